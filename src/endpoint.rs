@@ -1,0 +1,135 @@
+//! Where pairs come from. An endpoint exchanges a grant for a pair, once per call; it never retries,
+//! never stores and never decides when.
+//!
+//! Everything that makes rotation safe hangs on one question after a failure: may the server have
+//! consumed the refresh token? So [`EndpointError`] is classed by its answer and not by its cause,
+//! and an endpoint of one's own has only that question to think about:
+//!
+//! ```
+//! use evertoken::{EndpointError, Grant, Issued, TokenEndpoint, async_trait};
+//!
+//! #[derive(Debug)]
+//! struct Vault {
+//!     http: reqwest::Client,
+//!     url: String,
+//! }
+//!
+//! #[async_trait]
+//! impl TokenEndpoint for Vault {
+//!     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+//!         let Grant::Refresh { token, .. } = grant else {
+//!             return Err(EndpointError::misconfigured("this endpoint only refreshes"));
+//!         };
+//!         let request = self.http.post(&self.url).body(token.expose().to_owned());
+//!         let answer = request.send().await.map_err(EndpointError::from_reqwest)?;
+//!         if answer.status() == 403 {
+//!             return Err(EndpointError::rejected("forbidden"));
+//!         }
+//!         let answer = answer.error_for_status().map_err(EndpointError::from_reqwest)?;
+//!         let access = answer.text().await.map_err(EndpointError::from_reqwest)?;
+//!         Ok(Issued::new(access))
+//!     }
+//! }
+//! ```
+
+mod error;
+mod issued;
+mod oauth2;
+mod profile;
+mod window;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use self::error::EndpointError;
+pub use self::issued::Issued;
+pub use self::oauth2::{ClientAuth, OAuth2};
+pub use self::profile::{OldPair, ServerProfile};
+pub use self::window::SendWindow;
+use crate::token::{Key, RefreshToken, TokenPair};
+
+/// What is exchanged for a pair.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Grant<'a> {
+    /// A refresh token (RFC 6749 section 6). It is sent once and never again by the endpoint.
+    #[non_exhaustive]
+    Refresh {
+        /// The single-use token.
+        token: &'a RefreshToken,
+        /// Until when it may be sent. Worth a look just before the bytes leave, if connecting can
+        /// take long; the manager has looked before the call.
+        window: &'a SendWindow,
+    },
+    /// The endpoint's own credentials, for a new session.
+    #[non_exhaustive]
+    SignIn {
+        /// Until when they may be sent.
+        window: &'a SendWindow,
+    },
+}
+
+/// Exchanges grants for pairs.
+#[async_trait]
+pub trait TokenEndpoint: Debug + Send + Sync + 'static {
+    /// Sends the grant once, without any retry, and reads the answer.
+    ///
+    /// A pair that was issued must be returned whatever else is odd about the answer.
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError>;
+
+    /// Whether [`Grant::SignIn`] is supported, so that a lost session can be replaced.
+    fn can_sign_in(&self) -> bool {
+        false
+    }
+
+    /// Tells the server that the pair is no longer needed (RFC 7009).
+    async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
+        let _ = pair;
+        Err(EndpointError::misconfigured("this endpoint cannot revoke"))
+    }
+
+    /// What is known of the server. Default: the strictest.
+    fn profile(&self) -> ServerProfile {
+        ServerProfile::strict()
+    }
+
+    /// The longest an exchange may take; after it the outcome counts as unknown. Default: 30 s.
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// What a session at this endpoint is, as far as the endpoint knows. Default: an empty key.
+    fn key(&self) -> Key {
+        Key::default()
+    }
+}
+
+#[async_trait]
+impl<E: TokenEndpoint + ?Sized> TokenEndpoint for Arc<E> {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        (**self).exchange(grant).await
+    }
+
+    fn can_sign_in(&self) -> bool {
+        (**self).can_sign_in()
+    }
+
+    async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
+        (**self).revoke(pair).await
+    }
+
+    fn profile(&self) -> ServerProfile {
+        (**self).profile()
+    }
+
+    fn timeout(&self) -> Duration {
+        (**self).timeout()
+    }
+
+    fn key(&self) -> Key {
+        (**self).key()
+    }
+}

@@ -1,0 +1,236 @@
+use std::time::Duration;
+
+use crate::token::{AccessToken, Lifetime, RefreshToken, Scope, Session, TokenPair, Validity, jwt};
+
+/// What the token endpoint issued. Everything is optional save that something was issued: a refresh
+/// token that was read is kept, whatever else the answer lacks.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Issued {
+    /// The new access token.
+    pub access: Option<AccessToken>,
+    /// The new refresh token. None or an empty one keeps the old one.
+    pub refresh: Option<RefreshToken>,
+    /// Lifetime of the access token, from the moment the request was sent.
+    pub expires_in: Option<Duration>,
+    /// Lifetime of the refresh token, likewise.
+    pub refresh_expires_in: Option<Duration>,
+    /// When the server wants to be asked again, likewise.
+    pub refresh_in: Option<Duration>,
+    /// Whether rotating prolongs the session.
+    pub session: Session,
+    /// `Bearer` mostly, in any case.
+    pub token_type: Option<String>,
+    /// What was granted, where the server said so.
+    pub scope: Option<Scope>,
+    /// The server's clock when it answered, since the Unix epoch.
+    pub server_time: Option<Duration>,
+}
+
+impl Issued {
+    /// An access token was issued.
+    #[must_use]
+    pub fn new(access: impl Into<AccessToken>) -> Self {
+        Self {
+            access: Some(access.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Adds the refresh token.
+    #[must_use]
+    pub fn refresh_token(mut self, refresh: impl Into<RefreshToken>) -> Self {
+        self.refresh = Some(refresh.into());
+        self
+    }
+
+    /// Sets the access token's lifetime. Without it, a JWT's `exp` is read, and any other token's
+    /// lifetime is unknown.
+    #[must_use]
+    pub fn expires_in(mut self, total: Duration) -> Self {
+        self.expires_in = Some(total);
+        self
+    }
+
+    /// Sets the refresh token's lifetime.
+    #[must_use]
+    pub fn refresh_expires_in(mut self, total: Duration) -> Self {
+        self.refresh_expires_in = Some(total);
+        self
+    }
+
+    /// Sets when the server wants to be asked again.
+    #[must_use]
+    pub fn refresh_in(mut self, age: Duration) -> Self {
+        self.refresh_in = Some(age);
+        self
+    }
+
+    /// Says whether rotating prolongs the session.
+    #[must_use]
+    pub fn session(mut self, session: Session) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// Sets what the server wrote as the token's type.
+    #[must_use]
+    pub fn token_type(mut self, token_type: impl Into<String>) -> Self {
+        self.token_type = Some(token_type.into());
+        self
+    }
+
+    /// Sets what was granted.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Sets the server's clock when it answered, since the Unix epoch.
+    #[must_use]
+    pub fn server_time(mut self, since_epoch: Duration) -> Self {
+        self.server_time = Some(since_epoch);
+        self
+    }
+
+    /// Whether nothing at all was issued.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.access.is_none() && self.refresh.is_none()
+    }
+
+    /// The pair that takes the predecessor's place: a refresh token that was omitted or left empty
+    /// keeps the old one. `took` is the time from sending the request to having read the answer, and
+    /// `wall` our own clock at its end.
+    pub(crate) fn into_pair(
+        self,
+        predecessor: Option<Predecessor<'_>>,
+        took: Duration,
+        wall: Duration,
+    ) -> TokenPair {
+        let sent_at = |received: Duration| received.saturating_sub(took);
+        let access_validity = match (&self.access, self.expires_in) {
+            (_, Some(total)) => total.into(),
+            (Some(access), None) => {
+                stated_by_token(access, self.server_time.map(sent_at), sent_at(wall))
+            }
+            (None, None) => Validity::Unknown,
+        };
+        let issued_refresh = self.refresh.filter(|token| !token.expose().is_empty());
+        let kept = predecessor
+            .filter(|old| issued_refresh.is_none() || issued_refresh == old.pair.refresh);
+        let refresh_validity = match (self.refresh_expires_in, &kept) {
+            (Some(total), _) => total.into(),
+            (None, Some(old)) => old.remaining_refresh(),
+            (None, None) => Validity::Unknown,
+        };
+        TokenPair {
+            access: self.access,
+            refresh: issued_refresh.or_else(|| kept.and_then(|old| old.pair.refresh.clone())),
+            lifetime: Lifetime {
+                access: access_validity,
+                refresh: refresh_validity,
+                session: self.session,
+                refresh_in: self.refresh_in,
+            },
+            token_type: self.token_type,
+            scope: self.scope,
+        }
+    }
+}
+
+/// The pair whose refresh token was exchanged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Predecessor<'a> {
+    pub(crate) pair: &'a TokenPair,
+    /// From its own request to the one that replaces it.
+    pub(crate) age: Duration,
+}
+
+impl Predecessor<'_> {
+    /// What is left of a refresh token that is kept, counted from the new request.
+    fn remaining_refresh(&self) -> Validity {
+        match self.pair.lifetime.refresh {
+            Validity::Known { total } => total.saturating_sub(self.age).into(),
+            other => other,
+        }
+    }
+}
+
+/// What an access token says of its own lifetime, counted from the moment it was asked for.
+pub(crate) fn stated_by_token(
+    access: &AccessToken,
+    server: Option<Duration>,
+    local: Duration,
+) -> Validity {
+    jwt::times(access.expose()).map_or(Validity::Unknown, |times| {
+        times.lifetime(server, local).into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn old() -> TokenPair {
+        TokenPair::new("a1")
+            .refresh_token("r1")
+            .refresh_expires_in(10 * MINUTE)
+    }
+
+    fn after(issued: Issued) -> TokenPair {
+        let pair = old();
+        let predecessor = Predecessor {
+            pair: &pair,
+            age: MINUTE,
+        };
+        issued.into_pair(
+            Some(predecessor),
+            Duration::from_secs(2),
+            Duration::from_secs(1_000),
+        )
+    }
+
+    #[test]
+    fn a_refresh_token_omitted_empty_or_echoed_is_the_old_one_with_what_is_left_of_it() {
+        let answers = [
+            Issued::new("a2"),
+            Issued::new("a2").refresh_token(""),
+            Issued::new("a2").refresh_token("r1"),
+        ];
+        for issued in answers {
+            let pair = after(issued);
+            assert_eq!(pair.refresh, Some("r1".into()));
+            assert_eq!(pair.lifetime.refresh, (9 * MINUTE).into());
+        }
+    }
+
+    #[test]
+    fn a_new_refresh_token_does_not_inherit_the_old_ones_lifetime() {
+        let pair = after(Issued::new("a2").refresh_token("r2"));
+        assert_eq!(pair.refresh, Some("r2".into()));
+        assert_eq!(pair.lifetime.refresh, Validity::Unknown);
+    }
+
+    #[test]
+    fn without_expires_in_a_jwt_tells_by_the_servers_clock() {
+        // {"exp":1010}, no iat; ours says 1000 at the end of 2 s, the server's says 990.
+        let jwt = "e30.eyJleHAiOjEwMTB9.x";
+        assert_eq!(
+            after(Issued::new(jwt)).lifetime.access,
+            Duration::from_secs(12).into()
+        );
+        let issued = Issued::new(jwt).server_time(Duration::from_secs(990));
+        assert_eq!(
+            after(issued).lifetime.access,
+            Duration::from_secs(22).into()
+        );
+        assert_eq!(
+            after(Issued::new("opaque")).lifetime.access,
+            Validity::Unknown
+        );
+    }
+}

@@ -1,0 +1,26 @@
+use std::sync::Arc;
+
+use crate::clock::{Clock, Timestamp};
+
+/// Until when a claimed token may be sent.
+///
+/// The claim that protects a token goes stale after the quarantine, and others may then act on it. A
+/// request that sat in a connection attempt, or on a machine that slept, must not leave after that.
+#[derive(Debug, Clone)]
+pub struct SendWindow {
+    clock: Arc<dyn Clock>,
+    ends_at: Timestamp,
+}
+
+impl SendWindow {
+    pub(crate) fn new(clock: Arc<dyn Clock>, ends_at: Timestamp) -> Self {
+        Self { clock, ends_at }
+    }
+
+    /// Whether the grant may still be sent. If not, the endpoint answers
+    /// [`EndpointError::NotSent`](crate::EndpointError::NotSent).
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.clock.now() < self.ends_at
+    }
+}

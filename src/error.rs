@@ -1,0 +1,216 @@
+//! What a caller is told. Every variant says whether to sign in anew, to try again, or to mend
+//! something; none of them holds a secret, and all can be cloned, because one failed rotation
+//! answers everybody who waited for it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::endpoint::EndpointError;
+use crate::store::StoreError;
+
+/// Why a session cannot be prolonged any more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// Both tokens have expired.
+    Expired,
+    /// The server does not accept the refresh token: used before, revoked or expired.
+    Rejected,
+    /// An exchange was sent and its answer never read; the token may be spent, and the server's
+    /// profile does not permit to send it again.
+    OutcomeUnknown,
+    /// The user logged out.
+    LoggedOut,
+    /// No request came within the access token's lifetime, and the strategy ends such sessions.
+    Idle,
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "it expired",
+            Self::Rejected => "the server rejected its refresh token",
+            Self::OutcomeUnknown => "the outcome of its last rotation is unknown",
+            Self::LoggedOut => "the user logged out",
+            Self::Idle => "it was idle for too long",
+        })
+    }
+}
+
+/// Why there is no token, or no answer from the API.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The session is over; somebody has to sign in anew.
+    #[error("the session has ended: {reason}")]
+    #[non_exhaustive]
+    Ended {
+        /// Why.
+        reason: EndReason,
+    },
+    /// There is no pair: none was seeded, the store has none, and the endpoint cannot sign in.
+    #[error("there is no session: seed a first pair")]
+    NoSession,
+    /// There is no refresh token and the endpoint cannot sign in, so the access token is all there is.
+    #[error("there is nothing to rotate with")]
+    NotRotatable,
+    /// The token endpoint brought no pair.
+    #[error("the token could not be refreshed")]
+    #[non_exhaustive]
+    Endpoint {
+        /// Why.
+        source: EndpointError,
+        /// How long until another attempt is made.
+        retry_after: Duration,
+    },
+    /// The token endpoint issued a pair without an access token. Its refresh token is kept.
+    #[error("the token endpoint issued no access token")]
+    #[non_exhaustive]
+    NoAccessToken {
+        /// How long until another attempt is made.
+        retry_after: Duration,
+    },
+    /// The store could not be asked. The session is as it was.
+    #[error("the token store failed")]
+    #[non_exhaustive]
+    Store {
+        /// Why.
+        source: StoreError,
+        /// How long until another attempt is made.
+        retry_after: Duration,
+    },
+    /// The caller's deadline passed before a token was there.
+    #[error("no token within {}", Millis(*after))]
+    #[non_exhaustive]
+    TimedOut {
+        /// The deadline.
+        after: Duration,
+    },
+    /// Only from `try_token`: a token is being fetched.
+    #[error("a token is not there yet")]
+    Pending,
+    /// Tokens of this session do not live as long as was asked for.
+    #[error("a token is good for {} at most", Millis(*valid_for))]
+    #[non_exhaustive]
+    ShortLived {
+        /// What the current token has left.
+        valid_for: Duration,
+    },
+    /// The access token holds characters that no header may carry.
+    #[error("the access token cannot be sent in a header")]
+    InvalidHeader,
+    /// An endpoint, a store or a strategy asked its own manager for a token while that was rotating.
+    #[error("a rotation waits for itself: an endpoint or store asked its own manager for a token")]
+    Reentrant,
+    /// The manager was shut down, or its runtime is gone.
+    #[error("the token manager was shut down")]
+    ShutDown,
+    /// A task of the manager died; the session is as it was and the next request tries again.
+    #[error("the rotation task died")]
+    TaskDied,
+    /// Building or sending the user's own request failed.
+    #[error("the request failed")]
+    #[non_exhaustive]
+    Request {
+        /// Why.
+        source: Arc<reqwest::Error>,
+    },
+    /// A token in a header of its own would follow redirects to other origins on this client. Send
+    /// through [`TokenManager::client`](crate::TokenManager::client).
+    #[error("a token in a custom header is only sent by a client from `TokenManager::client`")]
+    ForeignClient,
+}
+
+impl Error {
+    /// Whether only a new sign-in helps.
+    #[must_use]
+    pub fn needs_sign_in(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::NoSession)
+    }
+
+    /// Whether the same call may succeed later, see [`retry_after`](Self::retry_after).
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Endpoint { source, .. } => !matches!(source, EndpointError::Misconfigured { .. }),
+            Self::NoAccessToken { .. }
+            | Self::Store { .. }
+            | Self::TimedOut { .. }
+            | Self::Pending
+            | Self::TaskDied => true,
+            _ => false,
+        }
+    }
+
+    /// How long to wait before trying again, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Endpoint { retry_after, .. }
+            | Self::NoAccessToken { retry_after }
+            | Self::Store { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn ended(reason: EndReason) -> Self {
+        Self::Ended { reason }
+    }
+}
+
+impl From<reqwest::Error> for Error {
+    fn from(source: reqwest::Error) -> Self {
+        let source = Arc::new(source);
+        Self::Request { source }
+    }
+}
+
+/// A configuration that cannot hold. Nothing was started.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A value is out of its range.
+    #[error("`{name}`: {problem}")]
+    #[non_exhaustive]
+    Invalid {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong with it, and what is allowed.
+        problem: String,
+    },
+    /// `build()` was called outside a tokio runtime.
+    #[error("a token manager is built inside a tokio runtime, which runs its rotations")]
+    NoRuntime,
+    /// The token endpoint's HTTP client could not be built.
+    #[error("the HTTP client could not be built")]
+    #[non_exhaustive]
+    Client {
+        /// Why.
+        source: Arc<reqwest::Error>,
+    },
+    /// The operating system gave no random numbers.
+    #[error("the operating system gave no random numbers")]
+    NoRandomness,
+}
+
+impl BuildError {
+    pub(crate) fn invalid(name: &'static str, problem: impl Into<String>) -> Self {
+        let problem = problem.into();
+        Self::Invalid { name, problem }
+    }
+}
+
+/// Prints a span as seconds with as many digits as it needs.
+struct Millis(Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} s",
+            Duration::from_millis(u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX))
+                .as_secs_f64()
+        )
+    }
+}

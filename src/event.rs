@@ -1,0 +1,69 @@
+//! What happened to a session, for whoever subscribed. Nobody who listens slowly, or not at all, holds
+//! a rotation up.
+
+use tokio::sync::broadcast;
+
+use crate::error::{EndReason, Error};
+use crate::token::Identity;
+
+/// What happened to a session.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// This manager rotated the pair.
+    #[non_exhaustive]
+    Rotated {
+        /// The new pair's.
+        identity: Identity,
+    },
+    /// A rotation brought no pair. The current token is served as long as it is valid.
+    #[non_exhaustive]
+    Failed {
+        /// What those were told who waited for it.
+        error: Error,
+    },
+    /// The session is over. Sent once for each end.
+    #[non_exhaustive]
+    Ended {
+        /// Why.
+        reason: EndReason,
+    },
+    /// This subscriber was too slow: the oldest events it had not read are gone.
+    #[non_exhaustive]
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// The events from the moment of [`subscribe`](crate::TokenManager::subscribe) on.
+#[derive(Debug)]
+pub struct Events {
+    receiver: broadcast::Receiver<Event>,
+}
+
+impl Events {
+    pub(crate) fn new(receiver: broadcast::Receiver<Event>) -> Self {
+        Self { receiver }
+    }
+
+    /// The next event; `None` when the manager is gone and everything was read.
+    pub async fn recv(&mut self) -> Option<Event> {
+        match self.receiver.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// The next event if there is one already.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        match self.receiver.try_recv() {
+            Ok(event) => Some(event),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The record that a store holds for a key, and its transitions: the rotation protocol itself. It does
+//! no I/O, reads no clock and draws no random number.
+//!
+//! Lock, lease, marker and recovery are all *transitions of one record* that is replaced by
+//! compare-and-swap. So there is one place where the protocol can be read, every store has it alike,
+//! and each rule is a function of what was read and what time it was.
+//!
+//! - [`claim`]: who may spend the token, and whether it may be spent already
+//! - [`look`]: what a record means to somebody who holds a pair already
+//! - [`land`]: how a new pair gets in, and how a session ends
+
+pub(crate) mod claim;
+mod format;
+pub(crate) mod land;
+pub(crate) mod look;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::claim::{Claim, Owner};
+use crate::error::EndReason;
+use crate::store::StoreTime;
+use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
+
+/// The number of the layout below; a reader refuses higher ones.
+const FORMAT: u32 = 1;
+
+/// Past refresh tokens kept by name, besides the first of each lineage. At one rotation in ten minutes
+/// these are two days, in 25 KB; older ones would be refused by the server anyway.
+const RETIRED_LIMIT: usize = 256;
+
+/// What a store holds for a key: the pair, who is spending it, and what became of earlier ones.
+///
+/// It is opaque to stores, which write and read it whole through its `serde` implementation. **The
+/// serialized form contains the tokens**; its `Debug` form does not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub(crate) format: u32,
+    pub(crate) key: Key,
+    pub(crate) lineage: Lineage,
+    /// Counts up with each landing, across lineages too.
+    pub(crate) version: u64,
+    pub(crate) pair: Option<StoredPair>,
+    pub(crate) state: State,
+    pub(crate) claim: Option<Claim>,
+    /// The number the next claim gets. It never restarts within a key, or a claimant who slept
+    /// could take a later claim for its own.
+    pub(crate) next_number: u64,
+    /// The number of the claim under which `pair` was landed.
+    pub(crate) committed_number: u64,
+    pub(crate) retired: Vec<Retired>,
+    /// Fields of later versions of this crate, carried along.
+    #[serde(flatten)]
+    pub(crate) unknown: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A pair and the store time its request was sent at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoredPair {
+    pub(crate) issued_at: StoreTime,
+    /// Whether its lineage started with this pair.
+    #[serde(default)]
+    pub(crate) first: bool,
+    #[serde(flatten, with = "format::pair")]
+    pub(crate) pair: TokenPair,
+}
+
+/// Whether the session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub(crate) enum State {
+    Active,
+    /// The server refused the token of this digest.
+    Rejected {
+        digest: Digest,
+    },
+    /// The token of this digest may be spent, and nothing more can be tried.
+    OutcomeUnknown {
+        digest: Digest,
+    },
+    LoggedOut,
+    Expired,
+    Idle,
+}
+
+impl State {
+    pub(crate) fn end(self) -> Option<EndReason> {
+        match self {
+            Self::Active => None,
+            Self::Rejected { .. } => Some(EndReason::Rejected),
+            Self::OutcomeUnknown { .. } => Some(EndReason::OutcomeUnknown),
+            Self::LoggedOut => Some(EndReason::LoggedOut),
+            Self::Expired => Some(EndReason::Expired),
+            Self::Idle => Some(EndReason::Idle),
+        }
+    }
+
+    /// The token a verdict is bound to: another pair overrides it.
+    pub(crate) fn condemned(self) -> Option<Digest> {
+        match self {
+            Self::Rejected { digest } | Self::OutcomeUnknown { digest } => Some(digest),
+            Self::Active | Self::LoggedOut | Self::Expired | Self::Idle => None,
+        }
+    }
+}
+
+/// A past refresh token, by name: it is never sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retired {
+    pub(crate) digest: Digest,
+    /// When the token would have expired anyway; `None` if that is not known.
+    pub(crate) until: Option<StoreTime>,
+    /// The first of a lineage is kept for good: it stands in somebody's configuration as the seed,
+    /// and is presented again at every restart.
+    #[serde(default)]
+    pub(crate) first: bool,
+}
+
+impl Record {
+    /// The first record of a key.
+    pub(crate) fn first(key: Key, lineage: Lineage, pair: StoredPair) -> Self {
+        Self {
+            format: FORMAT,
+            key,
+            lineage,
+            version: 1,
+            pair: Some(pair),
+            state: State::Active,
+            claim: None,
+            next_number: 1,
+            committed_number: 0,
+            retired: Vec::new(),
+            unknown: serde_json::Map::new(),
+        }
+    }
+
+    /// The record's key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The digest of the current pair; of the key while there is none.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.pair
+            .as_ref()
+            .map_or_else(|| self.key.digest(), |stored| stored.pair.digest(&self.key))
+    }
+
+    /// The digests of past refresh tokens.
+    pub fn retired(&self) -> impl Iterator<Item = &Digest> {
+        self.retired.iter().map(|retired| &retired.digest)
+    }
+
+    /// Whether this is the digest of the current token or of a past one.
+    #[must_use]
+    pub fn knows(&self, digest: &Digest) -> bool {
+        self.digest() == *digest
+            || self.state.condemned() == Some(*digest)
+            || self.retired().any(|retired| retired == digest)
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            lineage: self.lineage,
+            version: self.version,
+        }
+    }
+
+    /// Notes the current token as past, and forgets those that have expired.
+    fn retire_current(&mut self, now: StoreTime) {
+        let Some(stored) = &self.pair else { return };
+        let retired = Retired {
+            digest: stored.pair.digest(&self.key),
+            until: stored
+                .pair
+                .lifetime
+                .refresh
+                .total()
+                .map(|total| stored.issued_at.after(total)),
+            first: stored.first,
+        };
+        if !self.retired().any(|known| *known == retired.digest) {
+            self.retired.push(retired);
+        }
+        self.retired
+            .retain(|past| past.first || past.until.is_none_or(|until| until > now));
+        let mut surplus = self
+            .retired
+            .iter()
+            .filter(|past| !past.first)
+            .count()
+            .saturating_sub(RETIRED_LIMIT);
+        self.retired.retain(|past| {
+            let drop = surplus > 0 && !past.first;
+            surplus -= usize::from(drop);
+            !drop
+        });
+    }
+}

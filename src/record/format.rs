@@ -1,0 +1,59 @@
+//! The serialized form of the tokens in a record: the one place where they are written out.
+
+/// A pair's fields, beside those of the record that holds it.
+pub(super) mod pair {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::token::{AccessToken, Lifetime, RefreshToken, Scope, TokenPair};
+
+    #[derive(Serialize)]
+    struct Borrowed<'a> {
+        access_token: Option<&'a str>,
+        refresh_token: Option<&'a str>,
+        lifetime: Lifetime,
+        token_type: Option<&'a str>,
+        scope: Option<&'a Scope>,
+    }
+
+    #[derive(Deserialize)]
+    struct Owned {
+        #[serde(default)]
+        access_token: Option<String>,
+        #[serde(default)]
+        refresh_token: Option<String>,
+        #[serde(default)]
+        lifetime: Lifetime,
+        #[serde(default)]
+        token_type: Option<String>,
+        #[serde(default)]
+        scope: Option<Scope>,
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        pair: &TokenPair,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        Borrowed {
+            access_token: pair.access.as_ref().map(AccessToken::expose),
+            refresh_token: pair.refresh.as_ref().map(RefreshToken::expose),
+            lifetime: pair.lifetime,
+            token_type: pair.token_type.as_deref(),
+            scope: pair.scope.as_ref(),
+        }
+        .serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<TokenPair, D::Error> {
+        let owned = Owned::deserialize(deserializer)?;
+        Ok(TokenPair {
+            // The strings move into zeroizing memory; they are not copied.
+            access: owned.access_token.map(AccessToken::new),
+            refresh: owned.refresh_token.map(RefreshToken::new),
+            lifetime: owned.lifetime,
+            token_type: owned.token_type,
+            scope: owned.scope,
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Where records live. A store holds one record for a key and replaces it by compare-and-swap; it
+//! knows nothing of endpoints, nor of what tokens mean.
+//!
+//! Claims, versions, ends and retired digests are transitions of the [`Record`], computed by pure code,
+//! so every back end has them alike and a new one has two methods to write. A store brings its own
+//! time: all times in a record are read against the clock of the store that holds it, so no
+//! machine's clock is trusted by another.
+
+mod memory;
+
+use std::error::Error as StdError;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+pub use self::memory::MemoryStore;
+use crate::record::{Claim, Record};
+use crate::token::{Digest, Key};
+
+/// Milliseconds since the Unix epoch, by the clock of a store.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct StoreTime(u64);
+
+impl StoreTime {
+    /// A moment `millis` after the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// From `earlier` to this moment; zero if it is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// `span` before this moment.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(whole_millis(span)))
+    }
+
+    /// `span` after this moment.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(whole_millis(span)))
+    }
+}
+
+/// The time since the Unix epoch, cut to the millisecond.
+impl From<Duration> for StoreTime {
+    fn from(since_epoch: Duration) -> Self {
+        Self(whole_millis(since_epoch))
+    }
+}
+
+fn whole_millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Which writing of a record; a store never gives two writings of a key the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// A revision a store has numbered itself.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The store's own number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a store holds for a key, and what time it is there.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The record, if there is one.
+    pub entry: Option<(Record, Revision)>,
+    /// The store's time of the reading.
+    pub now: StoreTime,
+}
+
+/// The answer to a compare-and-swap.
+#[derive(Debug, Clone)]
+pub enum Swap {
+    /// The record was replaced; this is its revision now.
+    Swapped(Revision),
+    /// Somebody else was faster. This is what the store holds.
+    Lost(Option<(Record, Revision)>),
+}
+
+/// The store could not be asked, or what it holds could not be read.
+///
+/// After a failed [`swap`](TokenStore::swap) the record may have been replaced all the same.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}")]
+pub struct StoreError {
+    what: String,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl StoreError {
+    /// What failed, without secrets.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            source: None,
+        }
+    }
+
+    /// What failed, and why.
+    pub fn with_source(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            source: Some(source.into().into()),
+        }
+    }
+}
+
+/// Holds one record for a key.
+#[async_trait]
+pub trait TokenStore: Debug + Send + Sync + 'static {
+    /// Reads the record of `key`.
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError>;
+
+    /// Replaces the record if its revision is still `seen` (`None`: if there is none yet). A lost
+    /// race is an answer, not an error.
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError>;
+
+    /// Returns when the record may no longer have the revision `seen`. Default: looks every 50 ms; a
+    /// store with notifications does better.
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if let Ok(loaded) = self.load(key).await
+                && loaded.entry.map(|(_, revision)| revision) != seen
+            {
+                return;
+            }
+        }
+    }
+
+    /// Whose current or retired digest this is. Default: nobody's.
+    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let _ = digest;
+        Ok(None)
+    }
+
+    /// Whether the claim's holder is *proven* dead (a lock that the kernel freed, say). Default: no.
+    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
+        let _ = (key, claim);
+        false
+    }
+}
+
+#[async_trait]
+impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        (**self).load(key).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        (**self).swap(key, seen, next).await
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        (**self).changed(key, seen).await;
+    }
+
+    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        (**self).find(digest).await
+    }
+
+    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
+        (**self).holder_is_dead(key, claim).await
+    }
+}

@@ -1,0 +1,1 @@
+//! An authorization server, an API and a clock to test against.

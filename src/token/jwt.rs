@@ -1,0 +1,100 @@
+//! Reads the times out of an access token that happens to be a JWT. It never verifies a signature:
+//! the token is the server's to judge, and its times only save a request that would be refused.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// `iat` and `exp` (RFC 7519 section 4.1), since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Times {
+    pub(crate) expires_at: Duration,
+    pub(crate) issued_at: Option<Duration>,
+}
+
+impl Times {
+    /// How long the token is good for from the moment it was asked for.
+    ///
+    /// `server` is the server's own time at that moment where it is known (its `Date` header);
+    /// else the token's `iat` stands for it, since ours may be skewed; else `local` has to do.
+    pub(crate) fn lifetime(&self, server: Option<Duration>, local: Duration) -> Duration {
+        let asked_at = server.or(self.issued_at).unwrap_or(local);
+        self.expires_at.saturating_sub(asked_at)
+    }
+}
+
+/// Claims are read as any number: some issuers write fractions.
+#[derive(Deserialize)]
+struct Claims {
+    exp: f64,
+    #[serde(default)]
+    iat: Option<f64>,
+}
+
+/// The times of a token of three parts; `None` for every other token, a JWE of five among them.
+pub(crate) fn times(token: &str) -> Option<Times> {
+    if token.split('.').count() != 3 {
+        return None;
+    }
+    let claims: Claims = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
+    Some(Times {
+        expires_at: Duration::try_from_secs_f64(claims.exp).ok()?,
+        issued_at: claims
+            .iat
+            .and_then(|iat| Duration::try_from_secs_f64(iat).ok()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(token: &str) -> Option<(u64, Option<u64>)> {
+        times(token).map(|t| (t.expires_at.as_secs(), t.issued_at.map(|at| at.as_secs())))
+    }
+
+    #[test]
+    fn a3_exp_and_iat_are_read_without_verifying() {
+        let folio = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkaWt1X2FkbWluIiwidXNlcl9pZCI6IjhiMGUwODU4LTJlZDMtNGRhNi05MGNjLWM2ZTkyZjNjZmFlMCIsInR5cGUiOiJhY2Nlc3MiLCJleHAiOjE3Mjk3ODA0MDgsImlhdCI6MTcyOTc4MDM0OCwidGVuYW50IjoiZGlrdSJ9.fEGSicXidnLlu42siESQk6SBNd_qy-xy12nsbneIgpI";
+        assert_eq!(secs(folio), Some((1_729_780_408, Some(1_729_780_348))));
+        let lifetime = times(folio).map(|t| t.lifetime(None, Duration::ZERO));
+        assert_eq!(lifetime, Some(Duration::from_secs(60)));
+        let vector = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjE2NzI3MjAwMDB9.signature";
+        assert_eq!(secs(vector), Some((1_672_720_000, None)));
+    }
+
+    #[test]
+    fn a3_base64url_payload_with_non_ascii_subject_is_read() {
+        // {"sub":"Jürgen?>>>ÿ~~","exp":1700000000}: its encoding has both `_` and `-`.
+        let token = "e30.eyJzdWIiOiJKw7xyZ2VuPz4-PsO_fn4iLCJleHAiOjE3MDAwMDAwMDB9.x";
+        assert!(token.contains('_') && token.contains('-'));
+        assert_eq!(secs(token), Some((1_700_000_000, None)));
+    }
+
+    #[test]
+    fn a3_an_encrypted_or_opaque_token_tells_nothing() {
+        let payload = "eyJleHAiOjE2NzI3MjAwMDB9";
+        for token in [
+            format!("e30.{payload}.a.{payload}.b"),
+            format!("e30.{payload}"),
+            "opaque".into(),
+            "invalid.jwt.token".into(),
+            String::new(),
+            "..".into(),
+        ] {
+            assert_eq!(times(&token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn times_that_no_clock_can_hold_are_no_times() {
+        // {"exp":-5}, {"exp":1e300}, {"exp":"soon"}
+        for token in [
+            "e30.eyJleHAiOi01fQ.x",
+            "e30.eyJleHAiOjFlMzAwfQ.x",
+            "e30.eyJleHAiOiJzb29uIn0.x",
+        ] {
+            assert_eq!(times(token), None, "{token}");
+        }
+    }
+}

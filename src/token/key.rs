@@ -1,0 +1,190 @@
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+
+/// A set of scopes; their order does not matter (RFC 6749 section 3.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scope(BTreeSet<String>);
+
+impl Scope {
+    /// Parses a space-separated list.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self(text.split_ascii_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Whether no scope is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The scopes in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl From<&str> for Scope {
+    fn from(text: &str) -> Self {
+        Self::parse(text)
+    }
+}
+
+/// Space-separated, in alphabetical order.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, scope) in self.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a session *is*: managers with equal keys on one store share one token pair.
+///
+/// Two keys that differ in any part are different sessions. A key holds no secret.
+///
+/// ```
+/// use evertoken::Key;
+///
+/// let key = Key::new("https://id.example.org/token", "importer")
+///     .tenant("diku")
+///     .scope("records.write records.read")
+///     .label("nightly");
+/// assert_eq!(key, key.clone().scope("records.read records.write"));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Key {
+    /// Who issues the tokens: the token endpoint's URL, unless something better is known.
+    pub issuer: String,
+    /// The client that the tokens were issued to.
+    pub client_id: String,
+    /// The tenant at the issuer.
+    pub tenant: String,
+    /// Whom the tokens speak for.
+    pub subject: String,
+    /// What they permit.
+    pub scope: Scope,
+    /// Where they are to be used.
+    pub audience: String,
+    /// Tells apart several sessions that are alike in everything else.
+    pub label: String,
+}
+
+impl Key {
+    /// A session of `client_id` at `issuer`.
+    #[must_use]
+    pub fn new(issuer: impl Into<String>, client_id: impl Into<String>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            client_id: client_id.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The same session for another tenant.
+    #[must_use]
+    pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = tenant.into();
+        self
+    }
+
+    /// The same session for another subject.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = subject.into();
+        self
+    }
+
+    /// The same session with other scopes.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
+        self.scope = scope.into();
+        self
+    }
+
+    /// The same session for another audience.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = audience.into();
+        self
+    }
+
+    /// Another session that is alike in everything else.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Names the key in stores, and the claim of a sign-in, which has no refresh token to name.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let scope = self.scope.to_string();
+        let parts = [
+            &self.issuer,
+            &self.client_id,
+            &self.tenant,
+            &self.subject,
+            &scope,
+            &self.audience,
+            &self.label,
+        ];
+        let mut text = String::from("evertoken key 1");
+        for part in parts {
+            // The length keeps ("a", "bc") apart from ("ab", "c").
+            text.push_str(&format!("\n{} {part}", part.len()));
+        }
+        Digest::of(text)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.client_id, self.issuer)?;
+        for (name, part) in [
+            ("tenant", &self.tenant),
+            ("subject", &self.subject),
+            ("audience", &self.audience),
+            ("label", &self.label),
+        ] {
+            if !part.is_empty() {
+                write!(f, ", {name} {part}")?;
+            }
+        }
+        if !self.scope.is_empty() {
+            write!(f, ", scope {}", self.scope)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_key_tells_sessions_apart() {
+        let key = Key::new("issuer", "client");
+        let others = [
+            Key::new("issue", "rclient"),
+            key.clone().tenant("x"),
+            key.clone().subject("x"),
+            key.clone().scope("x"),
+            key.clone().audience("x"),
+            key.clone().label("x"),
+        ];
+        let digests: BTreeSet<_> = others.iter().chain([&key]).map(Key::digest).collect();
+        assert_eq!(digests.len(), others.len() + 1);
+    }
+}
