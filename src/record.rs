@@ -198,3 +198,39 @@ impl Record {
         });
     }
 }
+
+/// What the tests of the submodules start from.
+#[cfg(test)]
+mod testkit {
+    use std::time::Duration;
+
+    use super::{Owner, Record, StoredPair};
+    use crate::store::StoreTime;
+    use crate::token::{Key, Lineage, TokenPair};
+
+    pub(super) const ONE: Owner = Owner::from_bits(1);
+    pub(super) const TWO: Owner = Owner::from_bits(2);
+    pub(super) const NOW: StoreTime = StoreTime::from_millis(1_700_000_000_000);
+    pub(super) const QUARANTINE: Duration = Duration::from_secs(60);
+    pub(super) const KEY_CLIENT: &str = "client";
+
+    pub(super) fn pair(refresh: &str) -> StoredPair {
+        StoredPair {
+            issued_at: NOW,
+            first: false,
+            pair: TokenPair::new(format!("access for {refresh}")).refresh_token(refresh),
+        }
+    }
+
+    /// An active record whose refresh token is "r1".
+    pub(super) fn active() -> Record {
+        Record::first(
+            Key::new("issuer", KEY_CLIENT),
+            Lineage::from_bits(1),
+            pair("r1"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

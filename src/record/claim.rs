@@ -78,3 +78,315 @@ pub struct Claim {
     #[serde(default)]
     pub resorts: u32,
 }
+
+impl Claim {
+    /// From then on the token may have been sent.
+    pub(crate) fn suspect_since(&self) -> StoreTime {
+        self.doubtful.unwrap_or(self.since)
+    }
+
+    /// How long the holder is left alone: `quarantine`, doubled with each last resort.
+    pub(crate) fn patience(&self, quarantine: Duration) -> Duration {
+        quarantine.saturating_mul(1_u32.checked_shl(self.resorts).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn is_of(&self, holder: Holder) -> bool {
+        self.owner == holder.owner && self.number == holder.number
+    }
+}
+
+/// Who holds one claim: owner and number together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) owner: Owner,
+    pub(crate) number: u64,
+}
+
+/// What the record's claim means for somebody who wants to spend a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nobody claims this token.
+    Free,
+    /// Our own claim, under which nothing was sent: its swap was ambiguous.
+    Ours,
+    /// Somebody is spending it; his claim goes stale after this time.
+    Live { stale_in: Duration },
+    /// Somebody may have spent it and has not said.
+    Stale,
+}
+
+impl Record {
+    /// Judges the claim for an owner whose numbers `unsent` were attempted and never sent under.
+    pub(crate) fn standing(
+        &self,
+        owner: Owner,
+        unsent: &[u64],
+        now: StoreTime,
+        quarantine: Duration,
+    ) -> Standing {
+        let Some(claim) = self.claim.as_ref().filter(|claim| self.is_current(claim)) else {
+            return Standing::Free;
+        };
+        if claim.owner == owner && unsent.contains(&claim.number) {
+            return Standing::Ours;
+        }
+        let left = claim
+            .patience(quarantine)
+            .saturating_sub(now.since(claim.since));
+        if claim.released || left.is_zero() {
+            return Standing::Stale;
+        }
+        Standing::Live { stale_in: left }
+    }
+
+    /// Whether the claim names the token that is current, or a sign-in.
+    fn is_current(&self, claim: &Claim) -> bool {
+        claim.digest == self.digest() || claim.digest == self.key.digest()
+    }
+
+    /// A claim on a token that nobody claims. Its number is the record's `next_number`.
+    #[must_use]
+    pub(crate) fn claimed(&self, owner: Owner, digest: Digest, now: StoreTime) -> Self {
+        self.with_claim(Claim {
+            owner,
+            number: self.next_number,
+            digest,
+            since: now,
+            doubtful: None,
+            released: false,
+            replays: 0,
+            resorts: 0,
+        })
+    }
+
+    /// A stale claim becomes `owner`'s: the token may be spent, so the new claim is doubtful and
+    /// permits no plain spend.
+    #[must_use]
+    pub(crate) fn taken_over(&self, owner: Owner, now: StoreTime) -> Self {
+        self.reclaimed(owner, now, |old| Claim {
+            doubtful: Some(old.suspect_since()),
+            ..old
+        })
+    }
+
+    /// Our own claim after an ambiguous swap, written again. A doubt that it inherited stays.
+    #[must_use]
+    pub(crate) fn retaken(&self, owner: Owner, now: StoreTime) -> Self {
+        self.reclaimed(owner, now, |old| old)
+    }
+
+    /// Our claim, under which the token was sent and no answer read.
+    #[must_use]
+    pub(crate) fn doubted(&self, holder: Holder) -> Self {
+        let mut next = self.clone();
+        if let Some(claim) = next.claim.as_mut().filter(|claim| claim.is_of(holder)) {
+            claim.doubtful = Some(claim.suspect_since());
+        }
+        next
+    }
+
+    /// A new claim of ours for sending the token once more inside the replay window.
+    #[must_use]
+    pub(crate) fn replaying(&self, owner: Owner, now: StoreTime) -> Self {
+        self.reclaimed(owner, now, |old| Claim {
+            doubtful: Some(old.suspect_since()),
+            replays: old.replays.saturating_add(1),
+            ..old
+        })
+    }
+
+    /// A new claim of ours for sending the token once more as a last resort.
+    #[must_use]
+    pub(crate) fn resorting(&self, owner: Owner, now: StoreTime) -> Self {
+        self.reclaimed(owner, now, |old| Claim {
+            doubtful: Some(old.suspect_since()),
+            resorts: old.resorts.saturating_add(1),
+            ..old
+        })
+    }
+
+    /// Gives our claim up; `None` if it is not ours any more. "May be spent" is never wiped by
+    /// somebody who did not find out: a doubtful claim stays in place, stale.
+    pub(crate) fn released(&self, holder: Holder) -> Option<Self> {
+        let claim = self.claim.as_ref().filter(|claim| claim.is_of(holder))?;
+        let mut next = self.clone();
+        next.claim = claim.doubtful.is_some().then(|| Claim {
+            released: true,
+            ..claim.clone()
+        });
+        Some(next)
+    }
+
+    fn reclaimed(&self, owner: Owner, now: StoreTime, change: impl FnOnce(Claim) -> Claim) -> Self {
+        let Some(old) = self.claim.clone() else {
+            return self.clone();
+        };
+        self.with_claim(Claim {
+            owner,
+            number: self.next_number,
+            since: now,
+            released: false,
+            ..change(old)
+        })
+    }
+
+    fn with_claim(&self, claim: Claim) -> Self {
+        Self {
+            next_number: self.next_number + 1,
+            claim: Some(claim),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testkit::{NOW, ONE, QUARANTINE, TWO, active};
+
+    const LATER: StoreTime = StoreTime::from_millis(NOW.as_millis() + 60_000);
+
+    fn number(record: &Record) -> u64 {
+        record.claim.as_ref().unwrap().number
+    }
+
+    #[test]
+    fn a_claim_is_live_for_others_until_the_quarantine_is_over() {
+        let record = active();
+        let record = record.claimed(ONE, record.digest(), NOW);
+        let just_before = StoreTime::from_millis(LATER.as_millis() - 1);
+        let stale_in = Duration::from_millis(1);
+        assert_eq!(
+            record.standing(TWO, &[], just_before, QUARANTINE),
+            Standing::Live { stale_in }
+        );
+        assert_eq!(
+            record.standing(TWO, &[], LATER, QUARANTINE),
+            Standing::Stale
+        );
+    }
+
+    #[test]
+    fn a_claim_is_ours_only_if_owner_and_number_match() {
+        let record = active();
+        let record = record.claimed(ONE, record.digest(), NOW);
+        let ours = number(&record);
+        assert_eq!(
+            record.standing(ONE, &[ours], NOW, QUARANTINE),
+            Standing::Ours
+        );
+        assert!(matches!(
+            record.standing(TWO, &[ours], NOW, QUARANTINE),
+            Standing::Live { .. }
+        ));
+        assert!(matches!(
+            record.standing(ONE, &[ours + 1], NOW, QUARANTINE),
+            Standing::Live { .. }
+        ));
+    }
+
+    #[test]
+    fn a_claim_on_a_token_that_is_no_longer_current_binds_nobody() {
+        let record = active();
+        let record = record.claimed(ONE, Digest::of("an older token"), NOW);
+        assert_eq!(record.standing(TWO, &[], NOW, QUARANTINE), Standing::Free);
+    }
+
+    #[test]
+    fn taking_over_a_stale_claim_makes_it_doubtful_since_the_first_claim() {
+        let record = active();
+        let record = record
+            .claimed(ONE, record.digest(), NOW)
+            .taken_over(TWO, LATER);
+        let claim = record.claim.as_ref().unwrap();
+        assert_eq!(
+            (claim.owner, claim.doubtful, claim.since),
+            (TWO, Some(NOW), LATER)
+        );
+        // A second take-over does not move the doubt.
+        let again = record.taken_over(ONE, StoreTime::from_millis(LATER.as_millis() + 60_000));
+        assert_eq!(again.claim.unwrap().doubtful, Some(NOW));
+    }
+
+    #[test]
+    fn retaking_an_ambiguous_claim_inherits_its_doubt() {
+        let record = active();
+        let plain = record
+            .claimed(ONE, record.digest(), NOW)
+            .retaken(ONE, LATER);
+        assert_eq!(plain.claim.unwrap().doubtful, None);
+        let doubtful = record
+            .claimed(ONE, record.digest(), NOW)
+            .taken_over(TWO, LATER)
+            .retaken(TWO, LATER);
+        assert_eq!(doubtful.claim.unwrap().doubtful, Some(NOW));
+    }
+
+    #[test]
+    fn releasing_a_plain_claim_frees_the_token() {
+        let record = active();
+        let claimed = record.claimed(ONE, record.digest(), NOW);
+        let holder = Holder {
+            owner: ONE,
+            number: number(&claimed),
+        };
+        let freed = claimed.released(holder).unwrap();
+        assert_eq!(freed.standing(TWO, &[], NOW, QUARANTINE), Standing::Free);
+    }
+
+    #[test]
+    fn releasing_a_doubtful_claim_leaves_it_in_place_and_stale() {
+        let record = active();
+        let doubtful = record
+            .claimed(ONE, record.digest(), NOW)
+            .taken_over(TWO, LATER);
+        let holder = Holder {
+            owner: TWO,
+            number: number(&doubtful),
+        };
+        let released = doubtful.released(holder).unwrap();
+        assert_eq!(
+            released.standing(ONE, &[], LATER, QUARANTINE),
+            Standing::Stale
+        );
+        assert_eq!(released.claim.as_ref().unwrap().doubtful, Some(NOW));
+        assert!(number(&released) == holder.number);
+    }
+
+    #[test]
+    fn nobody_releases_anothers_claim() {
+        let record = active();
+        let claimed = record.claimed(ONE, record.digest(), NOW);
+        let number = number(&claimed);
+        assert_eq!(claimed.released(Holder { owner: TWO, number }), None);
+        assert_eq!(
+            claimed.released(Holder {
+                owner: ONE,
+                number: number + 1
+            }),
+            None
+        );
+    }
+
+    #[test]
+    fn each_last_resort_doubles_the_patience() {
+        let record = active();
+        let mut record = record.claimed(ONE, record.digest(), NOW);
+        for factor in [1, 2, 4, 8] {
+            let claim = record.claim.as_ref().unwrap();
+            assert_eq!(claim.patience(QUARANTINE), QUARANTINE * factor);
+            record = record.resorting(ONE, NOW);
+        }
+    }
+
+    #[test]
+    fn a_claim_since_a_moment_the_store_has_not_reached_does_not_panic() {
+        let record = active();
+        let record = record.claimed(ONE, record.digest(), LATER);
+        let stale_in = QUARANTINE;
+        assert_eq!(
+            record.standing(TWO, &[], NOW, QUARANTINE),
+            Standing::Live { stale_in }
+        );
+    }
+}

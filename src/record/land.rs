@@ -1,1 +1,299 @@
+//! How a new pair gets into a record, and how a session ends or begins anew.
 
+use super::claim::Holder;
+use super::{Record, State, StoredPair};
+use crate::store::StoreTime;
+use crate::token::{Digest, Identity, Key, Lineage};
+
+/// A pair that was read from the server and is to be stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Landing {
+    /// The claim it was fetched under.
+    pub(crate) holder: Holder,
+    /// What the record was when it was claimed.
+    pub(crate) base: Identity,
+    /// The token that was exchanged for it.
+    pub(crate) predecessor: Digest,
+    /// The lineage it belongs to: the base's, or a new one after a sign-in.
+    pub(crate) lineage: Lineage,
+    pub(crate) pair: StoredPair,
+}
+
+/// What is to be done with it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Verdict {
+    /// This record is to be written.
+    Write(Box<Record>),
+    /// It is there already: a swap that seemed to fail had landed.
+    Landed,
+    /// The user logged out meanwhile: ours is to be revoked.
+    LoggedOut,
+    /// Somebody signed in anew: ours is to be revoked, theirs adopted.
+    Superseded,
+    /// A later claim was committed first: theirs is adopted, ours kept until theirs has been accepted.
+    Outrun,
+    /// The token we got is itself known to be dead: a server that echoes it.
+    Condemned,
+}
+
+impl Landing {
+    /// Judges what the store holds now.
+    pub(crate) fn judge(&self, record: Option<&Record>, key: &Key, now: StoreTime) -> Verdict {
+        let Some(record) = record else {
+            let mut first = Record::first(key.clone(), self.lineage, self.pair.clone());
+            first.version = self.base.version + 1;
+            first.committed_number = self.holder.number;
+            first.next_number = self.holder.number + 1;
+            return Verdict::Write(Box::new(first));
+        };
+        if record.lineage == self.lineage && record.committed_number == self.holder.number {
+            return Verdict::Landed;
+        }
+        if record.state == State::LoggedOut {
+            return Verdict::LoggedOut;
+        }
+        if record.lineage != self.base.lineage {
+            return Verdict::Superseded;
+        }
+        if record.committed_number > self.holder.number {
+            return Verdict::Outrun;
+        }
+        let ours = self.pair.pair.digest(key);
+        if record.state.condemned() == Some(ours) {
+            return Verdict::Condemned;
+        }
+        Verdict::Write(Box::new(self.onto(record, ours, now)))
+    }
+
+    fn onto(&self, record: &Record, ours: Digest, now: StoreTime) -> Record {
+        let mut next = record.clone();
+        if record.digest() != ours {
+            next.retire_current(now);
+        }
+        // The predecessor is used up, even if the record has moved on from it.
+        next.forbid(self.predecessor, ours);
+        next.lineage = self.lineage;
+        // Not "ours + 1": the store may have lost writes, and a version must follow the record's.
+        next.version = record.version + 1;
+        next.pair = Some(self.pair.clone());
+        next.state = State::Active;
+        next.committed_number = self.holder.number;
+        next.next_number = next.next_number.max(self.holder.number + 1);
+        // A newer claim of somebody else stays: he has not found out yet.
+        next.claim = next.claim.filter(|claim| !claim.is_of(self.holder));
+        next
+    }
+}
+
+impl Record {
+    /// The session is over; the claim goes with it. The pair stays: its access token is served to its
+    /// end.
+    #[must_use]
+    pub(crate) fn ended(&self, state: State) -> Self {
+        Self {
+            state,
+            claim: None,
+            ..self.clone()
+        }
+    }
+
+    /// A first pair given at start. It counts only if the record never knew its token: after a
+    /// restart the stored pair wins, or the seed would spend a used token.
+    pub(crate) fn seeded(
+        record: Option<&Self>,
+        key: &Key,
+        lineage: Lineage,
+        pair: StoredPair,
+        now: StoreTime,
+    ) -> Option<Self> {
+        let Some(record) = record else {
+            return Some(Self::first(key.clone(), lineage, pair));
+        };
+        if record.knows(&pair.pair.digest(key)) {
+            return None;
+        }
+        Some(record.replaced(lineage, pair, now))
+    }
+
+    /// The user signed in anew: another lineage, with the key's numbers.
+    #[must_use]
+    pub(crate) fn replaced(&self, lineage: Lineage, pair: StoredPair, now: StoreTime) -> Self {
+        let mut next = self.clone();
+        next.retire_current(now);
+        next.lineage = lineage;
+        next.version += 1;
+        next.pair = Some(pair);
+        next.state = State::Active;
+        next.claim = None;
+        next
+    }
+
+    /// Notes a digest as used, unless it is `current` or noted already.
+    fn forbid(&mut self, digest: Digest, current: Digest) {
+        if digest != current
+            && digest != self.key.digest()
+            && !self.retired().any(|known| *known == digest)
+        {
+            self.retired.push(super::Retired {
+                digest,
+                until: None,
+                first: false,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair};
+
+    fn key() -> Key {
+        Key::new("issuer", KEY_CLIENT)
+    }
+
+    /// A record claimed by ONE, and the landing of what ONE was issued.
+    fn claimed(token: &str) -> (Record, Landing) {
+        let record = active();
+        let claimed = record.claimed(ONE, record.digest(), NOW);
+        let landing = Landing {
+            holder: Holder {
+                owner: ONE,
+                number: record.next_number,
+            },
+            base: record.identity(),
+            predecessor: record.digest(),
+            lineage: record.lineage,
+            pair: pair(token),
+        };
+        (claimed, landing)
+    }
+
+    fn written(verdict: Verdict) -> Record {
+        match verdict {
+            Verdict::Write(record) => *record,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn landing_writes_the_records_version_plus_one_and_takes_our_claim_out() {
+        let (mut record, landing) = claimed("r2");
+        // The store lost a write while we were away.
+        record.version = 40;
+        let landed = written(landing.judge(Some(&record), &key(), NOW));
+        assert_eq!(landed.version, 41);
+        assert_eq!(landed.claim, None);
+        assert_eq!(landed.committed_number, landing.holder.number);
+        assert!(
+            landed
+                .retired()
+                .any(|digest| *digest == landing.predecessor)
+        );
+    }
+
+    #[test]
+    fn landing_leaves_a_newer_live_claim_in_place() {
+        let (record, landing) = claimed("r2");
+        let taken = record.taken_over(TWO, NOW);
+        let landed = written(landing.judge(Some(&taken), &key(), NOW));
+        assert_eq!(landed.claim, taken.claim);
+    }
+
+    #[test]
+    fn an_echoed_refresh_token_is_not_retired() {
+        let (record, landing) = claimed("r1");
+        let landed = written(landing.judge(Some(&record), &key(), NOW));
+        assert_eq!(landed.digest(), record.digest());
+        assert_eq!(landed.retired().count(), 0);
+    }
+
+    #[test]
+    fn a_swap_that_seemed_to_fail_had_landed() {
+        let (record, landing) = claimed("r2");
+        let landed = written(landing.judge(Some(&record), &key(), NOW));
+        assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Landed);
+    }
+
+    #[test]
+    fn a_pair_landing_after_the_logout_is_never_stored() {
+        let (record, landing) = claimed("r2");
+        let out = record.ended(State::LoggedOut);
+        assert_eq!(landing.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
+    }
+
+    #[test]
+    fn another_lineage_supersedes_ours() {
+        let (record, landing) = claimed("r2");
+        let replaced = record.replaced(Lineage::from_bits(9), pair("fresh"), NOW);
+        assert_eq!(
+            landing.judge(Some(&replaced), &key(), NOW),
+            Verdict::Superseded
+        );
+    }
+
+    #[test]
+    fn a_later_claim_committed_first_outruns_ours() {
+        let (record, landing) = claimed("r2");
+        let taken = record.taken_over(TWO, NOW);
+        let theirs = Landing {
+            holder: Holder {
+                owner: TWO,
+                number: record.next_number,
+            },
+            pair: pair("theirs"),
+            ..landing.clone()
+        };
+        let landed = written(theirs.judge(Some(&taken), &key(), NOW));
+        assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Outrun);
+    }
+
+    #[test]
+    fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
+        let (record, landing) = claimed("r2");
+        for state in [
+            State::Rejected {
+                digest: landing.predecessor,
+            },
+            State::OutcomeUnknown {
+                digest: landing.predecessor,
+            },
+        ] {
+            let landed = written(landing.judge(Some(&record.ended(state)), &key(), NOW));
+            assert_eq!(landed.state, State::Active);
+        }
+        let digest = landing.pair.pair.digest(&key());
+        let dead = record.ended(State::Rejected { digest });
+        assert_eq!(landing.judge(Some(&dead), &key(), NOW), Verdict::Condemned);
+    }
+
+    #[test]
+    fn a_record_that_vanished_is_written_anew_with_its_numbers() {
+        let (record, landing) = claimed("r2");
+        let landed = written(landing.judge(None, &key(), NOW));
+        assert_eq!(landed.version, record.version + 1);
+        assert!(landed.next_number > landing.holder.number);
+    }
+
+    #[test]
+    fn a_seed_counts_only_if_the_store_never_knew_its_token() {
+        let (record, landing) = claimed("r2");
+        let landed = written(landing.judge(Some(&record), &key(), NOW));
+        let lineage = Lineage::from_bits(9);
+        let seeded = |record: &Record, token: &str| {
+            Record::seeded(Some(record), &key(), lineage, pair(token), NOW)
+        };
+        assert_eq!(seeded(&landed, "r2"), None, "current");
+        assert_eq!(seeded(&landed, "r1"), None, "retired");
+        let ended = landed.ended(State::Rejected {
+            digest: landed.digest(),
+        });
+        assert_eq!(seeded(&ended, "r2"), None, "ended");
+        let fresh = seeded(&landed, "r9").unwrap();
+        assert_eq!(fresh.lineage, lineage);
+        assert_eq!(fresh.next_number, landed.next_number);
+        assert!(fresh.version > landed.version);
+        assert!(fresh.knows(&landed.digest()));
+        assert!(Record::seeded(None, &key(), lineage, pair("r1"), NOW).is_some());
+    }
+}

@@ -1,1 +1,182 @@
+//! Looks at a record with a pair in hand: which of the two is newer, and who has to move.
 
+use super::{Record, State, StoredPair};
+use crate::store::StoreTime;
+use crate::token::{Digest, Identity, Key};
+
+/// What somebody holds in memory, as far as a look needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) identity: Identity,
+    pub(crate) digest: Digest,
+    /// The number of the claim under which it was landed.
+    pub(crate) number: u64,
+}
+
+/// What a record means to somebody who holds a pair, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Neither the store nor we have anything.
+    Vacant,
+    /// The record holds our pair.
+    Current,
+    /// The record holds a pair that is to replace ours.
+    Adopt,
+    /// The store lost a write: ours is to be written again, see [`Record::forwarded`].
+    Forward,
+    /// The user logged out. That is absolute: whatever we hold is to be revoked.
+    LoggedOut,
+}
+
+/// Compares what the store holds with what we do.
+pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
+    let (record, held) = match (record, held) {
+        (None, None) => return Look::Vacant,
+        (None, Some(_)) => return Look::Forward,
+        (Some(record), _) if record.state == State::LoggedOut => return Look::LoggedOut,
+        (Some(_), None) => return Look::Adopt,
+        (Some(record), Some(held)) => (record, held),
+    };
+    if record.lineage != held.identity.lineage || record.version > held.identity.version {
+        return Look::Adopt;
+    }
+    if record.version < held.identity.version {
+        return Look::Forward;
+    }
+    if record.digest() == held.digest && record.committed_number == held.number {
+        return Look::Current;
+    }
+    if held.number > record.committed_number {
+        Look::Forward
+    } else {
+        Look::Adopt
+    }
+}
+
+impl Record {
+    /// What we hold, written over a record that the store took from its past (or over none). The
+    /// claim of a peer stays, numbers never go back, and the token it held counts as used.
+    pub(crate) fn forwarded(
+        record: Option<&Self>,
+        key: &Key,
+        held: Held,
+        pair: StoredPair,
+        next_number: u64,
+        now: StoreTime,
+    ) -> Self {
+        let mut next = match record {
+            Some(record) => record.clone(),
+            None => Self::first(key.clone(), held.identity.lineage, pair.clone()),
+        };
+        if next.digest() != held.digest {
+            next.retire_current(now);
+        }
+        next.lineage = held.identity.lineage;
+        next.version = held.identity.version;
+        next.pair = Some(pair);
+        next.state = State::Active;
+        next.committed_number = held.number;
+        next.next_number = next.next_number.max(next_number).max(held.number + 1);
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair};
+    use crate::token::Lineage;
+
+    fn held(record: &Record) -> Held {
+        Held {
+            identity: record.identity(),
+            digest: record.digest(),
+            number: record.committed_number,
+        }
+    }
+
+    fn rotated(record: &Record, token: &str) -> Record {
+        let mut next = record.claimed(ONE, record.digest(), NOW);
+        next.committed_number = next.next_number - 1;
+        next.claim = None;
+        next.version += 1;
+        next.pair = Some(pair(token));
+        next
+    }
+
+    #[test]
+    fn a_newer_version_and_another_lineage_are_adopted() {
+        let first = active();
+        let second = rotated(&first, "r2");
+        assert_eq!(look(Some(&second), Some(held(&first))), Look::Adopt);
+        let mut other = first.clone();
+        other.lineage = Lineage::from_bits(99);
+        assert_eq!(look(Some(&other), Some(held(&second))), Look::Adopt);
+        assert_eq!(look(Some(&first), None), Look::Adopt);
+        assert_eq!(look(Some(&first), Some(held(&first))), Look::Current);
+        assert_eq!(look(None, None), Look::Vacant);
+    }
+
+    #[test]
+    fn a_record_older_than_ours_was_lost_and_is_written_forward() {
+        let first = active();
+        let second = rotated(&first, "r2");
+        assert_eq!(look(Some(&first), Some(held(&second))), Look::Forward);
+        assert_eq!(look(None, Some(held(&second))), Look::Forward);
+        let mut condemned = first.clone();
+        condemned.state = State::Rejected {
+            digest: first.digest(),
+        };
+        assert_eq!(look(Some(&condemned), Some(held(&second))), Look::Forward);
+    }
+
+    #[test]
+    fn writing_forward_keeps_a_peers_claim_and_the_numbers() {
+        let first = active();
+        let second = rotated(&first, "r2");
+        let mut old = first.claimed(TWO, first.digest(), NOW);
+        old.next_number = 9;
+        old.state = State::Rejected {
+            digest: first.digest(),
+        };
+        let key = Key::new("issuer", KEY_CLIENT);
+        let forwarded = Record::forwarded(Some(&old), &key, held(&second), pair("r2"), 5, NOW);
+        assert_eq!(forwarded.claim, old.claim);
+        assert_eq!(forwarded.next_number, 9);
+        assert_eq!(forwarded.state, State::Active);
+        assert_eq!(
+            (forwarded.version, forwarded.digest()),
+            (second.version, second.digest())
+        );
+        assert!(forwarded.retired().any(|digest| *digest == first.digest()));
+
+        let from_nothing = Record::forwarded(None, &key, held(&second), pair("r2"), 5, NOW);
+        assert_eq!(
+            look(Some(&from_nothing), Some(held(&second))),
+            Look::Current
+        );
+        assert_eq!(from_nothing.next_number, 5);
+    }
+
+    #[test]
+    fn of_two_pairs_of_one_version_the_higher_number_wins_and_on_a_tie_the_record() {
+        let first = active();
+        let theirs = rotated(&first, "r2-theirs");
+        let mut ours = held(&rotated(&first, "r2-ours"));
+        assert_eq!(look(Some(&theirs), Some(ours)), Look::Adopt);
+        ours.number += 1;
+        assert_eq!(look(Some(&theirs), Some(ours)), Look::Forward);
+        ours.number -= 2;
+        assert_eq!(look(Some(&theirs), Some(ours)), Look::Adopt);
+    }
+
+    #[test]
+    fn logged_out_is_absolute() {
+        let first = active();
+        let second = rotated(&first, "r2");
+        let mut out = first.clone();
+        out.state = State::LoggedOut;
+        assert_eq!(look(Some(&out), Some(held(&second))), Look::LoggedOut);
+        assert_eq!(look(Some(&out), None), Look::LoggedOut);
+    }
+}

@@ -1,0 +1,229 @@
+//! Properties that hold for every sequence of transitions, and of the serialized form.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::claim::{Holder, Standing};
+use super::land::{Landing, Verdict};
+use super::testkit::{KEY_CLIENT, NOW, ONE, QUARANTINE, TWO, active, pair};
+use super::*;
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Claim(bool),
+    Wait(u16),
+    Release(bool),
+    Land(bool),
+    Reject,
+    LogOut,
+    Replace,
+    Resort(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        any::<bool>().prop_map(Step::Claim),
+        (0..90_u16).prop_map(Step::Wait),
+        any::<bool>().prop_map(Step::Release),
+        any::<bool>().prop_map(Step::Land),
+        Just(Step::Reject),
+        Just(Step::LogOut),
+        Just(Step::Replace),
+        any::<bool>().prop_map(Step::Resort),
+    ]
+}
+
+/// Two owners act on one record as the rotation would, each remembering the claim it got.
+struct World {
+    record: Record,
+    now: StoreTime,
+    claims: [Option<Landing>; 2],
+    issued: u32,
+}
+
+impl World {
+    fn owner(second: bool) -> Owner {
+        if second { TWO } else { ONE }
+    }
+
+    fn fetched_under(&mut self, record: &Record) -> Landing {
+        self.issued += 1;
+        let claim = record.claim.as_ref().unwrap();
+        Landing {
+            holder: Holder {
+                owner: claim.owner,
+                number: claim.number,
+            },
+            base: record.identity(),
+            predecessor: claim.digest,
+            lineage: record.lineage,
+            pair: pair(&format!("issued {}", self.issued)),
+        }
+    }
+
+    fn apply(&mut self, step: Step) {
+        let before = self.record.clone();
+        match step {
+            Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds.into())),
+            Step::Claim(second) if before.state == State::Active => {
+                let owner = Self::owner(second);
+                let next = match before.standing(owner, &[], self.now, QUARANTINE) {
+                    Standing::Free => before.claimed(owner, before.digest(), self.now),
+                    Standing::Stale => before.taken_over(owner, self.now),
+                    Standing::Ours | Standing::Live { .. } => return,
+                };
+                self.claims[usize::from(second)] = Some(self.fetched_under(&next));
+                self.record = next;
+            }
+            Step::Resort(second) => {
+                let Some(landing) = self.claims[usize::from(second)].clone() else {
+                    return;
+                };
+                if before
+                    .claim
+                    .as_ref()
+                    .is_some_and(|claim| claim.is_of(landing.holder))
+                {
+                    let next = before.resorting(Self::owner(second), self.now);
+                    self.claims[usize::from(second)] = Some(self.fetched_under(&next));
+                    self.record = next;
+                }
+            }
+            Step::Release(second) => {
+                if let Some(landing) = &self.claims[usize::from(second)]
+                    && let Some(next) = before.released(landing.holder)
+                {
+                    self.record = next;
+                }
+            }
+            Step::Land(second) => {
+                if let Some(landing) = &self.claims[usize::from(second)]
+                    && let Verdict::Write(next) =
+                        landing.judge(Some(&before), &before.key, self.now)
+                {
+                    self.record = *next;
+                }
+            }
+            Step::Reject if before.state == State::Active => {
+                self.record = before.ended(State::Rejected {
+                    digest: before.digest(),
+                });
+            }
+            Step::LogOut => self.record = before.ended(State::LoggedOut),
+            Step::Replace => {
+                self.issued += 1;
+                let fresh = pair(&format!("issued {}", self.issued));
+                let lineage = Lineage::from_bits(1_000 + u128::from(self.issued));
+                self.record = before.replaced(lineage, fresh, self.now);
+            }
+            Step::Claim(_) | Step::Reject => {}
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn numbers_and_versions_never_go_back_and_a_used_token_is_never_current_again(
+        steps in proptest::collection::vec(step(), 0..60)
+    ) {
+        let mut world = World { record: active(), now: NOW, claims: [None, None], issued: 0 };
+        for step in steps {
+            let before = world.record.clone();
+            world.apply(step);
+            let after = &world.record;
+            prop_assert!(after.next_number >= before.next_number);
+            prop_assert!(after.committed_number < after.next_number);
+            prop_assert!(after.committed_number >= before.committed_number);
+            prop_assert!(after.version >= before.version);
+            if let Some(claim) = &after.claim {
+                prop_assert!(claim.number < after.next_number);
+            }
+            if after.digest() != before.digest() {
+                prop_assert!(after.knows(&before.digest()), "a past token is remembered");
+                prop_assert!(!before.knows(&after.digest()), "and never current again");
+                prop_assert!(after.version > before.version);
+            }
+            // A doubt about the current token goes only with that token, or with an end.
+            if let Some(claim) = &before.claim
+                && claim.doubtful.is_some()
+                && claim.digest == after.digest()
+                && after.state == before.state
+                && after.lineage == before.lineage
+            {
+                let kept = after.claim.as_ref().and_then(|claim| claim.doubtful);
+                prop_assert_eq!(kept, claim.doubtful);
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written(steps in proptest::collection::vec(step(), 0..20)) {
+        let mut world = World { record: active(), now: NOW, claims: [None, None], issued: 0 };
+        for step in steps {
+            world.apply(step);
+        }
+        let text = serde_json::to_string(&world.record).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), world.record);
+    }
+}
+
+#[test]
+fn fields_of_later_versions_are_carried_along() {
+    let mut value = serde_json::to_value(active()).unwrap();
+    value["colour"] = "blue".into();
+    let record: Record = serde_json::from_value(value).unwrap();
+    let written = serde_json::to_value(record.claimed(ONE, record.digest(), NOW)).unwrap();
+    assert_eq!(written["colour"], "blue");
+}
+
+#[test]
+fn a_record_does_not_show_its_tokens() {
+    let shown = format!("{:?}", active());
+    assert!(
+        !shown.contains("r1") && !shown.contains("access for"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_first_token_of_a_lineage_is_remembered_for_good() {
+    let key = Key::new("issuer", KEY_CLIENT);
+    let mut seed = pair("seed");
+    seed.first = true;
+    let mut record = Record::first(key.clone(), Lineage::from_bits(1), seed);
+    for round in 0..1_000 {
+        let claimed = record.claimed(ONE, record.digest(), NOW);
+        let landing = Landing {
+            holder: Holder {
+                owner: ONE,
+                number: record.next_number,
+            },
+            base: record.identity(),
+            predecessor: record.digest(),
+            lineage: record.lineage,
+            pair: pair(&format!("r{round}")),
+        };
+        let Verdict::Write(next) = landing.judge(Some(&claimed), &key, NOW) else {
+            panic!("not written");
+        };
+        record = *next;
+    }
+    assert!(record.knows(&Digest::of("seed")));
+    assert!(record.knows(&Digest::of("r998")) && record.knows(&Digest::of("r999")));
+    assert_eq!(record.retired().count(), RETIRED_LIMIT + 1);
+}
+
+#[test]
+fn a_past_token_is_forgotten_when_it_has_expired() {
+    let key = Key::new("issuer", KEY_CLIENT);
+    let mut short = pair("short");
+    short.pair.lifetime.refresh = Duration::from_secs(60).into();
+    let record = Record::first(key, Lineage::from_bits(1), short);
+    let later = NOW.after(Duration::from_secs(30));
+    let replaced = record.replaced(Lineage::from_bits(2), pair("r2"), later);
+    assert!(replaced.knows(&Digest::of("short")));
+    let much_later = NOW.after(Duration::from_secs(61));
+    let again = replaced.replaced(Lineage::from_bits(3), pair("r3"), much_later);
+    assert!(!again.knows(&Digest::of("short")));
+}
