@@ -8,6 +8,7 @@
 
 use std::fmt::Debug;
 use std::ops::Add;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment of one process: nanoseconds from an arbitrary origin, counting suspend.
@@ -86,6 +87,20 @@ pub trait Clock: Debug + Send + Sync + 'static {
 
     /// Now, as cheap as can be had; the two parts may lag by some milliseconds.
     fn coarse(&self) -> Coarse;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+
+    fn wall(&self) -> Duration {
+        (**self).wall()
+    }
+
+    fn coarse(&self) -> Coarse {
+        (**self).coarse()
+    }
 }
 
 /// The operating system's clocks.

@@ -46,6 +46,7 @@ use async_trait::async_trait;
 
 pub use self::error::EndpointError;
 pub use self::issued::Issued;
+pub(crate) use self::issued::{Predecessor, stated_by_token};
 pub use self::oauth2::{ClientAuth, OAuth2};
 pub use self::profile::{OldPair, ServerProfile};
 pub use self::window::SendWindow;

@@ -154,6 +154,17 @@ impl Error {
         }
     }
 
+    /// The same error, told later.
+    pub(crate) fn with_retry_after(mut self, left: Duration) -> Self {
+        match &mut self {
+            Self::Endpoint { retry_after, .. }
+            | Self::NoAccessToken { retry_after }
+            | Self::Store { retry_after, .. } => *retry_after = left,
+            _ => {}
+        }
+        self
+    }
+
     pub(crate) fn ended(reason: EndReason) -> Self {
         Self::Ended { reason }
     }

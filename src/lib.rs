@@ -1,10 +1,19 @@
 //! Keeps an OAuth2 token pair alive for work that outlives it.
 
+mod client;
 pub mod clock;
 mod endpoint;
 mod error;
 mod event;
+mod manager;
+mod origin;
 mod record;
+mod rotation;
+mod schedule;
+mod served;
+mod session;
+mod settings;
+mod state;
 pub mod store;
 mod strategy;
 #[cfg(feature = "testing")]
@@ -14,13 +23,18 @@ mod token;
 #[doc(no_inline)]
 pub use async_trait::async_trait;
 
+pub use self::client::ApiProfile;
 pub use self::endpoint::{
     ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, SendWindow, ServerProfile,
     TokenEndpoint,
 };
 pub use self::error::{BuildError, EndReason, Error};
 pub use self::event::{Event, Events};
-pub use self::record::{Claim, Record};
+pub use self::manager::{Builder, TokenManager};
+pub use self::record::{Claim, Owner, Record};
+pub use self::served::Token;
+pub use self::settings::{Coordination, OnStoreFailure};
+pub use self::state::Rejection;
 pub use self::store::{MemoryStore, StoreError, TokenStore};
 pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,

@@ -119,11 +119,20 @@ impl Record {
     /// The first record of a key.
     pub(crate) fn first(key: Key, lineage: Lineage, pair: StoredPair) -> Self {
         Self {
+            version: 1,
+            pair: Some(pair),
+            ..Self::vacant(key, lineage)
+        }
+    }
+
+    /// A record without a pair, for the claim of a first sign-in.
+    pub(crate) fn vacant(key: Key, lineage: Lineage) -> Self {
+        Self {
             format: FORMAT,
             key,
             lineage,
-            version: 1,
-            pair: Some(pair),
+            version: 0,
+            pair: None,
             state: State::Active,
             claim: None,
             next_number: 1,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Record;
+use crate::endpoint::ServerProfile;
+use crate::settings::LAST_RESORTS;
 use crate::store::StoreTime;
 use crate::token::Digest;
 
@@ -90,6 +92,33 @@ impl Claim {
         quarantine.saturating_mul(1_u32.checked_shl(self.resorts).unwrap_or(u32::MAX))
     }
 
+    /// What the server's profile permits about the token, which may be spent.
+    pub(crate) fn permits(
+        &self,
+        server: &ServerProfile,
+        can_sign_in: bool,
+        quarantine: Duration,
+        now: StoreTime,
+    ) -> Permit {
+        if now.since(self.suspect_since()) < server.replay_window && self.replays < server.replays {
+            return Permit::Send(Again::Replay);
+        }
+        if can_sign_in {
+            return Permit::SignIn;
+        }
+        if !server.last_resort || self.resorts >= LAST_RESORTS {
+            return Permit::Nothing;
+        }
+        let left = self
+            .patience(quarantine)
+            .saturating_sub(now.since(self.since));
+        if left.is_zero() {
+            Permit::Send(Again::LastResort)
+        } else {
+            Permit::Wait(left)
+        }
+    }
+
     pub(crate) fn is_of(&self, holder: Holder) -> bool {
         self.owner == holder.owner && self.number == holder.number
     }
@@ -100,6 +129,26 @@ impl Claim {
 pub(crate) struct Holder {
     pub(crate) owner: Owner,
     pub(crate) number: u64,
+}
+
+/// Why a token that may be spent is sent once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// The server answers it again for a while.
+    Replay,
+    /// The session is lost otherwise.
+    LastResort,
+}
+
+/// What may be done about a token that may be spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permit {
+    Send(Again),
+    SignIn,
+    /// A last resort, after this time.
+    Wait(Duration),
+    /// Nothing: the outcome stays unknown.
+    Nothing,
 }
 
 /// What the record's claim means for somebody who wants to spend a token.
@@ -159,12 +208,18 @@ impl Record {
         })
     }
 
-    /// A stale claim becomes `owner`'s: the token may be spent, so the new claim is doubtful and
-    /// permits no plain spend.
+    /// A claim under which the token may be spent becomes `owner`'s, for sending it once more. It is
+    /// doubtful, so nobody takes it for a plain one.
     #[must_use]
-    pub(crate) fn taken_over(&self, owner: Owner, now: StoreTime) -> Self {
+    pub(crate) fn taken_over(&self, owner: Owner, again: Again, now: StoreTime) -> Self {
         self.reclaimed(owner, now, |old| Claim {
             doubtful: Some(old.suspect_since()),
+            replays: old
+                .replays
+                .saturating_add(u32::from(again == Again::Replay)),
+            resorts: old
+                .resorts
+                .saturating_add(u32::from(again == Again::LastResort)),
             ..old
         })
     }
@@ -183,26 +238,6 @@ impl Record {
             claim.doubtful = Some(claim.suspect_since());
         }
         next
-    }
-
-    /// A new claim of ours for sending the token once more inside the replay window.
-    #[must_use]
-    pub(crate) fn replaying(&self, owner: Owner, now: StoreTime) -> Self {
-        self.reclaimed(owner, now, |old| Claim {
-            doubtful: Some(old.suspect_since()),
-            replays: old.replays.saturating_add(1),
-            ..old
-        })
-    }
-
-    /// A new claim of ours for sending the token once more as a last resort.
-    #[must_use]
-    pub(crate) fn resorting(&self, owner: Owner, now: StoreTime) -> Self {
-        self.reclaimed(owner, now, |old| Claim {
-            doubtful: Some(old.suspect_since()),
-            resorts: old.resorts.saturating_add(1),
-            ..old
-        })
     }
 
     /// Gives our claim up; `None` if it is not ours any more. "May be spent" is never wiped by
@@ -295,16 +330,17 @@ mod tests {
     #[test]
     fn taking_over_a_stale_claim_makes_it_doubtful_since_the_first_claim() {
         let record = active();
-        let record = record
-            .claimed(ONE, record.digest(), NOW)
-            .taken_over(TWO, LATER);
+        let record =
+            record
+                .claimed(ONE, record.digest(), NOW)
+                .taken_over(TWO, Again::LastResort, LATER);
         let claim = record.claim.as_ref().unwrap();
         assert_eq!(
             (claim.owner, claim.doubtful, claim.since),
             (TWO, Some(NOW), LATER)
         );
         // A second take-over does not move the doubt.
-        let again = record.taken_over(ONE, StoreTime::from_millis(LATER.as_millis() + 60_000));
+        let again = record.taken_over(ONE, Again::Replay, LATER.after(QUARANTINE));
         assert_eq!(again.claim.unwrap().doubtful, Some(NOW));
     }
 
@@ -317,7 +353,7 @@ mod tests {
         assert_eq!(plain.claim.unwrap().doubtful, None);
         let doubtful = record
             .claimed(ONE, record.digest(), NOW)
-            .taken_over(TWO, LATER)
+            .taken_over(TWO, Again::LastResort, LATER)
             .retaken(TWO, LATER);
         assert_eq!(doubtful.claim.unwrap().doubtful, Some(NOW));
     }
@@ -337,9 +373,10 @@ mod tests {
     #[test]
     fn releasing_a_doubtful_claim_leaves_it_in_place_and_stale() {
         let record = active();
-        let doubtful = record
-            .claimed(ONE, record.digest(), NOW)
-            .taken_over(TWO, LATER);
+        let doubtful =
+            record
+                .claimed(ONE, record.digest(), NOW)
+                .taken_over(TWO, Again::LastResort, LATER);
         let holder = Holder {
             owner: TWO,
             number: number(&doubtful),
@@ -375,7 +412,7 @@ mod tests {
         for factor in [1, 2, 4, 8] {
             let claim = record.claim.as_ref().unwrap();
             assert_eq!(claim.patience(QUARANTINE), QUARANTINE * factor);
-            record = record.resorting(ONE, NOW);
+            record = record.taken_over(ONE, Again::LastResort, NOW);
         }
     }
 
@@ -388,5 +425,50 @@ mod tests {
             record.standing(TWO, &[], NOW, QUARANTINE),
             Standing::Live { stale_in }
         );
+    }
+
+    #[test]
+    fn a_token_that_may_be_spent_is_sent_again_only_as_the_profile_permits() {
+        let record = active();
+        let claim = record.claimed(ONE, record.digest(), NOW).claim.unwrap();
+        let permits = |claim: &Claim, server: ServerProfile, seconds, sign_in| {
+            claim.permits(
+                &server,
+                sign_in,
+                QUARANTINE,
+                NOW.after(Duration::from_secs(seconds)),
+            )
+        };
+        let strict = ServerProfile::strict();
+        let left = Permit::Wait(Duration::from_secs(59));
+        assert_eq!(permits(&claim, strict, 1, false), left);
+        assert_eq!(
+            permits(&claim, strict, 60, false),
+            Permit::Send(Again::LastResort)
+        );
+        assert_eq!(permits(&claim, strict, 1, true), Permit::SignIn);
+        assert_eq!(
+            permits(&claim, strict.last_resort(false), 1, false),
+            Permit::Nothing
+        );
+        let grace = strict.replay_window(Duration::from_secs(30));
+        assert_eq!(
+            permits(&claim, grace, 29, false),
+            Permit::Send(Again::Replay)
+        );
+        assert_eq!(
+            permits(&claim, grace, 30, false),
+            Permit::Wait(Duration::from_secs(30))
+        );
+        let replayed = Claim {
+            replays: 1,
+            ..claim.clone()
+        };
+        assert_eq!(permits(&replayed, grace, 1, false), left);
+        let exhausted = Claim {
+            resorts: 3,
+            ..claim
+        };
+        assert_eq!(permits(&exhausted, strict, 10_000, false), Permit::Nothing);
     }
 }

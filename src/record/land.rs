@@ -46,7 +46,9 @@ impl Landing {
             first.next_number = self.holder.number + 1;
             return Verdict::Write(Box::new(first));
         };
-        if record.lineage == self.lineage && record.committed_number == self.holder.number {
+        let ours = self.pair.pair.digest(key);
+        let same_number = record.committed_number == self.holder.number;
+        if record.lineage == self.lineage && same_number && record.digest() == ours {
             return Verdict::Landed;
         }
         if record.state == State::LoggedOut {
@@ -55,10 +57,10 @@ impl Landing {
         if record.lineage != self.base.lineage {
             return Verdict::Superseded;
         }
-        if record.committed_number > self.holder.number {
+        // The same number can only be somebody else's where instances do not coordinate.
+        if record.committed_number > self.holder.number || same_number {
             return Verdict::Outrun;
         }
-        let ours = self.pair.pair.digest(key);
         if record.state.condemned() == Some(ours) {
             return Verdict::Condemned;
         }
@@ -95,6 +97,15 @@ impl Record {
             claim: None,
             ..self.clone()
         }
+    }
+
+    /// Without the pair, which was revoked after a logout.
+    #[must_use]
+    pub(crate) fn cleared(&self, now: StoreTime) -> Self {
+        let mut next = self.clone();
+        next.retire_current(now);
+        next.pair = None;
+        next
     }
 
     /// A first pair given at start. It counts only if the record never knew its token: after a
@@ -146,6 +157,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::claim::Again;
     use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair};
 
     fn key() -> Key {
@@ -195,7 +207,7 @@ mod tests {
     #[test]
     fn landing_leaves_a_newer_live_claim_in_place() {
         let (record, landing) = claimed("r2");
-        let taken = record.taken_over(TWO, NOW);
+        let taken = record.taken_over(TWO, Again::LastResort, NOW);
         let landed = written(landing.judge(Some(&taken), &key(), NOW));
         assert_eq!(landed.claim, taken.claim);
     }
@@ -235,7 +247,7 @@ mod tests {
     #[test]
     fn a_later_claim_committed_first_outruns_ours() {
         let (record, landing) = claimed("r2");
-        let taken = record.taken_over(TWO, NOW);
+        let taken = record.taken_over(TWO, Again::LastResort, NOW);
         let theirs = Landing {
             holder: Holder {
                 owner: TWO,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::claim::{Holder, Standing};
+use super::claim::{Again, Holder, Standing};
 use super::land::{Landing, Verdict};
 use super::testkit::{KEY_CLIENT, NOW, ONE, QUARANTINE, TWO, active, pair};
 use super::*;
@@ -70,7 +70,7 @@ impl World {
                 let owner = Self::owner(second);
                 let next = match before.standing(owner, &[], self.now, QUARANTINE) {
                     Standing::Free => before.claimed(owner, before.digest(), self.now),
-                    Standing::Stale => before.taken_over(owner, self.now),
+                    Standing::Stale => before.taken_over(owner, Again::LastResort, self.now),
                     Standing::Ours | Standing::Live { .. } => return,
                 };
                 self.claims[usize::from(second)] = Some(self.fetched_under(&next));
@@ -85,7 +85,7 @@ impl World {
                     .as_ref()
                     .is_some_and(|claim| claim.is_of(landing.holder))
                 {
-                    let next = before.resorting(Self::owner(second), self.now);
+                    let next = before.taken_over(Self::owner(second), Again::Replay, self.now);
                     self.claims[usize::from(second)] = Some(self.fetched_under(&next));
                     self.record = next;
                 }

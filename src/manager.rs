@@ -1,0 +1,347 @@
+//! What users hold: it answers callers, and starts rotations where an answer needs one. It never talks to
+//! an endpoint or a store itself.
+//!
+//! A caller either finds the token quiet, which takes one load and one comparison, or has the locked
+//! state decide, and then waits for a rotation at most as long as its own deadline. Nobody who waits
+//! owns the rotation, so nobody who gives up takes it along.
+
+mod builder;
+mod worker;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use self::builder::Builder;
+use crate::client::ApiProfile;
+use crate::endpoint::TokenEndpoint;
+use crate::error::Error;
+use crate::event::Events;
+use crate::origin::Origins;
+use crate::rotation;
+use crate::served::Token;
+use crate::session::{Decision, Flight, Session};
+use crate::settings::OnStoreFailure;
+use crate::state::{Progress, Rejection};
+use crate::token::Key;
+
+/// Keeps one session's token pair alive.
+///
+/// Clones are cheap and share everything; when the last is dropped, the manager's tasks end. A
+/// rotation under way is finished first, so that a pair the server issued is not lost.
+///
+/// Every method that may wait does so for the [deadline](Builder::wait) at most, and can be dropped at
+/// any time.
+#[derive(Clone)]
+pub struct TokenManager {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What the handles share. The worker and rotations hold the session, never this.
+pub(crate) struct Inner {
+    pub(crate) session: Arc<Session>,
+    pub(crate) origins: Origins,
+    pub(crate) api: ApiProfile,
+    pub(crate) header: http::HeaderName,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.session.abandon();
+    }
+}
+
+impl TokenManager {
+    /// Starts to build a manager for this endpoint.
+    pub fn builder(endpoint: impl TokenEndpoint) -> Builder {
+        Builder::new(Arc::new(endpoint))
+    }
+
+    /// A valid access token. Waits only if there is none, or if the strategy says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::needs_sign_in`] and [`Error::is_retryable`] tell what can be done.
+    #[inline]
+    pub async fn token(&self) -> Result<Token, Error> {
+        if let Some(token) = self
+            .inner
+            .session
+            .quiet()
+            .as_ref()
+            .and_then(|quiet| quiet.token())
+        {
+            return Ok(token.clone());
+        }
+        self.decided_token().await
+    }
+
+    /// The value of the header that carries a valid access token, marked sensitive. In the common case,
+    /// in which nothing has to be decided, it neither waits, locks nor allocates.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
+    #[inline]
+    pub async fn authorization(&self) -> Result<HeaderValue, Error> {
+        if let Some(token) = self
+            .inner
+            .session
+            .quiet()
+            .as_ref()
+            .and_then(|quiet| quiet.token())
+        {
+            return token.authorization();
+        }
+        self.decided_token().await?.authorization()
+    }
+
+    /// A valid access token, if there is one without waiting; else whatever is needed for one is started,
+    /// and [`Error::Pending`] is returned. To be called from any thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pending`], and whatever [`token`](Self::token) would return at once.
+    pub fn try_token(&self) -> Result<Token, Error> {
+        let session = &self.inner.session;
+        if let Some(token) = session.quiet().as_ref().and_then(|quiet| quiet.token()) {
+            return Ok(token.clone());
+        }
+        match self.decide() {
+            Decision::Serve(token) => Ok(token),
+            Decision::Join(_) => session.usable().ok_or(Error::Pending),
+            Decision::Fail(error) => Err(error),
+        }
+    }
+
+    /// An access token that is good for at least `least` from now; rotates once if the current one is
+    /// not. Of a token whose lifetime is unknown nothing can be promised: it is returned as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShortLived`] if even a new token is not good for so long, and as [`token`](Self::token).
+    pub async fn token_valid_for(&self, least: Duration) -> Result<Token, Error> {
+        let token = self.token().await?;
+        let Some((left, total)) = self.left(&token) else {
+            return Ok(token);
+        };
+        if left >= least {
+            return Ok(token);
+        }
+        if total < least {
+            return Err(Error::ShortLived { valid_for: left });
+        }
+        let token = self.renewed(Some(&token)).await?;
+        match self.left(&token) {
+            Some((left, _)) if left < least => Err(Error::ShortLived { valid_for: left }),
+            _ => Ok(token),
+        }
+    }
+
+    /// What the token has left and had in all, if it is current and expires at a known time.
+    fn left(&self, token: &Token) -> Option<(Duration, Duration)> {
+        let session = &self.inner.session;
+        let state = session.lock();
+        let held = state
+            .held()
+            .filter(|held| held.identity == token.identity())?;
+        let total = held.pair.lifetime.access.total()?;
+        Some((held.schedule.remaining(session.now())?, total))
+    }
+
+    /// Rotates now, whatever the strategy says: joins the rotation under way or starts one. A session
+    /// that was not loaded yet is loaded first.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token); during the cool-down after a failure, that failure.
+    pub async fn rotate(&self) -> Result<Token, Error> {
+        let current = self.inner.session.usable();
+        if current.is_none() && self.inner.session.lock().held().is_none() {
+            let loaded = self.token().await?;
+            return self.renewed(Some(&loaded)).await;
+        }
+        self.renewed(current.as_ref()).await
+    }
+
+    /// Says that an API rejected this token (with a 401, mostly). If it is still the current one, it is
+    /// not served any more and a rotation is started; its bytes do not matter, its identity does.
+    ///
+    /// A token that is rejected soon after its predecessor was is served on for a while, with the pause
+    /// doubling: an API that rejects every token must not cause a rotation for every request.
+    pub fn reject(&self, token: &Token) -> Rejection {
+        let (rejection, flight) = self.inner.session.reject(token.identity());
+        self.start(flight);
+        rejection
+    }
+
+    /// What happens to the session from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Events {
+        Events::new(self.inner.session.subscribe())
+    }
+
+    /// What the session is: managers with equal keys on one store share one pair.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.inner.session.key
+    }
+
+    /// Ends the manager, for all its clones: callers get [`Error::ShutDown`] from now on. Returns when
+    /// a rotation under way is finished and its pair stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). It goes on as long
+    /// as the runtime does.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let session = &self.inner.session;
+        let flight = session.lock().flight().cloned();
+        session.close();
+        let Some(mut flight) = flight else {
+            return Ok(());
+        };
+        let after = session.settings().wait;
+        let over =
+            flight.wait_for(|progress| matches!(progress, Progress::Done(_) | Progress::Again));
+        match tokio::time::timeout(after, over).await {
+            // An error means that the flight is gone, which is what was waited for.
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::TimedOut { after }),
+        }
+    }
+
+    fn decide(&self) -> Decision {
+        let (decision, flight) = self.inner.session.decide();
+        self.start(flight);
+        decision
+    }
+
+    fn start(&self, flight: Option<Flight>) {
+        if let Some(flight) = flight {
+            self.inner.session.ensure_worker(worker::start);
+            rotation::start(flight);
+        }
+    }
+
+    /// The way past the snapshot. Boxed, so that the common case carries no state for it.
+    fn decided_token(&self) -> impl Future<Output = Result<Token, Error>> + Send + '_ {
+        Box::pin(async move {
+            let deadline = self.deadline();
+            loop {
+                match self.decide() {
+                    Decision::Serve(token) => return Ok(token),
+                    Decision::Fail(error) => return Err(error),
+                    Decision::Join(progress) => {
+                        if let Some(answer) = self.joined(progress, deadline).await {
+                            return answer;
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    /// A token newer than `seen`.
+    async fn renewed(&self, seen: Option<&Token>) -> Result<Token, Error> {
+        let deadline = self.deadline();
+        let session = &self.inner.session;
+        let identity = match seen {
+            Some(token) => Some(token.identity()),
+            None => session.lock().identity(),
+        };
+        match session.renew(identity) {
+            Ok(Some((progress, flight))) => {
+                self.start(flight);
+                match self.joined_strictly(progress, deadline).await {
+                    Some(answer) => answer,
+                    None => self.token().await,
+                }
+            }
+            // Somebody else has a newer one already.
+            Ok(None) => self.token().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.inner.session.settings().wait
+    }
+
+    /// Waits for a rotation; `None` to decide again. A token that is still valid stands in for one that
+    /// does not come.
+    async fn joined(
+        &self,
+        progress: watch::Receiver<Progress>,
+        deadline: Instant,
+    ) -> Option<Result<Token, Error>> {
+        let session = &self.inner.session;
+        match self.outcome(progress, deadline, true).await {
+            Some(Err(error)) => Some(session.usable().ok_or(error)),
+            other => other,
+        }
+    }
+
+    async fn joined_strictly(
+        &self,
+        progress: watch::Receiver<Progress>,
+        deadline: Instant,
+    ) -> Option<Result<Token, Error>> {
+        self.outcome(progress, deadline, false).await
+    }
+
+    async fn outcome(
+        &self,
+        mut progress: watch::Receiver<Progress>,
+        deadline: Instant,
+        may_go_on: bool,
+    ) -> Option<Result<Token, Error>> {
+        let session = &self.inner.session;
+        if rotation::is_inside(session) {
+            return Some(Err(Error::Reentrant));
+        }
+        let policy = session.settings().on_store_failure;
+        loop {
+            match &*progress.borrow_and_update() {
+                Progress::Done(outcome) => return Some(outcome.clone()),
+                Progress::Again => return None,
+                Progress::Unstored(error) if policy == OnStoreFailure::Fail => {
+                    return Some(Err(error.clone()));
+                }
+                Progress::Running => {}
+                Progress::Waiting | Progress::Unstored(_) => {
+                    if let Some(token) = session.usable().filter(|_| may_go_on) {
+                        return Some(Ok(token));
+                    }
+                }
+            }
+            match tokio::time::timeout_at(deadline, progress.changed()).await {
+                Ok(Ok(())) => {}
+                // The flight said what became of it before it went.
+                Ok(Err(_)) => match &*progress.borrow() {
+                    Progress::Done(outcome) => return Some(outcome.clone()),
+                    _ => return Some(Err(Error::TaskDied)),
+                },
+                Err(_) => {
+                    return Some(Err(Error::TimedOut {
+                        after: session.settings().wait,
+                    }));
+                }
+            }
+        }
+    }
+}
+
+/// Shows the key and no secret.
+impl fmt::Debug for TokenManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenManager")
+            .field("key", &self.inner.session.key)
+            .field("identity", &self.inner.session.lock().identity())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,198 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+
+use super::{Inner, TokenManager};
+use crate::client::ApiProfile;
+use crate::clock::{Clock, SystemClock};
+use crate::endpoint::{TokenEndpoint, stated_by_token};
+use crate::error::BuildError;
+use crate::origin::Origins;
+use crate::record::claim::Owner;
+use crate::session::{Session, Shared};
+use crate::settings::{Coordination, OnStoreFailure, Settings};
+use crate::store::{MemoryStore, TokenStore};
+use crate::strategy::{OnRequest, RefreshStrategy};
+use crate::token::{Key, TokenPair, Validity};
+
+/// Builds a [`TokenManager`]. Nothing is checked, read or started before [`build`](Self::build).
+#[derive(Debug)]
+#[must_use]
+pub struct Builder {
+    endpoint: Arc<dyn TokenEndpoint>,
+    store: Option<Arc<dyn TokenStore>>,
+    strategy: Arc<dyn RefreshStrategy>,
+    clock: Arc<dyn Clock>,
+    key: Option<Key>,
+    seed: Option<TokenPair>,
+    settings: Settings,
+    origins: Vec<String>,
+    api: ApiProfile,
+    header: HeaderName,
+}
+
+impl Builder {
+    pub(super) fn new(endpoint: Arc<dyn TokenEndpoint>) -> Self {
+        let settings = Settings::new(endpoint.profile(), endpoint.timeout());
+        Self {
+            endpoint,
+            store: None,
+            strategy: Arc::new(OnRequest::default()),
+            clock: Arc::new(SystemClock),
+            key: None,
+            seed: None,
+            settings,
+            origins: Vec::new(),
+            api: ApiProfile::default(),
+            header: AUTHORIZATION,
+        }
+    }
+
+    /// Decides when to rotate. Default: [`OnRequest`].
+    pub fn strategy(mut self, strategy: impl RefreshStrategy) -> Self {
+        self.strategy = Arc::new(strategy);
+        self
+    }
+
+    /// Where the pair lives. Default: a [`MemoryStore`] of this manager's own.
+    pub fn store(mut self, store: impl TokenStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The first pair. It counts only if the store never knew it: after a restart, the pair that was
+    /// rotated from it wins. Its times count from now.
+    pub fn seed(mut self, pair: TokenPair) -> Self {
+        self.seed = Some(pair);
+        self
+    }
+
+    /// What the session is. Default: what the endpoint knows of it.
+    pub fn key(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Adds an origin (`https://host[:port]`) that [`send`](TokenManager::send) may give tokens to.
+    /// Default: none. Plain `http` is allowed to loopback only.
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+
+    /// How the API behaves. Default: a 401 rejects the token, a 503 with `Retry-After` is retried once
+    /// for idempotent methods.
+    pub fn api(mut self, profile: ApiProfile) -> Self {
+        self.api = profile;
+        self
+    }
+
+    /// Sends the token in a header of its own, without `Bearer`. Default: `Authorization: Bearer`. Such
+    /// a header is sent only through [`TokenManager::client`].
+    pub fn header(mut self, name: HeaderName) -> Self {
+        self.header = name;
+        self
+    }
+
+    /// How long a caller waits for a token. Default: 35 s. It must be longer than the endpoint's
+    /// timeout.
+    pub fn wait(mut self, deadline: Duration) -> Self {
+        self.settings.wait = deadline;
+        self
+    }
+
+    /// How long before expiry requests wait for a new token rather than go on with the old. Default:
+    /// 10 s; a tenth of the lifetime at most.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.settings.leeway = leeway;
+        self
+    }
+
+    /// The share (0 to 0.5) by which early rotations are moved earlier, drawn anew for each token, so
+    /// that instances started together do not rotate together. Default: 0.05.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.settings.jitter = share;
+        self
+    }
+
+    /// How long an instance that claimed the token is left alone. Default: 60 s. It must be 10 s longer
+    /// than the endpoint's timeout at least.
+    pub fn quarantine(mut self, quarantine: Duration) -> Self {
+        self.settings.quarantine = quarantine;
+        self
+    }
+
+    /// How long one call of the store may take. Default: 5 s.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.store_timeout = timeout;
+        self
+    }
+
+    /// Whether instances that share the store take turns. Default: [`Coordination::Claim`].
+    pub fn coordination(mut self, coordination: Coordination) -> Self {
+        self.settings.coordination = coordination;
+        self
+    }
+
+    /// What callers get when a new pair could not be stored. Default: [`OnStoreFailure::Serve`].
+    pub fn on_store_failure(mut self, policy: OnStoreFailure) -> Self {
+        self.settings.on_store_failure = policy;
+        self
+    }
+
+    /// Reads another clock. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Checks the settings and builds the manager, on the tokio runtime this is called in: rotations run
+    /// there, whoever asks for them. There is no I/O; the first use loads the session.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`], if settings cannot hold together or no runtime is there.
+    pub fn build(self) -> Result<TokenManager, BuildError> {
+        if let Some((name, problem)) = self.settings.problem() {
+            return Err(BuildError::invalid(name, problem));
+        }
+        let origins = Origins::parse(&self.origins)?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        let owner = Owner::random().map_err(|_| BuildError::NoRandomness)?;
+        let wall = self.clock.wall();
+        let seed = self.seed.map(|mut pair| {
+            if let (Some(access), Validity::Unknown) = (&pair.access, pair.lifetime.access) {
+                pair.lifetime.access = stated_by_token(access, Some(wall), wall);
+            }
+            (pair, self.clock.now())
+        });
+        let store = self
+            .store
+            .unwrap_or_else(|| Arc::new(MemoryStore::with_clock(self.clock.clone())));
+        let key = self.key.unwrap_or_else(|| self.endpoint.key());
+        let shared = Shared {
+            endpoint: self.endpoint,
+            store,
+            strategy: self.strategy,
+            clock: self.clock,
+            settings: self.settings,
+            prefix: if self.header == AUTHORIZATION {
+                "Bearer "
+            } else {
+                ""
+            },
+            runtime,
+        };
+        let session = Session::new(Arc::new(shared), key, owner, seed);
+        Ok(TokenManager {
+            inner: Arc::new(Inner {
+                session: Arc::new(session),
+                origins,
+                api: self.api,
+                header: self.header,
+            }),
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! Rotates when the plan says so, whether anybody asks or not. It holds no handle: it ends with the last.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::rotation;
+use crate::session::Session;
+
+/// The clock is looked at this often at least: timers stand still while the machine sleeps.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Starts the worker of a session on its runtime.
+pub(super) fn start(session: &Arc<Session>) {
+    let worker = run(Arc::downgrade(session));
+    session.shared.runtime.spawn(worker);
+}
+
+async fn run(session: Weak<Session>) {
+    loop {
+        let Some(session) = session.upgrade() else {
+            return;
+        };
+        if session.is_closing() {
+            return;
+        }
+        let rescheduled = session.rescheduled();
+        let pause = match session.wake() {
+            (_, Some(flight)) => {
+                rotation::start(flight);
+                continue;
+            }
+            (Some(left), None) => left.min(LOOK_EVERY),
+            // Nothing is planned: whoever plans something says so.
+            (None, None) => Duration::MAX,
+        };
+        drop(session);
+        let _ = tokio::time::timeout(pause, rescheduled.notified()).await;
+    }
+}

@@ -1,0 +1,359 @@
+//! The only place where a pair is replaced. It never asks *when*: it is started for a pair that somebody
+//! wants renewed, and works in a task of its own, so that no caller can cancel it.
+//!
+//! One rotation is a loop: **look** at the record (adopt what is newer, write forward what the store
+//! lost, respect an end), **claim** the token by compare-and-swap, **spend** it inside the claim's
+//! window, **land** what was issued. Whenever another instance was faster, the loop starts over with
+//! what that one wrote. The rules themselves are in [`record`](crate::record); here is what awaits.
+//!
+//! - [`spend`]: claims and exchanges, and what to do about an answer that is no pair
+//! - [`land`]: storing and publishing what was issued
+
+mod guard;
+mod land;
+mod spend;
+
+use std::time::Duration;
+
+use self::guard::guarded;
+pub(crate) use self::guard::is_inside;
+use crate::clock::Timestamp;
+use crate::error::{EndReason, Error};
+use crate::record::claim::Holder;
+use crate::record::look::{Look, look};
+use crate::record::{Record, State};
+use crate::schedule::Due;
+use crate::served::Token;
+use crate::session::{Flight, Session};
+use crate::settings::Coordination;
+use crate::state::Progress;
+use crate::store::{Revision, StoreError, StoreTime, Swap};
+use crate::token::Lineage;
+
+/// Others' claims are looked at this often at least, however long they last: a machine that slept must
+/// not sleep on.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs the rotation on the manager's runtime.
+pub(crate) fn start(flight: Flight) {
+    let runtime = flight.session().shared.runtime.clone();
+    let id = guard::id(flight.session());
+    runtime.spawn(guard::INSIDE.scope(id, async move {
+        let mut rotation = Rotation {
+            flight,
+            attempt: None,
+            observed: None,
+        };
+        let outcome = rotation.run().await;
+        rotation.flight.finish(outcome);
+    }));
+}
+
+struct Rotation {
+    flight: Flight,
+    /// The first attempt at the claim that is being made: its number, and when. The send window counts
+    /// from it, because a swap that timed out may have landed then.
+    attempt: Option<(u64, Timestamp)>,
+    /// The claim of somebody else that is being waited for, and since when by our own clock.
+    observed: Option<(Holder, Timestamp)>,
+}
+
+/// A record as it was read, and the store's clock at that time.
+#[derive(Debug, Clone)]
+struct Seen {
+    entry: Option<(Record, Revision)>,
+    clock: StoreClock,
+}
+
+impl Seen {
+    fn record(&self) -> Option<&Record> {
+        self.entry.as_ref().map(|(record, _)| record)
+    }
+
+    fn revision(&self) -> Option<Revision> {
+        self.entry.as_ref().map(|(_, revision)| *revision)
+    }
+}
+
+/// Store time, carried on by our own clock.
+#[derive(Debug, Clone, Copy)]
+struct StoreClock {
+    read: StoreTime,
+    at: Timestamp,
+}
+
+/// Which grant is to be claimed and exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Refresh,
+    SignIn,
+}
+
+/// What a look at the store leads to.
+enum Next {
+    Done(Token),
+    Again,
+    Claim(Kind),
+}
+
+impl Rotation {
+    fn session(&self) -> &Session {
+        self.flight.session()
+    }
+
+    async fn run(&mut self) -> Result<Token, Error> {
+        loop {
+            let seen = self.load().await.map_err(store_failed)?;
+            match self.look(&seen).await? {
+                Next::Done(token) => return Ok(token),
+                Next::Again => {}
+                Next::Claim(kind) => {
+                    let Some(claimed) = self.claim(&seen, kind).await? else {
+                        continue;
+                    };
+                    if let Some(token) = self.exchange(claimed).await? {
+                        return Ok(token);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<Seen, StoreError> {
+        let session = self.session();
+        let loading = session.shared.store.load(&session.key);
+        let loaded = guarded(session.settings().store_timeout, loading)
+            .await
+            .map_err(|trouble| StoreError::new(format!("loading {trouble}")))??;
+        let clock = StoreClock {
+            read: loaded.now,
+            at: session.now(),
+        };
+        Ok(Seen {
+            entry: loaded.entry,
+            clock,
+        })
+    }
+
+    async fn swap(&self, seen: Option<Revision>, next: &Record) -> Result<Swap, StoreError> {
+        let session = self.session();
+        let swapping = session.shared.store.swap(&session.key, seen, next);
+        guarded(session.settings().store_timeout, swapping)
+            .await
+            .map_err(|trouble| StoreError::new(format!("storing {trouble}")))?
+    }
+
+    fn store_now(&self, clock: StoreClock) -> StoreTime {
+        clock.read.after(self.session().now().since(clock.at))
+    }
+
+    /// Compares what was read with what is held, and brings the one that is behind up to date.
+    async fn look(&mut self, seen: &Seen) -> Result<Next, Error> {
+        if let Some(next) = self.seed(seen).await? {
+            return Ok(next);
+        }
+        let held = self.session().lock().held().cloned();
+        let now = self.store_now(seen.clock);
+        match look(seen.record(), held.as_ref().map(|held| held.for_look())) {
+            Look::Vacant if self.session().shared.endpoint.can_sign_in() => {
+                let vacant = Record::vacant(self.session().key.clone(), lineage()?);
+                self.swap(None, &vacant).await.map_err(store_failed)?;
+                Ok(Next::Again)
+            }
+            Look::Vacant => Err(Error::NoSession),
+            Look::LoggedOut => {
+                if let Some(record) = seen.record() {
+                    self.clean_up_after_logout(record, seen.revision(), held.as_ref())
+                        .await;
+                }
+                Err(self.session().end(EndReason::LoggedOut))
+            }
+            Look::Forward => {
+                if let Some(held) = &held {
+                    let session = self.session();
+                    let next_number = session.lock().next_number();
+                    let pair = session.stored(held, now);
+                    let next = Record::forwarded(
+                        seen.record(),
+                        &session.key,
+                        held.for_look(),
+                        pair,
+                        next_number,
+                        now,
+                    );
+                    self.swap(seen.revision(), &next)
+                        .await
+                        .map_err(store_failed)?;
+                }
+                Ok(Next::Again)
+            }
+            Look::Adopt => match seen.record() {
+                Some(record) => {
+                    self.session().adopt(record, now);
+                    self.judge(record, seen.revision()).await
+                }
+                None => Ok(Next::Again),
+            },
+            Look::Current => match seen.record() {
+                Some(record) => {
+                    self.session().lock().saw_next_number(record.next_number);
+                    self.judge(record, seen.revision()).await
+                }
+                None => Ok(Next::Again),
+            },
+        }
+    }
+
+    /// Writes the first pair that was given at start, if the store never knew it.
+    async fn seed(&mut self, seen: &Seen) -> Result<Option<Next>, Error> {
+        let Some((pair, given_at)) = self.session().lock().seed().cloned() else {
+            return Ok(None);
+        };
+        let session = self.session();
+        let now = self.store_now(seen.clock);
+        let pair = crate::record::StoredPair {
+            issued_at: now.before(session.now().since(given_at)),
+            first: true,
+            pair,
+        };
+        let Some(next) = Record::seeded(seen.record(), &session.key, lineage()?, pair, now) else {
+            session.lock().forget_seed();
+            return Ok(None);
+        };
+        if let Swap::Swapped(_) = self
+            .swap(seen.revision(), &next)
+            .await
+            .map_err(store_failed)?
+        {
+            session.lock().forget_seed();
+        }
+        Ok(Some(Next::Again))
+    }
+
+    /// The pair held is the record's. Is it what was asked for, and if not, what brings a newer one?
+    async fn judge(&mut self, record: &Record, revision: Option<Revision>) -> Result<Next, Error> {
+        let session = self.session();
+        let can_sign_in = session.shared.endpoint.can_sign_in();
+        if let Some(reason) = record.state.end() {
+            if can_sign_in && reason != EndReason::Idle {
+                return Ok(Next::Claim(Kind::SignIn));
+            }
+            let error = session.end(reason);
+            return session.usable().map(Next::Done).ok_or(error);
+        }
+        if record.pair.is_none() {
+            return if can_sign_in {
+                Ok(Next::Claim(Kind::SignIn))
+            } else {
+                Err(Error::NoSession)
+            };
+        }
+        let standing = session.lock().standing(session.now(), session.wall());
+        if standing.identity != self.flight.seen()
+            && standing.due < Due::First
+            && let Some(token) = standing.usable
+        {
+            return Ok(Next::Done(token));
+        }
+        if standing.is_idle {
+            return self.end(record, revision, State::Idle).await;
+        }
+        if standing.refresh_is_good {
+            return Ok(Next::Claim(Kind::Refresh));
+        }
+        if can_sign_in {
+            return Ok(Next::Claim(Kind::SignIn));
+        }
+        if standing.usable.is_some() {
+            return Err(Error::NotRotatable);
+        }
+        self.end(record, revision, State::Expired).await
+    }
+
+    /// Writes an end into the record. The next look finds it, or finds that somebody was faster.
+    async fn end(
+        &self,
+        record: &Record,
+        revision: Option<Revision>,
+        state: State,
+    ) -> Result<Next, Error> {
+        self.swap(revision, &record.ended(state))
+            .await
+            .map_err(store_failed)?;
+        Ok(Next::Again)
+    }
+
+    /// Revokes what the user's logout left behind: a pair of ours that the record does not hold, and
+    /// the record's own, if the one who logged out died before he could.
+    async fn clean_up_after_logout(
+        &self,
+        record: &Record,
+        revision: Option<Revision>,
+        held: Option<&crate::state::Held>,
+    ) {
+        let session = self.session();
+        if let Some(held) = held.filter(|held| held.digest != record.digest()) {
+            self.revoke(&held.pair).await;
+        }
+        if let Some(stored) = &record.pair {
+            let now = session.wall().into();
+            if self.revoke(&stored.pair).await
+                && let Err(error) = self.swap(revision, &record.cleared(now)).await
+            {
+                tracing::warn!(key = %session.key, %error, "a revoked pair stays in the store");
+            }
+        }
+    }
+
+    async fn revoke(&self, pair: &crate::token::TokenPair) -> bool {
+        let session = self.session();
+        let revoking = session.shared.endpoint.revoke(pair);
+        match guarded(session.settings().endpoint_timeout, revoking).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(key = %session.key, %error, "a pair could not be revoked");
+                false
+            }
+            Err(trouble) => {
+                tracing::warn!(key = %session.key, "revoking a pair {trouble}");
+                false
+            }
+        }
+    }
+
+    /// Waits until the record may have changed, `limit` at most; callers with a valid token do not.
+    async fn wait_for_change(
+        &self,
+        revision: Option<Revision>,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let session = self.session();
+        self.flight.report(Progress::Waiting);
+        let changed = session.shared.store.changed(&session.key, revision);
+        tokio::select! {
+            _ = guarded(limit.min(LOOK_EVERY), changed) => {}
+            () = session.closing() => {}
+        }
+        if session.is_closing() {
+            return Err(Error::ShutDown);
+        }
+        self.flight.report(Progress::Running);
+        Ok(())
+    }
+
+    fn uses_claims(&self) -> bool {
+        self.session().settings().coordination == Coordination::Claim
+    }
+}
+
+fn store_failed(source: StoreError) -> Error {
+    Error::Store {
+        source,
+        retry_after: Duration::ZERO,
+    }
+}
+
+fn lineage() -> Result<Lineage, Error> {
+    Lineage::random()
+        .map_err(|error| store_failed(StoreError::with_source("no random numbers", error)))
+}

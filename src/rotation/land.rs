@@ -1,0 +1,175 @@
+//! Stores what was issued and publishes it. A pair that was read from the server is never dropped here:
+//! a store that fails is tried again until the manager's runtime or its last user is gone.
+
+use std::time::Duration;
+
+use super::spend::{Answer, Claimed};
+use super::{Kind, Rotation, Seen};
+use crate::endpoint::{OldPair, Predecessor};
+use crate::error::{EndReason, Error};
+use crate::record::Record;
+use crate::record::land::{Landing, Verdict};
+use crate::served::Token;
+use crate::settings::OnStoreFailure;
+use crate::state::{Held, Progress};
+use crate::store::Swap;
+use crate::token::Identity;
+
+/// Pauses between attempts to store a pair, doubling from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+impl Rotation {
+    /// Lands what was issued; `None` to look again, where another pair took its place.
+    pub(super) async fn land(
+        &mut self,
+        claimed: Claimed,
+        answer: Answer,
+    ) -> Result<Option<Token>, Error> {
+        let session = self.session();
+        let pair = {
+            let state = session.lock();
+            let predecessor = match (claimed.kind, claimed.pair(), state.held()) {
+                (Kind::Refresh, Some(pair), Some(held)) => Some(Predecessor {
+                    pair,
+                    age: answer.sent_at.since(held.sent_at),
+                }),
+                _ => None,
+            };
+            answer
+                .issued
+                .into_pair(predecessor, answer.took, session.wall())
+        };
+        let identity = Identity {
+            lineage: claimed.lineage,
+            version: claimed.record.version + 1,
+        };
+        let first = claimed.kind == Kind::SignIn;
+        let held = session.holding(pair, identity, claimed.holder.number, first, answer.sent_at);
+        if held.token.is_some() {
+            return self.store(&claimed, held).await;
+        }
+        // The refresh token is kept first; that there is no access token is judged second.
+        self.store(&claimed, held).await?;
+        Err(Error::NoAccessToken {
+            retry_after: Duration::ZERO,
+        })
+    }
+
+    /// Stores and publishes a pair, in the order that the server's profile and the policy for a failing
+    /// store ask for; `None` if another pair took its place.
+    async fn store(&mut self, claimed: &Claimed, held: Held) -> Result<Option<Token>, Error> {
+        let session = self.flight.session().clone();
+        let mut seen = claimed.seen.clone();
+        let mut published = false;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let now = self.store_now(seen.clock);
+            let landing = Landing {
+                holder: claimed.holder,
+                base: claimed.record.identity(),
+                predecessor: claimed.record.digest(),
+                lineage: held.identity.lineage,
+                pair: session.stored(&held, now),
+            };
+            let error = match landing.judge(seen.record(), &session.key, now) {
+                Verdict::Write(next) => match self.swap(seen.revision(), &next).await {
+                    Ok(Swap::Swapped(_)) => {
+                        return Ok(self.publish_landed(held, next.identity(), published));
+                    }
+                    Ok(Swap::Lost(newer)) => {
+                        seen.entry = newer;
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Verdict::Landed => {
+                    let identity = seen.record().map_or(held.identity, Record::identity);
+                    return Ok(self.publish_landed(held, identity, published));
+                }
+                Verdict::LoggedOut => {
+                    self.revoke(&held.pair).await;
+                    return Err(session.end(EndReason::LoggedOut));
+                }
+                Verdict::Superseded => {
+                    self.revoke(&held.pair).await;
+                    return Ok(None);
+                }
+                Verdict::Outrun => {
+                    session.lock().set_spare(held);
+                    return Ok(None);
+                }
+                Verdict::Condemned => return Err(session.end(EndReason::Rejected)),
+            };
+            tracing::warn!(key = %session.key, %error, "a new pair could not be stored; trying again");
+            if self.may_publish_unstored() && !published {
+                session.publish(held.clone());
+                published = true;
+            }
+            self.flight.report(Progress::Unstored(error.clone().into()));
+            // Once the claim is stale, others treat the token as spent: then a manager that nobody
+            // uses any more may go.
+            if session.is_closing()
+                && session.now().since(claimed.since) >= session.settings().quarantine
+            {
+                return Err(error.into());
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            // Where it cannot even be read, the next attempt is made against what was read last.
+            if let Ok(newer) = self.load().await {
+                seen = newer;
+            }
+        }
+    }
+
+    fn may_publish_unstored(&self) -> bool {
+        let settings = self.session().settings();
+        settings.on_store_failure == OnStoreFailure::Serve
+            && settings.server.old_pair != OldPair::DiesAtFirstUse
+    }
+
+    /// The record has it; now everybody may.
+    fn publish_landed(&self, mut held: Held, identity: Identity, published: bool) -> Option<Token> {
+        let session = self.session();
+        if held.identity != identity {
+            held = session.holding(held.pair, identity, held.number, held.first, held.sent_at);
+        }
+        let token = held.token.clone();
+        if !published || session.lock().identity() != Some(identity) {
+            session.publish(held);
+        }
+        token
+    }
+
+    /// Another instance's pair turned out to be dead before it was accepted once: ours, which it outran,
+    /// takes its place. Returns whether there was one.
+    pub(super) async fn land_spare(
+        &mut self,
+        claimed: &Claimed,
+        seen: &Seen,
+    ) -> Result<bool, Error> {
+        let Some(spare) = self.session().lock().take_spare() else {
+            return Ok(false);
+        };
+        let claimed = Claimed {
+            record: seen.record().unwrap_or(&claimed.record).clone(),
+            seen: seen.clone(),
+            ..claimed.clone()
+        };
+        let session = self.session();
+        let identity = Identity {
+            lineage: claimed.record.lineage,
+            version: claimed.record.version + 1,
+        };
+        let held = session.holding(
+            spare.pair,
+            identity,
+            claimed.holder.number,
+            spare.first,
+            spare.sent_at,
+        );
+        self.store(&claimed, held).await?;
+        Ok(true)
+    }
+}

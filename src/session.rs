@@ -1,0 +1,463 @@
+//! One session of a manager: its locked state, the snapshot for readers, and the moments where the one
+//! becomes the other. It starts nothing and waits for nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use arc_swap::{ArcSwapOption, Guard};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::clock::{Clock, Timestamp};
+use crate::endpoint::TokenEndpoint;
+use crate::error::{EndReason, Error};
+use crate::event::Event;
+use crate::record::claim::Owner;
+use crate::record::{Record, StoredPair};
+use crate::schedule::{Pacing, Schedule};
+use crate::served::{Snapshot, Token};
+use crate::settings::{Coordination, Settings};
+use crate::state::{Held, Progress, Rejection, State, Verdict};
+use crate::store::{StoreTime, TokenStore};
+use crate::strategy::{Plan, RefreshStrategy};
+use crate::token::{Identity, Key, TokenPair};
+
+/// Events a slow subscriber may fall behind by; there are a few for each rotation.
+const EVENTS_KEPT: usize = 256;
+
+/// What many sessions may share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) endpoint: Arc<dyn TokenEndpoint>,
+    pub(crate) store: Arc<dyn TokenStore>,
+    pub(crate) strategy: Arc<dyn RefreshStrategy>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    /// What stands before the token in its header.
+    pub(crate) prefix: &'static str,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: Key,
+    pub(crate) owner: Owner,
+    state: Mutex<State>,
+    snapshot: ArcSwapOption<Snapshot>,
+    events: broadcast::Sender<Event>,
+    /// Tells the worker that its next moment may have changed.
+    rescheduled: Arc<Notify>,
+    worker: Once,
+    /// Turns true at shutdown, or when the last handle is gone.
+    closing: watch::Sender<bool>,
+}
+
+/// What a caller has to do, with the rotation that was begun for it.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    Serve(Token),
+    Join(watch::Receiver<Progress>),
+    Fail(Error),
+}
+
+impl Session {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        key: Key,
+        owner: Owner,
+        seed: Option<(TokenPair, Timestamp)>,
+    ) -> Self {
+        let can_sign_in = shared.endpoint.can_sign_in();
+        Self {
+            shared,
+            key,
+            owner,
+            state: Mutex::new(State::new(seed, can_sign_in)),
+            snapshot: ArcSwapOption::empty(),
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            rescheduled: Arc::default(),
+            worker: Once::new(),
+            closing: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    pub(crate) fn wall(&self) -> Duration {
+        self.shared.clock.wall()
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// The token, if nothing has to be decided: neither waits nor locks nor allocates.
+    #[inline]
+    pub(crate) fn quiet(&self) -> Option<Quiet> {
+        let snapshot = self.snapshot.load();
+        let limit = snapshot.as_ref()?.quiet_until;
+        self.shared
+            .clock
+            .coarse()
+            .is_before(limit)
+            .then_some(Quiet { snapshot })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Decides for a caller. A flight that comes with the answer has to be started.
+    pub(crate) fn decide(self: &Arc<Self>) -> (Decision, Option<Flight>) {
+        let (now, wall) = (self.now(), self.wall());
+        let mut state = self.state.lock();
+        match state.verdict(self.settings(), now, wall) {
+            Verdict::Serve(token) => {
+                self.republish(&state);
+                (Decision::Serve(token), None)
+            }
+            Verdict::ServeAndRotate(token) => {
+                let (flight, _) = self.take_off(&mut state);
+                (Decision::Serve(token), Some(flight))
+            }
+            Verdict::Join(progress) => (Decision::Join(progress), None),
+            Verdict::Rotate => {
+                let (flight, progress) = self.take_off(&mut state);
+                (Decision::Join(progress), Some(flight))
+            }
+            Verdict::Fail(error) => (Decision::Fail(error), None),
+            Verdict::FailAndLook(error) => {
+                let (flight, _) = self.take_off(&mut state);
+                (Decision::Fail(error), Some(flight))
+            }
+        }
+    }
+
+    /// A rotation of the pair `seen`, whatever the plan says: joins the one in flight, or begins one.
+    /// `None` if that pair is not current any more.
+    pub(crate) fn renew(
+        self: &Arc<Self>,
+        seen: Option<Identity>,
+    ) -> Result<Option<(watch::Receiver<Progress>, Option<Flight>)>, Error> {
+        let mut state = self.state.lock();
+        if let Some(progress) = state.flight() {
+            return Ok(Some((progress.clone(), None)));
+        }
+        if state.identity() != seen {
+            return Ok(None);
+        }
+        if let Some(error) = state.obstacle(self.now()) {
+            return Err(error);
+        }
+        let (flight, progress) = self.take_off(&mut state);
+        Ok(Some((progress, Some(flight))))
+    }
+
+    /// For the worker: how long until it has to act, or the rotation it has to start now.
+    pub(crate) fn wake(self: &Arc<Self>) -> (Option<Duration>, Option<Flight>) {
+        let now = self.now();
+        let mut state = self.state.lock();
+        match state.wake_at(now, self.wall()) {
+            Some(at) if at <= now => (None, Some(self.take_off(&mut state).0)),
+            Some(at) => (Some(at.since(now)), None),
+            None => (None, None),
+        }
+    }
+
+    /// Starts the worker with the first rotation: before it there is nothing to wake for.
+    pub(crate) fn ensure_worker(self: &Arc<Self>, start: impl FnOnce(&Arc<Self>)) {
+        self.worker.call_once(|| start(self));
+    }
+
+    /// Wakes whoever waits for the plan to change.
+    pub(crate) fn rescheduled(&self) -> Arc<Notify> {
+        Arc::clone(&self.rescheduled)
+    }
+
+    fn take_off(self: &Arc<Self>, state: &mut State) -> (Flight, watch::Receiver<Progress>) {
+        let (progress, receiver) = watch::channel(Progress::Running);
+        state.take_off(receiver.clone());
+        self.republish(state);
+        let flight = Flight {
+            session: Arc::clone(self),
+            seen: state.identity(),
+            progress,
+            landed: false,
+        };
+        (flight, receiver)
+    }
+
+    /// Makes the snapshot say what the state does. Every change of the state ends with it.
+    fn republish(&self, state: &State) {
+        let token = state.held().and_then(|held| held.token.clone());
+        let quiet_for = state.quiet_for(self.settings(), self.now(), self.wall());
+        let snapshot = token.zip(quiet_for).map(|(token, quiet_for)| {
+            let quiet_until = self.shared.clock.coarse() + quiet_for;
+            Arc::new(Snapshot { token, quiet_until })
+        });
+        self.snapshot.store(snapshot);
+        self.rescheduled.notify_one();
+    }
+
+    /// What a pair becomes when it is held. Asks the strategy, so the state must not be locked.
+    pub(crate) fn holding(
+        &self,
+        pair: TokenPair,
+        identity: Identity,
+        number: u64,
+        first: bool,
+        sent_at: Timestamp,
+    ) -> Held {
+        let settings = self.settings();
+        let life = pair.lifetime;
+        let plan = catch_unwind(AssertUnwindSafe(|| self.shared.strategy.plan(&life))).unwrap_or_else(|_| {
+            tracing::error!(key = %self.key, "the refresh strategy panicked; rotating on request instead");
+            Plan::on_request(&life)
+        });
+        let pacing = Pacing {
+            leeway: settings.leeway,
+            shortest_interval: settings.shortest_interval,
+            jitter: settings.jitter * draw(),
+        };
+        let sent_wall = self.wall().saturating_sub(self.now().since(sent_at));
+        Held {
+            digest: pair.digest(&self.key),
+            schedule: Schedule::new(&plan, &life, pacing, sent_at, sent_wall),
+            token: pair
+                .access
+                .clone()
+                .map(|access| Token::new(access, identity, self.shared.prefix)),
+            pair,
+            identity,
+            number,
+            first,
+            sent_at,
+        }
+    }
+
+    /// Takes the record's pair, which another instance rotated or an earlier process stored.
+    pub(crate) fn adopt(&self, record: &Record, store_now: StoreTime) {
+        let Some(stored) = record.pair.clone() else {
+            return;
+        };
+        let sent_at = self.now().before(store_now.since(stored.issued_at));
+        let held = self.holding(
+            stored.pair,
+            record.identity(),
+            record.committed_number,
+            stored.first,
+            sent_at,
+        );
+        let mut state = self.state.lock();
+        state.saw_next_number(record.next_number);
+        state.hold(held);
+        self.republish(&state);
+    }
+
+    /// Publishes a pair that this manager was issued.
+    pub(crate) fn publish(&self, held: Held) {
+        let identity = held.identity;
+        let mut state = self.state.lock();
+        let stalled = state
+            .held()
+            .is_some_and(|old| brought_nothing(old, &held, self.now()));
+        let failed_before = state.failed_without_error();
+        state.hold(held);
+        let expired = state.usable(self.now()).is_none();
+        if stalled || expired {
+            state.stall(failed_before, self.settings(), self.now());
+        }
+        self.republish(&state);
+        drop(state);
+        let _ = self.events.send(Event::Rotated { identity });
+    }
+
+    /// The session cannot be prolonged; told once.
+    pub(crate) fn end(&self, reason: EndReason) -> Error {
+        let mut state = self.state.lock();
+        let news = state.set_end(reason.clone());
+        self.republish(&state);
+        drop(state);
+        if news {
+            let _ = self.events.send(Event::Ended {
+                reason: reason.clone(),
+            });
+        }
+        Error::ended(reason)
+    }
+
+    pub(crate) fn reject(self: &Arc<Self>, identity: Identity) -> (Rejection, Option<Flight>) {
+        let now = self.now();
+        let mut state = self.state.lock();
+        let rejection = state.reject(identity, self.settings(), now);
+        let mut start = None;
+        if rejection == Rejection::Rotating && state.flight().is_none() && !state.cooling(now) {
+            let (flight, _) = self.take_off(&mut state);
+            start = Some(flight);
+        }
+        self.republish(&state);
+        (rejection, start)
+    }
+
+    /// An API accepted the token.
+    pub(crate) fn accept(&self, token: &Token) {
+        if !token.accepted() {
+            token.accept();
+            self.state.lock().accept(token.identity());
+        }
+    }
+
+    /// The token held, as long as it may be served.
+    pub(crate) fn usable(&self) -> Option<Token> {
+        self.state.lock().usable(self.now()).cloned()
+    }
+
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.close();
+        self.republish(&state);
+        drop(state);
+        self.abandon();
+    }
+
+    /// Nobody is left who could wait for this session.
+    pub(crate) fn abandon(&self) {
+        self.closing.send_replace(true);
+        self.rescheduled.notify_one();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Returns when the session is closing.
+    pub(crate) async fn closing(&self) {
+        // The sender lives in `self`, so there is no error to wait for.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// The pair held, as it is stored: its times become the store's.
+    pub(crate) fn stored(&self, held: &Held, store_now: StoreTime) -> StoredPair {
+        StoredPair {
+            issued_at: store_now.before(self.now().since(held.sent_at)),
+            first: held.first,
+            pair: held.pair.clone(),
+        }
+    }
+}
+
+/// A token found quiet, not yet cloned.
+pub(crate) struct Quiet {
+    snapshot: Guard<Option<Arc<Snapshot>>>,
+}
+
+impl Quiet {
+    #[inline]
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.snapshot.as_ref().map(|snapshot| &snapshot.token)
+    }
+}
+
+/// A rotation under way. Whatever becomes of its task, everybody who waits gets an answer.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    session: Arc<Session>,
+    /// The pair that was held when it began: a newer one is wanted.
+    seen: Option<Identity>,
+    progress: watch::Sender<Progress>,
+    landed: bool,
+}
+
+impl Flight {
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    pub(crate) fn seen(&self) -> Option<Identity> {
+        self.seen
+    }
+
+    /// Tells those who wait how far it is.
+    pub(crate) fn report(&self, progress: Progress) {
+        let state = self.session.state.lock();
+        self.progress.send_replace(progress);
+        self.session.republish(&state);
+    }
+
+    /// Ends it. The snapshot and the state are what they will be before anybody wakes.
+    pub(crate) fn finish(mut self, outcome: Result<Token, Error>) {
+        self.land(outcome);
+    }
+
+    fn land(&mut self, outcome: Result<Token, Error>) {
+        self.landed = true;
+        let session = Arc::clone(&self.session);
+        let mut state = session.state.lock();
+        let quietly = session.settings().coordination == Coordination::None
+            && is_refusal(&outcome)
+            && state.usable(session.now()).is_some();
+        state.touch_down();
+        let outcome = outcome.map_err(|error| match error {
+            Error::NoSession | Error::ShutDown => error,
+            error => {
+                let cool_down = state.fail(error.clone(), session.settings(), session.now());
+                error.with_retry_after(cool_down)
+            }
+        });
+        session.republish(&state);
+        if let Err(error) = &outcome
+            && !matches!(error, Error::Ended { .. } | Error::ShutDown)
+            && !quietly
+        {
+            let _ = session.events.send(Event::Failed {
+                error: error.clone(),
+            });
+        }
+        let over = matches!(self.progress.borrow().clone(), Progress::Unstored(_));
+        self.progress.send_replace(if over {
+            Progress::Again
+        } else {
+            Progress::Done(outcome)
+        });
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.land(Err(Error::TaskDied));
+        }
+    }
+}
+
+fn is_refusal(outcome: &Result<Token, Error>) -> bool {
+    use crate::endpoint::EndpointError;
+    matches!(
+        outcome,
+        Err(Error::Endpoint {
+            source: EndpointError::Rejected { .. },
+            ..
+        })
+    )
+}
+
+/// Whether the server issued the token again that was held and still valid.
+fn brought_nothing(old: &Held, new: &Held, now: Timestamp) -> bool {
+    old.pair.access == new.pair.access && old.schedule.expires_at.is_none_or(|end| now < end)
+}
+
+/// A random share, 0 to 1. Without randomness there is no jitter.
+fn draw() -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+    crate::token::random().map_or(0.0, |bits| {
+        ((bits >> 75) as u64) as f64 / (1_u64 << 53) as f64
+    })
+}
