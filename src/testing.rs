@@ -36,9 +36,11 @@
 
 mod authorization_server;
 mod clock;
+mod http;
 
 pub use self::authorization_server::{
     AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, GraceAnswer, Hold,
     InProcessEndpoint, RefreshTokens, Reuse,
 };
 pub use self::clock::TestClock;
+pub use self::http::HttpServer;

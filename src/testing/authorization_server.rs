@@ -1,11 +1,14 @@
 mod endpoint;
 mod exchange;
 mod fault;
+mod http;
 mod rules;
 mod state;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,6 +23,7 @@ pub use self::rules::{AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Re
 use self::rules::{Client, Rules};
 pub use self::state::AccessCheck;
 use self::state::{Counters, Refusal, State};
+use super::http::{ANY_PORT, HttpServer};
 use crate::clock::Clock;
 use crate::token::TokenPair;
 
@@ -97,6 +101,19 @@ impl AuthorizationServer {
         InProcessEndpoint::new(self.clone(), client)
     }
 
+    /// The HTTP face, on a free port of the loopback: [`url`](HttpServer::url) is the token
+    /// endpoint's (RFC 6749 section 3.2), and `/revoke` beside it revokes (RFC 7009).
+    ///
+    /// It runs on the current runtime until the handle is dropped.
+    pub async fn listen(&self) -> io::Result<HttpServer> {
+        self.listen_on(ANY_PORT).await
+    }
+
+    /// The same at an address of one's own: a server that comes back after it was gone.
+    pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
+        http::listen(self.clone(), addr).await
+    }
+
     /// The next grant that arrives meets this fault; several are met in the order they were given.
     pub fn fail_next(&self, fault: Fault) {
         self.shared.inner.lock().faults.queue(fault);
@@ -125,7 +142,8 @@ impl AuthorizationServer {
     }
 
     /// Whether connections of the in-process face are accepted at all; if not, its requests are
-    /// never sent.
+    /// never sent. Over HTTP, drop the [`HttpServer`] and [`listen_on`](Self::listen_on) its address
+    /// again.
     pub fn set_reachable(&self, reachable: bool) {
         self.shared.reachable.store(reachable, Ordering::SeqCst);
     }

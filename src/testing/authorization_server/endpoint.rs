@@ -71,7 +71,7 @@ impl InProcessEndpoint {
     async fn ask(&self, ask: Ask) -> Result<Reply, EndpointError> {
         // Until it has arrived, the request is the client's and goes with it.
         self.server.travel(Duration::ZERO).await;
-        let decision = self.server.clone().decide(ask, self.client.clone());
+        let decision = self.server.clone().decide(ask, Ok(self.client.clone()));
         tokio::spawn(decision).await.map_err(EndpointError::unknown)
     }
 }

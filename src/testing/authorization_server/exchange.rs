@@ -19,6 +19,9 @@ pub(super) enum Ask {
     Malformed(Refusal),
 }
 
+/// Who asks, or why that could not be made out.
+pub(super) type Credentials = Result<Option<Client>, Refusal>;
+
 /// What goes back to the client.
 #[derive(Debug)]
 pub(super) enum Reply {
@@ -39,7 +42,7 @@ impl AuthorizationServer {
     ///
     /// Run it in a task of its own: what has arrived at a server is not undone when the client
     /// hangs up.
-    pub(super) async fn decide(self, ask: Ask, client: Option<Client>) -> Reply {
+    pub(super) async fn decide(self, ask: Ask, client: Credentials) -> Reply {
         let fault = self.arrive(&ask);
         self.released().await;
         if let Some(Fault::DelayBefore(delay)) = fault {
@@ -49,7 +52,7 @@ impl AuthorizationServer {
             Some(Fault::Delay(delay)) => delay,
             _ => Duration::ZERO,
         };
-        let reply = self.reply(&ask, client.as_ref(), fault);
+        let reply = self.reply(&ask, client, fault);
         self.travel(late).await;
         reply
     }
@@ -76,12 +79,13 @@ impl AuthorizationServer {
         let _ = holds.wait_for(|holds| *holds == 0).await;
     }
 
-    fn reply(&self, ask: &Ask, client: Option<&Client>, fault: Option<Fault>) -> Reply {
+    fn reply(&self, ask: &Ask, client: Credentials, fault: Option<Fault>) -> Reply {
         let now = self.shared.clock.now();
         let mut inner = self.shared.inner.lock();
         let state = &mut inner.state;
-        if let Some(Fault::Status { .. } | Fault::DropBefore) = fault
-            && let Ask::Refresh(token) = ask
+        let undone = matches!(fault, Some(Fault::Status { .. } | Fault::DropBefore));
+        if let Ask::Refresh(token) = ask
+            && (undone || client.is_err())
         {
             state.note_replay(token.expose());
         }
@@ -100,11 +104,11 @@ impl AuthorizationServer {
             }
             _ => {}
         }
-        let decided = match ask {
-            Ask::Refresh(token) => state.refresh(token.expose(), client, now),
-            Ask::SignIn => state.sign_in(client, now),
+        let decided = client.and_then(|client| match ask {
+            Ask::Refresh(token) => state.refresh(token.expose(), client.as_ref(), now),
+            Ask::SignIn => state.sign_in(client.as_ref(), now),
             Ask::Malformed(refusal) => Err(*refusal),
-        };
+        });
         match (decided, fault) {
             (_, Some(Fault::DropAfter)) => Reply::Dropped,
             (Err(refusal), _) => Reply::Refused(refusal),

@@ -46,6 +46,13 @@ impl Refusal {
             Self::UnsupportedGrantType => "unsupported_grant_type",
         }
     }
+
+    pub(super) fn status(self) -> u16 {
+        match self {
+            Self::InvalidClient => 401,
+            _ => 400,
+        }
+    }
 }
 
 /// What happened, for the tests to count.
