@@ -272,6 +272,8 @@ async fn a_client_that_hangs_up_undoes_nothing() {
     let hold = server.hold();
     let given_up = tokio::time::timeout(SECOND, refresh(&http, refresh_token(&pair))).await;
     assert!(given_up.is_err());
+    // Time for the server to see that nobody is there any more.
+    clock.advance(SECOND).await;
     assert_eq!((server.exchanges(), server.rotations()), (1, 0));
     drop(hold);
     clock.advance(SECOND).await;
