@@ -1,1 +1,46 @@
 //! An authorization server, an API and a clock to test against.
+//!
+//! The fakes here are never scripted to succeed: they behave. [`AuthorizationServer`] really consumes
+//! refresh tokens and really revokes the family of one that is presented twice, and [`ImportApi`]
+//! asks it about every token it is shown. So a test drives its own code, and then asks the server
+//! what it saw: [`exchanges`](AuthorizationServer::exchanges), [`replays`](AuthorizationServer::replays),
+//! [`families_revoked`](AuthorizationServer::families_revoked).
+//!
+//! Both have two faces. In one process, under tokio's paused time and a [`TestClock`], an hour takes
+//! milliseconds:
+//!
+//! ```
+//! use std::time::Duration;
+//! use evertoken::testing::{AccessCheck, AuthorizationServer, TestClock};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let clock = TestClock::new();
+//! let server = AuthorizationServer::builder()
+//!     .clock(clock.clone())
+//!     .access_ttl(Duration::from_secs(60))
+//!     .build();
+//!
+//! let pair = server.issue();
+//! let access = pair.access.unwrap_or_else(|| "none".into());
+//! assert_eq!(server.check(access.expose()), AccessCheck::Live);
+//!
+//! clock.advance(Duration::from_secs(60)).await;
+//! assert_eq!(server.check(access.expose()), AccessCheck::Expired);
+//! # }
+//! ```
+//!
+//! Over real HTTP on the loopback, `listen()` serves the same state. Paused time works over sockets
+//! only if server and client run on the same current-thread runtime, because the runtime moves time
+//! on as soon as none of *its own* tasks can run; anywhere else, use short lifetimes in real time.
+
+mod authorization_server;
+mod clock;
+mod http;
+
+pub use self::authorization_server::{
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, GraceAnswer, Hold,
+    InProcessEndpoint, RefreshTokens, Reuse,
+};
+pub use self::clock::TestClock;
+pub use self::http::HttpServer;

@@ -1,0 +1,259 @@
+mod endpoint;
+mod exchange;
+mod fault;
+mod http;
+mod rules;
+mod state;
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub use self::endpoint::InProcessEndpoint;
+pub use self::fault::Fault;
+use self::fault::Faults;
+pub use self::rules::{AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse};
+use self::rules::{Client, Rules};
+pub use self::state::AccessCheck;
+use self::state::{Counters, Refusal, State};
+use super::http::{ANY_PORT, HttpServer};
+use crate::clock::Clock;
+use crate::token::TokenPair;
+
+/// An authorization server that means it: a refresh token is good for one use, and a second use
+/// revokes everything that came of the first.
+///
+/// Clones are one server. It has two faces on one state: [`endpoint`](Self::endpoint) in this process,
+/// and [`listen`](Self::listen) over HTTP. A grant that has *arrived* is decided, whether or not
+/// somebody still waits for the answer.
+///
+/// ```
+/// use evertoken::testing::AuthorizationServer;
+///
+/// let server = AuthorizationServer::builder().client("importer", "secret").build();
+/// let first = server.issue();
+/// assert!(first.refresh.is_some_and(|token| server.is_live_refresh(token.expose())));
+/// assert_eq!(server.exchanges(), 0);
+/// ```
+#[derive(Clone)]
+pub struct AuthorizationServer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+    reachable: AtomicBool,
+    exchanges: watch::Sender<u64>,
+    holds: watch::Sender<usize>,
+}
+
+struct Inner {
+    state: State,
+    faults: Faults,
+}
+
+impl AuthorizationServer {
+    /// Describes a server. Default: strict, with access tokens of 10 min and refresh tokens of 7 days.
+    #[must_use]
+    pub fn builder() -> AuthorizationServerBuilder {
+        AuthorizationServerBuilder::new()
+    }
+
+    fn new(rules: Rules, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                inner: Mutex::new(Inner {
+                    state: State::new(rules, seed()),
+                    faults: Faults::default(),
+                }),
+                reachable: AtomicBool::new(true),
+                exchanges: watch::Sender::new(0),
+                holds: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// The first pair of a new family: somebody signed in just now.
+    #[must_use]
+    pub fn issue(&self) -> TokenPair {
+        let issued = self
+            .shared
+            .inner
+            .lock()
+            .state
+            .issue(self.shared.clock.now());
+        issued.into_pair(None, Duration::ZERO, self.shared.clock.wall())
+    }
+
+    /// The in-process face, for simulated time.
+    #[must_use]
+    pub fn endpoint(&self) -> InProcessEndpoint {
+        let client = self.shared.inner.lock().state.rules.client.clone();
+        InProcessEndpoint::new(self.clone(), client)
+    }
+
+    /// The HTTP face, on a free port of the loopback: [`url`](HttpServer::url) is the token
+    /// endpoint's (RFC 6749 section 3.2), and `/revoke` beside it revokes (RFC 7009).
+    ///
+    /// It runs on the current runtime until the handle is dropped.
+    pub async fn listen(&self) -> io::Result<HttpServer> {
+        self.listen_on(ANY_PORT).await
+    }
+
+    /// The same at an address of one's own: a server that comes back after it was gone.
+    pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
+        http::listen(self.clone(), addr).await
+    }
+
+    /// The next grant that arrives meets this fault; several are met in the order they were given.
+    pub fn fail_next(&self, fault: Fault) {
+        self.shared.inner.lock().faults.queue(fault);
+    }
+
+    /// Every grant meets this fault, once those of [`fail_next`](Self::fail_next) are used up;
+    /// `None` ends it.
+    pub fn fail_always(&self, fault: Option<Fault>) {
+        self.shared.inner.lock().faults.always(fault);
+    }
+
+    /// Keeps grants that have arrived undecided until the guard is dropped.
+    #[must_use = "dropping the guard lets them go on"]
+    pub fn hold(&self) -> Hold {
+        self.shared.holds.send_modify(|holds| *holds += 1);
+        Hold {
+            server: self.clone(),
+        }
+    }
+
+    /// Waits until [`exchanges`](Self::exchanges) is at least `count`.
+    pub async fn arrived(&self, count: u64) {
+        let mut exchanges = self.shared.exchanges.subscribe();
+        // It fails only without a sender, which lives as long as this server does.
+        let _ = exchanges.wait_for(|arrived| *arrived >= count).await;
+    }
+
+    /// Whether connections of the in-process face are accepted at all; if not, its requests are
+    /// never sent. Over HTTP, drop the [`HttpServer`] and [`listen_on`](Self::listen_on) its address
+    /// again.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.shared.reachable.store(reachable, Ordering::SeqCst);
+    }
+
+    /// Ends every family there is: everybody is logged out everywhere.
+    pub fn revoke_all(&self) {
+        self.shared.inner.lock().state.revoke_all();
+    }
+
+    /// Refresh grants that arrived, whatever became of them.
+    #[must_use]
+    pub fn exchanges(&self) -> u64 {
+        *self.shared.exchanges.borrow()
+    }
+
+    /// Of these, the ones whose token had been consumed before, whatever the answer.
+    #[must_use]
+    pub fn replays(&self) -> u64 {
+        self.counters().replays
+    }
+
+    /// Of [`exchanges`](Self::exchanges), the ones that brought a new pair (whether or not its answer
+    /// arrived).
+    #[must_use]
+    pub fn rotations(&self) -> u64 {
+        self.counters().rotations
+    }
+
+    /// Families that died because a refresh token was used twice.
+    #[must_use]
+    pub fn families_revoked(&self) -> u64 {
+        self.counters().families_revoked
+    }
+
+    /// Sign-ins that were decided, refused ones included.
+    #[must_use]
+    pub fn sign_ins(&self) -> u64 {
+        self.counters().sign_ins
+    }
+
+    /// Requests to revoke a token, whether or not it was known.
+    #[must_use]
+    pub fn revocations(&self) -> u64 {
+        self.counters().revocations
+    }
+
+    /// What an access token is worth now. Asking does not count as a use of it.
+    #[must_use]
+    pub fn check(&self, access: &str) -> AccessCheck {
+        let now = self.shared.clock.now();
+        self.shared.inner.lock().state.check(access, now)
+    }
+
+    /// Whether the token endpoint would exchange this refresh token now, for the first time.
+    #[must_use]
+    pub fn is_live_refresh(&self, refresh: &str) -> bool {
+        let now = self.shared.clock.now();
+        self.shared.inner.lock().state.is_live_refresh(refresh, now)
+    }
+
+    fn revoke(&self, token: &str, client: Option<&Client>) -> Result<(), Refusal> {
+        self.shared.inner.lock().state.revoke(token, client)
+    }
+
+    fn counters(&self) -> Counters {
+        self.shared.inner.lock().state.counters
+    }
+
+    fn latency(&self) -> Duration {
+        self.shared.inner.lock().state.rules.latency
+    }
+
+    fn allows_sign_in(&self) -> bool {
+        self.shared.inner.lock().state.rules.sign_in
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.shared.reachable.load(Ordering::SeqCst)
+    }
+
+    /// The wall clock as a `Date` header tells it: in whole seconds.
+    fn date(&self) -> Duration {
+        Duration::from_secs(self.shared.clock.wall().as_secs())
+    }
+}
+
+/// Counters only: the state is full of tokens.
+impl fmt::Debug for AuthorizationServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizationServer")
+            .field("exchanges", &self.exchanges())
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}
+
+/// While it lives, grants that have arrived at the server stay undecided.
+#[derive(Debug)]
+pub struct Hold {
+    server: AuthorizationServer,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.server.shared.holds.send_modify(|holds| *holds -= 1);
+    }
+}
+
+/// The keys of a hash map: random, and unlike the operating system's source they cannot fail.
+fn seed() -> u128 {
+    let half = || u128::from(RandomState::new().hash_one(0));
+    (half() << 64) | half()
+}

@@ -1,0 +1,132 @@
+//! What becomes of a grant that has arrived, whichever way it came: it waits, meets its fault, and is
+//! decided. It knows nothing of HTTP.
+
+use std::time::Duration;
+
+use super::AuthorizationServer;
+use super::fault::Fault;
+use super::rules::Client;
+use super::state::Refusal;
+use crate::endpoint::Issued;
+use crate::token::{AccessToken, RefreshToken};
+
+/// What a client asks for.
+#[derive(Debug, Clone)]
+pub(super) enum Ask {
+    Refresh(RefreshToken),
+    SignIn,
+    /// Not a grant this server knows.
+    Malformed(Refusal),
+}
+
+/// Who asks, or why that could not be made out.
+pub(super) type Credentials = Result<Option<Client>, Refusal>;
+
+/// What goes back to the client.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Issued(Issued),
+    Refused(Refusal),
+    Scripted {
+        status: u16,
+        body: String,
+        retry_after: Option<Duration>,
+    },
+    /// This answer, of which only half arrives.
+    Truncated(Issued),
+    Dropped,
+}
+
+impl AuthorizationServer {
+    /// Decides a grant that has arrived, and takes the second half of the latency for it.
+    ///
+    /// Run it in a task of its own: what has arrived at a server is not undone when the client
+    /// hangs up.
+    pub(super) async fn decide(self, ask: Ask, client: Credentials) -> Reply {
+        let fault = self.arrive(&ask);
+        self.released().await;
+        if let Some(Fault::DelayBefore(delay)) = fault {
+            tokio::time::sleep(delay).await;
+        }
+        let late = match fault {
+            Some(Fault::Delay(delay)) => delay,
+            _ => Duration::ZERO,
+        };
+        let reply = self.reply(&ask, client, fault);
+        self.travel(late).await;
+        reply
+    }
+
+    /// Half the latency, and `more`.
+    pub(super) async fn travel(&self, more: Duration) {
+        let span = self.latency() / 2 + more;
+        if !span.is_zero() {
+            tokio::time::sleep(span).await;
+        }
+    }
+
+    fn arrive(&self, ask: &Ask) -> Option<Fault> {
+        let fault = self.shared.inner.lock().faults.next();
+        if let Ask::Refresh(_) = ask {
+            self.shared.exchanges.send_modify(|count| *count += 1);
+        }
+        fault
+    }
+
+    async fn released(&self) {
+        let mut holds = self.shared.holds.subscribe();
+        // The sender lives as long as this server does.
+        let _ = holds.wait_for(|holds| *holds == 0).await;
+    }
+
+    fn reply(&self, ask: &Ask, client: Credentials, fault: Option<Fault>) -> Reply {
+        let now = self.shared.clock.now();
+        let mut inner = self.shared.inner.lock();
+        let state = &mut inner.state;
+        let undone = matches!(fault, Some(Fault::Status { .. } | Fault::DropBefore));
+        if let Ask::Refresh(token) = ask
+            && (undone || client.is_err())
+        {
+            state.note_replay(token.expose());
+        }
+        match fault {
+            Some(Fault::DropBefore) => return Reply::Dropped,
+            Some(Fault::Status {
+                status,
+                body,
+                retry_after,
+            }) => {
+                return Reply::Scripted {
+                    status,
+                    body,
+                    retry_after,
+                };
+            }
+            _ => {}
+        }
+        let decided = client.and_then(|client| match ask {
+            Ask::Refresh(token) => state.refresh(token.expose(), client.as_ref(), now),
+            Ask::SignIn => state.sign_in(client.as_ref(), now),
+            Ask::Malformed(refusal) => Err(*refusal),
+        });
+        match (decided, fault) {
+            (_, Some(Fault::DropAfter)) => Reply::Dropped,
+            (Err(refusal), _) => Reply::Refused(refusal),
+            (Ok(issued), Some(Fault::Truncate)) => Reply::Truncated(issued),
+            (Ok(issued), Some(Fault::Body { status, body })) => Reply::Scripted {
+                status,
+                body: fill(&body, &issued),
+                retry_after: None,
+            },
+            (Ok(issued), _) => Reply::Issued(issued),
+        }
+    }
+}
+
+fn fill(template: &str, issued: &Issued) -> String {
+    let access = issued.access.as_ref().map_or("", AccessToken::expose);
+    let refresh = issued.refresh.as_ref().map_or("", RefreshToken::expose);
+    template
+        .replace("{access_token}", access)
+        .replace("{refresh_token}", refresh)
+}

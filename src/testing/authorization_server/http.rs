@@ -1,0 +1,232 @@
+//! The HTTP face: requests in, JSON out (RFC 6749 sections 3.2 and 5, RFC 7009). It decides nothing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::{Map, Value, json};
+use url::form_urlencoded;
+
+use super::super::http::{HttpServer, Sent, serve};
+use super::AuthorizationServer;
+use super::exchange::{Ask, Credentials, Reply};
+use super::rules::Client;
+use super::state::Refusal;
+use crate::endpoint::Issued;
+use crate::token::{AccessToken, RefreshToken};
+
+/// Far more than any grant needs.
+const BODY_LIMIT: usize = 64 * 1024;
+
+pub(super) async fn listen(
+    server: AuthorizationServer,
+    addr: SocketAddr,
+) -> io::Result<HttpServer> {
+    serve(addr, "/token", move |request| {
+        answer(server.clone(), request)
+    })
+    .await
+}
+
+async fn answer(server: AuthorizationServer, request: Request<Incoming>) -> Sent {
+    let (head, body) = request.into_parts();
+    let revokes = match head.uri.path() {
+        "/token" => false,
+        "/revoke" => true,
+        _ => return server.sent(404, Bytes::new()),
+    };
+    if head.method != Method::POST {
+        return server.sent(405, Bytes::new());
+    }
+    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
+        return server.refused(Refusal::InvalidRequest);
+    };
+    let form = Form::parse(&body.to_bytes());
+    let client = form.client(&head.headers);
+    // What has been read whole is decided, also if the client hangs up now.
+    let task = tokio::spawn(async move {
+        server.travel(Duration::ZERO).await;
+        if revokes {
+            server.revoke_for(&form, client).await
+        } else {
+            let reply = server.clone().decide(form.ask(), client).await;
+            server.send(reply)
+        }
+    });
+    task.await.unwrap_or(Sent::Nothing)
+}
+
+impl AuthorizationServer {
+    async fn revoke_for(self, form: &Form, client: Credentials) -> Sent {
+        let revoked = client.and_then(|client| match form.value("token") {
+            Some(token) => self.revoke(token, client.as_ref()),
+            None => Err(Refusal::InvalidRequest),
+        });
+        self.travel(Duration::ZERO).await;
+        match revoked {
+            Ok(()) => self.sent(200, Bytes::new()),
+            Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    fn send(&self, reply: Reply) -> Sent {
+        match reply {
+            Reply::Issued(issued) => self.sent(200, json_of(&issued)),
+            Reply::Refused(refusal) => self.refused(refusal),
+            Reply::Scripted {
+                status,
+                body,
+                retry_after,
+            } => {
+                let mut response = self.response(status, body.into());
+                if let Some(after) = retry_after {
+                    let seconds = after.as_secs().into();
+                    response.headers_mut().insert(RETRY_AFTER, seconds);
+                }
+                Sent::Whole(response)
+            }
+            Reply::Truncated(issued) => Sent::Half(self.response(200, json_of(&issued))),
+            Reply::Dropped => Sent::Nothing,
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Sent {
+        let body = json!({ "error": refusal.code() }).to_string();
+        let mut response = self.response(refusal.status(), body.into());
+        if refusal == Refusal::InvalidClient {
+            let challenge = http::HeaderValue::from_static("Basic realm=\"token\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        Sent::Whole(response)
+    }
+
+    fn sent(&self, status: u16, body: Bytes) -> Sent {
+        Sent::Whole(self.response(status, body))
+    }
+
+    /// With the headers that every answer has.
+    fn response(&self, status: u16, body: Bytes) -> Response<Bytes> {
+        let json = !body.is_empty();
+        let mut response = Response::new(body);
+        *response.status_mut() =
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+        headers.insert(PRAGMA, http::HeaderValue::from_static("no-cache"));
+        if json {
+            let json = http::HeaderValue::from_static("application/json");
+            headers.insert(CONTENT_TYPE, json);
+        }
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + self.date());
+        if let Ok(date) = date.try_into() {
+            headers.insert(DATE, date);
+        }
+        response
+    }
+}
+
+fn json_of(issued: &Issued) -> Bytes {
+    let mut body = Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    };
+    let access = issued.access.as_ref().map(AccessToken::expose);
+    let refresh = issued.refresh.as_ref().map(RefreshToken::expose);
+    put("access_token", access.map(Value::from));
+    put("token_type", issued.token_type.clone().map(Value::from));
+    put("expires_in", issued.expires_in.map(seconds));
+    put("refresh_token", refresh.map(Value::from));
+    put("refresh_expires_in", issued.refresh_expires_in.map(seconds));
+    let scope = issued.scope.as_ref();
+    put("scope", scope.map(|scope| scope.to_string().into()));
+    Value::Object(body).to_string().into()
+}
+
+/// Whole seconds as an integer, as servers write them; a fraction only where there is one.
+fn seconds(span: Duration) -> Value {
+    if span.subsec_nanos() == 0 {
+        span.as_secs().into()
+    } else {
+        span.as_secs_f64().into()
+    }
+}
+
+/// The parameters of a request's body.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn parse(body: &[u8]) -> Self {
+        Self(form_urlencoded::parse(body).into_owned().collect())
+    }
+
+    /// A parameter without a value counts as omitted (RFC 6749 section 3.2).
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(found, value)| found == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn ask(&self) -> Ask {
+        match (self.value("grant_type"), self.value("refresh_token")) {
+            (Some("refresh_token"), Some(token)) => Ask::Refresh(token.into()),
+            (Some("client_credentials"), _) => Ask::SignIn,
+            (Some("refresh_token") | None, _) => Ask::Malformed(Refusal::InvalidRequest),
+            (Some(_), _) => Ask::Malformed(Refusal::UnsupportedGrantType),
+        }
+    }
+
+    /// Who asks: by the header or by the body, but not by both (RFC 6749 section 2.3).
+    fn client(&self, headers: &HeaderMap) -> Credentials {
+        let in_body = self.value("client_id").map(|id| Client {
+            id: id.to_owned(),
+            secret: self.value("client_secret").unwrap_or_default().to_owned(),
+        });
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            return Ok(in_body);
+        };
+        if self.value("client_secret").is_some() {
+            return Err(Refusal::InvalidRequest);
+        }
+        let in_header = header.to_str().ok().and_then(basic);
+        in_header.map(Some).ok_or(Refusal::InvalidClient)
+    }
+}
+
+/// Reads Basic credentials, both parts form-encoded (RFC 6749 section 2.3.1).
+fn basic(header: &str) -> Option<Client> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
+    let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(Client {
+        id: form_decoded(id)?,
+        secret: form_decoded(secret)?,
+    })
+}
+
+/// `None` for a text with characters that form-encoding would not have left in it.
+fn form_decoded(text: &str) -> Option<String> {
+    if text.contains(['&', '=']) {
+        return None;
+    }
+    let mut parts = form_urlencoded::parse(text.as_bytes());
+    Some(
+        parts
+            .next()
+            .map_or(String::new(), |(name, _)| name.into_owned()),
+    )
+}

@@ -1,0 +1,223 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::AuthorizationServer;
+use crate::clock::{Clock, SystemClock};
+use crate::token::{Scope, Session};
+
+/// What happens when a refresh token is presented that was consumed before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// `invalid_grant`, and the whole family dies, the newest pair included (RFC 9700 section
+    /// 4.14.2; oidc-provider, Glewlwyd).
+    #[default]
+    RevokeFamily,
+    /// `invalid_grant`, and the family lives on (Canaille, Doorkeeper).
+    Refuse,
+    /// Answered for a while after the first use; later, [`RevokeFamily`](Self::RevokeFamily).
+    Grace {
+        /// For how long after the first use.
+        window: Duration,
+        /// With what.
+        answer: GraceAnswer,
+    },
+}
+
+/// What a replay inside the grace window is answered with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GraceAnswer {
+    /// The first use's answer to the byte, its `expires_in` too, although some of it has passed
+    /// (django-oauth-toolkit). Only until the pair it brought is rotated in its turn: a token two
+    /// generations old revokes the family.
+    #[default]
+    SamePair,
+    /// Another new pair; all of them live (oidc-provider with a lenient adapter).
+    Fork,
+    /// Another new pair, and the one issued before it dies (Synapse, WSO2). Only until that one was
+    /// used, at the token endpoint or at the API: then the replay revokes the family.
+    LastWins,
+}
+
+/// What an answer says of the refresh token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RefreshTokens {
+    /// A new one, and the old one is consumed.
+    #[default]
+    Rotated,
+    /// The same again; it is never consumed, and prolonged in a sliding session.
+    Echoed,
+    /// Nothing: the old one stays as it is.
+    Omitted,
+    /// An empty string, meaning the same.
+    Empty,
+}
+
+/// Describes an [`AuthorizationServer`]; see [`AuthorizationServer::builder`].
+#[derive(Debug)]
+pub struct AuthorizationServerBuilder {
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+}
+
+impl AuthorizationServerBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            rules: Rules::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// The server's clock. Default: the [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How long an access token lives. Default: 600 s.
+    #[must_use]
+    pub fn access_ttl(mut self, ttl: Duration) -> Self {
+        self.rules.access_ttl = ttl;
+        self
+    }
+
+    /// How long a refresh token lives. Default: 7 days.
+    #[must_use]
+    pub fn refresh_ttl(mut self, ttl: Duration) -> Self {
+        self.rules.refresh_ttl = ttl;
+        self
+    }
+
+    /// Whether rotating prolongs the session. Default: [`Session::Sliding`]. In a fixed one no
+    /// token lives longer than the family's first refresh token.
+    #[must_use]
+    pub fn session(mut self, session: Session) -> Self {
+        self.rules.session = session;
+        self
+    }
+
+    /// What a replay does. Default: [`Reuse::RevokeFamily`].
+    #[must_use]
+    pub fn reuse(mut self, reuse: Reuse) -> Self {
+        self.rules.reuse = reuse;
+        self
+    }
+
+    /// What an answer says of the refresh token. Default: [`RefreshTokens::Rotated`].
+    #[must_use]
+    pub fn refresh_tokens(mut self, refresh_tokens: RefreshTokens) -> Self {
+        self.rules.refresh_tokens = refresh_tokens;
+        self
+    }
+
+    /// Whether the old access token dies at the rotation (django-oauth-toolkit, Canaille). Default:
+    /// no.
+    #[must_use]
+    pub fn old_access_dies(mut self, dies: bool) -> Self {
+        self.rules.old_access_dies = dies;
+        self
+    }
+
+    /// Whether answers say how long the refresh token lives. Default: yes.
+    #[must_use]
+    pub fn issue_refresh_expires_in(mut self, issue: bool) -> Self {
+        self.rules.issue_refresh_expires_in = issue;
+        self
+    }
+
+    /// The scope that every answer names. Default: none is named.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
+        self.rules.scope = Some(scope.into());
+        self
+    }
+
+    /// The one client that is served. Default: anybody, authenticated or not.
+    #[must_use]
+    pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.rules.client = Some(Client {
+            id: id.into(),
+            secret: secret.into(),
+        });
+        self
+    }
+
+    /// Whether a refresh token dies that a wrong client presents (Glewlwyd, light-oauth2). Default:
+    /// no.
+    #[must_use]
+    pub fn wrong_client_burns(mut self, burns: bool) -> Self {
+        self.rules.wrong_client_burns = burns;
+        self
+    }
+
+    /// Whether the client may sign in by itself (`client_credentials`). Default: no.
+    #[must_use]
+    pub fn sign_in(mut self, allowed: bool) -> Self {
+        self.rules.sign_in = allowed;
+        self
+    }
+
+    /// How long a request takes: half of it before it arrives, half after it was decided. Default:
+    /// nothing.
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.rules.latency = latency;
+        self
+    }
+
+    /// The server, with no family yet.
+    #[must_use]
+    pub fn build(self) -> AuthorizationServer {
+        AuthorizationServer::new(self.rules, self.clock)
+    }
+}
+
+/// Everything the builder says, save the clock.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) access_ttl: Duration,
+    pub(super) refresh_ttl: Duration,
+    pub(super) session: Session,
+    pub(super) reuse: Reuse,
+    pub(super) refresh_tokens: RefreshTokens,
+    pub(super) old_access_dies: bool,
+    pub(super) issue_refresh_expires_in: bool,
+    pub(super) scope: Option<Scope>,
+    pub(super) client: Option<Client>,
+    pub(super) wrong_client_burns: bool,
+    pub(super) sign_in: bool,
+    pub(super) latency: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            access_ttl: Duration::from_secs(600),
+            refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
+            session: Session::Sliding,
+            reuse: Reuse::RevokeFamily,
+            refresh_tokens: RefreshTokens::Rotated,
+            old_access_dies: false,
+            issue_refresh_expires_in: true,
+            scope: None,
+            client: None,
+            wrong_client_burns: false,
+            sign_in: false,
+            latency: Duration::ZERO,
+        }
+    }
+}
+
+/// Who asks, by name and secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Client {
+    pub(super) id: String,
+    pub(super) secret: String,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({}, [REDACTED])", self.id)
+    }
+}

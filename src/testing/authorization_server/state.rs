@@ -1,0 +1,413 @@
+//! What a strict authorization server remembers, and what it answers to a grant. It does no I/O, waits
+//! for nothing, reads no clock and draws no random number: it is told the time, and derives every
+//! token from one seed.
+//!
+//! It forgets nothing either: an expired or consumed token can still be told from one that was never
+//! issued, at some 200 bytes each.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::rules::{Client, GraceAnswer, RefreshTokens, Reuse, Rules};
+use crate::clock::Timestamp;
+use crate::endpoint::Issued;
+use crate::token::{AccessToken, Digest, RefreshToken, Session};
+
+/// What an access token is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessCheck {
+    /// It is accepted.
+    Live,
+    /// It was good, and its time is over.
+    Expired,
+    /// It died before its time: by a rotation, a logout, or with its family.
+    Revoked,
+    /// It was never issued.
+    Unknown,
+}
+
+/// Why a grant was refused (RFC 6749 section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+}
+
+impl Refusal {
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+        }
+    }
+
+    pub(super) fn status(self) -> u16 {
+        match self {
+            Self::InvalidClient => 401,
+            _ => 400,
+        }
+    }
+}
+
+/// What happened, for the tests to count.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counters {
+    pub(super) rotations: u64,
+    pub(super) replays: u64,
+    pub(super) families_revoked: u64,
+    pub(super) sign_ins: u64,
+    pub(super) revocations: u64,
+}
+
+pub(super) struct State {
+    pub(super) rules: Rules,
+    pub(super) counters: Counters,
+    seed: u128,
+    minted: u64,
+    families: Vec<Family>,
+    refresh: HashMap<String, Refresh>,
+    access: HashMap<String, Access>,
+}
+
+/// One sign-in and everything issued since.
+struct Family {
+    revoked: bool,
+    /// The end of a fixed session.
+    ends_at: Timestamp,
+}
+
+#[derive(Clone)]
+struct Refresh {
+    family: usize,
+    expires_at: Timestamp,
+    /// The access token issued with it last.
+    access: String,
+    fate: Fate,
+}
+
+#[derive(Clone)]
+enum Fate {
+    Live,
+    /// Never consumed, and no longer accepted.
+    Dead,
+    Consumed {
+        at: Timestamp,
+        /// The latest answer it brought.
+        answer: Issued,
+    },
+}
+
+struct Access {
+    family: usize,
+    expires_at: Timestamp,
+    revoked: bool,
+    used: bool,
+}
+
+impl State {
+    pub(super) fn new(rules: Rules, seed: u128) -> Self {
+        Self {
+            rules,
+            counters: Counters::default(),
+            seed,
+            minted: 0,
+            families: Vec::new(),
+            refresh: HashMap::new(),
+            access: HashMap::new(),
+        }
+    }
+
+    /// The first pair of a new family.
+    pub(super) fn issue(&mut self, now: Timestamp) -> Issued {
+        let family = self.families.len();
+        self.families.push(Family {
+            revoked: false,
+            ends_at: now + self.rules.refresh_ttl,
+        });
+        self.new_pair(family, now)
+    }
+
+    /// The client's own credentials for a new family.
+    pub(super) fn sign_in(
+        &mut self,
+        client: Option<&Client>,
+        now: Timestamp,
+    ) -> Result<Issued, Refusal> {
+        self.counters.sign_ins += 1;
+        self.authenticate(client)?;
+        if !self.rules.sign_in {
+            return Err(Refusal::UnauthorizedClient);
+        }
+        Ok(self.issue(now))
+    }
+
+    /// A refresh token for the next pair (RFC 6749 section 6).
+    pub(super) fn refresh(
+        &mut self,
+        token: &str,
+        client: Option<&Client>,
+        now: Timestamp,
+    ) -> Result<Issued, Refusal> {
+        self.note_replay(token);
+        if let Err(refusal) = self.authenticate(client) {
+            if self.rules.wrong_client_burns {
+                self.bury(token);
+            }
+            return Err(refusal);
+        }
+        let held = self.refresh.get(token).cloned();
+        let held = held.ok_or(Refusal::InvalidGrant)?;
+        if self.families[held.family].revoked {
+            return Err(Refusal::InvalidGrant);
+        }
+        match held.fate {
+            Fate::Dead => Err(Refusal::InvalidGrant),
+            Fate::Live if now >= held.expires_at => Err(Refusal::InvalidGrant),
+            Fate::Live => Ok(self.rotate(token, held, now)),
+            Fate::Consumed { at, answer } => self.reuse(token, held.family, at, answer, now),
+        }
+    }
+
+    /// Counts a grant that presents a consumed token, whatever it is answered with.
+    pub(super) fn note_replay(&mut self, token: &str) {
+        let consumed = |held: &Refresh| matches!(held.fate, Fate::Consumed { .. });
+        self.counters.replays += u64::from(self.refresh.get(token).is_some_and(consumed));
+    }
+
+    /// Ends the family of either token (RFC 7009 section 2.1). A token nobody knows is no error.
+    pub(super) fn revoke(&mut self, token: &str, client: Option<&Client>) -> Result<(), Refusal> {
+        self.counters.revocations += 1;
+        self.authenticate(client)?;
+        let of_refresh = self.refresh.get(token).map(|held| held.family);
+        let of_access = self.access.get(token).map(|held| held.family);
+        if let Some(family) = of_refresh.or(of_access) {
+            self.families[family].revoked = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn revoke_all(&mut self) {
+        for family in &mut self.families {
+            family.revoked = true;
+        }
+    }
+
+    pub(super) fn check(&self, token: &str, now: Timestamp) -> AccessCheck {
+        let Some(held) = self.access.get(token) else {
+            return AccessCheck::Unknown;
+        };
+        if held.revoked || self.families[held.family].revoked {
+            AccessCheck::Revoked
+        } else if now >= held.expires_at {
+            AccessCheck::Expired
+        } else {
+            AccessCheck::Live
+        }
+    }
+
+    /// Checks the token on behalf of an API that uses it.
+    pub(super) fn accept(&mut self, token: &str, now: Timestamp) -> AccessCheck {
+        let worth = self.check(token, now);
+        if worth == AccessCheck::Live
+            && let Some(held) = self.access.get_mut(token)
+        {
+            held.used = true;
+        }
+        worth
+    }
+
+    pub(super) fn is_live_refresh(&self, token: &str, now: Timestamp) -> bool {
+        self.refresh.get(token).is_some_and(|held| {
+            matches!(held.fate, Fate::Live)
+                && now < held.expires_at
+                && !self.families[held.family].revoked
+        })
+    }
+
+    fn authenticate(&self, client: Option<&Client>) -> Result<(), Refusal> {
+        match &self.rules.client {
+            Some(_) if client != self.rules.client.as_ref() => Err(Refusal::InvalidClient),
+            _ => Ok(()),
+        }
+    }
+
+    fn rotate(&mut self, token: &str, mut held: Refresh, now: Timestamp) -> Issued {
+        self.counters.rotations += 1;
+        if self.rules.old_access_dies {
+            self.revoke_access(&held.access);
+        }
+        if self.rules.refresh_tokens == RefreshTokens::Rotated {
+            let answer = self.new_pair(held.family, now);
+            self.consume(token, now, answer.clone());
+            return answer;
+        }
+        held.access = self.new_access(held.family, now);
+        let mut answer = self.answer(&held.access, now);
+        match self.rules.refresh_tokens {
+            RefreshTokens::Rotated | RefreshTokens::Omitted => {}
+            RefreshTokens::Empty => answer.refresh = Some("".into()),
+            RefreshTokens::Echoed => {
+                held.expires_at = self.refresh_expiry(held.family, now);
+                answer.refresh = Some(token.into());
+                answer.refresh_expires_in = self.told(held.expires_at, now);
+            }
+        }
+        self.refresh.insert(token.to_owned(), held);
+        answer
+    }
+
+    /// A consumed token, presented again.
+    fn reuse(
+        &mut self,
+        token: &str,
+        family: usize,
+        first_use: Timestamp,
+        answer: Issued,
+        now: Timestamp,
+    ) -> Result<Issued, Refusal> {
+        let successor = answer.refresh.as_ref().map_or("", RefreshToken::expose);
+        match self.rules.reuse {
+            Reuse::Refuse => Err(Refusal::InvalidGrant),
+            Reuse::Grace {
+                window,
+                answer: GraceAnswer::SamePair,
+            } if now.since(first_use) < window && !self.is_consumed(successor) => Ok(answer),
+            Reuse::Grace {
+                window,
+                answer: GraceAnswer::Fork,
+            } if now.since(first_use) < window => {
+                self.counters.rotations += 1;
+                Ok(self.new_pair(family, now))
+            }
+            Reuse::Grace {
+                window,
+                answer: GraceAnswer::LastWins,
+            } if now.since(first_use) < window && !self.is_used(successor) => {
+                self.counters.rotations += 1;
+                self.bury(successor);
+                self.revoke_access(answer.access.as_ref().map_or("", AccessToken::expose));
+                let answer = self.new_pair(family, now);
+                self.consume(token, first_use, answer.clone());
+                Ok(answer)
+            }
+            Reuse::RevokeFamily | Reuse::Grace { .. } => {
+                self.families[family].revoked = true;
+                self.counters.families_revoked += 1;
+                Err(Refusal::InvalidGrant)
+            }
+        }
+    }
+
+    fn consume(&mut self, token: &str, at: Timestamp, answer: Issued) {
+        if let Some(held) = self.refresh.get_mut(token) {
+            held.fate = Fate::Consumed { at, answer };
+        }
+    }
+
+    /// Ends a token that was not consumed.
+    fn bury(&mut self, token: &str) {
+        if let Some(held) = self.refresh.get_mut(token)
+            && matches!(held.fate, Fate::Live)
+        {
+            held.fate = Fate::Dead;
+        }
+    }
+
+    fn revoke_access(&mut self, token: &str) {
+        if let Some(held) = self.access.get_mut(token) {
+            held.revoked = true;
+        }
+    }
+
+    fn is_consumed(&self, token: &str) -> bool {
+        self.refresh
+            .get(token)
+            .is_some_and(|held| matches!(held.fate, Fate::Consumed { .. }))
+    }
+
+    fn is_used(&self, token: &str) -> bool {
+        let came_with = self.refresh.get(token).map(|held| &held.access);
+        let access_used = came_with
+            .and_then(|access| self.access.get(access))
+            .is_some_and(|access| access.used);
+        access_used || self.is_consumed(token)
+    }
+
+    fn new_pair(&mut self, family: usize, now: Timestamp) -> Issued {
+        let access = self.new_access(family, now);
+        let token = self.mint("rt");
+        let expires_at = self.refresh_expiry(family, now);
+        let mut answer = self.answer(&access, now);
+        answer.refresh = Some(token.as_str().into());
+        answer.refresh_expires_in = self.told(expires_at, now);
+        let held = Refresh {
+            family,
+            expires_at,
+            access,
+            fate: Fate::Live,
+        };
+        self.refresh.insert(token, held);
+        answer
+    }
+
+    fn new_access(&mut self, family: usize, now: Timestamp) -> String {
+        let token = self.mint("at");
+        let own = now + self.rules.access_ttl;
+        let expires_at = match self.rules.session {
+            Session::Sliding => own,
+            Session::Fixed => own.min(self.families[family].ends_at),
+        };
+        let held = Access {
+            family,
+            expires_at,
+            revoked: false,
+            used: false,
+        };
+        self.access.insert(token.clone(), held);
+        token
+    }
+
+    fn refresh_expiry(&self, family: usize, now: Timestamp) -> Timestamp {
+        match self.rules.session {
+            Session::Sliding => now + self.rules.refresh_ttl,
+            Session::Fixed => self.families[family].ends_at,
+        }
+    }
+
+    /// What is said of an access token; nothing yet of a refresh token.
+    fn answer(&self, access: &str, now: Timestamp) -> Issued {
+        Issued {
+            access: Some(AccessToken::new(access)),
+            expires_in: self
+                .access
+                .get(access)
+                .map(|held| held.expires_at.since(now)),
+            session: self.rules.session,
+            token_type: Some("Bearer".to_owned()),
+            scope: self.rules.scope.clone(),
+            ..Issued::default()
+        }
+    }
+
+    fn told(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
+        self.rules
+            .issue_refresh_expires_in
+            .then(|| expires_at.since(now))
+    }
+
+    /// A new opaque token of 128 bits: nobody guesses it without the seed.
+    fn mint(&mut self, kind: &str) -> String {
+        self.minted += 1;
+        let digest = Digest::of(format!("{:032x} {}", self.seed, self.minted)).to_string();
+        format!("{kind}-{}", &digest[..32])
+    }
+}
+
+#[cfg(test)]
+mod tests;

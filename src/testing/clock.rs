@@ -1,0 +1,199 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock::{Clock, Coarse, Timestamp};
+
+/// 2023-11-14T22:13:20Z: a wall clock that no test mistakes for the real one.
+const EPOCH: Duration = Duration::from_secs(1_700_000_000);
+
+/// How often [`TestClock::advance`] lets the other tasks run at the moment it arrives at. A task that
+/// was woken by a timer wakes the next one, and so on: longer chains than this need a look at
+/// their result instead.
+const ROUNDS: usize = 32;
+
+/// A clock that goes with tokio's, and can be put to sleep and be stepped as well.
+///
+/// In a runtime that was started paused, tokio's time stands still while any task can run, and jumps
+/// to the next timer when none can. This clock reads it, so whatever waits for a timer (a strategy's
+/// worker, a back-off) and whatever compares times (an expiry) agree. Paused time exists on a
+/// current-thread runtime only; elsewhere the clock goes by real time, and must be read on the runtime
+/// it was made on.
+///
+/// Clones are one clock. Two clocks made apart go together, but sleep and step apart: one for the
+/// client and one for the server are two machines.
+///
+/// ```
+/// use std::time::Duration;
+/// use evertoken::clock::Clock;
+/// use evertoken::testing::TestClock;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let clock = TestClock::new();
+/// let start = clock.now();
+/// clock.advance(Duration::from_secs(3_600)).await;
+/// clock.suspend(Duration::from_secs(60));
+/// assert_eq!(clock.now().since(start), Duration::from_secs(3_660));
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct TestClock {
+    start: Instant,
+    shifts: Arc<Shifts>,
+}
+
+/// In nanoseconds, on top of what tokio says.
+#[derive(Debug, Default)]
+struct Shifts {
+    suspended: AtomicI64,
+    stepped: AtomicI64,
+}
+
+impl TestClock {
+    /// A clock that starts now: its [`wall`](Clock::wall) says 2023-11-14T22:13:20Z.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            shifts: Arc::default(),
+        }
+    }
+
+    /// Lets `span` pass: every timer on the way fires in its order and its task runs before the next
+    /// one fires, also those at the very end.
+    ///
+    /// This is a sleep, which paused time skips; `tokio::time::advance` would jump over the timers
+    /// and fire all of them late. So any other sleep moves the clock as well. Timers are exact to
+    /// the millisecond.
+    pub async fn advance(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+        for _ in 0..ROUNDS {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The machine sleeps for `span`: `now` and `wall` jump, while the monotonic clock and tokio's
+    /// timers know nothing of it.
+    pub fn suspend(&self, span: Duration) {
+        self.shifts
+            .suspended
+            .fetch_add(nanos(span), Ordering::SeqCst);
+    }
+
+    /// Steps the wall clock, and only that, forwards.
+    pub fn step_wall(&self, forward: Duration) {
+        self.shifts
+            .stepped
+            .fetch_add(nanos(forward), Ordering::SeqCst);
+    }
+
+    /// Steps the wall clock, and only that, back; not beyond the Unix epoch.
+    pub fn step_wall_back(&self, back: Duration) {
+        self.shifts.stepped.fetch_sub(nanos(back), Ordering::SeqCst);
+    }
+
+    fn monotonic(&self) -> i64 {
+        nanos(self.start.elapsed())
+    }
+
+    fn boot(&self) -> i64 {
+        self.monotonic()
+            .saturating_add(self.shifts.suspended.load(Ordering::SeqCst))
+    }
+
+    fn wall_nanos(&self) -> i64 {
+        nanos(EPOCH)
+            .saturating_add(self.boot())
+            .saturating_add(self.shifts.stepped.load(Ordering::SeqCst))
+            .max(0)
+    }
+}
+
+impl Default for TestClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_nanos(self.boot())
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::from_nanos(self.wall_nanos().unsigned_abs())
+    }
+
+    fn coarse(&self) -> Coarse {
+        Coarse {
+            monotonic: self.monotonic(),
+            wall: self.wall_nanos(),
+        }
+    }
+}
+
+/// At most a hundred years, so that some of them can be added up.
+fn nanos(span: Duration) -> i64 {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    i64::try_from(span.min(CENTURY).as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn advancing_fires_every_timer_on_the_way_at_its_own_time() {
+        let clock = TestClock::new();
+        let start = clock.now();
+        let fired = Arc::new(Mutex::new(Vec::new()));
+        for wait in [3, 1, 5, 2] {
+            let (clock, fired) = (clock.clone(), fired.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(wait * SECOND).await;
+                fired.lock().push(clock.now().since(start).as_secs());
+            });
+        }
+        clock.advance(5 * SECOND).await;
+        assert_eq!(*fired.lock(), [1, 2, 3, 5]);
+        assert_eq!(clock.now().since(start), 5 * SECOND);
+        assert_eq!(clock.wall(), EPOCH + 5 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn suspend_moves_everything_but_the_monotonic_clock() {
+        let clock = TestClock::new();
+        let (now, coarse) = (clock.now(), clock.coarse());
+        clock.suspend(SECOND);
+        assert_eq!(clock.now().since(now), SECOND);
+        assert_eq!(clock.wall(), EPOCH + SECOND);
+        assert_eq!(clock.coarse().monotonic, coarse.monotonic);
+        assert_eq!(clock.coarse().wall, (coarse + SECOND).wall);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_moves_the_wall_clock_alone() {
+        let clock = TestClock::new();
+        let now = clock.now();
+        clock.step_wall(3 * SECOND);
+        clock.step_wall_back(5 * SECOND);
+        assert_eq!(clock.wall(), EPOCH - 2 * SECOND);
+        assert_eq!(clock.now(), now);
+        clock.step_wall_back(Duration::MAX);
+        assert_eq!(clock.wall(), Duration::ZERO);
+    }
+
+    #[test]
+    fn it_needs_no_runtime() {
+        let clock = TestClock::new();
+        assert!(clock.wall() >= EPOCH);
+        assert!(clock.now() <= clock.now());
+    }
+}

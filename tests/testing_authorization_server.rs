@@ -1,0 +1,304 @@
+//! The authorization server's HTTP face, asked by an ordinary HTTP client.
+
+use std::io::Read;
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, Fault, HttpServer, RefreshTokens, TestClock};
+use evertoken::{Session, TokenPair};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn refresh_token(pair: &TokenPair) -> &str {
+    pair.refresh.as_ref().unwrap().expose()
+}
+
+/// A grant that presents this refresh token.
+async fn refresh(http: &HttpServer, token: &str) -> reqwest::Result<Response> {
+    let form = format!("grant_type=refresh_token&refresh_token={token}");
+    post(http.url(), form).await
+}
+
+async fn post(url: &str, form: String) -> reqwest::Result<Response> {
+    let client = Client::builder().timeout(30 * SECOND).build()?;
+    let form_type = "application/x-www-form-urlencoded";
+    let request = client.post(url).header("content-type", form_type);
+    request.body(form).send().await
+}
+
+async fn status_and_body(response: Response) -> (StatusCode, Value) {
+    let status = response.status();
+    (status, response.json().await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_is_answered_as_the_rfc_says() {
+    let server = AuthorizationServer::builder()
+        .clock(TestClock::new())
+        .scope("write read")
+        .build();
+    let http = server.listen().await.unwrap();
+    let first = server.issue();
+
+    let response = refresh(&http, refresh_token(&first)).await.unwrap();
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.headers()["date"], "Tue, 14 Nov 2023 22:13:20 GMT");
+    let (status, body) = status_and_body(response).await;
+    assert_eq!(status, 200);
+    let access = body["access_token"].as_str().unwrap();
+    let second = body["refresh_token"].as_str().unwrap();
+    assert!(server.is_live_refresh(second));
+    assert_eq!(
+        body,
+        json!({
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": 600,
+            "refresh_token": second,
+            "refresh_expires_in": 604_800,
+            "scope": "read write",
+        })
+    );
+
+    let response = refresh(&http, refresh_token(&first)).await.unwrap();
+    let refusal = (StatusCode::BAD_REQUEST, json!({ "error": "invalid_grant" }));
+    assert_eq!(status_and_body(response).await, refusal);
+    assert!(!server.is_live_refresh(second));
+    assert_eq!((server.exchanges(), server.replays()), (2, 1));
+    assert_eq!(server.families_revoked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn simulated_time_and_sockets_go_together_on_one_thread() {
+    let clock = TestClock::new();
+    let server = AuthorizationServer::builder()
+        .clock(clock.clone())
+        .latency(2 * SECOND)
+        .refresh_ttl(3_600 * SECOND)
+        .build();
+    let http = server.listen().await.unwrap();
+    let pair = server.issue();
+    let start = tokio::time::Instant::now();
+    let response = refresh(&http, refresh_token(&pair)).await.unwrap();
+    assert_eq!(start.elapsed(), 2 * SECOND);
+    let (_, body) = status_and_body(response).await;
+    let second = body["refresh_token"].as_str().unwrap();
+
+    clock.advance(3_600 * SECOND).await;
+    let response = refresh(&http, second).await.unwrap();
+    assert_eq!(response.status(), 400);
+    assert_eq!((server.rotations(), server.replays()), (1, 0));
+}
+
+#[tokio::test]
+async fn lifetimes_are_whole_numbers_or_fractions_of_a_second() {
+    let server = AuthorizationServer::builder()
+        .access_ttl(Duration::from_millis(300))
+        .refresh_ttl(2 * SECOND)
+        .issue_refresh_expires_in(false)
+        .build();
+    let http = server.listen().await.unwrap();
+    let pair = server.issue();
+    let body = refresh(&http, refresh_token(&pair)).await.unwrap();
+    let body = body.text().await.unwrap();
+    assert!(body.contains(r#""expires_in":0.3,"#), "{body}");
+    assert!(!body.contains("refresh_expires_in"), "{body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_can_be_left_out_or_empty() {
+    for (mode, said) in [
+        (RefreshTokens::Omitted, None),
+        (RefreshTokens::Empty, Some("")),
+    ] {
+        let server = AuthorizationServer::builder()
+            .session(Session::Fixed)
+            .refresh_tokens(mode)
+            .build();
+        let http = server.listen().await.unwrap();
+        let pair = server.issue();
+        let response = refresh(&http, refresh_token(&pair)).await.unwrap();
+        let (_, body) = status_and_body(response).await;
+        assert_eq!(body.get("refresh_token").and_then(Value::as_str), said);
+        assert_eq!(body.get("refresh_expires_in"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_proves_who_it_is_in_the_header_or_in_the_body() {
+    let server = AuthorizationServer::builder()
+        .client("odd:id", "p+ss w%rd/&=")
+        .build();
+    let http = server.listen().await.unwrap();
+    let pair = server.issue();
+    let encoded = ("odd%3Aid", "p%2Bss+w%25rd%2F%26%3D");
+    let form = |more: &str| {
+        let token = refresh_token(&pair);
+        format!("grant_type=refresh_token&refresh_token={token}{more}")
+    };
+    let in_body = format!("&client_id={}&client_secret={}", encoded.0, encoded.1);
+    let send = async |basic: Option<(&str, &str)>, more: &str| {
+        let request = Client::new().post(http.url()).body(form(more));
+        let request = match basic {
+            Some((id, secret)) => request.basic_auth(id, Some(secret)),
+            None => request,
+        };
+        let response = request.send().await.unwrap();
+        let challenged = response.headers().contains_key("www-authenticate");
+        let status = response.status().as_u16();
+        assert_eq!(challenged, status == 401);
+        let body: Value = response.json().await.unwrap();
+        (status, body["error"].as_str().map(str::to_owned))
+    };
+    let wrong = (401, Some("invalid_client".to_owned()));
+    assert_eq!(send(None, "").await, wrong);
+    assert_eq!(send(Some(("odd%3Aid", "other")), "").await, wrong);
+    assert_eq!(send(Some(("odd", "p+ss w%rd/&=")), "").await, wrong);
+    assert_eq!(send(None, "&client_id=odd%3Aid").await, wrong);
+    let both = (400, Some("invalid_request".to_owned()));
+    assert_eq!(send(Some(encoded), &in_body).await, both);
+    assert_eq!(server.exchanges(), 5);
+    assert_eq!(server.rotations(), 0);
+
+    assert_eq!(send(Some(encoded), "").await, (200, None));
+    assert_eq!(send(None, &in_body).await.0, 400);
+    assert_eq!((server.rotations(), server.replays()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_grant_is_refused_and_not_counted() {
+    let server = AuthorizationServer::builder().build();
+    let http = server.listen().await.unwrap();
+    for (form, code) in [
+        ("grant_type=password", "unsupported_grant_type"),
+        ("grant_type=refresh_token", "invalid_request"),
+        ("grant_type=refresh_token&refresh_token=", "invalid_request"),
+        ("refresh_token=x", "invalid_request"),
+        ("", "invalid_request"),
+        ("grant_type=client_credentials", "unauthorized_client"),
+    ] {
+        let response = post(http.url(), form.to_owned()).await.unwrap();
+        let refusal = (StatusCode::BAD_REQUEST, json!({ "error": code }));
+        assert_eq!(status_and_body(response).await, refusal, "{form}");
+    }
+    let got = Client::new().get(http.url()).send().await.unwrap();
+    assert_eq!(got.status(), 405);
+    let lost = post(&format!("{}/tokens", http.origin()), String::new()).await;
+    assert_eq!(lost.unwrap().status(), 404);
+    assert_eq!((server.exchanges(), server.sign_ins()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_can_sign_in_and_revoke() {
+    let server = AuthorizationServer::builder().sign_in(true).build();
+    let http = server.listen().await.unwrap();
+    let response = post(http.url(), "grant_type=client_credentials".to_owned()).await;
+    let (status, body) = status_and_body(response.unwrap()).await;
+    assert_eq!((status.as_u16(), server.sign_ins()), (200, 1));
+    let token = body["refresh_token"].as_str().unwrap();
+    assert!(server.is_live_refresh(token));
+
+    let revoke = format!("{}/revoke", http.origin());
+    let response = post(&revoke, format!("token={token}")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(!server.is_live_refresh(token));
+    let response = post(&revoke, "token=nobody's".to_owned()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!((server.revocations(), server.families_revoked()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scripted_status_comes_with_its_headers_and_rotates_nothing() {
+    let server = AuthorizationServer::builder().build();
+    let http = server.listen().await.unwrap();
+    let pair = server.issue();
+    server.fail_next(Fault::Status {
+        status: 503,
+        body: "busy".to_owned(),
+        retry_after: Some(7 * SECOND),
+    });
+    let response = refresh(&http, refresh_token(&pair)).await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "7");
+    assert_eq!(response.text().await.unwrap(), "busy");
+    assert!(server.is_live_refresh(refresh_token(&pair)));
+
+    server.fail_next(Fault::Body {
+        status: 200,
+        body: r#"{"refresh_token":"{refresh_token}"}"#.to_owned(),
+    });
+    let response = refresh(&http, refresh_token(&pair)).await.unwrap();
+    let (_, body) = status_and_body(response).await;
+    assert!(server.is_live_refresh(body["refresh_token"].as_str().unwrap()));
+    assert_eq!((server.exchanges(), server.rotations()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_connection_brings_no_answer_whether_rotated_or_not() {
+    for (fault, rotations) in [(Fault::DropBefore, 0), (Fault::DropAfter, 1)] {
+        let server = AuthorizationServer::builder().build();
+        let http = server.listen().await.unwrap();
+        let pair = server.issue();
+        server.fail_next(fault);
+        let error = refresh(&http, refresh_token(&pair)).await.unwrap_err();
+        assert!(!error.is_timeout() && !error.is_connect(), "{error:?}");
+        assert_eq!((server.exchanges(), server.rotations()), (1, rotations));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_truncated_answer_has_its_headers_and_half_its_body() {
+    let server = AuthorizationServer::builder().build();
+    let http = server.listen().await.unwrap();
+    let pair = server.issue();
+    server.fail_next(Fault::Truncate);
+    let mut response = refresh(&http, refresh_token(&pair)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let declared = response.content_length().unwrap();
+    let half = response.chunk().await.unwrap().unwrap();
+    assert_eq!(half.len() as u64, declared / 2);
+    assert!(response.chunk().await.is_err());
+    assert_eq!((server.exchanges(), server.rotations()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_hangs_up_undoes_nothing() {
+    let clock = TestClock::new();
+    let server = AuthorizationServer::builder().clock(clock.clone()).build();
+    let http = server.listen().await.unwrap();
+    let pair = server.issue();
+    let hold = server.hold();
+    let given_up = tokio::time::timeout(SECOND, refresh(&http, refresh_token(&pair))).await;
+    assert!(given_up.is_err());
+    // Time for the server to see that nobody is there any more.
+    clock.advance(SECOND).await;
+    assert_eq!((server.exchanges(), server.rotations()), (1, 0));
+    drop(hold);
+    clock.advance(SECOND).await;
+    assert_eq!(server.rotations(), 1);
+}
+
+#[tokio::test]
+async fn it_stops_listening_when_dropped_and_can_come_back() {
+    let server = AuthorizationServer::builder().build();
+    let http = server.listen().await.unwrap();
+    let addr = http.addr();
+    let mut open = std::net::TcpStream::connect(addr).unwrap();
+    open.set_read_timeout(Some(10 * SECOND)).unwrap();
+    let pair = server.issue();
+    assert_eq!(http.url(), format!("http://{addr}/token"));
+    // Time to accept it, so that it is a connection that is closed and not a backlog.
+    tokio::time::sleep(SECOND / 20).await;
+    drop(http);
+
+    let closed = tokio::task::spawn_blocking(move || open.read(&mut [0]));
+    assert_eq!(closed.await.unwrap().unwrap_or(0), 0);
+    let gone = Client::new().post(format!("http://{addr}/token")).send();
+    assert!(gone.await.unwrap_err().is_connect());
+
+    let http = server.listen_on(addr).await.unwrap();
+    let back = refresh(&http, refresh_token(&pair)).await.unwrap();
+    assert_eq!(back.status(), 200);
+}
