@@ -1,3 +1,209 @@
-/// How an API behaves towards tokens.
-#[derive(Debug, Clone, Default)]
-pub struct ApiProfile {}
+//! Sends a user's reqwest calls with a token, and replays the one that found it rejected. It never
+//! replays anything else.
+//!
+//! A retry policy of HTTP middleware asks "did it fail?". Here the question is what the answer proves:
+//! a rejection proves that the request was not acted upon, so it may be sent once more with another
+//! token; a redirect, a reset or a 500 proves nothing, so it is the caller's. A token goes to the
+//! configured origins only, and a rejection counts only from the origin that the token was sent to.
+
+mod api;
+
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
+use url::Url;
+
+pub use self::api::ApiProfile;
+use crate::endpoint::retry_after;
+use crate::error::{BuildError, Error};
+use crate::manager::TokenManager;
+use crate::served::Token;
+use crate::state::Rejection;
+
+/// As many redirects as reqwest follows by itself.
+const REDIRECTS_LIMIT: usize = 10;
+
+impl TokenManager {
+    /// Sends a request with a valid access token.
+    ///
+    /// If the API rejects the token (see [`ApiProfile`]), the token is rotated and the request sent once
+    /// more, provided that its body can be cloned; a streaming body is sent once, and the next request
+    /// has the new token. A 503 with `Retry-After` is waited for and the request sent once more, as the
+    /// profile permits. Every other answer is returned as it is, and so is the answer to the second
+    /// request.
+    ///
+    /// A URL outside the configured [origins](crate::Builder::origin) is called without a token. A
+    /// value that the request already has in the token's header is replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token), and [`Error::Request`] if the request could not be built or sent.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let (client, request) = request.build_split();
+        let request = request?;
+        let is_ours = self.inner.header == http::header::AUTHORIZATION;
+        if !is_ours && self.inner.origins.allow(request.url()) {
+            return Err(Error::ForeignClient);
+        }
+        self.send_on(&client, request).await
+    }
+
+    /// A client of our own making, which follows redirects within the configured origins only: needed
+    /// where the token has a header of its own, which any other client would send along a redirect
+    /// to anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Client`] if reqwest cannot build it.
+    pub fn client(&self, builder: ClientBuilder) -> Result<TokenClient, BuildError> {
+        let origins = self.inner.origins.clone();
+        let policy = reqwest::redirect::Policy::custom(move |attempt| {
+            if attempt.previous().len() > REDIRECTS_LIMIT {
+                attempt.error("too many redirects")
+            } else if origins.allow(attempt.url()) {
+                attempt.follow()
+            } else {
+                attempt.stop()
+            }
+        });
+        let http = builder.redirect(policy).build()?;
+        Ok(TokenClient {
+            http,
+            tokens: self.clone(),
+        })
+    }
+
+    async fn send_on(&self, client: &Client, mut request: Request) -> Result<Response, Error> {
+        if !self.inner.origins.allow(request.url()) {
+            return Ok(client.execute(request).await?);
+        }
+        let mut may_replay = true;
+        let mut may_wait = true;
+        let mut token = self.token().await?;
+        loop {
+            let spare = if may_replay || may_wait {
+                request.try_clone()
+            } else {
+                None
+            };
+            let exchange = Exchange {
+                method: request.method().clone(),
+                url: request.url().clone(),
+            };
+            self.authorize(&mut request, &token)?;
+            let response = client.execute(request).await?;
+            if self.inner.api.rejects(response.status())
+                && exchange.was_answered_with_token(&response)
+            {
+                let Some(next) = self
+                    .after_rejection(&token, may_replay && spare.is_some())
+                    .await?
+                else {
+                    return Ok(response);
+                };
+                match spare {
+                    Some(spare) if exchange.may_be_repeated_after(&response) => request = spare,
+                    _ => return Ok(response),
+                }
+                token = next;
+                may_replay = false;
+                continue;
+            }
+            if response.status().is_success() {
+                self.inner.session.accept(&token);
+            }
+            match (self.pause(&exchange, &response), spare) {
+                (Some(pause), Some(spare)) if may_wait => {
+                    tokio::time::sleep(pause).await;
+                    request = spare;
+                    token = self.token().await?;
+                    may_wait = false;
+                }
+                _ => return Ok(response),
+            }
+        }
+    }
+
+    fn authorize(&self, request: &mut Request, token: &Token) -> Result<(), Error> {
+        let value: HeaderValue = token.authorization()?;
+        request
+            .headers_mut()
+            .insert(self.inner.header.clone(), value);
+        Ok(())
+    }
+
+    /// Tells that the token was rejected. With `replay`, waits for the one to send next; `None` if the
+    /// answer is to be returned.
+    async fn after_rejection(&self, token: &Token, replay: bool) -> Result<Option<Token>, Error> {
+        match self.reject(token) {
+            Rejection::Outdated | Rejection::Rotating | Rejection::Ended if !replay => Ok(None),
+            Rejection::Outdated | Rejection::Rotating | Rejection::Ended => {
+                let next = self.token().await?;
+                Ok((next.identity() != token.identity()).then_some(next))
+            }
+            Rejection::TooSoon | Rejection::NotRotatable => Ok(None),
+        }
+    }
+
+    /// How long to wait before the request is sent once more, if the answer asks for that and the
+    /// request may be.
+    fn pause(&self, exchange: &Exchange, response: &Response) -> Option<Duration> {
+        if response.status() != http::StatusCode::SERVICE_UNAVAILABLE
+            || *response.url() != exchange.url
+        {
+            return None;
+        }
+        if !exchange.method.is_idempotent() && !self.inner.api.unavailable_is_the_gateways() {
+            return None;
+        }
+        let session = &self.inner.session;
+        retry_after(response.headers(), session.wall())
+            .filter(|pause| *pause <= session.settings().wait)
+    }
+}
+
+/// What was asked, for judging the answer.
+struct Exchange {
+    method: Method,
+    url: Url,
+}
+
+impl Exchange {
+    /// Whether the answer is from the origin that the token was sent to: reqwest takes the header off
+    /// along a redirect elsewhere, so a rejection from there says nothing of the token.
+    fn was_answered_with_token(&self, response: &Response) -> bool {
+        response.url().origin() == self.url.origin()
+    }
+
+    /// Whether a rejection proves that the request was not acted upon. After a redirect, something else
+    /// had answered first.
+    fn may_be_repeated_after(&self, response: &Response) -> bool {
+        *response.url() == self.url || self.method.is_safe()
+    }
+}
+
+/// A client whose redirects stay within the origins that may be given tokens.
+#[derive(Debug, Clone)]
+pub struct TokenClient {
+    http: Client,
+    tokens: TokenManager,
+}
+
+impl TokenClient {
+    /// The client to build requests with. Sent by itself, it adds no token.
+    #[must_use]
+    pub fn http(&self) -> &Client {
+        &self.http
+    }
+
+    /// As [`TokenManager::send`], on this client, whichever client the request was built with.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenManager::send`].
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let (_, request) = request.build_split();
+        self.tokens.send_on(&self.http, request?).await
+    }
+}

@@ -36,6 +36,7 @@ mod error;
 mod issued;
 mod oauth2;
 mod profile;
+mod retry_after;
 mod window;
 
 use std::fmt::Debug;
@@ -49,6 +50,7 @@ pub use self::issued::Issued;
 pub(crate) use self::issued::{Predecessor, stated_by_token};
 pub use self::oauth2::{ClientAuth, OAuth2};
 pub use self::profile::{OldPair, ServerProfile};
+pub(crate) use self::retry_after::{retry_after, server_time};
 pub use self::window::SendWindow;
 use crate::token::{Key, RefreshToken, TokenPair};
 

@@ -212,6 +212,13 @@ impl BuildError {
     }
 }
 
+impl From<reqwest::Error> for BuildError {
+    fn from(source: reqwest::Error) -> Self {
+        let source = Arc::new(source);
+        Self::Client { source }
+    }
+}
+
 /// Prints a span as seconds with as many digits as it needs.
 struct Millis(Duration);
 

@@ -23,7 +23,7 @@ mod token;
 #[doc(no_inline)]
 pub use async_trait::async_trait;
 
-pub use self::client::ApiProfile;
+pub use self::client::{ApiProfile, TokenClient};
 pub use self::endpoint::{
     ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, SendWindow, ServerProfile,
     TokenEndpoint,

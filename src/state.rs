@@ -503,7 +503,7 @@ impl State {
             self.rejections = 0;
         }
         let patience = match self.rejections {
-            0 => held.schedule.shortest_interval,
+            0 => Duration::ZERO,
             count => settings.cool_down.after(count, false),
         };
         if age < patience && self.flight.is_none() {

@@ -1,0 +1,59 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
+
+use crate::settings::RETRY_AFTER_LIMIT;
+
+/// Reads `Retry-After` (RFC 9110 section 10.2.3), as seconds or as a date, an hour at most. A date is
+/// measured against the answer's own `Date`, else against `wall`.
+pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let after = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => date(text)?.saturating_sub(server_time(headers).unwrap_or(wall)),
+    };
+    Some(after.min(RETRY_AFTER_LIMIT))
+}
+
+/// The server's clock when it answered (RFC 9110 section 6.6.1), since the Unix epoch.
+pub(crate) fn server_time(headers: &HeaderMap) -> Option<Duration> {
+    date(headers.get(DATE)?.to_str().ok()?)
+}
+
+fn date(text: &str) -> Option<Duration> {
+    httpdate::parse_http_date(text)
+        .ok()?
+        .duration_since(UNIX_EPOCH)
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const WALL: Duration = Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
+
+    fn after(text: &'static str, date: Option<&'static str>) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
+        headers.extend(date.map(|date| (DATE, HeaderValue::from_static(date))));
+        retry_after(&headers, WALL).map(|span| span.as_secs())
+    }
+
+    #[test]
+    fn seconds_and_dates_are_read_and_capped_at_an_hour() {
+        assert_eq!(after("120", None), Some(120));
+        assert_eq!(after(" 1 ", None), Some(1));
+        assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", None), Some(30));
+        let skewed = Some("Sun, 06 Nov 1994 08:50:00 GMT");
+        assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", skewed), Some(7));
+        assert_eq!(after("Sun, 06 Nov 1994 08:00:00 GMT", None), Some(0));
+        assert_eq!(after("99999999999", None), Some(3_600));
+        for odd in ["soon", "-1", "1.5", ""] {
+            assert_eq!(after(odd, None), None, "{odd}");
+        }
+    }
+}
