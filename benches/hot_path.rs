@@ -1,0 +1,131 @@
+//! The price of a warm `authorization()`, beside the floor: what the same building blocks cost when
+//! written by hand. Times differ from machine to machine; quote the ratios of one run.
+//!
+//! `cargo bench --bench hot_path`; add `-- --ratios` for the ratios alone.
+
+#![allow(missing_docs)]
+#![expect(clippy::print_stdout, reason = "a bench tells what it measured")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::Barrier;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use criterion::{Criterion, Throughput};
+use evertoken::clock::{Clock, Coarse, SystemClock};
+use evertoken::testing::AuthorizationServer;
+use evertoken::{TokenManager, TokenPair};
+use futures_util::FutureExt;
+use http::HeaderValue;
+use tokio::time::Instant;
+
+const ROUNDS: u32 = 2_000_000;
+const SAMPLES: usize = 15;
+
+/// What somebody would write by hand who needs only this: a swapped pointer, the expiry checked by the
+/// same clocks, a clone of a ready header.
+struct Floor {
+    current: ArcSwap<(HeaderValue, Coarse)>,
+}
+
+impl Floor {
+    fn new(token: &str) -> Self {
+        let mut header =
+            HeaderValue::from_maybe_shared(Bytes::from(format!("Bearer {token}"))).expect("ASCII");
+        header.set_sensitive(true);
+        let limit = SystemClock.coarse() + Duration::from_secs(3_600);
+        Self {
+            current: ArcSwap::from_pointee((header, limit)),
+        }
+    }
+
+    fn authorization(&self) -> Option<HeaderValue> {
+        let current = self.current.load();
+        SystemClock
+            .coarse()
+            .is_before(current.1)
+            .then(|| current.0.clone())
+    }
+}
+
+fn warm(runtime: &tokio::runtime::Runtime, token: &str) -> TokenManager {
+    runtime.block_on(async {
+        let server = AuthorizationServer::builder().build();
+        let pair = TokenPair::new(token).expires_in(Duration::from_secs(3_600));
+        let tokens = TokenManager::builder(server.endpoint())
+            .seed(pair)
+            .build()
+            .expect("builds");
+        tokens.token().await.expect("is seeded");
+        tokens
+    })
+}
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let token = "x".repeat(1_000);
+    let floor = Arc::new(Floor::new(&token));
+    let tokens = warm(&runtime, &token);
+
+    if !std::env::args().any(|argument| argument == "--ratios") {
+        let mut criterion = Criterion::default().configure_from_args();
+        let mut group = criterion.benchmark_group("ready header");
+        group.throughput(Throughput::Elements(1));
+        group.bench_function("floor", |b| b.iter(|| floor.authorization()));
+        group.bench_function("authorization", |b| {
+            b.iter(|| tokens.authorization().now_or_never())
+        });
+        group.bench_function("try_token", |b| b.iter(|| tokens.try_token()));
+        group.finish();
+        criterion.final_summary();
+    }
+
+    // Alternated in one run, so that whatever else the machine does meets both.
+    let mut samples: Vec<[f64; 3]> = (0..SAMPLES)
+        .map(|_| {
+            let by_hand = per_call(1, || floor.authorization().is_some());
+            let ours = per_call(1, || tokens.authorization().now_or_never().is_some());
+            let two = per_call(2, || tokens.authorization().now_or_never().is_some());
+            [by_hand, ours, two]
+        })
+        .collect();
+    let [by_hand, ours, two] = [0, 1, 2].map(|column| {
+        samples.sort_by(|a, b| a[column].total_cmp(&b[column]));
+        samples[SAMPLES / 2][column]
+    });
+    println!("floor                       {by_hand:6.1} ns");
+    println!(
+        "authorization, one thread   {ours:6.1} ns   {:.2} x the floor",
+        ours / by_hand
+    );
+    println!(
+        "authorization, two threads  {two:6.1} ns   {:.2} x the throughput of one",
+        2.0 * ours / two
+    );
+}
+
+/// Nanoseconds a call takes, with so many threads calling at once.
+fn per_call(threads: usize, call: impl Fn() -> bool + Sync) -> f64 {
+    let start = Barrier::new(threads);
+    let slowest = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    let began = Instant::now();
+                    for _ in 0..ROUNDS {
+                        assert!(black_box(call()));
+                    }
+                    began.elapsed()
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("no panic"))
+            .max()
+    });
+    slowest.unwrap_or_default().as_secs_f64() * 1e9 / f64::from(ROUNDS)
+}

@@ -1,0 +1,221 @@
+//! Claim, then look, then spend.
+
+use evertoken::{EndReason, Error};
+
+use crate::cluster::{Cluster, QUARANTINE, TTL, reason, seconds};
+use crate::fault_store::Fate;
+
+#[tokio::test(start_paused = true)]
+async fn n1_machines_that_find_a_token_expired_spend_it_once() {
+    let cluster = Cluster::strict();
+    let nodes = [
+        cluster.warm_node().await,
+        cluster.warm_node().await,
+        cluster.warm_node().await,
+    ];
+    cluster.expire().await;
+    let (one, two, three) = tokio::join!(nodes[0].token(), nodes[1].token(), nodes[2].token());
+    let tokens = [one.unwrap(), two.unwrap(), three.unwrap()];
+    assert!(
+        tokens
+            .iter()
+            .all(|token| token.identity() == tokens[0].identity())
+    );
+    assert!(
+        tokens
+            .iter()
+            .all(|token| token.expose() == tokens[0].expose())
+    );
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_finds_anothers_claim_waits_for_its_result() {
+    let cluster = Cluster::strict();
+    let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
+    cluster.expire().await;
+    let hold = cluster.server.hold();
+    let first = tokio::spawn(async move { one.token().await });
+    cluster.server.arrived(1).await;
+    let second = tokio::spawn(async move { two.token().await });
+    cluster.clock.advance(seconds(10)).await;
+    assert!(!second.is_finished());
+    drop(hold);
+    let (first, second) = (
+        first.await.unwrap().unwrap(),
+        second.await.unwrap().unwrap(),
+    );
+    assert_eq!(first.identity(), second.identity());
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    // Inside the leeway a request waits for a rotation, but not for somebody else's quarantine.
+    cluster.clock.advance(TTL - seconds(5)).await;
+    cluster.plant_claim().await;
+    let before = tokio::time::Instant::now();
+    node.token().await.unwrap();
+    assert!(before.elapsed() < seconds(1));
+    assert_eq!(cluster.server.exchanges(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n4_a_stale_claim_is_taken_over_as_a_last_resort_only_after_the_quarantine() {
+    let cluster = Cluster::strict();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(seconds(300))
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    cluster.plant_claim().await;
+    let before = tokio::time::Instant::now();
+    node.token().await.unwrap();
+    let waited = before.elapsed();
+    assert!(
+        waited >= QUARANTINE && waited < QUARANTINE + seconds(6),
+        "{waited:?}"
+    );
+    // The token had not been spent, so the last resort harmed nobody.
+    assert_eq!(cluster.counts(), (1, 0, 0));
+    assert!(cluster.store.json(&cluster.key()).await["claim"].is_null());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_claim_never_permits_a_plain_spend() {
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster.profile.last_resort(false);
+    let node = cluster.warm_node().await;
+    cluster.plant_claim().await;
+    cluster.expire().await;
+    cluster.clock.advance(QUARANTINE).await;
+    let error = node.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    assert_eq!(cluster.server.exchanges(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    cluster.store.swaps([Fate::AppliedUnanswered]);
+    let before = tokio::time::Instant::now();
+    let error = node.token().await.unwrap_err();
+    assert!(
+        matches!(error, Error::Store { .. }) && error.is_retryable(),
+        "{error:?}"
+    );
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    node.token().await.unwrap();
+    assert!(
+        before.elapsed() < seconds(5),
+        "no quarantine for our own claim"
+    );
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_swap_was_lost_is_made_again() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    cluster.store.swaps([Fate::Lost]);
+    let error = node.token().await.unwrap_err();
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    node.token().await.unwrap();
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_claim_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket() {
+    // The pair was rotated, its answer lost: the claim stands under our own name, and is waited for.
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster.profile.last_resort(false);
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    cluster
+        .server
+        .fail_next(evertoken::testing::Fault::DropAfter);
+    let error = node.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    cluster.clock.advance(QUARANTINE * 3).await;
+    assert_eq!(
+        reason(&node.token().await.unwrap_err()),
+        Some(EndReason::OutcomeUnknown)
+    );
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn releasing_a_doubtful_claim_leaves_it_in_place() {
+    let cluster = Cluster::strict();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(seconds(300))
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.plant_claim().await;
+    cluster.expire().await;
+    cluster.clock.advance(QUARANTINE).await;
+    // The last resort does not get through: nothing was found out.
+    cluster.server.set_reachable(false);
+    let error = node.token().await.unwrap_err();
+    assert!(matches!(error, Error::Endpoint { .. }), "{error:?}");
+    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
+    assert_eq!(claim["released"], true);
+    assert!(claim["doubtful"].is_u64(), "{claim}");
+    cluster.server.set_reachable(true);
+    // Another instance may try, and does as a last resort: the count goes on.
+    let other = cluster
+        .builder(cluster.endpoint())
+        .wait(seconds(300))
+        .build()
+        .unwrap();
+    other.token().await.unwrap();
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_once_the_send_window_has_passed() {
+    // The machine sleeps between claim and send: the claim is stale when it wakes.
+    let cluster = Cluster::strict();
+    let endpoint = crate::outcomes::SleepsBeforeSending::new(&cluster, seconds(7_200));
+    let node = cluster
+        .builder(endpoint.clone())
+        .wait(seconds(300))
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    let error = node.token().await.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+    assert_eq!(cluster.server.exchanges(), 0);
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    node.token().await.unwrap();
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn n3_the_refresh_token_appears_in_no_key_and_no_claim() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    let hold = cluster.server.hold();
+    let waiter = tokio::spawn(async move { node.token().await });
+    cluster.server.arrived(1).await;
+    let mut json = cluster.store.json(&cluster.key()).await;
+    let digest = cluster.first.digest(&cluster.key()).to_string();
+    assert_eq!(json["claim"]["digest"], digest);
+    json["pair"] = serde_json::Value::Null;
+    let secret = cluster.first.refresh.as_ref().unwrap().expose();
+    assert!(!json.to_string().contains(secret));
+    assert!(!format!("{:?}", cluster.store).contains(secret));
+    drop(hold);
+    waiter.await.unwrap().unwrap();
+}

@@ -1,0 +1,141 @@
+//! Managers that share a store and a server, each with a memory of its own.
+
+use std::time::Duration;
+
+use evertoken::testing::{
+    AuthorizationServer, AuthorizationServerBuilder, InProcessEndpoint, TestClock,
+};
+use evertoken::{
+    Builder, EndReason, Error, Event, Events, Key, ServerProfile, TokenEndpoint, TokenManager,
+    TokenPair,
+};
+
+use crate::fault_store::FaultStore;
+
+pub(crate) const TTL: Duration = Duration::from_secs(600);
+pub(crate) const QUARANTINE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Cluster {
+    pub(crate) clock: TestClock,
+    pub(crate) server: AuthorizationServer,
+    pub(crate) store: FaultStore,
+    pub(crate) first: TokenPair,
+    pub(crate) profile: ServerProfile,
+}
+
+pub(crate) fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+impl Cluster {
+    /// A strict server.
+    pub(crate) fn strict() -> Self {
+        Self::new(|server| server)
+    }
+
+    pub(crate) fn new(
+        rules: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
+    ) -> Self {
+        let clock = TestClock::new();
+        let server = rules(
+            AuthorizationServer::builder()
+                .clock(clock.clone())
+                .access_ttl(TTL),
+        )
+        .build();
+        Self {
+            store: FaultStore::new(clock.clone()),
+            first: server.issue(),
+            clock,
+            server,
+            profile: ServerProfile::strict(),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> InProcessEndpoint {
+        self.server.endpoint().with_profile(self.profile)
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.endpoint().key()
+    }
+
+    pub(crate) fn builder(&self, endpoint: impl TokenEndpoint) -> Builder {
+        TokenManager::builder(endpoint)
+            .clock(self.clock.clone())
+            .store(self.store.clone())
+            .seed(self.first.clone())
+            .jitter(0.0)
+    }
+
+    /// A machine.
+    pub(crate) fn node(&self) -> TokenManager {
+        self.builder(self.endpoint()).build().expect("builds")
+    }
+
+    /// A machine that has loaded the session.
+    pub(crate) async fn warm_node(&self) -> TokenManager {
+        let node = self.node();
+        node.token().await.expect("is seeded");
+        node
+    }
+
+    /// Past the access token's expiry.
+    pub(crate) async fn expire(&self) {
+        self.clock.advance(TTL + seconds(1)).await;
+    }
+
+    /// What the server counted: exchanges, replays, families revoked.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        (
+            self.server.exchanges(),
+            self.server.replays(),
+            self.server.families_revoked(),
+        )
+    }
+
+    /// A claim on the current token by somebody who is not there any more.
+    pub(crate) async fn plant_claim(&self) {
+        let now = serde_json::to_value(store_now(&self.clock)).expect("a number");
+        let key = self.key();
+        let digest = self
+            .store
+            .record(&key)
+            .await
+            .expect("a record")
+            .digest()
+            .to_string();
+        self.store
+            .edit(&key, |record| {
+                let number = record["next_number"].clone();
+                record["next_number"] = (number.as_u64().expect("a number") + 1).into();
+                record["claim"] = serde_json::json!({
+                    "owner": "0123456789abcdef0123456789abcdef",
+                    "number": number, "digest": digest, "since": now,
+                });
+            })
+            .await;
+    }
+}
+
+fn store_now(clock: &TestClock) -> u64 {
+    use evertoken::clock::Clock;
+    u64::try_from(clock.wall().as_millis()).expect("fits")
+}
+
+pub(crate) fn reason(error: &Error) -> Option<EndReason> {
+    match error {
+        Error::Ended { reason, .. } => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+/// The ends among the events so far.
+pub(crate) fn ends(events: &mut Events) -> Vec<EndReason> {
+    std::iter::from_fn(|| events.try_recv())
+        .filter_map(|event| match event {
+            Event::Ended { reason, .. } => Some(reason),
+            _ => None,
+        })
+        .collect()
+}

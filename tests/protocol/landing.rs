@@ -1,0 +1,201 @@
+//! What was read from the server is kept.
+
+use evertoken::testing::Fault;
+use evertoken::{EndReason, Error, OldPair, OnStoreFailure};
+
+use crate::cluster::{Cluster, reason, seconds};
+use crate::fault_store::Fate;
+
+#[tokio::test(start_paused = true)]
+async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    // The claim works, the landing does not.
+    let hold = cluster.server.hold();
+    let waiter = tokio::spawn({
+        let node = node.clone();
+        async move { node.token().await }
+    });
+    cluster.server.arrived(1).await;
+    cluster.store.set_down(true);
+    drop(hold);
+    let token = waiter.await.unwrap().unwrap();
+    assert_eq!(token.identity().version, 2);
+    cluster.clock.advance(seconds(30)).await;
+    cluster.store.set_down(false);
+    cluster.clock.advance(seconds(6)).await;
+    let json = cluster.store.json(&cluster.key()).await;
+    assert_eq!(json["pair"]["access_token"], token.expose());
+    assert!(json["claim"].is_null());
+    assert_eq!(
+        cluster.warm_node().await.token().await.unwrap().identity(),
+        token.identity()
+    );
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm10_or_kept_and_served_once_it_is_stored() {
+    for profile_says in [false, true] {
+        let mut cluster = Cluster::strict();
+        if profile_says {
+            cluster.profile = cluster.profile.old_pair(OldPair::DiesAtFirstUse);
+        }
+        let policy = if profile_says {
+            OnStoreFailure::Serve
+        } else {
+            OnStoreFailure::Fail
+        };
+        let node = cluster
+            .builder(cluster.endpoint())
+            .on_store_failure(policy)
+            .build()
+            .unwrap();
+        node.token().await.unwrap();
+        cluster.expire().await;
+        let hold = cluster.server.hold();
+        let waiter = tokio::spawn({
+            let node = node.clone();
+            async move { node.token().await }
+        });
+        cluster.server.arrived(1).await;
+        cluster.store.set_down(true);
+        drop(hold);
+        let error = waiter.await.unwrap().unwrap_err();
+        match policy {
+            OnStoreFailure::Fail => assert!(matches!(error, Error::Store { .. }), "{error:?}"),
+            _ => assert!(matches!(error, Error::TimedOut { .. }), "{error:?}"),
+        }
+        cluster.store.set_down(false);
+        cluster.clock.advance(seconds(6)).await;
+        assert_eq!(node.token().await.unwrap().identity().version, 2);
+        assert_eq!(cluster.counts(), (1, 0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_landing_that_timed_out_but_landed_is_recognised() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    cluster.store.swaps([Fate::Works, Fate::AppliedUnanswered]);
+    let token = node.token().await.unwrap();
+    cluster.clock.advance(seconds(6)).await;
+    let json = cluster.store.json(&cluster.key()).await;
+    assert_eq!(json["version"], 2);
+    assert_eq!(json["pair"]["access_token"], token.expose());
+    cluster.expire().await;
+    node.token().await.unwrap();
+    assert_eq!(cluster.counts(), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm16_a_rotation_that_lands_after_the_logout_is_revoked_and_never_published() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    let hold = cluster.server.hold();
+    let waiter = tokio::spawn({
+        let node = node.clone();
+        async move { node.token().await }
+    });
+    cluster.server.arrived(1).await;
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["state"] = serde_json::json!({"is": "logged_out"});
+            record["claim"] = serde_json::Value::Null;
+        })
+        .await;
+    drop(hold);
+    let error = waiter.await.unwrap().unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+    assert_eq!(cluster.server.revocations(), 1);
+    assert!(node.try_token().is_err());
+    assert_eq!(
+        cluster.store.json(&cluster.key()).await["state"]["is"],
+        "logged_out"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_lands_after_a_new_sign_in_gives_way_to_it() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    let hold = cluster.server.hold();
+    let waiter = tokio::spawn({
+        let node = node.clone();
+        async move { node.token().await }
+    });
+    cluster.server.arrived(1).await;
+    // Another machine is started with a first pair of its own: the user signed in anew.
+    let fresh = cluster.server.issue();
+    let other = cluster
+        .builder(cluster.endpoint())
+        .seed(fresh)
+        .build()
+        .unwrap();
+    let newer = other.token().await.unwrap();
+    drop(hold);
+    assert_eq!(waiter.await.unwrap().unwrap().identity(), newer.identity());
+    assert_eq!(cluster.server.revocations(), 1, "ours is revoked");
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn n5_a_claim_that_went_stale_can_still_land_its_pair() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    let hold = cluster.server.hold();
+    let waiter = tokio::spawn({
+        let node = node.clone();
+        async move { node.token().await }
+    });
+    cluster.server.arrived(1).await;
+    // Its machine slept; another found the claim stale and ended the digest.
+    let digest = cluster.first.digest(&cluster.key()).to_string();
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["state"] = serde_json::json!({"is": "outcome_unknown", "digest": digest});
+            record["claim"] = serde_json::Value::Null;
+        })
+        .await;
+    drop(hold);
+    let token = waiter.await.unwrap().unwrap();
+    assert_eq!(
+        cluster.store.json(&cluster.key()).await["state"]["is"],
+        "active"
+    );
+    assert_eq!(
+        cluster.warm_node().await.token().await.unwrap().identity(),
+        token.identity()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm29_a_new_refresh_token_without_an_access_token_is_kept() {
+    let cluster = Cluster::strict();
+    let endpoint = crate::looks::ForgetsAccess::new(&cluster);
+    let node = cluster.builder(endpoint).build().unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    let error = node.token().await.unwrap_err();
+    assert!(matches!(error, Error::NoAccessToken { .. }), "{error:?}");
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    node.token().await.unwrap();
+    assert_eq!(cluster.counts(), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_answer_inside_the_timeout_is_not_asked_for_twice() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::Delay(seconds(15)));
+    node.token().await.unwrap();
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}

@@ -1,0 +1,159 @@
+//! What a record means to somebody who holds a pair already.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use evertoken::testing::InProcessEndpoint;
+use evertoken::{EndReason, EndpointError, Grant, Issued, TokenEndpoint, TokenPair, async_trait};
+
+use crate::cluster::{Cluster, reason, seconds};
+
+/// A server that forgets the access token, once.
+#[derive(Debug)]
+pub(crate) struct ForgetsAccess {
+    inner: InProcessEndpoint,
+    forgot: Arc<AtomicBool>,
+}
+
+impl ForgetsAccess {
+    pub(crate) fn new(cluster: &Cluster) -> Self {
+        Self {
+            inner: cluster.endpoint(),
+            forgot: Arc::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for ForgetsAccess {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        let mut issued = self.inner.exchange(grant).await?;
+        if !self.forgot.swap(true, Ordering::SeqCst) {
+            issued.access = None;
+        }
+        Ok(issued)
+    }
+
+    fn key(&self) -> evertoken::Key {
+        self.inner.key()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm34_after_a_restart_the_stored_pair_wins_over_the_seed() {
+    let cluster = Cluster::strict();
+    let before = cluster.warm_node().await;
+    cluster.expire().await;
+    let rotated = before.token().await.unwrap();
+    before.shutdown().await.unwrap();
+    // The configuration still holds the first refresh token, which is used.
+    let after = cluster.node();
+    assert_eq!(after.token().await.unwrap().identity(), rotated.identity());
+    cluster.expire().await;
+    after.token().await.unwrap();
+    assert_eq!(cluster.counts(), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_older_than_ours_is_written_forward_and_never_spent() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    cluster.expire().await;
+    let rotated = node.token().await.unwrap();
+    // A failover loses the landing.
+    cluster.store.put(&cluster.key(), &old).await;
+    cluster.expire().await;
+    let next = node.token().await.unwrap();
+    assert_eq!(next.identity().version, rotated.identity().version + 1);
+    assert_eq!(cluster.counts(), (2, 0, 0));
+    let fresh = cluster.node();
+    assert_eq!(fresh.token().await.unwrap().identity(), next.identity());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_of_an_older_pair_does_not_end_ours() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    cluster.expire().await;
+    node.token().await.unwrap();
+    cluster.store.put(&cluster.key(), &old).await;
+    let digest = old.digest().to_string();
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["state"] = serde_json::json!({"is": "rejected", "digest": digest});
+        })
+        .await;
+    cluster.expire().await;
+    node.token().await.unwrap();
+    assert_eq!(cluster.counts(), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_finds_the_user_logged_out_revokes_what_was_left() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    // The one who logged out died before he could revoke.
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["state"] = serde_json::json!({"is": "logged_out"})
+        })
+        .await;
+    assert_eq!(
+        reason(&node.token().await.unwrap_err()),
+        Some(EndReason::LoggedOut)
+    );
+    assert_eq!(cluster.server.revocations(), 1);
+    assert!(cluster.store.json(&cluster.key()).await["pair"].is_null());
+    // Found once more, it is not revoked once more; and the old seed does not revive it.
+    let restarted = cluster.node();
+    assert_eq!(
+        reason(&restarted.token().await.unwrap_err()),
+        Some(EndReason::LoggedOut)
+    );
+    assert_eq!(cluster.counts(), (0, 0, 0));
+    assert_eq!(cluster.server.revocations(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_session_is_found_alive_again_after_a_new_sign_in_elsewhere() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    cluster.server.revoke_all();
+    assert_eq!(
+        reason(&node.token().await.unwrap_err()),
+        Some(EndReason::Rejected)
+    );
+    let fresh = cluster.server.issue();
+    let other = cluster
+        .builder(cluster.endpoint())
+        .seed(fresh)
+        .build()
+        .unwrap();
+    let newer = other.token().await.unwrap();
+    // It fails fast while it looks, and not for ever.
+    cluster.clock.advance(seconds(5)).await;
+    let _ = node.token().await;
+    cluster.clock.advance(seconds(1)).await;
+    assert_eq!(node.token().await.unwrap().identity(), newer.identity());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_that_is_a_jwt_expires_when_it_says() {
+    let cluster = Cluster::strict();
+    // {"exp":1}: long over, whatever the seed's age.
+    let pair = TokenPair::new("e30.eyJleHAiOjF9.x");
+    let refresh = cluster.first.refresh.clone().unwrap();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .seed(pair.refresh_token(refresh))
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}

@@ -1,0 +1,318 @@
+//! What an answer that is no pair means for the token.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use evertoken::testing::{Fault, GraceAnswer, InProcessEndpoint, Reuse, TestClock};
+use evertoken::{EndReason, EndpointError, Error, Grant, Issued, TokenEndpoint, async_trait};
+
+use crate::cluster::{Cluster, QUARANTINE, TTL, ends, reason, seconds};
+
+/// The machine sleeps once, after the manager looked at the window and before the bytes leave.
+#[derive(Debug, Clone)]
+pub(crate) struct SleepsBeforeSending {
+    inner: InProcessEndpoint,
+    clock: TestClock,
+    nap: Duration,
+    slept: Arc<AtomicBool>,
+}
+
+impl SleepsBeforeSending {
+    pub(crate) fn new(cluster: &Cluster, nap: Duration) -> Self {
+        Self {
+            inner: cluster.endpoint(),
+            clock: cluster.clock.clone(),
+            nap,
+            slept: Arc::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for SleepsBeforeSending {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        if !self.slept.swap(true, Ordering::SeqCst) {
+            self.clock.suspend(self.nap);
+        }
+        self.inner.exchange(grant).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t13_what_was_not_sent_is_released_and_tried_again() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    cluster.server.set_reachable(false);
+    let error = node.token().await.unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            Error::Endpoint {
+                source: EndpointError::NotSent { .. },
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(cluster.store.json(&cluster.key()).await["claim"].is_null());
+    cluster.server.set_reachable(true);
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    node.token().await.unwrap();
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn n16_a_misconfigured_client_ends_the_session_for_nobody() {
+    let cluster = Cluster::new(|server| server.client("importer", "secret"));
+    let wrong = cluster.endpoint().with_client("importer", "wrong");
+    let wrong = cluster.builder(wrong).build().unwrap();
+    wrong.token().await.unwrap();
+    let right = cluster.warm_node().await;
+    cluster.expire().await;
+    let error = wrong.token().await.unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            Error::Endpoint {
+                source: EndpointError::Misconfigured { .. },
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(!error.is_retryable() && !error.needs_sign_in());
+    let token = right.token().await.unwrap();
+    assert_eq!(cluster.counts(), (2, 0, 0));
+    // The one that is misconfigured goes on with what the other rotated.
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    assert_eq!(wrong.token().await.unwrap().identity(), token.identity());
+    assert_eq!(cluster.counts(), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_ends_the_digest_at_once_and_serves_the_access_token_to_its_end() {
+    let cluster = Cluster::strict();
+    let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
+    let mut events = one.subscribe();
+    // Somebody else spends the token behind our back.
+    cluster.server.revoke_all();
+    let error = one.rotate().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::Rejected));
+    assert_eq!(cluster.server.exchanges(), 1);
+    assert_eq!(
+        cluster.store.json(&cluster.key()).await["state"]["is"],
+        "rejected"
+    );
+    for node in [&one, &two] {
+        node.token()
+            .await
+            .expect("the access token is served to its end");
+    }
+    cluster.expire().await;
+    for node in [&one, &two] {
+        assert_eq!(
+            reason(&node.token().await.unwrap_err()),
+            Some(EndReason::Rejected)
+        );
+    }
+    assert_eq!(
+        cluster.server.exchanges(),
+        1,
+        "nobody asks the server again"
+    );
+    assert_eq!(ends(&mut events), [EndReason::Rejected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_reject_ends_the_service_of_an_ended_sessions_token() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.server.revoke_all();
+    node.rotate().await.unwrap_err();
+    let token = node.token().await.unwrap();
+    assert_eq!(node.reject(&token), evertoken::Rejection::Ended);
+    assert_eq!(
+        reason(&node.token().await.unwrap_err()),
+        Some(EndReason::Rejected)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
+    // The other instance's rotation lands while ours is refused.
+    let cluster = Cluster::new(|server| server.reuse(Reuse::Refuse));
+    let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
+    let mut events = one.subscribe();
+    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    cluster.expire().await;
+    let newer = two.token().await.unwrap();
+    let record = cluster.store.record(&cluster.key()).await.unwrap();
+    // A failover loses the landing, and it is found again while one asks.
+    cluster.store.put(&cluster.key(), &old).await;
+    let hold = cluster.server.hold();
+    let waiter = tokio::spawn({
+        let one = one.clone();
+        async move { one.token().await }
+    });
+    cluster.server.arrived(2).await;
+    cluster.store.put(&cluster.key(), &record).await;
+    drop(hold);
+    assert_eq!(waiter.await.unwrap().unwrap().identity(), newer.identity());
+    assert_eq!(ends(&mut events), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm8_a_lost_answer_is_not_followed_by_the_same_token_before_the_quarantine() {
+    let cluster = Cluster::strict();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(seconds(300))
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    let before = tokio::time::Instant::now();
+    node.token().await.unwrap();
+    let waited = before.elapsed();
+    assert!(
+        waited >= QUARANTINE && waited < QUARANTINE + seconds(6),
+        "{waited:?}"
+    );
+    assert_eq!(cluster.counts(), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t12_a_token_that_was_spent_is_lost_on_a_strict_server_and_says_so() {
+    let cluster = Cluster::strict();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(seconds(300))
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    let mut events = node.subscribe();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropAfter);
+    let error = node.token().await.unwrap_err();
+    // The last resort was refused: the family was lost with the answer.
+    assert_eq!(reason(&error), Some(EndReason::Rejected));
+    assert_eq!(cluster.counts(), (2, 1, 1));
+    assert_eq!(ends(&mut events), [EndReason::Rejected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t12_a_server_with_a_replay_window_is_asked_again_at_once() {
+    let window = seconds(60);
+    let answer = GraceAnswer::SamePair;
+    let mut cluster = Cluster::new(|server| server.reuse(Reuse::Grace { window, answer }));
+    cluster.profile = cluster.profile.replay_window(window);
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropAfter);
+    let before = tokio::time::Instant::now();
+    node.token().await.unwrap();
+    assert!(before.elapsed() < seconds(5));
+    assert_eq!(cluster.counts(), (2, 1, 0));
+    assert!(cluster.store.json(&cluster.key()).await["claim"].is_null());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_is_made_as_often_as_declared_and_no_more() {
+    let window = seconds(120);
+    let mut cluster = Cluster::new(|server| {
+        server.reuse(Reuse::Grace {
+            window,
+            answer: GraceAnswer::SamePair,
+        })
+    });
+    cluster.profile = cluster
+        .profile
+        .replay_window(window)
+        .replays(2)
+        .last_resort(false);
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    cluster.server.fail_always(Some(Fault::DropAfter));
+    let error = node.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    assert_eq!(cluster.counts(), (3, 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_resorts_are_three_with_the_quarantine_doubling() {
+    let cluster = Cluster::strict();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(seconds(3_000))
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_always(Some(Fault::DropBefore));
+    let before = tokio::time::Instant::now();
+    let error = node.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    assert_eq!(cluster.counts(), (4, 0, 0));
+    let waited = before.elapsed();
+    let expected = QUARANTINE * (1 + 2 + 4);
+    assert!(
+        waited >= expected && waited < expected + seconds(20),
+        "{waited:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_endpoint_can_sign_in_a_lost_session_is_replaced() {
+    let cluster = Cluster::new(|server| server.sign_in(true));
+    let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
+    let before = one.token().await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropAfter);
+    let token = one.token().await.unwrap();
+    assert_ne!(token.identity().lineage, before.identity().lineage);
+    assert_eq!(two.token().await.unwrap().identity(), token.identity());
+    assert_eq!(
+        (cluster.server.sign_ins(), cluster.counts()),
+        (1, (1, 0, 0))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn n_machines_without_a_session_sign_in_once() {
+    let cluster = Cluster::new(|server| server.sign_in(true).latency(seconds(1)));
+    let builder = || {
+        evertoken::TokenManager::builder(cluster.endpoint())
+            .clock(cluster.clock.clone())
+            .store(cluster.store.clone())
+            .build()
+            .unwrap()
+    };
+    let nodes = [builder(), builder(), builder()];
+    let (one, two, three) = tokio::join!(nodes[0].token(), nodes[1].token(), nodes[2].token());
+    let tokens = [one.unwrap(), two.unwrap(), three.unwrap()];
+    assert!(
+        tokens
+            .iter()
+            .all(|token| token.identity() == tokens[0].identity())
+    );
+    assert_eq!(cluster.server.sign_ins(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_valid_token_is_served_throughout_an_unknown_outcome() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster.clock.advance(TTL - seconds(8)).await;
+    cluster.server.fail_next(Fault::DropBefore);
+    let before = tokio::time::Instant::now();
+    let served = node.token().await.unwrap();
+    assert!(before.elapsed() < seconds(1));
+    assert_eq!(served.identity().version, 1);
+    // The rotation goes on by itself, and the import with it.
+    cluster.clock.advance(QUARANTINE + seconds(6)).await;
+    assert_eq!(node.token().await.unwrap().identity().version, 2);
+    assert_eq!(cluster.counts(), (2, 0, 0));
+}
