@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::event::Events;
 use crate::origin::Origins;
 use crate::rotation;
-use crate::served::Token;
+use crate::served::{Snapshot, Token};
 use crate::session::{Decision, Flight, Session};
 use crate::settings::OnStoreFailure;
 use crate::state::{Progress, Rejection};
@@ -68,16 +68,10 @@ impl TokenManager {
     /// [`Error::needs_sign_in`] and [`Error::is_retryable`] tell what can be done.
     #[inline]
     pub async fn token(&self) -> Result<Token, Error> {
-        if let Some(token) = self
-            .inner
-            .session
-            .quiet()
-            .as_ref()
-            .and_then(|quiet| quiet.token())
-        {
-            return Ok(token.clone());
+        match self.inner.session.quiet(|snapshot| snapshot.token.clone()) {
+            Some(token) => Ok(token),
+            None => self.decided_token().await,
         }
-        self.decided_token().await
     }
 
     /// The value of the header that carries a valid access token, marked sensitive. In the common case,
@@ -88,16 +82,10 @@ impl TokenManager {
     /// As [`token`](Self::token).
     #[inline]
     pub async fn authorization(&self) -> Result<HeaderValue, Error> {
-        if let Some(token) = self
-            .inner
-            .session
-            .quiet()
-            .as_ref()
-            .and_then(|quiet| quiet.token())
-        {
-            return token.authorization();
+        match self.inner.session.quiet(Snapshot::authorization) {
+            Some(header) => header,
+            None => self.decided_token().await?.authorization(),
         }
-        self.decided_token().await?.authorization()
     }
 
     /// A valid access token, if there is one without waiting; else whatever is needed for one is started,
@@ -108,8 +96,8 @@ impl TokenManager {
     /// [`Error::Pending`], and whatever [`token`](Self::token) would return at once.
     pub fn try_token(&self) -> Result<Token, Error> {
         let session = &self.inner.session;
-        if let Some(token) = session.quiet().as_ref().and_then(|quiet| quiet.token()) {
-            return Ok(token.clone());
+        if let Some(token) = session.quiet(|snapshot| snapshot.token.clone()) {
+            return Ok(token);
         }
         match self.decide() {
             Decision::Serve(token) => Ok(token),

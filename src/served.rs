@@ -33,7 +33,7 @@ struct Inner {
     access: AccessToken,
     identity: Identity,
     /// `None` if the token holds characters that no header may carry.
-    headers: Option<Box<[HeaderValue]>>,
+    headers: Option<Stripes>,
     /// Whether an API is known to have accepted it.
     accepted: AtomicBool,
 }
@@ -70,12 +70,11 @@ impl Token {
     ///
     /// [`Error::InvalidHeader`] if the token holds characters that no header may carry.
     pub fn authorization(&self) -> Result<HeaderValue, Error> {
-        let headers = self.inner.headers.as_ref().ok_or(Error::InvalidHeader)?;
-        Ok(headers[stripe() & (headers.len() - 1)].clone())
-    }
-
-    pub(crate) fn access(&self) -> &AccessToken {
-        &self.inner.access
+        self.inner
+            .headers
+            .as_ref()
+            .map(Stripes::mine)
+            .ok_or(Error::InvalidHeader)
     }
 
     pub(crate) fn accepted(&self) -> bool {
@@ -102,9 +101,40 @@ impl fmt::Debug for Token {
 /// What a reader of a quiet token needs: one load, one comparison.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    pub(crate) token: Token,
     /// Until then nothing has to be decided.
     pub(crate) quiet_until: Coarse,
+    /// The token's own, one step nearer.
+    headers: Option<Stripes>,
+    pub(crate) token: Token,
+}
+
+impl Snapshot {
+    pub(crate) fn new(token: Token, quiet_until: Coarse) -> Self {
+        Self {
+            quiet_until,
+            headers: token.inner.headers.clone(),
+            token,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn authorization(&self) -> Result<HeaderValue, Error> {
+        self.headers
+            .as_ref()
+            .map(Stripes::mine)
+            .ok_or(Error::InvalidHeader)
+    }
+}
+
+/// Copies of one header, as many as a power of two.
+#[derive(Debug, Clone)]
+struct Stripes(Arc<[HeaderValue]>);
+
+impl Stripes {
+    #[inline]
+    fn mine(&self) -> HeaderValue {
+        self.0[stripe() & (self.0.len() - 1)].clone()
+    }
 }
 
 /// One copy's owner of the shared buffer. The alignment gives the copy's reference count, which `Bytes`
@@ -118,7 +148,7 @@ impl AsRef<[u8]> for Copy {
     }
 }
 
-fn headers(access: &AccessToken, prefix: &str) -> Option<Box<[HeaderValue]>> {
+fn headers(access: &AccessToken, prefix: &str) -> Option<Stripes> {
     static STRIPES: LazyLock<usize> = LazyLock::new(|| {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         processors.next_power_of_two().min(STRIPES_LIMIT)
@@ -135,10 +165,12 @@ fn headers(access: &AccessToken, prefix: &str) -> Option<Box<[HeaderValue]>> {
             value.set_sensitive(true);
             Some(value)
         })
-        .collect()
+        .collect::<Option<_>>()
+        .map(Stripes)
 }
 
 /// The thread's number, dealt out in turn.
+#[inline]
 fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::ArcSwapOption;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, broadcast, watch};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::endpoint::TokenEndpoint;
 use crate::error::{EndReason, Error};
 use crate::event::Event;
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn TokenStore>,
     pub(crate) strategy: Arc<dyn RefreshStrategy>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The same, unless it is the system's, which the hot path calls without a detour.
+    pub(crate) own_clock: Option<Arc<dyn Clock>>,
     pub(crate) settings: Settings,
     /// What stands before the token in its header.
     pub(crate) prefix: &'static str,
@@ -99,16 +101,16 @@ impl Session {
         self.events.subscribe()
     }
 
-    /// The token, if nothing has to be decided: neither waits nor locks nor allocates.
+    /// Reads the token, if nothing has to be decided: neither waits nor locks nor allocates.
     #[inline]
-    pub(crate) fn quiet(&self) -> Option<Quiet> {
+    pub(crate) fn quiet<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> Option<T> {
         let snapshot = self.snapshot.load();
-        let limit = snapshot.as_ref()?.quiet_until;
-        self.shared
-            .clock
-            .coarse()
-            .is_before(limit)
-            .then_some(Quiet { snapshot })
+        let snapshot = snapshot.as_deref()?;
+        let now = match &self.shared.own_clock {
+            None => SystemClock.coarse(),
+            Some(clock) => clock.coarse(),
+        };
+        now.is_before(snapshot.quiet_until).then(|| read(snapshot))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -201,7 +203,7 @@ impl Session {
         let quiet_for = state.quiet_for(self.settings(), self.now(), self.wall());
         let snapshot = token.zip(quiet_for).map(|(token, quiet_for)| {
             let quiet_until = self.shared.clock.coarse() + quiet_for;
-            Arc::new(Snapshot { token, quiet_until })
+            Arc::new(Snapshot::new(token, quiet_until))
         });
         self.snapshot.store(snapshot);
         self.rescheduled.notify_one();
@@ -351,18 +353,6 @@ impl Session {
             first: held.first,
             pair: held.pair.clone(),
         }
-    }
-}
-
-/// A token found quiet, not yet cloned.
-pub(crate) struct Quiet {
-    snapshot: Guard<Option<Arc<Snapshot>>>,
-}
-
-impl Quiet {
-    #[inline]
-    pub(crate) fn token(&self) -> Option<&Token> {
-        self.snapshot.as_ref().map(|snapshot| &snapshot.token)
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Builder {
     endpoint: Arc<dyn TokenEndpoint>,
     store: Option<Arc<dyn TokenStore>>,
     strategy: Arc<dyn RefreshStrategy>,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     key: Option<Key>,
     seed: Option<TokenPair>,
     settings: Settings,
@@ -40,7 +40,7 @@ impl Builder {
             endpoint,
             store: None,
             strategy: Arc::new(OnRequest::default()),
-            clock: Arc::new(SystemClock),
+            clock: None,
             key: None,
             seed: None,
             settings,
@@ -144,7 +144,7 @@ impl Builder {
 
     /// Reads another clock. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -161,22 +161,24 @@ impl Builder {
         let origins = Origins::parse(&self.origins)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let owner = Owner::random().map_err(|_| BuildError::NoRandomness)?;
-        let wall = self.clock.wall();
+        let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
+        let wall = clock.wall();
         let seed = self.seed.map(|mut pair| {
             if let (Some(access), Validity::Unknown) = (&pair.access, pair.lifetime.access) {
                 pair.lifetime.access = stated_by_token(access, Some(wall), wall);
             }
-            (pair, self.clock.now())
+            (pair, clock.now())
         });
         let store = self
             .store
-            .unwrap_or_else(|| Arc::new(MemoryStore::with_clock(self.clock.clone())));
+            .unwrap_or_else(|| Arc::new(MemoryStore::with_clock(clock.clone())));
         let key = self.key.unwrap_or_else(|| self.endpoint.key());
         let shared = Shared {
             endpoint: self.endpoint,
             store,
             strategy: self.strategy,
-            clock: self.clock,
+            clock,
+            own_clock: self.clock,
             settings: self.settings,
             prefix: if self.header == AUTHORIZATION {
                 "Bearer "
