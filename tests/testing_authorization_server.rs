@@ -1,5 +1,10 @@
 //! The authorization server's HTTP face, asked by an ordinary HTTP client.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers fail as the tests do: by panicking"
+)]
+
 use std::io::Read;
 use std::time::Duration;
 
