@@ -36,6 +36,7 @@
 
 mod authorization_server;
 mod clock;
+pub mod conformance;
 mod http;
 mod import_api;
 
