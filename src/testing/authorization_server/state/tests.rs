@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
+use super::super::rules::{GraceAnswer, Reuse};
 use super::*;
+use crate::token::{AccessToken, RefreshToken, Session};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
