@@ -178,7 +178,7 @@ impl AuthorizationServer {
         self.counters().families_revoked
     }
 
-    /// Sign-ins that were decided, refused ones included.
+    /// Sign-ins that arrived, whatever became of them.
     #[must_use]
     pub fn sign_ins(&self) -> u64 {
         self.counters().sign_ins

@@ -142,7 +142,6 @@ impl State {
         client: Option<&Client>,
         now: Timestamp,
     ) -> Result<Issued, Refusal> {
-        self.counters.sign_ins += 1;
         self.authenticate(client)?;
         if !self.rules.sign_in {
             return Err(Refusal::UnauthorizedClient);
