@@ -36,7 +36,9 @@
 
 mod authorization_server;
 mod clock;
+pub mod conformance;
 mod http;
+mod import_api;
 
 pub use self::authorization_server::{
     AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, GraceAnswer, Hold,
@@ -44,3 +46,4 @@ pub use self::authorization_server::{
 };
 pub use self::clock::TestClock;
 pub use self::http::HttpServer;
+pub use self::import_api::{Answer, Gateway, ImportApi, ImportApiBuilder, Seen};

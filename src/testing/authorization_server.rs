@@ -178,7 +178,7 @@ impl AuthorizationServer {
         self.counters().families_revoked
     }
 
-    /// Sign-ins that were decided, refused ones included.
+    /// Sign-ins that arrived, whatever became of them.
     #[must_use]
     pub fn sign_ins(&self) -> u64 {
         self.counters().sign_ins
@@ -204,6 +204,12 @@ impl AuthorizationServer {
         self.shared.inner.lock().state.is_live_refresh(refresh, now)
     }
 
+    /// Checks the token on behalf of an API, which counts as a use of it.
+    pub(super) fn accept(&self, access: &str) -> AccessCheck {
+        let now = self.shared.clock.now();
+        self.shared.inner.lock().state.accept(access, now)
+    }
+
     fn revoke(&self, token: &str, client: Option<&Client>) -> Result<(), Refusal> {
         self.shared.inner.lock().state.revoke(token, client)
     }
@@ -225,7 +231,7 @@ impl AuthorizationServer {
     }
 
     /// The wall clock as a `Date` header tells it: in whole seconds.
-    fn date(&self) -> Duration {
+    pub(super) fn date(&self) -> Duration {
         Duration::from_secs(self.shared.clock.wall().as_secs())
     }
 }

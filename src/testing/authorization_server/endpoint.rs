@@ -70,7 +70,7 @@ impl InProcessEndpoint {
     /// Sends the grant and waits for the reply.
     async fn ask(&self, ask: Ask) -> Result<Reply, EndpointError> {
         // Until it has arrived, the request is the client's and goes with it.
-        self.server.travel(Duration::ZERO).await;
+        self.server.there().await;
         let decision = self.server.clone().decide(ask, Ok(self.client.clone()));
         tokio::spawn(decision).await.map_err(EndpointError::unknown)
     }
@@ -118,9 +118,9 @@ impl TokenEndpoint for InProcessEndpoint {
         if !self.server.is_reachable() {
             return Err(EndpointError::not_sent("connection refused"));
         }
-        self.server.travel(Duration::ZERO).await;
+        self.server.there().await;
         let revoked = self.server.revoke(token, self.client.as_ref());
-        self.server.travel(Duration::ZERO).await;
+        self.server.back().await;
         revoked.map_err(refused)
     }
 

@@ -46,31 +46,37 @@ impl AuthorizationServer {
         let fault = self.arrive(&ask);
         self.released().await;
         if let Some(Fault::DelayBefore(delay)) = fault {
-            tokio::time::sleep(delay).await;
+            pass(delay).await;
         }
         let late = match fault {
             Some(Fault::Delay(delay)) => delay,
             _ => Duration::ZERO,
         };
         let reply = self.reply(&ask, client, fault);
-        self.travel(late).await;
+        pass(late).await;
+        self.back().await;
         reply
     }
 
-    /// Half the latency, and `more`.
-    pub(super) async fn travel(&self, more: Duration) {
-        let span = self.latency() / 2 + more;
-        if !span.is_zero() {
-            tokio::time::sleep(span).await;
-        }
+    /// The first half of the latency: the request is on its way.
+    pub(super) async fn there(&self) {
+        pass(whole_millis(self.latency() / 2)).await;
+    }
+
+    /// The second half: the answer is.
+    pub(super) async fn back(&self) {
+        let latency = self.latency();
+        pass(latency - whole_millis(latency / 2)).await;
     }
 
     fn arrive(&self, ask: &Ask) -> Option<Fault> {
-        let fault = self.shared.inner.lock().faults.next();
-        if let Ask::Refresh(_) = ask {
-            self.shared.exchanges.send_modify(|count| *count += 1);
+        let mut inner = self.shared.inner.lock();
+        match ask {
+            Ask::Refresh(_) => self.shared.exchanges.send_modify(|count| *count += 1),
+            Ask::SignIn => inner.state.counters.sign_ins += 1,
+            Ask::Malformed(_) => {}
         }
-        fault
+        inner.faults.next()
     }
 
     async fn released(&self) {
@@ -121,6 +127,17 @@ impl AuthorizationServer {
             (Ok(issued), _) => Reply::Issued(issued),
         }
     }
+}
+
+async fn pass(span: Duration) {
+    if !span.is_zero() {
+        tokio::time::sleep(span).await;
+    }
+}
+
+/// Timers go by milliseconds: two halves of an odd number would take one too many.
+fn whole_millis(span: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn fill(template: &str, issued: &Issued) -> String {

@@ -54,7 +54,7 @@ async fn answer(server: AuthorizationServer, request: Request<Incoming>) -> Sent
     let client = form.client(&head.headers);
     // What has been read whole is decided, also if the client hangs up now.
     let task = tokio::spawn(async move {
-        server.travel(Duration::ZERO).await;
+        server.there().await;
         if revokes {
             server.revoke_for(&form, client).await
         } else {
@@ -71,7 +71,7 @@ impl AuthorizationServer {
             Some(token) => self.revoke(token, client.as_ref()),
             None => Err(Refusal::InvalidRequest),
         });
-        self.travel(Duration::ZERO).await;
+        self.back().await;
         match revoked {
             Ok(()) => self.sent(200, Bytes::new()),
             Err(refusal) => self.refused(refusal),

@@ -5,13 +5,16 @@
 //! It forgets nothing either: an expired or consumed token can still be told from one that was never
 //! issued, at some 200 bytes each.
 
-use std::collections::HashMap;
-use std::time::Duration;
+mod issue;
+mod reuse;
+#[cfg(test)]
+mod tests;
 
-use super::rules::{Client, GraceAnswer, RefreshTokens, Reuse, Rules};
+use std::collections::HashMap;
+
+use super::rules::{Client, RefreshTokens, Rules};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
-use crate::token::{AccessToken, Digest, RefreshToken, Session};
 
 /// What an access token is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +142,6 @@ impl State {
         client: Option<&Client>,
         now: Timestamp,
     ) -> Result<Issued, Refusal> {
-        self.counters.sign_ins += 1;
         self.authenticate(client)?;
         if !self.rules.sign_in {
             return Err(Refusal::UnauthorizedClient);
@@ -262,48 +264,6 @@ impl State {
         answer
     }
 
-    /// A consumed token, presented again.
-    fn reuse(
-        &mut self,
-        token: &str,
-        family: usize,
-        first_use: Timestamp,
-        answer: Issued,
-        now: Timestamp,
-    ) -> Result<Issued, Refusal> {
-        let successor = answer.refresh.as_ref().map_or("", RefreshToken::expose);
-        match self.rules.reuse {
-            Reuse::Refuse => Err(Refusal::InvalidGrant),
-            Reuse::Grace {
-                window,
-                answer: GraceAnswer::SamePair,
-            } if now.since(first_use) < window && !self.is_consumed(successor) => Ok(answer),
-            Reuse::Grace {
-                window,
-                answer: GraceAnswer::Fork,
-            } if now.since(first_use) < window => {
-                self.counters.rotations += 1;
-                Ok(self.new_pair(family, now))
-            }
-            Reuse::Grace {
-                window,
-                answer: GraceAnswer::LastWins,
-            } if now.since(first_use) < window && !self.is_used(successor) => {
-                self.counters.rotations += 1;
-                self.bury(successor);
-                self.revoke_access(answer.access.as_ref().map_or("", AccessToken::expose));
-                let answer = self.new_pair(family, now);
-                self.consume(token, first_use, answer.clone());
-                Ok(answer)
-            }
-            Reuse::RevokeFamily | Reuse::Grace { .. } => {
-                self.families[family].revoked = true;
-                self.counters.families_revoked += 1;
-                Err(Refusal::InvalidGrant)
-            }
-        }
-    }
-
     fn consume(&mut self, token: &str, at: Timestamp, answer: Issued) {
         if let Some(held) = self.refresh.get_mut(token) {
             held.fate = Fate::Consumed { at, answer };
@@ -324,90 +284,4 @@ impl State {
             held.revoked = true;
         }
     }
-
-    fn is_consumed(&self, token: &str) -> bool {
-        self.refresh
-            .get(token)
-            .is_some_and(|held| matches!(held.fate, Fate::Consumed { .. }))
-    }
-
-    fn is_used(&self, token: &str) -> bool {
-        let came_with = self.refresh.get(token).map(|held| &held.access);
-        let access_used = came_with
-            .and_then(|access| self.access.get(access))
-            .is_some_and(|access| access.used);
-        access_used || self.is_consumed(token)
-    }
-
-    fn new_pair(&mut self, family: usize, now: Timestamp) -> Issued {
-        let access = self.new_access(family, now);
-        let token = self.mint("rt");
-        let expires_at = self.refresh_expiry(family, now);
-        let mut answer = self.answer(&access, now);
-        answer.refresh = Some(token.as_str().into());
-        answer.refresh_expires_in = self.told(expires_at, now);
-        let held = Refresh {
-            family,
-            expires_at,
-            access,
-            fate: Fate::Live,
-        };
-        self.refresh.insert(token, held);
-        answer
-    }
-
-    fn new_access(&mut self, family: usize, now: Timestamp) -> String {
-        let token = self.mint("at");
-        let own = now + self.rules.access_ttl;
-        let expires_at = match self.rules.session {
-            Session::Sliding => own,
-            Session::Fixed => own.min(self.families[family].ends_at),
-        };
-        let held = Access {
-            family,
-            expires_at,
-            revoked: false,
-            used: false,
-        };
-        self.access.insert(token.clone(), held);
-        token
-    }
-
-    fn refresh_expiry(&self, family: usize, now: Timestamp) -> Timestamp {
-        match self.rules.session {
-            Session::Sliding => now + self.rules.refresh_ttl,
-            Session::Fixed => self.families[family].ends_at,
-        }
-    }
-
-    /// What is said of an access token; nothing yet of a refresh token.
-    fn answer(&self, access: &str, now: Timestamp) -> Issued {
-        Issued {
-            access: Some(AccessToken::new(access)),
-            expires_in: self
-                .access
-                .get(access)
-                .map(|held| held.expires_at.since(now)),
-            session: self.rules.session,
-            token_type: Some("Bearer".to_owned()),
-            scope: self.rules.scope.clone(),
-            ..Issued::default()
-        }
-    }
-
-    fn told(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
-        self.rules
-            .issue_refresh_expires_in
-            .then(|| expires_at.since(now))
-    }
-
-    /// A new opaque token of 128 bits: nobody guesses it without the seed.
-    fn mint(&mut self, kind: &str) -> String {
-        self.minted += 1;
-        let digest = Digest::of(format!("{:032x} {}", self.seed, self.minted)).to_string();
-        format!("{kind}-{}", &digest[..32])
-    }
 }
-
-#[cfg(test)]
-mod tests;

@@ -82,6 +82,15 @@ async fn a_grant_is_answered_half_the_latency_after_it_was_decided() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_odd_latency_takes_no_longer() {
+    let latency = Duration::from_millis(15);
+    let setting = Setting::new(|server| server.latency(latency));
+    let start = setting.clock.now();
+    setting.refresh().await.unwrap();
+    assert_eq!(setting.clock.now().since(start), latency);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_fault_leaves_the_token_as_it_says() {
     let invalid = r#"{"error":"invalid_client"}"#;
     let status = |status, body: &str, retry_after| Fault::Status {
@@ -262,11 +271,11 @@ async fn signing_in_and_revoking_go_the_same_way() {
     let refused = stranger.exchange(grant).await;
     assert!(matches!(refused, Err(EndpointError::Misconfigured { .. })));
     assert!(stranger.revoke(&setting.pair).await.is_err());
+    setting.server.fail_next(Fault::DropBefore);
+    assert!(setting.endpoint.exchange(grant).await.is_err());
     let issued = setting.endpoint.exchange(grant).await.unwrap();
-    assert_eq!(
-        (setting.server.sign_ins(), setting.server.exchanges()),
-        (2, 0)
-    );
+    let counts = (setting.server.sign_ins(), setting.server.exchanges());
+    assert_eq!(counts, (3, 0));
 
     setting.endpoint.revoke(&setting.pair).await.unwrap();
     assert!(!setting.server.is_live_refresh(setting.token().expose()));

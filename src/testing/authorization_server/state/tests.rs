@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
+use super::super::rules::{GraceAnswer, Reuse};
 use super::*;
+use crate::token::{AccessToken, RefreshToken, Session};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -297,7 +301,6 @@ fn signing_in_has_to_be_allowed() {
     let mut state = server(|rules| rules.sign_in = true);
     let pair = state.sign_in(None, at(SECOND)).unwrap();
     assert!(is_live(&state, &pair, at(SECOND)));
-    assert_eq!(state.counters.sign_ins, 1);
 }
 
 proptest! {

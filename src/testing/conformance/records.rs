@@ -1,0 +1,110 @@
+//! Keys and records to fill a store with.
+
+use std::time::Duration;
+
+use crate::record::{Claim, Owner, Record, Retired, State, StoredPair};
+use crate::store::StoreTime;
+use crate::token::{Digest, Key, Lineage, Session, TokenPair, Validity, random};
+
+/// A key that no other run uses.
+pub(super) fn key(purpose: &str) -> Key {
+    Key::new("https://id.example.org/token", "conformance").label(format!("{purpose} {}", nonce()))
+}
+
+pub(super) fn nonce() -> String {
+    match random() {
+        Ok(bits) => format!("{bits:032x}"),
+        Err(error) => panic!("no random numbers: {error}"),
+    }
+}
+
+/// The record of a key that was rotated until this version. It is the same for the same arguments.
+pub(super) fn record(key: &Key, version: u64) -> Record {
+    let name = Digest::of(format!("{} {version}", key.digest()));
+    let pair = TokenPair::new(format!("access {name}"))
+        .refresh_token(format!("refresh {name}"))
+        .expires_in(Duration::from_secs(600));
+    let stored = StoredPair {
+        issued_at: StoreTime::from_millis(1_700_000_000_123),
+        first: version == 1,
+        pair,
+    };
+    let mut record = Record::first(key.clone(), lineage(key), stored);
+    record.version = version;
+    record
+}
+
+/// The first half of the key's digest will do.
+fn lineage(key: &Key) -> Lineage {
+    match key.digest().to_string()[..32].parse() {
+        Ok(lineage) => lineage,
+        Err(error) => panic!("a digest is hexadecimal: {error}"),
+    }
+}
+
+pub(super) fn retired(digest: Digest) -> Retired {
+    Retired {
+        digest,
+        until: Some(StoreTime::from_millis(1_700_000_600_000)),
+        first: false,
+    }
+}
+
+/// A record with everything in it, one with hardly anything, and one of each end.
+pub(super) fn every_kind(key: &Key) -> Vec<Record> {
+    let mut full = record(key, u64::MAX >> 1);
+    full.next_number = 8;
+    full.committed_number = 7;
+    full.claim = Some(claim(full.digest()));
+    full.retired = (0..256)
+        .map(|number| retired(Digest::of(format!("{number}"))))
+        .collect();
+    let unknown = serde_json::json!({ "nested": [1, null, "ü"] });
+    full.unknown
+        .insert("of_a_later_version".to_owned(), unknown);
+    if let Some(stored) = &mut full.pair {
+        stored.pair.token_type = Some("bearer".to_owned());
+        stored.pair.scope = Some("write read".into());
+        stored.pair.lifetime.session = Session::Fixed;
+        stored.pair.lifetime.refresh = Validity::Never;
+        stored.pair.lifetime.refresh_in = Some(Duration::from_millis(1_234));
+    }
+
+    let mut bare = record(key, 1);
+    if let Some(stored) = &mut bare.pair {
+        stored.pair = TokenPair::from_refresh_token("\"refresh\" \\ \u{1F511} ~");
+    }
+
+    let digest = full.digest();
+    let ends = [
+        State::Rejected { digest },
+        State::OutcomeUnknown { digest },
+        State::LoggedOut,
+        State::Expired,
+        State::Idle,
+    ];
+    let ended = ends.map(|state| {
+        let mut record = record(key, 2);
+        record.state = state;
+        record.pair = None;
+        record
+    });
+    [full, bare].into_iter().chain(ended).collect()
+}
+
+fn claim(digest: Digest) -> Claim {
+    let owner = match Owner::random() {
+        Ok(owner) => owner,
+        Err(error) => panic!("no random numbers: {error}"),
+    };
+    Claim {
+        owner,
+        number: 7,
+        digest,
+        since: StoreTime::from_millis(1_700_000_001_000),
+        doubtful: Some(StoreTime::from_millis(1_700_000_000_999)),
+        released: true,
+        replays: 1,
+        resorts: 2,
+    }
+}

@@ -1,0 +1,292 @@
+mod answer;
+mod http;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{Method, StatusCode};
+use parking_lot::Mutex;
+
+pub use self::answer::Answer;
+use super::authorization_server::{AccessCheck, AuthorizationServer};
+use super::http::{ANY_PORT, HttpServer};
+use crate::token::Digest;
+
+/// Enough to look at what a test just did; a long import must not fill memory.
+const SEEN_LIMIT: usize = 64;
+
+/// How a gateway judges access tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gateway {
+    /// At every call: a token is refused from its expiry on.
+    #[default]
+    Eureka,
+    /// At its first call: a token that was accepted once stays good for ever, because modules are
+    /// handed one without an expiry.
+    Okapi,
+}
+
+/// One request, as the API saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seen {
+    /// The method.
+    pub method: Method,
+    /// The path, without the query.
+    pub path: String,
+    /// Whether it carried an access token.
+    pub bearer: bool,
+    /// The length of its body.
+    pub body: u64,
+}
+
+/// An API that takes records from whoever has a live access token, and asks the
+/// [`AuthorizationServer`] about it on every call.
+///
+/// Clones are one API. It has two faces on one state: [`call`](Self::call) in this process, and
+/// [`listen`](Self::listen) over HTTP.
+///
+/// ```
+/// use evertoken::testing::{AuthorizationServer, ImportApi};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let server = AuthorizationServer::builder().build();
+/// let api = ImportApi::builder(&server).build();
+/// let pair = server.issue();
+/// let access = pair.access.unwrap_or_else(|| "none".into());
+/// assert_eq!(api.call(access.expose(), 50).await, 200);
+/// assert_eq!(api.call("a guess", 50).await, 401);
+/// assert_eq!((api.calls(), api.records(), api.unauthorized()), (2, 50, 1));
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ImportApi {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: AuthorizationServer,
+    gateway: Gateway,
+    time_per_record: Duration,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    counters: Counters,
+    /// Tokens that Okapi accepted, by name.
+    accepted: HashSet<Digest>,
+    next: VecDeque<Answer>,
+    by_path: HashMap<String, Answer>,
+    seen: VecDeque<Seen>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counters {
+    calls: u64,
+    records: u64,
+    unauthorized: u64,
+    anonymous: u64,
+}
+
+/// What becomes of a call, before its body is read.
+enum Admission {
+    Scripted(Answer),
+    Unauthorized,
+    Accepted,
+}
+
+impl ImportApi {
+    /// Describes an API that accepts the tokens of `server`.
+    #[must_use]
+    pub fn builder(server: &AuthorizationServer) -> ImportApiBuilder {
+        ImportApiBuilder {
+            server: server.clone(),
+            gateway: Gateway::default(),
+            time_per_record: Duration::ZERO,
+        }
+    }
+
+    /// A call in this process that brings so many records to `/records`.
+    pub async fn call(&self, access: &str, records: u64) -> StatusCode {
+        let path = "/records";
+        let admission = self.admit(path, Some(access));
+        self.note(Seen {
+            method: Method::POST,
+            path: path.to_owned(),
+            bearer: true,
+            body: 0,
+        });
+        match admission {
+            Admission::Scripted(answer) => answer.into_response().status(),
+            Admission::Unauthorized => StatusCode::UNAUTHORIZED,
+            Admission::Accepted => {
+                self.import(records).await;
+                StatusCode::OK
+            }
+        }
+    }
+
+    /// The HTTP face, on a free port of the loopback: any method and path is served, and
+    /// [`url`](HttpServer::url) is the path for records.
+    ///
+    /// A body's records are counted by their terminators (MARC's 0x1D); any other body is one. The
+    /// token comes as `Authorization: Bearer` or as `X-Okapi-Token`. It runs on the current runtime
+    /// until the handle is dropped.
+    pub async fn listen(&self) -> io::Result<HttpServer> {
+        self.listen_on(ANY_PORT).await
+    }
+
+    /// The same at an address of one's own.
+    pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
+        http::listen(self.clone(), addr).await
+    }
+
+    /// Answers the next call like this, whatever its path and its token; several are given in turn.
+    pub fn answer_next(&self, answer: Answer) {
+        self.shared.inner.lock().next.push_back(answer);
+    }
+
+    /// Answers every call of this path like this, whatever its token.
+    pub fn answer_path(&self, path: impl Into<String>, answer: Answer) {
+        let path = path.into();
+        self.shared.inner.lock().by_path.insert(path, answer);
+    }
+
+    /// Calls that arrived.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.counters().calls
+    }
+
+    /// Records that were accepted.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.counters().records
+    }
+
+    /// Calls that were answered 401, by the gateway or by a script.
+    #[must_use]
+    pub fn unauthorized(&self) -> u64 {
+        self.counters().unauthorized
+    }
+
+    /// Calls with neither of the headers that carry a token, whatever they were answered.
+    #[must_use]
+    pub fn anonymous(&self) -> u64 {
+        self.counters().anonymous
+    }
+
+    /// The last 64 requests that were read whole, oldest first.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.inner.lock().seen.iter().cloned().collect()
+    }
+
+    fn admit(&self, path: &str, access: Option<&str>) -> Admission {
+        let mut inner = self.shared.inner.lock();
+        inner.counters.calls += 1;
+        let scripted = inner.next.pop_front();
+        let admission = match scripted.or_else(|| inner.by_path.get(path).cloned()) {
+            Some(answer) => Admission::Scripted(answer),
+            None if access.is_some_and(|access| self.accepts(&mut inner, access)) => {
+                Admission::Accepted
+            }
+            None => Admission::Unauthorized,
+        };
+        inner.counters.unauthorized += u64::from(match &admission {
+            Admission::Scripted(answer) => answer.is_unauthorized(),
+            Admission::Unauthorized => true,
+            Admission::Accepted => false,
+        });
+        admission
+    }
+
+    fn accepts(&self, inner: &mut Inner, access: &str) -> bool {
+        let live = || self.shared.server.accept(access) == AccessCheck::Live;
+        match self.shared.gateway {
+            Gateway::Eureka => live(),
+            Gateway::Okapi => {
+                let name = Digest::of(access);
+                inner.accepted.contains(&name) || (live() && inner.accepted.insert(name))
+            }
+        }
+    }
+
+    fn note_anonymous(&self) {
+        self.shared.inner.lock().counters.anonymous += 1;
+    }
+
+    /// Takes what an accepted call brought.
+    async fn import(&self, records: u64) {
+        self.shared.inner.lock().counters.records += records;
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        let span = self.shared.time_per_record.saturating_mul(records);
+        if !span.is_zero() {
+            tokio::time::sleep(span).await;
+        }
+    }
+
+    fn note(&self, seen: Seen) {
+        let mut inner = self.shared.inner.lock();
+        if inner.seen.len() == SEEN_LIMIT {
+            inner.seen.pop_front();
+        }
+        inner.seen.push_back(seen);
+    }
+
+    fn counters(&self) -> Counters {
+        self.shared.inner.lock().counters
+    }
+}
+
+impl fmt::Debug for ImportApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportApi")
+            .field("gateway", &self.shared.gateway)
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Describes an [`ImportApi`]; see [`ImportApi::builder`].
+#[derive(Debug)]
+pub struct ImportApiBuilder {
+    server: AuthorizationServer,
+    gateway: Gateway,
+    time_per_record: Duration,
+}
+
+impl ImportApiBuilder {
+    /// How tokens are judged. Default: [`Gateway::Eureka`].
+    #[must_use]
+    pub fn gateway(mut self, gateway: Gateway) -> Self {
+        self.gateway = gateway;
+        self
+    }
+
+    /// How long each accepted record takes before the call is answered. Default: no time.
+    #[must_use]
+    pub fn time_per_record(mut self, span: Duration) -> Self {
+        self.time_per_record = span;
+        self
+    }
+
+    /// The API, with no call yet.
+    #[must_use]
+    pub fn build(self) -> ImportApi {
+        ImportApi {
+            shared: Arc::new(Shared {
+                server: self.server,
+                gateway: self.gateway,
+                time_per_record: self.time_per_record,
+                inner: Mutex::default(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The import API, called in process and over HTTP with the authorization server's tokens.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers fail as the tests do: by panicking"
+)]
+
+use std::time::Duration;
+
+use evertoken::TokenPair;
+use evertoken::testing::{Answer, AuthorizationServer, Gateway, HttpServer, ImportApi, TestClock};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn server() -> (AuthorizationServer, TestClock) {
+    let clock = TestClock::new();
+    let server = AuthorizationServer::builder()
+        .clock(clock.clone())
+        .access_ttl(60 * SECOND)
+        .build();
+    (server, clock)
+}
+
+fn access(pair: &TokenPair) -> &str {
+    pair.access.as_ref().unwrap().expose()
+}
+
+async fn status(http: &HttpServer, bearer: &str) -> u16 {
+    let request = Client::new().post(http.url()).bearer_auth(bearer);
+    request.body("one").send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(start_paused = true)]
+async fn eureka_refuses_a_token_from_its_expiry_on() {
+    let (server, clock) = server();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    clock.advance(60 * SECOND - Duration::from_millis(1)).await;
+    assert_eq!(api.call(access(&pair), 10).await, 200);
+    assert_eq!(status(&http, access(&pair)).await, 200);
+    clock.advance(Duration::from_millis(1)).await;
+    assert_eq!(api.call(access(&pair), 10).await, 401);
+    assert_eq!(status(&http, access(&pair)).await, 401);
+    assert_eq!((api.calls(), api.records(), api.unauthorized()), (4, 11, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn okapi_stays_with_a_token_that_it_accepted_once() {
+    let (server, clock) = server();
+    let api = ImportApi::builder(&server).gateway(Gateway::Okapi).build();
+    let (used, unused) = (server.issue(), server.issue());
+    assert_eq!(api.call(access(&used), 1).await, 200);
+    clock.advance(60 * SECOND).await;
+    server.revoke_all();
+    assert_eq!(api.call(access(&used), 1).await, 200);
+    assert_eq!(api.call(access(&unused), 1).await, 401);
+    assert_eq!(api.call("a guess", 1).await, 401);
+    assert_eq!((api.records(), api.unauthorized()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_token_is_refused_before_its_expiry() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).build();
+    let pair = server.issue();
+    server.revoke_all();
+    assert_eq!(api.call(access(&pair), 1).await, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_names_the_scheme_and_the_error() {
+    let (server, _) = server();
+    let http = ImportApi::builder(&server).build().listen().await.unwrap();
+    let response = Client::new().post(http.url()).send().await.unwrap();
+    assert_eq!(response.status(), 401);
+    let challenge = &response.headers()["www-authenticate"];
+    assert_eq!(challenge, "Bearer error=\"invalid_token\"");
+    assert_eq!(response.headers()["content-type"], "text/plain");
+    assert_eq!(response.headers()["date"], "Tue, 14 Nov 2023 22:13:20 GMT");
+    assert_eq!(response.text().await.unwrap(), "Invalid token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_counted_by_their_terminators_and_take_their_time() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).time_per_record(SECOND).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    for (body, records) in [("a\x1Db\x1Dc\x1D", 3), ("{}", 1), ("", 0)] {
+        let start = tokio::time::Instant::now();
+        let request = Client::new().post(http.url()).bearer_auth(access(&pair));
+        let response = request.body(body).send().await.unwrap();
+        assert_eq!(start.elapsed(), records * SECOND);
+        let answer: Value = response.json().await.unwrap();
+        assert_eq!(answer, json!({ "records": records }));
+    }
+    assert_eq!(api.records(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_method_and_path_is_served_with_either_header_and_seen() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    let client = Client::new();
+    let url = format!("{}/some/where?page=2", http.origin());
+    let get = client.get(&url).header("x-okapi-token", access(&pair));
+    assert_eq!(get.send().await.unwrap().status(), 200);
+    let put = client.put(&url).bearer_auth(access(&pair)).body("record");
+    assert_eq!(put.send().await.unwrap().status(), 200);
+    let basic = client.post(&url).basic_auth("importer", Some("secret"));
+    assert_eq!(basic.send().await.unwrap().status(), 401);
+    assert_eq!(client.delete(&url).send().await.unwrap().status(), 401);
+
+    let seen = api.seen();
+    let methods: Vec<_> = seen.iter().map(|seen| seen.method.clone()).collect();
+    assert_eq!(
+        methods,
+        [Method::GET, Method::PUT, Method::POST, Method::DELETE]
+    );
+    assert!(seen.iter().all(|seen| seen.path == "/some/where"));
+    let bearers: Vec<_> = seen.iter().map(|seen| seen.bearer).collect();
+    assert_eq!(bearers, [true, true, false, false]);
+    assert_eq!(seen[1].body, 6);
+    assert_eq!((api.calls(), api.records()), (4, 1));
+    assert_eq!((api.unauthorized(), api.anonymous()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn scripted_answers_come_before_the_token_is_looked_at() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    api.answer_next(Answer::status(503).header("retry-after", "1").body("busy"));
+    api.answer_next(Answer::status(401));
+    api.answer_path("/old", Answer::status(307).header("location", http.url()));
+    let busy = Client::new().post(http.url()).send().await.unwrap();
+    assert_eq!((busy.status().as_u16(), api.unauthorized()), (503, 0));
+    assert_eq!(busy.headers()["retry-after"], "1");
+    assert_eq!(busy.text().await.unwrap(), "busy");
+    assert_eq!(api.call(access(&pair), 1).await, 401);
+    assert_eq!((api.records(), api.unauthorized()), (0, 1));
+
+    let client = Client::builder().redirect(Policy::none()).build().unwrap();
+    for _ in 0..2 {
+        let old = client.post(format!("{}/old", http.origin())).send().await;
+        let old = old.unwrap();
+        assert_eq!(old.status(), 307);
+        assert_eq!(old.headers()["location"], http.url());
+    }
+    let nonsense = Answer::status(200).header("not a name", "x");
+    api.answer_next(nonsense);
+    assert_eq!(api.call(access(&pair), 1).await, 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_import_is_remembered_by_its_last_requests_only() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).build();
+    let pair = server.issue();
+    for _ in 0..1_000 {
+        api.call(access(&pair), 500).await;
+    }
+    assert_eq!((api.seen().len(), api.records()), (64, 500_000));
+}
