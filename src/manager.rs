@@ -68,7 +68,7 @@ impl TokenManager {
     /// [`Error::needs_sign_in`] and [`Error::is_retryable`] tell what can be done.
     #[inline]
     pub async fn token(&self) -> Result<Token, Error> {
-        match self.inner.session.quiet(|snapshot| snapshot.token.clone()) {
+        match self.inner.session.quiet(Snapshot::token) {
             Some(token) => Ok(token),
             None => self.decided_token().await,
         }
@@ -83,7 +83,7 @@ impl TokenManager {
     #[inline]
     pub async fn authorization(&self) -> Result<HeaderValue, Error> {
         match self.inner.session.quiet(Snapshot::authorization) {
-            Some(header) => header,
+            Some(header) => Ok(header),
             None => self.decided_token().await?.authorization(),
         }
     }
@@ -96,7 +96,7 @@ impl TokenManager {
     /// [`Error::Pending`], and whatever [`token`](Self::token) would return at once.
     pub fn try_token(&self) -> Result<Token, Error> {
         let session = &self.inner.session;
-        if let Some(token) = session.quiet(|snapshot| snapshot.token.clone()) {
+        if let Some(token) = session.quiet(Snapshot::token) {
             return Ok(token);
         }
         match self.decide() {

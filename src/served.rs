@@ -105,7 +105,7 @@ pub(crate) struct Snapshot {
     pub(crate) quiet_until: Coarse,
     /// The token's own, one step nearer.
     headers: Option<Stripes>,
-    pub(crate) token: Token,
+    token: Token,
 }
 
 impl Snapshot {
@@ -118,11 +118,14 @@ impl Snapshot {
     }
 
     #[inline]
-    pub(crate) fn authorization(&self) -> Result<HeaderValue, Error> {
-        self.headers
-            .as_ref()
-            .map(Stripes::mine)
-            .ok_or(Error::InvalidHeader)
+    pub(crate) fn token(&self) -> Option<Token> {
+        Some(self.token.clone())
+    }
+
+    /// `None` if no header may carry the token.
+    #[inline]
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+        self.headers.as_ref().map(Stripes::mine)
     }
 }
 

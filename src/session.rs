@@ -103,14 +103,18 @@ impl Session {
 
     /// Reads the token, if nothing has to be decided: neither waits nor locks nor allocates.
     #[inline]
-    pub(crate) fn quiet<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> Option<T> {
+    pub(crate) fn quiet<T>(&self, read: impl FnOnce(&Snapshot) -> Option<T>) -> Option<T> {
         let snapshot = self.snapshot.load();
         let snapshot = snapshot.as_deref()?;
         let now = match &self.shared.own_clock {
             None => SystemClock.coarse(),
             Some(clock) => clock.coarse(),
         };
-        now.is_before(snapshot.quiet_until).then(|| read(snapshot))
+        if now.is_before(snapshot.quiet_until) {
+            read(snapshot)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
