@@ -437,11 +437,7 @@ impl State {
             } => after.unwrap_or_default(),
             _ => Duration::ZERO,
         };
-        let span = settings
-            .cool_down
-            .after(count, early)
-            .max(asked.min(RETRY_AFTER_LIMIT));
-        let mut not_before = now + span;
+        let mut not_before = now + settings.cool_down.after(count, early);
         // A cool-down does not outlast the moment from which the token is needed.
         if let Some(need) = self
             .held
@@ -450,6 +446,8 @@ impl State {
         {
             not_before = not_before.min(need);
         }
+        // But what the server asks for holds, needed or not: it would only ask again.
+        let not_before = not_before.max(now + asked.min(RETRY_AFTER_LIMIT));
         self.failure = Some(Failure {
             count,
             not_before,

@@ -1,12 +1,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Loaded, Revision, StoreError, Swap, TokenStore};
-use crate::clock::{Clock, SystemClock};
+use super::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::record::Record;
 use crate::token::{Digest, Key};
 
@@ -20,6 +21,8 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Shared {
     clock: Arc<dyn Clock>,
+    /// When the store was made, by both clocks.
+    made: (Timestamp, Duration),
     entries: Mutex<HashMap<Key, (Record, Revision)>>,
     changed: Notify,
 }
@@ -36,11 +39,19 @@ impl MemoryStore {
     pub fn with_clock(clock: impl Clock) -> Self {
         Self {
             shared: Arc::new(Shared {
+                made: (clock.now(), clock.wall()),
                 clock: Arc::new(clock),
                 entries: Mutex::default(),
                 changed: Notify::new(),
             }),
         }
+    }
+
+    /// Not the wall clock, although it starts with that: where it is stepped, a claim that is a second old
+    /// would look stale, and its token would be spent by two.
+    fn now(&self) -> StoreTime {
+        let (now, wall) = self.shared.made;
+        (wall + self.shared.clock.now().since(now)).into()
     }
 
     fn revision(&self, key: &Key) -> Option<Revision> {
@@ -63,7 +74,7 @@ impl TokenStore for MemoryStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         Ok(Loaded {
             entry: self.shared.entries.lock().get(key).cloned(),
-            now: self.shared.clock.wall().into(),
+            now: self.now(),
         })
     }
 

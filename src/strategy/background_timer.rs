@@ -28,11 +28,11 @@ impl Default for BackgroundTimer {
 
 impl RefreshStrategy for BackgroundTimer {
     fn plan(&self, life: &Lifetime) -> Plan {
-        let wake_at = life
-            .at_fraction(self.at_fraction)
-            .filter(|_| !life.is_last_of_fixed_session());
-        Plan::on_request(life)
-            .wake_at(wake_at)
-            .while_rotating(WhileRotating::Join)
+        let plan = Plan::on_request(life).while_rotating(WhileRotating::Join);
+        if life.is_last_of_fixed_session() {
+            // Nor does a request shortly before the end: it would be given what is left of the session.
+            return plan.rotate_first_from(None);
+        }
+        plan.wake_at(life.at_fraction(self.at_fraction))
     }
 }

@@ -1,0 +1,398 @@
+//! `BackgroundTimer`: the session stays alive by itself, and a request waits only for a rotation that
+//! is under way.
+
+mod support;
+
+use std::time::Duration;
+
+use evertoken::clock::Clock;
+use evertoken::testing::Fault;
+use evertoken::{BackgroundTimer, EndReason, Error, OnRequest, Session};
+use support::{
+    HOUR, MINUTE, SECOND, World, drain, ended, failed, later, loaded, rotated, settle, text,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// When, in whole seconds, each rotation happened within the next `span`.
+async fn rotations_within(world: &World, span: Duration) -> Vec<u64> {
+    let start = world.clock.now();
+    let mut seen = world.server.exchanges();
+    let mut at = Vec::new();
+    while world.clock.now().since(start) < span {
+        world.clock.advance(SECOND).await;
+        for _ in seen..world.server.exchanges() {
+            at.push(world.clock.now().since(start).as_secs());
+        }
+        seen = world.server.exchanges();
+    }
+    at
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1_600_s_are_renewed_at_480_s_and_then_every_480_s_without_any_request() {
+    let world = World::new(600 * SECOND);
+    let _tokens = world.manager(BackgroundTimer::default()).await;
+    let at = rotations_within(&world, 2_000 * SECOND).await;
+    assert_eq!(at, [480, 960, 1_440, 1_920]);
+    world.assert_exchanges(4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1_60_s_are_renewed_at_48_s_and_not_a_moment_before() {
+    let world = World::new(60 * SECOND);
+    let _tokens = world.manager(BackgroundTimer::default()).await;
+    world.clock.advance(Duration::from_millis(47_999)).await;
+    world.assert_exchanges(0);
+    world.clock.advance(Duration::from_millis(1)).await;
+    world.assert_exchanges(1);
+    world.clock.advance(Duration::from_millis(47_999)).await;
+    world.assert_exchanges(1);
+    world.clock.advance(Duration::from_millis(1)).await;
+    world.assert_exchanges(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_the_last_token_of_a_fixed_session_is_not_rotated() {
+    // 700 s in all: the second token has the 220 s that are left, as much as its refresh token.
+    let world = World::with(|server| {
+        server
+            .access_ttl(600 * SECOND)
+            .refresh_ttl(700 * SECOND)
+            .session(Session::Fixed)
+    });
+    let _tokens = world.manager(BackgroundTimer::default()).await;
+    assert_eq!(rotations_within(&world, HOUR).await, [480]);
+    world.assert_unharmed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1_jitter_moves_a_rotation_earlier_by_its_share_at_most_and_never_later() {
+    for _ in 0..20 {
+        let world = World::new(600 * SECOND);
+        let tokens = world.builder(BackgroundTimer::default()).jitter(0.05);
+        let _tokens = loaded(tokens).await;
+        world.clock.advance(455 * SECOND).await;
+        world.assert_exchanges(0);
+        world.clock.advance(25 * SECOND).await;
+        world.assert_exchanges(1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r2_a_request_during_a_rotation_waits_and_carries_the_new_token() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let first = tokens.token().await.unwrap();
+    let hold = world.server.hold();
+    world.clock.advance(481 * SECOND).await;
+    world.assert_exchanges(1);
+    let waiting = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.token().await }
+    });
+    world.clock.advance(5 * SECOND).await;
+    assert!(!waiting.is_finished());
+    drop(hold);
+    let second = waiting.await.unwrap().unwrap();
+    assert_eq!(second.identity().version, first.identity().version + 1);
+    assert!(world.is_live(&second));
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r3_with_no_rotation_in_flight_a_request_is_sent_at_once() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(7 * SECOND));
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let begin = world.clock.now();
+    let mut waited = 0;
+    for _ in 0..2_000 {
+        let start = world.clock.now();
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        let spent = world.clock.now().since(start);
+        if !spent.is_zero() {
+            // It came just as the timer fired.
+            assert_eq!(start.since(begin).as_secs() % 480, 0);
+            assert_eq!(spent, 7 * SECOND);
+            waited += 1;
+        }
+        world.clock.advance(SECOND).await;
+    }
+    assert_eq!(waited, 4);
+    world.assert_exchanges(4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_a_fixed_session_that_ends_with_its_access_token_is_not_rotated() {
+    for refresh_ttl in [300, 600] {
+        let world = World::with(|server| {
+            server
+                .access_ttl(600 * SECOND)
+                .refresh_ttl(refresh_ttl * SECOND)
+                .session(Session::Fixed)
+        });
+        let tokens = world.manager(BackgroundTimer::default()).await;
+        world.clock.advance(refresh_ttl * SECOND - SECOND).await;
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        world.assert_exchanges(0);
+        world.clock.advance(HOUR).await;
+        assert!(tokens.token().await.unwrap_err().needs_sign_in());
+        world.assert_exchanges(0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_a_sliding_session_of_the_same_lifetimes_is_rotated() {
+    let world = World::with(|server| {
+        server
+            .access_ttl(600 * SECOND)
+            .refresh_ttl(600 * SECOND)
+            .session(Session::Sliding)
+    });
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    assert_eq!(rotations_within(&world, 1_000 * SECOND).await, [480, 960]);
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.assert_unharmed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_further_timer() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let mut events = tokens.subscribe();
+    world.server.revoke_all();
+    let hold = world.server.hold();
+    // Asleep past expiry, so that nobody has a token to go on with.
+    world.clock.suspend(700 * SECOND);
+    world.clock.advance(5 * SECOND).await;
+    world.assert_exchanges(1);
+    let waiters: Vec<_> = (0..100)
+        .map(|_| {
+            let tokens = tokens.clone();
+            tokio::spawn(async move { tokens.token().await })
+        })
+        .collect();
+    settle().await;
+    drop(hold);
+    for waiter in waiters {
+        let error = waiter.await.unwrap().unwrap_err();
+        assert!(error.needs_sign_in(), "{error}");
+        assert!(matches!(
+            error,
+            Error::Ended {
+                reason: EndReason::Rejected,
+                ..
+            }
+        ));
+    }
+    world.clock.advance(DAY).await;
+    world.assert_exchanges(1);
+    let events = drain(&mut events);
+    assert_eq!((events.len(), ended(&events)), (1, 1), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7_after_a_final_verdict_a_valid_token_is_served_to_its_end() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let mut events = tokens.subscribe();
+    world.server.revoke_all();
+    world.clock.advance(480 * SECOND).await;
+    world.assert_exchanges(1);
+    world.clock.advance(119 * SECOND).await;
+    tokens.token().await.unwrap();
+    world.clock.advance(SECOND).await;
+    let error = tokens.token().await.unwrap_err();
+    assert!(error.needs_sign_in());
+    world.clock.advance(DAY).await;
+    world.assert_exchanges(1);
+    assert_eq!(ended(&drain(&mut events)), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7_a_transient_failure_backs_off_and_the_chain_goes_on() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let first = tokens.token().await.unwrap();
+    let mut events = tokens.subscribe();
+    for _ in 0..3 {
+        world.server.fail_next(later(None));
+    }
+    // 4, 8 and 16 s of cool-down, then the next lifetime.
+    let at = rotations_within(&world, 1_000 * SECOND).await;
+    assert_eq!(at, [480, 484, 492, 508, 988]);
+    world.assert_unharmed();
+    let second = tokens.token().await.unwrap();
+    assert_eq!(second.identity().version, first.identity().version + 2);
+    let events = drain(&mut events);
+    assert_eq!((failed(&events), rotated(&events)), (3, 2));
+    assert_eq!(ended(&events), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7_a_server_that_cannot_be_reached_for_hours_does_not_end_the_chain() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let mut events = tokens.subscribe();
+    world.server.set_reachable(false);
+    world.clock.advance(5 * HOUR).await;
+    world.assert_exchanges(0);
+    let error = tokens.token().await.unwrap_err();
+    assert!(error.is_retryable() && !error.needs_sign_in(), "{error}");
+    world.server.set_reachable(true);
+    // The longest back-off is a minute.
+    world.clock.advance(MINUTE).await;
+    world.assert_exchanges(1);
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.clock.advance(480 * SECOND).await;
+    world.assert_exchanges(2);
+    assert_eq!(ended(&drain(&mut events)), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r8_all_waiters_wake_after_success_and_see_the_new_state() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let first = tokens.token().await.unwrap();
+    let hold = world.server.hold();
+    world.clock.advance(480 * SECOND).await;
+    world.assert_exchanges(1);
+    let waiters: Vec<_> = (0..200)
+        .map(|_| {
+            let tokens = tokens.clone();
+            tokio::spawn(async move {
+                let woken = tokens.token().await;
+                // Nobody wakes before everybody can see the new pair.
+                assert_eq!(text(&tokens.try_token()), text(&woken));
+                woken
+            })
+        })
+        .collect();
+    settle().await;
+    assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
+    drop(hold);
+    for waiter in waiters {
+        let token = waiter.await.unwrap().unwrap();
+        assert_eq!(token.identity().version, first.identity().version + 1);
+    }
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r9_a_rotation_of_another_instance_is_adopted_and_the_timer_follows_its_times() {
+    let world = World::new(600 * SECOND);
+    let store = evertoken::MemoryStore::with_clock(world.clock.clone());
+    let timer = loaded(
+        world
+            .builder(BackgroundTimer::default())
+            .store(store.clone()),
+    )
+    .await;
+    let other = loaded(world.builder(OnRequest::default()).store(store)).await;
+    world.clock.advance(400 * SECOND).await;
+    let second = other.rotate().await.unwrap();
+    // At 480 s the timer finds a pair that is 80 s old: the next rotation is due at 400 + 480 s.
+    world.clock.advance(479 * SECOND).await;
+    world.assert_exchanges(1);
+    assert_eq!(text(&timer.token().await), second.expose());
+    world.clock.advance(SECOND).await;
+    world.assert_exchanges(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_idle_for_hours_the_session_is_alive() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(1_200 * SECOND));
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    world.clock.advance(12 * HOUR).await;
+    // 43,200 s of one rotation each 480 s; the 90th falls on the last moment.
+    world.assert_exchanges(90);
+    let start = world.clock.now();
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    assert_eq!(world.clock.now(), start);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r11_a_machine_that_slept_past_expiry_rotates_within_5_s_of_waking() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    world.clock.advance(100 * SECOND).await;
+    world.clock.suspend(8 * HOUR);
+    world.clock.advance(5 * SECOND).await;
+    world.assert_exchanges(1);
+    let start = world.clock.now();
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    assert_eq!(world.clock.now(), start);
+    // And not once more when the old timer would have fired.
+    world.clock.advance(470 * SECOND).await;
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r11_a_request_right_after_the_sleep_does_not_get_the_expired_token() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    tokens.token().await.unwrap();
+    world.clock.suspend(8 * HOUR);
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r11_a_sleep_that_ends_before_expiry_counts_as_time_that_passed() {
+    let world = World::new(600 * SECOND);
+    let _tokens = world.manager(BackgroundTimer::default()).await;
+    world.clock.suspend(400 * SECOND);
+    world.clock.advance(79 * SECOND).await;
+    world.assert_exchanges(0);
+    world.clock.advance(5 * SECOND).await;
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r11_a_wall_clock_that_jumps_past_expiry_rotates_within_5_s() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    world.clock.step_wall(HOUR);
+    world.clock.advance(5 * SECOND).await;
+    world.assert_exchanges(1);
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    // The step is behind the new pair: it is as old as it is.
+    world.clock.advance(470 * SECOND).await;
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r11_where_the_jump_was_an_error_and_the_rotation_fails_the_valid_token_is_served() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let first = tokens.token().await.unwrap();
+    world.server.set_reachable(false);
+    world.clock.step_wall(HOUR);
+    for _ in 0..119 {
+        assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+        world.clock.advance(5 * SECOND).await;
+    }
+    assert!(world.is_live(&first));
+    world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r12_a_refresh_that_takes_15_s_happens_once() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    world.server.fail_next(Fault::Delay(15 * SECOND));
+    world.clock.advance(480 * SECOND).await;
+    let mut callers = Vec::new();
+    for _ in 0..15 {
+        let tokens = tokens.clone();
+        callers.push(tokio::spawn(async move { tokens.token().await }));
+        world.clock.advance(SECOND).await;
+    }
+    for caller in callers {
+        assert!(world.is_live(&caller.await.unwrap().unwrap()));
+    }
+    world.assert_exchanges(1);
+    // Also past the moment at which the old token expired.
+    world.clock.advance(300 * SECOND).await;
+    world.assert_exchanges(1);
+}

@@ -1,0 +1,169 @@
+//! `OnRequest`: nothing happens unless somebody asks, and then no more than has to.
+
+mod support;
+
+use evertoken::clock::Clock;
+use evertoken::{EndReason, Error, Event, OnRequest};
+use support::{HOUR, SECOND, World, drain, ended, rotated, settle};
+
+#[tokio::test(start_paused = true)]
+async fn q1_a_valid_token_is_sent_without_a_refresh_or_any_waiting() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
+    let tokens = world.builder(OnRequest::default()).build().unwrap();
+    let first = tokens.token().await.unwrap();
+    let start = world.clock.now();
+    for _ in 0..1_000 {
+        assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    }
+    assert_eq!(world.clock.now(), start);
+    // The last moment before the leeway of 10 s.
+    world.clock.advance(589 * SECOND).await;
+    let start = world.clock.now();
+    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_eq!(world.clock.now(), start);
+    world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q2_an_expired_token_takes_exactly_one_refresh_and_then_the_new_token_is_sent() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    let first = tokens.token().await.unwrap();
+    let mut events = tokens.subscribe();
+    world.clock.advance(600 * SECOND).await;
+    world.assert_exchanges(0);
+    let second = tokens.token().await.unwrap();
+    assert!(world.is_live(&second));
+    assert_ne!(second.expose(), first.expose());
+    assert_eq!(second.identity().lineage, first.identity().lineage);
+    assert_eq!(second.identity().version, first.identity().version + 1);
+    for _ in 0..100 {
+        assert_eq!(tokens.token().await.unwrap().identity(), second.identity());
+    }
+    world.assert_exchanges(1);
+    assert_eq!(rotated(&drain(&mut events)), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q2_inside_the_leeway_a_request_waits_and_carries_the_new_token() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(4 * SECOND));
+    let tokens = world.manager(OnRequest::default()).await;
+    let first = tokens.token().await.unwrap();
+    world.clock.advance(590 * SECOND).await;
+    let start = world.clock.now();
+    let second = tokens.token().await.unwrap();
+    assert_ne!(second.expose(), first.expose());
+    assert_eq!(world.clock.now().since(start), 4 * SECOND);
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q3_both_expired_makes_no_call_and_ends_once_and_typed() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
+    let tokens = world.manager(OnRequest::default()).await;
+    let mut events = tokens.subscribe();
+    world.clock.advance(HOUR).await;
+    let error = tokens.token().await.unwrap_err();
+    assert!(error.needs_sign_in());
+    assert!(!error.is_retryable());
+    assert!(matches!(
+        error,
+        Error::Ended {
+            reason: EndReason::Expired,
+            ..
+        }
+    ));
+    // Later calls fail at once, in the cool-down and after it, whichever way they ask.
+    for pause in [0, 1, 2, 60, 3_600] {
+        world.clock.advance(pause * SECOND).await;
+        let start = world.clock.now();
+        assert!(tokens.token().await.unwrap_err().needs_sign_in());
+        assert!(tokens.authorization().await.unwrap_err().needs_sign_in());
+        assert!(tokens.try_token().unwrap_err().needs_sign_in());
+        assert!(tokens.rotate().await.unwrap_err().needs_sign_in());
+        assert_eq!(world.clock.now(), start);
+    }
+    settle().await;
+    world.assert_exchanges(0);
+    let events = drain(&mut events);
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert!(matches!(
+        events[0],
+        Event::Ended {
+            reason: EndReason::Expired,
+            ..
+        }
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn q3_waiters_that_come_together_get_the_same_end_and_one_event() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
+    let tokens = world.manager(OnRequest::default()).await;
+    let mut events = tokens.subscribe();
+    world.clock.advance(HOUR).await;
+    let callers: Vec<_> = (0..50)
+        .map(|_| {
+            let tokens = tokens.clone();
+            tokio::spawn(async move { tokens.token().await })
+        })
+        .collect();
+    for caller in callers {
+        assert!(caller.await.unwrap().unwrap_err().needs_sign_in());
+    }
+    world.assert_exchanges(0);
+    assert_eq!(ended(&drain(&mut events)), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q4_ten_idle_lifetimes_cost_nothing_and_the_next_request_costs_one() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(10 * 600 * SECOND).await;
+    world.assert_exchanges(0);
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_waiting() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
+    let tokens = world.manager(OnRequest::default().at_fraction(0.8)).await;
+    let first = tokens.token().await.unwrap();
+    world.clock.advance(479 * SECOND).await;
+    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    settle().await;
+    world.clock.advance(SECOND).await;
+    world.assert_exchanges(0);
+
+    // At 480 s the request is served at once, and starts the rotation.
+    let start = world.clock.now();
+    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_eq!(world.clock.now(), start);
+    world.clock.advance(3 * SECOND).await;
+    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    world.clock.advance(2 * SECOND).await;
+    let second = tokens.token().await.unwrap();
+    assert_eq!(second.identity().version, first.identity().version + 1);
+    world.assert_exchanges(1);
+
+    // Lifetimes count from when the request was sent: 480 s, not from its answer at 485 s.
+    world.clock.advance(474 * SECOND).await;
+    tokens.token().await.unwrap();
+    world.clock.advance(SECOND / 2).await;
+    world.assert_exchanges(1);
+    world.clock.advance(SECOND / 2).await;
+    tokens.token().await.unwrap();
+    world.clock.advance(10 * SECOND).await;
+    world.assert_exchanges(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q5_without_a_request_the_fraction_does_nothing() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default().at_fraction(0.8)).await;
+    world.clock.advance(10 * HOUR).await;
+    world.assert_exchanges(0);
+    tokens.token().await.unwrap();
+    world.assert_exchanges(1);
+}

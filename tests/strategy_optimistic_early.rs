@@ -1,0 +1,312 @@
+//! `OptimisticEarly`: nobody waits while the token is valid, and a refusal inside the window is no news.
+
+mod support;
+
+use std::time::Duration;
+
+use evertoken::clock::Clock;
+use evertoken::testing::{AuthorizationServer, Reuse, TestClock};
+use evertoken::{
+    Coordination, EndReason, Error, Event, MemoryStore, OnExpiry, OnRequest, OptimisticEarly,
+    TokenManager,
+};
+use support::{HOUR, MINUTE, SECOND, World, drain, ended, failed, later, loaded, settle, text};
+
+fn early() -> OptimisticEarly {
+    OptimisticEarly::default().window(MINUTE)
+}
+
+/// AT = RT = 600 s, and a used refresh token is refused and nothing worse.
+fn lenient() -> World {
+    World::with(|server| {
+        server
+            .access_ttl(600 * SECOND)
+            .refresh_ttl(600 * SECOND)
+            .reuse(Reuse::Refuse)
+    })
+}
+
+/// Another client of the same session, at the same server and with a store of its own: it holds what
+/// the first one was seeded with.
+async fn stranger(world: &World) -> TokenManager {
+    loaded(world.builder(OnRequest::default())).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn n7_two_instances_without_claims_spend_at_once_and_neither_caller_notices() {
+    let world = lenient();
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let build = || {
+        world
+            .builder(early())
+            .store(store.clone())
+            .coordination(Coordination::None)
+    };
+    let (one, two) = (loaded(build()).await, loaded(build()).await);
+    let (mut events_of_one, mut events_of_two) = (one.subscribe(), two.subscribe());
+    let first = one.token().await.unwrap();
+    world.clock.advance(541 * SECOND).await;
+    let hold = world.server.hold();
+    assert_eq!(text(&one.token().await), first.expose());
+    assert_eq!(text(&two.token().await), first.expose());
+    world.server.arrived(2).await;
+    drop(hold);
+    settle().await;
+
+    // One of them was refused, and found the pair that the other one stored.
+    let second = one.token().await.unwrap();
+    assert_ne!(second.expose(), first.expose());
+    assert_eq!(text(&two.token().await), second.expose());
+    assert!(world.is_live(&second));
+    assert_eq!((world.server.exchanges(), world.server.rotations()), (2, 1));
+    assert_eq!(world.server.families_revoked(), 0);
+    for events in [&mut events_of_one, &mut events_of_two] {
+        let events = drain(events);
+        assert_eq!((ended(&events), failed(&events)), (0, 0), "{events:?}");
+    }
+    // And it stays at that.
+    world.clock.advance(500 * SECOND).await;
+    assert_eq!(text(&two.token().await), second.expose());
+    assert_eq!(world.server.exchanges(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n7_refused_because_another_client_spent_it_the_caller_goes_on_with_its_token() {
+    let world = lenient();
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let build = || {
+        world
+            .builder(early())
+            .store(store.clone())
+            .coordination(Coordination::None)
+    };
+    let tokens = loaded(build()).await;
+    let mut events = tokens.subscribe();
+    let first = tokens.token().await.unwrap();
+    let other = stranger(&world).await;
+    world.clock.advance(541 * SECOND).await;
+    other.rotate().await.unwrap();
+    assert_eq!(world.server.exchanges(), 1);
+
+    let start = world.clock.now();
+    assert_eq!(text(&tokens.token().await), first.expose());
+    settle().await;
+    assert_eq!(world.server.exchanges(), 2);
+    assert_eq!(text(&tokens.token().await), first.expose());
+    assert_eq!(world.clock.now(), start);
+    assert_eq!(tokens.key(), other.key());
+    let seen = drain(&mut events);
+    assert_eq!((ended(&seen), failed(&seen)), (0, 0), "{seen:?}");
+
+    // Somebody who knows the newer pair puts it into the store, as a gateway's next request does.
+    let newer = world.server.issue();
+    let brought = loaded(build().seed(newer.clone())).await;
+    let second = brought.token().await.unwrap();
+    assert_eq!(second.expose(), newer.access.as_ref().unwrap().expose());
+    // Past the cool-down the next request finds it, without a call.
+    world.clock.advance(4 * SECOND).await;
+    assert_eq!(text(&tokens.token().await), first.expose());
+    settle().await;
+    assert_eq!(text(&tokens.token().await), second.expose());
+    assert_eq!(world.server.exchanges(), 2);
+    assert_eq!(world.server.families_revoked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n7_with_claims_two_instances_never_send_the_same_token() {
+    let world = lenient();
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let build = || world.builder(early()).store(store.clone());
+    let (one, two) = (loaded(build()).await, loaded(build()).await);
+    world.clock.advance(541 * SECOND).await;
+    let hold = world.server.hold();
+    one.token().await.unwrap();
+    two.token().await.unwrap();
+    settle().await;
+    drop(hold);
+    settle().await;
+    assert_eq!(text(&one.token().await), text(&two.token().await));
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n8_an_early_failure_is_no_error_until_the_token_expires() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(early()).await;
+    let first = tokens.token().await.unwrap();
+    world.clock.advance(541 * SECOND).await;
+    world.server.set_reachable(false);
+    for _ in 541..600 {
+        assert_eq!(text(&tokens.token().await), first.expose());
+        assert!(world.is_live(&first));
+        world.clock.advance(SECOND).await;
+    }
+    let error = tokens.token().await.unwrap_err();
+    assert!(matches!(error, Error::Endpoint { .. }), "{error}");
+    assert!(error.is_retryable() && !error.needs_sign_in());
+    assert!(error.retry_after().is_some_and(|after| after <= MINUTE));
+    // Nothing was lost: once the server is there again, so is the session.
+    world.server.set_reachable(true);
+    world.clock.advance(MINUTE).await;
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n9_idle_past_the_lifetime_is_a_logout_and_no_late_refresh() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(early().on_expiry(OnExpiry::End)).await;
+    let mut events = tokens.subscribe();
+    world.clock.advance(601 * SECOND).await;
+    for pause in [0, 1, 10, 3_600] {
+        world.clock.advance(pause * SECOND).await;
+        let error = tokens.token().await.unwrap_err();
+        assert!(error.needs_sign_in());
+        assert!(matches!(
+            error,
+            Error::Ended {
+                reason: EndReason::Idle,
+                ..
+            }
+        ));
+    }
+    world.assert_exchanges(0);
+    let events = drain(&mut events);
+    assert_eq!(events.len(), 1);
+    assert!(matches!(
+        events[0],
+        Event::Ended {
+            reason: EndReason::Idle,
+            ..
+        }
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn n9_a_request_inside_the_window_keeps_the_session() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(early().on_expiry(OnExpiry::End)).await;
+    for _ in 0..20 {
+        world.clock.advance(545 * SECOND).await;
+        tokens.token().await.unwrap();
+        settle().await;
+    }
+    world.assert_exchanges(20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n10_an_early_rotation_adds_nothing_to_anybodys_latency() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
+    let tokens = world.manager(early()).await;
+    let first = tokens.token().await.unwrap();
+    world.clock.advance(539 * SECOND).await;
+    tokens.token().await.unwrap();
+    world.clock.advance(SECOND).await;
+    world.assert_exchanges(0);
+    for _ in 0..50 {
+        let start = world.clock.now();
+        assert_eq!(text(&tokens.token().await), first.expose());
+        assert_eq!(world.clock.now(), start);
+        world.clock.advance(SECOND / 10).await;
+    }
+    let start = world.clock.now();
+    let second = tokens.token().await.unwrap();
+    assert_eq!(world.clock.now(), start);
+    assert_ne!(second.expose(), first.expose());
+    world.assert_exchanges(1);
+}
+
+/// When, in whole seconds from now, exchanges arrive while a request comes every 100 ms.
+async fn exchanges_at(
+    clock: &TestClock,
+    server: &AuthorizationServer,
+    tokens: &TokenManager,
+    span: Duration,
+) -> Vec<f64> {
+    let start = clock.now();
+    let mut seen = server.exchanges();
+    let mut at = Vec::new();
+    while clock.now().since(start) <= span {
+        let _ = tokens.token().await;
+        settle().await;
+        for _ in seen..server.exchanges() {
+            at.push(clock.now().since(start).as_secs_f64());
+        }
+        seen = server.exchanges();
+        clock.advance(SECOND / 10).await;
+    }
+    at
+}
+
+#[tokio::test(start_paused = true)]
+async fn n11_a_failed_early_renewal_is_tried_again_after_4_s_then_8_then_16() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(early()).await;
+    world.server.fail_always(Some(later(None)));
+    world.clock.advance(540 * SECOND).await;
+    let at = exchanges_at(&world.clock, &world.server, &tokens, 49 * SECOND).await;
+    assert_eq!(at, [0.0, 4.0, 12.0, 28.0]);
+    // A cool-down does not outlast the moment from which the token is needed.
+    let at = exchanges_at(&world.clock, &world.server, &tokens, 5 * SECOND).await;
+    assert_eq!(at.len(), 1);
+    world.assert_unharmed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn n11_a_failed_renewal_of_an_expired_token_is_tried_again_after_2_s_and_doubling_to_60() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(early()).await;
+    world.server.fail_always(Some(later(None)));
+    world.clock.advance(600 * SECOND).await;
+    let at = exchanges_at(&world.clock, &world.server, &tokens, 185 * SECOND).await;
+    assert_eq!(at, [0.0, 2.0, 6.0, 14.0, 30.0, 62.0, 122.0, 182.0]);
+    world.assert_unharmed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn n11_every_caller_in_the_cool_down_gets_the_failure_and_how_long_to_wait() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(early()).await;
+    world.server.fail_next(later(None));
+    world.clock.advance(600 * SECOND).await;
+    assert_eq!(
+        tokens.token().await.unwrap_err().retry_after(),
+        Some(2 * SECOND)
+    );
+    world.clock.advance(SECOND / 2).await;
+    let error = tokens.token().await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(SECOND * 3 / 2));
+    world.clock.advance(error.retry_after().unwrap()).await;
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.assert_exchanges(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n11_retry_after_is_honoured_while_the_token_is_valid_and_after() {
+    for (begin, after) in [(540, 30), (540, 300), (600, 30), (600, 300)] {
+        let world = World::new(600 * SECOND);
+        let tokens = world.manager(early()).await;
+        world.clock.advance(begin * SECOND).await;
+        world.server.fail_next(later(Some(after * SECOND)));
+        let at = exchanges_at(&world.clock, &world.server, &tokens, (after + 10) * SECOND).await;
+        #[allow(clippy::cast_precision_loss)]
+        let expected = [0.0, f64::from(after)];
+        assert_eq!(at, expected, "from {begin} s on, with Retry-After: {after}");
+        world.assert_unharmed();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn n11_a_retry_after_of_a_day_counts_as_an_hour() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(early()).await;
+    world.clock.advance(600 * SECOND).await;
+    world.server.fail_next(later(Some(24 * HOUR)));
+    assert!(tokens.token().await.is_err());
+    world.clock.advance(HOUR - SECOND).await;
+    assert!(tokens.token().await.is_err());
+    world.assert_exchanges(1);
+    world.clock.advance(SECOND).await;
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.assert_exchanges(2);
+}
