@@ -1,3 +1,5 @@
+mod answer;
+
 use async_trait::async_trait;
 
 use super::{EndpointError, Grant, Issued, TokenEndpoint};
