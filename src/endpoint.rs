@@ -75,6 +75,20 @@ pub enum Grant<'a> {
     },
 }
 
+impl<'a> Grant<'a> {
+    /// A refresh token, as a test of an endpoint of your own may present it.
+    #[must_use]
+    pub const fn refresh(token: &'a RefreshToken, window: &'a SendWindow) -> Self {
+        Self::Refresh { token, window }
+    }
+
+    /// The endpoint's own credentials, likewise.
+    #[must_use]
+    pub const fn sign_in(window: &'a SendWindow) -> Self {
+        Self::SignIn { window }
+    }
+}
+
 /// Exchanges grants for pairs.
 #[async_trait]
 pub trait TokenEndpoint: Debug + Send + Sync + 'static {

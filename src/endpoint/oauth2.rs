@@ -1,27 +1,318 @@
+//! The token endpoint of RFC 6749. It sends a grant once, and never again: it follows no redirect,
+//! retries nothing and does not try another client authentication when one is refused.
+//!
+//! All of that is for one reason: a refresh token that arrives twice can cost the whole session. So
+//! each exchange has a connection of its own (a kept one that the server is about to close loses
+//! answers), the HTTP client is always built here, and the answer is read leniently, because the
+//! token that was sent for it is spent.
+
+mod answer;
+mod classify;
+mod client_auth;
+mod parcel;
+mod scrub;
+mod transport;
+
+use std::fmt;
+use std::time::Duration;
+
 use async_trait::async_trait;
+use url::{Host, Url};
+use zeroize::Zeroizing;
 
-use super::{EndpointError, Grant, Issued, TokenEndpoint};
-
-/// How the client proves who it is (RFC 6749 section 2.3).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ClientAuth {
-    /// In an `Authorization: Basic` header, form-encoded.
-    #[default]
-    Basic,
-    /// In the body.
-    Post,
-    /// Not at all: a public client.
-    None,
-}
+use self::client_auth::Client;
+pub use self::client_auth::ClientAuth;
+use self::scrub::Secrets;
+use self::transport::Reply;
+use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};
+use crate::error::BuildError;
+use crate::token::{Key, Scope, TokenPair};
 
 /// An OAuth2 token endpoint.
-#[derive(Debug)]
-pub struct OAuth2;
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use evertoken::{OAuth2, ServerProfile};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let endpoint = OAuth2::new("https://id.example.org/token", "importer")?
+///     .client_secret(std::env::var("IMPORTER_SECRET")?)
+///     .timeout(Duration::from_secs(10))
+///     .profile(ServerProfile::strict().replay_window(Duration::from_secs(30)))
+///     .revocation_url("https://id.example.org/revoke")?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct OAuth2 {
+    token_url: Url,
+    revocation_url: Option<Url>,
+    client: Client,
+    scope: Scope,
+    timeout: Duration,
+    profile: ServerProfile,
+    http: reqwest::Client,
+}
+
+impl OAuth2 {
+    /// The token endpoint at `token_url`, for a public client until a secret is given. Reads the
+    /// system's CA certificates, and connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Invalid`] unless the URL is an `https` one, or an `http` one to loopback, without
+    /// a user name or password. [`BuildError::Client`] if TLS cannot be set up: on Linux a system
+    /// without CA certificates needs the environment variable `SSL_CERT_FILE`.
+    pub fn new(
+        token_url: impl AsRef<str>,
+        client_id: impl Into<String>,
+    ) -> Result<Self, BuildError> {
+        let token_url = secure("token_url", token_url.as_ref())?;
+        let http = transport::client(reqwest::Client::builder(), &token_url)?;
+        Ok(Self {
+            token_url,
+            revocation_url: None,
+            client: Client::public(client_id.into()),
+            scope: Scope::default(),
+            timeout: Duration::from_secs(30),
+            profile: ServerProfile::strict(),
+            http,
+        })
+    }
+
+    /// The client's secret. Unless [`client_auth`](Self::client_auth) says otherwise, it is sent as
+    /// [`ClientAuth::Basic`].
+    #[must_use]
+    pub fn client_secret(mut self, secret: impl Into<String>) -> Self {
+        self.client.secret = Some(Zeroizing::new(secret.into()));
+        self
+    }
+
+    /// How the client proves who it is. Default: [`ClientAuth::Basic`] with a secret,
+    /// [`ClientAuth::None`] without.
+    #[must_use]
+    pub fn client_auth(mut self, auth: ClientAuth) -> Self {
+        self.client.auth = Some(auth);
+        self
+    }
+
+    /// What to ask for at each refresh. Default: nothing, which leaves it as it was granted.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
+        self.scope = scope.into();
+        self
+    }
+
+    /// The longest an exchange may take, from connecting to having read the answer. Default: 30 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// What is known of the server. Default: [`ServerProfile::strict`].
+    #[must_use]
+    pub fn profile(mut self, profile: ServerProfile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Builds the HTTP client from `builder`, for proxies, certificates, name resolution and the
+    /// like. Redirects, retries, kept connections and decompression are switched off in any case, and
+    /// so are proxies if the token URL is a plain `http` one: the token would leave the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Client`] if the client cannot be built.
+    pub fn http(mut self, builder: reqwest::ClientBuilder) -> Result<Self, BuildError> {
+        self.http = transport::client(builder, &self.token_url)?;
+        Ok(self)
+    }
+
+    /// Where tokens are revoked (RFC 7009). Default: nowhere, a logout is then a local one.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Invalid`] as in [`new`](Self::new), and if the token URL is `https` and this one
+    /// is not.
+    pub fn revocation_url(mut self, url: impl AsRef<str>) -> Result<Self, BuildError> {
+        let url = secure("revocation_url", url.as_ref())?;
+        // The proxies of an `https` client would see what is sent to loopback by `http`.
+        if self.token_url.scheme() == "https" && url.scheme() != "https" {
+            return Err(BuildError::invalid(
+                "revocation_url",
+                "must be `https`, as the token URL is",
+            ));
+        }
+        self.revocation_url = Some(url);
+        Ok(self)
+    }
+
+    async fn post(
+        &self,
+        url: &Url,
+        token: &str,
+        fields: &[(&str, &str)],
+        window: Option<&SendWindow>,
+    ) -> Result<(Reply, Secrets), EndpointError> {
+        let request = self.http.post(url.clone()).timeout(self.timeout);
+        let request = self.client.authorize(request).build();
+        let request = request.map_err(EndpointError::from_reqwest)?;
+        let secrets = Secrets::new([token, self.client.secret()], request.headers());
+        let form = self.client.form(fields);
+        let reply = transport::send(&self.http, request, form, window).await?;
+        Ok((reply, secrets))
+    }
+}
 
 #[async_trait]
 impl TokenEndpoint for OAuth2 {
-    async fn exchange(&self, _grant: Grant<'_>) -> Result<Issued, EndpointError> {
-        Err(EndpointError::misconfigured("not yet"))
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        let Grant::Refresh { token, window } = grant else {
+            return Err(EndpointError::misconfigured(
+                "this endpoint only refreshes: it cannot sign in",
+            ));
+        };
+        let scope = self.scope.to_string();
+        let mut fields = vec![
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token.expose()),
+        ];
+        if !self.scope.is_empty() {
+            fields.push(("scope", &scope));
+        }
+        let (reply, secrets) = self
+            .post(&self.token_url, token.expose(), &fields, Some(window))
+            .await?;
+        classify::exchange(reply, secrets)
+    }
+
+    async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
+        let Some(url) = &self.revocation_url else {
+            return Err(EndpointError::misconfigured("there is no revocation URL"));
+        };
+        let (token, hint) = match (&pair.refresh, &pair.access) {
+            (Some(refresh), _) => (refresh.expose(), "refresh_token"),
+            (None, Some(access)) => (access.expose(), "access_token"),
+            (None, None) => return Ok(()),
+        };
+        let fields = [("token", token), ("token_type_hint", hint)];
+        let (reply, secrets) = self.post(url, token, &fields, None).await?;
+        classify::revocation(reply, secrets)
+    }
+
+    fn profile(&self) -> ServerProfile {
+        self.profile
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn key(&self) -> Key {
+        Key::new(self.token_url.as_str(), &self.client.id).scope(self.scope.clone())
+    }
+}
+
+/// Without the secret, and without the parts of a URL and of an HTTP client that may hold others.
+impl fmt::Debug for OAuth2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuth2")
+            .field("origin", &self.token_url.origin().ascii_serialization())
+            .field("path", &self.token_url.path())
+            .field("client_id", &self.client.id)
+            .field("client_auth", &self.client.auth())
+            .field("scope", &self.scope)
+            .field("timeout", &self.timeout)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A URL that a token may be sent to. The text stays out of the error: it may hold a password.
+fn secure(name: &'static str, text: &str) -> Result<Url, BuildError> {
+    let url = Url::parse(text)
+        .map_err(|error| BuildError::invalid(name, format!("is not a URL: {error}")))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(BuildError::invalid(
+            name,
+            "must not hold a user name or password",
+        ));
+    }
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback => Ok(url),
+        _ => Err(BuildError::invalid(
+            name,
+            "must be an `https` URL, or an `http` one to loopback",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_nowhere_but_to_https_or_loopback() {
+        for url in [
+            "https://id.example.org/token",
+            "http://127.0.0.1:8080/token",
+            "http://127.8.9.10/token",
+            "http://[::1]/token",
+            "HTTP://LocalHost/token",
+        ] {
+            assert!(secure("token_url", url).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            "id.example.org/token",
+            "http://id.example.org/token",
+            "http://10.0.0.1/token",
+            "http://localhost.example.org/token",
+            "http://127.0.0.1.example.org/token",
+            "http://[::2]/token",
+            "ftp://127.0.0.1/token",
+            "file:///token",
+            "https://sesame@id.example.org/token",
+            "https://:sesame@id.example.org/token",
+        ] {
+            let error = secure("token_url", url).map(|_| url).unwrap_err();
+            let BuildError::Invalid { name, problem, .. } = error else {
+                panic!("{url}");
+            };
+            assert_eq!(name, "token_url");
+            assert!(!problem.contains("sesame"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_does_not_get_to_see_a_revocation_by_plain_http() -> Result<(), BuildError> {
+        let endpoint = || OAuth2::new("https://id.example.org/token", "importer");
+        assert!(
+            endpoint()?
+                .revocation_url("http://localhost/revoke")
+                .is_err()
+        );
+        assert!(
+            endpoint()?
+                .revocation_url("https://id.example.org/r")
+                .is_ok()
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn the_key_is_who_issues_to_whom_and_for_what() -> Result<(), BuildError> {
+        let endpoint = OAuth2::new("https://ID.example.org/token", "importer")?.scope("b a");
+        let key = Key::new("https://id.example.org/token", "importer").scope("a b");
+        assert_eq!(endpoint.key(), key);
+        Ok(())
     }
 }

@@ -13,7 +13,10 @@ pub struct SendWindow {
 }
 
 impl SendWindow {
-    pub(crate) fn new(clock: Arc<dyn Clock>, ends_at: Timestamp) -> Self {
+    /// Until `ends_at`, by `clock`. The manager makes those that matter; one of your own is for a test
+    /// of an endpoint of your own.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, ends_at: Timestamp) -> Self {
         Self { clock, ends_at }
     }
 

@@ -1,0 +1,152 @@
+//! The body of a request that may be sent at most once, and only in time. It answers the question
+//! on which everything hangs after a failure: can anything of it have left?
+//!
+//! A parcel is *waiting* until the connection takes it. Only then the send window is looked at, after
+//! all the time that name resolution, connecting and TLS may have cost. A parcel that was not taken
+//! can be recalled, so that it is never taken, not even by a connection that outlives its request:
+//! then the token in it is unspent, by proof and not by the kind of an error.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use zeroize::Zeroizing;
+
+use crate::endpoint::SendWindow;
+
+const WAITING: u8 = 0;
+const TAKEN: u8 = 1;
+const RECALLED: u8 = 2;
+
+/// The body. It cannot be cloned, so no layer below can send it again.
+pub(super) struct Parcel {
+    content: Option<Bytes>,
+    window: Option<SendWindow>,
+    state: Arc<AtomicU8>,
+}
+
+/// The sender's hold on a parcel; dropped, it recalls it.
+pub(super) struct Receipt(Arc<AtomicU8>);
+
+/// Why a parcel was not given to the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the time in which the token may be sent was over before there was a connection")]
+pub(super) struct TooLate;
+
+impl Parcel {
+    /// A body that is sent while `window` is open, or at any time without one.
+    pub(super) fn new(content: Zeroizing<Vec<u8>>, window: Option<SendWindow>) -> (Self, Receipt) {
+        let state = Arc::new(AtomicU8::new(WAITING));
+        let receipt = Receipt(Arc::clone(&state));
+        let content = Some(Bytes::from_owner(content));
+        let parcel = Self {
+            content,
+            window,
+            state,
+        };
+        (parcel, receipt)
+    }
+}
+
+impl Receipt {
+    /// Whether nothing of the parcel has left, and nothing ever will.
+    pub(super) fn recall(&self) -> bool {
+        leave_waiting(&self.0, RECALLED)
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.recall();
+    }
+}
+
+impl Body for Parcel {
+    type Data = Bytes;
+    type Error = TooLate;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TooLate>>> {
+        let Some(content) = self.content.take() else {
+            return Poll::Ready(None);
+        };
+        let in_time = self.window.as_ref().is_none_or(SendWindow::is_open);
+        let next = if in_time { TAKEN } else { RECALLED };
+        let moved = leave_waiting(&self.state, next);
+        Poll::Ready(Some(if in_time && moved {
+            Ok(Frame::data(content))
+        } else {
+            Err(TooLate)
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = self.content.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(length as u64)
+    }
+}
+
+/// Moves a waiting parcel on; whether it is in the state `next` then.
+fn leave_waiting(state: &AtomicU8, next: u8) -> bool {
+    state
+        .compare_exchange(WAITING, next, Ordering::AcqRel, Ordering::Acquire)
+        .map_or_else(|is| is == next, |_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    fn parcel(window: Option<Duration>) -> (Parcel, Receipt) {
+        let clock = Arc::new(SystemClock);
+        let window = window.map(|open| SendWindow::new(clock.clone(), clock.now() + open));
+        Parcel::new(Zeroizing::new(b"token".to_vec()), window)
+    }
+
+    fn take(parcel: Parcel) -> Option<Bytes> {
+        let sent = parcel.collect().now_or_never()?.ok()?;
+        Some(sent.to_bytes())
+    }
+
+    #[test]
+    fn what_was_taken_cannot_be_recalled() {
+        for window in [None, Some(Duration::from_secs(3600))] {
+            let (parcel, receipt) = parcel(window);
+            assert_eq!(parcel.size_hint().exact(), Some(5));
+            assert_eq!(take(parcel), Some(Bytes::from("token")));
+            assert!(!receipt.recall());
+        }
+    }
+
+    #[test]
+    fn what_was_recalled_cannot_be_taken() {
+        let (recalled, receipt) = parcel(None);
+        assert!(receipt.recall());
+        assert_eq!(take(recalled), None);
+        let (orphan, receipt) = parcel(None);
+        drop(receipt);
+        assert_eq!(take(orphan), None);
+    }
+
+    #[test]
+    fn a_closed_window_lets_nothing_out() {
+        let (late, receipt) = parcel(Some(Duration::ZERO));
+        assert_eq!(take(late), None);
+        assert!(receipt.recall());
+    }
+}
