@@ -1,4 +1,8 @@
-//! Keeps an OAuth2 token pair alive for work that outlives it.
+#![doc = include_str!("../README.md")]
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/architecture.md")]
+pub mod _architecture {}
 
 mod client;
 pub mod clock;

@@ -1,0 +1,111 @@
+//! The order of the modules: data flows one way, so no module may use one that comes after it.
+
+#![allow(missing_docs)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Each may use those in the groups above it, and those beside it only where named. Two rooms of one group
+/// do not know each other.
+const GROUPS: [&[&str]; 11] = [
+    &["token", "clock"],
+    &["strategy"],
+    &["schedule", "settings", "endpoint"],
+    &["store", "record"],
+    &["error"],
+    &["event", "origin", "served"],
+    &["state"],
+    &["session"],
+    &["rotation"],
+    &["client", "manager"],
+    &["testing"],
+];
+
+/// Uses that go against the order, each for a reason.
+const KNOWN: [(&str, &str, &str); 7] = [
+    ("record", "store", "times in a record are the store's"),
+    ("store", "record", "a store reads and writes it whole"),
+    ("record", "error", "why a session ended is told as it is stored"),
+    ("endpoint", "error", "building an endpoint can fail as building a manager can"),
+    ("endpoint", "origin", "a token endpoint's URL is private by the same rule"),
+    ("endpoint", "settings", "the longest a server may put us off"),
+    ("settings", "endpoint", "the server's profile is a setting"),
+];
+
+#[test]
+fn modules_use_only_what_comes_before_them() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut violations = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for file in rust_files(&source) {
+        let module = room(file.strip_prefix(&source).expect("inside"));
+        if module == "lib" {
+            continue;
+        }
+        let from = group(&module);
+        seen.insert(module.clone());
+        let text = std::fs::read_to_string(&file).expect("readable");
+        // Unit tests may look around.
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for used in uses(code) {
+            let known = KNOWN.iter().any(|(a, b, _)| *a == module && *b == used);
+            let beside = module == "client" && used == "manager" || module == "manager" && used == "client";
+            if used != module && group(&used) >= from && !known && !beside {
+                violations.insert(format!("{module} uses {used}"));
+            }
+        }
+    }
+    assert!(seen.len() >= 15, "found only {seen:?}");
+    assert_eq!(violations, BTreeSet::new());
+}
+
+#[test]
+fn nothing_waits_where_everything_is_locked_or_pure() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in rust_files(&source) {
+        let module = room(file.strip_prefix(&source).expect("inside"));
+        if !["state", "record", "strategy", "schedule", "token"].contains(&module.as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            assert!(!line.contains(".await"), "{}: {line}", file.display());
+        }
+    }
+}
+
+fn group(module: &str) -> usize {
+    GROUPS
+        .iter()
+        .position(|group| group.contains(&module))
+        .unwrap_or_else(|| panic!("`{module}` has no place in the order"))
+}
+
+/// `session.rs` and `session/x.rs` are one room.
+fn room(path: &Path) -> String {
+    let first = path.iter().next().expect("a file").to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn uses(code: &str) -> BTreeSet<String> {
+    code.split("crate::")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+        .filter(|name| GROUPS.iter().any(|group| group.contains(name)))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
