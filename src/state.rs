@@ -175,16 +175,8 @@ impl State {
         self.seed = None;
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
-    }
-
     pub(crate) fn close(&mut self) {
         self.closed = true;
-    }
-
-    pub(crate) fn end(&self) -> Option<&EndReason> {
-        self.end.as_ref()
     }
 
     pub(crate) fn flight(&self) -> Option<&watch::Receiver<Progress>> {

@@ -25,10 +25,26 @@ const GROUPS: [&[&str]; 11] = [
 const KNOWN: [(&str, &str, &str); 7] = [
     ("record", "store", "times in a record are the store's"),
     ("store", "record", "a store reads and writes it whole"),
-    ("record", "error", "why a session ended is told as it is stored"),
-    ("endpoint", "error", "building an endpoint can fail as building a manager can"),
-    ("endpoint", "origin", "a token endpoint's URL is private by the same rule"),
-    ("endpoint", "settings", "the longest a server may put us off"),
+    (
+        "record",
+        "error",
+        "why a session ended is told as it is stored",
+    ),
+    (
+        "endpoint",
+        "error",
+        "building an endpoint can fail as building a manager can",
+    ),
+    (
+        "endpoint",
+        "origin",
+        "a token endpoint's URL is private by the same rule",
+    ),
+    (
+        "endpoint",
+        "settings",
+        "the longest a server may put us off",
+    ),
     ("settings", "endpoint", "the server's profile is a setting"),
 ];
 
@@ -49,7 +65,8 @@ fn modules_use_only_what_comes_before_them() {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for used in uses(code) {
             let known = KNOWN.iter().any(|(a, b, _)| *a == module && *b == used);
-            let beside = module == "client" && used == "manager" || module == "manager" && used == "client";
+            let beside =
+                module == "client" && used == "manager" || module == "manager" && used == "client";
             if used != module && group(&used) >= from && !known && !beside {
                 violations.insert(format!("{module} uses {used}"));
             }
@@ -68,7 +85,9 @@ fn nothing_waits_where_everything_is_locked_or_pure() {
             continue;
         }
         let text = std::fs::read_to_string(&file).expect("readable");
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
             assert!(!line.contains(".await"), "{}: {line}", file.display());
         }
@@ -91,7 +110,10 @@ fn room(path: &Path) -> String {
 fn uses(code: &str) -> BTreeSet<String> {
     code.split("crate::")
         .skip(1)
-        .filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+        .filter_map(|rest| {
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+        })
         .filter(|name| GROUPS.iter().any(|group| group.contains(name)))
         .map(str::to_owned)
         .collect()

@@ -9,9 +9,12 @@ use crate::settings::RETRY_AFTER_LIMIT;
 /// measured against the answer's own `Date`, else against `wall`.
 pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let after = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => date(text)?.saturating_sub(server_time(headers).unwrap_or(wall)),
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let after = if is_number {
+        // A number too long to be held is just long.
+        text.parse().map_or(Duration::MAX, Duration::from_secs)
+    } else {
+        date(text)?.saturating_sub(server_time(headers).unwrap_or(wall))
     };
     Some(after.min(RETRY_AFTER_LIMIT))
 }
@@ -51,8 +54,10 @@ mod tests {
         let skewed = Some("Sun, 06 Nov 1994 08:50:00 GMT");
         assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", skewed), Some(7));
         assert_eq!(after("Sun, 06 Nov 1994 08:00:00 GMT", None), Some(0));
-        assert_eq!(after("99999999999", None), Some(3_600));
-        for odd in ["soon", "-1", "1.5", ""] {
+        assert_eq!(after("99999999999999999999999", None), Some(3_600));
+        assert_eq!(after("Mon, 07 Nov 2044 12:00:00 GMT", None), Some(3_600));
+        assert_eq!(after("Sunday, 06-Nov-94 08:50:07 GMT", None), Some(30));
+        for odd in ["soon", "-1", "1.5", "NaN", ""] {
             assert_eq!(after(odd, None), None, "{odd}");
         }
     }

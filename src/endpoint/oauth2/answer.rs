@@ -56,6 +56,10 @@ impl Answer {
         self.access_token.is_some() || self.refresh_token.is_some()
     }
 
+    pub(super) fn has_refresh_token(&self) -> bool {
+        self.refresh_token.is_some()
+    }
+
     /// What was issued.
     pub(super) fn into_issued(self, server_time: Option<Duration>) -> Issued {
         let plain = |mut text: Zeroizing<String>| mem::take(&mut *text);
@@ -123,7 +127,7 @@ impl Answer {
 }
 
 /// A number of seconds, fractions included; `None` for one that is negative or no number.
-pub(super) fn seconds(text: &str) -> Option<Duration> {
+fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.trim().parse().ok()?;
     if seconds.is_infinite() {
         return None;

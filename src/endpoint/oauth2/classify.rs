@@ -28,6 +28,11 @@ pub(super) fn exchange(reply: Reply, mut secrets: Secrets) -> Result<Issued, End
     let status = reply.status;
     let answer = Answer::read(&reply.body, reply.broken.is_none());
     if status.is_success() && answer.has_token() {
+        // Where the answer broke off before a refresh token, none may have been meant to come, or the
+        // old one is spent: it must not be taken for kept.
+        if reply.broken.is_some() && !answer.has_refresh_token() {
+            return Err(unclear(reply, "no refresh token before it broke off"));
+        }
         return Ok(answer.into_issued(reply.date));
     }
     // GitHub refuses with a 200.
@@ -178,6 +183,16 @@ mod tests {
         for (status, body, expected) in table {
             assert_eq!(verdict(reply(status, body)), expected, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn where_an_answer_breaks_off_before_a_refresh_token_the_old_one_is_not_taken_for_kept() {
+        let cut = |body| Reply {
+            broken: Some(Broken::TooLong),
+            ..reply(200, body)
+        };
+        assert_eq!(verdict(cut(r#"{"access_token":"a2","refr"#)), "unknown");
+        assert_eq!(verdict(cut(r#"{"refresh_token":"r2","acc"#)), "issued r2");
     }
 
     #[test]

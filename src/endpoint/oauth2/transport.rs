@@ -1,25 +1,21 @@
 //! Sends one request over one connection and reads what comes back. It judges nothing: an answer that
 //! broke off is an answer, with what arrived of it.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Body, ClientBuilder, Request, Response, redirect, retry};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::answer::seconds;
 use super::parcel::Parcel;
 use crate::clock::{Clock, SystemClock};
-use crate::endpoint::{EndpointError, SendWindow};
+use crate::endpoint::{EndpointError, SendWindow, retry_after, server_time};
 use crate::error::BuildError;
 
 /// What is read of a body at most: room for a few tokens as long as the headers of a server may be.
 const LIMIT: usize = 64 * 1024;
-
-/// A server that asks for more patience than this has its clock wrong or its units.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// An answer, as far as it was read.
 pub(super) struct Reply {
@@ -93,8 +89,8 @@ pub(super) async fn send(
 
 async fn read(mut response: Response) -> Reply {
     let headers = response.headers();
-    let date = moment(headers, &DATE);
-    let retry_after = retry_after(headers, date.unwrap_or_else(|| SystemClock.wall()));
+    let date = server_time(headers);
+    let retry_after = retry_after(headers, SystemClock.wall());
     // Whole from the start: a buffer that grows leaves a copy of the tokens behind.
     let mut body = Zeroizing::new(Vec::with_capacity(LIMIT));
     let broken = loop {
@@ -116,51 +112,5 @@ async fn read(mut response: Response) -> Reply {
         retry_after,
         body,
         broken,
-    }
-}
-
-/// Seconds, or a date (RFC 9110 section 10.2.3) by a clock that says `now`.
-fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    let span = seconds(text)
-        .or_else(|| moment(headers, &RETRY_AFTER).map(|then| then.saturating_sub(now)))?;
-    Some(span.min(LONGEST_RETRY_AFTER))
-}
-
-fn moment(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
-    let text = headers.get(name)?.to_str().ok()?;
-    let date = httpdate::parse_http_date(text).ok()?;
-    date.duration_since(UNIX_EPOCH).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
-
-    fn asked(value: &'static str) -> Option<u64> {
-        let mut headers = HeaderMap::new();
-        headers.insert(DATE, HeaderValue::from_static(NOON));
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
-        let now = moment(&headers, &DATE).unwrap();
-        assert_eq!(now, Duration::from_secs(784_123_200));
-        retry_after(&headers, now).map(|span| span.as_secs())
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_by_the_servers_clock_and_an_hour_at_most() {
-        assert_eq!(asked("7"), Some(7));
-        assert_eq!(asked(" 7 "), Some(7));
-        assert_eq!(asked("0"), Some(0));
-        assert_eq!(asked("86400"), Some(3600));
-        assert_eq!(asked("99999999999999999999999"), Some(3600));
-        assert_eq!(asked("Sun, 06 Nov 1994 12:00:30 GMT"), Some(30));
-        assert_eq!(asked("Sunday, 06-Nov-94 12:00:30 GMT"), Some(30));
-        assert_eq!(asked("Sun, 06 Nov 1994 11:59:59 GMT"), Some(0));
-        assert_eq!(asked("Mon, 07 Nov 2044 12:00:00 GMT"), Some(3600));
-        for unreadable in ["", "soon", "-1", "NaN", "inf"] {
-            assert_eq!(asked(unreadable), None, "{unreadable}");
-        }
     }
 }
