@@ -467,7 +467,14 @@ impl State {
     /// The server brought nothing new, for one more time than `before`: it is left alone for a while.
     pub(crate) fn stall(&mut self, before: u32, settings: &Settings, now: Timestamp) {
         let count = before.saturating_add(1);
-        let not_before = now + settings.cool_down.after(count, true);
+        let mut not_before = now + settings.cool_down.after(count, true);
+        // A token that is still valid is not served past its end for it: by then there may be another.
+        let held = self.held.as_ref();
+        if let Some(end) = held.and_then(|held| held.schedule.expires_at)
+            && now < end
+        {
+            not_before = not_before.min(end);
+        }
         self.failure = Some(Failure {
             count,
             not_before,
