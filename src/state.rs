@@ -136,6 +136,8 @@ pub(crate) struct State {
     rejected: bool,
     /// Rotations in a row that were forced by a rejection, with no token accepted in between.
     rejections: u32,
+    /// Whether the token that is held was rejected, and too soon for that to count.
+    too_soon: bool,
     /// The highest next number that was seen in a record.
     next_number: u64,
     /// Numbers of claims that were attempted and under which nothing was sent.
@@ -155,6 +157,7 @@ impl State {
             failure: None,
             rejected: false,
             rejections: 0,
+            too_soon: false,
             next_number: 1,
             unsent: Vec::new(),
             seed,
@@ -395,6 +398,7 @@ impl State {
         self.held = Some(held);
         self.end = None;
         self.rejected = false;
+        self.too_soon = false;
         self.failure = None;
         self.seed = None;
     }
@@ -459,7 +463,14 @@ impl State {
     /// The server brought nothing new, for one more time than `before`: it is left alone for a while.
     pub(crate) fn stall(&mut self, before: u32, settings: &Settings, now: Timestamp) {
         let count = before.saturating_add(1);
-        let not_before = now + settings.cool_down.after(count, true);
+        let mut not_before = now + settings.cool_down.after(count, true);
+        // A token that is still valid is not served past its end for it: by then there may be another.
+        let held = self.held.as_ref();
+        if let Some(end) = held.and_then(|held| held.schedule.expires_at)
+            && now < end
+        {
+            not_before = not_before.min(end);
+        }
         self.failure = Some(Failure {
             count,
             not_before,
@@ -489,7 +500,8 @@ impl State {
         }
         let age = held.schedule.age(now);
         let accepted = held.token.as_ref().is_some_and(Token::accepted);
-        if accepted || age >= settings.cool_down.longest {
+        // A token that nobody rejected for so long was a good one, unlike one that had to wait for it.
+        if accepted || (age >= settings.cool_down.longest && !self.too_soon) {
             self.rejections = 0;
         }
         let patience = match self.rejections {
@@ -497,6 +509,7 @@ impl State {
             count => settings.cool_down.after(count, false),
         };
         if age < patience && self.flight.is_none() {
+            self.too_soon = true;
             return Rejection::TooSoon;
         }
         self.rejected = true;

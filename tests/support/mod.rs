@@ -17,6 +17,7 @@ use evertoken::{
     Record, RefreshStrategy, ServerProfile, StoreError, Token, TokenEndpoint, TokenManager,
     TokenPair, TokenStore, async_trait,
 };
+use parking_lot::Mutex;
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -128,6 +129,18 @@ pub async fn settle() {
 /// Everything that happened so far.
 pub fn drain(events: &mut Events) -> Vec<Event> {
     std::iter::from_fn(|| events.try_recv()).collect()
+}
+
+/// Notes everything that happens from now on, however much it is.
+pub fn record(mut events: Events) -> Arc<Mutex<Vec<Event>>> {
+    let seen = Arc::<Mutex<Vec<Event>>>::default();
+    let notes = seen.clone();
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            notes.lock().push(event);
+        }
+    });
+    seen
 }
 
 pub fn rotated(events: &[Event]) -> u64 {

@@ -1,0 +1,171 @@
+//! What holds whatever the strategy: one suite, run for the three that come with the crate and for one of
+//! a user's own.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::clock::Clock;
+use evertoken::{BackgroundTimer, MemoryStore, OnRequest, OptimisticEarly, RefreshStrategy};
+use support::{
+    Greedy, HOUR, HalfLife, MINUTE, SECOND, World, drain, ended, failed, later, loaded, record,
+    rotated, settle, text,
+};
+
+/// A worker's pause between two requests; no divisor of any lifetime.
+const PAUSE: Duration = Duration::from_millis(370);
+
+/// An import of an hour by 8 tasks, with tokens of a minute and a server that takes its time.
+async fn imports_for_an_hour(strategy: Arc<dyn RefreshStrategy>, exchanges: u64) {
+    let world = Arc::new(World::with(|server| {
+        server
+            .access_ttl(MINUTE)
+            .refresh_ttl(HOUR)
+            .latency(Duration::from_millis(200))
+    }));
+    let tokens = world.manager(strategy).await;
+    let events = record(tokens.subscribe());
+    let start = world.clock.now();
+    let workers: Vec<_> = (0..8_u32)
+        .map(|worker| {
+            let (world, tokens) = (world.clone(), tokens.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(worker * PAUSE / 8).await;
+                let mut requests = 0_u64;
+                while world.clock.now().since(start) < HOUR {
+                    let token = tokens.token().await.unwrap();
+                    // On its way to the API.
+                    tokio::time::sleep(PAUSE / 2).await;
+                    assert!(world.is_live(&token));
+                    tokio::time::sleep(PAUSE / 2).await;
+                    requests += 1;
+                }
+                requests
+            })
+        })
+        .collect();
+    let mut requests = 0;
+    for worker in workers {
+        requests += worker.await.unwrap();
+    }
+    assert!(requests > 8 * 9_000, "{requests}");
+    settle().await;
+    let events = events.lock();
+    assert_eq!(rotated(&events), world.server.exchanges());
+    assert_eq!((failed(&events), ended(&events)), (0, 0));
+    world.assert_exchanges(exchanges);
+}
+
+/// The same with two instances on one store, and a server that fails now and then.
+async fn two_instances_and_a_moody_server(strategy: Arc<dyn RefreshStrategy>) {
+    let world = World::with(|server| {
+        server
+            .access_ttl(MINUTE)
+            .latency(Duration::from_millis(200))
+    });
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let build = || world.builder(strategy.clone()).store(store.clone());
+    let (one, two) = (loaded(build()).await, loaded(build()).await);
+    let events = [one.subscribe(), two.subscribe()].map(record);
+    let mut faults = 0;
+    for second in 0..1_800_u64 {
+        if second % 97 == 0 {
+            world.server.fail_next(later(None));
+            faults += 1;
+        }
+        for tokens in [&one, &two] {
+            let answer = tokens.token().await;
+            // An expired token is the one thing that a caller may not be given.
+            assert!(answer.is_err() || world.is_live(&answer.unwrap()));
+        }
+        world.clock.advance(SECOND).await;
+    }
+    let rotations = world.server.rotations();
+    settle().await;
+    let rotated: u64 = events.iter().map(|events| rotated(&events.lock())).sum();
+    assert_eq!(rotated, rotations);
+    assert!(events.iter().all(|events| ended(&events.lock()) == 0));
+    assert!(world.server.exchanges() - rotations <= faults);
+    assert!(rotations >= 29);
+    world.assert_unharmed();
+}
+
+/// A process that ends and comes back, with its first pair in its configuration.
+async fn restarts(strategy: Arc<dyn RefreshStrategy>) {
+    let world = World::new(600 * SECOND);
+    let store = MemoryStore::with_clock(world.clock.clone());
+    for run in 0..5_u64 {
+        let tokens = loaded(world.builder(strategy.clone()).store(store.clone())).await;
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        settle().await;
+        let before = world.server.exchanges();
+        let second = tokens.rotate().await.unwrap();
+        assert_eq!(world.server.exchanges(), before + 1, "in run {run}");
+        tokens.shutdown().await.unwrap();
+        let again = loaded(world.builder(strategy.clone()).store(store.clone())).await;
+        assert_eq!(text(&again.token().await), second.expose());
+        drop(again);
+        settle().await;
+        world.clock.advance(900 * SECOND).await;
+    }
+    world.assert_unharmed();
+}
+
+/// Everybody logged out everywhere: one end, within the token's life, and then silence.
+async fn ends_once(strategy: Arc<dyn RefreshStrategy>) {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(strategy).await;
+    let mut events = tokens.subscribe();
+    world.server.revoke_all();
+    let mut errors = 0;
+    for _ in 0..2_000 {
+        if let Err(error) = tokens.token().await {
+            assert!(error.needs_sign_in(), "{error}");
+            errors += 1;
+        }
+        world.clock.advance(SECOND).await;
+    }
+    assert!(errors >= 1_400, "{errors}");
+    assert_eq!(ended(&drain(&mut events)), 1);
+    world.assert_exchanges(1);
+}
+
+macro_rules! suite {
+    ($($name:ident: $strategy:expr, $exchanges:literal;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[tokio::test(start_paused = true)]
+            async fn n17_8_tasks_import_for_an_hour_without_a_failure() {
+                imports_for_an_hour(Arc::new($strategy), $exchanges).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn n17_two_instances_share_a_session_at_a_moody_server() {
+                two_instances_and_a_moody_server(Arc::new($strategy)).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn n17_the_stored_pair_wins_over_the_seed_after_every_restart() {
+                restarts(Arc::new($strategy)).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn n17_a_dead_session_ends_once_and_makes_one_call() {
+                ends_once(Arc::new($strategy)).await;
+            }
+        }
+    )*};
+}
+
+// With tokens of 60 s, a rotation each: 54 s and a request (the leeway), 48 s, 30 s and a request
+// (a window of 60 s is half the lifetime at most), 30 s and a request, a second.
+suite! {
+    on_request: OnRequest::default(), 66;
+    on_request_at_a_fraction: OnRequest::default().at_fraction(0.8), 74;
+    background_timer: BackgroundTimer::default(), 75;
+    optimistic_early: OptimisticEarly::default(), 119;
+    one_of_the_users_own: HalfLife, 119;
+    a_greedy_one_of_the_users_own: Greedy, 3_600;
+}

@@ -1,0 +1,167 @@
+//! Imports that outlive their first access token by an hour and more.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::clock::Clock;
+use evertoken::testing::AccessCheck;
+use evertoken::{BackgroundTimer, MemoryStore, OnRequest};
+use support::{
+    HOUR, MINUTE, SECOND, SlowStore, World, drain, ended, failed, loaded, rotated, text,
+};
+use tokio::sync::Semaphore;
+
+/// Sends one request a second, from 0 s on and the end excluded; returns how many the API refused.
+async fn import(world: &World, tokens: &evertoken::TokenManager, seconds: u64) -> u64 {
+    let mut refused = 0;
+    for _ in 0..seconds {
+        let token = tokens.token().await.unwrap();
+        refused += u64::from(!world.is_live(&token));
+        world.clock.advance(SECOND).await;
+    }
+    refused
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_a_token_of_a_minute_carries_an_import_of_an_hour() {
+    let world = World::with(|server| server.access_ttl(MINUTE).refresh_ttl(HOUR));
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let mut events = tokens.subscribe();
+    assert_eq!(import(&world, &tokens, 3_599).await, 0);
+    // One rotation every 48 s: 48, 96, .. 3,552 s are 74. The 75th is due at 3,600 s exactly, which
+    // is the end of the hour and no part of it: at the last request, at 3,599 s, there were 74.
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.assert_exchanges(74);
+    world.clock.advance(SECOND).await;
+    world.assert_exchanges(75);
+    let events = drain(&mut events);
+    assert_eq!(
+        (rotated(&events), failed(&events), ended(&events)),
+        (75, 0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_without_a_manager_the_same_import_fails_from_60_s_on() {
+    let world = World::with(|server| server.access_ttl(MINUTE).refresh_ttl(HOUR));
+    let fixed = world.first.access.clone().unwrap();
+    for second in 0..3_600 {
+        let expected = if second < 60 {
+            AccessCheck::Live
+        } else {
+            AccessCheck::Expired
+        };
+        assert_eq!(world.server.check(fixed.expose()), expected);
+        world.clock.advance(SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i2_jobs_of_1h02_3h27_and_5h31_take_1_4_and_6_rotations() {
+    for (minutes, rotations) in [(62, 1), (3 * 60 + 27, 4), (5 * 60 + 31, 6)] {
+        let world = World::new(HOUR);
+        let tokens = world.manager(BackgroundTimer::default()).await;
+        assert_eq!(import(&world, &tokens, minutes * 60).await, 0);
+        world.assert_exchanges(rotations);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i3_a_fixed_token_of_180_s_fails_from_180_s_on_and_a_managed_one_never_does() {
+    let world = World::new(180 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let fixed = world.first.access.clone().unwrap();
+    let mut first_failure = None;
+    for second in 0..3_600 {
+        if world.server.check(fixed.expose()) != AccessCheck::Live {
+            first_failure = first_failure.or(Some(second));
+        }
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        // Every 144 s; the 25th is due at 3,600 s, when the hour is over.
+        assert_eq!(world.server.exchanges(), second / 144);
+        world.clock.advance(SECOND).await;
+    }
+    assert_eq!(first_failure, Some(180));
+    world.assert_exchanges(25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i3_on_request_the_same_import_has_no_failures_either() {
+    let world = World::with(|server| {
+        server
+            .access_ttl(180 * SECOND)
+            .latency(Duration::from_millis(300))
+    });
+    let tokens = world.manager(OnRequest::default()).await;
+    assert_eq!(import(&world, &tokens, 3_600).await, 0);
+    // At 170 s of each token's life, where the leeway begins, and 0.3 s for each of them.
+    world.assert_exchanges(21);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n14_a_task_that_is_delayed_between_look_and_claim_finds_the_newer_pair() {
+    let world = World::new(600 * SECOND);
+    let shared = MemoryStore::with_clock(world.clock.clone());
+    let gate = Arc::new(Semaphore::new(100));
+    let delayed = SlowStore::new(shared.clone()).after_load({
+        let gate = gate.clone();
+        move || {
+            let gate = gate.clone();
+            async move { gate.acquire().await.unwrap().forget() }
+        }
+    });
+    let slow = loaded(world.builder(OnRequest::default()).store(delayed)).await;
+    let fast = loaded(world.builder(OnRequest::default()).store(shared)).await;
+    world.clock.advance(600 * SECOND).await;
+    gate.forget_permits(100);
+
+    // It has read the old pair, unclaimed, and is held up.
+    let late = tokio::spawn({
+        let slow = slow.clone();
+        async move { slow.token().await }
+    });
+    world.clock.advance(SECOND).await;
+    let second = fast.token().await.unwrap();
+    world.assert_exchanges(1);
+    gate.add_permits(100);
+    let start = world.clock.now();
+    assert_eq!(text(&late.await.unwrap()), second.expose());
+    assert_eq!(world.clock.now(), start);
+    assert!(world.is_live(&second));
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n14_delayed_while_the_other_one_is_still_at_it_the_task_waits_for_its_pair() {
+    let world = World::new(600 * SECOND);
+    let shared = MemoryStore::with_clock(world.clock.clone());
+    let gate = Arc::new(Semaphore::new(100));
+    let delayed = SlowStore::new(shared.clone()).before_swap({
+        let gate = gate.clone();
+        move || {
+            let gate = gate.clone();
+            async move { gate.acquire().await.unwrap().forget() }
+        }
+    });
+    let slow = loaded(world.builder(OnRequest::default()).store(delayed)).await;
+    let fast = loaded(world.builder(OnRequest::default()).store(shared)).await;
+    world.clock.advance(600 * SECOND).await;
+    gate.forget_permits(100);
+    let hold = world.server.hold();
+    let ask = |tokens: &evertoken::TokenManager| {
+        let tokens = tokens.clone();
+        tokio::spawn(async move { tokens.token().await })
+    };
+    let late = ask(&slow);
+    world.clock.advance(SECOND).await;
+    let early = ask(&fast);
+    world.server.arrived(1).await;
+    gate.add_permits(100);
+    world.clock.advance(SECOND).await;
+    world.assert_exchanges(1);
+    drop(hold);
+    assert_eq!(text(&early.await.unwrap()), text(&late.await.unwrap()));
+    world.assert_exchanges(1);
+}
