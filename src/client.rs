@@ -42,8 +42,8 @@ impl TokenManager {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
         let request = request?;
-        let is_ours = self.inner.header == http::header::AUTHORIZATION;
-        if !is_ours && self.inner.origins.allow(request.url()) {
+        let is_ours = self.calls.header == http::header::AUTHORIZATION;
+        if !is_ours && self.calls.origins.allow(request.url()) {
             return Err(Error::ForeignClient);
         }
         self.send_on(&client, request).await
@@ -57,7 +57,7 @@ impl TokenManager {
     ///
     /// [`BuildError::Client`] if reqwest cannot build it.
     pub fn client(&self, builder: ClientBuilder) -> Result<TokenClient, BuildError> {
-        let origins = self.inner.origins.clone();
+        let origins = self.calls.origins.clone();
         let policy = reqwest::redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > REDIRECTS_LIMIT {
                 attempt.error("too many redirects")
@@ -75,7 +75,7 @@ impl TokenManager {
     }
 
     async fn send_on(&self, client: &Client, mut request: Request) -> Result<Response, Error> {
-        if !self.inner.origins.allow(request.url()) {
+        if !self.calls.origins.allow(request.url()) {
             return Ok(client.execute(request).await?);
         }
         let mut may_replay = true;
@@ -93,7 +93,7 @@ impl TokenManager {
             };
             self.authorize(&mut request, &token)?;
             let response = client.execute(request).await?;
-            if self.inner.api.rejects(response.status())
+            if self.calls.api.rejects(response.status())
                 && exchange.was_answered_with_token(&response)
             {
                 let Some(next) = self
@@ -111,7 +111,7 @@ impl TokenManager {
                 continue;
             }
             if response.status().is_success() {
-                self.inner.session.accept(&token);
+                self.session.accept(&token);
             }
             match (self.pause(&exchange, &response), spare) {
                 (Some(pause), Some(spare)) if may_wait => {
@@ -129,7 +129,7 @@ impl TokenManager {
         let value: HeaderValue = token.authorization()?;
         request
             .headers_mut()
-            .insert(self.inner.header.clone(), value);
+            .insert(self.calls.header.clone(), value);
         Ok(())
     }
 
@@ -154,10 +154,10 @@ impl TokenManager {
         {
             return None;
         }
-        if !exchange.method.is_idempotent() && !self.inner.api.unavailable_is_the_gateways() {
+        if !exchange.method.is_idempotent() && !self.calls.api.unavailable_is_the_gateways() {
             return None;
         }
-        let session = &self.inner.session;
+        let session = &self.session;
         retry_after(response.headers(), session.wall())
             .filter(|pause| *pause <= session.settings().wait)
     }

@@ -61,6 +61,7 @@ impl Coarse {
 
     /// Whether both clocks say that `limit` has not been reached.
     #[must_use]
+    #[inline]
     pub fn is_before(self, limit: Self) -> bool {
         self.monotonic < limit.monotonic && self.wall < limit.wall
     }
@@ -126,6 +127,7 @@ impl Clock for SystemClock {
             .unwrap_or(Duration::ZERO)
     }
 
+    #[inline]
     fn coarse(&self) -> Coarse {
         system::coarse()
     }
@@ -150,6 +152,7 @@ mod system {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const CLOCKS: [ClockId; 3] = [ClockId::Monotonic, ClockId::Monotonic, ClockId::Realtime];
 
+    #[inline]
     fn read(clock: ClockId) -> i64 {
         let time = clock_gettime(clock);
         time.tv_sec
@@ -161,6 +164,7 @@ mod system {
         read(CLOCKS[0])
     }
 
+    #[inline]
     pub(super) fn coarse() -> Coarse {
         Coarse {
             monotonic: read(CLOCKS[1]),
@@ -185,6 +189,7 @@ mod system {
         nanos(ORIGIN.elapsed())
     }
 
+    #[inline]
     pub(super) fn coarse() -> Coarse {
         Coarse {
             monotonic: now(),

@@ -34,7 +34,7 @@ pub use self::endpoint::{
 };
 pub use self::error::{BuildError, EndReason, Error};
 pub use self::event::{Event, Events};
-pub use self::manager::{Builder, TokenManager};
+pub use self::manager::{Authorization, Builder, TokenManager};
 pub use self::record::{Claim, Owner, Record};
 pub use self::served::Token;
 pub use self::settings::{Coordination, OnStoreFailure};

@@ -5,6 +5,7 @@
 //! state decide, and then waits for a rotation at most as long as its own deadline. Nobody who waits
 //! owns the rotation, so nobody who gives up takes it along.
 
+mod authorization;
 mod builder;
 mod worker;
 
@@ -12,10 +13,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use self::authorization::Authorization;
 pub use self::builder::Builder;
 use crate::client::ApiProfile;
 use crate::endpoint::TokenEndpoint;
@@ -23,7 +24,7 @@ use crate::error::Error;
 use crate::event::Events;
 use crate::origin::Origins;
 use crate::rotation;
-use crate::served::{Snapshot, Token};
+use crate::served::Token;
 use crate::session::{Decision, Flight, Session};
 use crate::settings::OnStoreFailure;
 use crate::state::{Progress, Rejection};
@@ -38,20 +39,24 @@ use crate::token::Key;
 /// any time.
 #[derive(Clone)]
 pub struct TokenManager {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) calls: Arc<Calls>,
+    _handle: Arc<Handle>,
 }
 
-/// What the handles share. The worker and rotations hold the session, never this.
-pub(crate) struct Inner {
-    pub(crate) session: Arc<Session>,
+/// What is known of the API that the tokens are for.
+pub(crate) struct Calls {
     pub(crate) origins: Origins,
     pub(crate) api: ApiProfile,
     pub(crate) header: http::HeaderName,
 }
 
-impl Drop for Inner {
+/// Dropped with the last clone. The worker and rotations hold the session, never this.
+struct Handle(Arc<Session>);
+
+impl Drop for Handle {
     fn drop(&mut self) {
-        self.session.abandon();
+        self.0.abandon();
     }
 }
 
@@ -61,6 +66,15 @@ impl TokenManager {
         Builder::new(Arc::new(endpoint))
     }
 
+    fn new(session: Session, calls: Calls) -> Self {
+        let session = Arc::new(session);
+        Self {
+            _handle: Arc::new(Handle(Arc::clone(&session))),
+            session,
+            calls: Arc::new(calls),
+        }
+    }
+
     /// A valid access token. Waits only if there is none, or if the strategy says so.
     ///
     /// # Errors
@@ -68,10 +82,10 @@ impl TokenManager {
     /// [`Error::needs_sign_in`] and [`Error::is_retryable`] tell what can be done.
     #[inline]
     pub async fn token(&self) -> Result<Token, Error> {
-        match self.inner.session.quiet(Snapshot::token) {
-            Some(token) => Ok(token),
-            None => self.decided_token().await,
+        if let Some(token) = self.quiet_token() {
+            return Ok(token);
         }
+        self.decided_token().await
     }
 
     /// The value of the header that carries a valid access token, marked sensitive. In the common case,
@@ -81,11 +95,8 @@ impl TokenManager {
     ///
     /// As [`token`](Self::token).
     #[inline]
-    pub async fn authorization(&self) -> Result<HeaderValue, Error> {
-        match self.inner.session.quiet(Snapshot::authorization) {
-            Some(header) => Ok(header),
-            None => self.decided_token().await?.authorization(),
-        }
+    pub fn authorization(&self) -> Authorization<'_> {
+        Authorization::new(self)
     }
 
     /// A valid access token, if there is one without waiting; else whatever is needed for one is started,
@@ -95,8 +106,8 @@ impl TokenManager {
     ///
     /// [`Error::Pending`], and whatever [`token`](Self::token) would return at once.
     pub fn try_token(&self) -> Result<Token, Error> {
-        let session = &self.inner.session;
-        if let Some(token) = session.quiet(Snapshot::token) {
+        let session = &self.session;
+        if let Some(token) = self.quiet_token() {
             return Ok(token);
         }
         match self.decide() {
@@ -132,7 +143,7 @@ impl TokenManager {
 
     /// What the token has left and had in all, if it is current and expires at a known time.
     fn left(&self, token: &Token) -> Option<(Duration, Duration)> {
-        let session = &self.inner.session;
+        let session = &self.session;
         let state = session.lock();
         let held = state
             .held()
@@ -148,8 +159,8 @@ impl TokenManager {
     ///
     /// As [`token`](Self::token); during the cool-down after a failure, that failure.
     pub async fn rotate(&self) -> Result<Token, Error> {
-        let current = self.inner.session.usable();
-        if current.is_none() && self.inner.session.lock().held().is_none() {
+        let current = self.session.usable();
+        if current.is_none() && self.session.lock().held().is_none() {
             let loaded = self.token().await?;
             return self.renewed(Some(&loaded)).await;
         }
@@ -162,7 +173,7 @@ impl TokenManager {
     /// A token that is rejected soon after its predecessor was is served on for a while, with the pause
     /// doubling: an API that rejects every token must not cause a rotation for every request.
     pub fn reject(&self, token: &Token) -> Rejection {
-        let (rejection, flight) = self.inner.session.reject(token.identity());
+        let (rejection, flight) = self.session.reject(token.identity());
         self.start(flight);
         rejection
     }
@@ -170,13 +181,13 @@ impl TokenManager {
     /// What happens to the session from now on.
     #[must_use]
     pub fn subscribe(&self) -> Events {
-        Events::new(self.inner.session.subscribe())
+        Events::new(self.session.subscribe())
     }
 
     /// What the session is: managers with equal keys on one store share one pair.
     #[must_use]
     pub fn key(&self) -> &Key {
-        &self.inner.session.key
+        &self.session.key
     }
 
     /// Ends the manager, for all its clones: callers get [`Error::ShutDown`] from now on. Returns when
@@ -187,7 +198,7 @@ impl TokenManager {
     /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). It goes on as long
     /// as the runtime does.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        let session = &self.inner.session;
+        let session = &self.session;
         let flight = session.lock().flight().cloned();
         session.close();
         let Some(mut flight) = flight else {
@@ -203,15 +214,22 @@ impl TokenManager {
         }
     }
 
+    #[inline]
+    fn quiet_token(&self) -> Option<Token> {
+        let snapshot = self.session.snapshot();
+        let quiet = self.session.quiet(&snapshot)?;
+        Some(quiet.token().clone())
+    }
+
     fn decide(&self) -> Decision {
-        let (decision, flight) = self.inner.session.decide();
+        let (decision, flight) = self.session.decide();
         self.start(flight);
         decision
     }
 
     fn start(&self, flight: Option<Flight>) {
         if let Some(flight) = flight {
-            self.inner.session.ensure_worker(worker::start);
+            self.session.ensure_worker(worker::start);
             rotation::start(flight);
         }
     }
@@ -237,7 +255,7 @@ impl TokenManager {
     /// A token newer than `seen`.
     async fn renewed(&self, seen: Option<&Token>) -> Result<Token, Error> {
         let deadline = self.deadline();
-        let session = &self.inner.session;
+        let session = &self.session;
         let identity = match seen {
             Some(token) => Some(token.identity()),
             None => session.lock().identity(),
@@ -257,7 +275,7 @@ impl TokenManager {
     }
 
     fn deadline(&self) -> Instant {
-        Instant::now() + self.inner.session.settings().wait
+        Instant::now() + self.session.settings().wait
     }
 
     /// Waits for a rotation; `None` to decide again. A token that is still valid stands in for one that
@@ -267,7 +285,7 @@ impl TokenManager {
         progress: watch::Receiver<Progress>,
         deadline: Instant,
     ) -> Option<Result<Token, Error>> {
-        let session = &self.inner.session;
+        let session = &self.session;
         match self.outcome(progress, deadline, true).await {
             Some(Err(error)) => Some(session.usable().ok_or(error)),
             other => other,
@@ -288,7 +306,7 @@ impl TokenManager {
         deadline: Instant,
         may_go_on: bool,
     ) -> Option<Result<Token, Error>> {
-        let session = &self.inner.session;
+        let session = &self.session;
         if rotation::is_inside(session) {
             return Some(Err(Error::Reentrant));
         }
@@ -328,8 +346,8 @@ impl TokenManager {
 impl fmt::Debug for TokenManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenManager")
-            .field("key", &self.inner.session.key)
-            .field("identity", &self.inner.session.lock().identity())
+            .field("key", &self.session.key)
+            .field("identity", &self.session.lock().identity())
             .finish_non_exhaustive()
     }
 }

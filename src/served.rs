@@ -118,24 +118,25 @@ impl Snapshot {
     }
 
     #[inline]
-    pub(crate) fn token(&self) -> Option<Token> {
-        Some(self.token.clone())
+    pub(crate) fn token(&self) -> &Token {
+        &self.token
     }
 
     /// `None` if no header may carry the token.
     #[inline]
-    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
-        self.headers.as_ref().map(Stripes::mine)
+    pub(crate) fn headers(&self) -> Option<&Stripes> {
+        self.headers.as_ref()
     }
 }
 
 /// Copies of one header, as many as a power of two.
 #[derive(Debug, Clone)]
-struct Stripes(Arc<[HeaderValue]>);
+pub(crate) struct Stripes(Arc<[HeaderValue]>);
 
 impl Stripes {
+    /// The copy for this thread.
     #[inline]
-    fn mine(&self) -> HeaderValue {
+    pub(crate) fn mine(&self) -> HeaderValue {
         self.0[stripe() & (self.0.len() - 1)].clone()
     }
 }

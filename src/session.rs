@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -33,8 +33,6 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn TokenStore>,
     pub(crate) strategy: Arc<dyn RefreshStrategy>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The same, unless it is the system's, which the hot path calls without a detour.
-    pub(crate) own_clock: Option<Arc<dyn Clock>>,
     pub(crate) settings: Settings,
     /// What stands before the token in its header.
     pub(crate) prefix: &'static str,
@@ -48,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) owner: Owner,
     state: Mutex<State>,
     snapshot: ArcSwapOption<Snapshot>,
+    /// Then the hot path calls it without a detour.
+    on_system_clock: bool,
     events: broadcast::Sender<Event>,
     /// Tells the worker that its next moment may have changed.
     rescheduled: Arc<Notify>,
@@ -70,6 +70,7 @@ impl Session {
         key: Key,
         owner: Owner,
         seed: Option<(TokenPair, Timestamp)>,
+        on_system_clock: bool,
     ) -> Self {
         let can_sign_in = shared.endpoint.can_sign_in();
         Self {
@@ -78,6 +79,7 @@ impl Session {
             owner,
             state: Mutex::new(State::new(seed, can_sign_in)),
             snapshot: ArcSwapOption::empty(),
+            on_system_clock,
             events: broadcast::Sender::new(EVENTS_KEPT),
             rescheduled: Arc::default(),
             worker: Once::new(),
@@ -101,20 +103,22 @@ impl Session {
         self.events.subscribe()
     }
 
-    /// Reads the token, if nothing has to be decided: neither waits nor locks nor allocates.
+    /// What readers see. It neither waits nor locks nor allocates.
     #[inline]
-    pub(crate) fn quiet<T>(&self, read: impl FnOnce(&Snapshot) -> Option<T>) -> Option<T> {
-        let snapshot = self.snapshot.load();
+    pub(crate) fn snapshot(&self) -> Guard<Option<Arc<Snapshot>>> {
+        self.snapshot.load()
+    }
+
+    /// The snapshot, if nothing has to be decided.
+    #[inline]
+    pub(crate) fn quiet<'a>(&self, snapshot: &'a Option<Arc<Snapshot>>) -> Option<&'a Snapshot> {
         let snapshot = snapshot.as_deref()?;
-        let now = match &self.shared.own_clock {
-            None => SystemClock.coarse(),
-            Some(clock) => clock.coarse(),
-        };
-        if now.is_before(snapshot.quiet_until) {
-            read(snapshot)
+        let now = if self.on_system_clock {
+            SystemClock.coarse()
         } else {
-            None
-        }
+            self.shared.clock.coarse()
+        };
+        now.is_before(snapshot.quiet_until).then_some(snapshot)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

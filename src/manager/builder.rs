@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use super::{Inner, TokenManager};
+use super::{Calls, TokenManager};
 use crate::client::ApiProfile;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::{TokenEndpoint, stated_by_token};
@@ -161,7 +161,8 @@ impl Builder {
         let origins = Origins::parse(&self.origins)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let owner = Owner::random().map_err(|_| BuildError::NoRandomness)?;
-        let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
+        let on_system_clock = self.clock.is_none();
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let wall = clock.wall();
         let seed = self.seed.map(|mut pair| {
             if let (Some(access), Validity::Unknown) = (&pair.access, pair.lifetime.access) {
@@ -178,7 +179,6 @@ impl Builder {
             store,
             strategy: self.strategy,
             clock,
-            own_clock: self.clock,
             settings: self.settings,
             prefix: if self.header == AUTHORIZATION {
                 "Bearer "
@@ -187,14 +187,12 @@ impl Builder {
             },
             runtime,
         };
-        let session = Session::new(Arc::new(shared), key, owner, seed);
-        Ok(TokenManager {
-            inner: Arc::new(Inner {
-                session: Arc::new(session),
-                origins,
-                api: self.api,
-                header: self.header,
-            }),
-        })
+        let session = Session::new(Arc::new(shared), key, owner, seed, on_system_clock);
+        let calls = Calls {
+            origins,
+            api: self.api,
+            header: self.header,
+        };
+        Ok(TokenManager::new(session, calls))
     }
 }

@@ -1,0 +1,66 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::HeaderValue;
+
+use super::TokenManager;
+use crate::error::Error;
+use crate::served::Snapshot;
+
+/// The future of [`TokenManager::authorization`].
+///
+/// Written by hand, because the code of an `async fn` is compiled once and called: the header would be
+/// copied out of it twice, which takes as long as the rest of the common case. This is compiled into the
+/// caller, which finds the header where it was made.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Authorization<'a> {
+    tokens: &'a TokenManager,
+    deciding: Option<Deciding<'a>>,
+}
+
+type Deciding<'a> = Pin<Box<dyn Future<Output = Result<HeaderValue, Error>> + Send + 'a>>;
+
+impl<'a> Authorization<'a> {
+    #[inline]
+    pub(super) fn new(tokens: &'a TokenManager) -> Self {
+        Self {
+            tokens,
+            deciding: None,
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, context: &mut Context<'_>) -> Poll<Result<HeaderValue, Error>> {
+        let tokens = self.tokens;
+        self.deciding
+            .get_or_insert_with(|| {
+                Box::pin(async { tokens.decided_token().await?.authorization() })
+            })
+            .as_mut()
+            .poll(context)
+    }
+}
+
+impl Future for Authorization<'_> {
+    type Output = Result<HeaderValue, Error>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.deciding.is_none() {
+            let session = &self.tokens.session;
+            let snapshot = session.snapshot();
+            if let Some(headers) = session.quiet(&snapshot).and_then(Snapshot::headers) {
+                return Poll::Ready(Ok(headers.mine()));
+            }
+        }
+        self.decide(context)
+    }
+}
+
+impl fmt::Debug for Authorization<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorization").finish_non_exhaustive()
+    }
+}
