@@ -1,5 +1,6 @@
 //! What holds whatever the strategy: one suite, run for the three that come with the crate and for one of
 //! a user's own.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Imports that outlive their first access token by an hour and more.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! However many callers there are and whatever becomes of them: one rotation, and an answer for each.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! `BackgroundTimer`: the session stays alive by itself, and a request waits only for a rotation that
 //! is under way.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

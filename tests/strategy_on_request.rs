@@ -1,4 +1,5 @@
 //! `OnRequest`: nothing happens unless somebody asks, and then no more than has to.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `OptimisticEarly`: nobody waits while the token is valid, and a refusal inside the window is no news.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -289,7 +290,6 @@ async fn n11_retry_after_is_honoured_while_the_token_is_valid_and_after() {
         world.clock.advance(begin * SECOND).await;
         world.server.fail_next(later(Some(after * SECOND)));
         let at = exchanges_at(&world.clock, &world.server, &tokens, (after + 10) * SECOND).await;
-        #[allow(clippy::cast_precision_loss)]
         let expected = [0.0, f64::from(after)];
         assert_eq!(at, expected, "from {begin} s on, with Retry-After: {after}");
         world.assert_unharmed();

@@ -172,7 +172,8 @@ pub fn later(after: Option<Duration>) -> Fault {
     }
 }
 
-type Pause = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+type Unit = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Pause = Arc<dyn Fn() -> Unit + Send + Sync>;
 
 /// A memory store that takes its time, or does something else of the user's, before it answers.
 #[derive(Clone)]
@@ -245,7 +246,7 @@ impl TokenStore for SlowStore {
 pub struct Hooked {
     inner: InProcessEndpoint,
     calls: Arc<AtomicU64>,
-    before: Arc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>,
+    before: Arc<dyn Fn(u64) -> Unit + Send + Sync>,
     after: Arc<dyn Fn(u64) + Send + Sync>,
 }
 
