@@ -1,0 +1,206 @@
+//! What the command line says.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Parser, ValueEnum};
+use evertoken::testing::Gateway;
+
+/// Enough for imports that outlive a few tokens, and for all of them to be over in half a minute.
+const GENERATED: u64 = 20_000;
+
+/// Imports MARC21 records into an API that checks the access token on every call: first with one
+/// token, which expires on the way, then with evertoken's strategies. The authorization server and
+/// the API are embedded; nothing else is needed.
+#[derive(Debug, Parser)]
+#[command(name = "data_import")]
+pub(crate) struct Arguments {
+    /// Imports this MARC21 file (ISO 2709) instead of generated records
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+
+    /// How many records to generate [default: 20000], or to read of the file at most
+    #[arg(long, value_name = "N")]
+    records: Option<u64>,
+
+    /// Records in a batch, which is one call of the API
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
+    pub(crate) batch: usize,
+
+    /// Batches sent at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..=512))]
+    pub(crate) workers: usize,
+
+    /// What to import with; several are separated by commas
+    #[arg(
+        long,
+        value_name = "STRATEGY",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    strategy: Vec<Choice>,
+
+    /// Lifetime of an access token
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = lifetime)]
+    pub(crate) access_ttl: Duration,
+
+    /// Lifetime of a refresh token
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = lifetime)]
+    pub(crate) refresh_ttl: Duration,
+
+    /// How the API judges access tokens
+    #[arg(long, value_enum, default_value = "eureka")]
+    gateway: GatewayChoice,
+
+    /// Writes one JSON object per strategy and line, and nothing else, to standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Arguments {
+    /// The strategies to run, in the order of the command line.
+    pub(crate) fn strategies(&self) -> Vec<Strategy> {
+        let mut strategies = Vec::new();
+        for choice in &self.strategy {
+            strategies.extend_from_slice(choice.strategies());
+        }
+        strategies
+    }
+
+    /// How many records there are, where that is known.
+    pub(crate) fn count(&self) -> Option<u64> {
+        let generated = self.input.is_none().then_some(GENERATED);
+        self.records.or(generated)
+    }
+
+    pub(crate) fn gateway(&self) -> Gateway {
+        match self.gateway {
+            GatewayChoice::Eureka => Gateway::Eureka,
+            GatewayChoice::Okapi => Gateway::Okapi,
+        }
+    }
+}
+
+/// How an import comes by its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// It has one token: the baseline.
+    Fixed,
+    OnRequest,
+    BackgroundTimer,
+    OptimisticEarly,
+}
+
+impl Strategy {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::OnRequest => "on-request",
+            Self::BackgroundTimer => "background-timer",
+            Self::OptimisticEarly => "optimistic-early",
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Choice {
+    /// One access token for the whole import, without evertoken: it fails once that has expired
+    Fixed,
+    /// Rotates when a request finds the token expired
+    OnRequest,
+    /// Rotates by a timer, at 80 % of the lifetime
+    BackgroundTimer,
+    /// Rotates beside the first request in a window before expiry: nobody waits
+    OptimisticEarly,
+    /// One after the other
+    All,
+}
+
+impl Choice {
+    fn strategies(self) -> &'static [Strategy] {
+        use Strategy::{BackgroundTimer, Fixed, OnRequest, OptimisticEarly};
+        match self {
+            Self::Fixed => &[Fixed],
+            Self::OnRequest => &[OnRequest],
+            Self::BackgroundTimer => &[BackgroundTimer],
+            Self::OptimisticEarly => &[OptimisticEarly],
+            Self::All => &[Fixed, OnRequest, BackgroundTimer, OptimisticEarly],
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum GatewayChoice {
+    /// At every call: an expired token is refused
+    Eureka,
+    /// At its first call: a token that was accepted once stays good
+    Okapi,
+}
+
+/// Times as `300ms`, `2s` or `10m`.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if span.is_zero() {
+        return Err("a token has to live for some time".to_owned());
+    }
+    Ok(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from([&["data_import"], arguments].concat())
+    }
+
+    #[test]
+    fn without_arguments_everything_is_imported_with_each_strategy() -> Result<(), clap::Error> {
+        let arguments = parsed(&[])?;
+        let names: Vec<_> = arguments.strategies().iter().map(|s| s.name()).collect();
+        assert_eq!(
+            names,
+            [
+                "fixed",
+                "on-request",
+                "background-timer",
+                "optimistic-early"
+            ]
+        );
+        assert_eq!(arguments.count(), Some(GENERATED));
+        assert_eq!(arguments.gateway(), Gateway::Eureka);
+        assert_eq!(arguments.access_ttl, Duration::from_secs(2));
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_is_read_whole_unless_a_limit_is_given() -> Result<(), clap::Error> {
+        assert_eq!(parsed(&["--input", "a.mrc"])?.count(), None);
+        let limited = parsed(&["--input", "a.mrc", "--records", "7"])?;
+        assert_eq!(limited.count(), Some(7));
+        Ok(())
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused() {
+        for (flag, value) in [
+            ("--access-ttl", "0s"),
+            ("--access-ttl", "2"),
+            ("--refresh-ttl", "soon"),
+            ("--batch", "0"),
+            ("--workers", "0"),
+            ("--strategy", "none"),
+        ] {
+            assert!(parsed(&[flag, value]).is_err(), "{flag} {value}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The progress bars: one for each strategy, on standard error.
+
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::arguments::{Arguments, Strategy};
+use crate::batches::Batch;
+use crate::tally::Tally;
+
+const TEMPLATE: &str = "{prefix:16} {bar:28} {percent:>3}%  {msg}";
+
+pub(crate) struct Progress {
+    bars: MultiProgress,
+    style: ProgressStyle,
+    unit: Unit,
+    total: u64,
+}
+
+/// What a bar's length counts.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Records,
+    /// Of a file, whose records nobody has counted.
+    Bytes,
+}
+
+impl Progress {
+    pub(crate) fn new(arguments: &Arguments, is_shown: bool) -> Self {
+        let target = if is_shown {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let style =
+            ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let (unit, total) = match (arguments.count(), &arguments.input) {
+            (None, Some(path)) => (Unit::Bytes, path.metadata().map_or(0, |file| file.len())),
+            (count, _) => (Unit::Records, count.unwrap_or_default()),
+        };
+        Self {
+            bars: MultiProgress::with_draw_target(target),
+            style: style.progress_chars("=> "),
+            unit,
+            total,
+        }
+    }
+
+    pub(crate) fn bar(&self, strategy: Strategy) -> Bar {
+        let bar = ProgressBar::new(self.total)
+            .with_style(self.style.clone())
+            .with_prefix(strategy.name());
+        Bar {
+            bar: self.bars.add(bar),
+            unit: self.unit,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    unit: Unit,
+}
+
+impl Bar {
+    /// A batch is done with, well or not.
+    pub(crate) fn advance(&self, batch: &Batch, tally: &Tally, unauthorized: u64) {
+        self.bar.set_message(format!(
+            "ok {}  failed {}  rotations {}  401s {unauthorized}",
+            HumanCount(tally.ok()),
+            HumanCount(tally.failed()),
+            tally.rotations(),
+        ));
+        self.bar.inc(match self.unit {
+            Unit::Records => batch.records,
+            Unit::Bytes => batch.body.len() as u64,
+        });
+    }
+}
+
+/// Leaves the bar where it has come to.
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.abandon();
+    }
+}

@@ -1,0 +1,186 @@
+//! What is said about imports: to people in a table, to programs as one JSON object a line.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
+use indicatif::HumanCount;
+use serde::Serialize;
+
+use crate::arguments::{Arguments, Strategy};
+use crate::import::Outcome;
+
+const COLUMNS: [&str; 10] = [
+    "strategy",
+    "ok",
+    "failed",
+    "rotations",
+    "exchanges",
+    "401s",
+    "records/s",
+    "wait p50",
+    "wait p99",
+    "",
+];
+
+/// Lines above and below, and none between the rows.
+const LINES: TableStyle = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+
+/// Says what is going to happen.
+pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::Result<()> {
+    let records = match (&arguments.input, arguments.count()) {
+        (None, count) => format!(
+            "{} generated MARC21 records",
+            HumanCount(count.unwrap_or_default())
+        ),
+        (Some(path), None) => format!("the MARC21 records of {}", path.display()),
+        (Some(path), Some(limit)) => {
+            format!(
+                "up to {} MARC21 records of {}",
+                HumanCount(limit),
+                path.display()
+            )
+        }
+    };
+    writeln!(
+        out,
+        "Imports {records}, {} a call, {} calls at a time. Access tokens live for {}.\n\
+         `fixed` has one access token for all of it; the others have evertoken keep theirs alive.",
+        arguments.batch,
+        arguments.workers,
+        humantime::format_duration(arguments.access_ttl),
+    )
+}
+
+/// The table, and for each import that lost records, why.
+pub(crate) fn table(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(LINES).set_header(COLUMNS);
+    for outcome in outcomes {
+        table.add_row(row(outcome));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    for column in table.column_iter_mut().skip(1).take(COLUMNS.len() - 2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(out, "\n{table}")?;
+    for outcome in outcomes {
+        if let Some(failure) = &outcome.first_failure {
+            writeln!(
+                out,
+                "{} lost {} of {} records, from {:.1} s on: {}",
+                outcome.strategy,
+                HumanCount(outcome.failed),
+                HumanCount(outcome.records()),
+                failure.after.as_secs_f64(),
+                failure.why,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn row(outcome: &Outcome) -> Vec<Cell> {
+    let count = |number: u64| HumanCount(number).to_string();
+    // A session that is not asked for tokens has no waits.
+    let wait = |span: Duration| match outcome.strategy {
+        Strategy::Fixed => "-".to_owned(),
+        _ => brief(span),
+    };
+    let verdict = match (outcome.interrupted, outcome.failed) {
+        (true, _) => "interrupted",
+        (false, 0) if outcome.broken_input.is_some() => "broken input",
+        (false, 0) => "complete",
+        (false, _) => "FAILED",
+    };
+    [
+        outcome.strategy.to_string(),
+        count(outcome.ok),
+        count(outcome.failed),
+        count(outcome.rotations),
+        count(outcome.exchanges),
+        count(outcome.unauthorized),
+        per_second(outcome.ok, outcome.elapsed),
+        wait(outcome.wait_p50),
+        wait(outcome.wait_p99),
+        verdict.to_owned(),
+    ]
+    .map(Cell::new)
+    .into()
+}
+
+fn per_second(count: u64, span: Duration) -> String {
+    let nanos = span.as_nanos().max(1);
+    let rate = u128::from(count) * 1_000_000_000 / nanos;
+    HumanCount(u64::try_from(rate).unwrap_or(u64::MAX)).to_string()
+}
+
+/// In the unit that suits it.
+fn brief(span: Duration) -> String {
+    match span.as_micros() {
+        0 => "< 1 µs".to_owned(),
+        micros @ 1..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", span.as_secs_f64() * 1e3),
+        _ => format!("{:.1} s", span.as_secs_f64()),
+    }
+}
+
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Line {
+    strategy: &'static str,
+    records: u64,
+    ok: u64,
+    failed: u64,
+    rotations: u64,
+    exchanges: u64,
+    replays: u64,
+    families_revoked: u64,
+    unauthorized: u64,
+    elapsed_ms: u128,
+    wait_p50_us: u128,
+    wait_p99_us: u128,
+}
+
+pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    let line = Line {
+        strategy: outcome.strategy.name(),
+        records: outcome.records(),
+        ok: outcome.ok,
+        failed: outcome.failed,
+        rotations: outcome.rotations,
+        exchanges: outcome.exchanges,
+        replays: outcome.replays,
+        families_revoked: outcome.families_revoked,
+        unauthorized: outcome.unauthorized,
+        elapsed_ms: outcome.elapsed.as_millis(),
+        wait_p50_us: outcome.wait_p50.as_micros(),
+        wait_p99_us: outcome.wait_p99.as_micros(),
+    };
+    writeln!(out, "{}", serde_json::to_string(&line)?)?;
+    out.flush()
+}
+
+/// Which record of the input ended the imports, and what became of those before it.
+pub(crate) fn broken_input(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
+    let Some(error) = outcomes
+        .iter()
+        .find_map(|outcome| outcome.broken_input.as_ref())
+    else {
+        return Ok(());
+    };
+    writeln!(out, "error: {error:#}")?;
+    for outcome in outcomes.iter().filter(|outcome| outcome.records() > 0) {
+        writeln!(
+            out,
+            "{}: of the {} records before it, {} were imported",
+            outcome.strategy,
+            HumanCount(outcome.records()),
+            HumanCount(outcome.ok),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The command as a whole: what it writes, and its exit status.
+
+use std::future::pending;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::*;
+
+/// A run of the command.
+struct Ran {
+    status: u8,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    /// The lines of standard output, each an object.
+    fn lines(&self) -> Vec<Value> {
+        let lines = self.out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Of the table.
+    fn row(&self, strategy: &str) -> Option<&str> {
+        let mut lines = self.out.lines().map(str::trim);
+        lines.find(|line| line.starts_with(strategy))
+    }
+
+    fn verdict(&self, strategy: &str) -> &str {
+        let words = self.row(strategy).and_then(|row| row.rsplit("  ").next());
+        words.unwrap_or("(no row)").trim()
+    }
+}
+
+/// With arguments as a shell parts them.
+async fn ran(arguments: &str) -> Ran {
+    ran_until(arguments, pending()).await
+}
+
+async fn ran_until(arguments: &str, interrupt: impl Future<Output = ()>) -> Ran {
+    let arguments = ["data_import"]
+        .into_iter()
+        .chain(arguments.split_whitespace());
+    let arguments = Arguments::try_parse_from(arguments).unwrap();
+    let progress = Progress::new(&arguments, false);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let status = run(&arguments, &progress, &mut out, &mut err, interrupt)
+        .await
+        .unwrap();
+    Ran {
+        status,
+        out: String::from_utf8(out).unwrap(),
+        err: String::from_utf8(err).unwrap(),
+    }
+}
+
+fn number(line: &Value, key: &str) -> u64 {
+    line[key].as_u64().unwrap()
+}
+
+/// A file with some records and something else, gone with its owner.
+struct Broken {
+    path: PathBuf,
+    /// Where the records end.
+    end: usize,
+}
+
+impl Broken {
+    fn after(records: u64) -> Self {
+        let mut content = Vec::new();
+        for record in generate::records(records) {
+            content.extend_from_slice(&record.unwrap());
+        }
+        let end = content.len();
+        content.extend_from_slice(b"invalid marc file\n");
+        let name = format!("evertoken-{}-{records}.mrc", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, content).unwrap();
+        Self { path, end }
+    }
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_managed_strategy_imports_what_one_token_loses() {
+    let ran = ran("--records 1600 --batch 25 --workers 4 --access-ttl 300ms --json").await;
+    let lines = ran.lines();
+    let names: Vec<_> = lines.iter().map(|line| &line["strategy"]).collect();
+    assert_eq!(
+        names,
+        [
+            "fixed",
+            "on-request",
+            "background-timer",
+            "optimistic-early"
+        ]
+    );
+    let (fixed, managed) = lines.split_first().unwrap();
+    assert!(number(fixed, "failed") > 0, "{fixed}");
+    assert!(number(fixed, "unauthorized") > 0, "{fixed}");
+    assert_eq!(number(fixed, "exchanges"), 0, "{fixed}");
+    assert_eq!(number(fixed, "ok") + number(fixed, "failed"), 1600);
+    for line in managed {
+        assert_eq!(number(line, "records"), 1600, "{line}");
+        assert_eq!(number(line, "ok"), 1600, "{line}");
+        assert_eq!(number(line, "failed"), 0, "{line}");
+        assert!(number(line, "rotations") >= 2, "{line}");
+        assert_eq!(number(line, "exchanges"), number(line, "rotations"));
+        assert_eq!(number(line, "replays"), 0, "{line}");
+        assert_eq!(number(line, "families_revoked"), 0, "{line}");
+        assert!(number(line, "wait_p50_us") <= number(line, "wait_p99_us"));
+        assert!(number(line, "elapsed_ms") >= 16 * 75, "{line}");
+    }
+    assert_eq!(ran.status, 0, "the baseline may fail");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_okapi_a_token_that_was_accepted_once_lasts_to_the_end() {
+    let ran =
+        ran("--records 800 --workers 2 --strategy fixed --gateway okapi --access-ttl 500ms --json");
+    let ran = ran.await;
+    let line = &ran.lines()[0];
+    assert_eq!((number(line, "ok"), number(line, "failed")), (800, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_a_managed_strategy_loses_are_an_exit_status() {
+    // The refresh token is dead before it is needed.
+    let ran = ran(
+        "--records 800 --workers 2 --strategy on-request --access-ttl 500ms --refresh-ttl 20ms",
+    );
+    let ran = ran.await;
+    assert_eq!(ran.status, RECORDS_LOST);
+    assert_eq!(ran.verdict("on-request"), "FAILED");
+    assert!(ran.out.contains("on-request lost"), "{}", ran.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_names_the_import_that_failed_and_why() {
+    let ran = ran("--records 400 --workers 2 --strategy fixed,on-request --access-ttl 250ms").await;
+    assert_eq!(ran.verdict("fixed"), "FAILED");
+    assert_eq!(ran.verdict("on-request"), "complete");
+    assert!(ran.out.contains("the API answered 401 Unauthorized"));
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_before_a_broken_record_is_imported_and_the_record_told() {
+    let file = Broken::after(60);
+    let input = file.path.display();
+    let ran = ran(&format!("--strategy on-request --json --input {input}")).await;
+    let line = &ran.lines()[0];
+    assert_eq!((number(line, "ok"), number(line, "failed")), (60, 0));
+    assert_eq!(
+        ran.err,
+        format!(
+            "error: cannot read {input}: record 61 at byte {}: it starts with \"inval\", and not with its \
+             length in five digits\n\
+             on-request: of the 60 records before it, 60 were imported\n",
+            file.end
+        )
+    );
+    assert_eq!(ran.status, BAD_INPUT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_something_else_is_told_at_its_first_byte() {
+    let file = Broken::after(0);
+    let ran = ran(&format!("--input {}", file.path.display())).await;
+    assert!(ran.err.contains("record 1 at byte 0"), "{}", ran.err);
+    assert_eq!(ran.verdict("fixed"), "broken input");
+    assert_eq!(ran.status, BAD_INPUT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_ends_it_with_what_was_done_by_then() {
+    let interrupt = sleep(Duration::from_millis(500));
+    let ran = ran_until("--strategy on-request,fixed --records 1000000", interrupt).await;
+    assert_eq!(ran.verdict("on-request"), "interrupted");
+    assert_eq!(ran.row("fixed"), None);
+    assert_eq!(ran.status, INTERRUPTED);
+}
