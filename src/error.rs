@@ -59,8 +59,8 @@ pub enum Error {
     #[error("the token could not be refreshed")]
     #[non_exhaustive]
     Endpoint {
-        /// Why.
-        source: EndpointError,
+        /// Why; see also [`Error::endpoint`].
+        source: Arc<EndpointError>,
         /// How long until another attempt is made.
         retry_after: Duration,
     },
@@ -133,13 +133,24 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Endpoint { source, .. } => !matches!(source, EndpointError::Misconfigured { .. }),
+            Self::Endpoint { source, .. } => {
+                !matches!(**source, EndpointError::Misconfigured { .. })
+            }
             Self::NoAccessToken { .. }
             | Self::Store { .. }
             | Self::TimedOut { .. }
             | Self::Pending
             | Self::TaskDied => true,
             _ => false,
+        }
+    }
+
+    /// What the token endpoint answered, if it was that.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&EndpointError> {
+        match self {
+            Self::Endpoint { source, .. } => Some(source),
+            _ => None,
         }
     }
 
@@ -230,5 +241,22 @@ impl fmt::Display for Millis {
             Duration::from_millis(u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX))
                 .as_secs_f64()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// The hot path returns a header or an error. With room for the error beside the header's own
+    /// fields, the one is as large as the other, and is not copied to be told apart.
+    #[test]
+    fn an_error_takes_no_room_beside_a_header() {
+        assert_eq!(
+            size_of::<Result<HeaderValue, Error>>(),
+            size_of::<HeaderValue>()
+        );
     }
 }

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::endpoint::TokenEndpoint;
+use crate::endpoint::{EndpointError, TokenEndpoint};
 use crate::error::{EndReason, Error};
 use crate::event::Event;
 use crate::record::claim::Owner;
@@ -437,14 +437,8 @@ impl Drop for Flight {
 }
 
 fn is_refusal(outcome: &Result<Token, Error>) -> bool {
-    use crate::endpoint::EndpointError;
-    matches!(
-        outcome,
-        Err(Error::Endpoint {
-            source: EndpointError::Rejected { .. },
-            ..
-        })
-    )
+    let answer = outcome.as_ref().err().and_then(Error::endpoint);
+    matches!(answer, Some(EndpointError::Rejected { .. }))
 }
 
 /// Whether the server issued the token again that was held and still valid.

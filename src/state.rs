@@ -84,11 +84,8 @@ struct Failure {
 impl Failure {
     /// A misconfiguration is told, and not tried again unless a caller needs a token.
     fn needs_a_caller(&self) -> bool {
-        let source = match &self.error {
-            Some(Error::Endpoint { source, .. }) => source,
-            _ => return false,
-        };
-        matches!(source, EndpointError::Misconfigured { .. })
+        let source = self.error.as_ref().and_then(Error::endpoint);
+        matches!(source, Some(EndpointError::Misconfigured { .. }))
     }
 }
 
@@ -426,11 +423,8 @@ impl State {
             .as_ref()
             .map_or(0, |failure| failure.count)
             .saturating_add(1);
-        let asked = match &error {
-            Error::Endpoint {
-                source: EndpointError::Retry { after },
-                ..
-            } => after.unwrap_or_default(),
+        let asked = match error.endpoint() {
+            Some(EndpointError::Retry { after }) => after.unwrap_or_default(),
             _ => Duration::ZERO,
         };
         let mut not_before = now + settings.cool_down.after(count, early);

@@ -9,7 +9,7 @@
 mod memory;
 
 use std::error::Error as StdError;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,20 +109,20 @@ pub enum Swap {
 /// The store could not be asked, or what it holds could not be read.
 ///
 /// After a failed [`swap`](TokenStore::swap) the record may have been replaced all the same.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{what}")]
-pub struct StoreError {
+#[derive(Debug, Clone)]
+pub struct StoreError(Arc<Failure>);
+
+#[derive(Debug)]
+struct Failure {
     what: String,
-    source: Option<Arc<dyn StdError + Send + Sync>>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl StoreError {
     /// What failed, without secrets.
     pub fn new(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            source: None,
-        }
+        let what = what.into();
+        Self(Arc::new(Failure { what, source: None }))
     }
 
     /// What failed, and why.
@@ -130,10 +130,23 @@ impl StoreError {
         what: impl Into<String>,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        Self {
+        Self(Arc::new(Failure {
             what: what.into(),
-            source: Some(source.into().into()),
-        }
+            source: Some(source.into()),
+        }))
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.what)
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source = self.0.source.as_deref()?;
+        Some(source)
     }
 }
 

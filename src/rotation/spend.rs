@@ -1,5 +1,6 @@
 //! Claims a token, sends it, and decides what an answer that is no pair means for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Kind, Next, Rotation, Seen, StoreClock, guarded, lineage, store_failed};
@@ -439,7 +440,7 @@ impl Rotation {
 
 fn endpoint_failed(source: EndpointError) -> Error {
     Error::Endpoint {
-        source,
+        source: Arc::new(source),
         retry_after: Duration::ZERO,
     }
 }
