@@ -21,14 +21,14 @@ use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::claim::Holder;
 use crate::record::look::{Look, look};
-use crate::record::{Record, State};
+use crate::record::{Record, State, StoredPair};
 use crate::schedule::Due;
 use crate::served::Token;
 use crate::session::{Flight, Session};
 use crate::settings::Coordination;
-use crate::state::Progress;
+use crate::state::{Held, Progress};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
-use crate::token::Lineage;
+use crate::token::{Lineage, TokenPair};
 
 /// Others' claims are looked at this often at least, however long they last: a machine that slept must
 /// not sleep on.
@@ -163,7 +163,7 @@ impl Rotation {
             Look::Vacant => Err(Error::NoSession),
             Look::LoggedOut => {
                 if let Some(record) = seen.record() {
-                    self.clean_up_after_logout(record, seen.revision(), held.as_ref())
+                    self.clean_up_after_logout(record, seen.revision(), held.as_ref(), now)
                         .await;
                 }
                 Err(self.session().end(EndReason::LoggedOut))
@@ -211,7 +211,7 @@ impl Rotation {
         };
         let session = self.session();
         let now = self.store_now(seen.clock);
-        let pair = crate::record::StoredPair {
+        let pair = StoredPair {
             issued_at: now.before(session.now().since(given_at)),
             first: true,
             pair,
@@ -289,14 +289,14 @@ impl Rotation {
         &self,
         record: &Record,
         revision: Option<Revision>,
-        held: Option<&crate::state::Held>,
+        held: Option<&Held>,
+        now: StoreTime,
     ) {
         let session = self.session();
         if let Some(held) = held.filter(|held| held.digest != record.digest()) {
             self.revoke(&held.pair).await;
         }
         if let Some(stored) = &record.pair {
-            let now = session.wall().into();
             if self.revoke(&stored.pair).await
                 && let Err(error) = self.swap(revision, &record.cleared(now)).await
             {
@@ -305,7 +305,7 @@ impl Rotation {
         }
     }
 
-    async fn revoke(&self, pair: &crate::token::TokenPair) -> bool {
+    async fn revoke(&self, pair: &TokenPair) -> bool {
         let session = self.session();
         let revoking = session.shared.endpoint.revoke(pair);
         match guarded(session.settings().endpoint_timeout, revoking).await {

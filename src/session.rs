@@ -279,11 +279,11 @@ impl Session {
         let stalled = state
             .held()
             .is_some_and(|old| brought_nothing(old, &held, self.now()));
-        let failed_before = state.failed_without_error();
+        let stalls = state.stalls();
         state.hold(held);
         let expired = state.usable(self.now()).is_none();
         if stalled || expired {
-            state.stall(failed_before, self.settings(), self.now());
+            state.stall(stalls, self.settings(), self.now());
         }
         self.republish(&state);
         drop(state);

@@ -1,50 +1,26 @@
 //! All that is locked: the pair, its identity and the rotation in flight change together. There is no
 //! `await` in this file, and nothing in it calls code of the user's.
 
+mod held;
+mod pause;
+mod rejections;
+
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub(crate) use self::held::Held;
+use self::pause::Pause;
+pub use self::rejections::Rejection;
+use self::rejections::Rejections;
 use crate::clock::Timestamp;
-use crate::endpoint::{EndpointError, OldPair};
+use crate::endpoint::OldPair;
 use crate::error::{EndReason, Error};
-use crate::record::look;
-use crate::schedule::{Due, Schedule};
+use crate::schedule::Due;
 use crate::served::Token;
-use crate::settings::{OnStoreFailure, RETRY_AFTER_LIMIT, Settings};
+use crate::settings::{OnStoreFailure, Settings};
 use crate::strategy::{OnExpiry, WhileRotating};
-use crate::token::{Digest, Identity, TokenPair};
-
-/// The last good pair.
-#[derive(Debug, Clone)]
-pub(crate) struct Held {
-    pub(crate) pair: TokenPair,
-    pub(crate) identity: Identity,
-    pub(crate) digest: Digest,
-    /// The number of the claim under which it was landed.
-    pub(crate) number: u64,
-    /// Whether its lineage started with it.
-    pub(crate) first: bool,
-    pub(crate) sent_at: Timestamp,
-    pub(crate) schedule: Schedule,
-    /// `None` if the pair has no access token.
-    pub(crate) token: Option<Token>,
-}
-
-impl Held {
-    fn can_refresh(&self, now: Timestamp) -> bool {
-        let in_time = self.schedule.refresh_expires_at.is_none_or(|end| now < end);
-        self.pair.refresh.is_some() && in_time
-    }
-
-    pub(crate) fn for_look(&self) -> look::Held {
-        look::Held {
-            identity: self.identity,
-            digest: self.digest,
-            number: self.number,
-        }
-    }
-}
+use crate::token::{Identity, TokenPair};
 
 /// What a rotation asks of the pair it finds.
 #[derive(Debug, Clone)]
@@ -72,23 +48,6 @@ pub(crate) enum Progress {
     Again,
 }
 
-/// What failed last, and until when nothing is tried.
-#[derive(Debug, Clone)]
-struct Failure {
-    count: u32,
-    not_before: Timestamp,
-    /// `None` if the server issued a pair that brought no progress.
-    error: Option<Error>,
-}
-
-impl Failure {
-    /// A misconfiguration is told, and not tried again unless a caller needs a token.
-    fn needs_a_caller(&self) -> bool {
-        let source = self.error.as_ref().and_then(Error::endpoint);
-        matches!(source, Some(EndpointError::Misconfigured { .. }))
-    }
-}
-
 /// What a caller has to do.
 #[derive(Debug, Clone)]
 pub(crate) enum Verdict {
@@ -104,23 +63,6 @@ pub(crate) enum Verdict {
     FailAndLook(Error),
 }
 
-/// What becomes of a rejection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rejection {
-    /// The token is not current any more: a newer one is there already.
-    Outdated,
-    /// The token is not served any more; a rotation is under way.
-    Rotating,
-    /// It was rejected so soon after it was issued, again, that another rotation would not help. It is
-    /// served on, and a later rejection counts.
-    TooSoon,
-    /// There is nothing to rotate with. It is served on.
-    NotRotatable,
-    /// The session has ended, and with this rejection its last token has.
-    Ended,
-}
-
 #[derive(Debug)]
 pub(crate) struct State {
     held: Option<Held>,
@@ -128,13 +70,8 @@ pub(crate) struct State {
     spare: Option<Held>,
     end: Option<EndReason>,
     flight: Option<watch::Receiver<Progress>>,
-    failure: Option<Failure>,
-    /// Whether an API rejected the token that is held.
-    rejected: bool,
-    /// Rotations in a row that were forced by a rejection, with no token accepted in between.
-    rejections: u32,
-    /// Whether the token that is held was rejected, and too soon for that to count.
-    too_soon: bool,
+    pause: Pause,
+    rejections: Rejections,
     /// The highest next number that was seen in a record.
     next_number: u64,
     /// Numbers of claims that were attempted and under which nothing was sent.
@@ -151,10 +88,8 @@ impl State {
             spare: None,
             end: None,
             flight: None,
-            failure: None,
-            rejected: false,
-            rejections: 0,
-            too_soon: false,
+            pause: Pause::default(),
+            rejections: Rejections::default(),
             next_number: 1,
             unsent: Vec::new(),
             seed,
@@ -212,15 +147,13 @@ impl State {
 
     /// Whether the token that is held may still be served.
     pub(crate) fn usable(&self, now: Timestamp) -> Option<&Token> {
-        let held = self.held.as_ref().filter(|_| !self.rejected)?;
+        let held = self.held.as_ref().filter(|_| !self.rejections.current)?;
         let in_time = held.schedule.expires_at.is_none_or(|end| now < end);
         // A server that issues expired tokens is taken at its word once per cool-down: those who
         // waited get what it issued, and nobody calls it again meanwhile.
-        let no_progress = self
-            .failure
+        held.token
             .as_ref()
-            .is_some_and(|failure| failure.error.is_none() && now < failure.not_before);
-        held.token.as_ref().filter(|_| in_time || no_progress)
+            .filter(|_| in_time || self.pause.is_stall(now))
     }
 
     /// Whether the endpoint could bring a new pair.
@@ -238,8 +171,8 @@ impl State {
             identity: self.identity(),
             // Where a request came in time and its rotation failed, nobody was idle.
             is_idle: due == Due::Expired
-                && !self.rejected
-                && self.failure.is_none()
+                && !self.rejections.current
+                && !self.pause.has_failed()
                 && held.is_some_and(|held| {
                     held.token.is_some() && held.schedule.on_expiry == OnExpiry::End
                 }),
@@ -248,9 +181,7 @@ impl State {
     }
 
     pub(crate) fn cooling(&self, now: Timestamp) -> bool {
-        self.failure
-            .as_ref()
-            .is_some_and(|failure| now < failure.not_before)
+        self.pause.left(now).is_some()
     }
 
     /// What a caller has to do now.
@@ -292,7 +223,7 @@ impl State {
         }
         match due {
             Due::Nothing => serve,
-            Due::Background if self.failure.as_ref().is_some_and(Failure::needs_a_caller) => serve,
+            Due::Background if self.pause.needs_a_caller() => serve,
             Due::Background => Verdict::ServeAndRotate(token.clone()),
             Due::First | Due::Expired => Verdict::Rotate,
         }
@@ -331,15 +262,11 @@ impl State {
         let held = self.held.as_ref()?;
         let latest = held.schedule.at_the_latest(now, wall);
         let change = held.schedule.next_change(latest).map(|at| at.since(latest));
-        let cooled = self
-            .failure
-            .as_ref()
-            .filter(|failure| now < failure.not_before)
-            .map(|failure| failure.not_before.since(now));
+        let pause = self.pause.left(now);
         Some(
             change
                 .into_iter()
-                .chain(cooled)
+                .chain(pause)
                 .min()
                 .unwrap_or(Duration::MAX),
         )
@@ -354,11 +281,10 @@ impl State {
         let late = schedule.at_the_latest(now, wall);
         // Measured by the clock that ran further, and told by ours.
         let wake_at = now + schedule.wake_at?.since(late);
-        match &self.failure {
-            Some(failure) if failure.needs_a_caller() => None,
-            Some(failure) => Some(wake_at.max(failure.not_before)),
-            None => Some(wake_at),
+        if self.pause.needs_a_caller() {
+            return None;
         }
+        Some(self.pause.ends_at().map_or(wake_at, |end| wake_at.max(end)))
     }
 
     /// Why a rotation that somebody asked for cannot start now.
@@ -369,14 +295,7 @@ impl State {
         if let Some(reason) = self.end.as_ref().filter(|_| self.cooling(now)) {
             return Some(Error::ended(reason.clone()));
         }
-        match &self.failure {
-            Some(Failure {
-                not_before,
-                error: Some(error),
-                ..
-            }) if now < *not_before => Some(error.clone().with_retry_after(not_before.since(now))),
-            _ => None,
-        }
+        self.pause.error(now)
     }
 
     /// A rotation starts.
@@ -394,9 +313,8 @@ impl State {
         self.saw_next_number(held.number + 1);
         self.held = Some(held);
         self.end = None;
-        self.rejected = false;
-        self.too_soon = false;
-        self.failure = None;
+        self.rejections.renew();
+        self.pause = Pause::default();
         self.seed = None;
     }
 
@@ -415,61 +333,25 @@ impl State {
         news
     }
 
-    /// Counts a failure: nothing is tried before the cool-down is over. Returns how long that is.
+    /// Counts a failure: nothing is tried for a while. Returns how long that is.
     pub(crate) fn fail(&mut self, error: Error, settings: &Settings, now: Timestamp) -> Duration {
         let early = self.usable(now).is_some();
-        let count = self
-            .failure
-            .as_ref()
-            .map_or(0, |failure| failure.count)
-            .saturating_add(1);
-        let asked = match error.endpoint() {
-            Some(EndpointError::Retry { after }) => after.unwrap_or_default(),
-            _ => Duration::ZERO,
-        };
-        let mut not_before = now + settings.cool_down.after(count, early);
-        // A cool-down does not outlast the moment from which the token is needed.
-        if let Some(need) = self
-            .held
-            .as_ref()
-            .and_then(|held| held.schedule.next_need(now))
-        {
-            not_before = not_before.min(need);
-        }
-        // But what the server asks for holds, needed or not: it would only ask again.
-        let not_before = not_before.max(now + asked.min(RETRY_AFTER_LIMIT));
-        self.failure = Some(Failure {
-            count,
-            not_before,
-            error: Some(error),
-        });
-        not_before.since(now)
+        let schedule = self.held.as_ref().map(|held| &held.schedule);
+        let need = schedule.and_then(|schedule| schedule.next_need(now));
+        self.pause
+            .after_error(error, early, need, settings.cool_down, now)
     }
 
     /// How often in a row the server brought nothing new.
-    pub(crate) fn failed_without_error(&self) -> u32 {
-        self.failure
-            .as_ref()
-            .filter(|failure| failure.error.is_none())
-            .map_or(0, |failure| failure.count)
+    pub(crate) fn stalls(&self) -> u32 {
+        self.pause.stalls()
     }
 
-    /// The server brought nothing new, for one more time than `before`: it is left alone for a while.
+    /// The server brought nothing new, for one more time than `before`.
     pub(crate) fn stall(&mut self, before: u32, settings: &Settings, now: Timestamp) {
-        let count = before.saturating_add(1);
-        let mut not_before = now + settings.cool_down.after(count, true);
-        // A token that is still valid is not served past its end for it: by then there may be another.
-        let held = self.held.as_ref();
-        if let Some(end) = held.and_then(|held| held.schedule.expires_at)
-            && now < end
-        {
-            not_before = not_before.min(end);
-        }
-        self.failure = Some(Failure {
-            count,
-            not_before,
-            error: None,
-        });
+        let expiry = self.held.as_ref().and_then(|held| held.schedule.expires_at);
+        self.pause
+            .after_stall(before, expiry, settings.cool_down, now);
     }
 
     /// An API rejected the token of this identity.
@@ -483,38 +365,28 @@ impl State {
             return Rejection::Outdated;
         };
         if self.end.is_some() {
-            self.rejected = true;
+            self.rejections.current = true;
             return Rejection::Ended;
         }
-        if self.rejected {
+        if self.rejections.current {
             return Rejection::Rotating;
         }
         if !self.rotatable(now) {
             return Rejection::NotRotatable;
         }
-        let age = held.schedule.age(now);
         let accepted = held.token.as_ref().is_some_and(Token::accepted);
-        // A token that nobody rejected for so long was a good one, unlike one that had to wait for it.
-        if accepted || (age >= settings.cool_down.longest && !self.too_soon) {
-            self.rejections = 0;
-        }
-        let patience = match self.rejections {
-            0 => Duration::ZERO,
-            count => settings.cool_down.after(count, false),
-        };
-        if age < patience && self.flight.is_none() {
-            self.too_soon = true;
-            return Rejection::TooSoon;
-        }
-        self.rejected = true;
-        self.rejections = self.rejections.saturating_add(1);
-        Rejection::Rotating
+        self.rejections.judge(
+            held.schedule.age(now),
+            accepted,
+            self.flight.is_some(),
+            settings.cool_down,
+        )
     }
 
     /// An API accepted the token that is held: another instance's pair works, so ours is not needed.
     pub(crate) fn accept(&mut self, identity: Identity) {
         if self.identity() == Some(identity) {
-            self.rejections = 0;
+            self.rejections.forget();
             self.spare = None;
         }
     }

@@ -1,0 +1,39 @@
+//! The pair that is held, with everything that follows from it.
+
+use crate::clock::Timestamp;
+use crate::record::look;
+use crate::schedule::Schedule;
+use crate::served::Token;
+use crate::token::{Digest, Identity, TokenPair};
+
+/// The last good pair.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) pair: TokenPair,
+    pub(crate) identity: Identity,
+    pub(crate) digest: Digest,
+    /// The number of the claim under which it was landed.
+    pub(crate) number: u64,
+    /// Whether its lineage started with it.
+    pub(crate) first: bool,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) schedule: Schedule,
+    /// `None` if the pair has no access token.
+    pub(crate) token: Option<Token>,
+}
+
+impl Held {
+    /// Whether its refresh token is there and in time.
+    pub(super) fn can_refresh(&self, now: Timestamp) -> bool {
+        let in_time = self.schedule.refresh_expires_at.is_none_or(|end| now < end);
+        self.pair.refresh.is_some() && in_time
+    }
+
+    pub(crate) fn for_look(&self) -> look::Held {
+        look::Held {
+            identity: self.identity,
+            digest: self.digest,
+            number: self.number,
+        }
+    }
+}

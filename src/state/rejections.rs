@@ -1,0 +1,71 @@
+//! What becomes of a rejection: a rotation, unless rotating has just not helped.
+
+use std::time::Duration;
+
+use crate::settings::CoolDown;
+
+/// What becomes of a rejection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The token is not current any more: a newer one is there already.
+    Outdated,
+    /// The token is not served any more; a rotation is under way.
+    Rotating,
+    /// It was rejected so soon after it was issued, again, that another rotation would not help. It is
+    /// served on, and a later rejection counts.
+    TooSoon,
+    /// There is nothing to rotate with. It is served on.
+    NotRotatable,
+    /// The session has ended, and with this rejection its last token has.
+    Ended,
+}
+
+/// The rejections of late.
+#[derive(Debug, Default)]
+pub(super) struct Rejections {
+    /// Whether the token that is held was rejected, so that it is not served any more.
+    pub(super) current: bool,
+    /// Rotations in a row that were forced by a rejection, with no token accepted in between.
+    in_a_row: u32,
+    /// Whether the token that is held was rejected, and too soon for that to count.
+    too_soon: bool,
+}
+
+impl Rejections {
+    /// Another token is held.
+    pub(super) fn renew(&mut self) {
+        self.current = false;
+        self.too_soon = false;
+    }
+
+    /// An API accepted the token that is held.
+    pub(super) fn forget(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    /// Judges the rejection of the token that is held, of this age.
+    pub(super) fn judge(
+        &mut self,
+        age: Duration,
+        was_accepted: bool,
+        is_in_flight: bool,
+        cool_down: CoolDown,
+    ) -> Rejection {
+        // A token that nobody rejected for so long was a good one, unlike one that had to wait for it.
+        if was_accepted || (age >= cool_down.longest && !self.too_soon) {
+            self.in_a_row = 0;
+        }
+        let patience = match self.in_a_row {
+            0 => Duration::ZERO,
+            count => cool_down.after(count, false),
+        };
+        if age < patience && !is_in_flight {
+            self.too_soon = true;
+            return Rejection::TooSoon;
+        }
+        self.current = true;
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        Rejection::Rotating
+    }
+}
