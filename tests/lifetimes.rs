@@ -492,14 +492,14 @@ async fn a_refresh_token_that_is_omitted_empty_or_echoed_is_kept_and_used_again(
             let store = evertoken::MemoryStore::with_clock(world.clock.clone());
             let builder = world.builder(strategy).store(store.clone());
             let tokens = loaded(builder).await;
-            for _ in 0..50 {
+            for _ in 0..19 {
                 world.clock.advance(100 * SECOND).await;
                 let token = tokens.token().await;
                 assert!(world.is_live(&token.unwrap()), "{shown}");
             }
             settle().await;
             let exchanges = world.server.exchanges();
-            assert!(exchanges >= 8, "{shown}");
+            assert!(exchanges >= 3, "{shown}");
             assert_eq!(world.server.rotations(), exchanges, "{shown}");
             world.assert_unharmed();
             drop(tokens);

@@ -12,8 +12,8 @@ use evertoken::clock::Clock;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{Fault, InProcessEndpoint};
 use evertoken::{
-    BackgroundTimer, EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest,
-    OptimisticEarly, Record, Rejection, ServerProfile, StoreError, Token, TokenEndpoint,
+    BackgroundTimer, Coordination, EndpointError, Error, Grant, Issued, Key, MemoryStore,
+    OnRequest, OptimisticEarly, Record, Rejection, ServerProfile, StoreError, Token, TokenEndpoint,
     TokenManager, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
@@ -540,24 +540,40 @@ async fn t1_no_reader_on_any_thread_sees_a_new_access_token_with_an_old_refresh_
 
 #[tokio::test(start_paused = true)]
 async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_is_one_each() {
-    let world = World::new(600 * SECOND);
-    let endpoint = Hooked::new(world.server.endpoint());
-    let tokens = loaded(world.builder_at(endpoint.clone(), OnRequest::default())).await;
-    let at_once: Vec<_> = (0..100)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.rotate().await })
-        })
-        .collect();
-    for caller in at_once {
-        assert_eq!(caller.await.unwrap().unwrap().identity().version, 2);
+    // Without claims, nothing but the flight itself keeps them together.
+    for coordination in [Coordination::Claim, Coordination::None] {
+        let world = World::new(600 * SECOND);
+        let endpoint = Hooked::new(world.server.endpoint());
+        let builder = world.builder_at(endpoint.clone(), OnRequest::default());
+        let tokens = loaded(builder.coordination(coordination)).await;
+        let at_once: Vec<_> = (0..100)
+            .map(|_| {
+                let tokens = tokens.clone();
+                tokio::spawn(async move { tokens.rotate().await })
+            })
+            .collect();
+        for caller in at_once {
+            assert_eq!(caller.await.unwrap().unwrap().identity().version, 2);
+        }
+        world.assert_exchanges(1);
+        for version in 3..6 {
+            assert_eq!(tokens.rotate().await.unwrap().identity().version, version);
+        }
+        world.assert_exchanges(4);
+        assert_eq!(endpoint.calls(), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_instance_without_claims_makes_one_exchange_for_all_its_callers() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let builder = world.builder(OnRequest::default());
+    let tokens = loaded(builder.coordination(Coordination::None)).await;
+    world.clock.advance(600 * SECOND).await;
+    for caller in callers(&tokens, 1_000) {
+        assert!(world.is_live(&caller.await.unwrap().unwrap()));
     }
     world.assert_exchanges(1);
-    for version in 3..6 {
-        assert_eq!(tokens.rotate().await.unwrap().identity().version, version);
-    }
-    world.assert_exchanges(4);
-    assert_eq!(endpoint.calls(), 4);
 }
 
 #[tokio::test(start_paused = true)]
