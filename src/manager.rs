@@ -260,17 +260,15 @@ impl TokenManager {
             Some(token) => Some(token.identity()),
             None => session.lock().identity(),
         };
-        match session.renew(identity) {
-            Ok(Some((progress, flight))) => {
-                self.start(flight);
-                match self.joined_strictly(progress, deadline).await {
-                    Some(answer) => answer,
-                    None => self.token().await,
-                }
-            }
-            // Somebody else has a newer one already.
-            Ok(None) => self.token().await,
-            Err(error) => Err(error),
+        let (decision, flight) = session.renew(identity);
+        self.start(flight);
+        match decision {
+            Decision::Serve(token) => Ok(token),
+            Decision::Fail(error) => Err(error),
+            Decision::Join(progress) => match self.outcome(progress, deadline, false).await {
+                Some(answer) => answer,
+                None => self.token().await,
+            },
         }
     }
 
@@ -292,14 +290,8 @@ impl TokenManager {
         }
     }
 
-    async fn joined_strictly(
-        &self,
-        progress: watch::Receiver<Progress>,
-        deadline: Instant,
-    ) -> Option<Result<Token, Error>> {
-        self.outcome(progress, deadline, false).await
-    }
-
+    /// Waits for a rotation; `None` to decide again. With `may_go_on`, only as long as there is no valid
+    /// token, where the rotation itself has to wait.
     async fn outcome(
         &self,
         mut progress: watch::Receiver<Progress>,

@@ -296,12 +296,11 @@ impl Rotation {
         if let Some(held) = held.filter(|held| held.digest != record.digest()) {
             self.revoke(&held.pair).await;
         }
-        if let Some(stored) = &record.pair {
-            if self.revoke(&stored.pair).await
-                && let Err(error) = self.swap(revision, &record.cleared(now)).await
-            {
-                tracing::warn!(key = %session.key, %error, "a revoked pair stays in the store");
-            }
+        if let Some(stored) = &record.pair
+            && self.revoke(&stored.pair).await
+            && let Err(error) = self.swap(revision, &record.cleared(now)).await
+        {
+            tracing::warn!(key = %session.key, %error, "a revoked pair stays in the store");
         }
     }
 

@@ -151,24 +151,21 @@ impl Session {
         }
     }
 
-    /// A rotation of the pair `seen`, whatever the plan says: joins the one in flight, or begins one.
-    /// `None` if that pair is not current any more.
-    pub(crate) fn renew(
-        self: &Arc<Self>,
-        seen: Option<Identity>,
-    ) -> Result<Option<(watch::Receiver<Progress>, Option<Flight>)>, Error> {
+    /// Decides for a caller who wants a newer pair than `seen`, whatever the plan says.
+    pub(crate) fn renew(self: &Arc<Self>, seen: Option<Identity>) -> (Decision, Option<Flight>) {
         let mut state = self.state.lock();
         if let Some(progress) = state.flight() {
-            return Ok(Some((progress.clone(), None)));
+            return (Decision::Join(progress.clone()), None);
         }
         if state.identity() != seen {
-            return Ok(None);
+            drop(state);
+            return self.decide();
         }
         if let Some(error) = state.obstacle(self.now()) {
-            return Err(error);
+            return (Decision::Fail(error), None);
         }
         let (flight, progress) = self.take_off(&mut state);
-        Ok(Some((progress, Some(flight))))
+        (Decision::Join(progress), Some(flight))
     }
 
     /// For the worker: how long until it has to act, or the rotation it has to start now.

@@ -1,6 +1,6 @@
 //! The order of the modules: data flows one way, so no module may use one that comes after it.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The rotation protocol, rule by rule: several managers on one store, as if they were machines, a strict
 //! server, and a store that fails on request. Time is simulated.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod claims;
 mod cluster;
