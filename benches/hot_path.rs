@@ -4,7 +4,10 @@
 //! `cargo bench --bench hot_path`; add `-- --ratios` for the ratios alone.
 
 #![allow(missing_docs)]
-#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
 #![expect(clippy::print_stdout, reason = "a bench tells what it measured")]
 
 use std::hint::black_box;

@@ -303,7 +303,15 @@ impl TokenManager {
             return Some(Err(Error::Reentrant));
         }
         let policy = session.settings().on_store_failure;
+        let mut limit = match session.patience().filter(|_| may_go_on) {
+            Some(patience) => Instant::now()
+                .checked_add(patience)
+                .unwrap_or(deadline)
+                .min(deadline),
+            None => deadline,
+        };
         loop {
+            let valid_token = || session.usable().filter(|_| may_go_on);
             match &*progress.borrow_and_update() {
                 Progress::Done(outcome) => return Some(outcome.clone()),
                 Progress::Again => return None,
@@ -312,23 +320,26 @@ impl TokenManager {
                 }
                 Progress::Running => {}
                 Progress::Waiting | Progress::Unstored(_) => {
-                    if let Some(token) = session.usable().filter(|_| may_go_on) {
+                    if let Some(token) = valid_token() {
                         return Some(Ok(token));
                     }
                 }
             }
-            match tokio::time::timeout_at(deadline, progress.changed()).await {
+            match tokio::time::timeout_at(limit, progress.changed()).await {
                 Ok(Ok(())) => {}
                 // The flight said what became of it before it went.
                 Ok(Err(_)) => match &*progress.borrow() {
                     Progress::Done(outcome) => return Some(outcome.clone()),
                     _ => return Some(Err(Error::TaskDied)),
                 },
-                Err(_) => {
-                    return Some(Err(Error::TimedOut {
-                        after: session.settings().wait,
-                    }));
-                }
+                Err(_) => match valid_token() {
+                    Some(token) => return Some(Ok(token)),
+                    None if limit < deadline => limit = deadline,
+                    None => {
+                        let after = session.settings().wait;
+                        return Some(Err(Error::TimedOut { after }));
+                    }
+                },
             }
         }
     }

@@ -124,6 +124,17 @@ impl Schedule {
             .min()
     }
 
+    /// How long a caller whose token is valid waits for a newer one: while he need not have one, until
+    /// he would; after that, for half of what is left. Nobody who came with a valid token leaves
+    /// without one.
+    pub(crate) fn patience(&self, now: Timestamp) -> Duration {
+        match (self.rotate_first_from, self.remaining(now)) {
+            (Some(need), _) if now < need => need.since(now),
+            (_, Some(remaining)) => remaining / 2,
+            (_, None) => Duration::MAX,
+        }
+    }
+
     pub(crate) fn age(&self, now: Timestamp) -> Duration {
         now.since(self.sent_at)
     }

@@ -322,6 +322,14 @@ impl Session {
         }
     }
 
+    /// How long a caller waits for a newer token who could go on with the one that is held.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let now = self.now();
+        let state = self.state.lock();
+        state.usable(now)?;
+        state.held().map(|held| held.schedule.patience(now))
+    }
+
     /// The token held, as long as it may be served.
     pub(crate) fn usable(&self) -> Option<Token> {
         self.state.lock().usable(self.now()).cloned()

@@ -594,3 +594,20 @@ async fn a_wall_clock_that_jumps_in_mid_rotation_lets_nobody_else_spend_the_toke
     assert_eq!(text(&one.await.unwrap()), text(&two.await.unwrap()));
     world.assert_exchanges(1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn n6_whoever_comes_with_a_valid_token_does_not_leave_without_one() {
+    // In the leeway, and the endpoint hangs: the token is valid for 8 s more, the rotation takes 20.
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    let first = tokens.token().await.unwrap();
+    world.server.fail_next(Fault::Delay(20 * SECOND));
+    world.clock.advance(592 * SECOND).await;
+    let asked = tokio::time::Instant::now();
+    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_eq!(asked.elapsed(), 4 * SECOND, "half of what was left");
+    // Who comes without one waits for the rotation to its end.
+    world.clock.advance(5 * SECOND).await;
+    assert_ne!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_eq!((world.server.exchanges(), world.server.replays()), (1, 0));
+}

@@ -13,8 +13,10 @@ pub(super) struct Pause(Option<Failure>);
 
 #[derive(Debug)]
 struct Failure {
-    /// In a row.
+    /// In a row, of its kind.
     count: u32,
+    /// Whether the token was still good.
+    early: bool,
     /// Nothing is tried before.
     until: Timestamp,
     /// `None` if the server issued a pair that brought no progress.
@@ -67,11 +69,9 @@ impl Pause {
         cool_down: CoolDown,
         now: Timestamp,
     ) -> Duration {
-        let count = self
-            .0
-            .as_ref()
-            .map_or(0, |failure| failure.count)
-            .saturating_add(1);
+        // Once the token is needed, the patience of the early failures does not count any more.
+        let before = self.0.as_ref().filter(|failure| failure.early == early);
+        let count = before.map_or(0, |failure| failure.count).saturating_add(1);
         let asked = match error.endpoint() {
             Some(EndpointError::Retry { after }) => after.unwrap_or_default(),
             _ => Duration::ZERO,
@@ -83,6 +83,7 @@ impl Pause {
         let until = until.max(now + asked.min(RETRY_AFTER_LIMIT));
         self.0 = Some(Failure {
             count,
+            early,
             until,
             error: Some(error),
         });
@@ -112,6 +113,7 @@ impl Pause {
         };
         self.0 = Some(Failure {
             count,
+            early: true,
             until,
             error: None,
         });
