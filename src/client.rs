@@ -96,16 +96,13 @@ impl TokenManager {
             if self.inner.api.rejects(response.status())
                 && exchange.was_answered_with_token(&response)
             {
-                let Some(next) = self
-                    .after_rejection(&token, may_replay && spare.is_some())
-                    .await?
-                else {
+                let spare =
+                    spare.filter(|_| may_replay && exchange.may_be_repeated_after(&response));
+                let next = self.after_rejection(&token, spare.is_some()).await?;
+                let (Some(spare), Some(next)) = (spare, next) else {
                     return Ok(response);
                 };
-                match spare {
-                    Some(spare) if exchange.may_be_repeated_after(&response) => request = spare,
-                    _ => return Ok(response),
-                }
+                request = spare;
                 token = next;
                 may_replay = false;
                 continue;
