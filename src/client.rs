@@ -87,10 +87,7 @@ impl TokenManager {
             } else {
                 None
             };
-            let exchange = Exchange {
-                method: request.method().clone(),
-                url: request.url().clone(),
-            };
+            let exchange = Exchange::of(&request);
             self.authorize(&mut request, &token)?;
             let response = client.execute(request).await?;
             if self.inner.api.rejects(response.status())
@@ -147,7 +144,7 @@ impl TokenManager {
     /// request may be.
     fn pause(&self, exchange: &Exchange, response: &Response) -> Option<Duration> {
         if response.status() != http::StatusCode::SERVICE_UNAVAILABLE
-            || *response.url() != exchange.url
+            || exchange.was_redirected(response)
         {
             return None;
         }
@@ -163,10 +160,22 @@ impl TokenManager {
 /// What was asked, for judging the answer.
 struct Exchange {
     method: Method,
+    /// Without its fragment.
     url: Url,
 }
 
 impl Exchange {
+    fn of(request: &Request) -> Self {
+        Self {
+            method: request.method().clone(),
+            url: without_fragment(request.url()),
+        }
+    }
+
+    fn was_redirected(&self, response: &Response) -> bool {
+        without_fragment(response.url()) != self.url
+    }
+
     /// Whether the answer is from the origin that the token was sent to: reqwest takes the header off
     /// along a redirect elsewhere, so a rejection from there says nothing of the token.
     fn was_answered_with_token(&self, response: &Response) -> bool {
@@ -176,8 +185,15 @@ impl Exchange {
     /// Whether a rejection proves that the request was not acted upon. After a redirect, something else
     /// had answered first.
     fn may_be_repeated_after(&self, response: &Response) -> bool {
-        *response.url() == self.url || self.method.is_safe()
+        !self.was_redirected(response) || self.method.is_safe()
     }
+}
+
+/// A fragment is not sent, and the URL of an answer has lost it.
+fn without_fragment(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    url
 }
 
 /// A client whose redirects stay within the origins that may be given tokens.

@@ -180,9 +180,10 @@ async fn i13_a_fixed_token_outlives_itself_at_okapi_and_not_at_eureka() {
             .build();
         let api = ImportApi::builder(&server).gateway(gateway).build();
         let http = api.listen().await.unwrap();
+        let client = Client::new();
         let fixed = server.issue();
         for _ in 0..120 {
-            let request = Client::new().post(http.url()).bearer_auth(access(&fixed));
+            let request = client.post(http.url()).bearer_auth(access(&fixed));
             request.body("record").send().await.unwrap();
             clock.advance(SECOND).await;
         }
@@ -193,7 +194,6 @@ async fn i13_a_fixed_token_outlives_itself_at_okapi_and_not_at_eureka() {
             .origin(http.origin())
             .build()
             .unwrap();
-        let client = Client::new();
         for _ in 0..120 {
             let request = client.post(http.url()).body("record");
             assert_eq!(tokens.send(request).await.unwrap().status(), 200);
