@@ -90,9 +90,8 @@ impl TokenManager {
             let exchange = Exchange::of(&request);
             self.authorize(&mut request, &token)?;
             let response = client.execute(request).await?;
-            if self.inner.api.rejects(response.status())
-                && exchange.was_answered_with_token(&response)
-            {
+            let reached = exchange.was_answered_with_token(&response);
+            if reached && self.inner.api.rejects(response.status()) {
                 let spare =
                     spare.filter(|_| may_replay && exchange.may_be_repeated_after(&response));
                 let next = self.after_rejection(&token, spare.is_some()).await?;
@@ -104,7 +103,7 @@ impl TokenManager {
                 may_replay = false;
                 continue;
             }
-            if response.status().is_success() {
+            if reached && response.status().is_success() {
                 self.inner.session.accept(&token);
             }
             match (self.pause(&exchange, &response), spare) {
@@ -177,7 +176,7 @@ impl Exchange {
     }
 
     /// Whether the answer is from the origin that the token was sent to: reqwest takes the header off
-    /// along a redirect elsewhere, so a rejection from there says nothing of the token.
+    /// along a redirect elsewhere, so an answer from there says nothing of the token.
     fn was_answered_with_token(&self, response: &Response) -> bool {
         response.url().origin() == self.url.origin()
     }
