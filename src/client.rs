@@ -10,6 +10,7 @@ mod api;
 
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
 use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
 use url::Url;
@@ -42,7 +43,7 @@ impl TokenManager {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
         let request = request?;
-        let is_ours = self.inner.header == http::header::AUTHORIZATION;
+        let is_ours = self.inner.header == AUTHORIZATION;
         if !is_ours && self.inner.origins.allow(request.url()) {
             return Err(Error::ForeignClient);
         }
@@ -90,7 +91,7 @@ impl TokenManager {
             let exchange = Exchange::of(&request);
             self.authorize(&mut request, &token)?;
             let response = client.execute(request).await?;
-            let reached = exchange.was_answered_with_token(&response);
+            let reached = self.token_reached(&exchange, response.url());
             if reached && self.inner.api.rejects(response.status()) {
                 let spare =
                     spare.filter(|_| may_replay && exchange.may_be_repeated_after(&response));
@@ -124,6 +125,17 @@ impl TokenManager {
             .headers_mut()
             .insert(self.inner.header.clone(), value);
         Ok(())
+    }
+
+    /// Whether the token came to the URL that answered. reqwest takes `Authorization` off along a
+    /// redirect to another origin; a header of one's own stays, and our client follows within the
+    /// configured ones.
+    fn token_reached(&self, exchange: &Exchange, answered: &Url) -> bool {
+        if self.inner.header == AUTHORIZATION {
+            answered.origin() == exchange.url.origin()
+        } else {
+            self.inner.origins.allow(answered)
+        }
     }
 
     /// Tells that the token was rejected. With `replay`, waits for the one to send next; `None` if the
@@ -173,12 +185,6 @@ impl Exchange {
 
     fn was_redirected(&self, response: &Response) -> bool {
         without_fragment(response.url()) != self.url
-    }
-
-    /// Whether the answer is from the origin that the token was sent to: reqwest takes the header off
-    /// along a redirect elsewhere, so an answer from there says nothing of the token.
-    fn was_answered_with_token(&self, response: &Response) -> bool {
-        response.url().origin() == self.url.origin()
     }
 
     /// Whether a rejection proves that the request was not acted upon. After a redirect, something else
