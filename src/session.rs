@@ -273,6 +273,7 @@ impl Session {
             .is_some_and(|old| brought_nothing(old, &held, self.now()));
         let failed_before = state.failed_without_error();
         state.hold(held);
+        state.issued(self.now());
         let expired = state.usable(self.now()).is_none();
         if stalled || expired {
             state.stall(failed_before, self.settings(), self.now());

@@ -115,8 +115,8 @@ pub enum Rejection {
     Outdated,
     /// The token is not served any more; a rotation is under way.
     Rotating,
-    /// It was rejected so soon after it was issued, again, that another rotation would not help. It is
-    /// served on, and a later rejection counts.
+    /// It was rejected so soon after it was issued that another rotation would not help. It is served
+    /// on, and a later rejection counts.
     TooSoon,
     /// There is nothing to rotate with. It is served on.
     NotRotatable,
@@ -136,6 +136,8 @@ pub(crate) struct State {
     rejected: bool,
     /// Rotations in a row that were forced by a rejection, with no token accepted in between.
     rejections: u32,
+    /// When this manager was last issued a pair.
+    issued_at: Option<Timestamp>,
     /// The highest next number that was seen in a record.
     next_number: u64,
     /// Numbers of claims that were attempted and under which nothing was sent.
@@ -155,6 +157,7 @@ impl State {
             failure: None,
             rejected: false,
             rejections: 0,
+            issued_at: None,
             next_number: 1,
             unsent: Vec::new(),
             seed,
@@ -477,6 +480,11 @@ impl State {
         });
     }
 
+    /// A pair was issued: the next is not fetched at once, whatever an API says of this one.
+    pub(crate) fn issued(&mut self, now: Timestamp) {
+        self.issued_at = Some(now);
+    }
+
     /// An API rejected the token of this identity.
     pub(crate) fn reject(
         &mut self,
@@ -506,7 +514,10 @@ impl State {
             0 => Duration::ZERO,
             count => settings.cool_down.after(count, false),
         };
-        if age < patience && self.flight.is_none() {
+        let too_early = self
+            .issued_at
+            .is_some_and(|at| now.since(at) < held.schedule.shortest_interval);
+        if (age < patience || too_early) && self.flight.is_none() {
             return Rejection::TooSoon;
         }
         self.rejected = true;
