@@ -10,6 +10,7 @@ mod api;
 
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
 use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
 use url::Url;
@@ -42,7 +43,7 @@ impl TokenManager {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
         let request = request?;
-        let is_ours = self.calls.header == http::header::AUTHORIZATION;
+        let is_ours = self.calls.header == AUTHORIZATION;
         if !is_ours && self.calls.origins.allow(request.url()) {
             return Err(Error::ForeignClient);
         }
@@ -87,30 +88,23 @@ impl TokenManager {
             } else {
                 None
             };
-            let exchange = Exchange {
-                method: request.method().clone(),
-                url: request.url().clone(),
-            };
+            let exchange = Exchange::of(&request);
             self.authorize(&mut request, &token)?;
             let response = client.execute(request).await?;
-            if self.calls.api.rejects(response.status())
-                && exchange.was_answered_with_token(&response)
-            {
-                let Some(next) = self
-                    .after_rejection(&token, may_replay && spare.is_some())
-                    .await?
-                else {
+            let reached = self.token_reached(&exchange, response.url());
+            if reached && self.calls.api.rejects(response.status()) {
+                let spare =
+                    spare.filter(|_| may_replay && exchange.may_be_repeated_after(&response));
+                let next = self.after_rejection(&token, spare.is_some()).await?;
+                let (Some(spare), Some(next)) = (spare, next) else {
                     return Ok(response);
                 };
-                match spare {
-                    Some(spare) if exchange.may_be_repeated_after(&response) => request = spare,
-                    _ => return Ok(response),
-                }
+                request = spare;
                 token = next;
                 may_replay = false;
                 continue;
             }
-            if response.status().is_success() {
+            if reached && response.status().is_success() {
                 self.session.accept(&token);
             }
             match (self.pause(&exchange, &response), spare) {
@@ -133,6 +127,17 @@ impl TokenManager {
         Ok(())
     }
 
+    /// Whether the token came to the URL that answered. reqwest takes `Authorization` off along a
+    /// redirect to another origin; a header of one's own stays, and our client follows within the
+    /// configured ones.
+    fn token_reached(&self, exchange: &Exchange, answered: &Url) -> bool {
+        if self.calls.header == AUTHORIZATION {
+            answered.origin() == exchange.url.origin()
+        } else {
+            self.calls.origins.allow(answered)
+        }
+    }
+
     /// Tells that the token was rejected. With `replay`, waits for the one to send next; `None` if the
     /// answer is to be returned.
     async fn after_rejection(&self, token: &Token, replay: bool) -> Result<Option<Token>, Error> {
@@ -150,7 +155,7 @@ impl TokenManager {
     /// request may be.
     fn pause(&self, exchange: &Exchange, response: &Response) -> Option<Duration> {
         if response.status() != http::StatusCode::SERVICE_UNAVAILABLE
-            || *response.url() != exchange.url
+            || exchange.was_redirected(response)
         {
             return None;
         }
@@ -166,21 +171,34 @@ impl TokenManager {
 /// What was asked, for judging the answer.
 struct Exchange {
     method: Method,
+    /// Without its fragment.
     url: Url,
 }
 
 impl Exchange {
-    /// Whether the answer is from the origin that the token was sent to: reqwest takes the header off
-    /// along a redirect elsewhere, so a rejection from there says nothing of the token.
-    fn was_answered_with_token(&self, response: &Response) -> bool {
-        response.url().origin() == self.url.origin()
+    fn of(request: &Request) -> Self {
+        Self {
+            method: request.method().clone(),
+            url: without_fragment(request.url()),
+        }
+    }
+
+    fn was_redirected(&self, response: &Response) -> bool {
+        without_fragment(response.url()) != self.url
     }
 
     /// Whether a rejection proves that the request was not acted upon. After a redirect, something else
     /// had answered first.
     fn may_be_repeated_after(&self, response: &Response) -> bool {
-        *response.url() == self.url || self.method.is_safe()
+        !self.was_redirected(response) || self.method.is_safe()
     }
+}
+
+/// A fragment is not sent, and the URL of an answer has lost it.
+fn without_fragment(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    url
 }
 
 /// A client whose redirects stay within the origins that may be given tokens.

@@ -171,7 +171,9 @@ impl TokenManager {
     /// not served any more and a rotation is started; its bytes do not matter, its identity does.
     ///
     /// A token that is rejected soon after its predecessor was is served on for a while, with the pause
-    /// doubling: an API that rejects every token must not cause a rotation for every request.
+    /// doubling: an API that rejects every token must not cause a rotation for every request. Nor must
+    /// one that rejects every token on some of its paths: there is a second between two rotations, or a
+    /// tenth of the token's lifetime if that is less.
     pub fn reject(&self, token: &Token) -> Rejection {
         let (rejection, flight) = self.session.reject(token.identity());
         self.start(flight);

@@ -41,6 +41,11 @@ fn origin(text: &str) -> Result<Origin, BuildError> {
     if !is_private(&url) {
         return Err(invalid("must be https; plain http is for loopback only"));
     }
+    if url.host_str().is_some_and(|host| host.contains('*')) {
+        return Err(invalid(
+            "has a wildcard; name each origin, like https://api.example.org",
+        ));
+    }
     let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     if !is_bare || !url.username().is_empty() || url.password().is_some() {
         return Err(BuildError::invalid(
@@ -82,6 +87,7 @@ mod tests {
             "https://a.org/path",
             "https://u:p@a.org",
             "ftp://a.org",
+            "https://*.a.org",
             "",
         ] {
             let error = parse(text).map(|_| ()).expect_err(text).to_string();

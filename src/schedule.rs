@@ -31,6 +31,8 @@ pub(crate) struct Schedule {
     pub(crate) wake_at: Option<Timestamp>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) refresh_expires_at: Option<Timestamp>,
+    /// Another rotation is not worth trying before.
+    pub(crate) shortest_interval: Duration,
     pub(crate) while_rotating: WhileRotating,
     pub(crate) on_expiry: OnExpiry,
 }
@@ -73,6 +75,7 @@ impl Schedule {
             wake_at: planned(plan.wake_at).map(early),
             expires_at: total.map(|total| sent_at + total),
             refresh_expires_at: life.refresh.total().map(|total| sent_at + total),
+            shortest_interval,
             while_rotating: plan.while_rotating,
             on_expiry: plan.on_expiry,
         }

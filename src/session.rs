@@ -278,6 +278,7 @@ impl Session {
             .is_some_and(|old| brought_nothing(old, &held, self.now()));
         let stalls = state.stalls();
         state.hold(held);
+        state.issued(self.now());
         let expired = state.usable(self.now()).is_none();
         if stalled || expired {
             state.stall(stalls, self.settings(), self.now());

@@ -354,6 +354,11 @@ impl State {
             .after_stall(before, expiry, settings.cool_down, now);
     }
 
+    /// A pair was issued: the next is not fetched at once, whatever an API says of this one.
+    pub(crate) fn issued(&mut self, now: Timestamp) {
+        self.rejections.issued(now);
+    }
+
     /// An API rejected the token of this identity.
     pub(crate) fn reject(
         &mut self,
@@ -376,10 +381,11 @@ impl State {
         }
         let accepted = held.token.as_ref().is_some_and(Token::accepted);
         self.rejections.judge(
-            held.schedule.age(now),
+            &held.schedule,
             accepted,
             self.flight.is_some(),
             settings.cool_down,
+            now,
         )
     }
 

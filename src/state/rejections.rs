@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
+use crate::schedule::Schedule;
 use crate::settings::CoolDown;
 
 /// What becomes of a rejection.
@@ -12,8 +14,8 @@ pub enum Rejection {
     Outdated,
     /// The token is not served any more; a rotation is under way.
     Rotating,
-    /// It was rejected so soon after it was issued, again, that another rotation would not help. It is
-    /// served on, and a later rejection counts.
+    /// It was rejected so soon after it was issued that another rotation would not help. It is served
+    /// on, and a later rejection counts.
     TooSoon,
     /// There is nothing to rotate with. It is served on.
     NotRotatable,
@@ -30,6 +32,8 @@ pub(super) struct Rejections {
     in_a_row: u32,
     /// Whether the token that is held was rejected, and too soon for that to count.
     too_soon: bool,
+    /// When this manager was last issued a pair.
+    issued_at: Option<Timestamp>,
 }
 
 impl Rejections {
@@ -39,19 +43,26 @@ impl Rejections {
         self.too_soon = false;
     }
 
+    /// A pair was issued: the next is not fetched at once, whatever an API says of this one.
+    pub(super) fn issued(&mut self, now: Timestamp) {
+        self.issued_at = Some(now);
+    }
+
     /// An API accepted the token that is held.
     pub(super) fn forget(&mut self) {
         self.in_a_row = 0;
     }
 
-    /// Judges the rejection of the token that is held, of this age.
+    /// Judges the rejection of the token that is held.
     pub(super) fn judge(
         &mut self,
-        age: Duration,
+        schedule: &Schedule,
         was_accepted: bool,
         is_in_flight: bool,
         cool_down: CoolDown,
+        now: Timestamp,
     ) -> Rejection {
+        let age = schedule.age(now);
         // A token that nobody rejected for so long was a good one, unlike one that had to wait for it.
         if was_accepted || (age >= cool_down.longest && !self.too_soon) {
             self.in_a_row = 0;
@@ -60,7 +71,9 @@ impl Rejections {
             0 => Duration::ZERO,
             count => cool_down.after(count, false),
         };
-        if age < patience && !is_in_flight {
+        let just_issued = self.issued_at.map(|at| now.since(at));
+        let too_early = just_issued.is_some_and(|since| since < schedule.shortest_interval);
+        if (age < patience || too_early) && !is_in_flight {
             self.too_soon = true;
             return Rejection::TooSoon;
         }

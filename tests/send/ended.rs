@@ -1,0 +1,203 @@
+//! i5: a session that died in the middle. One clear error for each worker, and no call with a dead token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::testing::{Answer, AuthorizationServer, Fault, ImportApi};
+use evertoken::{EndReason, Error, Event, OptimisticEarly, TokenManager, TokenPair};
+use reqwest::Client;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use super::world::{ACCESS_TTL, SECOND, World, builder};
+
+const WORKERS: u64 = 8;
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_session_is_told_once_and_costs_no_further_call() {
+    let world = World::new().await;
+    let mut events = world.tokens.subscribe();
+    assert_eq!(
+        world.tokens.send(world.record()).await.unwrap().status(),
+        200
+    );
+    world.server.revoke_all();
+    let error = world.tokens.send(world.record()).await.unwrap_err();
+    assert!(error.needs_sign_in() && !error.is_retryable(), "{error}");
+    assert!(matches!(
+        error,
+        Error::Ended {
+            reason: EndReason::Rejected,
+            ..
+        }
+    ));
+    assert_eq!(world.counts(), (2, 1, 1));
+    for _ in 0..100 {
+        let error = world.tokens.send(world.record()).await.unwrap_err();
+        assert!(error.needs_sign_in(), "{error}");
+        world.clock.advance(60 * SECOND).await;
+    }
+    assert_eq!(world.counts(), (2, 1, 1));
+    let mut ends = 0;
+    while let Some(event) = events.try_recv() {
+        ends += u32::from(matches!(event, Event::Ended { .. }));
+    }
+    assert_eq!(ends, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_every_worker_stops_within_one_request_of_the_end() {
+    let world = World::new().await;
+    let mut workers = JoinSet::new();
+    for worker in 0..WORKERS {
+        let (tokens, client) = (world.tokens.clone(), world.client.clone());
+        let url = world.http.url().to_owned();
+        workers.spawn(async move {
+            let mut done = 0;
+            tokio::time::sleep(Duration::from_millis(worker)).await;
+            loop {
+                match tokens.send(client.post(&url).body("record")).await {
+                    Ok(response) => assert_eq!(response.status(), 200),
+                    Err(error) => return (done, error.needs_sign_in()),
+                }
+                done += 1;
+                tokio::time::sleep(SECOND).await;
+            }
+        });
+    }
+    world.clock.advance(SECOND * 21 / 2).await;
+    assert_eq!(world.counts(), (11 * WORKERS, 0, 0));
+    world.server.revoke_all();
+    let reports = workers.join_all().await;
+    assert_eq!(reports, [(11, true); WORKERS as usize]);
+    // The first finds out; the others, a millisecond later each, do not even ask.
+    assert_eq!(world.counts(), (11 * WORKERS + 1, 1, 1));
+    assert_eq!(world.api.records(), 11 * WORKERS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn i5_workers_that_find_out_together_send_one_request_each_at_most() {
+    for _ in 0..10 {
+        let server = AuthorizationServer::builder()
+            .latency(Duration::from_millis(5))
+            .build();
+        let api = ImportApi::builder(&server).build();
+        let http = api.listen().await.unwrap();
+        let tokens = TokenManager::builder(server.endpoint())
+            .seed(server.issue())
+            .origin(http.origin())
+            .build()
+            .unwrap();
+        tokens.token().await.unwrap();
+        server.revoke_all();
+        let start = Arc::new(Barrier::new(WORKERS as usize));
+        let client = Client::new();
+        let mut workers = JoinSet::new();
+        for _ in 0..WORKERS {
+            let (tokens, client, start) = (tokens.clone(), client.clone(), start.clone());
+            let url = http.url().to_owned();
+            workers.spawn(async move {
+                start.wait().await;
+                let first = tokens.send(client.post(&url).body("record")).await;
+                let second = tokens.send(client.post(&url).body("record")).await;
+                first.unwrap_err().needs_sign_in() && second.unwrap_err().needs_sign_in()
+            });
+        }
+        assert_eq!(workers.join_all().await, [true; WORKERS as usize]);
+        let calls = api.calls();
+        assert!((1..=WORKERS).contains(&calls), "{calls}");
+        assert_eq!((api.unauthorized(), server.exchanges()), (calls, 1));
+    }
+}
+
+/// The refresh token is dead, the access token is not: it serves to its end, and only then is there
+/// an error.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_still_valid_serves_to_its_end() {
+    let world = World::with(|builder| builder.strategy(OptimisticEarly::default())).await;
+    world.tokens.token().await.unwrap();
+    world.clock.advance(550 * SECOND).await;
+    world.server.fail_always(Some(Fault::Status {
+        status: 400,
+        body: r#"{"error":"invalid_grant"}"#.to_owned(),
+        retry_after: None,
+    }));
+    for _ in 0..49 {
+        assert_eq!(
+            world.tokens.send(world.record()).await.unwrap().status(),
+            200
+        );
+        world.clock.advance(SECOND).await;
+    }
+    assert_eq!(world.counts(), (49, 0, 1));
+    world.clock.advance(SECOND).await;
+    let error = world.tokens.send(world.record()).await.unwrap_err();
+    assert!(error.needs_sign_in());
+    assert_eq!(world.counts(), (49, 0, 1));
+}
+
+/// A session that has ended and whose token is then rejected: not once more.
+#[tokio::test(start_paused = true)]
+async fn a_token_of_an_ended_session_is_not_sent_again_once_it_was_rejected() {
+    let world = World::with(|builder| builder.strategy(OptimisticEarly::default())).await;
+    world.tokens.token().await.unwrap();
+    world.clock.advance(550 * SECOND).await;
+    world.server.revoke_all();
+    world.api.answer_next(Answer::status(200));
+    assert_eq!(
+        world.tokens.send(world.record()).await.unwrap().status(),
+        200
+    );
+    world.clock.advance(SECOND).await;
+    assert_eq!(world.server.exchanges(), 1);
+    for _ in 0..3 {
+        let error = world.tokens.send(world.record()).await.unwrap_err();
+        assert!(error.needs_sign_in(), "{error}");
+    }
+    assert_eq!(world.counts(), (2, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn q3_with_both_tokens_expired_no_call_is_made() {
+    let world = World::new().await;
+    let tokens = builder(
+        &world.server,
+        &world.clock,
+        &world.first.clone().refresh_expires_in(ACCESS_TTL),
+    )
+    .origin(world.http.origin())
+    .build()
+    .unwrap();
+    tokens.token().await.unwrap();
+    world.clock.advance(ACCESS_TTL).await;
+    for _ in 0..3 {
+        let error = tokens.send(world.record()).await.unwrap_err();
+        assert!(error.needs_sign_in(), "{error}");
+    }
+    assert_eq!(world.counts(), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_session_nothing_is_sent() {
+    let world = World::new().await;
+    let tokens = TokenManager::builder(world.server.endpoint())
+        .clock(world.clock.clone())
+        .origin(world.http.origin())
+        .build()
+        .unwrap();
+    let error = tokens.send(world.record()).await.unwrap_err();
+    assert!(matches!(error, Error::NoSession), "{error}");
+    let dead = TokenPair::from_refresh_token("no such token");
+    let tokens = builder(&world.server, &world.clock, &dead)
+        .origin(world.http.origin())
+        .build()
+        .unwrap();
+    assert!(
+        tokens
+            .send(world.record())
+            .await
+            .unwrap_err()
+            .needs_sign_in()
+    );
+    assert_eq!(world.counts(), (0, 0, 1));
+}

@@ -1,0 +1,206 @@
+//! Redirects: inside the origins the token stays, elsewhere it never comes.
+
+use std::sync::Arc;
+
+use evertoken::testing::Answer;
+use evertoken::{Error, TokenManager};
+use http::HeaderName;
+use reqwest::Client;
+
+use super::recorder::{Arrived, Recorder, reply};
+use super::world::{ACCESS_TTL, SECOND, World, access, builder};
+
+const OKAPI_TOKEN: HeaderName = HeaderName::from_static("x-okapi-token");
+
+fn to(status: u16, url: impl Into<String>) -> Answer {
+    Answer::status(status).header("location", url)
+}
+
+/// A manager that sends its token in a header of its own.
+fn with_own_header(world: &World) -> TokenManager {
+    builder(&world.server, &world.clock, &world.first)
+        .origin(world.http.origin())
+        .header(OKAPI_TOKEN)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn within_the_origin_the_token_is_kept() {
+    let world = World::new().await;
+    for status in [301, 302, 303, 307, 308] {
+        world.api.answer_path("/moved", to(status, "/records"));
+        let get = world.client.get(world.url("/moved"));
+        assert_eq!(world.tokens.send(get).await.unwrap().status(), 200);
+    }
+    assert!(world.api.seen().iter().all(|seen| seen.bearer));
+    assert_eq!(world.counts(), (10, 0, 0));
+
+    world.api.answer_path("/moved", to(307, "/records"));
+    let post = world.client.post(world.url("/moved")).body("record");
+    assert_eq!(world.tokens.send(post).await.unwrap().status(), 200);
+    assert_eq!(world.api.records(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn elsewhere_it_is_not_sent_and_a_401_from_there_rejects_nothing() {
+    let elsewhere = Recorder::with("/401", || reply(401, &[])).await;
+    let world = World::new().await;
+    for status in [301, 302, 303, 307, 308] {
+        world
+            .api
+            .answer_path("/moved", to(status, elsewhere.url("/401")));
+        let get = world.client.get(world.url("/moved"));
+        assert_eq!(world.tokens.send(get).await.unwrap().status(), 401);
+    }
+    assert_eq!(elsewhere.seen().len(), 5);
+    for seen in elsewhere.seen() {
+        let shown = format!("{:?}", seen.headers);
+        assert!(!shown.contains(access(&world.first)), "{shown}");
+    }
+    assert_eq!(world.counts(), (5, 0, 0));
+    let token = world.tokens.token().await.unwrap();
+    assert_eq!(token.expose(), access(&world.first));
+}
+
+/// Its 200 says as little of our token as its 401: it must not reset the pause after rejections.
+#[tokio::test(start_paused = true)]
+async fn an_answer_from_elsewhere_does_not_count_as_an_acceptance() {
+    let elsewhere = Recorder::with("/none", || None).await;
+    let world = World::new().await;
+    world.api.answer_path("/broken", Answer::status(401));
+    world
+        .api
+        .answer_path("/moved", to(302, elsewhere.url("/page")));
+    for _ in 0..2 {
+        let broken = world.client.get(world.url("/broken"));
+        assert_eq!(world.tokens.send(broken).await.unwrap().status(), 401);
+        let moved = world.client.get(world.url("/moved"));
+        assert_eq!(world.tokens.send(moved).await.unwrap().status(), 200);
+        // Longer than between any two rotations, shorter than the pause after a rejection.
+        world.clock.advance(SECOND * 3 / 2).await;
+    }
+    assert_eq!(world.server.exchanges(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_of_its_own_goes_through_no_foreign_client() {
+    let world = World::new().await;
+    let tokens = with_own_header(&world);
+    world.clock.advance(ACCESS_TTL).await;
+    let error = tokens.send(world.record()).await.unwrap_err();
+    assert!(matches!(error, Error::ForeignClient), "{error}");
+    assert!(!error.needs_sign_in() && !error.is_retryable());
+    assert_eq!(world.counts(), (0, 0, 0));
+    // Where no token is due, any client will do.
+    let elsewhere = Recorder::with("/none", || None).await;
+    let get = world.client.get(elsewhere.url("/"));
+    assert_eq!(tokens.send(get).await.unwrap().status(), 200);
+    assert_eq!(elsewhere.seen()[0].header("x-okapi-token"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_client_sends_it_bare_and_replays_it() {
+    let world = World::new().await;
+    let tokens = with_own_header(&world);
+    let ours = tokens.client(Client::builder()).unwrap();
+    let post = ours.http().post(world.http.url()).body("record");
+    assert_eq!(ours.send(post).await.unwrap().status(), 200);
+    world.api.answer_next(Answer::status(401));
+    // Built with another client, sent with ours.
+    assert_eq!(ours.send(world.record()).await.unwrap().status(), 200);
+    assert_eq!(world.counts(), (3, 1, 1));
+    assert_eq!(world.api.anonymous(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_client_returns_a_redirect_that_leads_elsewhere() {
+    let elsewhere = Recorder::with("/none", || None).await;
+    let world = World::new().await;
+    for own_header in [false, true] {
+        let tokens = if own_header {
+            with_own_header(&world)
+        } else {
+            world.tokens.clone()
+        };
+        let ours = tokens.client(Client::builder()).unwrap();
+        for status in [301, 302, 303, 307, 308] {
+            world
+                .api
+                .answer_path("/moved", to(status, elsewhere.url("/")));
+            world.api.answer_path("/twice", to(302, "/moved"));
+            for path in ["/moved", "/twice"] {
+                let post = world.client.post(world.url(path)).body("record");
+                let response = ours.send(post).await.unwrap();
+                assert_eq!(response.status(), status);
+                assert_eq!(response.headers()["location"], elsewhere.url("/"));
+            }
+        }
+    }
+    assert_eq!(elsewhere.lines(), [""; 0]);
+    assert_eq!(world.server.exchanges(), 0);
+}
+
+/// The user's own policy cannot open it again.
+#[tokio::test(start_paused = true)]
+async fn our_own_client_has_its_own_policy_whatever_the_builder_said() {
+    let elsewhere = Recorder::with("/none", || None).await;
+    let world = World::new().await;
+    let tokens = with_own_header(&world);
+    let http = Client::builder().redirect(reqwest::redirect::Policy::limited(5));
+    let ours = tokens.client(http).unwrap();
+    world.api.answer_path("/moved", to(302, elsewhere.url("/")));
+    let get = ours.http().get(world.url("/moved"));
+    assert_eq!(ours.send(get).await.unwrap().status(), 302);
+    assert_eq!(elsewhere.seen().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_client_keeps_it_within_the_origin() {
+    let world = World::new().await;
+    let ours = with_own_header(&world).client(Client::builder()).unwrap();
+    world.api.answer_path("/moved", to(307, "/records"));
+    let post = world.client.post(world.url("/moved")).body("record");
+    assert_eq!(ours.send(post).await.unwrap().status(), 200);
+    assert_eq!((world.api.calls(), world.api.anonymous()), (2, 0));
+}
+
+/// A header of one's own travels along a redirect from one configured origin to another, so a
+/// rejection counts from there as well.
+#[tokio::test(start_paused = true)]
+async fn a_401_from_another_configured_origin_that_got_the_token_replaces_it() {
+    let first = Arc::new(parking_lot::Mutex::new(String::new()));
+    let old = first.clone();
+    let other = Recorder::start(move |request: Arrived| {
+        let is_old = request.header("x-okapi-token") == Some(&*old.lock());
+        std::future::ready(reply(if is_old { 401 } else { 200 }, &[]))
+    })
+    .await;
+    let world = World::new().await;
+    *first.lock() = access(&world.first).to_owned();
+    let tokens = builder(&world.server, &world.clock, &world.first)
+        .origin(world.http.origin())
+        .origin(other.origin())
+        .header(OKAPI_TOKEN)
+        .build()
+        .unwrap();
+    let ours = tokens.client(Client::builder()).unwrap();
+    world.api.answer_path("/moved", to(307, other.url("/")));
+    let get = ours.http().get(world.url("/moved"));
+    assert_eq!(ours.send(get).await.unwrap().status(), 200);
+    assert_eq!((other.seen().len(), world.server.exchanges()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_loop_ends_with_an_error() {
+    let world = World::new().await;
+    world.api.answer_path("/loop", to(302, "/loop"));
+    let ours = world.tokens.client(Client::builder()).unwrap();
+    let get = || world.client.get(world.url("/loop"));
+    let error = ours.send(get()).await.unwrap_err();
+    assert!(matches!(&error, Error::Request { source, .. } if source.is_redirect()));
+    assert_eq!(world.api.calls(), 11);
+    let error = world.tokens.send(get()).await.unwrap_err();
+    assert!(matches!(&error, Error::Request { source, .. } if source.is_redirect()));
+    assert_eq!(world.counts(), (22, 0, 0));
+}

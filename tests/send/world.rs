@@ -1,0 +1,102 @@
+//! An authorization server, an API that asks it, and a manager between them, on one clock.
+
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi, TestClock};
+use evertoken::{Builder, TokenManager, TokenPair};
+use reqwest::Client;
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// How long access tokens live, as the server has it.
+pub(crate) const ACCESS_TTL: Duration = Duration::from_secs(600);
+
+pub(crate) struct World {
+    pub(crate) clock: TestClock,
+    pub(crate) server: AuthorizationServer,
+    pub(crate) api: ImportApi,
+    pub(crate) http: HttpServer,
+    pub(crate) client: Client,
+    /// The pair that the manager was seeded with.
+    pub(crate) first: TokenPair,
+    pub(crate) tokens: TokenManager,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    /// With this change to the manager.
+    pub(crate) async fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
+        let clock = TestClock::new();
+        let server = AuthorizationServer::builder()
+            .clock(clock.clone())
+            .access_ttl(ACCESS_TTL)
+            .build();
+        let first = server.issue();
+        let api = ImportApi::builder(&server).build();
+        let http = api.listen().await.unwrap();
+        let builder = builder(&server, &clock, &first).origin(http.origin());
+        Self {
+            tokens: change(builder).build().unwrap(),
+            client: Client::new(),
+            clock,
+            server,
+            api,
+            http,
+            first,
+        }
+    }
+
+    /// With a token that the client takes for valid long after the server does not.
+    pub(crate) async fn with_stale_token() -> Self {
+        let mut world = Self::new().await;
+        world.go_stale(|builder| builder).await;
+        world
+    }
+
+    pub(crate) async fn with_stale_token_and(change: impl FnOnce(Builder) -> Builder) -> Self {
+        let mut world = Self::new().await;
+        world.go_stale(change).await;
+        world
+    }
+
+    async fn go_stale(&mut self, change: impl FnOnce(Builder) -> Builder) {
+        self.first = self.server.issue().expires_in(100 * ACCESS_TTL);
+        let builder = builder(&self.server, &self.clock, &self.first).origin(self.http.origin());
+        self.tokens = change(builder).build().unwrap();
+        self.clock.advance(ACCESS_TTL).await;
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.http.origin())
+    }
+
+    /// A record to import.
+    pub(crate) fn record(&self) -> reqwest::RequestBuilder {
+        self.client.post(self.http.url()).body("record")
+    }
+
+    /// What arrived: calls of the API, and of them unauthorized ones; exchanges at the server.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let api = &self.api;
+        (api.calls(), api.unauthorized(), self.server.exchanges())
+    }
+}
+
+/// A manager of this server's tokens, rotating exactly when it has to.
+pub(crate) fn builder(
+    server: &AuthorizationServer,
+    clock: &TestClock,
+    first: &TokenPair,
+) -> Builder {
+    TokenManager::builder(server.endpoint())
+        .clock(clock.clone())
+        .jitter(0.0)
+        .seed(first.clone())
+}
+
+pub(crate) fn access(pair: &TokenPair) -> &str {
+    pair.access.as_ref().unwrap().expose()
+}
