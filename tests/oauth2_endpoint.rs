@@ -381,6 +381,45 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
 }
 
 #[tokio::test]
+async fn q9_a_refusal_carries_code_and_message_and_an_unreadable_one_is_an_error_all_the_same() {
+    let answer = |body: &str| {
+        let length = body.len();
+        Step::AnswerAndClose(
+            format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {length}\r\n\r\n{body}").into(),
+        )
+    };
+    let refused = exchange(answer(
+        r#"{"error":"invalid_grant","error_description":"the session is over"}"#,
+    ))
+    .await
+    .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the refresh token was rejected: invalid_grant: the session is over"
+    );
+    let client = exchange(answer(
+        r#"{"error":"invalid_client","error_description":"who?"}"#,
+    ))
+    .await;
+    let client = client.unwrap_err().to_string();
+    assert!(
+        client.contains("invalid_client") && client.contains("who?"),
+        "{client}"
+    );
+    for odd in [
+        "",
+        "<html>Bad Request</html>",
+        "{",
+        "null",
+        "[1,2",
+        "\u{0}\u{1}",
+        "\"\\ud800\"",
+    ] {
+        assert_eq!(class(exchange(answer(odd)).await), "rejected", "{odd}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         let other = RawServer::start([Step::Answer(ok(r#"{"refresh_token":"r2"}"#))]).await;

@@ -31,11 +31,13 @@ pub enum EndpointError {
         reason: String,
     },
     /// The server does not accept this token: it is dead, as far as this copy of it knows.
-    #[error("the refresh token was rejected: {code}")]
+    #[error("the refresh token was rejected: {code}{}", said(message.as_deref()))]
     #[non_exhaustive]
     Rejected {
         /// The server's error code, `invalid_grant` mostly.
         code: String,
+        /// What it said besides, without secrets.
+        message: Option<String>,
     },
     /// It is not known whether the server consumed the token: it may be spent.
     #[error("it is unknown whether the token endpoint consumed the refresh token")]
@@ -67,7 +69,20 @@ impl EndpointError {
 
     /// See [`Rejected`](Self::Rejected).
     pub fn rejected(code: impl Into<String>) -> Self {
-        Self::Rejected { code: code.into() }
+        Self::Rejected {
+            code: code.into(),
+            message: None,
+        }
+    }
+
+    /// Adds what the server said besides the code of a [`Rejected`](Self::Rejected), without secrets;
+    /// other errors stay as they are.
+    #[must_use]
+    pub fn with_message(mut self, text: Option<String>) -> Self {
+        if let Self::Rejected { message, .. } = &mut self {
+            *message = text;
+        }
+        self
     }
 
     /// See [`Unknown`](Self::Unknown).
@@ -89,4 +104,8 @@ impl EndpointError {
             Self::unknown(error)
         }
     }
+}
+
+fn said(message: Option<&str>) -> String {
+    message.map_or_else(String::new, |message| format!(": {message}"))
 }

@@ -99,7 +99,7 @@ async fn a_stale_claim_never_permits_a_plain_spend() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
+async fn fm5_a_claim_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;

@@ -45,7 +45,10 @@ pub(super) fn exchange(reply: Reply, mut secrets: Secrets) -> Result<Issued, End
     }
     let code = answer.error.as_ref().map(|code| code.as_str());
     if let Some(code) = DEAD.into_iter().find(|dead| code == Some(*dead)) {
-        return Err(EndpointError::rejected(code));
+        secrets.add_tokens(&answer);
+        let message = answer.error_description.as_ref();
+        let quote = message.and_then(|text| secrets.scrub(text));
+        return Err(EndpointError::rejected(code).with_message(quote));
     }
     match (status, code) {
         (StatusCode::TOO_MANY_REQUESTS, _) => Err(EndpointError::retry(reply.retry_after)),
@@ -127,7 +130,7 @@ mod tests {
     fn verdict(reply: Reply) -> String {
         match exchange(reply, Secrets::default()) {
             Ok(issued) => format!("issued {}", issued.refresh.unwrap().expose()),
-            Err(EndpointError::Rejected { code }) => format!("rejected: {code}"),
+            Err(EndpointError::Rejected { code, .. }) => format!("rejected: {code}"),
             Err(EndpointError::Retry { after }) => format!("retry: {after:?}"),
             Err(EndpointError::Misconfigured { reason }) => format!("misconfigured: {reason}"),
             Err(EndpointError::NotSent { .. }) => "not sent".into(),
