@@ -8,6 +8,7 @@
 
 mod api;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -21,6 +22,11 @@ use crate::error::{BuildError, Error};
 use crate::manager::TokenManager;
 use crate::served::Token;
 use crate::state::Rejection;
+
+tokio::task_local! {
+    /// Whether a client of our own followed a redirect for the request that this task executes.
+    static FOLLOWED: Cell<bool>;
+}
 
 /// As many redirects as reqwest follows by itself.
 const REDIRECTS_LIMIT: usize = 10;
@@ -37,6 +43,11 @@ impl TokenManager {
     /// A URL outside the configured [origins](crate::Builder::origin) is called without a token. A
     /// value that the request already has in the token's header is replaced.
     ///
+    /// **Redirects are the client's own.** reqwest takes the token off when it follows one to another
+    /// host, but puts it on again when that host redirects within itself (seen in 0.13.5). Where the API
+    /// may redirect to hosts that must not see the token, send through [`client`](Self::client), which
+    /// never leaves the origins.
+    ///
     /// # Errors
     ///
     /// As [`token`](Self::token), and [`Error::Request`] if the request could not be built or sent.
@@ -50,9 +61,17 @@ impl TokenManager {
         self.send_on(&client, request).await
     }
 
-    /// A client of our own making, which follows redirects within the configured origins only: needed
-    /// where the token has a header of its own, which any other client would send along a redirect
-    /// to anywhere.
+    /// A client of our own making, which follows redirects within the configured origins only, and
+    /// returns the answer that leads elsewhere as it is. Needed where the token has a header of its own,
+    /// which any other client would send along a redirect to anywhere.
+    ///
+    /// ```no_run
+    /// # async fn example(tokens: evertoken::TokenManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let http = tokens.client(reqwest::Client::builder())?;
+    /// http.send(http.http().get("https://api.example.org/records")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -63,6 +82,8 @@ impl TokenManager {
             if attempt.previous().len() > REDIRECTS_LIMIT {
                 attempt.error("too many redirects")
             } else if origins.allow(attempt.url()) {
+                // Without a request of ours there is nobody to tell.
+                let _ = FOLLOWED.try_with(|followed| followed.set(true));
                 attempt.follow()
             } else {
                 attempt.stop()
@@ -90,11 +111,24 @@ impl TokenManager {
             };
             let exchange = Exchange::of(&request);
             self.authorize(&mut request, &token)?;
-            let response = client.execute(request).await?;
+            let (response, followed) = FOLLOWED
+                .scope(Cell::new(false), async {
+                    let response = client.execute(request).await;
+                    (response, FOLLOWED.with(Cell::get))
+                })
+                .await;
+            let response = response?;
+            let exchange = exchange.judged(&response, followed);
             let reached = self.token_reached(&exchange, response.url());
+            if !reached && !self.calls.origins.allow(response.url()) {
+                tracing::warn!(
+                    key = %self.session.key,
+                    "a request with a token was redirected to another origin; send through \
+                     TokenManager::client to keep redirects within the origins"
+                );
+            }
             if reached && self.calls.api.rejects(response.status()) {
-                let spare =
-                    spare.filter(|_| may_replay && exchange.may_be_repeated_after(&response));
+                let spare = spare.filter(|_| may_replay && exchange.may_be_repeated());
                 let next = self.after_rejection(&token, spare.is_some()).await?;
                 let (Some(spare), Some(next)) = (spare, next) else {
                     return Ok(response);
@@ -154,9 +188,7 @@ impl TokenManager {
     /// How long to wait before the request is sent once more, if the answer asks for that and the
     /// request may be.
     fn pause(&self, exchange: &Exchange, response: &Response) -> Option<Duration> {
-        if response.status() != http::StatusCode::SERVICE_UNAVAILABLE
-            || exchange.was_redirected(response)
-        {
+        if response.status() != http::StatusCode::SERVICE_UNAVAILABLE || exchange.was_redirected {
             return None;
         }
         if !exchange.method.is_idempotent() && !self.calls.api.unavailable_is_the_gateways() {
@@ -173,6 +205,9 @@ struct Exchange {
     method: Method,
     /// Without its fragment.
     url: Url,
+    /// Whether something else answered first. Of another client than ours only the URLs can tell, so
+    /// there a redirect to the same URL looks like none.
+    was_redirected: bool,
 }
 
 impl Exchange {
@@ -180,17 +215,21 @@ impl Exchange {
         Self {
             method: request.method().clone(),
             url: without_fragment(request.url()),
+            was_redirected: false,
         }
     }
 
-    fn was_redirected(&self, response: &Response) -> bool {
-        without_fragment(response.url()) != self.url
+    fn judged(self, response: &Response, followed: bool) -> Self {
+        Self {
+            was_redirected: followed || without_fragment(response.url()) != self.url,
+            ..self
+        }
     }
 
     /// Whether a rejection proves that the request was not acted upon. After a redirect, something else
     /// had answered first.
-    fn may_be_repeated_after(&self, response: &Response) -> bool {
-        !self.was_redirected(response) || self.method.is_safe()
+    fn may_be_repeated(&self) -> bool {
+        !self.was_redirected || self.method.is_safe()
     }
 }
 

@@ -204,3 +204,35 @@ async fn a_redirect_loop_ends_with_an_error() {
     assert!(matches!(&error, Error::Request { source, .. } if source.is_redirect()));
     assert_eq!(world.counts(), (22, 0, 0));
 }
+
+/// Post, redirect, get - all at one URL: the rejected request is the GET, and the POST was acted upon.
+#[tokio::test(start_paused = true)]
+async fn i7_our_own_client_repeats_no_post_that_was_answered_by_a_redirect_to_its_own_url() {
+    let world = World::new().await;
+    let http = world.tokens.client(Client::builder()).unwrap();
+    world.api.answer_next(to(303, "/records"));
+    world.api.answer_next(Answer::status(401));
+    let post = http.http().post(world.url("/records")).body("record");
+    assert_eq!(http.send(post).await.unwrap().status(), 401);
+    let methods: Vec<_> = world
+        .api
+        .seen()
+        .iter()
+        .map(|seen| seen.method.to_string())
+        .collect();
+    assert_eq!(methods, ["POST", "GET"]);
+}
+
+/// The token never comes to a host that redirects within itself, where another client would bring it.
+#[tokio::test(start_paused = true)]
+async fn our_own_client_brings_no_token_to_the_second_page_of_a_foreign_host() {
+    let elsewhere = Recorder::with("/x", || reply(302, &[("location", "/y")])).await;
+    let world = World::new().await;
+    let http = world.tokens.client(Client::builder()).unwrap();
+    world
+        .api
+        .answer_path("/moved", to(302, elsewhere.url("/x")));
+    let get = http.http().get(world.url("/moved"));
+    assert_eq!(http.send(get).await.unwrap().status(), 302);
+    assert!(elsewhere.seen().is_empty());
+}
