@@ -314,11 +314,14 @@ impl TokenManager {
         };
         loop {
             let valid_token = || session.usable().filter(|_| may_go_on);
-            match &*progress.borrow_and_update() {
-                Progress::Done(outcome) => return Some(outcome.clone()),
+            // Cloned: the rotation reports with the state locked, so whoever still borrowed the report
+            // while asking the state would wait for the rotation, and the rotation for him.
+            let report = progress.borrow_and_update().clone();
+            match report {
+                Progress::Done(outcome) => return Some(outcome),
                 Progress::Again => return None,
                 Progress::Unstored(error) if policy == OnStoreFailure::Fail => {
-                    return Some(Err(error.clone()));
+                    return Some(Err(error));
                 }
                 Progress::Running => {}
                 Progress::Waiting | Progress::Unstored(_) => {

@@ -1,0 +1,104 @@
+//! Callers that wait, on several threads, while the rotation says how far it is.
+
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::{
+    EndpointError, Grant, Issued, Key, MemoryStore, Record, StoreError, TokenEndpoint,
+    TokenManager, TokenPair, TokenStore, async_trait,
+};
+
+#[derive(Debug)]
+struct Unused;
+
+#[async_trait]
+impl TokenEndpoint for Unused {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        Err(EndpointError::retry(None))
+    }
+}
+
+/// Says "changed" at once, whether anything did or not.
+#[derive(Debug, Clone)]
+struct Restless(MemoryStore);
+
+#[async_trait]
+impl TokenStore for Restless {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.0.load(key).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        self.0.swap(key, seen, next).await
+    }
+
+    async fn changed(&self, _: &Key, _: Option<Revision>) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A waiter that looks at the token that is held, while the rotation tells how far it is, must not
+/// have either wait for the other.
+#[test]
+fn waiters_and_the_rotation_do_not_lock_each_other_out() {
+    let done = Arc::new(AtomicBool::new(false));
+    let finished = Arc::clone(&done);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(4)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let store = Restless(MemoryStore::new());
+            let tokens = TokenManager::builder(Unused)
+                .store(store.clone())
+                .seed(TokenPair::from_refresh_token("r1"))
+                .wait(Duration::from_secs(31))
+                .build()
+                .unwrap();
+            // The first failure writes the record; then somebody else claims the token.
+            tokens.token().await.unwrap_err();
+            let key = tokens.key().clone();
+            let (record, revision) = store.0.load(&key).await.unwrap().entry.unwrap();
+            let mut json = serde_json::to_value(&record).unwrap();
+            json["claim"] = serde_json::json!({
+                "owner": "2a", "number": 1, "digest": record.digest(),
+                "since": store.0.load(&key).await.unwrap().now,
+            });
+            json["next_number"] = 2.into();
+            let claimed: Record = serde_json::from_value(json).unwrap();
+            store.0.swap(&key, Some(revision), &claimed).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2_500)).await;
+            let waiters: Vec<_> = (0..64)
+                .map(|_| {
+                    let tokens = tokens.clone();
+                    tokio::spawn(async move {
+                        let _ = tokio::time::timeout(Duration::from_secs(4), tokens.token()).await;
+                    })
+                })
+                .collect();
+            for waiter in waiters {
+                waiter.await.unwrap();
+            }
+        });
+        finished.store(true, Ordering::SeqCst);
+        runtime.shutdown_background();
+    });
+    for _ in 0..150 {
+        if done.load(Ordering::SeqCst) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("the waiters and the rotation hold each other's locks");
+}
