@@ -34,9 +34,7 @@ async fn whoever_finds_anothers_claim_waits_for_its_result() {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     cluster.expire().await;
-    let hold = cluster.server.hold();
-    let first = tokio::spawn(async move { one.token().await });
-    cluster.server.arrived(1).await;
+    let (hold, first) = cluster.call_in_flight(&one).await;
     let second = tokio::spawn(async move { two.token().await });
     cluster.clock.advance(seconds(10)).await;
     assert!(!second.is_finished());
@@ -65,12 +63,7 @@ async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn n4_a_stale_claim_is_taken_over_as_a_last_resort_only_after_the_quarantine() {
     let cluster = Cluster::strict();
-    let node = cluster
-        .builder(cluster.endpoint())
-        .wait(seconds(300))
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    let node = cluster.patient_node().await;
     cluster.expire().await;
     cluster.plant_claim().await;
     let before = tokio::time::Instant::now();
@@ -154,12 +147,7 @@ async fn our_own_claim_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket()
 #[tokio::test(start_paused = true)]
 async fn releasing_a_doubtful_claim_leaves_it_in_place() {
     let cluster = Cluster::strict();
-    let node = cluster
-        .builder(cluster.endpoint())
-        .wait(seconds(300))
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    let node = cluster.patient_node().await;
     cluster.plant_claim().await;
     cluster.expire().await;
     cluster.clock.advance(QUARANTINE).await;
@@ -206,9 +194,7 @@ async fn n3_the_refresh_token_appears_in_no_key_and_no_claim() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    let hold = cluster.server.hold();
-    let waiter = tokio::spawn(async move { node.token().await });
-    cluster.server.arrived(1).await;
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
     let mut json = cluster.store.json(&cluster.key()).await;
     let digest = cluster.first.digest(&cluster.key()).to_string();
     assert_eq!(json["claim"]["digest"], digest);

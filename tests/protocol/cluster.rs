@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use evertoken::testing::{
-    AuthorizationServer, AuthorizationServerBuilder, InProcessEndpoint, TestClock,
+    AuthorizationServer, AuthorizationServerBuilder, Hold, InProcessEndpoint, TestClock,
 };
 use evertoken::{
-    Builder, EndReason, Error, Event, Events, Key, ServerProfile, TokenEndpoint, TokenManager,
-    TokenPair,
+    Builder, EndReason, Error, Event, Events, Key, ServerProfile, Token, TokenEndpoint,
+    TokenManager, TokenPair,
 };
 
 use crate::fault_store::FaultStore;
 
 pub(crate) const TTL: Duration = Duration::from_secs(600);
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(60);
+
+pub(crate) type Caller = tokio::task::JoinHandle<Result<Token, Error>>;
 
 pub(crate) struct Cluster {
     pub(crate) clock: TestClock,
@@ -78,6 +80,28 @@ impl Cluster {
         let node = self.node();
         node.token().await.expect("is seeded");
         node
+    }
+
+    /// A machine that has loaded the session, and whose callers have time.
+    pub(crate) async fn patient_node(&self) -> TokenManager {
+        let node = self
+            .builder(self.endpoint())
+            .wait(seconds(3_000))
+            .build()
+            .expect("builds");
+        node.token().await.expect("is seeded");
+        node
+    }
+
+    /// A caller who waits for a rotation that has arrived at the server, which decides once the guard is
+    /// dropped.
+    pub(crate) async fn call_in_flight(&self, node: &TokenManager) -> (Hold, Caller) {
+        let hold = self.server.hold();
+        let arrived = self.server.exchanges();
+        let node = node.clone();
+        let caller = tokio::spawn(async move { node.token().await });
+        self.server.arrived(arrived + 1).await;
+        (hold, caller)
     }
 
     /// Past the access token's expiry.

@@ -12,12 +12,7 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     let node = cluster.warm_node().await;
     cluster.expire().await;
     // The claim works, the landing does not.
-    let hold = cluster.server.hold();
-    let waiter = tokio::spawn({
-        let node = node.clone();
-        async move { node.token().await }
-    });
-    cluster.server.arrived(1).await;
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
     cluster.store.set_down(true);
     drop(hold);
     let token = waiter.await.unwrap().unwrap();
@@ -54,12 +49,7 @@ async fn fm10_or_kept_and_served_once_it_is_stored() {
             .unwrap();
         node.token().await.unwrap();
         cluster.expire().await;
-        let hold = cluster.server.hold();
-        let waiter = tokio::spawn({
-            let node = node.clone();
-            async move { node.token().await }
-        });
-        cluster.server.arrived(1).await;
+        let (hold, waiter) = cluster.call_in_flight(&node).await;
         cluster.store.set_down(true);
         drop(hold);
         let error = waiter.await.unwrap().unwrap_err();
@@ -95,12 +85,7 @@ async fn fm16_a_rotation_that_lands_after_the_logout_is_revoked_and_never_publis
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    let hold = cluster.server.hold();
-    let waiter = tokio::spawn({
-        let node = node.clone();
-        async move { node.token().await }
-    });
-    cluster.server.arrived(1).await;
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
     cluster
         .store
         .edit(&cluster.key(), |record| {
@@ -124,12 +109,7 @@ async fn a_rotation_that_lands_after_a_new_sign_in_gives_way_to_it() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    let hold = cluster.server.hold();
-    let waiter = tokio::spawn({
-        let node = node.clone();
-        async move { node.token().await }
-    });
-    cluster.server.arrived(1).await;
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
     // Another machine is started with a first pair of its own: the user signed in anew.
     let fresh = cluster.server.issue();
     let other = cluster
@@ -149,12 +129,7 @@ async fn n5_a_claim_that_went_stale_can_still_land_its_pair() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    let hold = cluster.server.hold();
-    let waiter = tokio::spawn({
-        let node = node.clone();
-        async move { node.token().await }
-    });
-    cluster.server.arrived(1).await;
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
     // Its machine slept; another found the claim stale and ended the digest.
     let digest = cluster.first.digest(&cluster.key()).to_string();
     cluster

@@ -139,12 +139,7 @@ async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
     let record = cluster.store.record(&cluster.key()).await.unwrap();
     // A failover loses the landing, and it is found again while one asks.
     cluster.store.put(&cluster.key(), &old).await;
-    let hold = cluster.server.hold();
-    let waiter = tokio::spawn({
-        let one = one.clone();
-        async move { one.token().await }
-    });
-    cluster.server.arrived(2).await;
+    let (hold, waiter) = cluster.call_in_flight(&one).await;
     cluster.store.put(&cluster.key(), &record).await;
     drop(hold);
     assert_eq!(waiter.await.unwrap().unwrap().identity(), newer.identity());
@@ -154,12 +149,7 @@ async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
 #[tokio::test(start_paused = true)]
 async fn fm8_a_lost_answer_is_not_followed_by_the_same_token_before_the_quarantine() {
     let cluster = Cluster::strict();
-    let node = cluster
-        .builder(cluster.endpoint())
-        .wait(seconds(300))
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    let node = cluster.patient_node().await;
     cluster.expire().await;
     cluster.server.fail_next(Fault::DropBefore);
     let before = tokio::time::Instant::now();
@@ -175,12 +165,7 @@ async fn fm8_a_lost_answer_is_not_followed_by_the_same_token_before_the_quaranti
 #[tokio::test(start_paused = true)]
 async fn t12_a_token_that_was_spent_is_lost_on_a_strict_server_and_says_so() {
     let cluster = Cluster::strict();
-    let node = cluster
-        .builder(cluster.endpoint())
-        .wait(seconds(300))
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    let node = cluster.patient_node().await;
     let mut events = node.subscribe();
     cluster.expire().await;
     cluster.server.fail_next(Fault::DropAfter);
@@ -232,12 +217,7 @@ async fn a_replay_is_made_as_often_as_declared_and_no_more() {
 #[tokio::test(start_paused = true)]
 async fn last_resorts_are_three_with_the_quarantine_doubling() {
     let cluster = Cluster::strict();
-    let node = cluster
-        .builder(cluster.endpoint())
-        .wait(seconds(3_000))
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    let node = cluster.patient_node().await;
     cluster.expire().await;
     cluster.server.fail_always(Some(Fault::DropBefore));
     let before = tokio::time::Instant::now();
