@@ -140,7 +140,13 @@ impl State {
         }
     }
 
-    /// Something is about to be sent under this claim, or it is known to be gone.
+    /// The token is about to be sent: no claim attempted before is one under which nothing was, should
+    /// a store that lost a write show it again.
+    pub(crate) fn sending(&mut self) {
+        self.unsent.clear();
+    }
+
+    /// This claim is known to be gone.
     pub(crate) fn settle(&mut self, number: u64) {
         self.unsent.retain(|attempted| *attempted != number);
     }

@@ -284,7 +284,7 @@ impl Rotation {
             _ => Grant::SignIn { window: &window },
         };
         // From here on the claim is not one under which nothing was sent.
-        session.lock().settle(claimed.holder.number);
+        session.lock().sending();
         let sent_at = session.now();
         let limit = session.settings().endpoint_timeout + TIMEOUT_SLACK;
         let result = match guarded(limit, shared.endpoint.exchange(grant)).await {
