@@ -119,6 +119,18 @@ impl Rotation {
                     None => return Ok(None),
                 }
             }
+            // Attempted for a replay, whose time has run out since.
+            (Standing::Ours, Some(claim))
+                if kind == Kind::Refresh
+                    && claim
+                        .replay_left(&session.settings().server, now)
+                        .is_some_and(|left| left.is_zero()) =>
+            {
+                match self.take_over(record, claim, seen).await? {
+                    Some(next) => next,
+                    None => return Ok(None),
+                }
+            }
             (Standing::Ours, Some(_)) => record.retaken(owner, now),
             _ => {
                 let digest = match kind {
@@ -270,7 +282,15 @@ impl Rotation {
     async fn send(&mut self, claimed: &Claimed) -> Option<Result<Answer, EndpointError>> {
         let session = self.flight.session();
         let shared = &session.shared;
-        let window_ends = claimed.since + session.settings().send_window();
+        let mut window_ends = claimed.since + session.settings().send_window();
+        let store_now = self.store_now(claimed.seen.clock);
+        if claimed.kind == Kind::Refresh
+            && let Some(left) = claimed
+                .claim()
+                .and_then(|claim| claim.replay_left(&session.settings().server, store_now))
+        {
+            window_ends = window_ends.min(session.now() + left);
+        }
         let window = SendWindow::new(shared.clock.clone(), window_ends);
         if !window.is_open() {
             return None;
