@@ -333,9 +333,13 @@ impl Rotation {
             record = record.claimed(claimed.holder.owner, record.digest(), now);
         }
         let doubted = record.doubted(claimed.holder);
-        let Ok(Swap::Swapped(revision)) = self.swap(claimed.seen.revision(), &doubted).await else {
+        let revision = match self.swap(claimed.seen.revision(), &doubted).await {
+            Ok(Swap::Swapped(revision)) => revision,
+            Ok(Swap::Lost(_)) => return Ok(None),
             // The claim stands without the remark; whoever finds it stale is as careful.
-            return Ok(None);
+            Err(_) if self.uses_claims() => return Ok(None),
+            // There is none: to look again would be to send again, at once and without end.
+            Err(error) => return Err(store_failed(error)),
         };
         let Some(claim) = doubted.claim.clone() else {
             return Ok(None);

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::testing::{Fault, GraceAnswer, InProcessEndpoint, Reuse, TestClock};
-use evertoken::{EndReason, EndpointError, Grant, Issued, TokenEndpoint, async_trait};
+use evertoken::{
+    Coordination, EndReason, EndpointError, Grant, Issued, TokenEndpoint, async_trait,
+};
 
 use crate::cluster::{Cluster, QUARANTINE, TTL, ends, reason, seconds};
 use crate::fault_store::Fate;
@@ -331,4 +333,20 @@ async fn a_replay_that_did_not_get_through_is_not_made_up_for_after_the_window()
     let error = node.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_coordination_a_token_that_cannot_be_marked_is_not_sent_in_a_loop() {
+    let cluster = Cluster::strict();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .coordination(Coordination::None)
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    cluster.store.swaps([Fate::Lost]);
+    node.token().await.unwrap_err();
+    assert_eq!(cluster.server.exchanges(), 1);
 }
