@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use evertoken::testing::InProcessEndpoint;
+use evertoken::testing::{InProcessEndpoint, RefreshTokens};
 use evertoken::{EndReason, EndpointError, Grant, Issued, TokenEndpoint, TokenPair, async_trait};
 
 use crate::cluster::{Cluster, reason, seconds};
@@ -156,4 +156,14 @@ async fn a_seed_that_is_a_jwt_expires_when_it_says() {
         .unwrap();
     node.token().await.unwrap();
     assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_that_the_server_echoed_is_remembered_for_good() {
+    let cluster = Cluster::new(|server| server.refresh_tokens(RefreshTokens::Omitted));
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    node.token().await.unwrap();
+    let record = cluster.store.json(&cluster.key()).await;
+    assert_eq!(record["pair"]["first"], true);
 }
