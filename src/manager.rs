@@ -201,8 +201,9 @@ impl TokenManager {
     /// as the runtime does.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let session = &self.session;
-        let flight = session.lock().flight().cloned();
+        // In this order, or a flight might take off in between that nobody waits for.
         session.close();
+        let flight = session.lock().flight().cloned();
         let Some(mut flight) = flight else {
             return Ok(());
         };

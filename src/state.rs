@@ -114,6 +114,10 @@ impl State {
         self.closed = true;
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub(crate) fn flight(&self) -> Option<&watch::Receiver<Progress>> {
         self.flight.as_ref()
     }

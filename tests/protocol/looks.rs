@@ -167,3 +167,15 @@ async fn a_seed_that_the_server_echoed_is_remembered_for_good() {
     let record = cluster.store.json(&cluster.key()).await;
     assert_eq!(record["pair"]["first"], true);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_spent_after_the_shutdown() {
+    let cluster = Cluster::strict();
+    let node = cluster.node();
+    let token = node.token().await.unwrap();
+    cluster.clock.advance(seconds(2)).await;
+    node.shutdown().await.unwrap();
+    node.reject(&token);
+    cluster.clock.advance(seconds(5)).await;
+    assert_eq!(cluster.counts(), (0, 0, 0));
+}
