@@ -157,6 +157,10 @@ impl State {
 
     /// Whether the token that is held may still be served.
     pub(crate) fn usable(&self, now: Timestamp) -> Option<&Token> {
+        // A logout is absolute; any other end leaves the access token its time.
+        if self.end == Some(EndReason::LoggedOut) {
+            return None;
+        }
         let held = self.held.as_ref().filter(|_| !self.rejections.current)?;
         let in_time = held.schedule.expires_at.is_none_or(|end| now < end);
         // A server that issues expired tokens is taken at its word once per cool-down: those who

@@ -179,3 +179,19 @@ async fn nothing_is_spent_after_the_shutdown() {
     cluster.clock.advance(seconds(5)).await;
     assert_eq!(cluster.counts(), (0, 0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_elsewhere_ends_the_access_token_too() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["state"] = serde_json::json!({ "is": "logged_out" });
+        })
+        .await;
+    let error = node.rotate().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+    let error = node.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+}
