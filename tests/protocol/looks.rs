@@ -195,3 +195,14 @@ async fn a_logout_elsewhere_ends_the_access_token_too() {
     let error = node.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::LoggedOut));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_may_wait_for_ever() {
+    let cluster = Cluster::strict();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(std::time::Duration::MAX)
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+}
