@@ -201,8 +201,9 @@ impl TokenManager {
     /// as the runtime does.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let session = &self.session;
-        let flight = session.lock().flight().cloned();
+        // In this order, or a flight might take off in between that nobody waits for.
         session.close();
+        let flight = session.lock().flight().cloned();
         let Some(mut flight) = flight else {
             return Ok(());
         };
@@ -275,7 +276,11 @@ impl TokenManager {
     }
 
     fn deadline(&self) -> Instant {
-        Instant::now() + self.session.settings().wait
+        /// As far away as tokio's own "never".
+        const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
+        let now = Instant::now();
+        now.checked_add(self.session.settings().wait)
+            .unwrap_or_else(|| now + NEVER)
     }
 
     /// Waits for a rotation; `None` to decide again. A token that is still valid stands in for one that

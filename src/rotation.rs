@@ -34,6 +34,9 @@ use crate::token::{Lineage, TokenPair};
 /// not sleep on.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// The pause between two looks that found the same.
+const SAME_AGAIN: Duration = Duration::from_millis(20);
+
 /// Runs the rotation on the manager's runtime.
 pub(crate) fn start(flight: Flight) {
     let runtime = flight.session().shared.runtime.clone();
@@ -102,8 +105,15 @@ impl Rotation {
     }
 
     async fn run(&mut self) -> Result<Token, Error> {
+        let mut before = None;
         loop {
             let seen = self.load().await.map_err(store_failed)?;
+            // A store that says "changed" or "lost" and shows the same record again, as a replica that
+            // lags behind does, is not asked without pause.
+            if before == Some(seen.revision()) {
+                tokio::time::sleep(SAME_AGAIN).await;
+            }
+            before = Some(seen.revision());
             match self.look(&seen).await? {
                 Next::Done(token) => return Ok(token),
                 Next::Again => {}

@@ -307,7 +307,8 @@ impl Session {
         let mut state = self.state.lock();
         let rejection = state.reject(identity, self.settings(), now);
         let mut start = None;
-        if rejection == Rejection::Rotating && state.flight().is_none() && !state.cooling(now) {
+        let may_start = state.flight().is_none() && !state.cooling(now) && !state.is_closed();
+        if rejection == Rejection::Rotating && may_start {
             let (flight, _) = self.take_off(&mut state);
             start = Some(flight);
         }

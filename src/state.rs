@@ -114,6 +114,10 @@ impl State {
         self.closed = true;
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub(crate) fn flight(&self) -> Option<&watch::Receiver<Progress>> {
         self.flight.as_ref()
     }
@@ -140,13 +144,23 @@ impl State {
         }
     }
 
-    /// Something is about to be sent under this claim, or it is known to be gone.
+    /// The token is about to be sent: no claim attempted before is one under which nothing was, should
+    /// a store that lost a write show it again.
+    pub(crate) fn sending(&mut self) {
+        self.unsent.clear();
+    }
+
+    /// This claim is known to be gone.
     pub(crate) fn settle(&mut self, number: u64) {
         self.unsent.retain(|attempted| *attempted != number);
     }
 
     /// Whether the token that is held may still be served.
     pub(crate) fn usable(&self, now: Timestamp) -> Option<&Token> {
+        // A logout is absolute; any other end leaves the access token its time.
+        if self.end == Some(EndReason::LoggedOut) {
+            return None;
+        }
         let held = self.held.as_ref().filter(|_| !self.rejections.current)?;
         let in_time = held.schedule.expires_at.is_none_or(|end| now < end);
         // A server that issues expired tokens is taken at its word once per cool-down: those who

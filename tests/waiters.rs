@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use evertoken::store::{Loaded, Revision, Swap};
@@ -24,11 +24,12 @@ impl TokenEndpoint for Unused {
 
 /// Says "changed" at once, whether anything did or not.
 #[derive(Debug, Clone)]
-struct Restless(MemoryStore);
+struct Restless(MemoryStore, Arc<AtomicU64>);
 
 #[async_trait]
 impl TokenStore for Restless {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
         self.0.load(key).await
     }
 
@@ -52,6 +53,8 @@ impl TokenStore for Restless {
 fn waiters_and_the_rotation_do_not_lock_each_other_out() {
     let done = Arc::new(AtomicBool::new(false));
     let finished = Arc::clone(&done);
+    let loads = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&loads);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(4)
@@ -59,7 +62,7 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let store = Restless(MemoryStore::new());
+            let store = Restless(MemoryStore::new(), Arc::clone(&counter));
             let tokens = TokenManager::builder(Unused)
                 .store(store.clone())
                 .seed(TokenPair::from_refresh_token("r1"))
@@ -96,6 +99,11 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
     });
     for _ in 0..150 {
         if done.load(Ordering::SeqCst) {
+            let loads = loads.load(Ordering::Relaxed);
+            assert!(
+                loads < 500,
+                "the store was asked {loads} times in four seconds"
+            );
             return;
         }
         std::thread::sleep(Duration::from_millis(100));

@@ -119,6 +119,16 @@ impl Claim {
         }
     }
 
+    /// What is left of the server's replay window, if this claim was made for a replay. Replays come
+    /// before last resorts, so without one of those it was.
+    pub(crate) fn replay_left(&self, server: &ServerProfile, now: StoreTime) -> Option<Duration> {
+        (self.doubtful.is_some() && self.resorts == 0).then(|| {
+            server
+                .replay_window
+                .saturating_sub(now.since(self.suspect_since()))
+        })
+    }
+
     pub(crate) fn is_of(&self, holder: Holder) -> bool {
         self.owner == holder.owner && self.number == holder.number
     }

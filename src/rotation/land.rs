@@ -44,7 +44,11 @@ impl Rotation {
             lineage: claimed.lineage,
             version: claimed.record.version + 1,
         };
-        let first = claimed.kind == Kind::SignIn;
+        // A seed that the server echoes is still what stands in somebody's configuration. What a
+        // sign-in brings never does, and would be kept for good.
+        let first = claimed.record.pair.as_ref().is_some_and(|stored| {
+            stored.first && pair.digest(&session.key) == claimed.record.digest()
+        });
         let held = session.holding(pair, identity, claimed.holder.number, first, answer.sent_at);
         if held.token.is_some() {
             return self.store(&claimed, held).await;

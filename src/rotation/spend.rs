@@ -119,6 +119,18 @@ impl Rotation {
                     None => return Ok(None),
                 }
             }
+            // Attempted for a replay, whose time has run out since.
+            (Standing::Ours, Some(claim))
+                if kind == Kind::Refresh
+                    && claim
+                        .replay_left(&session.settings().server, now)
+                        .is_some_and(|left| left.is_zero()) =>
+            {
+                match self.take_over(record, claim, seen).await? {
+                    Some(next) => next,
+                    None => return Ok(None),
+                }
+            }
             (Standing::Ours, Some(_)) => record.retaken(owner, now),
             _ => {
                 let digest = match kind {
@@ -270,7 +282,15 @@ impl Rotation {
     async fn send(&mut self, claimed: &Claimed) -> Option<Result<Answer, EndpointError>> {
         let session = self.flight.session();
         let shared = &session.shared;
-        let window_ends = claimed.since + session.settings().send_window();
+        let mut window_ends = claimed.since + session.settings().send_window();
+        let store_now = self.store_now(claimed.seen.clock);
+        if claimed.kind == Kind::Refresh
+            && let Some(left) = claimed
+                .claim()
+                .and_then(|claim| claim.replay_left(&session.settings().server, store_now))
+        {
+            window_ends = window_ends.min(session.now() + left);
+        }
         let window = SendWindow::new(shared.clock.clone(), window_ends);
         if !window.is_open() {
             return None;
@@ -284,7 +304,7 @@ impl Rotation {
             _ => Grant::SignIn { window: &window },
         };
         // From here on the claim is not one under which nothing was sent.
-        session.lock().settle(claimed.holder.number);
+        session.lock().sending();
         let sent_at = session.now();
         let limit = session.settings().endpoint_timeout + TIMEOUT_SLACK;
         let result = match guarded(limit, shared.endpoint.exchange(grant)).await {
@@ -313,9 +333,13 @@ impl Rotation {
             record = record.claimed(claimed.holder.owner, record.digest(), now);
         }
         let doubted = record.doubted(claimed.holder);
-        let Ok(Swap::Swapped(revision)) = self.swap(claimed.seen.revision(), &doubted).await else {
+        let revision = match self.swap(claimed.seen.revision(), &doubted).await {
+            Ok(Swap::Swapped(revision)) => revision,
+            Ok(Swap::Lost(_)) => return Ok(None),
             // The claim stands without the remark; whoever finds it stale is as careful.
-            return Ok(None);
+            Err(_) if self.uses_claims() => return Ok(None),
+            // There is none: to look again would be to send again, at once and without end.
+            Err(error) => return Err(store_failed(error)),
         };
         let Some(claim) = doubted.claim.clone() else {
             return Ok(None);

@@ -205,3 +205,32 @@ async fn n3_the_refresh_token_appears_in_no_key_and_no_claim() {
     drop(hold);
     waiter.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_attempted_before_the_token_was_sent_is_no_free_ticket_after_it() {
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster.profile.last_resort(false);
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(seconds(300))
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    cluster.store.swaps([Fate::AppliedUnanswered]);
+    let error = node.token().await.unwrap_err();
+    let attempted = cluster.store.record(&cluster.key()).await.unwrap();
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    // Retaken and sent; the answer is lost, and the store falls back to the first attempt.
+    let hold = cluster.server.hold();
+    cluster
+        .server
+        .fail_next(evertoken::testing::Fault::DropAfter);
+    let waiter = tokio::spawn(async move { node.token().await });
+    cluster.server.arrived(1).await;
+    cluster.store.put(&cluster.key(), &attempted).await;
+    drop(hold);
+    let error = waiter.await.unwrap().unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}

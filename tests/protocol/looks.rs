@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use evertoken::testing::InProcessEndpoint;
+use evertoken::testing::{InProcessEndpoint, RefreshTokens};
 use evertoken::{EndReason, EndpointError, Grant, Issued, TokenEndpoint, TokenPair, async_trait};
 
 use crate::cluster::{Cluster, reason, seconds};
@@ -156,4 +156,53 @@ async fn a_seed_that_is_a_jwt_expires_when_it_says() {
         .unwrap();
     node.token().await.unwrap();
     assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_that_the_server_echoed_is_remembered_for_good() {
+    let cluster = Cluster::new(|server| server.refresh_tokens(RefreshTokens::Omitted));
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    node.token().await.unwrap();
+    let record = cluster.store.json(&cluster.key()).await;
+    assert_eq!(record["pair"]["first"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_spent_after_the_shutdown() {
+    let cluster = Cluster::strict();
+    let node = cluster.node();
+    let token = node.token().await.unwrap();
+    cluster.clock.advance(seconds(2)).await;
+    node.shutdown().await.unwrap();
+    node.reject(&token);
+    cluster.clock.advance(seconds(5)).await;
+    assert_eq!(cluster.counts(), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_elsewhere_ends_the_access_token_too() {
+    let cluster = Cluster::strict();
+    let node = cluster.warm_node().await;
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["state"] = serde_json::json!({ "is": "logged_out" });
+        })
+        .await;
+    let error = node.rotate().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+    let error = node.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_may_wait_for_ever() {
+    let cluster = Cluster::strict();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(std::time::Duration::MAX)
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
 }

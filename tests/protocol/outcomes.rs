@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::testing::{Fault, GraceAnswer, InProcessEndpoint, Reuse, TestClock};
-use evertoken::{EndReason, EndpointError, Grant, Issued, TokenEndpoint, async_trait};
+use evertoken::{
+    Coordination, EndReason, EndpointError, Grant, Issued, TokenEndpoint, async_trait,
+};
 
 use crate::cluster::{Cluster, QUARANTINE, TTL, ends, reason, seconds};
+use crate::fault_store::Fate;
 
 /// The machine sleeps once, after the manager looked at the window and before the bytes leave.
 #[derive(Debug, Clone)]
@@ -283,4 +286,47 @@ async fn a_valid_token_is_served_throughout_an_unknown_outcome() {
     cluster.clock.advance(QUARANTINE + seconds(6)).await;
     assert_eq!(node.token().await.unwrap().identity().version, 2);
     assert_eq!(cluster.counts(), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_did_not_get_through_is_not_made_up_for_after_the_window() {
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster
+        .profile
+        .replay_window(seconds(30))
+        .last_resort(false);
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(seconds(300))
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    // Sent, and the answer lost; the claim for the replay may or may not be stored.
+    cluster.server.fail_next(Fault::DropAfter);
+    cluster
+        .store
+        .swaps([Fate::Works, Fate::Works, Fate::AppliedUnanswered]);
+    let error = node.token().await.unwrap_err();
+    assert!(matches!(error, evertoken::Error::Store { .. }), "{error:?}");
+    cluster.clock.advance(seconds(120)).await;
+    let error = node.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_coordination_a_token_that_cannot_be_marked_is_not_sent_in_a_loop() {
+    let cluster = Cluster::strict();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .coordination(Coordination::None)
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    cluster.store.swaps([Fate::Lost]);
+    node.token().await.unwrap_err();
+    assert_eq!(cluster.server.exchanges(), 1);
 }
