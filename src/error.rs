@@ -103,10 +103,10 @@ pub enum Error {
     /// An endpoint, a store or a strategy asked its own manager for a token while that was rotating.
     #[error("a rotation waits for itself: an endpoint or store asked its own manager for a token")]
     Reentrant,
-    /// The manager was shut down, or its runtime is gone.
+    /// The manager was shut down.
     #[error("the token manager was shut down")]
     ShutDown,
-    /// A task of the manager died; the session is as it was and the next request tries again.
+    /// The task of a rotation died, or the manager's runtime is gone. The session is as it was.
     #[error("the rotation task died")]
     TaskDied,
     /// Building or sending the user's own request failed.

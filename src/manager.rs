@@ -28,15 +28,15 @@ use crate::served::Token;
 use crate::session::{Decision, Flight, Session};
 use crate::settings::OnStoreFailure;
 use crate::state::{Progress, Rejection};
-use crate::token::Key;
+use crate::token::{Identity, Key};
 
 /// Keeps one session's token pair alive.
 ///
 /// Clones are cheap and share everything; when the last is dropped, the manager's tasks end. A
 /// rotation under way is finished first, so that a pair the server issued is not lost.
 ///
-/// Every method that may wait does so for the [deadline](Builder::wait) at most, and can be dropped at
-/// any time.
+/// Every rotation is waited for until the [deadline](Builder::wait) at most (a session that was not
+/// loaded yet may need two), and every method can be dropped at any time.
 #[derive(Clone)]
 pub struct TokenManager {
     pub(crate) session: Arc<Session>,
@@ -197,8 +197,8 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). It goes on as long
-    /// as the runtime does.
+    /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). A pair that could not
+    /// be stored is tried on until the quarantine is over, as long as the runtime lives.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let session = &self.session;
         // In this order, or a flight might take off in between that nobody waits for.
@@ -268,11 +268,18 @@ impl TokenManager {
         match decision {
             Decision::Serve(token) => Ok(token),
             Decision::Fail(error) => Err(error),
-            Decision::Join(progress) => match self.outcome(progress, deadline, false).await {
-                Some(answer) => answer,
-                None => self.token().await,
-            },
+            Decision::Join(progress) => {
+                match self.outcome(progress, deadline, identity, false).await {
+                    Some(answer) => answer,
+                    None => self.token().await,
+                }
+            }
         }
+    }
+
+    fn is_newer(&self, seen: Option<Identity>) -> bool {
+        let held = self.session.lock().identity();
+        held.is_some() && held != seen
     }
 
     fn deadline(&self) -> Instant {
@@ -291,7 +298,7 @@ impl TokenManager {
         deadline: Instant,
     ) -> Option<Result<Token, Error>> {
         let session = &self.session;
-        match self.outcome(progress, deadline, true).await {
+        match self.outcome(progress, deadline, None, true).await {
             Some(Err(error)) => Some(session.usable().ok_or(error)),
             other => other,
         }
@@ -303,6 +310,7 @@ impl TokenManager {
         &self,
         mut progress: watch::Receiver<Progress>,
         deadline: Instant,
+        seen: Option<Identity>,
         may_go_on: bool,
     ) -> Option<Result<Token, Error>> {
         let session = &self.session;
@@ -328,8 +336,17 @@ impl TokenManager {
                 Progress::Unstored(error) if policy == OnStoreFailure::Fail => {
                     return Some(Err(error));
                 }
+                // What was issued is served before it is stored, also to who asked for a newer token.
+                Progress::Unstored(_) => {
+                    if let Some(token) = session
+                        .usable()
+                        .filter(|_| may_go_on || self.is_newer(seen))
+                    {
+                        return Some(Ok(token));
+                    }
+                }
                 Progress::Running => {}
-                Progress::Waiting | Progress::Unstored(_) => {
+                Progress::Waiting => {
                     if let Some(token) = valid_token() {
                         return Some(Ok(token));
                     }

@@ -34,6 +34,7 @@ const RETIRED_LIMIT: usize = 256;
 /// serialized form contains the tokens**; its `Debug` form does not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
+    #[serde(deserialize_with = "format::number")]
     pub(crate) format: u32,
     pub(crate) key: Key,
     pub(crate) lineage: Lineage,
@@ -48,7 +49,7 @@ pub struct Record {
     /// The number of the claim under which `pair` was landed.
     pub(crate) committed_number: u64,
     pub(crate) retired: Vec<Retired>,
-    /// Fields of later versions of this crate, carried along.
+    /// Fields beside these that a later version of this crate wrote, carried along.
     #[serde(flatten)]
     pub(crate) unknown: serde_json::Map<String, serde_json::Value>,
 }

@@ -411,7 +411,9 @@ impl Flight {
             && state.usable(session.now()).is_some();
         state.touch_down();
         let outcome = outcome.map_err(|error| match error {
-            Error::NoSession | Error::ShutDown => error,
+            Error::ShutDown => error,
+            // Nothing to be stormed, and somebody may seed it any moment.
+            Error::NoSession if state.held().is_none() => error,
             error => {
                 let cool_down = state.fail(error.clone(), session.settings(), session.now());
                 error.with_retry_after(cool_down)

@@ -420,6 +420,18 @@ async fn q9_a_refusal_carries_code_and_message_and_an_unreadable_one_is_an_error
 }
 
 #[tokio::test]
+async fn fm40_a_credential_in_the_token_urls_query_is_in_no_key() {
+    let key = |url: &str| TokenEndpoint::key(&OAuth2::new(url, "importer").unwrap());
+    let with = key("https://id.example.org/token?key=sesame");
+    assert!(!format!("{with} {with:?}").contains("sesame"));
+    assert_ne!(with, key("https://id.example.org/token?key=other"));
+    assert_eq!(
+        key("https://id.example.org/token").issuer,
+        "https://id.example.org/token"
+    );
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         let other = RawServer::start([Step::Answer(ok(r#"{"refresh_token":"r2"}"#))]).await;

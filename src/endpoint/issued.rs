@@ -97,7 +97,9 @@ impl Issued {
     /// Whether nothing at all was issued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.access.is_none() && self.refresh.is_none()
+        let refresh = self.refresh.as_ref().map_or("", RefreshToken::expose);
+        let access = self.access.as_ref().map_or("", AccessToken::expose);
+        refresh.is_empty() && access.is_empty()
     }
 
     /// The pair that takes the predecessor's place: a refresh token that was omitted or left empty

@@ -26,7 +26,7 @@ use self::scrub::Secrets;
 use self::transport::Reply;
 use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};
 use crate::error::BuildError;
-use crate::token::{Key, Scope, TokenPair};
+use crate::token::{Digest, Key, Scope, TokenPair};
 
 /// An OAuth2 token endpoint.
 ///
@@ -210,7 +210,12 @@ impl TokenEndpoint for OAuth2 {
     }
 
     fn key(&self) -> Key {
-        Key::new(self.token_url.as_str(), &self.client.id).scope(self.scope.clone())
+        let mut issuer = self.token_url.clone();
+        // A query may hold a credential, and a key is printed.
+        if let Some(query) = self.token_url.query() {
+            issuer.set_query(Some(&Digest::of(query).to_string()));
+        }
+        Key::new(issuer, &self.client.id).scope(self.scope.clone())
     }
 }
 

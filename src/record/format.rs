@@ -1,5 +1,20 @@
 //! The serialized form of the tokens in a record: the one place where they are written out.
 
+use serde::{Deserialize, Deserializer};
+
+/// Refuses records of a layout that this version of the crate does not know: what it would write back
+/// might mean something else there.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let format = u32::deserialize(deserializer)?;
+    if format > super::FORMAT {
+        return Err(serde::de::Error::custom(format_args!(
+            "the record has format {format}, and this version reads up to {}",
+            super::FORMAT
+        )));
+    }
+    Ok(format)
+}
+
 /// A pair's fields, beside those of the record that holds it.
 pub(super) mod pair {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

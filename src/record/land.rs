@@ -48,11 +48,12 @@ impl Landing {
         };
         let ours = self.pair.pair.digest(key);
         let same_number = record.committed_number == self.holder.number;
-        if record.lineage == self.lineage && same_number && record.digest() == ours {
-            return Verdict::Landed;
-        }
+        // First, because a logout may have followed on a landing that seemed to fail.
         if record.state == State::LoggedOut {
             return Verdict::LoggedOut;
+        }
+        if record.lineage == self.lineage && same_number && record.digest() == ours {
+            return Verdict::Landed;
         }
         if record.lineage != self.base.lineage {
             return Verdict::Superseded;

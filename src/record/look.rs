@@ -37,6 +37,10 @@ pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
         (Some(_), None) => return Look::Adopt,
         (Some(record), Some(held)) => (record, held),
     };
+    // The store lost everything, and somebody who can sign in has only begun to.
+    if record.pair.is_none() && record.version == 0 {
+        return Look::Forward;
+    }
     if record.lineage != held.identity.lineage || record.version > held.identity.version {
         return Look::Adopt;
     }
@@ -168,6 +172,14 @@ mod tests {
         assert_eq!(look(Some(&theirs), Some(ours)), Look::Forward);
         ours.number -= 2;
         assert_eq!(look(Some(&theirs), Some(ours)), Look::Adopt);
+    }
+
+    #[test]
+    fn a_record_that_never_had_a_pair_does_not_replace_ours() {
+        let first = active();
+        let vacant = Record::vacant(Key::new("issuer", KEY_CLIENT), Lineage::from_bits(99));
+        assert_eq!(look(Some(&vacant), Some(held(&first))), Look::Forward);
+        assert_eq!(look(Some(&vacant), None), Look::Adopt);
     }
 
     #[test]

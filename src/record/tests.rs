@@ -178,6 +178,14 @@ fn fields_of_later_versions_are_carried_along() {
 }
 
 #[test]
+fn a_record_of_a_later_format_is_refused() {
+    let mut value = serde_json::to_value(active()).unwrap();
+    value["format"] = (FORMAT + 1).into();
+    let error = serde_json::from_value::<Record>(value).unwrap_err();
+    assert!(error.to_string().contains("format"), "{error}");
+}
+
+#[test]
 fn a_record_does_not_show_its_tokens() {
     let shown = format!("{:?}", active());
     assert!(
