@@ -1,5 +1,6 @@
 //! `send()` over real HTTP on the loopback: what is replayed, what is waited for, who sees the token.
 
+#![allow(missing_docs)]
 #![expect(
     clippy::unwrap_used,
     reason = "helpers fail as the tests do: by panicking"

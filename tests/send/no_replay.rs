@@ -13,7 +13,7 @@ use super::world::{World, builder};
 
 /// A body that is there once.
 fn streamed(request: RequestBuilder) -> RequestBuilder {
-    let parts = ["one\x1D", "two\x1D", "three\x1D"].map(|part| Ok::<_, std::io::Error>(part));
+    let parts = ["one\x1D", "two\x1D", "three\x1D"].map(Ok::<_, std::io::Error>);
     request.body(Body::wrap_stream(stream::iter(parts)))
 }
 

@@ -7,6 +7,7 @@ use evertoken::{ApiProfile, TokenManager, TokenPair};
 use http::StatusCode;
 use reqwest::Client;
 
+use super::recorder::{Recorder, reply};
 use super::world::{ACCESS_TTL, SECOND, World, access, builder};
 
 #[tokio::test(start_paused = true)]
@@ -202,4 +203,22 @@ async fn i13_a_fixed_token_outlives_itself_at_okapi_and_not_at_eureka() {
         }
         assert_eq!(api.unauthorized(), failures);
     }
+}
+
+/// Not even an API so slow that its second 401 comes when a rejection counts again.
+#[tokio::test(start_paused = true)]
+async fn q8_a_request_is_replayed_once_however_late_the_second_401_comes() {
+    let api = Recorder::start(|_| async {
+        tokio::time::sleep(5 * SECOND).await;
+        reply(401, &[])
+    })
+    .await;
+    let world = World::new().await;
+    let tokens = builder(&world.server, &world.clock, &world.first)
+        .origin(api.origin())
+        .build()
+        .unwrap();
+    let post = world.client.post(api.url("/records")).body("record");
+    assert_eq!(tokens.send(post).await.unwrap().status(), 401);
+    assert_eq!(api.lines(), ["POST /records", "POST /records"]);
 }

@@ -1,6 +1,5 @@
 //! fm40: no token in anything that can be printed.
 
-use std::error::Error as _;
 use std::fmt::Write as _;
 
 use evertoken::testing::{Answer, Fault};
@@ -27,7 +26,6 @@ impl Printed {
             let _ = writeln!(self.0, "{error}\n{error:?}");
             cause = error.source();
         }
-        let _ = error.source();
     }
 
     #[track_caller]

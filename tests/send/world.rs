@@ -52,21 +52,13 @@ impl World {
     /// With a token that the client takes for valid long after the server does not.
     pub(crate) async fn with_stale_token() -> Self {
         let mut world = Self::new().await;
-        world.go_stale(|builder| builder).await;
+        world.first = world.server.issue().expires_in(100 * ACCESS_TTL);
+        world.tokens = builder(&world.server, &world.clock, &world.first)
+            .origin(world.http.origin())
+            .build()
+            .unwrap();
+        world.clock.advance(ACCESS_TTL).await;
         world
-    }
-
-    pub(crate) async fn with_stale_token_and(change: impl FnOnce(Builder) -> Builder) -> Self {
-        let mut world = Self::new().await;
-        world.go_stale(change).await;
-        world
-    }
-
-    async fn go_stale(&mut self, change: impl FnOnce(Builder) -> Builder) {
-        self.first = self.server.issue().expires_in(100 * ACCESS_TTL);
-        let builder = builder(&self.server, &self.clock, &self.first).origin(self.http.origin());
-        self.tokens = change(builder).build().unwrap();
-        self.clock.advance(ACCESS_TTL).await;
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
