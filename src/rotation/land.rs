@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::spend::{Answer, Claimed};
-use super::{Kind, Rotation, Seen};
+use super::{Kind, Rotation, SAME_AGAIN, Seen};
 use crate::endpoint::{OldPair, Predecessor};
 use crate::error::{EndReason, Error};
 use crate::record::Record;
@@ -82,6 +82,11 @@ impl Rotation {
                         return Ok(self.publish_landed(held, next.identity(), published));
                     }
                     Ok(Swap::Lost(newer)) => {
+                        let newest = newer.as_ref().map(|(_, revision)| *revision);
+                        // As in `run`: a store that answers from the past is not asked without pause.
+                        if newest == seen.revision() {
+                            tokio::time::sleep(SAME_AGAIN).await;
+                        }
                         seen.entry = newer;
                         continue;
                     }
