@@ -24,7 +24,7 @@ use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
 /// The number of the layout below; a reader refuses higher ones.
 const FORMAT: u32 = 1;
 
-/// Past refresh tokens kept by name, besides the first of each lineage. At one rotation in ten minutes
+/// Past refresh tokens kept by name, besides the seeds. At one rotation in ten minutes
 /// these are two days, in 25 KB; older ones would be refused by the server anyway.
 const RETIRED_LIMIT: usize = 256;
 
@@ -58,7 +58,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StoredPair {
     pub(crate) issued_at: StoreTime,
-    /// Whether its lineage started with this pair.
+    /// Whether its refresh token was a seed, the first of its lineage.
     #[serde(default)]
     pub(crate) first: bool,
     #[serde(flatten, with = "format::pair")]
@@ -110,7 +110,7 @@ pub(crate) struct Retired {
     pub(crate) digest: Digest,
     /// When the token would have expired anyway; `None` if that is not known.
     pub(crate) until: Option<StoreTime>,
-    /// The first of a lineage is kept for good: it stands in somebody's configuration as the seed,
+    /// A seed is kept for good: it stands in somebody's configuration,
     /// and is presented again at every restart.
     #[serde(default)]
     pub(crate) first: bool,

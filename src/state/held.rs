@@ -14,7 +14,7 @@ pub(crate) struct Held {
     pub(crate) digest: Digest,
     /// The number of the claim under which it was landed.
     pub(crate) number: u64,
-    /// Whether its lineage started with it.
+    /// Whether its refresh token was a seed.
     pub(crate) first: bool,
     pub(crate) sent_at: Timestamp,
     pub(crate) schedule: Schedule,
