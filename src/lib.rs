@@ -37,7 +37,7 @@ pub use self::event::{Event, Events};
 pub use self::manager::{Authorization, Builder, TokenManager};
 pub use self::record::{Claim, Owner, Record};
 pub use self::served::Token;
-pub use self::settings::{Coordination, OnStoreFailure};
+pub use self::settings::{CoolDown, Coordination, OnStoreFailure};
 pub use self::state::Rejection;
 pub use self::store::{MemoryStore, StoreError, TokenStore};
 pub use self::strategy::{

@@ -51,6 +51,7 @@ pub struct OAuth2 {
     scope: Scope,
     timeout: Duration,
     profile: ServerProfile,
+    body_limit: usize,
     http: reqwest::Client,
 }
 
@@ -67,8 +68,18 @@ impl OAuth2 {
         token_url: impl AsRef<str>,
         client_id: impl Into<String>,
     ) -> Result<Self, BuildError> {
+        Self::with_http(token_url, client_id, reqwest::Client::builder())
+    }
+
+    /// As [`new`](Self::new) and [`http`](Self::http), without the client that `new` builds: a system may
+    /// have no certificates but those that `builder` brings.
+    pub(crate) fn with_http(
+        token_url: impl AsRef<str>,
+        client_id: impl Into<String>,
+        builder: reqwest::ClientBuilder,
+    ) -> Result<Self, BuildError> {
         let token_url = secure("token_url", token_url.as_ref())?;
-        let http = transport::client(reqwest::Client::builder(), &token_url)?;
+        let http = transport::client(builder, &token_url)?;
         Ok(Self {
             token_url,
             revocation_url: None,
@@ -76,6 +87,7 @@ impl OAuth2 {
             scope: Scope::default(),
             timeout: Duration::from_secs(30),
             profile: ServerProfile::strict(),
+            body_limit: transport::BODY_LIMIT,
             http,
         })
     }
@@ -114,6 +126,14 @@ impl OAuth2 {
     #[must_use]
     pub fn profile(mut self, profile: ServerProfile) -> Self {
         self.profile = profile;
+        self
+    }
+
+    /// How many bytes are read of an answer: 64 KiB, the default, to 16 MiB. A longer answer is cut off
+    /// there, and its tokens are lost.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes.clamp(transport::BODY_LIMIT, transport::BODY_LIMIT_MOST);
         self
     }
 
@@ -160,7 +180,7 @@ impl OAuth2 {
         let request = request.map_err(EndpointError::from_reqwest)?;
         let secrets = Secrets::new([token, self.client.secret()], request.headers());
         let form = self.client.form(fields);
-        let reply = transport::send(&self.http, request, form, window).await?;
+        let reply = transport::send(&self.http, request, form, window, self.body_limit).await?;
         Ok((reply, secrets))
     }
 }
@@ -230,6 +250,7 @@ impl fmt::Debug for OAuth2 {
             .field("scope", &self.scope)
             .field("timeout", &self.timeout)
             .field("profile", &self.profile)
+            .field("body_limit", &self.body_limit)
             .finish_non_exhaustive()
     }
 }

@@ -6,9 +6,6 @@ use std::time::Duration;
 use crate::rotation;
 use crate::session::Session;
 
-/// The clock is looked at this often at least: timers stand still while the machine sleeps.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
 /// Starts the worker of a session on its runtime.
 pub(super) fn start(session: &Arc<Session>) {
     let worker = run(Arc::downgrade(session));
@@ -29,7 +26,7 @@ async fn run(session: Weak<Session>) {
                 rotation::start(flight);
                 continue;
             }
-            (Some(left), None) => left.min(LOOK_EVERY),
+            (Some(left), None) => left.min(session.settings().look_every),
             // Nothing is planned: whoever plans something says so.
             (None, None) => Duration::MAX,
         };
