@@ -6,6 +6,8 @@ pub mod _architecture {}
 
 mod client;
 pub mod clock;
+#[cfg(feature = "config")]
+pub mod config;
 mod endpoint;
 mod error;
 mod event;
@@ -28,6 +30,8 @@ mod token;
 pub use async_trait::async_trait;
 
 pub use self::client::{ApiProfile, TokenClient};
+#[cfg(feature = "config")]
+pub use self::config::{Config, ConfigError, Registry};
 pub use self::endpoint::{
     ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, SendWindow, ServerProfile,
     TokenEndpoint,

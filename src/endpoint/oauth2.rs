@@ -56,6 +56,10 @@ pub struct OAuth2 {
 }
 
 impl OAuth2 {
+    /// The least and the most of [`body_limit`](Self::body_limit).
+    pub(crate) const BODY_LIMITS: (usize, usize) =
+        (transport::BODY_LIMIT, transport::BODY_LIMIT_MOST);
+
     /// The token endpoint at `token_url`, for a public client until a secret is given. Reads the
     /// system's CA certificates, and connects to nothing.
     ///
@@ -133,7 +137,8 @@ impl OAuth2 {
     /// there, and its tokens are lost.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = bytes.clamp(transport::BODY_LIMIT, transport::BODY_LIMIT_MOST);
+        let (least, most) = Self::BODY_LIMITS;
+        self.body_limit = bytes.clamp(least, most);
         self
     }
 
