@@ -50,6 +50,10 @@ pub(crate) struct Settings {
     pub(crate) cool_down: CoolDown,
     /// At least this, or a tenth of the lifetime if less, lies between two rotations.
     pub(crate) shortest_interval: Duration,
+    /// How long before a session ends it is told that it will.
+    pub(crate) expiring_before: Duration,
+    /// How long before a session ends that nothing can prolong it is told that it has.
+    pub(crate) ended_before: Duration,
     /// The endpoint's, read once.
     pub(crate) server: ServerProfile,
     pub(crate) endpoint_timeout: Duration,
@@ -67,6 +71,8 @@ impl Settings {
             on_store_failure: OnStoreFailure::default(),
             cool_down: CoolDown::default(),
             shortest_interval: Duration::from_secs(1),
+            expiring_before: Duration::from_secs(60),
+            ended_before: Duration::from_millis(200),
             server,
             endpoint_timeout,
         }

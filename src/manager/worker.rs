@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::rotation;
-use crate::session::Session;
+use crate::session::{Session, Wake};
 
 /// The clock is looked at this often at least: timers stand still while the machine sleeps.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -25,13 +25,17 @@ async fn run(session: Weak<Session>) {
         }
         let rescheduled = session.rescheduled();
         let pause = match session.wake() {
-            (_, Some(flight)) => {
+            Wake::Rotate(flight) => {
                 rotation::start(flight);
                 continue;
             }
-            (Some(left), None) => left.min(LOOK_EVERY),
+            Wake::Tell(notice) => {
+                rotation::look_before(&session, notice).await;
+                continue;
+            }
+            Wake::Sleep(Some(left)) => left.min(LOOK_EVERY),
             // Nothing is planned: whoever plans something says so.
-            (None, None) => Duration::MAX,
+            Wake::Sleep(None) => Duration::MAX,
         };
         drop(session);
         let _ = tokio::time::timeout(pause, rescheduled.notified()).await;
