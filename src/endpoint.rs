@@ -37,6 +37,7 @@ mod issued;
 mod oauth2;
 mod profile;
 mod retry_after;
+mod static_token;
 mod window;
 
 use std::fmt::Debug;
@@ -51,6 +52,7 @@ pub(crate) use self::issued::{Predecessor, stated_by_token};
 pub use self::oauth2::{ClientAuth, OAuth2};
 pub use self::profile::{OldPair, ServerProfile};
 pub(crate) use self::retry_after::{retry_after, server_time};
+pub use self::static_token::StaticToken;
 pub use self::window::SendWindow;
 use crate::token::{Key, RefreshToken, TokenPair};
 
@@ -97,6 +99,12 @@ pub trait TokenEndpoint: Debug + Send + Sync + 'static {
     /// A pair that was issued must be returned whatever else is odd about the answer.
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError>;
 
+    /// A pair that the endpoint has from the start. It counts as a [seed](crate::Builder::seed) where none
+    /// is given. Default: none.
+    fn first_pair(&self) -> Option<TokenPair> {
+        None
+    }
+
     /// Whether [`Grant::SignIn`] is supported, so that a lost session can be replaced.
     fn can_sign_in(&self) -> bool {
         false
@@ -128,6 +136,10 @@ pub trait TokenEndpoint: Debug + Send + Sync + 'static {
 impl<E: TokenEndpoint + ?Sized> TokenEndpoint for Arc<E> {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         (**self).exchange(grant).await
+    }
+
+    fn first_pair(&self) -> Option<TokenPair> {
+        (**self).first_pair()
     }
 
     fn can_sign_in(&self) -> bool {

@@ -97,6 +97,13 @@ pub enum Error {
         /// What the current token has left.
         valid_for: Duration,
     },
+    /// The pair that was to be the new one holds a refresh token that was used before; to send it once more
+    /// could cost the session.
+    #[error("the refresh token was used before")]
+    AlreadyUsed,
+    /// `blocking_token` was called inside a runtime, which would stand still meanwhile.
+    #[error("a runtime's thread must not be blocked: await `token()` here")]
+    InsideRuntime,
     /// The access token holds characters that no header may carry.
     #[error("the access token cannot be sent in a header")]
     InvalidHeader,

@@ -1,9 +1,12 @@
 //! What happened to a session, for whoever subscribed. Nobody who listens slowly, or not at all, holds
 //! a rotation up.
 
+use std::time::Duration;
+
 use tokio::sync::broadcast;
 
 use crate::error::{EndReason, Error};
+use crate::store::StoreError;
 use crate::token::Identity;
 
 /// What happened to a session.
@@ -16,13 +19,39 @@ pub enum Event {
         /// The new pair's.
         identity: Identity,
     },
+    /// A pair was taken from the store: another instance rotated it, or an earlier process stored it.
+    #[non_exhaustive]
+    Adopted {
+        /// The pair's.
+        identity: Identity,
+    },
+    /// The user signed in anew, see [`TokenManager::replace`](crate::TokenManager::replace).
+    #[non_exhaustive]
+    Replaced {
+        /// The new pair's.
+        identity: Identity,
+    },
+    /// A new pair could not be stored. Sent once for each; storing it is tried on until it succeeds.
+    #[non_exhaustive]
+    Unpersisted {
+        /// Why.
+        error: StoreError,
+    },
+    /// The session ends soon unless it is used, or whatever is done. Sent once for each pair, 60 s before
+    /// (see [`Builder::expiring_before`](crate::Builder::expiring_before)), where the times are known.
+    #[non_exhaustive]
+    Expiring {
+        /// How soon.
+        left: Duration,
+    },
     /// A rotation brought no pair. The current token is served as long as it is valid.
     #[non_exhaustive]
     Failed {
         /// What those were told who waited for it.
         error: Error,
     },
-    /// The session is over. Sent once for each end.
+    /// The session is over. Sent once for each end; for a session that nothing can prolong 200 ms before
+    /// (see [`Builder::ended_before`](crate::Builder::ended_before)), and its token is served to its end.
     #[non_exhaustive]
     Ended {
         /// Why.

@@ -20,6 +20,7 @@ mod served;
 mod session;
 mod settings;
 mod state;
+mod status;
 pub mod store;
 mod strategy;
 #[cfg(feature = "testing")]
@@ -34,7 +35,7 @@ pub use self::client::{ApiProfile, TokenClient};
 pub use self::config::{Config, ConfigError, Registry};
 pub use self::endpoint::{
     ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, SendWindow, ServerProfile,
-    TokenEndpoint,
+    StaticToken, TokenEndpoint,
 };
 pub use self::error::{BuildError, EndReason, Error};
 pub use self::event::{Event, Events};
@@ -43,6 +44,7 @@ pub use self::record::{Claim, Owner, Record};
 pub use self::served::Token;
 pub use self::settings::{CoolDown, Coordination, OnStoreFailure};
 pub use self::state::Rejection;
+pub use self::status::{Logout, Status};
 pub use self::store::{MemoryStore, StoreError, TokenStore};
 pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,

@@ -6,7 +6,9 @@
 //! owns the rotation, so nobody who gives up takes it along.
 
 mod authorization;
+mod blocking;
 mod builder;
+mod user;
 mod worker;
 
 use std::fmt;
@@ -153,18 +155,25 @@ impl TokenManager {
     }
 
     /// Rotates now, whatever the strategy says: joins the rotation under way or starts one. A session
-    /// that was not loaded yet is loaded first.
+    /// that was not loaded yet is loaded first; if that took an exchange, its pair is the answer.
+    ///
+    /// After [`seed`](Builder::seed) it makes a pair that somebody else holds too into this manager's own:
+    /// the other copy is then used up, and whoever presents it ends the session on a strict server.
     ///
     /// # Errors
     ///
     /// As [`token`](Self::token); during the cool-down after a failure, that failure.
     pub async fn rotate(&self) -> Result<Token, Error> {
-        let current = self.session.usable();
-        if current.is_none() && self.session.lock().held().is_none() {
-            let loaded = self.token().await?;
-            return self.renewed(Some(&loaded)).await;
+        let session = &self.session;
+        let current = session.usable();
+        if current.is_some() || session.lock().held().is_some() {
+            return self.renewed(current.as_ref()).await;
         }
-        self.renewed(current.as_ref()).await
+        let loaded = self.token().await?;
+        if session.lock().was_issued(loaded.identity()) {
+            return Ok(loaded);
+        }
+        self.renewed(Some(&loaded)).await
     }
 
     /// Says that an API rejected this token (with a 401, mostly). If it is still the current one, it is
@@ -193,7 +202,8 @@ impl TokenManager {
     }
 
     /// Ends the manager, for all its clones: callers get [`Error::ShutDown`] from now on. Returns when
-    /// a rotation under way is finished and its pair stored.
+    /// a rotation under way is finished and its pair stored, and so is a logout. The session itself goes
+    /// on: the next manager on the same store continues it.
     ///
     /// # Errors
     ///
@@ -204,17 +214,19 @@ impl TokenManager {
         // In this order, or a flight might take off in between that nobody waits for.
         session.close();
         let flight = session.lock().flight().cloned();
-        let Some(mut flight) = flight else {
-            return Ok(());
-        };
         let after = session.settings().wait;
-        let over =
-            flight.wait_for(|progress| matches!(progress, Progress::Done(_) | Progress::Again));
-        match tokio::time::timeout(after, over).await {
-            // An error means that the flight is gone, which is what was waited for.
-            Ok(_) => Ok(()),
-            Err(_) => Err(Error::TimedOut { after }),
-        }
+        let over = async {
+            if let Some(mut flight) = flight {
+                // An error means that the flight is gone, which is what was waited for.
+                let _ = flight
+                    .wait_for(|progress| matches!(progress, Progress::Done(_) | Progress::Again))
+                    .await;
+            }
+            session.chores_done().await;
+        };
+        tokio::time::timeout(after, over)
+            .await
+            .map_err(|_| Error::TimedOut { after })
     }
 
     #[inline]

@@ -8,27 +8,36 @@
 //!
 //! - [`spend`]: claims and exchanges, and what to do about an answer that is no pair
 //! - [`land`]: storing and publishing what was issued
+//! - [`first`]: seeds, pairs of a new sign-in, and logging out
+//! - [`calls`], [`guard`]: code of the user's, which may hang, panic and ask back
 
+mod calls;
+mod first;
 mod guard;
 mod land;
+mod logout;
 mod spend;
 
 use std::time::Duration;
 
+pub(crate) use self::first::{reopen, replace};
+use tracing::Instrument;
+
 use self::guard::guarded;
 pub(crate) use self::guard::is_inside;
+pub(crate) use self::logout::log_out;
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::claim::Holder;
 use crate::record::look::{Look, look};
-use crate::record::{Record, State, StoredPair};
+use crate::record::{Record, State};
 use crate::schedule::Due;
 use crate::served::Token;
 use crate::session::{Flight, Session};
 use crate::settings::Coordination;
-use crate::state::{Held, Progress};
+use crate::state::{Held, Notice, Progress};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
-use crate::token::{Lineage, TokenPair};
+use crate::token::Lineage;
 
 /// The pause between two looks that found the same.
 const SAME_AGAIN: Duration = Duration::from_millis(20);
@@ -37,7 +46,8 @@ const SAME_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) fn start(flight: Flight) {
     let runtime = flight.session().shared.runtime.clone();
     let id = guard::id(flight.session());
-    runtime.spawn(guard::INSIDE.scope(id, async move {
+    let span = tracing::info_span!("rotation", key = %flight.session().key);
+    let task = guard::INSIDE.scope(id, async move {
         let mut rotation = Rotation {
             flight,
             attempt: None,
@@ -45,7 +55,21 @@ pub(crate) fn start(flight: Flight) {
         };
         let outcome = rotation.run().await;
         rotation.flight.finish(outcome);
-    }));
+    });
+    runtime.spawn(task.instrument(span));
+}
+
+/// Before a notice of the session's end: another instance may have prolonged it.
+pub(crate) async fn look_before(session: &Session, notice: Notice) {
+    let held = session.lock().held().map(Held::for_look);
+    if let Ok(seen) = calls::load(session).await
+        && look(seen.record(), held) == Look::Adopt
+        && let Some(record) = seen.record().filter(|record| record.pair.is_some())
+    {
+        session.adopt(record, calls::store_now(session, seen.clock));
+        return;
+    }
+    session.tell(notice);
 }
 
 struct Rotation {
@@ -126,35 +150,25 @@ impl Rotation {
     }
 
     async fn load(&self) -> Result<Seen, StoreError> {
-        let session = self.session();
-        let loading = session.shared.store.load(&session.key);
-        let loaded = guarded(session.settings().store_timeout, loading)
-            .await
-            .map_err(|trouble| StoreError::new(format!("loading {trouble}")))??;
-        let clock = StoreClock {
-            read: loaded.now,
-            at: session.now(),
-        };
-        Ok(Seen {
-            entry: loaded.entry,
-            clock,
-        })
+        calls::load(self.session()).await
     }
 
     async fn swap(&self, seen: Option<Revision>, next: &Record) -> Result<Swap, StoreError> {
-        let session = self.session();
-        let swapping = session.shared.store.swap(&session.key, seen, next);
-        guarded(session.settings().store_timeout, swapping)
-            .await
-            .map_err(|trouble| StoreError::new(format!("storing {trouble}")))?
+        calls::swap(self.session(), seen, next).await
     }
 
     fn store_now(&self, clock: StoreClock) -> StoreTime {
-        clock.read.after(self.session().now().since(clock.at))
+        calls::store_now(self.session(), clock)
     }
 
     /// Compares what was read with what is held, and brings the one that is behind up to date.
     async fn look(&mut self, seen: &Seen) -> Result<Next, Error> {
+        let exit = self.session().lock().exit();
+        if let Some(exit) = exit
+            && let Some(next) = self.keep_out(exit, seen).await?
+        {
+            return Ok(next);
+        }
         if let Some(next) = self.seed(seen).await? {
             return Ok(next);
         }
@@ -169,8 +183,7 @@ impl Rotation {
             Look::Vacant => Err(Error::NoSession),
             Look::LoggedOut => {
                 if let Some(record) = seen.record() {
-                    self.clean_up_after_logout(record, seen.revision(), held.as_ref(), now)
-                        .await;
+                    logout::clean_up(self.session(), record, seen, held.as_ref()).await;
                 }
                 Err(self.session().end(EndReason::LoggedOut))
             }
@@ -195,7 +208,9 @@ impl Rotation {
             }
             Look::Adopt => match seen.record() {
                 Some(record) => {
-                    self.session().adopt(record, now);
+                    if !self.session().adopt(record, now) {
+                        return Err(Error::ended(EndReason::LoggedOut));
+                    }
                     self.judge(record, seen.revision()).await
                 }
                 None => Ok(Next::Again),
@@ -208,32 +223,6 @@ impl Rotation {
                 None => Ok(Next::Again),
             },
         }
-    }
-
-    /// Writes the first pair that was given at start, if the store never knew it.
-    async fn seed(&mut self, seen: &Seen) -> Result<Option<Next>, Error> {
-        let Some((pair, given_at)) = self.session().lock().seed().cloned() else {
-            return Ok(None);
-        };
-        let session = self.session();
-        let now = self.store_now(seen.clock);
-        let pair = StoredPair {
-            issued_at: now.before(session.now().since(given_at)),
-            first: true,
-            pair,
-        };
-        let Some(next) = Record::seeded(seen.record(), &session.key, lineage()?, pair, now) else {
-            session.lock().forget_seed();
-            return Ok(None);
-        };
-        if let Swap::Swapped(_) = self
-            .swap(seen.revision(), &next)
-            .await
-            .map_err(store_failed)?
-        {
-            session.lock().forget_seed();
-        }
-        Ok(Some(Next::Again))
     }
 
     /// The pair held is the record's. Is it what was asked for, and if not, what brings a newer one?
@@ -289,43 +278,6 @@ impl Rotation {
         Ok(Next::Again)
     }
 
-    /// Revokes what the user's logout left behind: a pair of ours that the record does not hold, and
-    /// the record's own, if the one who logged out died before he could.
-    async fn clean_up_after_logout(
-        &self,
-        record: &Record,
-        revision: Option<Revision>,
-        held: Option<&Held>,
-        now: StoreTime,
-    ) {
-        let session = self.session();
-        if let Some(held) = held.filter(|held| held.digest != record.digest()) {
-            self.revoke(&held.pair).await;
-        }
-        if let Some(stored) = &record.pair
-            && self.revoke(&stored.pair).await
-            && let Err(error) = self.swap(revision, &record.cleared(now)).await
-        {
-            tracing::warn!(key = %session.key, %error, "a revoked pair stays in the store");
-        }
-    }
-
-    async fn revoke(&self, pair: &TokenPair) -> bool {
-        let session = self.session();
-        let revoking = session.shared.endpoint.revoke(pair);
-        match guarded(session.settings().endpoint_timeout, revoking).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::warn!(key = %session.key, %error, "a pair could not be revoked");
-                false
-            }
-            Err(trouble) => {
-                tracing::warn!(key = %session.key, "revoking a pair {trouble}");
-                false
-            }
-        }
-    }
-
     /// Waits until the record may have changed, `limit` at most; callers with a valid token do not.
     async fn wait_for_change(
         &self,
@@ -334,7 +286,7 @@ impl Rotation {
     ) -> Result<(), Error> {
         let session = self.session();
         self.flight.report(Progress::Waiting);
-        let changed = session.shared.store.changed(&session.key, revision);
+        let changed = async { session.shared.store.changed(&session.key, revision).await };
         // Not all of it at once: a machine that slept must not sleep on.
         let limit = limit.min(session.settings().look_every);
         tokio::select! {

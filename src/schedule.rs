@@ -11,6 +11,10 @@ use crate::clock::Timestamp;
 use crate::strategy::{OnExpiry, Plan, WhileRotating};
 use crate::token::{Lifetime, Validity};
 
+/// A token with less left than this, or than a tenth of its lifetime if that is less, counts as expired: it
+/// would die on its way.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 /// The manager's share in a schedule.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pacing {
@@ -29,12 +33,24 @@ pub(crate) struct Schedule {
     background_from: Option<Timestamp>,
     rotate_first_from: Option<Timestamp>,
     pub(crate) wake_at: Option<Timestamp>,
+    /// When the access token expires at the server.
+    dies_at: Option<Timestamp>,
+    /// From here on it is not served: a little before that.
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) refresh_expires_at: Option<Timestamp>,
+    pub(crate) ending: Option<Ending>,
     /// Another rotation is not worth trying before.
     pub(crate) shortest_interval: Duration,
     pub(crate) while_rotating: WhileRotating,
     pub(crate) on_expiry: OnExpiry,
+}
+
+/// When the session is over that is not rotated any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) at: Timestamp,
+    /// Whether rotating would not put it off.
+    pub(crate) is_final: bool,
 }
 
 /// What a request has to do at some moment, were nothing else going on.
@@ -54,10 +70,17 @@ impl Schedule {
         plan: &Plan,
         life: &Lifetime,
         pacing: Pacing,
+        can_refresh: bool,
         sent_at: Timestamp,
         sent_wall: Duration,
     ) -> Self {
         let total = life.access.total();
+        let dies_at = total.map(|total| sent_at + total);
+        let last_moment = total.map_or(LAST_MOMENT, |total| LAST_MOMENT.min(total / 10));
+        // A token that has exactly so much left is good.
+        let last_moment = last_moment.saturating_sub(Duration::from_nanos(1));
+        let expires_at = dies_at.map(|end| end.before(last_moment));
+        let refresh_expires_at = life.refresh.total().map(|total| sent_at + total);
         let shortest_interval = total.map_or(pacing.shortest_interval, |total| {
             pacing.shortest_interval.min(total / 10)
         });
@@ -73,8 +96,10 @@ impl Schedule {
             background_from: planned(plan.background_from).map(early),
             rotate_first_from: planned(plan.rotate_first_from).map(|age| at(safe(age))),
             wake_at: planned(plan.wake_at).map(early),
-            expires_at: total.map(|total| sent_at + total),
-            refresh_expires_at: life.refresh.total().map(|total| sent_at + total),
+            dies_at,
+            expires_at,
+            refresh_expires_at,
+            ending: ending(plan, life, can_refresh, dies_at, refresh_expires_at),
             shortest_interval,
             while_rotating: plan.while_rotating,
             on_expiry: plan.on_expiry,
@@ -131,9 +156,9 @@ impl Schedule {
     /// he would; after that, for half of what is left. Nobody who came with a valid token leaves
     /// without one.
     pub(crate) fn patience(&self, now: Timestamp) -> Duration {
-        match (self.rotate_first_from, self.remaining(now)) {
+        match (self.rotate_first_from, self.expires_at) {
             (Some(need), _) if now < need => need.since(now),
-            (_, Some(remaining)) => remaining / 2,
+            (_, Some(end)) => end.since(now) / 2,
             (_, None) => Duration::MAX,
         }
     }
@@ -144,8 +169,29 @@ impl Schedule {
 
     /// What is left of the access token; `None` if that is unknown or without end.
     pub(crate) fn remaining(&self, now: Timestamp) -> Option<Duration> {
-        self.expires_at.map(|end| end.since(now))
+        self.dies_at.map(|end| end.since(now))
     }
+}
+
+fn ending(
+    plan: &Plan,
+    life: &Lifetime,
+    can_refresh: bool,
+    dies_at: Option<Timestamp>,
+    refresh_expires_at: Option<Timestamp>,
+) -> Option<Ending> {
+    if life.access == Validity::Never {
+        return None;
+    }
+    if plan.on_expiry == OnExpiry::End || !can_refresh {
+        let is_final = !can_refresh;
+        return dies_at.map(|at| Ending { at, is_final });
+    }
+    // Both tokens are served, or sent, to their end.
+    refresh_expires_at.map(|at| Ending {
+        at: dies_at.map_or(at, |end| end.max(at)),
+        is_final: life.is_last_of_fixed_session(),
+    })
 }
 
 #[cfg(test)]
@@ -164,7 +210,7 @@ mod tests {
 
     fn schedule(plan: impl Fn(&Lifetime) -> Plan, access: Validity) -> Schedule {
         let life = Lifetime::new(access);
-        Schedule::new(&plan(&life), &life, PACING, START, WALL)
+        Schedule::new(&plan(&life), &life, PACING, true, START, WALL)
     }
 
     fn due_at(schedule: &Schedule, age: Duration) -> Due {
@@ -222,7 +268,7 @@ mod tests {
             let life = Lifetime::new(ms(total).into());
             let plan = Plan::on_request(&life).background_from(ms(background)).rotate_first_from(ms(first)).wake_at(ms(wake));
             let pacing = Pacing { jitter, ..PACING };
-            let schedule = Schedule::new(&plan, &life, pacing, START, WALL);
+            let schedule = Schedule::new(&plan, &life, pacing, true, START, WALL);
             let shortest = seconds(1).min(ms(total) / 10);
             let just_before = shortest.saturating_sub(Duration::from_nanos(1));
             prop_assert_eq!(due_at(&schedule, just_before), if shortest.is_zero() { Due::Expired } else { Due::Nothing });

@@ -1,7 +1,9 @@
 //! One session of a manager: its locked state, the snapshot for readers, and the moments where the one
 //! becomes the other. It starts nothing and waits for nothing.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -18,8 +20,9 @@ use crate::record::{Record, StoredPair};
 use crate::schedule::{Pacing, Schedule};
 use crate::served::{Snapshot, Token};
 use crate::settings::{Coordination, Settings};
-use crate::state::{Held, Progress, Rejection, State, Verdict};
-use crate::store::{StoreTime, TokenStore};
+use crate::state::{Held, Leaving, Notice, Progress, Rejection, State, Verdict};
+use crate::status::Status;
+use crate::store::{StoreError, StoreTime, TokenStore};
 use crate::strategy::{Plan, RefreshStrategy};
 use crate::token::{Identity, Key, TokenPair};
 
@@ -36,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     /// What stands before the token in its header.
     pub(crate) prefix: &'static str,
+    pub(crate) on_rotated: Option<OnRotated>,
     pub(crate) runtime: tokio::runtime::Handle,
 }
 
@@ -54,6 +58,17 @@ pub(crate) struct Session {
     worker: Once,
     /// Turns true at shutdown, or when the last handle is gone.
     closing: watch::Sender<bool>,
+    /// How much is being done besides rotations that a shutdown waits for.
+    chores: watch::Sender<usize>,
+}
+
+/// What the worker has to do.
+#[derive(Debug)]
+pub(crate) enum Wake {
+    Rotate(Flight),
+    Tell(Notice),
+    /// Nothing for so long, or until something is planned.
+    Sleep(Option<Duration>),
 }
 
 /// What a caller has to do, with the rotation that was begun for it.
@@ -84,6 +99,7 @@ impl Session {
             rescheduled: Arc::default(),
             worker: Once::new(),
             closing: watch::Sender::new(false),
+            chores: watch::Sender::new(0),
         }
     }
 
@@ -97,6 +113,11 @@ impl Session {
 
     pub(crate) fn wall(&self) -> Duration {
         self.shared.clock.wall()
+    }
+
+    fn send(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
@@ -168,14 +189,40 @@ impl Session {
         (Decision::Join(progress), Some(flight))
     }
 
-    /// For the worker: how long until it has to act, or the rotation it has to start now.
-    pub(crate) fn wake(self: &Arc<Self>) -> (Option<Duration>, Option<Flight>) {
+    /// What the worker has to do.
+    pub(crate) fn wake(self: &Arc<Self>) -> Wake {
         let now = self.now();
         let mut state = self.state.lock();
-        match state.wake_at(now, self.wall()) {
-            Some(at) if at <= now => (None, Some(self.take_off(&mut state).0)),
-            Some(at) => (Some(at.since(now)), None),
-            None => (None, None),
+        let rotate_at = state.wake_at(now, self.wall());
+        let notice = state.next_notice(self.settings());
+        if rotate_at.is_some_and(|at| at <= now) {
+            return Wake::Rotate(self.take_off(&mut state).0);
+        }
+        if let Some((at, notice)) = notice
+            && at <= now
+        {
+            if notice == Notice::Over {
+                state.told(notice);
+                return Wake::Rotate(self.take_off(&mut state).0);
+            }
+            return Wake::Tell(notice);
+        }
+        let at = rotate_at.into_iter().chain(notice.map(|(at, _)| at)).min();
+        Wake::Sleep(at.map(|at| at.since(now)))
+    }
+
+    /// Tells of the session's end before it comes.
+    pub(crate) fn tell(&self, notice: Notice) {
+        let mut state = self.state.lock();
+        state.told(notice);
+        drop(state);
+        match notice {
+            Notice::Expiring { ends_at } => self.send(Event::Expiring {
+                left: ends_at.since(self.now()),
+            }),
+            Notice::Ending | Notice::Over => {
+                self.end(EndReason::Expired);
+            }
         }
     }
 
@@ -237,7 +284,14 @@ impl Session {
         let sent_wall = self.wall().saturating_sub(self.now().since(sent_at));
         Held {
             digest: pair.digest(&self.key),
-            schedule: Schedule::new(&plan, &life, pacing, sent_at, sent_wall),
+            schedule: Schedule::new(
+                &plan,
+                &life,
+                pacing,
+                pair.refresh.is_some(),
+                sent_at,
+                sent_wall,
+            ),
             token: pair
                 .access
                 .clone()
@@ -250,34 +304,64 @@ impl Session {
         }
     }
 
-    /// Takes the record's pair, which another instance rotated or an earlier process stored.
-    pub(crate) fn adopt(&self, record: &Record, store_now: StoreTime) {
-        let Some(stored) = record.pair.clone() else {
-            return;
-        };
+    /// The record's pair, as it is held.
+    fn stored_pair(&self, record: &Record, store_now: StoreTime) -> Option<Held> {
+        let stored = record.pair.clone()?;
         let sent_at = self.now().before(store_now.since(stored.issued_at));
-        let held = self.holding(
+        Some(self.holding(
             stored.pair,
             record.identity(),
             record.committed_number,
             stored.first,
             sent_at,
-        );
-        let mut state = self.state.lock();
-        state.saw_next_number(record.next_number);
-        state.hold(held);
-        self.republish(&state);
+        ))
     }
 
-    /// Publishes a pair that this manager was issued.
-    pub(crate) fn publish(&self, held: Held) {
+    /// Takes the record's pair, which another instance rotated or an earlier process stored. Returns
+    /// whether it may be taken: what was logged out does not come back.
+    pub(crate) fn adopt(&self, record: &Record, store_now: StoreTime) -> bool {
+        let Some(held) = self.stored_pair(record, store_now) else {
+            return true;
+        };
+        let identity = held.identity;
+        let mut state = self.state.lock();
+        state.saw_next_number(record.next_number);
+        let held = state.hold(held);
+        self.republish(&state);
+        drop(state);
+        if held {
+            tracing::debug!(key = %self.key, version = identity.version, "adopted a stored pair");
+            self.send(Event::Adopted { identity });
+        }
+        held
+    }
+
+    /// Takes the record's pair, which the user gave to this manager.
+    pub(crate) fn begin(&self, record: &Record, store_now: StoreTime, news: Option<Event>) {
+        let Some(held) = self.stored_pair(record, store_now) else {
+            return;
+        };
+        let mut state = self.state.lock();
+        state.saw_next_number(record.next_number);
+        state.begin(held);
+        self.republish(&state);
+        drop(state);
+        if let Some(event) = news {
+            self.send(event);
+        }
+    }
+
+    /// Publishes a pair that this manager was issued. Returns whether it may: not after a logout.
+    pub(crate) fn publish(&self, held: Held) -> bool {
         let identity = held.identity;
         let mut state = self.state.lock();
         let stalled = state
             .held()
             .is_some_and(|old| brought_nothing(old, &held, self.now()));
         let stalls = state.stalls();
-        state.hold(held);
+        if !state.hold(held) {
+            return false;
+        }
         state.issued(self.now());
         let expired = state.usable(self.now()).is_none();
         if stalled || expired {
@@ -285,7 +369,33 @@ impl Session {
         }
         self.republish(&state);
         drop(state);
-        let _ = self.events.send(Event::Rotated { identity });
+        tracing::info!(key = %self.key, version = identity.version, "rotated");
+        self.send(Event::Rotated { identity });
+        true
+    }
+
+    /// A pair is served, or kept, that could not be stored yet.
+    pub(crate) fn unpersisted(&self, error: &StoreError) {
+        self.send(Event::Unpersisted {
+            error: error.clone(),
+        });
+    }
+
+    /// The user logs out: from here on nobody gets a token of this session.
+    pub(crate) fn leave(&self) -> Leaving {
+        let mut state = self.state.lock();
+        let leaving = state.leave();
+        self.republish(&state);
+        drop(state);
+        self.end(EndReason::LoggedOut);
+        leaving
+    }
+
+    /// The logout is stored in this record.
+    pub(crate) fn left(&self, record: Option<&Record>) {
+        if let Some(record) = record {
+            self.state.lock().left(record.lineage);
+        }
     }
 
     /// The session cannot be prolonged; told once.
@@ -295,7 +405,8 @@ impl Session {
         self.republish(&state);
         drop(state);
         if news {
-            let _ = self.events.send(Event::Ended {
+            tracing::warn!(key = %self.key, %reason, "the session has ended");
+            self.send(Event::Ended {
                 reason: reason.clone(),
             });
         }
@@ -361,6 +472,38 @@ impl Session {
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
+    /// Something begins that a shutdown waits for.
+    pub(crate) fn chore(self: &Arc<Self>) -> Chore {
+        self.chores.send_modify(|chores| *chores += 1);
+        Chore(Arc::clone(self))
+    }
+
+    pub(crate) async fn chores_done(&self) {
+        // The sender lives in `self`, so there is no error to wait for.
+        let _ = self
+            .chores
+            .subscribe()
+            .wait_for(|chores| *chores == 0)
+            .await;
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let now = self.now();
+        let state = self.state.lock();
+        let held = state.held();
+        let schedule = held.map(|held| &held.schedule);
+        let left = |end: Option<Timestamp>| end.map(|end| end.since(now));
+        Status {
+            identity: held.map(|held| held.identity),
+            end: state.end().cloned(),
+            access_expires_in: left(schedule.and_then(|schedule| schedule.expires_at)),
+            refresh_expires_in: left(schedule.and_then(|schedule| schedule.refresh_expires_at)),
+            is_rotating: state.flight().is_some(),
+            is_unpersisted: state.is_unstored(),
+            failure: state.failure(now),
+        }
+    }
+
     /// The pair held, as it is stored: its times become the store's.
     pub(crate) fn stored(&self, held: &Held, store_now: StoreTime) -> StoredPair {
         StoredPair {
@@ -368,6 +511,40 @@ impl Session {
             first: held.first,
             pair: held.pair.clone(),
         }
+    }
+}
+
+/// Something besides rotations that a shutdown waits for, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Chore(Arc<Session>);
+
+impl Drop for Chore {
+    fn drop(&mut self) {
+        self.0.chores.send_modify(|chores| *chores -= 1);
+    }
+}
+
+/// What the user does with each new pair.
+pub(crate) struct OnRotated(Box<dyn Fn(TokenPair) -> Saving + Send + Sync>);
+
+type Saving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl OnRotated {
+    pub(crate) fn new<F>(callback: impl Fn(TokenPair) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self(Box::new(move |pair| Box::pin(callback(pair))))
+    }
+
+    pub(crate) fn call(&self, pair: TokenPair) -> Saving {
+        (self.0)(pair)
+    }
+}
+
+impl fmt::Debug for OnRotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnRotated")
     }
 }
 
@@ -424,7 +601,7 @@ impl Flight {
             && !matches!(error, Error::Ended { .. } | Error::ShutDown)
             && !quietly
         {
-            let _ = session.events.send(Event::Failed {
+            session.send(Event::Failed {
                 error: error.clone(),
             });
         }

@@ -53,11 +53,9 @@ pub(crate) struct Settings {
     pub(crate) shortest_interval: Duration,
     /// Clocks and others' claims are looked at this often at least.
     pub(crate) look_every: Duration,
-    /// How long before the end of the session `Expiring` is told.
-    #[allow(dead_code, reason = "the event comes with the other events")]
+    /// How long before a session ends it is told that it will.
     pub(crate) expiring_before: Duration,
-    /// How long before its end the session is told to have ended.
-    #[allow(dead_code, reason = "the event comes with the other events")]
+    /// How long before a session ends that nothing can prolong it is told that it has.
     pub(crate) ended_before: Duration,
     /// The endpoint's, read once.
     pub(crate) server: ServerProfile,

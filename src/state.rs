@@ -2,6 +2,7 @@
 //! `await` in this file, and nothing in it calls code of the user's.
 
 mod held;
+mod notice;
 mod pause;
 mod rejections;
 
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(crate) use self::held::Held;
+pub(crate) use self::held::{Exit, Held, Leaving};
+pub(crate) use self::notice::Notice;
+use self::notice::Notices;
 use self::pause::Pause;
 pub use self::rejections::Rejection;
 use self::rejections::Rejections;
@@ -20,7 +23,7 @@ use crate::schedule::Due;
 use crate::served::Token;
 use crate::settings::{OnStoreFailure, Settings};
 use crate::strategy::{OnExpiry, WhileRotating};
-use crate::token::{Identity, TokenPair};
+use crate::token::{Identity, Lineage, TokenPair};
 
 /// What a rotation asks of the pair it finds.
 #[derive(Debug, Clone)]
@@ -77,6 +80,9 @@ pub(crate) struct State {
     /// Numbers of claims that were attempted and under which nothing was sent.
     unsent: Vec<u64>,
     seed: Option<(TokenPair, Timestamp)>,
+    /// Set by a logout of this manager, until another session takes the place of that one.
+    exit: Option<Exit>,
+    notices: Notices,
     can_sign_in: bool,
     closed: bool,
 }
@@ -93,6 +99,8 @@ impl State {
             next_number: 1,
             unsent: Vec::new(),
             seed,
+            exit: None,
+            notices: Notices::default(),
             can_sign_in,
             closed: false,
         }
@@ -120,6 +128,10 @@ impl State {
 
     pub(crate) fn flight(&self) -> Option<&watch::Receiver<Progress>> {
         self.flight.as_ref()
+    }
+
+    pub(crate) fn end(&self) -> Option<&EndReason> {
+        self.end.as_ref()
     }
 
     pub(crate) fn identity(&self) -> Option<Identity> {
@@ -246,7 +258,8 @@ impl State {
     fn verdict_without_token(&self, settings: &Settings, now: Timestamp) -> Verdict {
         if let Some(reason) = &self.end {
             let error = Error::ended(reason.clone());
-            return if self.flight.is_some() || self.cooling(now) {
+            let leaving = self.exit == Some(Exit::Asked);
+            return if self.flight.is_some() || self.cooling(now) || leaving {
                 Verdict::Fail(error)
             } else {
                 Verdict::FailAndLook(error)
@@ -286,7 +299,7 @@ impl State {
         )
     }
 
-    /// When the worker has to act, if nobody else does before.
+    /// When the worker has to rotate, if nobody else does before.
     pub(crate) fn wake_at(&self, now: Timestamp, wall: Duration) -> Option<Timestamp> {
         if self.closed || self.end.is_some() || self.flight.is_some() || !self.rotatable(now) {
             return None;
@@ -299,6 +312,36 @@ impl State {
             return None;
         }
         Some(self.pause.ends_at().map_or(wake_at, |end| wake_at.max(end)))
+    }
+
+    /// What is to be told next of the session's end, and when.
+    pub(crate) fn next_notice(&self, settings: &Settings) -> Option<(Timestamp, Notice)> {
+        if self.closed || self.end.is_some() || self.flight.is_some() || self.can_sign_in {
+            return None;
+        }
+        let held = self.held.as_ref()?;
+        // A request came in time and its rotation failed, so nobody was idle.
+        if held.schedule.on_expiry == OnExpiry::End && self.pause.has_failed() {
+            return None;
+        }
+        let (at, notice) = self.notices.next(&held.schedule, settings)?;
+        // After a look that failed, the next waits for the pause to end.
+        Some((self.pause.ends_at().map_or(at, |end| at.max(end)), notice))
+    }
+
+    /// It was told.
+    pub(crate) fn told(&mut self, notice: Notice) {
+        self.notices.told(notice);
+    }
+
+    pub(crate) fn is_unstored(&self) -> bool {
+        let progress = self.flight.as_ref().map(|flight| flight.borrow().clone());
+        matches!(progress, Some(Progress::Unstored(_)))
+    }
+
+    /// What failed last, if nothing has succeeded since.
+    pub(crate) fn failure(&self, now: Timestamp) -> Option<Error> {
+        self.pause.last_error(now)
     }
 
     /// Why a rotation that somebody asked for cannot start now.
@@ -322,14 +365,56 @@ impl State {
         self.flight = None;
     }
 
-    /// A newer pair takes the place of the one held, whose token nobody gets any more.
-    pub(crate) fn hold(&mut self, held: Held) {
+    /// A newer pair takes the place of the one held, whose token nobody gets any more. Returns whether it
+    /// may: nothing of a session that was logged out comes back.
+    pub(crate) fn hold(&mut self, held: Held) -> bool {
+        match self.exit {
+            Some(Exit::Asked) => return false,
+            Some(Exit::Written(lineage)) if lineage == held.identity.lineage => return false,
+            _ => {}
+        }
+        self.begin(held);
+        true
+    }
+
+    /// The same for a pair that the user brings.
+    pub(crate) fn begin(&mut self, held: Held) {
         self.saw_next_number(held.number + 1);
         self.held = Some(held);
         self.end = None;
+        self.exit = None;
         self.rejections.renew();
         self.pause = Pause::default();
+        self.notices = Notices::default();
         self.seed = None;
+    }
+
+    /// The session begins anew, with a sign-in to come.
+    pub(crate) fn reopen(&mut self) {
+        self.exit = None;
+        self.end = None;
+        self.pause = Pause::default();
+    }
+
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.exit
+    }
+
+    /// The user logs out: what is left of the session is handed over.
+    pub(crate) fn leave(&mut self) -> Leaving {
+        self.exit = Some(Exit::Asked);
+        Leaving {
+            held: self.held.take(),
+            spare: self.spare.take(),
+            seed: self.seed.take(),
+        }
+    }
+
+    /// The logout is stored.
+    pub(crate) fn left(&mut self, lineage: Lineage) {
+        if self.exit == Some(Exit::Asked) {
+            self.exit = Some(Exit::Written(lineage));
+        }
     }
 
     pub(crate) fn set_spare(&mut self, spare: Held) {
@@ -371,6 +456,11 @@ impl State {
     /// A pair was issued: the next is not fetched at once, whatever an API says of this one.
     pub(crate) fn issued(&mut self, now: Timestamp) {
         self.rejections.issued(now);
+    }
+
+    /// Whether this manager was issued the pair that is held, rather than found it.
+    pub(crate) fn was_issued(&self, identity: Identity) -> bool {
+        self.identity() == Some(identity) && self.rejections.issued_this()
     }
 
     /// An API rejected the token of this identity.

@@ -13,7 +13,7 @@ const GROUPS: [&[&str]; 12] = [
     &["schedule", "settings", "endpoint"],
     &["store", "record"],
     &["error"],
-    &["event", "origin", "served"],
+    &["event", "origin", "served", "status"],
     &["state"],
     &["session"],
     &["rotation"],

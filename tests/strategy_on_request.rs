@@ -5,7 +5,7 @@ mod support;
 
 use evertoken::clock::Clock;
 use evertoken::{EndReason, Error, Event, OnRequest};
-use support::{HOUR, SECOND, World, drain, ended, rotated, settle};
+use support::{HOUR, MINUTE, SECOND, World, drain, ended, rotated, settle};
 
 #[tokio::test(start_paused = true)]
 async fn q1_a_valid_token_is_sent_without_a_refresh_or_any_waiting() {
@@ -87,14 +87,19 @@ async fn q3_both_expired_makes_no_call_and_ends_once_and_typed() {
     settle().await;
     world.assert_exchanges(0);
     let events = drain(&mut events);
-    assert_eq!(events.len(), 1, "{events:?}");
-    assert!(matches!(
-        events[0],
-        Event::Ended {
-            reason: EndReason::Expired,
-            ..
-        }
-    ));
+    assert!(
+        matches!(
+            events[..],
+            [
+                Event::Expiring { left: MINUTE, .. },
+                Event::Ended {
+                    reason: EndReason::Expired,
+                    ..
+                }
+            ]
+        ),
+        "{events:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

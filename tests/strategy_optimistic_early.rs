@@ -173,14 +173,20 @@ async fn n9_idle_past_the_lifetime_is_a_logout_and_no_late_refresh() {
     }
     world.assert_exchanges(0);
     let events = drain(&mut events);
-    assert_eq!(events.len(), 1);
-    assert!(matches!(
-        events[0],
-        Event::Ended {
-            reason: EndReason::Idle,
-            ..
-        }
-    ));
+    // A user interface is told in time, and without a request.
+    assert!(
+        matches!(
+            events[..],
+            [
+                Event::Expiring { left: MINUTE, .. },
+                Event::Ended {
+                    reason: EndReason::Idle,
+                    ..
+                }
+            ]
+        ),
+        "{events:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ mod classify;
 mod client_auth;
 mod parcel;
 mod scrub;
+mod sign_in;
 mod transport;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 use self::client_auth::Client;
 pub use self::client_auth::ClientAuth;
 use self::scrub::Secrets;
+use self::sign_in::SignIn;
 use self::transport::Reply;
 use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};
 use crate::error::BuildError;
@@ -49,6 +51,7 @@ pub struct OAuth2 {
     revocation_url: Option<Url>,
     client: Client,
     scope: Scope,
+    sign_in: Option<SignIn>,
     timeout: Duration,
     profile: ServerProfile,
     body_limit: usize,
@@ -89,6 +92,7 @@ impl OAuth2 {
             revocation_url: None,
             client: Client::public(client_id.into()),
             scope: Scope::default(),
+            sign_in: None,
             timeout: Duration::from_secs(30),
             profile: ServerProfile::strict(),
             body_limit: transport::BODY_LIMIT,
@@ -112,7 +116,29 @@ impl OAuth2 {
         self
     }
 
-    /// What to ask for at each refresh. Default: nothing, which leaves it as it was granted.
+    /// Signs in as the client itself (RFC 6749 section 4.4) where there is no session, or it has ended.
+    /// Default: no; then a first pair has to be given.
+    #[must_use]
+    pub fn sign_in_as_client(mut self) -> Self {
+        self.sign_in = Some(SignIn::Client);
+        self
+    }
+
+    /// Signs in with a user's password (RFC 6749 section 4.3, which RFC 9700 advises against, and which
+    /// some systems have nothing else than) where there is no session, or it has ended. A password that
+    /// is refused is not tried again by itself.
+    #[must_use]
+    pub fn sign_in_with_password(
+        mut self,
+        username: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        self.sign_in = Some(SignIn::password(username.into(), password.into()));
+        self
+    }
+
+    /// What to ask for at each sign-in and refresh. Default: nothing, which is what the server grants by
+    /// itself.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
         self.scope = scope.into();
@@ -193,23 +219,35 @@ impl OAuth2 {
 #[async_trait]
 impl TokenEndpoint for OAuth2 {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
-        let Grant::Refresh { token, window } = grant else {
-            return Err(EndpointError::misconfigured(
-                "this endpoint only refreshes: it cannot sign in",
-            ));
-        };
         let scope = self.scope.to_string();
-        let mut fields = vec![
-            ("grant_type", "refresh_token"),
-            ("refresh_token", token.expose()),
-        ];
+        let (mut fields, secret, window) = match grant {
+            Grant::Refresh { token, window } => {
+                let fields = vec![
+                    ("grant_type", "refresh_token"),
+                    ("refresh_token", token.expose()),
+                ];
+                (fields, token.expose(), window)
+            }
+            Grant::SignIn { window } => {
+                let Some(sign_in) = &self.sign_in else {
+                    return Err(EndpointError::misconfigured(
+                        "this endpoint has nothing to sign in with",
+                    ));
+                };
+                (sign_in.fields(), sign_in.secret(), window)
+            }
+        };
         if !self.scope.is_empty() {
             fields.push(("scope", &scope));
         }
         let (reply, secrets) = self
-            .post(&self.token_url, token.expose(), &fields, Some(window))
+            .post(&self.token_url, secret, &fields, Some(window))
             .await?;
         classify::exchange(reply, secrets)
+    }
+
+    fn can_sign_in(&self) -> bool {
+        self.sign_in.is_some()
     }
 
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
@@ -240,7 +278,11 @@ impl TokenEndpoint for OAuth2 {
         if let Some(query) = self.token_url.query() {
             issuer.set_query(Some(&Digest::of(query).to_string()));
         }
-        Key::new(issuer, &self.client.id).scope(self.scope.clone())
+        let key = Key::new(issuer, &self.client.id).scope(self.scope.clone());
+        match self.sign_in.as_ref().and_then(SignIn::username) {
+            Some(username) => key.subject(username),
+            None => key,
+        }
     }
 }
 
@@ -253,6 +295,7 @@ impl fmt::Debug for OAuth2 {
             .field("client_id", &self.client.id)
             .field("client_auth", &self.client.auth())
             .field("scope", &self.scope)
+            .field("sign_in", &self.sign_in)
             .field("timeout", &self.timeout)
             .field("profile", &self.profile)
             .field("body_limit", &self.body_limit)

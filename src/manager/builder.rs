@@ -4,18 +4,19 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+use super::user::with_stated_times;
 use super::{Calls, TokenManager};
 use crate::client::ApiProfile;
 use crate::clock::{Clock, SystemClock};
-use crate::endpoint::{TokenEndpoint, stated_by_token};
+use crate::endpoint::TokenEndpoint;
 use crate::error::BuildError;
 use crate::origin::Origins;
 use crate::record::claim::Owner;
-use crate::session::{Session, Shared};
+use crate::session::{OnRotated, Session, Shared};
 use crate::settings::{CoolDown, Coordination, OnStoreFailure, Settings};
 use crate::store::{MemoryStore, TokenStore};
 use crate::strategy::{OnRequest, RefreshStrategy};
-use crate::token::{Key, TokenPair, Validity};
+use crate::token::{Key, TokenPair};
 
 /// Builds a [`TokenManager`]. Nothing is checked, read or started before [`build`](Self::build).
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub struct Builder {
     origins: Vec<String>,
     api: ApiProfile,
     header: HeaderName,
+    on_rotated: Option<OnRotated>,
 }
 
 impl Builder {
@@ -47,6 +49,7 @@ impl Builder {
             origins: Vec::new(),
             api: ApiProfile::default(),
             header: AUTHORIZATION,
+            on_rotated: None,
         }
     }
 
@@ -66,6 +69,21 @@ impl Builder {
     /// rotated from it wins. Its times count from now.
     pub fn seed(mut self, pair: TokenPair) -> Self {
         self.seed = Some(pair);
+        self
+    }
+
+    /// Called with each pair that this manager is issued, once it is stored and before anybody gets it:
+    /// for those who keep pairs elsewhere too. Callers wait for it, up to the
+    /// [store's timeout](Self::store_timeout); what goes wrong in it is logged and changes nothing. It
+    /// must not ask this manager for a token.
+    pub fn on_rotated<F>(
+        mut self,
+        callback: impl Fn(TokenPair) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.on_rotated = Some(OnRotated::new(callback));
         self
     }
 
@@ -203,12 +221,8 @@ impl Builder {
         let on_system_clock = self.clock.is_none();
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let wall = clock.wall();
-        let seed = self.seed.map(|mut pair| {
-            if let (Some(access), Validity::Unknown) = (&pair.access, pair.lifetime.access) {
-                pair.lifetime.access = stated_by_token(access, Some(wall), wall);
-            }
-            (pair, clock.now())
-        });
+        let first = self.seed.or_else(|| self.endpoint.first_pair());
+        let seed = first.map(|pair| (with_stated_times(pair, wall), clock.now()));
         let store = self
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::with_clock(clock.clone())));
@@ -219,6 +233,7 @@ impl Builder {
             strategy: self.strategy,
             clock,
             settings: self.settings,
+            on_rotated: self.on_rotated,
             prefix: if self.header == AUTHORIZATION {
                 "Bearer "
             } else {

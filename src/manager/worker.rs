@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::rotation;
-use crate::session::Session;
+use crate::session::{Session, Wake};
 
 /// Starts the worker of a session on its runtime.
 pub(super) fn start(session: &Arc<Session>) {
@@ -22,13 +22,17 @@ async fn run(session: Weak<Session>) {
         }
         let rescheduled = session.rescheduled();
         let pause = match session.wake() {
-            (_, Some(flight)) => {
+            Wake::Rotate(flight) => {
                 rotation::start(flight);
                 continue;
             }
-            (Some(left), None) => left.min(session.settings().look_every),
+            Wake::Tell(notice) => {
+                rotation::look_before(&session, notice).await;
+                continue;
+            }
+            Wake::Sleep(Some(left)) => left.min(session.settings().look_every),
             // Nothing is planned: whoever plans something says so.
-            (None, None) => Duration::MAX,
+            Wake::Sleep(None) => Duration::MAX,
         };
         drop(session);
         let _ = tokio::time::timeout(pause, rescheduled.notified()).await;

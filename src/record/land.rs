@@ -124,17 +124,23 @@ impl Record {
         if record.knows(&pair.pair.digest(key)) {
             return None;
         }
-        Some(record.replaced(lineage, pair, now))
+        Some(record.replaced(lineage, Some(pair), now))
     }
 
-    /// The user signed in anew: another lineage, with the key's numbers.
+    /// The user signed in anew: another lineage, with the key's numbers. Without a pair, the next
+    /// rotation signs in.
     #[must_use]
-    pub(crate) fn replaced(&self, lineage: Lineage, pair: StoredPair, now: StoreTime) -> Self {
+    pub(crate) fn replaced(
+        &self,
+        lineage: Lineage,
+        pair: Option<StoredPair>,
+        now: StoreTime,
+    ) -> Self {
         let mut next = self.clone();
         next.retire_current(now);
         next.lineage = lineage;
         next.version += 1;
-        next.pair = Some(pair);
+        next.pair = pair;
         next.state = State::Active;
         next.claim = None;
         next
@@ -238,7 +244,7 @@ mod tests {
     #[test]
     fn another_lineage_supersedes_ours() {
         let (record, landing) = claimed("r2");
-        let replaced = record.replaced(Lineage::from_bits(9), pair("fresh"), NOW);
+        let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), NOW);
         assert_eq!(
             landing.judge(Some(&replaced), &key(), NOW),
             Verdict::Superseded

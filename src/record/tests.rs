@@ -115,7 +115,7 @@ impl World {
                 self.issued += 1;
                 let fresh = pair(&format!("issued {}", self.issued));
                 let lineage = Lineage::from_bits(1_000 + u128::from(self.issued));
-                self.record = before.replaced(lineage, fresh, self.now);
+                self.record = before.replaced(lineage, Some(fresh), self.now);
             }
             Step::Claim(_) | Step::Reject => {}
         }
@@ -229,9 +229,9 @@ fn a_past_token_is_forgotten_when_it_has_expired() {
     short.pair.lifetime.refresh = Duration::from_secs(60).into();
     let record = Record::first(key, Lineage::from_bits(1), short);
     let later = NOW.after(Duration::from_secs(30));
-    let replaced = record.replaced(Lineage::from_bits(2), pair("r2"), later);
+    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), later);
     assert!(replaced.knows(&Digest::of("short")));
     let much_later = NOW.after(Duration::from_secs(61));
-    let again = replaced.replaced(Lineage::from_bits(3), pair("r3"), much_later);
+    let again = replaced.replaced(Lineage::from_bits(3), Some(pair("r3")), much_later);
     assert!(!again.knows(&Digest::of("short")));
 }

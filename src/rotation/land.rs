@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::calls::revoke;
+use super::guard::guarded;
 use super::spend::{Answer, Claimed};
 use super::{Kind, Rotation, SAME_AGAIN, Seen};
 use crate::endpoint::{OldPair, Predecessor};
@@ -65,7 +67,7 @@ impl Rotation {
     async fn store(&mut self, claimed: &Claimed, held: Held) -> Result<Option<Token>, Error> {
         let session = self.flight.session().clone();
         let mut seen = claimed.seen.clone();
-        let mut published = false;
+        let (mut published, mut told) = (false, false);
         let mut pause = FIRST_PAUSE;
         loop {
             let now = self.store_now(seen.clock);
@@ -79,7 +81,7 @@ impl Rotation {
             let error = match landing.judge(seen.record(), &session.key, now) {
                 Verdict::Write(next) => match self.swap(seen.revision(), &next).await {
                     Ok(Swap::Swapped(_)) => {
-                        return Ok(self.publish_landed(held, next.identity(), published));
+                        return self.publish_landed(held, next.identity(), published).await;
                     }
                     Ok(Swap::Lost(newer)) => {
                         let newest = newer.as_ref().map(|(_, revision)| *revision);
@@ -94,14 +96,14 @@ impl Rotation {
                 },
                 Verdict::Landed => {
                     let identity = seen.record().map_or(held.identity, Record::identity);
-                    return Ok(self.publish_landed(held, identity, published));
+                    return self.publish_landed(held, identity, published).await;
                 }
                 Verdict::LoggedOut => {
-                    self.revoke(&held.pair).await;
+                    let _ = revoke(&session, &held.pair).await;
                     return Err(session.end(EndReason::LoggedOut));
                 }
                 Verdict::Superseded => {
-                    self.revoke(&held.pair).await;
+                    let _ = revoke(&session, &held.pair).await;
                     return Ok(None);
                 }
                 Verdict::Outrun => {
@@ -111,7 +113,12 @@ impl Rotation {
                 Verdict::Condemned => return Err(session.end(EndReason::Rejected)),
             };
             tracing::warn!(key = %session.key, %error, "a new pair could not be stored; trying again");
+            if !told {
+                session.unpersisted(&error);
+                told = true;
+            }
             if self.may_publish_unstored() && !published {
+                self.save_elsewhere(&held).await;
                 session.publish(held.clone());
                 published = true;
             }
@@ -139,16 +146,38 @@ impl Rotation {
     }
 
     /// The record has it; now everybody may.
-    fn publish_landed(&self, mut held: Held, identity: Identity, published: bool) -> Option<Token> {
+    async fn publish_landed(
+        &self,
+        mut held: Held,
+        identity: Identity,
+        published: bool,
+    ) -> Result<Option<Token>, Error> {
         let session = self.session();
+        if !published {
+            self.save_elsewhere(&held).await;
+        }
         if held.identity != identity {
             held = session.holding(held.pair, identity, held.number, held.first, held.sent_at);
         }
         let token = held.token.clone();
-        if !published || session.lock().identity() != Some(identity) {
-            session.publish(held);
+        let is_new = !published || session.lock().identity() != Some(identity);
+        // A logout that came in between has ended the record, or will, and revokes its pair.
+        if is_new && !session.publish(held) {
+            return Err(session.end(EndReason::LoggedOut));
         }
-        token
+        Ok(token)
+    }
+
+    /// Gives the pair to those who save pairs themselves, before anybody uses it.
+    async fn save_elsewhere(&self, held: &Held) {
+        let session = self.session();
+        let Some(on_rotated) = &session.shared.on_rotated else {
+            return;
+        };
+        let saving = async { on_rotated.call(held.pair.clone()).await };
+        if let Err(trouble) = guarded(session.settings().store_timeout, saving).await {
+            tracing::warn!(key = %session.key, "the callback for new pairs {trouble}");
+        }
     }
 
     /// Another instance's pair turned out to be dead before it was accepted once: ours, which it outran,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::calls::{STORE_PAUSE, STORE_TRIES, load_patiently};
 use super::{Kind, Next, Rotation, Seen, StoreClock, guarded, lineage, store_failed};
 use crate::clock::Timestamp;
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
@@ -10,12 +11,8 @@ use crate::error::{EndReason, Error};
 use crate::record::claim::{Again, Claim, Holder, Permit, Standing};
 use crate::record::{Record, State};
 use crate::served::Token;
-use crate::store::{Revision, StoreError, Swap};
+use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{Lineage, RefreshToken, TokenPair};
-
-/// How often a swap is tried again that may or may not have landed.
-const SWAP_TRIES: u32 = 3;
-const SWAP_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the endpoint may need beyond its own timeout until the future it was asked for resolves.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
@@ -163,7 +160,13 @@ impl Rotation {
         if now.since(since) >= claim.patience(session.settings().quarantine) {
             return true;
         }
-        let asking = session.shared.store.holder_is_dead(&session.key, claim);
+        let asking = async {
+            session
+                .shared
+                .store
+                .holder_is_dead(&session.key, claim)
+                .await
+        };
         guarded(session.settings().store_timeout, asking).await == Ok(true)
     }
 
@@ -177,7 +180,7 @@ impl Rotation {
     ) -> Result<Option<Record>, Error> {
         match self.permit(claim, seen.clock) {
             Permit::Send(again) => {
-                let now = self.store_now(seen.clock);
+                let now = self.store_now_for(claim, seen.clock);
                 Ok(Some(record.taken_over(self.session().owner, again, now)))
             }
             Permit::Wait(left) => {
@@ -199,8 +202,20 @@ impl Rotation {
             &settings.server,
             can_sign_in,
             settings.quarantine,
-            self.store_now(clock),
+            self.store_now_for(claim, clock),
         )
+    }
+
+    /// The store's time, as far as a claim is concerned that has been watched: a store whose clock was
+    /// stepped back does not make it younger than it was seen to be.
+    fn store_now_for(&self, claim: &Claim, clock: StoreClock) -> StoreTime {
+        let now = self.store_now(clock);
+        match self.observed {
+            Some((holder, since)) if claim.is_of(holder) => {
+                now.max(claim.since.after(self.session().now().since(since)))
+            }
+            _ => now,
+        }
     }
 
     async fn end_unknown(&self, record: &Record, revision: Option<Revision>) -> Result<(), Error> {
@@ -266,6 +281,13 @@ impl Rotation {
                 EndpointError::Rejected { .. } if claimed.kind == Kind::Refresh => {
                     return self.refused(&claimed, error).await;
                 }
+                // Refused credentials are told and not tried again by themselves: accounts get locked.
+                EndpointError::Rejected { code, message } => {
+                    self.release(&claimed).await;
+                    let said = message.map_or_else(String::new, |message| format!(": {message}"));
+                    let refused = format!("the sign-in was refused: {code}{said}");
+                    return Err(endpoint_failed(EndpointError::misconfigured(refused)));
+                }
                 EndpointError::Unknown { .. } => match self.again(claimed).await? {
                     Some(next) => claimed = next,
                     None => return Ok(None),
@@ -307,7 +329,8 @@ impl Rotation {
         session.lock().sending();
         let sent_at = session.now();
         let limit = session.settings().endpoint_timeout + TIMEOUT_SLACK;
-        let result = match guarded(limit, shared.endpoint.exchange(grant)).await {
+        let exchanging = async { shared.endpoint.exchange(grant).await };
+        let result = match guarded(limit, exchanging).await {
             Ok(result) => result,
             Err(trouble) => Err(EndpointError::unknown(trouble)),
         };
@@ -378,7 +401,7 @@ impl Rotation {
     ) -> Result<Option<Token>, Error> {
         let ours = claimed.record.digest();
         loop {
-            let seen = self.load_patiently().await?;
+            let seen = load_patiently(self.session()).await?;
             let Some(record) = seen.record() else {
                 return Ok(None);
             };
@@ -419,20 +442,6 @@ impl Rotation {
         }
     }
 
-    async fn load_patiently(&self) -> Result<Seen, Error> {
-        let mut tries = 0;
-        loop {
-            match self.load().await {
-                Ok(seen) => return Ok(seen),
-                Err(error) if tries >= SWAP_TRIES => return Err(store_failed(error)),
-                Err(_) => {
-                    tries += 1;
-                    tokio::time::sleep(SWAP_PAUSE * tries).await;
-                }
-            }
-        }
-    }
-
     /// Gives a claim up whose token is known to be unspent, or that was doubtful before.
     async fn release(&self, claimed: &Claimed) {
         if claimed.claim().is_none() {
@@ -441,7 +450,7 @@ impl Rotation {
         let number = claimed.holder.number;
         let mut record = claimed.record.clone();
         let mut revision = claimed.seen.revision();
-        for tried in 0..SWAP_TRIES {
+        for tried in 0..STORE_TRIES {
             let Some(next) = record.released(claimed.holder) else {
                 self.session().lock().settle(number);
                 return;
@@ -453,7 +462,7 @@ impl Rotation {
                 }
                 Ok(Swap::Lost(Some((newer, newest)))) => (record, revision) = (newer, Some(newest)),
                 Ok(Swap::Lost(None)) => return,
-                Err(_) => tokio::time::sleep(SWAP_PAUSE * (tried + 1)).await,
+                Err(_) => tokio::time::sleep(STORE_PAUSE * (tried + 1)).await,
             }
         }
         // Nothing was sent under it, so the next rotation may find it ours.

@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::record::look;
 use crate::schedule::Schedule;
 use crate::served::Token;
-use crate::token::{Digest, Identity, TokenPair};
+use crate::token::{Digest, Identity, Lineage, TokenPair};
 
 /// The last good pair.
 #[derive(Debug, Clone)]
@@ -35,5 +35,29 @@ impl Held {
             digest: self.digest,
             number: self.number,
         }
+    }
+}
+
+/// How far a logout of this manager is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It is not stored yet: nothing at all is held.
+    Asked,
+    /// The record says so, and its lineage is never held again.
+    Written(Lineage),
+}
+
+/// What a manager had when the user logged out.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    pub(crate) held: Option<Held>,
+    pub(crate) spare: Option<Held>,
+    pub(crate) seed: Option<(TokenPair, Timestamp)>,
+}
+
+impl Leaving {
+    /// The pairs that the server may still accept, as far as this manager knows.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = &TokenPair> {
+        self.held.iter().chain(&self.spare).map(|held| &held.pair)
     }
 }

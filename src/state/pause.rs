@@ -44,6 +44,12 @@ impl Pause {
         Some(error.with_retry_after(self.left(now)?))
     }
 
+    /// What failed last, and how long nothing is tried for it.
+    pub(super) fn last_error(&self, now: Timestamp) -> Option<Error> {
+        let error = self.0.as_ref()?.error.clone()?;
+        Some(error.with_retry_after(self.left(now).unwrap_or_default()))
+    }
+
     /// Whether the server is being left alone because it issued nothing new.
     pub(super) fn is_stall(&self, now: Timestamp) -> bool {
         let stalled = self

@@ -34,6 +34,8 @@ pub(super) struct Rejections {
     too_soon: bool,
     /// When this manager was last issued a pair.
     issued_at: Option<Timestamp>,
+    /// Whether that is the one that is held.
+    issued_this: bool,
 }
 
 impl Rejections {
@@ -41,11 +43,17 @@ impl Rejections {
     pub(super) fn renew(&mut self) {
         self.current = false;
         self.too_soon = false;
+        self.issued_this = false;
+    }
+
+    pub(super) fn issued_this(&self) -> bool {
+        self.issued_this
     }
 
     /// A pair was issued: the next is not fetched at once, whatever an API says of this one.
     pub(super) fn issued(&mut self, now: Timestamp) {
         self.issued_at = Some(now);
+        self.issued_this = true;
     }
 
     /// An API accepted the token that is held.

@@ -1,0 +1,42 @@
+//! For threads outside any runtime.
+
+use std::sync::mpsc;
+
+use super::TokenManager;
+use crate::error::Error;
+use crate::served::Token;
+
+impl TokenManager {
+    /// A valid access token, for threads outside any runtime (rayon's, a thread that uses
+    /// `reqwest::blocking`): waits as [`token`](Self::token) does, up to the
+    /// [deadline](crate::Builder::wait), by blocking the thread.
+    ///
+    /// The rotation itself runs on the manager's runtime. Where that has one thread, it has to be driven
+    /// meanwhile, by a `block_on` on another thread than this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsideRuntime`] inside a runtime, whatever the token: there, await
+    /// [`token`](Self::token), in `spawn_blocking` by `Handle::current().block_on(..)`. And as
+    /// [`token`](Self::token).
+    pub fn blocking_token(&self) -> Result<Token, Error> {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return Err(Error::InsideRuntime);
+        }
+        if let Some(token) = self.quiet_token() {
+            return Ok(token);
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let tokens = self.clone();
+        self.session.shared.runtime.spawn(async move {
+            // If nobody waits any more, the token is for nobody.
+            let _ = sender.send(tokens.token().await);
+        });
+        let after = self.session.settings().wait;
+        match receiver.recv_timeout(after) {
+            Ok(answer) => answer,
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::TimedOut { after }),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::TaskDied),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What the user does with a session: signs in anew, logs out, asks how it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::TokenManager;
+use crate::endpoint::{EndpointError, stated_by_token};
+use crate::error::Error;
+use crate::rotation;
+use crate::served::Token;
+use crate::status::{Logout, Status};
+use crate::store::StoreError;
+use crate::token::{TokenPair, Validity};
+
+impl TokenManager {
+    /// The user signed in anew: this pair takes the place of whatever is held and stored, also after an
+    /// end or a logout. It waits for no rotation; what one brings that is under way is revoked. The
+    /// pair's times count from now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] if it could not be stored, [`Error::AlreadyUsed`] if the store knows its refresh
+    /// token as one that was spent: then nothing has changed.
+    pub async fn replace(&self, pair: TokenPair) -> Result<(), Error> {
+        self.refuse_inside()?;
+        let session = Arc::clone(&self.session);
+        let pair = with_stated_times(pair, session.wall());
+        if pair.access.is_none() && pair.refresh.is_none() {
+            return Err(Error::NoSession);
+        }
+        self.on_its_own(async move { rotation::replace(&session, pair).await })
+            .await?
+    }
+
+    /// Signs in anew with the endpoint's own credentials, also after a logout. An active session is
+    /// rotated.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRotatable`] if the endpoint cannot sign in, and as [`token`](Self::token).
+    pub async fn sign_in(&self) -> Result<Token, Error> {
+        self.refuse_inside()?;
+        if !self.session.shared.endpoint.can_sign_in() {
+            return Err(Error::NotRotatable);
+        }
+        let session = Arc::clone(&self.session);
+        self.on_its_own(async move { rotation::reopen(&session).await })
+            .await??;
+        self.rotate().await
+    }
+
+    /// Ends the session: for this manager at once, then in the store, for all who share it, and then at
+    /// the server, which is asked to revoke the pair (RFC 7009). It waits for no rotation and starts
+    /// none; one that is under way is revoked when it lands. Nothing that fails here fails the caller:
+    /// nobody gets a token afterwards, and what is left is in the answer.
+    ///
+    /// Dropping the future does not stop the logout.
+    pub async fn logout(&self) -> Logout {
+        if let Err(error) = self.refuse_inside() {
+            return unfinished(&error);
+        }
+        let session = Arc::clone(&self.session);
+        let (told, answer) = oneshot::channel();
+        // Before anything is awaited: whoever asks from here on is told.
+        let leaving = session.leave();
+        let chore = session.chore();
+        let runtime = session.shared.runtime.clone();
+        runtime.spawn(async move {
+            rotation::log_out(&session, leaving, told).await;
+            drop(chore);
+        });
+        let after = self.session.settings().wait;
+        match tokio::time::timeout(after, answer).await {
+            Ok(Ok(logout)) => logout,
+            Ok(Err(_)) => unfinished(&Error::TaskDied),
+            Err(_) => unfinished(&Error::TimedOut { after }),
+        }
+    }
+
+    /// How the session is. It neither waits nor starts anything, and knows only what this manager has
+    /// seen: before the first use nothing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.session.status()
+    }
+
+    /// Work that the caller waits for and does not own.
+    async fn on_its_own<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Error> {
+        if self.session.lock().is_closed() {
+            return Err(Error::ShutDown);
+        }
+        let chore = self.session.chore();
+        let task = self.session.shared.runtime.spawn(async move {
+            let done = work.await;
+            drop(chore);
+            done
+        });
+        let after = self.session.settings().wait;
+        match tokio::time::timeout(after, task).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) => Err(Error::TaskDied),
+            Err(_) => Err(Error::TimedOut { after }),
+        }
+    }
+
+    /// Code of the user's that a rotation waits for cannot wait for what may wait for the rotation.
+    fn refuse_inside(&self) -> Result<(), Error> {
+        if rotation::is_inside(&self.session) {
+            return Err(Error::Reentrant);
+        }
+        Ok(())
+    }
+}
+
+/// An access token that is a JWT says when it expires, if nobody else did.
+pub(super) fn with_stated_times(mut pair: TokenPair, wall: Duration) -> TokenPair {
+    if let (Some(access), Validity::Unknown) = (&pair.access, pair.lifetime.access) {
+        pair.lifetime.access = stated_by_token(access, Some(wall), wall);
+    }
+    pair
+}
+
+fn unfinished(error: &Error) -> Logout {
+    Logout {
+        stored: Err(StoreError::with_source(
+            "the logout is not stored yet",
+            error.clone(),
+        )),
+        revoked: Err(EndpointError::unknown(error.clone())),
+    }
+}

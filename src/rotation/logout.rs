@@ -1,0 +1,177 @@
+//! Logging out: the record is ended first, so that nobody rotates on, and what it held is revoked then.
+//!
+//! It waits for no rotation. One that lands later finds the record ended, and its pair is revoked and
+//! never published.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::calls::{STORE_PAUSE, STORE_TRIES, load, revoke, store_now, swap};
+use super::first::seeded;
+use super::{Next, Rotation, Seen, lineage};
+use crate::endpoint::EndpointError;
+use crate::error::{EndReason, Error};
+use crate::record::{Record, State};
+use crate::session::Session;
+use crate::state::{Exit, Held, Leaving};
+use crate::status::Logout;
+use crate::store::{StoreError, Swap};
+
+/// Pauses between attempts to store a logout double up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Ends the session and says how that went as soon as it is known; where it could not be stored, goes on
+/// trying as long as the manager lives.
+pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: oneshot::Sender<Logout>) {
+    let mut stored = Err(StoreError::new("not tried"));
+    for tried in 0..STORE_TRIES {
+        stored = write(session, &leaving).await;
+        if stored.is_ok() {
+            break;
+        }
+        tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
+    }
+    let mut revoked = Ok(());
+    let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
+    let digest = kept.and_then(Seen::record).map(Record::digest);
+    for pair in leaving.pairs() {
+        if Some(pair.digest(&session.key)) != digest {
+            revoked = revoked.and(revoke(session, pair).await);
+        }
+    }
+    if let Some(seen) = kept {
+        revoked = revoked.and(clear(session, seen).await);
+    }
+    let mut pause = STORE_PAUSE;
+    let mut failing = stored.is_err();
+    // Nobody may wait for it any more.
+    let _ = told.send(Logout {
+        stored: stored.map(|_| ()),
+        revoked,
+    });
+    while failing && !session.is_closing() {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = session.closing() => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        match write(session, &leaving).await {
+            Ok(seen) => {
+                failing = false;
+                if let Some(seen) = seen {
+                    let _ = clear(session, &seen).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(key = %session.key, %error, "a logout could not be stored; trying again");
+            }
+        }
+    }
+}
+
+/// Ends the record; `None` if the user has signed in anew meanwhile.
+async fn write(session: &Session, leaving: &Leaving) -> Result<Option<Seen>, StoreError> {
+    loop {
+        let mut seen = load(session).await?;
+        if session.lock().exit() != Some(Exit::Asked) {
+            return Ok(None);
+        }
+        if seen
+            .record()
+            .is_some_and(|record| record.state == State::LoggedOut)
+        {
+            session.left(seen.record());
+            return Ok(Some(seen));
+        }
+        let ended = last(session, leaving, &seen)?.ended(State::LoggedOut);
+        match swap(session, seen.revision(), &ended).await? {
+            Swap::Swapped(revision) => {
+                session.left(Some(&ended));
+                seen.entry = Some((ended, revision));
+                return Ok(Some(seen));
+            }
+            Swap::Lost(_) => tokio::time::sleep(super::SAME_AGAIN).await,
+        }
+    }
+}
+
+/// The record that is to be ended. Where the store has none, it is made up: it keeps a sign-in or a seed
+/// of the next start from undoing the logout.
+fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, StoreError> {
+    let random = |error: Error| StoreError::with_source("no random numbers", error);
+    let now = store_now(session, seen.clock);
+    let lineage = lineage().map_err(random)?;
+    if let Some((pair, given_at)) = &leaving.seed
+        && let Some(record) = seeded(session, seen, pair.clone(), *given_at).map_err(random)?
+    {
+        return Ok(record);
+    }
+    Ok(match (seen.record(), &leaving.held) {
+        (Some(record), _) => record.clone(),
+        (None, Some(held)) => Record::forwarded(
+            None,
+            &session.key,
+            held.for_look(),
+            session.stored(held, now),
+            0,
+            now,
+        ),
+        (None, None) => Record::vacant(session.key.clone(), lineage),
+    })
+}
+
+/// Revokes what a logout left behind: a pair of ours that the record does not hold, and the record's own,
+/// if the one who logged out died before he could.
+pub(super) async fn clean_up(session: &Session, record: &Record, seen: &Seen, held: Option<&Held>) {
+    if let Some(held) = held.filter(|held| held.digest != record.digest()) {
+        // It was said already, and nobody waits for this.
+        let _ = revoke(session, &held.pair).await;
+    }
+    let _ = clear(session, seen).await;
+}
+
+/// Revokes the pair of a record that was ended, and takes it out.
+async fn clear(session: &Session, seen: &Seen) -> Result<(), EndpointError> {
+    let Some((record, revision)) = &seen.entry else {
+        return Ok(());
+    };
+    let Some(stored) = &record.pair else {
+        return Ok(());
+    };
+    let revoked = revoke(session, &stored.pair).await;
+    // Where the server cannot be told, to keep the pair helps nobody but a thief.
+    let keep = !matches!(
+        revoked,
+        Ok(()) | Err(EndpointError::Misconfigured { .. } | EndpointError::Rejected { .. })
+    );
+    if keep {
+        return revoked;
+    }
+    let cleared = record.cleared(store_now(session, seen.clock));
+    if let Err(error) = swap(session, Some(*revision), &cleared).await {
+        tracing::warn!(key = %session.key, %error, "a pair stays in the store after the logout");
+    }
+    revoked
+}
+
+impl Rotation {
+    /// After a logout of our own: nothing of that session is adopted, also where the store lost it.
+    /// `None` if the record is another session, or says the same.
+    pub(super) async fn keep_out(&self, exit: Exit, seen: &Seen) -> Result<Option<Next>, Error> {
+        let logged_out = || Error::ended(EndReason::LoggedOut);
+        let Exit::Written(lineage) = exit else {
+            return Err(logged_out());
+        };
+        let Some(record) = seen.record() else {
+            return Err(logged_out());
+        };
+        if record.lineage != lineage || record.state == State::LoggedOut {
+            return Ok(None);
+        }
+        self.swap(seen.revision(), &record.ended(State::LoggedOut))
+            .await
+            .map_err(super::store_failed)?;
+        Ok(Some(Next::Again))
+    }
+}
