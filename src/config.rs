@@ -219,12 +219,14 @@ impl Config {
             return Err(refused(BuildError::invalid(name, problem)));
         }
         for (at, origin) in document.http.origins.iter().enumerate() {
-            if let Err(BuildError::Invalid { problem, .. }) = Origins::parse(&[origin.clone()]) {
+            if let Err(BuildError::Invalid { problem, .. }) =
+                Origins::parse(std::slice::from_ref(origin))
+            {
                 return Err(ConfigError::new(format!("http.origins[{at}]"), problem));
             }
         }
         if let Some(seed) = &document.seed {
-            let seed: Seed = read("seed", seed, base, &[])?;
+            let seed: Seed = read("seed", seed, base)?;
             builder = builder.seed(seed.first_pair()?);
         }
         // Last: it may connect to something.

@@ -1,14 +1,16 @@
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::ClientBuilder;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 
 use super::error::ConfigError;
 use super::registry::Registry;
 use super::scalar::{PositiveSpan, Scopes, Span};
 use super::secret::Secret;
-use crate::endpoint::{ClientAuth, OAuth2, OldPair, ServerProfile};
+use crate::endpoint::{ClientAuth, OAuth2, OldPair, ServerProfile, StaticToken};
 use crate::error::BuildError;
 use crate::strategy::{BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly};
 
@@ -21,6 +23,7 @@ pub(super) fn register(registry: Registry) -> Registry {
         .strategy("background-timer", background_timer)
         .strategy("optimistic-early", optimistic_early)
         .endpoint_by_http("oauth2", oauth2)
+        .endpoint("static", static_token)
         .default_store("memory")
 }
 
@@ -87,6 +90,7 @@ struct OAuth2Parameters {
     body_limit: Option<usize>,
     #[serde(default)]
     server: ServerProfile,
+    sign_in: Option<SignIn>,
 }
 
 fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, Boxed> {
@@ -100,12 +104,11 @@ fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, B
         timeout,
         body_limit,
         server,
+        sign_in,
     } = parameters;
     let mut endpoint = OAuth2::with_http(token_url, client_id, http)?.profile(server);
     if let Some(secret) = client_secret {
-        let secret = secret
-            .read()
-            .map_err(|error| ConfigError::not_made("client_secret", error.into()))?;
+        let secret = secret.read_at("client_secret")?;
         endpoint = endpoint.client_secret(secret.as_str());
     }
     if let Some(auth) = client_auth {
@@ -128,7 +131,63 @@ fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, B
         }
         endpoint = endpoint.body_limit(bytes);
     }
-    Ok(endpoint)
+    Ok(match sign_in {
+        None => endpoint,
+        Some(SignIn::Client) => endpoint.sign_in_as_client(),
+        Some(SignIn::Password(Login { username, password })) => {
+            let password = password.read_at("sign_in.password")?;
+            endpoint.sign_in_with_password(username, password.as_str())
+        }
+    })
+}
+
+enum SignIn {
+    Client,
+    Password(Login),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    username: String,
+    password: Secret,
+}
+
+impl<'de> Deserialize<'de> for SignIn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SignInVisitor)
+    }
+}
+
+struct SignInVisitor;
+
+impl<'de> Visitor<'de> for SignInVisitor {
+    type Value = SignIn;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#""client-credentials", or a table of `username` and `password`"#)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<SignIn, E> {
+        match text {
+            "client-credentials" => Ok(SignIn::Client),
+            _ => Err(E::invalid_value(Unexpected::Other("a string"), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<SignIn, A::Error> {
+        Login::deserialize(MapAccessDeserializer::new(access)).map(SignIn::Password)
+    }
+}
+
+#[derive(Deserialize)]
+struct Static {
+    token: Secret,
+}
+
+fn static_token(parameters: Static) -> Result<StaticToken, ConfigError> {
+    let token = parameters.token.read_at("token")?;
+    Ok(StaticToken::new(token.as_str()))
 }
 
 /// Of a table, in a configuration: `replay_window`, `replays`, `last_resort`, `last_resorts`, `old_pair`.

@@ -20,7 +20,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn of(value: &Value, base: &Path) -> Result<Self, ConfigError> {
-        let document: Document = read("", value, base, &[])?;
+        let document: Document = read("", value, base)?;
         let empty = Value::default();
         let strategy = document.refresh.strategy.as_ref().unwrap_or(&empty);
         let (strategy, _) =
@@ -29,7 +29,7 @@ impl Parts {
         let (store, common) = Component::parse("store", store, "memory", &["kind", "timeout"])?;
         let timeout = common.get("timeout");
         let store_timeout = timeout
-            .map(|timeout| read("store.timeout", timeout, base, &[]))
+            .map(|timeout| read("store.timeout", timeout, base))
             .transpose()?;
         let endpoint = document.endpoint.as_ref();
         let endpoint = endpoint
@@ -38,7 +38,7 @@ impl Parts {
             .map(|(endpoint, _)| endpoint);
         // Only its form: the secrets are read when they are needed.
         if let Some(seed) = &document.seed {
-            read::<Seed>("seed", seed, base, &[])?;
+            read::<Seed>("seed", seed, base)?;
         }
         Ok(Self {
             document,

@@ -6,7 +6,11 @@ use serde::de::{self, Unexpected};
 /// which may be a secret in the wrong place.
 #[derive(Debug)]
 pub(super) enum Problem {
-    UnknownKey { allowed: Vec<String> },
+    UnknownKey {
+        /// The kind of the component that does not know it.
+        of: Option<String>,
+        allowed: Vec<String>,
+    },
     MissingKey(&'static str),
     Other(String),
 }
@@ -25,11 +29,15 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownKey { allowed } if allowed.is_empty() => {
-                f.write_str("is not a key; none is allowed here")
-            }
-            Self::UnknownKey { allowed } => {
-                write!(f, "is not a key; allowed here: {}", names(allowed))
+            Self::UnknownKey { of, allowed } => {
+                f.write_str("is not a key")?;
+                if let Some(kind) = of {
+                    write!(f, " of `{kind}`")?;
+                }
+                match allowed.as_slice() {
+                    [] => f.write_str("; none is allowed here"),
+                    allowed => write!(f, "; allowed here: {}", names(allowed)),
+                }
             }
             Self::MissingKey(_) => f.write_str("is missing"),
             Self::Other(problem) => f.write_str(problem),
@@ -66,7 +74,7 @@ impl de::Error for Problem {
 
     fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
         let allowed = expected.iter().map(|&key| key.to_owned()).collect();
-        Self::UnknownKey { allowed }
+        Self::UnknownKey { of: None, allowed }
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -8,13 +8,37 @@ use super::error::ConfigError;
 use super::problem::{Problem, one_of};
 use super::value::{Table, Value};
 
-/// Reads the value at `path`. Its relative paths start at `base`; `common` are keys that are allowed
-/// beside those that `T` knows.
+/// Reads the value at `path`. Its relative paths start at `base`.
 pub(super) fn read<T: DeserializeOwned>(
     path: &str,
     value: &Value,
     base: &Path,
+) -> Result<T, ConfigError> {
+    refusing(path, value, base, |_| {})
+}
+
+/// Reads the parameters of a `kind`; `common` are keys that are allowed beside them.
+pub(super) fn read_component<T: DeserializeOwned>(
+    path: &str,
+    kind: &str,
+    parameters: &Value,
+    base: &Path,
     common: &[&str],
+) -> Result<T, ConfigError> {
+    refusing(path, parameters, base, |problem| {
+        if let Problem::UnknownKey { of, allowed } = problem {
+            *of = Some(kind.to_owned());
+            allowed.extend(common.iter().map(|&key| key.to_owned()));
+        }
+    })
+}
+
+/// `add` knows more of a problem that is not deeper inside.
+fn refusing<T: DeserializeOwned>(
+    path: &str,
+    value: &Value,
+    base: &Path,
+    add: impl FnOnce(&mut Problem),
 ) -> Result<T, ConfigError> {
     let reader = Reader {
         value,
@@ -25,10 +49,8 @@ pub(super) fn read<T: DeserializeOwned>(
         let is_nested = error.path().iter().len() > 1;
         let inner = error.path().to_string();
         let mut problem = error.into_inner();
-        if let Problem::UnknownKey { allowed } = &mut problem
-            && !is_nested
-        {
-            allowed.extend(common.iter().map(|&key| key.to_owned()));
+        if !is_nested {
+            add(&mut problem);
         }
         ConfigError::read(path, &inner, problem)
     })
@@ -148,7 +170,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     /// A type that leaves keys out of account does not permit them.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Problem> {
         let allowed = self.known.iter().map(|&key| key.to_owned()).collect();
-        Err(Problem::UnknownKey { allowed })
+        Err(Problem::UnknownKey { of: None, allowed })
     }
 
     forward_to_deserialize_any! {

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::builtin;
 use super::error::ConfigError;
 use super::problem::names;
-use super::reader::read;
+use super::reader::read_component;
 use super::value::{Table, Value};
 use crate::endpoint::TokenEndpoint;
 use crate::store::TokenStore;
@@ -65,7 +65,7 @@ pub(super) type StoreComes =
 
 impl Registry {
     /// What comes with the crate: the strategies `on-request`, `background-timer` and `optimistic-early`,
-    /// the endpoint `oauth2`, the store `memory`.
+    /// the endpoints `oauth2` and `static`, the store `memory`.
     #[must_use]
     pub fn builtin() -> Self {
         let registry = Self {
@@ -229,7 +229,7 @@ fn named<'a, M>(
     known.get(&component.kind).ok_or_else(|| {
         let known: Vec<_> = known.keys().collect();
         let kind = &component.kind;
-        let problem = format!("`{kind}` is no {what}; there are {}", names(&known));
+        let problem = format!("`{kind}` is no {what}; known here: {}", names(&known));
         ConfigError::new(component.kind_path.clone(), problem)
     })
 }
@@ -288,6 +288,7 @@ impl Component {
     fn parameters<'a>(&'a self, base: &'a Path) -> Parameters<'a> {
         Parameters {
             path: self.path,
+            kind: &self.kind,
             own: &self.own,
             common: self.common,
             base,
@@ -298,6 +299,7 @@ impl Component {
 /// What a factory is given.
 struct Parameters<'a> {
     path: &'a str,
+    kind: &'a str,
     own: &'a Value,
     common: &'a [&'a str],
     base: &'a Path,
@@ -305,7 +307,7 @@ struct Parameters<'a> {
 
 impl Parameters<'_> {
     fn read<P: DeserializeOwned>(&self) -> Result<P, ConfigError> {
-        read(self.path, self.own, self.base, self.common)
+        read_component(self.path, self.kind, self.own, self.base, self.common)
     }
 
     fn refused(&self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> ConfigError {

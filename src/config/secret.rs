@@ -12,7 +12,7 @@ use super::reader::SECRET;
 use super::value::Value;
 
 /// More than any token or key has; a file that was meant to be another is not read into memory.
-const LIMIT: u64 = 64 * 1024;
+const LIMIT: usize = 64 * 1024;
 
 /// Where a secret is: `{ env = "NAME" }`, `{ file = "path" }`, or the secret itself as a string.
 ///
@@ -42,11 +42,17 @@ impl Secret {
             Source::File(path) => of_file(path),
             Source::Inline(secret) => Ok(secret.clone()),
         }
-        .map_err(|problem| ConfigError::new("", format!("{}: {problem}", self.place())))?;
+        .map_err(|problem| ConfigError::new("", format!("{} {problem}", self.place())))?;
         if secret.is_empty() {
-            return Err(ConfigError::new("", format!("{}: is empty", self.place())));
+            return Err(ConfigError::new("", format!("{} is empty", self.place())));
         }
         Ok(secret)
+    }
+
+    /// The secret that is configured at `path`.
+    pub(super) fn read_at(&self, path: &str) -> Result<Zeroizing<String>, ConfigError> {
+        self.read()
+            .map_err(|error| ConfigError::not_made(path, error.into()))
     }
 
     fn place(&self) -> String {
@@ -135,13 +141,13 @@ fn of_file(path: &Path) -> Result<Zeroizing<String>, String> {
             ));
         }
     }
-    if metadata.len() > LIMIT {
+    if metadata.len() > LIMIT as u64 {
         return Err(format!("is longer than {LIMIT} bytes"));
     }
     // Whole from the start: a buffer that grows leaves a copy behind.
-    let mut secret = Zeroizing::new(String::with_capacity(LIMIT as usize));
+    let mut secret = Zeroizing::new(String::with_capacity(LIMIT));
     (&file)
-        .take(LIMIT)
+        .take(LIMIT as u64)
         .read_to_string(&mut secret)
         .map_err(told)?;
     let without_break = secret.strip_suffix('\n').unwrap_or(&secret);

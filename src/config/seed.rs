@@ -19,8 +19,11 @@ pub(super) struct Seed {
 impl Seed {
     pub(super) fn first_pair(&self) -> Result<TokenPair, ConfigError> {
         let secret = |name: &str, secret: &Option<Secret>| {
-            let secret = secret.as_ref().map(Secret::read).transpose();
-            secret.map_err(|error| ConfigError::not_made(&format!("seed.{name}"), error.into()))
+            let path = format!("seed.{name}");
+            secret
+                .as_ref()
+                .map(|secret| secret.read_at(&path))
+                .transpose()
         };
         let refresh = secret("refresh_token", &self.refresh_token)?;
         let access = secret("access_token", &self.access_token)?;
