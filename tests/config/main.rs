@@ -1,6 +1,7 @@
 //! A manager from a configuration.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
+mod behaviour;
 mod endpoint_refusals;
 mod example;
 mod files;
@@ -11,6 +12,8 @@ mod raw_server;
 mod refusals;
 mod registry;
 mod secrets;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::error::Error as _;
 use std::fs;

@@ -27,7 +27,8 @@ struct Every {
 
 impl RefreshStrategy for Every {
     fn plan(&self, life: &Lifetime) -> Plan {
-        Plan::on_request(life).wake_at(self.age)
+        let age = Some(self.age).filter(|_| self.hours.len() < 24);
+        Plan::on_request(life).wake_at(age)
     }
 }
 
