@@ -84,20 +84,30 @@ impl<'a> Reader<'a> {
         MapDeserializer::new(entries.map(move |(key, value)| (key.as_str(), self.nested(value))))
     }
 
-    /// The value with its path made one that holds wherever the program runs.
-    fn localized(self, name: &str) -> Option<Value> {
-        let absolute = |text: &str| Some(Value::text(self.base.join(text).to_str()?));
-        match (name, self.value) {
-            (LOCAL_PATH, Value::Text(text)) => absolute(text),
-            (SECRET, Value::Table(table)) => {
-                let Some(Value::Text(file)) = table.get("file") else {
-                    return None;
-                };
-                let mut table = table.clone();
-                table.insert("file".to_owned(), absolute(file)?);
-                Some(Value::Table(table))
-            }
+    /// The value with its path made one that holds wherever the program runs, if it has one.
+    fn localized(self, name: &str) -> Result<Option<Value>, Problem> {
+        Ok(match (name, self.value) {
+            (LOCAL_PATH, Value::Text(text)) => Some(self.absolute(text)?),
+            (SECRET, Value::Table(table)) => match table.get("file") {
+                Some(Value::Text(file)) => {
+                    let mut table = table.clone();
+                    table.insert("file".to_owned(), self.absolute(file)?);
+                    Some(Value::Table(table))
+                }
+                _ => None,
+            },
             _ => None,
+        })
+    }
+
+    fn absolute(self, path: &str) -> Result<Value, Problem> {
+        if path.is_empty() {
+            return Err(Problem::other("must not be an empty path"));
+        }
+        let problem = "is relative to a directory whose name is not UTF-8";
+        match self.base.join(path).to_str() {
+            Some(path) => Ok(Value::text(path)),
+            None => Err(Problem::other(problem)),
         }
     }
 }
@@ -133,7 +143,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Problem> {
-        match self.localized(name) {
+        match self.localized(name)? {
             Some(value) => visitor.visit_newtype_struct(self.nested(&value)),
             None => visitor.visit_newtype_struct(self),
         }

@@ -110,3 +110,18 @@ async fn paths_in_a_file_start_at_its_directory_or_where_the_program_says() {
             .is_ok()
     );
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_path_that_cannot_be_told_is_refused_and_not_looked_for_elsewhere() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let config = Config::from_toml("[seed]\nrefresh_token = { file = \"first-token\" }").unwrap();
+    let config = config.relative_to(std::ffi::OsStr::from_bytes(b"/tmp/\xff"));
+    let endpoint = AuthorizationServer::builder().build().endpoint();
+    let refused = config.builder_for(endpoint, &Registry::builtin()).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "line 2, column 1: seed.refresh_token: is relative to a directory whose name is not UTF-8"
+    );
+}

@@ -285,6 +285,11 @@ refresh_token = """#,
         ),
         (
             r#"[seed]
+refresh_token = { file = "" }"#,
+            "line 2, column 1: seed.refresh_token: must not be an empty path",
+        ),
+        (
+            r#"[seed]
 refresh_token = { env = "EVERTOKEN_NOT_SET" }"#,
             "line 2, column 1: seed.refresh_token: the environment variable `EVERTOKEN_NOT_SET` is not set",
         ),

@@ -106,8 +106,9 @@ async fn what_a_user_registered_is_made_of_its_own_table() {
         server = { last_resort = false }
     "#;
     let config = Config::from_toml(text).unwrap().relative_to(&directory);
-    let builder = config.builder(&registry()).await.unwrap();
-    let shown = format!("{builder:?}");
+    // In a task of its own, as a service may do.
+    let building = tokio::spawn(async move { config.builder(&registry()).await });
+    let shown = format!("{:?}", building.await.unwrap().unwrap());
     let socket = format!("socket: {:?}", directory.join("vault.sock"));
     for part in [
         "Every { age: 300s, hours: [1, 2] }",
