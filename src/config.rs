@@ -4,6 +4,8 @@
 //! Whatever cannot be meant is an error that says where it is and what is allowed: unknown keys, values of
 //! another kind or out of their range, settings that cannot hold together. Secrets are read from the
 //! environment or from files when a manager is built, and no error repeats a value that could be one.
+//! That is why every format is read into one tree of values first: the formats' own errors quote what they
+//! refuse, and a password in the wrong place would be in them.
 //!
 //! ```no_run
 //! use evertoken::{Config, Registry};
