@@ -39,7 +39,7 @@ pub use self::record::{Claim, Owner, Record};
 pub use self::served::Token;
 pub use self::settings::{Coordination, OnStoreFailure};
 pub use self::state::Rejection;
-pub use self::store::{MemoryStore, StoreError, TokenStore};
+pub use self::store::{FileStore, MemoryStore, StoreError, TokenStore};
 pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,
 };
