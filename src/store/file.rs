@@ -249,29 +249,24 @@ impl TokenStore for FileStore {
     }
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
-        let path = self.path(key);
         let mut known: Option<Option<Stamp>> = None;
-        for look in 0_u32.. {
-            if look > 0 {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            let (store, key, path) = (self.clone(), key.clone(), path.clone());
-            let known_before = known.filter(|_| look % READ_EVERY != 0);
+        let mut look = 0;
+        loop {
+            let (store, key) = (self.clone(), key.clone());
+            let known_now = known.filter(|_| look != 0);
             let looked = blocking(move || {
-                let stamp = Stamp::of(&path);
-                if known_before == Some(stamp) {
-                    return Ok(None);
-                }
-                store.read(&key).map(Some)
+                let looks_the_same = known_now == Some(Stamp::of(&store.path(&key)));
+                (!looks_the_same).then(|| store.read(&key)).transpose()
             });
             // What cannot be read may be mended; whoever waits has a limit.
-            let Ok(Some(found)) = looked.await else {
-                continue;
-            };
-            if found.as_ref().map(|found| found.entry.1) != seen {
-                return;
+            if let Ok(Some(found)) = looked.await {
+                if found.as_ref().map(|found| found.entry.1) != seen {
+                    return;
+                }
+                known = Some(found.map(|found| found.stamp));
             }
-            known = Some(found.map(|found| found.stamp));
+            look = (look + 1) % READ_EVERY;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! Pairs that are sealed at rest.
 
-use evertoken::store::{Codec, SealError};
+use evertoken::store::{Codec, SealError, Sealer, Zeroizing};
 use evertoken::{FileStore, Key, Record, TokenStore};
 use serde_json::{Value, json};
 
@@ -152,4 +152,31 @@ fn a_codec_gives_records_back_and_its_buffers_never_grew() {
     }
     let garbled = br#"{"format": 1, "pair": "refresh-sesame-1"}"#;
     told(&Codec::plain().decode(&key(), garbled).unwrap_err());
+}
+
+struct Panics;
+
+impl Sealer for Panics {
+    fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        panic!("{} bytes", plain.len());
+    }
+
+    fn open(&self, _: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        panic!("{} bytes", sealed.len());
+    }
+}
+
+#[tokio::test]
+async fn a_sealer_that_panics_is_an_error_and_changes_nothing() {
+    let directory = directory();
+    let first = record(&key(), 1);
+    let revision = put(&sealed(&directory), None, &first).await;
+    let broken = open(&directory).sealed(Panics);
+    let swap = broken
+        .swap(&key(), Some(revision), &record(&key(), 2))
+        .await;
+    for error in [broken.load(&key()).await.unwrap_err(), swap.unwrap_err()] {
+        assert_eq!(told(&error), "the file store's work panicked");
+    }
+    put(&sealed(&directory), Some(revision), &first).await;
 }

@@ -15,10 +15,11 @@ use crate::store::StoreError;
 /// and is to learn from us what is in the way.
 const LIMIT: Duration = Duration::from_secs(4);
 
-/// Pauses between attempts, doubling from the first to the last: a write to a fast disk takes 1 ms, and
-/// 50 attempts a second are not felt.
+/// Pauses between attempts, doubling from the first to the last. A write takes about as long as the first
+/// on a fast disk; with many more than 200 attempts a second the waiting would be felt, and with many
+/// fewer somebody who writes all the time would rarely be found between two writes.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Released when dropped, and by the system when its process ends, however it ends.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ impl Lock {
     /// Waits for the lock, as long as there is a caller who waits for us. It is never waited for by the
     /// system: a call that blocks cannot be given up.
     pub(super) fn take(path: &Path, caller: &Weak<()>) -> Result<Self, StoreError> {
+        let file = open(path)?;
         let mut pause = FIRST_PAUSE;
         let mut waited = Duration::ZERO;
         loop {
@@ -37,8 +39,8 @@ impl Lock {
             if caller.strong_count() == 0 {
                 return Err(StoreError::new("nobody waits for this swap any more"));
             }
-            if let Some(lock) = Self::try_take(path)? {
-                return Ok(lock);
+            if lock(&file, path)? {
+                return Ok(Self { _file: file });
             }
             if waited >= LIMIT {
                 return Err(StoreError::new(format!(
@@ -55,17 +57,26 @@ impl Lock {
 
     /// `None` if somebody else has it.
     pub(super) fn try_take(path: &Path) -> Result<Option<Self>, StoreError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options
-            .open(path)
-            .map_err(|error| failed("open", path, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(failed("lock", path, error)),
-        }
+        let file = open(path)?;
+        Ok(lock(&file, path)?.then_some(Self { _file: file }))
+    }
+}
+
+fn open(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .map_err(|error| failed("open", path, error))
+}
+
+/// Whether nobody else has the lock.
+fn lock(file: &File, path: &Path) -> Result<bool, StoreError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(failed("lock", path, error)),
     }
 }
