@@ -45,7 +45,7 @@ pub use self::served::Token;
 pub use self::settings::{CoolDown, Coordination, OnStoreFailure};
 pub use self::state::Rejection;
 pub use self::status::{Logout, Status};
-pub use self::store::{MemoryStore, StoreError, TokenStore};
+pub use self::store::{FileStore, MemoryStore, StoreError, TokenStore};
 pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,
 };
