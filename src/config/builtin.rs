@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::ClientBuilder;
@@ -8,10 +9,11 @@ use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 
 use super::error::ConfigError;
 use super::registry::Registry;
-use super::scalar::{PositiveSpan, Scopes, Span};
+use super::scalar::{PositiveSpan, Scopes, Span, path};
 use super::secret::Secret;
 use crate::endpoint::{ClientAuth, OAuth2, OldPair, ServerProfile, StaticToken};
 use crate::error::BuildError;
+use crate::store::FileStore;
 use crate::strategy::{BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly};
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
@@ -25,6 +27,7 @@ pub(super) fn register(registry: Registry) -> Registry {
         .endpoint_by_http("oauth2", oauth2)
         .endpoint("static", static_token)
         .default_store("memory")
+        .store("file", file_store)
 }
 
 #[derive(Deserialize)]
@@ -178,6 +181,16 @@ impl<'de> Visitor<'de> for SignInVisitor {
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<SignIn, A::Error> {
         Login::deserialize(MapAccessDeserializer::new(access)).map(SignIn::Password)
     }
+}
+
+#[derive(Deserialize)]
+struct Directory {
+    #[serde(deserialize_with = "path")]
+    path: PathBuf,
+}
+
+async fn file_store(directory: Directory) -> Result<FileStore, ConfigError> {
+    FileStore::new(directory.path).map_err(|error| ConfigError::not_made("path", error.into()))
 }
 
 #[derive(Deserialize)]

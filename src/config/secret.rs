@@ -35,7 +35,8 @@ impl Secret {
     /// # Errors
     ///
     /// [`ConfigError`] if the variable is not set or the file cannot be read, if the secret is empty or not
-    /// UTF-8, and on Unix if others than the owner may read or write the file.
+    /// UTF-8, and on Unix if others than the owner may write to the file. If others may read it, there is a
+    /// warning.
     pub fn read(&self) -> Result<Zeroizing<String>, ConfigError> {
         let secret = match &self.0 {
             Source::Env(name) => of_variable(name),
@@ -134,11 +135,15 @@ fn of_file(path: &Path) -> Result<Zeroizing<String>, String> {
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        if mode & 0o022 != 0 {
             return Err(format!(
-                "is open to others than its owner (mode {mode:04o}); run `chmod 600 {}`",
+                "can be written to by others than its owner (mode {mode:04o}); run `chmod 600 {}`",
                 path.display()
             ));
+        }
+        // Not refused: container platforms mount secrets like this, for a container that is theirs alone.
+        if mode & 0o044 != 0 {
+            tracing::warn!(file = %path.display(), "a secret can be read by other users of this machine");
         }
     }
     if metadata.len() > LIMIT as u64 {

@@ -47,9 +47,9 @@ const READ_EVERY: u32 = 20;
 ///
 /// # Who may read it
 ///
-/// Files are created with mode 0600 and directories with 0700. A file or directory that the group or
-/// others can access, or that belongs to another user, is refused: its tokens are no secret any
-/// more, or its content is somebody else's. On Windows there are no such modes, and the directory's access
+/// Files are created with mode 0600 and directories with 0700. A file that the group or others can access,
+/// a directory that they can write to, and what belongs to another user is refused: its tokens are no
+/// secret any more, or its content is somebody else's. On Windows there are no such modes, and the directory's access
 /// list decides alone. With a [`Sealer`] the tokens are encrypted as well.
 ///
 /// # Time
@@ -92,7 +92,7 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// If it cannot be created, is no directory, can be accessed by others or belongs to another user.
+    /// If it cannot be created, is no directory, can be written to by others or belongs to another user.
     pub fn new(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
         let directory = std::path::absolute(directory)

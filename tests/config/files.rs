@@ -111,6 +111,51 @@ async fn paths_in_a_file_start_at_its_directory_or_where_the_program_says() {
     );
 }
 
+#[tokio::test]
+async fn fm34_a_file_store_beside_the_configuration_survives_a_restart() {
+    let directory = directory("a_file_store_beside_the_configuration");
+    let server = AuthorizationServer::builder().build();
+    let first = server.issue().refresh.unwrap();
+    file(&directory, "first-token", first.expose(), 0o600);
+    let text = r#"{
+        "store": {"kind": "file", "path": "session"},
+        "seed": {"refresh_token": {"file": "first-token"}}
+    }"#;
+    let path = file(&directory, "evertoken.json", text, 0o644);
+    for rotations in 1..=3 {
+        let config = Config::from_file(&path).unwrap();
+        let registry = Registry::builtin();
+        let builder = config.builder_for(server.endpoint(), &registry);
+        let tokens = builder.await.unwrap().build().unwrap();
+        tokens.token().await.unwrap();
+        // The first use rotates the seed; a restart goes on with what was stored.
+        assert_eq!(server.rotations(), rotations);
+        tokens.rotate().await.unwrap();
+        assert_eq!(server.rotations(), rotations + 1);
+        tokens.shutdown().await.unwrap();
+    }
+    assert!(directory.join("session").is_dir());
+    assert_eq!(server.replays(), 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_that_others_may_write_to_is_told_with_its_path() {
+    let directory = directory("a_directory_that_others_may_write_to");
+    std::fs::create_dir(directory.join("session")).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    let open = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(directory.join("session"), open).unwrap();
+    let text = format!("[store]\nkind = \"file\"\npath = \"session\"\n{LEAST}");
+    let config = Config::from_toml(&text).unwrap().relative_to(&directory);
+    let error = config.builder(&Registry::builtin()).await.unwrap_err();
+    assert_eq!(
+        (error.path(), error.position()),
+        ("store.path", Some((3, 1)))
+    );
+    assert!(error.problem().contains("chmod"), "{error}");
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_path_that_cannot_be_told_is_refused_and_not_looked_for_elsewhere() {

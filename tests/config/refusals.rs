@@ -68,7 +68,7 @@ strategy = { kind = "timer" }"#,
             r#"[store]
 kind = "redis"
 url = "redis://127.0.0.1:6379""#,
-            "line 2, column 1: store.kind: `redis` is no store; known here: `memory`",
+            "line 2, column 1: store.kind: `redis` is no store; known here: `file`, `memory`",
         ),
     ] {
         assert_eq!(
@@ -246,6 +246,17 @@ origins = ["https://a.example.org", "https://b.example.org/records"]"#,
             r#"[http]
 header = "X Okapi Token""#,
             r#"line 2, column 1: http.header: must be the name of a header, such as "X-Okapi-Token""#,
+        ),
+        (
+            r#"[store]
+kind = "file""#,
+            "line 1, column 2: store.path: is missing",
+        ),
+        (
+            r#"[store]
+kind = "file"
+path = """#,
+            "line 3, column 1: store.path: must not be an empty path",
         ),
         (
             r#"[store]

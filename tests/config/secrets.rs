@@ -12,8 +12,8 @@ use crate::{LEAST, builder, directory, file, refusal, told};
 #[tokio::test]
 async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
     let directory = directory("a_file_that_is_no_safe_secret");
-    file(&directory, "group", "sesame", 0o640);
-    file(&directory, "world", "sesame", 0o604);
+    file(&directory, "group", "sesame", 0o660);
+    file(&directory, "world", "sesame", 0o602);
     file(&directory, "empty", "\n", 0o600);
     file(&directory, "long", &"sesame".repeat(20_000), 0o600);
     let binary = file(&directory, "binary", "", 0o600);
@@ -22,11 +22,11 @@ async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
     for (name, problem) in [
         (
             "group",
-            "is open to others than its owner (mode 0640); run `chmod 600 FILE`",
+            "can be written to by others than its owner (mode 0660); run `chmod 600 FILE`",
         ),
         (
             "world",
-            "is open to others than its owner (mode 0604); run `chmod 600 FILE`",
+            "can be written to by others than its owner (mode 0602); run `chmod 600 FILE`",
         ),
         ("empty", "is empty"),
         ("long", "is longer than 65536 bytes"),
@@ -54,7 +54,7 @@ async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
 async fn secrets_come_from_variables_and_files_and_reach_the_server() {
     let directory = directory("secrets_come_from_variables_and_files");
     let variable = std::env::var("CARGO_PKG_NAME").unwrap();
-    file(&directory, "refresh", "first\r\n", 0o600);
+    file(&directory, "refresh", "first\r\n", 0o444);
     for (auth, header, body) in [
         (
             "basic",

@@ -51,12 +51,12 @@ async fn fm38_a_file_that_others_can_access_is_refused_until_its_mode_is_mended(
 }
 
 #[tokio::test]
-async fn fm38_a_directory_that_others_can_access_is_refused_now_and_later() {
+async fn fm38_a_directory_that_others_can_write_to_is_refused_now_and_later() {
     let directory = directory();
     let inner = directory.path().join("inner");
     let store = open(&inner);
     let revision = put(&store, None, &record(&key(), 1)).await;
-    for wrong in [0o755, 0o750, 0o770, 0o701, 0o777] {
+    for wrong in [0o720, 0o770, 0o702, 0o777] {
         set_mode(&inner, wrong);
         let next = record(&key(), 2);
         let errors = [
@@ -71,8 +71,11 @@ async fn fm38_a_directory_that_others_can_access_is_refused_now_and_later() {
             assert!(error.contains(&chmod), "{error}");
         }
     }
-    set_mode(&inner, 0o700);
-    assert_eq!(entry(&open(&inner), &key()).await.unwrap().1, revision);
+    // One that was made by hand: its names are no secret.
+    for right in [0o700, 0o755] {
+        set_mode(&inner, right);
+        assert_eq!(entry(&open(&inner), &key()).await.unwrap().1, revision);
+    }
 }
 
 #[tokio::test]

@@ -52,11 +52,18 @@ pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), StoreError> 
 
     let shown = path.display();
     let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let private = if metadata.is_dir() { "700" } else { "600" };
+    // Whoever may write to a directory may put another file in place of one; to list its names, which are
+    // digests, gives nothing away.
+    if metadata.is_dir() && mode & 0o022 != 0 {
+        return Err(StoreError::new(format!(
+            "{shown} can be written to by others (its mode is {mode:04o}); if what is in it is still \
+             yours, run: chmod 700 '{shown}'"
+        )));
+    }
+    if !metadata.is_dir() && mode & 0o077 != 0 {
         return Err(StoreError::new(format!(
             "{shown} can be accessed by others (its mode is {mode:04o}) and was left as it is; if its \
-             tokens are still a secret, run: chmod {private} '{shown}'"
+             tokens are still a secret, run: chmod 600 '{shown}'"
         )));
     }
     let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
