@@ -18,6 +18,7 @@ mod import;
 mod input;
 mod journal;
 mod marc_file;
+mod picture;
 mod progress;
 mod rejects;
 mod report;
@@ -120,6 +121,15 @@ async fn run(
     if !arguments.json {
         report::table(out, &outcomes)?;
         report::rejects(out, arguments)?;
+    }
+    if let Some(path) = arguments.picture() {
+        let drawn = picture::draw(&path, arguments, &outcomes);
+        // Without a picture it was an import all the same.
+        match drawn {
+            Ok(()) if arguments.json => {}
+            Ok(()) => writeln!(out, "A picture of it: {}", path.display())?,
+            Err(error) => writeln!(err, "warning: no picture: {error:#}")?,
+        }
     }
     report::broken_input(err, &outcomes)?;
     report::stopped(err, arguments, &outcomes)?;

@@ -126,7 +126,7 @@ fn row(outcome: &Outcome) -> Vec<Cell> {
     .into()
 }
 
-fn per_second(count: u64, span: Duration) -> String {
+pub(crate) fn per_second(count: u64, span: Duration) -> String {
     let nanos = span.as_nanos().max(1);
     let rate = u128::from(count) * 1_000_000_000 / nanos;
     HumanCount(u64::try_from(rate).unwrap_or(u64::MAX)).to_string()
