@@ -242,3 +242,6 @@ pub(crate) fn check_paths(arguments: &Arguments) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
