@@ -50,12 +50,18 @@ pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::R
     };
     writeln!(
         out,
-        "{verb} {records}, {} a call, {} calls at a time. Access tokens live for {}.\n\
-         `fixed` has one access token for all of it; the others have evertoken keep theirs alive.",
+        "{verb} {records}, {} a call, {} calls at a time. Access tokens live for {}.",
         arguments.batch,
         arguments.workers,
         humantime::format_duration(arguments.access_ttl),
-    )
+    )?;
+    match arguments.strategies().contains(&Strategy::Fixed) {
+        true => writeln!(
+            out,
+            "`fixed` has one access token for all of it; the others have evertoken keep theirs alive.",
+        ),
+        false => Ok(()),
+    }
 }
 
 /// The table, and for each import that lost records, why.

@@ -82,12 +82,16 @@ struct Place {
 
 impl Place {
     async fn open(access_ttl: Duration) -> Self {
+        Self::with(access_ttl, Duration::from_millis(1)).await
+    }
+
+    async fn with(access_ttl: Duration, time_per_record: Duration) -> Self {
         let server = AuthorizationServer::builder()
             .client(site::CLIENT_ID, site::CLIENT_SECRET)
             .access_ttl(access_ttl)
             .build();
         let api = ImportApi::builder(&server)
-            .time_per_record(Duration::from_millis(1))
+            .time_per_record(time_per_record)
             .remember_records(true)
             .build();
         let site = Arc::new(Site::of(server, api).await.unwrap());
