@@ -82,7 +82,7 @@ async fn a_file_that_cannot_be_written_or_is_not_ours_ends_the_import_at_once() 
     ] {
         place.api().answer_next(Answer::status(400));
         let before = place.api().calls();
-        let arguments = format!("--records 1000000 --workers 4 --rejects {}", path.display());
+        let arguments = format!("--records 2000 --workers 4 --rejects {}", path.display());
         let error = place.ran_until(&arguments, pending()).await.err().unwrap();
         assert!(error.to_string().contains(problem), "{error:#}");
         let calls_made = place.api().calls() - before;
