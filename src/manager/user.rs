@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::TokenManager;
+use super::{TokenManager, worker};
 use crate::endpoint::{EndpointError, stated_by_token};
 use crate::error::Error;
 use crate::rotation;
@@ -31,7 +31,10 @@ impl TokenManager {
             return Err(Error::NoSession);
         }
         self.on_its_own(async move { rotation::replace(&session, pair).await })
-            .await?
+            .await??;
+        // There may be something to wake for, though nobody has asked for a token yet.
+        self.session.ensure_worker(worker::start);
+        Ok(())
     }
 
     /// Signs in anew with the endpoint's own credentials, also after a logout. An active session is

@@ -314,7 +314,8 @@ impl Rotation {
             window_ends = window_ends.min(session.now() + left);
         }
         let window = SendWindow::new(shared.clock.clone(), window_ends);
-        if !window.is_open() {
+        // After a logout of ours, the look that follows says so.
+        if !window.is_open() || session.lock().exit().is_some() {
             return None;
         }
         let refresh: Option<RefreshToken> = claimed.pair().and_then(|pair| pair.refresh.clone());
