@@ -254,6 +254,7 @@ impl Rotation {
                 let seen = Seen {
                     entry: Some((next.clone(), revision)),
                     clock: seen.clock,
+                    epoch: seen.epoch,
                 };
                 Claimed::new(next, seen, holder, kind, since).map(Some)
             }
@@ -371,6 +372,7 @@ impl Rotation {
         let seen = Seen {
             entry: Some((doubted.clone(), revision)),
             clock: claimed.seen.clock,
+            epoch: claimed.seen.epoch,
         };
         match self.permit(&claim, seen.clock) {
             Permit::Send(Again::Replay) => {
@@ -437,7 +439,10 @@ impl Rotation {
                 Ok(Swap::Swapped(_)) if self.session().shared.endpoint.can_sign_in() => {
                     return Ok(None);
                 }
-                Ok(Swap::Swapped(_)) => return Err(self.session().end(EndReason::Rejected)),
+                Ok(Swap::Swapped(_)) => {
+                    let ended = self.session().end_seen(EndReason::Rejected, seen.epoch);
+                    return ended.map_or(Ok(None), Err);
+                }
                 Err(error) => return Err(store_failed(error)),
             }
         }
