@@ -63,8 +63,14 @@ async fn q10_another_instance_learns_it_at_its_next_look_and_a_restart_too() {
     // With the seed given again.
     let next = site.builder().build().unwrap();
     assert_logged_out(&next).await;
+    for _ in 0..100 {
+        site.world.clock.advance(SECOND).await;
+        assert_logged_out(&there).await;
+        assert_logged_out(&next).await;
+    }
     site.world.assert_exchanges(0);
-    assert_eq!(site.world.server.revocations(), 1);
+    // By the one who logged out, and by the one who held a copy; and never again.
+    assert_eq!(site.world.server.revocations(), 2);
 }
 
 #[tokio::test(start_paused = true)]

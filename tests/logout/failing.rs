@@ -60,7 +60,8 @@ async fn q10_a_revocation_that_is_refused_fails_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q10_an_endpoint_that_is_not_reached_fails_nobody_and_is_told_by_whoever_finds_the_record() {
+async fn q10_an_endpoint_that_is_not_reached_fails_nobody_and_is_told_by_whoever_finds_the_record()
+{
     let site = Site::new();
     let tokens = site.manager().await;
     site.world.server.set_reachable(false);

@@ -1,9 +1,9 @@
 //! A sign-in and a logout at the same time: whichever was asked for last holds.
 
-use evertoken::{Error, TokenManager, TokenPair};
+use evertoken::{Error, Event, TokenManager, TokenPair};
 use tokio::task::JoinHandle;
 
-use crate::support::{SECOND, settle, text};
+use crate::support::{SECOND, drain, settle, text};
 use crate::world::{Site, assert_logged_out, is_logged_out, refresh};
 
 fn replace(tokens: &TokenManager, pair: TokenPair) -> JoinHandle<Result<(), Error>> {
@@ -127,8 +127,8 @@ async fn whichever_of_sign_in_and_logout_was_asked_for_last_holds() {
             left.await.unwrap();
             site.world.clock.advance(SECOND).await;
             assert_holds(&site, &tokens, &second).await;
+            site.assert_revoked();
         }
-        site.assert_revoked();
     }
 }
 
@@ -161,4 +161,78 @@ async fn a_sign_in_that_could_not_be_stored_leaves_the_logout_as_it_was() {
     site.world.clock.advance(30 * SECOND).await;
     assert_logged_out(&tokens).await;
     Site::assert_over(&site.record().await);
+}
+
+/// Signs in at each point of whatever `begin` starts, and returns how many points there were.
+async fn replaced_at_every_point(expire: bool, load: bool) -> usize {
+    for point in 0.. {
+        let site = Site::new();
+        let tokens = site.builder().build().unwrap();
+        if load {
+            tokens.token().await.unwrap();
+        }
+        if expire {
+            site.expire().await;
+        }
+        let second = site.world.server.issue();
+        let mut events = tokens.subscribe();
+        site.probe.at(point, {
+            let (tokens, second) = (tokens.clone(), second.clone());
+            move || async move { replace(&tokens, second).await.unwrap().unwrap() }
+        });
+        let answer = tokens.token().await;
+        if site.probe.is_pending() {
+            return point;
+        }
+        assert!(answer.is_ok(), "point {point}: {answer:?}");
+        settle().await;
+        let events = drain(&mut events);
+        assert_holds(&site, &tokens, &second).await;
+        // From then on there is nothing else but that session.
+        let replaced = events
+            .iter()
+            .position(|event| matches!(event, Event::Replaced { .. }));
+        assert_eq!(
+            replaced,
+            Some(events.len() - 1),
+            "point {point}: {events:?}"
+        );
+        site.world.assert_unharmed();
+    }
+    0
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_a_sign_in_takes_the_place_of_the_pair_whichever_point_a_rotation_is_at() {
+    assert_eq!(replaced_at_every_point(true, true).await, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_takes_the_place_of_the_pair_whichever_point_the_first_load_is_at() {
+    // A load, the swap of the seed, and a load.
+    assert_eq!(replaced_at_every_point(false, false).await, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_while_the_logout_of_another_instance_is_found_ends_nothing() {
+    // A load, and the revocation.
+    for point in 0..4 {
+        let site = Site::new();
+        let (here, there) = (site.manager().await, site.manager().await);
+        site.expire().await;
+        here.logout().await;
+        let second = site.world.server.issue();
+        let mut events = there.subscribe();
+        site.probe.at(point, {
+            let (there, second) = (there.clone(), second.clone());
+            move || async move { replace(&there, second).await.unwrap().unwrap() }
+        });
+        let _ = there.token().await;
+        assert!(!site.probe.is_pending(), "point {point}");
+        assert_holds(&site, &there, &second).await;
+        let ended = drain(&mut events)
+            .iter()
+            .any(|event| matches!(event, Event::Ended { .. }));
+        assert!(!ended, "point {point}");
+    }
 }

@@ -69,7 +69,9 @@ impl Site {
         let worth = self.world.server.check(access.expose());
         assert_eq!(worth, AccessCheck::Revoked);
         let issued = self.endpoint.issued();
-        let last = issued.last().map_or(refresh(&self.world.first), |last| last);
+        let last = issued
+            .last()
+            .map_or(refresh(&self.world.first), |last| last);
         let revoked = self.endpoint.revoked();
         assert!(revoked.iter().any(|token| token == last), "the last token");
         self.world.assert_unharmed();
