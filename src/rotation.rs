@@ -65,10 +65,13 @@ pub(crate) fn start(flight: Flight) {
 
 /// Before a notice of the session's end: another instance may have prolonged it.
 pub(crate) async fn look_before(session: &Session, notice: Notice) {
-    let held = session.lock().identity();
+    let (held, epoch) = {
+        let state = session.lock();
+        (state.identity(), state.epoch())
+    };
     if let Ok(seen) = calls::load(session).await
         && let Some(record) = seen.record().filter(|record| record.pair.is_some())
-        && session.adopt(record, calls::store_now(session, seen.clock), seen.epoch)
+        && session.adopt(record, calls::store_now(session, seen.clock), epoch)
     {
         return;
     }
@@ -89,8 +92,6 @@ struct Rotation {
 struct Seen {
     entry: Option<(Record, Revision)>,
     clock: StoreClock,
-    /// What the user had done before it was read.
-    epoch: u64,
 }
 
 impl Seen {
@@ -179,9 +180,10 @@ impl Rotation {
         }
         let held = {
             let state = self.session().lock();
-            // A pair of a session that began meanwhile must not be judged by what was there before.
-            if state.epoch() != seen.epoch {
-                return Ok(Next::Again);
+            // The user has done something since: whoever waits has to decide again, and what began
+            // meanwhile must not be judged by what was there before.
+            if state.epoch() != self.flight.epoch() {
+                return Err(Error::Pending);
             }
             state.held().cloned()
         };
@@ -197,7 +199,7 @@ impl Rotation {
                 if let Some(record) = seen.record() {
                     logout::clean_up(self.session(), record, seen, held.as_ref()).await;
                 }
-                self.ended(EndReason::LoggedOut, seen)
+                self.ended(EndReason::LoggedOut)
             }
             Look::Forward => {
                 if let Some(held) = &held {
@@ -220,7 +222,7 @@ impl Rotation {
             }
             Look::Adopt => match seen.record() {
                 Some(record) => {
-                    if !self.session().adopt(record, now, seen.epoch) {
+                    if !self.session().adopt(record, now, self.flight.epoch()) {
                         return Ok(Next::Again);
                     }
                     self.judge(record, seen).await
@@ -246,7 +248,7 @@ impl Rotation {
             if can_sign_in && reason != EndReason::Idle {
                 return Ok(Next::Claim(Kind::SignIn));
             }
-            let Some(error) = session.end_seen(reason, seen.epoch) else {
+            let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
                 return Ok(Next::Again);
             };
             return session.usable().map(Next::Done).ok_or(error);
@@ -280,9 +282,9 @@ impl Rotation {
         self.end(record, revision, State::Expired).await
     }
 
-    /// The record says that the session is over; or that was long ago, and it is to be looked at again.
-    fn ended(&self, reason: EndReason, seen: &Seen) -> Result<Next, Error> {
-        match self.session().end_seen(reason, seen.epoch) {
+    /// The record says that the session is over; or that was before the user did something.
+    fn ended(&self, reason: EndReason) -> Result<Next, Error> {
+        match self.session().end_seen(reason, self.flight.epoch()) {
             Some(error) => Err(error),
             None => Ok(Next::Again),
         }

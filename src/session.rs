@@ -252,8 +252,10 @@ impl Session {
         let flight = Flight {
             session: Arc::clone(self),
             seen: state.identity(),
+            epoch: state.epoch(),
             progress,
             landed: false,
+            _chore: self.chore(),
         };
         (flight, receiver)
     }
@@ -601,8 +603,11 @@ pub(crate) struct Flight {
     session: Arc<Session>,
     /// The pair that was held when it began: a newer one is wanted.
     seen: Option<Identity>,
+    /// What the user had done when it began: if he does more, it answers nobody.
+    epoch: u64,
     progress: watch::Sender<Progress>,
     landed: bool,
+    _chore: Chore,
 }
 
 impl Flight {
@@ -612,6 +617,10 @@ impl Flight {
 
     pub(crate) fn seen(&self) -> Option<Identity> {
         self.seen
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Tells those who wait how far it is.
@@ -630,10 +639,15 @@ impl Flight {
         self.landed = true;
         let session = Arc::clone(&self.session);
         let mut state = session.state.lock();
+        state.touch_down(&self.progress.subscribe());
+        if state.epoch() != self.epoch {
+            session.republish(&state);
+            self.progress.send_replace(Progress::Again);
+            return;
+        }
         let quietly = session.settings().coordination == Coordination::None
             && is_refusal(&outcome)
             && state.usable(session.now()).is_some();
-        state.touch_down();
         let outcome = outcome.map_err(|error| match error {
             Error::ShutDown => error,
             // Nothing to be stormed, and somebody may seed it any moment.

@@ -366,9 +366,15 @@ impl State {
         self.flight = Some(flight);
     }
 
-    /// The rotation is over.
-    pub(crate) fn touch_down(&mut self) {
-        self.flight = None;
+    /// The rotation is over. Where the session has begun anew since, another may be under way.
+    pub(crate) fn touch_down(&mut self, flight: &watch::Receiver<Progress>) {
+        if self
+            .flight
+            .as_ref()
+            .is_some_and(|own| own.same_channel(flight))
+        {
+            self.flight = None;
+        }
     }
 
     /// A newer pair takes the place of the one held, whose token nobody gets any more. Returns whether it
@@ -398,12 +404,17 @@ impl State {
     /// The same, in place of whatever is being done about the session that was.
     pub(crate) fn begin_anew(&mut self, held: Held) {
         self.epoch += 1;
+        self.flight = None;
         self.begin(held);
     }
 
     /// The session begins anew, with a sign-in to come.
     pub(crate) fn reopen(&mut self) {
-        self.epoch += 1;
+        // A rotation of a session that goes on is what is wanted.
+        if self.exit.is_some() || self.end.is_some() {
+            self.epoch += 1;
+            self.flight = None;
+        }
         self.exit = None;
         self.end = None;
         self.pause = Pause::default();

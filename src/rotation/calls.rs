@@ -15,7 +15,6 @@ pub(super) const STORE_TRIES: u32 = 3;
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn load(session: &Session) -> Result<Seen, StoreError> {
-    let epoch = session.lock().epoch();
     let loading = async { session.shared.store.load(&session.key).await };
     let loaded = guarded(session.settings().store_timeout, loading)
         .await
@@ -27,7 +26,6 @@ pub(super) async fn load(session: &Session) -> Result<Seen, StoreError> {
     Ok(Seen {
         entry: loaded.entry,
         clock,
-        epoch,
     })
 }
 

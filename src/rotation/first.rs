@@ -29,7 +29,7 @@ impl Rotation {
             .map_err(store_failed)?
         {
             // Taken from the record as a pair of somebody else's would be, but no news to anybody.
-            session.begin_seeded(&next, now, seen.epoch);
+            session.begin_seeded(&next, now, self.flight.epoch());
         }
         Ok(Some(Next::Again))
     }

@@ -67,7 +67,7 @@ impl Rotation {
     async fn store(&mut self, claimed: &Claimed, held: Held) -> Result<Option<Token>, Error> {
         let session = self.flight.session().clone();
         let mut seen = claimed.seen.clone();
-        let epoch = seen.epoch;
+        let epoch = self.flight.epoch();
         let (mut published, mut told) = (false, false);
         let mut pause = FIRST_PAUSE;
         loop {
@@ -83,7 +83,7 @@ impl Rotation {
                 Verdict::Write(next) => match self.swap(seen.revision(), &next).await {
                     Ok(Swap::Swapped(_)) => {
                         let identity = next.identity();
-                        return self.publish_landed(held, identity, published, epoch).await;
+                        return self.publish_landed(held, identity, published).await;
                     }
                     Ok(Swap::Lost(newer)) => {
                         let newest = newer.as_ref().map(|(_, revision)| *revision);
@@ -98,11 +98,11 @@ impl Rotation {
                 },
                 Verdict::Landed => {
                     let identity = seen.record().map_or(held.identity, Record::identity);
-                    return self.publish_landed(held, identity, published, epoch).await;
+                    return self.publish_landed(held, identity, published).await;
                 }
                 Verdict::LoggedOut => {
                     let _ = revoke(&session, &held.pair).await;
-                    let ended = session.end_seen(EndReason::LoggedOut, seen.epoch);
+                    let ended = session.end_seen(EndReason::LoggedOut, epoch);
                     return ended.map_or(Ok(None), Err);
                 }
                 Verdict::Superseded => {
@@ -114,7 +114,7 @@ impl Rotation {
                     return Ok(None);
                 }
                 Verdict::Condemned => {
-                    let ended = session.end_seen(EndReason::Rejected, seen.epoch);
+                    let ended = session.end_seen(EndReason::Rejected, epoch);
                     return ended.map_or(Ok(None), Err);
                 }
             };
@@ -157,7 +157,6 @@ impl Rotation {
         mut held: Held,
         identity: Identity,
         published: bool,
-        epoch: u64,
     ) -> Result<Option<Token>, Error> {
         let session = self.session();
         if !published {
@@ -170,7 +169,7 @@ impl Rotation {
         let is_new = !published || session.lock().identity() != Some(identity);
         // A logout that came in between has ended the record, or will, and revokes its pair; a new
         // sign-in has replaced it, or will.
-        if is_new && !session.publish(held, epoch) {
+        if is_new && !session.publish(held, self.flight.epoch()) {
             return Ok(None);
         }
         Ok(token)

@@ -254,7 +254,6 @@ impl Rotation {
                 let seen = Seen {
                     entry: Some((next.clone(), revision)),
                     clock: seen.clock,
-                    epoch: seen.epoch,
                 };
                 Claimed::new(next, seen, holder, kind, since).map(Some)
             }
@@ -315,8 +314,8 @@ impl Rotation {
             window_ends = window_ends.min(session.now() + left);
         }
         let window = SendWindow::new(shared.clock.clone(), window_ends);
-        // After a logout of ours, the look that follows says so.
-        if !window.is_open() || session.lock().exit().is_some() {
+        // Nothing is spent any more on a session that the user has left or replaced.
+        if !window.is_open() || session.lock().epoch() != self.flight.epoch() {
             return None;
         }
         let refresh: Option<RefreshToken> = claimed.pair().and_then(|pair| pair.refresh.clone());
@@ -372,7 +371,6 @@ impl Rotation {
         let seen = Seen {
             entry: Some((doubted.clone(), revision)),
             clock: claimed.seen.clock,
-            epoch: claimed.seen.epoch,
         };
         match self.permit(&claim, seen.clock) {
             Permit::Send(Again::Replay) => {
@@ -440,7 +438,9 @@ impl Rotation {
                     return Ok(None);
                 }
                 Ok(Swap::Swapped(_)) => {
-                    let ended = self.session().end_seen(EndReason::Rejected, seen.epoch);
+                    let ended = self
+                        .session()
+                        .end_seen(EndReason::Rejected, self.flight.epoch());
                     return ended.map_or(Ok(None), Err);
                 }
                 Err(error) => return Err(store_failed(error)),
