@@ -1,5 +1,7 @@
 //! How a session is, at every stage of it.
 
+use std::time::Duration;
+
 use evertoken::testing::Fault;
 use evertoken::{EndReason, Error, OnRequest, Session, Status};
 
@@ -123,7 +125,7 @@ async fn an_end_is_told_with_what_is_left_of_the_access_token() {
     world.clock.advance(600 * SECOND).await;
     let status = tokens.status();
     assert_eq!(status.end, Some(EndReason::Rejected));
-    assert_eq!(status.access_expires_in, Some(0 * SECOND));
+    assert_eq!(status.access_expires_in, Some(Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

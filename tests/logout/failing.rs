@@ -92,7 +92,7 @@ async fn q10_an_endpoint_that_hangs_keeps_nobody_longer_than_his_deadline() {
 async fn q10_a_store_that_hangs_keeps_nobody_longer_than_his_deadline() {
     let site = Site::new();
     let tokens = site.manager().await;
-    site.probe.at(0, || std::future::pending());
+    site.probe.at(0, std::future::pending::<()>);
     let start = site.world.clock.now();
     let logout = tokens.logout().await;
     // One call of the store is given up after 5 s, and tried again.
