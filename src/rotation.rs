@@ -35,7 +35,7 @@ use crate::schedule::Due;
 use crate::served::Token;
 use crate::session::{Flight, Session};
 use crate::settings::Coordination;
-use crate::state::{Held, Notice, Progress};
+use crate::state::{Notice, Progress};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::Lineage;
 
@@ -61,15 +61,17 @@ pub(crate) fn start(flight: Flight) {
 
 /// Before a notice of the session's end: another instance may have prolonged it.
 pub(crate) async fn look_before(session: &Session, notice: Notice) {
-    let held = session.lock().held().map(Held::for_look);
+    let (held, epoch) = {
+        let state = session.lock();
+        (state.identity(), state.epoch())
+    };
     if let Ok(seen) = calls::load(session).await
-        && look(seen.record(), held) == Look::Adopt
         && let Some(record) = seen.record().filter(|record| record.pair.is_some())
+        && session.adopt(record, calls::store_now(session, seen.clock), epoch)
     {
-        session.adopt(record, calls::store_now(session, seen.clock));
         return;
     }
-    session.tell(notice);
+    session.tell(notice, held);
 }
 
 struct Rotation {
@@ -172,7 +174,15 @@ impl Rotation {
         if let Some(next) = self.seed(seen).await? {
             return Ok(next);
         }
-        let held = self.session().lock().held().cloned();
+        let held = {
+            let state = self.session().lock();
+            // The user has done something since: whoever waits has to decide again, and what began
+            // meanwhile must not be judged by what was there before.
+            if state.epoch() != self.flight.epoch() {
+                return Err(Error::Pending);
+            }
+            state.held().cloned()
+        };
         let now = self.store_now(seen.clock);
         match look(seen.record(), held.as_ref().map(|held| held.for_look())) {
             Look::Vacant if self.session().shared.endpoint.can_sign_in() => {
@@ -185,7 +195,7 @@ impl Rotation {
                 if let Some(record) = seen.record() {
                     logout::clean_up(self.session(), record, seen, held.as_ref()).await;
                 }
-                Err(self.session().end(EndReason::LoggedOut))
+                self.ended(EndReason::LoggedOut)
             }
             Look::Forward => {
                 if let Some(held) = &held {
@@ -208,17 +218,17 @@ impl Rotation {
             }
             Look::Adopt => match seen.record() {
                 Some(record) => {
-                    if !self.session().adopt(record, now) {
-                        return Err(Error::ended(EndReason::LoggedOut));
+                    if !self.session().adopt(record, now, self.flight.epoch()) {
+                        return Ok(Next::Again);
                     }
-                    self.judge(record, seen.revision()).await
+                    self.judge(record, seen).await
                 }
                 None => Ok(Next::Again),
             },
             Look::Current => match seen.record() {
                 Some(record) => {
                     self.session().lock().saw_next_number(record.next_number);
-                    self.judge(record, seen.revision()).await
+                    self.judge(record, seen).await
                 }
                 None => Ok(Next::Again),
             },
@@ -226,14 +236,17 @@ impl Rotation {
     }
 
     /// The pair held is the record's. Is it what was asked for, and if not, what brings a newer one?
-    async fn judge(&mut self, record: &Record, revision: Option<Revision>) -> Result<Next, Error> {
+    async fn judge(&mut self, record: &Record, seen: &Seen) -> Result<Next, Error> {
         let session = self.session();
+        let revision = seen.revision();
         let can_sign_in = session.shared.endpoint.can_sign_in();
         if let Some(reason) = record.state.end() {
             if can_sign_in && reason != EndReason::Idle {
                 return Ok(Next::Claim(Kind::SignIn));
             }
-            let error = session.end(reason);
+            let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
+                return Ok(Next::Again);
+            };
             return session.usable().map(Next::Done).ok_or(error);
         }
         if record.pair.is_none() {
@@ -263,6 +276,14 @@ impl Rotation {
             return Err(Error::NotRotatable);
         }
         self.end(record, revision, State::Expired).await
+    }
+
+    /// The record says that the session is over; or that was before the user did something.
+    fn ended(&self, reason: EndReason) -> Result<Next, Error> {
+        match self.session().end_seen(reason, self.flight.epoch()) {
+            Some(error) => Err(error),
+            None => Ok(Next::Again),
+        }
     }
 
     /// Writes an end into the record. The next look finds it, or finds that somebody was faster.

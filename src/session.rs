@@ -16,6 +16,7 @@ use crate::endpoint::{EndpointError, TokenEndpoint};
 use crate::error::{EndReason, Error};
 use crate::event::Event;
 use crate::record::claim::Owner;
+use crate::record::look::{Look, look};
 use crate::record::{Record, StoredPair};
 use crate::schedule::{Pacing, Schedule};
 use crate::served::{Snapshot, Token};
@@ -60,6 +61,8 @@ pub(crate) struct Session {
     closing: watch::Sender<bool>,
     /// How much is being done besides rotations that a shutdown waits for.
     chores: watch::Sender<usize>,
+    /// What the user does with the session is stored one after the other.
+    order: tokio::sync::Mutex<()>,
 }
 
 /// What the worker has to do.
@@ -100,6 +103,7 @@ impl Session {
             worker: Once::new(),
             closing: watch::Sender::new(false),
             chores: watch::Sender::new(0),
+            order: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -211,17 +215,22 @@ impl Session {
         Wake::Sleep(at.map(|at| at.since(now)))
     }
 
-    /// Tells of the session's end before it comes.
-    pub(crate) fn tell(&self, notice: Notice) {
+    /// Tells of the end of the session whose pair is `of`, before it comes; not if another is held by now.
+    pub(crate) fn tell(&self, notice: Notice, of: Option<Identity>) {
         let mut state = self.state.lock();
+        if state.identity() != of {
+            return;
+        }
         state.told(notice);
-        drop(state);
         match notice {
-            Notice::Expiring { ends_at } => self.send(Event::Expiring {
-                left: ends_at.since(self.now()),
-            }),
+            Notice::Expiring { ends_at } => {
+                drop(state);
+                self.send(Event::Expiring {
+                    left: ends_at.since(self.now()),
+                });
+            }
             Notice::Ending | Notice::Over => {
-                self.end(EndReason::Expired);
+                self.end_locked(state, EndReason::Expired);
             }
         }
     }
@@ -243,8 +252,10 @@ impl Session {
         let flight = Flight {
             session: Arc::clone(self),
             seen: state.identity(),
+            epoch: state.epoch(),
             progress,
             landed: false,
+            _chore: self.chore(),
         };
         (flight, receiver)
     }
@@ -318,13 +329,18 @@ impl Session {
     }
 
     /// Takes the record's pair, which another instance rotated or an earlier process stored. Returns
-    /// whether it may be taken: what was logged out does not come back.
-    pub(crate) fn adopt(&self, record: &Record, store_now: StoreTime) -> bool {
+    /// whether it may be taken: what was logged out does not come back, and what was read before the
+    /// user did something is no news.
+    pub(crate) fn adopt(&self, record: &Record, store_now: StoreTime, epoch: u64) -> bool {
         let Some(held) = self.stored_pair(record, store_now) else {
             return true;
         };
         let identity = held.identity;
         let mut state = self.state.lock();
+        let is_newer = look(Some(record), state.held().map(Held::for_look)) == Look::Adopt;
+        if state.epoch() != epoch || !is_newer {
+            return false;
+        }
         state.saw_next_number(record.next_number);
         let held = state.hold(held);
         self.republish(&state);
@@ -336,6 +352,20 @@ impl Session {
         held
     }
 
+    /// Takes the seed's pair, from the record it was written into; not if the user has done something
+    /// since that was read.
+    pub(crate) fn begin_seeded(&self, record: &Record, store_now: StoreTime, epoch: u64) {
+        let Some(held) = self.stored_pair(record, store_now) else {
+            return;
+        };
+        let mut state = self.state.lock();
+        if state.epoch() == epoch {
+            state.saw_next_number(record.next_number);
+            state.begin(held);
+            self.republish(&state);
+        }
+    }
+
     /// Takes the record's pair, which the user gave to this manager.
     pub(crate) fn begin(&self, record: &Record, store_now: StoreTime, news: Option<Event>) {
         let Some(held) = self.stored_pair(record, store_now) else {
@@ -343,7 +373,7 @@ impl Session {
         };
         let mut state = self.state.lock();
         state.saw_next_number(record.next_number);
-        state.begin(held);
+        state.begin_anew(held);
         self.republish(&state);
         drop(state);
         if let Some(event) = news {
@@ -351,10 +381,14 @@ impl Session {
         }
     }
 
-    /// Publishes a pair that this manager was issued. Returns whether it may: not after a logout.
-    pub(crate) fn publish(&self, held: Held) -> bool {
+    /// Publishes a pair that this manager was issued. Returns whether it may: not if the user has done
+    /// something since its rotation looked.
+    pub(crate) fn publish(&self, held: Held, epoch: u64) -> bool {
         let identity = held.identity;
         let mut state = self.state.lock();
+        if state.epoch() != epoch {
+            return false;
+        }
         let stalled = state
             .held()
             .is_some_and(|old| brought_nothing(old, &held, self.now()));
@@ -398,9 +432,19 @@ impl Session {
         }
     }
 
+    /// The session cannot be prolonged, by a record that was read in this epoch; `None` if the user has
+    /// done something since.
+    pub(crate) fn end_seen(&self, reason: EndReason, epoch: u64) -> Option<Error> {
+        let state = self.state.lock();
+        (state.epoch() == epoch).then(|| self.end_locked(state, reason))
+    }
+
     /// The session cannot be prolonged; told once.
-    pub(crate) fn end(&self, reason: EndReason) -> Error {
-        let mut state = self.state.lock();
+    fn end(&self, reason: EndReason) -> Error {
+        self.end_locked(self.state.lock(), reason)
+    }
+
+    fn end_locked(&self, mut state: MutexGuard<'_, State>, reason: EndReason) -> Error {
         let news = state.set_end(reason.clone());
         self.republish(&state);
         drop(state);
@@ -470,6 +514,11 @@ impl Session {
     pub(crate) async fn closing(&self) {
         // The sender lives in `self`, so there is no error to wait for.
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// Waits for what the user did before to be stored, which is no rotation.
+    pub(crate) async fn in_order(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.order.lock().await
     }
 
     /// Something begins that a shutdown waits for.
@@ -554,8 +603,11 @@ pub(crate) struct Flight {
     session: Arc<Session>,
     /// The pair that was held when it began: a newer one is wanted.
     seen: Option<Identity>,
+    /// What the user had done when it began: if he does more, it answers nobody.
+    epoch: u64,
     progress: watch::Sender<Progress>,
     landed: bool,
+    _chore: Chore,
 }
 
 impl Flight {
@@ -565,6 +617,10 @@ impl Flight {
 
     pub(crate) fn seen(&self) -> Option<Identity> {
         self.seen
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Tells those who wait how far it is.
@@ -583,10 +639,15 @@ impl Flight {
         self.landed = true;
         let session = Arc::clone(&self.session);
         let mut state = session.state.lock();
+        state.touch_down(&self.progress.subscribe());
+        if state.epoch() != self.epoch {
+            session.republish(&state);
+            self.progress.send_replace(Progress::Again);
+            return;
+        }
         let quietly = session.settings().coordination == Coordination::None
             && is_refusal(&outcome)
             && state.usable(session.now()).is_some();
-        state.touch_down();
         let outcome = outcome.map_err(|error| match error {
             Error::ShutDown => error,
             // Nothing to be stormed, and somebody may seed it any moment.

@@ -82,6 +82,10 @@ pub(crate) struct State {
     seed: Option<(TokenPair, Timestamp)>,
     /// Set by a logout of this manager, until another session takes the place of that one.
     exit: Option<Exit>,
+    /// How often the user logged out.
+    leaves: u64,
+    /// Counts what the user does with the session: what was read before is no news after it.
+    epoch: u64,
     notices: Notices,
     can_sign_in: bool,
     closed: bool,
@@ -100,6 +104,8 @@ impl State {
             unsent: Vec::new(),
             seed,
             exit: None,
+            leaves: 0,
+            epoch: 0,
             notices: Notices::default(),
             can_sign_in,
             closed: false,
@@ -360,9 +366,15 @@ impl State {
         self.flight = Some(flight);
     }
 
-    /// The rotation is over.
-    pub(crate) fn touch_down(&mut self) {
-        self.flight = None;
+    /// The rotation is over. Where the session has begun anew since, another may be under way.
+    pub(crate) fn touch_down(&mut self, flight: &watch::Receiver<Progress>) {
+        if self
+            .flight
+            .as_ref()
+            .is_some_and(|own| own.same_channel(flight))
+        {
+            self.flight = None;
+        }
     }
 
     /// A newer pair takes the place of the one held, whose token nobody gets any more. Returns whether it
@@ -389,8 +401,20 @@ impl State {
         self.seed = None;
     }
 
+    /// The same, in place of whatever is being done about the session that was.
+    pub(crate) fn begin_anew(&mut self, held: Held) {
+        self.epoch += 1;
+        self.flight = None;
+        self.begin(held);
+    }
+
     /// The session begins anew, with a sign-in to come.
     pub(crate) fn reopen(&mut self) {
+        // A rotation of a session that goes on is what is wanted.
+        if self.exit.is_some() || self.end.is_some() {
+            self.epoch += 1;
+            self.flight = None;
+        }
         self.exit = None;
         self.end = None;
         self.pause = Pause::default();
@@ -400,8 +424,18 @@ impl State {
         self.exit
     }
 
+    pub(crate) fn leaves(&self) -> u64 {
+        self.leaves
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// The user logs out: what is left of the session is handed over.
     pub(crate) fn leave(&mut self) -> Leaving {
+        self.leaves += 1;
+        self.epoch += 1;
         self.exit = Some(Exit::Asked);
         Leaving {
             held: self.held.take(),
@@ -428,6 +462,11 @@ impl State {
     /// Returns whether that is news.
     pub(crate) fn set_end(&mut self, reason: EndReason) -> bool {
         let news = self.end.as_ref() != Some(&reason);
+        // No other end is absolute: they leave the access token its time.
+        if reason == EndReason::LoggedOut {
+            self.held = None;
+            self.spare = None;
+        }
         self.end = Some(reason);
         news
     }

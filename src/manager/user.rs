@@ -30,11 +30,14 @@ impl TokenManager {
         if pair.access.is_none() && pair.refresh.is_none() {
             return Err(Error::NoSession);
         }
-        self.on_its_own(async move { rotation::replace(&session, pair).await })
-            .await??;
-        // There may be something to wake for, though nobody has asked for a token yet.
-        self.session.ensure_worker(worker::start);
-        Ok(())
+        let leaves = session.lock().leaves();
+        self.on_its_own(async move {
+            rotation::replace(&session, pair, leaves).await?;
+            // There may be something to wake for, though nobody has asked for a token yet.
+            session.ensure_worker(worker::start);
+            Ok(())
+        })
+        .await?
     }
 
     /// Signs in anew with the endpoint's own credentials, also after a logout. An active session is
@@ -49,7 +52,8 @@ impl TokenManager {
             return Err(Error::NotRotatable);
         }
         let session = Arc::clone(&self.session);
-        self.on_its_own(async move { rotation::reopen(&session).await })
+        let leaves = session.lock().leaves();
+        self.on_its_own(async move { rotation::reopen(&session, leaves).await })
             .await??;
         self.rotate().await
     }

@@ -1,12 +1,13 @@
 //! How a session begins: with the pair that was given at start, or with one of a new sign-in.
 
-use super::calls::{load_patiently, store_now, swap};
+use super::calls::{load_patiently, revoke, store_now, swap};
 use super::{Next, Rotation, Seen, lineage, store_failed};
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{EndReason, Error};
 use crate::event::Event;
 use crate::record::{Record, State, StoredPair};
 use crate::session::Session;
+use crate::state::Exit;
 use crate::store::Swap;
 use crate::token::TokenPair;
 
@@ -28,7 +29,7 @@ impl Rotation {
             .map_err(store_failed)?
         {
             // Taken from the record as a pair of somebody else's would be, but no news to anybody.
-            session.begin(&next, now, None);
+            session.begin_seeded(&next, now, self.flight.epoch());
         }
         Ok(Some(Next::Again))
     }
@@ -57,9 +58,15 @@ pub(super) fn seeded(
     ))
 }
 
-/// The user signed in anew: the pair is stored, whatever was there before, and held.
-pub(crate) async fn replace(session: &Session, pair: TokenPair) -> Result<(), Error> {
+/// The user signed in anew, having logged out `leaves` times: the pair is stored, whatever was there
+/// before, and held. A logout that he asked for later wins.
+pub(crate) async fn replace(session: &Session, pair: TokenPair, leaves: u64) -> Result<(), Error> {
     let given_at = session.now();
+    let _turn = session.in_order().await;
+    if session.lock().leaves() != leaves {
+        let _ = revoke(session, &pair).await;
+        return Err(Error::ended(EndReason::LoggedOut));
+    }
     let digest = pair.digest(&session.key);
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
@@ -77,12 +84,23 @@ pub(crate) async fn replace(session: &Session, pair: TokenPair) -> Result<(), Er
             pair: pair.clone(),
         };
         let lineage = lineage()?;
-        let next = match seen.record() {
+        // A seed that was not stored yet is replaced too, or it would count at the next start.
+        let seed = session.lock().seed().cloned();
+        let seed = seed.filter(|(seed, _)| seed.digest(&session.key) != digest);
+        let before = match seed {
+            Some((seed, given_at)) => seeded(session, &seen, seed, given_at)?,
+            None => None,
+        };
+        let next = match before.as_ref().or(seen.record()) {
             Some(record) => record.replaced(lineage, Some(stored), now),
             None => Record::first(session.key.clone(), lineage, stored),
         };
         match swap(session, seen.revision(), &next).await {
             Ok(Swap::Swapped(_)) => {
+                // Then it ends this record as soon as it is its turn.
+                if session.lock().leaves() != leaves {
+                    return Err(Error::ended(EndReason::LoggedOut));
+                }
                 let identity = next.identity();
                 session.begin(&next, now, Some(Event::Replaced { identity }));
                 return Ok(());
@@ -94,11 +112,17 @@ pub(crate) async fn replace(session: &Session, pair: TokenPair) -> Result<(), Er
 }
 
 /// The session begins anew, without a pair: the next rotation signs in.
-pub(crate) async fn reopen(session: &Session) -> Result<(), Error> {
+pub(crate) async fn reopen(session: &Session, leaves: u64) -> Result<(), Error> {
+    let _turn = session.in_order().await;
+    // A logout that could not be stored yet is as good as one that was.
+    let is_leaving = session.lock().exit() == Some(Exit::Asked);
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
         let now = store_now(session, seen.clock);
-        if let Some(record) = seen.record().filter(|record| record.state != State::Active) {
+        if let Some(record) = seen
+            .record()
+            .filter(|record| is_leaving || record.state != State::Active)
+        {
             let next = record.replaced(lineage()?, None, now);
             match swap(session, seen.revision(), &next).await {
                 Ok(Swap::Swapped(_)) => {}
@@ -109,7 +133,11 @@ pub(crate) async fn reopen(session: &Session) -> Result<(), Error> {
                 Err(error) => return Err(store_failed(error)),
             }
         }
-        session.lock().reopen();
+        let mut state = session.lock();
+        if state.leaves() != leaves {
+            return Err(Error::ended(EndReason::LoggedOut));
+        }
+        state.reopen();
         return Ok(());
     }
 }

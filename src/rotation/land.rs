@@ -67,6 +67,7 @@ impl Rotation {
     async fn store(&mut self, claimed: &Claimed, held: Held) -> Result<Option<Token>, Error> {
         let session = self.flight.session().clone();
         let mut seen = claimed.seen.clone();
+        let epoch = self.flight.epoch();
         let (mut published, mut told) = (false, false);
         let mut pause = FIRST_PAUSE;
         loop {
@@ -81,7 +82,8 @@ impl Rotation {
             let error = match landing.judge(seen.record(), &session.key, now) {
                 Verdict::Write(next) => match self.swap(seen.revision(), &next).await {
                     Ok(Swap::Swapped(_)) => {
-                        return self.publish_landed(held, next.identity(), published).await;
+                        let identity = next.identity();
+                        return self.publish_landed(held, identity, published).await;
                     }
                     Ok(Swap::Lost(newer)) => {
                         let newest = newer.as_ref().map(|(_, revision)| *revision);
@@ -100,7 +102,8 @@ impl Rotation {
                 }
                 Verdict::LoggedOut => {
                     let _ = revoke(&session, &held.pair).await;
-                    return Err(session.end(EndReason::LoggedOut));
+                    let ended = session.end_seen(EndReason::LoggedOut, epoch);
+                    return ended.map_or(Ok(None), Err);
                 }
                 Verdict::Superseded => {
                     let _ = revoke(&session, &held.pair).await;
@@ -110,7 +113,10 @@ impl Rotation {
                     session.lock().set_spare(held);
                     return Ok(None);
                 }
-                Verdict::Condemned => return Err(session.end(EndReason::Rejected)),
+                Verdict::Condemned => {
+                    let ended = session.end_seen(EndReason::Rejected, epoch);
+                    return ended.map_or(Ok(None), Err);
+                }
             };
             tracing::warn!(key = %session.key, %error, "a new pair could not be stored; trying again");
             if !told {
@@ -119,7 +125,7 @@ impl Rotation {
             }
             if self.may_publish_unstored() && !published {
                 self.save_elsewhere(&held).await;
-                session.publish(held.clone());
+                session.publish(held.clone(), epoch);
                 published = true;
             }
             self.flight.report(Progress::Unstored(error.clone().into()));
@@ -161,9 +167,10 @@ impl Rotation {
         }
         let token = held.token.clone();
         let is_new = !published || session.lock().identity() != Some(identity);
-        // A logout that came in between has ended the record, or will, and revokes its pair.
-        if is_new && !session.publish(held) {
-            return Err(session.end(EndReason::LoggedOut));
+        // A logout that came in between has ended the record, or will, and revokes its pair; a new
+        // sign-in has replaced it, or will.
+        if is_new && !session.publish(held, self.flight.epoch()) {
+            return Ok(None);
         }
         Ok(token)
     }

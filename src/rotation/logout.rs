@@ -72,6 +72,7 @@ pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: oneshot::
 
 /// Ends the record; `None` if the user has signed in anew meanwhile.
 async fn write(session: &Session, leaving: &Leaving) -> Result<Option<Seen>, StoreError> {
+    let _turn = session.in_order().await;
     loop {
         let mut seen = load(session).await?;
         if session.lock().exit() != Some(Exit::Asked) {

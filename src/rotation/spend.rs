@@ -314,8 +314,8 @@ impl Rotation {
             window_ends = window_ends.min(session.now() + left);
         }
         let window = SendWindow::new(shared.clock.clone(), window_ends);
-        // After a logout of ours, the look that follows says so.
-        if !window.is_open() || session.lock().exit().is_some() {
+        // Nothing is spent any more on a session that the user has left or replaced.
+        if !window.is_open() || session.lock().epoch() != self.flight.epoch() {
             return None;
         }
         let refresh: Option<RefreshToken> = claimed.pair().and_then(|pair| pair.refresh.clone());
@@ -437,7 +437,12 @@ impl Rotation {
                 Ok(Swap::Swapped(_)) if self.session().shared.endpoint.can_sign_in() => {
                     return Ok(None);
                 }
-                Ok(Swap::Swapped(_)) => return Err(self.session().end(EndReason::Rejected)),
+                Ok(Swap::Swapped(_)) => {
+                    let ended = self
+                        .session()
+                        .end_seen(EndReason::Rejected, self.flight.epoch());
+                    return ended.map_or(Ok(None), Err);
+                }
                 Err(error) => return Err(store_failed(error)),
             }
         }

@@ -16,10 +16,16 @@ impl Times {
     /// How long the token is good for from the moment it was asked for.
     ///
     /// `server` is the server's own time at that moment where it is known (its `Date` header);
-    /// else the token's `iat` stands for it, since ours may be skewed; else `local` has to do.
-    pub(crate) fn lifetime(&self, server: Option<Duration>, local: Duration) -> Duration {
-        let asked_at = server.or(self.issued_at).unwrap_or(local);
-        self.expires_at.saturating_sub(asked_at)
+    /// else the token's `iat` stands for it, since ours may be skewed; else `local` has to do. `None` if
+    /// by that the token was over before it was asked for: then it is `local` that is wrong.
+    pub(crate) fn lifetime(&self, server: Option<Duration>, local: Duration) -> Option<Duration> {
+        match server.or(self.issued_at) {
+            Some(asked_at) => Some(self.expires_at.saturating_sub(asked_at)),
+            None => self
+                .expires_at
+                .checked_sub(local)
+                .filter(|left| !left.is_zero()),
+        }
     }
 }
 
@@ -57,7 +63,7 @@ mod tests {
     fn a3_exp_and_iat_are_read_without_verifying() {
         let folio = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkaWt1X2FkbWluIiwidXNlcl9pZCI6IjhiMGUwODU4LTJlZDMtNGRhNi05MGNjLWM2ZTkyZjNjZmFlMCIsInR5cGUiOiJhY2Nlc3MiLCJleHAiOjE3Mjk3ODA0MDgsImlhdCI6MTcyOTc4MDM0OCwidGVuYW50IjoiZGlrdSJ9.fEGSicXidnLlu42siESQk6SBNd_qy-xy12nsbneIgpI";
         assert_eq!(secs(folio), Some((1_729_780_408, Some(1_729_780_348))));
-        let lifetime = times(folio).map(|t| t.lifetime(None, Duration::ZERO));
+        let lifetime = times(folio).and_then(|t| t.lifetime(None, Duration::ZERO));
         assert_eq!(lifetime, Some(Duration::from_secs(60)));
         let vector = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjE2NzI3MjAwMDB9.signature";
         assert_eq!(secs(vector), Some((1_672_720_000, None)));

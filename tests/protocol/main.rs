@@ -9,3 +9,4 @@ mod fault_store;
 mod landing;
 mod looks;
 mod outcomes;
+mod server_errors;

@@ -1,0 +1,255 @@
+//! Callers on threads outside any runtime. Time is real here: a thread that blocks cannot be paused.
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use evertoken::clock::{Clock, SystemClock};
+use evertoken::testing::AuthorizationServer;
+use evertoken::{Error, OnRequest, StaticToken, TokenManager, TokenPair};
+use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+
+/// No test waits for longer; a deadlock does.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn many_threads() -> Runtime {
+    RuntimeBuilder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// A manager on this runtime whose first use needs an exchange.
+fn unused(runtime: &Runtime, server: &AuthorizationServer) -> TokenManager {
+    let first = server.issue();
+    let _guard = runtime.enter();
+    TokenManager::builder(server.endpoint())
+        .strategy(OnRequest::default())
+        .seed(TokenPair::from_refresh_token(first.refresh.unwrap()))
+        .build()
+        .unwrap()
+}
+
+/// Runs it on a thread of its own, for as long as a test is patient.
+fn outside<T: Send + 'static>(code: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(code()));
+    receiver.recv_timeout(PATIENCE).expect("no deadlock")
+}
+
+#[test]
+fn a_thread_gets_a_token_at_once_if_it_is_quiet_and_waits_for_a_rotation_if_not() {
+    let server = AuthorizationServer::builder()
+        .latency(Duration::from_millis(50))
+        .build();
+    let runtime = many_threads();
+    let tokens = unused(&runtime, &server);
+    let (first, second) = outside(move || (tokens.blocking_token(), tokens.blocking_token()));
+    assert_eq!(first.unwrap().expose(), second.unwrap().expose());
+    assert_eq!(server.exchanges(), 1);
+}
+
+#[test]
+fn many_threads_share_one_exchange() {
+    let server = AuthorizationServer::builder()
+        .latency(Duration::from_millis(100))
+        .build();
+    let runtime = many_threads();
+    let tokens = unused(&runtime, &server);
+    let threads: Vec<_> = (0..64)
+        .map(|_| {
+            let tokens = tokens.clone();
+            thread::spawn(move || tokens.blocking_token())
+        })
+        .collect();
+    let mut seen: Vec<_> = threads
+        .into_iter()
+        .map(|thread| thread.join().unwrap().unwrap().expose().to_owned())
+        .collect();
+    seen.dedup();
+    assert_eq!(seen.len(), 1);
+    assert_eq!((server.exchanges(), server.replays()), (1, 0));
+}
+
+/// As rayon does it: a fixed pool takes one record after the other, and each asks anew.
+#[test]
+fn a_pool_of_threads_imports_across_many_expiries_without_a_failure() {
+    const RECORDS: usize = 400;
+    let server = AuthorizationServer::builder()
+        .access_ttl(Duration::from_millis(300))
+        .build();
+    let runtime = many_threads();
+    let tokens = unused(&runtime, &server);
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let failures: usize = thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut failures = 0;
+                    while next.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < RECORDS {
+                        failures += usize::from(tokens.blocking_token().is_err());
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                    failures
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .sum()
+    });
+    assert_eq!(failures, 0);
+    assert_eq!((server.replays(), server.families_revoked()), (0, 0));
+    // A second of work and a lifetime of 300 ms.
+    assert!(server.exchanges() >= 3, "{}", server.exchanges());
+}
+
+#[test]
+fn inside_a_runtime_it_is_refused_even_if_the_token_is_there() {
+    let runtime = many_threads();
+    let tokens = {
+        let _guard = runtime.enter();
+        TokenManager::builder(StaticToken::new("sesame"))
+            .build()
+            .unwrap()
+    };
+    let refused = |answer: Result<_, Error>| matches!(answer, Err(Error::InsideRuntime));
+    assert!(refused(runtime.block_on(async { tokens.blocking_token() })));
+    assert!(
+        outside({
+            let tokens = tokens.clone();
+            move || tokens.blocking_token()
+        })
+        .is_ok()
+    );
+    assert!(refused(runtime.block_on(async { tokens.blocking_token() })));
+    // Nor on another runtime, nor on a thread that the runtime keeps for blocking.
+    let other = RuntimeBuilder::new_current_thread().build().unwrap();
+    assert!(refused(other.block_on(async { tokens.blocking_token() })));
+    let clone = tokens.clone();
+    let blocking = runtime.spawn_blocking(move || clone.blocking_token());
+    assert!(refused(runtime.block_on(blocking).unwrap()));
+    let error = other
+        .block_on(async { tokens.blocking_token() })
+        .unwrap_err();
+    assert!(!error.is_retryable() && !error.needs_sign_in());
+    // What the error says to do there works.
+    let blocking =
+        runtime.spawn_blocking(move || tokio::runtime::Handle::current().block_on(tokens.token()));
+    assert_eq!(
+        runtime.block_on(blocking).unwrap().unwrap().expose(),
+        "sesame"
+    );
+}
+
+#[test]
+fn on_a_runtime_of_one_thread_it_works_while_that_is_driven() {
+    let server = AuthorizationServer::builder()
+        .latency(Duration::from_millis(50))
+        .build();
+    let runtime = RuntimeBuilder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let tokens = unused(&runtime, &server);
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    thread::spawn(move || sender.send(tokens.blocking_token()));
+    let token = runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, receiver).await })
+        .expect("no deadlock")
+        .unwrap();
+    assert!(token.is_ok());
+    assert_eq!(server.exchanges(), 1);
+}
+
+#[test]
+fn on_a_runtime_that_nobody_drives_the_deadline_holds() {
+    let server = AuthorizationServer::builder().build();
+    let runtime = RuntimeBuilder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let first = server.issue();
+    let tokens = {
+        let _guard = runtime.enter();
+        let endpoint = server.endpoint().with_timeout(Duration::from_millis(100));
+        TokenManager::builder(endpoint)
+            .seed(first)
+            .wait(Duration::from_millis(300))
+            .build()
+            .unwrap()
+    };
+    let (error, waited) = outside(move || {
+        let start = SystemClock.now();
+        let error = tokens.blocking_token().unwrap_err();
+        (error, SystemClock.now().since(start))
+    });
+    assert!(
+        matches!(error, Error::TimedOut { after, .. } if after == Duration::from_millis(300)),
+        "{error}"
+    );
+    assert!(waited >= Duration::from_millis(300), "{waited:?}");
+    assert!(waited < Duration::from_secs(10), "{waited:?}");
+}
+
+#[test]
+fn a_server_that_hangs_keeps_a_thread_no_longer_than_its_deadline() {
+    let server = AuthorizationServer::builder().build();
+    let runtime = many_threads();
+    let first = server.issue();
+    let tokens = {
+        let _guard = runtime.enter();
+        let endpoint = server.endpoint().with_timeout(Duration::from_millis(100));
+        TokenManager::builder(endpoint)
+            .seed(TokenPair::from_refresh_token(first.refresh.unwrap()))
+            .wait(Duration::from_millis(300))
+            .build()
+            .unwrap()
+    };
+    let _hold = server.hold();
+    let error = outside(move || tokens.blocking_token()).unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert_eq!(server.exchanges(), 1);
+}
+
+#[test]
+fn once_the_runtime_is_gone_it_says_so_at_once() {
+    let server = AuthorizationServer::builder().build();
+    let runtime = many_threads();
+    let tokens = unused(&runtime, &server);
+    runtime.shutdown_timeout(PATIENCE);
+    let error = outside(move || tokens.blocking_token()).unwrap_err();
+    assert!(matches!(error, Error::TaskDied), "{error}");
+}
+
+#[test]
+fn a_runtime_that_goes_while_a_thread_waits_wakes_it() {
+    let server = AuthorizationServer::builder().build();
+    let runtime = many_threads();
+    let tokens = unused(&runtime, &server);
+    let _hold = server.hold();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(tokens.blocking_token()));
+    runtime.block_on(server.arrived(1));
+    runtime.shutdown_background();
+    let answer = receiver.recv_timeout(PATIENCE).expect("no deadlock");
+    assert!(matches!(answer, Err(Error::TaskDied)), "{answer:?}");
+}
+
+#[test]
+fn a_manager_that_was_shut_down_or_left_says_so() {
+    let server = AuthorizationServer::builder().build();
+    let runtime = many_threads();
+    let tokens = unused(&runtime, &server);
+    runtime.block_on(tokens.logout());
+    let clone = tokens.clone();
+    let error = outside(move || clone.blocking_token()).unwrap_err();
+    assert!(error.needs_sign_in(), "{error}");
+    runtime.block_on(tokens.shutdown()).unwrap();
+    let error = outside(move || tokens.blocking_token()).unwrap_err();
+    assert!(matches!(error, Error::ShutDown), "{error}");
+    assert_eq!(server.exchanges(), 0);
+}

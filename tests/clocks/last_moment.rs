@@ -1,0 +1,95 @@
+//! A token with less than a second left, or a tenth of its lifetime if that is less, would die on its way.
+
+use std::time::Duration;
+
+use evertoken::{BackgroundTimer, MemoryStore, OnRequest, TokenManager, TokenPair};
+
+use crate::support::{SECOND, World, later, loaded};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Lifetimes, and what of each counts as expired.
+const TABLE: [(u32, u32); 7] = [
+    (600_000, 1_000),
+    (60_000, 1_000),
+    (10_010, 1_000),
+    (10_000, 1_000),
+    (5_000, 500),
+    (1_000, 100),
+    (100, 10),
+];
+
+/// Nothing can be rotated, so that the token is served as long as it counts.
+fn alone(world: &World, total: Duration) -> TokenPair {
+    TokenPair::new(world.first.access.clone().unwrap()).expires_in(total)
+}
+
+#[tokio::test(start_paused = true)]
+async fn w16_it_is_served_with_exactly_so_much_left_and_not_a_millisecond_later() {
+    for (total, last) in TABLE {
+        let world = World::new(600 * SECOND);
+        let pair = alone(&world, total * MS);
+        let tokens = loaded(world.builder(OnRequest::default()).seed(pair)).await;
+        world.clock.advance((total - last) * MS).await;
+        assert!(tokens.token().await.is_ok(), "{total}");
+        assert!(tokens.authorization().await.is_ok(), "{total}");
+        world.clock.advance(MS).await;
+        assert!(tokens.token().await.is_err(), "{total}");
+        assert!(tokens.authorization().await.is_err(), "{total}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w16_it_is_rotated_when_that_is_reached_and_not_served_while_the_server_fails() {
+    for (total, last) in [(600_000, 1_000), (5_000, 500)] {
+        let world = World::new(total * MS);
+        let tokens = world.manager(OnRequest::default()).await;
+        world.server.fail_always(Some(later(None)));
+        world.clock.advance((total - last) * MS).await;
+        assert!(tokens.token().await.is_ok(), "{total}");
+        world.clock.advance(MS).await;
+        assert!(tokens.token().await.is_err(), "{total}");
+        // It is the pause that is over when it is needed: one call early, one for the need.
+        assert_eq!(world.server.exchanges(), 2, "{total}");
+        world.server.fail_always(None);
+        world.clock.advance(3 * SECOND).await;
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        world.assert_unharmed();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w16_the_same_of_a_token_that_is_adopted_from_the_store() {
+    for (total, last) in TABLE {
+        for late in [false, true] {
+            let world = World::new(600 * SECOND);
+            let store = MemoryStore::with_clock(world.clock.clone());
+            let pair = alone(&world, total * MS);
+            let builder = || {
+                world
+                    .builder(BackgroundTimer::default())
+                    .store(store.clone())
+                    .seed(pair.clone())
+            };
+            loaded(builder()).await;
+            world.clock.advance((total - last) * MS).await;
+            if late {
+                world.clock.advance(MS).await;
+            }
+            let other: TokenManager = builder().build().unwrap();
+            assert_eq!(other.token().await.is_ok(), !late, "{total}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w16_an_adopted_token_in_its_last_moment_is_rotated_first() {
+    let world = World::new(600 * SECOND);
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    loaded(builder()).await;
+    world.clock.advance(599 * SECOND + MS).await;
+    let other = builder().build().unwrap();
+    assert_eq!(other.token().await.unwrap().identity().version, 2);
+    world.assert_exchanges(1);
+}

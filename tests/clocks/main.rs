@@ -1,0 +1,12 @@
+//! Clocks that lie: skewed, stepped, standing still. And the last moment of a token. Time is simulated.
+
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+mod issuer;
+mod last_moment;
+mod skew;
+mod steps;
+mod store;
+#[path = "../support/mod.rs"]
+mod support;
+mod suspend;

@@ -1,0 +1,210 @@
+//! Our clock is an hour off the server's, either way.
+
+use std::time::Duration;
+
+use evertoken::clock::Clock;
+use evertoken::testing::{AuthorizationServer, TestClock};
+use evertoken::{
+    BackgroundTimer, OnRequest, OptimisticEarly, RefreshStrategy, Rejection, TokenManager,
+};
+
+use crate::issuer::{Issuer, TTL, Told};
+use crate::store::StoreElsewhere;
+use crate::support::{SECOND, World, loaded, settle};
+
+/// By how many seconds our clock is ahead.
+const SKEWS: [i64; 3] = [0, 3_600, -3_600];
+
+fn skewed(by: i64) -> TestClock {
+    let clock = TestClock::new();
+    let span = Duration::from_secs(by.unsigned_abs());
+    if by < 0 {
+        clock.step_wall_back(span);
+    } else {
+        clock.step_wall(span);
+    }
+    clock
+}
+
+/// An hour of a request a second: the exchanges there were, none of them too late.
+async fn exchanges_with(strategy: impl RefreshStrategy, skew: i64) -> u64 {
+    let world = World::new(600 * SECOND);
+    let builder = world.builder(strategy).clock(skewed(skew));
+    let tokens = builder.build().unwrap();
+    for _ in 0..3_600 {
+        assert!(world.is_live(&tokens.token().await.unwrap()), "{skew}");
+        world.clock.advance(SECOND).await;
+    }
+    world.assert_unharmed();
+    world.server.exchanges()
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_with_expires_in_a_skew_changes_nothing() {
+    for skew in SKEWS {
+        // At 590, 1180, ..., 3540 s.
+        assert_eq!(exchanges_with(OnRequest::default(), skew).await, 6);
+        // At 480, 960, ..., 3360 s.
+        assert_eq!(exchanges_with(BackgroundTimer::default(), skew).await, 7);
+        // At 540, 1080, ..., 3240 s.
+        assert_eq!(exchanges_with(OptimisticEarly::default(), skew).await, 6);
+    }
+}
+
+/// What an hour of a request a second, to an API that judges the tokens, comes to.
+#[derive(Debug, PartialEq, Eq)]
+struct Hour {
+    calls: u64,
+    rejected: u64,
+}
+
+async fn hour_of(told: Told, skew: i64) -> Hour {
+    let issuer = Issuer::new(TestClock::new(), told);
+    let clock = skewed(skew);
+    let tokens = TokenManager::builder(issuer.clone())
+        .clock(clock.clone())
+        .strategy(OnRequest::default())
+        // It would tell of the skew as well.
+        .seed(evertoken::TokenPair::from_refresh_token("r"))
+        .build()
+        .unwrap();
+    let mut rejected = 0;
+    for _ in 0..3_600 {
+        let token = tokens.token().await.unwrap();
+        if !issuer.is_live(token.expose()) {
+            rejected += 1;
+            assert_eq!(tokens.reject(&token), Rejection::Rotating);
+            let next = tokens.token().await.unwrap();
+            assert!(issuer.is_live(next.expose()), "{told:?} {skew}");
+        }
+        clock.advance(SECOND).await;
+    }
+    Hour {
+        calls: issuer.calls(),
+        rejected,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_a_jwt_alone_is_read_by_the_servers_clock_where_that_is_known() {
+    for told in [Told::Date, Told::IssuedAt] {
+        for skew in SKEWS {
+            // At once, and at 590, 1180, ..., 3540 s.
+            let expected = Hour {
+                calls: 7,
+                rejected: 0,
+            };
+            assert_eq!(hour_of(told, skew).await, expected, "{told:?} {skew}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_where_it_is_not_known_an_api_tells_and_nobody_is_stormed() {
+    // Ours is right.
+    let right = Hour {
+        calls: 7,
+        rejected: 0,
+    };
+    assert_eq!(hour_of(Told::Nothing, 0).await, right);
+    // Behind: tokens look good for 4,200 s, and the API says otherwise at 600, 1200, ..., 3000 s. Ahead:
+    // they look expired when they come, which says that our clock is wrong, and not when they expire.
+    for skew in [-3_600, 3_600] {
+        let told = Hour {
+            calls: 6,
+            rejected: 5,
+        };
+        assert_eq!(hour_of(Told::Nothing, skew).await, told, "{skew}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_a_seed_that_is_a_jwt_costs_one_needless_rotation_at_most() {
+    for told in [Told::Date, Told::IssuedAt, Told::Nothing] {
+        for (skew, needless) in [(0, 0), (-3_600, 0), (3_600, 1)] {
+            let issuer = Issuer::new(TestClock::new(), told);
+            let clock = skewed(skew);
+            let tokens = TokenManager::builder(issuer.clone())
+                .clock(clock.clone())
+                .seed(issuer.first())
+                .build()
+                .unwrap();
+            for _ in 0..500 {
+                let token = tokens.token().await.unwrap();
+                assert!(issuer.is_live(token.expose()));
+                clock.advance(SECOND).await;
+            }
+            assert_eq!(issuer.calls(), needless, "{told:?} {skew}");
+        }
+    }
+    assert_eq!(TTL, 600 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_times_in_a_store_are_the_stores_and_its_skew_changes_nothing() {
+    for skew in SKEWS {
+        let clock = TestClock::new();
+        let server = AuthorizationServer::builder().clock(clock.clone()).build();
+        let store = StoreElsewhere::new(&clock);
+        store.step(skew);
+        let first = server.issue();
+        let builder = |skew| {
+            TokenManager::builder(server.endpoint())
+                .clock(skewed(skew))
+                .store(store.clone())
+                .seed(first.clone())
+                .jitter(0.0)
+        };
+        // Three machines, each with a clock of its own.
+        let here = loaded(builder(0)).await;
+        clock.advance(300 * SECOND).await;
+        for other in [3_600, -3_600] {
+            let there = loaded(builder(other)).await;
+            let left = there.status().access_expires_in;
+            assert_eq!(left, here.status().access_expires_in, "{skew} {other}");
+            clock.advance(100 * SECOND).await;
+            assert_eq!(server.exchanges(), 0, "{skew} {other}");
+        }
+        clock.advance(90 * SECOND).await;
+        let rotated = here.token().await.unwrap();
+        let late = loaded(builder(3_600)).await;
+        assert_eq!(late.token().await.unwrap().identity(), rotated.identity());
+        assert_eq!((server.exchanges(), server.replays()), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_a_store_whose_clock_is_stepped_costs_one_needless_rotation_at_most() {
+    for (forward, needless) in [(true, 1), (false, 0)] {
+        let world = World::new(600 * SECOND);
+        let store = StoreElsewhere::new(&world.clock);
+        let builder = || world.builder(OnRequest::default()).store(store.clone());
+        let here = loaded(builder()).await;
+        world.clock.advance(100 * SECOND).await;
+        store.step(if forward { 3_600 } else { -3_600 });
+        let others = [loaded(builder()).await, loaded(builder()).await];
+        for _ in 0..400 {
+            for node in [&here, &others[0], &others[1]] {
+                assert!(world.is_live(&node.token().await.unwrap()));
+            }
+            world.clock.advance(SECOND).await;
+        }
+        settle().await;
+        world.assert_exchanges(needless);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_a_wall_clock_at_the_epoch_or_far_away_panics_nowhere() {
+    for skew in [-1_800_000_000, 3_000_000_000] {
+        let world = World::new(600 * SECOND);
+        let clock = skewed(skew);
+        let builder = world.builder(BackgroundTimer::default());
+        let tokens = loaded(builder.clock(clock.clone())).await;
+        world.clock.advance(1_000 * SECOND).await;
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        assert!(clock.wall() < Duration::from_secs(5_000_000_000));
+        // At 480 and 960 s.
+        world.assert_exchanges(2);
+    }
+}

@@ -1,0 +1,74 @@
+//! The wall clock is stepped while everything runs.
+
+use evertoken::{BackgroundTimer, OnRequest, OptimisticEarly, RefreshStrategy};
+
+use crate::support::{HOUR, SECOND, World};
+
+/// So many seconds of a request each, with `step` called before each of them; the exchanges there were.
+async fn run(strategy: impl RefreshStrategy, seconds: u32, step: impl Fn(&World, u32)) -> u64 {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(strategy).await;
+    for second in 0..seconds {
+        step(&world, second);
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        world.clock.advance(SECOND).await;
+    }
+    world.assert_unharmed();
+    world.server.exchanges()
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_a_step_back_costs_nothing() {
+    let back = |world: &World, second| {
+        if second == 100 {
+            world.clock.step_wall_back(HOUR);
+        }
+    };
+    // As without it: at 590 and 1180, 480 and 960, 540 and 1080 s.
+    assert_eq!(run(OnRequest::default(), 1_200, back).await, 2);
+    assert_eq!(run(BackgroundTimer::default(), 1_200, back).await, 2);
+    assert_eq!(run(OptimisticEarly::default(), 1_200, back).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_a_step_ahead_costs_one_needless_rotation() {
+    let ahead = |world: &World, second| {
+        if second == 100 {
+            world.clock.step_wall(HOUR);
+        }
+    };
+    // At 100 s, and then 590, 480 and 540 s after that.
+    assert_eq!(run(OnRequest::default(), 689, ahead).await, 1);
+    assert_eq!(run(OnRequest::default(), 691, ahead).await, 2);
+    assert_eq!(run(BackgroundTimer::default(), 579, ahead).await, 1);
+    assert_eq!(run(BackgroundTimer::default(), 581, ahead).await, 2);
+    assert_eq!(run(OptimisticEarly::default(), 639, ahead).await, 1);
+    assert_eq!(run(OptimisticEarly::default(), 641, ahead).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_a_clock_that_swings_costs_a_rotation_where_it_swings_beyond_what_it_was() {
+    let swing = |world: &World, second| match second % 120 {
+        30 => world.clock.step_wall(HOUR),
+        90 => world.clock.step_wall_back(HOUR),
+        _ => {}
+    };
+    // At 30 s for the step, at 620 s while it is back, and at 630 s for the step again.
+    assert_eq!(run(OnRequest::default(), 1_200, swing).await, 3);
+    // At 30 s for the step; at 510 and 990 s by the timer, just before a step, and then for that.
+    assert_eq!(run(BackgroundTimer::default(), 1_200, swing).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_a_clock_that_is_disciplined_all_the_time_costs_nothing() {
+    let nudge = |world: &World, second| {
+        let span = SECOND / 10;
+        if second % 2 == 0 {
+            world.clock.step_wall(span);
+        } else {
+            world.clock.step_wall_back(span);
+        }
+    };
+    assert_eq!(run(OnRequest::default(), 1_200, nudge).await, 2);
+    assert_eq!(run(BackgroundTimer::default(), 1_200, nudge).await, 2);
+}

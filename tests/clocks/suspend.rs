@@ -1,0 +1,142 @@
+//! A machine sleeps for two days, with five instances on one store.
+
+use std::time::Duration;
+
+use evertoken::clock::Clock;
+use evertoken::{
+    BackgroundTimer, EndReason, Error, MemoryStore, OnRequest, OptimisticEarly, RefreshStrategy,
+    TokenManager,
+};
+
+use crate::support::{HOUR, SECOND, World, drain, ended, loaded, settle};
+
+const TWO_DAYS: Duration = Duration::from_secs(2 * 24 * 3_600);
+
+async fn five(world: &World, strategy: impl RefreshStrategy + Clone) -> Vec<TokenManager> {
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let mut nodes = Vec::new();
+    for _ in 0..5 {
+        nodes.push(loaded(world.builder(strategy.clone()).store(store.clone())).await);
+    }
+    nodes
+}
+
+/// Sleeps, and wakes with 64 callers at each instance at once.
+async fn wakes_with_callers(strategy: impl RefreshStrategy + Clone) {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let nodes = five(&world, strategy).await;
+    world.clock.advance(100 * SECOND).await;
+    world.clock.suspend(TWO_DAYS);
+    let woken = world.clock.now();
+    let callers: Vec<_> = nodes
+        .iter()
+        .flat_map(|node| {
+            (0..64).map(|_| {
+                let node = node.clone();
+                tokio::spawn(async move { node.token().await })
+            })
+        })
+        .collect();
+    for caller in callers {
+        let token = caller.await.unwrap().unwrap();
+        assert!(world.is_live(&token));
+        assert_eq!(token.identity().version, 2);
+    }
+    let waited = world.clock.now().since(woken);
+    // The exchange, and another instance's look at its result.
+    assert!(waited <= 3 * SECOND, "{waited:?}");
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm19_instances_that_wake_together_make_one_exchange_for_all_their_callers() {
+    wakes_with_callers(OnRequest::default()).await;
+    wakes_with_callers(BackgroundTimer::default()).await;
+    wakes_with_callers(OptimisticEarly::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm19_timers_are_not_late_and_do_not_stampede() {
+    let world = World::new(600 * SECOND);
+    let nodes = five(&world, BackgroundTimer::default()).await;
+    world.clock.advance(100 * SECOND).await;
+    world.clock.suspend(TWO_DAYS);
+    // Not after the 380 s that were left of the timer.
+    world.clock.advance(5 * SECOND).await;
+    world.assert_exchanges(1);
+    for node in &nodes {
+        assert!(world.is_live(&node.try_token().unwrap()));
+    }
+    // And from then on as if nothing had been: every 480 s.
+    world.clock.advance(HOUR).await;
+    world.assert_exchanges(8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm19_a_sleep_longer_than_the_session_ends_it_once_and_without_a_call() {
+    for busy in [false, true] {
+        let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(24 * HOUR));
+        let nodes = five(&world, BackgroundTimer::default()).await;
+        let mut events: Vec<_> = nodes.iter().map(TokenManager::subscribe).collect();
+        world.clock.advance(100 * SECOND).await;
+        world.clock.suspend(TWO_DAYS);
+        for node in nodes.iter().filter(|_| busy) {
+            let error = node.token().await.unwrap_err();
+            assert!(matches!(
+                error,
+                Error::Ended {
+                    reason: EndReason::Expired,
+                    ..
+                }
+            ));
+        }
+        world.clock.advance(10 * SECOND).await;
+        for (node, events) in nodes.iter().zip(&mut events) {
+            assert_eq!(node.status().end, Some(EndReason::Expired));
+            assert_eq!(ended(&drain(events)), 1);
+        }
+        world.assert_exchanges(0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm19_a_caller_who_waits_while_the_machine_sleeps_is_answered_within_his_deadline_after_it()
+{
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(600 * SECOND).await;
+    let hold = world.server.hold();
+    let caller = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.token().await }
+    });
+    world.server.arrived(1).await;
+    world.clock.advance(10 * SECOND).await;
+    world.clock.suspend(TWO_DAYS);
+    let woken = world.clock.now();
+    let error = caller.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert!(world.clock.now().since(woken) <= 25 * SECOND);
+    drop(hold);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm19_an_answer_that_was_on_its_way_is_kept_after_the_sleep() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(600 * SECOND).await;
+    let hold = world.server.hold();
+    let caller = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.token().await }
+    });
+    world.server.arrived(1).await;
+    world.clock.suspend(TWO_DAYS);
+    drop(hold);
+    // Its time counts from when it was asked for, two days ago: another is fetched with it.
+    let token = caller.await.unwrap();
+    settle().await;
+    world.clock.advance(10 * SECOND).await;
+    assert!(world.is_live(&tokens.token().await.unwrap()), "{token:?}");
+    world.assert_exchanges(2);
+}

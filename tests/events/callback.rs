@@ -1,0 +1,218 @@
+//! The callback for new pairs, for those who keep them elsewhere too.
+
+use std::sync::{Arc, OnceLock};
+
+use evertoken::clock::Clock;
+use evertoken::{Builder, Error, OnRequest, OnStoreFailure, RefreshToken, TokenManager, TokenPair};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::probe::{Probe, ProbedEndpoint, ProbedStore};
+use crate::support::{SECOND, World, loaded, settle, text};
+
+fn refresh(pair: &TokenPair) -> String {
+    pair.refresh
+        .as_ref()
+        .map_or("", RefreshToken::expose)
+        .into()
+}
+
+/// Notes the refresh token of every pair.
+fn noting(builder: Builder) -> (Builder, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let notes = seen.clone();
+    let builder = builder.on_rotated(move |pair| {
+        let notes = notes.clone();
+        async move { notes.lock().push(refresh(&pair)) }
+    });
+    (builder, seen)
+}
+
+fn call(tokens: &TokenManager) -> tokio::task::JoinHandle<Result<evertoken::Token, Error>> {
+    let tokens = tokens.clone();
+    tokio::spawn(async move { tokens.token().await })
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
+    let world = World::new(600 * SECOND);
+    let probe = Probe::default();
+    let endpoint = ProbedEndpoint::new(world.server.endpoint(), &probe);
+    let store = ProbedStore::new(&world.clock, &probe);
+    let builder = || {
+        world
+            .builder_at(endpoint.clone(), OnRequest::default())
+            .store(store.clone())
+    };
+    let (noted, seen) = noting(builder());
+    let tokens = loaded(noted).await;
+    assert_eq!(seen.lock().len(), 0, "a seed is known to who gave it");
+    for _ in 0..20 {
+        world.clock.advance(600 * SECOND).await;
+        let callers: Vec<_> = (0..10).map(|_| call(&tokens)).collect();
+        for caller in callers {
+            caller.await.unwrap().unwrap();
+        }
+    }
+    assert_eq!(*seen.lock(), endpoint.issued());
+    assert_eq!(seen.lock().len(), 20);
+    // Neither is what another instance rotated, nor what the user brought.
+    let (noted, adopted) = noting(builder());
+    let other = loaded(noted).await;
+    other.replace(world.server.issue()).await.unwrap();
+    assert_eq!(adopted.lock().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() {
+    let world = World::new(600 * SECOND);
+    let store = ProbedStore::new(&world.clock, &Probe::default());
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let saved = Arc::<Mutex<Option<TokenPair>>>::default();
+    let builder = world.builder(OnRequest::default()).store(store.clone());
+    let tokens = loaded(builder.on_rotated({
+        let (begun, go, saved) = (begun.clone(), go.clone(), saved.clone());
+        move |pair| {
+            let (begun, go, saved) = (begun.clone(), go.clone(), saved.clone());
+            async move {
+                *saved.lock() = Some(pair);
+                begun.notify_one();
+                go.notified().await;
+            }
+        }
+    }))
+    .await;
+    let old = tokens.token().await.unwrap();
+    // Early, so that there is a token to be served meanwhile.
+    let caller = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.rotate().await }
+    });
+    begun.notified().await;
+    let pair = saved.lock().clone().unwrap();
+    let record = store.json(tokens.key()).await;
+    assert_eq!(record["pair"]["refresh_token"], refresh(&pair));
+    settle().await;
+    assert!(!caller.is_finished());
+    assert_eq!(tokens.token().await.unwrap().identity(), old.identity());
+    assert_eq!(tokens.status().identity, Some(old.identity()));
+    go.notify_one();
+    let token = caller.await.unwrap();
+    assert_eq!(text(&token), pair.access.unwrap().expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm23_a_callback_that_panics_changes_nothing() {
+    // Before it returns a future, and in it.
+    for late in [false, true] {
+        let world = World::new(600 * SECOND);
+        let builder = world.builder(OnRequest::default());
+        let tokens = loaded(builder.on_rotated(move |_| {
+            assert!(late, "a panic of the callback's");
+            async move { panic!("a panic of the callback's") }
+        }))
+        .await;
+        for version in 2..5 {
+            world.clock.advance(600 * SECOND).await;
+            let token = tokens.token().await.unwrap();
+            assert_eq!(token.identity().version, version);
+            assert!(world.is_live(&token));
+        }
+        world.assert_exchanges(3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm23_a_callback_that_hangs_is_waited_for_up_to_the_stores_timeout() {
+    let world = World::new(600 * SECOND);
+    let builder = world.builder(OnRequest::default());
+    let tokens = loaded(
+        builder
+            .on_rotated(|_| std::future::pending())
+            .store_timeout(3 * SECOND),
+    )
+    .await;
+    world.clock.advance(600 * SECOND).await;
+    let start = world.clock.now();
+    let token = tokens.token().await.unwrap();
+    assert_eq!(world.clock.now().since(start), 3 * SECOND);
+    assert!(world.is_live(&token));
+    assert_eq!(tokens.status().failure.map(|error| error.to_string()), None);
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm23_a_callback_that_asks_its_own_manager_gets_an_error_at_once() {
+    let world = World::new(600 * SECOND);
+    let own = Arc::<OnceLock<TokenManager>>::default();
+    let answers = Arc::<Mutex<Vec<Result<(), Error>>>>::default();
+    let builder = world.builder(OnRequest::default()).on_rotated({
+        let (own, answers, server) = (own.clone(), answers.clone(), world.server.clone());
+        move |_| {
+            let (own, answers, server) = (own.clone(), answers.clone(), server.clone());
+            async move {
+                let tokens = own.get().unwrap();
+                let mut all = vec![tokens.token().await.map(drop)];
+                all.push(tokens.rotate().await.map(drop));
+                all.push(tokens.replace(server.issue()).await);
+                all.push(tokens.sign_in().await.map(drop));
+                let logout = tokens.logout().await;
+                all.push(logout.stored.map_err(|_| Error::Reentrant));
+                *answers.lock() = all;
+            }
+        }
+    });
+    let tokens = loaded(builder).await;
+    own.set(tokens.clone()).unwrap();
+    world.clock.advance(600 * SECOND).await;
+    let start = world.clock.now();
+    let token = tokens.token().await.unwrap();
+    assert_eq!(world.clock.now(), start);
+    assert!(world.is_live(&token));
+    let answers = answers.lock();
+    assert_eq!(answers.len(), 5);
+    for answer in answers.iter() {
+        assert!(matches!(answer, Err(Error::Reentrant)), "{answers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm23_a_pair_that_cannot_be_stored_is_given_to_the_callback_once_too() {
+    for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
+        let world = World::new(600 * SECOND);
+        let store = ProbedStore::new(&world.clock, &Probe::default());
+        let builder = world.builder(OnRequest::default()).store(store.clone());
+        let (builder, seen) = noting(builder.on_store_failure(policy));
+        let tokens = loaded(builder).await;
+        let hold = world.server.hold();
+        world.clock.advance(600 * SECOND).await;
+        let caller = call(&tokens);
+        world.server.arrived(1).await;
+        store.set_down(true);
+        drop(hold);
+        let served = caller.await.unwrap().is_ok();
+        // Whoever is served a pair finds it saved.
+        assert_eq!(served, policy == OnStoreFailure::Serve);
+        assert_eq!(seen.lock().len(), usize::from(served));
+        world.clock.advance(30 * SECOND).await;
+        store.set_down(false);
+        world.clock.advance(6 * SECOND).await;
+        let record = store.json(tokens.key()).await;
+        assert_eq!(
+            *seen.lock(),
+            [record["pair"]["refresh_token"].as_str().unwrap()]
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm23_a_pair_of_a_sign_in_is_given_to_the_callback_too() {
+    let world = World::with(|server| server.sign_in(true));
+    let builder = TokenManager::builder(world.server.endpoint()).clock(world.clock.clone());
+    let (builder, seen) = noting(builder);
+    let tokens = loaded(builder).await;
+    assert_eq!(seen.lock().len(), 1);
+    assert!(world.server.is_live_refresh(&seen.lock()[0]));
+    assert_eq!(world.server.sign_ins(), 1);
+    drop(tokens);
+}

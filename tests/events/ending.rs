@@ -1,0 +1,243 @@
+//! The warning and the end of a session, before they come.
+
+use evertoken::{
+    BackgroundTimer, EndReason, MemoryStore, OnExpiry, OnRequest, OptimisticEarly, RefreshStrategy,
+    Session, TokenManager, TokenPair,
+};
+
+use crate::support::{HOUR, SECOND, World, loaded};
+use crate::timeline::{News, Timeline, just_before, seconds};
+
+fn fixed(ttl: u32) -> World {
+    World::with(|server| {
+        server
+            .access_ttl(ttl * SECOND)
+            .refresh_ttl(ttl * SECOND)
+            .session(Session::Fixed)
+    })
+}
+
+fn idle_ends() -> OptimisticEarly {
+    OptimisticEarly::default().on_expiry(OnExpiry::End)
+}
+
+async fn idle(world: &World, strategy: impl RefreshStrategy) -> Timeline {
+    let tokens = world.manager(strategy).await;
+    let timeline = Timeline::of(&tokens, &world.clock);
+    world.clock.advance(10 * HOUR).await;
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
+    world.clock.advance(SECOND).await;
+    timeline
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_a_fixed_session_is_warned_of_60_s_and_ended_200_ms_before_its_end_by_every_strategy() {
+    for strategy in 0..4 {
+        let world = fixed(600);
+        let timeline = match strategy {
+            0 => idle(&world, BackgroundTimer::default()).await,
+            1 => idle(&world, OnRequest::default()).await,
+            2 => idle(&world, OptimisticEarly::default()).await,
+            _ => idle(&world, idle_ends()).await,
+        };
+        // Where idle sessions end, the same moment is the end of an idle one.
+        let expected = if strategy == 3 {
+            (seconds(600), News::Ended(EndReason::Idle))
+        } else {
+            (just_before(600), News::Ended(EndReason::Expired))
+        };
+        assert_eq!(
+            timeline.all(),
+            [(seconds(540), News::Expiring(60 * SECOND)), expected],
+            "{strategy}"
+        );
+        world.assert_exchanges(0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_the_timer_serves_the_last_token_to_its_end_and_rotates_nothing() {
+    let world = fixed(600);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let timeline = Timeline::of(&tokens, &world.clock);
+    for _ in 0..599 {
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        world.clock.advance(SECOND).await;
+    }
+    for _ in 0..100 {
+        let _ = tokens.token().await;
+        world.clock.advance(SECOND).await;
+    }
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
+    let ended = timeline.all();
+    let [warning, end] = ended.as_slice() else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(*warning, (seconds(540), News::Expiring(60 * SECOND)));
+    assert_eq!(end.1, News::Ended(EndReason::Expired));
+    world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_a_short_session_is_not_warned_of_before_half_of_it_is_over() {
+    for (ttl, warned) in [(100, 50), (120, 60), (121, 61)] {
+        let world = fixed(ttl);
+        let timeline = idle(&world, BackgroundTimer::default()).await;
+        let ttl = u64::from(ttl);
+        assert_eq!(
+            timeline.all(),
+            [
+                (seconds(warned), News::Expiring(seconds(ttl - warned))),
+                (just_before(ttl), News::Ended(EndReason::Expired)),
+            ]
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_a_pair_without_a_refresh_token_ends_with_its_access_token() {
+    let world = World::new(600 * SECOND);
+    let access = world.first.access.clone().unwrap();
+    let pair = TokenPair::new(access).expires_in(600 * SECOND);
+    let tokens = loaded(world.builder(BackgroundTimer::default()).seed(pair)).await;
+    let timeline = Timeline::of(&tokens, &world.clock);
+    world.clock.advance(HOUR).await;
+    assert_eq!(
+        timeline.all(),
+        [
+            (seconds(540), News::Expiring(60 * SECOND)),
+            (just_before(600), News::Ended(EndReason::Expired)),
+        ]
+    );
+    world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_an_idle_session_that_a_request_would_prolong_ends_with_its_refresh_token() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
+    let timeline = idle(&world, OnRequest::default()).await;
+    assert_eq!(
+        timeline.all(),
+        [
+            (seconds(3_540), News::Expiring(60 * SECOND)),
+            (seconds(3_600), News::Ended(EndReason::Expired)),
+        ]
+    );
+    world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n9_an_idle_session_is_warned_of_and_ended_once_each() {
+    let world = World::new(600 * SECOND);
+    let timeline = idle(&world, idle_ends()).await;
+    assert_eq!(
+        timeline.all(),
+        [
+            (seconds(540), News::Expiring(60 * SECOND)),
+            (seconds(600), News::Ended(EndReason::Idle)),
+        ]
+    );
+    world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n9_a_request_inside_the_window_puts_the_end_off_and_the_next_pair_is_warned_of_again() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(idle_ends()).await;
+    let timeline = Timeline::of(&tokens, &world.clock);
+    world.clock.advance(570 * SECOND).await;
+    tokens.token().await.unwrap();
+    world.clock.advance(2 * HOUR).await;
+    assert_eq!(
+        timeline.all(),
+        [
+            (seconds(540), News::Expiring(60 * SECOND)),
+            (seconds(570), News::Rotated),
+            (seconds(570 + 540), News::Expiring(60 * SECOND)),
+            (seconds(570 + 600), News::Ended(EndReason::Idle)),
+        ]
+    );
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_kept_alive_is_never_warned_of() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let timeline = Timeline::of(&tokens, &world.clock);
+    world.clock.advance(24 * HOUR - SECOND).await;
+    let events = timeline.all();
+    assert!(
+        events.iter().all(|(_, news)| *news == News::Rotated),
+        "{events:?}"
+    );
+    // Every 480 s, the last at 86,400 s not included.
+    assert_eq!(events.len(), 179);
+}
+
+/// Two managers on one store; the strategy ends idle sessions.
+async fn two(world: &World) -> (TokenManager, TokenManager) {
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let here = loaded(world.builder(idle_ends()).store(store.clone())).await;
+    let there = loaded(world.builder(idle_ends()).store(store)).await;
+    (here, there)
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_what_another_instance_rotated_before_is_adopted_in_place_of_a_warning() {
+    let world = World::new(600 * SECOND);
+    let (here, there) = two(&world).await;
+    let timeline = Timeline::of(&here, &world.clock);
+    world.clock.advance(300 * SECOND).await;
+    there.rotate().await.unwrap();
+    world.clock.advance(HOUR).await;
+    assert_eq!(
+        timeline.all(),
+        [
+            (seconds(540), News::Adopted),
+            (seconds(300 + 540), News::Expiring(60 * SECOND)),
+            (seconds(300 + 600), News::Ended(EndReason::Idle)),
+        ]
+    );
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_what_another_instance_rotated_after_the_warning_is_adopted_in_place_of_the_end() {
+    let world = World::new(600 * SECOND);
+    let (here, there) = two(&world).await;
+    let timeline = Timeline::of(&here, &world.clock);
+    world.clock.advance(550 * SECOND).await;
+    there.rotate().await.unwrap();
+    world.clock.advance(100 * SECOND).await;
+    assert_eq!(
+        timeline.all(),
+        [
+            (seconds(540), News::Expiring(60 * SECOND)),
+            (seconds(600), News::Adopted),
+        ]
+    );
+    assert!(world.is_live(&here.token().await.unwrap()));
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_a_final_session_that_was_replaced_elsewhere_does_not_end_here() {
+    let world = fixed(600);
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let strategy = BackgroundTimer::default;
+    let here = loaded(world.builder(strategy()).store(store.clone())).await;
+    let there = loaded(world.builder(strategy()).store(store)).await;
+    let timeline = Timeline::of(&here, &world.clock);
+    world.clock.advance(570 * SECOND).await;
+    there.replace(world.server.issue()).await.unwrap();
+    world.clock.advance(100 * SECOND).await;
+    assert_eq!(
+        timeline.all(),
+        [
+            (seconds(540), News::Expiring(60 * SECOND)),
+            (just_before(600), News::Adopted),
+        ]
+    );
+    assert!(world.is_live(&here.token().await.unwrap()));
+}

@@ -1,0 +1,123 @@
+//! What is told of pairs: rotated, adopted, not stored; to whoever reads, however slowly.
+
+use evertoken::{BackgroundTimer, Event, MemoryStore, OnRequest, OnStoreFailure};
+
+use crate::probe::{Probe, ProbedStore};
+use crate::support::{SECOND, World, drain, loaded, settle};
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_is_no_news_and_what_an_earlier_process_stored_is_adopted() {
+    let world = World::new(600 * SECOND);
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let first = builder().build().unwrap();
+    let mut events = first.subscribe();
+    first.token().await.unwrap();
+    assert_eq!(drain(&mut events).len(), 0);
+    let rotated = first.rotate().await.unwrap();
+    first.shutdown().await.unwrap();
+    let second = builder().build().unwrap();
+    let mut events = second.subscribe();
+    assert_eq!(second.token().await.unwrap().identity(), rotated.identity());
+    let events = drain(&mut events);
+    let [Event::Adopted { identity, .. }] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(*identity, rotated.identity());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_instance_rotated_is_adopted_and_not_rotated() {
+    let world = World::new(600 * SECOND);
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let (here, there) = (loaded(builder()).await, loaded(builder()).await);
+    let (mut at_here, mut at_there) = (here.subscribe(), there.subscribe());
+    world.clock.advance(600 * SECOND).await;
+    let token = here.token().await.unwrap();
+    there.token().await.unwrap();
+    let (at_here, at_there) = (drain(&mut at_here), drain(&mut at_there));
+    let ([Event::Rotated { identity: one, .. }], [Event::Adopted { identity: two, .. }]) =
+        (at_here.as_slice(), at_there.as_slice())
+    else {
+        panic!("{at_here:?} {at_there:?}");
+    };
+    assert_eq!([*one, *two], [token.identity(); 2]);
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_cannot_be_stored_is_told_of_once_however_often_it_is_tried() {
+    for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
+        let world = World::new(600 * SECOND);
+        let store = ProbedStore::new(&world.clock, &Probe::default());
+        let builder = world.builder(OnRequest::default()).store(store.clone());
+        let tokens = loaded(builder.on_store_failure(policy)).await;
+        let mut events = tokens.subscribe();
+        let hold = world.server.hold();
+        world.clock.advance(600 * SECOND).await;
+        let caller = tokio::spawn({
+            let tokens = tokens.clone();
+            async move { tokens.token().await }
+        });
+        world.server.arrived(1).await;
+        store.set_down(true);
+        drop(hold);
+        assert_eq!(
+            caller.await.unwrap().is_ok(),
+            policy == OnStoreFailure::Serve
+        );
+        assert!(tokens.status().is_unpersisted);
+        world.clock.advance(100 * SECOND).await;
+        assert!(tokens.status().is_unpersisted);
+        store.set_down(false);
+        world.clock.advance(6 * SECOND).await;
+        assert!(!tokens.status().is_unpersisted);
+        let events = drain(&mut events);
+        let count = |of: fn(&Event) -> bool| events.iter().filter(|event| of(event)).count();
+        assert_eq!(count(|event| matches!(event, Event::Unpersisted { .. })), 1);
+        assert_eq!(count(|event| matches!(event, Event::Rotated { .. })), 1);
+        assert_eq!(events.len(), 2, "{events:?}");
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        world.assert_exchanges(1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_who_does_not_read_holds_a_rotation_up_and_he_is_told_what_he_missed() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let mut silent = tokens.subscribe();
+    let start = world.clock.clone();
+    // A rotation every 480 s, 300 of them.
+    start.advance(300 * 480 * SECOND).await;
+    settle().await;
+    world.assert_exchanges(300);
+    let Some(Event::Lagged { missed, .. }) = silent.recv().await else {
+        panic!("not told");
+    };
+    let rest = drain(&mut silent);
+    assert_eq!(missed + rest.len() as u64, 300);
+    assert_eq!(rest.len(), 256);
+    let versions: Vec<_> = rest
+        .iter()
+        .map(|event| match event {
+            Event::Rotated { identity, .. } => identity.version,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(versions, (46..=301).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_subscriber_is_told_and_only_of_what_comes_after_he_subscribed() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    let mut first = tokens.subscribe();
+    tokens.rotate().await.unwrap();
+    let mut second = tokens.clone().subscribe();
+    world.clock.advance(SECOND).await;
+    tokens.rotate().await.unwrap();
+    assert_eq!(drain(&mut first).len(), 2);
+    assert_eq!(drain(&mut second).len(), 1);
+}

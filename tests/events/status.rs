@@ -1,0 +1,190 @@
+//! How a session is, at every stage of it.
+
+use std::time::Duration;
+
+use evertoken::testing::Fault;
+use evertoken::{EndReason, Error, OnRequest, Session, Status};
+
+use crate::probe::{Probe, ProbedStore};
+use crate::support::{SECOND, World, later, loaded};
+
+/// Nothing is the matter.
+#[track_caller]
+fn assert_calm(status: &Status) {
+    assert_eq!(status.end, None);
+    assert!(!status.is_rotating && !status.is_unpersisted);
+    assert!(status.failure.is_none(), "{status:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_first_use_nothing_is_known_and_asking_starts_nothing() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.builder(OnRequest::default()).build().unwrap();
+    for _ in 0..10 {
+        let status = tokens.status();
+        assert_calm(&status);
+        assert_eq!(status.identity, None);
+        assert_eq!(status.access_expires_in, None);
+        assert_eq!(status.refresh_expires_in, None);
+        world.clock.advance(1_000 * SECOND).await;
+    }
+    world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_session_says_what_is_left() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(3_600 * SECOND));
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(100 * SECOND).await;
+    let status = tokens.status();
+    assert_calm(&status);
+    assert_eq!(
+        status.identity,
+        Some(tokens.token().await.unwrap().identity())
+    );
+    // For as long as it is served, which is to within a second of its expiry.
+    let left = status.access_expires_in.unwrap();
+    assert!(left > 498 * SECOND && left <= 500 * SECOND, "{left:?}");
+    assert_eq!(status.refresh_expires_in, Some(3_500 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_expiry_and_none_at_all_are_none() {
+    let world = World::new(600 * SECOND);
+    for never in [false, true] {
+        let mut pair = evertoken::TokenPair::new("opaque");
+        if never {
+            pair = pair.never_expires();
+        }
+        let tokens = loaded(world.builder(OnRequest::default()).seed(pair)).await;
+        let status = tokens.status();
+        assert_calm(&status);
+        assert!(status.identity.is_some());
+        assert_eq!(status.access_expires_in, None);
+        assert_eq!(status.refresh_expires_in, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_under_way_is_told_until_it_is_over() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    let old = tokens.status().identity;
+    let hold = world.server.hold();
+    let caller = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.rotate().await }
+    });
+    world.server.arrived(1).await;
+    let status = tokens.status();
+    assert!(status.is_rotating);
+    assert_eq!(status.identity, old);
+    drop(hold);
+    let token = caller.await.unwrap().unwrap();
+    let status = tokens.status();
+    assert_calm(&status);
+    assert_eq!(status.identity, Some(token.identity()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_until_a_rotation_succeeds() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    world.server.fail_next(later(None));
+    assert!(tokens.rotate().await.is_err());
+    let failure = tokens.status().failure.unwrap();
+    assert!(matches!(failure, Error::Endpoint { .. }), "{failure}");
+    // Early, so 4 s.
+    assert_eq!(failure.retry_after(), Some(4 * SECOND));
+    world.clock.advance(SECOND).await;
+    assert_eq!(
+        tokens.status().failure.unwrap().retry_after(),
+        Some(3 * SECOND)
+    );
+    world.clock.advance(600 * SECOND).await;
+    assert!(tokens.status().failure.is_some());
+    assert!(tokens.token().await.is_ok());
+    assert_calm(&tokens.status());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_told_with_what_is_left_of_the_access_token() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    world.server.fail_next(Fault::Status {
+        status: 400,
+        body: r#"{"error":"invalid_grant"}"#.to_owned(),
+        retry_after: None,
+    });
+    assert!(tokens.rotate().await.is_err());
+    let status = tokens.status();
+    assert_eq!(status.end, Some(EndReason::Rejected));
+    assert!(status.identity.is_some());
+    assert!(status.access_expires_in.unwrap() > 598 * SECOND);
+    assert!(tokens.token().await.is_ok(), "served to its end");
+    world.clock.advance(600 * SECOND).await;
+    let status = tokens.status();
+    assert_eq!(status.end, Some(EndReason::Rejected));
+    assert_eq!(status.access_expires_in, Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_session_says_that_it_has_ended_though_nobody_asked() {
+    let world = World::with(|server| {
+        server
+            .access_ttl(600 * SECOND)
+            .refresh_ttl(600 * SECOND)
+            .session(Session::Fixed)
+    });
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(599 * SECOND).await;
+    assert_eq!(tokens.status().end, None);
+    world.clock.advance(SECOND).await;
+    assert_eq!(tokens.status().end, Some(EndReason::Expired));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_sign_in_clears_what_was_told_of_the_old_session() {
+    let world = World::new(600 * SECOND);
+    let store = ProbedStore::new(&world.clock, &Probe::default());
+    let tokens = loaded(world.builder(OnRequest::default()).store(store)).await;
+    world.server.revoke_all();
+    assert!(tokens.rotate().await.is_err());
+    assert!(tokens.status().end.is_some());
+    tokens.replace(world.server.issue()).await.unwrap();
+    assert_calm(&tokens.status());
+    assert!(tokens.status().identity.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_is_told_holds_a_token() {
+    let world = World::new(600 * SECOND);
+    let store = ProbedStore::new(&world.clock, &Probe::default());
+    let builder = world.builder(OnRequest::default()).store(store.clone());
+    let builder = builder.on_rotated(|_| async {});
+    let mut told = format!("{builder:?}");
+    let tokens = loaded(builder).await;
+    let mut events = tokens.subscribe();
+    let mut secrets = vec![world.first.clone()];
+    tokens.rotate().await.unwrap();
+    let second = world.server.issue();
+    secrets.push(second.clone());
+    tokens.replace(second).await.unwrap();
+    told += &format!("{:?}", tokens.status());
+    store.set_down(true);
+    let failed = tokens.replace(world.server.issue()).await.unwrap_err();
+    told += &format!("{failed:?} {failed}");
+    let used = tokens.replace(world.first.clone()).await.unwrap_err();
+    told += &format!("{used:?} {used}");
+    let logout = tokens.logout().await;
+    told += &format!("{logout:?} {:?} {tokens:?}", tokens.status());
+    while let Some(event) = events.try_recv() {
+        told += &format!("{event:?}");
+    }
+    // What the server issues is told apart by these.
+    assert!(!told.contains("at-") && !told.contains("rt-"), "{told}");
+    for pair in secrets {
+        assert!(!told.contains(pair.access.unwrap().expose()));
+        assert!(!told.contains(pair.refresh.unwrap().expose()));
+    }
+}

@@ -1,0 +1,213 @@
+//! What a logout leaves behind: nothing, for this manager, the others on its store, and the next start.
+
+use evertoken::clock::Clock;
+use evertoken::testing::{AccessCheck, GraceAnswer, Reuse};
+use evertoken::{Event, OnRequest};
+
+use crate::support::{SECOND, World, drain, settle};
+use crate::world::{Site, assert_logged_out, refresh};
+
+#[tokio::test(start_paused = true)]
+async fn q10_logout_neither_waits_nor_refreshes_even_with_an_expired_token() {
+    for expired in [false, true] {
+        let site = Site::new();
+        let tokens = site.manager().await;
+        if expired {
+            site.expire().await;
+        }
+        let mut events = tokens.subscribe();
+        let start = site.world.clock.now();
+        let logout = tokens.logout().await;
+        assert_eq!(site.world.clock.now(), start);
+        assert!(logout.is_complete(), "{logout:?}");
+        site.world.assert_exchanges(0);
+        assert_eq!(site.world.server.revocations(), 1);
+        assert_eq!(site.endpoint.revoked(), [refresh(&site.world.first)]);
+        site.assert_revoked();
+        Site::assert_over(&site.record().await);
+        assert_logged_out(&tokens).await;
+        settle().await;
+        let events = drain(&mut events);
+        assert!(
+            matches!(events.as_slice(), [Event::Ended { .. }]),
+            "{events:?}"
+        );
+        site.world.assert_exchanges(0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_nobody_gets_a_token_from_the_moment_of_the_logout_on() {
+    let site = Site::new();
+    let tokens = site.manager().await;
+    let (others, world) = (tokens.clone(), site.world.clock.clone());
+    // Before the store is even asked.
+    site.probe.at(0, move || async move {
+        assert_logged_out(&others).await;
+        world.advance(SECOND).await;
+        assert_logged_out(&others).await;
+    });
+    tokens.logout().await;
+    assert!(!site.probe.is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_another_instance_learns_it_at_its_next_look_and_a_restart_too() {
+    let site = Site::new();
+    let (here, there) = (site.manager().await, site.manager().await);
+    here.logout().await;
+    // It is not told, so it goes on with its token until it has to look.
+    assert!(there.token().await.is_ok());
+    site.expire().await;
+    assert_logged_out(&there).await;
+    // With the seed given again.
+    let next = site.builder().build().unwrap();
+    assert_logged_out(&next).await;
+    for _ in 0..100 {
+        site.world.clock.advance(SECOND).await;
+        assert_logged_out(&there).await;
+        assert_logged_out(&next).await;
+    }
+    site.world.assert_exchanges(0);
+    // By the one who logged out, and by the one who held a copy; and never again.
+    assert_eq!(site.world.server.revocations(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_logout_before_the_first_use_holds_for_the_seed_too() {
+    let site = Site::new();
+    let tokens = site.builder().build().unwrap();
+    let logout = tokens.logout().await;
+    assert!(logout.is_complete(), "{logout:?}");
+    assert_logged_out(&tokens).await;
+    site.assert_revoked();
+    Site::assert_over(&site.record().await);
+    assert_logged_out(&site.builder().build().unwrap()).await;
+    site.world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_logout_before_the_first_use_revokes_what_an_earlier_process_stored() {
+    let site = Site::new();
+    let before = site.manager().await;
+    before.rotate().await.unwrap();
+    before.shutdown().await.unwrap();
+    let tokens = site.builder().build().unwrap();
+    assert!(tokens.logout().await.is_complete());
+    site.assert_revoked();
+    Site::assert_over(&site.record().await);
+    assert_logged_out(&tokens).await;
+    site.world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_second_logout_and_one_elsewhere_change_nothing() {
+    let site = Site::new();
+    let (here, there) = (site.manager().await, site.manager().await);
+    let mut events = here.subscribe();
+    let (first, second) = tokio::join!(here.logout(), here.logout());
+    assert!(first.is_complete() && second.is_complete());
+    assert!(here.logout().await.is_complete());
+    assert!(there.logout().await.is_complete());
+    assert_eq!(drain(&mut events).len(), 1);
+    assert_logged_out(&here).await;
+    assert_logged_out(&there).await;
+    site.assert_revoked();
+    Site::assert_over(&site.record().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_dropping_the_future_does_not_stop_the_logout() {
+    // At each of its points: two of a load, two of a swap, two of the revocation, two of the clearing.
+    for point in 0..8 {
+        let site = Site::new();
+        let tokens = site.manager().await;
+        let (sender, gone) = tokio::sync::oneshot::channel();
+        site.probe.at(point, move || async move {
+            gone.await.unwrap();
+        });
+        let leaving = tokio::spawn({
+            let tokens = tokens.clone();
+            async move { tokens.logout().await }
+        });
+        settle().await;
+        assert!(!site.probe.is_pending(), "{point}");
+        leaving.abort();
+        settle().await;
+        assert_logged_out(&tokens).await;
+        sender.send(()).unwrap();
+        settle().await;
+        assert_logged_out(&tokens).await;
+        site.assert_revoked();
+        Site::assert_over(&site.record().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_the_last_handle_may_go_while_a_logout_is_under_way() {
+    for point in 0..8 {
+        let site = Site::new();
+        let tokens = site.manager().await;
+        let (sender, gone) = tokio::sync::oneshot::channel();
+        site.probe.at(point, move || async move {
+            gone.await.unwrap();
+        });
+        let leaving = tokio::spawn(async move { tokens.logout().await });
+        settle().await;
+        leaving.abort();
+        settle().await;
+        sender.send(()).unwrap();
+        settle().await;
+        site.assert_revoked();
+        Site::assert_over(&site.record().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t4_a_logout_kills_the_refresh_token_and_the_access_token_as_the_server_says() {
+    let grace = Reuse::Grace {
+        window: 60 * SECOND,
+        answer: GraceAnswer::SamePair,
+    };
+    for reuse in [Reuse::RevokeFamily, grace, Reuse::Refuse] {
+        let world = World::with(|server| server.reuse(reuse));
+        let tokens = world.manager(OnRequest::default()).await;
+        let token = tokens.rotate().await.unwrap();
+        assert!(world.is_live(&token));
+        tokens.logout().await;
+        // This server ends the whole family (RFC 7009 section 2.1), in every mode.
+        assert_eq!(
+            world.server.check(token.expose()),
+            AccessCheck::Revoked,
+            "{reuse:?}"
+        );
+        // Whoever kept the first refresh token gets nothing for it either.
+        let thief = world.builder(OnRequest::default()).build().unwrap();
+        assert!(thief.rotate().await.unwrap_err().needs_sign_in());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i4_an_import_with_its_own_session_goes_on_when_the_user_logs_out() {
+    let site = Site::new();
+    let user = site.manager().await;
+    // Its own sign-in, and its own place in the store that both share.
+    let own = site.world.server.issue();
+    let key = user.key().clone().label("import");
+    let import = site.builder().key(key).seed(own).build().unwrap();
+    let mut failures = 0;
+    for minute in 0..60 {
+        if minute == 25 {
+            assert!(user.logout().await.is_complete());
+        }
+        match import.token().await {
+            Ok(token) if site.world.is_live(&token) => {}
+            _ => failures += 1,
+        }
+        site.world.clock.advance(60 * SECOND).await;
+    }
+    assert_eq!(failures, 0);
+    assert_logged_out(&user).await;
+    // At 600 s (the leeway has no request in it), and so on: 600, 1200, ..., 3000.
+    site.world.assert_exchanges(5);
+}

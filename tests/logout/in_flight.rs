@@ -1,0 +1,194 @@
+//! A logout while a rotation is under way: what it brings is revoked and never published.
+
+use std::sync::Arc;
+
+use evertoken::clock::Clock;
+use evertoken::{Event, TokenManager};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::support::{SECOND, drain, settle};
+use crate::world::{Site, assert_logged_out, is_logged_out};
+
+/// A caller who needs the rotation, and asks in a task of its own.
+fn call(tokens: &TokenManager) -> JoinHandle<Result<evertoken::Token, evertoken::Error>> {
+    let tokens = tokens.clone();
+    tokio::spawn(async move { tokens.token().await })
+}
+
+/// After the end of the session, nothing of it is news.
+#[track_caller]
+fn assert_last_is_the_end(events: &[Event]) {
+    let end = events
+        .iter()
+        .position(|event| matches!(event, Event::Ended { .. }));
+    let end = end.expect("an end");
+    for event in &events[end..] {
+        let is_pair = matches!(event, Event::Rotated { .. } | Event::Adopted { .. });
+        assert!(!is_pair, "{events:?}");
+    }
+    let ends = events
+        .iter()
+        .filter(|event| matches!(event, Event::Ended { .. }));
+    assert_eq!(ends.count(), 1, "{events:?}");
+}
+
+/// Logs out at each point of a rotation in turn, with the rotation standing still there until the logout
+/// is over; and returns how many there were.
+async fn at_every_point(restart: bool) -> usize {
+    for point in 0.. {
+        let site = Site::new();
+        let tokens = site.manager().await;
+        let mut events = tokens.subscribe();
+        site.expire().await;
+        let logged_out = Arc::new(Mutex::new(None));
+        site.probe.at(point, {
+            let (tokens, logged_out) = (tokens.clone(), logged_out.clone());
+            move || async move {
+                // The probe's task is the rotation's, which must not wait for its own manager.
+                let logout = tokio::spawn(async move { tokens.logout().await });
+                *logged_out.lock() = Some(logout.await.unwrap());
+            }
+        });
+        let answer = call(&tokens).await.unwrap();
+        if site.probe.is_pending() {
+            return point;
+        }
+        assert!(is_logged_out(&answer.unwrap_err()), "point {point}");
+        settle().await;
+        let logout = logged_out.lock().take().unwrap();
+        assert!(logout.is_complete(), "point {point}: {logout:?}");
+        assert_last_is_the_end(&drain(&mut events));
+        assert_logged_out(&tokens).await;
+        if restart {
+            assert_logged_out(&site.builder().build().unwrap()).await;
+        }
+        Site::assert_over(&site.record().await);
+        site.assert_revoked();
+        assert!(site.world.server.exchanges() <= 1);
+    }
+    0
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm16_a_rotation_is_revoked_whichever_point_it_is_at() {
+    // A load and a swap to claim, the exchange, and the swap that lands: two points each.
+    assert_eq!(at_every_point(false).await, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm16_a_restart_finds_it_over_whichever_point_it_was_at() {
+    assert_eq!(at_every_point(true).await, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm16_before_the_servers_commit_and_after_it() {
+    for committed in [false, true] {
+        let site = Site::with(|server| server.latency(SECOND));
+        let tokens = site.manager().await;
+        site.expire().await;
+        let hold = (!committed).then(|| site.world.server.hold());
+        let caller = call(&tokens);
+        site.world.server.arrived(1).await;
+        settle().await;
+        let start = site.world.clock.now();
+        let logout = tokens.logout().await;
+        assert!(logout.is_complete());
+        // The revocation's own latency, and not the rotation's.
+        assert_eq!(site.world.clock.now().since(start), SECOND);
+        drop(hold);
+        assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));
+        site.world.clock.advance(10 * SECOND).await;
+        site.assert_revoked();
+        Site::assert_over(&site.record().await);
+        assert_eq!(site.world.server.rotations(), u64::from(committed));
+        assert_logged_out(&tokens).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm16_while_the_new_pair_cannot_be_stored() {
+    let site = Site::new();
+    let tokens = site.manager().await;
+    let mut events = tokens.subscribe();
+    site.expire().await;
+    let hold = site.world.server.hold();
+    let caller = call(&tokens);
+    site.world.server.arrived(1).await;
+    site.store.set_down(true);
+    drop(hold);
+    let published = caller.await.unwrap().unwrap();
+    assert!(tokens.status().is_unpersisted);
+    let logout = tokens.logout().await;
+    assert!(logout.stored.is_err());
+    // The server is told all the same, of the pair that only this manager knows.
+    assert!(logout.revoked.is_ok(), "{logout:?}");
+    assert!(!site.world.is_live(&published));
+    site.assert_revoked();
+    assert_logged_out(&tokens).await;
+    site.store.set_down(false);
+    site.world.clock.advance(20 * SECOND).await;
+    Site::assert_over(&site.record().await);
+    assert_logged_out(&tokens).await;
+    assert_last_is_the_end(&drain(&mut events));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm16_callers_who_wait_for_the_rotation_are_not_given_its_token() {
+    let site = Site::new();
+    let tokens = site.manager().await;
+    site.expire().await;
+    let hold = site.world.server.hold();
+    let callers: Vec<_> = (0..64).map(|_| call(&tokens)).collect();
+    site.world.server.arrived(1).await;
+    tokens.logout().await;
+    drop(hold);
+    for caller in callers {
+        assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));
+    }
+    site.assert_revoked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm16_whatever_takes_how_long() {
+    for seed in 0..400 {
+        let site = Site::new();
+        let (here, there) = (site.manager().await, site.manager().await);
+        let mut events = here.subscribe();
+        site.expire().await;
+        site.probe.scramble(seed);
+        let callers = [call(&here), call(&there), call(&here)];
+        tokio::time::sleep(8 * site.probe.draw()).await;
+        let logout = here.logout().await;
+        assert!(logout.is_complete(), "seed {seed}: {logout:?}");
+        assert_logged_out(&here).await;
+        for caller in callers {
+            let _ = caller.await.unwrap();
+        }
+        site.world.clock.advance(SECOND).await;
+        assert_logged_out(&here).await;
+        assert_last_is_the_end(&drain(&mut events));
+        site.expire().await;
+        assert_logged_out(&there).await;
+        Site::assert_over(&site.record().await);
+        site.assert_revoked();
+        assert!(site.world.server.exchanges() <= 1, "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm16_a_rotation_of_another_instance_is_revoked_when_it_lands() {
+    let site = Site::new();
+    let (here, there) = (site.manager().await, site.manager().await);
+    let mut events = there.subscribe();
+    site.expire().await;
+    let hold = site.world.server.hold();
+    let caller = call(&there);
+    site.world.server.arrived(1).await;
+    assert!(here.logout().await.is_complete());
+    drop(hold);
+    assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));
+    assert_last_is_the_end(&drain(&mut events));
+    site.assert_revoked();
+    Site::assert_over(&site.record().await);
+}

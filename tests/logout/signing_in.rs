@@ -1,0 +1,238 @@
+//! A sign-in and a logout at the same time: whichever was asked for last holds.
+
+use evertoken::{Error, Event, TokenManager, TokenPair};
+use tokio::task::JoinHandle;
+
+use crate::support::{SECOND, drain, settle, text};
+use crate::world::{Site, assert_logged_out, is_logged_out, refresh};
+
+fn replace(tokens: &TokenManager, pair: TokenPair) -> JoinHandle<Result<(), Error>> {
+    let tokens = tokens.clone();
+    tokio::spawn(async move { tokens.replace(pair).await })
+}
+
+fn leave(tokens: &TokenManager) -> JoinHandle<evertoken::Logout> {
+    let tokens = tokens.clone();
+    tokio::spawn(async move { tokens.logout().await })
+}
+
+/// The pair is the one that everybody gets, here and after a restart.
+async fn assert_holds(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
+    let access = pair.access.as_ref().unwrap().expose();
+    assert_eq!(text(&tokens.token().await), access);
+    assert!(site.world.server.is_live_refresh(refresh(pair)));
+    let next = site.builder().build().unwrap();
+    assert_eq!(text(&next.token().await), access);
+    assert_eq!(site.record().await["state"]["is"], "active");
+}
+
+/// Nothing of the pair is left, here and after a restart.
+async fn assert_gone(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
+    assert_logged_out(tokens).await;
+    assert!(!site.world.server.is_live_refresh(refresh(pair)));
+    Site::assert_over(&site.record().await);
+    assert_logged_out(&site.builder().build().unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_lands() {
+    let site = Site::new();
+    let tokens = site.manager().await;
+    site.expire().await;
+    let hold = site.world.server.hold();
+    let caller = {
+        let tokens = tokens.clone();
+        tokio::spawn(async move { tokens.token().await })
+    };
+    site.world.server.arrived(1).await;
+    tokens.logout().await;
+    let second = site.world.server.issue();
+    tokens.replace(second.clone()).await.unwrap();
+    assert_holds(&site, &tokens, &second).await;
+    drop(hold);
+    // He asked before the logout: the new session's token is his as well as an error.
+    let _ = caller.await.unwrap();
+    site.world.clock.advance(SECOND).await;
+    site.assert_revoked();
+    assert_holds(&site, &tokens, &second).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_logout_that_follows_on_a_sign_in_holds_whichever_point_that_is_at() {
+    // A load and a swap: two points each.
+    for point in 0..4 {
+        let site = Site::new();
+        let tokens = site.manager().await;
+        let second = site.world.server.issue();
+        site.probe.at(point, {
+            let tokens = tokens.clone();
+            move || async move {
+                drop(leave(&tokens));
+                settle().await;
+            }
+        });
+        let replaced = replace(&tokens, second.clone()).await.unwrap();
+        assert!(!site.probe.is_pending());
+        site.world.clock.advance(SECOND).await;
+        if let Err(error) = replaced {
+            assert!(is_logged_out(&error), "point {point}: {error}");
+        }
+        assert_gone(&site, &tokens, &second).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_that_follows_on_a_logout_holds_whichever_point_that_is_at() {
+    // A load, a swap, a revocation and a swap: two points each.
+    for point in 0..8 {
+        let site = Site::new();
+        let tokens = site.manager().await;
+        let second = site.world.server.issue();
+        site.probe.at(point, {
+            let (tokens, second) = (tokens.clone(), second.clone());
+            move || async move {
+                drop(replace(&tokens, second));
+                settle().await;
+            }
+        });
+        tokens.logout().await;
+        assert!(!site.probe.is_pending());
+        site.world.clock.advance(SECOND).await;
+        assert_holds(&site, &tokens, &second).await;
+        site.assert_revoked();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whichever_of_sign_in_and_logout_was_asked_for_last_holds() {
+    for seed in 0..400 {
+        let site = Site::new();
+        let tokens = site.manager().await;
+        let second = site.world.server.issue();
+        site.probe.scramble(seed);
+        let logout_is_last = seed % 2 == 0;
+        if logout_is_last {
+            let replaced = replace(&tokens, second.clone());
+            settle().await;
+            tokio::time::sleep(3 * site.probe.draw()).await;
+            tokens.logout().await;
+            let _ = replaced.await.unwrap();
+            site.world.clock.advance(SECOND).await;
+            assert_gone(&site, &tokens, &second).await;
+        } else {
+            let left = leave(&tokens);
+            settle().await;
+            tokio::time::sleep(3 * site.probe.draw()).await;
+            tokens.replace(second.clone()).await.unwrap();
+            left.await.unwrap();
+            site.world.clock.advance(SECOND).await;
+            assert_holds(&site, &tokens, &second).await;
+            site.assert_revoked();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_that_is_still_to_be_stored_gives_way_to_a_new_sign_in() {
+    let site = Site::new();
+    let tokens = site.manager().await;
+    site.store.set_down(true);
+    assert!(!tokens.logout().await.is_complete());
+    site.store.set_down(false);
+    let second = site.world.server.issue();
+    tokens.replace(second.clone()).await.unwrap();
+    site.world.clock.advance(30 * SECOND).await;
+    assert_holds(&site, &tokens, &second).await;
+    site.assert_revoked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_that_could_not_be_stored_leaves_the_logout_as_it_was() {
+    let site = Site::new();
+    let tokens = site.manager().await;
+    tokens.logout().await;
+    site.store.set_down(true);
+    let second = site.world.server.issue();
+    assert!(matches!(
+        tokens.replace(second.clone()).await,
+        Err(Error::Store { .. })
+    ));
+    site.store.set_down(false);
+    site.world.clock.advance(30 * SECOND).await;
+    assert_logged_out(&tokens).await;
+    Site::assert_over(&site.record().await);
+}
+
+/// Signs in at each point of whatever `begin` starts, and returns how many points there were.
+async fn replaced_at_every_point(expire: bool, load: bool) -> usize {
+    for point in 0.. {
+        let site = Site::new();
+        let tokens = site.builder().build().unwrap();
+        if load {
+            tokens.token().await.unwrap();
+        }
+        if expire {
+            site.expire().await;
+        }
+        let second = site.world.server.issue();
+        let mut events = tokens.subscribe();
+        site.probe.at(point, {
+            let (tokens, second) = (tokens.clone(), second.clone());
+            move || async move { replace(&tokens, second).await.unwrap().unwrap() }
+        });
+        let answer = tokens.token().await;
+        if site.probe.is_pending() {
+            return point;
+        }
+        assert!(answer.is_ok(), "point {point}: {answer:?}");
+        settle().await;
+        let events = drain(&mut events);
+        assert_holds(&site, &tokens, &second).await;
+        // From then on there is nothing else but that session.
+        let replaced = events
+            .iter()
+            .position(|event| matches!(event, Event::Replaced { .. }));
+        assert_eq!(
+            replaced,
+            Some(events.len() - 1),
+            "point {point}: {events:?}"
+        );
+        site.world.assert_unharmed();
+    }
+    0
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_a_sign_in_takes_the_place_of_the_pair_whichever_point_a_rotation_is_at() {
+    assert_eq!(replaced_at_every_point(true, true).await, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_takes_the_place_of_the_pair_whichever_point_the_first_load_is_at() {
+    // A load, the swap of the seed, and a load.
+    assert_eq!(replaced_at_every_point(false, false).await, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_while_the_logout_of_another_instance_is_found_ends_nothing() {
+    // A load, and the revocation.
+    for point in 0..4 {
+        let site = Site::new();
+        let (here, there) = (site.manager().await, site.manager().await);
+        site.expire().await;
+        here.logout().await;
+        let second = site.world.server.issue();
+        let mut events = there.subscribe();
+        site.probe.at(point, {
+            let (there, second) = (there.clone(), second.clone());
+            move || async move { replace(&there, second).await.unwrap().unwrap() }
+        });
+        let _ = there.token().await;
+        assert!(!site.probe.is_pending(), "point {point}");
+        assert_holds(&site, &there, &second).await;
+        let ended = drain(&mut events)
+            .iter()
+            .any(|event| matches!(event, Event::Ended { .. }));
+        assert!(!ended, "point {point}");
+    }
+}

@@ -1,0 +1,103 @@
+//! "Take this pair and rotate at once": a job's pair is its own from the first request on.
+
+use evertoken::testing::AccessCheck;
+use evertoken::{MemoryStore, OnRequest, RefreshToken, TokenPair};
+
+use crate::support::{SECOND, World};
+
+fn refresh_alone(pair: &TokenPair) -> TokenPair {
+    TokenPair::from_refresh_token(pair.refresh.clone().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange() {
+    for alone in [false, true] {
+        let world = World::new(600 * SECOND);
+        let seed = if alone {
+            refresh_alone(&world.first)
+        } else {
+            world.first.clone()
+        };
+        let tokens = world
+            .builder(OnRequest::default())
+            .seed(seed)
+            .build()
+            .unwrap();
+        let own = tokens.rotate().await.unwrap();
+        assert_ne!(own.expose(), world.first.access.as_ref().unwrap().expose());
+        assert!(world.is_live(&own));
+        // The copy that somebody else holds is used up.
+        let copy = world.first.refresh.as_ref().map(RefreshToken::expose);
+        assert!(!world.server.is_live_refresh(copy.unwrap()));
+        assert_eq!(tokens.token().await.unwrap().identity(), own.identity());
+        world.assert_exchanges(1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i12_many_who_ask_for_it_at_once_share_the_one_exchange() {
+    for alone in [false, true] {
+        let world = World::with(|server| server.latency(SECOND));
+        let seed = if alone {
+            refresh_alone(&world.first)
+        } else {
+            world.first.clone()
+        };
+        let tokens = world
+            .builder(OnRequest::default())
+            .seed(seed)
+            .build()
+            .unwrap();
+        let callers: Vec<_> = (0..64)
+            .map(|_| {
+                let tokens = tokens.clone();
+                tokio::spawn(async move { tokens.rotate().await })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(caller.await.unwrap().unwrap().identity().version, 2);
+        }
+        world.assert_exchanges(1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i12_a_restart_on_a_store_that_survives_rotates_what_is_there_once() {
+    for alone in [false, true] {
+        let world = World::new(600 * SECOND);
+        let store = MemoryStore::with_clock(world.clock.clone());
+        let mut versions = Vec::new();
+        for start in 1..=4 {
+            let seed = if alone {
+                refresh_alone(&world.first)
+            } else {
+                world.first.clone()
+            };
+            let tokens = world
+                .builder(OnRequest::default())
+                .store(store.clone())
+                .seed(seed)
+                .build()
+                .unwrap();
+            let token = tokens.rotate().await.unwrap();
+            assert!(world.is_live(&token));
+            versions.push(token.identity().version);
+            world.assert_exchanges(start);
+            tokens.shutdown().await.unwrap();
+        }
+        assert_eq!(versions, [2, 3, 4, 5]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i12_whoever_presents_the_other_copy_ends_the_session_and_is_told() {
+    let world = World::new(600 * SECOND);
+    let job = world.builder(OnRequest::default()).build().unwrap();
+    let own = job.rotate().await.unwrap();
+    // Another program, with a memory of its own.
+    let other = world.builder(OnRequest::default()).build().unwrap();
+    assert!(other.rotate().await.unwrap_err().needs_sign_in());
+    assert_eq!(world.server.check(own.expose()), AccessCheck::Revoked);
+    assert!(job.rotate().await.unwrap_err().needs_sign_in());
+    assert_eq!(world.server.families_revoked(), 1);
+}

@@ -1,0 +1,204 @@
+//! The grants of RFC 6749 that need nobody at a browser, over HTTP.
+
+use evertoken::testing::AuthorizationServer;
+use evertoken::{EndpointError, Error, Event, MemoryStore, OAuth2, TokenManager};
+
+use crate::raw_server::{RawServer, Step, ok};
+use crate::support::{SECOND, World, drain};
+
+const PAIR: &str = r#"{"access_token":"a1","refresh_token":"r1","expires_in":600}"#;
+
+fn status(line: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {line}\r\nContent-Length: {length}\r\n\r\n{body}").into()
+}
+
+fn with_password(server: &RawServer) -> OAuth2 {
+    OAuth2::new(server.url("/token"), "importer")
+        .unwrap()
+        .sign_in_with_password("jürgen", "open sesame&+%")
+}
+
+#[tokio::test]
+async fn client_credentials_are_one_form_without_a_user() {
+    let server = RawServer::start([Step::AnswerAndClose(ok(PAIR))]).await;
+    let endpoint = OAuth2::new(server.url("/token"), "importer")
+        .unwrap()
+        .client_secret("sesame")
+        .scope("records")
+        .sign_in_as_client();
+    let tokens = TokenManager::builder(endpoint).build().unwrap();
+    assert_eq!(tokens.token().await.unwrap().expose(), "a1");
+    let requests = server.requests().await;
+    let [request] = requests.as_slice() else {
+        panic!("{} requests", requests.len());
+    };
+    assert_eq!(request.line(), "POST /token HTTP/1.1");
+    assert_eq!(
+        request.body(),
+        "grant_type=client_credentials&scope=records"
+    );
+    // importer:sesame
+    let basic = request.header("authorization");
+    assert_eq!(basic, Some("Basic aW1wb3J0ZXI6c2VzYW1l"));
+}
+
+#[tokio::test]
+async fn a_password_is_one_form_and_its_pair_is_refreshed_without_it() {
+    let second = r#"{"access_token":"a2","refresh_token":"r2","expires_in":600}"#;
+    let server = RawServer::start([
+        Step::AnswerAndClose(ok(PAIR)),
+        Step::AnswerAndClose(ok(second)),
+    ])
+    .await;
+    let tokens = TokenManager::builder(with_password(&server))
+        .build()
+        .unwrap();
+    assert_eq!(tokens.token().await.unwrap().expose(), "a1");
+    assert_eq!(tokens.rotate().await.unwrap().expose(), "a2");
+    let requests = server.requests().await;
+    let bodies: Vec<_> = requests.iter().map(|request| request.body()).collect();
+    assert_eq!(
+        bodies,
+        [
+            "grant_type=password&username=j%C3%BCrgen&password=open+sesame%26%2B%25&client_id=importer",
+            "grant_type=refresh_token&refresh_token=r1&client_id=importer",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn two_users_of_one_client_are_two_sessions() {
+    let server = RawServer::start([
+        Step::AnswerAndClose(ok(PAIR)),
+        Step::AnswerAndClose(ok(&PAIR.replace("a1", "b1"))),
+    ])
+    .await;
+    let store = MemoryStore::new();
+    let mut seen = Vec::new();
+    for user in ["ada", "bob", "ada"] {
+        let endpoint = OAuth2::new(server.url("/token"), "importer")
+            .unwrap()
+            .sign_in_with_password(user, "sesame");
+        let tokens = TokenManager::builder(endpoint)
+            .store(store.clone())
+            .build()
+            .unwrap();
+        seen.push(tokens.token().await.unwrap().expose().to_owned());
+    }
+    assert_eq!(seen, ["a1", "b1", "a1"]);
+    assert_eq!(server.requests().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_told_and_not_tried_again_by_itself() {
+    let world = World::new(600 * SECOND);
+    let body = r#"{"error":"invalid_grant","error_description":"bad password: open sesame&+%"}"#;
+    let refused = || Step::AnswerAndClose(status("400 Bad Request", body));
+    let server = RawServer::start((0..10).map(|_| refused())).await;
+    let builder = TokenManager::builder(with_password(&server)).clock(world.clock.clone());
+    let tokens = builder
+        .strategy(evertoken::BackgroundTimer::default())
+        .build()
+        .unwrap();
+    let mut events = tokens.subscribe();
+    let error = tokens.token().await.unwrap_err();
+    assert!(
+        matches!(error.endpoint(), Some(EndpointError::Misconfigured { .. })),
+        "{error:?}"
+    );
+    // A person has to mend it: neither is the session over, nor does trying help.
+    assert!(!error.is_retryable());
+    assert!(!error.needs_sign_in());
+    let told = format!("{error:?} {error} {:?}", error.endpoint());
+    assert!(told.contains("invalid_grant"), "{told}");
+    assert!(!told.contains("sesame"), "{told}");
+    // Nobody asks any more: nothing is sent, for an hour.
+    world.clock.advance(3_600 * SECOND).await;
+    let events = drain(&mut events);
+    assert!(
+        matches!(events.as_slice(), [Event::Failed { .. }]),
+        "{events:?}"
+    );
+    assert!(!format!("{events:?}").contains("sesame"));
+    assert_eq!(server.requests().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_not_hammered_by_those_who_ask() {
+    let world = World::new(600 * SECOND);
+    let body = r#"{"error":"invalid_grant"}"#;
+    let server =
+        RawServer::start((0..100).map(|_| Step::AnswerAndClose(status("400 Bad Request", body))))
+            .await;
+    let builder = TokenManager::builder(with_password(&server)).clock(world.clock.clone());
+    let tokens = builder.build().unwrap();
+    let mut refused = 0;
+    // Every second for five minutes; the pause doubles from 2 s to a minute.
+    for _ in 0..300 {
+        refused += u32::from(tokens.token().await.is_err());
+        world.clock.advance(SECOND).await;
+    }
+    assert_eq!(refused, 300);
+    // At 0, 2, 6, 14, 30, 62, 122, 182 and 242 s.
+    assert_eq!(server.requests().await.len(), 9);
+}
+
+#[tokio::test]
+async fn a_sign_in_over_http_is_the_servers_own_and_is_revoked_at_a_logout() {
+    let server = AuthorizationServer::builder()
+        .client("importer", "sesame")
+        .sign_in(true)
+        .build();
+    let http = server.listen().await.unwrap();
+    let endpoint = OAuth2::new(http.url(), "importer")
+        .unwrap()
+        .client_secret("sesame")
+        .sign_in_as_client()
+        .revocation_url(format!("{}/revoke", http.origin()))
+        .unwrap();
+    let tokens = TokenManager::builder(endpoint).build().unwrap();
+    let first = tokens.token().await.unwrap();
+    let second = tokens.rotate().await.unwrap();
+    assert_eq!(first.identity().lineage, second.identity().lineage);
+    assert!(tokens.logout().await.is_complete());
+    use evertoken::testing::AccessCheck;
+    assert_eq!(server.check(second.expose()), AccessCheck::Revoked);
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
+    let third = tokens.sign_in().await.unwrap();
+    assert_eq!(server.check(third.expose()), AccessCheck::Live);
+    assert_eq!(
+        (server.sign_ins(), server.exchanges(), server.revocations()),
+        (2, 1, 1)
+    );
+}
+
+#[tokio::test]
+async fn without_a_revocation_url_a_logout_is_a_local_one_and_says_so() {
+    let server = AuthorizationServer::builder().sign_in(true).build();
+    let http = server.listen().await.unwrap();
+    let endpoint = OAuth2::new(http.url(), "importer")
+        .unwrap()
+        .sign_in_as_client();
+    let tokens = TokenManager::builder(endpoint).build().unwrap();
+    tokens.token().await.unwrap();
+    let logout = tokens.logout().await;
+    assert!(logout.stored.is_ok());
+    assert!(matches!(
+        logout.revoked,
+        Err(EndpointError::Misconfigured { .. })
+    ));
+    assert!(!logout.is_complete());
+    assert!(matches!(tokens.token().await, Err(Error::Ended { .. })));
+}
+
+#[tokio::test]
+async fn the_endpoints_debug_holds_no_password() {
+    let server = RawServer::start([]).await;
+    let endpoint = with_password(&server).client_secret("open secret");
+    let told = format!("{endpoint:?}");
+    assert!(!told.contains("open"), "{told}");
+    let builder = TokenManager::builder(endpoint);
+    let told = format!("{builder:?} {:?}", builder);
+    assert!(!told.contains("open"), "{told}");
+}

@@ -1,0 +1,224 @@
+//! The user signs in anew.
+
+use evertoken::clock::Clock;
+use evertoken::{
+    BackgroundTimer, EndReason, Error, Event, MemoryStore, OnRequest, OptimisticEarly,
+    RefreshStrategy, TokenManager, TokenPair,
+};
+
+use crate::probe::{Probe, ProbedStore};
+use crate::support::{HOUR, SECOND, World, drain, loaded, settle, text};
+
+fn access(pair: &TokenPair) -> &str {
+    pair.access.as_ref().unwrap().expose()
+}
+
+async fn r4_with(strategy: impl RefreshStrategy) {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(strategy).await;
+    let hold = world.server.hold();
+    let caller = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.rotate().await }
+    });
+    world.server.arrived(1).await;
+    let second = world.server.issue();
+    let start = world.clock.now();
+    tokens.replace(second.clone()).await.unwrap();
+    // Nor does anybody who comes after it.
+    assert_eq!(text(&tokens.token().await), access(&second));
+    assert_eq!(world.clock.now(), start);
+    drop(hold);
+    assert_eq!(text(&caller.await.unwrap()), access(&second));
+    settle().await;
+    // The pair that the rotation brought, and nothing else.
+    assert_eq!(world.server.revocations(), 1);
+    assert_eq!(text(&tokens.token().await), access(&second));
+    assert_eq!(tokens.status().failure.map(|error| error.to_string()), None);
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_a_new_sign_in_does_not_wait_for_a_rotation_in_flight() {
+    r4_with(BackgroundTimer::default()).await;
+    r4_with(OnRequest::default()).await;
+    r4_with(OptimisticEarly::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_the_timer_goes_on_with_the_new_pair_while_an_old_rotation_hangs() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    let hold = world.server.hold();
+    world.clock.advance(480 * SECOND).await;
+    world.server.arrived(1).await;
+    tokens.replace(world.server.issue()).await.unwrap();
+    drop(hold);
+    world.clock.advance(479 * SECOND).await;
+    assert_eq!(world.server.exchanges(), 1);
+    world.clock.advance(SECOND).await;
+    assert_eq!(world.server.exchanges(), 2);
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.assert_unharmed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_shutdown_waits_for_the_rotation_that_was_replaced() {
+    let world = World::with(|server| server.latency(4 * SECOND));
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(600 * SECOND).await;
+    let _ = tokens.try_token();
+    world.server.arrived(1).await;
+    tokens.replace(world.server.issue()).await.unwrap();
+    tokens.shutdown().await.unwrap();
+    assert_eq!(world.server.revocations(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_replaces_whatever_ended_and_clears_the_pause() {
+    for logout in [false, true] {
+        let world = World::new(600 * SECOND);
+        let tokens = world.manager(OnRequest::default()).await;
+        if logout {
+            tokens.logout().await;
+        } else {
+            world.server.revoke_all();
+            assert!(tokens.rotate().await.unwrap_err().needs_sign_in());
+        }
+        let mut events = tokens.subscribe();
+        let pair = world.server.issue();
+        tokens.replace(pair.clone()).await.unwrap();
+        let events = drain(&mut events);
+        let [Event::Replaced { identity, .. }] = events.as_slice() else {
+            panic!("{events:?}");
+        };
+        let token = tokens.token().await.unwrap();
+        assert_eq!(token.identity(), *identity);
+        assert_eq!(token.expose(), access(&pair));
+        // It is rotated like any other.
+        world.clock.advance(600 * SECOND).await;
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        world.assert_unharmed();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_was_spent_is_refused_and_changes_nothing() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    let current = tokens.rotate().await.unwrap();
+    let error = tokens.replace(world.first.clone()).await.unwrap_err();
+    assert!(matches!(error, Error::AlreadyUsed), "{error}");
+    assert_eq!(tokens.token().await.unwrap().identity(), current.identity());
+    let error = tokens.replace(TokenPair::default()).await.unwrap_err();
+    assert!(matches!(error, Error::NoSession), "{error}");
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pair_that_is_current_already_may_be_given_again() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    let before = tokens.token().await.unwrap();
+    tokens.replace(world.first.clone()).await.unwrap();
+    assert_eq!(tokens.token().await.unwrap().identity(), before.identity());
+    world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_could_not_be_stored_changes_nothing() {
+    let world = World::new(600 * SECOND);
+    let store = ProbedStore::new(&world.clock, &Probe::default());
+    let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
+    let before = tokens.token().await.unwrap();
+    store.set_down(true);
+    let error = tokens.replace(world.server.issue()).await.unwrap_err();
+    assert!(matches!(error, Error::Store { .. }), "{error}");
+    assert!(error.is_retryable());
+    assert_eq!(tokens.token().await.unwrap().identity(), before.identity());
+    store.set_down(false);
+    world.clock.advance(600 * SECOND).await;
+    assert_eq!(tokens.token().await.unwrap().identity().version, 2);
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_times_count_from_the_call_and_a_jwt_says_its_own() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(5 * HOUR).await;
+    tokens.replace(world.server.issue()).await.unwrap();
+    assert!(tokens.status().access_expires_in.unwrap() > 598 * SECOND);
+    // {"exp":1700018300}: 300 s after now.
+    let pair = TokenPair::new("e30.eyJleHAiOjE3MDAwMTgzMDB9.x").refresh_token("r9");
+    tokens.replace(pair).await.unwrap();
+    let left = tokens.status().access_expires_in.unwrap();
+    assert!(left > 298 * SECOND && left <= 300 * SECOND, "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_future_stores_the_pair_all_the_same_and_the_timer_knows_it() {
+    for point in 0..4 {
+        let world = World::new(600 * SECOND);
+        let probe = Probe::default();
+        let store = ProbedStore::new(&world.clock, &probe);
+        let builder = world.builder(BackgroundTimer::default()).store(store);
+        let tokens = builder.build().unwrap();
+        let (sender, gone) = tokio::sync::oneshot::channel();
+        probe.at(point, || async move { gone.await.unwrap() });
+        let (pair, clone) = (world.server.issue(), tokens.clone());
+        let replacing = tokio::spawn(async move { clone.replace(pair).await });
+        settle().await;
+        assert!(!probe.is_pending());
+        replacing.abort();
+        settle().await;
+        sender.send(()).unwrap();
+        world.clock.advance(480 * SECOND).await;
+        world.assert_exchanges(1);
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_instances_adopt_it_at_their_next_look() {
+    let world = World::new(600 * SECOND);
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let (here, there) = (loaded(builder()).await, loaded(builder()).await);
+    world.server.revoke_all();
+    world.clock.advance(600 * SECOND).await;
+    assert!(there.token().await.unwrap_err().needs_sign_in());
+    let pair = world.server.issue();
+    here.replace(pair.clone()).await.unwrap();
+    world.clock.advance(60 * SECOND).await;
+    // The call that fails has the store looked at.
+    let _ = there.token().await;
+    settle().await;
+    assert_eq!(text(&there.token().await), access(&pair));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_cannot_sign_in_says_so_and_changes_nothing() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    let error = tokens.sign_in().await.unwrap_err();
+    assert!(matches!(error, Error::NotRotatable), "{error}");
+    assert!(tokens.token().await.is_ok());
+    tokens.logout().await;
+    assert!(matches!(tokens.sign_in().await, Err(Error::NotRotatable)));
+    assert_eq!(tokens.status().end, Some(EndReason::LoggedOut));
+    world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_shutdown_there_is_no_sign_in() {
+    let world = World::with(|server| server.sign_in(true));
+    let tokens: TokenManager = world.manager(OnRequest::default()).await;
+    tokens.shutdown().await.unwrap();
+    assert!(matches!(
+        tokens.replace(world.server.issue()).await,
+        Err(Error::ShutDown)
+    ));
+    assert!(matches!(tokens.sign_in().await, Err(Error::ShutDown)));
+    assert_eq!(world.server.sign_ins(), 0);
+}

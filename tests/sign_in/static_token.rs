@@ -1,0 +1,122 @@
+//! One token, and no endpoint.
+
+use evertoken::testing::{AuthorizationServer, ImportApi, TestClock};
+use evertoken::{
+    BackgroundTimer, EndReason, Error, MemoryStore, OptimisticEarly, Rejection, StaticToken,
+    TokenManager, Validity,
+};
+
+use crate::support::{HOUR, SECOND, drain};
+
+fn manager(token: &str, clock: &TestClock) -> TokenManager {
+    TokenManager::builder(StaticToken::new(token))
+        .clock(clock.clone())
+        .strategy(BackgroundTimer::default())
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn i11_a_token_that_never_changes_has_no_timer_and_no_rotation() {
+    let clock = TestClock::new();
+    let tokens = manager("sesame", &clock);
+    let mut events = tokens.subscribe();
+    for _ in 0..1_000 {
+        assert_eq!(tokens.authorization().await.unwrap(), "Bearer sesame");
+        clock.advance(HOUR).await;
+    }
+    let error = tokens.rotate().await.unwrap_err();
+    assert!(matches!(error, Error::NotRotatable), "{error}");
+    assert!(!error.is_retryable());
+    assert_eq!(tokens.status().access_expires_in, None);
+    assert_eq!(tokens.status().end, None);
+    assert_eq!(tokens.token().await.unwrap().expose(), "sesame");
+    let told = drain(&mut events);
+    assert!(told.len() <= 1, "only that it cannot be rotated: {told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn i11_its_401_is_returned_as_it_is_each_time_and_rotates_nothing() {
+    let clock = TestClock::new();
+    let server = AuthorizationServer::builder().clock(clock.clone()).build();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let tokens = TokenManager::builder(StaticToken::new("nobody's"))
+        .clock(clock.clone())
+        .origin(http.origin())
+        .build()
+        .unwrap();
+    let client = reqwest::Client::new();
+    for _ in 0..5 {
+        let request = client.post(http.url()).body("record");
+        assert_eq!(tokens.send(request).await.unwrap().status(), 401);
+    }
+    assert_eq!(api.calls(), 5);
+    let token = tokens.token().await.unwrap();
+    assert_eq!(tokens.reject(&token), Rejection::NotRotatable);
+    assert_eq!(tokens.token().await.unwrap().expose(), "nobody's");
+    assert_eq!(server.exchanges(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i11_a_jwt_is_served_to_its_end_and_then_somebody_has_to_act() {
+    let clock = TestClock::new();
+    // {"exp":1700000600,"iat":1700000000}: 600 s from the start of the clock.
+    let jwt = "e30.eyJleHAiOjE3MDAwMDA2MDAsImlhdCI6MTcwMDAwMDAwMH0.x";
+    for early in [false, true] {
+        let clock = clock.clone();
+        let builder = TokenManager::builder(StaticToken::new(jwt)).clock(clock.clone());
+        let builder = if early {
+            builder.strategy(OptimisticEarly::default())
+        } else {
+            builder.strategy(BackgroundTimer::default())
+        };
+        let tokens = builder.build().unwrap();
+        if early {
+            // Given in the morning after: it was over before it began.
+            let error = tokens.token().await.unwrap_err();
+            assert!(error.needs_sign_in(), "{error}");
+            continue;
+        }
+        assert_eq!(tokens.token().await.unwrap().expose(), jwt);
+        clock.advance(599 * SECOND).await;
+        assert_eq!(tokens.token().await.unwrap().expose(), jwt);
+        clock.advance(SECOND).await;
+        let error = tokens.token().await.unwrap_err();
+        assert!(error.needs_sign_in(), "{error}");
+        assert_eq!(tokens.status().end, Some(EndReason::Expired));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_token_on_the_same_store_is_another_session() {
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    for token in ["one", "two", "one"] {
+        let tokens = TokenManager::builder(StaticToken::new(token))
+            .clock(clock.clone())
+            .store(store.clone())
+            .build()
+            .unwrap();
+        assert_eq!(tokens.token().await.unwrap().expose(), token);
+        assert!(!format!("{tokens:?} {:?}", tokens.key()).contains(token));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_of_a_token_that_never_changes_is_a_local_one_and_holds() {
+    let clock = TestClock::new();
+    let tokens = manager("sesame", &clock);
+    tokens.token().await.unwrap();
+    let logout = tokens.logout().await;
+    assert!(logout.stored.is_ok());
+    assert!(logout.revoked.is_err());
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
+}
+
+#[test]
+fn its_debug_holds_no_secret() {
+    let text = format!("{:?}", StaticToken::new("sesame"));
+    assert!(!text.contains("sesame"), "{text}");
+    assert_eq!(Validity::default(), Validity::Unknown);
+}

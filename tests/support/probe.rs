@@ -1,0 +1,250 @@
+//! Points at which a test can step in: before and after every call of the store and of the endpoint. The
+//! store fails on request, and the endpoint notes what was issued and what was revoked.
+#![allow(dead_code, unreachable_pub)]
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::testing::{InProcessEndpoint, TestClock};
+use evertoken::{
+    EndpointError, Grant, Issued, Key, MemoryStore, Record, RefreshToken, ServerProfile,
+    StoreError, TokenEndpoint, TokenPair, TokenStore, async_trait,
+};
+use parking_lot::Mutex;
+
+type Unit = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Action = Box<dyn FnOnce() -> Unit + Send>;
+
+/// Counts the points that are passed, and runs an action at one of them, or waits at all of them.
+#[derive(Clone, Default)]
+pub struct Probe(Arc<Points>);
+
+#[derive(Default)]
+struct Points {
+    passed: AtomicUsize,
+    action: Mutex<Option<(usize, Action)>>,
+    /// Where it is not zero, every point takes 0 to 7 ms, drawn from it.
+    seed: AtomicU64,
+}
+
+impl Probe {
+    /// Runs `action` when the `point`-th point from now on is reached (from 0); whoever reached it waits.
+    pub fn at<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        point: usize,
+        action: impl FnOnce() -> F + Send + 'static,
+    ) {
+        let at = self.0.passed.load(Ordering::SeqCst) + point;
+        *self.0.action.lock() = Some((at, Box::new(|| Box::pin(action()))));
+    }
+
+    /// Whether the action has not run yet.
+    pub fn is_pending(&self) -> bool {
+        self.0.action.lock().is_some()
+    }
+
+    /// Every point takes a time of its own from now on, the same for the same seed.
+    pub fn scramble(&self, seed: u64) {
+        // Neighbouring seeds must not begin alike, and zero would stay zero.
+        let mixed = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0.seed.store(mixed, Ordering::SeqCst);
+    }
+
+    /// The next pause, 0 to 7 ms.
+    pub fn draw(&self) -> Duration {
+        let mut bits = self.0.seed.load(Ordering::SeqCst);
+        if bits == 0 {
+            return Duration::ZERO;
+        }
+        bits ^= bits << 13;
+        bits ^= bits >> 7;
+        bits ^= bits << 17;
+        self.0.seed.store(bits, Ordering::SeqCst);
+        Duration::from_millis((bits >> 32) % 8)
+    }
+
+    async fn pass(&self) {
+        let point = self.0.passed.fetch_add(1, Ordering::SeqCst);
+        let action = self.0.action.lock().take_if(|(at, _)| *at == point);
+        if let Some((_, action)) = action {
+            action().await;
+        }
+        let pause = self.draw();
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// A memory store that fails while it is down.
+#[derive(Clone)]
+pub struct ProbedStore {
+    pub inner: MemoryStore,
+    probe: Probe,
+    down: Arc<AtomicBool>,
+}
+
+impl ProbedStore {
+    pub fn new(clock: &TestClock, probe: &Probe) -> Self {
+        Self {
+            inner: MemoryStore::with_clock(clock.clone()),
+            probe: probe.clone(),
+            down: Arc::default(),
+        }
+    }
+
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// The record as it is serialized; null without one.
+    pub async fn json(&self, key: &Key) -> serde_json::Value {
+        let loaded = self.inner.load(key).await.unwrap();
+        let record = loaded.entry.map(|(record, _)| record);
+        serde_json::to_value(record).unwrap()
+    }
+
+    /// The store forgets everything it was told.
+    pub async fn restore(&self, key: &Key, record: &Record) {
+        let loaded = self.inner.load(key).await.unwrap();
+        let seen = loaded.entry.map(|(_, revision)| revision);
+        self.inner.swap(key, seen, record).await.unwrap();
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreError::new("the store is down"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ProbedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbedStore").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TokenStore for ProbedStore {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.probe.pass().await;
+        self.check()?;
+        let loaded = self.inner.load(key).await;
+        self.probe.pass().await;
+        loaded
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        self.probe.pass().await;
+        self.check()?;
+        let swapped = self.inner.swap(key, seen, next).await;
+        self.probe.pass().await;
+        swapped
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        self.inner.changed(key, seen).await;
+    }
+}
+
+/// The server's endpoint. Clones are one.
+#[derive(Clone)]
+pub struct ProbedEndpoint {
+    inner: InProcessEndpoint,
+    probe: Probe,
+    tokens: Arc<Tokens>,
+    revocation_fails: Arc<AtomicBool>,
+}
+
+/// Refresh tokens, in the order in which they went by.
+#[derive(Default)]
+struct Tokens {
+    issued: Mutex<Vec<String>>,
+    revoked: Mutex<Vec<String>>,
+}
+
+impl ProbedEndpoint {
+    pub fn new(inner: InProcessEndpoint, probe: &Probe) -> Self {
+        Self {
+            inner,
+            probe: probe.clone(),
+            tokens: Arc::default(),
+            revocation_fails: Arc::default(),
+        }
+    }
+
+    pub fn fail_revocations(&self) {
+        self.revocation_fails.store(true, Ordering::SeqCst);
+    }
+
+    /// The refresh tokens that came in answers.
+    pub fn issued(&self) -> Vec<String> {
+        self.tokens.issued.lock().clone()
+    }
+
+    /// The refresh tokens that were to be revoked.
+    pub fn revoked(&self) -> Vec<String> {
+        self.tokens.revoked.lock().clone()
+    }
+}
+
+impl fmt::Debug for ProbedEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbedEndpoint").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for ProbedEndpoint {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        self.probe.pass().await;
+        let answer = self.inner.exchange(grant).await;
+        if let Ok(Issued {
+            refresh: Some(refresh),
+            ..
+        }) = &answer
+        {
+            self.tokens.issued.lock().push(refresh.expose().to_owned());
+        }
+        self.probe.pass().await;
+        answer
+    }
+
+    async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
+        self.probe.pass().await;
+        let refresh = pair.refresh.as_ref().map_or("", RefreshToken::expose);
+        self.tokens.revoked.lock().push(refresh.to_owned());
+        if self.revocation_fails.load(Ordering::SeqCst) {
+            return Err(EndpointError::rejected("unsupported_token_type"));
+        }
+        let revoked = self.inner.revoke(pair).await;
+        self.probe.pass().await;
+        revoked
+    }
+
+    fn can_sign_in(&self) -> bool {
+        self.inner.can_sign_in()
+    }
+
+    fn profile(&self) -> ServerProfile {
+        self.inner.profile()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.inner.timeout()
+    }
+
+    fn key(&self) -> Key {
+        self.inner.key()
+    }
+}
