@@ -10,11 +10,11 @@ use crate::error::BuildError;
 /// be a secret.
 ///
 /// Shown as `FILE:LINE:COLUMN: PATH: PROBLEM`, with what is known of it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ConfigError(Box<Report>);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Report {
     file: Option<PathBuf>,
     position: Option<(usize, usize)>,
@@ -112,6 +112,13 @@ fn joined(outer: &str, inner: &str) -> String {
         ("", inner) => inner.to_owned(),
         (outer, inner) if inner.starts_with('[') => format!("{outer}{inner}"),
         _ => format!("{outer}.{inner}"),
+    }
+}
+
+/// As it is shown to people: a `main` that returns it prints this.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConfigError({self})")
     }
 }
 
