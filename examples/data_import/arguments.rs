@@ -15,13 +15,18 @@ use serde::{Deserialize, Serialize};
 
 use self::strategy::Choice;
 pub(crate) use self::strategy::Strategy;
+use crate::configuration::{Configuration, External};
 
 /// Enough for imports that outlive a few tokens, and for all of them to be over in half a minute.
 const GENERATED: u64 = 20_000;
 
+/// Of the embedded servers.
+const ACCESS_TTL: Duration = Duration::from_secs(2);
+const REFRESH_TTL: Duration = Duration::from_secs(60);
+
 /// Imports MARC21 records into an API that checks the access token on every call: first with one
 /// token, which expires on the way, then with evertoken's strategies. The authorization server and
-/// the API are embedded; nothing else is needed.
+/// the API are embedded, and nothing else is needed, unless a configuration names others.
 #[derive(Debug, Parser)]
 #[command(name = "data_import")]
 pub(crate) struct Arguments {
@@ -63,17 +68,22 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "STRATEGY", value_enum, value_delimiter = ',')]
     strategy: Vec<Choice>,
 
-    /// Lifetime of an access token
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = lifetime)]
-    pub(crate) access_ttl: Duration,
+    /// Imports as this configuration (TOML) says, once. With an `[endpoint]` there and the `api_url` in
+    /// its table `[import]`, nothing is embedded
+    #[arg(long, value_name = "FILE", value_parser = configuration, conflicts_with = "strategy")]
+    pub(crate) config: Option<Configuration>,
 
-    /// Lifetime of a refresh token
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = lifetime)]
-    pub(crate) refresh_ttl: Duration,
+    /// Lifetime of an access token of the embedded server [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    access_ttl: Option<Duration>,
 
-    /// How the API judges access tokens
-    #[arg(long, value_enum, default_value = "eureka")]
-    gateway: GatewayChoice,
+    /// Lifetime of a refresh token of the embedded server [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    refresh_ttl: Option<Duration>,
+
+    /// How the embedded API judges access tokens [default: eureka]
+    #[arg(long, value_enum)]
+    gateway: Option<GatewayChoice>,
 
     /// Writes one JSON object per strategy and line, and nothing else, to standard output
     #[arg(long)]
@@ -83,6 +93,9 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The strategies to run, in the order of the command line.
     pub(crate) fn strategies(&self) -> Vec<Strategy> {
+        if let Some(configuration) = &self.config {
+            return vec![configuration.strategy];
+        }
         if self.strategy.is_empty() {
             let choice = match self.is_one_import() {
                 true => Choice::OptimisticEarly,
@@ -103,16 +116,44 @@ impl Arguments {
             !self.is_one_import() || self.strategies().len() == 1,
             "`--rejects` and `--resume` are of one import: choose one `--strategy`"
         );
+        if self.external().is_none() {
+            return Ok(());
+        }
+        for (flag, is_given) in [
+            ("--access-ttl", self.access_ttl.is_some()),
+            ("--refresh-ttl", self.refresh_ttl.is_some()),
+            ("--gateway", self.gateway.is_some()),
+            ("--picture", self.picture.is_some()),
+        ] {
+            ensure!(
+                !is_given,
+                "`{flag}` goes with the embedded servers, and the configuration has an `[endpoint]`"
+            );
+        }
         Ok(())
+    }
+
+    /// The servers, if they are not embedded.
+    pub(crate) fn external(&self) -> Option<&External> {
+        self.config.as_ref()?.external.as_ref()
+    }
+
+    pub(crate) fn access_ttl(&self) -> Duration {
+        self.access_ttl.unwrap_or(ACCESS_TTL)
+    }
+
+    pub(crate) fn refresh_ttl(&self) -> Duration {
+        self.refresh_ttl.unwrap_or(REFRESH_TTL)
     }
 
     fn is_one_import(&self) -> bool {
         self.rejects.is_some() || self.resume.is_some()
     }
 
-    /// Where the picture goes, if there is to be one.
+    /// Where the picture goes, if there is to be one. It shows lifetimes, which only the embedded server
+    /// tells.
     pub(crate) fn picture(&self) -> Option<PathBuf> {
-        if self.picture.is_some() || self.json {
+        if self.picture.is_some() || self.json || self.external().is_some() {
             return self.picture.clone();
         }
         // With cargo, that is in its target directory.
@@ -128,8 +169,8 @@ impl Arguments {
 
     pub(crate) fn gateway(&self) -> Gateway {
         match self.gateway {
-            GatewayChoice::Eureka => Gateway::Eureka,
-            GatewayChoice::Okapi => Gateway::Okapi,
+            Some(GatewayChoice::Okapi) => Gateway::Okapi,
+            Some(GatewayChoice::Eureka) | None => Gateway::Eureka,
         }
     }
 }
@@ -170,6 +211,10 @@ enum GatewayChoice {
     Okapi,
 }
 
+fn configuration(path: &str) -> Result<Configuration, String> {
+    Configuration::read(path).map_err(|error| format!("{error:#}"))
+}
+
 /// Times as `300ms`, `2s` or `10m`.
 fn lifetime(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
@@ -202,7 +247,7 @@ mod tests {
         );
         assert_eq!(arguments.count(), Some(GENERATED));
         assert_eq!(arguments.gateway(), Gateway::Eureka);
-        assert_eq!(arguments.access_ttl, Duration::from_secs(2));
+        assert_eq!(arguments.access_ttl(), Duration::from_secs(2));
         Ok(())
     }
 

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
-use evertoken::{Event, Events};
+use anyhow::{Context as _, anyhow};
+use evertoken::{Builder, Event, Events, TokenPair};
 use reqwest::Client;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use crate::arguments::{Arguments, Strategy};
 use crate::batches::{self, Batches};
 use crate::journal::{Books, Journal};
 use crate::progress::Progress;
-use crate::site::Site;
+use crate::site::{Counters, Site};
 use crate::stop::Stop;
 use crate::tally::{Failure, Tally};
 use crate::timeline::Timeline;
@@ -43,12 +43,8 @@ pub(crate) struct Outcome {
     pub(crate) session_ended: Option<evertoken::Error>,
     /// Pairs that the manager landed.
     pub(crate) rotations: u64,
-    /// Refresh grants that reached the server.
-    pub(crate) exchanges: u64,
-    pub(crate) replays: u64,
-    pub(crate) families_revoked: u64,
-    /// Calls that the API answered 401.
-    pub(crate) unauthorized: u64,
+    /// What the servers saw of it, if they tell.
+    pub(crate) counters: Option<Counters>,
     pub(crate) elapsed: Duration,
     pub(crate) wait_p50: Duration,
     pub(crate) wait_p99: Duration,
@@ -92,15 +88,20 @@ pub(crate) async fn run(
     let run = books.checkpoint.run().to_owned();
     let journal = Journal::start(books)?;
     let http = Client::builder().timeout(REQUEST_TIMEOUT).build()?;
-    let builder = site.builder(strategy)?;
+    let before = site.counters().await?;
+    let builder = site.builder(strategy).await?;
     // As if somebody had signed in and pressed the button: the last thing before the start.
-    let first = site.server.issue();
-    let tokens = builder.map(|builder| builder.seed(first.clone()).build());
-    let tokens = tokens.transpose()?;
-    let access = match (&tokens, first.access) {
-        (Some(tokens), _) => Access::Managed(tokens.clone()),
-        (None, Some(token)) => Access::Fixed(token),
-        (None, None) => bail!("the server issued no access token"),
+    let first = site.sign_in();
+    let (access, tokens) = match (builder, first) {
+        (Some(builder), first) => {
+            let tokens = seeded(builder, first).build()?;
+            (Access::Managed(tokens.clone()), Some(tokens))
+        }
+        (None, first) => {
+            let token = first.and_then(|pair| pair.access);
+            let token = token.context("the server issued no access token")?;
+            (Access::Fixed(token), None)
+        }
     };
     let tally = Arc::new(Tally::start()?);
     let follower = tokens
@@ -153,6 +154,8 @@ pub(crate) async fn run(
         false => reader.join().map_err(|_| anyhow!("the reader panicked"))?,
     };
     journal.close(read.as_ref().ok().copied().flatten())?;
+    // Servers that do not tell any more have been imported into all the same.
+    let after = site.counters().await.unwrap_or_default();
     Ok(Outcome {
         strategy,
         ok: tally.ok(),
@@ -162,10 +165,7 @@ pub(crate) async fn run(
         rejected_before,
         session_ended: stop.why().cloned(),
         rotations: tally.rotations(),
-        exchanges: site.server.exchanges(),
-        replays: site.server.replays(),
-        families_revoked: site.server.families_revoked(),
-        unauthorized: site.unauthorized(),
+        counters: before.zip(after).map(|(before, after)| after.since(before)),
         elapsed,
         wait_p50: tally.wait(0.5),
         wait_p99: tally.wait(0.99),
@@ -173,6 +173,13 @@ pub(crate) async fn run(
         interrupted,
         timeline: tally.timeline(),
     })
+}
+
+fn seeded(builder: Builder, first: Option<TokenPair>) -> Builder {
+    match first {
+        Some(pair) => builder.seed(pair),
+        None => builder,
+    }
 }
 
 /// Counts rotations until the manager is gone. Versions do not miss any, even if events were missed.

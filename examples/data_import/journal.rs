@@ -5,6 +5,7 @@
 //! was done and is not in it is sent again after a kill, and its key says so to the API. A rejected batch
 //! has no such key, so there the checkpoint is written at once.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -31,6 +32,8 @@ pub(crate) struct Books {
     /// Where the checkpoint is kept, if it is.
     path: Option<PathBuf>,
     rejects: Option<Rejects>,
+    /// While it is open, the checkpoint is nobody else's.
+    _lock: Option<File>,
 }
 
 impl Books {
@@ -48,8 +51,10 @@ impl Books {
                 checkpoint: Checkpoint::new(assignment)?,
                 path: None,
                 rejects,
+                _lock: None,
             });
         };
+        let lock = lock(&path)?;
         let assignment = Assignment::of(arguments)?;
         let before = Checkpoint::load(&path, &assignment)?;
         let mut checkpoint = match before {
@@ -61,6 +66,7 @@ impl Books {
                 checkpoint,
                 path: None,
                 rejects: None,
+                _lock: None,
             });
         }
         let rejects = rejects(arguments.rejects.as_deref(), checkpoint.rejects.as_ref())?;
@@ -71,6 +77,7 @@ impl Books {
             checkpoint,
             path: Some(path),
             rejects,
+            _lock: Some(lock),
         })
     }
 
@@ -99,6 +106,26 @@ impl Books {
             Some(path) => self.checkpoint.save(path),
             None => Ok(()),
         }
+    }
+}
+
+/// Two imports with one checkpoint would each forget what the other has done. The lock is on a file beside
+/// it, which stays: the checkpoint's own is replaced with every save. A killed import leaves no lock.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let cannot = || format!("cannot lock {}", name.display());
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&name)
+        .with_context(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another import is running with {}", path.display()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
     }
 }
 

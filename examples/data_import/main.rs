@@ -12,6 +12,7 @@
 mod arguments;
 mod batches;
 mod checkpoint;
+mod configuration;
 mod done;
 mod generate;
 mod import;

@@ -44,7 +44,7 @@ fn picture(arguments: &Arguments, outcomes: &[Outcome]) -> Document {
     let axis = Axis::new(longest.unwrap_or_default(), LEFT, WIDTH - MARGIN);
     let lanes: Vec<_> = outcomes
         .iter()
-        .map(|outcome| Lane::new(outcome, arguments.access_ttl, &axis))
+        .map(|outcome| Lane::new(outcome, arguments.access_ttl(), &axis))
         .collect();
     let height = TOP + LANE * lanes.len() as f64 + BOTTOM;
     let fastest = lanes.iter().map(Lane::fastest).fold(1.0, f64::max);
@@ -76,7 +76,7 @@ fn title(arguments: &Arguments) -> String {
     format!(
         "{verb} {} with access tokens that live for {}",
         count.map_or("a file".to_owned(), |count| format!("{count} records")),
-        spelled(arguments.access_ttl),
+        spelled(arguments.access_ttl()),
     )
 }
 

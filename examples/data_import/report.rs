@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::arguments::{Action, Arguments, Strategy};
 use crate::checkpoint::Checkpoint;
 use crate::import::Outcome;
+use crate::site::Counters;
 
 const COLUMNS: [&str; 10] = [
     "strategy",
@@ -48,13 +49,18 @@ pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::R
         Action::Create => "Imports",
         Action::Update => "Updates",
     };
-    writeln!(
+    write!(
         out,
-        "{verb} {records}, {} a call, {} calls at a time. Access tokens live for {}.",
-        arguments.batch,
-        arguments.workers,
-        humantime::format_duration(arguments.access_ttl),
+        "{verb} {records}, {} a call, {} calls at a time. ",
+        arguments.batch, arguments.workers,
     )?;
+    match arguments.external() {
+        Some(servers) => writeln!(out, "The API is {}.", servers.api_url)?,
+        None => {
+            let lifetime = humantime::format_duration(arguments.access_ttl());
+            writeln!(out, "Access tokens live for {lifetime}.")?;
+        }
+    }
     match arguments.strategies().contains(&Strategy::Fixed) {
         true => writeln!(
             out,
@@ -104,6 +110,10 @@ pub(crate) fn table(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()
 
 fn row(outcome: &Outcome) -> Vec<Cell> {
     let count = |number: u64| HumanCount(number).to_string();
+    let seen = |count_of: fn(&Counters) -> u64| {
+        let counters = outcome.counters.as_ref();
+        counters.map_or("-".to_owned(), |counters| count(count_of(counters)))
+    };
     // A session that is not asked for tokens has no waits.
     let wait = |span: Duration| match outcome.strategy {
         Strategy::Fixed => "-".to_owned(),
@@ -121,8 +131,8 @@ fn row(outcome: &Outcome) -> Vec<Cell> {
         count(outcome.ok),
         count(outcome.failed),
         count(outcome.rotations),
-        count(outcome.exchanges),
-        count(outcome.unauthorized),
+        seen(|counters| counters.exchanges),
+        seen(|counters| counters.unauthorized),
         per_second(outcome.ok, outcome.elapsed),
         wait(outcome.wait_p50),
         wait(outcome.wait_p99),
@@ -156,10 +166,10 @@ struct Line {
     ok: u64,
     failed: u64,
     rotations: u64,
-    exchanges: u64,
-    replays: u64,
-    families_revoked: u64,
-    unauthorized: u64,
+    exchanges: Option<u64>,
+    replays: Option<u64>,
+    families_revoked: Option<u64>,
+    unauthorized: Option<u64>,
     elapsed_ms: u128,
     wait_p50_us: u128,
     wait_p99_us: u128,
@@ -169,16 +179,17 @@ struct Line {
 }
 
 pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    let counters = outcome.counters.as_ref();
     let line = Line {
         strategy: outcome.strategy.name(),
         records: outcome.records(),
         ok: outcome.ok,
         failed: outcome.failed,
         rotations: outcome.rotations,
-        exchanges: outcome.exchanges,
-        replays: outcome.replays,
-        families_revoked: outcome.families_revoked,
-        unauthorized: outcome.unauthorized,
+        exchanges: counters.map(|counters| counters.exchanges),
+        replays: counters.map(|counters| counters.replays),
+        families_revoked: counters.map(|counters| counters.families_revoked),
+        unauthorized: counters.map(|counters| counters.unauthorized),
         elapsed_ms: outcome.elapsed.as_millis(),
         wait_p50_us: outcome.wait_p50.as_micros(),
         wait_p99_us: outcome.wait_p99.as_micros(),

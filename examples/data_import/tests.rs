@@ -1,5 +1,6 @@
 //! The command as a whole: what it writes, and its exit status.
 
+mod configured;
 mod ends;
 mod rejects;
 mod resume;
@@ -77,6 +78,8 @@ fn parsed(arguments: &str) -> Arguments {
 
 /// A site that outlives the imports at it, and remembers each record.
 struct Place {
+    server: AuthorizationServer,
+    api: ImportApi,
     site: Arc<Site>,
 }
 
@@ -94,12 +97,16 @@ impl Place {
             .time_per_record(time_per_record)
             .remember_records(true)
             .build();
-        let site = Arc::new(Site::of(server, api).await.unwrap());
-        Self { site }
+        let site = Site::of(server.clone(), api.clone(), None).await.unwrap();
+        Self {
+            server,
+            api,
+            site: Arc::new(site),
+        }
     }
 
     fn api(&self) -> &ImportApi {
-        &self.site.api
+        &self.api
     }
 
     /// Somebody signs in first.

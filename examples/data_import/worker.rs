@@ -123,7 +123,9 @@ impl Job {
     }
 
     fn advance(&self, records: u64, bytes: usize) {
-        self.tally.unauthorized(self.site.unauthorized());
+        if let Some(count) = self.site.unauthorized() {
+            self.tally.unauthorized(count);
+        }
         self.bar.advance(records, bytes as u64, &self.tally);
     }
 

@@ -1,6 +1,14 @@
-//! Imports as processes of their own, which can be killed.
+//! Imports as processes of their own, which can be killed and measured.
 
-#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
+mod kills;
+#[cfg(target_os = "linux")]
+mod memory;
 mod processes;
 mod servers;

@@ -1,6 +1,6 @@
 //! The examples as processes. None of them outlives its owner.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -52,6 +52,40 @@ impl Process {
         Self(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
+    /// At once, without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// What it wrote to standard output and error. It has ended.
+    pub(crate) fn told(&mut self) -> String {
+        let mut told = String::new();
+        self.0
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut told)
+            .unwrap();
+        self.0
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut told)
+            .unwrap();
+        told
+    }
+
     /// Asks it to end.
     #[cfg(unix)]
     pub(crate) fn terminate(&mut self) -> ExitStatus {
@@ -77,6 +111,7 @@ pub(crate) struct Servers {
     pub(crate) urls: Urls,
     pub(crate) config: PathBuf,
     pub(crate) seed_file: PathBuf,
+    http: Client,
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,18 +137,19 @@ impl Servers {
             urls: serde_json::from_str(&line).expect("it is ready"),
             config,
             seed_file,
+            http: Client::new(),
         }
     }
 
     pub(crate) async fn counters(&self) -> Value {
         let url = format!("{}/counters", self.urls.admin_url);
-        let answer = Client::new().get(url).send().await.unwrap();
+        let answer = self.http.get(url).send().await.unwrap();
         answer.json().await.unwrap()
     }
 
     pub(crate) async fn ask(&self, path: &str) {
         let url = format!("{}{path}", self.urls.admin_url);
-        let answer = Client::new().post(url).send().await.unwrap();
+        let answer = self.http.post(url).send().await.unwrap();
         answer.error_for_status().unwrap();
     }
 

@@ -13,6 +13,18 @@ pub(crate) enum Strategy {
 }
 
 impl Strategy {
+    /// One of evertoken's own, as configurations name it.
+    pub(crate) fn configured(name: &str) -> Option<Self> {
+        let strategies = [
+            Self::OnRequest,
+            Self::BackgroundTimer,
+            Self::OptimisticEarly,
+        ];
+        strategies
+            .into_iter()
+            .find(|strategy| strategy.name() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fixed => "fixed",

@@ -14,7 +14,7 @@ async fn i5_a_logout_everywhere_ends_the_job_within_one_request_per_worker() {
             format!("--records 1000000 --batch 25 --workers {WORKERS} --strategy {strategy}");
         let logout = async {
             place.taken(500).await;
-            place.site.server.revoke_all();
+            place.server.revoke_all();
             place.api().calls()
         };
         let both = async { tokio::join!(place.ran(&arguments), logout) };
@@ -27,7 +27,7 @@ async fn i5_a_logout_everywhere_ends_the_job_within_one_request_per_worker() {
             (1..=WORKERS).contains(&unauthorized),
             "{strategy}: {unauthorized}"
         );
-        let server = &place.site.server;
+        let server = &place.server;
         assert_eq!(
             (server.exchanges(), server.sign_ins()),
             (1, 0),
@@ -83,7 +83,7 @@ async fn after_a_new_sign_in_the_import_goes_on_where_the_session_died() {
     );
     let logout = async {
         place.taken(500).await;
-        place.site.server.revoke_all();
+        place.server.revoke_all();
     };
     let (ran, ()) = tokio::join!(place.ran(&arguments), logout);
     assert_eq!(ran.status, SESSION_ENDED);

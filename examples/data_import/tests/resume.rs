@@ -22,6 +22,11 @@ impl Desk {
         self.directory.path().join("checkpoint")
     }
 
+    /// The file that an import locks while it runs.
+    fn lock(&self) -> fs::File {
+        fs::File::open(self.directory.path().join("checkpoint.lock")).unwrap()
+    }
+
     fn rejects(&self) -> PathBuf {
         self.directory.path().join("rejects.mrc")
     }
@@ -99,6 +104,13 @@ async fn a_batch_that_the_api_still_works_on_is_waited_for() {
         _ = killed => panic!("it is too early for the end"),
         () = place.taken(100) => {}
     }
+    // In a process that is not killed, its journal needs a moment to end.
+    let free = async {
+        while desk.lock().try_lock().is_err() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), free).await.unwrap();
     assert_eq!(place.ran(&arguments).await.status, 0);
     assert_each_once(&place, 100);
     let api = place.api();
@@ -285,4 +297,24 @@ async fn files_for_two_purposes_are_refused() {
         let error = journal::check_paths(&twice(a, b, &path)).unwrap_err();
         assert!(error.to_string().contains("is named for two things"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_imports_cannot_run_with_one_checkpoint() {
+    let place = Place::open(Duration::from_secs(60)).await;
+    let desk = Desk::new();
+    let arguments = desk.arguments();
+    let second = async {
+        place.taken(100).await;
+        place.ran_until(&arguments, pending()).await
+    };
+    let (first, second) = tokio::join!(place.ran(&arguments), second);
+    let checkpoint = desk.checkpoint();
+    assert_eq!(
+        second.err().unwrap().to_string(),
+        format!("another import is running with {}", checkpoint.display())
+    );
+    assert_eq!(first.status, 0);
+    assert_each_once(&place, RECORDS);
+    assert_eq!(place.ran(&arguments).await.status, 0, "it is over");
 }

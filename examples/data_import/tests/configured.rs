@@ -1,0 +1,315 @@
+//! Imports by a configuration file.
+
+use std::fs;
+use std::path::Path;
+
+use evertoken::testing::HttpServer;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::configuration::Configuration;
+
+/// Servers that know nothing of the import, and a directory for its files.
+struct Elsewhere {
+    server: AuthorizationServer,
+    api: ImportApi,
+    token_endpoint: HttpServer,
+    records: HttpServer,
+    directory: tempfile::TempDir,
+}
+
+impl Elsewhere {
+    async fn new() -> Self {
+        let server = AuthorizationServer::builder()
+            .client("importer", "secret")
+            .access_ttl(Duration::from_millis(300))
+            .build();
+        let api = ImportApi::builder(&server)
+            .time_per_record(Duration::from_millis(1))
+            .remember_records(true)
+            .build();
+        let directory = tempfile::tempdir().unwrap();
+        let first = server.issue().refresh.unwrap();
+        write(&directory.path().join("seed"), first.expose());
+        Self {
+            token_endpoint: server.listen().await.unwrap(),
+            records: api.listen().await.unwrap(),
+            server,
+            api,
+            directory,
+        }
+    }
+
+    /// Everything, with a store and a seed in its directory.
+    fn configuration(&self, import: &str) -> String {
+        let (token_url, origin) = (self.token_endpoint.url(), self.records.origin());
+        format!(
+            r#"
+[import]
+{import}
+
+[refresh]
+strategy = {{ kind = "background-timer", at_fraction = 0.7 }}
+
+[http]
+origins = ["{origin}"]
+
+[store]
+kind = "file"
+path = "session"
+
+[endpoint]
+token_url = "{token_url}"
+client_id = "importer"
+client_secret = "secret"
+
+[seed]
+refresh_token = {{ file = "seed" }}
+"#
+        )
+    }
+
+    fn api_url(&self) -> String {
+        format!("api_url = \"{}\"", self.records.url())
+    }
+
+    fn file(&self, content: &str) -> PathBuf {
+        let path = self.directory.path().join("import.toml");
+        fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+/// As a secret has to be: its owner's only.
+fn write(path: &Path, content: &str) {
+    use std::io::Write as _;
+    let mut options = fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).unwrap();
+    file.write_all(content.as_bytes()).unwrap();
+}
+
+fn config(path: &Path) -> String {
+    format!("--config {}", path.display())
+}
+
+/// What is wrong with a configuration.
+fn problem(content: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("import.toml");
+    fs::write(&path, content).unwrap();
+    let path = path.display().to_string();
+    let error = Configuration::read(&path).unwrap_err();
+    let told = format!("{error:#}");
+    let told = told.strip_prefix(&path).expect("the file is named");
+    told.trim_start_matches(':').to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_of_a_configuration_are_imported_into_and_the_session_is_kept_beside_it() {
+    let servers = Elsewhere::new().await;
+    let file = servers.file(&servers.configuration(&servers.api_url()));
+    for round in 1..=2 {
+        let arguments = format!(
+            "{} --records 800 --workers 2 --batch 25 --json",
+            config(&file)
+        );
+        let ran = ran(&arguments).await;
+        let line = &ran.lines()[0];
+        assert_eq!((ran.status, ran.lines().len()), (0, 1), "{}", ran.err);
+        assert_eq!(line["strategy"], "background-timer");
+        assert_eq!(number(line, "ok"), 800);
+        assert!(number(line, "rotations") > 0, "{line}");
+        for unknown in ["exchanges", "replays", "families_revoked", "unauthorized"] {
+            assert_eq!(line.get(unknown), Some(&Value::Null), "{unknown}");
+        }
+        // The same records again, which the API takes as new ones; the seed is spent by then.
+        assert_eq!(servers.api.records(), round * 800);
+    }
+    assert_eq!(servers.api.distinct_records(), 800);
+    assert_eq!(servers.server.replays(), 0);
+    let session = servers.directory.path().join("session");
+    assert!(session.is_dir(), "a relative path starts at the file");
+
+    let table = ran(&format!("{} --records 100", config(&file))).await;
+    let row = table.row("background-timer").unwrap();
+    assert_eq!(row.matches(" - ").count(), 2, "{row}");
+    let api = format!("The API is {}.", servers.records.url());
+    assert!(table.out.contains(&api), "{}", table.out);
+    assert!(!table.out.contains("picture"), "{}", table.out);
+}
+
+/// Answers every request alike, and each the first time it is asked with the first of the bodies.
+async fn counters(bodies: [Value; 2]) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/counters", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        for body in bodies {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let body = body.to_string();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.read(&mut [0; 4_096]).await.unwrap();
+            let answer = [head, body].concat();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_of_servers_are_told_as_what_the_run_added() {
+    let servers = Elsewhere::new().await;
+    let seen = |exchanges: u64, unauthorized: u64| {
+        json!({
+            "exchanges": exchanges, "replays": 7, "families_revoked": 1,
+            "unauthorized": unauthorized, "another": "thing",
+        })
+    };
+    let counters_url = counters([seen(40, 3), seen(45, 5)]).await;
+    let import = format!("{}\ncounters_url = \"{counters_url}\"", servers.api_url());
+    let file = servers.file(&servers.configuration(&import));
+    let ran = ran(&format!("{} --records 100 --json", config(&file))).await;
+    let line = &ran.lines()[0];
+    for (name, value) in [
+        ("exchanges", 5),
+        ("replays", 0),
+        ("families_revoked", 0),
+        ("unauthorized", 2),
+    ] {
+        assert_eq!(number(line, name), value, "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_endpoint_the_servers_are_embedded_and_the_rest_is_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("import.toml");
+    fs::write(
+        &path,
+        "[refresh]\nstrategy = \"optimistic-early\"\n[store]\nkind = \"file\"\npath = \"session\"\n",
+    )
+    .unwrap();
+    let arguments = format!(
+        "{} --records 800 --workers 4 --access-ttl 300ms --json",
+        config(&path)
+    );
+    // The second run's server knows nothing of the pair that is stored.
+    for _ in 0..2 {
+        let ran = ran(&arguments).await;
+        let line = &ran.lines()[0];
+        assert_eq!((ran.status, ran.lines().len()), (0, 1), "{}", ran.err);
+        assert_eq!(line["strategy"], "optimistic-early");
+        assert_eq!(number(line, "ok"), 800);
+        assert!(number(line, "rotations") > 0, "{line}");
+        assert_eq!(number(line, "exchanges"), number(line, "rotations"));
+    }
+    assert!(directory.path().join("session").is_dir());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_in_the_file_is_the_first_pair_of_embedded_servers_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("import.toml");
+    write(&directory.path().join("seed"), "nobody knows this one");
+    fs::write(&path, "[seed]\nrefresh_token = { file = \"seed\" }\n").unwrap();
+    let ran = ran(&format!("{} --records 100 --json", config(&path))).await;
+    assert_eq!(ran.status, SESSION_ENDED);
+    assert_eq!(number(&ran.lines()[0], "exchanges"), 1);
+}
+
+#[test]
+fn a_wrong_configuration_is_told_with_its_file_and_line_and_what_is_allowed() {
+    let endpoint = "[http]\norigins = [\"https://api.example.org\"]\n[endpoint]\n\
+                    token_url = \"https://id.example.org/token\"\nclient_id = \"a\"\n";
+    for (content, told) in [
+        (
+            "[import]\napi_urll = \"https://api.example.org\"\n".to_owned(),
+            "2: unknown field `api_urll`, expected `api_url` or `counters_url`",
+        ),
+        (
+            "[import]\n\napi_url = \"api\"\n".to_owned(),
+            "3: must be a URL: relative URL without a base",
+        ),
+        (
+            "[import]\napi_url = \"https://api.example.org\"\n# why\n[refresh]\nwat = 1\n"
+                .to_owned(),
+            "5:1: refresh.wat: is not a key; allowed here: ",
+        ),
+        (
+            "[refresh]\n[ import ] # ours\n[http]\norigin = []\n".to_owned(),
+            "4:1: http.origin: is not a key; allowed here: ",
+        ),
+        (
+            format!("{endpoint}[import]\n"),
+            " import.api_url: is missing; with an `[endpoint]`, no API is embedded",
+        ),
+        (
+            format!("[import]\napi_url = \"https://api.example.com/records\"\n{endpoint}"),
+            " import.api_url: is in none of `http.origins`, so it would get no token",
+        ),
+        (
+            format!("[import]\napi_url = \"http://api.example.org/records\"\n{endpoint}"),
+            " import.api_url: is in none of `http.origins`, so it would get no token",
+        ),
+        (
+            "[import]\napi_url = \"https://api.example.org\"\n".to_owned(),
+            " import: `api_url` and `counters_url` go with an `[endpoint]`; without one, the servers are",
+        ),
+        (
+            "[refresh]\nstrategy = \"fixed\"\n".to_owned(),
+            " refresh.strategy: must be `on-request`, `background-timer` or `optimistic-early`",
+        ),
+    ] {
+        let problem = problem(&content);
+        assert!(problem.starts_with(told), "{problem}\n{told}");
+    }
+    let error = Configuration::read("/nowhere/import.toml").unwrap_err();
+    assert!(format!("{error:#}").starts_with("cannot read /nowhere/import.toml: "));
+}
+
+#[test]
+fn no_error_repeats_a_secret() {
+    for content in [
+        "[endpoint]\nclient_secret = \"hunter2\"\ntoken_url = 1\n[import]\nx = 1\n",
+        "[endpoint]\nclient_secret = \"hunter2\"\n[import]\nx = 1\n",
+        "[endpoint]\nclient_secret = hunter2\n",
+        "[import]\n[seed]\nrefresh_token = \"hunter2\n",
+    ] {
+        let problem = problem(content);
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_configuration_decides_is_refused_on_the_command_line() {
+    let servers = Elsewhere::new().await;
+    let file = servers.file(&servers.configuration(&servers.api_url()));
+    let config = config(&file);
+    let both = ["data_import", "--config", file.to_str().unwrap()];
+    let error = Arguments::try_parse_from([&both[..], &["--strategy", "on-request"]].concat());
+    let told = error.unwrap_err().to_string();
+    assert!(told.contains("cannot be used with '--strategy"), "{told}");
+    for flag in [
+        "--access-ttl 3s",
+        "--refresh-ttl 3s",
+        "--gateway okapi",
+        "--picture a.svg",
+    ] {
+        let refused = parsed(&format!("{config} {flag}")).check().unwrap_err();
+        let name = flag.split(' ').next().unwrap();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "`{name}` goes with the embedded servers, and the configuration has an `[endpoint]`"
+            )
+        );
+    }
+    assert!(parsed(&config).check().is_ok());
+}

@@ -1,0 +1,261 @@
+//! An import that is killed again and again goes on without a duplicate or a gap, and keeps its session
+//! wherever the server's rules permit.
+//!
+//! `EVERTOKEN_KILLS` is how often (5), and `EVERTOKEN_SEED` what the moments are drawn from.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::processes::{Process, Servers, example};
+
+const KILLS: u32 = 5;
+
+/// More than are imported between two kills: 80 batches of 10 a second, for 0.7 s at most times.
+const RECORDS_PER_KILL: u32 = 700;
+
+/// For the last run, which is not killed.
+const RECORDS_LEFT: u32 = 1_000;
+
+/// Between two looks at what happened: a small part of a rotation.
+const LOOK: Duration = Duration::from_millis(3);
+
+/// Longer than a quarantine and an import of what is left take together.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The session is over, as the import says it.
+const SESSION_ENDED: i32 = 3;
+
+fn number(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().expect("a number"))
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (bits ^ (bits >> 31)) % limit
+    }
+}
+
+/// When an import is killed.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    AfterStart(Duration),
+    /// After either server has heard of it: then it rotates several times a second.
+    AfterFirstRequest(Duration),
+}
+
+impl Moment {
+    fn draw(random: &mut Random) -> Self {
+        match random.below(4) {
+            0 => Self::AfterStart(Duration::from_millis(random.below(1_500))),
+            _ => Self::AfterFirstRequest(Duration::from_millis(random.below(700))),
+        }
+    }
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+struct Seen {
+    kills: u32,
+    /// Of these, how many left a claim in the store.
+    in_rotations: u32,
+    ends: BTreeMap<String, u32>,
+}
+
+/// Servers, and the files of an import that goes on.
+struct Import {
+    directory: TempDir,
+    servers: Servers,
+    records: u32,
+    seen: Seen,
+}
+
+impl Import {
+    fn new(arguments: &[&str], kills: u32) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let usual = [
+            "--remember-records",
+            "--access-ttl",
+            "400ms",
+            "--refresh-ttl",
+            "10m",
+            "--latency",
+            "30ms",
+            "--time-per-record",
+            "5ms",
+        ];
+        let servers = Servers::start(directory.path(), &[&usual, arguments].concat());
+        Self {
+            directory,
+            servers,
+            records: kills * RECORDS_PER_KILL + RECORDS_LEFT,
+            seen: Seen::default(),
+        }
+    }
+
+    fn start(&self) -> Process {
+        let records = self.records.to_string();
+        let mut command = Command::new(example("data_import"));
+        command
+            .args(["--json", "--batch", "10", "--workers", "4"])
+            .args(["--records", &records])
+            .arg("--config")
+            .arg(&self.servers.config)
+            .arg("--resume")
+            .arg(self.directory.path().join("checkpoint"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Process::start(&mut command)
+    }
+
+    /// Waits for the moment; the status if it ended before that.
+    async fn until(&self, moment: Moment, run: &mut Process) -> Option<ExitStatus> {
+        let after = match moment {
+            Moment::AfterStart(after) => after,
+            Moment::AfterFirstRequest(after) => {
+                let before = self.requests().await;
+                let started = Instant::now();
+                while self.requests().await == before {
+                    if let Some(status) = run.ended() {
+                        return Some(status);
+                    }
+                    assert!(started.elapsed() < PATIENCE, "it hangs");
+                    sleep(LOOK).await;
+                }
+                after
+            }
+        };
+        let moment = Instant::now() + after;
+        while Instant::now() < moment {
+            if let Some(status) = run.ended() {
+                return Some(status);
+            }
+            sleep(LOOK).await;
+        }
+        None
+    }
+
+    async fn requests(&self) -> u64 {
+        let counters = self.servers.counters().await;
+        count(&counters, "calls") + count(&counters, "exchanges")
+    }
+
+    /// What the store knows of the session.
+    fn record(&self) -> Option<Value> {
+        let store = fs::read_dir(self.directory.path().join("session")).ok()?;
+        let files = store.map(|file| file.unwrap().path());
+        let mut records = files.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+        let path: PathBuf = records.next()?;
+        assert!(records.next().is_none(), "there is one session");
+        let mut content: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        Some(content["record"].take())
+    }
+
+    /// Pairs that the server issued and the store never got: a version of its record is a pair that was
+    /// rotated, or the first one of a sign-in.
+    async fn lost_pairs(&self) -> u64 {
+        let rotations = count(&self.servers.counters().await, "rotations");
+        let version = self.record().unwrap()["version"].as_u64().unwrap();
+        rotations - (version - u64::from(self.sign_ins()))
+    }
+
+    fn sign_ins(&self) -> u32 {
+        1 + self.seen.ends.values().sum::<u32>()
+    }
+
+    /// The import says that its session is over. That is true only if the server issued a pair that no
+    /// kill let the store have.
+    async fn ended(&mut self, status: ExitStatus, run: &mut Process) {
+        let told = run.told();
+        assert_eq!(status.code(), Some(SESSION_ENDED), "{told}");
+        let line: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+        let reason = line["session_ended"].as_str().expect("a reason").to_owned();
+        assert_eq!(
+            self.lost_pairs().await,
+            u64::from(self.sign_ins()),
+            "each session ended for one lost pair: {told}"
+        );
+        *self.seen.ends.entry(reason).or_default() += 1;
+        self.servers.ask("/sign-in").await;
+    }
+
+    fn kill(&mut self, mut run: Process) {
+        run.kill();
+        self.seen.kills += 1;
+        let record = self.record();
+        let is_claimed = record.is_some_and(|record| !record["claim"].is_null());
+        self.seen.in_rotations += u32::from(is_claimed);
+    }
+
+    async fn killed(mut self, kills: u32, mut random: Random) -> (Seen, Value) {
+        while self.seen.kills < kills {
+            let mut run = self.start();
+            match self.until(Moment::draw(&mut random), &mut run).await {
+                None => self.kill(run),
+                Some(status) => self.ended(status, &mut run).await,
+            }
+        }
+        loop {
+            let mut run = self.start();
+            let status = self.until(Moment::AfterStart(PATIENCE), &mut run).await;
+            let status = status.expect("it comes to an end");
+            if status.success() {
+                break;
+            }
+            self.ended(status, &mut run).await;
+        }
+        let counters = self.servers.counters().await;
+        let records = u64::from(self.records);
+        assert_eq!(
+            (
+                count(&counters, "records"),
+                count(&counters, "distinct_records")
+            ),
+            (records, records),
+            "each record once"
+        );
+        (self.seen, counters)
+    }
+}
+
+fn count(counters: &Value, name: &str) -> u64 {
+    counters[name].as_u64().unwrap()
+}
+
+async fn killed(arguments: &[&str]) -> (Seen, Value) {
+    let kills = number("EVERTOKEN_KILLS").map_or(KILLS, |kills| u32::try_from(kills).unwrap());
+    let seed = number("EVERTOKEN_SEED").unwrap_or(3);
+    println!("seed {seed}, {arguments:?}");
+    let import = Import::new(arguments, kills);
+    let (seen, counters) = import.killed(kills, Random(seed)).await;
+    println!("{arguments:?}: {seen:?}\n{counters}");
+    (seen, counters)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fm8_a_killed_import_loses_its_session_only_to_a_pair_that_nobody_got() {
+    let (seen, counters) = killed(&["--reuse", "strict"]).await;
+    let ends: u32 = seen.ends.values().sum();
+    assert!(count(&counters, "families_revoked") <= u64::from(ends));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fm8_where_the_server_answers_a_token_again_a_killed_import_loses_nothing() {
+    let (seen, counters) = killed(&["--reuse", "grace", "--grace", "60s"]).await;
+    assert_eq!(seen.ends, BTreeMap::new());
+    assert_eq!(count(&counters, "families_revoked"), 0);
+}

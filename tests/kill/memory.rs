@@ -1,0 +1,63 @@
+//! An import of any size takes the same memory.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::processes::{Process, Servers, example};
+
+/// What the allocator's arenas and the threads' stacks differ by from run to run: less than one of these.
+/// 18,000 records more, in memory, would be nine.
+const NOISE: u64 = 3 * 1024;
+
+/// The most that an import had in memory at once, in KiB.
+fn peak(servers: &Servers, action: &str, records: u32) -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(example("data_import"));
+    command
+        .args(["--json", "--action", action, "--records"])
+        .arg(records.to_string())
+        .arg("--config")
+        .arg(&servers.config)
+        .arg("--resume")
+        .arg(directory.path().join("checkpoint"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut import = Process::start(&mut command);
+    let mut peak = None;
+    let status = loop {
+        peak = high_water_mark(import.id()).or(peak);
+        if let Some(status) = import.ended() {
+            break status;
+        }
+        sleep(Duration::from_millis(2));
+    };
+    assert!(status.success(), "{}", import.told());
+    peak.unwrap()
+}
+
+/// Of the resident set, in KiB; `None` when the process has ended.
+fn high_water_mark(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn i15_ten_times_the_records_run_in_the_same_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    // So slow that whoever reads ahead has read everything before the API has taken half of it.
+    let servers = Servers::start(directory.path(), &["--time-per-record", "1ms"]);
+    let mut sent = 0;
+    for action in ["create", "update"] {
+        let few = peak(&servers, action, 2_000);
+        let many = peak(&servers, action, 20_000);
+        println!("{action}: {few} KiB and {many} KiB");
+        assert!(many < few + NOISE, "{action}: {few} KiB and {many} KiB");
+        sent += 22_000;
+        assert_eq!(servers.counters().await["records"], sent);
+    }
+}
