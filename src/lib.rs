@@ -6,6 +6,8 @@ pub mod _architecture {}
 
 mod client;
 pub mod clock;
+#[cfg(feature = "config")]
+pub mod config;
 mod endpoint;
 mod error;
 mod event;
@@ -29,6 +31,8 @@ mod token;
 pub use async_trait::async_trait;
 
 pub use self::client::{ApiProfile, TokenClient};
+#[cfg(feature = "config")]
+pub use self::config::{Config, ConfigError, Registry};
 pub use self::endpoint::{
     ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, SendWindow, ServerProfile,
     StaticToken, TokenEndpoint,
@@ -38,10 +42,10 @@ pub use self::event::{Event, Events};
 pub use self::manager::{Authorization, Builder, TokenManager};
 pub use self::record::{Claim, Owner, Record};
 pub use self::served::Token;
-pub use self::settings::{Coordination, OnStoreFailure};
+pub use self::settings::{CoolDown, Coordination, OnStoreFailure};
 pub use self::state::Rejection;
 pub use self::status::{Logout, Status};
-pub use self::store::{MemoryStore, StoreError, TokenStore};
+pub use self::store::{FileStore, MemoryStore, StoreError, TokenStore};
 pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,
 };

@@ -22,7 +22,11 @@ use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
 
 /// The number of the layout below; a reader refuses higher ones.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
+
+/// The same layout with the pair sealed, as a codec writes it. A number of its own, so that whoever knows
+/// nothing of seals refuses the record; taken for a plain one, it would be a session without tokens.
+pub(crate) const SEALED_FORMAT: u32 = 2;
 
 /// Past refresh tokens kept by name, besides the seeds. At one rotation in ten minutes
 /// these are two days, in 25 KB; older ones would be refused by the server anyway.

@@ -39,10 +39,6 @@ use crate::state::{Notice, Progress};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::Lineage;
 
-/// Others' claims are looked at this often at least, however long they last: a machine that slept must
-/// not sleep on.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
 /// The pause between two looks that found the same.
 const SAME_AGAIN: Duration = Duration::from_millis(20);
 
@@ -312,8 +308,10 @@ impl Rotation {
         let session = self.session();
         self.flight.report(Progress::Waiting);
         let changed = async { session.shared.store.changed(&session.key, revision).await };
+        // Not all of it at once: a machine that slept must not sleep on.
+        let limit = limit.min(session.settings().look_every);
         tokio::select! {
-            _ = guarded(limit.min(LOOK_EVERY), changed) => {}
+            _ = guarded(limit, changed) => {}
             () = session.closing() => {}
         }
         if session.is_closing() {

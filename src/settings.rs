@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use crate::endpoint::ServerProfile;
+use serde::Deserialize;
 
-/// The longest a server may put us off.
-pub(crate) const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(3_600);
+use crate::endpoint::ServerProfile;
 
 /// Kept between the end of the send window and the claim going stale, besides the endpoint's timeout:
 /// what a request may still need from the check of the window to its first byte.
 const SEND_MARGIN: Duration = Duration::from_secs(5);
 
-/// How often a token that may be spent is sent once more, with the quarantine doubling in between.
-pub(crate) const LAST_RESORTS: u32 = 3;
+/// The least of whatever is done again and again: a hundred times a second is a storm already.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether instances that share a store take turns.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Coordination {
     /// A token is spent only under a claim in the store, so that one instance spends it.
@@ -28,7 +28,8 @@ pub enum Coordination {
 }
 
 /// What callers get when a new pair could not be stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OnStoreFailure {
     /// The new token at once; storing it is tried until it succeeds.
@@ -50,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) cool_down: CoolDown,
     /// At least this, or a tenth of the lifetime if less, lies between two rotations.
     pub(crate) shortest_interval: Duration,
+    /// Clocks and others' claims are looked at this often at least.
+    pub(crate) look_every: Duration,
     /// How long before a session ends it is told that it will.
     pub(crate) expiring_before: Duration,
     /// How long before a session ends that nothing can prolong it is told that it has.
@@ -71,6 +74,7 @@ impl Settings {
             on_store_failure: OnStoreFailure::default(),
             cool_down: CoolDown::default(),
             shortest_interval: Duration::from_secs(1),
+            look_every: Duration::from_secs(5),
             expiring_before: Duration::from_secs(60),
             ended_before: Duration::from_millis(200),
             server,
@@ -84,54 +88,86 @@ impl Settings {
             .saturating_sub(self.endpoint_timeout + SEND_MARGIN)
     }
 
-    /// What cannot hold, as (setting, problem).
+    /// What cannot hold, as (setting, problem): the one place where settings are compared.
     pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
         let timeout = self.endpoint_timeout;
-        let seconds = |span: Duration| format!("{} s", span.as_secs_f64());
-        if self.wait <= timeout {
-            return Some((
-                "wait",
-                format!(
-                    "must be longer than the endpoint's timeout of {}",
-                    seconds(timeout)
-                ),
-            ));
+        for (name, span) in [("timeout", timeout), ("store_timeout", self.store_timeout)] {
+            if span.is_zero() {
+                return Some((name, "must not be zero".to_owned()));
+            }
         }
-        if self.quarantine < timeout + 2 * SEND_MARGIN {
-            let least = seconds(timeout + 2 * SEND_MARGIN);
-            return Some((
-                "quarantine",
-                format!("must be at least {least}, 10 s over the endpoint's timeout"),
-            ));
+        if self.wait <= timeout {
+            let problem = format!(
+                "must be longer than the endpoint's timeout of {}",
+                seconds(timeout)
+            );
+            return Some(("wait", problem));
+        }
+        let least = timeout.saturating_add(2 * SEND_MARGIN);
+        if self.quarantine < least {
+            let least = seconds(least);
+            let problem = format!("must be at least {least}, 10 s over the endpoint's timeout");
+            return Some(("quarantine", problem));
         }
         let replay_window = self.server.replay_window;
         if !replay_window.is_zero() && replay_window < timeout {
-            return Some((
-                "replay_window",
-                format!(
-                    "must be zero or at least the endpoint's timeout of {}",
-                    seconds(timeout)
-                ),
-            ));
+            let problem = format!(
+                "must be zero or at least the endpoint's timeout of {}",
+                seconds(timeout)
+            );
+            return Some(("replay_window", problem));
+        }
+        if self.server.last_resort && self.server.last_resorts == 0 {
+            let problem = "must be at least 1; without any, `last_resort` is false";
+            return Some(("last_resorts", problem.to_owned()));
         }
         if !(0.0..=0.5).contains(&self.jitter) {
             return Some(("jitter", "must be between 0 and 0.5".to_owned()));
         }
-        if self.store_timeout.is_zero() || timeout.is_zero() {
-            return Some(("timeout", "must not be zero".to_owned()));
+        for (name, span) in [
+            ("shortest_interval", self.shortest_interval),
+            ("look_every", self.look_every),
+            ("cool_down.early", self.cool_down.early),
+            ("cool_down.expired", self.cool_down.expired),
+        ] {
+            if span < LEAST_PAUSE {
+                let problem = format!("must be at least {}", seconds(LEAST_PAUSE));
+                return Some((name, problem));
+            }
+        }
+        if self.cool_down.longest < self.cool_down.early.max(self.cool_down.expired) {
+            let problem = "must not be shorter than the first pauses, `early` and `expired`";
+            return Some(("cool_down.longest", problem.to_owned()));
         }
         None
     }
 }
 
+fn seconds(span: Duration) -> String {
+    format!("{} s", span.as_secs_f64())
+}
+
 /// How long nothing is tried after a failure; doubled with each further one.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use evertoken::CoolDown;
+///
+/// let cool_down = CoolDown::default().longest(Duration::from_secs(300));
+/// assert_eq!(cool_down.early, Duration::from_secs(4));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CoolDown {
-    /// While the access token is still valid.
-    pub(crate) early: Duration,
-    /// Once it has expired.
-    pub(crate) expired: Duration,
-    pub(crate) longest: Duration,
+#[non_exhaustive]
+pub struct CoolDown {
+    /// The first pause while the access token is still valid. Default: 4 s.
+    pub early: Duration,
+    /// The first pause once it has expired. Default: 2 s.
+    pub expired: Duration,
+    /// The pause at which doubling ends. Default: 60 s.
+    pub longest: Duration,
+    /// The longest that the token endpoint may put us off by `Retry-After`. Default: 1 h.
+    pub retry_after_limit: Duration,
 }
 
 impl Default for CoolDown {
@@ -140,11 +176,40 @@ impl Default for CoolDown {
             early: Duration::from_secs(4),
             expired: Duration::from_secs(2),
             longest: Duration::from_secs(60),
+            retry_after_limit: Duration::from_secs(3_600),
         }
     }
 }
 
 impl CoolDown {
+    /// The first pause while the access token is still valid; at least 10 ms.
+    #[must_use]
+    pub fn early(mut self, pause: Duration) -> Self {
+        self.early = pause;
+        self
+    }
+
+    /// The first pause once it has expired; at least 10 ms.
+    #[must_use]
+    pub fn expired(mut self, pause: Duration) -> Self {
+        self.expired = pause;
+        self
+    }
+
+    /// The pause at which doubling ends; not shorter than the first ones.
+    #[must_use]
+    pub fn longest(mut self, pause: Duration) -> Self {
+        self.longest = pause;
+        self
+    }
+
+    /// The longest that the token endpoint may put us off by `Retry-After` (RFC 9110 section 10.2.3).
+    #[must_use]
+    pub fn retry_after_limit(mut self, limit: Duration) -> Self {
+        self.retry_after_limit = limit;
+        self
+    }
+
     /// After the `failures`-th failure in a row, counted from 1.
     pub(crate) fn after(&self, failures: u32, early: bool) -> Duration {
         let first = if early { self.early } else { self.expired };

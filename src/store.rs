@@ -6,7 +6,10 @@
 //! time: all times in a record are read against the clock of the store that holds it, so no
 //! machine's clock is trusted by another.
 
+mod codec;
+mod file;
 mod memory;
+mod sealer;
 
 use std::error::Error as StdError;
 use std::fmt::{self, Debug};
@@ -16,7 +19,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+#[doc(no_inline)]
+pub use zeroize::Zeroizing;
+
+pub use self::codec::Codec;
+pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
+pub use self::sealer::{SealError, Sealer};
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};
 

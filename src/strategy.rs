@@ -28,6 +28,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 pub use self::background_timer::BackgroundTimer;
 pub use self::on_request::OnRequest;
 pub use self::optimistic_early::OptimisticEarly;
@@ -56,7 +58,8 @@ pub enum WhileRotating {
 }
 
 /// What a request does that finds the access token expired.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnExpiry {
     /// It waits for a rotation.
     #[default]

@@ -1,14 +1,19 @@
 //! What holds whatever the strategy: one suite, run for the three that come with the crate and for one of
-//! a user's own.
+//! a user's own, made in the program and named in a configuration.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::clock::Clock;
-use evertoken::{BackgroundTimer, MemoryStore, OnRequest, OptimisticEarly, RefreshStrategy};
+use evertoken::{
+    BackgroundTimer, Builder, Config, Lifetime, MemoryStore, OnRequest, OptimisticEarly, Plan,
+    RefreshStrategy, Registry,
+};
+use serde::Deserialize;
 use support::{
     Greedy, HOUR, HalfLife, MINUTE, SECOND, World, drain, ended, failed, later, loaded, record,
     rotated, settle, text,
@@ -17,15 +22,54 @@ use support::{
 /// A worker's pause between two requests; no divisor of any lifetime.
 const PAUSE: Duration = Duration::from_millis(370);
 
+/// Where the strategy comes from.
+trait Given {
+    async fn builder(&self, world: &World) -> Builder;
+}
+
+impl<S: RefreshStrategy + Clone> Given for S {
+    async fn builder(&self, world: &World) -> Builder {
+        world.builder(self.clone())
+    }
+}
+
+/// The value of `strategy` in a configuration.
+struct Configured(&'static str);
+
+impl Given for Configured {
+    async fn builder(&self, world: &World) -> Builder {
+        let text = format!("[refresh]\nstrategy = {}\njitter = 0", self.0);
+        let config = Config::from_toml(&text).unwrap();
+        let registry = Registry::builtin().strategy("fraction", |fraction: Fraction| {
+            Ok::<_, Infallible>(fraction)
+        });
+        let endpoint = world.server.endpoint();
+        let builder = config.builder_for(endpoint, &registry).await.unwrap();
+        builder.clock(world.clock.clone()).seed(world.first.clone())
+    }
+}
+
+/// A strategy of a user's own that has a parameter.
+#[derive(Debug, Deserialize)]
+struct Fraction {
+    of_lifetime: f64,
+}
+
+impl RefreshStrategy for Fraction {
+    fn plan(&self, life: &Lifetime) -> Plan {
+        Plan::on_request(life).background_from(life.at_fraction(self.of_lifetime))
+    }
+}
+
 /// An import of an hour by 8 tasks, with tokens of a minute and a server that takes its time.
-async fn imports_for_an_hour(strategy: Arc<dyn RefreshStrategy>, exchanges: u64) {
+async fn imports_for_an_hour(given: impl Given, exchanges: u64) {
     let world = Arc::new(World::with(|server| {
         server
             .access_ttl(MINUTE)
             .refresh_ttl(HOUR)
             .latency(Duration::from_millis(200))
     }));
-    let tokens = world.manager(strategy).await;
+    let tokens = loaded(given.builder(&world).await).await;
     let events = record(tokens.subscribe());
     let start = world.clock.now();
     let workers: Vec<_> = (0..8_u32)
@@ -59,15 +103,15 @@ async fn imports_for_an_hour(strategy: Arc<dyn RefreshStrategy>, exchanges: u64)
 }
 
 /// The same with two instances on one store, and a server that fails now and then.
-async fn two_instances_and_a_moody_server(strategy: Arc<dyn RefreshStrategy>) {
+async fn two_instances_and_a_moody_server(given: impl Given) {
     let world = World::with(|server| {
         server
             .access_ttl(MINUTE)
             .latency(Duration::from_millis(200))
     });
     let store = MemoryStore::with_clock(world.clock.clone());
-    let build = || world.builder(strategy.clone()).store(store.clone());
-    let (one, two) = (loaded(build()).await, loaded(build()).await);
+    let build = async || given.builder(&world).await.store(store.clone());
+    let (one, two) = (loaded(build().await).await, loaded(build().await).await);
     let events = [one.subscribe(), two.subscribe()].map(record);
     let mut faults = 0;
     for second in 0..1_800_u64 {
@@ -93,18 +137,18 @@ async fn two_instances_and_a_moody_server(strategy: Arc<dyn RefreshStrategy>) {
 }
 
 /// A process that ends and comes back, with its first pair in its configuration.
-async fn restarts(strategy: Arc<dyn RefreshStrategy>) {
+async fn restarts(given: impl Given) {
     let world = World::new(600 * SECOND);
     let store = MemoryStore::with_clock(world.clock.clone());
     for run in 0..5_u64 {
-        let tokens = loaded(world.builder(strategy.clone()).store(store.clone())).await;
+        let tokens = loaded(given.builder(&world).await.store(store.clone())).await;
         assert!(world.is_live(&tokens.token().await.unwrap()));
         settle().await;
         let before = world.server.exchanges();
         let second = tokens.rotate().await.unwrap();
         assert_eq!(world.server.exchanges(), before + 1, "in run {run}");
         tokens.shutdown().await.unwrap();
-        let again = loaded(world.builder(strategy.clone()).store(store.clone())).await;
+        let again = loaded(given.builder(&world).await.store(store.clone())).await;
         assert_eq!(text(&again.token().await), second.expose());
         drop(again);
         settle().await;
@@ -114,9 +158,9 @@ async fn restarts(strategy: Arc<dyn RefreshStrategy>) {
 }
 
 /// Everybody logged out everywhere: one end, within the token's life, and then silence.
-async fn ends_once(strategy: Arc<dyn RefreshStrategy>) {
+async fn ends_once(given: impl Given) {
     let world = World::new(600 * SECOND);
-    let tokens = world.manager(strategy).await;
+    let tokens = loaded(given.builder(&world).await).await;
     let mut events = tokens.subscribe();
     world.server.revoke_all();
     let mut errors = 0;
@@ -139,22 +183,22 @@ macro_rules! suite {
 
             #[tokio::test(start_paused = true)]
             async fn n17_8_tasks_import_for_an_hour_without_a_failure() {
-                imports_for_an_hour(Arc::new($strategy), $exchanges).await;
+                imports_for_an_hour($strategy, $exchanges).await;
             }
 
             #[tokio::test(start_paused = true)]
             async fn n17_two_instances_share_a_session_at_a_moody_server() {
-                two_instances_and_a_moody_server(Arc::new($strategy)).await;
+                two_instances_and_a_moody_server($strategy).await;
             }
 
             #[tokio::test(start_paused = true)]
             async fn n17_the_stored_pair_wins_over_the_seed_after_every_restart() {
-                restarts(Arc::new($strategy)).await;
+                restarts($strategy).await;
             }
 
             #[tokio::test(start_paused = true)]
             async fn n17_a_dead_session_ends_once_and_makes_one_call() {
-                ends_once(Arc::new($strategy)).await;
+                ends_once($strategy).await;
             }
         }
     )*};
@@ -169,4 +213,10 @@ suite! {
     optimistic_early: OptimisticEarly::default(), 119;
     one_of_the_users_own: HalfLife, 119;
     a_greedy_one_of_the_users_own: Greedy, 3_600;
+    configured_by_default: Configured("{}"), 66;
+    configured_on_request: Configured(r#""on-request""#), 66;
+    configured_on_request_at_a_fraction: Configured(r#"{ kind = "on-request", at_fraction = 0.8 }"#), 74;
+    configured_background_timer: Configured(r#""background-timer""#), 75;
+    configured_optimistic_early: Configured(r#"{ kind = "optimistic-early", window = "60s" }"#), 119;
+    configured_one_of_the_users_own: Configured(r#"{ kind = "fraction", of_lifetime = 0.5 }"#), 119;
 }

@@ -169,3 +169,160 @@ async fn a_long_import_is_remembered_by_its_last_requests_only() {
     }
     assert_eq!((api.seen().len(), api.records()), (64, 500_000));
 }
+
+/// Posts under a key; returns the status and the answer.
+async fn keyed(http: &HttpServer, bearer: &str, key: &str, body: &'static str) -> (u16, Value) {
+    let request = Client::new().post(http.url()).bearer_auth(bearer);
+    let request = request.header("idempotency-key", key).body(body);
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_under_a_known_key_is_answered_like_the_first_and_not_counted() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).time_per_record(SECOND).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    let start = tokio::time::Instant::now();
+    let first = keyed(&http, access(&pair), "\"a\"", "x\x1Dy\x1D").await;
+    assert_eq!(first, (200, json!({ "records": 2 })));
+    for _ in 0..3 {
+        assert_eq!(
+            keyed(&http, access(&pair), "\"a\"", "x\x1Dy\x1D").await,
+            first
+        );
+    }
+    assert_eq!(
+        start.elapsed(),
+        2 * SECOND,
+        "what was done takes no time again"
+    );
+    keyed(&http, access(&pair), "\"b\"", "x\x1Dy\x1D").await;
+    assert_eq!((api.calls(), api.records()), (5, 4));
+    assert_eq!((api.duplicates(), api.conflicts()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_says_nothing_of_a_request_that_was_not_accepted() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    let refused = Client::new().post(http.url()).bearer_auth("a guess");
+    let refused = refused.header("idempotency-key", "\"a\"").body("x\x1D");
+    assert_eq!(refused.send().await.unwrap().status(), 401);
+    api.answer_next(Answer::status(500).body("{}"));
+    assert_eq!(keyed(&http, access(&pair), "\"a\"", "x\x1D").await.0, 500);
+    let first = keyed(&http, access(&pair), "\"a\"", "x\x1D").await;
+    assert_eq!(first, (200, json!({ "records": 1 })));
+    assert_eq!((api.records(), api.duplicates()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_first_request_is_worked_on_the_same_key_is_a_conflict() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).time_per_record(SECOND).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    let both = tokio::join!(
+        keyed(&http, access(&pair), "\"a\"", "x\x1D"),
+        keyed(&http, access(&pair), "\"a\"", "x\x1D"),
+    );
+    let mut statuses = [both.0.0, both.1.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409]);
+    assert_eq!(
+        (api.records(), api.duplicates(), api.conflicts()),
+        (1, 0, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_body_method_or_path_under_a_known_key_is_refused() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    keyed(&http, access(&pair), "\"a\"", "x\x1D").await;
+    assert_eq!(keyed(&http, access(&pair), "\"a\"", "y\x1D").await.0, 422);
+    let elsewhere = format!("{}/elsewhere", http.origin());
+    for request in [
+        Client::new().put(http.url()),
+        Client::new().post(&elsewhere),
+    ] {
+        let request = request.bearer_auth(access(&pair)).body("x\x1D");
+        let response = request.header("idempotency-key", "\"a\"").send().await;
+        assert_eq!(response.unwrap().status(), 422);
+    }
+    assert_eq!((api.records(), api.conflicts()), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keyed_request_is_worked_on_to_its_end_if_the_client_hangs_up() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).time_per_record(SECOND).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    let impatient = keyed(&http, access(&pair), "\"a\"", "x\x1D");
+    tokio::time::timeout(SECOND / 2, impatient)
+        .await
+        .unwrap_err();
+    tokio::time::sleep(SECOND).await;
+    let again = keyed(&http, access(&pair), "\"a\"", "x\x1D").await;
+    assert_eq!(again, (200, json!({ "records": 1 })));
+    assert_eq!(
+        (api.records(), api.duplicates(), api.conflicts()),
+        (1, 1, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_remembered_one_by_one_where_that_is_asked_for() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).remember_records(true).build();
+    let forgetful = ImportApi::builder(&server).build();
+    let pair = server.issue();
+    for api in [&api, &forgetful] {
+        let http = api.listen().await.unwrap();
+        keyed(&http, access(&pair), "\"1\"", "a\x1Db\x1D").await;
+        keyed(&http, access(&pair), "\"1\"", "a\x1Db\x1D").await;
+        keyed(&http, access(&pair), "\"2\"", "b\x1Dc\x1D").await;
+        keyed(&http, access(&pair), "\"3\"", "plain").await;
+    }
+    assert_eq!((api.records(), api.distinct_records()), (5, 4));
+    let times = ["a\x1D", "b\x1D", "c\x1D", "plain", "d\x1D"].map(|record| api.times_taken(record));
+    assert_eq!(times, [1, 2, 1, 1, 0]);
+    assert_eq!(
+        (forgetful.distinct_records(), forgetful.times_taken("plain")),
+        (0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_process_can_ask_for_the_counters_without_being_counted() {
+    let (server, _) = server();
+    let api = ImportApi::builder(&server).remember_records(true).build();
+    let http = api.listen().await.unwrap();
+    let pair = server.issue();
+    keyed(&http, access(&pair), "\"a\"", "x\x1Dy\x1D").await;
+    keyed(&http, access(&pair), "\"a\"", "x\x1Dy\x1D").await;
+    keyed(&http, access(&pair), "\"a\"", "z\x1D").await;
+    status(&http, "a guess").await;
+    Client::new().post(http.url()).send().await.unwrap();
+    let url = format!("{}/counters", http.origin());
+    let counters = Client::new().get(url).send().await.unwrap();
+    let counters: Value = counters.json().await.unwrap();
+    assert_eq!(
+        counters,
+        json!({
+            "calls": 5,
+            "records": 2,
+            "distinct_records": 2,
+            "duplicates": 1,
+            "conflicts": 1,
+            "unauthorized": 2,
+            "anonymous": 1,
+        })
+    );
+}

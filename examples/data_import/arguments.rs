@@ -1,12 +1,20 @@
 //! What the command line says.
 
+mod strategy;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use evertoken::testing::Gateway;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+
+use self::strategy::Choice;
+pub(crate) use self::strategy::Strategy;
 
 /// Enough for imports that outlive a few tokens, and for all of them to be over in half a minute.
 const GENERATED: u64 = 20_000;
@@ -33,14 +41,26 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..=512))]
     pub(crate) workers: usize,
 
-    /// What to import with; several are separated by commas
-    #[arg(
-        long,
-        value_name = "STRATEGY",
-        value_enum,
-        value_delimiter = ',',
-        default_value = "all"
-    )]
+    /// What to do with the records
+    #[arg(long, value_enum, default_value_t = Action::Create)]
+    pub(crate) action: Action,
+
+    /// Writes the records that finally failed here, as they were read. Made when the first one fails; a
+    /// file that holds records already is refused
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rejects: Option<PathBuf>,
+
+    /// Keeps here how far the import has come, and goes on from there. For one strategy
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Draws the imports into this file (SVG) [default: beside the program, unless --json]
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+
+    /// What to import with; several are separated by commas [default: all, and optimistic-early with
+    /// --rejects or --resume]
+    #[arg(long, value_name = "STRATEGY", value_enum, value_delimiter = ',')]
     strategy: Vec<Choice>,
 
     /// Lifetime of an access token
@@ -63,11 +83,41 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The strategies to run, in the order of the command line.
     pub(crate) fn strategies(&self) -> Vec<Strategy> {
+        if self.strategy.is_empty() {
+            let choice = match self.is_one_import() {
+                true => Choice::OptimisticEarly,
+                false => Choice::All,
+            };
+            return choice.strategies().to_vec();
+        }
         let mut strategies = Vec::new();
         for choice in &self.strategy {
             strategies.extend_from_slice(choice.strategies());
         }
         strategies
+    }
+
+    /// What the parser cannot see.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            !self.is_one_import() || self.strategies().len() == 1,
+            "`--rejects` and `--resume` are of one import: choose one `--strategy`"
+        );
+        Ok(())
+    }
+
+    fn is_one_import(&self) -> bool {
+        self.rejects.is_some() || self.resume.is_some()
+    }
+
+    /// Where the picture goes, if there is to be one.
+    pub(crate) fn picture(&self) -> Option<PathBuf> {
+        if self.picture.is_some() || self.json {
+            return self.picture.clone();
+        }
+        // With cargo, that is in its target directory.
+        let program = std::env::current_exe().ok()?;
+        Some(program.with_extension("svg"))
     }
 
     /// How many records there are, where that is known.
@@ -84,57 +134,31 @@ impl Arguments {
     }
 }
 
-/// How an import comes by its tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Strategy {
-    /// It has one token: the baseline.
-    Fixed,
-    OnRequest,
-    BackgroundTimer,
-    OptimisticEarly,
+/// What the API is asked to do with records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    /// POST
+    Create,
+    /// PUT
+    Update,
 }
 
-impl Strategy {
-    pub(crate) fn name(self) -> &'static str {
+impl Action {
+    pub(crate) fn method(self) -> Method {
         match self {
-            Self::Fixed => "fixed",
-            Self::OnRequest => "on-request",
-            Self::BackgroundTimer => "background-timer",
-            Self::OptimisticEarly => "optimistic-early",
+            Self::Create => Method::POST,
+            Self::Update => Method::PUT,
         }
     }
 }
 
-impl fmt::Display for Strategy {
+impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Choice {
-    /// One access token for the whole import, without evertoken: it fails once that has expired
-    Fixed,
-    /// Rotates when a request finds the token expired
-    OnRequest,
-    /// Rotates by a timer, at 80 % of the lifetime
-    BackgroundTimer,
-    /// Rotates beside the first request in a window before expiry: nobody waits
-    OptimisticEarly,
-    /// One after the other
-    All,
-}
-
-impl Choice {
-    fn strategies(self) -> &'static [Strategy] {
-        use Strategy::{BackgroundTimer, Fixed, OnRequest, OptimisticEarly};
-        match self {
-            Self::Fixed => &[Fixed],
-            Self::OnRequest => &[OnRequest],
-            Self::BackgroundTimer => &[BackgroundTimer],
-            Self::OptimisticEarly => &[OptimisticEarly],
-            Self::All => &[Fixed, OnRequest, BackgroundTimer, OptimisticEarly],
-        }
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Update => "update",
+        })
     }
 }
 
@@ -179,6 +203,27 @@ mod tests {
         assert_eq!(arguments.count(), Some(GENERATED));
         assert_eq!(arguments.gateway(), Gateway::Eureka);
         assert_eq!(arguments.access_ttl, Duration::from_secs(2));
+        Ok(())
+    }
+
+    #[test]
+    fn a_checkpoint_and_rejects_are_of_one_import() -> Result<(), clap::Error> {
+        for flag in ["--resume", "--rejects"] {
+            let one = parsed(&[flag, "file"])?;
+            assert_eq!(one.strategies(), [Strategy::OptimisticEarly]);
+            assert!(one.check().is_ok());
+            let several = parsed(&[flag, "file", "--strategy", "all"])?;
+            assert!(several.check().is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_picture_is_drawn_for_people_and_where_it_is_asked_for() -> Result<(), clap::Error> {
+        assert!(parsed(&[])?.picture().is_some());
+        assert_eq!(parsed(&["--json"])?.picture(), None);
+        let asked = parsed(&["--json", "--picture", "a.svg"])?;
+        assert_eq!(asked.picture(), Some("a.svg".into()));
         Ok(())
     }
 

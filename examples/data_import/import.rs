@@ -1,41 +1,32 @@
-//! One import with one strategy, on an authorization server, an API and a session of its own.
+//! One import with one strategy: what an application needs of evertoken, from the manager's start to its
+//! end.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi};
-use evertoken::{
-    BackgroundTimer, Builder, Event, Events, OAuth2, OnRequest, OptimisticEarly, RefreshStrategy,
-    TokenManager,
-};
+use evertoken::{Event, Events};
 use reqwest::Client;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::arguments::{Arguments, Strategy};
 use crate::batches::{self, Batches};
+use crate::journal::{Books, Journal};
 use crate::progress::Progress;
+use crate::site::Site;
+use crate::stop::Stop;
 use crate::tally::{Failure, Tally};
+use crate::timeline::Timeline;
 use crate::worker::{Access, Job};
-
-const CLIENT_ID: &str = "data-import";
-const CLIENT_SECRET: &str = "of the embedded server";
-
-/// A batch of 50 takes 150 ms, as a chunk of an import into FOLIO does.
-const TIME_PER_RECORD: Duration = Duration::from_millis(3);
-
-/// What a token endpoint takes that is not on this machine.
-const TOKEN_ENDPOINT_LATENCY: Duration = Duration::from_millis(20);
-
-const TOKEN_ENDPOINT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longer than any batch takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The version of the pair that a session starts with.
-const FIRST_VERSION: u64 = 1;
+/// For the requests that are under way when somebody interrupts the import.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What became of an import.
 #[derive(Debug)]
@@ -44,6 +35,12 @@ pub(crate) struct Outcome {
     pub(crate) ok: u64,
     pub(crate) failed: u64,
     pub(crate) first_failure: Option<Failure>,
+    /// Records that were done with before it began.
+    pub(crate) done_before: u64,
+    /// Of these, the ones that failed then.
+    pub(crate) rejected_before: u64,
+    /// Why it was stopped before its end: only a new sign-in helps.
+    pub(crate) session_ended: Option<evertoken::Error>,
     /// Pairs that the manager landed.
     pub(crate) rotations: u64,
     /// Refresh grants that reached the server.
@@ -58,6 +55,7 @@ pub(crate) struct Outcome {
     /// Why the input was not read to its end.
     pub(crate) broken_input: Option<anyhow::Error>,
     pub(crate) interrupted: bool,
+    pub(crate) timeline: Timeline,
 }
 
 impl Outcome {
@@ -65,17 +63,34 @@ impl Outcome {
     pub(crate) fn records(&self) -> u64 {
         self.ok + self.failed
     }
+
+    /// Records that failed, now or before.
+    pub(crate) fn lost(&self) -> u64 {
+        self.failed + self.rejected_before
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        let to_the_end = self.broken_input.is_none() && self.session_ended.is_none();
+        to_the_end && !self.interrupted && self.failed == 0
+    }
 }
 
-/// Imports everything, or what is done when `interrupt` resolves.
+/// Imports everything that is not done yet, or what is done when `interrupt` resolves or the session
+/// ends.
 pub(crate) async fn run(
     strategy: Strategy,
     arguments: &Arguments,
+    books: Books,
+    site: Arc<Site>,
     progress: &Progress,
     interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> anyhow::Result<Outcome> {
-    let Batches { receiver, reader } = batches::read(arguments)?;
-    let site = Site::open(arguments).await?;
+    let done_before = books.checkpoint.records();
+    let rejected_before = books.checkpoint.rejected;
+    let Batches { receiver, reader } = batches::read(arguments, books.checkpoint.done.clone())?;
+    let bar = progress.bar(strategy, &books.checkpoint);
+    let run = books.checkpoint.run().to_owned();
+    let journal = Journal::start(books)?;
     let http = Client::builder().timeout(REQUEST_TIMEOUT).build()?;
     let builder = site.builder(strategy)?;
     // As if somebody had signed in and pressed the button: the last thing before the start.
@@ -91,14 +106,18 @@ pub(crate) async fn run(
     let follower = tokens
         .as_ref()
         .map(|tokens| tokio::spawn(follow(tokens.subscribe(), Arc::clone(&tally))));
+    let stop = Arc::new(Stop::default());
     let job = Arc::new(Job {
         batches: Mutex::new(receiver),
         http,
-        url: site.records.url().to_owned(),
+        site: Arc::clone(&site),
+        method: arguments.action.method(),
         access,
+        run,
+        pen: journal.pen(),
+        stop: Arc::clone(&stop),
         tally: Arc::clone(&tally),
-        bar: progress.bar(strategy),
-        api: site.api.clone(),
+        bar,
     });
 
     let mut workers = JoinSet::new();
@@ -106,10 +125,18 @@ pub(crate) async fn run(
         let job = Arc::clone(&job);
         workers.spawn(async move { job.work().await });
     }
+    drop(job);
     let interrupted = tokio::select! {
         finished = all(&mut workers) => finished.map(|()| false)?,
         () = interrupt => true,
     };
+    if interrupted {
+        stop.request();
+        // Those that take longer are cut off: their batches are sent again by the run that goes on.
+        if let Ok(finished) = timeout(GRACE, all(&mut workers)).await {
+            finished?;
+        }
+    }
     workers.shutdown().await;
     let elapsed = tally.elapsed();
 
@@ -117,87 +144,44 @@ pub(crate) async fn run(
         // A rotation may be under way: its pair is neither lost nor left out of the count.
         tokens.shutdown().await?;
     }
-    drop(job);
     if let Some(follower) = follower {
         follower.await?;
     }
     // If interrupted, it may wait for a file that does not come.
-    let broken_input = match interrupted {
-        true => None,
-        false => reader
-            .join()
-            .map_err(|_| anyhow!("the reader panicked"))?
-            .err(),
+    let read = match interrupted {
+        true => Ok(None),
+        false => reader.join().map_err(|_| anyhow!("the reader panicked"))?,
     };
+    journal.close(read.as_ref().ok().copied().flatten())?;
     Ok(Outcome {
         strategy,
         ok: tally.ok(),
         failed: tally.failed(),
         first_failure: tally.first_failure().cloned(),
+        done_before,
+        rejected_before,
+        session_ended: stop.why().cloned(),
         rotations: tally.rotations(),
         exchanges: site.server.exchanges(),
         replays: site.server.replays(),
         families_revoked: site.server.families_revoked(),
-        unauthorized: site.api.unauthorized(),
+        unauthorized: site.unauthorized(),
         elapsed,
         wait_p50: tally.wait(0.5),
         wait_p99: tally.wait(0.99),
-        broken_input,
+        broken_input: read.err(),
         interrupted,
+        timeline: tally.timeline(),
     })
-}
-
-/// What an import finds in place.
-struct Site {
-    server: AuthorizationServer,
-    api: ImportApi,
-    token_endpoint: HttpServer,
-    records: HttpServer,
-}
-
-impl Site {
-    async fn open(arguments: &Arguments) -> anyhow::Result<Self> {
-        let server = AuthorizationServer::builder()
-            .client(CLIENT_ID, CLIENT_SECRET)
-            .access_ttl(arguments.access_ttl)
-            .refresh_ttl(arguments.refresh_ttl)
-            .latency(TOKEN_ENDPOINT_LATENCY)
-            .build();
-        let api = ImportApi::builder(&server)
-            .gateway(arguments.gateway())
-            .time_per_record(TIME_PER_RECORD)
-            .build();
-        Ok(Self {
-            token_endpoint: server.listen().await.context("cannot listen")?,
-            records: api.listen().await.context("cannot listen")?,
-            server,
-            api,
-        })
-    }
-
-    /// What is to become a manager, but for the pair to start with.
-    fn builder(&self, strategy: Strategy) -> anyhow::Result<Option<Builder>> {
-        let strategy: Arc<dyn RefreshStrategy> = match strategy {
-            Strategy::Fixed => return Ok(None),
-            Strategy::OnRequest => Arc::new(OnRequest::default()),
-            Strategy::BackgroundTimer => Arc::new(BackgroundTimer::default()),
-            Strategy::OptimisticEarly => Arc::new(OptimisticEarly::default()),
-        };
-        let endpoint = OAuth2::new(self.token_endpoint.url(), CLIENT_ID)?
-            .client_secret(CLIENT_SECRET)
-            .timeout(TOKEN_ENDPOINT_TIMEOUT);
-        let builder = TokenManager::builder(endpoint)
-            .strategy(strategy)
-            .origin(self.records.origin());
-        Ok(Some(builder))
-    }
 }
 
 /// Counts rotations until the manager is gone. Versions do not miss any, even if events were missed.
 async fn follow(mut events: Events, tally: Arc<Tally>) {
+    let mut before = None;
     while let Some(event) = events.recv().await {
         if let Event::Rotated { identity, .. } = event {
-            tally.rotated(identity.version - FIRST_VERSION);
+            let before = *before.get_or_insert(identity.version - 1);
+            tally.rotated(identity.version - before);
         }
     }
 }

@@ -3,7 +3,7 @@
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::arguments::{Arguments, Strategy};
-use crate::batches::Batch;
+use crate::checkpoint::Checkpoint;
 use crate::tally::Tally;
 
 const TEMPLATE: &str = "{prefix:16} {bar:28} {percent:>3}%  {msg}";
@@ -44,10 +44,15 @@ impl Progress {
         }
     }
 
-    pub(crate) fn bar(&self, strategy: Strategy) -> Bar {
+    /// Starts where the import does.
+    pub(crate) fn bar(&self, strategy: Strategy, checkpoint: &Checkpoint) -> Bar {
         let bar = ProgressBar::new(self.total)
             .with_style(self.style.clone())
-            .with_prefix(strategy.name());
+            .with_prefix(strategy.name())
+            .with_position(match self.unit {
+                Unit::Records => checkpoint.records(),
+                Unit::Bytes => checkpoint.bytes,
+            });
         Bar {
             bar: self.bars.add(bar),
             unit: self.unit,
@@ -63,16 +68,17 @@ pub(crate) struct Bar {
 
 impl Bar {
     /// A batch is done with, well or not.
-    pub(crate) fn advance(&self, batch: &Batch, tally: &Tally, unauthorized: u64) {
+    pub(crate) fn advance(&self, records: u64, bytes: u64, tally: &Tally) {
         self.bar.set_message(format!(
-            "ok {}  failed {}  rotations {}  401s {unauthorized}",
+            "ok {}  failed {}  rotations {}  401s {}",
             HumanCount(tally.ok()),
             HumanCount(tally.failed()),
             tally.rotations(),
+            tally.unauthorized_so_far(),
         ));
         self.bar.inc(match self.unit {
-            Unit::Records => batch.records,
-            Unit::Bytes => batch.body.len() as u64,
+            Unit::Records => records,
+            Unit::Bytes => bytes,
         });
     }
 }

@@ -8,7 +8,8 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use crate::arguments::{Arguments, Strategy};
+use crate::arguments::{Action, Arguments, Strategy};
+use crate::checkpoint::Checkpoint;
 use crate::import::Outcome;
 
 const COLUMNS: [&str; 10] = [
@@ -43,14 +44,24 @@ pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::R
             )
         }
     };
+    let verb = match arguments.action {
+        Action::Create => "Imports",
+        Action::Update => "Updates",
+    };
     writeln!(
         out,
-        "Imports {records}, {} a call, {} calls at a time. Access tokens live for {}.\n\
-         `fixed` has one access token for all of it; the others have evertoken keep theirs alive.",
+        "{verb} {records}, {} a call, {} calls at a time. Access tokens live for {}.",
         arguments.batch,
         arguments.workers,
         humantime::format_duration(arguments.access_ttl),
-    )
+    )?;
+    match arguments.strategies().contains(&Strategy::Fixed) {
+        true => writeln!(
+            out,
+            "`fixed` has one access token for all of it; the others have evertoken keep theirs alive.",
+        ),
+        false => Ok(()),
+    }
 }
 
 /// The table, and for each import that lost records, why.
@@ -79,6 +90,14 @@ pub(crate) fn table(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()
                 failure.why,
             )?;
         }
+        if outcome.done_before > 0 {
+            writeln!(
+                out,
+                "{} went on after {} records that were done with before.",
+                outcome.strategy,
+                HumanCount(outcome.done_before),
+            )?;
+        }
     }
     Ok(())
 }
@@ -90,11 +109,12 @@ fn row(outcome: &Outcome) -> Vec<Cell> {
         Strategy::Fixed => "-".to_owned(),
         _ => brief(span),
     };
-    let verdict = match (outcome.interrupted, outcome.failed) {
-        (true, _) => "interrupted",
-        (false, 0) if outcome.broken_input.is_some() => "broken input",
-        (false, 0) => "complete",
-        (false, _) => "FAILED",
+    let verdict = match outcome.failed {
+        _ if outcome.interrupted => "interrupted",
+        _ if outcome.session_ended.is_some() => "session ended",
+        0 if outcome.broken_input.is_some() => "broken input",
+        0 => "complete",
+        _ => "FAILED",
     };
     [
         outcome.strategy.to_string(),
@@ -112,7 +132,7 @@ fn row(outcome: &Outcome) -> Vec<Cell> {
     .into()
 }
 
-fn per_second(count: u64, span: Duration) -> String {
+pub(crate) fn per_second(count: u64, span: Duration) -> String {
     let nanos = span.as_nanos().max(1);
     let rate = u128::from(count) * 1_000_000_000 / nanos;
     HumanCount(u64::try_from(rate).unwrap_or(u64::MAX)).to_string()
@@ -143,6 +163,9 @@ struct Line {
     elapsed_ms: u128,
     wait_p50_us: u128,
     wait_p99_us: u128,
+    done_before: u64,
+    session_ended: Option<String>,
+    complete: bool,
 }
 
 pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
@@ -159,9 +182,86 @@ pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<(
         elapsed_ms: outcome.elapsed.as_millis(),
         wait_p50_us: outcome.wait_p50.as_micros(),
         wait_p99_us: outcome.wait_p99.as_micros(),
+        done_before: outcome.done_before,
+        session_ended: outcome.session_ended.as_ref().map(ToString::to_string),
+        complete: outcome.is_complete(),
     };
     writeln!(out, "{}", serde_json::to_string(&line)?)?;
     out.flush()
+}
+
+/// The one line of `--json` if there was nothing to do.
+#[derive(Serialize)]
+struct NothingLeft {
+    strategy: &'static str,
+    records: u64,
+    done_before: u64,
+    complete: bool,
+}
+
+/// The checkpoint is of an import that has come to its end.
+pub(crate) fn nothing_left(
+    out: &mut impl Write,
+    arguments: &Arguments,
+    strategy: Strategy,
+    checkpoint: &Checkpoint,
+) -> io::Result<()> {
+    if arguments.json {
+        let line = NothingLeft {
+            strategy: strategy.name(),
+            records: 0,
+            done_before: checkpoint.records(),
+            complete: checkpoint.rejected == 0,
+        };
+        return writeln!(out, "{}", serde_json::to_string(&line)?);
+    }
+    writeln!(
+        out,
+        "This import is complete: {} records were imported and {} rejected. Nothing was sent.",
+        HumanCount(checkpoint.imported),
+        HumanCount(checkpoint.rejected),
+    )
+}
+
+/// Where the records are that failed.
+pub(crate) fn rejects(out: &mut impl Write, arguments: &Arguments) -> io::Result<()> {
+    match &arguments.rejects {
+        Some(path) if path.exists() => {
+            writeln!(out, "The records that failed are in {}.", path.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why imports came to no end, and how to go on.
+pub(crate) fn stopped(
+    out: &mut impl Write,
+    arguments: &Arguments,
+    outcomes: &[Outcome],
+) -> io::Result<()> {
+    for outcome in outcomes {
+        let (why, first) = match &outcome.session_ended {
+            Some(error) => (error.to_string(), "Sign in, then run it again"),
+            None if outcome.interrupted => ("interrupted".to_owned(), "Run it again"),
+            None => continue,
+        };
+        let rejected = arguments.rejects.as_ref().map_or(0, |_| outcome.failed);
+        let done = HumanCount(outcome.done_before + outcome.ok + rejected);
+        let total = arguments
+            .count()
+            .map(|count| format!(" of {}", HumanCount(count)));
+        write!(
+            out,
+            "{}: {why}. {done}{} records are done with. {first}",
+            outcome.strategy,
+            total.unwrap_or_default(),
+        )?;
+        match &arguments.resume {
+            Some(path) => writeln!(out, " with --resume {}.", path.display())?,
+            None => writeln!(out, "; with --resume FILE, it would go on from there.")?,
+        }
+    }
+    Ok(())
 }
 
 /// Which record of the input ended the imports, and what became of those before it.

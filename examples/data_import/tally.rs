@@ -8,6 +8,8 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::timeline::Timeline;
+
 /// No wait is as long: a manager has its deadline.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
@@ -17,9 +19,11 @@ pub(crate) struct Tally {
     ok: AtomicU64,
     failed: AtomicU64,
     rotations: AtomicU64,
+    unauthorized: AtomicU64,
     first_failure: OnceLock<Failure>,
     /// How long workers waited for a token, in nanoseconds.
     waits: Mutex<Histogram<u64>>,
+    timeline: Mutex<Timeline>,
 }
 
 /// The first thing that went wrong.
@@ -38,13 +42,17 @@ impl Tally {
             ok: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             rotations: AtomicU64::new(0),
+            unauthorized: AtomicU64::new(0),
             first_failure: OnceLock::new(),
             waits: Mutex::new(Histogram::new_with_max(nanos(LONGEST_WAIT), 3)?),
+            timeline: Mutex::default(),
         })
     }
 
     pub(crate) fn imported(&self, records: u64) {
         self.ok.fetch_add(records, Ordering::Relaxed);
+        let at = self.elapsed();
+        self.timeline.lock().imported.add(at, records);
     }
 
     pub(crate) fn lost(&self, records: u64, error: &anyhow::Error) {
@@ -58,6 +66,17 @@ impl Tally {
     /// The manager has landed so many pairs by now.
     pub(crate) fn rotated(&self, rotations: u64) {
         self.rotations.store(rotations, Ordering::Relaxed);
+        let at = self.elapsed();
+        self.timeline.lock().rotated(at);
+    }
+
+    /// The API has answered 401 so many times by now.
+    pub(crate) fn unauthorized(&self, count: u64) {
+        let before = self.unauthorized.fetch_max(count, Ordering::Relaxed);
+        if let Some(more @ 1..) = count.checked_sub(before) {
+            let at = self.elapsed();
+            self.timeline.lock().unauthorized.add(at, more);
+        }
     }
 
     /// A worker waited so long for a token.
@@ -79,6 +98,14 @@ impl Tally {
 
     pub(crate) fn rotations(&self) -> u64 {
         self.rotations.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn unauthorized_so_far(&self) -> u64 {
+        self.unauthorized.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn timeline(&self) -> Timeline {
+        self.timeline.lock().clone()
     }
 
     pub(crate) fn first_failure(&self) -> Option<&Failure> {

@@ -1,11 +1,16 @@
 //! The command as a whole: what it writes, and its exit status.
 
+mod ends;
+mod rejects;
+mod resume;
+
 use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use evertoken::testing::{Answer, AuthorizationServer, ImportApi};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 
@@ -43,19 +48,79 @@ async fn ran(arguments: &str) -> Ran {
 }
 
 async fn ran_until(arguments: &str, interrupt: impl Future<Output = ()>) -> Ran {
+    let arguments = parsed(arguments);
+    let site = async || Site::open(&arguments).await.map(Arc::new);
+    ran_at(&arguments, interrupt, site).await.unwrap()
+}
+
+async fn ran_at(
+    arguments: &Arguments,
+    interrupt: impl Future<Output = ()>,
+    site: impl AsyncFn() -> anyhow::Result<Arc<Site>>,
+) -> anyhow::Result<Ran> {
+    let progress = Progress::new(arguments, false);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let status = run(arguments, &progress, &mut out, &mut err, interrupt, site).await?;
+    Ok(Ran {
+        status,
+        out: String::from_utf8(out)?,
+        err: String::from_utf8(err)?,
+    })
+}
+
+fn parsed(arguments: &str) -> Arguments {
     let arguments = ["data_import"]
         .into_iter()
         .chain(arguments.split_whitespace());
-    let arguments = Arguments::try_parse_from(arguments).unwrap();
-    let progress = Progress::new(&arguments, false);
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let status = run(&arguments, &progress, &mut out, &mut err, interrupt)
-        .await
-        .unwrap();
-    Ran {
-        status,
-        out: String::from_utf8(out).unwrap(),
-        err: String::from_utf8(err).unwrap(),
+    Arguments::try_parse_from(arguments).unwrap()
+}
+
+/// A site that outlives the imports at it, and remembers each record.
+struct Place {
+    site: Arc<Site>,
+}
+
+impl Place {
+    async fn open(access_ttl: Duration) -> Self {
+        Self::with(access_ttl, Duration::from_millis(1)).await
+    }
+
+    async fn with(access_ttl: Duration, time_per_record: Duration) -> Self {
+        let server = AuthorizationServer::builder()
+            .client(site::CLIENT_ID, site::CLIENT_SECRET)
+            .access_ttl(access_ttl)
+            .build();
+        let api = ImportApi::builder(&server)
+            .time_per_record(time_per_record)
+            .remember_records(true)
+            .build();
+        let site = Arc::new(Site::of(server, api).await.unwrap());
+        Self { site }
+    }
+
+    fn api(&self) -> &ImportApi {
+        &self.site.api
+    }
+
+    /// Somebody signs in first.
+    async fn ran(&self, arguments: &str) -> Ran {
+        self.ran_until(arguments, pending()).await.unwrap()
+    }
+
+    async fn ran_until(
+        &self,
+        arguments: &str,
+        interrupt: impl Future<Output = ()>,
+    ) -> anyhow::Result<Ran> {
+        let site = async || Ok(Arc::clone(&self.site));
+        ran_at(&parsed(arguments), interrupt, site).await
+    }
+
+    /// Resolves when the API has taken so many records.
+    async fn taken(&self, records: u64) {
+        while self.api().records() < records {
+            sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 
@@ -135,14 +200,41 @@ async fn on_okapi_a_token_that_was_accepted_once_lasts_to_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_a_managed_strategy_loses_are_an_exit_status() {
-    // The refresh token is dead before it is needed.
-    let ran = ran(
-        "--records 800 --workers 2 --strategy on-request --access-ttl 500ms --refresh-ttl 20ms",
-    );
-    let ran = ran.await;
+    let place = Place::open(Duration::from_secs(60)).await;
+    place.api().answer_next(Answer::status(400));
+    let ran = place
+        .ran("--records 800 --workers 2 --strategy on-request")
+        .await;
     assert_eq!(ran.status, RECORDS_LOST);
     assert_eq!(ran.verdict("on-request"), "FAILED");
-    assert!(ran.out.contains("on-request lost"), "{}", ran.out);
+    assert!(
+        ran.out.contains("on-request lost 50 of 800 records"),
+        "{}",
+        ran.out
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_created_by_post_and_updated_by_put() {
+    for (action, method) in [("create", "POST"), ("update", "PUT")] {
+        let place = Place::open(Duration::from_secs(60)).await;
+        let arguments = format!("--records 100 --strategy on-request --action {action}");
+        assert_eq!(place.ran(&arguments).await.status, 0);
+        let seen = place.api().seen();
+        assert_eq!(seen.len(), 2);
+        assert!(seen.iter().all(|seen| seen.method == method), "{seen:?}");
+        assert_eq!(place.api().distinct_records(), 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_answer_is_lost_is_sent_again_and_counted_once() {
+    let place = Place::open(Duration::from_secs(60)).await;
+    // Not JSON: as good as no answer.
+    place.api().answer_next(Answer::status(200).body("{\"rec"));
+    let ran = place.ran("--records 100 --strategy on-request").await;
+    assert_eq!(ran.status, 0);
+    assert_eq!((place.api().calls(), place.api().records()), (3, 100));
 }
 
 #[tokio::test(flavor = "multi_thread")]

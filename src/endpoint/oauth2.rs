@@ -54,10 +54,15 @@ pub struct OAuth2 {
     sign_in: Option<SignIn>,
     timeout: Duration,
     profile: ServerProfile,
+    body_limit: usize,
     http: reqwest::Client,
 }
 
 impl OAuth2 {
+    /// The least and the most of [`body_limit`](Self::body_limit).
+    pub(crate) const BODY_LIMITS: (usize, usize) =
+        (transport::BODY_LIMIT, transport::BODY_LIMIT_MOST);
+
     /// The token endpoint at `token_url`, for a public client until a secret is given. Reads the
     /// system's CA certificates, and connects to nothing.
     ///
@@ -70,8 +75,18 @@ impl OAuth2 {
         token_url: impl AsRef<str>,
         client_id: impl Into<String>,
     ) -> Result<Self, BuildError> {
+        Self::with_http(token_url, client_id, reqwest::Client::builder())
+    }
+
+    /// As [`new`](Self::new) and [`http`](Self::http), without the client that `new` builds: a system may
+    /// have no certificates but those that `builder` brings.
+    pub(crate) fn with_http(
+        token_url: impl AsRef<str>,
+        client_id: impl Into<String>,
+        builder: reqwest::ClientBuilder,
+    ) -> Result<Self, BuildError> {
         let token_url = secure("token_url", token_url.as_ref())?;
-        let http = transport::client(reqwest::Client::builder(), &token_url)?;
+        let http = transport::client(builder, &token_url)?;
         Ok(Self {
             token_url,
             revocation_url: None,
@@ -80,6 +95,7 @@ impl OAuth2 {
             sign_in: None,
             timeout: Duration::from_secs(30),
             profile: ServerProfile::strict(),
+            body_limit: transport::BODY_LIMIT,
             http,
         })
     }
@@ -143,6 +159,15 @@ impl OAuth2 {
         self
     }
 
+    /// How many bytes are read of an answer: 64 KiB, the default, to 16 MiB. A longer answer is cut off
+    /// there, and its tokens are lost.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        let (least, most) = Self::BODY_LIMITS;
+        self.body_limit = bytes.clamp(least, most);
+        self
+    }
+
     /// Builds the HTTP client from `builder`, for proxies, certificates, name resolution and the
     /// like. Redirects, retries, kept connections and decompression are switched off in any case, and
     /// so are proxies if the token URL is a plain `http` one: the token would leave the machine.
@@ -186,7 +211,7 @@ impl OAuth2 {
         let request = request.map_err(EndpointError::from_reqwest)?;
         let secrets = Secrets::new([token, self.client.secret()], request.headers());
         let form = self.client.form(fields);
-        let reply = transport::send(&self.http, request, form, window).await?;
+        let reply = transport::send(&self.http, request, form, window, self.body_limit).await?;
         Ok((reply, secrets))
     }
 }
@@ -273,6 +298,7 @@ impl fmt::Debug for OAuth2 {
             .field("sign_in", &self.sign_in)
             .field("timeout", &self.timeout)
             .field("profile", &self.profile)
+            .field("body_limit", &self.body_limit)
             .finish_non_exhaustive()
     }
 }

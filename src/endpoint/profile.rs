@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// What becomes of the old pair when a new one is issued.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OldPair {
     /// The old access token lives to its own expiry.
@@ -27,6 +30,8 @@ pub struct ServerProfile {
     /// Whether a token that may be spent is tried once more after the quarantine, when nobody has
     /// landed a newer pair and the session would otherwise be lost. Default: yes.
     pub last_resort: bool,
+    /// How often that is tried, with the quarantine doubling in between. Default: 3.
+    pub last_resorts: u32,
     /// What becomes of the old pair when a new one is issued.
     pub old_pair: OldPair,
 }
@@ -39,6 +44,7 @@ impl ServerProfile {
             replay_window: Duration::ZERO,
             replays: 1,
             last_resort: true,
+            last_resorts: 3,
             old_pair: OldPair::AccessLivesOn,
         }
     }
@@ -61,6 +67,13 @@ impl ServerProfile {
     #[must_use]
     pub const fn last_resort(mut self, allowed: bool) -> Self {
         self.last_resort = allowed;
+        self
+    }
+
+    /// How often that is tried; 1 at least.
+    #[must_use]
+    pub const fn last_resorts(mut self, times: u32) -> Self {
+        self.last_resorts = times;
         self
     }
 

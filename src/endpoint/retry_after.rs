@@ -3,9 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-use crate::settings::RETRY_AFTER_LIMIT;
-
-/// Reads `Retry-After` (RFC 9110 section 10.2.3), as seconds or as a date, an hour at most. A date is
+/// Reads `Retry-After` (RFC 9110 section 10.2.3), as seconds or as a date. A date is
 /// measured against the answer's own `Date`, else against `wall`.
 pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -16,7 +14,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duratio
     } else {
         date(text)?.saturating_sub(server_time(headers).unwrap_or(wall))
     };
-    Some(after.min(RETRY_AFTER_LIMIT))
+    Some(after)
 }
 
 /// The server's clock when it answered (RFC 9110 section 6.6.1), since the Unix epoch.
@@ -47,15 +45,16 @@ mod tests {
     }
 
     #[test]
-    fn seconds_and_dates_are_read_and_capped_at_an_hour() {
+    fn seconds_and_dates_are_read_however_far_away() {
         assert_eq!(after("120", None), Some(120));
         assert_eq!(after(" 1 ", None), Some(1));
         assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", None), Some(30));
         let skewed = Some("Sun, 06 Nov 1994 08:50:00 GMT");
         assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", skewed), Some(7));
         assert_eq!(after("Sun, 06 Nov 1994 08:00:00 GMT", None), Some(0));
-        assert_eq!(after("99999999999999999999999", None), Some(3_600));
-        assert_eq!(after("Mon, 07 Nov 2044 12:00:00 GMT", None), Some(3_600));
+        assert_eq!(after("99999999999999999999999", None), Some(u64::MAX));
+        let half_a_century = after("Mon, 07 Nov 2044 12:00:00 GMT", None);
+        assert_eq!(half_a_century, Some(1_578_021_023));
         assert_eq!(after("Sunday, 06-Nov-94 08:50:07 GMT", None), Some(30));
         for odd in ["soon", "-1", "1.5", "NaN", ""] {
             assert_eq!(after(odd, None), None, "{odd}");

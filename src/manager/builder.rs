@@ -13,7 +13,7 @@ use crate::error::BuildError;
 use crate::origin::Origins;
 use crate::record::claim::Owner;
 use crate::session::{OnRotated, Session, Shared};
-use crate::settings::{Coordination, OnStoreFailure, Settings};
+use crate::settings::{CoolDown, Coordination, OnStoreFailure, Settings};
 use crate::store::{MemoryStore, TokenStore};
 use crate::strategy::{OnRequest, RefreshStrategy};
 use crate::token::{Key, TokenPair};
@@ -160,10 +160,49 @@ impl Builder {
         self
     }
 
+    /// How long nothing is tried after a failure. Default: [`CoolDown::default`], 4 s while the token is
+    /// valid and 2 s once it has expired, doubling to 60 s.
+    pub fn cool_down(mut self, cool_down: CoolDown) -> Self {
+        self.settings.cool_down = cool_down;
+        self
+    }
+
+    /// What lies between two rotations at least, or a tenth of the lifetime if that is less. Default:
+    /// 1 s; at least 10 ms.
+    pub fn shortest_interval(mut self, interval: Duration) -> Self {
+        self.settings.shortest_interval = interval;
+        self
+    }
+
+    /// How often clocks, and claims of other instances, are looked at when nothing else happens: timers
+    /// stand still while a machine sleeps. Default: 5 s; at least 10 ms.
+    pub fn look_every(mut self, pause: Duration) -> Self {
+        self.settings.look_every = pause;
+        self
+    }
+
+    /// How long before a session that cannot be prolonged ends `Event::Expiring` is sent. Default: 60 s.
+    pub fn expiring_before(mut self, span: Duration) -> Self {
+        self.settings.expiring_before = span;
+        self
+    }
+
+    /// How long before a session that cannot be prolonged ends [`Event::Ended`](crate::Event::Ended) is
+    /// sent. Default: 200 ms.
+    pub fn ended_before(mut self, span: Duration) -> Self {
+        self.settings.ended_before = span;
+        self
+    }
+
     /// Reads another clock. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
+    }
+
+    /// What cannot hold, as (setting, problem).
+    pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
+        self.settings.problem()
     }
 
     /// Checks the settings and builds the manager, on the tokio runtime this is called in: rotations run
@@ -173,7 +212,7 @@ impl Builder {
     ///
     /// [`BuildError`], if settings cannot hold together or no runtime is there.
     pub fn build(self) -> Result<TokenManager, BuildError> {
-        if let Some((name, problem)) = self.settings.problem() {
+        if let Some((name, problem)) = self.problem() {
             return Err(BuildError::invalid(name, problem));
         }
         let origins = Origins::parse(&self.origins)?;

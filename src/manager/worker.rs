@@ -6,9 +6,6 @@ use std::time::Duration;
 use crate::rotation;
 use crate::session::{Session, Wake};
 
-/// The clock is looked at this often at least: timers stand still while the machine sleeps.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
 /// Starts the worker of a session on its runtime.
 pub(super) fn start(session: &Arc<Session>) {
     let worker = run(Arc::downgrade(session));
@@ -33,7 +30,7 @@ async fn run(session: Weak<Session>) {
                 rotation::look_before(&session, notice).await;
                 continue;
             }
-            Wake::Sleep(Some(left)) => left.min(LOOK_EVERY),
+            Wake::Sleep(Some(left)) => left.min(session.settings().look_every),
             // Nothing is planned: whoever plans something says so.
             Wake::Sleep(None) => Duration::MAX,
         };

@@ -8,7 +8,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Record;
 use crate::endpoint::ServerProfile;
-use crate::settings::LAST_RESORTS;
 use crate::store::StoreTime;
 use crate::token::Digest;
 
@@ -106,7 +105,7 @@ impl Claim {
         if can_sign_in {
             return Permit::SignIn;
         }
-        if !server.last_resort || self.resorts >= LAST_RESORTS {
+        if !server.last_resort || self.resorts >= server.last_resorts {
             return Permit::Nothing;
         }
         let left = self

@@ -6,6 +6,11 @@ use serde::{Deserialize, Deserializer};
 /// might mean something else there.
 pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let format = u32::deserialize(deserializer)?;
+    if format == super::SEALED_FORMAT {
+        return Err(serde::de::Error::custom(
+            "the record is sealed: it is read by a `store::Codec` with its sealer",
+        ));
+    }
     if format > super::FORMAT {
         return Err(serde::de::Error::custom(format_args!(
             "the record has format {format}, and this version reads up to {}",

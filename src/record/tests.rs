@@ -178,11 +178,16 @@ fn fields_of_later_versions_are_carried_along() {
 }
 
 #[test]
-fn a_record_of_a_later_format_is_refused() {
-    let mut value = serde_json::to_value(active()).unwrap();
-    value["format"] = (FORMAT + 1).into();
-    let error = serde_json::from_value::<Record>(value).unwrap_err();
-    assert!(error.to_string().contains("format"), "{error}");
+fn a_sealed_record_and_one_of_a_later_format_are_refused() {
+    for (format, reason) in [
+        (SEALED_FORMAT, "the record is sealed"),
+        (SEALED_FORMAT + 1, "the record has format 3"),
+    ] {
+        let mut value = serde_json::to_value(active()).unwrap();
+        value["format"] = format.into();
+        let error = serde_json::from_value::<Record>(value).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
 }
 
 #[test]

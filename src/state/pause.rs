@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::endpoint::EndpointError;
 use crate::error::Error;
-use crate::settings::{CoolDown, RETRY_AFTER_LIMIT};
+use crate::settings::CoolDown;
 
 /// What failed last, if nothing has succeeded since.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl Pause {
         // It does not outlast the moment from which the token is needed. But what the server asks for
         // holds, needed or not: it would only ask again.
         let until = next_need.map_or(own, |need| own.min(need));
-        let until = until.max(now + asked.min(RETRY_AFTER_LIMIT));
+        let until = until.max(now + asked.min(cool_down.retry_after_limit));
         self.0 = Some(Failure {
             count,
             early,

@@ -1,5 +1,8 @@
 mod answer;
+mod body;
+mod builder;
 mod http;
+mod keys;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -12,6 +15,9 @@ use ::http::{Method, StatusCode};
 use parking_lot::Mutex;
 
 pub use self::answer::Answer;
+use self::body::Fingerprint;
+pub use self::builder::ImportApiBuilder;
+use self::keys::{Keys, Use};
 use super::authorization_server::{AccessCheck, AuthorizationServer};
 use super::http::{ANY_PORT, HttpServer};
 use crate::token::Digest;
@@ -73,6 +79,7 @@ struct Shared {
     server: AuthorizationServer,
     gateway: Gateway,
     time_per_record: Duration,
+    remembers_records: bool,
     inner: Mutex<Inner>,
 }
 
@@ -81,6 +88,9 @@ struct Inner {
     counters: Counters,
     /// Tokens that Okapi accepted, by name.
     accepted: HashSet<Digest>,
+    keys: Keys,
+    /// How often each record was taken, where that is remembered.
+    taken: HashMap<Fingerprint, u32>,
     next: VecDeque<Answer>,
     by_path: HashMap<String, Answer>,
     seen: VecDeque<Seen>,
@@ -92,6 +102,8 @@ struct Counters {
     records: u64,
     unauthorized: u64,
     anonymous: u64,
+    duplicates: u64,
+    conflicts: u64,
 }
 
 /// What becomes of a call, before its body is read.
@@ -105,11 +117,7 @@ impl ImportApi {
     /// Describes an API that accepts the tokens of `server`.
     #[must_use]
     pub fn builder(server: &AuthorizationServer) -> ImportApiBuilder {
-        ImportApiBuilder {
-            server: server.clone(),
-            gateway: Gateway::default(),
-            time_per_record: Duration::ZERO,
-        }
+        ImportApiBuilder::new(server)
     }
 
     /// A call in this process that brings so many records to `/records`.
@@ -126,7 +134,8 @@ impl ImportApi {
             Admission::Scripted(answer) => answer.into_response().status(),
             Admission::Unauthorized => StatusCode::UNAUTHORIZED,
             Admission::Accepted => {
-                self.import(records).await;
+                self.take(records, &[]);
+                self.spend_time(records).await;
                 StatusCode::OK
             }
         }
@@ -138,6 +147,14 @@ impl ImportApi {
     /// A body's records are counted by their terminators (MARC's 0x1D); any other body is one. The
     /// token comes as `Authorization: Bearer` or as `X-Okapi-Token`. It runs on the current runtime
     /// until the handle is dropped.
+    ///
+    /// A request with an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header, section 2.7) that
+    /// was accepted before is answered like the first time, and not counted again; while the first one is
+    /// still being worked on, it is answered 409; another method, path or body under that key, 422. Once
+    /// read whole, such a request is worked on to the end, also if the client hangs up.
+    ///
+    /// `GET /counters` is none of these calls: it needs no token, is not counted, and answers an object
+    /// of the counters below, each under its name.
     pub async fn listen(&self) -> io::Result<HttpServer> {
         self.listen_on(ANY_PORT).await
     }
@@ -182,6 +199,35 @@ impl ImportApi {
         self.counters().anonymous
     }
 
+    /// Requests that came again under their `Idempotency-Key`, and were answered like the first time.
+    #[must_use]
+    pub fn duplicates(&self) -> u64 {
+        self.counters().duplicates
+    }
+
+    /// Requests that were answered 409 or 422 because of their `Idempotency-Key`.
+    #[must_use]
+    pub fn conflicts(&self) -> u64 {
+        self.counters().conflicts
+    }
+
+    /// How many different records were accepted over HTTP; zero unless they are
+    /// [remembered](ImportApiBuilder::remember_records). If it is [`records`](Self::records), then each
+    /// was accepted once.
+    #[must_use]
+    pub fn distinct_records(&self) -> u64 {
+        self.shared.inner.lock().taken.len() as u64
+    }
+
+    /// How often this very record was accepted over HTTP; zero unless they are
+    /// [remembered](ImportApiBuilder::remember_records). A MARC record ends with its terminator.
+    #[must_use]
+    pub fn times_taken(&self, record: impl AsRef<[u8]>) -> u64 {
+        let inner = self.shared.inner.lock();
+        let times = inner.taken.get(&body::fingerprint(record));
+        times.copied().unwrap_or_default().into()
+    }
+
     /// The last 64 requests that were read whole, oldest first.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
@@ -223,13 +269,35 @@ impl ImportApi {
     }
 
     /// Takes what an accepted call brought.
-    async fn import(&self, records: u64) {
-        self.shared.inner.lock().counters.records += records;
+    fn take(&self, count: u64, records: &[Fingerprint]) {
+        let mut inner = self.shared.inner.lock();
+        inner.counters.records += count;
+        for record in records {
+            *inner.taken.entry(*record).or_default() += 1;
+        }
+    }
+
+    async fn spend_time(&self, records: u64) {
         let records = u32::try_from(records).unwrap_or(u32::MAX);
         let span = self.shared.time_per_record.saturating_mul(records);
         if !span.is_zero() {
             tokio::time::sleep(span).await;
         }
+    }
+
+    fn used(&self, key: Fingerprint, request: Fingerprint, records: u64) -> Use {
+        let mut inner = self.shared.inner.lock();
+        let answer = inner.keys.used(key, request, records);
+        match answer {
+            Use::First => {}
+            Use::Again { .. } => inner.counters.duplicates += 1,
+            Use::Early | Use::Misuse => inner.counters.conflicts += 1,
+        }
+        answer
+    }
+
+    fn answered(&self, key: &Fingerprint) {
+        self.shared.inner.lock().keys.answered(key);
     }
 
     fn note(&self, seen: Seen) {
@@ -251,42 +319,5 @@ impl fmt::Debug for ImportApi {
             .field("gateway", &self.shared.gateway)
             .field("counters", &self.counters())
             .finish_non_exhaustive()
-    }
-}
-
-/// Describes an [`ImportApi`]; see [`ImportApi::builder`].
-#[derive(Debug)]
-pub struct ImportApiBuilder {
-    server: AuthorizationServer,
-    gateway: Gateway,
-    time_per_record: Duration,
-}
-
-impl ImportApiBuilder {
-    /// How tokens are judged. Default: [`Gateway::Eureka`].
-    #[must_use]
-    pub fn gateway(mut self, gateway: Gateway) -> Self {
-        self.gateway = gateway;
-        self
-    }
-
-    /// How long each accepted record takes before the call is answered. Default: no time.
-    #[must_use]
-    pub fn time_per_record(mut self, span: Duration) -> Self {
-        self.time_per_record = span;
-        self
-    }
-
-    /// The API, with no call yet.
-    #[must_use]
-    pub fn build(self) -> ImportApi {
-        ImportApi {
-            shared: Arc::new(Shared {
-                server: self.server,
-                gateway: self.gateway,
-                time_per_record: self.time_per_record,
-                inner: Mutex::default(),
-            }),
-        }
     }
 }

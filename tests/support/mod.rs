@@ -24,7 +24,7 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A strategy of one's own: as early and as often as the manager lets it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Greedy;
 
 impl RefreshStrategy for Greedy {
@@ -34,7 +34,7 @@ impl RefreshStrategy for Greedy {
 }
 
 /// A strategy of one's own that is reasonable.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct HalfLife;
 
 impl RefreshStrategy for HalfLife {

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn where_an_answer_breaks_off_before_a_refresh_token_the_old_one_is_not_taken_for_kept() {
         let cut = |body| Reply {
-            broken: Some(Broken::TooLong),
+            broken: Some(Broken::TooLong { limit: 65_536 }),
             ..reply(200, body)
         };
         assert_eq!(verdict(cut(r#"{"access_token":"a2","refr"#)), "unknown");
@@ -225,7 +225,7 @@ mod tests {
             (200, r#"{"err"#, "unknown"),
         ] {
             let mut reply = reply(status, body);
-            reply.broken = Some(Broken::TooLong);
+            reply.broken = Some(Broken::TooLong { limit: 65_536 });
             assert_eq!(verdict(reply), expected, "{status} {body}");
         }
     }

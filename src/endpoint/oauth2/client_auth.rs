@@ -1,13 +1,15 @@
 use std::mem;
 
 use reqwest::RequestBuilder;
+use serde::Deserialize;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
 
 /// How the client proves who it is (RFC 6749 section 2.3).
 ///
 /// One way is used and, if it is refused, no other is tried: each trial would send the refresh token.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ClientAuth {
     /// In an `Authorization: Basic` header, form-encoded.

@@ -14,8 +14,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::endpoint::{EndpointError, SendWindow, retry_after, server_time};
 use crate::error::BuildError;
 
-/// What is read of a body at most: room for a few tokens as long as the headers of a server may be.
-const LIMIT: usize = 64 * 1024;
+/// What is read of a body: room for a few tokens as long as the headers of a server may be.
+pub(super) const BODY_LIMIT: usize = 64 * 1024;
+/// The whole room is taken beforehand.
+pub(super) const BODY_LIMIT_MOST: usize = 16 * 1024 * 1024;
 
 /// An answer, as far as it was read.
 pub(super) struct Reply {
@@ -31,8 +33,8 @@ pub(super) struct Reply {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    #[error("the body is longer than {LIMIT} bytes")]
-    TooLong,
+    #[error("the body is longer than {limit} bytes")]
+    TooLong { limit: usize },
     #[error("the answer broke off")]
     Cut(#[source] reqwest::Error),
 }
@@ -73,6 +75,7 @@ pub(super) async fn send(
     mut request: Request,
     form: Zeroizing<Vec<u8>>,
     window: Option<&SendWindow>,
+    limit: usize,
 ) -> Result<Reply, EndpointError> {
     let (parcel, receipt) = Parcel::new(form, window.cloned());
     let headers = request.headers_mut();
@@ -81,25 +84,25 @@ pub(super) async fn send(
     headers.insert(CONTENT_TYPE, form_encoded);
     *request.body_mut() = Some(Body::wrap(parcel));
     match http.execute(request).await {
-        Ok(response) => Ok(read(response).await),
+        Ok(response) => Ok(read(response, limit).await),
         Err(error) if receipt.recall() => Err(EndpointError::not_sent(error.without_url())),
         Err(error) => Err(EndpointError::unknown(error.without_url())),
     }
 }
 
-async fn read(mut response: Response) -> Reply {
+async fn read(mut response: Response, limit: usize) -> Reply {
     let headers = response.headers();
     let date = server_time(headers);
     let retry_after = retry_after(headers, SystemClock.wall());
     // Whole from the start: a buffer that grows leaves a copy of the tokens behind.
-    let mut body = Zeroizing::new(Vec::with_capacity(LIMIT));
+    let mut body = Zeroizing::new(Vec::with_capacity(limit));
     let broken = loop {
         match response.chunk().await {
             Ok(Some(chunk)) => {
-                let room = LIMIT - body.len();
+                let room = limit - body.len();
                 body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 if chunk.len() > room {
-                    break Some(Broken::TooLong);
+                    break Some(Broken::TooLong { limit });
                 }
             }
             Ok(None) => break None,

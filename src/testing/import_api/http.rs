@@ -1,4 +1,4 @@
-//! The HTTP face: any request in, JSON out. It keeps nothing of a body but the count of its records.
+//! The HTTP face: any request in, JSON out. It keeps no body.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,16 +6,18 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::http::{HttpServer, Sent, serve};
+use super::body::{Body, Fingerprint, fingerprint};
+use super::keys::Use;
 use super::{Admission, ImportApi, Seen};
 
-/// Ends a MARC record (ISO 2709).
-const RECORD_TERMINATOR: u8 = 0x1D;
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 const OKAPI_TOKEN: &str = "x-okapi-token";
 
@@ -28,34 +30,81 @@ pub(super) async fn listen(api: ImportApi, addr: SocketAddr) -> io::Result<HttpS
 
 async fn answer(api: ImportApi, request: Request<Incoming>) -> Sent {
     let (head, body) = request.into_parts();
+    if head.method == Method::GET && head.uri.path() == "/counters" {
+        return Sent::Whole(json_of(StatusCode::OK, &api.counters_json()));
+    }
     let access = token(&head.headers);
     if !(head.headers.contains_key(AUTHORIZATION) || head.headers.contains_key(OKAPI_TOKEN)) {
         api.note_anonymous();
     }
     // Judged when the request arrives, as a gateway does, and not when its body is there.
     let admission = api.admit(head.uri.path(), access);
-    let Ok((length, records)) = measured(body).await else {
+    let Ok(body) = read(body, api.shared.remembers_records).await else {
         return Sent::Nothing;
     };
     api.note(Seen {
         bearer: access.is_some(),
         path: head.uri.path().to_owned(),
-        method: head.method,
-        body: length,
+        method: head.method.clone(),
+        body: body.length,
     });
     let mut response = match admission {
         Admission::Scripted(answer) => answer.into_response(),
         Admission::Unauthorized => unauthorized(),
-        Admission::Accepted => {
-            api.import(records).await;
-            accepted(records)
-        }
+        Admission::Accepted => match api.import(&head, body).await {
+            Some(response) => response,
+            None => return Sent::Nothing,
+        },
     };
     let date = httpdate::fmt_http_date(UNIX_EPOCH + api.shared.server.date());
     if let Ok(date) = date.try_into() {
         response.headers_mut().entry(DATE).or_insert(date);
     }
     Sent::Whole(response)
+}
+
+impl ImportApi {
+    /// Acts upon a request that was accepted; `None` if that was cut off by the end of the runtime.
+    async fn import(&self, head: &Parts, body: Body) -> Option<Response<Bytes>> {
+        let count = body.count();
+        let (whole, records) = body.finish();
+        let Some(key) = head.headers.get(IDEMPOTENCY_KEY) else {
+            self.take(count, &records);
+            self.spend_time(count).await;
+            return Some(accepted(count));
+        };
+        let key = fingerprint(key);
+        match self.used(key, request_fingerprint(head, &whole), count) {
+            Use::First => {}
+            Use::Again { records } => return Some(accepted(records)),
+            Use::Early => return Some(problem(StatusCode::CONFLICT, "still being worked on")),
+            Use::Misuse => {
+                let title = "another request had this key";
+                return Some(problem(StatusCode::UNPROCESSABLE_ENTITY, title));
+            }
+        }
+        let api = self.clone();
+        // Dropped with the connection, this would leave the key unanswered for ever.
+        let work = tokio::spawn(async move {
+            api.take(count, &records);
+            api.spend_time(count).await;
+            api.answered(&key);
+        });
+        work.await.ok()?;
+        Some(accepted(count))
+    }
+
+    fn counters_json(&self) -> Value {
+        json!({
+            "calls": self.calls(),
+            "records": self.records(),
+            "distinct_records": self.distinct_records(),
+            "duplicates": self.duplicates(),
+            "conflicts": self.conflicts(),
+            "unauthorized": self.unauthorized(),
+            "anonymous": self.anonymous(),
+        })
+    }
 }
 
 /// `Authorization: Bearer` (RFC 6750 section 2.1), or FOLIO's own header.
@@ -69,25 +118,33 @@ fn token(headers: &HeaderMap) -> Option<&str> {
         .then_some(token.trim())
 }
 
-/// The length of a body, and how many records it holds.
-async fn measured(mut body: Incoming) -> hyper::Result<(u64, u64)> {
-    let (mut length, mut terminators) = (0, 0);
-    while let Some(frame) = body.frame().await {
+async fn read(mut incoming: Incoming, remembers_records: bool) -> hyper::Result<Body> {
+    let mut body = Body::new(remembers_records);
+    while let Some(frame) = incoming.frame().await {
         if let Some(data) = frame?.data_ref() {
-            length += data.len() as u64;
-            let ends = data.iter().filter(|byte| **byte == RECORD_TERMINATOR);
-            terminators += ends.count() as u64;
+            body.arrived(data);
         }
     }
-    let records = match terminators {
-        0 => u64::from(length > 0),
-        some => some,
-    };
-    Ok((length, records))
+    Ok(body)
+}
+
+/// What makes a request the same as another (section 2.4 of the draft leaves that to the server).
+fn request_fingerprint(head: &Parts, body: &Fingerprint) -> Fingerprint {
+    let line = format!("{} {}\n", head.method, head.uri);
+    fingerprint([line.as_bytes(), body].concat())
 }
 
 fn accepted(records: u64) -> Response<Bytes> {
-    let mut response = Response::new(json!({ "records": records }).to_string().into());
+    json_of(StatusCode::OK, &json!({ "records": records }))
+}
+
+fn problem(status: StatusCode, title: &str) -> Response<Bytes> {
+    json_of(status, &json!({ "title": title }))
+}
+
+fn json_of(status: StatusCode, body: &Value) -> Response<Bytes> {
+    let mut response = Response::new(body.to_string().into());
+    *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

@@ -1,0 +1,190 @@
+//! The keys of a configuration that are the same whatever endpoint, store and strategy it names.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+
+use super::scalar::{ErrorStatus, Header, Scopes, Span};
+use super::value::Value;
+use crate::client::ApiProfile;
+use crate::manager::Builder;
+use crate::settings::{CoolDown, Coordination, OnStoreFailure};
+use crate::token::Key;
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Document {
+    pub(super) refresh: Refresh,
+    pub(super) http: Http,
+    pub(super) store: Option<Value>,
+    pub(super) endpoint: Option<Value>,
+    pub(super) session: KeyParts,
+    pub(super) seed: Option<Value>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Refresh {
+    pub(super) strategy: Option<Value>,
+    coordination: Option<Coordination>,
+    persistence: Persistence,
+    wait: Option<Span>,
+    leeway: Option<Span>,
+    jitter: Option<f64>,
+    quarantine: Option<Span>,
+    cool_down: Pauses,
+    shortest_interval: Option<Span>,
+    look_every: Option<Span>,
+    expiring_before: Option<Span>,
+    ended_before: Option<Span>,
+}
+
+impl Refresh {
+    pub(super) fn apply(&self, builder: Builder) -> Builder {
+        let Self {
+            strategy: _,
+            coordination,
+            persistence,
+            wait,
+            leeway,
+            jitter,
+            quarantine,
+            cool_down,
+            shortest_interval,
+            look_every,
+            expiring_before,
+            ended_before,
+        } = self;
+        let mut builder = builder.cool_down(cool_down.cool_down());
+        builder = set(builder, *coordination, Builder::coordination);
+        let on_store_failure = persistence.on_store_failure;
+        builder = set(builder, on_store_failure, Builder::on_store_failure);
+        builder = set(builder, *jitter, Builder::jitter);
+        for (span, setter) in [
+            (wait, Builder::wait as fn(Builder, Duration) -> Builder),
+            (leeway, Builder::leeway),
+            (quarantine, Builder::quarantine),
+            (shortest_interval, Builder::shortest_interval),
+            (look_every, Builder::look_every),
+            (expiring_before, Builder::expiring_before),
+            (ended_before, Builder::ended_before),
+        ] {
+            builder = set(builder, span.map(|span| span.0), setter);
+        }
+        builder
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Persistence {
+    #[serde(rename = "workers")]
+    _workers: WriteThrough,
+    on_store_failure: Option<OnStoreFailure>,
+}
+
+/// The number of workers that store pairs behind callers' backs.
+#[derive(Debug, Clone, Default)]
+struct WriteThrough;
+
+impl<'de> Deserialize<'de> for WriteThrough {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if u32::deserialize(deserializer)? == 0 {
+            return Ok(Self);
+        }
+        let problem = "must be 0: a pair is stored before anybody is given it";
+        Err(D::Error::custom(problem))
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Pauses {
+    early: Option<Span>,
+    expired: Option<Span>,
+    longest: Option<Span>,
+    retry_after_limit: Option<Span>,
+}
+
+impl Pauses {
+    fn cool_down(&self) -> CoolDown {
+        let default = CoolDown::default();
+        let or = |span: &Option<Span>, default| span.map_or(default, |span| span.0);
+        CoolDown {
+            early: or(&self.early, default.early),
+            expired: or(&self.expired, default.expired),
+            longest: or(&self.longest, default.longest),
+            retry_after_limit: or(&self.retry_after_limit, default.retry_after_limit),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) origins: Vec<String>,
+    reject_on: Option<Vec<ErrorStatus>>,
+    header: Option<Header>,
+    gateway_unavailable: Option<bool>,
+}
+
+impl Http {
+    pub(super) fn apply(&self, mut builder: Builder) -> Builder {
+        for origin in &self.origins {
+            builder = builder.origin(origin);
+        }
+        let mut api = ApiProfile::default();
+        if let Some(statuses) = &self.reject_on {
+            let statuses: Vec<StatusCode> = statuses.iter().map(|status| status.0).collect();
+            api = api.reject_on(statuses);
+        }
+        if let Some(is_the_gateways) = self.gateway_unavailable {
+            api = api.gateway_unavailable(is_the_gateways);
+        }
+        let header = self.header.as_ref().map(|header| header.0.clone());
+        set(builder.api(api), header, Builder::header)
+    }
+}
+
+/// What is known of the session beside what the endpoint knows.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct KeyParts {
+    issuer: Option<String>,
+    client_id: Option<String>,
+    tenant: Option<String>,
+    subject: Option<String>,
+    scope: Option<Scopes>,
+    audience: Option<String>,
+    label: Option<String>,
+}
+
+impl KeyParts {
+    pub(super) fn over(&self, mut key: Key) -> Key {
+        for (part, own) in [
+            (&mut key.issuer, &self.issuer),
+            (&mut key.client_id, &self.client_id),
+            (&mut key.tenant, &self.tenant),
+            (&mut key.subject, &self.subject),
+            (&mut key.audience, &self.audience),
+            (&mut key.label, &self.label),
+        ] {
+            if let Some(own) = own {
+                part.clone_from(own);
+            }
+        }
+        if let Some(scope) = &self.scope {
+            key.scope.clone_from(&scope.0);
+        }
+        key
+    }
+}
+
+fn set<T>(builder: Builder, value: Option<T>, setter: fn(Builder, T) -> Builder) -> Builder {
+    match value {
+        Some(value) => setter(builder, value),
+        None => builder,
+    }
+}

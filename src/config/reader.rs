@@ -1,0 +1,198 @@
+use std::path::Path;
+
+use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::error::ConfigError;
+use super::problem::{Problem, one_of};
+use super::value::{Table, Value};
+
+/// Reads the value at `path`. Its relative paths start at `base`.
+pub(super) fn read<T: DeserializeOwned>(
+    path: &str,
+    value: &Value,
+    base: &Path,
+) -> Result<T, ConfigError> {
+    refusing(path, value, base, |_| {})
+}
+
+/// Reads the parameters of a `kind`; `common` are keys that are allowed beside them.
+pub(super) fn read_component<T: DeserializeOwned>(
+    path: &str,
+    kind: &str,
+    parameters: &Value,
+    base: &Path,
+    common: &[&str],
+) -> Result<T, ConfigError> {
+    refusing(path, parameters, base, |problem| {
+        if let Problem::UnknownKey { of, allowed } = problem {
+            *of = Some(kind.to_owned());
+            allowed.extend(common.iter().map(|&key| key.to_owned()));
+        }
+    })
+}
+
+/// `add` knows more of a problem that is not deeper inside.
+fn refusing<T: DeserializeOwned>(
+    path: &str,
+    value: &Value,
+    base: &Path,
+    add: impl FnOnce(&mut Problem),
+) -> Result<T, ConfigError> {
+    let reader = Reader {
+        value,
+        base,
+        known: &[],
+    };
+    serde_path_to_error::deserialize(reader).map_err(|error| {
+        let is_nested = error.path().iter().len() > 1;
+        let inner = error.path().to_string();
+        let mut problem = error.into_inner();
+        if !is_nested {
+            add(&mut problem);
+        }
+        ConfigError::read(path, &inner, problem)
+    })
+}
+
+/// The newtype whose `file`, and the one whose own text, is relative to the configuration file. Their
+/// names cannot be those of anybody's types.
+pub(super) const SECRET: &str = "$evertoken::config::Secret";
+pub(super) const LOCAL_PATH: &str = "$evertoken::config::LocalPath";
+
+/// Reads a value as whatever type is asked for.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    value: &'a Value,
+    /// Where relative paths start.
+    base: &'a Path,
+    /// The keys beside this one that mean something.
+    known: &'static [&'static str],
+}
+
+impl<'a> Reader<'a> {
+    fn nested(self, value: &'a Value) -> Self {
+        Self { value, ..self }
+    }
+
+    fn map<'de>(
+        self,
+        table: &'a Table,
+    ) -> MapDeserializer<'de, impl Iterator<Item = (&'a str, Self)>, Problem> {
+        let entries = table.iter();
+        MapDeserializer::new(entries.map(move |(key, value)| (key.as_str(), self.nested(value))))
+    }
+
+    /// The value with its path made one that holds wherever the program runs, if it has one.
+    fn localized(self, name: &str) -> Result<Option<Value>, Problem> {
+        Ok(match (name, self.value) {
+            (LOCAL_PATH, Value::Text(text)) => Some(self.absolute(text)?),
+            (SECRET, Value::Table(table)) => match table.get("file") {
+                Some(Value::Text(file)) => {
+                    let mut table = table.clone();
+                    table.insert("file".to_owned(), self.absolute(file)?);
+                    Some(Value::Table(table))
+                }
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    fn absolute(self, path: &str) -> Result<Value, Problem> {
+        if path.is_empty() {
+            return Err(Problem::other("must not be an empty path"));
+        }
+        let problem = "is relative to a directory whose name is not UTF-8";
+        match self.base.join(path).to_str() {
+            Some(path) => Ok(Value::text(path)),
+            None => Err(Problem::other(problem)),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Reader<'_> {
+    type Error = Problem;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match self.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Signed(value) => visitor.visit_i64(*value),
+            Value::Unsigned(value) => visitor.visit_u64(*value),
+            Value::Float(value) => visitor.visit_f64(*value),
+            Value::Text(text) => visitor.visit_str(text),
+            Value::List(list) => {
+                let elements = list.iter().map(move |value| self.nested(value));
+                visitor.visit_seq(SeqDeserializer::new(elements))
+            }
+            Value::Table(table) => visitor.visit_map(self.map(table)),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match self.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        match self.localized(name)? {
+            Some(value) => visitor.visit_newtype_struct(self.nested(&value)),
+            None => visitor.visit_newtype_struct(self),
+        }
+    }
+
+    /// Only from a table: a list of values in the order of the fields would be read as well.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        match self.value {
+            Value::Table(table) => visitor.visit_map(Self { known, ..self }.map(table)),
+            other => Err(Problem::kind(other.kind(), "a table")),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        match self.value {
+            Value::Text(text) => visitor.visit_enum(text.as_str().into_deserializer()),
+            Value::Table(table) if table.len() == 1 => {
+                visitor.visit_enum(MapAccessDeserializer::new(self.map(table)))
+            }
+            _ => Err(Problem::other(one_of(variants))),
+        }
+    }
+
+    /// A type that leaves keys out of account does not permit them.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Problem> {
+        let allowed = self.known.iter().map(|&key| key.to_owned()).collect();
+        Err(Problem::UnknownKey { of: None, allowed })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map identifier
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Problem> for Reader<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}

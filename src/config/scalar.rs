@@ -1,0 +1,163 @@
+//! Values that are written as a string or a number and mean more.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, StatusCode};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+
+use super::reader::LOCAL_PATH;
+use crate::token::Scope;
+
+/// Nobody means a longer time, and two of them are added without an overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Reads a duration such as `"10s"`, `"500ms"` or `"1h 30m"`, for parameters of your own:
+/// `#[serde(deserialize_with = "evertoken::config::duration")]`.
+///
+/// # Errors
+///
+/// If it is anything else, or longer than 100 years.
+pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserializer.deserialize_str(SpanText)
+}
+
+/// Reads a path, for parameters of your own:
+/// `#[serde(deserialize_with = "evertoken::config::path")]`. In a [`Config`](super::Config) that was read
+/// from a file, a relative one starts at that file's directory.
+///
+/// # Errors
+///
+/// If it is no string, or an empty one.
+pub fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    deserializer.deserialize_newtype_struct(LOCAL_PATH, PathText)
+}
+
+/// A duration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        duration(deserializer).map(Self)
+    }
+}
+
+/// A duration that is not zero.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PositiveSpan(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for PositiveSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let span = duration(deserializer)?;
+        if span.is_zero() {
+            return Err(D::Error::custom("must be longer than zero"));
+        }
+        Ok(Self(span))
+    }
+}
+
+struct SpanText;
+
+impl Visitor<'_> for SpanText {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"a duration with a unit, such as "10s", "500ms" or "1h 30m""#)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+        let span = humantime::parse_duration(text)
+            .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
+        if span > LONGEST {
+            return Err(E::custom("must not be longer than 100 years"));
+        }
+        Ok(span)
+    }
+}
+
+struct PathText;
+
+impl<'de> Visitor<'de> for PathText {
+    type Value = PathBuf;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<PathBuf, E> {
+        if text.is_empty() {
+            return Err(E::custom("must not be empty"));
+        }
+        Ok(PathBuf::from(text))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<PathBuf, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+/// The status of an answer that says no.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ErrorStatus(pub(super) StatusCode);
+
+impl<'de> Deserialize<'de> for ErrorStatus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u16::deserialize(deserializer)?;
+        StatusCode::from_u16(number)
+            .ok()
+            .filter(|status| status.is_client_error() || status.is_server_error())
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("must be the status of an error, from 400 to 599"))
+    }
+}
+
+/// The name of a header.
+#[derive(Debug, Clone)]
+pub(super) struct Header(pub(super) HeaderName);
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let problem = r#"must be the name of a header, such as "X-Okapi-Token""#;
+        HeaderName::try_from(text)
+            .map(Self)
+            .map_err(|_| D::Error::custom(problem))
+    }
+}
+
+/// Scopes, in a list or with spaces between them.
+#[derive(Debug, Clone)]
+pub(super) struct Scopes(pub(super) Scope);
+
+impl<'de> Deserialize<'de> for Scopes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScopeText)
+    }
+}
+
+struct ScopeText;
+
+impl<'de> Visitor<'de> for ScopeText {
+    type Value = Scopes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of scopes, or a string with spaces between them")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scopes, E> {
+        Ok(Scopes(Scope::parse(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Scopes, A::Error> {
+        let mut scopes = Vec::new();
+        while let Some(scope) = access.next_element::<String>()? {
+            scopes.push(scope);
+        }
+        Ok(Scopes(Scope::parse(&scopes.join(" "))))
+    }
+}

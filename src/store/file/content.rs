@@ -1,0 +1,155 @@
+//! What a file holds: a record in its envelope. It is read whole or not at all.
+
+use std::fs::{self, File, Metadata};
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use super::{access, failed};
+use crate::store::codec::Flaw;
+use crate::store::{Revision, StoreError};
+use crate::token::Digest;
+
+/// In bytes; a record with all that it may keep has some 30,000.
+const LIMIT: usize = 1 << 20;
+
+/// One field more means that a later version wrote it, and would not survive the next write.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<'a> {
+    revision: u64,
+    #[serde(borrow)]
+    record: &'a RawValue,
+}
+
+/// A file's bytes.
+pub(super) struct Content {
+    bytes: Zeroizing<Vec<u8>>,
+    stamp: Stamp,
+}
+
+impl Content {
+    /// `None` if there is no file.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, StoreError> {
+        let unread = |error| failed("read", path, error);
+        // A link would be replaced by the next write, and a pipe be waited for.
+        let file = match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_file() => File::open(path),
+            Ok(_) => {
+                return Err(StoreError::new(format!(
+                    "{}: it is no regular file (a symbolic link?); put the file itself there",
+                    untouched(path)
+                )));
+            }
+            Err(error) => Err(error),
+        };
+        let mut file = match file {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unread(error)),
+        };
+        let metadata = file.metadata().map_err(unread)?;
+        access::check(path, &metadata)?;
+        let Some(length) = usize::try_from(metadata.len())
+            .ok()
+            .filter(|length| *length <= LIMIT)
+        else {
+            return Err(too_long(path));
+        };
+        // All at once, into a buffer that does not grow: it would leave copies behind.
+        let mut bytes = Zeroizing::new(vec![0; length]);
+        file.read_exact(&mut bytes).map_err(unread)?;
+        Ok(Some(Self {
+            bytes,
+            stamp: Stamp::from(&metadata),
+        }))
+    }
+
+    /// The revision, and the bytes of the record.
+    pub(super) fn parts(&self) -> Result<(Revision, &[u8]), Flaw> {
+        let Envelope { revision, record } =
+            serde_json::from_slice(&self.bytes).map_err(Flaw::unreadable)?;
+        Ok((Revision::new(revision), record.get().as_bytes()))
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
+/// The bytes of a file for this record, unless they are too many to be read again.
+pub(super) fn written(
+    path: &Path,
+    revision: Revision,
+    record: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let head = format!("{{\"revision\":{},\"record\":", revision.number());
+    let tail = b"}\n";
+    let length = head.len() + record.len() + tail.len();
+    if length > LIMIT {
+        return Err(too_long(path));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
+    for part in [head.as_bytes(), record, tail] {
+        bytes.extend_from_slice(part);
+    }
+    Ok(bytes)
+}
+
+fn too_long(path: &Path) -> StoreError {
+    StoreError::new(format!(
+        "{}: a record has at most {LIMIT} bytes",
+        untouched(path)
+    ))
+}
+
+pub(super) fn next_revision(before: Option<Revision>, wall: Duration) -> Revision {
+    // Not nanoseconds: readers that take all numbers for floating point ones would round them.
+    let micros = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
+    let least = before.map_or(0, |before| before.number().saturating_add(1));
+    Revision::new(micros.max(least))
+}
+
+pub(super) fn untouched(path: &Path) -> String {
+    format!("{} was left as it is", path.display())
+}
+
+/// The session that a file is named after, if it has this ending.
+pub(super) fn session_of(path: &Path, ending: &str) -> Option<Digest> {
+    let name = path.file_name()?.to_str()?;
+    let name = name.strip_suffix(ending)?;
+    name.get(..64)?.parse().ok()
+}
+
+/// What a file looks like from outside. One that looks different was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    /// Zero where files have no number.
+    inode: u64,
+}
+
+impl Stamp {
+    /// `None` if there is no file.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        fs::symlink_metadata(path).ok().as_ref().map(Self::from)
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            modified: metadata.modified().ok(),
+            length: metadata.len(),
+            #[cfg(unix)]
+            inode: std::os::unix::fs::MetadataExt::ino(metadata),
+            #[cfg(not(unix))]
+            inode: 0,
+        }
+    }
+}

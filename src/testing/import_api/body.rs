@@ -1,0 +1,77 @@
+//! What is kept of a body while it arrives: its length, its digest and what its records are. The bytes
+//! themselves are not.
+
+use sha2::{Digest as _, Sha256};
+
+/// Ends a MARC record (ISO 2709).
+const RECORD_TERMINATOR: u8 = 0x1D;
+
+/// The first half of a SHA-256: far too long for two of a test to be the same by chance.
+pub(super) type Fingerprint = [u8; 16];
+
+pub(super) fn fingerprint(bytes: impl AsRef<[u8]>) -> Fingerprint {
+    halved(Sha256::digest(bytes))
+}
+
+/// A body, as far as it has arrived.
+pub(super) struct Body {
+    pub(super) length: u64,
+    terminators: u64,
+    whole: Sha256,
+    record: Sha256,
+    /// Each record's, where they are remembered.
+    records: Option<Vec<Fingerprint>>,
+}
+
+impl Body {
+    pub(super) fn new(remembers_records: bool) -> Self {
+        Self {
+            length: 0,
+            terminators: 0,
+            whole: Sha256::new(),
+            record: Sha256::new(),
+            records: remembers_records.then(Vec::new),
+        }
+    }
+
+    pub(super) fn arrived(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.whole.update(bytes);
+        for piece in bytes.split_inclusive(|byte| *byte == RECORD_TERMINATOR) {
+            let is_end = piece.last() == Some(&RECORD_TERMINATOR);
+            self.terminators += u64::from(is_end);
+            if let Some(records) = &mut self.records {
+                self.record.update(piece);
+                if is_end {
+                    records.push(halved(self.record.finalize_reset()));
+                }
+            }
+        }
+    }
+
+    /// Records are counted by their terminators; a body without any is one.
+    pub(super) fn count(&self) -> u64 {
+        match self.terminators {
+            0 => u64::from(self.length > 0),
+            some => some,
+        }
+    }
+
+    /// Of the whole body, and what is known of each of its records.
+    pub(super) fn finish(self) -> (Fingerprint, Vec<Fingerprint>) {
+        let whole = halved(self.whole.finalize());
+        let records = match self.records {
+            Some(records) if records.is_empty() && self.length > 0 => vec![whole],
+            records => records.unwrap_or_default(),
+        };
+        (whole, records)
+    }
+}
+
+fn halved(digest: impl AsRef<[u8]>) -> Fingerprint {
+    let mut half = Fingerprint::default();
+    for (byte, whole) in half.iter_mut().zip(digest.as_ref()) {
+        *byte = *whole;
+    }
+    half
+}

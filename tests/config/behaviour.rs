@@ -1,0 +1,61 @@
+//! What was configured is what happens.
+
+use evertoken::{Config, Registry, TokenManager};
+
+use crate::support::{HOUR, SECOND, World, later, loaded};
+
+async fn manager(world: &World, text: &str) -> TokenManager {
+    let config = Config::from_toml(text).unwrap();
+    let endpoint = world.server.endpoint();
+    let builder = config.builder_for(endpoint, &Registry::builtin()).await;
+    let builder = builder.unwrap().clock(world.clock.clone());
+    loaded(builder.seed(world.first.clone())).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
+    let world = World::new(600 * SECOND);
+    let tokens = manager(&world, "[refresh.cool_down]\nretry_after_limit = \"2h\"").await;
+    world.clock.advance(600 * SECOND).await;
+    world.server.fail_next(later(Some(24 * HOUR)));
+    assert!(tokens.token().await.is_err());
+    world.clock.advance(2 * HOUR - SECOND).await;
+    assert!(tokens.token().await.is_err());
+    world.assert_exchanges(1);
+    world.clock.advance(SECOND).await;
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    world.assert_exchanges(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_after_a_failure_is_as_long_as_is_configured_and_doubles_to_the_longest() {
+    let world = World::new(600 * SECOND);
+    let cool_down = "refresh.cool_down = { expired = \"7s\", longest = \"10s\" }";
+    let tokens = manager(&world, cool_down).await;
+    world.clock.advance(600 * SECOND).await;
+    let mut exchanges = 0;
+    for pause in [7, 10, 10] {
+        world.server.fail_next(later(None));
+        assert!(tokens.token().await.is_err());
+        exchanges += 1;
+        world.clock.advance((pause - 1) * SECOND).await;
+        assert!(tokens.token().await.is_err());
+        world.assert_exchanges(exchanges);
+        world.clock.advance(SECOND).await;
+    }
+}
+
+/// A machine that sleeps for an hour: its timers stand still, and then it looks.
+#[tokio::test(start_paused = true)]
+async fn the_clock_is_looked_at_as_often_as_is_configured() {
+    let world = World::new(HOUR);
+    let text = "refresh = { strategy = \"background-timer\", jitter = 0, look_every = \"20s\" }";
+    let tokens = manager(&world, text).await;
+    tokens.rotate().await.unwrap();
+    let exchanges = world.server.exchanges();
+    world.clock.suspend(HOUR);
+    tokio::time::sleep(19 * SECOND).await;
+    world.assert_exchanges(exchanges);
+    tokio::time::sleep(2 * SECOND).await;
+    world.assert_exchanges(exchanges + 1);
+}

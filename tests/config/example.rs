@@ -1,0 +1,90 @@
+//! The example has every key and every default, and tells the truth about both.
+
+use evertoken::Config;
+
+use crate::{LEAST, builder, refusal};
+
+const EXAMPLE: &str = include_str!("../../examples/evertoken.toml");
+
+/// A setting that is commented out, without the mark.
+fn commented(line: &str) -> Option<&str> {
+    let setting = line.strip_prefix("# ")?;
+    let (key, _) = setting.split_once(" = ")?;
+    let is_key = key
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    is_key.then_some(setting)
+}
+
+#[tokio::test]
+async fn the_example_says_what_is_the_default_anyway() {
+    let example = builder(EXAMPLE).await.unwrap();
+    let least = builder(LEAST).await.unwrap();
+    assert_eq!(format!("{example:#?}"), format!("{least:#?}"));
+}
+
+#[tokio::test]
+async fn what_the_example_has_commented_out_can_be_switched_on() {
+    let mut switched_on = 0;
+    for line in EXAMPLE.lines() {
+        let Some(setting) = commented(line) else {
+            continue;
+        };
+        let (key, _) = setting.split_once(" = ").unwrap();
+        let text = EXAMPLE
+            .replacen(line, setting, 1)
+            .replace("# [seed]", "[seed]");
+        let text = match key {
+            "strategy" => text.replacen("strategy = \"on-request\"\n", "", 1),
+            _ => text,
+        };
+        let config = Config::from_toml(&text);
+        assert!(config.is_ok(), "{setting}: {config:?}");
+        if let Err(error) = builder(&text).await {
+            let problem = error.problem();
+            let is_elsewhere = problem.contains("is not set") || problem.contains("cannot be read");
+            let is_lonely =
+                problem.contains("`access_token`") || problem.contains("`refresh_token`");
+            assert!(is_elsewhere || is_lonely, "{setting}: {error}");
+        }
+        switched_on += 1;
+    }
+    assert_eq!(switched_on, 21);
+}
+
+/// Asks each table for its keys by naming one that it has not.
+#[tokio::test]
+async fn the_example_has_every_key() {
+    let mut keys = 0;
+    for table in [
+        "refresh",
+        "refresh.persistence",
+        "refresh.cool_down",
+        "http",
+        "store",
+        "endpoint",
+        "endpoint.server",
+        "session",
+        "seed",
+    ] {
+        let endpoint =
+            "endpoint.token_url = \"https://id.example.org\"\nendpoint.client_id = \"a\"";
+        let refused = refusal(&format!("{endpoint}\n{table}.none = 1")).await;
+        let (_, allowed) = refused.split_once("allowed here: ").expect(&refused);
+        let start = EXAMPLE.find(&format!("[{table}]")).expect(table);
+        let lines = EXAMPLE[start..].lines().skip(1);
+        let own: Vec<_> = lines
+            .map(|line| line.strip_prefix("# ").unwrap_or(line))
+            .take_while(|line| !line.starts_with('['))
+            .collect();
+        for key in allowed.split(", ").map(|key| key.trim_matches('`')) {
+            let is_there = own
+                .iter()
+                .any(|line| line.starts_with(&format!("{key} = ")));
+            let is_table = EXAMPLE.contains(&format!("[{table}.{key}]"));
+            assert!(is_there || is_table, "{table}.{key}");
+            keys += 1;
+        }
+    }
+    assert_eq!(keys, 52);
+}

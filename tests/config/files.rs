@@ -1,0 +1,172 @@
+//! Errors name the file, and paths in a file start at its directory.
+
+use evertoken::testing::AuthorizationServer;
+use evertoken::{Config, Registry};
+
+use crate::{LEAST, directory, file, told};
+
+#[tokio::test]
+async fn every_error_of_a_file_names_it() {
+    let directory = directory("every_error_of_a_file_names_it");
+    let zero = format!("[store]\ntimeout = \"0s\"\n{LEAST}");
+    for (name, text, message) in [
+        (
+            "own.yaml",
+            "refresh:",
+            "is of an unknown kind; its name must end with `.toml` or `.json`",
+        ),
+        (
+            "own",
+            "",
+            "is of an unknown kind; its name must end with `.toml` or `.json`",
+        ),
+        (
+            "kind.toml",
+            "refresh = 5",
+            "1:1: refresh: is an integer, but must be a table",
+        ),
+        (
+            "syntax.toml",
+            "a = 1\n[refresh",
+            "2:9: is not TOML: unclosed table, expected `]`",
+        ),
+        (
+            "when_built.toml",
+            &zero,
+            "2:1: store.timeout: must not be zero",
+        ),
+        (
+            "kind.json",
+            r#"{"refresh": 5}"#,
+            "refresh: is an integer, but must be a table",
+        ),
+        ("list.json", "[1]", "is a list, but must be a table"),
+        (
+            "twice.json",
+            r#"{"refresh": {"wait": "35s", "wait": "40s"}}"#,
+            "1:42: is not JSON: the key `wait` is there twice",
+        ),
+        (
+            "syntax.json",
+            "{\n  \"refresh\": {},,\n}",
+            "2:17: is not JSON: key must be a string",
+        ),
+    ] {
+        let path = file(&directory, name, text, 0o644);
+        let error = async {
+            Config::from_file(&path)?
+                .builder(&Registry::builtin())
+                .await
+        };
+        let error = error.await.map(|_| ()).expect_err(name);
+        let separator = if message.starts_with(char::is_numeric) {
+            ":"
+        } else {
+            ": "
+        };
+        assert_eq!(
+            told(&error),
+            format!("{}{separator}{message}", path.display())
+        );
+        assert_eq!(error.file(), Some(path.as_path()));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_with_the_cause() {
+    let path = directory("a_file_that_cannot_be_read").join("missing.toml");
+    let error = Config::from_file(&path).unwrap_err();
+    let message = "cannot be read: No such file or directory (os error 2)";
+    assert_eq!(told(&error), format!("{}: {message}", path.display()));
+}
+
+#[tokio::test]
+async fn paths_in_a_file_start_at_its_directory_or_where_the_program_says() {
+    let directory = directory("paths_in_a_file");
+    let server = AuthorizationServer::builder().build();
+    let first = server.issue().refresh.unwrap();
+    file(&directory, "first-token", first.expose(), 0o600);
+    let text = "[seed]\nrefresh_token = { file = \"first-token\" }";
+    let path = file(&directory, "evertoken.toml", text, 0o644);
+    let config = Config::from_file(&path).unwrap();
+    let registry = Registry::builtin();
+    let builder = config.builder_for(server.endpoint(), &registry).await;
+    let tokens = builder.unwrap().build().unwrap();
+    assert!(tokens.token().await.is_ok());
+    assert_eq!(server.rotations(), 1);
+
+    let config = Config::from_toml(text).unwrap();
+    let elsewhere = config.builder_for(server.endpoint(), &registry).await;
+    assert_eq!(
+        elsewhere.unwrap_err().to_string(),
+        "line 2, column 1: seed.refresh_token: the file `first-token` cannot be read: \
+         No such file or directory (os error 2)"
+    );
+    let config = config.relative_to(&directory);
+    assert!(
+        config
+            .builder_for(server.endpoint(), &registry)
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn fm34_a_file_store_beside_the_configuration_survives_a_restart() {
+    let directory = directory("a_file_store_beside_the_configuration");
+    let server = AuthorizationServer::builder().build();
+    let first = server.issue().refresh.unwrap();
+    file(&directory, "first-token", first.expose(), 0o600);
+    let text = r#"{
+        "store": {"kind": "file", "path": "session"},
+        "seed": {"refresh_token": {"file": "first-token"}}
+    }"#;
+    let path = file(&directory, "evertoken.json", text, 0o644);
+    for rotations in 1..=3 {
+        let config = Config::from_file(&path).unwrap();
+        let registry = Registry::builtin();
+        let builder = config.builder_for(server.endpoint(), &registry);
+        let tokens = builder.await.unwrap().build().unwrap();
+        tokens.token().await.unwrap();
+        // The first use rotates the seed; a restart goes on with what was stored.
+        assert_eq!(server.rotations(), rotations);
+        tokens.rotate().await.unwrap();
+        assert_eq!(server.rotations(), rotations + 1);
+        tokens.shutdown().await.unwrap();
+    }
+    assert!(directory.join("session").is_dir());
+    assert_eq!(server.replays(), 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_that_others_may_write_to_is_told_with_its_path() {
+    let directory = directory("a_directory_that_others_may_write_to");
+    std::fs::create_dir(directory.join("session")).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    let open = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(directory.join("session"), open).unwrap();
+    let text = format!("[store]\nkind = \"file\"\npath = \"session\"\n{LEAST}");
+    let config = Config::from_toml(&text).unwrap().relative_to(&directory);
+    let error = config.builder(&Registry::builtin()).await.unwrap_err();
+    assert_eq!(
+        (error.path(), error.position()),
+        ("store.path", Some((3, 1)))
+    );
+    assert!(error.problem().contains("chmod"), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_path_that_cannot_be_told_is_refused_and_not_looked_for_elsewhere() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let config = Config::from_toml("[seed]\nrefresh_token = { file = \"first-token\" }").unwrap();
+    let config = config.relative_to(std::ffi::OsStr::from_bytes(b"/tmp/\xff"));
+    let endpoint = AuthorizationServer::builder().build().endpoint();
+    let refused = config.builder_for(endpoint, &Registry::builtin()).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "line 2, column 1: seed.refresh_token: is relative to a directory whose name is not UTF-8"
+    );
+}

@@ -1,0 +1,197 @@
+//! Every key does what it says, in every format.
+
+use std::time::Duration;
+
+use evertoken::{
+    ApiProfile, ClientAuth, Config, CoolDown, Coordination, Key, OAuth2, OldPair, OnExpiry,
+    OnStoreFailure, OptimisticEarly, Registry, ServerProfile, Session, TokenManager, TokenPair,
+};
+use http::{HeaderName, StatusCode};
+
+use crate::builder;
+
+/// Every key, and none with its default.
+const FULL: &str = r#"
+[refresh]
+strategy = { kind = "optimistic-early", window = "90s", on_expiry = "end" }
+coordination = "none"
+wait = "36s"
+leeway = "11s"
+jitter = 0.1
+quarantine = "1m 1s"
+shortest_interval = "900ms"
+look_every = "4s"
+expiring_before = "50s"
+ended_before = "300ms"
+[refresh.persistence]
+workers = 0
+on_store_failure = "fail"
+[refresh.cool_down]
+early = "5s"
+expired = "3s"
+longest = "70s"
+retry_after_limit = "2h"
+[http]
+origins = ["https://api.example.org", "http://127.0.0.1:8080"]
+reject_on = [401, 403]
+header = "X-Okapi-Token"
+gateway_unavailable = true
+[store]
+kind = "memory"
+timeout = "6s"
+[endpoint]
+kind = "oauth2"
+token_url = "https://id.example.org/token"
+client_id = "importer"
+client_secret = "sesame"
+client_auth = "post"
+scope = "records.write records.read"
+revocation_url = "https://id.example.org/revoke"
+timeout = "31s"
+body_limit = 131072
+sign_in = { username = "ada", password = "sesame" }
+[endpoint.server]
+replay_window = "40s"
+replays = 2
+last_resort = false
+last_resorts = 5
+old_pair = "dies-at-first-use"
+[session]
+issuer = "https://id.example.org"
+client_id = "importers"
+tenant = "diku"
+subject = "grace"
+scope = ["records.read"]
+audience = "records"
+label = "nightly"
+[seed]
+refresh_token = "first-refresh"
+access_token = "first-access"
+expires_in = "5m"
+refresh_expires_in = "7days"
+session = "fixed"
+"#;
+
+async fn shown(text: &str) -> String {
+    format!("{:#?}", builder(text).await.expect(text))
+}
+
+#[tokio::test]
+async fn every_key_arrives_where_its_setter_would_put_it() {
+    let seconds = Duration::from_secs;
+    let endpoint = OAuth2::new("https://id.example.org/token", "importer")
+        .unwrap()
+        .client_secret("sesame")
+        .client_auth(ClientAuth::Post)
+        .scope("records.write records.read")
+        .timeout(seconds(31))
+        .body_limit(131_072)
+        .sign_in_with_password("ada", "sesame")
+        .profile(
+            ServerProfile::strict()
+                .replay_window(seconds(40))
+                .replays(2)
+                .last_resort(false)
+                .last_resorts(5)
+                .old_pair(OldPair::DiesAtFirstUse),
+        );
+    let by_hand = TokenManager::builder(endpoint)
+        .strategy(
+            OptimisticEarly::default()
+                .window(seconds(90))
+                .on_expiry(OnExpiry::End),
+        )
+        .coordination(Coordination::None)
+        .wait(seconds(36))
+        .leeway(seconds(11))
+        .jitter(0.1)
+        .quarantine(seconds(61))
+        .shortest_interval(Duration::from_millis(900))
+        .look_every(seconds(4))
+        .expiring_before(seconds(50))
+        .ended_before(Duration::from_millis(300))
+        .on_store_failure(OnStoreFailure::Fail)
+        .cool_down(
+            CoolDown::default()
+                .early(seconds(5))
+                .expired(seconds(3))
+                .longest(seconds(70))
+                .retry_after_limit(seconds(7_200)),
+        )
+        .origin("https://api.example.org")
+        .origin("http://127.0.0.1:8080")
+        .api(
+            ApiProfile::default()
+                .reject_on([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN])
+                .gateway_unavailable(true),
+        )
+        .header(HeaderName::from_static("x-okapi-token"))
+        .store_timeout(seconds(6))
+        .key(
+            Key::new("https://id.example.org", "importers")
+                .tenant("diku")
+                .subject("grace")
+                .scope("records.read")
+                .audience("records")
+                .label("nightly"),
+        )
+        .seed(
+            TokenPair::new("first-access")
+                .refresh_token("first-refresh")
+                .expires_in(seconds(300))
+                .refresh_expires_in(seconds(7 * 86_400))
+                .session(Session::Fixed),
+        );
+    assert_eq!(shown(FULL).await, format!("{by_hand:#?}"));
+}
+
+/// So that no key is silently dead, and no value above happens to be the default.
+#[tokio::test]
+async fn every_key_makes_a_difference() {
+    let full = shown(FULL).await;
+    // Kinds with their defaults, and what is not shown; other tests see it arrive at the server.
+    let without_trace = ["kind", "workers", "client_secret", "revocation_url"];
+    let mut keys = 0;
+    for line in FULL.lines().filter(|line| line.contains(" = ")) {
+        let (key, _) = line.split_once(" = ").unwrap();
+        let Ok(builder) = builder(&FULL.replacen(line, "", 1)).await else {
+            keys += 1;
+            continue;
+        };
+        let differs = format!("{builder:#?}") != full;
+        assert_eq!(differs, !without_trace.contains(&key), "{line}");
+        keys += 1;
+    }
+    assert_eq!(keys, 49);
+}
+
+#[tokio::test]
+async fn every_format_says_the_same() {
+    let full = shown(FULL).await;
+    let table: toml::Table = toml::from_str(FULL).unwrap();
+    let json = serde_json::to_string_pretty(&table).unwrap();
+    for config in [
+        Config::from_json(&json).unwrap(),
+        serde_json::from_str(&json).unwrap(),
+        serde_json::from_value(serde_json::from_str(&json).unwrap()).unwrap(),
+        toml::from_str(FULL).unwrap(),
+        table.try_into().unwrap(),
+    ] {
+        let builder = config.builder(&Registry::builtin()).await.unwrap();
+        assert_eq!(format!("{builder:#?}"), full);
+    }
+}
+
+#[tokio::test]
+async fn a_null_is_as_good_as_nothing() {
+    let json = r#"{
+        "refresh": {"strategy": null, "wait": null, "jitter": null},
+        "http": {"header": null},
+        "store": null,
+        "endpoint": {"token_url": "https://id.example.org/token", "client_id": "importer", "scope": null},
+        "seed": null
+    }"#;
+    let config = Config::from_json(json).unwrap();
+    let builder = config.builder(&Registry::builtin()).await.unwrap();
+    assert_eq!(format!("{builder:#?}"), shown(crate::LEAST).await);
+}

@@ -1,0 +1,73 @@
+//! A manager from a configuration.
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+mod behaviour;
+mod endpoint_refusals;
+mod example;
+mod files;
+mod keys;
+#[path = "../support/raw_server.rs"]
+#[allow(dead_code)]
+mod raw_server;
+mod refusals;
+mod registry;
+mod secrets;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::error::Error as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use evertoken::{Builder, Config, ConfigError, Registry};
+
+/// The least that is a configuration.
+pub const LEAST: &str = r#"
+[endpoint]
+token_url = "https://id.example.org/token"
+client_id = "importer"
+"#;
+
+/// The builder that a configuration gives.
+pub async fn builder(text: &str) -> Result<Builder, ConfigError> {
+    Config::from_toml(text)?.builder(&Registry::builtin()).await
+}
+
+/// What a configuration is refused with, cause by cause.
+pub async fn refusal(text: &str) -> String {
+    told(&builder(text).await.map(|_| ()).expect_err(text))
+}
+
+pub fn told(error: &ConfigError) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        told = format!("{told}: {cause}");
+        source = cause.source();
+    }
+    told
+}
+
+/// An empty directory of this test's own.
+pub fn directory(test: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("config")
+        .join(test);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// A file that only its owner may read, if `mode` says so.
+pub fn file(directory: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, content).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    path
+}

@@ -1,0 +1,260 @@
+//! A user's own strategies, endpoints and stores, by their names in the configuration.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use evertoken::config::{Secret, duration, path};
+use evertoken::testing::AuthorizationServer;
+use evertoken::{
+    BuildError, Builder, Config, ConfigError, EndpointError, Grant, Issued, Lifetime, MemoryStore,
+    Plan, RefreshStrategy, Registry, ServerProfile, StoreError, TokenEndpoint, async_trait,
+};
+use serde::Deserialize;
+
+use crate::raw_server::{RawServer, Step, ok};
+use crate::{LEAST, directory, file, told};
+
+#[derive(Debug, Deserialize)]
+struct Every {
+    #[serde(deserialize_with = "duration")]
+    age: Duration,
+    #[serde(default)]
+    hours: Vec<u8>,
+}
+
+impl RefreshStrategy for Every {
+    fn plan(&self, life: &Lifetime) -> Plan {
+        let age = Some(self.age).filter(|_| self.hours.len() < 24);
+        Plan::on_request(life).wake_at(age)
+    }
+}
+
+fn every(every: Every) -> Result<Every, std::num::ParseIntError> {
+    if every.age.is_zero() {
+        return "".parse::<u8>().map(|_| every);
+    }
+    Ok(every)
+}
+
+#[derive(Debug, Deserialize)]
+struct Vault {
+    #[serde(deserialize_with = "path")]
+    socket: PathBuf,
+    key: Secret,
+    #[serde(default)]
+    server: ServerProfile,
+}
+
+#[async_trait]
+impl TokenEndpoint for Vault {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        Ok(Issued::new("a1"))
+    }
+
+    fn profile(&self) -> ServerProfile {
+        self.server
+    }
+}
+
+fn vault(vault: Vault) -> Result<Vault, ConfigError> {
+    assert_eq!(*vault.key.read()?, "sesame");
+    Ok(vault)
+}
+
+#[derive(Deserialize)]
+struct Shelf {
+    number: u8,
+}
+
+async fn shelf(shelf: Shelf) -> Result<MemoryStore, StoreError> {
+    tokio::task::yield_now().await;
+    match shelf.number {
+        0 => Err(StoreError::new("there is no shelf 0")),
+        _ => Ok(MemoryStore::new()),
+    }
+}
+
+fn registry() -> Registry {
+    Registry::builtin()
+        .strategy("every", every)
+        .endpoint("vault", vault)
+        .store("shelf", shelf)
+}
+
+async fn build(text: &str) -> Result<Builder, ConfigError> {
+    Config::from_toml(text)?.builder(&registry()).await
+}
+
+#[tokio::test]
+async fn what_a_user_registered_is_made_of_its_own_table() {
+    let directory = directory("what_a_user_registered");
+    file(&directory, "key", "sesame\n", 0o600);
+    let text = r#"
+        [refresh]
+        strategy = { kind = "every", age = "5m", hours = [1, 2] }
+        [store]
+        kind = "shelf"
+        number = 1
+        timeout = "6s"
+        [endpoint]
+        kind = "vault"
+        socket = "vault.sock"
+        key = { file = "key" }
+        server = { last_resort = false }
+    "#;
+    let config = Config::from_toml(text).unwrap().relative_to(&directory);
+    // In a task of its own, as a service may do.
+    let building = tokio::spawn(async move { config.builder(&registry()).await });
+    let shown = format!("{:?}", building.await.unwrap().unwrap());
+    let socket = format!("socket: {:?}", directory.join("vault.sock"));
+    for part in [
+        "Every { age: 300s, hours: [1, 2] }",
+        "store_timeout: 6s",
+        "store: Some(MemoryStore",
+        "last_resort: false",
+        &socket,
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert!(!shown.contains("sesame"));
+}
+
+#[tokio::test]
+async fn what_a_users_own_refuses_is_told_with_its_path() {
+    for (text, message) in [
+        (
+            r#"refresh.strategy = { kind = "every" }"#,
+            "line 1, column 9: refresh.strategy.age: is missing",
+        ),
+        (
+            r#"refresh.strategy = { kind = "every", age = "5m", horus = [1] }"#,
+            "line 1, column 50: refresh.strategy.horus: is not a key of `every`; \
+             allowed here: `age`, `hours`, `kind`",
+        ),
+        (
+            r#"refresh.strategy = { kind = "every", age = "5m", hours = [1, 300] }"#,
+            "line 1, column 62: refresh.strategy.hours[1]: must be an integer from 0 to 255",
+        ),
+        (
+            r#"refresh.strategy = { kind = "every", age = "0s" }"#,
+            "line 1, column 9: refresh.strategy: cannot parse integer from empty string",
+        ),
+        (
+            r#"refresh.strategy = "evry""#,
+            "line 1, column 9: refresh.strategy: `evry` is no strategy; known here: \
+             `background-timer`, `every`, `on-request`, `optimistic-early`",
+        ),
+        (
+            r#"store = { kind = "shelf", number = 0 }"#,
+            "line 1, column 1: store: there is no shelf 0",
+        ),
+        (
+            r#"store = { kind = "shelf", number = "1" }"#,
+            "line 1, column 27: store.number: is a string, but must be an integer from 0 to 255",
+        ),
+        (
+            r#"store = { kind = "shelf", number = 1, path = "." }"#,
+            "line 1, column 39: store.path: is not a key of `shelf`; \
+             allowed here: `number`, `kind`, `timeout`",
+        ),
+    ] {
+        let error = build(&format!("{text}\n{LEAST}")).await.unwrap_err();
+        assert_eq!(told(&error), message, "{text}");
+    }
+    let text =
+        "[endpoint]\nkind = \"vault\"\nsocket = \"s\"\nkey = { env = \"EVERTOKEN_NOT_SET\" }";
+    assert_eq!(
+        told(&build(text).await.unwrap_err()),
+        "line 1, column 2: endpoint: the environment variable `EVERTOKEN_NOT_SET` is not set"
+    );
+    assert_eq!(
+        told(&build("[endpoint]\nkind = \"volt\"").await.unwrap_err()),
+        "line 2, column 1: endpoint.kind: `volt` is no endpoint; known here: `oauth2`, `static`, `vault`"
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_is_there_already_means_the_users_own() {
+    let registry = Registry::builtin().strategy("on-request", |()| {
+        Ok::<_, Infallible>(Every {
+            age: Duration::from_secs(7),
+            hours: Vec::new(),
+        })
+    });
+    let config = Config::from_toml(LEAST).unwrap();
+    // Nothing is not a table, which an own type has to be read from.
+    assert!(config.builder(&registry).await.is_err());
+    let registry = Registry::builtin().strategy("on-request", every);
+    let text = format!("refresh.strategy.age = \"7s\"\n{LEAST}");
+    let builder = Config::from_toml(&text).unwrap().builder(&registry).await;
+    assert!(format!("{builder:?}").contains("Every { age: 7s"));
+}
+
+#[tokio::test]
+async fn an_endpoint_of_the_programs_own_takes_the_place_of_the_table() {
+    let server = AuthorizationServer::builder().build();
+    let registry = Registry::builtin();
+    let config = Config::from_toml("[session]\ntenant = \"diku\"").unwrap();
+    let builder = config.builder_for(server.endpoint(), &registry).await;
+    let tokens = builder.unwrap().seed(server.issue()).build().unwrap();
+    assert!(tokens.token().await.is_ok());
+    assert_eq!(*tokens.key(), server.endpoint().key().tenant("diku"));
+
+    let config = Config::from_toml(LEAST).unwrap();
+    let refused = config.builder_for(server.endpoint(), &registry).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "line 2, column 2: endpoint: is not allowed: the program brings an endpoint of its own"
+    );
+}
+
+#[tokio::test]
+async fn the_http_client_is_built_from_what_the_program_gives() {
+    let server = RawServer::start([Step::AnswerAndClose(ok(r#"{"access_token":"a1"}"#))]).await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = calls.clone();
+    let registry = Registry::builtin().http(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        reqwest::Client::builder().user_agent("importer/1")
+    });
+    let url = server.url("/token");
+    let text = format!(
+        "[endpoint]\ntoken_url = \"{url}\"\nclient_id = \"importer\"\n[seed]\nrefresh_token = \"r\""
+    );
+    let config = Config::from_toml(&text).unwrap();
+    let tokens = config.connect(&registry).await.unwrap();
+    tokens.token().await.unwrap();
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert_eq!(
+        server.requests().await[0].header("user-agent"),
+        Some("importer/1")
+    );
+}
+
+#[tokio::test]
+async fn the_builders_own_refusals_are_told_with_their_path() {
+    let registry =
+        Registry::builtin().endpoint("own", |vault: Vault| match vault.socket.to_str() {
+            Some("s") => Err(OAuthLess::unfit().into()),
+            _ => Ok::<_, Box<dyn std::error::Error + Send + Sync>>(vault),
+        });
+    let text = "[endpoint]\nkind = \"own\"\nsocket = \"s\"\nkey = \"k\"";
+    let error = Config::from_toml(text)
+        .unwrap()
+        .builder(&registry)
+        .await
+        .unwrap_err();
+    assert_eq!(error.path(), "endpoint.token_url");
+    assert_eq!(error.position(), Some((1, 2)));
+}
+
+struct OAuthLess;
+
+impl OAuthLess {
+    fn unfit() -> BuildError {
+        evertoken::OAuth2::new("nowhere", "importer").unwrap_err()
+    }
+}

@@ -1,0 +1,240 @@
+//! Secrets are read when they are needed, and shown nowhere.
+
+use std::fs;
+
+use evertoken::testing::AuthorizationServer;
+use evertoken::{Config, Registry};
+
+use crate::raw_server::{RawServer, Step, ok};
+use crate::{LEAST, builder, directory, file, refusal, told};
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
+    let directory = directory("a_file_that_is_no_safe_secret");
+    file(&directory, "group", "sesame", 0o660);
+    file(&directory, "world", "sesame", 0o602);
+    file(&directory, "empty", "\n", 0o600);
+    file(&directory, "long", &"sesame".repeat(20_000), 0o600);
+    let binary = file(&directory, "binary", "", 0o600);
+    fs::write(binary, b"sesame\xff").unwrap();
+    fs::create_dir(directory.join("folder")).unwrap();
+    for (name, problem) in [
+        (
+            "group",
+            "can be written to by others than its owner (mode 0660); run `chmod 600 FILE`",
+        ),
+        (
+            "world",
+            "can be written to by others than its owner (mode 0602); run `chmod 600 FILE`",
+        ),
+        ("empty", "is empty"),
+        ("long", "is longer than 65536 bytes"),
+        (
+            "binary",
+            "cannot be read: stream did not contain valid UTF-8",
+        ),
+        ("folder", "is not a regular file"),
+        (
+            "missing",
+            "cannot be read: No such file or directory (os error 2)",
+        ),
+    ] {
+        let path = directory.join(name).display().to_string();
+        let text = format!("{LEAST}\nclient_secret = {{ file = \"{path}\" }}");
+        let problem = problem.replace("FILE", &path);
+        assert_eq!(
+            refusal(&text).await,
+            format!("line 6, column 1: endpoint.client_secret: the file `{path}` {problem}")
+        );
+    }
+}
+
+#[tokio::test]
+async fn secrets_come_from_variables_and_files_and_reach_the_server() {
+    let directory = directory("secrets_come_from_variables_and_files");
+    let variable = std::env::var("CARGO_PKG_NAME").unwrap();
+    file(&directory, "refresh", "first\r\n", 0o444);
+    for (auth, header, body) in [
+        (
+            "basic",
+            // importer:evertoken
+            Some("Basic aW1wb3J0ZXI6ZXZlcnRva2Vu"),
+            "grant_type=refresh_token&refresh_token=first&scope=a+b".to_owned(),
+        ),
+        (
+            "post",
+            None,
+            format!(
+                "grant_type=refresh_token&refresh_token=first&scope=a+b\
+                 &client_id=importer&client_secret={variable}"
+            ),
+        ),
+    ] {
+        let server = RawServer::start([Step::AnswerAndClose(ok(r#"{"access_token":"a1"}"#))]).await;
+        let text = format!(
+            r#"
+            [endpoint]
+            token_url = "{}"
+            client_id = "importer"
+            client_secret = {{ env = "CARGO_PKG_NAME" }}
+            client_auth = "{auth}"
+            scope = ["b", "a"]
+            [seed]
+            refresh_token = {{ file = "refresh" }}
+            "#,
+            server.url("/token")
+        );
+        let config = Config::from_toml(&text).unwrap().relative_to(&directory);
+        let tokens = config.connect(&Registry::builtin()).await.unwrap();
+        assert_eq!(tokens.token().await.unwrap().expose(), "a1");
+        let requests = server.requests().await;
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].header("authorization"), header);
+        assert_eq!(requests[0].body(), body);
+    }
+}
+
+#[tokio::test]
+async fn a_password_signs_in_and_a_revocation_url_is_told_of_a_logout() {
+    let steps = [ok(r#"{"access_token":"a1","refresh_token":"r1"}"#), ok("")];
+    let server = RawServer::start(steps.map(Step::AnswerAndClose)).await;
+    let text = format!(
+        r#"
+        [endpoint]
+        token_url = "{}"
+        client_id = "importer"
+        sign_in = {{ username = "ada", password = {{ env = "CARGO_PKG_NAME" }} }}
+        revocation_url = "{}"
+        "#,
+        server.url("/token"),
+        server.url("/revoke")
+    );
+    let config = Config::from_toml(&text).unwrap();
+    let tokens = config.connect(&Registry::builtin()).await.unwrap();
+    assert_eq!(tokens.token().await.unwrap().expose(), "a1");
+    assert!(tokens.logout().await.is_complete());
+    let requests = server.requests().await;
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].line(), "POST /token HTTP/1.1");
+    let signed_in = "grant_type=password&username=ada&password=evertoken&client_id=importer";
+    assert_eq!(requests[0].body(), signed_in);
+    assert_eq!(requests[1].line(), "POST /revoke HTTP/1.1");
+}
+
+#[tokio::test]
+async fn the_secret_of_the_client_alone_signs_in() {
+    let server = RawServer::start([Step::AnswerAndClose(ok(r#"{"access_token":"a1"}"#))]).await;
+    let text = format!(
+        r#"
+        [endpoint]
+        token_url = "{}"
+        client_id = "importer"
+        client_secret = "sesame"
+        sign_in = "client-credentials"
+        "#,
+        server.url("/token")
+    );
+    let config = Config::from_toml(&text).unwrap();
+    let tokens = config.connect(&Registry::builtin()).await.unwrap();
+    assert_eq!(tokens.token().await.unwrap().expose(), "a1");
+    let requests = server.requests().await;
+    assert_eq!(requests[0].body(), "grant_type=client_credentials");
+}
+
+#[tokio::test]
+async fn a_static_token_is_served_without_an_endpoint() {
+    let text = "[endpoint]\nkind = \"static\"\ntoken = { env = \"CARGO_PKG_NAME\" }";
+    let config = Config::from_toml(text).unwrap();
+    let tokens = config.connect(&Registry::builtin()).await.unwrap();
+    assert_eq!(tokens.token().await.unwrap().expose(), "evertoken");
+}
+
+#[tokio::test]
+async fn secrets_are_read_when_a_manager_is_built_and_not_before() {
+    let text = "[seed]\nrefresh_token = { file = \"not-there-yet\" }";
+    let config = Config::from_toml(text).unwrap();
+    let directory = directory("secrets_are_read_when_a_manager_is_built");
+    let config = config.relative_to(&directory);
+    file(&directory, "not-there-yet", "first", 0o600);
+    let endpoint = AuthorizationServer::builder().build().endpoint();
+    let built = config.builder_for(endpoint, &Registry::builtin()).await;
+    assert!(built.is_ok());
+}
+
+/// A secret in every place that it may be put in by mistake.
+#[tokio::test]
+async fn no_error_and_no_debug_repeats_what_could_be_a_secret() {
+    let wrong = [
+        r#"client_secret = ["sesame"]"#,
+        r#"client_secret = { env = ["sesame"] }"#,
+        r#"client_secret = { value = "sesame" }"#,
+        r#"client_secret = { env = "HOME", file = "sesame" }"#,
+        r#"client_secret = sesame"#,
+        r#"client_secret = "sesame"#,
+        r#"client_secret = 'sesame"#,
+        r#"client_secret = """sesame"#,
+        r#"client_secret = "sesame" "sesame""#,
+        r#"client_secret = "\sesame""#,
+        "client_secret = \"sesame\nsesame\"",
+        "client_secret = \"sesame\u{0}\"",
+        "client_secret = \"sesame\"\nclient_secret = \"sesame\"",
+        r#"client_sekret = "sesame""#,
+        r#"client_auth = "sesame""#,
+        r#"scope = { secret = "sesame" }"#,
+        r#"sign_in = "sesame""#,
+        r#"sign_in = ["sesame"]"#,
+        r#"sign_in = { username = "a", password = ["sesame"] }"#,
+        r#"sign_in = { password = "sesame" }"#,
+        r#"timeout = "sesame""#,
+        r#"body_limit = "sesame""#,
+        r#"server = "sesame""#,
+        r#"server = { old_pair = "sesame" }"#,
+        r#"revocation_url = "https://sesame@id.example.org""#,
+        r#"revocation_url = "sesame""#,
+        "[seed]\nrefresh_token = [\"sesame\"]",
+        "[seed]\nexpires_in = \"sesame\"\naccess_token = \"a\"",
+        "[seed]\nsession = \"sesame\"",
+        "[refresh]\nstrategy = { kind = \"on-request\", at_fraction = \"sesame\" }",
+        "[refresh]\ncoordination = \"sesame\"",
+        "[refresh]\nwait = \"sesame\"",
+        "[http]\nheader = \"sesame \"",
+        "[http]\nreject_on = [\"sesame\"]",
+        "[http]\norigins = [\"https://sesame@api.example.org\"]",
+        "[store]\ntoken = \"sesame\"",
+    ];
+    for text in wrong {
+        let text = format!("{LEAST}\n{text}");
+        let error = builder(&text).await.map(|_| ()).expect_err(&text);
+        let refused = format!("{} {error:?}", told(&error));
+        assert!(!refused.contains("sesame"), "{text}: {refused}");
+    }
+    for text in [
+        r#"{"seed": "sesame"}"#,
+        r#"{"seed": {"refresh_token": "sesame}}"#,
+        r#"{"seed": {"refresh_token": "sesame" "sesame"}}"#,
+        r#"{"endpoint": ["sesame"]}"#,
+        r#"{"refresh": "sesame"}"#,
+        r#""sesame""#,
+        "sesame",
+    ] {
+        let refused = Config::from_json(text).unwrap_err();
+        assert!(
+            !format!("{refused} {refused:?}").contains("sesame"),
+            "{refused}"
+        );
+        let refused = serde_json::from_str::<Config>(text).unwrap_err();
+        assert!(
+            !format!("{refused} {refused:?}").contains("sesame"),
+            "{refused}"
+        );
+    }
+    let right = format!(
+        "{LEAST}\nclient_secret = \"sesame\"\nsign_in = {{ username = \"a\", password = \"sesame\" }}
+        [seed]\nrefresh_token = \"sesame\"\naccess_token = \"sesame\""
+    );
+    let config = Config::from_toml(&right).unwrap();
+    assert!(!format!("{config:?} {config:#?}").contains("sesame"));
+    let builder = builder(&right).await.unwrap();
+    assert!(!format!("{builder:?} {builder:#?}").contains("sesame"));
+}

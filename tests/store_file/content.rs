@@ -1,0 +1,228 @@
+//! What is in a file, and what is refused because it is not.
+
+use std::time::Duration;
+
+use evertoken::TokenStore;
+use evertoken::store::Revision;
+use evertoken::testing::TestClock;
+use serde_json::json;
+
+use crate::scene::{
+    directory, entry, files, json_in, key, long_record, open, path, put, record, refused, told,
+};
+
+#[tokio::test]
+async fn fm11_a_file_that_was_cut_off_anywhere_is_an_error_that_names_it_and_it_is_left() {
+    let directory = directory();
+    let store = open(&directory);
+    put(&store, None, &record(&key(), 1)).await;
+    let path = path(&directory, &key());
+    let whole = std::fs::read(&path).unwrap();
+    // The last byte ends the line.
+    for end in 0..whole.len() - 1 {
+        std::fs::write(&path, &whole[..end]).unwrap();
+        let error = refused(&store, directory.path(), &key()).await;
+        assert!(error.contains("no whole record"), "{error}");
+        assert!(error.contains("restore it from a backup"), "{error}");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(entry(&store, &key()).await.unwrap().0, record(&key(), 1));
+}
+
+#[tokio::test]
+async fn a_foreign_file_is_an_error_that_names_it_and_quotes_nothing() {
+    let directory = directory();
+    let store = open(&directory);
+    put(&store, None, &record(&key(), 1)).await;
+    let path = path(&directory, &key());
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let with = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut form = serde_json::from_str(&whole).unwrap();
+        change(&mut form);
+        form.to_string()
+    };
+    let foreign = [
+        (String::from("refresh-sesame-1"), "no whole record"),
+        ("\"refresh-sesame-1\"".to_owned(), "no whole record"),
+        ("[1, [2]]".to_owned(), "no whole record"),
+        (
+            "{\"revision\":1,\"record\":[2]}".to_owned(),
+            "no whole record",
+        ),
+        (format!("{whole}{whole}"), "no whole record"),
+        (format!("{whole}\0\0\0"), "no whole record"),
+        ("\0".repeat(whole.len()), "no whole record"),
+        ("[".repeat(100_000), "no whole record"),
+        (with(&|form| form["later"] = 1.into()), "no whole record"),
+        (
+            with(&|form| form["revision"] = (-1).into()),
+            "no whole record",
+        ),
+        (
+            with(&|form| form["record"]["pair"] = "refresh-sesame-1".into()),
+            "no whole record",
+        ),
+        (
+            with(&|form| form["record"]["version"] = "refresh-sesame-1".into()),
+            "no whole record",
+        ),
+        (
+            with(&|form| form["record"]["state"] = "refresh-sesame-1".into()),
+            "no whole record",
+        ),
+        (
+            with(&|form| form["record"]["format"] = 3.into()),
+            "format 3",
+        ),
+        (
+            with(&|form| form["record"]["format"] = 2.into()),
+            "no whole record",
+        ),
+        (
+            with(&|form| form["record"]["key"] = json!(key().label("another"))),
+            "another session",
+        ),
+        (" ".repeat((1 << 20) + 1), "at most 1048576 bytes"),
+    ];
+    for (content, reason) in foreign {
+        std::fs::write(&path, &content).unwrap();
+        let error = refused(&store, directory.path(), &key()).await;
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_gone_is_no_session_that_is_gone() {
+    let directory = directory();
+    let inner = directory.path().join("inner");
+    let store = open(&inner);
+    put(&store, None, &record(&key(), 1)).await;
+    std::fs::rename(&inner, directory.path().join("elsewhere")).unwrap();
+    let error = told(&store.load(&key()).await.unwrap_err());
+    assert!(error.contains(&inner.display().to_string()), "{error}");
+    let swap = store.swap(&key(), None, &record(&key(), 2)).await;
+    assert!(swap.is_err());
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    assert!(evertoken::FileStore::new(file).is_err());
+}
+
+#[tokio::test]
+async fn fields_of_a_later_version_survive() {
+    let directory = directory();
+    let store = open(&directory);
+    put(&store, None, &record(&key(), 7)).await;
+    let (found, revision) = entry(&store, &key()).await.unwrap();
+    put(&open(&directory), Some(revision), &found).await;
+    let form = json_in(&directory, &key());
+    assert_eq!(form["of_a_later_version"]["number"], 7);
+}
+
+#[tokio::test]
+async fn odd_keys_have_files_of_their_own() {
+    let directory = directory();
+    let store = open(&directory);
+    let labels = [
+        "",
+        "/",
+        "\0",
+        "..",
+        "a/../../b",
+        "NUL",
+        "con",
+        "é",
+        "e\u{301}",
+        "É",
+        "\u{1f511}",
+        "x",
+        "X",
+    ];
+    let mut keys: Vec<_> = labels.iter().map(|label| key().label(*label)).collect();
+    keys.push(key().label("long".repeat(100_000)));
+    for key in &keys {
+        put(&store, None, &record(key, 1)).await;
+    }
+    for key in &keys {
+        assert_eq!(entry(&store, key).await.unwrap().0, record(key, 1));
+    }
+    let names = files(&directory, "json");
+    assert_eq!(names.len(), keys.len());
+    for name in names {
+        let name = name.file_name().unwrap().to_str().unwrap().to_owned();
+        let stem = name.strip_suffix(".json").unwrap();
+        assert_eq!(stem.len(), 64);
+        assert_eq!(stem, stem.to_lowercase());
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_could_not_be_read_again_is_not_written() {
+    let directory = directory();
+    let store = open(&directory);
+    let small = record(&key(), 1);
+    let revision = put(&store, None, &small).await;
+    let large = long_record(&key(), 2, 1 << 20);
+    let error = store
+        .swap(&key(), Some(revision), &large)
+        .await
+        .unwrap_err();
+    assert!(told(&error).contains("at most 1048576 bytes"));
+    let other = record(&key().label("another"), 2);
+    let error = store
+        .swap(&key(), Some(revision), &other)
+        .await
+        .unwrap_err();
+    assert!(told(&error).contains("another session"));
+    assert_eq!(entry(&store, &key()).await, Some((small, revision)));
+    assert_eq!(files(&directory, "tmp").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn revisions_do_not_come_again_when_the_file_was_removed_or_the_clock_stepped() {
+    let directory = directory();
+    let clock = TestClock::new();
+    let store = open(&directory).with_clock(clock.clone());
+    let mut last = put(&store, None, &record(&key(), 1)).await;
+    for number in 2..5 {
+        // Time stands still.
+        let next = put(&store, Some(last), &record(&key(), number)).await;
+        assert!(next.number() > last.number());
+        last = next;
+    }
+    clock.step_wall_back(Duration::from_secs(3_600));
+    let next = put(&store, Some(last), &record(&key(), 5)).await;
+    assert_eq!(next, Revision::new(last.number() + 1));
+    clock.step_wall(Duration::from_secs(3_601));
+    std::fs::remove_file(path(&directory, &key())).unwrap();
+    assert_eq!(entry(&store, &key()).await, None);
+    let anew = put(&store, None, &record(&key(), 6)).await;
+    assert!(anew.number() > next.number());
+}
+
+#[tokio::test]
+async fn a_search_finds_what_it_can_read_and_never_guesses() {
+    let directory = directory();
+    let store = open(&directory);
+    let there = record(&key(), 1);
+    put(&store, None, &there).await;
+    let absent = evertoken::Digest::of("absent");
+    assert_eq!(store.find(&absent).await.unwrap(), None);
+    let copy = path(&directory, &key().label("copy"));
+    std::fs::copy(path(&directory, &key()), &copy).unwrap();
+    assert_eq!(store.find(&there.digest()).await.unwrap(), Some(key()));
+    std::fs::remove_file(path(&directory, &key())).unwrap();
+    assert_eq!(store.find(&there.digest()).await.unwrap(), None);
+    std::fs::rename(&copy, path(&directory, &key())).unwrap();
+    std::fs::write(path(&directory, &key().label("torn")), "{").unwrap();
+    #[cfg(unix)]
+    private(&path(&directory, &key().label("torn")));
+    assert_eq!(store.find(&there.digest()).await.unwrap(), Some(key()));
+    let error = told(&store.find(&absent).await.unwrap_err());
+    assert!(error.contains("no whole record"), "{error}");
+}
+
+#[cfg(unix)]
+fn private(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+}

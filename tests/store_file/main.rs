@@ -1,0 +1,22 @@
+//! Records in files: what is on the disk, who may read it, and who may replace it.
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+#[cfg(unix)]
+mod access;
+mod cancelled;
+mod changed;
+mod content;
+#[cfg(unix)]
+mod full_disk;
+mod leftovers;
+#[cfg(unix)]
+mod lock;
+mod manager;
+mod process;
+mod processes;
+mod scene;
+mod seal;
+mod sealed;
+mod suite;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,72 @@
+//! Several processes on one directory, and some that are killed.
+
+use std::collections::BTreeSet;
+
+use evertoken::TokenStore;
+
+use crate::process::{COUNTS, Process};
+use crate::scene::{directory, entry, files, key, number, open, put, record};
+
+#[tokio::test]
+async fn two_processes_that_count_lose_nothing() {
+    let directory = directory();
+    let processes = [(); 2].map(|()| Process::start("count", "", directory.path()));
+    processes.into_iter().for_each(Process::succeeds);
+    let (record, _) = entry(&open(&directory), &key()).await.unwrap();
+    assert_eq!(number(&record), 2 * COUNTS);
+}
+
+#[tokio::test]
+async fn fm11_whatever_a_killed_writer_leaves_is_whole_and_the_next_one_goes_on() {
+    let directory = directory();
+    let store = open(&directory);
+    put(&store, None, &record(&key(), 0)).await;
+    for round in 0..20_usize {
+        let (_, before) = entry(&store, &key()).await.unwrap();
+        let mut writer = Process::start("write", "", directory.path());
+        let mut seen = BTreeSet::new();
+        // Read without pause: `number` finds out a record that is not whole.
+        while seen.len() < 3 + round {
+            writer.assert_running();
+            let (record, revision) = entry(&store, &key()).await.unwrap();
+            number(&record);
+            if revision != before {
+                seen.insert(revision.number());
+            }
+        }
+        writer.kill();
+        let (record, revision) = entry(&store, &key()).await.unwrap();
+        number(&record);
+        // A store of its own, as after a restart, tidies up.
+        put(&open(&directory), Some(revision), &record).await;
+        assert_eq!(files(&directory, "tmp").len(), 0);
+        assert_eq!(files(&directory, "json").len(), 1);
+    }
+}
+
+/// Written before anything else is, so that the file is seen while it grows.
+#[cfg(unix)]
+#[tokio::test]
+async fn fm38_the_temporary_file_is_private_from_its_first_moment() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = directory();
+    let mut writer = Process::start("write", "umask 0", directory.path());
+    let mut seen = BTreeSet::new();
+    while seen.len() < 20 {
+        writer.assert_running();
+        for path in files(&directory, "tmp") {
+            if let Ok(metadata) = std::fs::symlink_metadata(&path) {
+                assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
+                seen.insert(path);
+            }
+        }
+    }
+    writer.kill();
+    for ending in ["json", "lock"] {
+        let path = &files(&directory, ending)[0];
+        let metadata = std::fs::metadata(path).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o600, "{path:?}");
+    }
+    open(&directory).load(&key()).await.unwrap();
+}

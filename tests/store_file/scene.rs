@@ -1,0 +1,121 @@
+//! A directory, a key, and records to put there.
+
+use std::path::{Path, PathBuf};
+
+use evertoken::store::{Revision, Swap};
+use evertoken::{FileStore, Key, Record, StoreError, TokenStore};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const LATER_FIELD: &str = "of_a_later_version";
+
+/// A private one, whatever the umask.
+pub(crate) fn directory() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().unwrap()
+}
+
+pub(crate) fn open(directory: impl AsRef<Path>) -> FileStore {
+    FileStore::new(directory).unwrap()
+}
+
+pub(crate) fn key() -> Key {
+    Key::new("https://id.example.org/token", "importer").tenant("diku")
+}
+
+/// The record of a key, whose tokens name the number, and with a field of a later version that holds it.
+pub(crate) fn record(key: &Key, number: u64) -> Record {
+    let form = json!({
+        "format": 1, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "pair": {
+            "issued_at": 1_700_000_000_000_u64,
+            "access_token": format!("access-sesame-{number}"),
+            "refresh_token": format!("refresh-sesame-{number}"),
+        },
+        "state": { "is": "active" }, "claim": null,
+        "next_number": 1, "committed_number": 0, "retired": [],
+        LATER_FIELD: { "number": number, "filler": "" },
+    });
+    serde_json::from_value(form).unwrap()
+}
+
+/// The same with so many bytes more.
+pub(crate) fn long_record(key: &Key, number: u64, filler: usize) -> Record {
+    let mut form = serde_json::to_value(record(key, number)).unwrap();
+    form[LATER_FIELD]["filler"] = "x".repeat(filler).into();
+    serde_json::from_value(form).unwrap()
+}
+
+/// The number a record was made with; it is whole, or it is not made of these.
+pub(crate) fn number(record: &Record) -> u64 {
+    let form = serde_json::to_value(record).unwrap();
+    let number = form[LATER_FIELD]["number"].as_u64().unwrap();
+    let filler = form[LATER_FIELD]["filler"].as_str().unwrap().len();
+    assert_eq!(*record, long_record(record.key(), number, filler));
+    number
+}
+
+pub(crate) fn path(directory: impl AsRef<Path>, key: &Key) -> PathBuf {
+    directory.as_ref().join(format!("{}.json", key.digest()))
+}
+
+pub(crate) fn lock_path(directory: impl AsRef<Path>, key: &Key) -> PathBuf {
+    path(directory, key).with_extension("lock")
+}
+
+/// What the file holds, without the envelope.
+pub(crate) fn json_in(directory: impl AsRef<Path>, key: &Key) -> Value {
+    let text = std::fs::read_to_string(path(directory, key)).unwrap();
+    let mut form: Value = serde_json::from_str(&text).unwrap();
+    form["record"].take()
+}
+
+/// The files there, by ending.
+pub(crate) fn files(directory: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .collect()
+}
+
+pub(crate) async fn entry(store: &FileStore, key: &Key) -> Option<(Record, Revision)> {
+    store.load(key).await.unwrap().entry
+}
+
+/// A swap that has to win.
+pub(crate) async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
+    match store.swap(next.key(), seen, next).await.unwrap() {
+        Swap::Swapped(revision) => revision,
+        Swap::Lost(entry) => panic!("lost to {entry:?}"),
+    }
+}
+
+/// The error with all its causes, as a program would print it.
+pub(crate) fn told(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    assert!(!text.contains("sesame") && !format!("{error:?}").contains("sesame"));
+    text
+}
+
+/// The file cannot be loaded, nor written over, and stays as it is. Returns what is said about it.
+pub(crate) async fn refused(store: &FileStore, directory: &Path, key: &Key) -> String {
+    let path = path(directory, key);
+    let before = std::fs::read(&path).unwrap();
+    let error = told(&store.load(key).await.unwrap_err());
+    assert!(error.contains(&path.display().to_string()), "{error}");
+    for seen in [None, Some(Revision::new(1))] {
+        let failed = store.swap(key, seen, &record(key, 9)).await.unwrap_err();
+        assert_eq!(told(&failed), error);
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(files(directory, "tmp").len(), 0);
+    error
+}

@@ -1,0 +1,54 @@
+//! A sealer that behaves: it hides, it binds, and it notices every change. Only its cipher is homemade.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use evertoken::store::{SealError, Sealer, Zeroizing};
+use evertoken::{Digest, Key};
+
+pub(crate) struct FakeSealer {
+    secret: String,
+    nonce: AtomicU64,
+}
+
+impl FakeSealer {
+    pub(crate) fn new(secret: &str) -> Self {
+        Self {
+            secret: secret.to_owned(),
+            nonce: AtomicU64::new(1),
+        }
+    }
+
+    fn stream(&self, nonce: u64, length: usize) -> Vec<u8> {
+        let block = |at: usize| Digest::of(format!("stream {} {nonce} {at}", self.secret));
+        let blocks = (0..=length / 32).flat_map(|at| *block(at).as_bytes());
+        blocks.take(length).collect()
+    }
+
+    fn tag(&self, key: &Key, hidden: &[u8]) -> Digest {
+        Digest::of(format!("tag {} {} {hidden:?}", self.secret, key.digest()))
+    }
+}
+
+impl Sealer for FakeSealer {
+    fn seal(&self, key: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let nonce = self.nonce.fetch_add(1, Ordering::SeqCst);
+        let mut hidden = nonce.to_be_bytes().to_vec();
+        let stream = self.stream(nonce, plain.len());
+        hidden.extend(plain.iter().zip(stream).map(|(byte, mask)| byte ^ mask));
+        let mut sealed = self.tag(key, &hidden).as_bytes().to_vec();
+        sealed.extend(hidden);
+        Ok(sealed)
+    }
+
+    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let (tag, hidden) = sealed.split_at_checked(32).ok_or(SealError::Refused)?;
+        if self.tag(key, hidden).as_bytes() != tag {
+            return Err(SealError::Refused);
+        }
+        let (nonce, hidden) = hidden.split_at_checked(8).ok_or(SealError::Refused)?;
+        let nonce = u64::from_be_bytes(nonce.try_into().unwrap());
+        let stream = self.stream(nonce, hidden.len());
+        let plain = hidden.iter().zip(stream).map(|(byte, mask)| byte ^ mask);
+        Ok(Zeroizing::new(plain.collect()))
+    }
+}

@@ -1,0 +1,182 @@
+//! Pairs that are sealed at rest.
+
+use evertoken::store::{Codec, SealError, Sealer, Zeroizing};
+use evertoken::{FileStore, Key, Record, TokenStore};
+use serde_json::{Value, json};
+
+use crate::scene::{directory, entry, json_in, key, open, path, put, record, refused, told};
+use crate::seal::FakeSealer;
+
+fn sealed(directory: &tempfile::TempDir) -> FileStore {
+    open(directory).sealed(FakeSealer::new("secret"))
+}
+
+/// Rewrites what stands in the file as a record.
+fn edit(directory: &tempfile::TempDir, key: &Key, change: impl FnOnce(&mut Value)) {
+    let path = path(directory, key);
+    let mut form: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut form["record"]);
+    std::fs::write(path, form.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn w13_tokens_are_sealed_and_everything_else_is_readable() {
+    let directory = directory();
+    let first = record(&key(), 1);
+    put(&sealed(&directory), None, &first).await;
+    let text = std::fs::read_to_string(path(&directory, &key())).unwrap();
+    assert!(!text.contains("sesame"), "{text}");
+    let form = json_in(&directory, &key());
+    let mut expected = serde_json::to_value(&first).unwrap();
+    let sealed_pair = form["pair"]["sealed"].clone();
+    expected["format"] = 2.into();
+    expected["pair"] = json!({ "digest": first.digest(), "sealed": sealed_pair });
+    assert_eq!(form, expected);
+    let (found, _) = entry(&sealed(&directory), &key()).await.unwrap();
+    assert_eq!(found, first);
+}
+
+#[tokio::test]
+async fn w13_what_cannot_be_opened_is_refused_and_left() {
+    let directory = directory();
+    let store = sealed(&directory);
+    let revision = put(&store, None, &record(&key(), 1)).await;
+    let old_pair = json_in(&directory, &key())["pair"].clone();
+    put(&store, Some(revision), &record(&key(), 2)).await;
+    let whole = std::fs::read(path(&directory, &key())).unwrap();
+
+    let error = refused(&open(&directory), directory.path(), &key()).await;
+    assert!(error.contains("give the store the sealer"), "{error}");
+    let wrong = open(&directory).sealed(FakeSealer::new("another"));
+    let error = refused(&wrong, directory.path(), &key()).await;
+    let cause = SealError::Refused.to_string();
+    assert!(error.contains(&cause), "{error}");
+
+    edit(&directory, &key(), |form| {
+        let text = form["pair"]["sealed"].as_str().unwrap().to_owned();
+        let (head, last) = text.split_at(text.len() - 6);
+        let flipped = if last.starts_with('A') { 'B' } else { 'A' };
+        form["pair"]["sealed"] = format!("{head}{flipped}{}", &last[1..]).into();
+    });
+    let error = refused(&store, directory.path(), &key()).await;
+    assert!(error.contains(&cause), "altered: {error}");
+
+    for nonsense in ["", "not base64!", "AAAA"] {
+        edit(&directory, &key(), |form| {
+            form["pair"]["sealed"] = nonsense.into();
+        });
+        let error = refused(&store, directory.path(), &key()).await;
+        assert!(error.contains(&cause), "{nonsense}: {error}");
+    }
+
+    std::fs::write(path(&directory, &key()), &whole).unwrap();
+    edit(&directory, &key(), |form| {
+        form["pair"]["sealed"] = old_pair["sealed"].clone();
+    });
+    let error = refused(&store, directory.path(), &key()).await;
+    assert!(error.contains(&cause), "an older pair: {error}");
+
+    std::fs::write(path(&directory, &key()), &whole).unwrap();
+    assert_eq!(entry(&store, &key()).await.unwrap().0, record(&key(), 2));
+}
+
+#[tokio::test]
+async fn w13_a_seal_is_good_for_its_session_only() {
+    let directory = directory();
+    let store = sealed(&directory);
+    put(&store, None, &record(&key(), 1)).await;
+    let other = key().subject("another");
+    std::fs::copy(path(&directory, &key()), path(&directory, &other)).unwrap();
+    let error = refused(&store, directory.path(), &other).await;
+    assert!(error.contains("another session"), "{error}");
+    edit(&directory, &other, |form| form["key"] = json!(other));
+    let error = refused(&store, directory.path(), &other).await;
+    assert!(error.contains(&SealError::Refused.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn w13_a_plain_record_is_read_and_sealed_when_it_is_written_next() {
+    let directory = directory();
+    let revision = put(&open(&directory), None, &record(&key(), 1)).await;
+    let store = sealed(&directory);
+    let (found, seen) = entry(&store, &key()).await.unwrap();
+    assert_eq!((&found, seen), (&record(&key(), 1), revision));
+    assert_eq!(json_in(&directory, &key())["format"], 1);
+    put(&store, Some(seen), &record(&key(), 2)).await;
+    assert_eq!(json_in(&directory, &key())["format"], 2);
+    let text = std::fs::read_to_string(path(&directory, &key())).unwrap();
+    assert!(!text.contains("sesame"), "{text}");
+}
+
+#[tokio::test]
+async fn w13_a_search_needs_no_secret() {
+    let directory = directory();
+    let first = record(&key(), 1);
+    put(&sealed(&directory), None, &first).await;
+    let store = open(&directory);
+    assert_eq!(store.find(&first.digest()).await.unwrap(), Some(key()));
+    assert_eq!(store.find(&key().digest()).await.unwrap(), None);
+}
+
+#[test]
+fn a_reader_that_knows_nothing_of_seals_refuses_a_sealed_record() {
+    let codec = Codec::sealed(FakeSealer::new("secret"));
+    let bytes = codec.encode(&record(&key(), 1)).unwrap();
+    let error = serde_json::from_slice::<Record>(&bytes).unwrap_err();
+    assert!(
+        error.to_string().contains("the record is sealed"),
+        "{error}"
+    );
+    let without_pair = {
+        let mut form = serde_json::to_value(record(&key(), 1)).unwrap();
+        form["pair"] = Value::Null;
+        serde_json::from_value::<Record>(form).unwrap()
+    };
+    // Nothing in it is secret.
+    let bytes = codec.encode(&without_pair).unwrap();
+    assert_eq!(
+        serde_json::from_slice::<Record>(&bytes).unwrap(),
+        without_pair
+    );
+}
+
+#[test]
+fn a_codec_gives_records_back_and_its_buffers_never_grew() {
+    let record = record(&key(), 1);
+    for codec in [Codec::plain(), Codec::sealed(FakeSealer::new("secret"))] {
+        let bytes = codec.encode(&record).unwrap();
+        assert_eq!(bytes.capacity(), bytes.len());
+        assert_eq!(codec.decode(&key(), &bytes).unwrap(), record);
+        assert!(codec.decode(&key().label("another"), &bytes).is_err());
+        assert!(!format!("{codec:?}").contains("secret"));
+    }
+    let garbled = br#"{"format": 1, "pair": "refresh-sesame-1"}"#;
+    told(&Codec::plain().decode(&key(), garbled).unwrap_err());
+}
+
+struct Panics;
+
+impl Sealer for Panics {
+    fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        panic!("{} bytes", plain.len());
+    }
+
+    fn open(&self, _: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        panic!("{} bytes", sealed.len());
+    }
+}
+
+#[tokio::test]
+async fn a_sealer_that_panics_is_an_error_and_changes_nothing() {
+    let directory = directory();
+    let first = record(&key(), 1);
+    let revision = put(&sealed(&directory), None, &first).await;
+    let broken = open(&directory).sealed(Panics);
+    let swap = broken
+        .swap(&key(), Some(revision), &record(&key(), 2))
+        .await;
+    for error in [broken.load(&key()).await.unwrap_err(), swap.unwrap_err()] {
+        assert_eq!(told(&error), "the file store's work panicked");
+    }
+    put(&sealed(&directory), Some(revision), &first).await;
+}
