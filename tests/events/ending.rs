@@ -5,6 +5,7 @@ use evertoken::{
     Session, TokenManager, TokenPair,
 };
 
+use crate::probe::{Probe, ProbedStore};
 use crate::support::{HOUR, SECOND, World, loaded};
 use crate::timeline::{News, Timeline, just_before, seconds};
 
@@ -240,4 +241,44 @@ async fn r5_a_final_session_that_was_replaced_elsewhere_does_not_end_here() {
         ]
     );
     assert!(world.is_live(&here.token().await.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_while_the_store_is_asked_before_a_warning_makes_it_needless() {
+    // Before the record is read, and after.
+    for point in 0..2 {
+        for sign_in in [false, true] {
+            let world = World::new(600 * SECOND);
+            let probe = Probe::default();
+            let store = ProbedStore::new(&world.clock, &probe);
+            let tokens = loaded(world.builder(idle_ends()).store(store)).await;
+            let timeline = Timeline::of(&tokens, &world.clock);
+            probe.at(point, {
+                let (tokens, pair) = (tokens.clone(), world.server.issue());
+                move || async move {
+                    if sign_in {
+                        tokens.replace(pair).await.unwrap();
+                    } else {
+                        tokens.rotate().await.unwrap();
+                    }
+                }
+            });
+            world.clock.advance(2 * HOUR).await;
+            let news = if sign_in {
+                News::Other("replaced")
+            } else {
+                News::Rotated
+            };
+            // The second pair is warned of, and the first neither warned of nor gone back to.
+            assert_eq!(
+                timeline.all(),
+                [
+                    (seconds(540), news),
+                    (seconds(540 + 540), News::Expiring(60 * SECOND)),
+                    (seconds(540 + 600), News::Ended(EndReason::Idle)),
+                ],
+                "{point}"
+            );
+        }
+    }
 }

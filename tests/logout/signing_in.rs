@@ -236,3 +236,20 @@ async fn a_sign_in_while_the_logout_of_another_instance_is_found_ends_nothing() 
         assert!(!ended, "point {point}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_that_is_still_to_be_stored_is_one_for_the_endpoints_own_sign_in_too() {
+    let site = Site::with(|server| server.sign_in(true));
+    let tokens = site.manager().await;
+    site.store.set_down(true);
+    assert!(!tokens.logout().await.is_complete());
+    site.store.set_down(false);
+    // What the store still holds was revoked.
+    let token = tokens.sign_in().await.unwrap();
+    assert!(site.world.is_live(&token));
+    site.world.clock.advance(30 * SECOND).await;
+    assert_eq!(tokens.token().await.unwrap().identity(), token.identity());
+    assert_eq!(site.world.server.sign_ins(), 1);
+    assert_eq!(site.endpoint.revoked(), [refresh(&site.world.first)]);
+    site.world.assert_exchanges(0);
+}
