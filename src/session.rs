@@ -206,7 +206,6 @@ impl Session {
             && at <= now
         {
             if notice == Notice::Over {
-                state.told(notice);
                 return Wake::Rotate(self.take_off(&mut state).0);
             }
             return Wake::Tell(notice);
@@ -216,14 +215,14 @@ impl Session {
     }
 
     /// Tells of the end of the session whose pair is `of`, before it comes; not if another is held by now.
-    pub(crate) fn tell(&self, notice: Notice, of: Option<Identity>) {
+    pub(crate) fn tell(&self, notice: Notice, of: Identity) {
         let mut state = self.state.lock();
-        if state.identity() != of {
+        if state.identity() != Some(of) {
             return;
         }
-        state.told(notice);
         match notice {
             Notice::Expiring { ends_at } => {
+                state.warned();
                 drop(state);
                 self.send(Event::Expiring {
                     left: ends_at.since(self.now()),

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 
 pub(crate) use self::held::{Exit, Held, Leaving};
 pub(crate) use self::notice::Notice;
-use self::notice::Notices;
 use self::pause::Pause;
 pub use self::rejections::Rejection;
 use self::rejections::Rejections;
@@ -86,7 +85,8 @@ pub(crate) struct State {
     leaves: u64,
     /// Counts what the user does with the session: what was read before is no news after it.
     epoch: u64,
-    notices: Notices,
+    /// Of the end of the session, should nobody rotate the pair that is held.
+    warned: bool,
     can_sign_in: bool,
     closed: bool,
 }
@@ -106,7 +106,7 @@ impl State {
             exit: None,
             leaves: 0,
             epoch: 0,
-            notices: Notices::default(),
+            warned: false,
             can_sign_in,
             closed: false,
         }
@@ -330,14 +330,14 @@ impl State {
         if held.schedule.on_expiry == OnExpiry::End && self.pause.has_failed() {
             return None;
         }
-        let (at, notice) = self.notices.next(&held.schedule, settings)?;
+        let (at, notice) = notice::next(&held.schedule, self.warned, settings)?;
         // After a look that failed, the next waits for the pause to end.
         Some((self.pause.ends_at().map_or(at, |end| at.max(end)), notice))
     }
 
-    /// It was told.
-    pub(crate) fn told(&mut self, notice: Notice) {
-        self.notices.told(notice);
+    /// Subscribers were warned that the session will end.
+    pub(crate) fn warned(&mut self) {
+        self.warned = true;
     }
 
     pub(crate) fn is_unstored(&self) -> bool {
@@ -397,7 +397,7 @@ impl State {
         self.exit = None;
         self.rejections.renew();
         self.pause = Pause::default();
-        self.notices = Notices::default();
+        self.warned = false;
         self.seed = None;
     }
 
