@@ -392,6 +392,9 @@ impl State {
     /// The same for a pair that the user brings.
     pub(crate) fn begin(&mut self, held: Held) {
         self.saw_next_number(held.number + 1);
+        // What was outrun in another session is nothing to fall back on in this one.
+        self.spare
+            .take_if(|spare| spare.identity.lineage != held.identity.lineage);
         self.held = Some(held);
         self.end = None;
         self.exit = None;

@@ -122,12 +122,15 @@ fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, Sto
     })
 }
 
-/// Revokes what a logout left behind: a pair of ours that the record does not hold, and the record's own,
+/// Revokes what a logout left behind: pairs of ours that the record does not hold, and the record's own,
 /// if the one who logged out died before he could.
 pub(super) async fn clean_up(session: &Session, record: &Record, seen: &Seen, held: Option<&Held>) {
-    if let Some(held) = held.filter(|held| held.digest != record.digest()) {
-        // It was said already, and nobody waits for this.
-        let _ = revoke(session, &held.pair).await;
+    let spare = session.lock().take_spare();
+    for ours in held.into_iter().chain(&spare) {
+        if ours.digest != record.digest() {
+            // It was said already, and nobody waits for this.
+            let _ = revoke(session, &ours.pair).await;
+        }
     }
     let _ = clear(session, seen).await;
 }
