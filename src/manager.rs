@@ -213,7 +213,7 @@ impl TokenManager {
         let session = &self.session;
         // In this order, or a flight might take off in between that nobody waits for.
         session.close();
-        let flight = session.lock().flight().cloned();
+        let flight = session.lock().flight();
         let after = session.settings().wait;
         let over = async {
             if let Some(mut flight) = flight {

@@ -71,7 +71,7 @@ pub(crate) struct State {
     /// Ours, where another instance's pair was committed after it; until that has been accepted once.
     spare: Option<Held>,
     end: Option<EndReason>,
-    flight: Option<watch::Receiver<Progress>>,
+    flight: Option<watch::Sender<Progress>>,
     pause: Pause,
     rejections: Rejections,
     /// The highest next number that was seen in a record.
@@ -132,8 +132,8 @@ impl State {
         self.closed
     }
 
-    pub(crate) fn flight(&self) -> Option<&watch::Receiver<Progress>> {
-        self.flight.as_ref()
+    pub(crate) fn flight(&self) -> Option<watch::Receiver<Progress>> {
+        self.flight.as_ref().map(watch::Sender::subscribe)
     }
 
     pub(crate) fn end(&self) -> Option<&EndReason> {
@@ -245,7 +245,7 @@ impl State {
                 || settings.server.old_pair == OldPair::AccessDiesAtRotation
                 || due >= Due::First;
             return if running && join {
-                Verdict::Join(flight.clone())
+                Verdict::Join(flight.subscribe())
             } else {
                 serve
             };
@@ -276,7 +276,7 @@ impl State {
                 Progress::Unstored(error) if settings.on_store_failure == OnStoreFailure::Fail => {
                     Verdict::Fail(error.clone())
                 }
-                _ => Verdict::Join(flight.clone()),
+                _ => Verdict::Join(flight.subscribe()),
             };
         }
         self.obstacle(now).map_or(Verdict::Rotate, Verdict::Fail)
@@ -362,18 +362,21 @@ impl State {
     }
 
     /// A rotation starts.
-    pub(crate) fn take_off(&mut self, flight: watch::Receiver<Progress>) {
+    pub(crate) fn take_off(&mut self, flight: watch::Sender<Progress>) {
         self.flight = Some(flight);
     }
 
-    /// The rotation is over. Where the session has begun anew since, another may be under way.
-    pub(crate) fn touch_down(&mut self, flight: &watch::Receiver<Progress>) {
-        if self
-            .flight
-            .as_ref()
-            .is_some_and(|own| own.same_channel(flight))
-        {
-            self.flight = None;
+    /// The rotation of this epoch is over.
+    pub(crate) fn touch_down(&mut self) {
+        self.flight = None;
+    }
+
+    /// The user does something with the session: a rotation under way goes on for nobody, and whoever
+    /// waited for it decides again.
+    fn turn(&mut self) {
+        self.epoch += 1;
+        if let Some(flight) = self.flight.take() {
+            flight.send_replace(Progress::Again);
         }
     }
 
@@ -406,17 +409,15 @@ impl State {
 
     /// The same, in place of whatever is being done about the session that was.
     pub(crate) fn begin_anew(&mut self, held: Held) {
-        self.epoch += 1;
-        self.flight = None;
         self.begin(held);
+        self.turn();
     }
 
     /// The session begins anew, with a sign-in to come.
     pub(crate) fn reopen(&mut self) {
         // A rotation of a session that goes on is what is wanted.
         if self.exit.is_some() || self.end.is_some() {
-            self.epoch += 1;
-            self.flight = None;
+            self.turn();
         }
         self.exit = None;
         self.end = None;
@@ -438,7 +439,7 @@ impl State {
     /// The user logs out: what is left of the session is handed over.
     pub(crate) fn leave(&mut self) -> Leaving {
         self.leaves += 1;
-        self.epoch += 1;
+        self.turn();
         self.exit = Some(Exit::Asked);
         Leaving {
             held: self.held.take(),
