@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::{TokenManager, worker};
 use crate::endpoint::{EndpointError, stated_by_token};
@@ -66,10 +66,11 @@ impl TokenManager {
     /// Dropping the future does not stop the logout.
     pub async fn logout(&self) -> Logout {
         if let Err(error) = self.refuse_inside() {
-            return unfinished(&error);
+            return unfinished(error);
         }
         let session = Arc::clone(&self.session);
-        let (told, answer) = oneshot::channel();
+        let after = session.settings().wait;
+        let (told, mut answer) = watch::channel(unfinished(Error::TimedOut { after }));
         // Before anything is awaited: whoever asks from here on is told.
         let leaving = session.leave();
         let chore = session.chore();
@@ -78,12 +79,10 @@ impl TokenManager {
             rotation::log_out(&session, leaving, told).await;
             drop(chore);
         });
-        let after = self.session.settings().wait;
-        match tokio::time::timeout(after, answer).await {
-            Ok(Ok(logout)) => logout,
-            Ok(Err(_)) => unfinished(&Error::TaskDied),
-            Err(_) => unfinished(&Error::TimedOut { after }),
-        }
+        // Whatever is known by then.
+        let told = async { while answer.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(after, told).await;
+        answer.borrow().clone()
     }
 
     /// How the session is. It neither waits nor starts anything, and knows only what this manager has
@@ -132,12 +131,12 @@ pub(super) fn with_stated_times(mut pair: TokenPair, wall: Duration) -> TokenPai
     pair
 }
 
-fn unfinished(error: &Error) -> Logout {
+fn unfinished(error: Error) -> Logout {
     Logout {
+        revoked: Err(EndpointError::unknown(error.clone())),
         stored: Err(StoreError::with_source(
             "the logout is not stored yet",
-            error.clone(),
+            error,
         )),
-        revoked: Err(EndpointError::unknown(error.clone())),
     }
 }

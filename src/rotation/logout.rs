@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::calls::{STORE_PAUSE, STORE_TRIES, load, revoke, store_now, swap};
 use super::first::seeded;
@@ -21,9 +21,9 @@ use crate::store::{StoreError, Swap};
 /// Pauses between attempts to store a logout double up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Ends the session and says how that went as soon as it is known; where it could not be stored, goes on
-/// trying as long as the manager lives.
-pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: oneshot::Sender<Logout>) {
+/// Ends the session and says how that goes, until there is nothing more to tell; where it could not be
+/// stored, goes on trying as long as the manager lives.
+pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: watch::Sender<Logout>) {
     let mut stored = Err(StoreError::new("not tried"));
     for tried in 0..STORE_TRIES {
         stored = write(session, &leaving).await;
@@ -32,6 +32,7 @@ pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: oneshot::
         }
         tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
     }
+    told.send_modify(|logout| logout.stored = stored.as_ref().map(drop).map_err(Clone::clone));
     let mut revoked = Ok(());
     let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
     let digest = kept.and_then(Seen::record).map(Record::digest);
@@ -45,11 +46,8 @@ pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: oneshot::
     }
     let mut pause = STORE_PAUSE;
     let mut failing = stored.is_err();
-    // Nobody may wait for it any more.
-    let _ = told.send(Logout {
-        stored: stored.map(|_| ()),
-        revoked,
-    });
+    told.send_modify(|logout| logout.revoked = revoked);
+    drop(told);
     while failing && !session.is_closing() {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
