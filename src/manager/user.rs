@@ -21,8 +21,10 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] if it could not be stored, [`Error::AlreadyUsed`] if the store knows its refresh
-    /// token as one that was spent: then nothing has changed.
+    /// [`Error::AlreadyUsed`] if the store knows its refresh token as one that was spent, and
+    /// [`Error::Store`] if it could not be stored: then nothing has changed here. A store that failed may
+    /// have stored it all the same, so try again with the same pair. [`Error::Ended`] if the user logged
+    /// out meanwhile.
     pub async fn replace(&self, pair: TokenPair) -> Result<(), Error> {
         self.refuse_inside()?;
         let session = Arc::clone(&self.session);
@@ -63,7 +65,12 @@ impl TokenManager {
     /// none; one that is under way is revoked when it lands. Nothing that fails here fails the caller:
     /// nobody gets a token afterwards, and what is left is in the answer.
     ///
-    /// Dropping the future does not stop the logout.
+    /// Where the store is down, the logout is stored once it is back, and ends whatever session it finds
+    /// there: one too that the user signed in to elsewhere meanwhile, which cannot be told from one that
+    /// he meant.
+    ///
+    /// Dropping the future does not stop the logout. From within an endpoint, a store or a callback of this
+    /// manager's it is refused, with [`Error::Reentrant`] as the source of both errors, and nothing ends.
     pub async fn logout(&self) -> Logout {
         if let Err(error) = self.refuse_inside() {
             return unfinished(error);
