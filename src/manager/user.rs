@@ -88,7 +88,7 @@ impl TokenManager {
         });
         // Whatever is known by then.
         let told = async { while answer.changed().await.is_ok() {} };
-        let _ = tokio::time::timeout(after, told).await;
+        let _ = self.by(self.deadline(), told).await;
         answer.borrow().clone()
     }
 
@@ -113,11 +113,12 @@ impl TokenManager {
             drop(chore);
             done
         });
-        let after = self.session.settings().wait;
-        match tokio::time::timeout(after, task).await {
+        match self.by(self.deadline(), task).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(_)) => Err(Error::TaskDied),
-            Err(_) => Err(Error::TimedOut { after }),
+            Err(_) => Err(Error::TimedOut {
+                after: self.session.settings().wait,
+            }),
         }
     }
 
