@@ -1,12 +1,5 @@
 //! The session dies in mid-run.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::process::Command;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Instant;
-
 use super::*;
 
 const WORKERS: u64 = 4;
@@ -108,6 +101,13 @@ async fn after_a_new_sign_in_the_import_goes_on_where_the_session_died() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn i14_a_job_whose_session_is_dead_waits_for_no_input_that_does_not_come() {
+    use std::fs::File;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use tokio::time::Instant;
+
     let directory = tempfile::tempdir().unwrap();
     let input = directory.path().join("pipe");
     let made = Command::new("mkfifo").arg(&input).status().unwrap();
