@@ -246,12 +246,11 @@ impl<'de> Deserialize<'de> for Config {
     }
 }
 
-/// Shows no value that could be a secret.
+/// Shows no value: any could be a secret, in the wrong place.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("file", &self.source.file)
-            .field("document", &self.parts.document)
             .finish_non_exhaustive()
     }
 }

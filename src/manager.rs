@@ -15,8 +15,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Timeout, timeout_at};
 
 pub use self::authorization::Authorization;
 pub use self::builder::Builder;
@@ -43,7 +44,7 @@ use crate::token::{Identity, Key};
 pub struct TokenManager {
     pub(crate) session: Arc<Session>,
     pub(crate) calls: Arc<Calls>,
-    _handle: Arc<Handle>,
+    _handle: Arc<LastHandle>,
 }
 
 /// What is known of the API that the tokens are for.
@@ -54,9 +55,9 @@ pub(crate) struct Calls {
 }
 
 /// Dropped with the last clone. The worker and rotations hold the session, never this.
-struct Handle(Arc<Session>);
+struct LastHandle(Arc<Session>);
 
-impl Drop for Handle {
+impl Drop for LastHandle {
     fn drop(&mut self) {
         self.0.abandon();
     }
@@ -71,7 +72,7 @@ impl TokenManager {
     fn new(session: Session, calls: Calls) -> Self {
         let session = Arc::new(session);
         Self {
-            _handle: Arc::new(Handle(Arc::clone(&session))),
+            _handle: Arc::new(LastHandle(Arc::clone(&session))),
             session,
             calls: Arc::new(calls),
         }
@@ -213,7 +214,7 @@ impl TokenManager {
         let session = &self.session;
         // In this order, or a flight might take off in between that nobody waits for.
         session.close();
-        let flight = session.lock().flight().cloned();
+        let flight = session.lock().flight();
         let after = session.settings().wait;
         let over = async {
             if let Some(mut flight) = flight {
@@ -224,7 +225,7 @@ impl TokenManager {
             }
             session.chores_done().await;
         };
-        tokio::time::timeout(after, over)
+        self.by(self.deadline(), over)
             .await
             .map_err(|_| Error::TimedOut { after })
     }
@@ -302,6 +303,14 @@ impl TokenManager {
             .unwrap_or_else(|| now + NEVER)
     }
 
+    /// Awaits something until `deadline`, on any executor: one that is none of tokio's has no timer, so the
+    /// manager's runtime's has to do.
+    fn by<F: Future>(&self, deadline: Instant, future: F) -> Timeout<F> {
+        let runtime = &self.session.shared.runtime;
+        let _entered = Handle::try_current().is_err().then(|| runtime.enter());
+        timeout_at(deadline, future)
+    }
+
     /// Waits for a rotation; `None` to decide again. A token that is still valid stands in for one that
     /// does not come.
     async fn joined(
@@ -364,7 +373,7 @@ impl TokenManager {
                     }
                 }
             }
-            match tokio::time::timeout_at(limit, progress.changed()).await {
+            match self.by(limit, progress.changed()).await {
                 Ok(Ok(())) => {}
                 // The flight said what became of it before it went.
                 Ok(Err(_)) => match &*progress.borrow() {

@@ -35,6 +35,11 @@ pub(crate) fn is_private(url: &Url) -> bool {
 }
 
 fn origin(text: &str) -> Result<Origin, BuildError> {
+    let is_none = "an origin has no path, query or credentials: https://host[:port]";
+    // First, because the others repeat the text.
+    if text.contains('@') {
+        return Err(BuildError::invalid("origin", is_none));
+    }
     let invalid = |problem: &str| BuildError::invalid("origin", format!("`{text}` {problem}"));
     let url = Url::parse(text)
         .map_err(|_| invalid("is not a URL; an origin is like https://api.example.org"))?;
@@ -47,11 +52,8 @@ fn origin(text: &str) -> Result<Origin, BuildError> {
         ));
     }
     let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if !is_bare || !url.username().is_empty() || url.password().is_some() {
-        return Err(BuildError::invalid(
-            "origin",
-            "an origin has no path, query or credentials: https://host[:port]",
-        ));
+    if !is_bare {
+        return Err(BuildError::invalid("origin", is_none));
     }
     Ok(url.origin())
 }
@@ -86,6 +88,10 @@ mod tests {
             "api.example.org",
             "https://a.org/path",
             "https://u:p@a.org",
+            "http://u:p@a.org",
+            "https://u:p@*.a.org",
+            "https://u:p@",
+            "u:p@a.org",
             "ftp://a.org",
             "https://*.a.org",
             "",

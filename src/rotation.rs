@@ -63,7 +63,10 @@ pub(crate) fn start(flight: Flight) {
 pub(crate) async fn look_before(session: &Session, notice: Notice) {
     let (held, epoch) = {
         let state = session.lock();
-        (state.identity(), state.epoch())
+        let Some(held) = state.identity() else {
+            return;
+        };
+        (held, state.epoch())
     };
     if let Ok(seen) = calls::load(session).await
         && let Some(record) = seen.record().filter(|record| record.pair.is_some())

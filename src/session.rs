@@ -180,7 +180,7 @@ impl Session {
     pub(crate) fn renew(self: &Arc<Self>, seen: Option<Identity>) -> (Decision, Option<Flight>) {
         let mut state = self.state.lock();
         if let Some(progress) = state.flight() {
-            return (Decision::Join(progress.clone()), None);
+            return (Decision::Join(progress), None);
         }
         if state.identity() != seen {
             drop(state);
@@ -206,7 +206,6 @@ impl Session {
             && at <= now
         {
             if notice == Notice::Over {
-                state.told(notice);
                 return Wake::Rotate(self.take_off(&mut state).0);
             }
             return Wake::Tell(notice);
@@ -216,14 +215,14 @@ impl Session {
     }
 
     /// Tells of the end of the session whose pair is `of`, before it comes; not if another is held by now.
-    pub(crate) fn tell(&self, notice: Notice, of: Option<Identity>) {
+    pub(crate) fn tell(&self, notice: Notice, of: Identity) {
         let mut state = self.state.lock();
-        if state.identity() != of {
+        if state.identity() != Some(of) {
             return;
         }
-        state.told(notice);
         match notice {
             Notice::Expiring { ends_at } => {
+                state.warned();
                 drop(state);
                 self.send(Event::Expiring {
                     left: ends_at.since(self.now()),
@@ -247,7 +246,7 @@ impl Session {
 
     fn take_off(self: &Arc<Self>, state: &mut State) -> (Flight, watch::Receiver<Progress>) {
         let (progress, receiver) = watch::channel(Progress::Running);
-        state.take_off(receiver.clone());
+        state.take_off(progress.clone());
         self.republish(state);
         let flight = Flight {
             session: Arc::clone(self),
@@ -366,12 +365,23 @@ impl Session {
         }
     }
 
-    /// Takes the record's pair, which the user gave to this manager.
-    pub(crate) fn begin(&self, record: &Record, store_now: StoreTime, news: Option<Event>) {
-        let Some(held) = self.stored_pair(record, store_now) else {
-            return;
-        };
+    /// Takes the record's pair, which the user gave to this manager having logged out `leaves` times.
+    /// Returns whether it may: a logout that he asked for later wins.
+    pub(crate) fn begin(
+        &self,
+        record: &Record,
+        store_now: StoreTime,
+        leaves: u64,
+        news: Option<Event>,
+    ) -> bool {
+        let held = self.stored_pair(record, store_now);
         let mut state = self.state.lock();
+        if state.leaves() != leaves {
+            return false;
+        }
+        let Some(held) = held else {
+            return true;
+        };
         state.saw_next_number(record.next_number);
         state.begin_anew(held);
         self.republish(&state);
@@ -379,6 +389,7 @@ impl Session {
         if let Some(event) = news {
             self.send(event);
         }
+        true
     }
 
     /// Publishes a pair that this manager was issued. Returns whether it may: not if the user has done
@@ -419,9 +430,7 @@ impl Session {
     pub(crate) fn leave(&self) -> Leaving {
         let mut state = self.state.lock();
         let leaving = state.leave();
-        self.republish(&state);
-        drop(state);
-        self.end(EndReason::LoggedOut);
+        self.end_locked(state, EndReason::LoggedOut);
         leaving
     }
 
@@ -440,10 +449,6 @@ impl Session {
     }
 
     /// The session cannot be prolonged; told once.
-    fn end(&self, reason: EndReason) -> Error {
-        self.end_locked(self.state.lock(), reason)
-    }
-
     fn end_locked(&self, mut state: MutexGuard<'_, State>, reason: EndReason) -> Error {
         let news = state.set_end(reason.clone());
         self.republish(&state);
@@ -626,8 +631,11 @@ impl Flight {
     /// Tells those who wait how far it is.
     pub(crate) fn report(&self, progress: Progress) {
         let state = self.session.state.lock();
-        self.progress.send_replace(progress);
-        self.session.republish(&state);
+        // Else those who waited have been told to decide again, and some may not have heard it yet.
+        if state.epoch() == self.epoch {
+            self.progress.send_replace(progress);
+            self.session.republish(&state);
+        }
     }
 
     /// Ends it. The snapshot and the state are what they will be before anybody wakes.
@@ -639,12 +647,10 @@ impl Flight {
         self.landed = true;
         let session = Arc::clone(&self.session);
         let mut state = session.state.lock();
-        state.touch_down(&self.progress.subscribe());
         if state.epoch() != self.epoch {
-            session.republish(&state);
-            self.progress.send_replace(Progress::Again);
             return;
         }
+        state.touch_down();
         let quietly = session.settings().coordination == Coordination::None
             && is_refusal(&outcome)
             && state.usable(session.now()).is_some();

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 
 pub(crate) use self::held::{Exit, Held, Leaving};
 pub(crate) use self::notice::Notice;
-use self::notice::Notices;
 use self::pause::Pause;
 pub use self::rejections::Rejection;
 use self::rejections::Rejections;
@@ -72,7 +71,7 @@ pub(crate) struct State {
     /// Ours, where another instance's pair was committed after it; until that has been accepted once.
     spare: Option<Held>,
     end: Option<EndReason>,
-    flight: Option<watch::Receiver<Progress>>,
+    flight: Option<watch::Sender<Progress>>,
     pause: Pause,
     rejections: Rejections,
     /// The highest next number that was seen in a record.
@@ -86,7 +85,8 @@ pub(crate) struct State {
     leaves: u64,
     /// Counts what the user does with the session: what was read before is no news after it.
     epoch: u64,
-    notices: Notices,
+    /// Of the end of the session, should nobody rotate the pair that is held.
+    warned: bool,
     can_sign_in: bool,
     closed: bool,
 }
@@ -106,7 +106,7 @@ impl State {
             exit: None,
             leaves: 0,
             epoch: 0,
-            notices: Notices::default(),
+            warned: false,
             can_sign_in,
             closed: false,
         }
@@ -132,8 +132,8 @@ impl State {
         self.closed
     }
 
-    pub(crate) fn flight(&self) -> Option<&watch::Receiver<Progress>> {
-        self.flight.as_ref()
+    pub(crate) fn flight(&self) -> Option<watch::Receiver<Progress>> {
+        self.flight.as_ref().map(watch::Sender::subscribe)
     }
 
     pub(crate) fn end(&self) -> Option<&EndReason> {
@@ -245,7 +245,7 @@ impl State {
                 || settings.server.old_pair == OldPair::AccessDiesAtRotation
                 || due >= Due::First;
             return if running && join {
-                Verdict::Join(flight.clone())
+                Verdict::Join(flight.subscribe())
             } else {
                 serve
             };
@@ -276,7 +276,7 @@ impl State {
                 Progress::Unstored(error) if settings.on_store_failure == OnStoreFailure::Fail => {
                     Verdict::Fail(error.clone())
                 }
-                _ => Verdict::Join(flight.clone()),
+                _ => Verdict::Join(flight.subscribe()),
             };
         }
         self.obstacle(now).map_or(Verdict::Rotate, Verdict::Fail)
@@ -330,14 +330,14 @@ impl State {
         if held.schedule.on_expiry == OnExpiry::End && self.pause.has_failed() {
             return None;
         }
-        let (at, notice) = self.notices.next(&held.schedule, settings)?;
+        let (at, notice) = notice::next(&held.schedule, self.warned, settings)?;
         // After a look that failed, the next waits for the pause to end.
         Some((self.pause.ends_at().map_or(at, |end| at.max(end)), notice))
     }
 
-    /// It was told.
-    pub(crate) fn told(&mut self, notice: Notice) {
-        self.notices.told(notice);
+    /// Subscribers were warned that the session will end.
+    pub(crate) fn warned(&mut self) {
+        self.warned = true;
     }
 
     pub(crate) fn is_unstored(&self) -> bool {
@@ -362,18 +362,21 @@ impl State {
     }
 
     /// A rotation starts.
-    pub(crate) fn take_off(&mut self, flight: watch::Receiver<Progress>) {
+    pub(crate) fn take_off(&mut self, flight: watch::Sender<Progress>) {
         self.flight = Some(flight);
     }
 
-    /// The rotation is over. Where the session has begun anew since, another may be under way.
-    pub(crate) fn touch_down(&mut self, flight: &watch::Receiver<Progress>) {
-        if self
-            .flight
-            .as_ref()
-            .is_some_and(|own| own.same_channel(flight))
-        {
-            self.flight = None;
+    /// The rotation of this epoch is over.
+    pub(crate) fn touch_down(&mut self) {
+        self.flight = None;
+    }
+
+    /// The user does something with the session: a rotation under way goes on for nobody, and whoever
+    /// waited for it decides again.
+    fn turn(&mut self) {
+        self.epoch += 1;
+        if let Some(flight) = self.flight.take() {
+            flight.send_replace(Progress::Again);
         }
     }
 
@@ -392,28 +395,29 @@ impl State {
     /// The same for a pair that the user brings.
     pub(crate) fn begin(&mut self, held: Held) {
         self.saw_next_number(held.number + 1);
+        // What was outrun in another session is nothing to fall back on in this one.
+        self.spare
+            .take_if(|spare| spare.identity.lineage != held.identity.lineage);
         self.held = Some(held);
         self.end = None;
         self.exit = None;
         self.rejections.renew();
         self.pause = Pause::default();
-        self.notices = Notices::default();
+        self.warned = false;
         self.seed = None;
     }
 
     /// The same, in place of whatever is being done about the session that was.
     pub(crate) fn begin_anew(&mut self, held: Held) {
-        self.epoch += 1;
-        self.flight = None;
         self.begin(held);
+        self.turn();
     }
 
     /// The session begins anew, with a sign-in to come.
     pub(crate) fn reopen(&mut self) {
         // A rotation of a session that goes on is what is wanted.
         if self.exit.is_some() || self.end.is_some() {
-            self.epoch += 1;
-            self.flight = None;
+            self.turn();
         }
         self.exit = None;
         self.end = None;
@@ -435,7 +439,7 @@ impl State {
     /// The user logs out: what is left of the session is handed over.
     pub(crate) fn leave(&mut self) -> Leaving {
         self.leaves += 1;
-        self.epoch += 1;
+        self.turn();
         self.exit = Some(Exit::Asked);
         Leaving {
             held: self.held.take(),

@@ -1,7 +1,9 @@
 //! Callers on threads outside any runtime. Time is real here: a thread that blocks cannot be paused.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
-use std::sync::mpsc;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -252,4 +254,44 @@ fn a_manager_that_was_shut_down_or_left_says_so() {
     let error = outside(move || tokens.blocking_token()).unwrap_err();
     assert!(matches!(error, Error::ShutDown), "{error}");
     assert_eq!(server.exchanges(), 0);
+}
+
+/// Runs a future on this thread, as an executor does that is none of tokio's.
+fn drive<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[test]
+fn any_executor_may_drive_what_a_caller_awaits() {
+    let server = AuthorizationServer::builder()
+        .latency(Duration::from_millis(50))
+        .build();
+    let runtime = many_threads();
+    let tokens = unused(&runtime, &server);
+    let (next, third) = (server.issue(), tokens.clone());
+    outside(move || {
+        drive(async {
+            assert!(third.token().await.is_ok());
+            assert!(third.rotate().await.is_ok());
+            assert!(third.replace(next).await.is_ok());
+            assert!(third.logout().await.is_complete());
+            assert!(third.shutdown().await.is_ok());
+        });
+    });
+    assert_eq!(server.exchanges(), 2);
 }

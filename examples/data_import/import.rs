@@ -141,19 +141,21 @@ pub(crate) async fn run(
     workers.shutdown().await;
     let elapsed = tally.elapsed();
 
-    if let Some(tokens) = tokens {
-        // A rotation may be under way: its pair is neither lost nor left out of the count.
-        tokens.shutdown().await?;
-    }
-    if let Some(follower) = follower {
-        follower.await?;
-    }
-    // If interrupted, it may wait for a file that does not come.
-    let read = match interrupted {
+    // A rotation may be under way: its pair is neither lost nor left out of the count.
+    let shut_down = match tokens {
+        Some(tokens) => tokens.shutdown().await,
+        None => Ok(()),
+    };
+    // If the import was stopped, it may wait for input that does not come.
+    let read = match stop.is_requested() {
         true => Ok(None),
         false => reader.join().map_err(|_| anyhow!("the reader panicked"))?,
     };
     journal.close(read.as_ref().ok().copied().flatten())?;
+    shut_down?;
+    if let Some(follower) = follower {
+        follower.await?;
+    }
     // Servers that do not tell any more have been imported into all the same.
     let after = site.counters().await.unwrap_or_default();
     Ok(Outcome {

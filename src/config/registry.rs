@@ -229,7 +229,13 @@ fn named<'a, M>(
     known.get(&component.kind).ok_or_else(|| {
         let known: Vec<_> = known.keys().collect();
         let kind = &component.kind;
-        let problem = format!("`{kind}` is no {what}; known here: {}", names(&known));
+        let problem = format!("is no {what}; known here: {}", names(&known));
+        // What is no word may be a URL, with a password.
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let problem = match kind.chars().all(is_word) {
+            true => format!("`{kind}` {problem}"),
+            false => problem,
+        };
         ConfigError::new(component.kind_path.clone(), problem)
     })
 }

@@ -72,10 +72,10 @@ impl Builder {
         self
     }
 
-    /// Called with each pair that this manager is issued, once it is stored and before anybody gets it:
-    /// for those who keep pairs elsewhere too. Callers wait for it, up to the
-    /// [store's timeout](Self::store_timeout); what goes wrong in it is logged and changes nothing. It
-    /// must not ask this manager for a token.
+    /// Called with each pair that this manager is issued, once it is stored (or could not be, under
+    /// [`OnStoreFailure::Serve`]) and before anybody gets it: for those who keep pairs elsewhere too.
+    /// Callers wait for it, up to the [store's timeout](Self::store_timeout); what goes wrong in it is
+    /// logged and changes nothing. It must not ask this manager for a token.
     pub fn on_rotated<F>(
         mut self,
         callback: impl Fn(TokenPair) -> F + Send + Sync + 'static,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::{TokenManager, worker};
 use crate::endpoint::{EndpointError, stated_by_token};
@@ -21,8 +21,10 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] if it could not be stored, [`Error::AlreadyUsed`] if the store knows its refresh
-    /// token as one that was spent: then nothing has changed.
+    /// [`Error::AlreadyUsed`] if the store knows its refresh token as one that was spent, and
+    /// [`Error::Store`] if it could not be stored: then nothing has changed here. A store that failed may
+    /// have stored it all the same, so try again with the same pair. [`Error::Ended`] if the user logged
+    /// out meanwhile.
     pub async fn replace(&self, pair: TokenPair) -> Result<(), Error> {
         self.refuse_inside()?;
         let session = Arc::clone(&self.session);
@@ -63,13 +65,19 @@ impl TokenManager {
     /// none; one that is under way is revoked when it lands. Nothing that fails here fails the caller:
     /// nobody gets a token afterwards, and what is left is in the answer.
     ///
-    /// Dropping the future does not stop the logout.
+    /// Where the store is down, the logout is stored once it is back, and ends whatever session it finds
+    /// there: one too that the user signed in to elsewhere meanwhile, which cannot be told from one that
+    /// he meant.
+    ///
+    /// Dropping the future does not stop the logout. From within an endpoint, a store or a callback of this
+    /// manager's it is refused, with [`Error::Reentrant`] as the source of both errors, and nothing ends.
     pub async fn logout(&self) -> Logout {
         if let Err(error) = self.refuse_inside() {
-            return unfinished(&error);
+            return unfinished(error);
         }
         let session = Arc::clone(&self.session);
-        let (told, answer) = oneshot::channel();
+        let after = session.settings().wait;
+        let (told, mut answer) = watch::channel(unfinished(Error::TimedOut { after }));
         // Before anything is awaited: whoever asks from here on is told.
         let leaving = session.leave();
         let chore = session.chore();
@@ -78,12 +86,10 @@ impl TokenManager {
             rotation::log_out(&session, leaving, told).await;
             drop(chore);
         });
-        let after = self.session.settings().wait;
-        match tokio::time::timeout(after, answer).await {
-            Ok(Ok(logout)) => logout,
-            Ok(Err(_)) => unfinished(&Error::TaskDied),
-            Err(_) => unfinished(&Error::TimedOut { after }),
-        }
+        // Whatever is known by then.
+        let told = async { while answer.changed().await.is_ok() {} };
+        let _ = self.by(self.deadline(), told).await;
+        answer.borrow().clone()
     }
 
     /// How the session is. It neither waits nor starts anything, and knows only what this manager has
@@ -107,11 +113,12 @@ impl TokenManager {
             drop(chore);
             done
         });
-        let after = self.session.settings().wait;
-        match tokio::time::timeout(after, task).await {
+        match self.by(self.deadline(), task).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(_)) => Err(Error::TaskDied),
-            Err(_) => Err(Error::TimedOut { after }),
+            Err(_) => Err(Error::TimedOut {
+                after: self.session.settings().wait,
+            }),
         }
     }
 
@@ -132,12 +139,12 @@ pub(super) fn with_stated_times(mut pair: TokenPair, wall: Duration) -> TokenPai
     pair
 }
 
-fn unfinished(error: &Error) -> Logout {
+fn unfinished(error: Error) -> Logout {
     Logout {
+        revoked: Err(EndpointError::unknown(error.clone())),
         stored: Err(StoreError::with_source(
             "the logout is not stored yet",
-            error.clone(),
+            error,
         )),
-        revoked: Err(EndpointError::unknown(error.clone())),
     }
 }

@@ -63,9 +63,10 @@ pub(super) fn seeded(
 pub(crate) async fn replace(session: &Session, pair: TokenPair, leaves: u64) -> Result<(), Error> {
     let given_at = session.now();
     let _turn = session.in_order().await;
+    let left = || Error::ended(EndReason::LoggedOut);
     if session.lock().leaves() != leaves {
         let _ = revoke(session, &pair).await;
-        return Err(Error::ended(EndReason::LoggedOut));
+        return Err(left());
     }
     let digest = pair.digest(&session.key);
     loop {
@@ -73,8 +74,8 @@ pub(crate) async fn replace(session: &Session, pair: TokenPair, leaves: u64) -> 
         let now = store_now(session, seen.clock);
         if let Some(record) = seen.record().filter(|record| record.knows(&digest)) {
             if record.digest() == digest && record.state == State::Active {
-                session.begin(record, now, None);
-                return Ok(());
+                let begun = session.begin(record, now, leaves, None);
+                return if begun { Ok(()) } else { Err(left()) };
             }
             return Err(Error::AlreadyUsed);
         }
@@ -97,13 +98,10 @@ pub(crate) async fn replace(session: &Session, pair: TokenPair, leaves: u64) -> 
         };
         match swap(session, seen.revision(), &next).await {
             Ok(Swap::Swapped(_)) => {
-                // Then it ends this record as soon as it is its turn.
-                if session.lock().leaves() != leaves {
-                    return Err(Error::ended(EndReason::LoggedOut));
-                }
                 let identity = next.identity();
-                session.begin(&next, now, Some(Event::Replaced { identity }));
-                return Ok(());
+                let begun = session.begin(&next, now, leaves, Some(Event::Replaced { identity }));
+                // If not, a logout ends this record as soon as it is its turn.
+                return if begun { Ok(()) } else { Err(left()) };
             }
             Ok(Swap::Lost(_)) => tokio::time::sleep(super::SAME_AGAIN).await,
             Err(error) => return Err(store_failed(error)),

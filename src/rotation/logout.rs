@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::calls::{STORE_PAUSE, STORE_TRIES, load, revoke, store_now, swap};
 use super::first::seeded;
@@ -21,9 +21,9 @@ use crate::store::{StoreError, Swap};
 /// Pauses between attempts to store a logout double up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Ends the session and says how that went as soon as it is known; where it could not be stored, goes on
-/// trying as long as the manager lives.
-pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: oneshot::Sender<Logout>) {
+/// Ends the session and says how that goes, until there is nothing more to tell; where it could not be
+/// stored, goes on trying as long as the manager lives.
+pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: watch::Sender<Logout>) {
     let mut stored = Err(StoreError::new("not tried"));
     for tried in 0..STORE_TRIES {
         stored = write(session, &leaving).await;
@@ -32,6 +32,7 @@ pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: oneshot::
         }
         tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
     }
+    told.send_modify(|logout| logout.stored = stored.as_ref().map(drop).map_err(Clone::clone));
     let mut revoked = Ok(());
     let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
     let digest = kept.and_then(Seen::record).map(Record::digest);
@@ -45,11 +46,8 @@ pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: oneshot::
     }
     let mut pause = STORE_PAUSE;
     let mut failing = stored.is_err();
-    // Nobody may wait for it any more.
-    let _ = told.send(Logout {
-        stored: stored.map(|_| ()),
-        revoked,
-    });
+    told.send_modify(|logout| logout.revoked = revoked);
+    drop(told);
     while failing && !session.is_closing() {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -122,12 +120,15 @@ fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, Sto
     })
 }
 
-/// Revokes what a logout left behind: a pair of ours that the record does not hold, and the record's own,
+/// Revokes what a logout left behind: pairs of ours that the record does not hold, and the record's own,
 /// if the one who logged out died before he could.
 pub(super) async fn clean_up(session: &Session, record: &Record, seen: &Seen, held: Option<&Held>) {
-    if let Some(held) = held.filter(|held| held.digest != record.digest()) {
-        // It was said already, and nobody waits for this.
-        let _ = revoke(session, &held.pair).await;
+    let spare = session.lock().take_spare();
+    for ours in held.into_iter().chain(&spare) {
+        if ours.digest != record.digest() {
+            // It was said already, and nobody waits for this.
+            let _ = revoke(session, &ours.pair).await;
+        }
     }
     let _ = clear(session, seen).await;
 }

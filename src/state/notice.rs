@@ -17,46 +17,28 @@ pub(crate) enum Notice {
     Over,
 }
 
-/// What was told of the pair that is held.
-#[derive(Debug, Default)]
-pub(super) struct Notices {
-    expiring: bool,
-    over: bool,
-}
-
-impl Notices {
-    pub(super) fn next(
-        &self,
-        schedule: &Schedule,
-        settings: &Settings,
-    ) -> Option<(Timestamp, Notice)> {
-        let Ending {
-            at: ends_at,
-            is_final,
-        } = schedule.ending?;
-        // Not earlier than halfway: a warning that comes with the pair warns of nothing.
-        let half = schedule.age(ends_at) / 2;
-        let before = |span: Duration| ends_at.before(span.min(half));
-        if !self.expiring {
-            return Some((
-                before(settings.expiring_before),
-                Notice::Expiring { ends_at },
-            ));
-        }
-        if self.over {
-            return None;
-        }
-        if is_final {
-            Some((before(settings.ended_before), Notice::Ending))
-        } else {
-            Some((ends_at, Notice::Over))
-        }
-    }
-
-    pub(super) fn told(&mut self, notice: Notice) {
-        match notice {
-            Notice::Expiring { .. } => self.expiring = true,
-            Notice::Ending | Notice::Over => self.over = true,
-        }
-    }
+/// What is to be told next of a pair whose end subscribers were `warned` of, or not. Once it has ended, it
+/// is not asked for any more.
+pub(super) fn next(
+    schedule: &Schedule,
+    warned: bool,
+    settings: &Settings,
+) -> Option<(Timestamp, Notice)> {
+    let Ending {
+        at: ends_at,
+        is_final,
+    } = schedule.ending?;
+    // Not earlier than halfway: a warning that comes with the pair warns of nothing.
+    let half = schedule.age(ends_at) / 2;
+    let before = |span: Duration| ends_at.before(span.min(half));
+    Some(if !warned {
+        (
+            before(settings.expiring_before),
+            Notice::Expiring { ends_at },
+        )
+    } else if is_final {
+        (before(settings.ended_before), Notice::Ending)
+    } else {
+        (ends_at, Notice::Over)
+    })
 }

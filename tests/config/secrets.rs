@@ -201,10 +201,24 @@ async fn no_error_and_no_debug_repeats_what_could_be_a_secret() {
         "[http]\nheader = \"sesame \"",
         "[http]\nreject_on = [\"sesame\"]",
         "[http]\norigins = [\"https://sesame@api.example.org\"]",
+        "[http]\norigins = [\"http://user:sesame@api.example.org\"]",
+        "[http]\norigins = [\"https://user:sesame@*.example.org\"]",
+        "[http]\norigins = [\"user:sesame@api.example.org\"]",
+        "[http]\norigins = [\"https://user:sesame@\"]",
+        "store = \"redis://:sesame@127.0.0.1\"",
+        "[store]\nkind = \"postgres://user:sesame@127.0.0.1/db\"",
         "[store]\ntoken = \"sesame\"",
     ];
     for text in wrong {
-        let text = format!("{LEAST}\n{text}");
+        // Before the table, for those that stand in none.
+        let text = match text.starts_with("store =") {
+            true => format!("{text}\n{LEAST}"),
+            false => format!("{LEAST}\n{text}"),
+        };
+        if let Ok(config) = Config::from_toml(&text) {
+            let shown = format!("{config:?}");
+            assert!(!shown.contains("sesame"), "{text}: {shown}");
+        }
         let error = builder(&text).await.map(|_| ()).expect_err(&text);
         let refused = format!("{} {error:?}", told(&error));
         assert!(!refused.contains("sesame"), "{text}: {refused}");

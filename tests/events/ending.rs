@@ -244,6 +244,7 @@ async fn r5_a_final_session_that_was_replaced_elsewhere_does_not_end_here() {
 }
 
 #[tokio::test(start_paused = true)]
+<<<<<<< HEAD
 async fn what_happens_while_the_store_is_asked_before_a_warning_makes_it_needless() {
     // Before the record is read, and after.
     for point in 0..2 {
@@ -281,4 +282,30 @@ async fn what_happens_while_the_store_is_asked_before_a_warning_makes_it_needles
             );
         }
     }
+=======
+async fn n9_an_end_that_the_store_could_not_confirm_is_told_once_it_can() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
+    let store = ProbedStore::new(&world.clock, &Probe::default());
+    let builder = world.builder(OnRequest::default()).store(store.clone());
+    let tokens = loaded(builder).await;
+    let timeline = Timeline::of(&tokens, &world.clock);
+    world.clock.advance(3_590 * SECOND).await;
+    store.set_down(true);
+    world.clock.advance(20 * SECOND).await;
+    store.set_down(false);
+    world.clock.advance(60 * SECOND).await;
+    let ends: Vec<_> = timeline
+        .all()
+        .into_iter()
+        .filter(|(_, news)| matches!(news, News::Ended(_)))
+        .collect();
+    // The pauses after a failure: 2, 4 and 8 s.
+    assert_eq!(
+        ends,
+        [(seconds(3_614), News::Ended(EndReason::Expired))],
+        "{:?}",
+        timeline.all()
+    );
+    world.assert_exchanges(0);
+>>>>>>> review
 }

@@ -3,7 +3,7 @@
 use evertoken::clock::Clock;
 use evertoken::{EndpointError, Error};
 
-use crate::support::{HOUR, SECOND, settle};
+use crate::support::{HOUR, SECOND, loaded, settle};
 use crate::world::{Site, assert_logged_out, refresh};
 
 #[tokio::test(start_paused = true)]
@@ -88,6 +88,23 @@ async fn q10_an_endpoint_that_hangs_keeps_nobody_longer_than_his_deadline() {
     assert_eq!(site.world.clock.now().since(start), 35 * SECOND);
     assert!(logout.revoked.is_err());
     assert_logged_out(&tokens).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_what_is_stored_is_told_while_the_endpoint_hangs() {
+    let site = Site::with(|server| server.latency(SECOND));
+    let wait = 30 * SECOND + SECOND / 2;
+    let here = loaded(site.builder().wait(wait)).await;
+    let there = site.manager().await;
+    there.rotate().await.unwrap();
+    // After a load and a swap, the revocation of the pair that the record does not hold any more: it is
+    // given up after 30 s, and the other takes a second.
+    site.probe.at(4, std::future::pending::<()>);
+    let logout = here.logout().await;
+    assert!(!site.probe.is_pending());
+    assert!(logout.stored.is_ok(), "{logout:?}");
+    assert!(logout.revoked.is_err());
+    assert_logged_out(&here).await;
 }
 
 #[tokio::test(start_paused = true)]

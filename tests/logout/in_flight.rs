@@ -134,18 +134,21 @@ async fn fm16_while_the_new_pair_cannot_be_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm16_callers_who_wait_for_the_rotation_are_not_given_its_token() {
+async fn fm16_callers_who_wait_for_the_rotation_wait_no_longer_and_are_not_given_its_token() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.expire().await;
     let hold = site.world.server.hold();
     let callers: Vec<_> = (0..64).map(|_| call(&tokens)).collect();
     site.world.server.arrived(1).await;
+    let start = site.world.clock.now();
     tokens.logout().await;
-    drop(hold);
     for caller in callers {
         assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));
     }
+    assert_eq!(site.world.clock.now(), start);
+    drop(hold);
+    settle().await;
     site.assert_revoked();
 }
 

@@ -1,6 +1,11 @@
 //! A sign-in and a logout at the same time: whichever was asked for last holds.
 
-use evertoken::{Error, Event, TokenManager, TokenPair};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
+
+use evertoken::{
+    Error, Event, Lifetime, OnRequest, Plan, RefreshStrategy, TokenManager, TokenPair,
+};
 use tokio::task::JoinHandle;
 
 use crate::support::{SECOND, drain, settle, text};
@@ -79,6 +84,59 @@ async fn q10_a_logout_that_follows_on_a_sign_in_holds_whichever_point_that_is_at
         }
         assert_gone(&site, &tokens, &second).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_logout_holds_that_comes_while_the_pair_that_is_current_is_given_again() {
+    // A load: two points.
+    for point in 0..2 {
+        let site = Site::new();
+        let tokens = site.manager().await;
+        let first = site.world.first.clone();
+        site.probe.at(point, {
+            let tokens = tokens.clone();
+            move || async move {
+                drop(leave(&tokens));
+                settle().await;
+            }
+        });
+        let replaced = replace(&tokens, first.clone()).await.unwrap();
+        assert!(!site.probe.is_pending());
+        assert!(is_logged_out(&replaced.unwrap_err()), "point {point}");
+        site.world.clock.advance(SECOND).await;
+        assert_gone(&site, &tokens, &first).await;
+    }
+}
+
+/// Logs out when it is asked for the second time: that is when a pair is stored and not held yet.
+#[derive(Debug, Default, Clone)]
+struct LogsOut(Arc<OnceLock<TokenManager>>);
+
+impl RefreshStrategy for LogsOut {
+    fn plan(&self, life: &Lifetime) -> Plan {
+        if let Some(tokens) = self.0.get() {
+            let mut logout = Box::pin(tokens.logout());
+            // The rest goes on without us.
+            let _ = logout
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+        }
+        OnRequest::default().plan(life)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_logout_holds_that_comes_between_a_sign_ins_last_swap_and_its_pair() {
+    let site = Site::new();
+    let strategy = LogsOut::default();
+    let tokens = site.builder().strategy(strategy.clone()).build().unwrap();
+    tokens.token().await.unwrap();
+    strategy.0.set(tokens.clone()).unwrap();
+    let second = site.world.server.issue();
+    let replaced = tokens.replace(second.clone()).await;
+    assert!(is_logged_out(&replaced.unwrap_err()));
+    site.world.clock.advance(SECOND).await;
+    assert_gone(&site, &tokens, &second).await;
 }
 
 #[tokio::test(start_paused = true)]

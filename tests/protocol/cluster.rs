@@ -118,9 +118,15 @@ impl Cluster {
         )
     }
 
+    /// The store's time, as a record has it.
+    pub(crate) fn store_now(&self) -> u64 {
+        use evertoken::clock::Clock;
+        u64::try_from(self.clock.wall().as_millis()).expect("fits")
+    }
+
     /// A claim on the current token by somebody who is not there any more.
     pub(crate) async fn plant_claim(&self) {
-        let now = serde_json::to_value(store_now(&self.clock)).expect("a number");
+        let now = serde_json::to_value(self.store_now()).expect("a number");
         let key = self.key();
         let digest = self
             .store
@@ -140,11 +146,6 @@ impl Cluster {
             })
             .await;
     }
-}
-
-fn store_now(clock: &TestClock) -> u64 {
-    use evertoken::clock::Clock;
-    u64::try_from(clock.wall().as_millis()).expect("fits")
 }
 
 pub(crate) fn reason(error: &Error) -> Option<EndReason> {

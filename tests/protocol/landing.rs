@@ -1,7 +1,7 @@
 //! What was read from the server is kept.
 
 use evertoken::testing::Fault;
-use evertoken::{EndReason, Error, OldPair, OnStoreFailure};
+use evertoken::{EndReason, Error, OldPair, OnStoreFailure, TokenManager};
 
 use crate::cluster::{Cluster, reason, seconds};
 use crate::fault_store::Fate;
@@ -173,4 +173,61 @@ async fn a_delayed_answer_inside_the_timeout_is_not_asked_for_twice() {
     cluster.server.fail_next(Fault::Delay(seconds(15)));
     node.token().await.unwrap();
     assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+/// A machine whose pair was outrun: another had taken its claim over and committed first. It holds
+/// the other's pair, and keeps its own until that has been accepted.
+async fn outrun(cluster: &Cluster) -> TokenManager {
+    let node = cluster.warm_node().await;
+    cluster.expire().await;
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
+    let theirs = cluster.server.issue();
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["version"] = 2.into();
+            record["committed_number"] = 98.into();
+            record["next_number"] = 99.into();
+            record["claim"] = serde_json::Value::Null;
+            for (name, token) in [
+                ("access_token", theirs.access.as_ref().unwrap().expose()),
+                ("refresh_token", theirs.refresh.as_ref().unwrap().expose()),
+            ] {
+                record["pair"][name] = token.into();
+            }
+            record["pair"]["issued_at"] = cluster.store_now().into();
+        })
+        .await;
+    drop(hold);
+    let token = waiter.await.unwrap().unwrap();
+    assert_eq!(token.expose(), theirs.access.unwrap().expose());
+    node
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm16_a_pair_that_was_outrun_is_revoked_when_another_instance_has_logged_out() {
+    let cluster = Cluster::strict();
+    let node = outrun(&cluster).await;
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["state"] = serde_json::json!({"is": "logged_out"});
+        })
+        .await;
+    let error = node.rotate().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+    // The record's and ours.
+    assert_eq!(cluster.server.revocations(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_was_outrun_is_not_taken_up_in_a_session_that_took_the_place_of_its_own() {
+    let cluster = Cluster::strict();
+    let node = outrun(&cluster).await;
+    node.replace(cluster.server.issue()).await.unwrap();
+    cluster.server.revoke_all();
+    let error = node.rotate().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::Rejected));
+    // The one that was outrun, and the new one.
+    assert_eq!(cluster.server.exchanges(), 2);
 }

@@ -27,9 +27,10 @@ async fn r4_with(strategy: impl RefreshStrategy) {
     tokens.replace(second.clone()).await.unwrap();
     // Nor does anybody who comes after it.
     assert_eq!(text(&tokens.token().await), access(&second));
+    // And those who waited for the rotation wait no longer.
+    assert_eq!(text(&caller.await.unwrap()), access(&second));
     assert_eq!(world.clock.now(), start);
     drop(hold);
-    assert_eq!(text(&caller.await.unwrap()), access(&second));
     settle().await;
     // The pair that the rotation brought, and nothing else.
     assert_eq!(world.server.revocations(), 1);

@@ -97,3 +97,48 @@ async fn after_a_new_sign_in_the_import_goes_on_where_the_session_died() {
     assert_eq!((api.records(), api.distinct_records()), (2_000, 2_000));
     assert_eq!((api.duplicates(), api.conflicts()), (0, 0));
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn i14_a_job_whose_session_is_dead_waits_for_no_input_that_does_not_come() {
+    use std::fs::File;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use tokio::time::Instant;
+
+    let directory = tempfile::tempdir().unwrap();
+    let input = directory.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&input).status().unwrap();
+    assert!(made.success());
+    let place = Place::open(Duration::from_secs(60)).await;
+    let arguments = format!(
+        "--input {} --batch 25 --workers 2 --strategy on-request",
+        input.display()
+    );
+    let (go_on, told) = mpsc::channel::<()>();
+    let (over, is_over) = mpsc::channel::<()>();
+    let writer = thread::spawn(move || {
+        let mut pipe = File::options().write(true).open(input).unwrap();
+        for (number, record) in crate::generate::records(50).enumerate() {
+            if number == 25 {
+                told.recv().unwrap();
+            }
+            pipe.write_all(&record.unwrap()).unwrap();
+        }
+        // Nothing more comes, and no end.
+        let _ = is_over.recv_timeout(Duration::from_secs(10));
+    });
+    let logout = async {
+        place.taken(25).await;
+        place.site.server.revoke_all();
+        go_on.send(()).unwrap();
+    };
+    let started = Instant::now();
+    let (ran, ()) = tokio::join!(place.ran(&arguments), logout);
+    assert!(started.elapsed() < Duration::from_secs(8));
+    assert_eq!(ran.status, SESSION_ENDED);
+    drop(over);
+    writer.join().unwrap();
+}
