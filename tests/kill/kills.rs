@@ -50,23 +50,23 @@ impl Random {
     }
 }
 
-/// When an import is killed.
+/// When an import is killed: so long after something.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    AfterStart(Duration),
-    /// After either server has heard of it: then it rotates several times a second.
-    AfterFirstRequest(Duration),
-    /// After a token was claimed in the store: before it is sent, while it is, or before the pair is stored.
-    AfterClaim(Duration),
+    Start(Duration),
+    /// Either server has heard of it: then it rotates several times a second.
+    FirstRequest(Duration),
+    /// A token was claimed in the store: the kill comes before it is sent, while it is, or before the pair is stored.
+    Claim(Duration),
 }
 
 impl Moment {
     fn draw(random: &mut Random) -> Self {
         match random.below(6) {
-            0 => Self::AfterStart(Duration::from_millis(random.below(1_500))),
+            0 => Self::Start(Duration::from_millis(random.below(1_500))),
             // At once, in a third of these: a token is sent a few milliseconds after it was claimed.
-            1 | 2 => Self::AfterClaim(Duration::from_millis(random.below(60).saturating_sub(20))),
-            _ => Self::AfterFirstRequest(Duration::from_millis(random.below(700))),
+            1 | 2 => Self::Claim(Duration::from_millis(random.below(60).saturating_sub(20))),
+            _ => Self::FirstRequest(Duration::from_millis(random.below(700))),
         }
     }
 }
@@ -132,15 +132,15 @@ impl Import {
     /// Waits for the moment; the status if it ended before that.
     async fn at(&self, moment: Moment, run: &mut Process) -> Option<ExitStatus> {
         let after = match moment {
-            Moment::AfterStart(after) => after,
-            Moment::AfterFirstRequest(after) => {
+            Moment::Start(after) => after,
+            Moment::FirstRequest(after) => {
                 let before = self.requests().await;
                 if let Some(status) = until(run, async || self.requests().await != before).await {
                     return Some(status);
                 }
                 after
             }
-            Moment::AfterClaim(after) => {
+            Moment::Claim(after) => {
                 let before = self.claim();
                 let is_new = async || {
                     // For as long as `until` pauses: a timer is too coarse to see a token before it is sent.
