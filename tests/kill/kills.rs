@@ -24,7 +24,7 @@ const RECORDS_PER_KILL: u32 = 700;
 const RECORDS_LEFT: u32 = 1_000;
 
 /// Between two looks at what happened: a small part of a rotation.
-const LOOK: Duration = Duration::from_millis(3);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Longer than a quarantine and an import of what is left take together.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -50,19 +50,23 @@ impl Random {
     }
 }
 
-/// When an import is killed.
+/// When an import is killed: so long after something.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    AfterStart(Duration),
-    /// After either server has heard of it: then it rotates several times a second.
-    AfterFirstRequest(Duration),
+    Start(Duration),
+    /// Either server has heard of it: then it rotates several times a second.
+    FirstRequest(Duration),
+    /// A token was claimed in the store: the kill comes before it is sent, while it is, or before the pair is stored.
+    Claim(Duration),
 }
 
 impl Moment {
     fn draw(random: &mut Random) -> Self {
-        match random.below(4) {
-            0 => Self::AfterStart(Duration::from_millis(random.below(1_500))),
-            _ => Self::AfterFirstRequest(Duration::from_millis(random.below(700))),
+        match random.below(6) {
+            0 => Self::Start(Duration::from_millis(random.below(1_500))),
+            // At once, in a third of these: a token is sent a few milliseconds after it was claimed.
+            1 | 2 => Self::Claim(Duration::from_millis(random.below(60).saturating_sub(20))),
+            _ => Self::FirstRequest(Duration::from_millis(random.below(700))),
         }
     }
 }
@@ -71,7 +75,7 @@ impl Moment {
 #[derive(Debug, Default)]
 struct Seen {
     kills: u32,
-    /// Of these, how many left a claim in the store.
+    /// Of these, how many left a claim of their own in the store.
     in_rotations: u32,
     ends: BTreeMap<String, u32>,
 }
@@ -81,6 +85,8 @@ struct Import {
     directory: TempDir,
     servers: Servers,
     records: u32,
+    /// The claim that the last kill left.
+    left: Option<u64>,
     seen: Seen,
 }
 
@@ -103,6 +109,7 @@ impl Import {
             directory,
             servers,
             records: kills * RECORDS_PER_KILL + RECORDS_LEFT,
+            left: None,
             seen: Seen::default(),
         }
     }
@@ -123,30 +130,39 @@ impl Import {
     }
 
     /// Waits for the moment; the status if it ended before that.
-    async fn until(&self, moment: Moment, run: &mut Process) -> Option<ExitStatus> {
+    async fn at(&self, moment: Moment, run: &mut Process) -> Option<ExitStatus> {
         let after = match moment {
-            Moment::AfterStart(after) => after,
-            Moment::AfterFirstRequest(after) => {
+            Moment::Start(after) => after,
+            Moment::FirstRequest(after) => {
                 let before = self.requests().await;
-                let started = Instant::now();
-                while self.requests().await == before {
-                    if let Some(status) = run.ended() {
-                        return Some(status);
+                if let Some(status) = until(run, async || self.requests().await != before).await {
+                    return Some(status);
+                }
+                after
+            }
+            Moment::Claim(after) => {
+                let before = self.claim();
+                let is_new = async || {
+                    // For as long as `until` pauses: a timer is too coarse to see a token before it is sent.
+                    let started = Instant::now();
+                    loop {
+                        if self.claim().is_some_and(|claim| Some(claim) != before) {
+                            return true;
+                        }
+                        if started.elapsed() > 20 * LOOK {
+                            return false;
+                        }
+                        std::thread::sleep(LOOK / 10);
                     }
-                    assert!(started.elapsed() < PATIENCE, "it hangs");
-                    sleep(LOOK).await;
+                };
+                if let Some(status) = until(run, is_new).await {
+                    return Some(status);
                 }
                 after
             }
         };
         let moment = Instant::now() + after;
-        while Instant::now() < moment {
-            if let Some(status) = run.ended() {
-                return Some(status);
-            }
-            sleep(LOOK).await;
-        }
-        None
+        until(run, async || Instant::now() >= moment).await
     }
 
     async fn requests(&self) -> u64 {
@@ -163,6 +179,11 @@ impl Import {
         assert!(records.next().is_none(), "there is one session");
         let mut content: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         Some(content["record"].take())
+    }
+
+    /// The number of the claim in the store, if there is one.
+    fn claim(&self) -> Option<u64> {
+        self.record()?["claim"]["number"].as_u64()
     }
 
     /// Pairs that the server issued and the store never got: a version of its record is a pair that was
@@ -196,22 +217,23 @@ impl Import {
     fn kill(&mut self, mut run: Process) {
         run.kill();
         self.seen.kills += 1;
-        let record = self.record();
-        let is_claimed = record.is_some_and(|record| !record["claim"].is_null());
-        self.seen.in_rotations += u32::from(is_claimed);
+        let claim = self.claim();
+        let is_new = claim.is_some() && claim != self.left;
+        self.seen.in_rotations += u32::from(is_new);
+        self.left = claim;
     }
 
     async fn killed(mut self, kills: u32, mut random: Random) -> (Seen, Value) {
         while self.seen.kills < kills {
             let mut run = self.start();
-            match self.until(Moment::draw(&mut random), &mut run).await {
+            match self.at(Moment::draw(&mut random), &mut run).await {
                 None => self.kill(run),
                 Some(status) => self.ended(status, &mut run).await,
             }
         }
         loop {
             let mut run = self.start();
-            let status = self.until(Moment::AfterStart(PATIENCE), &mut run).await;
+            let status = until(&mut run, async || false).await;
             let status = status.expect("it comes to an end");
             if status.success() {
                 break;
@@ -234,6 +256,19 @@ impl Import {
 
 fn count(counters: &Value, name: &str) -> u64 {
     counters[name].as_u64().unwrap()
+}
+
+/// Waits until something is so; the status if the run ended before that.
+async fn until(run: &mut Process, is_so: impl AsyncFn() -> bool) -> Option<ExitStatus> {
+    let started = Instant::now();
+    while !is_so().await {
+        if let Some(status) = run.ended() {
+            return Some(status);
+        }
+        assert!(started.elapsed() <= PATIENCE, "it hangs");
+        sleep(LOOK).await;
+    }
+    None
 }
 
 async fn killed(arguments: &[&str]) -> (Seen, Value) {

@@ -225,6 +225,19 @@ async fn a_seed_in_the_file_is_the_first_pair_of_embedded_servers_too() {
 }
 
 #[test]
+fn the_configuration_in_the_documentation_is_one() {
+    let documentation = include_str!("../../README.md");
+    let (_, sample) = documentation.split_once("```toml\n").unwrap();
+    let (sample, _) = sample.split_once("```").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("import.toml");
+    fs::write(&path, sample).unwrap();
+    let configuration = Configuration::read(path.to_str().unwrap()).unwrap();
+    assert_eq!(configuration.strategy, Strategy::OptimisticEarly);
+    assert!(configuration.has_seed && configuration.external.is_some());
+}
+
+#[test]
 fn a_wrong_configuration_is_told_with_its_file_and_line_and_what_is_allowed() {
     let endpoint = "[http]\norigins = [\"https://api.example.org\"]\n[endpoint]\n\
                     token_url = \"https://id.example.org/token\"\nclient_id = \"a\"\n";
