@@ -132,7 +132,7 @@ async fn i14_a_job_whose_session_is_dead_waits_for_no_input_that_does_not_come()
     });
     let logout = async {
         place.taken(25).await;
-        place.site.server.revoke_all();
+        place.server.revoke_all();
         go_on.send(()).unwrap();
     };
     let started = Instant::now();
