@@ -244,7 +244,6 @@ async fn r5_a_final_session_that_was_replaced_elsewhere_does_not_end_here() {
 }
 
 #[tokio::test(start_paused = true)]
-<<<<<<< HEAD
 async fn what_happens_while_the_store_is_asked_before_a_warning_makes_it_needless() {
     // Before the record is read, and after.
     for point in 0..2 {
@@ -282,7 +281,9 @@ async fn what_happens_while_the_store_is_asked_before_a_warning_makes_it_needles
             );
         }
     }
-=======
+}
+
+#[tokio::test(start_paused = true)]
 async fn n9_an_end_that_the_store_could_not_confirm_is_told_once_it_can() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
     let store = ProbedStore::new(&world.clock, &Probe::default());
@@ -307,5 +308,4 @@ async fn n9_an_end_that_the_store_could_not_confirm_is_told_once_it_can() {
         timeline.all()
     );
     world.assert_exchanges(0);
->>>>>>> review
 }
