@@ -1,0 +1,28 @@
+use std::fmt;
+use std::pin::Pin;
+
+use crate::token::TokenPair;
+
+/// What the user does with each new pair.
+pub(crate) struct OnRotated(Box<dyn Fn(TokenPair) -> Saving + Send + Sync>);
+
+type Saving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl OnRotated {
+    pub(crate) fn new<F>(callback: impl Fn(TokenPair) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self(Box::new(move |pair| Box::pin(callback(pair))))
+    }
+
+    pub(crate) fn call(&self, pair: TokenPair) -> Saving {
+        (self.0)(pair)
+    }
+}
+
+impl fmt::Debug for OnRotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnRotated")
+    }
+}

@@ -1,0 +1,195 @@
+//! How a pair comes to be held: adopted from the store, given by the user, issued to this manager. What was
+//! read before the user did something is no news.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Session;
+use crate::clock::Timestamp;
+use crate::event::Event;
+use crate::record::look::{Look, look};
+use crate::record::{Record, StoredPair};
+use crate::schedule::{Pacing, Schedule};
+use crate::served::Token;
+use crate::state::Held;
+use crate::store::{StoreError, StoreTime};
+use crate::strategy::Plan;
+use crate::token::{Identity, TokenPair};
+
+impl Session {
+    /// What a pair becomes when it is held. Asks the strategy, so the state must not be locked.
+    pub(crate) fn holding(
+        &self,
+        pair: TokenPair,
+        identity: Identity,
+        number: u64,
+        first: bool,
+        sent_at: Timestamp,
+    ) -> Held {
+        let settings = self.settings();
+        let life = pair.lifetime;
+        let plan = catch_unwind(AssertUnwindSafe(|| self.shared.strategy.plan(&life))).unwrap_or_else(|_| {
+            tracing::error!(key = %self.key, "the refresh strategy panicked; rotating on request instead");
+            Plan::on_request(&life)
+        });
+        let pacing = Pacing {
+            leeway: settings.leeway,
+            shortest_interval: settings.shortest_interval,
+            jitter: settings.jitter * draw(),
+        };
+        let sent_wall = self.wall().saturating_sub(self.now().since(sent_at));
+        Held {
+            digest: pair.digest(&self.key),
+            schedule: Schedule::new(
+                &plan,
+                &life,
+                pacing,
+                pair.refresh.is_some(),
+                sent_at,
+                sent_wall,
+            ),
+            token: pair
+                .access
+                .clone()
+                .map(|access| Token::new(access, identity, self.shared.prefix)),
+            pair,
+            identity,
+            number,
+            first,
+            sent_at,
+        }
+    }
+
+    /// The record's pair, as it is held.
+    fn stored_pair(&self, record: &Record, store_now: StoreTime) -> Option<Held> {
+        let stored = record.pair.clone()?;
+        let sent_at = self.now().before(store_now.since(stored.issued_at));
+        Some(self.holding(
+            stored.pair,
+            record.identity(),
+            record.committed_number,
+            stored.first,
+            sent_at,
+        ))
+    }
+
+    /// Takes the record's pair, which another instance rotated or an earlier process stored. Returns
+    /// whether it may be taken: what was logged out does not come back, and what was read before the
+    /// user did something is no news.
+    pub(crate) fn adopt(&self, record: &Record, store_now: StoreTime, epoch: u64) -> bool {
+        let Some(held) = self.stored_pair(record, store_now) else {
+            return true;
+        };
+        let identity = held.identity;
+        let mut state = self.state.lock();
+        let is_newer = look(Some(record), state.held().map(Held::for_look)) == Look::Adopt;
+        if state.epoch() != epoch || !is_newer {
+            return false;
+        }
+        state.saw_next_number(record.next_number);
+        let held = state.hold(held);
+        self.republish(&state);
+        drop(state);
+        if held {
+            tracing::debug!(key = %self.key, version = identity.version, "adopted a stored pair");
+            self.send(Event::Adopted { identity });
+        }
+        held
+    }
+
+    /// Takes the seed's pair, from the record it was written into; not if the user has done something
+    /// since that was read.
+    pub(crate) fn begin_seeded(&self, record: &Record, store_now: StoreTime, epoch: u64) {
+        let Some(held) = self.stored_pair(record, store_now) else {
+            return;
+        };
+        let mut state = self.state.lock();
+        if state.epoch() == epoch {
+            state.saw_next_number(record.next_number);
+            state.begin(held);
+            self.republish(&state);
+        }
+    }
+
+    /// Takes the record's pair, which the user gave to this manager having logged out `leaves` times.
+    /// Returns whether it may: a logout that he asked for later wins.
+    pub(crate) fn begin(
+        &self,
+        record: &Record,
+        store_now: StoreTime,
+        leaves: u64,
+        news: Option<Event>,
+    ) -> bool {
+        let held = self.stored_pair(record, store_now);
+        let mut state = self.state.lock();
+        if state.leaves() != leaves {
+            return false;
+        }
+        let Some(held) = held else {
+            return true;
+        };
+        state.saw_next_number(record.next_number);
+        state.begin_anew(held);
+        self.republish(&state);
+        drop(state);
+        if let Some(event) = news {
+            self.send(event);
+        }
+        true
+    }
+
+    /// Publishes a pair that this manager was issued. Returns whether it may: not if the user has done
+    /// something since its rotation looked.
+    pub(crate) fn publish(&self, held: Held, epoch: u64) -> bool {
+        let identity = held.identity;
+        let mut state = self.state.lock();
+        if state.epoch() != epoch {
+            return false;
+        }
+        let stalled = state
+            .held()
+            .is_some_and(|old| brought_nothing(old, &held, self.now()));
+        let stalls = state.stalls();
+        if !state.hold(held) {
+            return false;
+        }
+        state.issued(self.now());
+        let expired = state.usable(self.now()).is_none();
+        if stalled || expired {
+            state.stall(stalls, self.settings(), self.now());
+        }
+        self.republish(&state);
+        drop(state);
+        tracing::info!(key = %self.key, version = identity.version, "rotated");
+        self.send(Event::Rotated { identity });
+        true
+    }
+
+    /// A pair is served, or kept, that could not be stored yet.
+    pub(crate) fn unpersisted(&self, error: &StoreError) {
+        self.send(Event::Unpersisted {
+            error: error.clone(),
+        });
+    }
+
+    /// The pair held, as it is stored: its times become the store's.
+    pub(crate) fn stored(&self, held: &Held, store_now: StoreTime) -> StoredPair {
+        StoredPair {
+            issued_at: store_now.before(self.now().since(held.sent_at)),
+            first: held.first,
+            pair: held.pair.clone(),
+        }
+    }
+}
+
+/// Whether the server issued the token again that was held and still valid.
+fn brought_nothing(old: &Held, new: &Held, now: Timestamp) -> bool {
+    old.pair.access == new.pair.access && old.schedule.expires_at.is_none_or(|end| now < end)
+}
+
+/// A random share, 0 to 1. Without randomness there is no jitter.
+fn draw() -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+    crate::token::random().map_or(0.0, |bits| {
+        ((bits >> 75) as u64) as f64 / (1_u64 << 53) as f64
+    })
+}
