@@ -6,7 +6,7 @@
 //! has no such key, so there the checkpoint is written at once.
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -261,8 +261,8 @@ pub(crate) fn check_paths(arguments: &Arguments) -> anyhow::Result<()> {
     let paths = [&arguments.input, &arguments.rejects, &arguments.resume];
     let mut known = Vec::new();
     for path in paths.into_iter().flatten() {
-        // One that does not exist is no other's.
-        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+        // One that does not exist yet may be named in two ways too.
+        let path = path.canonicalize().or_else(|_| absolute(path))?;
         let name = path.display();
         ensure!(!known.contains(&path), "{name} is named for two things");
         known.push(path);

@@ -1,6 +1,7 @@
 //! Stores what was issued and publishes it. A pair that was read from the server is never dropped here:
 //! a store that fails is tried again until the manager's runtime or its last user is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::calls::revoke;
@@ -15,7 +16,7 @@ use crate::served::Token;
 use crate::settings::OnStoreFailure;
 use crate::state::{Held, Progress};
 use crate::store::Swap;
-use crate::token::Identity;
+use crate::token::{Identity, TokenPair};
 
 /// Pauses between attempts to store a pair, doubling from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -101,12 +102,12 @@ impl Rotation {
                     return self.publish_landed(held, identity, published).await;
                 }
                 Verdict::LoggedOut => {
-                    let _ = revoke(&session, &held.pair).await;
+                    self.revoke_aside(held.pair);
                     let ended = session.end_seen(EndReason::LoggedOut, epoch);
                     return ended.map_or(Ok(None), Err);
                 }
                 Verdict::Superseded => {
-                    let _ = revoke(&session, &held.pair).await;
+                    self.revoke_aside(held.pair);
                     return Ok(None);
                 }
                 Verdict::Outrun => {
@@ -143,6 +144,18 @@ impl Rotation {
                 seen = newer;
             }
         }
+    }
+
+    /// Revokes a pair that gave way. Nobody waits for that but a shutdown.
+    fn revoke_aside(&self, pair: TokenPair) {
+        let session = Arc::clone(self.flight.session());
+        let runtime = session.shared.runtime.clone();
+        let chore = session.chore();
+        runtime.spawn(async move {
+            // It was said already if that failed.
+            let _ = revoke(&session, &pair).await;
+            drop(chore);
+        });
     }
 
     fn may_publish_unstored(&self) -> bool {

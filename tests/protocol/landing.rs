@@ -1,5 +1,6 @@
 //! What was read from the server is kept.
 
+use evertoken::clock::Clock;
 use evertoken::testing::Fault;
 use evertoken::{EndReason, Error, OldPair, OnStoreFailure, TokenManager};
 
@@ -122,6 +123,35 @@ async fn a_rotation_that_lands_after_a_new_sign_in_gives_way_to_it() {
     assert_eq!(waiter.await.unwrap().unwrap().identity(), newer.identity());
     assert_eq!(cluster.server.revocations(), 1, "ours is revoked");
     assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waited_for_a_rotation_that_gave_way_does_not_wait_for_its_revocation() {
+    for logout in [false, true] {
+        let cluster = Cluster::new(|server| server.latency(seconds(1)));
+        let node = cluster.warm_node().await;
+        cluster.expire().await;
+        let (hold, waiter) = cluster.call_in_flight(&node).await;
+        let fresh = cluster.server.issue();
+        let other = cluster.builder(cluster.endpoint()).seed(fresh).build();
+        let other = other.unwrap();
+        let newer = other.token().await.unwrap();
+        if logout {
+            assert!(other.logout().await.stored.is_ok());
+        }
+        let start = cluster.clock.now();
+        drop(hold);
+        let answer = waiter.await.unwrap();
+        if logout {
+            assert_eq!(reason(&answer.unwrap_err()), Some(EndReason::LoggedOut));
+        } else {
+            assert_eq!(answer.unwrap().identity(), newer.identity());
+        }
+        // What was left of the exchange.
+        assert!(cluster.clock.now().since(start) <= seconds(1), "{logout}");
+        node.shutdown().await.unwrap();
+        assert_eq!(cluster.server.revocations(), 1 + u64::from(logout));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -297,6 +297,11 @@ async fn files_for_two_purposes_are_refused() {
         let error = journal::check_paths(&twice(a, b, &path)).unwrap_err();
         assert!(error.to_string().contains("is named for two things"));
     }
+    // Nor if it does not exist yet, whatever it is called.
+    let path = std::env::current_dir().unwrap().join("of-two-names");
+    let arguments = format!("--rejects of-two-names --resume {}", path.display());
+    let error = journal::check_paths(&parsed(&arguments)).unwrap_err();
+    assert!(error.to_string().contains("is named for two things"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
