@@ -6,12 +6,14 @@
 //! window, **land** what was issued. Whenever another instance was faster, the loop starts over with
 //! what that one wrote. The rules themselves are in [`record`](crate::record); here is what awaits.
 //!
-//! - [`spend`]: claims and exchanges, and what to do about an answer that is no pair
+//! - [`claim`]: who may send a token
+//! - [`spend`]: sending it, and what to do about an answer that is no pair
 //! - [`land`]: storing and publishing what was issued
-//! - [`first`]: seeds, pairs of a new sign-in, and logging out
+//! - [`first`], [`logout`]: seeds, pairs of a new sign-in, and logging out
 //! - [`calls`], [`guard`]: code of the user's, which may hang, panic and ask back
 
 mod calls;
+mod claim;
 mod first;
 mod guard;
 mod land;

@@ -5,6 +5,8 @@ mod held;
 mod notice;
 mod pause;
 mod rejections;
+mod succession;
+mod verdict;
 
 use std::time::Duration;
 
@@ -15,14 +17,14 @@ pub(crate) use self::notice::Notice;
 use self::pause::Pause;
 pub use self::rejections::Rejection;
 use self::rejections::Rejections;
+pub(crate) use self::verdict::Verdict;
 use crate::clock::Timestamp;
-use crate::endpoint::OldPair;
 use crate::error::{EndReason, Error};
 use crate::schedule::Due;
 use crate::served::Token;
-use crate::settings::{OnStoreFailure, Settings};
-use crate::strategy::{OnExpiry, WhileRotating};
-use crate::token::{Identity, Lineage, TokenPair};
+use crate::settings::Settings;
+use crate::strategy::OnExpiry;
+use crate::token::{Identity, TokenPair};
 
 /// What a rotation asks of the pair it finds.
 #[derive(Debug, Clone)]
@@ -48,21 +50,6 @@ pub(crate) enum Progress {
     Done(Result<Token, Error>),
     /// It is over, and everybody has to look for himself.
     Again,
-}
-
-/// What a caller has to do.
-#[derive(Debug, Clone)]
-pub(crate) enum Verdict {
-    Serve(Token),
-    /// Served, and a rotation is to be started.
-    ServeAndRotate(Token),
-    /// Wait for the rotation in flight.
-    Join(watch::Receiver<Progress>),
-    /// Start a rotation and wait for it.
-    Rotate,
-    Fail(Error),
-    /// Fail, and have the store looked at: somebody may have signed in anew.
-    FailAndLook(Error),
 }
 
 #[derive(Debug)]
@@ -216,95 +203,6 @@ impl State {
         self.pause.left(now).is_some()
     }
 
-    /// What a caller has to do now.
-    pub(crate) fn verdict(&self, settings: &Settings, now: Timestamp, wall: Duration) -> Verdict {
-        if self.closed {
-            return Verdict::Fail(Error::ShutDown);
-        }
-        match self.usable(now) {
-            Some(token) => self.verdict_while_usable(token, settings, now, wall),
-            None => self.verdict_without_token(settings, now),
-        }
-    }
-
-    fn verdict_while_usable(
-        &self,
-        token: &Token,
-        settings: &Settings,
-        now: Timestamp,
-        wall: Duration,
-    ) -> Verdict {
-        let serve = Verdict::Serve(token.clone());
-        let Some(held) = self.held.as_ref().filter(|_| self.end.is_none()) else {
-            return serve;
-        };
-        let due = held.schedule.due(now, wall);
-        if let Some(flight) = &self.flight {
-            let running = matches!(*flight.borrow(), Progress::Running);
-            let join = held.schedule.while_rotating == WhileRotating::Join
-                || settings.server.old_pair == OldPair::AccessDiesAtRotation
-                || due >= Due::First;
-            return if running && join {
-                Verdict::Join(flight.subscribe())
-            } else {
-                serve
-            };
-        }
-        if self.cooling(now) || !self.rotatable(now) {
-            return serve;
-        }
-        match due {
-            Due::Nothing => serve,
-            Due::Background if self.pause.needs_a_caller() => serve,
-            Due::Background => Verdict::ServeAndRotate(token.clone()),
-            Due::First | Due::Expired => Verdict::Rotate,
-        }
-    }
-
-    fn verdict_without_token(&self, settings: &Settings, now: Timestamp) -> Verdict {
-        if let Some(reason) = &self.end {
-            let error = Error::ended(reason.clone());
-            let leaving = self.exit == Some(Exit::Asked);
-            return if self.flight.is_some() || self.cooling(now) || leaving {
-                Verdict::Fail(error)
-            } else {
-                Verdict::FailAndLook(error)
-            };
-        }
-        if let Some(flight) = &self.flight {
-            return match &*flight.borrow() {
-                Progress::Unstored(error) if settings.on_store_failure == OnStoreFailure::Fail => {
-                    Verdict::Fail(error.clone())
-                }
-                _ => Verdict::Join(flight.subscribe()),
-            };
-        }
-        self.obstacle(now).map_or(Verdict::Rotate, Verdict::Fail)
-    }
-
-    /// For how long from now the verdict stays "serve", if it is that.
-    pub(crate) fn quiet_for(
-        &self,
-        settings: &Settings,
-        now: Timestamp,
-        wall: Duration,
-    ) -> Option<Duration> {
-        let Verdict::Serve(_) = self.verdict(settings, now, wall) else {
-            return None;
-        };
-        let held = self.held.as_ref()?;
-        let latest = held.schedule.at_the_latest(now, wall);
-        let change = held.schedule.next_change(latest).map(|at| at.since(latest));
-        let pause = self.pause.left(now);
-        Some(
-            change
-                .into_iter()
-                .chain(pause)
-                .min()
-                .unwrap_or(Duration::MAX),
-        )
-    }
-
     /// When the worker has to rotate, if nobody else does before.
     pub(crate) fn wake_at(&self, now: Timestamp, wall: Duration) -> Option<Timestamp> {
         if self.closed || self.end.is_some() || self.flight.is_some() || !self.rotatable(now) {
@@ -369,90 +267,6 @@ impl State {
     /// The rotation of this epoch is over.
     pub(crate) fn touch_down(&mut self) {
         self.flight = None;
-    }
-
-    /// The user does something with the session: a rotation under way goes on for nobody, and whoever
-    /// waited for it decides again.
-    fn turn(&mut self) {
-        self.epoch += 1;
-        if let Some(flight) = self.flight.take() {
-            flight.send_replace(Progress::Again);
-        }
-    }
-
-    /// A newer pair takes the place of the one held, whose token nobody gets any more. Returns whether it
-    /// may: nothing of a session that was logged out comes back.
-    pub(crate) fn hold(&mut self, held: Held) -> bool {
-        match self.exit {
-            Some(Exit::Asked) => return false,
-            Some(Exit::Written(lineage)) if lineage == held.identity.lineage => return false,
-            _ => {}
-        }
-        self.begin(held);
-        true
-    }
-
-    /// The same for a pair that the user brings.
-    pub(crate) fn begin(&mut self, held: Held) {
-        self.saw_next_number(held.number + 1);
-        // What was outrun in another session is nothing to fall back on in this one.
-        self.spare
-            .take_if(|spare| spare.identity.lineage != held.identity.lineage);
-        self.held = Some(held);
-        self.end = None;
-        self.exit = None;
-        self.rejections.renew();
-        self.pause = Pause::default();
-        self.warned = false;
-        self.seed = None;
-    }
-
-    /// The same, in place of whatever is being done about the session that was.
-    pub(crate) fn begin_anew(&mut self, held: Held) {
-        self.begin(held);
-        self.turn();
-    }
-
-    /// The session begins anew, with a sign-in to come.
-    pub(crate) fn reopen(&mut self) {
-        // A rotation of a session that goes on is what is wanted.
-        if self.exit.is_some() || self.end.is_some() {
-            self.turn();
-        }
-        self.exit = None;
-        self.end = None;
-        self.pause = Pause::default();
-    }
-
-    pub(crate) fn exit(&self) -> Option<Exit> {
-        self.exit
-    }
-
-    pub(crate) fn leaves(&self) -> u64 {
-        self.leaves
-    }
-
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// The user logs out: what is left of the session is handed over.
-    pub(crate) fn leave(&mut self) -> Leaving {
-        self.leaves += 1;
-        self.turn();
-        self.exit = Some(Exit::Asked);
-        Leaving {
-            held: self.held.take(),
-            spare: self.spare.take(),
-            seed: self.seed.take(),
-        }
-    }
-
-    /// The logout is stored.
-    pub(crate) fn left(&mut self, lineage: Lineage) {
-        if self.exit == Some(Exit::Asked) {
-            self.exit = Some(Exit::Written(lineage));
-        }
     }
 
     pub(crate) fn set_spare(&mut self, spare: Held) {

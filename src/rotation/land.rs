@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::calls::revoke;
+use super::claim::Claimed;
 use super::guard::guarded;
-use super::spend::{Answer, Claimed};
+use super::spend::Answer;
 use super::{Kind, Rotation, SAME_AGAIN, Seen};
 use crate::endpoint::{OldPair, Predecessor};
 use crate::error::{EndReason, Error};

@@ -1,71 +1,22 @@
-//! Claims a token, sends it, and decides what an answer that is no pair means for it.
+//! Sends a token that was claimed, and decides what an answer that is no pair means for it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::calls::{STORE_PAUSE, STORE_TRIES, load_patiently};
-use super::{Kind, Next, Rotation, Seen, StoreClock, guarded, lineage, store_failed};
+use super::claim::Claimed;
+use super::{Kind, Rotation, Seen, guarded, store_failed};
 use crate::clock::Timestamp;
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{EndReason, Error};
-use crate::record::claim::{Again, Claim, Holder, Permit, Standing};
-use crate::record::{Record, State};
+use crate::record::State;
+use crate::record::claim::{Again, Permit, Standing};
 use crate::served::Token;
-use crate::store::{Revision, StoreError, StoreTime, Swap};
-use crate::token::{Lineage, RefreshToken, TokenPair};
+use crate::store::{StoreError, Swap};
+use crate::token::RefreshToken;
 
 /// What the endpoint may need beyond its own timeout until the future it was asked for resolves.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
-
-/// A token that may be sent, and the record that says so.
-#[derive(Debug, Clone)]
-pub(super) struct Claimed {
-    pub(super) record: Record,
-    /// The same, as the store has it.
-    pub(super) seen: Seen,
-    /// Where there are no claims, the number one would have had.
-    pub(super) holder: Holder,
-    pub(super) kind: Kind,
-    /// The lineage that the new pair will belong to.
-    pub(super) lineage: Lineage,
-    /// The send window counts from here.
-    pub(super) since: Timestamp,
-}
-
-impl Claimed {
-    fn new(
-        record: Record,
-        seen: Seen,
-        holder: Holder,
-        kind: Kind,
-        since: Timestamp,
-    ) -> Result<Self, Error> {
-        // Drawn before anything is sent, because it can fail.
-        let lineage = match kind {
-            Kind::Refresh => record.lineage,
-            Kind::SignIn => lineage()?,
-        };
-        Ok(Self {
-            record,
-            seen,
-            holder,
-            kind,
-            lineage,
-            since,
-        })
-    }
-
-    pub(super) fn pair(&self) -> Option<&TokenPair> {
-        self.record.pair.as_ref().map(|stored| &stored.pair)
-    }
-
-    fn claim(&self) -> Option<&Claim> {
-        self.record
-            .claim
-            .as_ref()
-            .filter(|claim| claim.is_of(self.holder))
-    }
-}
 
 /// A pair as it was read, with the times of its request.
 #[derive(Debug)]
@@ -76,195 +27,6 @@ pub(super) struct Answer {
 }
 
 impl Rotation {
-    /// Claims the token, or waits for whoever has; `None` to look again.
-    pub(super) async fn claim(
-        &mut self,
-        seen: &Seen,
-        kind: Kind,
-    ) -> Result<Option<Claimed>, Error> {
-        let Some(record) = seen.record() else {
-            return Ok(None);
-        };
-        let session = self.session();
-        let (owner, quarantine) = (session.owner, session.settings().quarantine);
-        let now = self.store_now(seen.clock);
-        // Without coordination nobody claims; but a token that may be spent is remembered, as a claim.
-        if !self.uses_claims() && record.claim.is_none() {
-            let holder = Holder {
-                owner,
-                number: record.next_number,
-            };
-            return Claimed::new(record.clone(), seen.clone(), holder, kind, session.now())
-                .map(Some);
-        }
-        let standing = record.standing(owner, session.lock().unsent(), now, quarantine);
-        let next = match (standing, record.claim.as_ref()) {
-            (Standing::Live { stale_in }, Some(claim)) => {
-                if !self.is_given_up(claim).await {
-                    let limit = stale_in.max(Duration::from_millis(1));
-                    self.wait_for_change(seen.revision(), limit).await?;
-                    return Ok(None);
-                }
-                match self.take_over(record, claim, seen).await? {
-                    Some(next) => next,
-                    None => return Ok(None),
-                }
-            }
-            (Standing::Stale, Some(claim)) if kind == Kind::Refresh => {
-                match self.take_over(record, claim, seen).await? {
-                    Some(next) => next,
-                    None => return Ok(None),
-                }
-            }
-            // Attempted for a replay, whose time has run out since.
-            (Standing::Ours, Some(claim))
-                if kind == Kind::Refresh
-                    && claim
-                        .replay_left(&session.settings().server, now)
-                        .is_some_and(|left| left.is_zero()) =>
-            {
-                match self.take_over(record, claim, seen).await? {
-                    Some(next) => next,
-                    None => return Ok(None),
-                }
-            }
-            (Standing::Ours, Some(_)) => record.retaken(owner, now),
-            _ => {
-                let digest = match kind {
-                    Kind::Refresh => record.digest(),
-                    Kind::SignIn => session.key.digest(),
-                };
-                record.claimed(owner, digest, now)
-            }
-        };
-        self.write_claim(next, standing == Standing::Ours, seen, kind)
-            .await
-    }
-
-    /// Whether the holder of a claim that seems live is proven dead, or has had all the time it is due
-    /// by our own clock, whatever the store's says.
-    async fn is_given_up(&mut self, claim: &Claim) -> bool {
-        let session = self.flight.session();
-        let holder = Holder {
-            owner: claim.owner,
-            number: claim.number,
-        };
-        let now = session.now();
-        let since = match self.observed {
-            Some((observed, since)) if observed == holder => since,
-            _ => {
-                self.observed = Some((holder, now));
-                now
-            }
-        };
-        if now.since(since) >= claim.patience(session.settings().quarantine) {
-            return true;
-        }
-        let asking = async {
-            session
-                .shared
-                .store
-                .holder_is_dead(&session.key, claim)
-                .await
-        };
-        guarded(session.settings().store_timeout, asking).await == Ok(true)
-    }
-
-    /// The token may be spent. What the profile permits is prepared; `None` if that was to end the
-    /// session, or to wait.
-    async fn take_over(
-        &self,
-        record: &Record,
-        claim: &Claim,
-        seen: &Seen,
-    ) -> Result<Option<Record>, Error> {
-        match self.permit(claim, seen.clock) {
-            Permit::Send(again) => {
-                let now = self.store_now_for(claim, seen.clock);
-                Ok(Some(record.taken_over(self.session().owner, again, now)))
-            }
-            Permit::Wait(left) => {
-                self.wait_for_change(seen.revision(), left).await?;
-                Ok(None)
-            }
-            Permit::SignIn | Permit::Nothing => {
-                self.end_unknown(record, seen.revision()).await?;
-                Ok(None)
-            }
-        }
-    }
-
-    fn permit(&self, claim: &Claim, clock: StoreClock) -> Permit {
-        let session = self.session();
-        let settings = session.settings();
-        let can_sign_in = session.shared.endpoint.can_sign_in();
-        claim.permits(
-            &settings.server,
-            can_sign_in,
-            settings.quarantine,
-            self.store_now_for(claim, clock),
-        )
-    }
-
-    /// The store's time, as far as a claim is concerned that has been watched: a store whose clock was
-    /// stepped back does not make it younger than it was seen to be.
-    fn store_now_for(&self, claim: &Claim, clock: StoreClock) -> StoreTime {
-        let now = self.store_now(clock);
-        match self.observed {
-            Some((holder, since)) if claim.is_of(holder) => {
-                now.max(claim.since.after(self.session().now().since(since)))
-            }
-            _ => now,
-        }
-    }
-
-    async fn end_unknown(&self, record: &Record, revision: Option<Revision>) -> Result<(), Error> {
-        let digest = record.digest();
-        self.end(record, revision, State::OutcomeUnknown { digest })
-            .await
-            .map(|_: Next| ())
-    }
-
-    /// Writes our claim. A swap that fails may have landed: its number is remembered, and a later look
-    /// that shows it finds the claim ours.
-    async fn write_claim(
-        &mut self,
-        next: Record,
-        continues: bool,
-        seen: &Seen,
-        kind: Kind,
-    ) -> Result<Option<Claimed>, Error> {
-        let Some(number) = next.claim.as_ref().map(|claim| claim.number) else {
-            return Ok(None);
-        };
-        let session = self.flight.session();
-        let now = session.now();
-        let since = match self.attempt {
-            Some((attempted, since)) if continues || attempted == number => since,
-            _ => now,
-        };
-        self.attempt = Some((number, since));
-        session.lock().attempted(number);
-        match self.swap(seen.revision(), &next).await {
-            Ok(Swap::Swapped(revision)) => {
-                let holder = Holder {
-                    owner: self.session().owner,
-                    number,
-                };
-                let seen = Seen {
-                    entry: Some((next.clone(), revision)),
-                    clock: seen.clock,
-                };
-                Claimed::new(next, seen, holder, kind, since).map(Some)
-            }
-            Ok(Swap::Lost(_)) => Ok(None),
-            Err(error) => {
-                tracing::warn!(key = %self.session().key, %error, "a claim may or may not be stored");
-                Err(store_failed(error))
-            }
-        }
-    }
-
     /// Sends what was claimed until there is an answer to act on; `None` to look again.
     pub(super) async fn exchange(&mut self, mut claimed: Claimed) -> Result<Option<Token>, Error> {
         loop {

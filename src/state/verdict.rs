@@ -1,0 +1,120 @@
+//! What a caller has to do, by everything that is known.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Exit, Progress, State};
+use crate::clock::Timestamp;
+use crate::endpoint::OldPair;
+use crate::error::Error;
+use crate::schedule::Due;
+use crate::served::Token;
+use crate::settings::{OnStoreFailure, Settings};
+use crate::strategy::WhileRotating;
+
+/// What a caller has to do.
+#[derive(Debug, Clone)]
+pub(crate) enum Verdict {
+    Serve(Token),
+    /// Served, and a rotation is to be started.
+    ServeAndRotate(Token),
+    /// Wait for the rotation in flight.
+    Join(watch::Receiver<Progress>),
+    /// Start a rotation and wait for it.
+    Rotate,
+    Fail(Error),
+    /// Fail, and have the store looked at: somebody may have signed in anew.
+    FailAndLook(Error),
+}
+
+impl State {
+    /// What a caller has to do now.
+    pub(crate) fn verdict(&self, settings: &Settings, now: Timestamp, wall: Duration) -> Verdict {
+        if self.closed {
+            return Verdict::Fail(Error::ShutDown);
+        }
+        match self.usable(now) {
+            Some(token) => self.verdict_while_usable(token, settings, now, wall),
+            None => self.verdict_without_token(settings, now),
+        }
+    }
+
+    fn verdict_while_usable(
+        &self,
+        token: &Token,
+        settings: &Settings,
+        now: Timestamp,
+        wall: Duration,
+    ) -> Verdict {
+        let serve = Verdict::Serve(token.clone());
+        let Some(held) = self.held.as_ref().filter(|_| self.end.is_none()) else {
+            return serve;
+        };
+        let due = held.schedule.due(now, wall);
+        if let Some(flight) = &self.flight {
+            let running = matches!(*flight.borrow(), Progress::Running);
+            let join = held.schedule.while_rotating == WhileRotating::Join
+                || settings.server.old_pair == OldPair::AccessDiesAtRotation
+                || due >= Due::First;
+            return if running && join {
+                Verdict::Join(flight.subscribe())
+            } else {
+                serve
+            };
+        }
+        if self.cooling(now) || !self.rotatable(now) {
+            return serve;
+        }
+        match due {
+            Due::Nothing => serve,
+            Due::Background if self.pause.needs_a_caller() => serve,
+            Due::Background => Verdict::ServeAndRotate(token.clone()),
+            Due::First | Due::Expired => Verdict::Rotate,
+        }
+    }
+
+    fn verdict_without_token(&self, settings: &Settings, now: Timestamp) -> Verdict {
+        if let Some(reason) = &self.end {
+            let error = Error::ended(reason.clone());
+            let leaving = self.exit == Some(Exit::Asked);
+            return if self.flight.is_some() || self.cooling(now) || leaving {
+                Verdict::Fail(error)
+            } else {
+                Verdict::FailAndLook(error)
+            };
+        }
+        if let Some(flight) = &self.flight {
+            return match &*flight.borrow() {
+                Progress::Unstored(error) if settings.on_store_failure == OnStoreFailure::Fail => {
+                    Verdict::Fail(error.clone())
+                }
+                _ => Verdict::Join(flight.subscribe()),
+            };
+        }
+        self.obstacle(now).map_or(Verdict::Rotate, Verdict::Fail)
+    }
+
+    /// For how long from now the verdict stays "serve", if it is that.
+    pub(crate) fn quiet_for(
+        &self,
+        settings: &Settings,
+        now: Timestamp,
+        wall: Duration,
+    ) -> Option<Duration> {
+        let Verdict::Serve(_) = self.verdict(settings, now, wall) else {
+            return None;
+        };
+        let held = self.held.as_ref()?;
+        let latest = held.schedule.at_the_latest(now, wall);
+        let change = held.schedule.next_change(latest).map(|at| at.since(latest));
+        let pause = self.pause.left(now);
+        Some(
+            change
+                .into_iter()
+                .chain(pause)
+                .min()
+                .unwrap_or(Duration::MAX),
+        )
+    }
+}
