@@ -237,7 +237,7 @@ async fn the_configuration_in_the_documentation_is_one() {
     let configuration = Configuration::read(path.to_str().unwrap()).unwrap();
     assert_eq!(configuration.strategy, Strategy::OptimisticEarly);
     assert!(configuration.has_seed && configuration.external.is_some());
-    configuration.builder().await.unwrap();
+    let _ = configuration.builder().await.unwrap();
 }
 
 #[test]
