@@ -56,7 +56,8 @@ enum Moment {
     Start(Duration),
     /// Either server has heard of it: then it rotates several times a second.
     FirstRequest(Duration),
-    /// A token was claimed in the store: the kill comes before it is sent, while it is, or before the pair is stored.
+    /// A token was claimed in the store: the kill comes before it is sent, while it is, or before the
+    /// pair is stored.
     Claim(Duration),
 }
 
@@ -127,6 +128,15 @@ impl Import {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         Process::start(&mut command)
+    }
+
+    /// No kill aims at the claim of somebody who takes another's over: after a few of those in a row,
+    /// quarantines are longer than callers wait.
+    fn moment(&self, random: &mut Random) -> Moment {
+        match Moment::draw(random) {
+            Moment::Claim(_) if self.left.is_some() => self.moment(random),
+            moment => moment,
+        }
     }
 
     /// Waits for the moment; the status if it ended before that.
@@ -226,7 +236,8 @@ impl Import {
     async fn killed(mut self, kills: u32, mut random: Random) -> (Seen, Value) {
         while self.seen.kills < kills {
             let mut run = self.start();
-            match self.at(Moment::draw(&mut random), &mut run).await {
+            let moment = self.moment(&mut random);
+            match self.at(moment, &mut run).await {
                 None => self.kill(run),
                 Some(status) => self.ended(status, &mut run).await,
             }

@@ -224,17 +224,20 @@ async fn a_seed_in_the_file_is_the_first_pair_of_embedded_servers_too() {
     assert_eq!(number(&ran.lines()[0], "exchanges"), 1);
 }
 
-#[test]
-fn the_configuration_in_the_documentation_is_one() {
+#[tokio::test]
+async fn the_configuration_in_the_documentation_is_one() {
     let documentation = include_str!("../../README.md");
     let (_, sample) = documentation.split_once("```toml\n").unwrap();
     let (sample, _) = sample.split_once("```").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("import.toml");
+    let sample = sample.replace("{ env = \"IMPORTER_SECRET\" }", "\"secret\"");
     fs::write(&path, sample).unwrap();
+    write(&directory.path().join("first-token"), "first");
     let configuration = Configuration::read(path.to_str().unwrap()).unwrap();
     assert_eq!(configuration.strategy, Strategy::OptimisticEarly);
     assert!(configuration.has_seed && configuration.external.is_some());
+    let _ = configuration.builder().await.unwrap();
 }
 
 #[test]
