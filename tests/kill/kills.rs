@@ -288,7 +288,8 @@ async fn killed(arguments: &[&str]) -> (Seen, Value) {
     println!("seed {seed}, {arguments:?}");
     let import = Import::new(arguments, kills);
     let (seen, counters) = import.killed(kills, Random(seed)).await;
-    println!("{arguments:?}: {seen:?}\n{counters}");
+    let resumes = seen.kills + seen.ends.values().sum::<u32>();
+    println!("{arguments:?}: {resumes} resumes, {seen:?}\n{counters}");
     (seen, counters)
 }
 
