@@ -295,6 +295,8 @@ impl TokenManager {
         held.is_some() && held != seen
     }
 
+    /// By the clock of tokio's timer, which is what wakes the caller. The token's own times are not
+    /// measured by it.
     fn deadline(&self) -> Instant {
         /// As far away as tokio's own "never".
         const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);

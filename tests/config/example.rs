@@ -1,6 +1,7 @@
 //! The example has every key and every default, and tells the truth about both.
 
 use evertoken::Config;
+use evertoken::config::Registry;
 
 use crate::{LEAST, builder, refusal};
 
@@ -87,4 +88,25 @@ async fn the_example_has_every_key() {
         }
     }
     assert_eq!(keys, 52);
+}
+
+#[tokio::test]
+async fn the_configuration_in_the_readme_is_one() {
+    let readme = include_str!("../../README.md");
+    let shown = readme
+        .split("```toml\n")
+        .find(|block| block.starts_with("[refresh]"))
+        .and_then(|block| block.split("```").next())
+        .unwrap();
+    // Its secrets are somebody else's.
+    let text = shown
+        .replacen("IMPORTER_SECRET", "CARGO_PKG_NAME", 1)
+        .replacen("file = \"first-token\"", "env = \"CARGO_PKG_NAME\"", 1);
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::from_toml(&text)
+        .unwrap()
+        .relative_to(directory.path());
+    let builder = config.builder(&Registry::builtin()).await.unwrap();
+    assert!(format!("{builder:?}").contains("OptimisticEarly { window: 60s"));
+    assert!(directory.path().join("session").is_dir());
 }
