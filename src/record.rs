@@ -8,11 +8,13 @@
 //! - [`claim`]: who may spend the token, and whether it may be spent already
 //! - [`look`]: what a record means to somebody who holds a pair already
 //! - [`land`]: how a new pair gets in, and how a session ends
+//! - [`outline`]: what may be known of a record without its tokens
 
 pub(crate) mod claim;
 mod format;
 pub(crate) mod land;
 pub(crate) mod look;
+mod outline;
 
 use serde::{Deserialize, Serialize};
 
@@ -174,7 +176,9 @@ impl Record {
             || self.retired().any(|retired| retired == digest)
     }
 
-    pub(crate) fn identity(&self) -> Identity {
+    /// Which pair of which sign-in it holds.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
         Identity {
             lineage: self.lineage,
             version: self.version,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// `iat` and `exp` (RFC 7519 section 4.1), since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,12 +38,26 @@ struct Claims {
     iat: Option<f64>,
 }
 
-/// The times of a token of three parts; `None` for every other token, a JWE of five among them.
-pub(crate) fn times(token: &str) -> Option<Times> {
+/// The claims of a token of three parts; `None` for every other token, a JWE of five among them.
+fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
     if token.split('.').count() != 3 {
         return None;
     }
-    let claims: Claims = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
+    jsonwebtoken::dangerous::insecure_decode_claims(token).ok()
+}
+
+/// The token's `jti` (RFC 7519 section 4.1.7), if it is a JWT that has one.
+pub(crate) fn jti(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        jti: String,
+    }
+    claims::<Named>(token).map(|named| named.jti)
+}
+
+/// The times of a token of three parts.
+pub(crate) fn times(token: &str) -> Option<Times> {
+    let claims: Claims = claims(token)?;
     Some(Times {
         expires_at: Duration::try_from_secs_f64(claims.exp).ok()?,
         issued_at: claims
@@ -89,6 +104,16 @@ mod tests {
             "..".into(),
         ] {
             assert_eq!(times(&token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_jwt_is_read_without_verifying() {
+        // {"jti":"4f-\u{fc}","exp":1}, and one whose `jti` is a number
+        let named = "e30.eyJqdGkiOiI0Zi3DvCIsImV4cCI6MX0.x";
+        assert_eq!(jti(named).as_deref(), Some("4f-\u{fc}"));
+        for unnamed in ["e30.eyJqdGkiOjR9.x", "e30.e30.x", "opaque"] {
+            assert_eq!(jti(unnamed), None, "{unnamed}");
         }
     }
 

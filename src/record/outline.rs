@@ -1,0 +1,138 @@
+//! What may be known of a record without its tokens, for stores that keep columns, or let records expire.
+
+use std::time::Duration;
+
+use super::Record;
+use crate::error::EndReason;
+use crate::store::StoreTime;
+use crate::token::{AccessToken, jwt};
+
+impl Record {
+    /// Why the session is over, if it is.
+    #[must_use]
+    pub fn end(&self) -> Option<EndReason> {
+        self.state.end()
+    }
+
+    /// The name of the access token, where it is a JWT that has one (`jti`, RFC 7519 section 4.1.7).
+    #[must_use]
+    pub fn jti(&self) -> Option<String> {
+        let access = self.pair.as_ref()?.pair.access.as_ref();
+        access.map(AccessToken::expose).and_then(jwt::jti)
+    }
+
+    /// When the request for the current pair was sent.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<StoreTime> {
+        self.pair.as_ref().map(|stored| stored.issued_at)
+    }
+
+    /// When the current access token expires; `None` if there is none, and if that is unknown or never.
+    #[must_use]
+    pub fn access_expires_at(&self) -> Option<StoreTime> {
+        let stored = self.pair.as_ref()?;
+        stored.pair.access.as_ref()?;
+        Some(stored.issued_at.after(stored.pair.lifetime.access.total()?))
+    }
+
+    /// When the current refresh token expires; `None` likewise.
+    #[must_use]
+    pub fn refresh_expires_at(&self) -> Option<StoreTime> {
+        let stored = self.pair.as_ref()?;
+        stored.pair.refresh.as_ref()?;
+        Some(
+            stored
+                .issued_at
+                .after(stored.pair.lifetime.refresh.total()?),
+        )
+    }
+
+    /// From when on nothing depends on the record any more, because every token that it holds or knows of has
+    /// expired; `None` if that is unknown, or never.
+    ///
+    /// A store may drop it a good while after that. Dropped earlier, it would be a session that is lost, or a
+    /// seed that is spent again.
+    #[must_use]
+    pub fn needed_until(&self) -> Option<StoreTime> {
+        let mut until = StoreTime::from(Duration::ZERO);
+        if let Some(stored) = &self.pair {
+            if stored.pair.access.is_some() {
+                until = until.max(self.access_expires_at()?);
+            }
+            if stored.pair.refresh.is_some() {
+                until = until.max(self.refresh_expires_at()?);
+            }
+        }
+        for past in &self.retired {
+            until = until.max(past.until?);
+        }
+        // Nothing was ever known: a sign-in that is claimed.
+        (until != StoreTime::default()).then_some(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testkit::{NOW, active, pair};
+    use crate::record::{Retired, State, StoredPair};
+    use crate::token::{Digest, Key, Lineage, TokenPair};
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn lasting(access: Duration, refresh: Duration) -> Record {
+        let stored = StoredPair {
+            issued_at: NOW,
+            first: false,
+            pair: TokenPair::new("access")
+                .refresh_token("refresh")
+                .expires_in(access)
+                .refresh_expires_in(refresh),
+        };
+        Record {
+            pair: Some(stored),
+            ..active()
+        }
+    }
+
+    fn past(until: Option<StoreTime>) -> Retired {
+        Retired {
+            digest: Digest::of("past"),
+            until,
+            first: false,
+        }
+    }
+
+    #[test]
+    fn a_record_is_needed_until_its_last_token_has_expired() {
+        let mut record = lasting(HOUR, 2 * HOUR);
+        assert_eq!(record.access_expires_at(), Some(NOW.after(HOUR)));
+        assert_eq!(record.needed_until(), Some(NOW.after(2 * HOUR)));
+        record.retired = vec![past(Some(NOW.after(3 * HOUR)))];
+        assert_eq!(record.needed_until(), Some(NOW.after(3 * HOUR)));
+        assert_eq!(
+            lasting(2 * HOUR, HOUR).needed_until(),
+            Some(NOW.after(2 * HOUR))
+        );
+    }
+
+    #[test]
+    fn a_record_is_needed_for_good_where_an_expiry_is_unknown() {
+        let mut record = lasting(HOUR, HOUR);
+        record.retired = vec![past(None)];
+        assert_eq!(record.needed_until(), None, "a past token");
+        record.pair = Some(pair("r1"));
+        record.retired.clear();
+        assert_eq!(record.needed_until(), None, "the current token");
+        let vacant = Record::vacant(Key::new("issuer", "client"), Lineage::from_bits(1));
+        assert_eq!(vacant.needed_until(), None, "a sign-in to come");
+    }
+
+    #[test]
+    fn an_end_is_told_as_it_is_stored() {
+        let record = active();
+        assert_eq!(record.end(), None);
+        let ended = record.ended(State::LoggedOut);
+        assert_eq!(ended.end(), Some(EndReason::LoggedOut));
+    }
+}

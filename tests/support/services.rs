@@ -1,0 +1,72 @@
+//! Servers that tests start for themselves, on free ports of the loopback. Each ends with its owner.
+//!
+//! A server that cannot be had is an error that says how to get it: nothing is skipped in silence. What may
+//! be skipped, and is told, is for the caller to decide.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "services/postgres.rs"]
+mod postgres;
+#[path = "services/redis.rs"]
+mod redis;
+
+use std::fmt;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+pub use self::postgres::Postgres;
+pub use self::redis::Redis;
+
+/// Longer than any of them needs to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why there is no server.
+#[derive(Debug, Clone)]
+pub struct Missing(pub String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; `tests/all.sh` installs what is missing", self.0)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Where a program of this name is, on the path or in one of `besides`.
+fn program(name: &str, besides: &[PathBuf]) -> Result<PathBuf, Missing> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).chain(besides.iter().cloned());
+    directories
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
+        .ok_or_else(|| Missing(format!("`{name}` is not installed")))
+}
+
+/// Waits until the server answers. It may have died instead: another process may have had its port first.
+fn answers(child: &mut Child, what: &str, ready: impl Fn() -> bool) -> Result<(), Missing> {
+    let started = Instant::now();
+    while !ready() {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return Err(Missing(format!("{what} ended at its start: {status}")));
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(Missing(format!("{what} does not answer")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn end(child: &mut Option<Child>) {
+    if let Some(mut child) = child.take() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}

@@ -1,0 +1,219 @@
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use tempfile::TempDir;
+
+use super::{Missing, answers, end, free_port, program};
+
+/// A PostgreSQL server of one's own. It refuses to run as root, so then it runs as the user `postgres`.
+#[derive(Debug)]
+pub struct Postgres {
+    directory: TempDir,
+    binaries: PathBuf,
+    port: u16,
+    options: Vec<String>,
+    child: Option<Child>,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// One that several tests of this process share, each with a database of its own.
+    pub fn shared() -> Result<Arc<Self>, Missing> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(|died| died.into_inner());
+        if let Some(server) = shared.upgrade() {
+            return Ok(server);
+        }
+        let server = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&server);
+        Ok(server)
+    }
+
+    /// One that does not wait for its disk.
+    pub fn start() -> Result<Self, Missing> {
+        Self::start_with(&["fsync=off"])
+    }
+
+    /// One that has written to its disk what it acknowledges.
+    pub fn durable() -> Result<Self, Missing> {
+        Self::start_with(&["fsync=on"])
+    }
+
+    /// One with these settings beside port, address and directory.
+    pub fn start_with(settings: &[&str]) -> Result<Self, Missing> {
+        let binaries = binaries()?;
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path().join("data");
+        std::fs::create_dir(&data).expect("a directory");
+        for path in [directory.path(), &data] {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("ours");
+            if let Some((user, group)) = other_user() {
+                chown(path, Some(user), Some(group)).expect("we are root");
+            }
+        }
+        let made = as_other_user(&binaries.join("initdb"), directory.path())
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
+            .args(["--no-locale", "--no-sync", "-D"])
+            .arg(&data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .output()
+            .map_err(|error| Missing(format!("initdb cannot be run: {error}")))?;
+        if !made.status.success() {
+            let told = String::from_utf8_lossy(&made.stderr).into_owned();
+            return Err(Missing(format!("initdb failed: {told}")));
+        }
+        let mut server = Self {
+            directory,
+            binaries,
+            port: 0,
+            options: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            child: None,
+            databases: AtomicU32::new(0),
+        };
+        for _ in 0..4 {
+            server.port = free_port();
+            if server.restart().is_ok() {
+                return Ok(server);
+            }
+        }
+        server.port = free_port();
+        server.restart()?;
+        Ok(server)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Of the database that is always there.
+    pub fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The URL of a database that is new.
+    pub fn database(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        self.sql(&format!("CREATE DATABASE {name}"));
+        self.url_of(&name)
+    }
+
+    /// Runs SQL in the database that is always there, as an administrator would, and returns what it said.
+    pub fn sql(&self, sql: &str) -> String {
+        self.sql_in(&self.url(), sql)
+    }
+
+    /// The same in another database.
+    pub fn sql_in(&self, url: &str, sql: &str) -> String {
+        let mut psql = Command::new(self.binaries.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]);
+        let done = psql.stdin(Stdio::null()).output().expect("psql is there");
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{sql}: {told}");
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+
+    /// As by `kill -9` of all of it: a power cut, as far as the database is concerned.
+    pub fn kill(&mut self) {
+        end(&mut self.child);
+    }
+
+    /// As an administrator restarts it: connections are cut, and what was acknowledged is there.
+    pub fn stop(&mut self) {
+        if let Some(child) = &self.child {
+            let pid = rustix::process::Pid::from_child(child);
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("ours");
+        }
+        if let Some(mut child) = self.child.take() {
+            child.wait().expect("ours");
+        }
+    }
+
+    /// On the port and data that it had.
+    pub fn restart(&mut self) -> Result<(), Missing> {
+        self.kill();
+        let data = self.directory.path().join("data");
+        // One pid, so that the signals go to the server itself.
+        let mut command = as_other_user(&self.binaries.join("postgres"), self.directory.path());
+        command
+            .arg("-D")
+            .arg(&data)
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c"])
+            .arg(format!(
+                "unix_socket_directories={}",
+                self.directory.path().display()
+            ));
+        for option in &self.options {
+            command.args(["-c", option]);
+        }
+        let log = std::fs::File::create(self.directory.path().join("log")).expect("a log");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("it is there");
+        let (ready, url) = (self.binaries.join("pg_isready"), self.url());
+        let port = self.port;
+        let child = self.child.insert(child);
+        answers(child, "postgres", || {
+            // The cheap look first.
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+                && Command::new(&ready)
+                    .args(["-q", "-d", &url])
+                    .status()
+                    .is_ok_and(|status| status.success())
+        })
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Of the newest version that is installed; Debian keeps them off the path.
+fn binaries() -> Result<PathBuf, Missing> {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .unwrap_or_default();
+    versions.sort();
+    versions.reverse();
+    let postgres = program("postgres", &versions)?;
+    Ok(postgres.parent().unwrap_or(&postgres).to_owned())
+}
+
+/// The user and group to run as, where we are root.
+fn other_user() -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|line| line.starts_with("postgres:"))?;
+    let mut fields = line.split(':').skip(2);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+fn as_other_user(program: &Path, directory: &Path) -> Command {
+    let mut command = if other_user().is_some() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
+        command.arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir(directory);
+    command
+}

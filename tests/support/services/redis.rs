@@ -1,0 +1,99 @@
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Missing, answers, end, free_port, program};
+
+/// A Redis server of one's own.
+#[derive(Debug)]
+pub struct Redis {
+    directory: TempDir,
+    port: u16,
+    options: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Redis {
+    /// One that keeps everything in memory.
+    pub fn start() -> Result<Self, Missing> {
+        Self::start_with(&["--save", "", "--appendonly", "no"])
+    }
+
+    /// One that has written to its disk what it acknowledges.
+    pub fn durable() -> Result<Self, Missing> {
+        Self::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// One with these options beside port, address and directory.
+    pub fn start_with(options: &[&str]) -> Result<Self, Missing> {
+        let mut server = Self {
+            directory: tempfile::tempdir().expect("a directory"),
+            port: 0,
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+            child: None,
+        };
+        // The port is free when it is drawn, and may be taken by the time it is used.
+        for _ in 0..4 {
+            server.port = free_port();
+            if server.restart().is_ok() {
+                return Ok(server);
+            }
+        }
+        server.port = free_port();
+        server.restart()?;
+        Ok(server)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// As by `kill -9`.
+    pub fn kill(&mut self) {
+        end(&mut self.child);
+    }
+
+    /// On the port and directory that it had.
+    pub fn restart(&mut self) -> Result<(), Missing> {
+        self.kill();
+        let mut command = Command::new(program("redis-server", &[])?);
+        command
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--daemonize", "no", "--dir"])
+            .arg(self.directory.path())
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let child = command.spawn().expect("it is there");
+        let port = self.port;
+        let child = self.child.insert(child);
+        answers(child, "redis-server", || ping(port).is_some())
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether it has loaded its data and answers.
+fn ping(port: u16) -> Option<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    stream.write_all(b"PING\r\n").ok()?;
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer).ok()?;
+    (&answer == b"+PONG\r\n").then_some(())
+}
