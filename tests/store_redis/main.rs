@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod changes;
+mod connections;
 mod failover;
 mod keys;
 mod proxy;
