@@ -49,7 +49,9 @@ async fn main() {
     let postgres = Postgres::durable().expect("PostgreSQL");
     let file = FileStore::new(directory.path().join("session")).expect("a directory of ours");
     let redis = RedisStore::connect(&redis.url()).await.expect("Redis");
-    let pairs = PostgresStore::connect(&postgres.url()).await.expect("PostgreSQL");
+    let pairs = PostgresStore::connect(&postgres.url())
+        .await
+        .expect("PostgreSQL");
     let stores: [(&str, Store); 4] = [
         ("memory", Arc::new(MemoryStore::new())),
         ("file", Arc::new(file)),
@@ -155,7 +157,8 @@ async fn through_or_behind(store: &Store) {
         for coordination in [Coordination::Claim, Coordination::None] {
             for pace in [None, Some(PACE)] {
                 let persistences = [Persistence::write_through(), Persistence::write_behind(8)];
-                let [through, behind] = compared(store, count, coordination, pace, persistences).await;
+                let [through, behind] =
+                    compared(store, count, coordination, pace, persistences).await;
                 let mut row = vec![
                     count.to_string(),
                     format!("{coordination:?}").to_lowercase(),
@@ -167,7 +170,8 @@ async fn through_or_behind(store: &Store) {
                     row.push(done.waits.value_at_quantile(0.99).to_string());
                 }
                 row.push(format!("{:.2}", behind.per_second() / through.per_second()));
-                let [behind, through] = [&behind, &through].map(|done| done.waits.value_at_quantile(0.5));
+                let [behind, through] =
+                    [&behind, &through].map(|done| done.waits.value_at_quantile(0.5));
                 row.push(format!("{:.2}", ratio(behind, through)));
                 table.add_row(row);
             }

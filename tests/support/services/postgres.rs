@@ -115,7 +115,18 @@ impl Postgres {
     /// The same in another database.
     pub fn sql_in(&self, url: &str, sql: &str) -> String {
         let mut psql = Command::new(self.binaries.join("psql"));
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]);
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            url,
+            "-c",
+            sql,
+        ]);
         let done = psql.stdin(Stdio::null()).output().expect("psql is there");
         let told = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "{sql}: {told}");
@@ -186,7 +197,12 @@ impl Drop for Postgres {
 /// Of the newest version that is installed; Debian keeps them off the path.
 fn binaries() -> Result<PathBuf, Missing> {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|entry| entry.path().join("bin"))
+                .collect()
+        })
         .unwrap_or_default();
     versions.sort();
     versions.reverse();
