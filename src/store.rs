@@ -9,6 +9,8 @@
 mod codec;
 mod file;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod sealer;
 
 use std::error::Error as StdError;
@@ -25,6 +27,8 @@ pub use zeroize::Zeroizing;
 pub use self::codec::Codec;
 pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 pub use self::sealer::{SealError, Sealer};
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};
