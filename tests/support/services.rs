@@ -2,7 +2,7 @@
 //!
 //! A server that cannot be had is an error that says how to get it: nothing is skipped in silence. What may
 //! be skipped, and is told, is for the caller to decide.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
 #[path = "services/postgres.rs"]
 mod postgres;

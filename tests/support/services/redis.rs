@@ -24,7 +24,14 @@ impl Redis {
 
     /// One that has written to its disk what it acknowledges.
     pub fn durable() -> Result<Self, Missing> {
-        Self::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+        Self::start_with(&[
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ])
     }
 
     /// One with these options beside port, address and directory.
