@@ -11,6 +11,9 @@ mod file;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sealer;
 
 use std::error::Error as StdError;
@@ -29,6 +32,9 @@ pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
+
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 pub use self::sealer::{SealError, Sealer};
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};
