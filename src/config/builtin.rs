@@ -1,3 +1,5 @@
+mod redis;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +30,7 @@ pub(super) fn register(registry: Registry) -> Registry {
         .endpoint("static", static_token)
         .default_store("memory")
         .store("file", file_store)
+        .store("redis", redis::store)
 }
 
 #[derive(Deserialize)]

@@ -66,9 +66,9 @@ strategy = { kind = "timer" }"#,
         ),
         (
             r#"[store]
-kind = "redis"
-url = "redis://127.0.0.1:6379""#,
-            "line 2, column 1: store.kind: `redis` is no store; known here: `file`, `memory`",
+kind = "etcd"
+url = "http://127.0.0.1:2379""#,
+            "line 2, column 1: store.kind: `etcd` is no store; known here: `file`, `memory`, `redis`",
         ),
     ] {
         assert_eq!(
