@@ -6,9 +6,16 @@ mod access;
 mod cancelled;
 mod changed;
 mod content;
+mod crowd;
+#[cfg(unix)]
+mod dead_holder;
 #[cfg(unix)]
 mod full_disk;
+#[cfg(unix)]
+mod holder;
 mod leftovers;
+#[cfg(unix)]
+mod life;
 #[cfg(unix)]
 mod lock;
 mod manager;

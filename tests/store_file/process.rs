@@ -80,6 +80,10 @@ async fn a_process_of_its_own() {
         "count" => count(&open(&directory)).await,
         "write" => write_for_ever(&open(&directory)).await,
         "lock" => lock_for_ever(Path::new(&directory)),
+        #[cfg(unix)]
+        "rotate" => crate::holder::rotate(Path::new(&directory)).await,
+        #[cfg(unix)]
+        "leave" => crate::holder::leave(Path::new(&directory)).await,
         "fill" => fill_the_disk(&open(&directory), Path::new(&directory)).await,
         "relative" => {
             let store = open(&directory);
