@@ -40,7 +40,8 @@ use crate::token::{Digest, Key};
 ///
 /// The file is `<digest of the key>.json`; besides it there is an empty `.lock` file, which is never
 /// removed. Processes of one user on one machine can share a directory: a replacement is compared and
-/// written under the lock, and readers need none. Clones are cheap.
+/// written under the lock, and readers need none. Swaps of one process queue for it, and those who wait hold
+/// up no thread. Who waits for a change looks every 25 ms. Clones are cheap.
 ///
 /// A record is replaced by renaming a new file over it, and synced to the disk before that counts. So it is
 /// whole at any time, whatever is killed or switched off. A swap that was dropped or timed out is
@@ -53,6 +54,28 @@ use crate::token::{Digest, Key};
 /// a directory that they can write to, and what belongs to another user is refused: its tokens are no
 /// secret any more, or its content is somebody else's. On Windows there are no such modes, and the directory's access
 /// list decides alone. With a [`Sealer`] the tokens are encrypted as well.
+///
+/// # When a process dies that holds a claim
+///
+/// Before a claim is written, its process makes a file `<digest of the key>.<owner>.alive`, and keeps it locked
+/// until the claim is out of the record. The system frees the lock when the process ends, however it ends. So
+/// those who wait for the claim learn at once that its holder is dead, and that the token may be spent;
+/// what they do then is what the server's profile permits about such a token:
+///
+/// - where the server answers a token again for a while, it is [sent again](crate::ServerProfile::replay_window)
+///   at once;
+/// - where the endpoint can sign in, it does so at once;
+/// - where the server is strict, the [last resort](crate::ServerProfile::last_resort) still waits for the
+///   [quarantine](crate::Builder::quarantine); and where that is not permitted either, the session ends at once.
+///
+/// Death is proven or it is not known, and what is not known is waited for. So a process that is stopped, that
+/// hangs, or that dropped its store or its runtime and goes on, is left alone for the quarantine, and so is the
+/// holder of a claim whose file was removed, was copied from elsewhere, or is from before a restart of the
+/// machine. On Windows nothing is proven. Who swaps a new claim into a record is taken for its holder:
+/// claims that others make in another store must not be copied from there.
+///
+/// The file is removed with the claim; one whose claim is gone, at the first swap of a store that is
+/// opened later. Removing one by hand does no harm.
 ///
 /// # Time
 ///

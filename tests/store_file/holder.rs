@@ -143,10 +143,27 @@ pub(crate) async fn leave(directory: &Path) {
     }
 }
 
-fn manager(directory: &Path) -> TokenManager {
+/// In the process of its own.
+pub(crate) async fn sign_in(directory: &Path) {
+    let (url, _) = told(directory);
+    let builder = TokenManager::builder(endpoint(&url).sign_in_as_client());
+    let tokens = builder
+        .store(open(directory.join("session")))
+        .build()
+        .unwrap();
+    tokens.token().await.unwrap();
+}
+
+/// The endpoint, and the first refresh token.
+fn told(directory: &Path) -> (String, String) {
     let told = std::fs::read_to_string(directory.join(ENDPOINT)).unwrap();
     let (url, first) = told.split_once('\n').unwrap();
-    TokenManager::builder(endpoint(url))
+    (url.to_owned(), first.to_owned())
+}
+
+fn manager(directory: &Path) -> TokenManager {
+    let (url, first) = told(directory);
+    TokenManager::builder(endpoint(&url))
         .store(open(directory.join("session")))
         .seed(TokenPair::from_refresh_token(first))
         .build()

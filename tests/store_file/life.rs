@@ -1,12 +1,16 @@
 //! What is known of the holder of a claim: that it is dead, or nothing.
 
 use std::fs::{self, Permissions};
+use std::future::poll_fn;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::task::Poll;
+use std::time::Duration;
 
 use evertoken::testing::Reuse;
 use evertoken::{FileStore, Key, TokenStore};
 use rustix::process::Signal;
+use tokio::time::timeout;
 
 use crate::holder::{Shared, claim};
 use crate::process::Process;
@@ -40,6 +44,34 @@ async fn a_holder_is_dead_once_its_process_is_killed_and_not_before() {
             .holder_is_dead(&holder.key.clone().label("another"), &claim)
             .await
     );
+}
+
+/// Each look is over when what was given to the only thread after it is.
+#[test]
+fn whoever_waits_for_a_holder_is_told_of_its_death_and_not_again() {
+    let serving = tokio::runtime::Runtime::new().unwrap();
+    let shared = serving.block_on(strict());
+    let holder = serving.block_on(shared.holder("rotate", ""));
+    let (key, store) = (holder.key.clone(), shared.store());
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let waiting = builder
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    waiting.block_on(async {
+        let seen = entry(&store, &key).await.map(|(_, revision)| revision);
+        let mut changed = store.changed(&key, seen);
+        let first = poll_fn(|context| Poll::Ready(changed.as_mut().poll(context)));
+        assert!(first.await.is_pending());
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        holder.process.kill();
+        changed.await;
+        let again = store.changed(&key, seen);
+        timeout(Duration::from_millis(300), again)
+            .await
+            .unwrap_err();
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,8 +282,6 @@ async fn fm11_a_proof_of_death_stays_as_long_as_it_is_needed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_without_a_proof_of_life_is_as_good() {
     let shared = strict().await;
-    // A directory has the name that the file is to have; there is no other way in which one that can be
-    // written to keeps it from being made.
     let holder = shared.holder("rotate", "").await;
     fs::remove_file(shared.lives().remove(0)).unwrap();
     drop(holder.hold);

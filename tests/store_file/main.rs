@@ -5,10 +5,10 @@
 mod access;
 mod cancelled;
 mod changed;
+#[cfg(unix)]
+mod claims;
 mod content;
 mod crowd;
-#[cfg(unix)]
-mod dead_holder;
 #[cfg(unix)]
 mod full_disk;
 #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! What managers do about a claim whose holder died: what its server permits about a token that may be
-//! spent, and nothing else.
+//! What managers of several processes do about a claim: they wait for it, and once its holder has died they do
+//! what the server permits about a token that may be spent, and nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +9,12 @@ use evertoken::clock::{Clock, SystemClock};
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{GraceAnswer, Reuse};
 use evertoken::{
-    EndReason, Error, FileStore, Key, Record, ServerProfile, StoreError, TokenStore, async_trait,
+    Digest, EndReason, Error, FileStore, Key, Record, ServerProfile, StoreError, TokenManager,
+    TokenStore, async_trait,
 };
 
 use crate::holder::{HOUR, Shared};
+use crate::process::Process;
 
 const WINDOW: Duration = Duration::from_secs(1_800);
 
@@ -26,6 +28,35 @@ async fn grace() -> (Shared, ServerProfile) {
         Shared::new(reuse).await,
         ServerProfile::strict().replay_window(WINDOW),
     )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n2_processes_that_share_a_directory_spend_a_token_once_and_adopt() {
+    let shared = Shared::new(Reuse::RevokeFamily).await;
+    let holder = shared.holder("rotate", "").await;
+    let directory = shared.directory.path();
+    let others = [(); 2].map(|()| Process::start("rotate", "", directory));
+    let ours = shared
+        .manager(shared.endpoint(), ServerProfile::strict())
+        .wait(2 * HOUR);
+    let ours = ours.build().unwrap();
+    let ours = tokio::spawn(async move { ours.token().await.unwrap() });
+    drop(holder.hold);
+    let ids: Vec<_> = others
+        .iter()
+        .chain([&holder.process])
+        .map(Process::id)
+        .collect();
+    others
+        .into_iter()
+        .chain([holder.process])
+        .for_each(Process::succeeds);
+    let ours = Digest::of(ours.await.unwrap().expose()).to_string();
+    for id in ids {
+        let told = directory.join(format!("rotated-{id}"));
+        assert_eq!(std::fs::read_to_string(told).unwrap(), ours);
+    }
+    assert_eq!((shared.server.exchanges(), shared.server.replays()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,4 +214,26 @@ async fn where_the_endpoint_can_sign_in_it_does_so_at_once() {
         (1, 1)
     );
     assert_eq!(shared.server.families_revoked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_whose_process_died_is_done_by_another_at_once() {
+    let shared = Shared::new(Reuse::RevokeFamily).await;
+    let hold = shared.server.hold();
+    let mut process = Process::start("sign-in", "", shared.directory.path());
+    while shared.server.sign_ins() == 0 {
+        process.assert_running();
+        tokio::task::yield_now().await;
+    }
+    process.kill();
+    drop(hold);
+    let endpoint = shared.endpoint().sign_in_as_client();
+    let builder = TokenManager::builder(endpoint).store(shared.store());
+    let tokens = builder.quarantine(HOUR).wait(2 * HOUR).build().unwrap();
+    tokens.token().await.unwrap();
+    assert_eq!(
+        (shared.server.exchanges(), shared.server.sign_ins()),
+        (0, 2)
+    );
+    assert_eq!(shared.lives().len(), 0);
 }
