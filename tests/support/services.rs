@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-pub use self::postgres::Postgres;
+pub use self::postgres::{Postgres, give_to_postgres};
 pub use self::redis::Redis;
 
 /// Longer than any of them needs to start on a busy machine.
