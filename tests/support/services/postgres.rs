@@ -1,3 +1,4 @@
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Whether there is a program to start.
+    pub fn installed() -> Result<(), Missing> {
+        binaries().map(drop)
+    }
+
     /// One that several tests of this process share, each with a database of its own.
     pub fn shared() -> Result<Arc<Self>, Missing> {
         static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -50,7 +56,7 @@ impl Postgres {
         let data = directory.path().join("data");
         std::fs::create_dir(&data).expect("a directory");
         for path in [directory.path(), &data] {
-            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("ours");
+            std::fs::set_permissions(path, Permissions::from_mode(0o700)).expect("ours");
             if let Some((user, group)) = other_user() {
                 chown(path, Some(user), Some(group)).expect("we are root");
             }
@@ -115,7 +121,18 @@ impl Postgres {
     /// The same in another database.
     pub fn sql_in(&self, url: &str, sql: &str) -> String {
         let mut psql = Command::new(self.binaries.join("psql"));
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]);
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            url,
+            "-c",
+            sql,
+        ]);
         let done = psql.stdin(Stdio::null()).output().expect("psql is there");
         let told = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "{sql}: {told}");
@@ -186,7 +203,12 @@ impl Drop for Postgres {
 /// Of the newest version that is installed; Debian keeps them off the path.
 fn binaries() -> Result<PathBuf, Missing> {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|entry| entry.path().join("bin"))
+                .collect()
+        })
         .unwrap_or_default();
     versions.sort();
     versions.reverse();

@@ -1,0 +1,46 @@
+//! The tests. Each gets a storage and asks no further whose it is.
+
+mod claims;
+mod conformance;
+mod endings;
+mod holders;
+mod instances;
+mod sessions;
+mod storing;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::backend::Storage;
+
+/// One test.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(Arc<dyn Storage>) -> Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// Lists tests by name. One that is not listed is not used, which the compiler tells.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        pub(super) const CASES: &[crate::cases::Case] = &[$(crate::cases::Case {
+            name: stringify!($name),
+            run: |storage| Box::pin($name(storage)),
+        }),*];
+    };
+}
+use cases;
+
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        conformance::CASES,
+        instances::CASES,
+        claims::CASES,
+        holders::CASES,
+        storing::CASES,
+        sessions::CASES,
+        endings::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}
