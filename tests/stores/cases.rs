@@ -13,11 +13,13 @@ use std::sync::Arc;
 
 use crate::backend::Storage;
 
+pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
+
 /// One test.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    pub(crate) run: fn(Arc<dyn Storage>) -> Pin<Box<dyn Future<Output = ()>>>,
+    pub(crate) run: fn(Arc<dyn Storage>) -> Running,
 }
 
 /// Lists tests by name. One that is not listed is not used, which the compiler tells.
