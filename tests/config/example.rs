@@ -87,7 +87,7 @@ async fn the_example_has_every_key() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 52);
+    assert_eq!(keys, 54);
 }
 
 #[tokio::test]

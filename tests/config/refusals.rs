@@ -26,8 +26,8 @@ strategy = { kind = "optimistic-early", windw = "60s" }"#,
             "line 2, column 41: refresh.strategy.windw: is not a key of `optimistic-early`; allowed here: `window`, `on_expiry`, `kind`",
         ),
         (
-            "[refresh]\npersistence = { queue = 1024 }",
-            "line 2, column 17: refresh.persistence.queue: is not a key; allowed here: `workers`, `on_store_failure`",
+            "[refresh]\npersistence = { length = 1024 }",
+            "line 2, column 17: refresh.persistence.length: is not a key; allowed here: `workers`, `queue`, `retries`, `on_store_failure`",
         ),
         (
             r#"[store]
@@ -130,8 +130,8 @@ jitter = "0.1""#,
             "line 2, column 1: refresh.jitter: is a string, but must be a number",
         ),
         (
-            "[refresh]\npersistence = { workers = 2 }",
-            "line 2, column 17: refresh.persistence.workers: must be 0: a pair is stored before anybody is given it",
+            "[refresh]\npersistence = { workers = true }",
+            "line 2, column 17: refresh.persistence.workers: is a boolean, but must be an integer from 0 to 4294967295",
         ),
         (
             "[refresh]\npersistence = { workers = -1 }",
