@@ -9,6 +9,8 @@
 mod codec;
 mod file;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sealer;
 
 use std::error::Error as StdError;
@@ -25,6 +27,8 @@ pub use zeroize::Zeroizing;
 pub use self::codec::Codec;
 pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 pub use self::sealer::{SealError, Sealer};
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};

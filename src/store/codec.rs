@@ -74,6 +74,12 @@ impl Codec {
             .map_err(|flaw| flaw.of("a stored record cannot be read"))
     }
 
+    /// Whether a sealer is asked, which may block.
+    #[cfg(feature = "postgres")]
+    pub(super) fn seals(&self) -> bool {
+        self.sealer.is_some()
+    }
+
     pub(super) fn write(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, Flaw> {
         let (Some(sealer), Some(pair)) = (&self.sealer, &record.pair) else {
             return json(record);
