@@ -2,6 +2,8 @@
 
 mod file;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 
 use std::sync::Arc;
 
@@ -27,6 +29,12 @@ pub(crate) trait Storage: Send + Sync {
     async fn inactive(&self, key: &Key) -> Vec<Digest> {
         let record = self.record(key).await;
         record.iter().flat_map(Record::retired).copied().collect()
+    }
+
+    /// The digests of those that had run out when another took their place, where they are told apart.
+    async fn expired(&self, key: &Key) -> Option<Vec<Digest>> {
+        let _ = key;
+        None
     }
 
     async fn record(&self, key: &Key) -> Option<Record> {
@@ -58,12 +66,14 @@ impl Backend {
         }
     }
 
-    /// One that is not compiled in.
-    #[allow(
-        dead_code,
-        reason = "there is a feature for each, and all of them may be on"
-    )]
-    fn without(name: &'static str) -> Self {
+    #[allow(dead_code, reason = "no feature may be on")]
+    fn missing_server(name: &'static str, missing: Missing) -> Self {
+        let make = Err(missing);
+        Self { name, make }
+    }
+
+    #[allow(dead_code, reason = "all features may be on")]
+    fn missing_feature(name: &'static str) -> Self {
         let make = Err(Missing(format!("the feature `{name}` is off")));
         Self { name, make }
     }
@@ -91,8 +101,11 @@ pub(crate) fn all() -> Vec<Arc<Backend>> {
     [
         memory::backend(),
         file::backend(),
-        Backend::without("redis"),
-        Backend::without("postgres"),
+        Backend::missing_feature("redis"),
+        #[cfg(feature = "postgres")]
+        postgres::backend(),
+        #[cfg(not(feature = "postgres"))]
+        Backend::missing_feature("postgres"),
     ]
     .into_iter()
     .map(Arc::new)

@@ -1,6 +1,8 @@
 //! The tests. Each gets a storage and asks no further whose it is.
 
+mod behind;
 mod claims;
+mod collisions;
 mod conformance;
 mod endings;
 mod holders;
@@ -40,6 +42,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         claims::CASES,
         holders::CASES,
         storing::CASES,
+        behind::CASES,
+        collisions::CASES,
         sessions::CASES,
         endings::CASES,
     ]

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// What becomes of a swap.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Fate {
     /// As usual.
     Works,
@@ -20,6 +20,10 @@ pub(crate) enum Fate {
     AppliedUnanswered,
     /// It never arrives.
     Lost,
+    /// Somebody else writes this record just before.
+    BeatenBy(Box<Record>),
+    /// Somebody else's record was there, and is gone by the time of the answer.
+    BeatenByWhatVanished,
 }
 
 /// How far the storage's clock was set ahead, in milliseconds: the same on every line to it.
@@ -104,6 +108,14 @@ impl Line {
         reached(&self.state.waits, times).await;
     }
 
+    async fn write(&self, key: &Key, record: &Record) -> Result<(), StoreError> {
+        let before = self.inner.load(key).await?.entry;
+        let before = before.map(|(_, revision)| revision);
+        let written = self.inner.swap(key, before, record).await?;
+        assert!(matches!(written, Swap::Swapped(_)), "nobody else writes");
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         if self.state.is_cut.load(Ordering::SeqCst) {
             return Err(StoreError::new("the line is cut"));
@@ -143,6 +155,11 @@ impl TokenStore for Line {
         self.state.there.pass().await;
         // It may have been cut meanwhile.
         self.check()?;
+        match &fate {
+            Fate::BeatenBy(record) => self.write(key, record).await?,
+            Fate::BeatenByWhatVanished => return Ok(Swap::Lost(None)),
+            _ => {}
+        }
         let answer = self.inner.swap(key, seen, next).await;
         self.state.back.pass().await;
         match fate {

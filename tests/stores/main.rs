@@ -13,6 +13,7 @@ mod backend;
 mod cases;
 mod line;
 mod logs;
+mod mortal;
 mod scene;
 #[path = "../support/services.rs"]
 mod services;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evertoken::testing::{
-    AuthorizationServer, AuthorizationServerBuilder, Hold, InProcessEndpoint, TestClock,
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Hold, InProcessEndpoint,
+    TestClock,
 };
 use evertoken::{
     Builder, Digest, EndReason, Error, Event, Events, Key, Record, ServerProfile, Token,
@@ -24,7 +25,7 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(60);
 
 /// Longer than anything that is waited for takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) type Caller = JoinHandle<Result<Token, Error>>;
 
@@ -165,6 +166,10 @@ impl Scene {
         )
     }
 
+    pub(crate) fn is_live(&self, token: &Token) -> bool {
+        self.server.check(token.expose()) == AccessCheck::Live
+    }
+
     pub(crate) async fn active(&self) -> Vec<Digest> {
         self.storage.active(&self.key).await
     }
@@ -213,7 +218,7 @@ impl Scene {
 
     /// The digest of the pair that holds this access token, if it is the current one.
     pub(crate) async fn digest_of(&self, token: &Token) -> Option<Digest> {
-        let record = self.record().await;
+        let record = self.storage.record(&self.key).await?;
         let stored = &serde_json::to_value(&record).expect("serializes")["pair"]["access_token"];
         (stored == token.expose()).then(|| record.digest())
     }

@@ -1,6 +1,6 @@
 //! The tables, and how they get there.
 
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
 use super::failure::Failure;
 
@@ -105,7 +105,7 @@ async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), Failu
     if version(&mut transaction, schema).await?.is_some() {
         return Ok(());
     }
-    if let Err(error) = sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await {
+    if let Err(error) = (&mut *transaction).execute(sqlx::raw_sql(SCHEMA)).await {
         return Err(match Failure::from(error) {
             Failure::Refused { code, message } if code == "42501" => Failure::Other(format!(
                 "the tables are missing in the schema {schema}, and this user may not create them ({message}); have \

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use evertoken::EndReason;
-use evertoken::testing::{Fault, GraceAnswer, Reuse};
-use tokio::runtime::Runtime;
+use evertoken::testing::{GraceAnswer, Reuse};
 
 use crate::backend::Storage;
-use crate::scene::{HOUR, Node, Scene, answer, common_token, reason, seconds, until};
+use crate::mortal::{Mortal, never, unanswered};
+use crate::scene::{Scene, answer, common_token, reason, seconds, until};
 
 super::cases![
     n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_before,
@@ -20,47 +20,6 @@ super::cases![
     n5_nor_the_pair_of_a_new_sign_in,
     fm32_a_rotation_goes_on_under_its_claim_when_caller_and_manager_are_dropped,
 ];
-
-/// A machine that can die.
-struct Mortal {
-    runtime: Runtime,
-    node: Node,
-}
-
-impl Mortal {
-    async fn new(scene: &Scene) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let line = scene.line_on(runtime.handle()).await;
-        let builder = scene.builder(&line);
-        let node = runtime.spawn(async move { Node::loaded(builder, line).await });
-        let node = node.await.unwrap();
-        Self { runtime, node }
-    }
-
-    /// It claims, sends, and dies without having read the answer.
-    async fn die_sending(self, scene: &Scene, fault: Fault) {
-        scene.server.fail_next(fault);
-        let arrived = scene.server.exchanges();
-        let tokens = self.node.tokens.clone();
-        self.runtime.spawn(async move { tokens.token().await });
-        scene.server.arrived(arrived + 1).await;
-        until("the claim is there", async || {
-            !scene.json().await["claim"].is_null()
-        })
-        .await;
-        self.runtime.shutdown_background();
-    }
-}
-
-/// Arrived, and never decided.
-fn never() -> Fault {
-    Fault::DelayBefore(HOUR)
-}
-
-/// Spent, and never answered.
-fn unanswered() -> Fault {
-    Fault::Delay(HOUR)
-}
 
 async fn n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_before(
     storage: Arc<dyn Storage>,

@@ -82,7 +82,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
     let deadline = millis(100);
     let endpoint = scene.endpoint().with_timeout(millis(50));
     let hasty = scene.bare(endpoint, &line).wait(deadline).build().unwrap();
-    hasty.token().await.unwrap();
+    until("it is loaded", async || hasty.token().await.is_ok()).await;
     scene.expire();
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let error = hasty.token().await.unwrap_err();

@@ -213,6 +213,8 @@ fn binaries() -> Result<PathBuf, Missing> {
     versions.sort();
     versions.reverse();
     let postgres = program("postgres", &versions)?;
+    // The others lie beside the program itself, not beside a link to it.
+    let postgres = postgres.canonicalize().unwrap_or(postgres);
     Ok(postgres.parent().unwrap_or(&postgres).to_owned())
 }
 
