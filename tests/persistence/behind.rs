@@ -286,3 +286,25 @@ async fn what_cannot_hold_is_refused() {
         .persistence(Persistence::write_behind(1).queue(0));
     assert!(refused(none).contains("persistence.queue"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_was_stored_by_the_next_rotation_is_no_spare_that_could_be_spent_again() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    scene.expire().await;
+    closes_after_the_claim(&scene, &tokens).await;
+    scene.store.set_down(true);
+    scene.store.set_open(true);
+    scene.world.clock.advance(Duration::from_millis(10)).await;
+    assert_eq!(tokens.status().store_failures, 1);
+    // Before it is tried again behind our backs.
+    scene.store.set_down(false);
+    tokens.rotate().await.unwrap();
+    scene.world.clock.advance(10 * SECOND).await;
+    scene.world.assert_exchanges(2);
+    scene.world.server.revoke_all();
+    scene.expire().await;
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
+    assert_eq!(scene.world.server.exchanges(), 3);
+    assert_eq!(scene.world.server.replays(), 0);
+}

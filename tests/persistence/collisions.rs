@@ -1,6 +1,12 @@
 //! Instances that do not coordinate sign in at once: one key, several sessions.
 
-use evertoken::{Builder, Coordination, Error, MemoryStore, OnRequest, Persistence, TokenManager};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use evertoken::{
+    Builder, Coordination, EndpointError, Error, Grant, Issued, MemoryStore, OnRequest,
+    Persistence, TokenEndpoint, TokenManager, TokenPair, async_trait,
+};
 
 use crate::gate::Gate;
 use crate::support::{MINUTE, SECOND, World, settle};
@@ -102,6 +108,74 @@ async fn w5_who_held_the_earlier_adopts_the_later_at_its_next_look() {
     assert_eq!(node.status().identity.unwrap().lineage, lineage);
     assert_eq!(site.world.server.sign_ins(), 2);
     site.world.assert_unharmed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_a_session_that_has_rotated_since_it_began_supersedes_as_well() {
+    let site = Site::new();
+    let [(a, _), (b, _)] = {
+        site.store.set_open(false);
+        site.both(Persistence::write_behind(2)).await
+    };
+    // Neither is stored, and one goes on.
+    let token = b.rotate().await.unwrap();
+    site.world.assert_exchanges(1);
+    site.store.rival(|_| None);
+    site.store.set_open(true);
+    site.world.clock.advance(10 * SECOND).await;
+    let stored = site.store.record(a.key()).await.unwrap();
+    let form = serde_json::to_value(&stored).unwrap();
+    let is_bs = stored.identity().lineage == token.identity().lineage;
+    assert!(!is_bs || form["pair"]["access_token"] == token.expose());
+    assert_eq!(site.world.server.revocations(), 0);
+    assert!(!a.status().is_unpersisted && !b.status().is_unpersisted);
+    site.world.clock.advance(10 * MINUTE).await;
+    let (one, two) = (a.token().await.unwrap(), b.token().await.unwrap());
+    assert_eq!(one.identity(), two.identity());
+    site.world.assert_unharmed();
+}
+
+/// Answers each sign-in with one and the same pair, as long as that is good.
+#[derive(Debug, Clone, Default)]
+struct SamePair {
+    sign_ins: Arc<AtomicU64>,
+    revocations: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl TokenEndpoint for SamePair {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        self.sign_ins.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(SECOND).await;
+        let issued = Issued::new("the one").refresh_token("the other");
+        Ok(issued.expires_in(10 * MINUTE))
+    }
+
+    fn can_sign_in(&self) -> bool {
+        true
+    }
+
+    async fn revoke(&self, _: &TokenPair) -> Result<(), EndpointError> {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_the_other_has_as_well_is_not_revoked() {
+    let (endpoint, store) = (SamePair::default(), MemoryStore::new());
+    let node = || {
+        let tokens = TokenManager::builder(endpoint.clone()).store(store.clone());
+        tokens.coordination(Coordination::None).build().unwrap()
+    };
+    let (a, b) = (node(), node());
+    let (one, two) = tokio::join!(a.token(), b.token());
+    assert_eq!(one.unwrap().expose(), two.unwrap().expose());
+    assert_eq!(a.status().identity, b.status().identity);
+    a.shutdown().await.unwrap();
+    b.shutdown().await.unwrap();
+    assert_eq!(endpoint.sign_ins.load(Ordering::SeqCst), 2);
+    assert_eq!(endpoint.revocations.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
