@@ -11,6 +11,8 @@ mod file;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod sealer;
 
 use std::error::Error as StdError;
@@ -29,6 +31,8 @@ pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 pub use self::sealer::{SealError, Sealer};
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};

@@ -228,7 +228,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
     }
     assert!(record.knows(&Digest::of("seed")));
     assert!(record.knows(&Digest::of("r998")) && record.knows(&Digest::of("r999")));
-    assert_eq!(record.retired().count(), RETIRED_LIMIT + 1);
+    assert_eq!(record.retired().count(), RETIRED_LIMIT as usize + 1);
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod file;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::sync::Arc;
 
@@ -101,6 +103,9 @@ pub(crate) fn all() -> Vec<Arc<Backend>> {
     [
         memory::backend(),
         file::backend(),
+        #[cfg(feature = "redis")]
+        redis::backend(),
+        #[cfg(not(feature = "redis"))]
         Backend::missing_feature("redis"),
         #[cfg(feature = "postgres")]
         postgres::backend(),

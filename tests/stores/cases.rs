@@ -22,16 +22,21 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) run: fn(Arc<dyn Storage>) -> Running,
+    /// Whether it takes all that the machine has, so that no other runs beside it.
+    pub(crate) is_heavy: bool,
 }
 
 /// Lists tests by name. One that is not listed is not used, which the compiler tells.
 macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
+    (heavy: $($name:ident),* $(,)?) => { crate::cases::cases!(@ true, $($name),*); };
+    (@ $is_heavy:literal, $($name:ident),*) => {
         pub(super) const CASES: &[crate::cases::Case] = &[$(crate::cases::Case {
             name: stringify!($name),
             run: |storage| Box::pin($name(storage)),
+            is_heavy: $is_heavy,
         }),*];
     };
+    ($($name:ident),* $(,)?) => { crate::cases::cases!(@ false, $($name),*); };
 }
 use cases;
 

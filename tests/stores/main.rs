@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use parking_lot::RwLock;
 
 use self::backend::Backend;
 use self::cases::Case;
@@ -69,7 +70,10 @@ fn trial(backend: &Arc<Backend>, case: Case) -> Trial {
 }
 
 fn run(backend: &Backend, case: Case) -> Result<(), Failed> {
+    static MACHINE: RwLock<()> = RwLock::new(());
     let storage = backend.storage()?;
+    let _alone = case.is_heavy.then(|| MACHINE.write());
+    let _beside_others = (!case.is_heavy).then(|| MACHINE.read());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
