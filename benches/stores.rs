@@ -236,6 +236,6 @@ fn ratio(one: u64, other: u64) -> f64 {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(header);
+    table.load_style(NOTHING).set_header(header);
     table
 }

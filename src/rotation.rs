@@ -75,7 +75,12 @@ pub(crate) async fn look_before(session: &Session, notice: Notice) {
     };
     if let Ok(seen) = calls::load(session).await
         && let Some(record) = seen.record().filter(|record| record.pair.is_some())
-        && session.adopt(record, calls::store_now(session, seen.clock), epoch)
+        && session.adopt(
+            record,
+            calls::store_now(session, seen.clock),
+            epoch,
+            Duration::ZERO,
+        )
     {
         return;
     }
@@ -239,7 +244,8 @@ impl Rotation {
             }
             Look::Adopt => match seen.record() {
                 Some(record) => {
-                    if !self.session().adopt(record, now, self.flight.epoch()) {
+                    let (epoch, took) = (self.flight.epoch(), self.flight.took());
+                    if !self.session().adopt(record, now, epoch, took) {
                         return Ok(Next::Again);
                     }
                     self.judge(record, seen).await

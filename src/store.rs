@@ -9,10 +9,11 @@
 mod codec;
 mod file;
 mod memory;
-#[cfg(feature = "postgres")]
-mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sealer;
 
 use std::error::Error as StdError;
@@ -29,10 +30,11 @@ pub use zeroize::Zeroizing;
 pub use self::codec::Codec;
 pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
-#[cfg(feature = "postgres")]
-pub use self::postgres::PostgresStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
+
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 pub use self::sealer::{SealError, Sealer};
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};

@@ -77,9 +77,9 @@ impl Landing {
                 && record.access_expires_at().is_none_or(|end| now < end);
             return match self.rival {
                 Rival::WinsWhileGood if !is_good => {
-                    Verdict::Write(Box::new(self.instead_of(record, now)))
+                    Verdict::Write(Box::new(self.instead_of(record, ours, now)))
                 }
-                Rival::Loses => Verdict::Write(Box::new(self.instead_of(record, now))),
+                Rival::Loses => Verdict::Write(Box::new(self.instead_of(record, ours, now))),
                 Rival::Wins | Rival::WinsWhileGood => Verdict::Superseded,
             };
         }
@@ -98,10 +98,7 @@ impl Landing {
         if record.digest() != ours {
             next.retire_current(now);
         }
-        // The predecessor is used up, even if the record has moved on from it.
-        for used in self.passed.iter().chain([&self.predecessor]) {
-            next.forbid(*used, ours);
-        }
+        self.forbid_used(&mut next, ours);
         next.lineage = self.lineage;
         // Not "ours + 1": the store may have lost writes, and a version must follow the record's.
         next.version = record.version + self.rotations(Some(record));
@@ -115,12 +112,20 @@ impl Landing {
     }
 
     /// Ours in place of the pair of another sign-in.
-    fn instead_of(&self, record: &Record, now: StoreTime) -> Record {
+    fn instead_of(&self, record: &Record, ours: Digest, now: StoreTime) -> Record {
         let mut next = record.replaced(self.lineage, Some(self.pair.clone()), now);
+        self.forbid_used(&mut next, ours);
         next.version = record.version + self.rotations(Some(record));
         next.committed_number = self.holder.number;
         next.next_number = next.next_number.max(self.holder.number + 1);
         next
+    }
+
+    /// What was exchanged for it is used up, even if the record has moved on from that.
+    fn forbid_used(&self, next: &mut Record, ours: Digest) {
+        for used in self.passed.iter().chain([&self.predecessor]) {
+            next.forbid(*used, ours);
+        }
     }
 
     /// How many rotations it brings: those that were passed over count as well, unless the record has them.

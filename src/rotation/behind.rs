@@ -91,7 +91,7 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
             // Nobody waits for this; what there is to tell is told by event.
             let _ = settle(session, unstored, placed).await;
             if let Some((record, _)) = theirs.filter(|_| gave_way) {
-                session.adopt(&record, now, epoch);
+                session.adopt(&record, now, epoch, Duration::ZERO);
             }
             return Ok(session.outbox.stored());
         }

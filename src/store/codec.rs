@@ -1,3 +1,6 @@
+#[cfg(feature = "redis")]
+mod aside;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -78,32 +81,6 @@ impl Codec {
     #[cfg(feature = "postgres")]
     pub(super) fn seals(&self) -> bool {
         self.sealer.is_some()
-    }
-
-    /// As [`encode`](Self::encode), for stores that must not block: a sealer may, and works aside.
-    pub(super) async fn encode_aside(
-        &self,
-        record: &Record,
-    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        if self.sealer.is_none() {
-            return self.encode(record);
-        }
-        let (codec, record) = (self.clone(), record.clone());
-        aside(move || codec.encode(&record)).await
-    }
-
-    /// The record of `key` from its bytes, of what is called `thing` in errors; likewise.
-    pub(super) async fn decode_aside(
-        &self,
-        key: &Key,
-        bytes: Zeroizing<Vec<u8>>,
-        thing: String,
-    ) -> Result<Record, StoreError> {
-        if self.sealer.is_none() {
-            return self.read(key, &bytes).map_err(|flaw| flaw.of(thing));
-        }
-        let (codec, key) = (self.clone(), key.clone());
-        aside(move || codec.read(&key, &bytes).map_err(|flaw| flaw.of(thing))).await
     }
 
     pub(super) fn write(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, Flaw> {
@@ -253,18 +230,6 @@ impl Flaw {
             Self::Opening(error) | Self::Sealing(error) => StoreError::with_source(what, error),
             _ => StoreError::new(what),
         }
-    }
-}
-
-/// Runs a sealer where it may block.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        // What it says in its panic may hold what it was given.
-        Err(died) if died.is_panic() => Err(StoreError::new("the sealer panicked")),
-        Err(_) => Err(StoreError::new("the runtime is shutting down")),
     }
 }
 

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use self::changes::Changes;
 use self::link::Link;
 use self::script::{Held, LOADING, Read, SWAPPING, Swapping};
-use self::server::PATIENCE;
+use self::server::ANSWERING;
 use self::trouble::Place;
 use super::codec::{Flaw, Outline};
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore, whole_millis};
@@ -190,7 +190,7 @@ impl RedisStore {
         index::enter(&mut commands, next, |token| self.entry(token), wall);
         commands.add_command(call);
         let Some(Replicas { count, timeout }) = self.replicas else {
-            let answers = self.server.link.write(WRITING, commands, PATIENCE).await?;
+            let answers = self.server.link.write(WRITING, commands, ANSWERING).await?;
             return Ok(swap_among(answers));
         };
         let link = &self.server.patient;
@@ -199,7 +199,7 @@ impl RedisStore {
         // 0 would be for ever.
         let millis = whole_millis(timeout).max(1);
         commands.cmd("WAIT").arg(count).arg(millis);
-        let mut answers = link.write(WRITING, commands, PATIENCE + timeout).await?;
+        let mut answers = link.write(WRITING, commands, ANSWERING + timeout).await?;
         let acknowledged = answers.pop().unwrap_or(Ok(Value::Nil));
         let swapped = swap_among(answers);
         if !matches!(swapped.as_ref().map(Swapping::is_won), Ok(true)) {

@@ -47,17 +47,28 @@ impl Scene {
     }
 }
 
-/// A claim is stored at once; what comes after it is kept waiting.
-async fn closes_after_the_claim(scene: &Scene, tokens: &TokenManager) -> evertoken::Token {
+type Caller = tokio::task::JoinHandle<Result<evertoken::Token, Error>>;
+
+/// A caller whose exchange has arrived and whose claim is stored; what is to be stored after it meets this.
+async fn after_the_claim(
+    scene: &Scene,
+    tokens: &TokenManager,
+    meets: impl FnOnce(&Gate),
+) -> Caller {
     let hold = scene.world.server.hold();
     let exchanges = scene.world.server.exchanges();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
+    let tokens = tokens.clone();
+    let caller = tokio::spawn(async move { tokens.rotate().await });
     scene.world.server.arrived(exchanges + 1).await;
-    scene.store.set_open(false);
+    meets(&scene.store);
     drop(hold);
+    settle().await;
+    caller
+}
+
+/// The token that is given out although nothing can be stored any more.
+async fn closes_after_the_claim(scene: &Scene, tokens: &TokenManager) -> evertoken::Token {
+    let caller = after_the_claim(scene, tokens, |store| store.set_open(false)).await;
     caller.await.unwrap().unwrap()
 }
 
@@ -198,28 +209,23 @@ async fn w12_without_coordination_pairs_that_wait_are_stored_as_one_the_latest()
 #[tokio::test(start_paused = true)]
 async fn where_there_is_no_room_a_rotation_waits_for_its_pair_to_be_stored() {
     let mut scene = Scene::new();
-    scene.persistence = Persistence::write_behind(1).queue(1);
+    scene.persistence = Persistence::write_behind(8).queue(1);
     let one = scene.manager().await;
     let key = one.key().clone().label("another session");
     let other = scene.builder().key(key).seed(scene.world.server.issue());
     let other = loaded(other).await;
-    scene.expire().await;
-    closes_after_the_claim(&scene, &one).await;
-    scene.store.set_open(true);
-    scene.store.set_down(false);
-    settle().await;
-    // Now the room is taken by a pair that cannot be stored.
-    scene.expire().await;
-    closes_after_the_claim(&scene, &one).await;
-    let waits = tokio::spawn({
-        let other = other.clone();
-        async move { other.token().await }
-    });
-    settle().await;
-    assert!(!waits.is_finished(), "its claim is not stored yet either");
-    scene.store.set_open(true);
+    let given = after_the_claim(&scene, &one, Gate::hold_next).await;
+    assert!(scene.world.is_live(&given.await.unwrap().unwrap()));
+    let waits = after_the_claim(&scene, &other, Gate::hold_next).await;
+    assert!(!waits.is_finished());
+    scene.store.let_go();
+    scene.store.let_go();
     assert!(scene.world.is_live(&waits.await.unwrap().unwrap()));
-    assert!(!other.status().is_unpersisted);
+    settle().await;
+    // There is room again.
+    let given = after_the_claim(&scene, &other, Gate::hold_next).await;
+    assert!(given.is_finished());
+    scene.store.let_go();
     scene.world.assert_unharmed();
 }
 
@@ -233,10 +239,83 @@ async fn where_the_old_pair_dies_at_first_use_a_pair_is_stored_first() {
         .store(scene.store.clone())
         .persistence(scene.persistence.clone());
     let tokens = loaded(tokens).await;
-    scene.expire().await;
-    let token = tokens.token().await.unwrap();
+    let waits = after_the_claim(&scene, &tokens, Gate::hold_next).await;
+    assert!(!waits.is_finished());
+    scene.store.let_go();
+    let token = waits.await.unwrap().unwrap();
     let stored = scene.stored(&tokens).await;
     assert_eq!(stored["pair"]["access_token"], token.expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w11_shutdown_does_not_wait_for_the_next_attempt() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    let given = after_the_claim(&scene, &tokens, |store| store.set_down(true)).await;
+    let token = given.await.unwrap().unwrap();
+    // Later than all that come soon.
+    scene.world.clock.advance(2 * SECOND).await;
+    scene.store.set_down(false);
+    let started = tokio::time::Instant::now();
+    tokens.shutdown().await.unwrap();
+    assert!(started.elapsed() < SECOND);
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["pair"]["access_token"], token.expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_is_stored_late_does_not_take_the_place_of_a_later_one() {
+    let scene = Scene::new();
+    let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
+    let mut events = tokens.subscribe();
+    after_the_claim(&scene, &tokens, Gate::hold_next)
+        .await
+        .await
+        .unwrap()
+        .unwrap();
+    let later = tokens.rotate().await.unwrap();
+    scene.store.let_go();
+    settle().await;
+    assert_eq!(tokens.token().await.unwrap().identity(), later.identity());
+    let told = drain(&mut events);
+    let told = told
+        .iter()
+        .filter(|event| matches!(event, Event::Rotated { .. }));
+    assert_eq!(told.count(), 2);
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["pair"]["access_token"], later.expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_gave_way_to_a_new_sign_in_is_not_served_on() {
+    let scene = Scene::new();
+    let (here, there) = (scene.manager().await, scene.manager().await);
+    let given = after_the_claim(&scene, &here, Gate::hold_next).await;
+    let ours = given.await.unwrap().unwrap();
+    there.replace(scene.world.server.issue()).await.unwrap();
+    scene.store.let_go();
+    settle().await;
+    let token = here.token().await.unwrap();
+    assert_eq!(token.identity(), there.token().await.unwrap().identity());
+    here.shutdown().await.unwrap();
+    assert!(!scene.world.is_live(&ours), "it was revoked");
+    assert!(scene.world.is_live(&token));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_coordination_a_refused_token_that_waits_to_be_stored_is_sent_once() {
+    let scene = Scene::new();
+    let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
+    let given = after_the_claim(&scene, &tokens, |store| store.set_down(true)).await;
+    given.await.unwrap().unwrap();
+    scene.world.server.revoke_all();
+    scene.expire().await;
+    tokens.token().await.unwrap_err();
+    assert_eq!(scene.world.server.exchanges(), 2);
+    scene.store.set_down(false);
+    scene.world.clock.advance(MINUTE).await;
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
+    assert_eq!(scene.world.server.exchanges(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,23 +367,25 @@ async fn what_cannot_hold_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_was_stored_by_the_next_rotation_is_no_spare_that_could_be_spent_again() {
+async fn a_pair_that_is_being_stored_is_waited_for_and_is_no_spare_that_could_be_spent_again() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
-    scene.expire().await;
-    closes_after_the_claim(&scene, &tokens).await;
-    scene.store.set_down(true);
-    scene.store.set_open(true);
-    scene.world.clock.advance(Duration::from_millis(10)).await;
-    assert_eq!(tokens.status().store_failures, 1);
-    // Before it is tried again behind our backs.
-    scene.store.set_down(false);
-    tokens.rotate().await.unwrap();
-    scene.world.clock.advance(10 * SECOND).await;
+    let given = after_the_claim(&scene, &tokens, Gate::hold_next).await;
+    given.await.unwrap().unwrap();
+    let next = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.rotate().await }
+    });
+    settle().await;
+    assert!(!next.is_finished());
+    scene.store.let_go();
+    next.await.unwrap().unwrap();
     scene.world.assert_exchanges(2);
     scene.world.server.revoke_all();
     scene.expire().await;
-    assert!(tokens.token().await.unwrap_err().needs_sign_in());
-    assert_eq!(scene.world.server.exchanges(), 3);
+    for _ in 0..3 {
+        assert!(tokens.token().await.unwrap_err().needs_sign_in());
+        scene.world.clock.advance(MINUTE).await;
+    }
     assert_eq!(scene.world.server.replays(), 0);
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use evertoken::store::Swap;
+use evertoken::testing::Fault;
 use evertoken::{
     Builder, Coordination, EndpointError, Error, Grant, Issued, MemoryStore, OnRequest,
-    Persistence, TokenEndpoint, TokenManager, TokenPair, async_trait,
+    Persistence, TokenEndpoint, TokenManager, TokenPair, TokenStore as _, async_trait,
 };
 
 use crate::gate::Gate;
@@ -53,13 +55,19 @@ impl Site {
         [(a, x), (b, y)]
     }
 
-    /// A record that another node of the past left, with an access token that has expired by now.
-    async fn expired(&self) -> evertoken::Record {
+    /// A record of somebody else who signed in.
+    async fn of_another_node(&self) -> evertoken::Record {
         let other = Self::new();
         let node = other.node(Persistence::write_through());
         node.token().await.unwrap();
-        self.world.clock.advance(10 * MINUTE + SECOND).await;
         other.store.record(node.key()).await.unwrap()
+    }
+
+    /// The same, with an access token that has expired by now.
+    async fn expired(&self) -> evertoken::Record {
+        let record = self.of_another_node().await;
+        self.world.clock.advance(10 * MINUTE + SECOND).await;
+        record
     }
 }
 
@@ -113,25 +121,26 @@ async fn w5_who_held_the_earlier_adopts_the_later_at_its_next_look() {
 #[tokio::test(start_paused = true)]
 async fn w5_a_session_that_has_rotated_since_it_began_supersedes_as_well() {
     let site = Site::new();
-    let [(a, _), (b, _)] = {
-        site.store.set_open(false);
-        site.both(Persistence::write_behind(2)).await
-    };
-    // Neither is stored, and one goes on.
-    let token = b.rotate().await.unwrap();
+    let theirs = site.of_another_node().await;
+    site.store.set_down(true);
+    let node = site.node(Persistence::write_behind(2));
+    node.token().await.unwrap();
+    // It is not stored yet, and goes on.
+    let token = node.rotate().await.unwrap();
     site.world.assert_exchanges(1);
-    site.store.rival(|_| None);
-    site.store.set_open(true);
+    let digest = theirs.digest();
+    site.store.rival(move |_| Some(theirs));
+    site.store.set_down(false);
     site.world.clock.advance(10 * SECOND).await;
-    let stored = site.store.record(a.key()).await.unwrap();
-    let form = serde_json::to_value(&stored).unwrap();
-    let is_bs = stored.identity().lineage == token.identity().lineage;
-    assert!(!is_bs || form["pair"]["access_token"] == token.expose());
+    let stored = site.store.record(node.key()).await.unwrap();
+    assert_eq!(stored.identity().lineage, token.identity().lineage);
+    assert_eq!(node.status().identity, Some(stored.identity()));
+    assert_eq!(stored.retired().filter(|it| **it == digest).count(), 1);
+    assert_eq!(stored.retired().count(), 2, "theirs and our own first");
     assert_eq!(site.world.server.revocations(), 0);
-    assert!(!a.status().is_unpersisted && !b.status().is_unpersisted);
+    assert!(!node.status().is_unpersisted);
     site.world.clock.advance(10 * MINUTE).await;
-    let (one, two) = (a.token().await.unwrap(), b.token().await.unwrap());
-    assert_eq!(one.identity(), two.identity());
+    assert!(site.world.is_live(&node.token().await.unwrap()));
     site.world.assert_unharmed();
 }
 
@@ -236,4 +245,34 @@ async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
         node.shutdown().await.unwrap();
         assert_eq!(site.world.server.revocations(), 1);
     }
+}
+
+/// Another instance may write at any moment where nobody claims.
+#[tokio::test(start_paused = true)]
+async fn a_token_whose_answer_was_lost_is_marked_although_the_record_has_changed_meanwhile() {
+    let world = World::new(10 * MINUTE);
+    let store = Gate::new(MemoryStore::with_clock(world.clock.clone()));
+    let tokens = world.builder(OnRequest::default()).store(store.clone());
+    let tokens = tokens.coordination(Coordination::None).build().unwrap();
+    tokens.token().await.unwrap();
+    world.server.fail_next(Fault::DropAfter);
+    let hold = world.server.hold();
+    let caller = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.rotate().await }
+    });
+    world.server.arrived(1).await;
+    let (record, revision) = store.inner.load(tokens.key()).await.unwrap().entry.unwrap();
+    let written = store
+        .inner
+        .swap(tokens.key(), Some(revision), &record)
+        .await;
+    assert!(matches!(written, Ok(Swap::Swapped(_))));
+    drop(hold);
+    world.clock.advance(SECOND).await;
+    assert_eq!(world.server.exchanges(), 1);
+    let record = store.record(tokens.key()).await.unwrap();
+    let form = serde_json::to_value(record).unwrap();
+    assert!(form["claim"]["doubtful"].is_u64(), "{}", form["claim"]);
+    drop(caller);
 }

@@ -21,6 +21,9 @@ struct State {
     open: watch::Sender<bool>,
     down: AtomicBool,
     swaps: AtomicU64,
+    /// Whether the next swap is to wait, and those that may go on.
+    hold_next: AtomicBool,
+    held: tokio::sync::Semaphore,
     rivals: Mutex<VecDeque<Rival>>,
 }
 
@@ -36,6 +39,8 @@ impl Gate {
             open: watch::Sender::new(true),
             down: AtomicBool::new(false),
             swaps: AtomicU64::new(0),
+            hold_next: AtomicBool::new(false),
+            held: tokio::sync::Semaphore::new(0),
             rivals: Mutex::default(),
         };
         Self {
@@ -47,6 +52,15 @@ impl Gate {
     /// Keeps swaps waiting from now on, or no more.
     pub(crate) fn set_open(&self, open: bool) {
         self.state.open.send_replace(open);
+    }
+
+    /// Keeps the next swap waiting, and only that, until it is let go.
+    pub(crate) fn hold_next(&self) {
+        self.state.hold_next.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.state.held.add_permits(1);
     }
 
     /// Makes swaps fail from now on, or no more.
@@ -87,6 +101,9 @@ impl TokenStore for Gate {
         next: &Record,
     ) -> Result<Swap, StoreError> {
         self.state.swaps.fetch_add(1, Ordering::SeqCst);
+        if self.state.hold_next.swap(false, Ordering::SeqCst) {
+            self.state.held.acquire().await.unwrap().forget();
+        }
         let mut open = self.state.open.subscribe();
         let _ = open.wait_for(|open| *open).await;
         if self.state.down.load(Ordering::SeqCst) {

@@ -81,11 +81,11 @@ impl Link {
     ) -> Result<RedisResult<Value>, StoreError> {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(command).ignore_errors();
-        let mut answers = self.ask(&commands, server::PATIENCE).await;
+        let mut answers = self.ask(&commands, server::ANSWERING).await;
         if let Err(Fault::Failed(error)) = &answers
             && error.is_connection_dropped()
         {
-            answers = self.ask(&commands, server::PATIENCE).await;
+            answers = self.ask(&commands, server::ANSWERING).await;
         }
         let answers = answers.map_err(|fault| self.told(what, fault))?;
         Ok(answers.into_iter().next().unwrap_or(Ok(Value::Nil)))

@@ -1,3 +1,4 @@
+use std::io;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -6,9 +7,11 @@ use redis::{AsyncConnectionConfig, Client, Pipeline, RedisResult};
 use super::trouble::Place;
 use crate::store::StoreError;
 
-/// How long a connection may take to be made, and how long an answer to come. Both together are less than the
-/// 5 s that a manager gives a store, so that it is told what is wrong and not only that it takes long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long each step of making a connection may take, and how long an answer to come. Both are less than the 5 s
+/// that a manager gives a store, so that it is told what is wrong and not only that it takes long; and an answer has
+/// more time than a busy server needs, for what times out may have been written.
+pub(super) const CONNECTING: Duration = Duration::from_secs(2);
+pub(super) const ANSWERING: Duration = Duration::from_secs(4);
 
 /// The one policy under which a full server does not delete what it was given.
 const KEEPS_ALL: &str = "noeviction";
@@ -27,27 +30,28 @@ pub(super) async fn connect(
     place: &Place,
 ) -> Result<MultiplexedConnection, StoreError> {
     choose_cryptography(client);
+    let failed = |error| place.failed("connecting to", &error);
+    // Its own limits are half a second.
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE));
-    let connecting = client.get_multiplexed_async_connection_with_config(&config);
-    let mut connection = connecting
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    let mut connection = in_time(client.get_multiplexed_async_connection_with_config(&config))
         .await
-        .map_err(|error| place.failed("connecting to", &error))?;
-
+        .map_err(failed)?;
     let mut questions = Pipeline::with_capacity(2);
-    questions
-        .cmd("INFO")
-        .arg("memory")
-        .cmd("INFO")
-        .arg("replication");
-    let answers: RedisResult<(String, String)> = questions.query_async(&mut connection).await;
-    let (memory, replication) =
+    questions.cmd("INFO").arg("memory");
+    questions.cmd("INFO").arg("replication").ignore_errors();
+    // One by one: of errors together, the code is not told.
+    let answers = in_time(questions.query_async(&mut connection)).await;
+    let answers =
+        answers.and_then(|answers: Vec<RedisResult<String>>| answers.into_iter().collect());
+    let answers: Vec<_> =
         answers.map_err(|error| place.failed("asking for the INFO of", &error))?;
+    let [memory, replication] = answers.try_into().unwrap_or_default();
     if stated(&replication, "role").is_some_and(|role| role != "master") {
         return Err(StoreError::new(format!(
-            "Redis at {place} is a replica, which forgets what it is not told by its primary; connect to the \
-             primary, by a name that follows it"
+            "Redis at {place} is a replica, which only has what its primary tells it; connect to the primary, by \
+             a name that follows it"
         )));
     }
     match stated(&memory, "maxmemory_policy") {
@@ -60,6 +64,14 @@ pub(super) async fn connect(
             "Redis at {place} does not say whether it deletes sessions once it is full: its INFO has no \
              `maxmemory_policy`"
         ))),
+    }
+}
+
+/// Within the time for what belongs to a connection: a name, a handshake, a first question.
+pub(super) async fn in_time<T>(asking: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    match tokio::time::timeout(CONNECTING, asking).await {
+        Ok(answer) => answer,
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
 }
 

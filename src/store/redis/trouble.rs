@@ -94,6 +94,7 @@ fn hint(error: &RedisError) -> Option<&'static str> {
                 "it is one node of a cluster, and the session belongs to another; connect to a proxy \
                  that knows the cluster, or to a server that is none"
             }
+            ServerErrorKind::ClusterDown => "its cluster does not serve the session at the moment",
             ServerErrorKind::ReadOnly => "it is a replica; connect to the primary",
             ServerErrorKind::BusyLoading => "it is still loading its data",
             _ => return None,

@@ -1,4 +1,3 @@
-use std::fs::Permissions;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -56,7 +55,7 @@ impl Postgres {
         let data = directory.path().join("data");
         std::fs::create_dir(&data).expect("a directory");
         for path in [directory.path(), &data] {
-            std::fs::set_permissions(path, Permissions::from_mode(0o700)).expect("ours");
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("ours");
             if let Some((user, group)) = other_user() {
                 chown(path, Some(user), Some(group)).expect("we are root");
             }
@@ -113,6 +112,11 @@ impl Postgres {
         self.url_of(&name)
     }
 
+    /// One of the programs that came with the server.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
+    }
+
     /// Runs SQL in the database that is always there, as an administrator would, and returns what it said.
     pub fn sql(&self, sql: &str) -> String {
         self.sql_in(&self.url(), sql)
@@ -120,7 +124,13 @@ impl Postgres {
 
     /// The same in another database.
     pub fn sql_in(&self, url: &str, sql: &str) -> String {
-        let mut psql = Command::new(self.binaries.join("psql"));
+        self.try_sql(url, sql)
+            .unwrap_or_else(|told| panic!("{sql}: {told}"))
+    }
+
+    /// The same, or what the server says against it, with its SQLSTATE.
+    pub fn try_sql(&self, url: &str, sql: &str) -> Result<String, String> {
+        let mut psql = Command::new(self.program("psql"));
         psql.args([
             "-X",
             "-q",
@@ -128,15 +138,16 @@ impl Postgres {
             "-t",
             "-v",
             "ON_ERROR_STOP=1",
-            "-d",
-            url,
-            "-c",
-            sql,
+            "-v",
+            "VERBOSITY=verbose",
         ]);
+        psql.args(["-d", url, "-c", sql]);
         let done = psql.stdin(Stdio::null()).output().expect("psql is there");
-        let told = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{sql}: {told}");
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        match done.status.success() {
+            true => Ok(text(&done.stdout)),
+            false => Err(text(&done.stderr)),
+        }
     }
 
     /// As by `kill -9` of all of it: a power cut, as far as the database is concerned.
@@ -213,8 +224,8 @@ fn binaries() -> Result<PathBuf, Missing> {
     versions.sort();
     versions.reverse();
     let postgres = program("postgres", &versions)?;
-    // The others lie beside the program itself, not beside a link to it.
-    let postgres = postgres.canonicalize().unwrap_or(postgres);
+    // It may be a link to where the others are.
+    let postgres = std::fs::canonicalize(&postgres).unwrap_or(postgres);
     Ok(postgres.parent().unwrap_or(&postgres).to_owned())
 }
 

@@ -9,7 +9,7 @@ use redis::{Client, RedisError, RedisResult, Value};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Topics;
-use crate::store::redis::server::PATIENCE;
+use crate::store::redis::server::in_time;
 use crate::store::redis::trouble::Place;
 
 /// After a connection failed, doubling from the first to the last. Meanwhile those who wait look for themselves.
@@ -120,13 +120,6 @@ async fn adjust(
         in_time(sink.unsubscribe(&ended)).await?;
     }
     Ok(())
-}
-
-async fn in_time<T>(asking: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    match tokio::time::timeout(PATIENCE, asking).await {
-        Ok(answer) => answer,
-        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-    }
 }
 
 /// Whatever ends the listening - an error, the end of the runtime - whoever waits has to look for himself.
