@@ -1,7 +1,12 @@
 //! Records in Redis: what the server holds and is told, and what becomes of it when servers and connections go.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
+mod changes;
+mod connections;
+mod failover;
 mod keys;
+mod proxy;
+mod restarts;
 mod scene;
 #[path = "../store_file/seal.rs"]
 mod seal;
@@ -9,3 +14,4 @@ mod server;
 #[path = "../support/services.rs"]
 mod services;
 mod suite;
+mod world;

@@ -99,3 +99,14 @@ impl Other {
         call.query_async(&mut self.0).await.unwrap()
     }
 }
+
+/// Waits for something to become true.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let came = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    assert!(came.is_ok(), "it never came: {what}");
+}

@@ -30,14 +30,13 @@ pub(super) async fn connect(
     place: &Place,
 ) -> Result<MultiplexedConnection, StoreError> {
     choose_cryptography(client);
-    let failed = |error| place.failed("connecting to", &error);
     // Its own limits are half a second.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None);
     let mut connection = in_time(client.get_multiplexed_async_connection_with_config(&config))
         .await
-        .map_err(failed)?;
+        .map_err(|error| place.unreached(&error))?;
     let mut questions = Pipeline::with_capacity(2);
     questions.cmd("INFO").arg("memory");
     questions.cmd("INFO").arg("replication").ignore_errors();

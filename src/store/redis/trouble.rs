@@ -39,11 +39,31 @@ impl Place {
 
     /// What could not be done ("connecting to"), and what may help.
     pub(super) fn failed(&self, what: &str, error: &RedisError) -> StoreError {
-        let hint = hint(error).map_or_else(String::new, |hint| format!(": {hint}"));
-        StoreError::with_source(
-            format!("{what} Redis at {self} failed{hint}"),
-            self.told(error),
-        )
+        self.because(what, hint(error), self.told(error))
+    }
+
+    /// That it could not be connected to.
+    pub(super) fn unreached(&self, error: &RedisError) -> StoreError {
+        let told = self.told(error);
+        let corrupt = "received corrupt message";
+        let hint = if error.is_connection_refusal() {
+            Some("nothing listens there")
+        } else if told.0.contains("certificate") {
+            Some(
+                "its certificate is not trusted; install its authority's on this machine, or give it to a client for \
+                 `RedisStore::from_client`",
+            )
+        } else if error.is_connection_dropped() || told.0.contains(corrupt) {
+            Some("if it wants TLS, or wants none, change between rediss:// and redis://")
+        } else {
+            hint(error)
+        };
+        self.because("connecting to", hint, told)
+    }
+
+    fn because(&self, what: &str, hint: Option<&str>, told: Told) -> StoreError {
+        let hint = hint.map_or_else(String::new, |hint| format!(": {hint}"));
+        StoreError::with_source(format!("{what} Redis at {self} failed{hint}"), told)
     }
 
     /// A server quotes a command that it does not know, and `AUTH` may be one.
@@ -76,13 +96,12 @@ struct Told(String);
 fn hint(error: &RedisError) -> Option<&'static str> {
     Some(match error.kind() {
         _ if error.is_timeout() => "it has not answered in time",
-        _ if error.is_connection_refusal() => "nothing listens there",
         ErrorKind::AuthenticationFailed => {
             "it refuses the user name or the password; they stand in the URL, \
              redis://user:password@host, with special characters percent-encoded"
         }
         ErrorKind::Parse => "what listens there does not speak the protocol of Redis",
-        ErrorKind::Io => "if it wants TLS, or wants none, change between rediss:// and redis://",
+        ErrorKind::Io if error.is_connection_dropped() => "the connection was lost",
         ErrorKind::Server(kind) => match kind {
             ServerErrorKind::NoPerm => {
                 "its access list forbids that; the user needs the commands `info`, `eval`, `evalsha`, \
