@@ -29,7 +29,7 @@ use self::backend::Backend;
 use self::cases::Case;
 
 /// No test takes nearly as long on a busy machine; one that does hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// They wait for servers and clocks rather than for processors.
 const THREADS: usize = 4;
