@@ -10,7 +10,7 @@ pub(super) enum Failure {
     /// The server refused.
     #[error("{message} (SQLSTATE {code})")]
     Refused { code: String, message: String },
-    #[error("the connection was lost: {0}")]
+    #[error("the connection failed: {0}")]
     Lost(String),
     #[error("no connection in time: the server accepts none, or all of the pool's are in use")]
     NoConnection,

@@ -19,7 +19,7 @@ named AS (
 )
 SELECT
     revision,
-    pg_notify('evertoken', encode($1, 'hex')),
+    true AS is_another_pair,
     -- What is acknowledged is on the disk, whatever the default here: a claim that is lost is a token spent twice.
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
 FROM came

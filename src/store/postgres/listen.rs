@@ -11,8 +11,8 @@ use tokio::sync::broadcast::{self, Receiver, Sender};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::access;
 use super::failure::Failure;
+use super::{access, ask};
 use crate::token::{Digest, random};
 
 /// As in the statements. What is told on it are digests of keys.
@@ -182,11 +182,8 @@ impl Drop for Hearing {
 /// behind a pooler, too.
 async fn prove(pool: &PgPool) -> Result<(), Failure> {
     let bits = random().map_err(|error| Failure::Other(error.to_string()))?;
-    let nobody = Digest::of(bits.to_le_bytes()).to_string();
-    let notify = sqlx::query("SELECT pg_notify($1, $2)")
-        .bind(CHANNEL)
-        .bind(nobody);
-    match timeout(PROOF, notify.execute(pool)).await {
+    let nobody = Digest::of(bits.to_le_bytes());
+    match timeout(PROOF, ask::notification(&nobody).execute(pool)).await {
         Ok(notified) => Ok(notified.map(|_| ())?),
         Err(_) => Err(Failure::Late(PROOF)),
     }

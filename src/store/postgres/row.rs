@@ -13,6 +13,9 @@ use crate::token::Digest;
 /// The end of the year 9999, in milliseconds. A server may name any lifetime, and the column has an end.
 const LAST: u64 = 253_402_300_799_999;
 
+/// A thousand years, in milliseconds: what lies further back is before the database's calendar.
+const LONGEST: u64 = 31_557_600_000_000;
+
 /// In bytes; a longer name is left out. The database would take it, and every row would have it.
 const LONGEST_NAME: usize = 1_000;
 
@@ -98,7 +101,7 @@ fn moment(time: StoreTime) -> i64 {
 }
 
 pub(super) fn millis(span: Duration) -> i64 {
-    capped(whole_millis(span).min(LAST))
+    capped(whole_millis(span).min(LONGEST))
 }
 
 pub(super) fn revision(number: i64) -> Revision {

@@ -1,6 +1,6 @@
 //! The tables, and how they get there.
 
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
 use super::failure::Failure;
 
@@ -86,13 +86,17 @@ async fn usable_schema(connection: &mut PgConnection) -> Result<String, Failure>
 
 /// Of the tables in the schema; `None` if there are none.
 async fn version(connection: &mut PgConnection, schema: &str) -> Result<Option<i32>, Failure> {
-    let table = format!("{schema}.evertoken_schema");
-    let asked = sqlx::query("SELECT to_regclass($1) IS NOT NULL").bind(&table);
-    let is_there = asked.persistent(false).fetch_one(&mut *connection).await?;
+    // Not by `to_regclass`: it may remember that there was none before somebody else created it.
+    let asked = sqlx::query(
+        "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace \
+         WHERE relname = 'evertoken_schema' AND quote_ident(nspname) = $1)",
+    );
+    let asked = asked.bind(schema).persistent(false);
+    let is_there = asked.fetch_one(&mut *connection).await?;
     if !is_there.try_get::<bool, _>(0)? {
         return Ok(None);
     }
-    let select = format!("SELECT max(version) FROM {table}");
+    let select = format!("SELECT max(version) FROM {schema}.evertoken_schema");
     let asked = sqlx::query(&select).persistent(false);
     Ok(asked.fetch_one(connection).await?.try_get(0)?)
 }
@@ -105,7 +109,7 @@ async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), Failu
     if version(&mut transaction, schema).await?.is_some() {
         return Ok(());
     }
-    if let Err(error) = sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await {
+    if let Err(error) = transaction.execute(SCHEMA).await {
         return Err(match Failure::from(error) {
             Failure::Refused { code, message } if code == "42501" => Failure::Other(format!(
                 "the tables are missing in the schema {schema}, and this user may not create them ({message}); have \

@@ -75,11 +75,11 @@ swept AS (
     )
 ),
 written AS (
-    SELECT revision FROM went_on UNION ALL SELECT revision FROM came
+    SELECT revision, false AS is_another_pair FROM went_on UNION ALL SELECT revision, true FROM came
 )
 SELECT
     revision,
-    pg_notify('evertoken', encode($1, 'hex')),
+    is_another_pair,
     -- As for the first record.
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
 FROM written

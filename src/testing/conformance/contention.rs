@@ -11,8 +11,8 @@ use crate::token::Key;
 const RACES: [u64; 5] = [8, 8, 8, 8, 1_000];
 
 /// Each contender adds one so many times; together they come to a thousand.
-const CONTENDERS: u64 = 8;
-const INCREMENTS: u64 = 125;
+const CONTENDERS: u64 = 4;
+const INCREMENTS: u64 = 250;
 
 pub(super) async fn one_of_many_wins(handles: &[Store]) {
     let key = key("race");

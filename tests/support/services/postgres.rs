@@ -21,6 +21,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Whether there is a program to start.
+    pub fn installed() -> Result<(), Missing> {
+        binaries().map(drop)
+    }
+
     /// One that several tests of this process share, each with a database of its own.
     pub fn shared() -> Result<Arc<Self>, Missing> {
         static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -50,10 +55,7 @@ impl Postgres {
         let data = directory.path().join("data");
         std::fs::create_dir(&data).expect("a directory");
         for path in [directory.path(), &data] {
-            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("ours");
-            if let Some((user, group)) = other_user() {
-                chown(path, Some(user), Some(group)).expect("we are root");
-            }
+            give_to_postgres(path, 0o700);
         }
         let made = as_other_user(&binaries.join("initdb"), directory.path())
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
@@ -222,6 +224,14 @@ fn binaries() -> Result<PathBuf, Missing> {
     // It may be a link to where the others are.
     let postgres = std::fs::canonicalize(&postgres).unwrap_or(postgres);
     Ok(postgres.parent().unwrap_or(&postgres).to_owned())
+}
+
+/// Makes what the server has to read its own.
+pub fn give_to_postgres(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("ours");
+    if let Some((user, group)) = other_user() {
+        chown(path, Some(user), Some(group)).expect("we are root");
+    }
 }
 
 /// The user and group to run as, where we are root.

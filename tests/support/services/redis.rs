@@ -17,6 +17,11 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// Whether there is a program to start.
+    pub fn installed() -> Result<(), Missing> {
+        program("redis-server", &[]).map(drop)
+    }
+
     /// One that keeps everything in memory.
     pub fn start() -> Result<Self, Missing> {
         Self::start_with(&["--save", "", "--appendonly", "no"])
