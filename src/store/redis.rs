@@ -1,6 +1,7 @@
 //! Records in Redis or Valkey: a hash for each, replaced by a script.
 //!
 //! - [`script`]: what the server runs
+//! - [`write`]: a swap, with what goes before it and after it
 //! - [`link`]: the connection, and what is asked of a [`server`] when it is made
 //! - [`changes`]: who waits for a change, and how he hears of it
 //! - [`index`]: whose token is this
@@ -12,25 +13,27 @@ mod link;
 mod script;
 mod server;
 mod trouble;
+mod write;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Client, Cmd, Pipeline, RedisError, RedisResult, Value, cmd, from_redis_value};
+use redis::{Client, Cmd, RedisError, RedisResult, Value, cmd, from_redis_value};
 use zeroize::Zeroizing;
 
 use self::changes::Changes;
 use self::link::Link;
-use self::script::{Held, LOADING, Read, SWAPPING, Swapping};
-use self::server::ANSWERING;
+use self::script::{Held, LOADING, Read, Swapping};
 use self::trouble::Place;
-use super::codec::{Flaw, Outline};
-use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore, whole_millis};
-use crate::clock::{Clock, SystemClock};
+use self::write::Replicas;
+use super::codec::Outline;
+use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::record::Record;
 use crate::token::{Digest, Key};
+
+const READING: &str = "reading from";
 
 /// How long a record is kept once nothing depends on it any more: longer than an instance that holds it sleeps, as
 /// the numbers of claims would begin anew.
@@ -44,7 +47,60 @@ const LOOK_UNTOLD: Duration = Duration::from_millis(50);
 /// After a look that failed.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Keeps records in Redis or Valkey, for processes on many machines.
+/// Keeps records in Redis or Valkey, for processes on many machines. It takes the feature `redis`.
+///
+/// A record is replaced by a script that compares, writes and tells the others in one step. Instances that wait for
+/// another's rotation hear of it by a message; while none can come they look, 20 times a second. Clones share
+/// their connections, which are made anew when they fail. A swap is never sent twice. Nothing outlives the last clone.
+///
+/// Take it where a Redis is at hand and looked after, and mind that it may forget what it has acknowledged:
+///
+/// # What can be lost
+///
+/// - **At a restart**, what was in memory only. With `appendonly yes` that is the last second, with `appendfsync
+///   always` as well nothing, without either everything. An instance that holds the pair writes it again; but one
+///   that holds an older pair may come first and spend it again, and if all of them restart, the session is lost.
+/// - **At a failover**, what the new primary had not heard of. Was it a claim, two instances may spend one token,
+///   which ends the session at a strict server. Was it a pair, it is as after a restart.
+///   [`replicas`](Self::replicas) narrows both: no token is spent under a claim that too few replicas know of. A pair
+///   that was issued is kept, whoever has heard of it.
+/// - **By a primary that is cut off** and goes on for a while, everything it writes. `min-replicas-to-write 1` has it
+///   stop.
+/// - **When it is full**, nothing: only `maxmemory-policy noeviction` is accepted, at each connection.
+///
+/// Where a lost session costs more than that, take a database. The store's time is the server's clock. Primary and
+/// replicas have to agree within seconds: what a claim's age is measured by would jump at a failover.
+///
+/// # What is there
+///
+/// - `<prefix>:{<digest of the key>}`, a hash: a record and its revision. It expires a week after the last token
+///   that it knows of, or never, where that is unknown. The channel of its changes has the same name.
+/// - `<prefix>:digest:<digest of a token>`: whose it is. These are written just before the record and have to be
+///   confirmed by it, so that [`find`](TokenStore::find) never names a session that does not know the token. They
+///   are there for the current token (for a year after the last swap, where nobody knows when it expires) and for
+///   past ones, for as long as 256 access tokens live, at least 2 and at most 30 days. Later, a past token is nobody's.
+///
+/// No token is in a key, a channel or a message. The records hold them unless the store is [sealed](Self::sealed);
+/// then the server, its logs, its files and its replicas have none.
+///
+/// # Which servers
+///
+/// Redis from version 5 on, or Valkey. One address is asked, so it has to be that of the primary: a name that
+/// follows it, or a proxy. Each step touches one key, so that a proxy of a cluster will do, and a cluster of one
+/// node, but nodes of a larger one are not looked for.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use evertoken::RedisStore;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::connect("redis://127.0.0.1:6379").await?;
+/// let store = store.prefix("imports").replicas(1, Duration::from_secs(1));
+/// // TokenManager::builder(endpoint).store(store)
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct RedisStore {
     server: Arc<Server>,
@@ -63,27 +119,21 @@ struct Server {
     changes: Changes,
 }
 
-/// How many replicas have to know of a swap, and how long they have for that.
-#[derive(Debug, Clone, Copy)]
-struct Replicas {
-    count: u32,
-    timeout: Duration,
-}
-
 impl RedisStore {
-    /// Connects to the server at `redis://[user:password@]host[:port][/database]`. With `rediss://`, by TLS; it
-    /// takes the feature `rustls`.
+    /// Connects to the server at `redis://[user:password@]host[:port][/database]`, or by TLS at `rediss://..`, which
+    /// takes the feature `rustls`. It takes some seconds at most.
     ///
     /// # Errors
     ///
-    /// If that is no such URL, the server cannot be reached or refuses the user, is a replica, or evicts: only
-    /// `maxmemory-policy noeviction` keeps what it was given. None of them shows the password.
+    /// If that is no such URL, or the server cannot be reached, refuses the user, is a replica, or deletes what it was
+    /// given once it is full: its `maxmemory-policy`, as `INFO` tells it, has to be `noeviction`. What is wrong is
+    /// told without the password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         Self::from_client(Client::open(url).map_err(|error| unusable(&error))?).await
     }
 
-    /// Connects by a client of one's own, with certificates for example. It is a type of the crate `redis`, version
-    /// 1.
+    /// Connects by a client of one's own, which may have certificates of its own. It is of the crate `redis`,
+    /// version 1.
     ///
     /// # Errors
     ///
@@ -113,8 +163,11 @@ impl RedisStore {
         self
     }
 
-    /// Has each swap acknowledged by so many replicas. If they have not within `timeout`, it is an error, although
-    /// the record was written. Default: none.
+    /// Has each swap acknowledged by so many replicas, within `timeout` (`WAIT`). If they have not, the swap is an
+    /// error, although the record was written. Default: none.
+    ///
+    /// Nothing is rotated while there are fewer; tokens are served as long as they are valid. Swaps of one store
+    /// take turns. The time has to be less than the manager's [`store_timeout`](crate::Builder::store_timeout).
     #[must_use]
     pub fn replicas(mut self, count: u32, timeout: Duration) -> Self {
         self.replicas = (count > 0).then_some(Replicas { count, timeout });
@@ -148,10 +201,6 @@ impl RedisStore {
         self.server.place.failed(READING, error)
     }
 
-    fn writing(&self, error: &RedisError) -> StoreError {
-        self.server.place.failed(WRITING, error)
-    }
-
     /// What an error is about.
     fn untouched(&self, name: &str) -> String {
         format!(
@@ -182,52 +231,6 @@ impl RedisStore {
         let record = self.codec.decode_aside(key, record, thing).await?;
         Ok(Some((record, revision)))
     }
-
-    /// Calls the script that swaps, and has the replicas acknowledge it if they are to.
-    async fn write(&self, next: &Record, call: Cmd) -> Result<RedisResult<Value>, StoreError> {
-        let mut commands = Pipeline::new();
-        let wall = SystemClock.wall().into();
-        index::enter(&mut commands, next, |token| self.entry(token), wall);
-        commands.add_command(call);
-        let Some(Replicas { count, timeout }) = self.replicas else {
-            let answers = self.server.link.write(WRITING, commands, ANSWERING).await?;
-            return Ok(swap_among(answers));
-        };
-        let link = &self.server.patient;
-        // What was closed while it was idle is found out by what may be asked twice.
-        let _ = link.read(WRITING, cmd("PING")).await?;
-        // 0 would be for ever.
-        let millis = whole_millis(timeout).max(1);
-        commands.cmd("WAIT").arg(count).arg(millis);
-        let mut answers = link.write(WRITING, commands, ANSWERING + timeout).await?;
-        let acknowledged = answers.pop().unwrap_or(Ok(Value::Nil));
-        let swapped = swap_among(answers);
-        if !matches!(swapped.as_ref().map(Swapping::is_won), Ok(true)) {
-            return Ok(swapped);
-        }
-        let acknowledged = acknowledged.and_then(|count| Ok(from_redis_value::<u32>(count)?));
-        match acknowledged.map_err(|error| self.writing(&error))? {
-            enough if enough >= count => Ok(swapped),
-            few => Err(StoreError::new(format!(
-                "Redis at {} has written, but {few} of {count} replicas have acknowledged it within {} s; a \
-                 failover may lose it",
-                self.server.place,
-                timeout.as_secs_f64()
-            ))),
-        }
-    }
-}
-
-const READING: &str = "reading from";
-const WRITING: &str = "writing to";
-
-/// The last one: before it come those to the index, which is a hint, and does without.
-fn swap_among(mut answers: Vec<RedisResult<Value>>) -> RedisResult<Value> {
-    let swapped = answers.pop().unwrap_or(Ok(Value::Nil));
-    if let Some(Err(error)) = answers.into_iter().find(Result::is_err) {
-        tracing::debug!(code = error.code(), "a token is not found by its digest");
-    }
-    swapped
 }
 
 fn unusable(error: &RedisError) -> StoreError {
@@ -279,23 +282,8 @@ impl TokenStore for RedisStore {
                 "the record of another session cannot be written to `{name}`"
             )));
         }
-        let record = self.codec.encode_aside(next).await?;
-        let seen = seen.map_or_else(String::new, |seen| seen.number().to_string());
-        let until = next.needed_until();
-        let until = until.map_or_else(String::new, |until| until.as_millis().to_string());
-        let margin = whole_millis(MARGIN).to_string();
-        let arguments = [
-            seen.as_bytes(),
-            &record,
-            until.as_bytes(),
-            margin.as_bytes(),
-        ];
-        let mut answer = self.write(next, SWAPPING.call(&name, &arguments)).await?;
-        if script::is_unknown(&answer) {
-            answer = self.write(next, SWAPPING.teach(&name, &arguments)).await?;
-        }
-        let swapping = answer.and_then(Swapping::parse);
-        match swapping.map_err(|error| self.writing(&error))? {
+        let bytes = self.codec.encode_aside(next).await?;
+        match self.replace(&name, seen, next, &bytes).await? {
             Swapping::Swapped(revision) => Ok(Swap::Swapped(revision)),
             Swapping::Lost(held) => self.decoded(key, &name, held).await.map(Swap::Lost),
         }
@@ -338,7 +326,7 @@ impl TokenStore for RedisStore {
             return Ok(None);
         };
         let outline = Outline::read(&Zeroizing::new(record));
-        let outline = outline.map_err(|flaw: Flaw| flaw.of(self.untouched(&name)))?;
+        let outline = outline.map_err(|flaw| flaw.of(self.untouched(&name)))?;
         // A copy under another name is nobody's.
         let is_its = outline.knows(digest) && outline.record.key.digest() == session;
         Ok(is_its.then_some(outline.record.key))

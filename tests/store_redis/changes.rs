@@ -1,10 +1,11 @@
 //! Whoever waits for a change hears of it, by a message or by looking.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evertoken::store::Revision;
 use evertoken::{RedisStore, TokenStore};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::proxy::Proxy;
 use crate::scene::{Other, key, open, put, record, server, until};

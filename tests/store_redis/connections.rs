@@ -74,6 +74,38 @@ async fn a_swap_is_sent_once() {
     assert!(failed > 0, "none was cut in the middle");
 }
 
+#[tokio::test]
+async fn it_is_reached_by_a_socket_in_another_database_and_by_the_later_protocol() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("socket");
+    let socket = socket.to_str().unwrap();
+    let server = with(&["--save", "", "--unixsocket", socket]);
+    let by_socket = RedisStore::connect(&format!("unix://{socket}?db=3"))
+        .await
+        .unwrap();
+    let later = format!("{}/3?protocol=resp3", server.url());
+    let later = RedisStore::connect(&later).await.unwrap();
+    let mut seen = None;
+    for number in 0..4 {
+        let waiters = [&by_socket, &later].map(|store| {
+            let store = store.clone();
+            tokio::spawn(async move { store.changed(&key(), seen).await })
+        });
+        let (writer, reader) = match number % 2 {
+            0 => (&later, &by_socket),
+            _ => (&by_socket, &later),
+        };
+        let next = record(&key(), number);
+        seen = Some(put(writer, seen, &next).await);
+        assert_eq!(entry(reader, &key()).await.unwrap().0, next);
+        assert_eq!(reader.find(&next.digest()).await.unwrap(), Some(key()));
+        for waiter in waiters {
+            waiter.await.unwrap();
+        }
+    }
+    assert!(entry(&open(&server).await, &key()).await.is_none());
+}
+
 fn runtime() -> Runtime {
     Builder::new_multi_thread()
         .worker_threads(1)

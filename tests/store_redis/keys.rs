@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use redis::Client;
 use tokio::task::JoinHandle;
 
-use crate::scene::{Other, entry, key, lasting, name, open, put, record, server, with};
+use crate::scene::{Other, entry, key, lasting, name, open, put, record, server, told, with};
 use crate::seal::FakeSealer;
 use crate::services::Redis;
 
@@ -192,6 +192,43 @@ async fn entries_of_the_index_expire_with_what_they_lead_to() {
     assert!((1.9..=2.0).contains(&days(expires_in(&server, &index(3)).await)));
 }
 
+#[tokio::test]
+async fn what_the_index_says_is_confirmed_by_the_record() {
+    let server = server();
+    let store = open(&server).await;
+    let mut other = Other::at(&server).await;
+    let digest = record(&key(), 1).digest();
+    let index = format!("evertoken:digest:{digest}");
+    let found = async || store.find(&digest).await;
+    put(&store, None, &record(&key(), 1)).await;
+    assert_eq!(found().await.unwrap(), Some(key()));
+
+    // A copy under another name is nobody's, nor is what leads nowhere.
+    let elsewhere = key().label("elsewhere");
+    let session = elsewhere.digest().to_string();
+    let () = other.does(&["SET", &index, &session]).await;
+    assert_eq!(found().await.unwrap(), None);
+    let () = other
+        .does(&["COPY", &name(&key()), &name(&elsewhere)])
+        .await;
+    assert_eq!(found().await.unwrap(), None);
+
+    // "Nobody's" would be a guess.
+    for (value, what) in [
+        (session.as_str(), name(&elsewhere)),
+        ("foreign", index.clone()),
+    ] {
+        let () = other.does(&["SET", &index, value]).await;
+        let () = other
+            .does(&["HSET", &name(&elsewhere), "record", "foreign"])
+            .await;
+        let error = told(&found().await.unwrap_err());
+        assert!(error.contains(&format!("`{what}`")), "{error}");
+    }
+    let () = other.does(&["DEL", &index]).await;
+    assert_eq!(found().await.unwrap(), None);
+}
+
 /// Whoever holds a revision from before must not win against what came after.
 #[tokio::test]
 async fn a_revision_does_not_come_again_after_a_deletion() {
@@ -251,6 +288,6 @@ async fn a_node_of_a_cluster_that_does_not_have_the_session_is_told() {
         "no",
     ]);
     let store = open(&server).await;
-    let error = crate::scene::told(&store.load(&key()).await.unwrap_err());
+    let error = told(&store.load(&key()).await.unwrap_err());
     assert!(error.contains("its cluster does not serve"), "{error}");
 }

@@ -1,10 +1,11 @@
 //! Which servers are refused, and how that is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evertoken::{RedisStore, StoreError, TokenStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::scene::{Other, entry, key, name, open, put, record, server, told, with};
 

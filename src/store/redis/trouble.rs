@@ -3,6 +3,7 @@
 use std::fmt;
 
 use redis::{Client, ErrorKind, RedisError, ServerErrorKind};
+use zeroize::Zeroizing;
 
 use crate::store::StoreError;
 
@@ -24,7 +25,7 @@ pub(super) fn is_over(error: &RedisError) -> bool {
 #[derive(Clone)]
 pub(super) struct Place {
     address: String,
-    password: Option<String>,
+    password: Option<Zeroizing<String>>,
 }
 
 impl Place {
@@ -33,7 +34,9 @@ impl Place {
         let password = info.redis_settings().password();
         Self {
             address: info.addr().to_string(),
-            password: password.filter(|word| !word.is_empty()).map(str::to_owned),
+            password: password
+                .filter(|word| !word.is_empty())
+                .map(|word| word.to_owned().into()),
         }
     }
 
@@ -70,7 +73,7 @@ impl Place {
     fn told(&self, error: &RedisError) -> Told {
         let text = error.to_string();
         Told(match &self.password {
-            Some(password) => text.replace(password, "[REDACTED]"),
+            Some(password) => text.replace(password.as_str(), "[REDACTED]"),
             None => text,
         })
     }

@@ -72,7 +72,7 @@ async fn follow(
                 Some(message) => topics.tell(message.get_channel_name()),
                 None => return closed(),
             },
-            () = tokio::time::sleep(SILENCE) => {
+            () = tokio::time::sleep(SILENCE), if !followed.is_empty() => {
                 let answer: RedisResult<Value> = in_time(sink.ping()).await;
                 if let Err(error) = answer {
                     return error;
