@@ -26,7 +26,7 @@ async fn listeners(other: &mut Other) -> i64 {
     count
 }
 
-async fn until_listeners(server: &Redis, expected: i64) {
+pub(crate) async fn until_listeners(server: &Redis, expected: i64) {
     let mut other = Other::at(server).await;
     let what = format!("{expected} who listen");
     until(&what, async || listeners(&mut other).await == expected).await;
@@ -70,6 +70,35 @@ async fn who_may_not_listen_looks() {
     let store = RedisStore::connect(&url).await.unwrap();
     let took = heard_after(&store, &server, 20, false).await;
     assert!(took < Duration::from_secs(10), "{took:?} for 20 changes");
+}
+
+/// He was told, and is not any more: a second would be long then.
+#[tokio::test]
+async fn who_may_not_listen_any_more_looks_more_often() {
+    let server = server();
+    let mut other = Other::at(&server).await;
+    let user = ["ACL", "SETUSER", "app", "on", ">sesame", "~*", "+@all"];
+    let mut permit = async |channels| {
+        let () = other.does(&[user.as_slice(), &[channels]].concat()).await;
+    };
+    permit("allchannels").await;
+    let url = format!("redis://app:sesame@127.0.0.1:{}", server.port());
+    let store = RedisStore::connect(&url).await.unwrap();
+    let mut seen = None;
+    let mut took = Duration::ZERO;
+    for number in 0..5 {
+        let waiter = waiter(&store, seen);
+        until_listeners(&server, 1).await;
+        // By then, what is told from now on has made him look.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        permit("resetchannels").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        seen = Some(put(&store, seen, &record(&key(), number)).await);
+        let written = Instant::now();
+        took += waiter.await.unwrap().saturating_duration_since(written);
+        permit("allchannels").await;
+    }
+    assert!(took < Duration::from_secs(2), "{took:?} for 5 changes");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use evertoken::{RedisStore, TokenStore};
 use redis::{Client, TlsCertificates};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::changes::until_listeners;
 use crate::proxy::Proxy;
 use crate::scene::{entry, key, open, put, record, server, told, with};
 
@@ -137,6 +138,8 @@ fn handles_work_in_several_runtimes_and_outlive_the_one_they_were_made_in() {
     }
     let waiters = [waiting(&second, seen), waiting(&third, seen)];
     first.shutdown_timeout(Duration::from_secs(60));
+    // Somebody else listens.
+    second.block_on(until_listeners(&server, 1));
     // As managers do before they write.
     assert_eq!(second.block_on(entry(&store, &key())).unwrap().1, seen);
     let seen = third.block_on(put(&store, Some(seen), &record(&key(), 3)));
