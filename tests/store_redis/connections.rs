@@ -9,7 +9,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::changes::until_listeners;
 use crate::proxy::Proxy;
-use crate::scene::{entry, key, open, put, record, server, told, with};
+use crate::scene::{Other, entry, key, open, put, record, server, told, until, with};
+use crate::services::Redis;
 
 /// As servers and what lies on the way do with those that were idle for long: whoever reads first does not notice.
 #[tokio::test]
@@ -115,6 +116,13 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
+/// Who listens, as the server numbers it.
+async fn listener(server: &Redis) -> Option<String> {
+    let mut other = Other::at(server).await;
+    let listeners: String = other.does(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+    listeners.split_ascii_whitespace().next().map(str::to_owned)
+}
+
 /// Each has connections of its own, or shares those of one that has ended since.
 #[test]
 fn handles_work_in_several_runtimes_and_outlive_the_one_they_were_made_in() {
@@ -127,19 +135,22 @@ fn handles_work_in_several_runtimes_and_outlive_the_one_they_were_made_in() {
         runtime.spawn(async move { store.changed(&key(), Some(seen)).await })
     };
     // The first listens for the others.
-    let waiters = [
-        waiting(&first, seen),
-        waiting(&second, seen),
-        waiting(&third, seen),
-    ];
+    let waiter = waiting(&first, seen);
+    first.block_on(until_listeners(&server, 1));
+    let waiters = [waiter, waiting(&second, seen), waiting(&third, seen)];
     let seen = second.block_on(put(&store, Some(seen), &record(&key(), 2)));
     for waiter in waiters {
         third.block_on(waiter).unwrap();
     }
     let waiters = [waiting(&second, seen), waiting(&third, seen)];
+    second.block_on(until_listeners(&server, 1));
+    let first_listener = second.block_on(listener(&server));
     first.shutdown_timeout(Duration::from_secs(60));
     // Somebody else listens.
-    second.block_on(until_listeners(&server, 1));
+    second.block_on(until("another listener", async || {
+        let now = listener(&server).await;
+        now.is_some() && now != first_listener
+    }));
     // As managers do before they write.
     assert_eq!(second.block_on(entry(&store, &key())).unwrap().1, seen);
     let seen = third.block_on(put(&store, Some(seen), &record(&key(), 3)));
