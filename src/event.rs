@@ -24,6 +24,8 @@ pub enum Event {
     Adopted {
         /// The pair's.
         identity: Identity,
+        /// How long the rotation that found it had been under way; zero if none was.
+        waited: Duration,
     },
     /// The user signed in anew, see [`TokenManager::replace`](crate::TokenManager::replace).
     #[non_exhaustive]

@@ -1,3 +1,6 @@
+mod postgres;
+mod redis;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,8 +17,6 @@ use super::secret::Secret;
 use crate::endpoint::{ClientAuth, OAuth2, OldPair, ServerProfile, StaticToken};
 use crate::error::BuildError;
 use crate::store::FileStore;
-#[cfg(feature = "postgres")]
-use crate::store::PostgresStore;
 use crate::strategy::{BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly};
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
@@ -30,7 +31,8 @@ pub(super) fn register(registry: Registry) -> Registry {
         .endpoint("static", static_token)
         .default_store("memory")
         .store("file", file_store)
-        .store("postgres", postgres_store)
+        .store("redis", redis::store)
+        .store("postgres", postgres::store)
 }
 
 #[derive(Deserialize)]
@@ -194,34 +196,6 @@ struct Directory {
 
 async fn file_store(directory: Directory) -> Result<FileStore, ConfigError> {
     FileStore::new(directory.path).map_err(|error| ConfigError::not_made("path", error.into()))
-}
-
-#[derive(Deserialize)]
-#[cfg_attr(
-    not(feature = "postgres"),
-    expect(dead_code, reason = "read all the same")
-)]
-struct Database {
-    url: Secret,
-    retention: Option<Span>,
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres_store(database: Database) -> Result<PostgresStore, ConfigError> {
-    let url = database.url.read_at("url")?;
-    let store = PostgresStore::connect(&url).await;
-    let store = store.map_err(|error| ConfigError::not_made("url", error.into()))?;
-    Ok(match database.retention {
-        Some(Span(retention)) => store.retention(retention),
-        None => store,
-    })
-}
-
-/// The name is known all the same: a configuration that has it is not to be told that there is no such store.
-#[cfg(not(feature = "postgres"))]
-async fn postgres_store(_: Database) -> Result<FileStore, ConfigError> {
-    let problem = "`postgres` needs evertoken's feature `postgres`";
-    Err(ConfigError::new("kind", problem))
 }
 
 #[derive(Deserialize)]

@@ -1,10 +1,12 @@
 //! A rotation under way, as those see it who wait for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::{Chore, Session};
+use crate::clock::Timestamp;
 use crate::endpoint::EndpointError;
 use crate::error::Error;
 use crate::event::Event;
@@ -21,6 +23,7 @@ pub(crate) struct Flight {
     seen: Option<Identity>,
     /// What the user had done when it began: if he does more, it answers nobody.
     epoch: u64,
+    began: Timestamp,
     progress: watch::Sender<Progress>,
     landed: bool,
     _chore: Chore,
@@ -36,6 +39,7 @@ impl Flight {
             session: Arc::clone(session),
             seen: state.identity(),
             epoch: state.epoch(),
+            began: session.now(),
             progress,
             landed: false,
             _chore: session.chore(),
@@ -52,6 +56,11 @@ impl Flight {
 
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// How long it has been under way.
+    pub(crate) fn took(&self) -> Duration {
+        self.session.now().since(self.began)
     }
 
     /// Tells those who wait how far it is.

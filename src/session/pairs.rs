@@ -2,6 +2,7 @@
 //! read before the user did something is no news.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use super::Session;
 use crate::clock::Timestamp;
@@ -75,7 +76,13 @@ impl Session {
     /// Takes the record's pair, which another instance rotated or an earlier process stored. Returns
     /// whether it may be taken: what was logged out does not come back, and what was read before the
     /// user did something is no news.
-    pub(crate) fn adopt(&self, record: &Record, store_now: StoreTime, epoch: u64) -> bool {
+    pub(crate) fn adopt(
+        &self,
+        record: &Record,
+        store_now: StoreTime,
+        epoch: u64,
+        waited: Duration,
+    ) -> bool {
         let Some(held) = self.stored_pair(record, store_now) else {
             return true;
         };
@@ -91,7 +98,7 @@ impl Session {
         drop(state);
         if held {
             tracing::debug!(key = %self.key, version = identity.version, "adopted a stored pair");
-            self.send(Event::Adopted { identity });
+            self.send(Event::Adopted { identity, waited });
         }
         held
     }

@@ -1,3 +1,6 @@
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod aside;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -72,12 +75,6 @@ impl Codec {
     pub fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Record, StoreError> {
         self.read(key, bytes)
             .map_err(|flaw| flaw.of("a stored record cannot be read"))
-    }
-
-    /// Whether a sealer is asked, which may block.
-    #[cfg(feature = "postgres")]
-    pub(super) fn seals(&self) -> bool {
-        self.sealer.is_some()
     }
 
     pub(super) fn write(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, Flaw> {

@@ -1,6 +1,8 @@
 //! What is told of pairs: rotated, adopted, not stored; to whoever reads, however slowly.
 
-use evertoken::{BackgroundTimer, Event, MemoryStore, OnRequest, OnStoreFailure};
+use std::time::Duration;
+
+use evertoken::{BackgroundTimer, Event, MemoryStore, OnRequest, OnStoreFailure, TokenManager};
 
 use crate::probe::{Probe, ProbedStore};
 use crate::support::{SECOND, World, drain, loaded, settle};
@@ -43,6 +45,38 @@ async fn what_another_instance_rotated_is_adopted_and_not_rotated() {
         panic!("{at_here:?} {at_there:?}");
     };
     assert_eq!([*one, *two], [token.identity(); 2]);
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_adopts_a_pair_is_told_how_long_it_was_waited_for() {
+    let world = World::new(600 * SECOND);
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let (here, there) = (loaded(builder()).await, loaded(builder()).await);
+    let late = loaded(builder()).await;
+    let (mut at_there, mut at_late) = (there.subscribe(), late.subscribe());
+    world.clock.advance(600 * SECOND).await;
+    let hold = world.server.hold();
+    let call = |tokens: &TokenManager| {
+        let tokens = tokens.clone();
+        tokio::spawn(async move { tokens.token().await })
+    };
+    let callers = [call(&here), {
+        world.server.arrived(1).await;
+        call(&there)
+    }];
+    world.clock.advance(3 * SECOND).await;
+    drop(hold);
+    for caller in callers {
+        caller.await.unwrap().unwrap();
+    }
+    late.token().await.unwrap();
+    let waits = [&mut at_there, &mut at_late].map(|events| match drain(events).as_slice() {
+        [Event::Adopted { waited, .. }] => *waited,
+        events => panic!("{events:?}"),
+    });
+    assert_eq!(waits, [3 * SECOND, Duration::ZERO]);
     world.assert_exchanges(1);
 }
 

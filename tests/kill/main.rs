@@ -7,6 +7,8 @@
     clippy::unwrap_used
 )]
 
+#[path = "../support/examples.rs"]
+mod examples;
 mod kills;
 #[cfg(target_os = "linux")]
 mod memory;

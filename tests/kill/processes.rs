@@ -3,45 +3,12 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 
 use reqwest::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// An example, built as this test is: the harness builds some of them as tests only.
-pub(crate) fn example(name: &str) -> PathBuf {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    let directory = DIRECTORY.get_or_init(build);
-    directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
-}
-
-fn build() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    // target/debug/deps/kill-...
-    let profile = test.ancestors().nth(2).unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args([
-            "build",
-            "--quiet",
-            "--example",
-            "data_import",
-            "--example",
-            "servers",
-        ])
-        .arg("--target-dir")
-        .arg(profile.parent().unwrap());
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
-    assert!(
-        cargo.status().unwrap().success(),
-        "the examples do not build"
-    );
-    profile.join("examples")
-}
+pub(crate) use crate::examples::example;
 
 /// A child that is killed when it is dropped.
 #[derive(Debug)]

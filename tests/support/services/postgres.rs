@@ -21,6 +21,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Whether there is a program to start.
+    pub fn installed() -> Result<(), Missing> {
+        binaries().map(drop)
+    }
+
     /// One that several tests of this process share, each with a database of its own.
     pub fn shared() -> Result<Arc<Self>, Missing> {
         static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());

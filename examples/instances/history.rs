@@ -1,0 +1,253 @@
+//! What the record of the session went through, as somebody sees it who looks at it all the time. It does no
+//! I/O and reads no clock.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use evertoken::{Claim, Digest, EndReason, Lineage, Record};
+use serde::Deserialize;
+
+use crate::telling::brief;
+
+/// A record without its tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct View {
+    pub(crate) lineage: Lineage,
+    pub(crate) version: u64,
+    pub(crate) digest: Digest,
+    /// The number of the claim that the pair was landed under.
+    pub(crate) committed: u64,
+    pub(crate) claim: Option<Claim>,
+    pub(crate) end: Option<EndReason>,
+}
+
+/// What its serialized form says beside.
+#[derive(Debug, Default, Deserialize)]
+struct Inside {
+    claim: Option<Claim>,
+    committed_number: u64,
+}
+
+impl View {
+    pub(crate) fn of(record: &Record) -> Self {
+        let inside: Inside = serde_json::to_value(record)
+            .and_then(serde_json::from_value)
+            .unwrap_or_default();
+        let identity = record.identity();
+        Self {
+            lineage: identity.lineage,
+            version: identity.version,
+            digest: record.digest(),
+            committed: inside.committed_number,
+            claim: inside.claim,
+            end: record.end(),
+        }
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lineage, digest) = (self.lineage.to_string(), brief(&self.digest));
+        write!(
+            f,
+            "{}/{} {digest} of claim {}",
+            &lineage[..4],
+            self.version,
+            self.committed
+        )?;
+        if let Some(claim) = &self.claim {
+            let owner = claim.owner.to_string();
+            write!(
+                f,
+                ", claim {} of {} on {}",
+                claim.number,
+                &owner[..4],
+                brief(&claim.digest)
+            )?;
+            write!(f, " since {}", claim.since.as_millis())?;
+            if let Some(since) = claim.doubtful {
+                write!(f, ", doubtful since {}", since.as_millis())?;
+            }
+            if claim.released {
+                f.write_str(", released")?;
+            }
+            write!(f, ", replays {}, resorts {}", claim.replays, claim.resorts)?;
+        }
+        match &self.end {
+            Some(reason) => write!(f, ", ended: {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What one look adds to what is known.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Finding {
+    /// There is another pair.
+    Pair { version: u64 },
+    /// This session is over.
+    Ended(EndReason),
+    /// A newer pair was replaced by an older one, or by one that is not newer.
+    Overwritten(String),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    last: Option<View>,
+    /// By digest, the version that it was landed as.
+    pairs: HashMap<Digest, u64>,
+    ended: Vec<Lineage>,
+    /// Pairs that were landed twice: the answer to a replay may be the pair that is there already.
+    pub(crate) again: u64,
+    resorts: BTreeSet<(Digest, u32)>,
+    replays: BTreeSet<(Digest, u32)>,
+}
+
+impl History {
+    pub(crate) fn saw(&mut self, view: Option<View>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let Some(view) = view else {
+            if let Some(last) = self.last.take() {
+                findings.push(Finding::Overwritten(format!("{last} is gone")));
+            }
+            return findings;
+        };
+        if let Some(claim) = &view.claim {
+            self.saw_claim(claim);
+        }
+        self.compare(&view, &mut findings);
+        if let Some(reason) = view.end.clone()
+            && !self.ended.contains(&view.lineage)
+        {
+            self.ended.push(view.lineage);
+            findings.push(Finding::Ended(reason));
+        }
+        self.last = Some(view);
+        findings
+    }
+
+    fn compare(&mut self, view: &View, findings: &mut Vec<Finding>) {
+        let (version, digest) = (view.version, view.digest);
+        let Some(last) = &self.last else {
+            self.pairs.insert(digest, version);
+            return findings.push(Finding::Pair { version });
+        };
+        let is_same = (last.version, last.lineage, last.digest) == (version, view.lineage, digest);
+        let known = self.pairs.get(&digest);
+        let older = known.is_some() && last.digest != digest;
+        if version < last.version
+            || version == last.version && !is_same
+            || view.committed < last.committed
+            || older
+        {
+            findings.push(Finding::Overwritten(format!("{last} by {view}")));
+        }
+        if version > last.version {
+            self.again += u64::from(last.digest == digest);
+            findings.push(Finding::Pair { version });
+        }
+        self.pairs.entry(digest).or_insert(version);
+    }
+
+    /// A claim that was seen here, or told of.
+    pub(crate) fn saw_claim(&mut self, claim: &Claim) {
+        if claim.resorts > 0 {
+            self.resorts.insert((claim.digest, claim.resorts));
+        }
+        if claim.replays > 0 {
+            self.replays.insert((claim.digest, claim.replays));
+        }
+    }
+
+    /// How often a token was claimed for a last resort.
+    pub(crate) fn last_resorts(&self) -> u64 {
+        self.resorts.len() as u64
+    }
+
+    /// How often one was claimed for a replay that the server permits.
+    pub(crate) fn permitted_replays(&self) -> u64 {
+        self.replays.len() as u64
+    }
+
+    pub(crate) fn last(&self) -> Option<&View> {
+        self.last.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(lineage: u32, version: u64, token: &str, committed: u64) -> View {
+        View {
+            lineage: format!("{lineage:032x}").parse().unwrap(),
+            version,
+            digest: Digest::of(token),
+            committed,
+            claim: None,
+            end: None,
+        }
+    }
+
+    fn overwrites(views: impl IntoIterator<Item = View>) -> usize {
+        let mut history = History::default();
+        let findings = views.into_iter().flat_map(|view| history.saw(Some(view)));
+        let is_one = |finding: &Finding| matches!(finding, Finding::Overwritten(_));
+        findings.filter(is_one).count()
+    }
+
+    #[test]
+    fn rotations_and_a_new_sign_in_overwrite_nothing() {
+        let views = [
+            view(1, 1, "a", 0),
+            view(1, 2, "b", 1),
+            view(1, 2, "b", 1),
+            view(1, 4, "d", 7),
+            view(2, 5, "e", 7),
+        ];
+        assert_eq!(overwrites(views), 0);
+    }
+
+    #[test]
+    fn whatever_goes_back_is_an_overwrite() {
+        for after in [
+            view(1, 2, "b", 2),
+            view(1, 3, "x", 2),
+            view(1, 4, "x", 1),
+            view(1, 4, "a", 3),
+            view(2, 3, "c", 2),
+        ] {
+            let before = [view(1, 1, "a", 0), view(1, 3, "c", 2)];
+            assert_eq!(
+                overwrites(before.into_iter().chain([after.clone()])),
+                1,
+                "{after}"
+            );
+        }
+        let mut history = History::default();
+        history.saw(Some(view(1, 1, "a", 0)));
+        assert!(matches!(history.saw(None)[..], [Finding::Overwritten(_)]));
+    }
+
+    #[test]
+    fn a_pair_that_a_replay_brought_again_is_landed_twice() {
+        let mut history = History::default();
+        for (version, token) in [(1, "a"), (2, "b"), (3, "b")] {
+            history.saw(Some(view(1, version, token, version)));
+        }
+        assert_eq!(history.again, 1);
+    }
+
+    #[test]
+    fn an_end_is_found_once_for_each_sign_in() {
+        let mut history = History::default();
+        let mut ended = view(1, 1, "a", 0);
+        ended.end = Some(EndReason::Rejected);
+        let ends = |findings: Vec<Finding>| findings.contains(&Finding::Ended(EndReason::Rejected));
+        assert!(ends(history.saw(Some(ended.clone()))));
+        assert!(!ends(history.saw(Some(ended))));
+        let mut next = view(2, 2, "b", 0);
+        next.end = Some(EndReason::Rejected);
+        assert!(ends(history.saw(Some(next))));
+    }
+}

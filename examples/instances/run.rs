@@ -1,0 +1,302 @@
+//! One run: what is counted while it lasts, and its course.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use evertoken::EndReason;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::adoptions::Adoptions;
+use crate::arguments::Arguments;
+use crate::fleet::Fleet;
+use crate::history::{Finding, History, View};
+use crate::message::{Message, Micros, News, now};
+use crate::report::Outcome;
+use crate::setup::Setup;
+use crate::site::Site;
+use crate::store::Location;
+use crate::strikes::{Random, Striker};
+use crate::trace::Trace;
+use crate::watcher::Watcher;
+
+/// How long after the last kill or pause every instance has to be served again: longer than two quarantines
+/// after each other.
+const PATIENCE: Duration = Duration::from_secs(75);
+
+/// What is known of a run, by all who take part in it.
+pub(crate) struct Run {
+    pub(crate) trace: Trace,
+    /// Who claimed a token last, for those who wait to strike him.
+    pub(crate) claims: watch::Sender<Option<u64>>,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+    pub(crate) told: u64,
+    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) kills: u64,
+    pub(crate) pauses: u64,
+    pub(crate) sign_ins: u64,
+    pub(crate) lost: BTreeMap<String, u64>,
+    pub(crate) outcome_unknown: u64,
+    pub(crate) overwritten: Vec<String>,
+    pub(crate) adoptions: Adoptions,
+    pub(crate) history: History,
+    /// When a request of each instance succeeded last.
+    last_ok: HashMap<u64, Micros>,
+    /// For each new sign-in, the instances that have not had a request succeed since.
+    waiting: Vec<(Micros, BTreeSet<u64>)>,
+    /// The longest that one of them took.
+    pub(crate) back: Micros,
+    highest_claim: u64,
+}
+
+impl Run {
+    fn new(trace: Trace) -> Self {
+        Self {
+            trace,
+            claims: watch::Sender::new(None),
+            tally: Mutex::default(),
+        }
+    }
+
+    /// An instance said something.
+    pub(crate) fn heard(&self, instance: u64, message: Message) {
+        let at = message.at;
+        let mut tally = self.tally.lock();
+        let note = |what: String| self.trace.note_at(at, instance, what);
+        match message.news {
+            News::Rotated { version } => {
+                note(format!("rotated to version {version}"));
+                tally.adoptions.landed(version, at);
+            }
+            News::Adopted { version, waited } => {
+                note(format!("adopted version {version} after {waited} us"));
+                tally.adoptions.adopted(instance, version, at, waited);
+            }
+            News::Claimed { claim } => {
+                tally.history.saw_claim(&claim);
+                if claim.number > tally.highest_claim {
+                    tally.highest_claim = claim.number;
+                    if claim.doubtful.is_none() {
+                        self.claims.send_replace(Some(instance));
+                    }
+                }
+            }
+            News::Ended { reason } => note(format!("is told that the session ended: {reason}")),
+            News::Detail { text } => note(text),
+            News::Requests(requests) => {
+                tally.ok += requests.ok;
+                tally.failed += requests.failed;
+                tally.told += requests.told;
+                for (error, count) in requests.errors {
+                    note(format!("{count} requests failed: {error}"));
+                    *tally.errors.entry(error).or_default() += count;
+                }
+                if requests.last_ok > 0 {
+                    tally.succeeded(instance, requests.last_ok);
+                }
+            }
+        }
+    }
+
+    /// The record was looked at.
+    pub(crate) fn saw(&self, view: Option<View>) -> Vec<Finding> {
+        let mut tally = self.tally.lock();
+        if tally.history.last() == view.as_ref() {
+            return Vec::new();
+        }
+        let text = view.as_ref().map_or("none".to_owned(), View::to_string);
+        self.trace.note("record", text);
+        let findings = tally.history.saw(view);
+        for finding in &findings {
+            match finding {
+                Finding::Pair { version } => tally.adoptions.landed(*version, now()),
+                Finding::Ended(EndReason::LoggedOut) => {}
+                Finding::Ended(reason) => {
+                    tally.outcome_unknown += u64::from(*reason == EndReason::OutcomeUnknown);
+                    *tally.lost.entry(reason.to_string()).or_default() += 1;
+                }
+                Finding::Overwritten(how) => {
+                    self.trace.note("watcher", format!("overwritten: {how}"));
+                    tally.overwritten.push(how.clone());
+                }
+            }
+        }
+        findings
+    }
+
+    pub(crate) fn started(&self, instance: u64) {
+        self.trace.note(instance, "is started");
+    }
+
+    pub(crate) fn killed(&self, instance: u64) {
+        self.trace.note(instance, "is killed");
+        let mut tally = self.tally.lock();
+        tally.kills += 1;
+        tally.excuse(instance);
+    }
+
+    pub(crate) fn paused(&self, instance: u64) {
+        self.trace.note(instance, "is stopped");
+        let mut tally = self.tally.lock();
+        tally.pauses += 1;
+        tally.excuse(instance);
+    }
+
+    pub(crate) fn resumed(&self, instance: u64) {
+        self.trace.note(instance, "goes on");
+        self.tally.lock().adoptions.resumed(instance, now());
+    }
+
+    fn version(&self) -> anyhow::Result<u64> {
+        let tally = self.tally.lock();
+        let version = tally.history.last().map(|view| view.version);
+        version.context("there is no session")
+    }
+
+    /// Waits until a request of each instance has succeeded; returns for how many that took too long.
+    async fn not_served(&self, instances: &[u64]) -> u64 {
+        let since = now();
+        let started = Instant::now();
+        loop {
+            let waiting = {
+                let tally = self.tally.lock();
+                let is_served =
+                    |instance| tally.last_ok.get(instance).is_some_and(|at| *at >= since);
+                instances
+                    .iter()
+                    .filter(|instance| !is_served(instance))
+                    .count()
+            };
+            if waiting == 0 || started.elapsed() > PATIENCE {
+                return waiting as u64;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn signed_in(&self) {
+        self.trace.note("user", "signed in");
+        let mut tally = self.tally.lock();
+        tally.sign_ins += 1;
+        let everybody = tally.last_ok.keys().copied().collect();
+        tally.waiting.push((now(), everybody));
+    }
+}
+
+impl Tally {
+    fn succeeded(&mut self, instance: u64, at: Micros) {
+        self.last_ok.insert(instance, at);
+        for (since, waiting) in &mut self.waiting {
+            if at >= *since && waiting.remove(&instance) {
+                self.back = self.back.max(at - *since);
+            }
+        }
+    }
+
+    /// It is not expected to be served for now.
+    fn excuse(&mut self, instance: u64) {
+        self.last_ok.remove(&instance);
+        for (_, waiting) in &mut self.waiting {
+            waiting.remove(&instance);
+        }
+    }
+}
+
+/// Everything from the first start to the last end.
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let mut scratch = None;
+    let location = match &arguments.store {
+        Some(location) => location.clone(),
+        None => {
+            let directory = scratch.insert(tempfile::tempdir()?);
+            Location::File(directory.path().join("session"))
+        }
+    };
+    let kind = location.kind();
+    let store = location.open().await?;
+    let site = Arc::new(Site::open(arguments).await?);
+    let run = Arc::new(Run::new(Trace::into(arguments.trace.as_deref())?));
+    let setup = Setup {
+        store: location,
+        server: arguments.server,
+        token_url: site.token_endpoint.url().to_owned(),
+        api_url: site.records.url().to_owned(),
+        api_origin: site.records.origin().to_owned(),
+        tasks: arguments.tasks,
+        interval: arguments.interval(),
+        in_detail: run.trace.is_on(),
+    };
+    let tokens = setup.bystander(Arc::clone(&store))?;
+    tokens.replace(site.server.issue()).await?;
+    let watcher = Arc::new(Watcher {
+        run: Arc::clone(&run),
+        site: Arc::clone(&site),
+        store,
+        tokens,
+    });
+    watcher.look().await;
+    let first = run.version()?;
+    let watching = tokio::spawn({
+        let watcher = Arc::clone(&watcher);
+        async move { watcher.watch().await }
+    });
+
+    let fleet = Fleet::start(arguments.instances, setup, Arc::clone(&run))?;
+    let fleet = Arc::new(Mutex::new(fleet));
+    let seed = arguments
+        .seed
+        .unwrap_or_else(|| RandomState::new().hash_one(0) >> 32);
+    let until = Instant::now() + arguments.run_time();
+    let striker = |salt| Striker {
+        fleet: Arc::clone(&fleet),
+        run: Arc::clone(&run),
+        random: Random(seed.wrapping_add(salt)),
+        aims: arguments.aim,
+        until,
+    };
+    let kills = arguments.kill_every.map(|every| striker(0).kill(every));
+    let pauses = arguments.pause_every.map(|every| striker(1).pause(every));
+    tokio::try_join!(optional(kills), optional(pauses))?;
+    sleep_until(until).await;
+
+    let instances = fleet.lock().resume_all()?;
+    let stuck = run.not_served(&instances).await;
+    let hanging = Fleet::end(&fleet).await;
+    watching.abort();
+    watcher.look().await;
+    run.trace.finish();
+
+    let mut tally = run.tally.lock();
+    let tally = std::mem::take(&mut *tally);
+    let last = tally.history.last().context("the session is gone")?.version;
+    Ok(Outcome {
+        store: kind,
+        server: arguments.server,
+        seconds: arguments.run_time().as_secs(),
+        seed,
+        instances: arguments.instances,
+        rotations: last - first - tally.sign_ins,
+        stuck: stuck + hanging,
+        site,
+        tally,
+    })
+}
+
+async fn optional(
+    striking: Option<impl Future<Output = anyhow::Result<()>>>,
+) -> anyhow::Result<()> {
+    match striking {
+        Some(striking) => striking.await,
+        None => Ok(()),
+    }
+}

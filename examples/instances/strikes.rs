@@ -1,0 +1,114 @@
+//! Kills instances and stops them, at moments and for times that are drawn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::fleet::Fleet;
+use crate::run::Run;
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// How long after a claim the one who made it is struck: before the token is sent, while it is, before the
+/// pair is stored, or after that. At once in a third of the cases.
+const AFTER_CLAIM_MS: (u64, u64) = (60, 20);
+
+/// SplitMix64.
+#[derive(Debug)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (bits ^ (bits >> 31)) % limit.max(1)
+    }
+
+    fn span(&mut self, limit: Duration) -> Duration {
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.below(limit))
+    }
+}
+
+/// Who strikes, and until when.
+pub(crate) struct Striker {
+    pub(crate) fleet: Arc<Mutex<Fleet>>,
+    pub(crate) run: Arc<Run>,
+    pub(crate) random: Random,
+    pub(crate) aims: bool,
+    pub(crate) until: Instant,
+}
+
+impl Striker {
+    /// Kills one every so often.
+    pub(crate) async fn kill(mut self, every: Duration) -> anyhow::Result<()> {
+        while let Some(victim) = self.victim(every).await {
+            self.fleet.lock().kill(victim)?;
+        }
+        Ok(())
+    }
+
+    /// Stops one every so often, for a while.
+    pub(crate) async fn pause(mut self, every: Duration) -> anyhow::Result<()> {
+        while let Some(victim) = self.victim(every).await {
+            let span = self.random.span(LONGEST_PAUSE);
+            if !self.fleet.lock().pause(victim)? {
+                continue;
+            }
+            let fleet = Arc::clone(&self.fleet);
+            let until = self.until;
+            tokio::spawn(async move {
+                sleep_until((Instant::now() + span).min(until)).await;
+                fleet.lock().resume(victim)
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits for the next moment: half to one and a half times `every` after the last. `None` when it is over.
+    async fn victim(&mut self, every: Duration) -> Option<u64> {
+        let moment = Instant::now() + every / 2 + self.random.span(every);
+        sleep_until(moment.min(self.until)).await;
+        if self.aims
+            && let Some(claimant) = self.claimant().await
+        {
+            return Some(claimant);
+        }
+        let running = self.fleet.lock().running();
+        let place = self.random.below(running.len() as u64);
+        let victim = running.get(usize::try_from(place).ok()?).copied();
+        victim.filter(|_| Instant::now() < self.until)
+    }
+
+    /// Who claims a token next. Nobody who takes another's claim over: after a few of those in a row,
+    /// quarantines are longer than callers wait.
+    async fn claimant(&mut self) -> Option<u64> {
+        let mut claims = self.run.claims.subscribe();
+        claims.mark_unchanged();
+        timeout_at(self.until, claims.changed()).await.ok()?.ok()?;
+        let claimant = *claims.borrow();
+        let (within, at_once) = AFTER_CLAIM_MS;
+        let after = self.random.below(within).saturating_sub(at_once);
+        sleep(Duration::from_millis(after)).await;
+        claimant
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_draws_the_same() {
+        let drawn = || {
+            let mut random = Random(7);
+            [(); 8].map(|()| random.below(1_000))
+        };
+        assert_eq!(drawn(), drawn());
+        assert_eq!(Random(7).below(0), 0);
+    }
+}

@@ -1,0 +1,170 @@
+//! A store and an endpoint that say what is done with them.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::{
+    Claim, Digest, EndpointError, Grant, Issued, Key, Record, ServerProfile, StoreError,
+    TokenEndpoint, TokenPair, TokenStore,
+};
+use parking_lot::Mutex;
+
+use crate::history::View;
+use crate::message::{Message, News, now};
+
+/// The way to whoever started this instance. What was said is on its way when the call returns, so a kill
+/// loses none of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Voice {
+    in_detail: bool,
+    /// Lines of several threads must not mix.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Voice {
+    pub(crate) fn new(in_detail: bool) -> Self {
+        Self {
+            in_detail,
+            turn: Arc::default(),
+        }
+    }
+
+    pub(crate) fn say(&self, news: News) {
+        let message = Message { at: now(), news };
+        let Ok(mut line) = serde_json::to_string(&message) else {
+            return;
+        };
+        line.push('\n');
+        let _turn = self.turn.lock();
+        let mut out = io::stdout().lock();
+        if out.write_all(line.as_bytes()).is_err() || out.flush().is_err() {
+            // Nobody is left who started it.
+            std::process::exit(1);
+        }
+    }
+
+    pub(crate) fn detail(&self, text: impl FnOnce() -> String) {
+        if self.in_detail {
+            self.say(News::Detail { text: text() });
+        }
+    }
+}
+
+/// The part of a digest that is enough to tell one from another.
+pub(crate) fn brief(digest: &Digest) -> String {
+    digest.to_string()[..8].to_owned()
+}
+
+/// A store that says which claims were written into it.
+#[derive(Debug)]
+pub(crate) struct TellingStore {
+    store: Arc<dyn TokenStore>,
+    voice: Voice,
+}
+
+impl TellingStore {
+    pub(crate) fn new(store: Arc<dyn TokenStore>, voice: Voice) -> Self {
+        Self { store, voice }
+    }
+}
+
+#[async_trait]
+impl TokenStore for TellingStore {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.store.load(key).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        let swapped = self.store.swap(key, seen, next).await;
+        self.voice.detail(|| {
+            let how = match &swapped {
+                Ok(Swap::Swapped(_)) => "swapped in".to_owned(),
+                Ok(Swap::Lost(_)) => "lost".to_owned(),
+                Err(error) => format!("failed ({error})"),
+            };
+            format!("{how}: {}", View::of(next))
+        });
+        if let Ok(Swap::Swapped(_)) = &swapped
+            && let Some(claim) = View::of(next).claim
+        {
+            self.voice.say(News::Claimed { claim });
+        }
+        swapped
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        self.store.changed(key, seen).await;
+    }
+
+    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        self.store.find(digest).await
+    }
+
+    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
+        let is_dead = self.store.holder_is_dead(key, claim).await;
+        if is_dead {
+            self.voice
+                .detail(|| format!("the holder of claim {} is dead", claim.number));
+        }
+        is_dead
+    }
+}
+
+/// An endpoint that says what it sends and what comes back, by digests.
+#[derive(Debug)]
+pub(crate) struct TellingEndpoint {
+    endpoint: Arc<dyn TokenEndpoint>,
+    voice: Voice,
+}
+
+impl TellingEndpoint {
+    pub(crate) fn new(endpoint: impl TokenEndpoint, voice: Voice) -> Self {
+        let endpoint = Arc::new(endpoint);
+        Self { endpoint, voice }
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for TellingEndpoint {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        let name = match grant {
+            Grant::Refresh { token, .. } => brief(&Digest::of(token.expose())),
+            _ => "a sign-in".to_owned(),
+        };
+        self.voice.detail(|| format!("sends {name}"));
+        let answer = self.endpoint.exchange(grant).await;
+        self.voice.detail(|| match &answer {
+            Ok(_) => format!("{name} brought a pair"),
+            Err(error) => format!("{name} brought none: {:#}", anyhow::anyhow!(error.clone())),
+        });
+        answer
+    }
+
+    fn can_sign_in(&self) -> bool {
+        self.endpoint.can_sign_in()
+    }
+
+    async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
+        self.voice.detail(|| "revokes a pair".to_owned());
+        self.endpoint.revoke(pair).await
+    }
+
+    fn profile(&self) -> ServerProfile {
+        self.endpoint.profile()
+    }
+
+    fn timeout(&self) -> std::time::Duration {
+        self.endpoint.timeout()
+    }
+
+    fn key(&self) -> Key {
+        self.endpoint.key()
+    }
+}

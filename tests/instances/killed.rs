@@ -1,0 +1,66 @@
+//! Instances are killed and stopped all the time.
+
+use crate::run::{Counts, number, ran};
+
+/// Long enough for some quarantines to end.
+const SECONDS: u64 = 45;
+
+fn killed(server: &str, aim: &[&str]) -> Counts {
+    let seconds = number("EVERTOKEN_INSTANCES_SECONDS")
+        .unwrap_or(SECONDS)
+        .to_string();
+    let seed = number("EVERTOKEN_SEED").unwrap_or(3).to_string();
+    let arguments = [
+        &[
+            "--server",
+            server,
+            "--seconds",
+            &seconds,
+            "--least-seconds",
+            "0",
+        ][..],
+        &[
+            "--instances",
+            "4",
+            "--tasks",
+            "20",
+            "--rate",
+            "400",
+            "--seed",
+            &seed,
+        ],
+        &["--kill-every", "2s", "--pause-every", "3s"],
+        aim,
+    ];
+    let counts = ran(&arguments.concat());
+    let said = counts.says();
+    assert!(counts.of("kills") > 0 && counts.of("pauses") > 0, "{said}");
+    assert_eq!(counts.of("overwritten"), 0, "{said}");
+    assert_eq!(counts.of("stuck"), 0, "{said}");
+    assert_eq!(counts.of("sign_ins"), counts.of("sessions_lost"), "{said}");
+    counts
+}
+
+#[test]
+fn n4_on_a_strict_server_a_session_is_lost_only_with_a_pair_that_nobody_got() {
+    for aim in [&[][..], &["--aim"]] {
+        let counts = killed("strict", aim);
+        let said = counts.says();
+        // Whatever came twice was a last resort, and nobody's mistake.
+        assert!(counts.of("replays") <= counts.of("last_resorts"), "{said}");
+        let lost = counts.of("sessions_lost");
+        assert!(counts.of("families_revoked") <= lost, "{said}");
+        assert_eq!(counts.of("pairs_lost"), lost, "{said}");
+    }
+}
+
+#[test]
+fn n15_where_the_server_answers_a_token_again_nothing_is_lost() {
+    for server in ["grace", "fork", "last-wins"] {
+        let counts = killed(server, &["--aim"]);
+        let said = counts.says();
+        for none in ["sessions_lost", "families_revoked", "told", "failed"] {
+            assert_eq!(counts.of(none), 0, "{none}: {said}");
+        }
+    }
+}

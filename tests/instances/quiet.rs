@@ -1,0 +1,95 @@
+//! Nobody is killed.
+
+use crate::run::{Counts, command, file, ran};
+
+/// Each pair was fetched once, and everybody had it.
+#[track_caller]
+fn assert_once(counts: &Counts, instances: u64) {
+    let said = counts.says();
+    assert_eq!(counts.of("instances"), instances);
+    assert!(counts.of("rotations") >= 3, "{said}");
+    assert_eq!(counts.of("exchanges"), counts.of("rotations"), "{said}");
+    // Everybody adopts each pair but those he fetched, and the first and the last may not be told.
+    let (adoptions, rotations) = (counts.of("adoptions"), counts.of("rotations"));
+    assert!(adoptions >= (rotations - 1) * (instances - 1), "{said}");
+    assert!(counts.of("ok") > 0, "{said}");
+    assert!(!counts.is_null("adopt_p50_ms") && !counts.is_null("adopt_p99_ms"));
+    for none in [
+        "replays",
+        "families_revoked",
+        "failed",
+        "told",
+        "outcome_unknown",
+        "sessions_lost",
+        "unauthorized",
+        "pairs_lost",
+        "overwritten",
+        "last_resorts",
+        "permitted_replays",
+        "stuck",
+    ] {
+        assert_eq!(counts.of(none), 0, "{none}: {said}");
+    }
+}
+
+#[test]
+fn n2_processes_that_share_a_file_spend_each_token_once_and_all_have_the_pair() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = file(&directory.path().join("session"));
+    let usual = ["--store", &store, "--instances", "3", "--tasks", "10"];
+    // The second time there is a session in the store already, of a server that is gone.
+    for ttl in ["1s", "600ms"] {
+        let arguments = [&usual[..], &["--seconds", "4", "--access-ttl", ttl]].concat();
+        assert_once(&ran(&arguments), 3);
+    }
+}
+
+#[test]
+fn one_instance_alone_has_nobody_to_adopt_from() {
+    let arguments = ["--instances", "1", "--tasks", "3", "--seconds", "1"];
+    let counts = ran(&[&arguments[..], &["--access-ttl", "300ms"]].concat());
+    assert_eq!(counts.of("exchanges"), counts.of("rotations"));
+    // At its start it has the pair of the sign-in from the store.
+    assert_eq!(counts.of("adoptions"), 1);
+}
+
+#[test]
+fn people_get_a_table() {
+    let output = command(&["--instances", "2", "--tasks", "2", "--seconds", "1"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    for row in ["rotations", "exchanges", "adopt p99", "sessions lost"] {
+        assert!(said.contains(row), "{row}: {said}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_the_reason() {
+    for (arguments, reason) in [
+        (["--store", "session"], "`file:DIRECTORY`"),
+        (["--store", "file:/dev/null"], "/dev/null"),
+        (["--instances", "0"], "0 is not in 1..=64"),
+    ] {
+        let output = command(&arguments).output().unwrap();
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(complained.contains(reason), "{complained}");
+    }
+}
+
+#[cfg(not(all(feature = "redis", feature = "postgres")))]
+#[test]
+fn a_store_that_it_was_built_without_names_the_feature() {
+    for (feature, is_there) in [
+        ("redis", cfg!(feature = "redis")),
+        ("postgres", cfg!(feature = "postgres")),
+    ] {
+        let store = format!("{feature}://127.0.0.1:9");
+        let output = command(&["--store", &store]).output().unwrap();
+        let complained = String::from_utf8_lossy(&output.stderr);
+        let named = complained.contains(&format!("--features {feature}"));
+        assert_eq!(named, !is_there, "{complained}");
+    }
+}
