@@ -28,9 +28,12 @@ use self::listen::Listener;
 use self::row::Columns;
 use self::schema::Statements;
 use super::codec::Outline;
-use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore};
+use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore, Zeroizing};
 use crate::record::Record;
 use crate::token::{Digest, Key};
+
+/// What an error about a record is about.
+const UNTOUCHED: &str = "a row of evertoken_pair was left as it is";
 
 /// How long a pair that gave way keeps its row.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -237,7 +240,9 @@ impl PostgresStore {
         let entry = match row.try_get::<Option<&[u8]>, _>(0)? {
             None => None,
             Some(record) => {
-                let record = self.decode(key, record).await?;
+                let record = Zeroizing::new(record.to_vec());
+                let decoding = self.codec.decode_aside(key, record, UNTOUCHED.to_owned());
+                let record = decoding.await.map_err(Failure::Record)?;
                 Some((record, row::revision(row.try_get(1)?)))
             }
         };
@@ -255,7 +260,8 @@ impl PostgresStore {
         next: &Record,
     ) -> Result<(Swap, Option<Borrowed>), Failure> {
         let statements = &self.shared.statements;
-        let columns = Columns::of(next, self.encode(next).await?)?;
+        let record = self.codec.encode_aside(next).await;
+        let columns = Columns::of(next, record.map_err(Failure::Record)?)?;
         let (rows, connection) = match seen {
             None => {
                 let first = || columns.arguments(usize::MAX);
@@ -308,27 +314,10 @@ impl PostgresStore {
                     return Ok(Some(outline.record.key));
                 }
                 Ok(_) => {}
-                Err(flaw) => unread = Some(flaw.of("a row of evertoken_pair was left as it is")),
+                Err(flaw) => unread = Some(flaw.of(UNTOUCHED)),
             }
         }
         unread.map_or(Ok(None), |error| Err(Failure::Record(error)))
-    }
-
-    async fn encode(&self, record: &Record) -> Result<super::Zeroizing<Vec<u8>>, Failure> {
-        if !self.codec.seals() {
-            return self.codec.encode(record).map_err(Failure::Record);
-        }
-        let (codec, record) = (self.codec.clone(), record.clone());
-        ask::blocking(move || codec.encode(&record)).await
-    }
-
-    async fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Record, Failure> {
-        if !self.codec.seals() {
-            return self.codec.decode(key, bytes).map_err(Failure::Record);
-        }
-        let (codec, key) = (self.codec.clone(), key.clone());
-        let bytes = super::Zeroizing::new(bytes.to_vec());
-        ask::blocking(move || codec.decode(&key, &bytes)).await
     }
 }
 
