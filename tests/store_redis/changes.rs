@@ -78,14 +78,17 @@ async fn whoever_listens_when_the_connection_is_cut_hears_all_the_same() {
     let store = open(&server).await;
     let mut other = Other::at(&server).await;
     let mut seen = None;
+    let mut took = Duration::ZERO;
     for number in 0..20 {
         let waiter = waiter(&store, seen);
         until_listeners(&server, 1).await;
         // In between, nobody listens.
         let _: i64 = other.does(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         seen = Some(put(&store, seen, &record(&key(), number)).await);
-        waiter.await.unwrap();
+        let written = Instant::now();
+        took += waiter.await.unwrap().saturating_duration_since(written);
     }
+    assert!(took < Duration::from_secs(5), "{took:?} for 20 changes");
     // Once somebody waits long enough, he listens again.
     let waiter = waiter(&store, seen);
     until_listeners(&server, 1).await;
@@ -167,7 +170,7 @@ async fn nothing_outlives_the_store() {
 #[tokio::test]
 async fn a_connection_that_fell_silent_is_replaced() {
     let server = server();
-    let proxy = Proxy::to(&server).await;
+    let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
     let seen = put(&store, None, &record(&key(), 1)).await;
     proxy.silence();
@@ -180,7 +183,7 @@ async fn a_connection_that_fell_silent_is_replaced() {
 #[tokio::test]
 async fn a_listener_that_hears_nothing_any_more_listens_anew() {
     let server = server();
-    let proxy = Proxy::to(&server).await;
+    let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
     let seen = Some(put(&store, None, &record(&key(), 1)).await);
     let waiter = waiter(&store, seen);

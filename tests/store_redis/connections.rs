@@ -14,7 +14,7 @@ use crate::scene::{entry, key, open, put, record, server, told, with};
 #[tokio::test]
 async fn an_idle_connection_that_was_closed_costs_nobody_an_error() {
     let server = server();
-    let proxy = Proxy::to(&server).await;
+    let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
     let mut seen = put(&store, None, &record(&key(), 1)).await;
     for number in 2..10 {
@@ -45,7 +45,7 @@ async fn an_idle_connection_that_was_closed_costs_nobody_an_error() {
 #[tokio::test]
 async fn a_swap_is_sent_once() {
     let server = server();
-    let proxy = Proxy::to(&server).await;
+    let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
     let mut seen = put(&store, None, &record(&key(), 0)).await;
     let mut failed = 0;
@@ -137,12 +137,15 @@ fn handles_work_in_several_runtimes_and_outlive_the_one_they_were_made_in() {
     }
     let waiters = [waiting(&second, seen), waiting(&third, seen)];
     first.shutdown_timeout(Duration::from_secs(60));
+    // As managers do before they write.
     assert_eq!(second.block_on(entry(&store, &key())).unwrap().1, seen);
     let seen = third.block_on(put(&store, Some(seen), &record(&key(), 3)));
     for waiter in waiters {
         second.block_on(waiter).unwrap();
     }
     second.shutdown_timeout(Duration::from_secs(60));
+    // As managers do before they write.
+    assert_eq!(third.block_on(entry(&store, &key())).unwrap().1, seen);
     let waiter = waiting(&third, seen);
     third.block_on(put(&store, Some(seen), &record(&key(), 4)));
     third.block_on(waiter).unwrap();
