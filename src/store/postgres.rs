@@ -38,10 +38,6 @@ const UNTOUCHED: &str = "a row of evertoken_pair was left as it is";
 /// How long a pair that gave way keeps its row.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// How many past tokens of a record are given rows with a swap. A transition adds two at most, and one of them
-/// is the pair whose row is there already.
-const LATEST: usize = 4;
-
 /// How often a waiter looks while it hears of changes: only for what was not told, a connection that died
 /// unnoticed for example.
 const LOOK_WHILE_HEARING: Duration = Duration::from_secs(1);
@@ -106,8 +102,9 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 /// # How long rows stay
 ///
 /// Rows of pairs that gave way are deleted 30 days after that ([`retention`](Self::retention)), some with each rotation
-/// of their session, and all of them by [`purge`](Self::purge). They are what [`find`](TokenStore::find) knows past tokens
-/// by: a retention should not be shorter than a past token is to be recognized.
+/// of their session, and all of them by [`purge`](Self::purge). [`find`](TokenStore::find) knows past tokens by them: as long as
+/// a session's record has a token among the past ones, the rotations leave its row, or bring one with its digest
+/// back.
 #[derive(Clone)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
@@ -264,12 +261,12 @@ impl PostgresStore {
         let columns = Columns::of(next, record.map_err(Failure::Record)?)?;
         let (rows, connection) = match seen {
             None => {
-                let first = || columns.arguments(usize::MAX);
+                let first = || columns.arguments();
                 self.ask(&statements.first, Repeat::Undone, first).await?
             }
             Some(revision) => {
                 let swap = || {
-                    let mut arguments = columns.arguments(LATEST)?;
+                    let mut arguments = columns.arguments()?;
                     arguments.add(row::number(revision))?;
                     arguments.add(row::millis(self.retention))?;
                     Ok(arguments)
