@@ -80,6 +80,14 @@ pub enum Error {
         /// How long until another attempt is made.
         retry_after: Duration,
     },
+    /// Instances that do not coordinate signed in again and again, and each time another's pair got into the
+    /// store before ours, and was over. Ours is revoked.
+    #[error("other instances signed in at the same time, again and again")]
+    #[non_exhaustive]
+    Collision {
+        /// How long until another attempt is made.
+        retry_after: Duration,
+    },
     /// The caller's deadline passed before a token was there.
     #[error("no token within {}", Millis(*after))]
     #[non_exhaustive]
@@ -145,6 +153,7 @@ impl Error {
             }
             Self::NoAccessToken { .. }
             | Self::Store { .. }
+            | Self::Collision { .. }
             | Self::TimedOut { .. }
             | Self::Pending
             | Self::TaskDied => true,
@@ -167,6 +176,7 @@ impl Error {
         match self {
             Self::Endpoint { retry_after, .. }
             | Self::NoAccessToken { retry_after }
+            | Self::Collision { retry_after }
             | Self::Store { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
@@ -177,6 +187,7 @@ impl Error {
         match &mut self {
             Self::Endpoint { retry_after, .. }
             | Self::NoAccessToken { retry_after }
+            | Self::Collision { retry_after }
             | Self::Store { retry_after, .. } => *retry_after = left,
             _ => {}
         }

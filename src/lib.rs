@@ -42,9 +42,13 @@ pub use self::event::{Event, Events};
 pub use self::manager::{Authorization, Builder, TokenManager};
 pub use self::record::{Claim, Owner, Record};
 pub use self::served::Token;
-pub use self::settings::{CoolDown, Coordination, OnStoreFailure};
+pub use self::settings::{CoolDown, Coordination, OnStoreFailure, Persistence};
 pub use self::state::Rejection;
 pub use self::status::{Logout, Status};
+#[cfg(feature = "postgres")]
+pub use self::store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use self::store::RedisStore;
 pub use self::store::{FileStore, MemoryStore, StoreError, TokenStore};
 pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,

@@ -32,7 +32,7 @@ pub(crate) const SEALED_FORMAT: u32 = 2;
 
 /// Past refresh tokens kept by name, besides the seeds. At one rotation in ten minutes
 /// these are two days, in 25 KB; older ones would be refused by the server anyway.
-const RETIRED_LIMIT: usize = 256;
+pub(crate) const RETIRED_LIMIT: u32 = 256;
 
 /// What a store holds for a key: the pair, who is spending it, and what became of earlier ones.
 ///
@@ -208,7 +208,7 @@ impl Record {
             .iter()
             .filter(|past| !past.first)
             .count()
-            .saturating_sub(RETIRED_LIMIT);
+            .saturating_sub(RETIRED_LIMIT as usize);
         self.retired.retain(|past| {
             let drop = surplus > 0 && !past.first;
             surplus -= usize::from(drop);

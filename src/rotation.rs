@@ -8,18 +8,21 @@
 //!
 //! - [`claim`]: who may send a token
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
-//! - [`land`]: storing and publishing what was issued
+//! - [`land`]: storing and publishing what was issued, by [`place`] and [`behind`] callers' backs
 //! - [`first`], [`logout`]: seeds, pairs of a new sign-in, and logging out
 //! - [`calls`], [`guard`]: code of the user's, which may hang, panic and ask back
 
+mod behind;
 mod calls;
 mod claim;
 mod first;
 mod guard;
 mod land;
 mod logout;
+mod place;
 mod spend;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::first::{reopen, replace};
@@ -128,15 +131,20 @@ enum Kind {
 enum Next {
     Done(Token),
     Again,
-    Claim(Kind),
+    /// The token of this record, which is the store's unless ours is on its way there.
+    Claim(Kind, Box<Record>),
 }
 
 impl Rotation {
-    fn session(&self) -> &Session {
+    fn session(&self) -> &Arc<Session> {
         self.flight.session()
     }
 
     async fn run(&mut self) -> Result<Token, Error> {
+        // What is claimed next is what the store holds.
+        if self.uses_claims() {
+            behind::store_next(self.session()).await?;
+        }
         let mut before = None;
         loop {
             let seen = self.load().await.map_err(store_failed)?;
@@ -149,8 +157,8 @@ impl Rotation {
             match self.look(&seen).await? {
                 Next::Done(token) => return Ok(token),
                 Next::Again => {}
-                Next::Claim(kind) => {
-                    let Some(claimed) = self.claim(&seen, kind).await? else {
+                Next::Claim(kind, record) => {
+                    let Some(claimed) = self.claim(&record, &seen, kind).await? else {
                         continue;
                     };
                     if let Some(token) = self.exchange(claimed).await? {
@@ -197,6 +205,10 @@ impl Rotation {
         match look(seen.record(), held.as_ref().map(|held| held.for_look())) {
             Look::Vacant if self.session().shared.endpoint.can_sign_in() => {
                 let vacant = Record::vacant(self.session().key.clone(), lineage()?);
+                // There is nothing to be claimed.
+                if !self.uses_claims() {
+                    return Ok(Next::Claim(Kind::SignIn, Box::new(vacant)));
+                }
                 self.swap(None, &vacant).await.map_err(store_failed)?;
                 Ok(Next::Again)
             }
@@ -220,6 +232,10 @@ impl Rotation {
                         next_number,
                         now,
                     );
+                    // It is on its way there already.
+                    if !self.uses_claims() && session.outbox.is_behind() {
+                        return self.judge(&next, seen).await;
+                    }
                     self.swap(seen.revision(), &next)
                         .await
                         .map_err(store_failed)?;
@@ -253,7 +269,7 @@ impl Rotation {
         let can_sign_in = session.shared.endpoint.can_sign_in();
         if let Some(reason) = record.state.end() {
             if can_sign_in && reason != EndReason::Idle {
-                return Ok(Next::Claim(Kind::SignIn));
+                return Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())));
             }
             let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
                 return Ok(Next::Again);
@@ -262,7 +278,7 @@ impl Rotation {
         }
         if record.pair.is_none() {
             return if can_sign_in {
-                Ok(Next::Claim(Kind::SignIn))
+                Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())))
             } else {
                 Err(Error::NoSession)
             };
@@ -278,10 +294,10 @@ impl Rotation {
             return self.end(record, revision, State::Idle).await;
         }
         if standing.refresh_is_good {
-            return Ok(Next::Claim(Kind::Refresh));
+            return Ok(Next::Claim(Kind::Refresh, Box::new(record.clone())));
         }
         if can_sign_in {
-            return Ok(Next::Claim(Kind::SignIn));
+            return Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())));
         }
         if standing.usable.is_some() {
             return Err(Error::NotRotatable);

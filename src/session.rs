@@ -4,12 +4,15 @@
 //! - [`pairs`]: how a pair comes to be held
 //! - [`ending`]: how a session ends
 //! - [`flight`]: a rotation under way, and the answer to those who wait for it
+//! - [`unstored`]: a pair that was given out before it is stored
 
 mod ending;
 mod flight;
 mod on_rotated;
 mod pairs;
+mod unstored;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -20,6 +23,8 @@ use tokio::sync::{Notify, broadcast, watch};
 use self::ending::Chore;
 pub(crate) use self::flight::Flight;
 pub(crate) use self::on_rotated::OnRotated;
+use self::unstored::Outbox;
+pub(crate) use self::unstored::Unstored;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
@@ -69,6 +74,10 @@ pub(crate) struct Session {
     chores: watch::Sender<usize>,
     /// What the user does with the session is stored one after the other.
     order: tokio::sync::Mutex<()>,
+    /// What is given out before it is stored.
+    pub(crate) outbox: Outbox,
+    /// Attempts to store a pair that failed.
+    store_failures: AtomicU64,
 }
 
 /// What the worker has to do.
@@ -110,6 +119,8 @@ impl Session {
             closing: watch::Sender::new(false),
             chores: watch::Sender::new(0),
             order: tokio::sync::Mutex::new(()),
+            outbox: Outbox::default(),
+            store_failures: AtomicU64::new(0),
         }
     }
 
@@ -280,6 +291,11 @@ impl Session {
         state.held().map(|held| held.schedule.patience(now))
     }
 
+    /// A pair could not be stored, at this attempt.
+    pub(crate) fn store_failed(&self) {
+        self.store_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The token held, as long as it may be served.
     pub(crate) fn usable(&self) -> Option<Token> {
         self.state.lock().usable(self.now()).cloned()
@@ -297,7 +313,8 @@ impl Session {
             access_expires_in: left(schedule.and_then(|schedule| schedule.expires_at)),
             refresh_expires_in: left(schedule.and_then(|schedule| schedule.refresh_expires_at)),
             is_rotating: state.flight().is_some(),
-            is_unpersisted: state.is_unstored(),
+            is_unpersisted: state.is_unstored() || self.outbox.is_behind(),
+            store_failures: self.store_failures.load(Ordering::Relaxed),
             failure: state.failure(now),
         }
     }

@@ -1,8 +1,12 @@
 //! Every number and choice of a manager, with its default: the one place where they are written down.
 
+mod persistence;
+
 use std::time::Duration;
 
 use serde::Deserialize;
+
+pub use self::persistence::Persistence;
 
 use crate::endpoint::ServerProfile;
 
@@ -24,6 +28,12 @@ pub enum Coordination {
     /// Whoever needs a token exchanges his own. For servers without reuse detection, or where others
     /// that know nothing of the store spend the same tokens; a refusal is no news while the access
     /// token is valid.
+    ///
+    /// Instances that sign in at once have a session each, and one key for them. With
+    /// [write-through](Persistence::write_through), whoever comes second adopts the pair that is stored, and
+    /// has his own revoked. With write-behind both have been given out by then: the one that is stored later
+    /// takes the place of the other, whose access token is good to its end, and whose instance adopts the later
+    /// one at its next look.
     None,
 }
 
@@ -47,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) quarantine: Duration,
     pub(crate) store_timeout: Duration,
     pub(crate) coordination: Coordination,
+    pub(crate) persistence: Persistence,
     pub(crate) on_store_failure: OnStoreFailure,
     pub(crate) cool_down: CoolDown,
     /// At least this, or a tenth of the lifetime if less, lies between two rotations.
@@ -71,6 +82,7 @@ impl Settings {
             quarantine: Duration::from_secs(60),
             store_timeout: Duration::from_secs(5),
             coordination: Coordination::default(),
+            persistence: Persistence::default(),
             on_store_failure: OnStoreFailure::default(),
             cool_down: CoolDown::default(),
             shortest_interval: Duration::from_secs(1),
@@ -120,6 +132,15 @@ impl Settings {
         if self.server.last_resort && self.server.last_resorts == 0 {
             let problem = "must be at least 1; without any, `last_resort` is false";
             return Some(("last_resorts", problem.to_owned()));
+        }
+        if self.persistence.has_no_queue() {
+            let problem = "must be at least 1; without write-behind, `workers` is 0";
+            return Some(("persistence.queue", problem.to_owned()));
+        }
+        if !self.persistence.is_write_through() && self.on_store_failure == OnStoreFailure::Fail {
+            let problem =
+                "must be `serve` with write-behind, which serves a pair before it is stored";
+            return Some(("persistence.on_store_failure", problem.to_owned()));
         }
         if !(0.0..=0.5).contains(&self.jitter) {
             return Some(("jitter", "must be between 0 and 0.5".to_owned()));

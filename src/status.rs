@@ -22,8 +22,10 @@ pub struct Status {
     pub refresh_expires_in: Option<Duration>,
     /// Whether a rotation is under way.
     pub is_rotating: bool,
-    /// Whether the pair that is held could not be stored yet.
+    /// Whether the pair that is held is not stored yet.
     pub is_unpersisted: bool,
+    /// How many attempts to store a pair have failed since the manager was built.
+    pub store_failures: u64,
     /// What went wrong at the last rotation, if none has succeeded since.
     pub failure: Option<Error>,
 }

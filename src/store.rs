@@ -9,6 +9,10 @@
 mod codec;
 mod file;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod sealer;
 
 use std::error::Error as StdError;
@@ -25,6 +29,10 @@ pub use zeroize::Zeroizing;
 pub use self::codec::Codec;
 pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 pub use self::sealer::{SealError, Sealer};
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};
@@ -178,8 +186,11 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         next: &Record,
     ) -> Result<Swap, StoreError>;
 
-    /// Returns when the record may no longer have the revision `seen`. Default: looks every 50 ms; a
+    /// Returns when the record no longer has the revision `seen`. Default: looks every 50 ms; a
     /// store with notifications does better.
+    ///
+    /// It may return without a change now and then, when a connection was lost, say, or when the holder of
+    /// a claim has died; not for other keys, and not over and over for the same reason.
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
         loop {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -197,7 +208,11 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Whether the claim's holder is *proven* dead (a lock that the kernel freed, say). Default: no.
+    /// Whether the claim's holder is *proven* dead (a lock that the kernel freed, say): nothing that it began
+    /// will be sent or stored any more. Default: no.
+    ///
+    /// The token counts as one that may be spent then, without waiting for the quarantine: that is all
+    /// that a proof permits.
     async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
         let _ = (key, claim);
         false

@@ -1,3 +1,6 @@
+mod postgres;
+mod redis;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +31,8 @@ pub(super) fn register(registry: Registry) -> Registry {
         .endpoint("static", static_token)
         .default_store("memory")
         .store("file", file_store)
+        .store("redis", redis::store)
+        .store("postgres", postgres::store)
 }
 
 #[derive(Deserialize)]

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
 
 use super::scalar::{ErrorStatus, Header, Scopes, Span};
 use super::value::Value;
 use crate::client::ApiProfile;
 use crate::manager::Builder;
-use crate::settings::{CoolDown, Coordination, OnStoreFailure};
+use crate::settings::{CoolDown, Coordination, OnStoreFailure, Persistence};
 use crate::token::Key;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -29,7 +28,7 @@ pub(super) struct Document {
 pub(super) struct Refresh {
     pub(super) strategy: Option<Value>,
     coordination: Option<Coordination>,
-    persistence: Persistence,
+    persistence: Storing,
     wait: Option<Span>,
     leeway: Option<Span>,
     jitter: Option<f64>,
@@ -59,6 +58,7 @@ impl Refresh {
         } = self;
         let mut builder = builder.cool_down(cool_down.cool_down());
         builder = set(builder, *coordination, Builder::coordination);
+        builder = builder.persistence(persistence.persistence());
         let on_store_failure = persistence.on_store_failure;
         builder = set(builder, on_store_failure, Builder::on_store_failure);
         builder = set(builder, *jitter, Builder::jitter);
@@ -79,23 +79,24 @@ impl Refresh {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Persistence {
-    #[serde(rename = "workers")]
-    _workers: WriteThrough,
+struct Storing {
+    workers: u32,
+    queue: Option<u32>,
+    retries: Option<u32>,
     on_store_failure: Option<OnStoreFailure>,
 }
 
-/// The number of workers that store pairs behind callers' backs.
-#[derive(Debug, Clone, Default)]
-struct WriteThrough;
-
-impl<'de> Deserialize<'de> for WriteThrough {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if u32::deserialize(deserializer)? == 0 {
-            return Ok(Self);
+impl Storing {
+    fn persistence(&self) -> Persistence {
+        let many = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let mut persistence = Persistence::write_behind(many(self.workers));
+        if let Some(pairs) = self.queue {
+            persistence = persistence.queue(many(pairs));
         }
-        let problem = "must be 0: a pair is stored before anybody is given it";
-        Err(D::Error::custom(problem))
+        if let Some(times) = self.retries {
+            persistence = persistence.retries(times);
+        }
+        persistence
     }
 }
 

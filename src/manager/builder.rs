@@ -13,7 +13,7 @@ use crate::error::BuildError;
 use crate::origin::Origins;
 use crate::record::claim::Owner;
 use crate::session::{OnRotated, Session, Shared};
-use crate::settings::{CoolDown, Coordination, OnStoreFailure, Settings};
+use crate::settings::{CoolDown, Coordination, OnStoreFailure, Persistence, Settings};
 use crate::store::{MemoryStore, TokenStore};
 use crate::strategy::{OnRequest, RefreshStrategy};
 use crate::token::{Key, TokenPair};
@@ -151,6 +151,16 @@ impl Builder {
     /// Whether instances that share the store take turns. Default: [`Coordination::Claim`].
     pub fn coordination(mut self, coordination: Coordination) -> Self {
         self.settings.coordination = coordination;
+        self
+    }
+
+    /// Whether callers wait until a new pair is stored. Default: [`Persistence::write_through`].
+    ///
+    /// With write-behind, [`shutdown`](TokenManager::shutdown) stores what is not stored yet. Where the old pair
+    /// dies at the first use of the new one ([`OldPair::DiesAtFirstUse`](crate::OldPair::DiesAtFirstUse)), a pair
+    /// is stored first in any case.
+    pub fn persistence(mut self, persistence: Persistence) -> Self {
+        self.settings.persistence = persistence;
         self
     }
 

@@ -14,9 +14,23 @@ pub(crate) struct Landing {
     pub(crate) base: Identity,
     /// The token that was exchanged for it.
     pub(crate) predecessor: Digest,
+    /// Tokens that were exchanged before that one, and whose successors never got here.
+    pub(crate) passed: Vec<Digest>,
     /// The lineage it belongs to: the base's, or a new one after a sign-in.
     pub(crate) lineage: Lineage,
+    pub(crate) rival: Rival,
     pub(crate) pair: StoredPair,
+}
+
+/// What becomes of a pair whose key has come to hold another sign-in's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rival {
+    /// Theirs stays: the user signed in anew.
+    Wins,
+    /// Nobody coordinates sign-ins. Theirs stays as long as it is good.
+    WinsWhileGood,
+    /// The same, but ours is given out already: the later one stays.
+    Loses,
 }
 
 /// What is to be done with it.
@@ -41,7 +55,7 @@ impl Landing {
     pub(crate) fn judge(&self, record: Option<&Record>, key: &Key, now: StoreTime) -> Verdict {
         let Some(record) = record else {
             let mut first = Record::first(key.clone(), self.lineage, self.pair.clone());
-            first.version = self.base.version + 1;
+            first.version = self.base.version + self.rotations(None);
             first.committed_number = self.holder.number;
             first.next_number = self.holder.number + 1;
             return Verdict::Write(Box::new(first));
@@ -52,11 +66,22 @@ impl Landing {
         if record.state == State::LoggedOut {
             return Verdict::LoggedOut;
         }
-        if record.lineage == self.lineage && same_number && record.digest() == ours {
+        let began_here = self.lineage != self.base.lineage;
+        if record.lineage == self.lineage && record.digest() == ours && (same_number || began_here)
+        {
             return Verdict::Landed;
         }
-        if record.lineage != self.base.lineage {
-            return Verdict::Superseded;
+        if record.lineage != self.base.lineage && record.lineage != self.lineage {
+            let is_good = record.state == State::Active
+                && record.pair.is_some()
+                && record.access_expires_at().is_none_or(|end| now < end);
+            return match self.rival {
+                Rival::WinsWhileGood if !is_good => {
+                    Verdict::Write(Box::new(self.instead_of(record, ours, now)))
+                }
+                Rival::Loses => Verdict::Write(Box::new(self.instead_of(record, ours, now))),
+                Rival::Wins | Rival::WinsWhileGood => Verdict::Superseded,
+            };
         }
         // The same number can only be somebody else's where instances do not coordinate.
         if record.committed_number > self.holder.number || same_number {
@@ -73,11 +98,10 @@ impl Landing {
         if record.digest() != ours {
             next.retire_current(now);
         }
-        // The predecessor is used up, even if the record has moved on from it.
-        next.forbid(self.predecessor, ours);
+        self.forbid_used(&mut next, ours);
         next.lineage = self.lineage;
         // Not "ours + 1": the store may have lost writes, and a version must follow the record's.
-        next.version = record.version + 1;
+        next.version = record.version + self.rotations(Some(record));
         next.pair = Some(self.pair.clone());
         next.state = State::Active;
         next.committed_number = self.holder.number;
@@ -85,6 +109,30 @@ impl Landing {
         // A newer claim of somebody else stays: he has not found out yet.
         next.claim = next.claim.filter(|claim| !claim.is_of(self.holder));
         next
+    }
+
+    /// Ours in place of the pair of another sign-in.
+    fn instead_of(&self, record: &Record, ours: Digest, now: StoreTime) -> Record {
+        let mut next = record.replaced(self.lineage, Some(self.pair.clone()), now);
+        self.forbid_used(&mut next, ours);
+        next.version = record.version + self.rotations(Some(record));
+        next.committed_number = self.holder.number;
+        next.next_number = next.next_number.max(self.holder.number + 1);
+        next
+    }
+
+    /// What was exchanged for it is used up, even if the record has moved on from that.
+    fn forbid_used(&self, next: &mut Record, ours: Digest) {
+        for used in self.passed.iter().chain([&self.predecessor]) {
+            next.forbid(*used, ours);
+        }
+    }
+
+    /// How many rotations it brings: those that were passed over count as well, unless the record has them.
+    fn rotations(&self, record: Option<&Record>) -> u64 {
+        let is_new =
+            |used: &&Digest| record.is_none_or(|record| !record.retired().any(|it| it == *used));
+        self.passed.iter().filter(is_new).count() as u64 + 1
     }
 }
 
@@ -182,7 +230,9 @@ mod tests {
             },
             base: record.identity(),
             predecessor: record.digest(),
+            passed: Vec::new(),
             lineage: record.lineage,
+            rival: Rival::Wins,
             pair: pair(token),
         };
         (claimed, landing)
@@ -249,6 +299,66 @@ mod tests {
             landing.judge(Some(&replaced), &key(), NOW),
             Verdict::Superseded
         );
+    }
+
+    /// A sign-in of ours, into a key that has come to hold another's.
+    fn rivals(rival: Rival) -> (Record, Landing) {
+        let (_, landing) = claimed("ours");
+        let vacant = Record::vacant(key(), Lineage::from_bits(1));
+        let theirs = vacant.replaced(Lineage::from_bits(2), Some(pair("theirs")), NOW);
+        let ours = Landing {
+            base: vacant.identity(),
+            predecessor: key().digest(),
+            lineage: Lineage::from_bits(3),
+            rival,
+            ..landing
+        };
+        (theirs, ours)
+    }
+
+    #[test]
+    fn a_rival_that_is_good_wins_unless_ours_is_given_out() {
+        let (theirs, ours) = rivals(Rival::WinsWhileGood);
+        assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
+        let (theirs, ours) = rivals(Rival::Loses);
+        let landed = written(ours.judge(Some(&theirs), &key(), NOW));
+        assert_eq!((landed.lineage, landed.version), (ours.lineage, 2));
+        assert!(landed.retired().any(|digest| *digest == theirs.digest()));
+        assert_eq!(ours.judge(Some(&landed), &key(), NOW), Verdict::Landed);
+    }
+
+    #[test]
+    fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
+        let (mut theirs, ours) = rivals(Rival::WinsWhileGood);
+        for state in [State::Expired, State::Idle] {
+            let landed = written(ours.judge(Some(&theirs.ended(state)), &key(), NOW));
+            assert_eq!(landed.lineage, ours.lineage);
+        }
+        let out = theirs.ended(State::LoggedOut);
+        assert_eq!(ours.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
+        if let Some(stored) = &mut theirs.pair {
+            stored.pair = stored
+                .pair
+                .clone()
+                .expires_in(std::time::Duration::from_secs(1));
+        }
+        assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
+        let later = NOW.after(std::time::Duration::from_secs(1));
+        assert_eq!(
+            written(ours.judge(Some(&theirs), &key(), later)).lineage,
+            ours.lineage
+        );
+    }
+
+    #[test]
+    fn pairs_that_were_passed_over_count_and_are_retired() {
+        let (record, mut landing) = claimed("r4");
+        landing.passed = vec![landing.predecessor, Digest::of("r2")];
+        landing.predecessor = Digest::of("r3");
+        let landed = written(landing.judge(Some(&record), &key(), NOW));
+        assert_eq!(landed.version, record.version + 3);
+        let retired: Vec<_> = landed.retired().copied().collect();
+        assert_eq!(retired, ["r1", "r2", "r3"].map(Digest::of));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::claim::{Again, Holder, Standing};
-use super::land::{Landing, Verdict};
+use super::land::{Landing, Rival, Verdict};
 use super::testkit::{KEY_CLIENT, NOW, ONE, QUARANTINE, TWO, active, pair};
 use super::*;
 
@@ -57,6 +57,8 @@ impl World {
             },
             base: record.identity(),
             predecessor: claim.digest,
+            passed: Vec::new(),
+            rival: Rival::Wins,
             lineage: record.lineage,
             pair: pair(&format!("issued {}", self.issued)),
         }
@@ -214,6 +216,8 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
             },
             base: record.identity(),
             predecessor: record.digest(),
+            passed: Vec::new(),
+            rival: Rival::Wins,
             lineage: record.lineage,
             pair: pair(&format!("r{round}")),
         };
@@ -224,7 +228,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
     }
     assert!(record.knows(&Digest::of("seed")));
     assert!(record.knows(&Digest::of("r998")) && record.knows(&Digest::of("r999")));
-    assert_eq!(record.retired().count(), RETIRED_LIMIT + 1);
+    assert_eq!(record.retired().count(), RETIRED_LIMIT as usize + 1);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::token::{Lineage, TokenPair};
 #[derive(Debug, Clone)]
 pub(super) struct Claimed {
     pub(super) record: Record,
-    /// The same, as the store has it.
+    /// What the store has: the same, unless that is on its way there.
     pub(super) seen: Seen,
     /// Where there are no claims, the number one would have had.
     pub(super) holder: Holder,
@@ -64,12 +64,10 @@ impl Rotation {
     /// Claims the token, or waits for whoever has; `None` to look again.
     pub(super) async fn claim(
         &mut self,
+        record: &Record,
         seen: &Seen,
         kind: Kind,
     ) -> Result<Option<Claimed>, Error> {
-        let Some(record) = seen.record() else {
-            return Ok(None);
-        };
         let session = self.session();
         let (owner, quarantine) = (session.owner, session.settings().quarantine);
         let now = self.store_now(seen.clock);

@@ -4,24 +4,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::calls::revoke;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::behind::hand_over;
 use super::claim::Claimed;
-use super::guard::guarded;
+use super::place::{place, save_elsewhere, settle};
 use super::spend::Answer;
-use super::{Kind, Rotation, SAME_AGAIN, Seen};
+use super::{Kind, Rotation, Seen};
 use crate::endpoint::{OldPair, Predecessor};
-use crate::error::{EndReason, Error};
-use crate::record::Record;
-use crate::record::land::{Landing, Verdict};
+use crate::error::Error;
+use crate::record::land::Rival;
 use crate::served::Token;
+use crate::session::Unstored;
 use crate::settings::OnStoreFailure;
 use crate::state::{Held, Progress};
-use crate::store::Swap;
-use crate::token::{Identity, TokenPair};
+use crate::token::Identity;
 
 /// Pauses between attempts to store a pair, doubling from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Rotation {
     /// Lands what was issued; `None` to look again, where another pair took its place.
@@ -64,71 +65,38 @@ impl Rotation {
         })
     }
 
-    /// Stores and publishes a pair, in the order that the server's profile and the policy for a failing
-    /// store ask for; `None` if another pair took its place.
+    /// Stores and publishes a pair, in the order that the server's profile, the policy for a failing store and the
+    /// persistence ask for; `None` if another pair took its place.
     async fn store(&mut self, claimed: &Claimed, held: Held) -> Result<Option<Token>, Error> {
-        let session = self.flight.session().clone();
-        let mut seen = claimed.seen.clone();
-        let epoch = self.flight.epoch();
-        let (mut published, mut told) = (false, false);
+        let session = Arc::clone(self.session());
+        let mut unstored = self.unstored(claimed, held);
+        if let Some(room) = self.room_behind(&unstored.held) {
+            save_elsewhere(&session, &unstored.held).await;
+            if session.publish(unstored.held.clone(), unstored.epoch) {
+                let token = unstored.held.token.clone();
+                unstored.is_published = true;
+                if unstored.rival == Rival::WinsWhileGood {
+                    unstored.rival = Rival::Loses;
+                }
+                hand_over(&session, unstored, room);
+                return Ok(token);
+            }
+        }
         let mut pause = FIRST_PAUSE;
         loop {
-            let now = self.store_now(seen.clock);
-            let landing = Landing {
-                holder: claimed.holder,
-                base: claimed.record.identity(),
-                predecessor: claimed.record.digest(),
-                lineage: held.identity.lineage,
-                pair: session.stored(&held, now),
-            };
-            let error = match landing.judge(seen.record(), &session.key, now) {
-                Verdict::Write(next) => match self.swap(seen.revision(), &next).await {
-                    Ok(Swap::Swapped(_)) => {
-                        let identity = next.identity();
-                        return self.publish_landed(held, identity, published).await;
-                    }
-                    Ok(Swap::Lost(newer)) => {
-                        let newest = newer.as_ref().map(|(_, revision)| *revision);
-                        // As in `run`: a store that answers from the past is not asked without pause.
-                        if newest == seen.revision() {
-                            tokio::time::sleep(SAME_AGAIN).await;
-                        }
-                        seen.entry = newer;
-                        continue;
-                    }
-                    Err(error) => error,
-                },
-                Verdict::Landed => {
-                    let identity = seen.record().map_or(held.identity, Record::identity);
-                    return self.publish_landed(held, identity, published).await;
-                }
-                Verdict::LoggedOut => {
-                    self.revoke_aside(held.pair);
-                    let ended = session.end_seen(EndReason::LoggedOut, epoch);
-                    return ended.map_or(Ok(None), Err);
-                }
-                Verdict::Superseded => {
-                    self.revoke_aside(held.pair);
-                    return Ok(None);
-                }
-                Verdict::Outrun => {
-                    session.lock().set_spare(held);
-                    return Ok(None);
-                }
-                Verdict::Condemned => {
-                    let ended = session.end_seen(EndReason::Rejected, epoch);
-                    return ended.map_or(Ok(None), Err);
-                }
+            let error = match place(&session, &mut unstored).await {
+                Ok(placed) => return settle(&session, unstored, placed).await,
+                Err(error) => error,
             };
             tracing::warn!(key = %session.key, %error, "a new pair could not be stored; trying again");
-            if !told {
+            if !unstored.is_told {
                 session.unpersisted(&error);
-                told = true;
+                unstored.is_told = true;
             }
-            if self.may_publish_unstored() && !published {
-                self.save_elsewhere(&held).await;
-                session.publish(held.clone(), epoch);
-                published = true;
+            if self.may_publish_unstored() && !unstored.is_published {
+                save_elsewhere(&session, &unstored.held).await;
+                session.publish(unstored.held.clone(), unstored.epoch);
+                unstored.is_published = true;
             }
             self.flight.report(Progress::Unstored(error.clone().into()));
             // Once the claim is stale, others treat the token as spent: then a manager that nobody
@@ -142,63 +110,45 @@ impl Rotation {
             pause = (pause * 2).min(LONGEST_PAUSE);
             // Where it cannot even be read, the next attempt is made against what was read last.
             if let Ok(newer) = self.load().await {
-                seen = newer;
+                unstored.read = (newer.clock.read, newer.clock.at);
+                unstored.seen = newer.entry;
             }
         }
     }
 
-    /// Revokes a pair that gave way. Nobody waits for that but a shutdown.
-    fn revoke_aside(&self, pair: TokenPair) {
-        let session = Arc::clone(self.flight.session());
-        let runtime = session.shared.runtime.clone();
-        let chore = session.chore();
-        runtime.spawn(async move {
-            // It was said already if that failed.
-            let _ = revoke(&session, &pair).await;
-            drop(chore);
-        });
+    fn unstored(&self, claimed: &Claimed, held: Held) -> Unstored {
+        let is_rivalry = claimed.kind == Kind::SignIn && !self.uses_claims();
+        Unstored {
+            held,
+            holder: claimed.holder,
+            base: claimed.record.identity(),
+            predecessor: claimed.record.digest(),
+            passed: Vec::new(),
+            rival: if is_rivalry {
+                Rival::WinsWhileGood
+            } else {
+                Rival::Wins
+            },
+            seen: claimed.seen.entry.clone(),
+            read: (claimed.seen.clock.read, claimed.seen.clock.at),
+            since: claimed.since,
+            epoch: self.flight.epoch(),
+            is_published: false,
+            is_told: false,
+        }
+    }
+
+    /// Room for a pair that is to be given out before it is stored.
+    fn room_behind(&self, held: &Held) -> Option<OwnedSemaphorePermit> {
+        // Without an access token nobody waits for it.
+        let may = self.may_publish_unstored() && held.token.is_some();
+        may.then(|| self.session().settings().persistence.place())?
     }
 
     fn may_publish_unstored(&self) -> bool {
         let settings = self.session().settings();
         settings.on_store_failure == OnStoreFailure::Serve
             && settings.server.old_pair != OldPair::DiesAtFirstUse
-    }
-
-    /// The record has it; now everybody may.
-    async fn publish_landed(
-        &self,
-        mut held: Held,
-        identity: Identity,
-        published: bool,
-    ) -> Result<Option<Token>, Error> {
-        let session = self.session();
-        if !published {
-            self.save_elsewhere(&held).await;
-        }
-        if held.identity != identity {
-            held = session.holding(held.pair, identity, held.number, held.first, held.sent_at);
-        }
-        let token = held.token.clone();
-        let is_new = !published || session.lock().identity() != Some(identity);
-        // A logout that came in between has ended the record, or will, and revokes its pair; a new
-        // sign-in has replaced it, or will.
-        if is_new && !session.publish(held, self.flight.epoch()) {
-            return Ok(None);
-        }
-        Ok(token)
-    }
-
-    /// Gives the pair to those who save pairs themselves, before anybody uses it.
-    async fn save_elsewhere(&self, held: &Held) {
-        let session = self.session();
-        let Some(on_rotated) = &session.shared.on_rotated else {
-            return;
-        };
-        let saving = async { on_rotated.call(held.pair.clone()).await };
-        if let Err(trouble) = guarded(session.settings().store_timeout, saving).await {
-            tracing::warn!(key = %session.key, "the callback for new pairs {trouble}");
-        }
     }
 
     /// Another instance's pair turned out to be dead before it was accepted once: ours, which it outran,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::behind::store_next;
 use super::calls::{STORE_PAUSE, STORE_TRIES, load_patiently};
 use super::claim::Claimed;
 use super::{Kind, Rotation, Seen, guarded, store_failed};
@@ -112,7 +113,19 @@ impl Rotation {
     }
 
     /// No answer was read. The claim says so, and whatever the profile permits at once is prepared.
-    async fn again(&mut self, claimed: Claimed) -> Result<Option<Claimed>, Error> {
+    async fn again(&mut self, mut claimed: Claimed) -> Result<Option<Claimed>, Error> {
+        if !self.uses_claims() {
+            // Nothing kept the record from changing meanwhile, be it to what was on its way there.
+            store_next(self.session()).await?;
+            claimed.seen = load_patiently(self.session()).await?;
+            match claimed.seen.record() {
+                Some(record) if record.digest() == claimed.record.digest() => {
+                    claimed.record = record.clone();
+                }
+                None if claimed.kind == Kind::SignIn => {}
+                _ => return Ok(None),
+            }
+        }
         let mut record = claimed.record;
         if record.claim.is_none() {
             let now = self.store_now(claimed.seen.clock);
@@ -163,6 +176,10 @@ impl Rotation {
         error: EndpointError,
     ) -> Result<Option<Token>, Error> {
         let ours = claimed.record.digest();
+        // Or it would be taken for one that somebody has replaced.
+        if !self.uses_claims() {
+            store_next(self.session()).await?;
+        }
         loop {
             let seen = load_patiently(self.session()).await?;
             let Some(record) = seen.record() else {

@@ -1,3 +1,6 @@
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod aside;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -3,42 +3,45 @@
 //! - [`content`]: what a file holds, and which files are refused
 //! - [`access`]: who else may read it
 //! - [`lock`]: who may replace it
+//! - [`turn`]: who in this process may
 //! - [`replace`]: how it is replaced
+//! - [`swap`]: all of these, in order
+//! - [`watch`]: who waits for a change
+//! - [`life`]: whether the holder of a claim is alive
+//! - [`search`]: whose digest it is
+//! - [`sweep`]: what others left behind
 
 mod access;
 mod content;
+mod life;
 mod lock;
 mod replace;
+mod search;
+mod swap;
+mod sweep;
+mod turn;
+mod watch;
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 
 use self::content::{Content, Stamp};
-use self::lock::Lock;
-use super::codec::{Flaw, Outline};
+use self::life::Life;
+use super::codec::Flaw;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::clock::{Clock, SystemClock};
-use crate::record::Record;
+use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};
-
-/// How often a waiter looks: half of the 50 ms in which a change is to be noticed, so that the look itself
-/// may take as long.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
-
-/// Every so many looks the file is read although it looks the same. Two writes within one tick of the file
-/// system's clock, to files of one length in one place, cannot be told apart from outside.
-const READ_EVERY: u32 = 20;
 
 /// Keeps each record in a file of its own, so that a restart goes on with the pair that was rotated last.
 ///
 /// The file is `<digest of the key>.json`; besides it there is an empty `.lock` file, which is never
 /// removed. Processes of one user on one machine can share a directory: a replacement is compared and
-/// written under the lock, and readers need none. Clones are cheap.
+/// written under the lock, and readers need none. Swaps of one process queue for it, and those who wait hold
+/// up no thread. Who waits for a change looks every 25 ms. Clones are cheap.
 ///
 /// A record is replaced by renaming a new file over it, and synced to the disk before that counts. So it is
 /// whole at any time, whatever is killed or switched off. A swap that was dropped or timed out is
@@ -51,6 +54,28 @@ const READ_EVERY: u32 = 20;
 /// a directory that they can write to, and what belongs to another user is refused: its tokens are no
 /// secret any more, or its content is somebody else's. On Windows there are no such modes, and the directory's access
 /// list decides alone. With a [`Sealer`] the tokens are encrypted as well.
+///
+/// # When a process dies that holds a claim
+///
+/// Before a claim is written, its process makes a file `<digest of the key>.<owner>.alive`, and keeps it locked
+/// until the claim is out of the record. The system frees the lock when the process ends, however it ends. So
+/// those who wait for the claim learn at once that its holder is dead, and that the token may be spent;
+/// what they do then is what the server's profile permits about such a token:
+///
+/// - where the server answers a token again for a while, it is [sent again](crate::ServerProfile::replay_window)
+///   at once;
+/// - where the endpoint can sign in, it does so at once;
+/// - where the server is strict, the [last resort](crate::ServerProfile::last_resort) still waits for the
+///   [quarantine](crate::Builder::quarantine); and where that is not permitted either, the session ends at once.
+///
+/// Death is proven or it is not known, and what is not known is waited for. So a process that is stopped, that
+/// hangs, or that dropped its store or its runtime and goes on, is left alone for the quarantine, and so is the
+/// holder of a claim whose file was removed, was copied from elsewhere, or is from before a restart of the
+/// machine. On Windows nothing is proven. Who swaps a new claim into a record is taken for its holder:
+/// claims that others make in another store must not be copied from there.
+///
+/// The file is removed with the claim; one whose claim is gone, at the first swap of a store that is
+/// opened later. Removing one by hand does no harm.
 ///
 /// # Time
 ///
@@ -141,76 +166,12 @@ impl FileStore {
         }))
     }
 
-    /// Once, before the first lock is taken: what a killed process left is removed under the lock of its
+    /// Once, before the first lock is taken: what a process left that ended is removed under the lock of its
     /// session, which must not be ours by then.
     fn sweep(&self) {
         if !self.swept.swap(true, Ordering::Relaxed) {
-            replace::remove_leftovers(&self.directory);
+            sweep::sweep(&self.directory);
         }
-    }
-
-    fn replace(
-        &self,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-        caller: &Weak<()>,
-    ) -> Result<Swap, StoreError> {
-        let path = self.path(key);
-        if next.key != *key {
-            return Err(StoreError::new(format!(
-                "the record of another session cannot be written to {}",
-                path.display()
-            )));
-        }
-        access::check_directory(&self.directory)?;
-        self.sweep();
-        let record = self
-            .codec
-            .write(next)
-            .map_err(|flaw| flaw.of(content::untouched(&path)))?;
-        let _lock = Lock::take(&path.with_extension("lock"), caller)?;
-        let held = self.read(key)?.map(|seen| seen.entry);
-        let before = held.as_ref().map(|(_, revision)| *revision);
-        if before != seen {
-            return Ok(Swap::Lost(held));
-        }
-        let revision = content::next_revision(before, self.clock.wall());
-        let content = content::written(&path, revision, &record)?;
-        replace::replace(&path, &content)?;
-        Ok(Swap::Swapped(revision))
-    }
-
-    /// The session whose file this is, if it knows the digest.
-    fn owner_of(path: &Path, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        let Some(content) = Content::read(path)? else {
-            return Ok(None);
-        };
-        let unreadable = |flaw: Flaw| flaw.of(content::untouched(path));
-        let (_, record) = content.parts().map_err(unreadable)?;
-        let outline = Outline::read(record).map_err(unreadable)?;
-        Ok(outline.knows(digest).then_some(outline.record.key))
-    }
-
-    /// Every file that can be read is asked before one that cannot is an error: "nobody's" would be a
-    /// guess then.
-    fn search(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        access::check_directory(&self.directory)?;
-        let unlisted = |error| failed("list the directory", &self.directory, error);
-        let mut unread = None;
-        for entry in fs::read_dir(&self.directory).map_err(unlisted)? {
-            let path = entry.map_err(unlisted)?.path();
-            if content::session_of(&path, ".json").is_none() {
-                continue;
-            }
-            match Self::owner_of(&path, digest) {
-                // A copy under another name is nobody's.
-                Ok(Some(key)) if self.path(&key) == path => return Ok(Some(key)),
-                Ok(_) => {}
-                Err(error) => unread = Some(error),
-            }
-        }
-        unread.map_or(Ok(None), Err)
     }
 }
 
@@ -240,39 +201,22 @@ impl TokenStore for FileStore {
         seen: Option<Revision>,
         next: &Record,
     ) -> Result<Swap, StoreError> {
-        // Dropped with this future. What it started cannot be stopped, but it need not wait for the lock
-        // any more.
-        let caller = Arc::new(());
-        let waited_for = Arc::downgrade(&caller);
-        let (store, key, next) = (self.clone(), key.clone(), next.clone());
-        blocking(move || store.replace(&key, seen, &next, &waited_for)).await
+        swap::swap(self, key, seen, next).await
     }
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
-        let mut known: Option<Option<Stamp>> = None;
-        let mut look = 0;
-        loop {
-            let (store, key) = (self.clone(), key.clone());
-            let known_now = known.filter(|_| look != 0);
-            let looked = blocking(move || {
-                let looks_the_same = known_now == Some(Stamp::of(&store.path(&key)));
-                (!looks_the_same).then(|| store.read(&key)).transpose()
-            });
-            // What cannot be read may be mended; whoever waits has a limit.
-            if let Ok(Some(found)) = looked.await {
-                if found.as_ref().map(|found| found.entry.1) != seen {
-                    return;
-                }
-                known = Some(found.map(|found| found.stamp));
-            }
-            look = (look + 1) % READ_EVERY;
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        watch::changed(self, key, seen).await;
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let (store, digest) = (self.clone(), *digest);
-        blocking(move || store.search(&digest)).await
+        blocking(move || search::search(&store, &digest)).await
+    }
+
+    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
+        let (path, owner) = (self.path(key), claim.owner);
+        let life = blocking(move || Ok(Life::of(&path, owner))).await;
+        matches!(life, Ok(Life::Over))
     }
 }
 

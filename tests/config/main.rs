@@ -9,9 +9,13 @@ mod keys;
 #[path = "../support/raw_server.rs"]
 #[allow(dead_code)]
 mod raw_server;
+mod redis;
 mod refusals;
 mod registry;
 mod secrets;
+#[cfg(feature = "redis")]
+#[path = "../support/services.rs"]
+mod services;
 #[path = "../support/mod.rs"]
 mod support;
 

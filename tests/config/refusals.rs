@@ -26,8 +26,8 @@ strategy = { kind = "optimistic-early", windw = "60s" }"#,
             "line 2, column 41: refresh.strategy.windw: is not a key of `optimistic-early`; allowed here: `window`, `on_expiry`, `kind`",
         ),
         (
-            "[refresh]\npersistence = { queue = 1024 }",
-            "line 2, column 17: refresh.persistence.queue: is not a key; allowed here: `workers`, `on_store_failure`",
+            "[refresh]\npersistence = { length = 1024 }",
+            "line 2, column 17: refresh.persistence.length: is not a key; allowed here: `workers`, `queue`, `retries`, `on_store_failure`",
         ),
         (
             r#"[store]
@@ -66,9 +66,9 @@ strategy = { kind = "timer" }"#,
         ),
         (
             r#"[store]
-kind = "redis"
-url = "redis://127.0.0.1:6379""#,
-            "line 2, column 1: store.kind: `redis` is no store; known here: `file`, `memory`",
+kind = "etcd"
+url = "http://127.0.0.1:2379""#,
+            "line 2, column 1: store.kind: `etcd` is no store; known here: `file`, `memory`, `postgres`, `redis`",
         ),
     ] {
         assert_eq!(
@@ -130,8 +130,8 @@ jitter = "0.1""#,
             "line 2, column 1: refresh.jitter: is a string, but must be a number",
         ),
         (
-            "[refresh]\npersistence = { workers = 2 }",
-            "line 2, column 17: refresh.persistence.workers: must be 0: a pair is stored before anybody is given it",
+            "[refresh]\npersistence = { workers = true }",
+            "line 2, column 17: refresh.persistence.workers: is a boolean, but must be an integer from 0 to 4294967295",
         ),
         (
             "[refresh]\npersistence = { workers = -1 }",
@@ -257,6 +257,31 @@ kind = "file""#,
 kind = "file"
 path = """#,
             "line 3, column 1: store.path: must not be an empty path",
+        ),
+        (
+            r#"[store]
+kind = "postgres""#,
+            "line 1, column 2: store.url: is missing",
+        ),
+        (
+            r#"[store]
+kind = "postgres"
+path = "session""#,
+            "line 3, column 1: store.path: is not a key of `postgres`; allowed here: `url`, `retention`, `kind`, `timeout`",
+        ),
+        #[cfg(not(feature = "postgres"))]
+        (
+            r#"[store]
+kind = "postgres"
+url = "postgres://user:password@127.0.0.1/tokens""#,
+            "line 2, column 1: store.kind: `postgres` takes evertoken's feature `postgres`, and this program was built without it",
+        ),
+        #[cfg(feature = "postgres")]
+        (
+            r#"[store]
+kind = "postgres"
+url = "user:password@127.0.0.1""#,
+            "line 3, column 1: store.url: the URL of the database must begin with postgres://",
         ),
         (
             r#"[store]

@@ -1,6 +1,8 @@
 use std::fs::{File, TryLockError};
+use std::time::Duration;
 
 use evertoken::TokenStore;
+use evertoken::clock::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::Process;
@@ -24,11 +26,16 @@ async fn a_lock_whose_holder_is_stopped_is_named_and_one_whose_holder_is_dead_is
     let id = Pid::from_raw(holder.id().try_into().unwrap()).unwrap();
     kill_process(id, Signal::STOP).unwrap();
 
-    let next = record(&key(), 2);
-    let error = store.swap(&key(), Some(revision), &next).await.unwrap_err();
-    let error = told(&error);
-    assert!(error.contains(&lock.display().to_string()), "{error}");
-    assert!(error.contains("is it stopped?"), "{error}");
+    let (next, key_of) = (record(&key(), 2), key());
+    let start = SystemClock.now();
+    let swaps = [(); 4].map(|()| store.swap(&key_of, Some(revision), &next));
+    for answer in futures_util::future::join_all(swaps).await {
+        let error = told(&answer.unwrap_err());
+        assert!(error.contains(&lock.display().to_string()), "{error}");
+        assert!(error.contains("is it stopped?"), "{error}");
+    }
+    // All of them waited at the same time, although only one of them looked.
+    assert!(SystemClock.now().since(start) < Duration::from_secs(12));
     // Readers need no lock.
     assert_eq!(entry(&store, &key()).await, Some((first, revision)));
 

@@ -5,10 +5,17 @@
 mod access;
 mod cancelled;
 mod changed;
+#[cfg(unix)]
+mod claims;
 mod content;
+mod crowd;
 #[cfg(unix)]
 mod full_disk;
+#[cfg(unix)]
+mod holder;
 mod leftovers;
+#[cfg(unix)]
+mod life;
 #[cfg(unix)]
 mod lock;
 mod manager;

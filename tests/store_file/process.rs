@@ -16,6 +16,9 @@ const DIRECTORY: &str = "EVERTOKEN_TEST_DIRECTORY";
 /// How often a counting process counts.
 pub(crate) const COUNTS: u64 = 200;
 
+/// How often an answering process answers.
+pub(crate) const ANSWERS: u64 = 50;
+
 /// Killed when dropped.
 pub(crate) struct Process(Child);
 
@@ -80,6 +83,13 @@ async fn a_process_of_its_own() {
         "count" => count(&open(&directory)).await,
         "write" => write_for_ever(&open(&directory)).await,
         "lock" => lock_for_ever(Path::new(&directory)),
+        #[cfg(unix)]
+        "rotate" => crate::holder::rotate(Path::new(&directory)).await,
+        #[cfg(unix)]
+        "sign-in" => crate::holder::sign_in(Path::new(&directory)).await,
+        #[cfg(unix)]
+        "leave" => crate::holder::leave(Path::new(&directory)).await,
+        "answer" => answer(&open(&directory)).await,
         "fill" => fill_the_disk(&open(&directory), Path::new(&directory)).await,
         "relative" => {
             let store = open(&directory);
@@ -105,6 +115,29 @@ async fn count(store: &FileStore) {
                 }
                 Swap::Lost(newer) => newer,
             };
+        }
+    }
+}
+
+/// Waits for each odd number, and writes the even one after it.
+async fn answer(store: &FileStore) {
+    let mut seen = None;
+    loop {
+        store.changed(&key(), seen).await;
+        let Some((found, revision)) = store.load(&key()).await.unwrap().entry else {
+            continue;
+        };
+        seen = Some(revision);
+        let asked = number(&found);
+        if asked % 2 == 1 {
+            let next = record(&key(), asked + 1);
+            let Swap::Swapped(revision) = swap(store, seen, &next).await else {
+                panic!("nobody else writes");
+            };
+            seen = Some(revision);
+        }
+        if asked >= 2 * ANSWERS - 1 {
+            return;
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use evertoken::TokenStore;
+use evertoken::clock::{Clock, SystemClock};
 
-use crate::process::{COUNTS, Process};
+use crate::process::{ANSWERS, COUNTS, Process};
 use crate::scene::{directory, entry, files, key, number, open, put, record};
 
 #[tokio::test]
@@ -14,6 +15,30 @@ async fn two_processes_that_count_lose_nothing() {
     processes.into_iter().for_each(Process::succeeds);
     let (record, _) = entry(&open(&directory), &key()).await.unwrap();
     assert_eq!(number(&record), 2 * COUNTS);
+}
+
+/// Each of two processes waits for what the other writes. How soon they notice is printed: the half of a round
+/// trip, with a write that is synced to the disk.
+#[tokio::test]
+async fn a_process_notices_each_change_that_another_makes() {
+    let directory = directory();
+    let store = open(&directory);
+    let process = Process::start("answer", "", directory.path());
+    let mut seen = None;
+    let mut halves = Vec::new();
+    for asked in (1..2 * ANSWERS).step_by(2) {
+        let start = SystemClock.now();
+        let asking = put(&store, seen, &record(&key(), asked)).await;
+        store.changed(&key(), Some(asking)).await;
+        let (found, revision) = entry(&store, &key()).await.unwrap();
+        assert_eq!(number(&found), asked + 1);
+        seen = Some(revision);
+        halves.push(SystemClock.now().since(start) / 2);
+    }
+    process.succeeds();
+    halves.sort();
+    let [median, last] = [halves.len() / 2, halves.len() - 1].map(|at| halves[at]);
+    println!("changes by another process were noticed in {median:?}, and in {last:?} at most");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! A server that cannot be had is an error that says how to get it: nothing is skipped in silence. What may
 //! be skipped, and is told, is for the caller to decide.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
+#![allow(clippy::disallowed_methods, reason = "a server starts in real time")]
 
 #[path = "services/postgres.rs"]
 mod postgres;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-pub use self::postgres::Postgres;
+pub use self::postgres::{Postgres, give_to_postgres};
 pub use self::redis::Redis;
 
 /// Longer than any of them needs to start on a busy machine.
@@ -32,6 +33,11 @@ impl fmt::Display for Missing {
 }
 
 impl std::error::Error for Missing {}
+
+/// Whether a server that cannot be had is a failure: where everything is to be tested.
+pub fn are_required() -> bool {
+    std::env::var("EVERTOKEN_SERVICES").is_ok_and(|value| value == "required")
+}
 
 /// A port that nobody listens on.
 fn free_port() -> u16 {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{access, failed};
-use crate::store::codec::Flaw;
+use crate::store::codec::{Flaw, Outline};
 use crate::store::{Revision, StoreError};
 use crate::token::Digest;
 
@@ -79,6 +79,16 @@ impl Content {
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
     }
+}
+
+/// What can be known of the record at `path` without a sealer; `None` if there is no file.
+pub(super) fn outline(path: &Path) -> Result<Option<Outline>, StoreError> {
+    let Some(content) = Content::read(path)? else {
+        return Ok(None);
+    };
+    let unreadable = |flaw: Flaw| flaw.of(untouched(path));
+    let (_, record) = content.parts().map_err(unreadable)?;
+    Outline::read(record).map(Some).map_err(unreadable)
 }
 
 /// The bytes of a file for this record, unless they are too many to be read again.

@@ -6,6 +6,9 @@ use crate::record::{Claim, Owner, Record, Retired, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lineage, Session, TokenPair, Validity, random};
 
+/// Characters that a store may refuse: more than it has to keep.
+pub(super) const FAR_TOO_LONG: usize = 3_000_000;
+
 /// A key that no other run uses.
 pub(super) fn key(purpose: &str) -> Key {
     Key::new("https://id.example.org/token", "conformance").label(format!("{purpose} {}", nonce()))
@@ -31,6 +34,16 @@ pub(super) fn record(key: &Key, version: u64) -> Record {
     };
     let mut record = Record::first(key.clone(), lineage(key), stored);
     record.version = version;
+    record
+}
+
+/// The same with a filler of so many characters, which is another one in every version.
+pub(super) fn sized(key: &Key, version: u64, length: usize) -> Record {
+    let mut record = record(key, version);
+    let name = record.digest().to_string();
+    let mut filler = name.repeat(length / name.len() + 1);
+    filler.truncate(length);
+    record.unknown.insert("filler".to_owned(), filler.into());
     record
 }
 

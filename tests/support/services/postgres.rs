@@ -1,5 +1,5 @@
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,6 +21,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Whether there is a program to start.
+    pub fn installed() -> Result<(), Missing> {
+        binaries().map(drop)
+    }
+
     /// One that several tests of this process share, each with a database of its own.
     pub fn shared() -> Result<Arc<Self>, Missing> {
         static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -50,10 +55,7 @@ impl Postgres {
         let data = directory.path().join("data");
         std::fs::create_dir(&data).expect("a directory");
         for path in [directory.path(), &data] {
-            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("ours");
-            if let Some((user, group)) = other_user() {
-                chown(path, Some(user), Some(group)).expect("we are root");
-            }
+            give_to_postgres(path, 0o700);
         }
         let made = as_other_user(&binaries.join("initdb"), directory.path())
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
@@ -107,6 +109,11 @@ impl Postgres {
         self.url_of(&name)
     }
 
+    /// One of the programs that came with the server.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
+    }
+
     /// Runs SQL in the database that is always there, as an administrator would, and returns what it said.
     pub fn sql(&self, sql: &str) -> String {
         self.sql_in(&self.url(), sql)
@@ -114,12 +121,30 @@ impl Postgres {
 
     /// The same in another database.
     pub fn sql_in(&self, url: &str, sql: &str) -> String {
-        let mut psql = Command::new(self.binaries.join("psql"));
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]);
+        self.try_sql(url, sql)
+            .unwrap_or_else(|told| panic!("{sql}: {told}"))
+    }
+
+    /// The same, or what the server says against it, with its SQLSTATE.
+    pub fn try_sql(&self, url: &str, sql: &str) -> Result<String, String> {
+        let mut psql = Command::new(self.program("psql"));
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-v",
+            "VERBOSITY=verbose",
+        ]);
+        psql.args(["-d", url, "-c", sql]);
         let done = psql.stdin(Stdio::null()).output().expect("psql is there");
-        let told = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{sql}: {told}");
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        match done.status.success() {
+            true => Ok(text(&done.stdout)),
+            false => Err(text(&done.stderr)),
+        }
     }
 
     /// As by `kill -9` of all of it: a power cut, as far as the database is concerned.
@@ -186,12 +211,27 @@ impl Drop for Postgres {
 /// Of the newest version that is installed; Debian keeps them off the path.
 fn binaries() -> Result<PathBuf, Missing> {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|entry| entry.path().join("bin"))
+                .collect()
+        })
         .unwrap_or_default();
     versions.sort();
     versions.reverse();
     let postgres = program("postgres", &versions)?;
+    // It may be a link to where the others are.
+    let postgres = std::fs::canonicalize(&postgres).unwrap_or(postgres);
     Ok(postgres.parent().unwrap_or(&postgres).to_owned())
+}
+
+/// Makes what the server has to read its own.
+pub fn give_to_postgres(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("ours");
+    if let Some((user, group)) = other_user() {
+        chown(path, Some(user), Some(group)).expect("we are root");
+    }
 }
 
 /// The user and group to run as, where we are root.

@@ -17,6 +17,11 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// Whether there is a program to start.
+    pub fn installed() -> Result<(), Missing> {
+        program("redis-server", &[]).map(drop)
+    }
+
     /// One that keeps everything in memory.
     pub fn start() -> Result<Self, Missing> {
         Self::start_with(&["--save", "", "--appendonly", "no"])
@@ -24,7 +29,14 @@ impl Redis {
 
     /// One that has written to its disk what it acknowledges.
     pub fn durable() -> Result<Self, Missing> {
-        Self::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+        Self::start_with(&[
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ])
     }
 
     /// One with these options beside port, address and directory.
@@ -88,12 +100,12 @@ impl Drop for Redis {
     }
 }
 
-/// Whether it has loaded its data and answers.
+/// Whether it has loaded its data and answers, be it that it wants a password.
 fn ping(port: u16) -> Option<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
     stream.write_all(b"PING\r\n").ok()?;
     let mut answer = [0; 7];
     stream.read_exact(&mut answer).ok()?;
-    (&answer == b"+PONG\r\n").then_some(())
+    [b"+PONG\r\n", b"-NOAUTH"].contains(&&answer).then_some(())
 }

@@ -1,0 +1,241 @@
+//! What a rotation costs in each store, and whether write-behind is worth it: callers' waiting and the rotations of
+//! a process, behind the pair and through it. Times differ from machine to machine; quote the ratios of one run.
+//!
+//! `cargo bench --features redis,postgres --bench stores`, with redis-server and PostgreSQL installed.
+
+#![allow(missing_docs)]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
+#![expect(clippy::print_stdout, reason = "a bench tells what it measured")]
+
+#[path = "../tests/support/services.rs"]
+mod services;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use evertoken::testing::AuthorizationServer;
+use evertoken::{
+    Coordination, FileStore, MemoryStore, Persistence, PostgresStore, RedisStore, TokenManager,
+    TokenStore,
+};
+use hdrhistogram::Histogram;
+use services::{Postgres, Redis};
+use tokio::time::{Instant, sleep_until};
+
+/// Of one session after the other.
+const ROTATIONS: u32 = 300;
+
+/// How long each of the candidates runs in each round; they take turns.
+const TURN: Duration = Duration::from_millis(1_500);
+const ROUNDS: usize = 4;
+
+/// A token endpoint of the faster kind: real ones were measured at 1 to 7 ms.
+const EXCHANGE: Duration = Duration::from_millis(2);
+
+/// Between two rotations of a session that is not always rotating.
+const PACE: Duration = Duration::from_millis(100);
+
+type Store = Arc<dyn TokenStore>;
+
+#[tokio::main]
+async fn main() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let redis = Redis::start_with(&["--save", "", "--appendonly", "yes"]).expect("Redis");
+    let postgres = Postgres::durable().expect("PostgreSQL");
+    let file = FileStore::new(directory.path().join("session")).expect("a directory of ours");
+    let redis = RedisStore::connect(&redis.url()).await.expect("Redis");
+    let pairs = PostgresStore::connect(&postgres.url())
+        .await
+        .expect("PostgreSQL");
+    let stores: [(&str, Store); 4] = [
+        ("memory", Arc::new(MemoryStore::new())),
+        ("file", Arc::new(file)),
+        ("redis", Arc::new(redis)),
+        ("postgres", Arc::new(pairs.clone())),
+    ];
+    one_rotation(&stores).await;
+    println!();
+    through_or_behind(&(Arc::new(pairs) as Store)).await;
+}
+
+/// Sessions of their own at a server of their own, all in one store.
+async fn sessions(
+    store: &Store,
+    count: usize,
+    exchange: Duration,
+    coordination: Coordination,
+    persistence: &Persistence,
+) -> Vec<TokenManager> {
+    let server = AuthorizationServer::builder().latency(exchange).build();
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        let endpoint = server.endpoint();
+        // Every run begins with sessions that the store has never seen.
+        let key = evertoken::TokenEndpoint::key(&endpoint).label(label());
+        let tokens = TokenManager::builder(endpoint)
+            .key(key)
+            .store(Arc::clone(store))
+            .coordination(coordination)
+            .persistence(persistence.clone())
+            .seed(server.issue())
+            .build()
+            .expect("it holds");
+        tokens.token().await.expect("it is seeded");
+        sessions.push(tokens);
+    }
+    sessions
+}
+
+fn label() -> String {
+    let name = tempfile::Builder::new().tempfile().expect("a name");
+    name.path().display().to_string()
+}
+
+async fn one_rotation(stores: &[(&str, Store)]) {
+    let mut table = table(&["store", "rotation, us", "p99, us", "of memory's"]);
+    let mut least = None;
+    for (name, store) in stores {
+        let through = Persistence::write_through();
+        let session = sessions(store, 1, Duration::ZERO, Coordination::Claim, &through).await;
+        let mut waits = histogram();
+        for _ in 0..ROTATIONS {
+            rotate(&session[0], &mut waits).await;
+        }
+        let median = waits.value_at_quantile(0.5);
+        let least = *least.get_or_insert(median);
+        table.add_row([
+            (*name).to_owned(),
+            median.to_string(),
+            waits.value_at_quantile(0.99).to_string(),
+            format!("{:.1}x", ratio(median, least)),
+        ]);
+    }
+    println!("One session rotates again and again, at an endpoint that takes no time.\n{table}");
+}
+
+async fn rotate(tokens: &TokenManager, waits: &mut Histogram<u64>) {
+    let asked = Instant::now();
+    tokens.rotate().await.expect("it rotates");
+    let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+    waits.saturating_record(waited);
+}
+
+/// What a candidate did.
+struct Done {
+    waits: Histogram<u64>,
+    took: Duration,
+}
+
+impl Done {
+    fn per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "there are not so many")]
+        let rotations = self.waits.len() as f64;
+        rotations / self.took.as_secs_f64()
+    }
+}
+
+async fn through_or_behind(store: &Store) {
+    let mut table = table(&[
+        "sessions",
+        "coordination",
+        "rotating",
+        "through: per s",
+        "p50, us",
+        "p99, us",
+        "behind: per s",
+        "p50, us",
+        "p99, us",
+        "per s, behind/through",
+        "p50, behind/through",
+    ]);
+    for count in [1, 8, 64] {
+        for coordination in [Coordination::Claim, Coordination::None] {
+            for pace in [None, Some(PACE)] {
+                let persistences = [Persistence::write_through(), Persistence::write_behind(8)];
+                let [through, behind] =
+                    compared(store, count, coordination, pace, persistences).await;
+                let mut row = vec![
+                    count.to_string(),
+                    format!("{coordination:?}").to_lowercase(),
+                    pace.map_or("always".to_owned(), |pace| format!("every {pace:?}")),
+                ];
+                for done in [&through, &behind] {
+                    row.push(format!("{:.0}", done.per_second()));
+                    row.push(done.waits.value_at_quantile(0.5).to_string());
+                    row.push(done.waits.value_at_quantile(0.99).to_string());
+                }
+                row.push(format!("{:.2}", behind.per_second() / through.per_second()));
+                let [behind, through] =
+                    [&behind, &through].map(|done| done.waits.value_at_quantile(0.5));
+                row.push(format!("{:.2}", ratio(behind, through)));
+                table.add_row(row);
+            }
+        }
+    }
+    println!("PostgreSQL, at an endpoint that takes {EXCHANGE:?}.\n{table}");
+}
+
+/// Both by turns, so that what else the machine does falls on both.
+async fn compared(
+    store: &Store,
+    count: usize,
+    coordination: Coordination,
+    pace: Option<Duration>,
+    persistences: [Persistence; 2],
+) -> [Done; 2] {
+    let mut done = [(); 2].map(|()| Done {
+        waits: histogram(),
+        took: Duration::ZERO,
+    });
+    for _ in 0..ROUNDS {
+        for (done, persistence) in done.iter_mut().zip(&persistences) {
+            let sessions = sessions(store, count, EXCHANGE, coordination, persistence).await;
+            let started = Instant::now();
+            let rotating = sessions.iter().map(|session| {
+                let session = session.clone();
+                tokio::spawn(async move {
+                    let mut waits = histogram();
+                    while started.elapsed() < TURN {
+                        let next = Instant::now() + pace.unwrap_or_default();
+                        rotate(&session, &mut waits).await;
+                        if pace.is_some() {
+                            sleep_until(next).await;
+                        }
+                    }
+                    waits
+                })
+            });
+            let rotating: Vec<_> = rotating.collect();
+            for session in rotating {
+                let waits = session.await.expect("it rotates");
+                done.waits.add(&waits).expect("alike");
+            }
+            // What is given out counts when it is stored.
+            for session in sessions {
+                session.shutdown().await.expect("it is stored");
+            }
+            done.took += started.elapsed();
+        }
+    }
+    done
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds")]
+fn ratio(one: u64, other: u64) -> f64 {
+    one as f64 / other.max(1) as f64
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    table
+}

@@ -1,0 +1,107 @@
+//! Stores pairs that were given out already, in the background: one of a session at a time and in order, the
+//! latest in place of those that still wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::calls::load;
+use super::land::{FIRST_PAUSE, LONGEST_PAUSE};
+use super::place::{Placed, place, settle, store_now};
+use crate::session::{Session, Unstored};
+use crate::store::StoreError;
+
+/// Leaves a pair to be stored, which callers have.
+pub(super) fn hand_over(session: &Arc<Session>, unstored: Unstored, room: OwnedSemaphorePermit) {
+    // Somebody who sees to an earlier one of this session goes on with this one.
+    if !session.outbox.put(unstored, room) {
+        return;
+    }
+    let runtime = session.shared.runtime.clone();
+    let session = Arc::clone(session);
+    let chore = session.chore();
+    runtime.spawn(async move {
+        write(&session).await;
+        drop(chore);
+    });
+}
+
+/// Until nothing is left; or until nobody is, and others treat the token as spent.
+async fn write(session: &Arc<Session>) {
+    let persistence = &session.settings().persistence;
+    let mut failures = 0;
+    loop {
+        let worker = persistence.worker().await;
+        let stored = store_next(session).await;
+        drop(worker);
+        match stored {
+            Ok(true) => return,
+            Ok(false) => {
+                failures = 0;
+                continue;
+            }
+            Err(_) => failures += 1,
+        }
+        let was_closing = session.is_closing();
+        let quarantine = session.settings().quarantine;
+        if was_closing && session.outbox.give_up(session.now().before(quarantine)) {
+            tracing::error!(key = %session.key, "a pair that was given out could not be stored");
+            return;
+        }
+        let pause = if persistence.retries_soon(failures) {
+            doubled(FIRST_PAUSE, failures - 1)
+        } else {
+            LONGEST_PAUSE
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // At once, when the manager is to be shut down.
+            () = session.closing(), if !was_closing => {}
+        }
+    }
+}
+
+fn doubled(pause: Duration, times: u32) -> Duration {
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+    pause.saturating_mul(factor).min(LONGEST_PAUSE)
+}
+
+/// Stores the pair that waits, if one does. Returns whether nothing is left then.
+pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreError> {
+    let _turn = session.outbox.turn.lock().await;
+    let Some(mut unstored) = session.outbox.take() else {
+        return Ok(session.outbox.stored());
+    };
+    // Where it cannot even be read, the attempt is made against what was read last.
+    if unstored.is_told
+        && let Ok(seen) = load(session).await
+    {
+        unstored.read = (seen.clock.read, seen.clock.at);
+        unstored.seen = seen.entry;
+    }
+    let error = match place(session, &mut unstored).await {
+        Ok(Placed::Crowded) => {
+            StoreError::new("other sign-ins of this session were stored, again and again")
+        }
+        Ok(placed) => {
+            let now = store_now(session, &unstored);
+            let (epoch, theirs) = (unstored.epoch, unstored.seen.clone());
+            let gave_way = matches!(placed, Placed::Superseded | Placed::Outrun);
+            // Nobody waits for this; what there is to tell is told by event.
+            let _ = settle(session, unstored, placed).await;
+            if let Some((record, _)) = theirs.filter(|_| gave_way) {
+                session.adopt(&record, now, epoch, Duration::ZERO);
+            }
+            return Ok(session.outbox.stored());
+        }
+        Err(error) => error,
+    };
+    tracing::warn!(key = %session.key, %error, "a pair that was given out could not be stored; trying again");
+    if !unstored.is_told {
+        unstored.is_told = true;
+        session.unpersisted(&error);
+    }
+    session.outbox.put_back(unstored);
+    Err(error)
+}

@@ -1,0 +1,183 @@
+//! One attempt to store a pair, against whatever the store has come to hold meanwhile; and what follows from
+//! how it went.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SAME_AGAIN;
+use super::calls::{revoke, swap};
+use super::guard::guarded;
+use crate::error::{EndReason, Error};
+use crate::record::Record;
+use crate::record::land::{Rival, Verdict};
+use crate::served::Token;
+use crate::session::{Session, Unstored};
+use crate::state::Held;
+use crate::store::{StoreError, StoreTime, Swap};
+use crate::token::{Identity, TokenPair};
+
+/// How often a sign-in of ours is stored anew because others that do not coordinate were faster, and theirs
+/// is over already.
+const RECOVERIES: u32 = 5;
+
+/// Where a pair got to.
+#[derive(Debug)]
+pub(super) enum Placed {
+    /// The record holds it, under this identity.
+    Landed(Identity),
+    /// The user logged out meanwhile.
+    LoggedOut,
+    /// The key has come to hold another sign-in's.
+    Superseded,
+    /// A later claim was committed first.
+    Outrun,
+    /// The server echoed a token that is known to be dead.
+    Condemned,
+    /// The key came to hold others' again and again.
+    Crowded,
+}
+
+/// Stores the pair. After an error it may be stored all the same.
+pub(super) async fn place(
+    session: &Session,
+    unstored: &mut Unstored,
+) -> Result<Placed, StoreError> {
+    let mut collisions = 0;
+    loop {
+        let now = store_now(session, unstored);
+        let landing = unstored.landing(session.stored(&unstored.held, now));
+        let record = unstored.seen.as_ref().map(|(record, _)| record);
+        let next = match landing.judge(record, &session.key, now) {
+            Verdict::Write(next) => next,
+            Verdict::Landed => {
+                let identity = record.map_or(unstored.held.identity, Record::identity);
+                return Ok(Placed::Landed(identity));
+            }
+            Verdict::LoggedOut => return Ok(Placed::LoggedOut),
+            Verdict::Superseded => return Ok(Placed::Superseded),
+            Verdict::Outrun => return Ok(Placed::Outrun),
+            Verdict::Condemned => return Ok(Placed::Condemned),
+        };
+        let before = unstored.seen.as_ref().map(|(_, revision)| *revision);
+        let newer = match swap(session, before, &next).await {
+            Ok(Swap::Swapped(_)) => return Ok(Placed::Landed(next.identity())),
+            Ok(Swap::Lost(newer)) => newer,
+            Err(error) => {
+                session.store_failed();
+                return Err(error);
+            }
+        };
+        if unstored.rival != Rival::Wins {
+            collisions += 1;
+            if collisions > RECOVERIES {
+                return Ok(Placed::Crowded);
+            }
+        }
+        // A store that answers from the past is not asked without pause.
+        if newer.as_ref().map(|(_, revision)| *revision) == before {
+            tokio::time::sleep(SAME_AGAIN).await;
+        }
+        unstored.seen = newer;
+    }
+}
+
+/// The store's time, carried on by our own clock.
+pub(super) fn store_now(session: &Session, unstored: &Unstored) -> StoreTime {
+    let (read, at) = unstored.read;
+    read.after(session.now().since(at))
+}
+
+/// Makes the manager say what the store does; `None` if another pair took this one's place.
+pub(super) async fn settle(
+    session: &Arc<Session>,
+    unstored: Unstored,
+    placed: Placed,
+) -> Result<Option<Token>, Error> {
+    let Unstored { held, epoch, .. } = unstored;
+    let ended = |reason| session.end_seen(reason, epoch).map_or(Ok(None), Err);
+    match placed {
+        Placed::Landed(identity) => {
+            Ok(publish_landed(session, held, identity, epoch, unstored.is_published).await)
+        }
+        Placed::LoggedOut => {
+            revoke_aside(session, held.pair);
+            ended(EndReason::LoggedOut)
+        }
+        Placed::Superseded => {
+            let theirs = unstored.seen.and_then(|(record, _)| record.pair);
+            let is_shared = theirs.is_some_and(|theirs| shares_a_token(&theirs.pair, &held.pair));
+            if !is_shared {
+                revoke_aside(session, held.pair);
+            }
+            Ok(None)
+        }
+        Placed::Outrun => {
+            session.lock().set_spare(held);
+            Ok(None)
+        }
+        Placed::Condemned => ended(EndReason::Rejected),
+        Placed::Crowded => {
+            revoke_aside(session, held.pair);
+            Err(Error::Collision {
+                retry_after: Duration::ZERO,
+            })
+        }
+    }
+}
+
+/// The record has it; now everybody may.
+async fn publish_landed(
+    session: &Arc<Session>,
+    mut held: Held,
+    identity: Identity,
+    epoch: u64,
+    is_published: bool,
+) -> Option<Token> {
+    if !is_published {
+        save_elsewhere(session, &held).await;
+    }
+    if held.identity != identity {
+        held = session.holding(held.pair, identity, held.number, held.first, held.sent_at);
+    }
+    let token = held.token.clone();
+    let current = session.lock().identity();
+    let is_passed = is_published
+        && current
+            .is_some_and(|it| it.lineage == identity.lineage && it.version > identity.version);
+    let is_new = !is_published || current != Some(identity);
+    // A logout that came in between has ended the record, or will, and revokes its pair; a new
+    // sign-in has replaced it, or will.
+    if is_new && !is_passed && !session.publish(held, epoch) {
+        return None;
+    }
+    token
+}
+
+/// Gives the pair to those who save pairs themselves, before anybody uses it.
+pub(super) async fn save_elsewhere(session: &Session, held: &Held) {
+    let Some(on_rotated) = &session.shared.on_rotated else {
+        return;
+    };
+    let saving = async { on_rotated.call(held.pair.clone()).await };
+    if let Err(trouble) = guarded(session.settings().store_timeout, saving).await {
+        tracing::warn!(key = %session.key, "the callback for new pairs {trouble}");
+    }
+}
+
+/// Revokes a pair that gave way. Nobody waits for that but a shutdown.
+fn revoke_aside(session: &Arc<Session>, pair: TokenPair) {
+    let session = Arc::clone(session);
+    let runtime = session.shared.runtime.clone();
+    let chore = session.chore();
+    runtime.spawn(async move {
+        // It was said already if that failed.
+        let _ = revoke(&session, &pair).await;
+        drop(chore);
+    });
+}
+
+/// Some servers answer two sign-ins with one token: to revoke it would end the other session too.
+fn shares_a_token(one: &TokenPair, other: &TokenPair) -> bool {
+    one.access.is_some() && one.access == other.access
+        || one.refresh.is_some() && one.refresh == other.refresh
+}

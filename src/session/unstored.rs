@@ -1,0 +1,144 @@
+//! A pair that was given out and is not stored yet, where callers do not wait for that.
+
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::clock::Timestamp;
+use crate::record::claim::Holder;
+use crate::record::land::{Landing, Rival};
+use crate::record::{Record, StoredPair};
+use crate::state::Held;
+use crate::store::{Revision, StoreTime};
+use crate::token::{Digest, Identity};
+
+/// A pair that was issued, with everything that is needed to store it once its rotation is over.
+#[derive(Debug)]
+pub(crate) struct Unstored {
+    pub(crate) held: Held,
+    /// The claim it was fetched under.
+    pub(crate) holder: Holder,
+    pub(crate) base: Identity,
+    pub(crate) predecessor: Digest,
+    pub(crate) passed: Vec<Digest>,
+    pub(crate) rival: Rival,
+    /// What the store held when it was last asked, and its time then.
+    pub(crate) seen: Option<(Record, Revision)>,
+    pub(crate) read: (StoreTime, Timestamp),
+    /// Since when the token was claimed.
+    pub(crate) since: Timestamp,
+    /// What the user had done when its rotation looked.
+    pub(crate) epoch: u64,
+    /// Whether callers have it already.
+    pub(crate) is_published: bool,
+    /// Whether subscribers know that it could not be stored.
+    pub(crate) is_told: bool,
+}
+
+impl Unstored {
+    /// The landing, with the pair's times in store time.
+    pub(crate) fn landing(&self, pair: StoredPair) -> Landing {
+        Landing {
+            holder: self.holder,
+            base: self.base,
+            predecessor: self.predecessor,
+            passed: self.passed.clone(),
+            lineage: self.held.identity.lineage,
+            rival: self.rival,
+            pair,
+        }
+    }
+
+    /// Takes the place of an `earlier` one, which is not stored any more.
+    fn follow(&mut self, earlier: Self) {
+        // It was the predecessor of nothing if its session is another one.
+        if earlier.held.identity.lineage != self.held.identity.lineage {
+            return;
+        }
+        self.passed
+            .splice(..0, earlier.passed.into_iter().chain([earlier.predecessor]));
+        self.base = earlier.base;
+        self.rival = earlier.rival;
+        self.seen = earlier.seen;
+        self.read = earlier.read;
+        self.since = earlier.since;
+        self.is_told |= earlier.is_told;
+    }
+}
+
+/// The pair of a session that waits to be stored: the latest that was given out.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    content: Mutex<Content>,
+    /// Held while a pair is being stored: one at a time, in order.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    waiting: Option<Unstored>,
+    /// Held for as long as anything waits: one place in the queue for one session.
+    place: Option<OwnedSemaphorePermit>,
+    is_writing: bool,
+}
+
+impl Outbox {
+    /// Puts a pair in, in place of one that waits. Returns whether nobody sees to them yet.
+    pub(crate) fn put(&self, mut unstored: Unstored, place: OwnedSemaphorePermit) -> bool {
+        let mut content = self.content.lock();
+        if let Some(earlier) = content.waiting.take() {
+            unstored.follow(earlier);
+        }
+        content.waiting = Some(unstored);
+        let is_first = content.place.is_none();
+        content.place.get_or_insert(place);
+        is_first
+    }
+
+    /// Takes the pair that waits, to store it.
+    pub(crate) fn take(&self) -> Option<Unstored> {
+        let mut content = self.content.lock();
+        let taken = content.waiting.take();
+        content.is_writing = taken.is_some();
+        taken
+    }
+
+    /// It could not be stored. Another may have come meanwhile.
+    pub(crate) fn put_back(&self, unstored: Unstored) {
+        let mut content = self.content.lock();
+        content.is_writing = false;
+        match &mut content.waiting {
+            Some(newer) => newer.follow(unstored),
+            waiting @ None => *waiting = Some(unstored),
+        }
+    }
+
+    /// What was taken is stored, or needs to be no more. Returns whether nothing is left.
+    pub(crate) fn stored(&self) -> bool {
+        let mut content = self.content.lock();
+        content.is_writing = false;
+        let is_empty = content.waiting.is_none();
+        if is_empty {
+            content.place = None;
+        }
+        is_empty
+    }
+
+    /// Drops what waits, if its token was claimed at this moment at the latest. Returns whether nothing is left.
+    pub(crate) fn give_up(&self, claimed_by: Timestamp) -> bool {
+        let mut content = self.content.lock();
+        content
+            .waiting
+            .take_if(|waiting| waiting.since <= claimed_by);
+        let is_empty = content.waiting.is_none();
+        if is_empty {
+            content.place = None;
+        }
+        is_empty
+    }
+
+    /// Whether the pair that was given out last is not stored yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        let content = self.content.lock();
+        content.is_writing || content.waiting.is_some()
+    }
+}

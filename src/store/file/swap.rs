@@ -1,0 +1,130 @@
+//! A swap: compared and written under the record's lock.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+use zeroize::Zeroizing;
+
+use super::content::{next_revision, untouched, written};
+use super::lock::{self, Lock};
+use super::replace::replace;
+use super::turn::Turn;
+use super::{FileStore, access, blocking, life};
+use crate::record::{Claim, Owner, Record};
+use crate::store::codec::Flaw;
+use crate::store::{Revision, StoreError, Swap};
+use crate::token::Key;
+
+/// Waits for the lock as long as this is polled, and for nothing once it is dropped: what has begun by then
+/// is carried out, or is not.
+pub(super) async fn swap(
+    store: &FileStore,
+    key: &Key,
+    seen: Option<Revision>,
+    next: &Record,
+) -> Result<Swap, StoreError> {
+    let caller = Arc::new(());
+    let mut attempt = Attempt {
+        store: store.clone(),
+        key: key.clone(),
+        seen,
+        next: next.clone(),
+        record: Zeroizing::default(),
+        path: store.path(key),
+        lock: None,
+        caller: Arc::downgrade(&caller),
+    };
+    attempt = blocking(move || attempt.prepared()).await?;
+    let lock_path = lock::path(&attempt.path);
+    let mut turn = Turn::wait(&lock_path).await;
+    loop {
+        let made = blocking(move || {
+            let answer = attempt.make(&turn)?;
+            Ok((attempt, turn, answer))
+        });
+        let answer;
+        (attempt, turn, answer) = made.await?;
+        if let Some(answer) = answer {
+            return Ok(answer);
+        }
+        turn.pause(&lock_path).await?;
+    }
+}
+
+struct Attempt {
+    store: FileStore,
+    key: Key,
+    seen: Option<Revision>,
+    next: Record,
+    /// `next` as bytes.
+    record: Zeroizing<Vec<u8>>,
+    path: PathBuf,
+    lock: Option<Lock>,
+    caller: Weak<()>,
+}
+
+impl Attempt {
+    /// All that can be done, and can fail, without the lock.
+    fn prepared(mut self) -> Result<Self, StoreError> {
+        if self.next.key != self.key {
+            return Err(StoreError::new(format!(
+                "the record of another session cannot be written to {}",
+                self.path.display()
+            )));
+        }
+        access::check_directory(&self.store.directory)?;
+        self.store.sweep();
+        let written = self.store.codec.write(&self.next);
+        self.record = written.map_err(|flaw: Flaw| flaw.of(untouched(&self.path)))?;
+        Ok(self)
+    }
+
+    /// `None` if another process has the lock.
+    fn make(&mut self, turn: &Turn) -> Result<Option<Swap>, StoreError> {
+        // Somebody who gave up is not to find his record written later, where that can be avoided.
+        if self.caller.strong_count() == 0 {
+            return Err(StoreError::new("nobody waits for this swap any more"));
+        }
+        let lock = match self.lock.take() {
+            Some(lock) => lock,
+            None => Lock::open(lock::path(&self.path))?,
+        };
+        if !lock.try_take()? {
+            self.lock = Some(lock);
+            return Ok(None);
+        }
+        turn.has_lock();
+        self.swap().map(Some)
+    }
+
+    /// Under the lock.
+    fn swap(&self) -> Result<Swap, StoreError> {
+        let held = self.store.read(&self.key)?.map(|seen| seen.entry);
+        let before = held.as_ref().and_then(|(record, _)| owner(record));
+        let revision = held.as_ref().map(|(_, revision)| *revision);
+        if revision != self.seen {
+            life::settle(&self.path, before, None);
+            return Ok(Swap::Lost(held));
+        }
+        let revision = next_revision(revision, self.store.clock.wall());
+        let content = written(&self.path, revision, &self.record)?;
+        if let Some(claim) = self.fresh_claim(held.as_ref().map(|(record, _)| record)) {
+            life::begin(&self.path, claim.owner);
+        }
+        // If that fails, the claim may stand all the same: its proof of life stays.
+        replace(&self.path, &content)?;
+        life::settle(&self.path, owner(&self.next), before);
+        Ok(Swap::Swapped(revision))
+    }
+
+    /// The claim, if it is made by this swap: it is its maker's who swaps, while anybody carries the claims of
+    /// others along.
+    fn fresh_claim(&self, held: Option<&Record>) -> Option<&Claim> {
+        let (held, claim) = (held?, self.next.claim.as_ref()?);
+        (claim.number == held.next_number).then_some(claim)
+    }
+}
+
+fn owner(record: &Record) -> Option<Owner> {
+    Some(record.claim.as_ref()?.owner)
+}

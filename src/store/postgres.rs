@@ -1,0 +1,392 @@
+//! Records in PostgreSQL: a row for each pair, of which one is its session's current one.
+//!
+//! - [`access`]: where the database is, and how many connections it is asked through
+//! - [`schema`]: the tables, and how they get there
+//! - [`row`]: a record as columns
+//! - [`ask`]: one statement, in its time, and once more where that can do no harm
+//! - [`listen`]: hearing of changes
+//! - [`failure`]: why the database did not do what it was asked
+
+mod access;
+mod ask;
+mod failure;
+mod listen;
+mod row;
+mod schema;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments, PgPool, Row as _};
+
+use self::ask::{Ask, Borrowed, Repeat};
+use self::failure::Failure;
+use self::listen::Listener;
+use self::row::Columns;
+use self::schema::Statements;
+use super::codec::Outline;
+use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore, Zeroizing};
+use crate::record::Record;
+use crate::token::{Digest, Key};
+
+/// What an error about a record is about.
+const UNTOUCHED: &str = "a row of evertoken_pair was left as it is";
+
+/// How long a pair that gave way keeps its row.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// How many past tokens of a record are given rows with a swap. A transition adds two at most, and one of them
+/// is the pair whose row is there already.
+const LATEST: usize = 4;
+
+/// How often a waiter looks while it hears of changes: only for what was not told, a connection that died
+/// unnoticed for example.
+const LOOK_WHILE_HEARING: Duration = Duration::from_secs(1);
+
+/// The same while it does not.
+const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
+
+/// Keeps records in a PostgreSQL database, for instances on many machines and for those who want to see in SQL which
+/// session has which pair.
+///
+/// Each pair has a row of its own in the table `evertoken_pair`. At most one row of a session is `ACTIVE`, which a
+/// unique index holds. A rotation is one transaction, of one statement: the old row becomes `INACTIVE` (`EXPIRED`, if
+/// its access token had run out by the database's clock) and loses its tokens, while the token's digest, its `jti` and
+/// its times stay; and the new row comes. A session that ended has a row that is `REVOKED` (refused by the
+/// server, or logged out) or `EXPIRED` (run out, idle, or of unknown outcome).
+///
+/// Clones are cheap and share connections. Every call ends within 4 s, with an error if need be. That is less than a
+/// manager gives its store by [default](crate::Builder::store_timeout).
+///
+/// ```no_run
+/// use evertoken::PostgresStore;
+///
+/// # async fn example() -> Result<(), evertoken::StoreError> {
+/// let store = PostgresStore::connect("postgres://importer@db.example.org/tokens?sslmode=verify-full").await?;
+/// // TokenManager::builder(endpoint).store(store)
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # The tables, and who may use them
+///
+/// The tables are created on the first connection, in the schema that is first in the search path, by however many
+/// instances at once. A user who may not do that can use tables that are there: have somebody else run
+/// [`SCHEMA`](Self::SCHEMA), and grant `SELECT` on `evertoken_schema` and `SELECT, INSERT, UPDATE, DELETE` on
+/// `evertoken_pair`. Two schemas are two stores (`?options[search_path]=name` in the URL, or the search path of the
+/// role). Tables of a later version are refused. The database has to be in UTF-8, and not to be a standby.
+///
+/// The column `record` is the only one with a secret, as long as the row is its session's current one. With a
+/// [`Sealer`] it is encrypted. Without one the tokens are as safe as the database: they are in its backups, in
+/// its write-ahead log and, until they are vacuumed, in the remains of replaced rows; and in its log if that is
+/// told to contain the parameters of statements (`log_statement` or `log_min_duration_statement`, unless
+/// `log_parameter_max_length` is 0).
+///
+/// # Changes, and poolers
+///
+/// After a swap the channel `evertoken` is notified, with the digest of the key, and waiting instances hear of it
+/// within milliseconds. For that a store that waits for another instance listens on a connection of its own, until its last
+/// clone is dropped. Where notifications do not arrive it looks every 50 ms instead, and every second even if they do:
+/// an instance may be killed between the two.
+///
+/// Behind PgBouncer that is the case in transaction mode, which also has to know prepared statements there:
+/// version 1.21 or later, with `max_prepared_statements` above zero. In session mode everything works.
+///
+/// # Failover
+///
+/// The store counts on what was acknowledged. So it asks for `synchronous_commit` where that is `off` by
+/// default, and turns no other value down or up. A standby that replays behind its primary and is promoted has lost
+/// the last writes: a lost claim can make two instances spend one token, and a lost pair is written again by the
+/// instance that holds it. `synchronous_standby_names` prevents both. Revisions are microseconds of the database's clock,
+/// but at least one more than before, so they do not come again after such a loss, nor after a deletion.
+///
+/// # How long rows stay
+///
+/// Rows of pairs that gave way are deleted 30 days after that ([`retention`](Self::retention)), some with each rotation
+/// of their session, and all of them by [`purge`](Self::purge). They are what [`find`](TokenStore::find) knows past tokens
+/// by: a retention should not be shorter than a past token is to be recognized.
+#[derive(Clone)]
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    codec: Codec,
+    retention: Duration,
+}
+
+struct Shared {
+    pool: PgPool,
+    statements: Statements,
+    listener: Listener,
+}
+
+impl PostgresStore {
+    /// The SQL that creates the tables, for whoever may do that where the store's own user may not.
+    pub const SCHEMA: &'static str = schema::SCHEMA;
+
+    /// A store in the database at `postgres://user:password@host:port/database`.
+    ///
+    /// The parameters of the URL are those of sqlx 0.8: `sslmode` (`prefer`, unless said otherwise; use `verify-full` on
+    /// a network that is not yours alone), `sslrootcert`, `sslcert`, `sslkey`, `host`, `hostaddr`, `port`,
+    /// `dbname`, `user`, `password`, `application_name` and `options`. What is not said is taken from `PGHOST`,
+    /// `PGUSER`, `PGPASSWORD` and so on, as by PostgreSQL's own programs. TLS comes with the feature `rustls`.
+    ///
+    /// There are 8 connections at most, and one to listen. Give [`from_pool`](Self::from_pool) a pool of your own where
+    /// thousands of sessions may rotate at once.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is none, the database cannot be reached, does not let the user in or cannot be used, see above. No
+    /// error repeats a password.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let options = access::options(url)?;
+        let preparing = async {
+            // Not by the pool, which would try again until its time is over, and then not say why.
+            let mut connection = access::connection(&options).await?;
+            schema::prepare(&mut connection).await
+        };
+        let statements = access::in_time(preparing).await;
+        let statements = statements.map_err(|failure| failure.of("connect to PostgreSQL"))?;
+        Ok(Self::over(access::pool(options), statements))
+    }
+
+    /// A store that uses the connections of a pool of sqlx 0.8, and one more to listen.
+    ///
+    /// The pool's settings are yours: `test_before_acquire` costs a round trip for each call, and its absence an
+    /// error when a connection has died.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect).
+    pub async fn from_pool(pool: PgPool) -> Result<Self, StoreError> {
+        let preparing = async {
+            let mut connection = pool.acquire().await.map_err(Failure::from)?;
+            schema::prepare(&mut connection).await
+        };
+        let statements = access::in_time(preparing).await;
+        let statements = statements.map_err(|failure| failure.of("use PostgreSQL"))?;
+        Ok(Self::over(pool, statements))
+    }
+
+    fn over(pool: PgPool, statements: Statements) -> Self {
+        let listener = Listener::new(pool.clone());
+        Self {
+            shared: Arc::new(Shared {
+                pool,
+                statements,
+                listener,
+            }),
+            codec: Codec::plain(),
+            retention: RETENTION,
+        }
+    }
+
+    /// Seals the pairs. Plain records are read, and sealed when they are written next.
+    #[must_use]
+    pub fn sealed(mut self, sealer: impl Sealer) -> Self {
+        self.codec = Codec::sealed(sealer);
+        self
+    }
+
+    /// How long the row of a pair that gave way is kept. Default: 30 days.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Deletes every row whose pair gave way longer ago than the [retention](Self::retention), and the sessions of
+    /// which every token has expired as long ago. Returns the number of rows.
+    ///
+    /// Rotations delete old rows of their own session, so this is for those that rotate no more: now and then, from one
+    /// instance or from all of them.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked. There is no limit to the time it may take.
+    pub async fn purge(&self) -> Result<u64, StoreError> {
+        let Shared {
+            pool, statements, ..
+        } = &*self.shared;
+        let purging = sqlx::query(&statements.purge).bind(row::millis(self.retention));
+        let purged = purging.execute(pool).await.map_err(Failure::from);
+        let purged = purged.map_err(|failure| failure.of("delete old rows from PostgreSQL"))?;
+        Ok(purged.rows_affected())
+    }
+
+    async fn ask(
+        &self,
+        statement: &str,
+        repeat: Repeat,
+        arguments: impl Fn() -> Result<PgArguments, Failure> + Send + Sync,
+    ) -> Result<(Vec<PgRow>, Borrowed), Failure> {
+        let pool = &self.shared.pool;
+        let ask = Ask {
+            pool,
+            statement,
+            repeat,
+        };
+        ask.rows(arguments).await
+    }
+
+    async fn read(&self, key: &Key) -> Result<Loaded, Failure> {
+        let digest = key.digest();
+        let load = &self.shared.statements.load;
+        let asked = self.ask(load, Repeat::Freely, || of_digest(&digest));
+        let (rows, _) = asked.await?;
+        let row = rows.first().ok_or(Failure::Unreadable)?;
+        let now: i64 = row.try_get(2)?;
+        let entry = match row.try_get::<Option<&[u8]>, _>(0)? {
+            None => None,
+            Some(record) => {
+                let record = Zeroizing::new(record.to_vec());
+                let decoding = self.codec.decode_aside(key, record, UNTOUCHED.to_owned());
+                let record = decoding.await.map_err(Failure::Record)?;
+                Some((record, row::revision(row.try_get(1)?)))
+            }
+        };
+        Ok(Loaded {
+            entry,
+            now: StoreTime::from_millis(now.unsigned_abs()),
+        })
+    }
+
+    /// With the connection, if others should be notified.
+    async fn replace(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<Borrowed>), Failure> {
+        let statements = &self.shared.statements;
+        let record = self.codec.encode_aside(next).await;
+        let columns = Columns::of(next, record.map_err(Failure::Record)?)?;
+        let (rows, connection) = match seen {
+            None => {
+                let first = || columns.arguments(usize::MAX);
+                self.ask(&statements.first, Repeat::Undone, first).await?
+            }
+            Some(revision) => {
+                let swap = || {
+                    let mut arguments = columns.arguments(LATEST)?;
+                    arguments.add(row::number(revision))?;
+                    arguments.add(row::millis(self.retention))?;
+                    Ok(arguments)
+                };
+                self.ask(&statements.swap, Repeat::Undone, swap).await?
+            }
+        };
+        let Some(row) = rows.first() else {
+            drop(connection);
+            return Ok((Swap::Lost(self.read(key).await?.entry), None));
+        };
+        let swapped = Swap::Swapped(row::revision(row.try_get(0)?));
+        let is_another_pair: bool = row.try_get(1)?;
+        // Whoever waits, waits for a claim to go.
+        let is_news = is_another_pair || next.claim.as_ref().is_none_or(|claim| claim.released);
+        Ok((swapped, is_news.then_some(connection)))
+    }
+
+    async fn revision(&self, digest: &Digest) -> Result<Option<Revision>, Failure> {
+        let revision = &self.shared.statements.revision;
+        let asked = self.ask(revision, Repeat::Freely, || of_digest(digest));
+        let (rows, _) = asked.await?;
+        let revision = rows.first().map(|row| row.try_get(0)).transpose()?;
+        Ok(revision.map(row::revision))
+    }
+
+    /// Every session that can be read is asked before one that cannot is an error: "nobody's" would be a guess
+    /// then.
+    async fn search(&self, digest: &Digest) -> Result<Option<Key>, Failure> {
+        let find = &self.shared.statements.find;
+        let asked = self.ask(find, Repeat::Freely, || of_digest(digest));
+        let (rows, _) = asked.await?;
+        let mut unread = None;
+        for row in rows {
+            let (session, record): (&[u8], &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+            match Outline::read(record) {
+                // A copy under another key is nobody's.
+                Ok(outline)
+                    if outline.knows(digest)
+                        && outline.record.key.digest().as_bytes() == session =>
+                {
+                    return Ok(Some(outline.record.key));
+                }
+                Ok(_) => {}
+                Err(flaw) => unread = Some(flaw.of(UNTOUCHED)),
+            }
+        }
+        unread.map_or(Ok(None), |error| Err(Failure::Record(error)))
+    }
+}
+
+fn of_digest(digest: &Digest) -> Result<PgArguments, Failure> {
+    let mut arguments = PgArguments::default();
+    arguments.add(digest.as_bytes().as_slice())?;
+    Ok(arguments)
+}
+
+#[async_trait]
+impl TokenStore for PostgresStore {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        let loaded = ask::in_time(self.read(key)).await;
+        loaded.map_err(|failure| failure.of("load a session from PostgreSQL"))
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        if next.key != *key {
+            let problem = "the record of another session cannot be written to this one's row";
+            return Err(StoreError::new(problem));
+        }
+        let swapped = ask::in_time(self.replace(key, seen, next)).await;
+        let (swap, connection) =
+            swapped.map_err(|failure| failure.of("store a session in PostgreSQL"))?;
+        // Not in the swap's own transaction: one that notifies holds a lock of the whole server until it is on the
+        // disk, so that 64 writers made 1,400 swaps a second instead of 6,800.
+        if let Some(connection) = connection {
+            connection.notify(&key.digest()).await;
+        }
+        Ok(swap)
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        let digest = key.digest();
+        // Listens before it looks, or a change between the two would be missed.
+        let mut news = self.shared.listener.news();
+        loop {
+            let pause = match news.are_heard() {
+                true => LOOK_WHILE_HEARING,
+                false => LOOK_WHILE_DEAF,
+            };
+            // What cannot be read may be mended; whoever waits has a limit.
+            if let Ok(revision) = ask::in_time(self.revision(&digest)).await
+                && revision != seen
+            {
+                return;
+            }
+            let _ = tokio::time::timeout(pause, news.of(&digest)).await;
+        }
+    }
+
+    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let found = ask::in_time(self.search(digest)).await;
+        found.map_err(|failure| failure.of("search PostgreSQL for a token"))
+    }
+}
+
+/// Shows nothing of where the database is, and of how it is entered.
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("schema", &self.shared.statements.schema)
+            .field("codec", &self.codec)
+            .field("retention", &self.retention)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,75 @@
+//! Why the database did not do what it was asked.
+
+use std::time::Duration;
+
+use crate::store::StoreError;
+
+/// It holds nothing of what was stored: sqlx's own errors show the row that a constraint refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The server refused.
+    #[error("{message} (SQLSTATE {code})")]
+    Refused { code: String, message: String },
+    #[error("the connection failed: {0}")]
+    Lost(String),
+    #[error("no connection in time: the server accepts none, or all of the pool's are in use")]
+    NoConnection,
+    #[error("there was no answer within {} s", .0.as_secs())]
+    Late(Duration),
+    #[error("{0}")]
+    Other(String),
+    #[error("the answer was not of the expected form")]
+    Unreadable,
+    /// About the record itself, and said already.
+    #[error("{0}")]
+    Record(StoreError),
+}
+
+impl Failure {
+    /// Two were in each other's way, and this one was undone.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if ["40001", "40P01"].contains(&code.as_str()))
+    }
+
+    /// The server, or the way to it, was gone before there was an answer.
+    pub(super) fn is_loss(&self) -> bool {
+        match self {
+            Self::Lost(_) => true,
+            Self::Refused { code, .. } => code.starts_with("57P") || code.starts_with("08"),
+            _ => false,
+        }
+    }
+
+    /// The error of a store that tried to do this.
+    pub(super) fn of(self, what: &str) -> StoreError {
+        match self {
+            Self::Record(error) => error,
+            failure => StoreError::with_source(format!("cannot {what}"), failure),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => Self::Refused {
+                code: error.code().unwrap_or_default().into_owned(),
+                message: error.message().to_owned(),
+            },
+            sqlx::Error::Io(error) => Self::Lost(error.to_string()),
+            sqlx::Error::PoolTimedOut => Self::NoConnection,
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::Decode(_) => Self::Unreadable,
+            error => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// An argument that could not be written as one.
+impl From<sqlx::error::BoxDynError> for Failure {
+    fn from(_: sqlx::error::BoxDynError) -> Self {
+        Self::Unreadable
+    }
+}

@@ -1,0 +1,190 @@
+//! Hearing of changes. One task listens for all who wait; it starts with the first of them, and ends with the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::sync::broadcast::{self, Receiver, Sender};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::failure::Failure;
+use super::{access, ask};
+use crate::token::{Digest, random};
+
+/// As in the statements. What is told on it are digests of keys.
+const CHANNEL: &str = "evertoken";
+
+/// How many changes somebody may be behind; who is further behind looks.
+const BEHIND: usize = 256;
+
+/// How long one's own notification may take. It takes a millisecond.
+const PROOF: Duration = Duration::from_secs(2);
+
+/// After this time without any, there has to be a new proof that they arrive.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// Pauses between attempts to listen, doubling from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+pub(super) struct Listener {
+    pool: PgPool,
+    told: Told,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+/// What the task tells those who wait.
+#[derive(Clone)]
+struct Told {
+    /// Of which session there is news; `None` if whoever waits had better look.
+    changes: Sender<Option<Digest>>,
+    are_heard: Arc<AtomicBool>,
+}
+
+impl Listener {
+    pub(super) fn new(pool: PgPool) -> Self {
+        let (changes, _) = broadcast::channel(BEHIND);
+        Self {
+            pool,
+            told: Told {
+                changes,
+                are_heard: Arc::default(),
+            },
+            task: Mutex::default(),
+        }
+    }
+
+    /// What happens from now on.
+    pub(super) fn news(&self) -> News {
+        let news = News {
+            changes: self.told.changes.subscribe(),
+            are_heard: Arc::clone(&self.told.are_heard),
+        };
+        let mut task = self.task.lock();
+        // Finished: with its runtime.
+        if task.as_ref().is_none_or(AbortHandle::is_finished) {
+            let listening = listen(self.pool.clone(), self.told.clone());
+            *task = Some(tokio::spawn(listening).abort_handle());
+        }
+        news
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut() {
+            task.abort();
+        }
+    }
+}
+
+pub(super) struct News {
+    changes: Receiver<Option<Digest>>,
+    are_heard: Arc<AtomicBool>,
+}
+
+impl News {
+    /// Whether changes are heard of at present. If that changes, there is news.
+    pub(super) fn are_heard(&self) -> bool {
+        self.are_heard.load(Ordering::Acquire)
+    }
+
+    /// Returns when this session may have changed.
+    pub(super) async fn of(&mut self, session: &Digest) {
+        while let Ok(Some(other)) = self.changes.recv().await
+            && other != *session
+        {}
+    }
+}
+
+async fn listen(pool: PgPool, told: Told) {
+    // Also if the task ends with its runtime.
+    let hearing = Hearing(told);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let failure = match hearing.hear(&pool).await {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        };
+        if hearing.set(false) {
+            pause = FIRST_PAUSE;
+            tracing::warn!(%failure, "notifications of PostgreSQL are not heard any more; looking for changes instead");
+        } else {
+            tracing::debug!(%failure, "notifications of PostgreSQL are not heard; looking for changes instead");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+enum Never {}
+
+struct Hearing(Told);
+
+impl Hearing {
+    /// Returns what it was before.
+    fn set(&self, are_heard: bool) -> bool {
+        let before = self.0.are_heard.swap(are_heard, Ordering::AcqRel);
+        if before != are_heard {
+            self.tell(None);
+        }
+        before
+    }
+
+    fn tell(&self, news: Option<Digest>) {
+        // Nobody waits at the moment: no error.
+        let _ = self.0.changes.send(news);
+    }
+
+    /// Until the connection is lost, or notifications do not arrive. A pooler may give the connection that listens to
+    /// somebody else, and a network may lose it without a word: so it is believed only what was heard.
+    async fn hear(&self, pool: &PgPool) -> Result<Never, Failure> {
+        let mut listener = PgListener::connect_with(&access::pool_of_one(pool)).await?;
+        listener.ignore_pool_close_event(true);
+        // Or what happens until then would be lost without our knowing.
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        let mut is_proven = false;
+        prove(pool).await?;
+        loop {
+            let limit = if is_proven { QUIET } else { PROOF };
+            match timeout(limit, listener.try_recv()).await {
+                Ok(Ok(Some(notification))) => {
+                    is_proven = true;
+                    self.set(true);
+                    if let Ok(session) = notification.payload().parse() {
+                        self.tell(Some(session));
+                    }
+                }
+                Ok(Ok(None)) => return Err(Failure::Lost("the server closed it".to_owned())),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) if is_proven => {
+                    is_proven = false;
+                    prove(pool).await?;
+                }
+                Err(_) => return Err(Failure::Late(PROOF)),
+            }
+        }
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+/// A notification like any other, of a session that does not exist. By another connection: its own a listener hears
+/// behind a pooler, too.
+async fn prove(pool: &PgPool) -> Result<(), Failure> {
+    let bits = random().map_err(|error| Failure::Other(error.to_string()))?;
+    let nobody = Digest::of(bits.to_le_bytes());
+    match timeout(PROOF, ask::notification(&nobody).execute(pool)).await {
+        Ok(notified) => Ok(notified.map(|_| ())?),
+        Err(_) => Err(Failure::Late(PROOF)),
+    }
+}

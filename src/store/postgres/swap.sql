@@ -1,0 +1,85 @@
+WITH seen AS MATERIALIZED (
+    SELECT
+        id,
+        -- Whether the row goes on: it has no pair yet, or the record holds this very pair, or it is the same record
+        -- without it (the pair was revoked after a logout).
+        digest IS NULL OR (lineage = $4 AND version = $5 AND ($6 IS NULL OR digest = $6)) AS goes_on
+    FROM evertoken_pair
+    WHERE key_digest = $1 AND retired_at IS NULL AND revision = $14
+    -- Waits for whoever is replacing it. If he did, the revision is another, and there is no such row.
+    FOR UPDATE
+),
+went_on AS (
+    UPDATE evertoken_pair AS pair SET
+        state = $3,
+        lineage = $4,
+        version = $5,
+        digest = coalesce($6, digest),
+        jti = CASE WHEN $6 IS NULL THEN jti ELSE $7 END,
+        issued_at = CASE WHEN $6 IS NULL THEN issued_at ELSE to_timestamp($8 / 1000.0) END,
+        access_expires_at = CASE WHEN $6 IS NULL THEN access_expires_at ELSE to_timestamp($9 / 1000.0) END,
+        refresh_expires_at = CASE WHEN $6 IS NULL THEN refresh_expires_at ELSE to_timestamp($10 / 1000.0) END,
+        needed_until = to_timestamp($11 / 1000.0),
+        record = $12,
+        changed_at = clock_timestamp(),
+        revision = greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $14 + 1)
+    FROM seen
+    WHERE pair.id = seen.id AND seen.goes_on
+    RETURNING pair.revision
+),
+gave_way AS (
+    UPDATE evertoken_pair AS pair SET
+        state = CASE
+            WHEN state <> 'ACTIVE' THEN state
+            WHEN access_expires_at <= clock_timestamp() THEN 'EXPIRED'
+            ELSE 'INACTIVE'
+        END,
+        record = NULL,
+        changed_at = clock_timestamp(),
+        retired_at = clock_timestamp()
+    FROM seen
+    WHERE pair.id = seen.id AND NOT seen.goes_on
+    RETURNING pair.id
+),
+-- From what the update returns, so that it is done before the unique indexes are asked.
+came AS (
+    INSERT INTO evertoken_pair (
+        key_digest, key, state, lineage, version, digest, jti, issued_at, access_expires_at, refresh_expires_at,
+        needed_until, record, changed_at, revision
+    )
+    SELECT
+        $1, $2::json, $3, $4, $5, $6, $7, to_timestamp($8 / 1000.0), to_timestamp($9 / 1000.0),
+        to_timestamp($10 / 1000.0), to_timestamp($11 / 1000.0), $12, clock_timestamp(),
+        greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $14 + 1)
+    FROM gave_way
+    RETURNING revision
+),
+-- Tokens that are known to be used, and never had a row.
+named AS (
+    INSERT INTO evertoken_pair (key_digest, key, state, digest, changed_at, retired_at, revision)
+    SELECT $1, $2::json, 'INACTIVE', past.digest, clock_timestamp(), clock_timestamp(), 0
+    FROM seen, unnest($13) AS past (digest)
+    WHERE NOT EXISTS (
+        SELECT FROM evertoken_pair AS known WHERE known.digest = past.digest AND known.key_digest = $1
+    )
+),
+-- More than the one that each rotation adds, and few enough not to be felt.
+swept AS (
+    DELETE FROM evertoken_pair WHERE id IN (
+        SELECT id FROM evertoken_pair
+        WHERE key_digest = $1 AND retired_at < clock_timestamp() - $15 * interval '1 millisecond'
+            AND EXISTS (SELECT FROM gave_way)
+        ORDER BY retired_at
+        LIMIT 8
+        FOR UPDATE SKIP LOCKED
+    )
+),
+written AS (
+    SELECT revision, false AS is_another_pair FROM went_on UNION ALL SELECT revision, true FROM came
+)
+SELECT
+    revision,
+    is_another_pair,
+    -- As for the first record.
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
+FROM written

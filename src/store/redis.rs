@@ -1,0 +1,334 @@
+//! Records in Redis or Valkey: a hash for each, replaced by a script.
+//!
+//! - [`script`]: what the server runs
+//! - [`write`]: a swap, with what goes before it and after it
+//! - [`link`]: the connection, and what is asked of a [`server`] when it is made
+//! - [`changes`]: who waits for a change, and how he hears of it
+//! - [`index`]: whose token is this
+//! - [`trouble`]: what is told of a failure
+
+mod changes;
+mod index;
+mod link;
+mod script;
+mod server;
+mod trouble;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Client, Cmd, RedisError, RedisResult, Value, cmd, from_redis_value};
+use zeroize::Zeroizing;
+
+use self::changes::Changes;
+use self::link::Link;
+use self::script::{Held, LOADING, Read, Swapping};
+use self::trouble::Place;
+use self::write::Replicas;
+use super::codec::Outline;
+use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
+use crate::record::Record;
+use crate::token::{Digest, Key};
+
+const READING: &str = "reading from";
+
+/// How long a record is kept once nothing depends on it any more: longer than an instance that holds it sleeps, as
+/// the numbers of claims would begin anew.
+const MARGIN: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// How often a waiter looks while changes are told, for one that was lost on its way all the same; and while they
+/// are not.
+const LOOK_WHEN_TOLD: Duration = Duration::from_secs(1);
+const LOOK_UNTOLD: Duration = Duration::from_millis(50);
+
+/// After a look that failed.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Keeps records in Redis or Valkey, for processes on many machines. It takes the feature `redis`.
+///
+/// A record is replaced by a script that compares, writes and tells the others in one step. Instances that wait for
+/// another's rotation hear of it by a message; while none can come they look, 20 times a second. Clones share
+/// their connections, which are made anew when they fail. A swap is never sent twice. Nothing outlives the last clone.
+///
+/// Take it where a Redis is at hand and looked after, and mind that it may forget what it has acknowledged:
+///
+/// # What can be lost
+///
+/// - **At a restart**, what was in memory only. With `appendonly yes` that is the last second, with `appendfsync
+///   always` as well nothing, without either everything. An instance that holds the pair writes it again; but one
+///   that holds an older pair may come first and spend it again, and if all of them restart, the session is lost.
+/// - **At a failover**, what the new primary had not heard of. Was it a claim, two instances may spend one token,
+///   which ends the session at a strict server. Was it a pair, it is as after a restart.
+///   [`replicas`](Self::replicas) narrows both: no token is spent under a claim that too few replicas know of. A pair
+///   that was issued is kept, whoever has heard of it.
+/// - **By a primary that is cut off** and goes on for a while, everything it writes. `min-replicas-to-write 1` has it
+///   stop.
+/// - **When it is full**, nothing: only `maxmemory-policy noeviction` is accepted, at each connection.
+///
+/// Where a lost session costs more than that, take a database. The store's time is the server's clock. Primary and
+/// replicas have to agree within seconds: what a claim's age is measured by would jump at a failover.
+///
+/// # What is there
+///
+/// - `<prefix>:{<digest of the key>}`, a hash: a record and its revision. It expires a week after the last token
+///   that it knows of, or never, where that is unknown. The channel of its changes has the same name.
+/// - `<prefix>:digest:<digest of a token>`: whose it is. These are written just before the record and have to be
+///   confirmed by it, so that [`find`](TokenStore::find) never names a session that does not know the token. They
+///   are there for the current token (for a year after the last swap, where nobody knows when it expires) and for
+///   past ones, for as long as 256 access tokens live, at least 2 and at most 30 days. Later, a past token is nobody's.
+///
+/// No token is in a key, a channel or a message. The records hold them unless the store is [sealed](Self::sealed);
+/// then the server, its logs, its files and its replicas have none.
+///
+/// # Which servers
+///
+/// Redis from version 5 on, or Valkey. One address is asked, so it has to be that of the primary: a name that
+/// follows it, or a proxy. Each step touches one key, so that a proxy of a cluster will do, and a cluster of one
+/// node, but nodes of a larger one are not looked for.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use evertoken::RedisStore;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::connect("redis://127.0.0.1:6379").await?;
+/// let store = store.prefix("imports").replicas(1, Duration::from_secs(1));
+/// // TokenManager::builder(endpoint).store(store)
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisStore {
+    server: Arc<Server>,
+    prefix: Arc<str>,
+    codec: Codec,
+    replicas: Option<Replicas>,
+}
+
+/// What clones share.
+#[derive(Debug)]
+struct Server {
+    place: Place,
+    link: Link,
+    /// A connection of its own for swaps that wait for replicas: nothing else is answered on it meanwhile.
+    patient: Link,
+    changes: Changes,
+}
+
+impl RedisStore {
+    /// Connects to the server at `redis://[user:password@]host[:port][/database]`, or by TLS at `rediss://..`, which
+    /// takes the feature `rustls`. It takes some seconds at most.
+    ///
+    /// # Errors
+    ///
+    /// If that is no such URL, or the server cannot be reached, refuses the user, is a replica, or deletes what it was
+    /// given once it is full: its `maxmemory-policy`, as `INFO` tells it, has to be `noeviction`. What is wrong is
+    /// told without the password.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::from_client(Client::open(url).map_err(|error| unusable(&error))?).await
+    }
+
+    /// Connects by a client of one's own, which may have certificates of its own. It is of the crate `redis`,
+    /// version 1.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn from_client(client: Client) -> Result<Self, StoreError> {
+        let client = server::prompt(client).map_err(|error| unusable(&error))?;
+        let place = Place::of(&client);
+        let server = Server {
+            link: Link::new(client.clone(), place.clone()),
+            patient: Link::new(client.clone(), place.clone()),
+            changes: Changes::new(client, place.clone()),
+            place,
+        };
+        server.link.connect().await?;
+        Ok(Self {
+            server: Arc::new(server),
+            prefix: "evertoken".into(),
+            codec: Codec::plain(),
+            replicas: None,
+        })
+    }
+
+    /// What all keys and channels begin with. Default: `evertoken`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl AsRef<str>) -> Self {
+        self.prefix = prefix.as_ref().into();
+        self
+    }
+
+    /// Has each swap acknowledged by so many replicas, within `timeout` (`WAIT`). If they have not, the swap is an
+    /// error, although the record was written. Default: none.
+    ///
+    /// Nothing is rotated while there are fewer; tokens are served as long as they are valid. Swaps of one store
+    /// take turns. The time has to be less than the manager's [`store_timeout`](crate::Builder::store_timeout).
+    #[must_use]
+    pub fn replicas(mut self, count: u32, timeout: Duration) -> Self {
+        self.replicas = (count > 0).then_some(Replicas { count, timeout });
+        self
+    }
+
+    /// Seals the pairs. Plain records are read, and sealed when they are written next.
+    #[must_use]
+    pub fn sealed(mut self, sealer: impl Sealer) -> Self {
+        self.codec = Codec::sealed(sealer);
+        self
+    }
+
+    /// The key of a session's record, and the channel on which its changes are told. The braces keep all that
+    /// belongs to a session on one node of a cluster.
+    fn name(&self, session: &Digest) -> String {
+        format!("{}:{{{session}}}", self.prefix)
+    }
+
+    /// The key of a token's entry in the index.
+    fn entry(&self, token: &Digest) -> String {
+        format!("{}:digest:{token}", self.prefix)
+    }
+
+    async fn ask(&self, question: Cmd) -> Result<Value, StoreError> {
+        let answer = self.server.link.read(READING, question).await?;
+        answer.map_err(|error| self.reading(&error))
+    }
+
+    fn reading(&self, error: &RedisError) -> StoreError {
+        self.server.place.failed(READING, error)
+    }
+
+    /// What an error is about.
+    fn untouched(&self, name: &str) -> String {
+        format!(
+            "`{name}` in Redis at {} was left as it is",
+            self.server.place
+        )
+    }
+
+    async fn revision(&self, name: &str) -> Result<Option<Revision>, StoreError> {
+        let mut question = cmd("HGET");
+        question.arg(name).arg("revision");
+        let answer = self.ask(question).await?;
+        let revision: RedisResult<Option<u64>> = from_redis_value(answer).map_err(Into::into);
+        let revision = revision.map_err(|error| self.reading(&error))?;
+        Ok(revision.map(Revision::new))
+    }
+
+    async fn decoded(
+        &self,
+        key: &Key,
+        name: &str,
+        held: Option<Held>,
+    ) -> Result<Option<(Record, Revision)>, StoreError> {
+        let Some(Held { revision, record }) = held else {
+            return Ok(None);
+        };
+        let thing = self.untouched(name);
+        let record = self.codec.decode_aside(key, record, thing).await?;
+        Ok(Some((record, revision)))
+    }
+}
+
+fn unusable(error: &RedisError) -> StoreError {
+    let what = "the URL of Redis cannot be used; it is redis://user:password@host:port/database, or rediss:// \
+                with the feature `rustls`, with special characters percent-encoded";
+    match error.detail() {
+        // It quotes what was given.
+        Some(_) => StoreError::new(what),
+        None => StoreError::with_source(what, error.clone()),
+    }
+}
+
+/// Shows where it is, and nothing of the client.
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("server", &self.server.place)
+            .field("prefix", &self.prefix)
+            .field("codec", &self.codec)
+            .field("replicas", &self.replicas)
+            .finish()
+    }
+}
+
+#[async_trait]
+impl TokenStore for RedisStore {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        let name = self.name(&key.digest());
+        let link = &self.server.link;
+        let mut answer = link.read(READING, LOADING.call(&name, &[])).await?;
+        if script::is_unknown(&answer) {
+            answer = link.read(READING, LOADING.teach(&name, &[])).await?;
+        }
+        let read = answer.and_then(Read::parse);
+        let Read { now, held } = read.map_err(|error| self.reading(&error))?;
+        let entry = self.decoded(key, &name, held).await?;
+        Ok(Loaded { entry, now })
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        let name = self.name(&key.digest());
+        if next.key() != key {
+            return Err(StoreError::new(format!(
+                "the record of another session cannot be written to `{name}`"
+            )));
+        }
+        let bytes = self.codec.encode_aside(next).await?;
+        match self.replace(&name, seen, next, &bytes).await? {
+            Swapping::Swapped(revision) => Ok(Swap::Swapped(revision)),
+            Swapping::Lost(held) => self.decoded(key, &name, held).await.map(Swap::Lost),
+        }
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        let name = self.name(&key.digest());
+        let mut watch = self.server.changes.watch(&name);
+        loop {
+            let mut pause = match watch.is_told() {
+                true => LOOK_WHEN_TOLD,
+                false => LOOK_UNTOLD,
+            };
+            match self.revision(&name).await {
+                Ok(held) if held != seen => return,
+                Ok(_) => {}
+                // It may come back; whoever waits has a limit.
+                Err(_) => pause = LOOK_AGAIN,
+            }
+            watch.news(pause).await;
+        }
+    }
+
+    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let entry = self.entry(digest);
+        let mut question = cmd("GET");
+        question.arg(&entry);
+        let found: RedisResult<Option<String>> =
+            from_redis_value(self.ask(question).await?).map_err(Into::into);
+        let Some(session) = found.map_err(|error| self.reading(&error))? else {
+            return Ok(None);
+        };
+        let session: Digest = session
+            .parse()
+            .map_err(|error| StoreError::with_source(self.untouched(&entry), error))?;
+        let name = self.name(&session);
+        let mut question = cmd("HGET");
+        question.arg(&name).arg("record");
+        let Value::BulkString(record) = self.ask(question).await? else {
+            return Ok(None);
+        };
+        let outline = Outline::read(&Zeroizing::new(record));
+        let outline = outline.map_err(|flaw| flaw.of(self.untouched(&name)))?;
+        // A copy under another name is nobody's.
+        let is_its = outline.knows(digest) && outline.record.key.digest() == session;
+        Ok(is_its.then_some(outline.record.key))
+    }
+}

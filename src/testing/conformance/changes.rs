@@ -1,0 +1,148 @@
+//! A change of the key is noticed; others need not be, and must not be all the time.
+
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::{sleep, timeout};
+
+use super::calls::{PATIENCE, Store, swap, write};
+use super::records::{key, record};
+use crate::store::{Revision, Swap};
+use crate::token::Key;
+
+/// Time for a waiter to begin; nothing depends on its being enough.
+const BEGIN: Duration = Duration::from_millis(50);
+
+fn waiter(store: &Store, key: &Key, seen: Option<Revision>) -> JoinHandle<()> {
+    let (store, key) = (store.clone(), key.clone());
+    tokio::spawn(async move { store.changed(&key, seen).await })
+}
+
+async fn expect_noticed(waiter: JoinHandle<()>, what: &str) {
+    match timeout(PATIENCE, waiter).await {
+        Ok(Ok(())) => {}
+        Ok(Err(died)) => panic!("a waiter died: {died}"),
+        Err(_) => panic!("{what}"),
+    }
+}
+
+/// Creations, replacements, and what came before the waiter did.
+pub(super) async fn are_noticed(handles: &[Store]) {
+    let key = key("changes");
+    let mut seen = None;
+    let mut old = Vec::new();
+    for (version, writer) in (1..).zip(handles) {
+        let waiters: Vec<_> = handles
+            .iter()
+            .map(|store| waiter(store, &key, seen))
+            .collect();
+        sleep(BEGIN).await;
+        let next = write(writer, &key, seen, &record(&key, version)).await;
+        for waiter in waiters {
+            expect_noticed(waiter, "`changed` did not notice a swap").await;
+        }
+        old.push(seen);
+        for store in handles {
+            for old in &old {
+                let late = waiter(store, &key, *old);
+                let what = "`changed` waits although the record has changed already";
+                expect_noticed(late, what).await;
+            }
+        }
+        seen = Some(next);
+    }
+    let absent = key.clone().label(format!("{} absent", key.label));
+    let what = "`changed` waits for a revision of a key that has none";
+    expect_noticed(waiter(&handles[0], &absent, seen), what).await;
+}
+
+/// Whoever looks first and listens then misses what comes in between.
+pub(super) async fn between_two_moments_are_noticed(handles: &[Store]) {
+    let key = key("moments");
+    let mut seen = None;
+    for round in 0..24 {
+        let (one, other) = (&handles[round % 2], &handles[2]);
+        let waiter = waiter(one, &key, seen);
+        for _ in 0..round {
+            yield_now().await;
+        }
+        seen = Some(write(other, &key, seen, &record(&key, round as u64)).await);
+        expect_noticed(waiter, "`changed` missed a swap that came as it began").await;
+    }
+}
+
+/// Several on one handle, on several handles, and in spite of those who gave up.
+pub(super) async fn come_to_every_waiter(handles: &[Store]) {
+    let key = key("waiters");
+    let other_key = key.clone().label(format!("{} other", key.label));
+    let mut seen = write(&handles[0], &key, None, &record(&key, 1)).await;
+    let other_seen = write(&handles[0], &other_key, None, &record(&other_key, 1)).await;
+    let others: Vec<_> = handles
+        .iter()
+        .map(|store| waiter(store, &other_key, Some(other_seen)))
+        .collect();
+    for version in 2..5 {
+        let mut waiters = Vec::new();
+        for store in handles {
+            let gives_up = waiter(store, &key, Some(seen));
+            waiters.extend([(); 3].map(|()| waiter(store, &key, Some(seen))));
+            let gives_up_too = waiter(store, &key, Some(seen));
+            // Before it is polled at all.
+            drop(store.changed(&key, Some(seen)));
+            sleep(BEGIN).await;
+            gives_up.abort();
+            gives_up_too.abort();
+        }
+        sleep(BEGIN).await;
+        seen = write(&handles[1], &key, Some(seen), &record(&key, version)).await;
+        for waiter in waiters {
+            expect_noticed(waiter, "one of several waiters did not notice a swap").await;
+        }
+    }
+    write(
+        &handles[2],
+        &other_key,
+        Some(other_seen),
+        &record(&other_key, 2),
+    )
+    .await;
+    for waiter in others {
+        let what = "a waiter did not notice a swap after other waiters had gone";
+        expect_noticed(waiter, what).await;
+    }
+}
+
+pub(super) async fn of_other_keys_are_none(handles: &[Store]) {
+    let [key, absent, busy] = ["quiet", "quiet and absent", "busy"].map(key);
+    let seen = write(&handles[0], &key, None, &record(&key, 1)).await;
+    let waiters: Vec<_> = handles
+        .iter()
+        .flat_map(|store| {
+            [
+                waiter(store, &key, Some(seen)),
+                waiter(store, &absent, None),
+            ]
+        })
+        .collect();
+    let mut busy_seen = None;
+    for (version, writer) in (1..=8).zip(handles.iter().cycle()) {
+        sleep(BEGIN).await;
+        busy_seen = Some(write(writer, &busy, busy_seen, &record(&busy, version)).await);
+        let lost = swap(writer, &key, None, &record(&key, 2)).await;
+        assert!(matches!(lost, Swap::Lost(_)), "a second creation is lost");
+    }
+    sleep(BEGIN * 4).await;
+    assert!(
+        waiters.iter().all(|waiter| !waiter.is_finished()),
+        "`changed` returned although the key has not changed"
+    );
+    write(&handles[0], &key, Some(seen), &record(&key, 2)).await;
+    write(&handles[0], &absent, None, &record(&absent, 1)).await;
+    for waiter in waiters {
+        expect_noticed(
+            waiter,
+            "`changed` did not notice a swap after those of another key",
+        )
+        .await;
+    }
+}

@@ -1,0 +1,391 @@
+//! Write-behind: callers do not wait for the store, and nothing is lost for it but by dying.
+
+use std::time::Duration;
+
+use evertoken::{
+    Coordination, Error, Event, MemoryStore, OldPair, OnRequest, OnStoreFailure, Persistence,
+    ServerProfile, TokenManager,
+};
+
+use crate::gate::Gate;
+use crate::support::{MINUTE, SECOND, World, drain, loaded, settle};
+
+struct Scene {
+    world: World,
+    store: Gate,
+    persistence: Persistence,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let world = World::new(10 * MINUTE);
+        let store = Gate::new(MemoryStore::with_clock(world.clock.clone()));
+        Self {
+            world,
+            store,
+            persistence: Persistence::write_behind(2),
+        }
+    }
+
+    fn builder(&self) -> evertoken::Builder {
+        self.world
+            .builder(OnRequest::default())
+            .store(self.store.clone())
+            .persistence(self.persistence.clone())
+    }
+
+    async fn manager(&self) -> TokenManager {
+        loaded(self.builder()).await
+    }
+
+    async fn expire(&self) {
+        self.world.clock.advance(10 * MINUTE + SECOND).await;
+    }
+
+    async fn stored(&self, tokens: &TokenManager) -> serde_json::Value {
+        serde_json::to_value(self.store.record(tokens.key()).await.unwrap()).unwrap()
+    }
+}
+
+type Caller = tokio::task::JoinHandle<Result<evertoken::Token, Error>>;
+
+/// A caller whose exchange has arrived and whose claim is stored; what is to be stored after it meets this.
+async fn after_the_claim(
+    scene: &Scene,
+    tokens: &TokenManager,
+    meets: impl FnOnce(&Gate),
+) -> Caller {
+    let hold = scene.world.server.hold();
+    let exchanges = scene.world.server.exchanges();
+    let tokens = tokens.clone();
+    let caller = tokio::spawn(async move { tokens.rotate().await });
+    scene.world.server.arrived(exchanges + 1).await;
+    meets(&scene.store);
+    drop(hold);
+    settle().await;
+    caller
+}
+
+/// The token that is given out although nothing can be stored any more.
+async fn closes_after_the_claim(scene: &Scene, tokens: &TokenManager) -> evertoken::Token {
+    let caller = after_the_claim(scene, tokens, |store| store.set_open(false)).await;
+    caller.await.unwrap().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_is_given_out_before_it_is_stored_and_its_claim_stays_until_it_is() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    scene.expire().await;
+    let token = closes_after_the_claim(&scene, &tokens).await;
+    assert!(scene.world.is_live(&token));
+    let before = scene.stored(&tokens).await;
+    assert_ne!(before["pair"]["access_token"], token.expose());
+    assert!(before["claim"].is_object(), "the claim stays");
+    assert!(tokens.status().is_unpersisted);
+    scene.store.set_open(true);
+    settle().await;
+    let after = scene.stored(&tokens).await;
+    assert_eq!(after["pair"]["access_token"], token.expose());
+    assert!(after["claim"].is_null());
+    assert!(!tokens.status().is_unpersisted);
+    assert_eq!(tokens.token().await.unwrap().identity(), token.identity());
+    scene.world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w11_shutdown_stores_what_is_not_stored_yet() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    scene.expire().await;
+    let token = closes_after_the_claim(&scene, &tokens).await;
+    let shutdown = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.shutdown().await }
+    });
+    scene.world.clock.advance(SECOND).await;
+    assert!(!shutdown.is_finished());
+    scene.store.set_open(true);
+    shutdown.await.unwrap().unwrap();
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["pair"]["access_token"], token.expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w11_a_store_that_fails_is_told_once_counted_and_tried_on() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    let mut events = tokens.subscribe();
+    scene.expire().await;
+    let token = closes_after_the_claim(&scene, &tokens).await;
+    scene.store.set_down(true);
+    scene.store.set_open(true);
+    // After 50, 100, 200, 400 and 800 ms, and then every 5 s.
+    for (millis, failures) in [
+        (0, 1),
+        (50, 2),
+        (100, 3),
+        (200, 4),
+        (400, 5),
+        (800, 6),
+        (4_999, 6),
+        (1, 7),
+    ] {
+        scene
+            .world
+            .clock
+            .advance(Duration::from_millis(millis))
+            .await;
+        assert_eq!(
+            tokens.status().store_failures,
+            failures,
+            "{millis} ms later"
+        );
+    }
+    let told = drain(&mut events);
+    let told = told
+        .iter()
+        .filter(|event| matches!(event, Event::Unpersisted { .. }));
+    assert_eq!(told.count(), 1);
+    assert_eq!(tokens.token().await.unwrap().identity(), token.identity());
+    scene.store.set_down(false);
+    scene.world.clock.advance(5 * SECOND).await;
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["pair"]["access_token"], token.expose());
+    assert_eq!(stored["version"], token.identity().version);
+    scene.world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_rotation_stores_the_pair_before_it_claims() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    scene.expire().await;
+    closes_after_the_claim(&scene, &tokens).await;
+    scene.store.set_down(true);
+    scene.store.set_open(true);
+    scene.expire().await;
+    let error = tokens.token().await.unwrap_err();
+    assert!(matches!(error, Error::Store { .. }), "{error:?}");
+    scene.world.assert_exchanges(1);
+    scene.store.set_down(false);
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    let token = tokens.token().await.unwrap();
+    assert!(scene.world.is_live(&token));
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["version"], 3);
+    assert_eq!(stored["retired"].as_array().unwrap().len(), 2);
+    scene.world.assert_exchanges(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w12_without_coordination_pairs_that_wait_are_stored_as_one_the_latest() {
+    let mut scene = Scene::new();
+    scene.persistence = Persistence::write_behind(8);
+    let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
+    scene.store.set_open(false);
+    let before = scene.store.swaps();
+    let mut given = Vec::new();
+    for _ in 0..4 {
+        scene.expire().await;
+        given.push(tokens.token().await.unwrap());
+    }
+    // The first was being stored, and failed by then; the others wait behind it.
+    scene.store.set_open(true);
+    scene.world.clock.advance(10 * SECOND).await;
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["pair"]["access_token"], given[3].expose());
+    assert_eq!(stored["version"], 5);
+    assert_eq!(stored["retired"].as_array().unwrap().len(), 4);
+    assert_eq!(tokens.status().identity, Some(given[3].identity()));
+    let swaps = scene.store.swaps() - before;
+    assert!(!tokens.status().is_unpersisted);
+    println!("{swaps} swaps");
+    scene.expire().await;
+    assert!(scene.world.is_live(&tokens.token().await.unwrap()));
+    scene.world.assert_exchanges(5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_room_a_rotation_waits_for_its_pair_to_be_stored() {
+    let mut scene = Scene::new();
+    scene.persistence = Persistence::write_behind(8).queue(1);
+    let one = scene.manager().await;
+    let key = one.key().clone().label("another session");
+    let other = scene.builder().key(key).seed(scene.world.server.issue());
+    let other = loaded(other).await;
+    let given = after_the_claim(&scene, &one, Gate::hold_next).await;
+    assert!(scene.world.is_live(&given.await.unwrap().unwrap()));
+    let waits = after_the_claim(&scene, &other, Gate::hold_next).await;
+    assert!(!waits.is_finished());
+    scene.store.let_go();
+    scene.store.let_go();
+    assert!(scene.world.is_live(&waits.await.unwrap().unwrap()));
+    settle().await;
+    // There is room again.
+    let given = after_the_claim(&scene, &other, Gate::hold_next).await;
+    assert!(given.is_finished());
+    scene.store.let_go();
+    scene.world.assert_unharmed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_old_pair_dies_at_first_use_a_pair_is_stored_first() {
+    let scene = Scene::new();
+    let profile = ServerProfile::strict().old_pair(OldPair::DiesAtFirstUse);
+    let endpoint = scene.world.server.endpoint().with_profile(profile);
+    let tokens = scene.world.builder_at(endpoint, OnRequest::default());
+    let tokens = tokens
+        .store(scene.store.clone())
+        .persistence(scene.persistence.clone());
+    let tokens = loaded(tokens).await;
+    let waits = after_the_claim(&scene, &tokens, Gate::hold_next).await;
+    assert!(!waits.is_finished());
+    scene.store.let_go();
+    let token = waits.await.unwrap().unwrap();
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["pair"]["access_token"], token.expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w11_shutdown_does_not_wait_for_the_next_attempt() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    let given = after_the_claim(&scene, &tokens, |store| store.set_down(true)).await;
+    let token = given.await.unwrap().unwrap();
+    // Later than all that come soon.
+    scene.world.clock.advance(2 * SECOND).await;
+    scene.store.set_down(false);
+    let started = tokio::time::Instant::now();
+    tokens.shutdown().await.unwrap();
+    assert!(started.elapsed() < SECOND);
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["pair"]["access_token"], token.expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_is_stored_late_does_not_take_the_place_of_a_later_one() {
+    let scene = Scene::new();
+    let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
+    let mut events = tokens.subscribe();
+    after_the_claim(&scene, &tokens, Gate::hold_next)
+        .await
+        .await
+        .unwrap()
+        .unwrap();
+    let later = tokens.rotate().await.unwrap();
+    scene.store.let_go();
+    settle().await;
+    assert_eq!(tokens.token().await.unwrap().identity(), later.identity());
+    let told = drain(&mut events);
+    let told = told
+        .iter()
+        .filter(|event| matches!(event, Event::Rotated { .. }));
+    assert_eq!(told.count(), 2);
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["pair"]["access_token"], later.expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_gave_way_to_a_new_sign_in_is_not_served_on() {
+    let scene = Scene::new();
+    let (here, there) = (scene.manager().await, scene.manager().await);
+    let given = after_the_claim(&scene, &here, Gate::hold_next).await;
+    let ours = given.await.unwrap().unwrap();
+    there.replace(scene.world.server.issue()).await.unwrap();
+    scene.store.let_go();
+    settle().await;
+    let token = here.token().await.unwrap();
+    assert_eq!(token.identity(), there.token().await.unwrap().identity());
+    here.shutdown().await.unwrap();
+    assert!(!scene.world.is_live(&ours), "it was revoked");
+    assert!(scene.world.is_live(&token));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_coordination_a_refused_token_that_waits_to_be_stored_is_sent_once() {
+    let scene = Scene::new();
+    let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
+    let given = after_the_claim(&scene, &tokens, |store| store.set_down(true)).await;
+    given.await.unwrap().unwrap();
+    scene.world.server.revoke_all();
+    scene.expire().await;
+    tokens.token().await.unwrap_err();
+    assert_eq!(scene.world.server.exchanges(), 2);
+    scene.store.set_down(false);
+    scene.world.clock.advance(MINUTE).await;
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
+    assert_eq!(scene.world.server.exchanges(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_revokes_a_pair_that_was_not_stored_yet() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    scene.expire().await;
+    let token = closes_after_the_claim(&scene, &tokens).await;
+    let logout = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.logout().await }
+    });
+    settle().await;
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
+    scene.store.set_open(true);
+    assert!(logout.await.unwrap().is_complete());
+    tokens.shutdown().await.unwrap();
+    assert!(!scene.world.is_live(&token));
+    let stored = scene.stored(&tokens).await;
+    assert_eq!(stored["state"]["is"], "logged_out");
+    assert!(stored["pair"].is_null());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_nobody_uses_any_more_stores_its_pair_all_the_same() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    let key = tokens.key().clone();
+    scene.expire().await;
+    let token = closes_after_the_claim(&scene, &tokens).await;
+    drop(tokens);
+    scene.world.clock.advance(20 * SECOND).await;
+    scene.store.set_open(true);
+    scene.world.clock.advance(10 * SECOND).await;
+    let stored = serde_json::to_value(scene.store.record(&key).await.unwrap()).unwrap();
+    assert_eq!(stored["pair"]["access_token"], token.expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_hold_is_refused() {
+    let scene = Scene::new();
+    let refused = |builder: evertoken::Builder| builder.build().unwrap_err().to_string();
+    let fail = scene.builder().on_store_failure(OnStoreFailure::Fail);
+    assert!(refused(fail).contains("persistence.on_store_failure"));
+    let none = scene
+        .builder()
+        .persistence(Persistence::write_behind(1).queue(0));
+    assert!(refused(none).contains("persistence.queue"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_is_being_stored_is_waited_for_and_is_no_spare_that_could_be_spent_again() {
+    let scene = Scene::new();
+    let tokens = scene.manager().await;
+    let given = after_the_claim(&scene, &tokens, Gate::hold_next).await;
+    given.await.unwrap().unwrap();
+    let next = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.rotate().await }
+    });
+    settle().await;
+    assert!(!next.is_finished());
+    scene.store.let_go();
+    next.await.unwrap().unwrap();
+    scene.world.assert_exchanges(2);
+    scene.world.server.revoke_all();
+    scene.expire().await;
+    for _ in 0..3 {
+        assert!(tokens.token().await.unwrap_err().needs_sign_in());
+        scene.world.clock.advance(MINUTE).await;
+    }
+    assert_eq!(scene.world.server.replays(), 0);
+}

@@ -1,0 +1,278 @@
+//! Instances that do not coordinate sign in at once: one key, several sessions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use evertoken::store::Swap;
+use evertoken::testing::Fault;
+use evertoken::{
+    Builder, Coordination, EndpointError, Error, Grant, Issued, MemoryStore, OnRequest,
+    Persistence, TokenEndpoint, TokenManager, TokenPair, TokenStore as _, async_trait,
+};
+
+use crate::gate::Gate;
+use crate::support::{MINUTE, SECOND, World, settle};
+
+struct Site {
+    world: World,
+    store: Gate,
+}
+
+impl Site {
+    fn new() -> Self {
+        let world = World::with(|server| server.sign_in(true).access_ttl(10 * MINUTE));
+        let store = Gate::new(MemoryStore::with_clock(world.clock.clone()));
+        Self { world, store }
+    }
+
+    fn node(&self, persistence: Persistence) -> TokenManager {
+        self.builder(persistence).build().unwrap()
+    }
+
+    fn builder(&self, persistence: Persistence) -> Builder {
+        TokenManager::builder(self.world.server.endpoint())
+            .clock(self.world.clock.clone())
+            .strategy(OnRequest::default())
+            .store(self.store.clone())
+            .coordination(Coordination::None)
+            .persistence(persistence)
+            .jitter(0.0)
+    }
+
+    /// Two nodes that sign in at the same time.
+    async fn both(&self, persistence: Persistence) -> [(TokenManager, evertoken::Token); 2] {
+        let nodes = [self.node(persistence.clone()), self.node(persistence)];
+        let hold = self.world.server.hold();
+        let callers = nodes
+            .clone()
+            .map(|node| tokio::spawn(async move { node.token().await }));
+        settle().await;
+        drop(hold);
+        let [one, two] = callers;
+        let tokens = [one.await.unwrap().unwrap(), two.await.unwrap().unwrap()];
+        let [a, b] = nodes;
+        let [x, y] = tokens;
+        [(a, x), (b, y)]
+    }
+
+    /// A record of somebody else who signed in.
+    async fn of_another_node(&self) -> evertoken::Record {
+        let other = Self::new();
+        let node = other.node(Persistence::write_through());
+        node.token().await.unwrap();
+        other.store.record(node.key()).await.unwrap()
+    }
+
+    /// The same, with an access token that has expired by now.
+    async fn expired(&self) -> evertoken::Record {
+        let record = self.of_another_node().await;
+        self.world.clock.advance(10 * MINUTE + SECOND).await;
+        record
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w4_who_comes_second_adopts_and_has_his_own_revoked() {
+    let site = Site::new();
+    let [(a, one), (b, two)] = site.both(Persistence::write_through()).await;
+    assert_eq!(one.expose(), two.expose());
+    assert_eq!(a.status().identity, b.status().identity);
+    assert_eq!(site.world.server.sign_ins(), 2);
+    assert_eq!(site.world.server.revocations(), 1);
+    assert!(site.world.is_live(&one));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_both_return_at_once_and_the_later_supersedes_the_earlier() {
+    let site = Site::new();
+    let [(a, one), (b, two)] = site.both(Persistence::write_behind(2)).await;
+    assert_ne!(one.expose(), two.expose());
+    assert_eq!(site.world.server.revocations(), 0);
+    a.shutdown().await.unwrap();
+    let record = site.store.record(a.key()).await.unwrap();
+    let stored = serde_json::to_value(&record).unwrap();
+    let (earlier, later) = if stored["pair"]["access_token"] == one.expose() {
+        ((b.clone(), two), one)
+    } else {
+        ((a.clone(), one), two)
+    };
+    assert_eq!(stored["pair"]["access_token"], later.expose());
+    assert_eq!(record.retired().count(), 1);
+    assert!(site.world.is_live(&earlier.1), "it was given out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_who_held_the_earlier_adopts_the_later_at_its_next_look() {
+    let site = Site::new();
+    let nodes = site.both(Persistence::write_behind(2)).await;
+    site.world.clock.advance(SECOND).await;
+    let record = site.store.record(nodes[0].0.key()).await.unwrap();
+    let lineage = record.identity().lineage;
+    let earlier = nodes
+        .iter()
+        .find(|(node, _)| node.status().identity.unwrap().lineage != lineage);
+    let (node, _) = earlier.unwrap();
+    node.rotate().await.unwrap();
+    assert_eq!(node.status().identity.unwrap().lineage, lineage);
+    assert_eq!(site.world.server.sign_ins(), 2);
+    site.world.assert_unharmed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_a_session_that_has_rotated_since_it_began_supersedes_as_well() {
+    let site = Site::new();
+    let theirs = site.of_another_node().await;
+    site.store.set_down(true);
+    let node = site.node(Persistence::write_behind(2));
+    node.token().await.unwrap();
+    // It is not stored yet, and goes on.
+    let token = node.rotate().await.unwrap();
+    site.world.assert_exchanges(1);
+    let digest = theirs.digest();
+    site.store.rival(move |_| Some(theirs));
+    site.store.set_down(false);
+    site.world.clock.advance(10 * SECOND).await;
+    let stored = site.store.record(node.key()).await.unwrap();
+    assert_eq!(stored.identity().lineage, token.identity().lineage);
+    assert_eq!(node.status().identity, Some(stored.identity()));
+    assert_eq!(stored.retired().filter(|it| **it == digest).count(), 1);
+    assert_eq!(stored.retired().count(), 2, "theirs and our own first");
+    assert_eq!(site.world.server.revocations(), 0);
+    assert!(!node.status().is_unpersisted);
+    site.world.clock.advance(10 * MINUTE).await;
+    assert!(site.world.is_live(&node.token().await.unwrap()));
+    site.world.assert_unharmed();
+}
+
+/// Answers each sign-in with one and the same pair, as long as that is good.
+#[derive(Debug, Clone, Default)]
+struct SamePair {
+    sign_ins: Arc<AtomicU64>,
+    revocations: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl TokenEndpoint for SamePair {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        self.sign_ins.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(SECOND).await;
+        let issued = Issued::new("the one").refresh_token("the other");
+        Ok(issued.expires_in(10 * MINUTE))
+    }
+
+    fn can_sign_in(&self) -> bool {
+        true
+    }
+
+    async fn revoke(&self, _: &TokenPair) -> Result<(), EndpointError> {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_the_other_has_as_well_is_not_revoked() {
+    let (endpoint, store) = (SamePair::default(), MemoryStore::new());
+    let node = || {
+        let tokens = TokenManager::builder(endpoint.clone()).store(store.clone());
+        tokens.coordination(Coordination::None).build().unwrap()
+    };
+    let (a, b) = (node(), node());
+    let (one, two) = tokio::join!(a.token(), b.token());
+    assert_eq!(one.unwrap().expose(), two.unwrap().expose());
+    assert_eq!(a.status().identity, b.status().identity);
+    a.shutdown().await.unwrap();
+    b.shutdown().await.unwrap();
+    assert_eq!(endpoint.sign_ins.load(Ordering::SeqCst), 2);
+    assert_eq!(endpoint.revocations.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w6_where_the_other_record_vanished_ours_is_inserted() {
+    let site = Site::new();
+    site.store.rival(|_| None);
+    let node = site.node(Persistence::write_through());
+    let token = node.token().await.unwrap();
+    let stored = site.store.record(node.key()).await.unwrap();
+    assert_eq!(stored.identity(), token.identity());
+    assert_eq!(site.store.swaps(), 2);
+    assert_eq!(site.world.server.sign_ins(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w7_where_the_other_pair_has_expired_ours_takes_its_place() {
+    let site = Site::new();
+    let expired = site.expired().await;
+    let theirs = expired.digest();
+    site.store.rival(move |_| Some(expired));
+    let node = site.node(Persistence::write_through());
+    let token = node.token().await.unwrap();
+    assert!(site.world.is_live(&token));
+    let stored = site.store.record(node.key()).await.unwrap();
+    assert_eq!(stored.identity(), token.identity());
+    assert!(stored.retired().any(|digest| *digest == theirs));
+    assert_eq!(site.world.server.sign_ins(), 1);
+    assert_eq!(site.world.server.revocations(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
+    for (collisions, recovers) in [(5, true), (6, false)] {
+        let site = Site::new();
+        let mut theirs = Vec::new();
+        for _ in 0..collisions {
+            let expired = site.expired().await;
+            theirs.push(expired.digest());
+            site.store.rival(move |_| Some(expired));
+        }
+        let node = site.node(Persistence::write_through());
+        let answer = node.token().await;
+        let stored = site.store.record(node.key()).await.unwrap();
+        assert_eq!(site.store.swaps(), 6);
+        assert_eq!(site.world.server.sign_ins(), 1);
+        if recovers {
+            assert_eq!(stored.identity(), answer.unwrap().identity());
+            continue;
+        }
+        let error = answer.unwrap_err();
+        assert!(matches!(error, Error::Collision { .. }), "{error:?}");
+        assert!(error.is_retryable() && error.retry_after().is_some());
+        assert_eq!(
+            stored.digest(),
+            theirs[5],
+            "nothing of ours is in the store"
+        );
+        node.shutdown().await.unwrap();
+        assert_eq!(site.world.server.revocations(), 1);
+    }
+}
+
+/// Another instance may write at any moment where nobody claims.
+#[tokio::test(start_paused = true)]
+async fn a_token_whose_answer_was_lost_is_marked_although_the_record_has_changed_meanwhile() {
+    let world = World::new(10 * MINUTE);
+    let store = Gate::new(MemoryStore::with_clock(world.clock.clone()));
+    let tokens = world.builder(OnRequest::default()).store(store.clone());
+    let tokens = tokens.coordination(Coordination::None).build().unwrap();
+    tokens.token().await.unwrap();
+    world.server.fail_next(Fault::DropAfter);
+    let hold = world.server.hold();
+    let caller = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.rotate().await }
+    });
+    world.server.arrived(1).await;
+    let (record, revision) = store.inner.load(tokens.key()).await.unwrap().entry.unwrap();
+    let written = store
+        .inner
+        .swap(tokens.key(), Some(revision), &record)
+        .await;
+    assert!(matches!(written, Ok(Swap::Swapped(_))));
+    drop(hold);
+    world.clock.advance(SECOND).await;
+    assert_eq!(world.server.exchanges(), 1);
+    let record = store.record(tokens.key()).await.unwrap();
+    let form = serde_json::to_value(record).unwrap();
+    assert!(form["claim"]["doubtful"].is_u64(), "{}", form["claim"]);
+    drop(caller);
+}

@@ -1,0 +1,239 @@
+//! What managers of several processes do about a claim: they wait for it, and once its holder has died they do
+//! what the server permits about a token that may be spent, and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use evertoken::clock::{Clock, SystemClock};
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::testing::{GraceAnswer, Reuse};
+use evertoken::{
+    Digest, EndReason, Error, FileStore, Key, Record, ServerProfile, StoreError, TokenManager,
+    TokenStore, async_trait,
+};
+
+use crate::holder::{HOUR, Shared};
+use crate::process::Process;
+
+const WINDOW: Duration = Duration::from_secs(1_800);
+
+async fn grace() -> (Shared, ServerProfile) {
+    let answer = GraceAnswer::SamePair;
+    let reuse = Reuse::Grace {
+        window: WINDOW,
+        answer,
+    };
+    (
+        Shared::new(reuse).await,
+        ServerProfile::strict().replay_window(WINDOW),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n2_processes_that_share_a_directory_spend_a_token_once_and_adopt() {
+    let shared = Shared::new(Reuse::RevokeFamily).await;
+    let holder = shared.holder("rotate", "").await;
+    let directory = shared.directory.path();
+    let others = [(); 2].map(|()| Process::start("rotate", "", directory));
+    let ours = shared
+        .manager(shared.endpoint(), ServerProfile::strict())
+        .wait(2 * HOUR);
+    let ours = ours.build().unwrap();
+    let ours = tokio::spawn(async move { ours.token().await.unwrap() });
+    drop(holder.hold);
+    let ids: Vec<_> = others
+        .iter()
+        .chain([&holder.process])
+        .map(Process::id)
+        .collect();
+    others
+        .into_iter()
+        .chain([holder.process])
+        .for_each(Process::succeeds);
+    let ours = Digest::of(ours.await.unwrap().expose()).to_string();
+    for id in ids {
+        let told = directory.join(format!("rotated-{id}"));
+        assert_eq!(std::fs::read_to_string(told).unwrap(), ours);
+    }
+    assert_eq!((shared.server.exchanges(), shared.server.replays()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n4_the_claim_of_a_killed_process_is_replayed_at_once_where_the_server_answers_it() {
+    let (shared, profile) = grace().await;
+    let holder = shared.holder("rotate", "").await;
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let builder = shared.manager(shared.endpoint(), profile).wait(2 * HOUR);
+            let tokens = builder.build().unwrap();
+            tokio::spawn(async move { tokens.token().await.unwrap().expose().to_owned() })
+        })
+        .collect();
+    // They wait for an hour, unless they learn something.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+    assert_eq!(shared.server.exchanges(), 1);
+
+    let start = SystemClock.now();
+    holder.process.kill();
+    drop(holder.hold);
+    let mut tokens = Vec::new();
+    for waiting in waiting {
+        tokens.push(waiting.await.unwrap());
+    }
+    println!(
+        "three went on {:?} after the kill",
+        SystemClock.now().since(start)
+    );
+    assert!(tokens.iter().all(|token| *token == tokens[0]));
+    let server = &shared.server;
+    assert_eq!(
+        (server.exchanges(), server.replays()),
+        (2, 1),
+        "one of them replayed it"
+    );
+    assert_eq!(server.families_revoked(), 0);
+    assert_eq!(shared.lives().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n4_the_claim_of_a_stopped_process_is_waited_for() {
+    use rustix::process::Signal;
+
+    let (shared, profile) = grace().await;
+    let holder = shared.holder("rotate", "").await;
+    holder.signal(Signal::STOP);
+    let second = Duration::from_secs(1);
+    let hasty = shared.endpoint().timeout(second / 2);
+    let hasty = shared.manager(hasty, profile).wait(second).build().unwrap();
+    assert!(matches!(hasty.token().await, Err(Error::TimedOut { .. })));
+    let patient = shared
+        .manager(shared.endpoint(), profile)
+        .wait(2 * HOUR)
+        .build()
+        .unwrap();
+    let waiting = tokio::spawn(async move { patient.token().await.unwrap() });
+    assert_eq!(shared.server.exchanges(), 1);
+    holder.signal(Signal::CONT);
+    drop(holder.hold);
+    holder.process.succeeds();
+    waiting.await.unwrap();
+    assert_eq!((shared.server.exchanges(), shared.server.replays()), (1, 0));
+}
+
+/// Counts how often it is asked.
+#[derive(Debug, Clone)]
+struct Counted(FileStore, Arc<AtomicU64>);
+
+#[async_trait]
+impl TokenStore for Counted {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.load(key).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        self.0.swap(key, seen, next).await
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        self.0.changed(key, seen).await;
+    }
+
+    async fn holder_is_dead(&self, key: &Key, claim: &evertoken::Claim) -> bool {
+        self.0.holder_is_dead(key, claim).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_strict_server_the_last_resort_waits_for_the_quarantine_all_the_same() {
+    let shared = Shared::new(Reuse::RevokeFamily).await;
+    let holder = shared.holder("rotate", "").await;
+    let loads = Arc::new(AtomicU64::new(0));
+    let second = Duration::from_secs(1);
+    let endpoint = shared.endpoint().timeout(second / 2);
+    let tokens = shared
+        .manager(endpoint, ServerProfile::strict())
+        .store(Counted(shared.store(), loads.clone()))
+        .wait(2 * second)
+        .build()
+        .unwrap();
+    let waiting = tokio::spawn(async move { tokens.token().await });
+    tokio::time::sleep(second / 2).await;
+    holder.process.kill();
+    drop(holder.hold);
+    let waited = waiting.await.unwrap();
+    assert!(matches!(waited, Err(Error::TimedOut { .. })), "{waited:?}");
+    assert_eq!(
+        (shared.server.exchanges(), shared.server.families_revoked()),
+        (1, 0)
+    );
+    // It was woken by the death, and waits again, instead of asking again and again.
+    let loads = loads.load(Ordering::SeqCst);
+    assert!(loads < 10, "{loads} loads");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_is_permitted_the_session_ends_at_once() {
+    let shared = Shared::new(Reuse::RevokeFamily).await;
+    let holder = shared.holder("rotate", "").await;
+    holder.process.kill();
+    drop(holder.hold);
+    let profile = ServerProfile::strict().last_resort(false);
+    let builder = shared.manager(shared.endpoint(), profile).wait(2 * HOUR);
+    let error = builder.build().unwrap().token().await.unwrap_err();
+    let Error::Ended { reason, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(reason, EndReason::OutcomeUnknown);
+    assert_eq!(
+        (shared.server.exchanges(), shared.server.families_revoked()),
+        (1, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_endpoint_can_sign_in_it_does_so_at_once() {
+    let shared = Shared::new(Reuse::RevokeFamily).await;
+    let holder = shared.holder("rotate", "").await;
+    holder.process.kill();
+    drop(holder.hold);
+    let endpoint = shared.endpoint().sign_in_as_client();
+    let builder = shared
+        .manager(endpoint, ServerProfile::strict())
+        .wait(2 * HOUR);
+    builder.build().unwrap().token().await.unwrap();
+    assert_eq!(
+        (shared.server.exchanges(), shared.server.sign_ins()),
+        (1, 1)
+    );
+    assert_eq!(shared.server.families_revoked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_whose_process_died_is_done_by_another_at_once() {
+    let shared = Shared::new(Reuse::RevokeFamily).await;
+    let hold = shared.server.hold();
+    let mut process = Process::start("sign-in", "", shared.directory.path());
+    while shared.server.sign_ins() == 0 {
+        process.assert_running();
+        tokio::task::yield_now().await;
+    }
+    process.kill();
+    drop(hold);
+    let endpoint = shared.endpoint().sign_in_as_client();
+    let builder = TokenManager::builder(endpoint).store(shared.store());
+    let tokens = builder.quarantine(HOUR).wait(2 * HOUR).build().unwrap();
+    tokens.token().await.unwrap();
+    assert_eq!(
+        (shared.server.exchanges(), shared.server.sign_ins()),
+        (0, 2)
+    );
+    assert_eq!(shared.lives().len(), 0);
+}

@@ -1,0 +1,171 @@
+//! A process that holds a claim: its request has arrived at a server that does not answer yet.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, Hold, HttpServer, Reuse};
+use evertoken::{
+    Builder, Claim, FileStore, Key, OAuth2, ServerProfile, TokenManager, TokenPair, TokenStore,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::scene::{directory, entry, open};
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What a started process finds beside the store's directory.
+const ENDPOINT: &str = "endpoint";
+
+/// A server, and a directory whose session several processes share.
+pub(crate) struct Shared {
+    pub(crate) server: AuthorizationServer,
+    pub(crate) http: HttpServer,
+    pub(crate) directory: TempDir,
+    first: String,
+}
+
+impl Shared {
+    pub(crate) async fn new(reuse: Reuse) -> Self {
+        let server = AuthorizationServer::builder()
+            .client("importer", "secret")
+            .sign_in(true)
+            .reuse(reuse)
+            .build();
+        let http = server.listen().await.unwrap();
+        let first = server.issue().refresh.unwrap().expose().to_owned();
+        let directory = directory();
+        let told = format!("{}\n{first}", http.url());
+        std::fs::write(directory.path().join(ENDPOINT), told).unwrap();
+        Self {
+            server,
+            http,
+            directory,
+            first,
+        }
+    }
+
+    pub(crate) fn session(&self) -> PathBuf {
+        self.directory.path().join("session")
+    }
+
+    pub(crate) fn store(&self) -> FileStore {
+        open(self.session())
+    }
+
+    pub(crate) fn endpoint(&self) -> OAuth2 {
+        endpoint(self.http.url())
+    }
+
+    /// A manager of this process. Whoever waits for the quarantine waits for an hour.
+    pub(crate) fn manager(&self, endpoint: OAuth2, profile: ServerProfile) -> Builder {
+        TokenManager::builder(endpoint.profile(profile))
+            .store(self.store())
+            .seed(TokenPair::from_refresh_token(self.first.clone()))
+            .quarantine(HOUR)
+    }
+
+    /// A process that rotates, whose request waits at the server.
+    pub(crate) async fn holder(&self, role: &str, shell: &str) -> Holder {
+        let before = self.server.exchanges();
+        let hold = self.server.hold();
+        let process = Process::start(role, shell, self.directory.path());
+        self.server.arrived(before + 1).await;
+        let key = TokenManager::builder(self.endpoint())
+            .build()
+            .unwrap()
+            .key()
+            .clone();
+        let claim = claim(&self.store(), &key).await.unwrap();
+        Holder {
+            process,
+            hold,
+            key,
+            claim,
+        }
+    }
+
+    /// The files that prove lives.
+    pub(crate) fn lives(&self) -> Vec<PathBuf> {
+        crate::scene::files(self.session(), "alive")
+    }
+}
+
+pub(crate) struct Holder {
+    pub(crate) process: Process,
+    pub(crate) hold: Hold,
+    pub(crate) key: Key,
+    pub(crate) claim: Claim,
+}
+
+impl Holder {
+    pub(crate) async fn is_dead(&self, store: &FileStore) -> bool {
+        store.holder_is_dead(&self.key, &self.claim).await
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.process.id().try_into().unwrap()).unwrap();
+        kill_process(id, signal).unwrap();
+    }
+}
+
+pub(crate) fn endpoint(url: &str) -> OAuth2 {
+    OAuth2::new(url, "importer")
+        .unwrap()
+        .client_secret("secret")
+}
+
+/// The claim in the record.
+pub(crate) async fn claim(store: &FileStore, key: &Key) -> Option<Claim> {
+    let (record, _) = entry(store, key).await?;
+    let form = serde_json::to_value(record).unwrap();
+    serde_json::from_value(form["claim"].clone()).unwrap()
+}
+
+/// In the process of its own: rotates, and tells the access token's digest in a file.
+pub(crate) async fn rotate(directory: &Path) {
+    let tokens = manager(directory);
+    let token = tokens.token().await.unwrap();
+    let told = directory.join(format!("rotated-{}", std::process::id()));
+    std::fs::write(told, evertoken::Digest::of(token.expose()).to_string()).unwrap();
+}
+
+/// In the process of its own: returns as soon as its claim stands.
+pub(crate) async fn leave(directory: &Path) {
+    let tokens = manager(directory);
+    let store = open(directory.join("session"));
+    let key = tokens.key().clone();
+    tokio::spawn(async move { tokens.token().await });
+    let told = directory.join("leave");
+    while claim(&store, &key).await.is_none() || !told.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// In the process of its own.
+pub(crate) async fn sign_in(directory: &Path) {
+    let (url, _) = told(directory);
+    let builder = TokenManager::builder(endpoint(&url).sign_in_as_client());
+    let tokens = builder
+        .store(open(directory.join("session")))
+        .build()
+        .unwrap();
+    tokens.token().await.unwrap();
+}
+
+/// The endpoint, and the first refresh token.
+fn told(directory: &Path) -> (String, String) {
+    let told = std::fs::read_to_string(directory.join(ENDPOINT)).unwrap();
+    let (url, first) = told.split_once('\n').unwrap();
+    (url.to_owned(), first.to_owned())
+}
+
+fn manager(directory: &Path) -> TokenManager {
+    let (url, first) = told(directory);
+    TokenManager::builder(endpoint(&url))
+        .store(open(directory.join("session")))
+        .seed(TokenPair::from_refresh_token(first))
+        .build()
+        .unwrap()
+}

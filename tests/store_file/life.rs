@@ -1,0 +1,299 @@
+//! What is known of the holder of a claim: that it is dead, or nothing.
+
+use std::fs::{self, Permissions};
+use std::future::poll_fn;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::task::Poll;
+use std::time::Duration;
+
+use evertoken::testing::Reuse;
+use evertoken::{FileStore, Key, TokenStore};
+use rustix::process::Signal;
+use tokio::time::timeout;
+
+use crate::holder::{Shared, claim};
+use crate::process::Process;
+use crate::scene::{entry, open, put, record};
+
+async fn strict() -> Shared {
+    Shared::new(Reuse::RevokeFamily).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_is_dead_once_its_process_is_killed_and_not_before() {
+    let shared = strict().await;
+    let mut holder = shared.holder("rotate", "").await;
+    let store = shared.store();
+    assert_eq!(shared.lives().len(), 1);
+    for _ in 0..100 {
+        holder.process.assert_running();
+        assert!(!holder.is_dead(&store).await);
+    }
+    // Two who ask at once are not in each other's way.
+    let other = shared.store();
+    holder.process.kill();
+    let claim = holder.claim;
+    let (one, two) = tokio::join!(
+        store.holder_is_dead(&holder.key, &claim),
+        other.holder_is_dead(&holder.key, &claim)
+    );
+    assert!(one && two);
+    assert!(
+        !store
+            .holder_is_dead(&holder.key.clone().label("another"), &claim)
+            .await
+    );
+}
+
+/// Each look is over when what was given to the only thread after it is.
+#[test]
+fn whoever_waits_for_a_holder_is_told_of_its_death_and_not_again() {
+    let serving = tokio::runtime::Runtime::new().unwrap();
+    let shared = serving.block_on(strict());
+    let holder = serving.block_on(shared.holder("rotate", ""));
+    let (key, store) = (holder.key.clone(), shared.store());
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let waiting = builder
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    waiting.block_on(async {
+        let seen = entry(&store, &key).await.map(|(_, revision)| revision);
+        let mut changed = store.changed(&key, seen);
+        let first = poll_fn(|context| Poll::Ready(changed.as_mut().poll(context)));
+        assert!(first.await.is_pending());
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        holder.process.kill();
+        timeout(Duration::from_secs(30), changed).await.unwrap();
+        let again = store.changed(&key, seen);
+        timeout(Duration::from_millis(300), again)
+            .await
+            .unwrap_err();
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_that_is_stopped_is_not_dead() {
+    let shared = strict().await;
+    let holder = shared.holder("rotate", "").await;
+    let store = shared.store();
+    holder.signal(Signal::STOP);
+    for _ in 0..1_000 {
+        assert!(!holder.is_dead(&store).await);
+    }
+    holder.signal(Signal::CONT);
+    drop(holder.hold);
+    holder.process.succeeds();
+    assert_eq!((shared.server.exchanges(), shared.server.replays()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_that_has_landed_leaves_nothing() {
+    let shared = strict().await;
+    let holder = shared.holder("rotate", "").await;
+    let store = shared.store();
+    drop(holder.hold);
+    holder.process.succeeds();
+    assert_eq!(claim(&store, &holder.key).await, None);
+    assert_eq!(shared.lives(), <[&Path; 0]>::default());
+    // Of a claim that is gone nothing is known.
+    assert!(!store.holder_is_dead(&holder.key, &holder.claim).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_ends_in_order_while_its_claim_stands_is_dead() {
+    let shared = strict().await;
+    let holder = shared.holder("leave", "").await;
+    let store = shared.store();
+    assert!(!holder.is_dead(&store).await);
+    fs::write(shared.directory.path().join("leave"), "").unwrap();
+    holder.process.succeeds();
+    assert!(store.holder_is_dead(&holder.key, &holder.claim).await);
+}
+
+/// What it has sent may be answered yet, and what it has begun to write be written.
+#[test]
+fn a_holder_of_this_process_lives_as_long_as_the_process_whatever_is_dropped() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let outer = runtime();
+    let shared = outer.block_on(strict());
+    let inner = runtime();
+    let tokens = {
+        let _guard = inner.enter();
+        let builder = shared.manager(shared.endpoint(), Default::default());
+        builder.build().unwrap()
+    };
+    let key = tokens.key().clone();
+    let hold = shared.server.hold();
+    inner.spawn(async move { tokens.token().await });
+    let store = shared.store();
+    outer.block_on(async {
+        shared.server.arrived(1).await;
+        let claim = claim(&store, &key).await.unwrap();
+        // It asks about itself, too.
+        assert!(!store.holder_is_dead(&key, &claim).await);
+        inner.shutdown_background();
+        drop(hold);
+        drop(store);
+        let store = shared.store();
+        assert_eq!(shared.lives().len(), 1);
+        for _ in 0..100 {
+            assert!(!store.holder_is_dead(&key, &claim).await);
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_the_directory_proves_nothing_and_one_that_was_moved_does() {
+    let shared = strict().await;
+    let holder = shared.holder("rotate", "").await;
+    let copy = shared.directory.path().join("copy");
+    let copied = open(&copy);
+    for file in fs::read_dir(shared.session()).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    assert_eq!(
+        claim(&copied, &holder.key).await.as_ref(),
+        Some(&holder.claim)
+    );
+    assert!(!holder.is_dead(&copied).await);
+    let (key, claim) = (holder.key, holder.claim);
+    holder.process.kill();
+    let original = shared.store();
+    assert!(original.holder_is_dead(&key, &claim).await);
+    assert!(!copied.holder_is_dead(&key, &claim).await);
+    let moved = shared.directory.path().join("moved");
+    fs::rename(shared.session(), &moved).unwrap();
+    assert!(open(&moved).holder_is_dead(&key, &claim).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_not_what_the_holder_made_proves_nothing() {
+    let shared = strict().await;
+    let holder = shared.holder("rotate", "").await;
+    let (key, claim, store) = (holder.key, holder.claim, shared.store());
+    let file = shared.lives().remove(0);
+    let away = shared.directory.path().join("away");
+    // The holder lives on, and its file is gone.
+    fs::rename(&file, &away).unwrap();
+    assert!(!store.holder_is_dead(&key, &claim).await);
+    let set_mode = |mode| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+    for content in [
+        String::new(),
+        "1 2 3\n".to_owned(),
+        fs::read_to_string(&away).unwrap(),
+    ] {
+        fs::write(&file, content).unwrap();
+        set_mode(0o600);
+        assert!(!store.holder_is_dead(&key, &claim).await);
+        fs::remove_file(&file).unwrap();
+    }
+    holder.process.kill();
+    // A pipe would be waited for.
+    let made = Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+    assert!(!store.holder_is_dead(&key, &claim).await);
+    fs::remove_file(&file).unwrap();
+    symlink(&away, &file).unwrap();
+    assert!(!store.holder_is_dead(&key, &claim).await);
+    fs::rename(&away, &file).unwrap();
+    set_mode(0o644);
+    assert!(!store.holder_is_dead(&key, &claim).await);
+    set_mode(0o600);
+    assert!(store.holder_is_dead(&key, &claim).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fm38_a_proof_of_life_is_private_and_says_nothing_of_the_session() {
+    let shared = strict().await;
+    let holder = shared.holder("rotate", "umask 0").await;
+    let file = shared.lives().remove(0);
+    let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o600);
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(
+        name,
+        format!("{}.{}.alive", holder.key.digest(), holder.claim.owner)
+    );
+    assert!(fs::metadata(&file).unwrap().len() < 100);
+}
+
+/// Whoever swaps a record that has a claim in it is not the holder of the claim for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_is_carried_along_is_still_its_holders() {
+    let shared = strict().await;
+    let holder = shared.holder("rotate", "").await;
+    let (key, claim, store) = (holder.key, holder.claim, shared.store());
+    for _ in 0..3 {
+        let (record, revision) = entry(&store, &key).await.unwrap();
+        put(&store, Some(revision), &record).await;
+        assert_eq!(shared.lives().len(), 1);
+        assert!(!store.holder_is_dead(&key, &claim).await);
+    }
+    let elsewhere = open(shared.directory.path().join("elsewhere"));
+    let (record, _) = entry(&store, &key).await.unwrap();
+    let revision = put(&elsewhere, None, &record).await;
+    put(&elsewhere, Some(revision), &record).await;
+    holder.process.kill();
+    assert!(store.holder_is_dead(&key, &claim).await);
+    assert!(!elsewhere.holder_is_dead(&key, &claim).await);
+}
+
+/// Another session's swap, by a store that was opened anew, tidies up.
+async fn tidy(shared: &Shared, key: &Key, number: u64) -> FileStore {
+    let store = shared.store();
+    let other = key.clone().label(format!("tidy {number}"));
+    put(&store, None, &record(&other, 1)).await;
+    store
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fm11_a_proof_of_death_stays_as_long_as_it_is_needed() {
+    let shared = strict().await;
+    let mut holder = shared.holder("rotate", "").await;
+    let key = holder.key.clone();
+    let store = tidy(&shared, &key, 0).await;
+    holder.process.assert_running();
+    assert_eq!(shared.lives().len(), 1, "the holder lives");
+    let claim = holder.claim;
+    holder.process.kill();
+    let dead = shared.lives().remove(0);
+    tidy(&shared, &key, 1).await;
+    assert!(store.holder_is_dead(&key, &claim).await, "the claim stands");
+
+    // Whoever takes the claim out of the record removes it.
+    let (found, revision) = entry(&store, &key).await.unwrap();
+    let mut form = serde_json::to_value(found).unwrap();
+    form["claim"] = ().into();
+    let kept = fs::read(&dead).unwrap();
+    put(
+        &store,
+        Some(revision),
+        &serde_json::from_value(form).unwrap(),
+    )
+    .await;
+    assert!(!dead.exists());
+
+    // Or it is found later.
+    fs::write(&dead, kept).unwrap();
+    fs::set_permissions(&dead, Permissions::from_mode(0o600)).unwrap();
+    tidy(&shared, &key, 2).await;
+    assert!(!dead.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_without_a_proof_of_life_is_as_good() {
+    let shared = strict().await;
+    let holder = shared.holder("rotate", "").await;
+    fs::remove_file(shared.lives().remove(0)).unwrap();
+    drop(holder.hold);
+    holder.process.succeeds();
+    let second = Process::start("rotate", "", shared.directory.path());
+    second.succeeds();
+    assert_eq!((shared.server.exchanges(), shared.server.replays()), (1, 0));
+    assert_eq!(shared.lives().len(), 0);
+}

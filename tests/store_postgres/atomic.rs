@@ -1,0 +1,133 @@
+//! A rotation is one transaction: whatever dies between its two writes, the old pair and its claim are left.
+
+use std::time::Duration;
+
+use evertoken::store::Revision;
+use evertoken::{PostgresStore, Record, TokenStore};
+
+use crate::scene::{Database, claimed, digest, entry, key, put, record, told};
+use crate::services::Postgres;
+
+/// What happens once the old row has given way, before the new one comes.
+pub(crate) fn between(what: &str) -> String {
+    format!(
+        "CREATE FUNCTION stumble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {what}; RETURN NEW; END $$; \
+         CREATE TRIGGER stumble BEFORE INSERT ON evertoken_pair FOR EACH ROW WHEN (NEW.version = 2) \
+         EXECUTE FUNCTION stumble()"
+    )
+}
+
+pub(crate) const NOTHING: &str = "DROP TRIGGER stumble ON evertoken_pair; DROP FUNCTION stumble";
+
+const SLEEPERS: &str = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+
+/// A pair that is claimed, as it is while the next one is fetched.
+async fn claimed_pair(store: &PostgresStore) -> (Record, Revision) {
+    let first = record(&key(), 1);
+    let revision = put(store, None, &first).await;
+    let revision = put(store, Some(revision), &claimed(&first)).await;
+    (claimed(&first), revision)
+}
+
+async fn until_somebody_sleeps(server: &Postgres) {
+    while server.sql(SLEEPERS).is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w14_a_rotation_is_one_transaction_that_a_killed_backend_undoes() {
+    let database = Database::new();
+    let store = database.open().await;
+    let (before, revision) = claimed_pair(&store).await;
+    let columns = "id, state, digest, record, revision, retired_at, changed_at";
+    let rows = database.rows(columns);
+    database.sql(&between("PERFORM pg_sleep(600)"));
+    for kill in ["pg_cancel_backend(pid)", "pg_terminate_backend(pid)"] {
+        let rotation = {
+            let store = store.clone();
+            tokio::spawn(
+                async move { store.swap(&key(), Some(revision), &record(&key(), 2)).await },
+            )
+        };
+        until_somebody_sleeps(&database.server).await;
+        assert_eq!(
+            database.rows(columns),
+            rows,
+            "nothing can be seen of it yet"
+        );
+        let kill = SLEEPERS.replace("pid FROM", &format!("{kill} FROM"));
+        database.sql(&kill);
+        told(&rotation.await.unwrap().unwrap_err());
+        assert_eq!(database.rows(columns), rows);
+        assert_eq!(
+            entry(&store, &key()).await,
+            Some((before.clone(), revision))
+        );
+    }
+    database.sql(NOTHING);
+    put(&store, Some(revision), &record(&key(), 2)).await;
+    assert_eq!(database.rows("state"), ["INACTIVE", "ACTIVE"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w14_a_rotation_whose_second_write_fails_has_not_begun() {
+    let database = Database::new();
+    let store = database.open().await;
+    let (before, revision) = claimed_pair(&store).await;
+    database.sql(&between("RAISE EXCEPTION 'no space left'"));
+    let failed = store.swap(&key(), Some(revision), &record(&key(), 2)).await;
+    let error = told(&failed.unwrap_err());
+    assert_eq!(
+        error,
+        "cannot store a session in PostgreSQL: no space left (SQLSTATE P0001)"
+    );
+    assert_eq!(entry(&store, &key()).await, Some((before, revision)));
+    assert_eq!(database.rows("state"), ["ACTIVE"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and_its_claim() {
+    let mut server = Postgres::durable().unwrap();
+    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    let (before, revision) = claimed_pair(&store).await;
+    server.sql(&between("PERFORM pg_sleep(600)"));
+    let rotation = {
+        let store = store.clone();
+        tokio::spawn(async move { store.swap(&key(), Some(revision), &record(&key(), 2)).await })
+    };
+    until_somebody_sleeps(&server).await;
+    server.kill();
+    told(&rotation.await.unwrap().unwrap_err());
+    server.restart().unwrap();
+    assert_eq!(entry(&store, &key()).await, Some((before, revision)));
+    assert_eq!(store.find(&digest(1)).await.unwrap(), Some(key()));
+    server.sql(NOTHING);
+    put(&store, Some(revision), &record(&key(), 2)).await;
+    assert_eq!(
+        server.sql("SELECT state FROM evertoken_pair ORDER BY id"),
+        "INACTIVE\nACTIVE"
+    );
+}
+
+/// Where it is not the default, it is asked for: a claim that is lost is a token that two may spend.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_outlasts_a_power_cut_although_the_default_is_not_to_wait_for_the_disk()
+ {
+    let settings = ["fsync=on", "synchronous_commit=off", "wal_writer_delay=10s"];
+    let mut server = Postgres::start_with(&settings).unwrap();
+    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    server.sql("CHECKPOINT");
+    let first = put(&store, None, &record(&key(), 1)).await;
+    server.kill();
+    server.restart().unwrap();
+    assert_eq!(
+        entry(&store, &key()).await,
+        Some((record(&key(), 1), first))
+    );
+    let claim = claimed(&record(&key(), 1));
+    let second = put(&store, Some(first), &claim).await;
+    server.kill();
+    server.restart().unwrap();
+    assert_eq!(entry(&store, &key()).await, Some((claim, second)));
+}

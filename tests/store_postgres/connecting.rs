@@ -1,0 +1,248 @@
+//! Getting in, and being refused without a word of the URL.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use evertoken::{PostgresStore, TokenStore};
+use tempfile::TempDir;
+
+use crate::scene::{Database, entry, key, put, record, told};
+use crate::services::{self, Postgres};
+
+async fn refusal(url: &str) -> String {
+    told(&PostgresStore::connect(url).await.unwrap_err())
+}
+
+/// A directory whose files the server may read.
+fn readable() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    services::give_to_postgres(directory.path(), 0o700);
+    directory
+}
+
+fn given(directory: &Path, name: &str, content: &str) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, content).unwrap();
+    services::give_to_postgres(&path, 0o600);
+    path
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_why_and_never_the_password() {
+    let directory = readable();
+    let rules =
+        "host all importer 127.0.0.1/32 scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n";
+    let rules = given(directory.path(), "rules", rules);
+    let rules = format!("hba_file={}", rules.display());
+    let server = Postgres::start_with(&["fsync=off", &rules]).unwrap();
+    server.sql("CREATE USER importer PASSWORD 'open-sesame'");
+    server.sql("CREATE DATABASE tokens OWNER importer");
+    let at = |credentials: &str, database: &str| {
+        format!(
+            "postgres://{credentials}@127.0.0.1:{}/{database}",
+            server.port()
+        )
+    };
+
+    let store = PostgresStore::connect(&at("importer:open-sesame", "tokens"))
+        .await
+        .unwrap();
+    put(&store, None, &record(&key(), 1)).await;
+    let shown = format!("{store:?} {store:#?}");
+    assert!(
+        !shown.contains("sesame") && !shown.contains("importer"),
+        "{shown}"
+    );
+
+    for (url, reason) in [
+        (
+            at("importer:sesame", "tokens"),
+            "password authentication failed",
+        ),
+        (at("importer", "tokens"), "password authentication failed"),
+        (at("importer:open-sesame", "nowhere"), "does not exist"),
+        (at("nobody:sesame", "tokens"), "no pg_hba.conf entry"),
+    ] {
+        let error = refusal(&url).await;
+        assert!(
+            error.starts_with("cannot connect to PostgreSQL: "),
+            "{error}"
+        );
+        assert!(error.contains(reason), "{reason}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_at_once() {
+    let mut server = Postgres::start().unwrap();
+    server.kill();
+    let url = server.url().replace("postgres@", "importer:sesame@");
+    let error = refusal(&url).await;
+    assert!(error.contains("onnection refused"), "{error}");
+    let error = refusal("postgres://importer:sesame@nowhere.invalid/tokens").await;
+    assert!(error.contains("lookup"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_url_of_a_database_is_refused_and_not_repeated() {
+    for (url, reason) in [
+        ("sesame", "is none; it is postgres://"),
+        ("", "is none; it is postgres://"),
+        (
+            "postgres://importer:sesame@host:sesame/tokens",
+            "is none; it is postgres://",
+        ),
+        ("redis://:sesame@127.0.0.1/", "must begin with postgres://"),
+        (
+            "postgres://127.0.0.1/tokens?pasword=sesame",
+            "has a parameter that is none; there are sslmode, ",
+        ),
+        (
+            "postgres://127.0.0.1/tokens?statement-cache-capacity=0",
+            "has a parameter that is none",
+        ),
+        (
+            "postgres://127.0.0.1/tokens?sslmode=sesame",
+            "has a wrong `sslmode`",
+        ),
+        (
+            "postgres://127.0.0.1/tokens?port=sesame",
+            "has a wrong `sslmode`, `port`",
+        ),
+        (
+            "postgres://importer:sesame%FF@127.0.0.1/tokens",
+            "no UTF-8 behind a `%`",
+        ),
+    ] {
+        let error = told(&PostgresStore::connect(url).await.unwrap_err());
+        assert!(error.contains(reason), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn tls_is_spoken_and_certificates_are_judged() {
+    let directory = readable();
+    let [key_file, certificate] = ["key", "certificate"].map(|name| directory.path().join(name));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ])
+        .args([
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .arg("-keyout")
+        .arg(&key_file)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{made:?}");
+    for file in [&key_file, &certificate] {
+        services::give_to_postgres(file, 0o600);
+    }
+    let settings = [
+        "fsync=off".to_owned(),
+        "ssl=on".to_owned(),
+        format!("ssl_key_file={}", key_file.display()),
+        format!("ssl_cert_file={}", certificate.display()),
+    ];
+    let settings: Vec<_> = settings.iter().map(String::as_str).collect();
+    let server = Postgres::start_with(&settings).unwrap();
+    let url = |parameters: &str| format!("{}?{parameters}", server.url());
+    let trusted = format!("sslrootcert={}", certificate.display());
+    for mode in [
+        "prefer",
+        "require",
+        &format!("verify-ca&{trusted}"),
+        &format!("verify-full&{trusted}"),
+    ] {
+        let store = PostgresStore::connect(&url(&format!("sslmode={mode}")))
+            .await
+            .unwrap();
+        let label = key().label(mode);
+        let seen = put(&store, None, &record(&label, 1)).await;
+        // The connection that listens is no other.
+        let waiting = {
+            let (store, label) = (store.clone(), label.clone());
+            tokio::spawn(async move { store.changed(&label, Some(seen)).await })
+        };
+        let listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
+        while server.sql(listening) == "0" {
+            tokio::task::yield_now().await;
+        }
+        let plain = "SELECT count(*) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) \
+                     WHERE application_name = 'evertoken' AND NOT ssl";
+        assert_eq!(server.sql(plain), "0", "{mode}");
+        put(&store, Some(seen), &record(&label, 2)).await;
+        waiting.await.unwrap();
+        drop(store);
+        while server.sql(listening) != "0" {
+            tokio::task::yield_now().await;
+        }
+    }
+    let error = refusal(&url("sslmode=verify-full")).await;
+    assert!(error.contains("certificate"), "{error}");
+    let elsewhere =
+        url(&format!("sslmode=verify-full&{trusted}")).replace("127.0.0.1:", "localhost:");
+    let error = refusal(&elsewhere).await;
+    assert!(error.contains("certificate"), "{error}");
+
+    let server = Postgres::start().unwrap();
+    let error = refusal(&format!("{}?sslmode=require", server.url())).await;
+    assert!(error.contains("does not support TLS"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pool_of_ones_own_is_used_as_it_is() {
+    let database = Database::new();
+    database.sql("CREATE SCHEMA tenant");
+    // What is set when a connection is made holds for the store, too.
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(1)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                let set = sqlx::query("SET search_path = tenant");
+                set.execute(connection).await.map(|_| ())
+            })
+        })
+        .connect_lazy(&database.url)
+        .unwrap();
+    let store = PostgresStore::from_pool(pool.clone()).await.unwrap();
+    let seen = put(&store, None, &record(&key(), 1)).await;
+    assert_eq!(
+        database.sql("SELECT count(*) FROM tenant.evertoken_pair"),
+        "1"
+    );
+    // One connection is enough for all: the one that listens is not the pool's.
+    let waiting = {
+        let store = store.clone();
+        tokio::spawn(async move { store.changed(&key(), Some(seen)).await })
+    };
+    put(&store, Some(seen), &record(&key(), 2)).await;
+    waiting.await.unwrap();
+    assert!(entry(&store, &key()).await.is_some());
+
+    // All of it is in use.
+    let taken = pool.acquire().await.unwrap();
+    let error = told(&store.load(&key()).await.unwrap_err());
+    assert!(error.contains("there was no answer within 4 s"), "{error}");
+    drop(taken);
+    assert!(entry(&store, &key()).await.is_some());
+    pool.close().await;
+    let error = told(&store.load(&key()).await.unwrap_err());
+    assert!(error.contains("closed pool"), "{error}");
+}

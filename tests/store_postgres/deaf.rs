@@ -1,0 +1,70 @@
+//! A way to the server that notifications do not pass, as a pooler in transaction mode is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) struct Deaf {
+    port: u16,
+    kept_back: Arc<AtomicU64>,
+}
+
+impl Deaf {
+    pub(crate) async fn start(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let kept_back = Arc::<AtomicU64>::default();
+        let count = kept_back.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                let (mut from_client, to_client) = client.into_split();
+                let (from_server, mut to_server) = server.into_split();
+                tokio::spawn(async move { copy(&mut from_client, &mut to_server).await });
+                tokio::spawn(answers(from_server, to_client, count.clone()));
+            }
+        });
+        Self { port, kept_back }
+    }
+
+    /// The URL of a database, by this way, and without TLS.
+    pub(crate) fn url(&self, url: &str) -> String {
+        let (scheme, rest) = url.split_once("@127.0.0.1:").unwrap();
+        let (_, database) = rest.split_once('/').unwrap();
+        format!(
+            "{scheme}@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
+    }
+
+    pub(crate) async fn kept_back(&self, notifications: u64) {
+        while self.kept_back.load(Ordering::SeqCst) < notifications {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Message by message: a letter, the length of what follows, and that.
+async fn answers(
+    mut server: OwnedReadHalf,
+    mut client: OwnedWriteHalf,
+    kept_back: Arc<AtomicU64>,
+) -> std::io::Result<()> {
+    loop {
+        let mut head = [0; 5];
+        server.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        let mut rest = vec![0; length as usize - 4];
+        server.read_exact(&mut rest).await?;
+        if head[0] == b'A' {
+            kept_back.fetch_add(1, Ordering::SeqCst);
+            continue;
+        }
+        client.write_all(&head).await?;
+        client.write_all(&rest).await?;
+    }
+}

@@ -1,0 +1,191 @@
+//! Hearing of changes, and finding them where nothing is heard.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evertoken::store::Revision;
+use evertoken::{Digest, PostgresStore, TokenStore};
+use tokio::task::JoinHandle;
+
+use crate::deaf::Deaf;
+use crate::scene::{Database, claimed, entry, key, put, record};
+
+/// A store that hears looks every second only, so this is by notification, or luck.
+const BY_NOTIFICATION: Duration = Duration::from_millis(500);
+
+const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' \
+                         AND datname = current_database()";
+
+fn wait(store: &PostgresStore, seen: Revision) -> JoinHandle<()> {
+    let store = store.clone();
+    tokio::spawn(async move { store.changed(&key(), Some(seen)).await })
+}
+
+async fn until(database: &Database, sql: &str, answer: &str) {
+    while database.sql(sql) != answer {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Changes until the waiting store is told of one: then it hears.
+async fn until_heard(waiting: &PostgresStore, writing: &PostgresStore) -> Revision {
+    let (_, mut seen) = entry(writing, &key()).await.unwrap();
+    let mut in_a_row = 0;
+    while in_a_row < 3 {
+        let waiter = wait(waiting, seen);
+        // Not by the look at the start, nor by those of a deaf one.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!waiter.is_finished());
+        seen = put(writing, Some(seen), &record(&key(), 1)).await;
+        let heard = tokio::time::timeout(Duration::from_millis(30), waiter).await;
+        in_a_row = if heard.is_ok() { in_a_row + 1 } else { 0 };
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_heard_of_from_other_connections_and_other_clones() {
+    let database = Database::new();
+    let (one, other) = (database.open().await, database.open().await);
+    put(&one, None, &record(&key(), 1)).await;
+    let mut seen = until_heard(&one, &other).await;
+    for number in 2..22 {
+        let waiters = [
+            wait(&one, seen),
+            wait(&one.clone(), seen),
+            wait(&other, seen),
+        ];
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let writer = if number % 2 == 0 { &one } else { &other };
+        seen = put(writer, Some(seen), &record(&key(), number)).await;
+        for waiter in waiters {
+            let heard = tokio::time::timeout(BY_NOTIFICATION, waiter).await;
+            heard.expect("it was told").unwrap();
+        }
+    }
+    assert_eq!(database.sql(LISTENING), "2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_connection_listens_from_the_first_wait_until_the_last_clone_is_gone() {
+    let database = Database::new();
+    let store = database.open().await;
+    let seen = put(&store, None, &record(&key(), 1)).await;
+    assert_eq!(database.sql(LISTENING), "0", "nobody waited yet");
+    let waiters: Vec<_> = (0..20).map(|_| wait(&store, seen)).collect();
+    until(&database, LISTENING, "1").await;
+    put(&store, Some(seen), &record(&key(), 2)).await;
+    for waiter in waiters {
+        waiter.await.unwrap();
+    }
+    assert_eq!(database.sql(LISTENING), "1");
+    let clone = store.clone();
+    drop(store);
+    assert!(entry(&clone, &key()).await.is_some());
+    assert_eq!(database.sql(LISTENING), "1");
+    drop(clone);
+    let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evertoken' \
+                AND datname = current_database()";
+    until(&database, ours, "0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_is_cut_off_looks_instead_and_comes_back() {
+    let database = Database::new();
+    let (one, other) = (database.open().await, database.open().await);
+    put(&one, None, &record(&key(), 1)).await;
+    let seen = until_heard(&one, &other).await;
+    let waiter = wait(&one, seen);
+    database.sql(&LISTENING.replace("count(*)", "pg_terminate_backend(pid)"));
+    let seen = put(&other, Some(seen), &record(&key(), 2)).await;
+    waiter.await.unwrap();
+    // It can be found out only by a look that nobody told to.
+    database.sql(&LISTENING.replace("count(*)", "pg_terminate_backend(pid)"));
+    let waiter = wait(&one, seen);
+    database.sql("UPDATE evertoken_pair SET revision = revision + 1 WHERE record IS NOT NULL");
+    waiter.await.unwrap();
+    until(&database, LISTENING, "1").await;
+    until_heard(&one, &other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_notifications_do_not_arrive_changes_are_looked_for() {
+    let database = Database::new();
+    let deaf = Deaf::start(database.server.port()).await;
+    let one = PostgresStore::connect(&deaf.url(&database.url))
+        .await
+        .unwrap();
+    let other = database.open().await;
+    let mut seen = put(&other, None, &record(&key(), 1)).await;
+    let waiter = wait(&one, seen);
+    // Its own notification was sent and kept back, so it knows.
+    deaf.kept_back(1).await;
+    seen = put(&other, Some(seen), &record(&key(), 2)).await;
+    waiter.await.unwrap();
+    for number in 3..13 {
+        let waiter = wait(&one, seen);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        seen = put(&other, Some(seen), &record(&key(), number)).await;
+        // One that took itself for hearing would look every second.
+        let found = tokio::time::timeout(BY_NOTIFICATION, waiter).await;
+        found.expect("it was looked for").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n3_digests_are_all_that_is_told() {
+    let database = Database::new();
+    let mut listener = sqlx::postgres::PgListener::connect(&database.url)
+        .await
+        .unwrap();
+    listener.listen("evertoken").await.unwrap();
+    let (one, other) = (database.open().await, database.open().await);
+    put(&one, None, &record(&key(), 1)).await;
+    until_heard(&one, &other).await;
+    let (held, revision) = entry(&one, &key()).await.unwrap();
+    let revision = put(&one, Some(revision), &claimed(&held)).await;
+    put(&one, Some(revision), &record(&key(), 2)).await;
+    let mut told = BTreeSet::new();
+    while let Some(notification) = listener.next_buffered() {
+        told.insert(notification.payload().to_owned());
+    }
+    let first = listener.recv().await.unwrap();
+    told.insert(first.payload().to_owned());
+    while let Ok(Ok(next)) = tokio::time::timeout(Duration::from_millis(200), listener.recv()).await
+    {
+        told.insert(next.payload().to_owned());
+    }
+    for payload in &told {
+        assert!(payload.parse::<Digest>().is_ok(), "{payload}");
+    }
+    assert!(told.contains(&key().digest().to_string()));
+}
+
+/// Its connections and its task were the first runtime's.
+#[test]
+fn a_store_outlives_the_runtime_it_was_made_on() {
+    let database = Database::new();
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let first = runtime();
+    let (one, other) = first.block_on(async {
+        let (one, other) = (database.open().await, database.open().await);
+        put(&one, None, &record(&key(), 1)).await;
+        until_heard(&one, &other).await;
+        (one, other)
+    });
+    drop(first);
+    let second = runtime();
+    second.block_on(async {
+        assert!(entry(&one, &key()).await.is_some());
+        until_heard(&one, &other).await;
+    });
+    // The other way round: nobody is left who could close anything.
+    drop(second);
+    drop((one, other));
+}

@@ -1,0 +1,22 @@
+//! Records in PostgreSQL: what its rows show, what a rotation leaves there whatever dies, and who hears of it.
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+mod atomic;
+#[cfg(feature = "config")]
+mod configured;
+mod connecting;
+mod deaf;
+mod listening;
+mod manager;
+mod migration;
+mod outage;
+mod races;
+mod retention;
+mod rows;
+mod scene;
+#[path = "../store_file/seal.rs"]
+mod seal;
+mod sealed;
+#[path = "../support/services.rs"]
+mod services;
+mod suite;

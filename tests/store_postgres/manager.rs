@@ -1,0 +1,141 @@
+//! Managers whose pair lives in PostgreSQL.
+
+use std::time::Duration;
+
+use evertoken::testing::AuthorizationServer;
+use evertoken::{Builder, OnRequest, TokenManager};
+
+use crate::atomic::{NOTHING, between};
+use crate::scene::Database;
+
+const TTL: Duration = Duration::from_secs(600);
+
+struct World {
+    server: AuthorizationServer,
+    database: Database,
+    first: evertoken::TokenPair,
+}
+
+impl World {
+    fn new() -> Self {
+        let server = AuthorizationServer::builder().access_ttl(TTL).build();
+        let first = server.issue();
+        Self {
+            server,
+            database: Database::new(),
+            first,
+        }
+    }
+
+    /// An instance, with connections of its own.
+    async fn builder(&self) -> Builder {
+        TokenManager::builder(self.server.endpoint())
+            .strategy(OnRequest::default())
+            .shortest_interval(Duration::from_millis(10))
+            .store(self.database.open().await)
+            .seed(self.first.clone())
+    }
+
+    async fn instance(&self) -> TokenManager {
+        let tokens = self.builder().await.build().unwrap();
+        tokens.token().await.unwrap();
+        tokens
+    }
+
+    /// Of the row that is active.
+    fn stored(&self) -> String {
+        self.database.sql(
+            "SELECT convert_from(record, 'UTF8')::json->'pair'->>'access_token' FROM evertoken_pair \
+             WHERE state = 'ACTIVE'",
+        )
+    }
+
+    #[track_caller]
+    fn assert_exchanges(&self, exchanges: u64) {
+        assert_eq!(self.server.exchanges(), exchanges);
+        assert_eq!(
+            (self.server.replays(), self.server.families_revoked()),
+            (0, 0)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n2_instances_that_share_a_database_spend_a_token_once_and_adopt() {
+    let world = World::new();
+    let mut instances = Vec::new();
+    for _ in 0..4 {
+        instances.push(world.instance().await);
+    }
+    for rotations in 1..=5 {
+        let callers = instances.iter().map(|tokens| {
+            let tokens = tokens.clone();
+            tokio::spawn(async move { tokens.rotate().await.unwrap().expose().to_owned() })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            assert_eq!(
+                caller.await.unwrap(),
+                world.stored(),
+                "w1: it is stored when it is returned"
+            );
+        }
+        world.assert_exchanges(rotations);
+    }
+    assert_eq!(
+        world
+            .database
+            .sql("SELECT state, count(*) FROM evertoken_pair GROUP BY 1 ORDER BY 1"),
+        "ACTIVE|1\nINACTIVE|5"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fm34_a_restart_goes_on_with_the_rotated_pair_although_the_first_is_given_again() {
+    let world = World::new();
+    let first_run = world.instance().await;
+    let rotated = first_run.rotate().await.unwrap();
+    first_run.shutdown().await.unwrap();
+    drop(first_run);
+    let second_run = world.instance().await;
+    let token = second_run.token().await.unwrap();
+    assert_eq!(token.expose(), rotated.expose());
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w14_a_pair_that_cannot_be_stored_is_served_and_stored_later_and_the_claim_stays_until_then()
+ {
+    let world = World::new();
+    let tokens = world.instance().await;
+    let before = world.stored();
+    world
+        .database
+        .sql(&between("RAISE EXCEPTION 'no space left'"));
+    let rotated = tokens.rotate().await.unwrap();
+    assert_eq!(world.stored(), before, "the old pair is there");
+    let claim = "SELECT convert_from(record, 'UTF8')::json->'claim'->>'number' FROM evertoken_pair";
+    assert_ne!(world.database.sql(claim), "", "and its claim");
+    world.database.sql(NOTHING);
+    while world.stored() == before {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(world.stored(), rotated.expose());
+    let other = world.instance().await.token().await.unwrap();
+    assert_eq!(other.expose(), rotated.expose());
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logout_is_seen_by_every_instance_and_its_row_is_revoked() {
+    let world = World::new();
+    let (one, other) = (world.instance().await, world.instance().await);
+    let token = other.token().await.unwrap();
+    assert!(one.logout().await.is_complete());
+    assert_eq!(world.database.rows("state"), ["REVOKED"]);
+    let tokens = "SELECT encode(record, 'escape') LIKE '%access_token%' FROM evertoken_pair";
+    assert_eq!(world.database.sql(tokens), "f");
+    other.reject(&token);
+    let error = other.token().await.unwrap_err();
+    assert!(error.needs_sign_in(), "{error}");
+    world.assert_exchanges(0);
+}

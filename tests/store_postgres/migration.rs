@@ -1,0 +1,161 @@
+//! How the tables get there, and who may use them.
+
+use evertoken::{PostgresStore, TokenStore};
+
+use crate::scene::{Database, digest, entry, key, put, record, rotate, told};
+
+async fn refusal(url: &str) -> String {
+    told(&PostgresStore::connect(url).await.unwrap_err())
+}
+
+/// The same database for another user.
+fn as_user(database: &Database, user: &str) -> String {
+    database.url.replace("postgres@", &format!("{user}@"))
+}
+
+/// Of this test alone: users are the server's, and that is shared.
+fn user(database: &Database, what: &str) -> String {
+    let user = format!("{what}_{}", database.url.rsplit('_').next().unwrap());
+    database.sql(&format!("CREATE USER {user}"));
+    user
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_instances_that_start_at_once_create_the_tables_once() {
+    for _ in 0..3 {
+        let database = Database::new();
+        let starting = (0..10).map(|number| {
+            let url = database.url.clone();
+            tokio::spawn(async move {
+                let store = PostgresStore::connect(&url).await.unwrap();
+                put(&store, None, &record(&key().label(number.to_string()), 1)).await;
+            })
+        });
+        for instance in starting.collect::<Vec<_>>() {
+            instance.await.unwrap();
+        }
+        assert_eq!(database.sql("SELECT version FROM evertoken_schema"), "1");
+        assert_eq!(database.sql("SELECT count(*) FROM evertoken_pair"), "10");
+        database.open().await;
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_create_tables_uses_those_that_are_there() {
+    let database = Database::new();
+    let user = user(&database, "poor");
+    let url = as_user(&database, &user);
+    // As version 15 has it from the start.
+    database.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    let error = refusal(&url).await;
+    assert!(
+        error.contains("missing in the schema public") && error.contains("PostgresStore::SCHEMA"),
+        "{error}"
+    );
+    database.sql(PostgresStore::SCHEMA);
+    let error = refusal(&url).await;
+    assert!(
+        error.contains("permission denied for table evertoken_schema"),
+        "{error}"
+    );
+    database.sql(&format!("GRANT SELECT ON evertoken_schema TO {user}"));
+    let error = refusal(&url).await;
+    assert!(
+        error.contains(
+            "lacks rights on the table public.evertoken_pair: SELECT, INSERT, UPDATE, DELETE"
+        ),
+        "{error}"
+    );
+    database.sql(&format!(
+        "GRANT SELECT, INSERT, UPDATE ON evertoken_pair TO {user}"
+    ));
+    let error = refusal(&url).await;
+    assert!(error.ends_with(": DELETE"), "{error}");
+    database.sql(&format!("GRANT DELETE ON evertoken_pair TO {user}"));
+    let store = PostgresStore::connect(&url).await.unwrap();
+    rotate(&store, &key(), 3).await;
+    assert_eq!(store.find(&digest(1)).await.unwrap(), Some(key()));
+    assert_eq!(store.purge().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn tables_of_a_later_version_are_refused() {
+    let database = Database::new();
+    database.open().await;
+    database.sql("UPDATE evertoken_schema SET version = 2");
+    let error = refusal(&database.url).await;
+    assert!(
+        error.contains("are of version 2, and this version of evertoken knows up to 1"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_table_of_somebody_else_with_our_name_is_left() {
+    let database = Database::new();
+    database.sql("CREATE TABLE evertoken_pair (mine text)");
+    let error = refusal(&database.url).await;
+    assert!(error.contains("already exists"), "{error}");
+    assert_eq!(
+        database.sql("SELECT to_regclass('evertoken_schema') IS NULL"),
+        "t"
+    );
+}
+
+#[tokio::test]
+async fn two_schemas_are_two_stores() {
+    let database = Database::new();
+    database.sql("CREATE SCHEMA one; CREATE SCHEMA \"the \"\"other\"\"\"");
+    let url = |schema: &str| format!("{}?options[search_path]={schema},public", database.url);
+    let one = PostgresStore::connect(&url("one")).await.unwrap();
+    let other = url("%22the%5C%20%22%22other%22%22%22");
+    let other = PostgresStore::connect(&other).await.unwrap();
+    let public = database.open().await;
+    let stores = [&one, &other, &public];
+    for (number, store) in (1..).zip(stores) {
+        put(store, None, &record(&key(), number)).await;
+    }
+    for (number, store) in (1..).zip(stores) {
+        let (found, revision) = entry(store, &key()).await.unwrap();
+        assert_eq!(found, record(&key(), number));
+        put(store, Some(revision), &record(&key(), number + 1)).await;
+        // Known there as a past token or not at all.
+        let found = store.find(&digest(number + 1)).await.unwrap();
+        assert_eq!(found, Some(key()));
+        assert_eq!(store.find(&digest(9)).await.unwrap(), None);
+    }
+    assert_eq!(
+        database.sql("SELECT count(version) FROM one.evertoken_pair"),
+        "2"
+    );
+    assert_eq!(
+        database.sql("SELECT count(version) FROM \"the \"\"other\"\"\".evertoken_pair"),
+        "2"
+    );
+    let shown = format!("{other:?}");
+    assert!(shown.contains("the"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_serve_is_refused_with_the_reason() {
+    let database = Database::new();
+    let nowhere = format!("{}?options[search_path]=nowhere", database.url);
+    let error = refusal(&nowhere).await;
+    assert!(error.contains("no schema in the search path"), "{error}");
+
+    let name = database.sql("SELECT current_database()");
+    database.sql(&format!(
+        "CREATE DATABASE {name}_latin TEMPLATE template0 ENCODING 'LATIN1'"
+    ));
+    let error = refusal(&format!("{}_latin", database.url)).await;
+    assert!(
+        error.contains("the database is in LATIN1; it must be in UTF8"),
+        "{error}"
+    );
+
+    database.sql(&format!(
+        "ALTER DATABASE {name} SET default_transaction_read_only = on"
+    ));
+    let error = refusal(&database.url).await;
+    assert!(error.contains("the database is read only"), "{error}");
+}

@@ -1,0 +1,159 @@
+//! A server that stops, dies or hangs under managers that go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use evertoken::testing::{AccessCheck, AuthorizationServer};
+use evertoken::{BackgroundTimer, PostgresStore, TokenManager, TokenStore};
+
+use crate::scene::{Database, entry, key, put, record, told};
+use crate::services::Postgres;
+
+const INSTANCES: usize = 4;
+
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+#[derive(Clone, Copy)]
+enum Outage {
+    Stop,
+    Kill,
+}
+
+/// Instances that rotate every second, of ten for which a token lives, and ask for it all the time.
+async fn survives(outage: Outage) {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::SeqCst);
+        told(panic);
+    }));
+    let mut database = Postgres::durable().unwrap();
+    let server = AuthorizationServer::builder()
+        .access_ttl(Duration::from_secs(10))
+        .build();
+    let first = server.issue();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut instances = Vec::new();
+    let mut callers = Vec::new();
+    for _ in 0..INSTANCES {
+        let store = PostgresStore::connect(&database.url()).await.unwrap();
+        let tokens = TokenManager::builder(server.endpoint())
+            .strategy(BackgroundTimer::default().at_fraction(0.1))
+            .store(store)
+            .seed(first.clone())
+            .build()
+            .unwrap();
+        let (tokens, server, is_over) = (tokens, server.clone(), is_over.clone());
+        instances.push(tokens.clone());
+        callers.push(tokio::spawn(async move {
+            let mut served = 0_u64;
+            while !is_over.load(Ordering::SeqCst) {
+                let token = tokens.token().await.unwrap();
+                assert_eq!(server.check(token.expose()), AccessCheck::Live);
+                served += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            served
+        }));
+    }
+    let rotated = |count: u64| {
+        let server = server.clone();
+        async move {
+            while server.exchanges() < count {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    rotated(2).await;
+    for _ in 0..3 {
+        let before = server.exchanges();
+        match outage {
+            Outage::Stop => database.stop(),
+            Outage::Kill => database.kill(),
+        }
+        // Long enough for a rotation to fall into it.
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        database.restart().unwrap();
+        rotated(before + 2).await;
+    }
+    is_over.store(true, Ordering::SeqCst);
+    for caller in callers {
+        assert!(caller.await.unwrap() > 100);
+    }
+    let mut last = Vec::new();
+    for tokens in &instances {
+        tokens.shutdown().await.unwrap();
+        last.push(tokens.status());
+    }
+    assert_eq!((server.replays(), server.families_revoked()), (0, 0));
+    let version = server.exchanges() + 1;
+    let rows = "SELECT count(*), max(version), count(*) FILTER (WHERE state = 'ACTIVE') FROM evertoken_pair";
+    assert_eq!(
+        database.sql(rows),
+        format!("{version}|{version}|1"),
+        "every pair that was issued has a row"
+    );
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_the_server_loses_no_pair_and_valid_tokens_are_served_throughout() {
+    survives(Outage::Stop).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_loses_no_pair_and_valid_tokens_are_served_throughout() {
+    survives(Outage::Kill).await;
+}
+
+/// Every connection of the pool died while nobody looked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_died_while_they_were_idle_are_nobodys_error() {
+    let database = Database::new();
+    let store = database.open().await;
+    put(&store, None, &record(&key(), 1)).await;
+    for pause in [0, 1_200] {
+        let loads = (0..8).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { entry(&store, &key()).await.is_some() })
+        });
+        for load in loads.collect::<Vec<_>>() {
+            assert!(load.await.unwrap());
+        }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let killed = database.sql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE application_name = 'evertoken' AND datname = current_database()",
+        );
+        assert_ne!(killed, "0");
+        let (_, seen) = entry(&store, &key()).await.unwrap();
+        if pause > 1_000 {
+            put(&store, Some(seen), &record(&key(), 2)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_does_not_answer_costs_one_call_and_is_given_up() {
+    let database = Database::new();
+    let store = database.open().await;
+    let seen = put(&store, None, &record(&key(), 1)).await;
+    // Whoever holds the row lets nobody replace it.
+    let mut holder = sqlx::PgPool::connect(&database.url)
+        .await
+        .unwrap()
+        .begin()
+        .await
+        .unwrap();
+    let lock = sqlx::query("SELECT 1 FROM evertoken_pair FOR UPDATE");
+    lock.execute(&mut *holder).await.unwrap();
+    let stuck = store.swap(&key(), Some(seen), &record(&key(), 2)).await;
+    let error = told(&stuck.unwrap_err());
+    assert!(error.contains("there was no answer within 4 s"), "{error}");
+    assert!(entry(&store, &key()).await.is_some(), "reading goes on");
+    holder.rollback().await.unwrap();
+    // It may have landed, as after every failed swap.
+    let (held, seen) = entry(&store, &key()).await.unwrap();
+    let next = record(&key(), held.identity().version + 1);
+    assert!(store.swap(&key(), Some(seen), &next).await.is_ok());
+}

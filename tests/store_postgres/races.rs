@@ -1,0 +1,102 @@
+//! Who wins when several replace one record at once.
+
+use evertoken::TokenStore;
+use evertoken::store::{Revision, Swap};
+
+use crate::scene::{Database, claimed, entry, key, record};
+
+const RACERS: u64 = 16;
+
+/// Everybody swaps against the same revision; returns what was written by whom.
+async fn race(
+    database: &Database,
+    seen: Option<Revision>,
+    rounds: u64,
+    next: impl Fn(u64) -> evertoken::Record,
+) -> Revision {
+    let mut seen = seen;
+    let mut stores = Vec::new();
+    for _ in 0..RACERS {
+        stores.push(database.open().await);
+    }
+    for round in 0..rounds {
+        let racers = stores.iter().enumerate().map(|(at, store)| {
+            let (store, next) = (store.clone(), next(round * RACERS + at as u64 + 1));
+            tokio::spawn(async move { (store.swap(&key(), seen, &next).await.unwrap(), next) })
+        });
+        let mut won = Vec::new();
+        let mut lost = Vec::new();
+        for racer in racers.collect::<Vec<_>>() {
+            match racer.await.unwrap() {
+                (Swap::Swapped(revision), record) => won.push((record, revision)),
+                (Swap::Lost(entry), _) => lost.push(entry),
+            }
+        }
+        assert_eq!((won.len(), lost.len() as u64), (1, RACERS - 1));
+        for entry in lost {
+            assert_eq!(entry.as_ref(), won.first(), "a lost race tells who won");
+        }
+        assert_eq!(entry(&stores[0], &key()).await.as_ref(), won.first());
+        seen = Some(won[0].1);
+    }
+    seen.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_first_records_claims_and_rotations_one_wins() {
+    for level in ["read committed", "repeatable read", "serializable"] {
+        let database = Database::new();
+        let name = database.sql("SELECT current_database()");
+        database.sql(&format!(
+            "ALTER DATABASE {name} SET default_transaction_isolation = '{level}'"
+        ));
+        let first = race(&database, None, 1, |_| record(&key(), 1)).await;
+        let seen = race(&database, Some(first), 3, |_| claimed(&record(&key(), 1))).await;
+        race(&database, Some(seen), 5, |number| {
+            record(&key(), number + 1)
+        })
+        .await;
+        let count = "SELECT count(*), count(*) FILTER (WHERE record IS NOT NULL) FROM evertoken_pair \
+                     WHERE version IS NOT NULL";
+        assert_eq!(database.sql(count), "6|1", "{level}");
+    }
+}
+
+/// Everybody counts until all have counted so often. None is lost, and none counts twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_swaps_at_once_lose_nothing() {
+    const COUNTS: u64 = 63;
+    let database = Database::new();
+    let store = database.open().await;
+    let counters = (0..RACERS).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut held = entry(&store, &key()).await;
+            for _ in 0..COUNTS {
+                loop {
+                    let version = held
+                        .as_ref()
+                        .map_or(0, |(record, _)| record.identity().version);
+                    let seen = held.as_ref().map(|(_, revision)| *revision);
+                    let next = record(&key(), version + 1);
+                    held = match store.swap(&key(), seen, &next).await.unwrap() {
+                        Swap::Swapped(revision) => {
+                            held = Some((next, revision));
+                            break;
+                        }
+                        Swap::Lost(newer) => newer,
+                    };
+                }
+            }
+        })
+    });
+    for counter in counters.collect::<Vec<_>>() {
+        counter.await.unwrap();
+    }
+    let (record, _) = entry(&store, &key()).await.unwrap();
+    assert_eq!(record.identity().version, RACERS * COUNTS);
+    let rows = "SELECT count(*), count(DISTINCT version), count(*) FILTER (WHERE state = 'ACTIVE') \
+                FROM evertoken_pair";
+    let all = RACERS * COUNTS;
+    assert_eq!(database.sql(rows), format!("{all}|{all}|1"));
+}

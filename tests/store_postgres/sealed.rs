@@ -1,0 +1,76 @@
+//! Pairs that are sealed at rest.
+
+use evertoken::store::SealError;
+use evertoken::{PostgresStore, TokenStore};
+
+use crate::scene::{
+    Database, access_token, claimed, digest, entry, key, put, record, refresh_token, rotate, told,
+};
+use crate::seal::FakeSealer;
+
+async fn sealed(database: &Database, secret: &str) -> PostgresStore {
+    database.open().await.sealed(FakeSealer::new(secret))
+}
+
+/// What the record of the session is in the database.
+fn stored(database: &Database) -> String {
+    database.sql("SELECT convert_from(record, 'UTF8') FROM evertoken_pair WHERE retired_at IS NULL")
+}
+
+#[tokio::test]
+async fn w13_no_token_is_in_the_database_and_everything_else_can_be_read() {
+    let database = Database::new();
+    let store = sealed(&database, "secret").await;
+    let revision = rotate(&store, &key(), 3).await;
+    let text = stored(&database);
+    for number in 1..=3 {
+        assert!(!text.contains(&access_token(number)) && !text.contains(&refresh_token(number)));
+    }
+    assert!(
+        text.contains(&digest(3).to_string()) && text.contains("diku"),
+        "{text}"
+    );
+    assert_eq!(database.rows("state, jti").last().unwrap(), "ACTIVE|jti-3");
+    assert_eq!(
+        entry(&store, &key()).await,
+        Some((record(&key(), 3), revision))
+    );
+    for number in 1..=3 {
+        assert_eq!(store.find(&digest(number)).await.unwrap(), Some(key()));
+        let plain = database.open().await;
+        assert_eq!(plain.find(&digest(number)).await.unwrap(), Some(key()));
+    }
+}
+
+#[tokio::test]
+async fn w13_what_cannot_be_opened_is_refused_and_left() {
+    let database = Database::new();
+    let store = sealed(&database, "secret").await;
+    let revision = put(&store, None, &record(&key(), 1)).await;
+    let before = database.rows("*");
+    let plain = database.open().await;
+    let error = told(&plain.load(&key()).await.unwrap_err());
+    assert!(error.contains("give the store the sealer"), "{error}");
+    let wrong = sealed(&database, "another").await;
+    let error = told(&wrong.load(&key()).await.unwrap_err());
+    assert!(error.contains(&SealError::Refused.to_string()), "{error}");
+    let lost = wrong.swap(&key(), None, &record(&key(), 2)).await;
+    told(&lost.unwrap_err());
+    database.sql("UPDATE evertoken_pair SET record = convert_to(replace(convert_from(record, 'UTF8'), '\"sealed\":\"', '\"sealed\":\"A'), 'UTF8')");
+    told(&store.load(&key()).await.unwrap_err());
+    assert_ne!(database.rows("*"), before);
+    assert_eq!(database.rows("revision"), [revision.number().to_string()]);
+}
+
+#[tokio::test]
+async fn a_plain_session_is_sealed_when_it_is_written_next() {
+    let database = Database::new();
+    let plain = database.open().await;
+    let first = record(&key(), 1);
+    let revision = put(&plain, None, &first).await;
+    assert!(stored(&database).contains(&refresh_token(1)));
+    let store = sealed(&database, "secret").await;
+    assert_eq!(entry(&store, &key()).await, Some((first.clone(), revision)));
+    put(&store, Some(revision), &claimed(&first)).await;
+    assert!(!stored(&database).contains(&refresh_token(1)));
+}

@@ -1,0 +1,193 @@
+//! Whoever waits for a change hears of it, by a message or by looking.
+
+use std::time::Duration;
+
+use evertoken::store::Revision;
+use evertoken::{RedisStore, TokenStore};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::proxy::Proxy;
+use crate::scene::{Other, key, open, put, record, server, until};
+use crate::services::Redis;
+
+fn waiter(store: &RedisStore, seen: Option<Revision>) -> JoinHandle<Instant> {
+    let store = store.clone();
+    tokio::spawn(async move {
+        store.changed(&key(), seen).await;
+        Instant::now()
+    })
+}
+
+/// How many listen for the session.
+async fn listeners(other: &mut Other) -> i64 {
+    let channel = crate::scene::name(&key());
+    let (_, count): (String, i64) = other.does(&["PUBSUB", "NUMSUB", &channel]).await;
+    count
+}
+
+async fn until_listeners(server: &Redis, expected: i64) {
+    let mut other = Other::at(server).await;
+    let what = format!("{expected} who listen");
+    until(&what, async || listeners(&mut other).await == expected).await;
+}
+
+/// How long it took in all until a waiter had heard of each change.
+async fn heard_after(store: &RedisStore, server: &Redis, changes: u64, listens: bool) -> Duration {
+    let writer = open(server).await;
+    let mut seen = None;
+    let mut took = Duration::ZERO;
+    for number in 0..changes {
+        let waiter = waiter(store, seen);
+        if listens {
+            until_listeners(server, 1).await;
+        }
+        // By then it has looked.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        seen = Some(put(&writer, seen, &record(&key(), number)).await);
+        let written = Instant::now();
+        took += waiter.await.unwrap().saturating_duration_since(written);
+    }
+    took
+}
+
+/// Were it found out by looking once a second, it would take half of that on average.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_heard_of_at_once() {
+    let server = server();
+    let took = heard_after(&open(&server).await, &server, 40, true).await;
+    assert!(took < Duration::from_secs(5), "{took:?} for 40 changes");
+}
+
+/// Without the right to listen, everything is found out by looking often.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_listen_looks() {
+    let server = server();
+    let user = "ACL SETUSER app on >sesame ~* resetchannels +@all";
+    let user: Vec<_> = user.split(' ').collect();
+    let () = Other::at(&server).await.does(&user).await;
+    let url = format!("redis://app:sesame@127.0.0.1:{}", server.port());
+    let store = RedisStore::connect(&url).await.unwrap();
+    let took = heard_after(&store, &server, 20, false).await;
+    assert!(took < Duration::from_secs(10), "{took:?} for 20 changes");
+}
+
+#[tokio::test]
+async fn whoever_listens_when_the_connection_is_cut_hears_all_the_same() {
+    let server = server();
+    let store = open(&server).await;
+    let mut other = Other::at(&server).await;
+    let mut seen = None;
+    for number in 0..20 {
+        let waiter = waiter(&store, seen);
+        until_listeners(&server, 1).await;
+        // In between, nobody listens.
+        let _: i64 = other.does(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        seen = Some(put(&store, seen, &record(&key(), number)).await);
+        waiter.await.unwrap();
+    }
+    // Once somebody waits long enough, he listens again.
+    let waiter = waiter(&store, seen);
+    until_listeners(&server, 1).await;
+    put(&store, seen, &record(&key(), 99)).await;
+    waiter.await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_listens_for_what_nobody_waits_for() {
+    let server = server();
+    let store = open(&server).await;
+    let seen = Some(put(&store, None, &record(&key(), 1)).await);
+    let waiters = [(); 3].map(|()| waiter(&store, seen));
+    until_listeners(&server, 1).await;
+    let [first, second, third] = waiters;
+    first.abort();
+    second.abort();
+    let seen = Some(put(&store, seen, &record(&key(), 2)).await);
+    third.await.unwrap();
+    until_listeners(&server, 0).await;
+    let fourth = waiter(&store, seen);
+    until_listeners(&server, 1).await;
+    fourth.abort();
+    until_listeners(&server, 0).await;
+}
+
+/// The tasks end with the last clone, and with them the connections.
+#[tokio::test]
+async fn nothing_outlives_the_store() {
+    let server = server();
+    let mut other = Other::at(&server).await;
+    let clients = async |other: &mut Other| -> usize {
+        let clients: String = other.does(&["CLIENT", "LIST"]).await;
+        clients.lines().count()
+    };
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let tasks = metrics.num_alive_tasks();
+    let store = open(&server).await.replicas(1, Duration::from_millis(1));
+    let seen = Some(
+        put(
+            &store.clone().replicas(0, Duration::ZERO),
+            None,
+            &record(&key(), 1),
+        )
+        .await,
+    );
+    store
+        .swap(&key(), seen, &record(&key(), 2))
+        .await
+        .unwrap_err();
+    let seen = store
+        .load(&key())
+        .await
+        .unwrap()
+        .entry
+        .map(|(_, revision)| revision);
+    let waiting = waiter(&store, seen);
+    until_listeners(&server, 1).await;
+    assert_eq!(
+        clients(&mut other).await,
+        4,
+        "asks, waits for replicas, listens; and we"
+    );
+    waiting.abort();
+    let _ = waiting.await;
+    let clone = store.clone();
+    drop(store);
+    clone.load(&key()).await.unwrap();
+    drop(clone);
+    until("no connection but ours", async || {
+        clients(&mut other).await == 1
+    })
+    .await;
+    until("no task", async || metrics.num_alive_tasks() == tasks).await;
+}
+
+/// A peer that is gone without a word closes nothing. Whoever asks finds out by the time it takes, and the next
+/// one has another connection.
+#[tokio::test]
+async fn a_connection_that_fell_silent_is_replaced() {
+    let server = server();
+    let proxy = Proxy::to(&server).await;
+    let store = RedisStore::connect(&proxy.url()).await.unwrap();
+    let seen = put(&store, None, &record(&key(), 1)).await;
+    proxy.silence();
+    let error = crate::scene::told(&store.load(&key()).await.unwrap_err());
+    assert!(error.contains("has not answered in time"), "{error}");
+    let (_, loaded) = crate::scene::entry(&store, &key()).await.unwrap();
+    assert_eq!(loaded, seen);
+}
+
+#[tokio::test]
+async fn a_listener_that_hears_nothing_any_more_listens_anew() {
+    let server = server();
+    let proxy = Proxy::to(&server).await;
+    let store = RedisStore::connect(&proxy.url()).await.unwrap();
+    let seen = Some(put(&store, None, &record(&key(), 1)).await);
+    let waiter = waiter(&store, seen);
+    until_listeners(&server, 1).await;
+    proxy.silence();
+    // The server knows nothing of it, and has two for a while.
+    until_listeners(&server, 2).await;
+    put(&open(&server).await, seen, &record(&key(), 2)).await;
+    waiter.await.unwrap();
+}

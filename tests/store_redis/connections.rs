@@ -1,0 +1,213 @@
+//! Connections that come and go, runtimes that end, and TLS.
+
+use std::process::Command;
+use std::time::Duration;
+
+use evertoken::{RedisStore, TokenStore};
+use redis::{Client, TlsCertificates};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::proxy::Proxy;
+use crate::scene::{entry, key, open, put, record, server, told, with};
+
+/// As servers and what lies on the way do with those that were idle for long: whoever reads first does not notice.
+#[tokio::test]
+async fn an_idle_connection_that_was_closed_costs_nobody_an_error() {
+    let server = server();
+    let proxy = Proxy::to(&server).await;
+    let store = RedisStore::connect(&proxy.url()).await.unwrap();
+    let mut seen = put(&store, None, &record(&key(), 1)).await;
+    for number in 2..10 {
+        proxy.cut();
+        assert_eq!(entry(&store, &key()).await.unwrap().1, seen);
+        seen = put(&store, Some(seen), &record(&key(), number)).await;
+        proxy.cut();
+        let found = store.find(&record(&key(), number).digest()).await.unwrap();
+        assert_eq!(found, Some(key()));
+    }
+    // Those that wait for replicas have a connection of their own, which is as idle.
+    let patient = store.replicas(1, Duration::from_millis(1));
+    for number in 10..20 {
+        proxy.cut();
+        let swap = patient
+            .swap(&key(), Some(seen), &record(&key(), number))
+            .await;
+        let error = told(&swap.unwrap_err());
+        assert!(
+            error.contains("has written, but 0 of 1 replicas"),
+            "{error}"
+        );
+        seen = entry(&patient, &key()).await.unwrap().1;
+    }
+}
+
+/// A swap whose answer was lost is not sent again: it would be lost to itself.
+#[tokio::test]
+async fn a_swap_is_sent_once() {
+    let server = server();
+    let proxy = Proxy::to(&server).await;
+    let store = RedisStore::connect(&proxy.url()).await.unwrap();
+    let mut seen = put(&store, None, &record(&key(), 0)).await;
+    let mut failed = 0;
+    for number in 1..200 {
+        let next = record(&key(), number);
+        let swap = {
+            let store = store.clone();
+            let next = next.clone();
+            tokio::spawn(async move { store.swap(&key(), Some(seen), &next).await })
+        };
+        for _ in 0..number % 8 {
+            tokio::task::yield_now().await;
+        }
+        proxy.cut();
+        match swap.await.unwrap() {
+            Ok(evertoken::store::Swap::Swapped(revision)) => seen = revision,
+            Ok(lost) => panic!("nobody else writes: {lost:?}"),
+            Err(_) => {
+                failed += 1;
+                let (held, revision) = entry(&store, &key()).await.unwrap();
+                assert!(held == next || revision == seen);
+                seen = revision;
+            }
+        }
+    }
+    assert!(failed > 0, "none was cut in the middle");
+}
+
+#[tokio::test]
+async fn it_is_reached_by_a_socket_in_another_database_and_by_the_later_protocol() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("socket");
+    let socket = socket.to_str().unwrap();
+    let server = with(&["--save", "", "--unixsocket", socket]);
+    let by_socket = RedisStore::connect(&format!("unix://{socket}?db=3"))
+        .await
+        .unwrap();
+    let later = format!("{}/3?protocol=resp3", server.url());
+    let later = RedisStore::connect(&later).await.unwrap();
+    let mut seen = None;
+    for number in 0..4 {
+        let waiters = [&by_socket, &later].map(|store| {
+            let store = store.clone();
+            tokio::spawn(async move { store.changed(&key(), seen).await })
+        });
+        let (writer, reader) = match number % 2 {
+            0 => (&later, &by_socket),
+            _ => (&by_socket, &later),
+        };
+        let next = record(&key(), number);
+        seen = Some(put(writer, seen, &next).await);
+        assert_eq!(entry(reader, &key()).await.unwrap().0, next);
+        assert_eq!(reader.find(&next.digest()).await.unwrap(), Some(key()));
+        for waiter in waiters {
+            waiter.await.unwrap();
+        }
+    }
+    assert!(entry(&open(&server).await, &key()).await.is_none());
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Each has connections of its own, or shares those of one that has ended since.
+#[test]
+fn handles_work_in_several_runtimes_and_outlive_the_one_they_were_made_in() {
+    let server = server();
+    let [first, second, third] = [(); 3].map(|()| runtime());
+    let store = first.block_on(open(&server));
+    let seen = first.block_on(put(&store, None, &record(&key(), 1)));
+    let waiting = |runtime: &Runtime, seen| {
+        let store = store.clone();
+        runtime.spawn(async move { store.changed(&key(), Some(seen)).await })
+    };
+    // The first listens for the others.
+    let waiters = [
+        waiting(&first, seen),
+        waiting(&second, seen),
+        waiting(&third, seen),
+    ];
+    let seen = second.block_on(put(&store, Some(seen), &record(&key(), 2)));
+    for waiter in waiters {
+        third.block_on(waiter).unwrap();
+    }
+    let waiters = [waiting(&second, seen), waiting(&third, seen)];
+    first.shutdown_timeout(Duration::from_secs(60));
+    assert_eq!(second.block_on(entry(&store, &key())).unwrap().1, seen);
+    let seen = third.block_on(put(&store, Some(seen), &record(&key(), 3)));
+    for waiter in waiters {
+        second.block_on(waiter).unwrap();
+    }
+    second.shutdown_timeout(Duration::from_secs(60));
+    let waiter = waiting(&third, seen);
+    third.block_on(put(&store, Some(seen), &record(&key(), 4)));
+    third.block_on(waiter).unwrap();
+}
+
+/// One for this test, by a certificate that nobody knows.
+fn certified(directory: &std::path::Path) -> Vec<u8> {
+    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+                     -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
+                     -keyout key.pem -out cert.pem";
+    let made = Command::new("openssl")
+        .args(arguments.split_ascii_whitespace())
+        .current_dir(directory)
+        .output();
+    let made = made.expect("`openssl` is not installed; `tests/all.sh` installs what is missing");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    std::fs::read(directory.join("cert.pem")).unwrap()
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_asked_by_tls_and_an_unknown_certificate_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = certified(directory.path());
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let _server = with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-auth-clients",
+        "no",
+        "--tls-cert-file",
+        &path("cert.pem"),
+        "--tls-key-file",
+        &path("key.pem"),
+    ]);
+    let url = format!("rediss://localhost:{port}");
+
+    let error = told(&RedisStore::connect(&url).await.unwrap_err());
+    assert!(error.contains("its certificate is not trusted"), "{error}");
+    let error = told(
+        &RedisStore::connect(&url.replace("rediss", "redis"))
+            .await
+            .unwrap_err(),
+    );
+    assert!(error.contains("if it wants TLS"), "{error}");
+
+    let known = TlsCertificates {
+        client_tls: None,
+        root_cert: Some(certificate),
+    };
+    let client = Client::build_with_tls(url, known).unwrap();
+    let store = RedisStore::from_client(client).await.unwrap();
+    let seen = Some(put(&store, None, &record(&key(), 1)).await);
+    let waiting = {
+        let store = store.clone();
+        tokio::spawn(async move { store.changed(&key(), seen).await })
+    };
+    put(&store, seen, &record(&key(), 2)).await;
+    waiting.await.unwrap();
+}

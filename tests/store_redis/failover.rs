@@ -1,0 +1,290 @@
+//! A primary that dies, and a replica in its place that knows less: what is lost without `WAIT`, and is not with it.
+
+use std::time::Duration;
+
+use evertoken::{OnRequest, RedisStore, TokenStore};
+
+use crate::proxy::Proxy;
+use crate::scene::{Other, entry, key, open, put, record, server, told, until, with};
+use crate::services::Redis;
+use crate::world::{MILLI, World};
+
+const TTL: Duration = Duration::from_secs(3);
+
+/// A primary, its replica, and the way to whichever of them is the primary.
+struct Pair {
+    primary: Redis,
+    replica: Redis,
+    proxy: Proxy,
+}
+
+/// One that does not wait for further replicas before it tells one everything.
+fn replicated() -> Redis {
+    with(&["--save", "", "--repl-diskless-sync-delay", "0"])
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let (primary, replica) = (replicated(), replicated());
+        let proxy = Proxy::to(&primary).await;
+        let pair = Self {
+            primary,
+            replica,
+            proxy,
+        };
+        pair.follow(&pair.replica, &pair.primary).await;
+        pair
+    }
+
+    /// Makes one the replica of the other, and waits until it knows all that the other does.
+    async fn follow(&self, one: &Redis, other: &Redis) {
+        let mut one = Other::at(one).await;
+        let () = one
+            .does(&["REPLICAOF", "127.0.0.1", &other.port().to_string()])
+            .await;
+        until("a replica in step", async || {
+            let info: String = one.does(&["INFO", "replication"]).await;
+            info.contains("master_link_status:up")
+        })
+        .await;
+        let mut other = Other::at(other).await;
+        until("all is told", async || {
+            let () = other.does(&["SET", "told", "all"]).await;
+            other.does::<u32>(&["WAIT", "1", "100"]).await == 1
+        })
+        .await;
+    }
+
+    async fn store(&self) -> RedisStore {
+        RedisStore::connect(&self.proxy.url()).await.unwrap()
+    }
+
+    /// From now on the replica is told nothing: what it knows is what it will know.
+    async fn part(&self) {
+        let () = Other::at(&self.replica)
+            .await
+            .does(&["REPLICAOF", "NO", "ONE"])
+            .await;
+        let mut primary = Other::at(&self.primary).await;
+        until("a primary on its own", async || {
+            let info: String = primary.does(&["INFO", "replication"]).await;
+            info.contains("connected_slaves:0")
+        })
+        .await;
+    }
+
+    /// The primary dies, and the replica takes its place.
+    async fn fail_over(&mut self) {
+        self.primary.kill();
+        let () = Other::at(&self.replica)
+            .await
+            .does(&["REPLICAOF", "NO", "ONE"])
+            .await;
+        self.proxy.lead_to(&self.replica);
+        std::mem::swap(&mut self.primary, &mut self.replica);
+    }
+
+    /// The one that died comes back as a replica.
+    async fn restore(&mut self) {
+        self.replica.restart().unwrap();
+        self.follow(&self.replica, &self.primary).await;
+    }
+}
+
+#[tokio::test]
+async fn a_swap_that_too_few_replicas_acknowledge_is_an_error_and_written() {
+    let pair = Pair::start().await;
+    let store = pair.store().await.replicas(1, 100 * MILLI);
+    let first = put(&store, None, &record(&key(), 1)).await;
+    pair.part().await;
+    let swap = store.swap(&key(), Some(first), &record(&key(), 2)).await;
+    let error = told(&swap.unwrap_err());
+    assert!(
+        error.contains("0 of 1 replicas have acknowledged it within 0.1 s"),
+        "{error}"
+    );
+    let (held, second) = entry(&store, &key()).await.unwrap();
+    assert_eq!(held, record(&key(), 2));
+    // A lost race is an answer: nothing was written that anybody had to acknowledge.
+    let lost = store
+        .swap(&key(), Some(first), &record(&key(), 3))
+        .await
+        .unwrap();
+    assert!(matches!(lost, evertoken::store::Swap::Lost(Some((_, held))) if held == second));
+    pair.follow(&pair.replica, &pair.primary).await;
+    put(&store, Some(second), &record(&key(), 3)).await;
+}
+
+/// What waits for replicas is not in the way of what reads.
+#[tokio::test]
+async fn nobody_else_waits_for_the_replicas() {
+    let server = server();
+    let store = open(&server).await;
+    let seen = put(&store, None, &record(&key(), 1)).await;
+    let patient = store.clone().replicas(1, Duration::from_secs(20));
+    let swap =
+        tokio::spawn(async move { patient.swap(&key(), Some(seen), &record(&key(), 2)).await });
+    until("it is written", async || {
+        entry(&store, &key()).await.unwrap().1 != seen
+    })
+    .await;
+    assert!(!swap.is_finished());
+    swap.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fm5_a_claim_that_no_replica_acknowledged_spends_nothing_and_is_found_to_be_ours() {
+    let pair = Pair::start().await;
+    let world = World::new(TTL);
+    let store = pair.store().await.replicas(1, 100 * MILLI);
+    let node = world.node(&store).await;
+    pair.part().await;
+    let caller = world.caller(&node);
+    let claims = async || {
+        let (record, _) = store.load(node.key()).await.unwrap().entry.unwrap();
+        let form = serde_json::to_value(record).unwrap();
+        form["claim"]["number"].as_u64().unwrap_or_default()
+    };
+    until("a claim is written", async || claims().await > 0).await;
+    tokio::time::sleep(300 * MILLI).await;
+    assert_eq!(
+        world.server.exchanges(),
+        0,
+        "nothing is spent under a claim that may be lost"
+    );
+    pair.follow(&pair.replica, &pair.primary).await;
+    until("a rotation", async || world.server.rotations() == 1).await;
+    assert!(caller.served().await > 0);
+    assert_eq!(world.server.exchanges(), 1);
+    world.assert_unharmed();
+}
+
+/// Without `WAIT`: the pair was stored, and the replica had not heard of it. Whoever holds it writes it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pair_that_a_failover_lost_is_written_again_by_who_holds_it() {
+    let mut pair = Pair::start().await;
+    let world = World::new(TTL);
+    let store = pair.store().await;
+    let node = world.node(&store).await;
+    pair.follow(&pair.replica, &pair.primary).await;
+    pair.part().await;
+    until("a rotation", async || {
+        node.status().identity.is_some_and(|held| held.version == 2)
+    })
+    .await;
+    let caller = world.caller(&node);
+    pair.fail_over().await;
+    let held = async || {
+        entry(&store, node.key())
+            .await
+            .unwrap()
+            .0
+            .identity()
+            .version
+    };
+    until("it is there again", async || held().await >= 2).await;
+    until("it goes on", async || held().await >= 4).await;
+    assert!(caller.served().await > 0);
+    world.assert_unharmed();
+    assert_eq!(world.server.exchanges(), world.server.rotations());
+}
+
+/// Whoever has sent a token under a claim that the failover lost, and whoever finds no claim.
+async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
+    let mut pair = Pair::start().await;
+    let world = World::new(TTL);
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let store = store(pair.store().await);
+        nodes.push(loop {
+            let node = world
+                .builder(&store)
+                .strategy(OnRequest::default())
+                .build()
+                .unwrap();
+            if node.token().await.is_ok() {
+                break node;
+            }
+        });
+    }
+    pair.follow(&pair.replica, &pair.primary).await;
+    pair.part().await;
+    tokio::time::sleep(TTL).await;
+    let hold = world.server.hold();
+    let [one, other] = [&nodes[0], &nodes[1]];
+    let first = {
+        let one = one.clone();
+        tokio::spawn(async move { one.token().await })
+    };
+    let claimed = async || {
+        let record = Other::at(&pair.primary).await;
+        let mut record = record;
+        let record: Vec<u8> = record
+            .does(&["HGET", &crate::scene::name(one.key()), "record"])
+            .await;
+        String::from_utf8(record).unwrap().contains("\"number\":1")
+    };
+    until("one claims", claimed).await;
+    // Time to send.
+    tokio::time::sleep(300 * MILLI).await;
+    pair.fail_over().await;
+    pair.restore().await;
+    let second = {
+        let other = other.clone();
+        tokio::spawn(async move { other.token().await })
+    };
+    until("somebody sends", async || world.server.exchanges() >= 1).await;
+    tokio::time::sleep(500 * MILLI).await;
+    drop(hold);
+    let (_, _) = (first.await.unwrap(), second.await.unwrap());
+    world
+}
+
+/// The documented behaviour, which nothing but `WAIT` narrows: a lost claim lets two spend.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_wait_a_failover_that_loses_a_claim_lets_two_spend() {
+    let world = two_who_may_spend(|store| store).await;
+    assert_eq!((world.server.exchanges(), world.server.replays()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_wait_a_failover_loses_no_claim_under_which_anything_was_spent() {
+    let world = two_who_may_spend(|store| store.replicas(1, 100 * MILLI)).await;
+    assert_eq!(world.server.exchanges(), world.server.rotations());
+    world.assert_unharmed();
+}
+
+/// In mid-run, with everything going on: a failover to a replica in step, and back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_wait_instances_go_on_through_failovers() {
+    let mut pair = Pair::start().await;
+    let world = World::new(TTL);
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(
+            world
+                .node(&pair.store().await.replicas(1, 500 * MILLI))
+                .await,
+        );
+    }
+    let callers: Vec<_> = nodes.iter().map(|node| world.caller(node)).collect();
+    for _ in 0..3 {
+        let rotated = world.server.rotations();
+        until("two rotations", async || {
+            world.server.rotations() >= rotated + 2
+        })
+        .await;
+        pair.fail_over().await;
+        pair.restore().await;
+    }
+    let rotated = world.server.rotations();
+    until("a rotation after the last", async || {
+        world.server.rotations() > rotated
+    })
+    .await;
+    for caller in callers {
+        assert!(caller.served().await > 0);
+    }
+    world.assert_unharmed();
+    assert_eq!(world.server.exchanges(), world.server.rotations());
+}

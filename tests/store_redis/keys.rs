@@ -1,0 +1,293 @@
+//! What is in the server: which keys, for how long, and what is told on channels.
+
+use std::time::Duration;
+
+use evertoken::store::{Revision, StoreTime};
+use evertoken::{Key, RedisStore, TokenStore};
+use futures_util::StreamExt as _;
+use redis::Client;
+use tokio::task::JoinHandle;
+
+use crate::scene::{Other, entry, key, lasting, name, open, put, record, server, told, with};
+use crate::seal::FakeSealer;
+use crate::services::Redis;
+
+const DAY: u64 = 24 * 3_600 * 1_000;
+
+async fn keys(server: &Redis) -> Vec<String> {
+    let mut keys: Vec<String> = Other::at(server).await.does(&["KEYS", "*"]).await;
+    keys.sort();
+    keys
+}
+
+/// In milliseconds from now; negative: for good.
+async fn expires_in(server: &Redis, name: &str) -> i64 {
+    Other::at(server).await.does(&["PTTL", name]).await
+}
+
+/// Everything the server is told by anybody, from now on.
+async fn monitored(server: &Redis) -> JoinHandle<String> {
+    let client = Client::open(server.url()).unwrap();
+    let monitor = client.get_async_monitor().await.unwrap();
+    let mut lines = monitor.into_on_message::<String>();
+    tokio::spawn(async move {
+        let mut told = String::new();
+        while let Some(line) = lines.next().await {
+            told.push_str(&line);
+            told.push('\n');
+            if line.contains("the-end") {
+                break;
+            }
+        }
+        told
+    })
+}
+
+/// Everything that is published from now on, with its channel.
+async fn published(server: &Redis) -> JoinHandle<String> {
+    let client = Client::open(server.url()).unwrap();
+    let mut listener = client.get_async_pubsub().await.unwrap();
+    listener.psubscribe("*").await.unwrap();
+    tokio::spawn(async move {
+        let mut told = String::new();
+        let mut messages = listener.on_message();
+        while let Some(message) = messages.next().await {
+            let payload: String = message.get_payload().unwrap();
+            told.push_str(&format!("{} {payload}\n", message.get_channel_name()));
+            if payload == "the-end" {
+                break;
+            }
+        }
+        told
+    })
+}
+
+/// A record's life, with everything that is ever asked of a store.
+async fn lives(store: &RedisStore, key: &Key) {
+    let mut seen: Option<Revision> = None;
+    for number in 1..5 {
+        let next = record(key, number);
+        seen = Some(put(store, seen, &next).await);
+        store.swap(key, None, &next).await.unwrap();
+        entry(store, key).await.unwrap();
+        store.find(&next.digest()).await.unwrap();
+        store.changed(key, None).await;
+        let waiting = store.changed(key, seen);
+        let _ = tokio::time::timeout(Duration::from_millis(20), waiting).await;
+    }
+}
+
+async fn seen_by_the_server(store: &RedisStore, server: &Redis) -> [String; 3] {
+    let (monitored, published) = (monitored(server).await, published(server).await);
+    lives(store, &key()).await;
+    let keys = keys(server).await.join("\n");
+    let () = Other::at(server)
+        .await
+        .does(&["PUBLISH", "end", "the-end"])
+        .await;
+    [keys, published.await.unwrap(), monitored.await.unwrap()]
+}
+
+#[tokio::test]
+async fn n3_no_token_is_in_any_key_channel_or_message() {
+    let server = server();
+    let [keys, published, monitored] = seen_by_the_server(&open(&server).await, &server).await;
+    assert!(keys.contains(&name(&key())), "{keys}");
+    assert!(published.contains(&name(&key())), "{published}");
+    assert!(!keys.contains("sesame") && !published.contains("sesame"));
+    // The value of a plain record has them, of course.
+    for line in monitored.lines().filter(|line| line.contains("sesame")) {
+        assert!(
+            line.contains(r#""EVAL"#) || line.contains(r#""HSET""#),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn n3_with_a_sealer_the_server_is_told_no_token_at_all() {
+    let server = server();
+    let store = open(&server).await.sealed(FakeSealer::new("secret"));
+    let [keys, published, monitored] = seen_by_the_server(&store, &server).await;
+    assert!(monitored.contains("EVALSHA") && monitored.contains("sealed"));
+    for seen in [keys, published, monitored] {
+        assert!(!seen.contains("sesame"), "{seen}");
+    }
+}
+
+/// Each key begins with the prefix, and what belongs to a session has its digest in braces.
+#[tokio::test]
+async fn prefixes_are_apart() {
+    let server = server();
+    let plain = open(&server).await;
+    let [one, other] = ["one", "other"].map(|prefix| plain.clone().prefix(prefix));
+    put(&one, None, &record(&key(), 1)).await;
+    assert_eq!(entry(&other, &key()).await, None);
+    assert_eq!(entry(&plain, &key()).await, None);
+    let digest = record(&key(), 1).digest();
+    assert_eq!(other.find(&digest).await.unwrap(), None);
+    assert_eq!(one.find(&digest).await.unwrap(), Some(key()));
+    let expected = [
+        format!("one:digest:{digest}"),
+        format!("one:{{{}}}", key().digest()),
+    ];
+    assert_eq!(keys(&server).await, expected);
+    put(&other, None, &record(&key(), 2)).await;
+    assert_eq!(entry(&one, &key()).await.unwrap().0, record(&key(), 1));
+}
+
+#[tokio::test]
+async fn a_record_expires_a_week_after_its_tokens_and_one_of_unknown_use_never() {
+    let server = server();
+    let store = open(&server).await;
+    let now = store.load(&key()).await.unwrap().now;
+    let in_an_hour = now.after(Duration::from_secs(3_600));
+    let name = name(&key());
+    let is_about = |left: i64, expected: u64| {
+        let left = u64::try_from(left).expect("it expires");
+        assert!(
+            (expected - 60_000..=expected + 1_000).contains(&left),
+            "{left}"
+        );
+    };
+
+    let mut seen = put(&store, None, &lasting(&key(), 1, Some(in_an_hour))).await;
+    is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
+    seen = put(&store, Some(seen), &record(&key(), 2)).await;
+    assert_eq!(expires_in(&server, &name).await, -1);
+    seen = put(&store, Some(seen), &lasting(&key(), 3, Some(in_an_hour))).await;
+    is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
+    // Somebody writes it: it is of use to him still, whatever it says.
+    let long_ago = StoreTime::from_millis(1_600_000_000_000);
+    seen = put(&store, Some(seen), &lasting(&key(), 4, Some(long_ago))).await;
+    is_about(expires_in(&server, &name).await, 7 * DAY);
+    assert_eq!(entry(&store, &key()).await.unwrap().1, seen);
+}
+
+#[tokio::test]
+async fn entries_of_the_index_expire_with_what_they_lead_to() {
+    let server = server();
+    let store = open(&server).await;
+    let now = store.load(&key()).await.unwrap().now;
+    let index = |number| format!("evertoken:digest:{}", record(&key(), number).digest());
+    let days = |left: i64| left as f64 / DAY as f64;
+
+    let mut seen = put(&store, None, &record(&key(), 1)).await;
+    assert!((364.9..=365.0).contains(&days(expires_in(&server, &index(1)).await)));
+    let in_a_day = now.after(Duration::from_millis(DAY));
+    seen = put(&store, Some(seen), &lasting(&key(), 2, Some(in_a_day))).await;
+    assert!((7.9..=8.1).contains(&days(expires_in(&server, &index(2)).await)));
+
+    // Past ones: the record knows 256 of them, so that with a token of an hour it is ten days.
+    let past = |next: &evertoken::Record, number: u64| {
+        let mut form = serde_json::to_value(next).unwrap();
+        let digest = record(&key(), number).digest();
+        form["retired"] = serde_json::json!([{ "digest": digest, "until": null }]);
+        serde_json::from_value::<evertoken::Record>(form).unwrap()
+    };
+    seen = put(&store, Some(seen), &past(&record(&key(), 3), 2)).await;
+    assert!((29.9..=30.0).contains(&days(expires_in(&server, &index(2)).await)));
+    let of_ten_minutes = lasting(&key(), 4, Some(now.after(Duration::from_secs(600))));
+    put(&store, Some(seen), &past(&of_ten_minutes, 3)).await;
+    assert!((1.9..=2.0).contains(&days(expires_in(&server, &index(3)).await)));
+}
+
+#[tokio::test]
+async fn what_the_index_says_is_confirmed_by_the_record() {
+    let server = server();
+    let store = open(&server).await;
+    let mut other = Other::at(&server).await;
+    let digest = record(&key(), 1).digest();
+    let index = format!("evertoken:digest:{digest}");
+    let found = async || store.find(&digest).await;
+    put(&store, None, &record(&key(), 1)).await;
+    assert_eq!(found().await.unwrap(), Some(key()));
+
+    // A copy under another name is nobody's, nor is what leads nowhere.
+    let elsewhere = key().label("elsewhere");
+    let session = elsewhere.digest().to_string();
+    let () = other.does(&["SET", &index, &session]).await;
+    assert_eq!(found().await.unwrap(), None);
+    let () = other
+        .does(&["COPY", &name(&key()), &name(&elsewhere)])
+        .await;
+    assert_eq!(found().await.unwrap(), None);
+
+    // "Nobody's" would be a guess.
+    for (value, what) in [
+        (session.as_str(), name(&elsewhere)),
+        ("foreign", index.clone()),
+    ] {
+        let () = other.does(&["SET", &index, value]).await;
+        let () = other
+            .does(&["HSET", &name(&elsewhere), "record", "foreign"])
+            .await;
+        let error = told(&found().await.unwrap_err());
+        assert!(error.contains(&format!("`{what}`")), "{error}");
+    }
+    let () = other.does(&["DEL", &index]).await;
+    assert_eq!(found().await.unwrap(), None);
+}
+
+/// Whoever holds a revision from before must not win against what came after.
+#[tokio::test]
+async fn a_revision_does_not_come_again_after_a_deletion() {
+    let server = server();
+    let store = open(&server).await;
+    let mut last = 0;
+    for number in 1..20 {
+        let revision = put(&store, None, &record(&key(), number)).await.number();
+        assert!(revision > last, "{revision} after {last}");
+        last = revision;
+        let () = Other::at(&server).await.does(&["FLUSHALL"]).await;
+    }
+}
+
+/// A replica that was promoted may be behind, and its clock too.
+#[tokio::test]
+async fn a_revision_goes_on_from_one_that_is_ahead_of_the_clock() {
+    let server = server();
+    let store = open(&server).await;
+    put(&store, None, &record(&key(), 1)).await;
+    let ahead = 8_999_999_999_999_998_u64;
+    let mut other = Other::at(&server).await;
+    let () = other
+        .does(&["HSET", &name(&key()), "revision", &ahead.to_string()])
+        .await;
+    let (_, seen) = entry(&store, &key()).await.unwrap();
+    assert_eq!(seen.number(), ahead);
+    let next = put(&store, Some(seen), &record(&key(), 2)).await;
+    assert_eq!(next.number(), ahead + 1);
+    let held: String = other.does(&["HGET", &name(&key()), "revision"]).await;
+    assert_eq!(held, "8999999999999999", "an integer, with all its digits");
+}
+
+#[tokio::test]
+async fn a_cluster_of_one_node_runs_everything() {
+    let server = with(&["--save", "", "--cluster-enabled", "yes"]);
+    let mut other = Other::at(&server).await;
+    let () = other
+        .does(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
+        .await;
+    let state = async |other: &mut Other| other.does::<String>(&["CLUSTER", "INFO"]).await;
+    while !state(&mut other).await.contains("cluster_state:ok") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    lives(&open(&server).await, &key()).await;
+    lives(&open(&server).await.prefix("{other}:app"), &key()).await;
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_that_does_not_have_the_session_is_told() {
+    let server = with(&[
+        "--save",
+        "",
+        "--cluster-enabled",
+        "yes",
+        "--cluster-require-full-coverage",
+        "no",
+    ]);
+    let store = open(&server).await;
+    let error = told(&store.load(&key()).await.unwrap_err());
+    assert!(error.contains("its cluster does not serve"), "{error}");
+}

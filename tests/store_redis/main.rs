@@ -1,0 +1,17 @@
+//! Records in Redis: what the server holds and is told, and what becomes of it when servers and connections go.
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+mod changes;
+mod connections;
+mod failover;
+mod keys;
+mod proxy;
+mod restarts;
+mod scene;
+#[path = "../store_file/seal.rs"]
+mod seal;
+mod server;
+#[path = "../support/services.rs"]
+mod services;
+mod suite;
+mod world;

@@ -1,0 +1,100 @@
+//! A server that is killed and comes back, under managers that go on.
+
+use std::time::Duration;
+
+use evertoken::TokenStore;
+
+use crate::scene::{open, server, until, with};
+use crate::services::Redis;
+use crate::world::{MILLI, World, told};
+
+const TTL: Duration = Duration::from_secs(3);
+
+/// Kills the server in the middle of it all, and lets it be gone for a while.
+async fn kills(server: &mut Redis, world: &World, times: u64) {
+    for kill in 0..times {
+        // At another moment of a rotation each time.
+        let rotated = world.server.rotations();
+        let what = "a rotation between two kills";
+        until(what, async || world.server.rotations() > rotated).await;
+        tokio::time::sleep(u32::try_from(kill % 7).unwrap() * 97 * MILLI).await;
+        server.kill();
+        tokio::time::sleep(400 * MILLI).await;
+        server.restart().unwrap();
+    }
+    let rotated = world.server.rotations();
+    until("a rotation after the last kill", async || {
+        world.server.rotations() > rotated
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_durable_server_that_is_killed_loses_nothing_and_valid_tokens_are_served_throughout() {
+    let mut server = Redis::durable().unwrap_or_else(|missing| panic!("{missing}"));
+    let world = World::new(TTL);
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(world.node(&open(&server).await).await);
+    }
+    let mut events: Vec<_> = nodes.iter().map(|node| node.subscribe()).collect();
+    let callers: Vec<_> = nodes.iter().map(|node| world.caller(node)).collect();
+    kills(&mut server, &world, 6).await;
+    for caller in callers {
+        assert!(caller.served().await > 0);
+    }
+    for events in &mut events {
+        let (ended, _) = told(events);
+        assert!(!ended, "the session goes on");
+    }
+    // What was rotated last is what is there, and what everybody comes to have.
+    world.assert_unharmed();
+    assert_eq!(world.server.exchanges(), world.server.rotations());
+    let store = open(&server).await;
+    let key = nodes[0].key().clone();
+    let held = async || store.load(&key).await.unwrap().entry.unwrap().0.identity();
+    until("everybody has the pair", async || {
+        let held = held().await;
+        nodes
+            .iter()
+            .all(|node| node.status().identity == Some(held))
+    })
+    .await;
+}
+
+/// It comes back empty. The one who holds the pair writes it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_forgot_everything_is_told_again_by_who_holds_the_pair() {
+    let mut server = server();
+    let world = World::new(TTL);
+    let store = open(&server).await;
+    let node = world.node(&store).await;
+    let mut events = node.subscribe();
+    let caller = world.caller(&node);
+    kills(&mut server, &world, 5).await;
+    assert!(caller.served().await > 0);
+    assert!(!told(&mut events).0, "the session goes on");
+    world.assert_unharmed();
+    let (record, _) = store.load(node.key()).await.unwrap().entry.unwrap();
+    assert!(record.identity().version >= world.server.rotations());
+}
+
+/// A manager that is built while the server is away has no token, and an error that may be retried; once it is
+/// there, it goes on by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_is_told_and_waited_for() {
+    let mut server = with(&["--save", ""]);
+    let world = World::new(TTL);
+    let store = open(&server).await;
+    server.kill();
+    let node = world.builder(&store).build().unwrap();
+    let error = node.token().await.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("nothing listens there"),
+        "{error:?}"
+    );
+    server.restart().unwrap();
+    until("a token", async || node.token().await.is_ok()).await;
+    assert_eq!(world.server.replays(), 0);
+}

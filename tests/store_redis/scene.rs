@@ -1,0 +1,112 @@
+//! A server, a key, and records to put there.
+
+use std::time::Duration;
+
+use evertoken::store::{Revision, StoreTime, Swap};
+use evertoken::{Key, Record, RedisStore, StoreError, TokenStore};
+use redis::aio::MultiplexedConnection;
+use redis::{Client, FromRedisValue, ToRedisArgs};
+use serde_json::json;
+
+use crate::services::Redis;
+
+/// A server of this test's own, or a failure that says how to get one.
+pub(crate) fn server() -> Redis {
+    with(&["--save", "", "--appendonly", "no"])
+}
+
+pub(crate) fn with(options: &[&str]) -> Redis {
+    Redis::start_with(options).unwrap_or_else(|missing| panic!("{missing}"))
+}
+
+pub(crate) async fn open(server: &Redis) -> RedisStore {
+    RedisStore::connect(&server.url()).await.unwrap()
+}
+
+pub(crate) fn key() -> Key {
+    Key::new("https://id.example.org/token", "importer").tenant("diku")
+}
+
+/// The record of a key, whose tokens name the number.
+pub(crate) fn record(key: &Key, number: u64) -> Record {
+    lasting(key, number, None)
+}
+
+/// The same, whose tokens expire then.
+pub(crate) fn lasting(key: &Key, number: u64, until: Option<StoreTime>) -> Record {
+    let issued = until.unwrap_or_default().before(Duration::from_secs(600));
+    let known = json!({ "known": { "total": 600_000 } });
+    let lifetime = match until {
+        Some(_) => json!({ "access": known, "refresh": known }),
+        None => json!({}),
+    };
+    let form = json!({
+        "format": 1, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "pair": {
+            "issued_at": issued.as_millis(),
+            "access_token": format!("access-sesame-{number}"),
+            "refresh_token": format!("refresh-sesame-{number}"),
+            "lifetime": lifetime,
+        },
+        "state": { "is": "active" }, "claim": null,
+        "next_number": 1, "committed_number": 0, "retired": [],
+    });
+    serde_json::from_value(form).unwrap()
+}
+
+/// The key of the record in Redis.
+pub(crate) fn name(key: &Key) -> String {
+    format!("evertoken:{{{}}}", key.digest())
+}
+
+pub(crate) async fn entry(store: &RedisStore, key: &Key) -> Option<(Record, Revision)> {
+    store.load(key).await.unwrap().entry
+}
+
+/// A swap that has to win.
+pub(crate) async fn put(store: &RedisStore, seen: Option<Revision>, next: &Record) -> Revision {
+    match store.swap(next.key(), seen, next).await.unwrap() {
+        Swap::Swapped(revision) => revision,
+        Swap::Lost(entry) => panic!("lost to {entry:?}"),
+    }
+}
+
+/// The error with all its causes, as a program would print it.
+pub(crate) fn told(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    assert!(!text.contains("sesame") && !format!("{error:?}").contains("sesame"));
+    text
+}
+
+/// Somebody else who knows the server.
+pub(crate) struct Other(MultiplexedConnection);
+
+impl Other {
+    pub(crate) async fn at(server: &Redis) -> Self {
+        let client = Client::open(server.url()).unwrap();
+        let connection = client.get_multiplexed_async_connection().await;
+        Self(connection.unwrap())
+    }
+
+    pub(crate) async fn does<T: FromRedisValue>(&mut self, command: impl ToRedisArgs) -> T {
+        let mut call = redis::Cmd::new();
+        call.arg(command);
+        call.query_async(&mut self.0).await.unwrap()
+    }
+}
+
+/// Waits for something to become true.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let came = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    assert!(came.is_ok(), "it never came: {what}");
+}

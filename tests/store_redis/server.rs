@@ -1,0 +1,295 @@
+//! Which servers are refused, and how that is told.
+
+use std::time::Duration;
+
+use evertoken::{RedisStore, StoreError, TokenStore};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::scene::{Other, entry, key, name, open, put, record, server, told, with};
+
+/// What connecting is refused with.
+async fn refused(url: &str) -> String {
+    told(&RedisStore::connect(url).await.expect_err("it is refused"))
+}
+
+/// Somebody who answers whatever he is told first with the first of these, and so on.
+async fn answering(answers: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut told = [0; 4_096];
+                let mut answers = answers.iter();
+                while stream.read(&mut told).await.is_ok_and(|length| length > 0) {
+                    let answer = answers.next().copied().unwrap_or_default();
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    format!("redis://127.0.0.1:{port}")
+}
+
+#[tokio::test]
+async fn every_policy_that_evicts_is_refused() {
+    let server = server();
+    let mut other = Other::at(&server).await;
+    for policy in [
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+        "volatile-ttl",
+    ] {
+        let () = other
+            .does(&["CONFIG", "SET", "maxmemory-policy", policy])
+            .await;
+        let error = refused(&server.url()).await;
+        assert!(
+            error.contains(&format!("by its policy {policy}")),
+            "{error}"
+        );
+        assert!(error.contains("`maxmemory-policy noeviction`"), "{error}");
+    }
+    let () = other
+        .does(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+        .await;
+    open(&server).await;
+}
+
+/// What was let in once may be another server after a failover.
+#[tokio::test]
+async fn a_server_is_looked_at_again_whenever_it_is_connected_to() {
+    let server = server();
+    let store = open(&server).await;
+    put(&store, None, &record(&key(), 1)).await;
+    let mut other = Other::at(&server).await;
+    let () = other
+        .does(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"])
+        .await;
+    let () = other.does(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    let error = told(&store.load(&key()).await.unwrap_err());
+    assert!(error.contains("allkeys-lru"), "{error}");
+    let () = other
+        .does(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+        .await;
+    assert!(entry(&store, &key()).await.is_some());
+}
+
+#[tokio::test]
+async fn a_replica_is_refused_and_one_that_was_a_primary_is_left() {
+    let (primary, was_primary) = (server(), server());
+    let store = open(&was_primary).await;
+    let revision = put(&store, None, &record(&key(), 1)).await;
+    let mut other = Other::at(&was_primary).await;
+    let port = primary.port().to_string();
+    let () = other.does(&["REPLICAOF", "127.0.0.1", &port]).await;
+    let error = refused(&was_primary.url()).await;
+    assert!(error.contains("is a replica"), "{error}");
+    let swap = store.swap(&key(), Some(revision), &record(&key(), 2)).await;
+    let error = told(&swap.unwrap_err());
+    assert!(error.contains("is a replica"), "{error}");
+    // The connection that it was found out on is not used again.
+    let error = told(&store.load(&key()).await.unwrap_err());
+    assert!(error.contains("is a replica"), "{error}");
+    let () = other.does(&["REPLICAOF", "NO", "ONE"]).await;
+    store.load(&key()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_is_wanted_wrong_and_never_shown() {
+    let server = with(&["--save", "", "--requirepass", "open-sesame"]);
+    let address = format!("127.0.0.1:{}", server.port());
+    let error = refused(&format!("redis://{address}")).await;
+    assert!(error.contains("it wants a password"), "{error}");
+    for user in ["", "default", "nobody"] {
+        let error = refused(&format!("redis://{user}:wrong-sesame@{address}")).await;
+        assert!(
+            error.contains("refuses the user name or the password"),
+            "{error}"
+        );
+        assert!(error.contains(&address), "{error}");
+    }
+    let store = RedisStore::connect(&format!("redis://:open-sesame@{address}")).await;
+    let store = store.unwrap();
+    assert!(!format!("{store:?} {store:#?}").contains("sesame"));
+    put(&store, None, &record(&key(), 1)).await;
+}
+
+/// As servers do with commands they do not know.
+#[tokio::test]
+async fn a_server_that_quotes_the_password_is_not_quoted() {
+    let quoting = "-ERR unknown command 'AUTH', with args beginning with: 'open-sesame'\r\n";
+    let answers = ["+OK\r\n+OK\r\n+OK\r\n", quoting.repeat(2).leak()];
+    let url = answering(Vec::leak(answers.to_vec())).await;
+    let url = url.replace("//", "//:open-sesame@");
+    let error = refused(&url).await;
+    assert!(error.contains("[REDACTED]"), "{error}");
+}
+
+#[tokio::test]
+async fn a_url_that_is_none_is_told_without_its_password() {
+    for url in [
+        "",
+        "127.0.0.1",
+        "http://:sesame@127.0.0.1",
+        "redis://:sesame@",
+        "redis://:sesame@127.0.0.1/first",
+        "redis://:sesame@127.0.0.1:port",
+        "redis://:se same@127.0.0.1 0",
+        "redis://127.0.0.1?protocol=sesame",
+        "rediss://:sesame@127.0.0.1#sesame",
+    ] {
+        let error = refused(url).await;
+        assert!(
+            error.contains("redis://user:password@host"),
+            "{url}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_redis_is_told() {
+    let http = answering(&["HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"]).await;
+    let error = refused(&http).await;
+    assert!(
+        error.contains("does not speak the protocol of Redis"),
+        "{error}"
+    );
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let error = refused(&format!("redis://127.0.0.1:{port}")).await;
+    assert!(error.contains("nothing listens there"), "{error}");
+}
+
+#[tokio::test]
+async fn connecting_to_a_server_that_says_nothing_takes_no_longer_than_a_manager_gives_it() {
+    let silent = answering(&[]).await;
+    let began = Instant::now();
+    let error = refused(&silent).await;
+    assert!(error.contains("has not answered in time"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_user_may_do_with_little_and_is_told_what_is_missing() {
+    let server = server();
+    let mut other = Other::at(&server).await;
+    let allowed = "+info +eval +evalsha +hget +hmget +hset +exists +persist +pexpireat +time +get +set \
+                   +publish +subscribe +unsubscribe +ping +wait";
+    let command = format!("ACL SETUSER app on >sesame ~evertoken:* &evertoken:* {allowed}");
+    let () = other.does(&command.split(' ').collect::<Vec<_>>()).await;
+    let url = format!("redis://app:sesame@127.0.0.1:{}", server.port());
+    let store = RedisStore::connect(&url).await.unwrap();
+    let revision = put(&store, None, &record(&key(), 1)).await;
+    let found = store.find(&record(&key(), 1).digest()).await.unwrap();
+    assert_eq!(found, Some(key()));
+
+    let () = other
+        .does(&["ACL", "SETUSER", "app", "-evalsha", "-eval"])
+        .await;
+    let error = told(&store.load(&key()).await.unwrap_err());
+    assert!(
+        error.contains("`evalsha`") && error.contains("access list"),
+        "{error}"
+    );
+    let () = other
+        .does(&["ACL", "SETUSER", "app", "+evalsha", "+eval", "-info"])
+        .await;
+    let error = refused(&url).await;
+    assert!(
+        error.contains("asking for the INFO of") && error.contains("`info`"),
+        "{error}"
+    );
+
+    // Without the right to publish, it is written all the same.
+    let () = other
+        .does(&["ACL", "SETUSER", "app", "+info", "-publish"])
+        .await;
+    put(&store, Some(revision), &record(&key(), 2)).await;
+    let elsewhere = store.prefix("another");
+    let error = told(&elsewhere.load(&key()).await.unwrap_err());
+    assert!(error.contains("begin with the prefix"), "{error}");
+}
+
+#[tokio::test]
+async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
+    let server = server();
+    let store = open(&server).await;
+    let mut other = Other::at(&server).await;
+    let name = name(&key());
+    for foreign in [
+        vec!["SET", &name, "foreign"],
+        vec!["HSET", &name, "foreign", "1"],
+        vec!["HSET", &name, "revision", "one", "record", "two"],
+        vec!["HSET", &name, "revision", "1"],
+        vec!["RPUSH", &name, "foreign"],
+    ] {
+        let () = other.does(&foreign).await;
+        let before: Vec<u8> = other.does(&["DUMP", &name]).await;
+        let errors: [StoreError; 2] = [
+            store.load(&key()).await.unwrap_err(),
+            store
+                .swap(&key(), None, &record(&key(), 1))
+                .await
+                .unwrap_err(),
+        ];
+        for error in errors {
+            let error = told(&error);
+            assert!(
+                error.contains("choose another prefix"),
+                "{foreign:?}: {error}"
+            );
+        }
+        let after: Vec<u8> = other.does(&["DUMP", &name]).await;
+        assert_eq!(after, before);
+        let () = other.does(&["DEL", &name]).await;
+    }
+    let unreadable = ["HSET", &name, "revision", "1", "record", "{\"sesame\": 1}"];
+    let () = other.does(&unreadable).await;
+    let error = told(&store.load(&key()).await.unwrap_err());
+    assert!(
+        error.contains(&name) && error.contains("was left as it is"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_full_server_is_told_and_keeps_what_it_has() {
+    let server = server();
+    let store = open(&server).await;
+    let revision = put(&store, None, &record(&key(), 1)).await;
+    let mut other = Other::at(&server).await;
+    let () = other.does(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let swap = store.swap(&key(), Some(revision), &record(&key(), 2)).await;
+    let error = told(&swap.unwrap_err());
+    assert!(error.contains("it is full"), "{error}");
+    let () = other.does(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(
+        entry(&store, &key()).await,
+        Some((record(&key(), 1), revision))
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_scripts_is_taught_them() {
+    let server = server();
+    let store = open(&server).await;
+    let mut seen = None;
+    for number in 1..4 {
+        seen = Some(put(&store, seen, &record(&key(), number)).await);
+        let () = Other::at(&server).await.does(&["SCRIPT", "FLUSH"]).await;
+        assert_eq!(
+            entry(&store, &key()).await,
+            seen.map(|seen| (record(&key(), number), seen))
+        );
+        let () = Other::at(&server).await.does(&["SCRIPT", "FLUSH"]).await;
+    }
+}

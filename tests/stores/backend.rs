@@ -1,0 +1,118 @@
+//! The stores, and where they keep what.
+
+mod file;
+mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::sync::Arc;
+
+use evertoken::{Digest, Key, Record, TokenStore, async_trait};
+
+use crate::services::Missing;
+
+/// One storage, as several machines see it.
+#[async_trait]
+pub(crate) trait Storage: Send + Sync {
+    /// Another machine's way to it: a connection of its own.
+    async fn open(&self) -> Arc<dyn TokenStore>;
+
+    /// The digests of the pairs that are ACTIVE.
+    async fn active(&self, key: &Key) -> Vec<Digest> {
+        let record = self.record(key).await;
+        let active =
+            record.filter(|record| record.end().is_none() && record.digest() != key.digest());
+        active.iter().map(Record::digest).collect()
+    }
+
+    /// The digests of those that were.
+    async fn inactive(&self, key: &Key) -> Vec<Digest> {
+        let record = self.record(key).await;
+        record.iter().flat_map(Record::retired).copied().collect()
+    }
+
+    /// The digests of those that had run out when another took their place, where they are told apart.
+    async fn expired(&self, key: &Key) -> Option<Vec<Digest>> {
+        let _ = key;
+        None
+    }
+
+    async fn record(&self, key: &Key) -> Option<Record> {
+        let loaded = self.open().await.load(key).await.expect("it can be read");
+        loaded.entry.map(|(record, _)| record)
+    }
+
+    /// All that can be seen of it by somebody who may not see pairs: names of files, keys and channels, what
+    /// was sent along them, and columns.
+    async fn in_the_open(&self) -> String;
+}
+
+type Make = Box<dyn Fn() -> Result<Arc<dyn Storage>, Missing> + Send + Sync>;
+
+/// A kind of storage. Its server, if it takes one, starts with the first test and ends with this.
+pub(crate) struct Backend {
+    name: &'static str,
+    make: Result<Make, Missing>,
+}
+
+impl Backend {
+    fn new(
+        name: &'static str,
+        make: impl Fn() -> Result<Arc<dyn Storage>, Missing> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name,
+            make: Ok(Box::new(make)),
+        }
+    }
+
+    #[allow(dead_code, reason = "no feature may be on")]
+    fn missing_server(name: &'static str, missing: Missing) -> Self {
+        let make = Err(missing);
+        Self { name, make }
+    }
+
+    #[allow(dead_code, reason = "all features may be on")]
+    fn missing_feature(name: &'static str) -> Self {
+        let make = Err(Missing(format!("the feature `{name}` is off")));
+        Self { name, make }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Why it cannot be had, if it cannot.
+    pub(crate) fn missing(self: &Arc<Self>) -> Option<String> {
+        let missing = self.make.as_ref().err()?;
+        Some(format!("{}, because {}", self.name, missing.0))
+    }
+
+    /// One that nobody uses.
+    pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>, Missing> {
+        match &self.make {
+            Ok(make) => make(),
+            Err(missing) => Err(missing.clone()),
+        }
+    }
+}
+
+pub(crate) fn all() -> Vec<Arc<Backend>> {
+    [
+        memory::backend(),
+        file::backend(),
+        #[cfg(feature = "redis")]
+        redis::backend(),
+        #[cfg(not(feature = "redis"))]
+        Backend::missing_feature("redis"),
+        #[cfg(feature = "postgres")]
+        postgres::backend(),
+        #[cfg(not(feature = "postgres"))]
+        Backend::missing_feature("postgres"),
+    ]
+    .into_iter()
+    .map(Arc::new)
+    .collect()
+}

@@ -1,0 +1,119 @@
+use std::sync::{Arc, OnceLock};
+
+use evertoken::{Digest, Key, PostgresStore, TokenStore, async_trait};
+use sqlx::postgres::PgListener;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::{Backend, Storage};
+use crate::services::{Missing, Postgres};
+
+/// Several machines with a database between them. Each test has one of its own, of one server.
+pub(super) fn backend() -> Backend {
+    if let Err(missing) = Postgres::installed() {
+        return Backend::missing_server("postgres", missing);
+    }
+    let server = OnceLock::new();
+    Backend::new("postgres", move || {
+        let settings = ["fsync=off", "max_connections=500"];
+        let server: &Result<Arc<Postgres>, Missing> =
+            server.get_or_init(|| Postgres::start_with(&settings).map(Arc::new));
+        let server = server.clone()?;
+        Ok(Arc::new(Database {
+            url: server.database(),
+            server,
+            listener: OnceCell::new(),
+        }))
+    })
+}
+
+struct Database {
+    server: Arc<Postgres>,
+    url: String,
+    listener: OnceCell<Mutex<Heard>>,
+}
+
+/// What was sent on the channel since the first machine connected.
+struct Heard {
+    listener: PgListener,
+    payloads: String,
+}
+
+impl Database {
+    fn digests(&self, key: &Key, state: &str) -> Vec<Digest> {
+        let key = key.digest();
+        let digests = self.server.sql_in(
+            &self.url,
+            &format!(
+                "SELECT encode(digest, 'hex') FROM evertoken_pair \
+                 WHERE key_digest = '\\x{key}' AND state = '{state}' AND digest IS NOT NULL ORDER BY id"
+            ),
+        );
+        let parsed = digests.lines().map(|digest| digest.parse());
+        parsed.collect::<Result<_, _>>().expect("digests")
+    }
+
+    async fn listen(&self) -> &Mutex<Heard> {
+        self.listener
+            .get_or_init(async || {
+                let listening = tokio::spawn(Heard::from_now_on(self.url.clone()));
+                listening.await.expect("no panic")
+            })
+            .await
+    }
+}
+
+impl Heard {
+    async fn from_now_on(url: String) -> Mutex<Self> {
+        let mut listener = PgListener::connect(&url).await.expect("a connection");
+        listener.listen("evertoken").await.expect("it listens");
+        Mutex::new(Self {
+            listener,
+            payloads: String::new(),
+        })
+    }
+}
+
+#[async_trait]
+impl Storage for Database {
+    async fn open(&self) -> Arc<dyn TokenStore> {
+        self.listen().await;
+        Arc::new(
+            PostgresStore::connect(&self.url)
+                .await
+                .expect("it connects"),
+        )
+    }
+
+    async fn active(&self, key: &Key) -> Vec<Digest> {
+        self.digests(key, "ACTIVE")
+    }
+
+    async fn inactive(&self, key: &Key) -> Vec<Digest> {
+        self.digests(key, "INACTIVE")
+    }
+
+    async fn expired(&self, key: &Key) -> Option<Vec<Digest>> {
+        Some(self.digests(key, "EXPIRED"))
+    }
+
+    /// Every column but the one that is secret as long as its row is current, statements, and what was sent on
+    /// the channel.
+    async fn in_the_open(&self) -> String {
+        let heard = &mut *self.listen().await.lock().await;
+        self.server
+            .sql_in(&self.url, "SELECT pg_notify('evertoken', 'that was all')");
+        loop {
+            let notification = heard.listener.recv().await.expect("it goes on listening");
+            heard.payloads += notification.payload();
+            heard.payloads.push('\n');
+            if notification.payload() == "that was all" {
+                break;
+            }
+        }
+        let rows = "SELECT to_jsonb(pair) - CASE WHEN retired_at IS NULL THEN 'record' ELSE '' END \
+                    FROM evertoken_pair AS pair";
+        let statements = "SELECT query FROM pg_stat_activity WHERE datname = current_database()";
+        let seen = [rows, statements].map(|sql| self.server.sql_in(&self.url, sql));
+        format!("{}\n{}", seen.join("\n"), heard.payloads)
+    }
+}

@@ -1,0 +1,116 @@
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use evertoken::{RedisStore, TokenStore, async_trait};
+use futures_util::StreamExt as _;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands as _, Client};
+use tokio::sync::{OnceCell, watch};
+
+use super::{Backend, Storage};
+use crate::services::{Missing, Redis};
+
+/// Several machines with a server between them. Each test has a prefix of its own.
+pub(super) fn backend() -> Backend {
+    if let Err(missing) = Redis::installed() {
+        return Backend::missing_server("redis", missing);
+    }
+    let server = OnceLock::new();
+    let prefixes = AtomicU64::new(1);
+    Backend::new("redis", move || {
+        let server: &Result<Arc<Redis>, Missing> =
+            server.get_or_init(|| Redis::start().map(Arc::new));
+        Ok(Arc::new(Prefix {
+            server: server.clone()?,
+            prefix: format!("test-{}", prefixes.fetch_add(1, Ordering::SeqCst)),
+            heard: OnceCell::new(),
+        }))
+    })
+}
+
+struct Prefix {
+    server: Arc<Redis>,
+    prefix: String,
+    /// The channels and what was sent along them, since the first machine connected.
+    heard: OnceCell<watch::Receiver<String>>,
+}
+
+impl Prefix {
+    async fn heard(&self) -> watch::Receiver<String> {
+        let heard = self.heard.get_or_init(|| self.listen());
+        heard.await.clone()
+    }
+
+    async fn listen(&self) -> watch::Receiver<String> {
+        let client = Client::open(self.server.url()).expect("a URL");
+        let (mut sink, mut messages) = client
+            .get_async_pubsub()
+            .await
+            .expect("it connects")
+            .split();
+        sink.psubscribe("*").await.expect("it subscribes");
+        let (notes, heard) = watch::channel(String::new());
+        tokio::spawn(async move {
+            // Dropped, it would end the subscription.
+            let _sink = sink;
+            while let Some(message) = messages.next().await {
+                let payload = String::from_utf8_lossy(message.get_payload_bytes()).into_owned();
+                let line = format!("{}: {payload}\n", message.get_channel_name());
+                notes.send_modify(|notes| notes.push_str(&line));
+            }
+        });
+        heard
+    }
+
+    async fn connection(&self) -> MultiplexedConnection {
+        let client = Client::open(self.server.url()).expect("a URL");
+        let connection = client.get_multiplexed_async_connection().await;
+        connection.expect("it connects")
+    }
+}
+
+#[async_trait]
+impl Storage for Prefix {
+    async fn open(&self) -> Arc<dyn TokenStore> {
+        self.heard().await;
+        let store = RedisStore::connect(&self.server.url()).await;
+        Arc::new(store.expect("it connects").prefix(&self.prefix))
+    }
+
+    /// The keys, what is in them but the record, and what was sent along which channel.
+    async fn in_the_open(&self) -> String {
+        let mut redis = self.connection().await;
+        let keys: Vec<String> = redis.keys("*").await.expect("it lists them");
+        let mut seen = String::new();
+        for key in keys {
+            let is_hash: bool = redis.hexists(&key, "record").await.unwrap_or_default();
+            let content: Vec<(String, String)> = if is_hash {
+                let fields: Vec<(String, Vec<u8>)> = redis.hgetall(&key).await.expect("a hash");
+                let open = fields.into_iter().filter(|(name, _)| name != "record");
+                open.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
+                    .collect()
+            } else {
+                let value: Option<String> = redis.get(&key).await.unwrap_or_default();
+                vec![(String::new(), value.unwrap_or_default())]
+            };
+            let _ = writeln!(seen, "{key}: {content:?}");
+        }
+        let clients: String = redis::cmd("CLIENT")
+            .arg("LIST")
+            .query_async(&mut redis)
+            .await
+            .expect("it lists them");
+        let mut heard = self.heard().await;
+        let _: () = redis
+            .publish("marker", &self.prefix)
+            .await
+            .expect("it is sent");
+        let marker = format!("marker: {}\n", self.prefix);
+        let heard = heard.wait_for(|heard| heard.contains(&marker)).await;
+        format!(
+            "{seen}\n{clients}\n{}",
+            *heard.expect("it goes on listening")
+        )
+    }
+}

@@ -1,0 +1,57 @@
+//! The tests. Each gets a storage and asks no further whose it is.
+
+mod behind;
+mod claims;
+mod collisions;
+mod conformance;
+mod endings;
+mod holders;
+mod instances;
+mod sessions;
+mod storing;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::backend::Storage;
+
+pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
+
+/// One test.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(Arc<dyn Storage>) -> Running,
+    /// Whether it takes all that the machine has, so that no other runs beside it.
+    pub(crate) is_heavy: bool,
+}
+
+/// Lists tests by name. One that is not listed is not used, which the compiler tells.
+macro_rules! cases {
+    (heavy: $($name:ident),* $(,)?) => { crate::cases::cases!(@ true, $($name),*); };
+    (@ $is_heavy:literal, $($name:ident),*) => {
+        pub(super) const CASES: &[crate::cases::Case] = &[$(crate::cases::Case {
+            name: stringify!($name),
+            run: |storage| Box::pin($name(storage)),
+            is_heavy: $is_heavy,
+        }),*];
+    };
+    ($($name:ident),* $(,)?) => { crate::cases::cases!(@ false, $($name),*); };
+}
+use cases;
+
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        conformance::CASES,
+        instances::CASES,
+        claims::CASES,
+        holders::CASES,
+        storing::CASES,
+        behind::CASES,
+        collisions::CASES,
+        sessions::CASES,
+        endings::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}

@@ -1,0 +1,231 @@
+//! Write-behind: callers do not wait for the store.
+
+use std::sync::Arc;
+
+use evertoken::{Builder, Coordination, EndReason, Event, Persistence};
+
+use crate::backend::Storage;
+use crate::mortal::Mortal;
+use crate::scene::{Node, Scene, answer, common_token, reason, until};
+
+super::cases![
+    w10_without_workers_a_pair_is_stored_before_it_is_returned_and_with_some_it_is_not,
+    w11_shutdown_stores_what_is_not_stored_yet,
+    w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_stored_once_it_can_be,
+    w11_what_a_dead_process_had_not_stored_is_not_spent_again,
+    n2_with_write_behind_the_others_wait_until_the_pair_is_stored,
+    w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active,
+    w12_sessions_share_workers_and_each_is_stored_in_order,
+];
+
+fn behind(workers: usize) -> impl FnOnce(Builder) -> Builder {
+    move |builder| builder.persistence(Persistence::write_behind(workers))
+}
+
+/// A token that was given out, and whose pair the node cannot store before the guard is dropped.
+async fn given_out(scene: &Scene, node: &Node) -> (crate::line::Shut, evertoken::Token) {
+    let (hold, caller) = scene.call_in_flight(node).await;
+    let shut = node.line.stop_swaps();
+    drop(hold);
+    let token = answer(caller).await.unwrap();
+    shut.reached().await;
+    (shut, token)
+}
+
+async fn w10_without_workers_a_pair_is_stored_before_it_is_returned_and_with_some_it_is_not(
+    storage: Arc<dyn Storage>,
+) {
+    assert!(Persistence::default().is_write_through());
+    let scene = Scene::strict(&storage);
+    let by_default = scene.node().await;
+    scene.expire();
+    let (hold, caller) = scene.call_in_flight(&by_default).await;
+    let shut = by_default.line.stop_swaps();
+    drop(hold);
+    shut.reached().await;
+    assert!(!caller.is_finished());
+    assert!(!by_default.status().is_unpersisted);
+    drop(shut);
+    answer(caller).await.unwrap();
+
+    let scene = Scene::strict(&storage);
+    let node = scene.node_with(behind(1)).await;
+    scene.expire();
+    let (shut, token) = given_out(&scene, &node).await;
+    assert!(scene.is_live(&token));
+    assert!(node.status().is_unpersisted);
+    assert_eq!(scene.active().await, [scene.first.digest(&scene.key)]);
+    drop(shut);
+    until("it is stored", async || !node.status().is_unpersisted).await;
+    assert_eq!(
+        scene.active().await,
+        [scene.digest_of(&token).await.unwrap()]
+    );
+}
+
+async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let node = scene.node_with(behind(1)).await;
+    scene.expire();
+    let (shut, token) = given_out(&scene, &node).await;
+    let tokens = node.tokens.clone();
+    let stopping = tokio::spawn(async move { tokens.shutdown().await });
+    until("it is being stopped", async || node.token().await.is_err()).await;
+    assert!(!stopping.is_finished());
+    drop(shut);
+    stopping.await.unwrap().unwrap();
+    assert_eq!(
+        scene.active().await,
+        [scene.digest_of(&token).await.unwrap()]
+    );
+    // The next process goes on with it.
+    let next = scene.node().await;
+    assert_eq!(next.token().await.unwrap().expose(), token.expose());
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_stored_once_it_can_be(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let node = scene.node_with(behind(1)).await;
+    let mut events = node.subscribe();
+    scene.expire();
+    let (shut, token) = given_out(&scene, &node).await;
+    node.line.cut(true);
+    drop(shut);
+    until("it was tried again", async || {
+        node.status().store_failures >= 3
+    })
+    .await;
+    assert!(node.status().is_unpersisted);
+    assert_eq!(node.token().await.unwrap().expose(), token.expose());
+    assert!(!scene.json().await["claim"].is_null(), "the claim stays");
+    node.line.cut(false);
+    until("it is stored", async || {
+        scene.digest_of(&token).await.is_some()
+    })
+    .await;
+    until("it is said so", async || !node.status().is_unpersisted).await;
+    assert_eq!(
+        scene.active().await,
+        [scene.digest_of(&token).await.unwrap()]
+    );
+    assert!(scene.json().await["claim"].is_null());
+    let mut told = 0;
+    while let Some(event) = events.try_recv() {
+        told += usize::from(matches!(event, Event::Unpersisted { .. }));
+    }
+    assert_eq!(told, 1);
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn w11_what_a_dead_process_had_not_stored_is_not_spent_again(storage: Arc<dyn Storage>) {
+    let mut scene = Scene::strict(&storage);
+    scene.profile = scene.profile.last_resort(false);
+    let holder = Mortal::with(&scene, behind(1)).await;
+    let other = scene.node().await;
+    scene.expire();
+    let hold = scene.server.hold();
+    let caller = holder.call();
+    scene.server.arrived(1).await;
+    let shut = holder.node.line.stop_swaps();
+    drop(hold);
+    answer(caller).await.unwrap();
+    shut.reached().await;
+    holder.die().await;
+    drop(shut);
+    scene.outlast_claims();
+    let error = other.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn n2_with_write_behind_the_others_wait_until_the_pair_is_stored(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let (node, other) = (
+        scene.node_with(behind(2)).await,
+        scene.node_with(behind(2)).await,
+    );
+    for rotation in 1..=3 {
+        scene.expire();
+        let (shut, token) = given_out(&scene, &node).await;
+        let caller = other.call();
+        other.line.looked(3).await;
+        assert!(!caller.is_finished());
+        assert_eq!(scene.counts(), (rotation, 0, 0));
+        drop(shut);
+        assert_eq!(answer(caller).await.unwrap().expose(), token.expose());
+        until("it is stored", async || !node.status().is_unpersisted).await;
+    }
+    scene.expire();
+    common_token([node.call(), other.call()]).await;
+    assert_eq!(scene.counts(), (4, 0, 0));
+}
+
+async fn w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active(
+    storage: Arc<dyn Storage>,
+) {
+    for workers in [1, 8] {
+        let scene = Scene::strict(&storage);
+        let set = |builder: Builder| behind(workers)(builder).coordination(Coordination::None);
+        let node = scene.node_with(set).await;
+        let before = node.line.swaps();
+        let shut = node.line.stop_swaps();
+        let mut given = Vec::new();
+        for _ in 0..9 {
+            scene.expire();
+            given.push(node.token().await.unwrap());
+            // The first is on its way, and the others wait behind it.
+            shut.reached().await;
+        }
+        assert_eq!(node.line.swaps() - before, 1);
+        drop(shut);
+        until("all is stored", async || !node.status().is_unpersisted).await;
+        // The first, one that finds the first has come, and one for all the others.
+        assert_eq!(node.line.swaps() - before, 3);
+        let last = scene.digest_of(&given[8]).await.expect("it is the last");
+        assert_eq!(scene.active().await, [last]);
+        assert_eq!(scene.inactive().await.len(), 9);
+        let identity = scene.record().await.identity();
+        assert_eq!(identity.version, 10);
+        assert_eq!(node.status().identity, Some(identity));
+        scene.expire();
+        assert!(scene.is_live(&node.token().await.unwrap()));
+        assert_eq!(scene.counts(), (10, 0, 0));
+    }
+}
+
+async fn w12_sessions_share_workers_and_each_is_stored_in_order(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let persistence = Persistence::write_behind(2);
+    let mut nodes = Vec::new();
+    for user in 0..6 {
+        let line = scene.line().await;
+        let builder = scene
+            .bare(scene.endpoint(), &line)
+            .key(scene.key.clone().subject(format!("user {user}")))
+            .seed(scene.server.issue())
+            .coordination(Coordination::None)
+            .persistence(persistence.clone());
+        nodes.push(Node::loaded(builder, line).await);
+    }
+    let mut last = Vec::new();
+    for _ in 0..8 {
+        scene.expire();
+        let callers: Vec<_> = nodes.iter().map(Node::call).collect();
+        last.clear();
+        for caller in callers {
+            last.push(answer(caller).await.unwrap());
+        }
+    }
+    for (node, token) in nodes.iter().zip(last) {
+        node.shutdown().await.unwrap();
+        let record = storage.record(node.key()).await.expect("it is stored");
+        let stored = serde_json::to_value(&record).unwrap();
+        assert_eq!(stored["pair"]["access_token"], token.expose());
+        assert_eq!(record.identity().version, 9);
+        assert_eq!(storage.active(node.key()).await, [record.digest()]);
+    }
+    assert_eq!(scene.counts(), (6 * 8, 0, 0));
+}

@@ -1,0 +1,239 @@
+//! Claims that go wrong: too short, lost, ambiguous, orphaned.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use evertoken::testing::InProcessEndpoint;
+use evertoken::{
+    EndReason, EndpointError, Error, Grant, Issued, OnStoreFailure, TokenEndpoint, TokenManager,
+    async_trait,
+};
+
+use crate::backend::Storage;
+use crate::line::Fate;
+use crate::scene::{QUARANTINE, Scene, answer, common_token, reason, seconds, until};
+
+super::cases![
+    fm3_a_refresh_that_outlives_its_claim_is_not_doubled_and_lands_all_the_same,
+    fm3_nothing_is_sent_under_a_claim_that_went_stale_before_it,
+    fm4_giving_up_a_claim_leaves_the_next_holders_in_place,
+    fm5_a_claim_whose_answer_was_lost_is_found_to_be_ours,
+    fm5_a_claim_that_was_lost_itself_is_made_again,
+    fm5_a_claim_that_timed_out_and_landed_later_is_found_to_be_ours,
+    fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served,
+    fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured,
+    fm7_an_orphaned_claim_ends_with_the_quarantine,
+    fm7_an_endpoint_that_asks_its_own_manager_waits_for_nobody,
+];
+
+async fn fm3_a_refresh_that_outlives_its_claim_is_not_doubled_and_lands_all_the_same(
+    storage: Arc<dyn Storage>,
+) {
+    let mut scene = Scene::strict(&storage);
+    scene.profile = scene.profile.last_resort(false);
+    let (slow, other) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, caller) = scene.call_in_flight(&slow).await;
+    scene.outlast_claims();
+    let error = other.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    assert_eq!(scene.counts(), (1, 0, 0));
+    drop(hold);
+    let token = answer(caller).await.unwrap();
+    // The end was bound to the old token.
+    let found = scene.token_at_last(&other).await;
+    assert_eq!(found.identity(), token.identity());
+    assert_eq!(scene.counts(), (1, 0, 0));
+    assert!(scene.json().await["claim"].is_null());
+}
+
+async fn fm3_nothing_is_sent_under_a_claim_that_went_stale_before_it(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let (slow, other) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let shut = slow.line.stop_answers();
+    let caller = slow.call();
+    // Its claim is stored, and it does not know yet.
+    shut.reached().await;
+    scene.outlast_claims();
+    let token = other.token().await.unwrap();
+    drop(shut);
+    assert_eq!(common_token([caller]).await.expose(), token.expose());
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn fm4_giving_up_a_claim_leaves_the_next_holders_in_place(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let (slow, next) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let shut = slow.line.stop_answers();
+    let caller = slow.call();
+    shut.reached().await;
+    let first = scene.json().await["claim"].clone();
+    scene.outlast_claims();
+    let (hold, taken) = scene.call_in_flight(&next).await;
+    let second = scene.json().await["claim"].clone();
+    assert_ne!(first["owner"], second["owner"]);
+    // It gives its claim up unsent, and waits for the other's then.
+    drop(shut);
+    slow.line.waited(1).await;
+    assert_eq!(scene.json().await["claim"], second);
+    drop(hold);
+    common_token([caller, taken]).await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn fm5_a_claim_whose_answer_was_lost_is_found_to_be_ours(storage: Arc<dyn Storage>) {
+    is_claimed_after_all(&storage, Fate::AppliedUnanswered).await;
+}
+
+async fn fm5_a_claim_that_was_lost_itself_is_made_again(storage: Arc<dyn Storage>) {
+    is_claimed_after_all(&storage, Fate::Lost).await;
+}
+
+async fn is_claimed_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
+    let scene = Scene::strict(storage);
+    let (node, other) = (scene.node().await, scene.node().await);
+    scene.expire();
+    node.line.swaps_meet([fate]);
+    let error = node.token().await.unwrap_err();
+    assert!(
+        matches!(error, Error::Store { .. }) && error.is_retryable(),
+        "{error:?}"
+    );
+    assert_eq!(scene.counts(), (0, 0, 0));
+    let pause = error.retry_after().unwrap();
+    assert!(pause < QUARANTINE / 2, "nobody waits for himself");
+    scene.pass(pause);
+    let token = node.token().await.unwrap();
+    assert_eq!(other.token().await.unwrap().identity(), token.identity());
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn fm5_a_claim_that_timed_out_and_landed_later_is_found_to_be_ours(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let limit = seconds(1);
+    let node = scene
+        .node_with(|builder| builder.store_timeout(limit))
+        .await;
+    scene.expire();
+    let shut = node.line.stop_answers();
+    let error = node.token().await.unwrap_err();
+    assert!(matches!(error, Error::Store { .. }), "{error:?}");
+    drop(shut);
+    assert!(!scene.json().await["claim"].is_null(), "it had landed");
+    scene.pass(error.retry_after().unwrap());
+    node.token().await.unwrap();
+    assert_eq!(scene.counts(), (1, 0, 0));
+    assert!(scene.json().await["claim"].is_null());
+}
+
+async fn fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let node = scene.node().await;
+    node.line.cut(true);
+    // Due, and not yet over.
+    scene.pass(seconds(595));
+    node.token().await.unwrap();
+    scene.pass(seconds(60));
+    for _ in 0..3 {
+        let error = node.token().await.unwrap_err();
+        assert!(
+            matches!(error, Error::Store { .. }) && error.is_retryable(),
+            "{error:?}"
+        );
+        scene.pass(error.retry_after().unwrap());
+    }
+    assert_eq!(scene.counts(), (0, 0, 0));
+    node.line.cut(false);
+    node.token().await.unwrap();
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured(
+    storage: Arc<dyn Storage>,
+) {
+    for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
+        let scene = Scene::strict(&storage);
+        let node = scene
+            .node_with(|builder| builder.on_store_failure(policy))
+            .await;
+        scene.expire();
+        let (hold, caller) = scene.call_in_flight(&node).await;
+        node.line.cut(true);
+        drop(hold);
+        match (policy, answer(caller).await) {
+            (OnStoreFailure::Serve, Ok(token)) => assert_eq!(token.identity().version, 2),
+            (OnStoreFailure::Fail, Err(Error::Store { .. })) => {}
+            (policy, told) => panic!("{policy:?}: {told:?}"),
+        }
+        assert!(node.status().is_unpersisted);
+        node.line.cut(false);
+        until("it is stored", async || {
+            scene.record().await.identity().version == 2
+        })
+        .await;
+        until("it is served", async || node.token().await.is_ok()).await;
+        let digest = scene.digest_of(&node.token().await.unwrap()).await;
+        assert_eq!(scene.active().await, [digest.unwrap()]);
+        assert_eq!(scene.counts(), (1, 0, 0));
+    }
+}
+
+async fn fm7_an_orphaned_claim_ends_with_the_quarantine(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let nodes = scene.nodes(3).await;
+    scene.expire();
+    scene.plant_claim().await;
+    let callers: Vec<_> = nodes.iter().map(|node| node.call()).collect();
+    for node in &nodes {
+        node.line.waited(1).await;
+        node.line.looked(2).await;
+    }
+    assert_eq!(scene.counts(), (0, 0, 0));
+    scene.outlast_claims();
+    common_token(callers).await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+    assert!(scene.json().await["claim"].is_null());
+}
+
+/// Asks its own manager for a token before it sends.
+#[derive(Debug)]
+struct Curious {
+    inner: InProcessEndpoint,
+    tokens: Arc<OnceLock<TokenManager>>,
+    told: Arc<OnceLock<Error>>,
+}
+
+#[async_trait]
+impl TokenEndpoint for Curious {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        if let Some(tokens) = self.tokens.get() {
+            let error = tokens.token().await.expect_err("it is being fetched");
+            self.told.set(error).expect("it asks once");
+        }
+        self.inner.exchange(grant).await
+    }
+}
+
+async fn fm7_an_endpoint_that_asks_its_own_manager_waits_for_nobody(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let (tokens, told) = (Arc::default(), Arc::default());
+    let endpoint = Curious {
+        inner: scene.endpoint(),
+        tokens: Arc::clone(&tokens),
+        told: Arc::clone(&told),
+    };
+    let line = scene.line().await;
+    let builder = scene.bare(endpoint, &line).seed(scene.first.clone());
+    let node = crate::scene::Node::loaded(builder, line).await;
+    tokens.set(node.tokens.clone()).expect("once");
+    scene.expire();
+    node.token().await.unwrap();
+    assert!(matches!(told.get(), Some(Error::Reentrant)), "{told:?}");
+    assert_eq!(scene.counts(), (1, 0, 0));
+}

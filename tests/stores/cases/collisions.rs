@@ -1,0 +1,229 @@
+//! Machines that do not coordinate sign in at once: one key, several sessions.
+
+use std::sync::Arc;
+
+use evertoken::{Builder, Coordination, Error, Persistence, Record};
+
+use crate::backend::Storage;
+use crate::line::{Fate, Line};
+use crate::scene::{Caller, Node, Scene, answer, until};
+
+super::cases![
+    w4_written_through_the_loser_adopts_and_has_its_own_revoked,
+    w5_written_behind_both_return_at_once_and_the_later_one_is_active,
+    w6_where_the_other_record_vanished_ours_is_inserted,
+    w7_where_the_other_pair_has_expired_it_is_marked_so_and_ours_takes_its_place,
+    w8_five_collisions_are_recovered,
+    w8_the_sixth_is_an_error_and_nothing_is_half_written,
+];
+
+struct Site(Scene);
+
+impl Site {
+    fn new(storage: &Arc<dyn Storage>) -> Self {
+        Self(Scene::new(storage, |server| server.sign_in(true)))
+    }
+
+    fn builder(&self, line: &Line, persistence: Persistence) -> Builder {
+        self.0
+            .bare(self.0.endpoint(), line)
+            .coordination(Coordination::None)
+            .persistence(persistence)
+    }
+
+    async fn node(&self, persistence: Persistence) -> Node {
+        let line = self.0.line().await;
+        let tokens = self.builder(&line, persistence).build().unwrap();
+        Node { tokens, line }
+    }
+
+    /// A caller whose sign-in has arrived at the server.
+    async fn arriving_call(&self, node: &Node) -> Caller {
+        let before = self.0.server.sign_ins();
+        let caller = node.call();
+        until("the sign-in arrived", async || {
+            self.0.server.sign_ins() > before
+        })
+        .await;
+        caller
+    }
+
+    /// A record of this session, as another sign-in left it an hour ago.
+    async fn expired(&self, number: u64) -> Record {
+        let scene = &self.0;
+        let line = scene.line().await;
+        let key = scene.key.clone().subject(format!("somebody else {number}"));
+        let other = scene.bare(scene.endpoint(), &line).key(key.clone());
+        other.build().unwrap().token().await.unwrap();
+        let record = scene.storage.record(&key).await.expect("it is stored");
+        let mut record = serde_json::to_value(&record).unwrap();
+        record["key"] = serde_json::to_value(&scene.key).unwrap();
+        let issued_at = record["pair"]["issued_at"].as_u64().unwrap();
+        record["pair"]["issued_at"] = (issued_at - 3_600_000).into();
+        serde_json::from_value(record).unwrap()
+    }
+}
+
+async fn w4_written_through_the_loser_adopts_and_has_its_own_revoked(storage: Arc<dyn Storage>) {
+    let site = Site::new(&storage);
+    let scene = &site.0;
+    let nodes = [
+        site.node(Persistence::write_through()).await,
+        site.node(Persistence::write_through()).await,
+    ];
+    let hold = scene.server.hold();
+    let one = site.arriving_call(&nodes[0]).await;
+    let other = site.arriving_call(&nodes[1]).await;
+    drop(hold);
+    let (one, other) = (answer(one).await.unwrap(), answer(other).await.unwrap());
+    assert_eq!(one.expose(), other.expose());
+    assert_eq!(nodes[0].status().identity, nodes[1].status().identity);
+    let digest = scene.digest_of(&one).await.expect("it is stored");
+    assert_eq!(scene.active().await, [digest]);
+    assert_eq!(scene.inactive().await, [], "the loser's is nowhere");
+    until("the loser's is revoked", async || {
+        scene.server.revocations() == 1
+    })
+    .await;
+    assert_eq!(scene.server.sign_ins(), 2);
+    assert!(scene.is_live(&one));
+}
+
+async fn w5_written_behind_both_return_at_once_and_the_later_one_is_active(
+    storage: Arc<dyn Storage>,
+) {
+    let site = Site::new(&storage);
+    let scene = &site.0;
+    let earlier = site.node(Persistence::write_behind(2)).await;
+    let later = site.node(Persistence::write_behind(2)).await;
+    let hold = scene.server.hold();
+    let first = site.arriving_call(&earlier).await;
+    let second = site.arriving_call(&later).await;
+    let shut = [earlier.line.stop_swaps(), later.line.stop_swaps()];
+    drop(hold);
+    // Neither of them is stored.
+    let (first, second) = (answer(first).await.unwrap(), answer(second).await.unwrap());
+    assert_ne!(first.expose(), second.expose());
+    assert_eq!(scene.active().await, []);
+    let [let_first, let_second] = shut;
+    let_second.reached().await;
+    drop(let_first);
+    until("the earlier is stored", async || {
+        scene.digest_of(&first).await.is_some()
+    })
+    .await;
+    let superseded = scene.active().await;
+    drop(let_second);
+    until("the later is stored", async || {
+        scene.digest_of(&second).await.is_some()
+    })
+    .await;
+    let digest = scene.record().await.digest();
+    assert_eq!(scene.active().await, [digest]);
+    assert_eq!(scene.inactive().await, superseded);
+    // Both were given out, so both are good.
+    assert!(scene.is_live(&first) && scene.is_live(&second));
+    assert_eq!(earlier.token().await.unwrap().expose(), first.expose());
+    // The next look.
+    assert_eq!(earlier.rotate().await.unwrap().expose(), second.expose());
+    assert_eq!(later.token().await.unwrap().expose(), second.expose());
+    assert_eq!(
+        (scene.server.sign_ins(), scene.server.revocations()),
+        (2, 0)
+    );
+    assert_eq!(scene.counts(), (0, 0, 0));
+}
+
+async fn w6_where_the_other_record_vanished_ours_is_inserted(storage: Arc<dyn Storage>) {
+    for persistence in [Persistence::write_through(), Persistence::write_behind(1)] {
+        let site = Site::new(&storage);
+        let scene = &site.0;
+        let node = site.node(persistence).await;
+        node.line.swaps_meet([Fate::BeatenByWhatVanished]);
+        let token = node.token().await.unwrap();
+        until("it is stored", async || {
+            scene.digest_of(&token).await.is_some()
+        })
+        .await;
+        assert_eq!(scene.active().await, [scene.record().await.digest()]);
+        assert_eq!(scene.inactive().await, []);
+        assert_eq!(node.line.swaps(), 2);
+        assert_eq!(scene.server.sign_ins(), 1);
+    }
+}
+
+async fn w7_where_the_other_pair_has_expired_it_is_marked_so_and_ours_takes_its_place(
+    storage: Arc<dyn Storage>,
+) {
+    let site = Site::new(&storage);
+    let scene = &site.0;
+    let theirs = site.expired(0).await;
+    let node = site.node(Persistence::write_through()).await;
+    node.line
+        .swaps_meet([Fate::BeatenBy(Box::new(theirs.clone()))]);
+    let token = node.token().await.unwrap();
+    let digest = scene.digest_of(&token).await.expect("it is stored");
+    assert_eq!(scene.active().await, [digest]);
+    match storage.expired(&scene.key).await {
+        Some(expired) => assert_eq!(expired, [theirs.digest()]),
+        None => assert_eq!(scene.inactive().await, [theirs.digest()]),
+    }
+    assert!(scene.is_live(&token));
+    assert_eq!(scene.server.revocations(), 0);
+}
+
+async fn w8_five_collisions_are_recovered(storage: Arc<dyn Storage>) {
+    let site = Site::new(&storage);
+    let (node, theirs) = crowded(&site, 5).await;
+    let token = node.token().await.unwrap();
+    let scene = &site.0;
+    let digest = scene.digest_of(&token).await.expect("it is stored");
+    assert_eq!(scene.active().await, [digest]);
+    let mut past = scene.inactive().await;
+    past.extend(storage.expired(&scene.key).await.into_iter().flatten());
+    assert!(past.contains(&theirs[4].digest()));
+    assert_eq!(node.line.swaps(), 6);
+    assert_eq!(scene.server.revocations(), 0);
+}
+
+async fn w8_the_sixth_is_an_error_and_nothing_is_half_written(storage: Arc<dyn Storage>) {
+    let site = Site::new(&storage);
+    let (node, theirs) = crowded(&site, 6).await;
+    let error = node.token().await.unwrap_err();
+    assert!(matches!(error, Error::Collision { .. }), "{error:?}");
+    assert!(error.is_retryable() && error.retry_after().is_some());
+    assert_eq!(node.line.swaps(), 6);
+    let scene = &site.0;
+    assert_eq!(scene.record().await, theirs[5]);
+    let mut past = scene.inactive().await;
+    past.extend(storage.expired(&scene.key).await.into_iter().flatten());
+    past.sort();
+    past.dedup();
+    let mut known: Vec<_> = theirs[..5].iter().map(Record::digest).collect();
+    known.sort();
+    assert!(
+        past.iter().all(|digest| known.contains(digest)),
+        "ours is there"
+    );
+    until("ours is revoked", async || scene.server.revocations() == 1).await;
+    assert_eq!(node.status().identity, None);
+    // The pause over, it works.
+    let token = scene.token_at_last(&node).await;
+    assert!(scene.is_live(&token));
+    assert_eq!(
+        scene.active().await,
+        [scene.digest_of(&token).await.unwrap()]
+    );
+}
+
+/// A node that so many others will be faster than, whose pairs have expired.
+async fn crowded(site: &Site, others: u64) -> (Node, Vec<Record>) {
+    let mut theirs = Vec::new();
+    for number in 0..others {
+        theirs.push(site.expired(number).await);
+    }
+    let node = site.node(Persistence::write_through()).await;
+    let beaten = theirs.iter().cloned().map(Box::new).map(Fate::BeatenBy);
+    node.line.swaps_meet(beaten);
+    (node, theirs)
+}

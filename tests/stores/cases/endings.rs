@@ -1,0 +1,147 @@
+//! Answers that say the session is over, or seem to.
+
+use std::sync::Arc;
+
+use evertoken::testing::{AccessCheck, Fault, Reuse};
+use evertoken::{Coordination, OldPair, Rejection};
+
+use crate::backend::Storage;
+use crate::scene::{Scene, answer, common_token, until};
+
+super::cases![
+    fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed,
+    fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair,
+    fm15_without_claims_the_loser_goes_on_with_the_winners_pair,
+    fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_without_another,
+    fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_and_found,
+];
+
+/// Two machines at the server with one token: one that holds a stale claim, and its last resort.
+async fn fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed(storage: Arc<dyn Storage>) {
+    let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
+    let (slow, other) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, first) = scene.call_in_flight(&slow).await;
+    scene.outlast_claims();
+    // Decided when the other one is through.
+    let shut = other.line.stop_answers();
+    let second = other.call();
+    shut.reached().await;
+    drop(hold);
+    let token = answer(first).await.unwrap();
+    drop(shut);
+    assert_eq!(common_token([second]).await.expose(), token.expose());
+    assert_eq!(scene.record().await.end(), None);
+    assert_eq!(scene.counts(), (2, 1, 0));
+    assert!(!other.status().is_rotating);
+    assert_eq!(other.status().end, None);
+}
+
+async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
+    let (slow, other) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, first) = scene.call_in_flight(&slow).await;
+    let shut = slow.line.stop_swaps();
+    drop(hold);
+    shut.reached().await;
+    scene.outlast_claims();
+    assert!(other.token().await.unwrap_err().needs_sign_in());
+    assert_eq!(scene.active().await, []);
+    drop(shut);
+    let token = answer(first).await.unwrap();
+    let digest = scene.digest_of(&token).await.expect("it is stored");
+    assert_eq!(scene.active().await, [digest]);
+    assert_eq!(scene.token_at_last(&other).await.expose(), token.expose());
+    assert_eq!(scene.counts(), (2, 1, 0));
+}
+
+async fn fm15_without_claims_the_loser_goes_on_with_the_winners_pair(storage: Arc<dyn Storage>) {
+    let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let set = |builder: evertoken::Builder| builder.coordination(Coordination::None);
+        nodes.push(scene.node_with(set).await);
+    }
+    scene.expire();
+    let hold = scene.server.hold();
+    let callers = [
+        scene.arriving_call(&nodes[0]).await,
+        scene.arriving_call(&nodes[1]).await,
+    ];
+    drop(hold);
+    let mut served = 0;
+    for caller in callers {
+        // The one that is refused before the other's pair is stored cannot know better yet.
+        served += usize::from(answer(caller).await.is_ok());
+    }
+    assert!(served >= 1);
+    let one = scene.token_at_last(&nodes[0]).await;
+    let other = scene.token_at_last(&nodes[1]).await;
+    assert_eq!(one.expose(), other.expose());
+    assert_eq!(scene.record().await.end(), None);
+    assert_eq!(scene.counts(), (2, 1, 0));
+}
+
+async fn fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_without_another(
+    storage: Arc<dyn Storage>,
+) {
+    for old_pair in [OldPair::AccessLivesOn, OldPair::AccessDiesAtRotation] {
+        let mut scene = Scene::new(&storage, |server| server.old_access_dies(true));
+        scene.profile = scene.profile.old_pair(old_pair);
+        let (here, there) = (scene.node().await, scene.node().await);
+        let dead = here.token().await.unwrap();
+        let newer = there.rotate().await.unwrap();
+        assert_ne!(scene.server.check(dead.expose()), AccessCheck::Live);
+        assert_eq!(here.reject(&dead), Rejection::Rotating);
+        let found = here.token().await.unwrap();
+        assert_eq!(found.expose(), newer.expose());
+        assert_eq!(scene.server.check(found.expose()), AccessCheck::Live);
+        assert_eq!(scene.counts(), (1, 0, 0));
+    }
+}
+
+async fn fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_and_found(
+    storage: Arc<dyn Storage>,
+) {
+    let retry = Fault::Status {
+        status: 400,
+        body: r#"{"error":"concurrent_refresh"}"#.to_owned(),
+        retry_after: None,
+    };
+    for fault in [
+        Fault::status(500),
+        Fault::status(409),
+        retry,
+        Fault::status(400),
+        Fault::DropBefore,
+    ] {
+        let scene = Scene::strict(&storage);
+        let (winner, loser) = (scene.node().await, scene.node().await);
+        scene.expire();
+        let (hold, first) = scene.call_in_flight(&winner).await;
+        scene.outlast_claims();
+        scene.server.fail_next(fault.clone());
+        let second = scene.arriving_call(&loser).await;
+        drop(hold);
+        let token = answer(first).await.unwrap();
+        // It may be told of the failure, but not that the session is over for good.
+        let _ = answer(second).await;
+        assert_eq!(
+            scene.token_at_last(&loser).await.expose(),
+            token.expose(),
+            "{fault:?}"
+        );
+        assert_eq!(scene.record().await.end(), None, "{fault:?}");
+        let digest = scene.digest_of(&token).await.expect("it is stored");
+        assert_eq!(scene.active().await, [digest], "{fault:?}");
+        assert_eq!(scene.server.exchanges(), 2, "{fault:?}");
+        assert_eq!(scene.server.families_revoked(), 0, "{fault:?}");
+        until("nobody is at it any more", async || {
+            !loser.status().is_rotating && !winner.status().is_rotating
+        })
+        .await;
+    }
+}

@@ -1,0 +1,206 @@
+//! Holders of a claim that die, or are slower than it.
+
+use std::sync::Arc;
+
+use evertoken::EndReason;
+use evertoken::testing::{GraceAnswer, Reuse};
+
+use crate::backend::Storage;
+use crate::mortal::{Mortal, never, unanswered};
+use crate::scene::{Scene, answer, common_token, reason, seconds, until};
+
+super::cases![
+    n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_before,
+    n4_a_dead_holders_spent_token_ends_the_session_as_rejected,
+    n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it,
+    n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again,
+    n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_refreshed,
+    n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over,
+    n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair,
+    n5_nor_the_pair_of_a_new_sign_in,
+    fm32_a_rotation_goes_on_under_its_claim_when_caller_and_manager_are_dropped,
+];
+
+async fn n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_before(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
+    scene.expire();
+    holder.die_sending(&scene, never()).await;
+    let caller = next.call();
+    next.line.waited(1).await;
+    next.line.looked(3).await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+    scene.outlast_claims();
+    answer(caller).await.unwrap();
+    assert_eq!(scene.counts(), (2, 0, 0));
+}
+
+async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
+    scene.expire();
+    holder.die_sending(&scene, unanswered()).await;
+    scene.outlast_claims();
+    let error = next.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::Rejected));
+    assert_eq!(scene.counts(), (2, 1, 1), "the last resort, once");
+    assert_eq!(scene.active().await, []);
+    // It is over for everybody, without another call.
+    let third = scene.line().await;
+    let third = scene.builder(&third).build().unwrap();
+    let error = third.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::Rejected));
+    assert_eq!(scene.counts(), (2, 1, 1));
+}
+
+async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
+    storage: Arc<dyn Storage>,
+) {
+    let mut scene = Scene::strict(&storage);
+    scene.profile = scene.profile.last_resort(false);
+    let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
+    scene.expire();
+    holder.die_sending(&scene, unanswered()).await;
+    scene.outlast_claims();
+    let error = next.token().await.unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    assert_eq!(scene.counts(), (1, 0, 0));
+    assert_eq!(scene.active().await, []);
+}
+
+async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
+    storage: Arc<dyn Storage>,
+) {
+    let window = seconds(300);
+    let reuse = Reuse::Grace {
+        window,
+        answer: GraceAnswer::SamePair,
+    };
+    let mut scene = Scene::new(&storage, |server| server.reuse(reuse));
+    scene.profile = scene.profile.replay_window(window);
+    let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
+    scene.expire();
+    holder.die_sending(&scene, unanswered()).await;
+    scene.outlast_claims();
+    let token = next.token().await.unwrap();
+    assert_eq!(scene.counts(), (2, 1, 0));
+    let digest = scene.digest_of(&token).await.expect("it is stored");
+    assert_eq!(scene.active().await, [digest]);
+    assert_eq!(scene.inactive().await, [scene.first.digest(&scene.key)]);
+}
+
+async fn n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_refreshed(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (holder, next) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, caller) = scene.call_in_flight(&holder).await;
+    let waiter = next.call();
+    next.line.waited(1).await;
+    // Cut off, it sees nothing of what the holder does next.
+    next.line.cut(true);
+    drop(hold);
+    let token = answer(caller).await.unwrap();
+    drop(holder);
+    assert!(answer(waiter).await.is_err());
+    scene.outlast_claims();
+    next.line.cut(false);
+    let found = scene.token_at_last(&next).await;
+    assert_eq!(found.identity(), token.identity());
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let (holder, next) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, caller) = scene.call_in_flight(&holder).await;
+    scene.outlast_claims();
+    let shut = next.line.stop_swaps();
+    let waiter = next.call();
+    // It has found the claim stale.
+    shut.reached().await;
+    drop(hold);
+    let token = answer(caller).await.unwrap();
+    drop(shut);
+    assert_eq!(common_token([waiter]).await.expose(), token.expose());
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair(
+    storage: Arc<dyn Storage>,
+) {
+    // Every replay is answered with another pair, and all of them live.
+    let window = seconds(300);
+    let reuse = Reuse::Grace {
+        window,
+        answer: GraceAnswer::Fork,
+    };
+    let mut scene = Scene::new(&storage, |server| server.reuse(reuse));
+    scene.profile = scene.profile.replay_window(window);
+    let (slow, next) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, caller) = scene.call_in_flight(&slow).await;
+    let shut = slow.line.stop_swaps();
+    drop(hold);
+    // It has its pair, and cannot land it.
+    shut.reached().await;
+    scene.outlast_claims();
+    let newer = next.token().await.unwrap();
+    let landed = scene.json().await;
+    drop(shut);
+    let token = answer(caller).await.unwrap();
+    assert_eq!(token.expose(), newer.expose());
+    let after = scene.json().await;
+    assert_eq!(after["pair"], landed["pair"]);
+    assert_eq!(after["version"], landed["version"]);
+    assert_eq!(scene.counts(), (2, 1, 0));
+}
+
+async fn n5_nor_the_pair_of_a_new_sign_in(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let (slow, next) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, caller) = scene.call_in_flight(&slow).await;
+    let shut = slow.line.stop_swaps();
+    drop(hold);
+    shut.reached().await;
+    let fresh = scene.server.issue();
+    let digest = fresh.digest(&scene.key);
+    next.replace(fresh).await.unwrap();
+    let newer = next.token().await.unwrap();
+    drop(shut);
+    assert_eq!(answer(caller).await.unwrap().expose(), newer.expose());
+    assert_eq!(scene.active().await, [digest]);
+    until("what gave way is revoked", async || {
+        scene.server.revocations() == 1
+    })
+    .await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn fm32_a_rotation_goes_on_under_its_claim_when_caller_and_manager_are_dropped(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (holder, waiter) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, caller) = scene.call_in_flight(&holder).await;
+    let claim = scene.json().await["claim"].clone();
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    drop(holder);
+    let waiting = waiter.call();
+    waiter.line.waited(1).await;
+    waiter.line.looked(2).await;
+    assert_eq!(scene.json().await["claim"], claim);
+    assert_eq!(scene.counts(), (1, 0, 0));
+    drop(hold);
+    let token = answer(waiting).await.unwrap();
+    assert_eq!(token.identity().version, 2);
+    assert_eq!(scene.counts(), (1, 0, 0));
+    assert!(scene.json().await["claim"].is_null());
+}

@@ -1,0 +1,212 @@
+//! Machines that find the same token due.
+
+use std::sync::Arc;
+
+use evertoken::{BackgroundTimer, Error, RefreshToken};
+
+use crate::backend::Storage;
+use crate::logs;
+use crate::scene::{Scene, TTL, answer, common_token, millis, rotated_and_adopted, seconds, until};
+
+super::cases![
+    n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_pair,
+    n3_a_claim_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token,
+    n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on,
+    n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_instance,
+    n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation,
+    n14_fm2_delayed_between_look_and_claim_an_instance_reads_the_new_pair_instead,
+    n14_delayed_while_the_other_one_is_still_at_it_an_instance_waits_for_its_pair,
+    fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the_store,
+];
+
+async fn n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_pair(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let nodes = scene.nodes(4).await;
+    let mut events: Vec<_> = nodes.iter().map(|node| node.subscribe()).collect();
+    for round in 1..=5 {
+        scene.expire();
+        let callers: Vec<_> = (0..16).map(|caller| nodes[caller % 4].call()).collect();
+        let token = common_token(callers).await;
+        assert_eq!(token.identity().version, round + 1);
+        assert_eq!(scene.counts(), (round, 0, 0));
+        let digest = scene.digest_of(&token).await.expect("it is the stored one");
+        assert_eq!(scene.active().await, [digest]);
+    }
+    let (rotated, adopted) = events
+        .iter_mut()
+        .map(rotated_and_adopted)
+        .fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+    assert_eq!((rotated, adopted), (5, 5 * 3));
+}
+
+async fn n3_a_claim_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (one, other) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, caller) = scene.call_in_flight(&one).await;
+    let waiter = other.call();
+    other.line.waited(1).await;
+
+    let claimed = scene.json().await;
+    let digest = scene.first.digest(&scene.key).to_string();
+    assert_eq!(claimed["claim"]["digest"], digest);
+    let mut seen = storage.in_the_open().await;
+    drop(hold);
+    let token = common_token([caller, waiter]).await;
+    seen += &storage.in_the_open().await;
+
+    let first = scene.first.refresh.as_ref().map(RefreshToken::expose);
+    let landed = scene.json().await;
+    let second = landed["pair"]["refresh_token"].as_str();
+    for secret in [first.unwrap(), second.unwrap(), token.expose()] {
+        assert!(!seen.contains(secret), "a token can be seen: {seen}");
+        assert!(!logs::hold(secret), "a token was logged");
+        for mut record in [claimed.clone(), landed.clone()] {
+            record["pair"].take();
+            assert!(!record.to_string().contains(secret), "{record}");
+        }
+    }
+    assert!(logs::hold(&scene.key.label), "logs are read");
+}
+
+async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let holder = scene.node().await;
+    let line = scene.line().await;
+    let deadline = millis(100);
+    let endpoint = scene.endpoint().with_timeout(millis(50));
+    let hasty = scene.bare(endpoint, &line).wait(deadline).build().unwrap();
+    until("it is loaded", async || hasty.token().await.is_ok()).await;
+    scene.expire();
+    let (hold, caller) = scene.call_in_flight(&holder).await;
+    let error = hasty.token().await.unwrap_err();
+    assert!(
+        matches!(error, Error::TimedOut { after, .. } if after == deadline),
+        "{error:?}"
+    );
+    assert!(error.is_retryable());
+    drop(hold);
+    let token = answer(caller).await.unwrap();
+    until("the waiter has the pair too", async || {
+        hasty
+            .token()
+            .await
+            .is_ok_and(|found| found.identity() == token.identity())
+    })
+    .await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_instance(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (holder, waiter) = (scene.node().await, scene.node().await);
+    let before = waiter.token().await.unwrap();
+    // Inside the leeway, in which a request waits for a rotation.
+    scene.pass(TTL - seconds(5));
+    let (hold, caller) = scene.call_in_flight(&holder).await;
+    let served = waiter.token().await.unwrap();
+    assert_eq!(served.identity(), before.identity());
+    assert!(!caller.is_finished());
+    drop(hold);
+    let token = answer(caller).await.unwrap();
+    until("the waiter has the pair too", async || {
+        waiter.token().await.unwrap().identity() == token.identity()
+    })
+    .await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (one, other) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let (hold, first) = scene.call_in_flight(&one).await;
+    let mut callers = vec![first];
+    callers.extend((0..50).flat_map(|_| [one.call(), other.call()]));
+    other.line.waited(1).await;
+    drop(hold);
+    let token = common_token(callers).await;
+    // Nor does one who comes when it is over.
+    for node in [&one, &other] {
+        assert_eq!(node.token().await.unwrap().identity(), token.identity());
+        assert!(!node.status().is_rotating);
+    }
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn n14_fm2_delayed_between_look_and_claim_an_instance_reads_the_new_pair_instead(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (delayed, other) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let shut = delayed.line.stop_swaps();
+    let late = delayed.call();
+    // It has seen the old pair, and nobody's claim.
+    shut.reached().await;
+    let token = other.token().await.unwrap();
+    drop(shut);
+    assert_eq!(common_token([late]).await.expose(), token.expose());
+    assert_eq!(scene.counts(), (1, 0, 0));
+    // It has what it needs to be the next.
+    scene.expire();
+    delayed.token().await.unwrap();
+    assert_eq!(scene.counts(), (2, 0, 0));
+}
+
+async fn n14_delayed_while_the_other_one_is_still_at_it_an_instance_waits_for_its_pair(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (delayed, other) = (scene.node().await, scene.node().await);
+    scene.expire();
+    let shut = delayed.line.stop_swaps();
+    let late = delayed.call();
+    shut.reached().await;
+    let (hold, caller) = scene.call_in_flight(&other).await;
+    drop(shut);
+    delayed.line.waited(1).await;
+    drop(hold);
+    common_token([late, caller]).await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the_store(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let mut nodes = Vec::new();
+    for _ in 0..8 {
+        let timer = BackgroundTimer::default();
+        nodes.push(scene.node_with(|builder| builder.strategy(timer)).await);
+    }
+    for round in 1..=3 {
+        let before: Vec<_> = nodes.iter().map(|node| node.line.swaps()).collect();
+        // All timers go off, and nobody asks for a token.
+        scene.pass(seconds(481));
+        until("every instance has the new pair", async || {
+            let version = |node: &crate::scene::Node| node.status().identity.unwrap().version;
+            nodes.iter().all(|node| version(node) == round + 1)
+        })
+        .await;
+        assert_eq!(scene.counts(), (round, 0, 0));
+        let swaps = nodes
+            .iter()
+            .zip(before)
+            .map(|(node, before)| node.line.swaps() - before);
+        // A claim that comes too late, or one that does not and a landing.
+        let swaps: Vec<_> = swaps.collect();
+        assert!(swaps.iter().all(|swaps| *swaps <= 2), "{swaps:?}");
+        assert!(swaps.iter().sum::<u64>() <= 9, "{swaps:?}");
+    }
+}

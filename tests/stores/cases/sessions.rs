@@ -1,0 +1,148 @@
+//! Several sessions in one store, and a session that begins anew.
+
+use std::sync::Arc;
+
+use evertoken::Key;
+
+use crate::backend::Storage;
+use crate::scene::{Node, Scene, answer, common_token, seconds, until};
+
+super::cases![
+    n18_different_sessions_rotate_in_parallel,
+    fm20_sessions_that_differ_in_anything_are_not_mixed,
+    fm20_one_session_is_not_split_by_how_it_is_written,
+    fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached,
+    fm28_a_newer_pair_that_is_given_at_start_takes_the_place_of_what_is_stored,
+];
+
+async fn session(scene: &Scene, key: &Key) -> Node {
+    let line = scene.line().await;
+    let builder = scene.bare(scene.endpoint(), &line).key(key.clone());
+    Node::loaded(builder.seed(scene.server.issue()), line).await
+}
+
+async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let mut nodes = Vec::new();
+    for user in 0..16 {
+        let key = scene.key.clone().subject(format!("user {user}"));
+        nodes.push(session(&scene, &key).await);
+    }
+    scene.expire();
+    let hold = scene.server.hold();
+    let callers: Vec<_> = nodes.iter().map(Node::call).collect();
+    // None of them is answered before all are there.
+    scene.server.arrived(16).await;
+    drop(hold);
+    for caller in callers {
+        answer(caller).await.unwrap();
+    }
+    assert_eq!(scene.counts(), (16, 0, 0));
+}
+
+async fn fm20_sessions_that_differ_in_anything_are_not_mixed(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let base = scene.key.clone();
+    let keys = [
+        base.clone(),
+        base.clone().audience("https://api.example.org"),
+        base.clone().audience("https://other.example.org"),
+        base.clone().scope("read"),
+        base.clone().subject("Ada"),
+        base.clone().tenant("diku"),
+    ];
+    let mut nodes = Vec::new();
+    for key in &keys {
+        nodes.push([session(&scene, key).await, {
+            let line = scene.line().await;
+            let builder = scene.bare(scene.endpoint(), &line).key(key.clone());
+            Node::loaded(builder, line).await
+        }]);
+    }
+    scene.expire();
+    let callers: Vec<_> = nodes
+        .iter()
+        .map(|pair| pair.each_ref().map(Node::call))
+        .collect();
+    let mut lineages = Vec::new();
+    for (key, callers) in keys.iter().zip(callers) {
+        let token = common_token(callers).await;
+        let record = storage.record(key).await.expect("it is there");
+        assert_eq!(record.identity(), token.identity());
+        lineages.push(token.identity().lineage.to_string());
+    }
+    lineages.sort();
+    lineages.dedup();
+    assert_eq!(lineages.len(), keys.len());
+    assert_eq!(scene.counts(), (6, 0, 0));
+}
+
+async fn fm20_one_session_is_not_split_by_how_it_is_written(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let mut nodes = Vec::new();
+    for scope in [
+        "read write admin",
+        "admin  read write",
+        "write admin read read",
+    ] {
+        let line = scene.line().await;
+        let builder = scene.builder(&line).key(scene.key.clone().scope(scope));
+        nodes.push(Node::loaded(builder, line).await);
+    }
+    scene.expire();
+    common_token(nodes.iter().map(Node::call).collect::<Vec<_>>()).await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (here, there) = (scene.node().await, scene.node().await);
+    let cached = here.token().await.unwrap();
+    there.replace(scene.server.issue()).await.unwrap();
+    let newer = there.token().await.unwrap();
+    // What is due, expired or rejected is looked for in the store first.
+    here.reject(&cached);
+    let found = here.token().await.unwrap();
+    assert_eq!(found.expose(), newer.expose());
+    assert_eq!(scene.counts(), (0, 0, 0));
+
+    there.replace(scene.server.issue()).await.unwrap();
+    let newer = there.token().await.unwrap();
+    scene.pass(seconds(595));
+    // Theirs is as old by now, so one of them is exchanged, and it is not the one that is cached here.
+    common_token([here.call()]).await;
+    until("both have its successor", async || {
+        let (here, there) = (here.token().await.unwrap(), there.token().await.unwrap());
+        here.expose() == there.expose()
+            && here.identity().lineage == newer.identity().lineage
+            && here.identity().version == newer.identity().version + 1
+    })
+    .await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn fm28_a_newer_pair_that_is_given_at_start_takes_the_place_of_what_is_stored(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let old = scene.node().await;
+    let newer = scene.server.issue();
+    let digest = newer.digest(&scene.key);
+    let started = scene.node_with(|builder| builder.seed(newer.clone())).await;
+    assert_eq!(scene.active().await, [digest]);
+    assert_eq!(scene.inactive().await, [scene.first.digest(&scene.key)]);
+    scene.expire();
+    common_token([old.call(), started.call()]).await;
+    assert_eq!(scene.counts(), (1, 0, 0));
+    // The first one again, as an old configuration has it, is not.
+    scene.node().await;
+    assert!(
+        !scene
+            .active()
+            .await
+            .contains(&scene.first.digest(&scene.key))
+    );
+    assert_eq!(scene.counts(), (1, 0, 0));
+}

@@ -1,0 +1,134 @@
+//! What is stored, and when.
+
+use std::sync::Arc;
+
+use crate::backend::Storage;
+use crate::scene::{Node, Scene, answer, until};
+
+super::cases![
+    w1_a_rotated_pair_is_in_the_store_before_it_is_returned,
+    w1_so_is_one_that_was_signed_in_for,
+    w2_an_active_pair_is_returned_from_memory_then_from_the_store_and_nothing_is_created,
+    w9_another_scope_or_subject_is_another_session_and_the_order_of_scopes_is_none,
+    w9_any_number_of_pairs_is_inactive_and_one_is_active,
+];
+
+async fn w1_a_rotated_pair_is_in_the_store_before_it_is_returned(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let node = scene.node().await;
+    for rotation in 1..=3 {
+        let before = scene.active().await;
+        scene.expire();
+        let (hold, caller) = scene.call_in_flight(&node).await;
+        let shut = node.line.stop_swaps();
+        drop(hold);
+        shut.reached().await;
+        assert!(!caller.is_finished());
+        assert!(node.try_token().is_err());
+        assert_eq!(scene.active().await, before);
+        drop(shut);
+        let token = answer(caller).await.unwrap();
+        let digest = scene.digest_of(&token).await.expect("it is stored");
+        assert_eq!(scene.active().await, [digest]);
+        assert!(scene.inactive().await.contains(&before[0]));
+        assert_eq!(scene.counts(), (rotation, 0, 0));
+    }
+}
+
+async fn w1_so_is_one_that_was_signed_in_for(storage: Arc<dyn Storage>) {
+    let scene = Scene::new(&storage, |server| server.sign_in(true));
+    let line = scene.line().await;
+    let tokens = scene.bare(scene.endpoint(), &line).build().unwrap();
+    let node = Node { tokens, line };
+    let hold = scene.server.hold();
+    let caller = node.call();
+    until("the sign-in arrived", async || scene.server.sign_ins() == 1).await;
+    let shut = node.line.stop_swaps();
+    drop(hold);
+    shut.reached().await;
+    assert!(!caller.is_finished());
+    assert_eq!(scene.active().await, []);
+    drop(shut);
+    let token = answer(caller).await.unwrap();
+    let digest = scene.digest_of(&token).await.expect("it is stored");
+    assert_eq!(scene.active().await, [digest]);
+    assert_eq!(scene.server.sign_ins(), 1);
+}
+
+async fn w2_an_active_pair_is_returned_from_memory_then_from_the_store_and_nothing_is_created(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::new(&storage, |server| server.sign_in(true));
+    let first = scene.node().await;
+    scene.expire();
+    let rotated = first.token().await.unwrap();
+    let stored = scene.json().await;
+    let before = (first.line.loads(), first.line.swaps());
+    assert_eq!(first.token().await.unwrap().identity(), rotated.identity());
+    assert_eq!((first.line.loads(), first.line.swaps()), before);
+
+    let line = scene.line().await;
+    let tokens = scene.bare(scene.endpoint(), &line).build().unwrap();
+    for _ in 0..3 {
+        assert_eq!(tokens.token().await.unwrap().expose(), rotated.expose());
+    }
+    assert_eq!((line.loads(), line.swaps()), (1, 0));
+    assert_eq!(scene.json().await, stored);
+    assert_eq!(scene.server.sign_ins(), 0);
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
+async fn w9_another_scope_or_subject_is_another_session_and_the_order_of_scopes_is_none(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::new(&storage, |server| server.sign_in(true));
+    let base = scene.key.clone();
+    let keys = [
+        base.clone(),
+        base.clone().scope("read"),
+        base.clone().scope("read write"),
+        base.clone().scope("read").subject("Ada"),
+        base.clone().scope("read").subject("Grace"),
+        base.clone().scope("read").tenant("diku"),
+    ];
+    let mut tokens = Vec::new();
+    for (signed_in, key) in (1..).zip(&keys) {
+        let line = scene.line().await;
+        let builder = scene.bare(scene.endpoint(), &line).key(key.clone());
+        let token = builder.build().unwrap().token().await.unwrap();
+        assert_eq!(scene.server.sign_ins(), signed_in);
+        assert!(tokens.iter().all(|other| other != token.expose()));
+        tokens.push(token.expose().to_owned());
+    }
+    for (key, token) in keys.iter().zip(&tokens) {
+        let record = storage.record(key).await.expect("it is there");
+        let stored = serde_json::to_value(&record).unwrap();
+        assert_eq!(stored["pair"]["access_token"], token.as_str());
+        assert_eq!(storage.active(key).await, [record.digest()]);
+    }
+    // Named the other way round it is the same session.
+    let line = scene.line().await;
+    let turned = scene
+        .bare(scene.endpoint(), &line)
+        .key(base.scope("write  read"));
+    let token = turned.build().unwrap().token().await.unwrap();
+    assert_eq!(token.expose(), tokens[2]);
+    assert_eq!(scene.server.sign_ins(), 6);
+}
+
+async fn w9_any_number_of_pairs_is_inactive_and_one_is_active(storage: Arc<dyn Storage>) {
+    let scene = Scene::strict(&storage);
+    let nodes = scene.nodes(2).await;
+    let mut past = vec![scene.first.digest(&scene.key)];
+    for rotation in 0..8 {
+        scene.expire();
+        let token = nodes[rotation % 2].token().await.unwrap();
+        let digest = scene.digest_of(&token).await.expect("it is stored");
+        assert_eq!(scene.active().await, [digest]);
+        let mut inactive = scene.inactive().await;
+        inactive.sort();
+        past.sort();
+        assert_eq!(inactive, past);
+        past.push(digest);
+    }
+}

@@ -1,0 +1,243 @@
+//! One machine's line to a storage. It can be slow, be cut, lose answers, and set the storage's clock ahead.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::{Claim, Digest, Key, Record, StoreError, TokenStore, async_trait};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// What becomes of a swap.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// As usual.
+    Works,
+    /// It is applied, and the answer lost.
+    AppliedUnanswered,
+    /// It never arrives.
+    Lost,
+    /// Somebody else writes this record just before.
+    BeatenBy(Box<Record>),
+    /// Somebody else's record was there, and is gone by the time of the answer.
+    BeatenByWhatVanished,
+}
+
+/// How far the storage's clock was set ahead, in milliseconds: the same on every line to it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ahead(Arc<AtomicU64>);
+
+impl Ahead {
+    pub(crate) fn pass(&self, span: Duration) {
+        let millis = u64::try_from(span.as_millis()).expect("fits");
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    fn span(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Line {
+    inner: Arc<dyn TokenStore>,
+    ahead: Ahead,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    fates: Mutex<VecDeque<Fate>>,
+    is_cut: AtomicBool,
+    loads: watch::Sender<u64>,
+    swaps: watch::Sender<u64>,
+    waits: watch::Sender<u64>,
+    there: Door,
+    back: Door,
+}
+
+impl Line {
+    pub(crate) fn new(inner: Arc<dyn TokenStore>, ahead: Ahead) -> Self {
+        Self {
+            inner,
+            ahead,
+            state: Arc::default(),
+        }
+    }
+
+    /// The next swaps meet these fates.
+    pub(crate) fn swaps_meet(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.state.fates.lock().extend(fates);
+    }
+
+    /// Whether nothing gets through.
+    pub(crate) fn cut(&self, is_cut: bool) {
+        self.state.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+
+    /// Swaps wait before they get to the storage, until the guard is dropped.
+    pub(crate) fn stop_swaps(&self) -> Shut {
+        Shut::new(self, |state| &state.there)
+    }
+
+    /// Swaps are applied, and their answers wait until the guard is dropped.
+    pub(crate) fn stop_answers(&self) -> Shut {
+        Shut::new(self, |state| &state.back)
+    }
+
+    /// How often a record was read.
+    pub(crate) fn loads(&self) -> u64 {
+        *self.state.loads.borrow()
+    }
+
+    /// How often one was to be replaced.
+    pub(crate) fn swaps(&self) -> u64 {
+        *self.state.swaps.borrow()
+    }
+
+    /// Returns once a record was read so many times more.
+    pub(crate) async fn looked(&self, times: u64) {
+        reached(&self.state.loads, self.loads() + times).await;
+    }
+
+    /// Returns once a change was waited for so often in all.
+    pub(crate) async fn waited(&self, times: u64) {
+        reached(&self.state.waits, times).await;
+    }
+
+    async fn write(&self, key: &Key, record: &Record) -> Result<(), StoreError> {
+        let before = self.inner.load(key).await?.entry;
+        let before = before.map(|(_, revision)| revision);
+        let written = self.inner.swap(key, before, record).await?;
+        assert!(matches!(written, Swap::Swapped(_)), "nobody else writes");
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.state.is_cut.load(Ordering::SeqCst) {
+            return Err(StoreError::new("the line is cut"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Line").field(&self.inner).finish()
+    }
+}
+
+#[async_trait]
+impl TokenStore for Line {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.check()?;
+        let mut loaded = self.inner.load(key).await?;
+        loaded.now = loaded.now.after(self.ahead.span());
+        count(&self.state.loads);
+        Ok(loaded)
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        self.check()?;
+        let fate = self.state.fates.lock().pop_front().unwrap_or(Fate::Works);
+        count(&self.state.swaps);
+        if let Fate::Lost = fate {
+            return Err(StoreError::new("the request was lost"));
+        }
+        self.state.there.pass().await;
+        // It may have been cut meanwhile.
+        self.check()?;
+        match &fate {
+            Fate::BeatenBy(record) => self.write(key, record).await?,
+            Fate::BeatenByWhatVanished => return Ok(Swap::Lost(None)),
+            _ => {}
+        }
+        let answer = self.inner.swap(key, seen, next).await;
+        self.state.back.pass().await;
+        match fate {
+            Fate::AppliedUnanswered => Err(StoreError::new("the answer was lost")),
+            _ => answer,
+        }
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        count(&self.state.waits);
+        self.inner.changed(key, seen).await;
+    }
+
+    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        self.check()?;
+        self.inner.find(digest).await
+    }
+
+    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
+        self.check().is_ok() && self.inner.holder_is_dead(key, claim).await
+    }
+}
+
+#[derive(Default)]
+struct Door {
+    is_shut: watch::Sender<bool>,
+    arrived: watch::Sender<u64>,
+}
+
+impl Door {
+    async fn pass(&self) {
+        if *self.is_shut.borrow() {
+            count(&self.arrived);
+            let mut shut = self.is_shut.subscribe();
+            shut.wait_for(|shut| !shut).await.expect("it is ours");
+        }
+    }
+}
+
+/// A door that is opened when this is dropped.
+pub(crate) struct Shut {
+    state: Arc<State>,
+    door: fn(&State) -> &Door,
+    before: u64,
+}
+
+impl Shut {
+    fn new(line: &Line, door: fn(&State) -> &Door) -> Self {
+        let state = Arc::clone(&line.state);
+        door(&state).is_shut.send_replace(true);
+        let before = *door(&state).arrived.borrow();
+        Self {
+            state,
+            door,
+            before,
+        }
+    }
+
+    /// Returns once somebody stands before it.
+    pub(crate) async fn reached(&self) {
+        reached(&(self.door)(&self.state).arrived, self.before + 1).await;
+    }
+}
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        (self.door)(&self.state).is_shut.send_replace(false);
+    }
+}
+
+fn count(counter: &watch::Sender<u64>) {
+    counter.send_modify(|count| *count += 1);
+}
+
+async fn reached(counter: &watch::Sender<u64>, least: u64) {
+    let mut counter = counter.subscribe();
+    counter
+        .wait_for(|count| *count >= least)
+        .await
+        .expect("it is ours");
+}

@@ -1,0 +1,84 @@
+//! What holds on every store, by name: `memory::n2_..`, `file::n2_..`, `redis::n2_..`, `postgres::n2_..`.
+//!
+//! A store whose server is not installed, or whose feature is off, has its tests ignored, which is told. With
+//! `EVERTOKEN_SERVICES=required` in the environment that is a failure.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used
+)]
+
+mod backend;
+mod cases;
+mod line;
+mod logs;
+mod mortal;
+mod scene;
+#[path = "../support/services.rs"]
+mod services;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use parking_lot::RwLock;
+
+use self::backend::Backend;
+use self::cases::Case;
+
+/// No test takes nearly as long on a busy machine; one that does hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// They wait for servers and clocks rather than for processors.
+const THREADS: usize = 4;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let backends = backend::all();
+    let missing: Vec<_> = backends.iter().filter_map(Backend::missing).collect();
+    if !arguments.list {
+        logs::collect();
+        if services::are_required() && !missing.is_empty() {
+            for missing in missing {
+                eprintln!("it is required to test {missing}");
+            }
+            return ExitCode::FAILURE;
+        }
+    }
+    let trials = backends.iter().flat_map(|backend| {
+        let trial = |case: &Case| trial(backend, *case);
+        cases::all().map(trial).collect::<Vec<_>>()
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if !arguments.list {
+        for missing in missing {
+            let missing = format!("the tests of {missing}");
+            eprintln!("skipped: {missing}; `tests/all.sh` runs them");
+        }
+    }
+    conclusion.exit_code()
+}
+
+fn trial(backend: &Arc<Backend>, case: Case) -> Trial {
+    let name = format!("{}::{}", backend.name(), case.name);
+    let ignored = backend.missing().is_some();
+    let backend = Arc::clone(backend);
+    Trial::test(name, move || run(&backend, case)).with_ignored_flag(ignored)
+}
+
+fn run(backend: &Backend, case: Case) -> Result<(), Failed> {
+    static MACHINE: RwLock<()> = RwLock::new(());
+    let storage = backend.storage()?;
+    let _alone = case.is_heavy.then(|| MACHINE.write());
+    let _beside_others = (!case.is_heavy).then(|| MACHINE.read());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async { tokio::time::timeout(LIMIT, (case.run)(storage)).await });
+    runtime.shutdown_background();
+    done.map_err(|_| Failed::from(format!("it hangs: no end after {} s", LIMIT.as_secs())))
+}

@@ -1,0 +1,66 @@
+//! A machine that can die.
+
+use evertoken::Builder;
+use evertoken::testing::Fault;
+use tokio::runtime::Runtime;
+
+use crate::scene::{Caller, HOUR, Node, PATIENCE, Scene, until};
+
+/// A machine whose tasks all run on a runtime of its own.
+pub(crate) struct Mortal {
+    runtime: Runtime,
+    pub(crate) node: Node,
+}
+
+impl Mortal {
+    pub(crate) async fn new(scene: &Scene) -> Self {
+        Self::with(scene, |builder| builder).await
+    }
+
+    pub(crate) async fn with(scene: &Scene, set: impl FnOnce(Builder) -> Builder) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let line = scene.line_on(runtime.handle()).await;
+        let builder = set(scene.builder(&line));
+        let node = runtime.spawn(async move { Node::loaded(builder, line).await });
+        Self {
+            node: node.await.expect("it is loaded"),
+            runtime,
+        }
+    }
+
+    pub(crate) fn call(&self) -> Caller {
+        let tokens = self.node.tokens.clone();
+        self.runtime.spawn(async move { tokens.token().await })
+    }
+
+    /// Its tasks are gone when this returns, whatever they were at, and so is all that it held.
+    pub(crate) async fn die(self) {
+        let Self { runtime, node } = self;
+        let dying = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE));
+        dying.await.expect("it ends");
+        drop(node);
+    }
+
+    /// It claims, sends, and dies without having read the answer.
+    pub(crate) async fn die_sending(self, scene: &Scene, fault: Fault) {
+        scene.server.fail_next(fault);
+        let arrived = scene.server.exchanges();
+        self.call();
+        scene.server.arrived(arrived + 1).await;
+        until("its claim is there", async || {
+            !scene.json().await["claim"].is_null()
+        })
+        .await;
+        self.die().await;
+    }
+}
+
+/// Arrived, and never decided.
+pub(crate) fn never() -> Fault {
+    Fault::DelayBefore(HOUR)
+}
+
+/// Spent, and never answered.
+pub(crate) fn unanswered() -> Fault {
+    Fault::Delay(HOUR)
+}

@@ -1,0 +1,322 @@
+//! A session, its server, and machines that share it by one storage, in real time. Hours pass all the same:
+//! the machines and the storage sleep through them.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use evertoken::testing::{
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Hold, InProcessEndpoint,
+    TestClock,
+};
+use evertoken::{
+    Builder, Digest, EndReason, Error, Event, Events, Key, Record, ServerProfile, Token,
+    TokenEndpoint, TokenManager, TokenPair, TokenStore,
+};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::backend::Storage;
+use crate::line::{Ahead, Line};
+
+pub(crate) const TTL: Duration = Duration::from_secs(600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// Longer than anything that is waited for takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) type Caller = JoinHandle<Result<Token, Error>>;
+
+pub(crate) fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub(crate) fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+pub(crate) struct Scene {
+    pub(crate) clock: TestClock,
+    pub(crate) server: AuthorizationServer,
+    pub(crate) first: TokenPair,
+    pub(crate) key: Key,
+    pub(crate) profile: ServerProfile,
+    pub(crate) storage: Arc<dyn Storage>,
+    ahead: Ahead,
+}
+
+impl Scene {
+    /// A strict server.
+    pub(crate) fn strict(storage: &Arc<dyn Storage>) -> Self {
+        Self::new(storage, |server| server)
+    }
+
+    /// A session that no other scene has.
+    pub(crate) fn new(
+        storage: &Arc<dyn Storage>,
+        rules: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
+    ) -> Self {
+        static SCENES: AtomicU64 = AtomicU64::new(1);
+        let clock = TestClock::new();
+        let server = AuthorizationServer::builder().clock(clock.clone());
+        let server = rules(server.access_ttl(TTL)).build();
+        let number = SCENES.fetch_add(1, Ordering::SeqCst);
+        Self {
+            first: server.issue(),
+            key: Key::new("authorization-server.test", "importer").label(format!("scene {number}")),
+            clock,
+            server,
+            profile: ServerProfile::strict(),
+            storage: Arc::clone(storage),
+            ahead: Ahead::default(),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> InProcessEndpoint {
+        self.server.endpoint().with_profile(self.profile)
+    }
+
+    /// Another machine's line to the storage.
+    pub(crate) async fn line(&self) -> Line {
+        Line::new(self.storage.open().await, self.ahead.clone())
+    }
+
+    /// That of a machine whose tasks run elsewhere.
+    pub(crate) async fn line_on(&self, runtime: &tokio::runtime::Handle) -> Line {
+        let storage = Arc::clone(&self.storage);
+        let open = runtime.spawn(async move { storage.open().await });
+        Line::new(open.await.expect("no panic"), self.ahead.clone())
+    }
+
+    /// Without a first pair.
+    pub(crate) fn bare(&self, endpoint: impl TokenEndpoint, line: &Line) -> Builder {
+        TokenManager::builder(endpoint)
+            .clock(self.clock.clone())
+            .store(line.clone())
+            .key(self.key.clone())
+            .jitter(0.0)
+            // Nothing is waited for longer than it takes.
+            .look_every(millis(20))
+            // What is stopped on purpose is not given up.
+            .store_timeout(PATIENCE)
+    }
+
+    pub(crate) fn builder(&self, line: &Line) -> Builder {
+        self.bare(self.endpoint(), line).seed(self.first.clone())
+    }
+
+    /// A machine that has loaded the session.
+    pub(crate) async fn node(&self) -> Node {
+        self.node_with(|builder| builder).await
+    }
+
+    pub(crate) async fn node_with(&self, set: impl FnOnce(Builder) -> Builder) -> Node {
+        let line = self.line().await;
+        Node::loaded(set(self.builder(&line)), line).await
+    }
+
+    pub(crate) async fn nodes(&self, count: usize) -> Vec<Node> {
+        let mut nodes = Vec::new();
+        for _ in 0..count {
+            nodes.push(self.node().await);
+        }
+        nodes
+    }
+
+    /// A caller who waits for a rotation that has arrived at the server, which decides once the guard is
+    /// dropped.
+    pub(crate) async fn call_in_flight(&self, node: &Node) -> (Hold, Caller) {
+        let hold = self.server.hold();
+        let caller = self.arriving_call(node).await;
+        (hold, caller)
+    }
+
+    /// A caller whose rotation has arrived at the server.
+    pub(crate) async fn arriving_call(&self, node: &Node) -> Caller {
+        let arrived = self.server.exchanges();
+        let caller = node.call();
+        self.server.arrived(arrived + 1).await;
+        caller
+    }
+
+    /// Machines and storage sleep.
+    pub(crate) fn pass(&self, span: Duration) {
+        self.ahead.pass(span);
+        self.clock.suspend(span);
+    }
+
+    /// Past the access token's expiry.
+    pub(crate) fn expire(&self) {
+        self.pass(TTL + seconds(1));
+    }
+
+    /// Until a claim that was made so far is stale.
+    pub(crate) fn outlast_claims(&self) {
+        self.pass(QUARANTINE + seconds(1));
+    }
+
+    /// What the server counted: exchanges, replays, families revoked.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        (
+            self.server.exchanges(),
+            self.server.replays(),
+            self.server.families_revoked(),
+        )
+    }
+
+    pub(crate) fn is_live(&self, token: &Token) -> bool {
+        self.server.check(token.expose()) == AccessCheck::Live
+    }
+
+    pub(crate) async fn active(&self) -> Vec<Digest> {
+        self.storage.active(&self.key).await
+    }
+
+    pub(crate) async fn inactive(&self) -> Vec<Digest> {
+        self.storage.inactive(&self.key).await
+    }
+
+    pub(crate) async fn record(&self) -> Record {
+        self.storage.record(&self.key).await.expect("a record")
+    }
+
+    /// The record as it is serialized.
+    pub(crate) async fn json(&self) -> Value {
+        serde_json::to_value(self.record().await).expect("serializes")
+    }
+
+    /// Writes a record as another instance would.
+    pub(crate) async fn put(&self, record: &Value) {
+        let record: Record = serde_json::from_value(record.clone()).expect("a record");
+        let store = self.storage.open().await;
+        let loaded = store.load(&self.key).await.expect("it can be read");
+        let seen = loaded.entry.map(|(_, revision)| revision);
+        let swapped = store.swap(&self.key, seen, &record).await;
+        let swapped = swapped.expect("it can be written");
+        assert!(
+            matches!(swapped, evertoken::store::Swap::Swapped(_)),
+            "nobody else writes"
+        );
+    }
+
+    /// A claim on the current token by somebody who is not there any more.
+    pub(crate) async fn plant_claim(&self) {
+        let loaded = self.line().await.load(&self.key).await.expect("readable");
+        let mut record = self.json().await;
+        let number = record["next_number"].as_u64().expect("a number");
+        record["next_number"] = (number + 1).into();
+        record["claim"] = json!({
+            "owner": "0123456789abcdef0123456789abcdef",
+            "number": number,
+            "digest": self.record().await.digest().to_string(),
+            "since": loaded.now.as_millis(),
+        });
+        self.put(&record).await;
+    }
+
+    /// The digest of the pair that holds this access token, if it is the current one.
+    pub(crate) async fn digest_of(&self, token: &Token) -> Option<Digest> {
+        let record = self.storage.record(&self.key).await?;
+        let stored = &serde_json::to_value(&record).expect("serializes")["pair"]["access_token"];
+        (stored == token.expose()).then(|| record.digest())
+    }
+
+    /// A token, whatever pauses lie before it. They are slept through.
+    pub(crate) async fn token_at_last(&self, node: &Node) -> Token {
+        let mut last = None;
+        for _ in 0..20 {
+            match node.token().await {
+                Ok(token) => return token,
+                // An ended session is looked at again behind the caller's back.
+                Err(Error::Ended { .. }) => {
+                    self.pass(seconds(2));
+                    tokio::time::sleep(millis(20)).await;
+                }
+                Err(error) => {
+                    let pause = error.retry_after().unwrap_or_default();
+                    self.pass(pause);
+                    last = Some(error);
+                }
+            }
+        }
+        panic!("no token: {last:?}");
+    }
+}
+
+/// A machine.
+pub(crate) struct Node {
+    pub(crate) tokens: TokenManager,
+    pub(crate) line: Line,
+}
+
+impl Node {
+    pub(crate) async fn loaded(builder: Builder, line: Line) -> Self {
+        let tokens = builder.build().expect("it can be built");
+        tokens.token().await.expect("there is a pair");
+        Self { tokens, line }
+    }
+
+    pub(crate) fn call(&self) -> Caller {
+        let tokens = self.tokens.clone();
+        tokio::spawn(async move { tokens.token().await })
+    }
+}
+
+impl Deref for Node {
+    type Target = TokenManager;
+
+    fn deref(&self) -> &TokenManager {
+        &self.tokens
+    }
+}
+
+pub(crate) async fn answer(caller: Caller) -> Result<Token, Error> {
+    caller.await.expect("no panic")
+}
+
+/// The one token that everybody got.
+pub(crate) async fn common_token(callers: impl IntoIterator<Item = Caller>) -> Token {
+    let mut common: Option<Token> = None;
+    for caller in callers {
+        let token = answer(caller).await.expect("a token");
+        if let Some(common) = &common {
+            assert_eq!(token.identity(), common.identity());
+            assert_eq!(token.expose(), common.expose());
+        }
+        common = Some(token);
+    }
+    common.expect("somebody called")
+}
+
+pub(crate) fn reason(error: &Error) -> Option<EndReason> {
+    match error {
+        Error::Ended { reason, .. } => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+/// How many pairs were rotated and adopted, by what was told so far.
+pub(crate) fn rotated_and_adopted(events: &mut Events) -> (usize, usize) {
+    let (mut rotated, mut adopted) = (0, 0);
+    while let Some(event) = events.try_recv() {
+        match event {
+            Event::Rotated { .. } => rotated += 1,
+            Event::Adopted { .. } => adopted += 1,
+            _ => {}
+        }
+    }
+    (rotated, adopted)
+}
+
+/// Waits for something to become true.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(millis(5)).await;
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, waiting).await;
+    assert!(came.is_ok(), "it never came: {what}");
+}

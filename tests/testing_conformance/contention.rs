@@ -1,0 +1,104 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use evertoken::store::{Revision, Swap};
+use evertoken::testing::conformance::store;
+use evertoken::{Key, Record, StoreError, TokenStore, async_trait};
+use tokio::task::yield_now;
+
+use crate::flaw::{Flaw, Handle, flawed};
+
+/// Compares, and writes a little later.
+#[derive(Debug)]
+struct Slow {
+    /// With which the label begins of the keys for which it does.
+    label: &'static str,
+}
+
+#[async_trait]
+impl Flaw for Slow {
+    async fn swap(
+        &self,
+        at: &Handle,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        if !key.label.starts_with(self.label) || at.revision(key).await != seen {
+            return at.memory.swap(key, seen, next).await;
+        }
+        yield_now().await;
+        Ok(Swap::Swapped(at.put(key, next).await))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "two swaps of one revision won")]
+async fn comparing_and_writing_are_one_step() {
+    store(flawed(Slow { label: "race" })).await;
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "an increment was lost")]
+async fn no_increment_is_lost() {
+    store(flawed(Slow {
+        label: "increments",
+    }))
+    .await;
+}
+
+/// Has an answer for so many at once.
+#[derive(Debug, Default)]
+struct Crowded(AtomicUsize);
+
+#[async_trait]
+impl Flaw for Crowded {
+    async fn swap(
+        &self,
+        at: &Handle,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        let others = self.0.fetch_add(1, Ordering::SeqCst);
+        yield_now().await;
+        let answer = at.memory.swap(key, seen, next).await;
+        self.0.fetch_sub(1, Ordering::SeqCst);
+        if others < 500 {
+            answer
+        } else {
+            Err(StoreError::new("too many"))
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "one of 1000 swaps at once died")]
+async fn a_thousand_at_once_are_answered() {
+    store(flawed(Crowded::default())).await;
+}
+
+/// Nobody is ever faster than itself.
+#[derive(Debug, Default)]
+struct Confused(AtomicUsize);
+
+#[async_trait]
+impl Flaw for Confused {
+    async fn swap(
+        &self,
+        at: &Handle,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        if key.label.starts_with("increments") && self.0.fetch_add(1, Ordering::SeqCst) == 100 {
+            return Ok(Swap::Lost(at.memory.load(key).await?.entry));
+        }
+        at.memory.swap(key, seen, next).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a contender died")]
+async fn no_swap_is_lost_to_what_it_was_made_against() {
+    store(flawed(Confused::default())).await;
+}

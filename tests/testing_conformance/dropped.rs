@@ -1,0 +1,158 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::testing::conformance::store;
+use evertoken::{Key, Record, StoreError, TokenStore, async_trait};
+use parking_lot::Mutex;
+use tokio::task::yield_now;
+
+use crate::flaw::{Flaw, Handle, edited, flawed};
+
+type Answer = Result<Swap, StoreError>;
+
+/// Writes a part first, and is slow enough to be dropped in between.
+#[derive(Debug)]
+struct InTwoSteps;
+
+#[async_trait]
+impl Flaw for InTwoSteps {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        if !key.label.starts_with("dropped") {
+            return at.memory.swap(key, seen, next).await;
+        }
+        let part = edited(next, |form| form["filler"] = "".into());
+        match at.memory.swap(key, seen, &part).await? {
+            Swap::Swapped(revision) => {
+                yield_now().await;
+                at.memory.swap(key, Some(revision), next).await
+            }
+            lost => Ok(lost),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a swap that was dropped was carried out in part")]
+async fn a_swap_that_is_dropped_is_carried_out_entirely_or_not_at_all() {
+    store(flawed(InTwoSteps)).await;
+}
+
+/// Gives a revision first.
+#[derive(Debug)]
+struct Renumbering;
+
+#[async_trait]
+impl Flaw for Renumbering {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        let held = at.memory.load(key).await?.entry;
+        let Some((record, revision)) = held.filter(|_| key.label.starts_with("dropped")) else {
+            return at.memory.swap(key, seen, next).await;
+        };
+        if Some(revision) != seen {
+            return at.memory.swap(key, seen, next).await;
+        }
+        let Swap::Swapped(revision) = at.memory.swap(key, seen, &record).await? else {
+            panic!("nobody else writes");
+        };
+        yield_now().await;
+        at.memory.swap(key, Some(revision), next).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a swap that was dropped was carried out in part")]
+async fn a_revision_is_a_part_of_it() {
+    store(flawed(Renumbering)).await;
+}
+
+/// A lock that stays with whoever is dropped while he has it.
+#[derive(Debug, Default)]
+struct Locking(Mutex<bool>);
+
+impl Locking {
+    async fn lock(&self) {
+        while std::mem::replace(&mut *self.0.lock(), true) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        yield_now().await;
+    }
+
+    fn unlock(&self) {
+        *self.0.lock() = false;
+    }
+}
+
+#[async_trait]
+impl Flaw for Locking {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        self.lock().await;
+        let answer = at.memory.swap(key, seen, next).await;
+        self.unlock();
+        answer
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "swap is not answered")]
+async fn a_handle_works_on() {
+    store(flawed(Locking::default())).await;
+}
+
+/// A swap that is dropped is carried out much later, whatever has been written by then.
+#[derive(Debug)]
+struct Belated;
+
+#[async_trait]
+impl Flaw for Belated {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        struct Later(Option<(Handle, Key, Record)>);
+        impl Drop for Later {
+            fn drop(&mut self) {
+                let Some((at, key, next)) = self.0.take() else {
+                    return;
+                };
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(190)).await;
+                    at.put(&key, &next).await;
+                });
+            }
+        }
+        let mut later = Later(Some((at.clone(), key.clone(), next.clone())));
+        yield_now().await;
+        later.0 = None;
+        at.memory.swap(key, seen, next).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "what was swapped in is what is loaded")]
+async fn a_swap_that_comes_late_compares_too() {
+    store(flawed(Belated)).await;
+}
+
+/// Takes the answers as they come.
+#[derive(Debug, Default)]
+struct Crossing(Mutex<VecDeque<Loaded>>);
+
+#[async_trait]
+impl Flaw for Crossing {
+    async fn load(&self, at: &Handle, key: &Key) -> Result<Loaded, StoreError> {
+        let loaded = at.memory.load(key).await?;
+        if !["dropped load", "the load after"]
+            .iter()
+            .any(|label| key.label.starts_with(label))
+        {
+            return Ok(loaded);
+        }
+        self.0.lock().push_back(loaded);
+        yield_now().await;
+        Ok(self.0.lock().pop_front().unwrap())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "what was swapped in is what is loaded")]
+async fn the_answer_to_a_call_that_was_dropped_is_not_that_to_the_next() {
+    store(flawed(Crossing::default())).await;
+}

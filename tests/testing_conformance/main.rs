@@ -1,0 +1,39 @@
+//! The suite for stores lets a good one pass, and finds out each kind of bad one.
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+mod changes;
+mod contention;
+mod contents;
+mod dropped;
+mod flaw;
+mod keys;
+mod search;
+mod secrecy;
+mod swaps;
+mod time;
+
+use std::sync::Arc;
+
+use evertoken::testing::conformance::{searchable_store, store};
+use evertoken::{MemoryStore, TokenStore};
+
+use crate::flaw::{Flaw, flawed};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_store_conforms() {
+    let memory = MemoryStore::new();
+    store(async || memory.clone()).await;
+    searchable_store(async || Arc::new(memory.clone()) as Arc<dyn TokenStore>).await;
+}
+
+#[derive(Debug)]
+struct Flawless;
+
+impl Flaw for Flawless {}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_bad_stores_are_made_of_conforms() {
+    let open = flawed(Flawless);
+    store(&open).await;
+    searchable_store(&open).await;
+}

@@ -1,0 +1,149 @@
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::testing::conformance::store;
+use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
+
+use crate::flaw::{Flaw, Handle, flawed};
+
+type Answer = Result<Swap, StoreError>;
+
+/// Replaces without comparing.
+#[derive(Debug)]
+struct Careless;
+
+#[async_trait]
+impl Flaw for Careless {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        match at.revision(key).await {
+            None => at.memory.swap(key, seen, next).await,
+            Some(_) => Ok(Swap::Swapped(at.put(key, next).await)),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a second creation is lost")]
+async fn a_swap_compares() {
+    store(flawed(Careless)).await;
+}
+
+/// Takes whoever knows a later revision for up to date.
+#[derive(Debug)]
+struct Trusting;
+
+#[async_trait]
+impl Flaw for Trusting {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        let held = at.revision(key).await;
+        let trusted = match (held, seen) {
+            (Some(held), Some(seen)) if held.number() < seen.number() => Some(held),
+            _ => seen,
+        };
+        at.memory.swap(key, trusted, next).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a swap against a later revision is lost")]
+async fn a_swap_compares_for_equality() {
+    store(flawed(Trusting)).await;
+}
+
+/// Creates what it was to replace.
+#[derive(Debug)]
+struct Creating;
+
+#[async_trait]
+impl Flaw for Creating {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        if at.revision(key).await.is_none() && seen.is_some() {
+            at.put(key, next).await;
+            return Ok(Swap::Lost(None));
+        }
+        at.memory.swap(key, seen, next).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a lost swap writes nothing")]
+async fn a_lost_swap_writes_nothing() {
+    store(flawed(Creating)).await;
+}
+
+/// Does not say who was faster.
+#[derive(Debug)]
+struct Mute;
+
+#[async_trait]
+impl Flaw for Mute {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        Ok(match at.memory.swap(key, seen, next).await? {
+            Swap::Lost(_) => Swap::Lost(None),
+            swapped => swapped,
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "lost to the current entry: Lost(None)")]
+async fn a_lost_race_is_answered_with_the_winner() {
+    store(flawed(Mute)).await;
+}
+
+/// Counts revisions to five, and starts again.
+#[derive(Debug)]
+struct Repeating;
+
+fn folded(revision: Revision) -> Revision {
+    Revision::new(revision.number() % 5)
+}
+
+#[async_trait]
+impl Flaw for Repeating {
+    async fn load(&self, at: &Handle, key: &Key) -> Result<Loaded, StoreError> {
+        let mut loaded = at.memory.load(key).await?;
+        loaded.entry = loaded
+            .entry
+            .map(|(record, revision)| (record, folded(revision)));
+        Ok(loaded)
+    }
+
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        let held = at.revision(key).await;
+        let same = held.map(folded) == seen;
+        let seen = if same {
+            held
+        } else {
+            Some(Revision::new(u64::MAX))
+        };
+        Ok(match at.memory.swap(key, seen, next).await? {
+            Swap::Swapped(revision) => Swap::Swapped(folded(revision)),
+            Swap::Lost(entry) => {
+                Swap::Lost(entry.map(|(record, revision)| (record, folded(revision))))
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "was given before")]
+async fn revisions_do_not_repeat() {
+    store(flawed(Repeating)).await;
+}
+
+/// The first handles have a storage of their own.
+#[derive(Debug)]
+struct Divided(MemoryStore);
+
+#[async_trait]
+impl Flaw for Divided {
+    async fn load(&self, at: &Handle, key: &Key) -> Result<Loaded, StoreError> {
+        let memory = if at.number < 4 { &at.memory } else { &self.0 };
+        memory.load(key).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "what was swapped in is what is loaded")]
+async fn a_handle_that_is_opened_later_is_one_on_the_same_storage() {
+    store(flawed(Divided(MemoryStore::new()))).await;
+}
