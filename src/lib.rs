@@ -45,11 +45,10 @@ pub use self::served::Token;
 pub use self::settings::{CoolDown, Coordination, OnStoreFailure, Persistence};
 pub use self::state::Rejection;
 pub use self::status::{Logout, Status};
-#[cfg(feature = "redis")]
-pub use self::store::RedisStore;
-
 #[cfg(feature = "postgres")]
 pub use self::store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use self::store::RedisStore;
 pub use self::store::{FileStore, MemoryStore, StoreError, TokenStore};
 pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,

@@ -9,11 +9,10 @@
 mod codec;
 mod file;
 mod memory;
-#[cfg(feature = "redis")]
-mod redis;
-
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod sealer;
 
 use std::error::Error as StdError;
@@ -30,11 +29,10 @@ pub use zeroize::Zeroizing;
 pub use self::codec::Codec;
 pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
-#[cfg(feature = "redis")]
-pub use self::redis::RedisStore;
-
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 pub use self::sealer::{SealError, Sealer};
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};

@@ -1,3 +1,4 @@
+mod postgres;
 mod redis;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub(super) fn register(registry: Registry) -> Registry {
         .default_store("memory")
         .store("file", file_store)
         .store("redis", redis::store)
+        .store("postgres", postgres::store)
 }
 
 #[derive(Deserialize)]

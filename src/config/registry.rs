@@ -65,7 +65,7 @@ pub(super) type StoreComes =
 
 impl Registry {
     /// What comes with the crate: the strategies `on-request`, `background-timer` and `optimistic-early`,
-    /// the endpoints `oauth2` and `static`, the stores `memory`, `file` and `redis`.
+    /// the endpoints `oauth2` and `static`, the stores `memory`, `file`, `redis` and `postgres`.
     #[must_use]
     pub fn builtin() -> Self {
         let registry = Self {

@@ -1,4 +1,4 @@
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod aside;
 
 use std::fmt;
@@ -75,12 +75,6 @@ impl Codec {
     pub fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Record, StoreError> {
         self.read(key, bytes)
             .map_err(|flaw| flaw.of("a stored record cannot be read"))
-    }
-
-    /// Whether a sealer is asked, which may block.
-    #[cfg(feature = "postgres")]
-    pub(super) fn seals(&self) -> bool {
-        self.sealer.is_some()
     }
 
     pub(super) fn write(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, Flaw> {

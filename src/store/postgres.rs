@@ -28,16 +28,15 @@ use self::listen::Listener;
 use self::row::Columns;
 use self::schema::Statements;
 use super::codec::Outline;
-use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore};
+use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore, Zeroizing};
 use crate::record::Record;
 use crate::token::{Digest, Key};
 
+/// What an error about a record is about.
+const UNTOUCHED: &str = "a row of evertoken_pair was left as it is";
+
 /// How long a pair that gave way keeps its row.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
-
-/// How many past tokens of a record are given rows with a swap. A transition adds two at most, and one of them
-/// is the pair whose row is there already.
-const LATEST: usize = 4;
 
 /// How often a waiter looks while it hears of changes: only for what was not told, a connection that died
 /// unnoticed for example.
@@ -103,8 +102,9 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 /// # How long rows stay
 ///
 /// Rows of pairs that gave way are deleted 30 days after that ([`retention`](Self::retention)), some with each rotation
-/// of their session, and all of them by [`purge`](Self::purge). They are what [`find`](TokenStore::find) knows past tokens
-/// by: a retention should not be shorter than a past token is to be recognized.
+/// of their session, and all of them by [`purge`](Self::purge). [`find`](TokenStore::find) knows past tokens by them: as long as
+/// a session's record has a token among the past ones, the rotations leave its row, or bring one with its digest
+/// back.
 #[derive(Clone)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
@@ -237,7 +237,9 @@ impl PostgresStore {
         let entry = match row.try_get::<Option<&[u8]>, _>(0)? {
             None => None,
             Some(record) => {
-                let record = self.decode(key, record).await?;
+                let record = Zeroizing::new(record.to_vec());
+                let decoding = self.codec.decode_aside(key, record, UNTOUCHED.to_owned());
+                let record = decoding.await.map_err(Failure::Record)?;
                 Some((record, row::revision(row.try_get(1)?)))
             }
         };
@@ -255,15 +257,16 @@ impl PostgresStore {
         next: &Record,
     ) -> Result<(Swap, Option<Borrowed>), Failure> {
         let statements = &self.shared.statements;
-        let columns = Columns::of(next, self.encode(next).await?)?;
+        let record = self.codec.encode_aside(next).await;
+        let columns = Columns::of(next, record.map_err(Failure::Record)?)?;
         let (rows, connection) = match seen {
             None => {
-                let first = || columns.arguments(usize::MAX);
+                let first = || columns.arguments();
                 self.ask(&statements.first, Repeat::Undone, first).await?
             }
             Some(revision) => {
                 let swap = || {
-                    let mut arguments = columns.arguments(LATEST)?;
+                    let mut arguments = columns.arguments()?;
                     arguments.add(row::number(revision))?;
                     arguments.add(row::millis(self.retention))?;
                     Ok(arguments)
@@ -308,27 +311,10 @@ impl PostgresStore {
                     return Ok(Some(outline.record.key));
                 }
                 Ok(_) => {}
-                Err(flaw) => unread = Some(flaw.of("a row of evertoken_pair was left as it is")),
+                Err(flaw) => unread = Some(flaw.of(UNTOUCHED)),
             }
         }
         unread.map_or(Ok(None), |error| Err(Failure::Record(error)))
-    }
-
-    async fn encode(&self, record: &Record) -> Result<super::Zeroizing<Vec<u8>>, Failure> {
-        if !self.codec.seals() {
-            return self.codec.encode(record).map_err(Failure::Record);
-        }
-        let (codec, record) = (self.codec.clone(), record.clone());
-        ask::blocking(move || codec.encode(&record)).await
-    }
-
-    async fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Record, Failure> {
-        if !self.codec.seals() {
-            return self.codec.decode(key, bytes).map_err(Failure::Record);
-        }
-        let (codec, key) = (self.codec.clone(), key.clone());
-        let bytes = super::Zeroizing::new(bytes.to_vec());
-        ask::blocking(move || codec.decode(&key, &bytes)).await
     }
 }
 

@@ -38,6 +38,10 @@ async fn what_the_example_has_commented_out_can_be_switched_on() {
         let text = match key {
             "strategy" => text.replacen("strategy = \"on-request\"\n", "", 1),
             "url" => text.replacen("kind = \"memory\"", "kind = \"redis\"", 1),
+            "retention" => {
+                let url = "kind = \"postgres\"\nurl = { env = \"EVERTOKEN_NONE\" }";
+                text.replacen("kind = \"memory\"", url, 1)
+            }
             "prefix" | "replicas" | "replica_timeout" => {
                 let url = "kind = \"redis\"\nurl = { env = \"EVERTOKEN_NONE\" }";
                 text.replacen("kind = \"memory\"", url, 1)
@@ -56,7 +60,7 @@ async fn what_the_example_has_commented_out_can_be_switched_on() {
         }
         switched_on += 1;
     }
-    assert_eq!(switched_on, 25);
+    assert_eq!(switched_on, 26);
 }
 
 /// Asks each table for its keys by naming one that it has not.
@@ -70,6 +74,7 @@ async fn the_example_has_every_key() {
         ("http", ""),
         ("store", ""),
         ("store", "store.kind = \"redis\""),
+        ("store", "store.kind = \"postgres\""),
         ("endpoint", ""),
         ("endpoint.server", ""),
         ("session", ""),
@@ -94,7 +99,7 @@ async fn the_example_has_every_key() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 60);
+    assert_eq!(keys, 64);
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ strategy = { kind = "timer" }"#,
             r#"[store]
 kind = "etcd"
 url = "http://127.0.0.1:2379""#,
-            "line 2, column 1: store.kind: `etcd` is no store; known here: `file`, `memory`, `redis`",
+            "line 2, column 1: store.kind: `etcd` is no store; known here: `file`, `memory`, `postgres`, `redis`",
         ),
     ] {
         assert_eq!(
@@ -257,6 +257,31 @@ kind = "file""#,
 kind = "file"
 path = """#,
             "line 3, column 1: store.path: must not be an empty path",
+        ),
+        (
+            r#"[store]
+kind = "postgres""#,
+            "line 1, column 2: store.url: is missing",
+        ),
+        (
+            r#"[store]
+kind = "postgres"
+path = "session""#,
+            "line 3, column 1: store.path: is not a key of `postgres`; allowed here: `url`, `retention`, `kind`, `timeout`",
+        ),
+        #[cfg(not(feature = "postgres"))]
+        (
+            r#"[store]
+kind = "postgres"
+url = "postgres://user:password@127.0.0.1/tokens""#,
+            "line 2, column 1: store.kind: `postgres` takes evertoken's feature `postgres`, and this program was built without it",
+        ),
+        #[cfg(feature = "postgres")]
+        (
+            r#"[store]
+kind = "postgres"
+url = "user:password@127.0.0.1""#,
+            "line 3, column 1: store.url: the URL of the database must begin with postgres://",
         ),
         (
             r#"[store]

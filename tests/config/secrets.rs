@@ -208,6 +208,9 @@ async fn no_error_and_no_debug_repeats_what_could_be_a_secret() {
         "store = \"redis://:sesame@127.0.0.1\"",
         "[store]\nkind = \"postgres://user:sesame@127.0.0.1/db\"",
         "[store]\ntoken = \"sesame\"",
+        "[store]\nkind = \"postgres\"\nurl = \"postgres://user:sesame@\"",
+        "[store]\nkind = \"postgres\"\nurl = \"postgres://user:sesame@127.0.0.1:1/db\"",
+        "[store]\nkind = \"postgres\"\nurl = [\"sesame\"]",
     ];
     for text in wrong {
         // Before the table, for those that stand in none.

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::future::poll_fn;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ fn whoever_waits_for_a_holder_is_told_of_its_death_and_not_again() {
         assert!(first.await.is_pending());
         tokio::task::spawn_blocking(|| ()).await.unwrap();
         holder.process.kill();
-        changed.await;
+        timeout(Duration::from_secs(30), changed).await.unwrap();
         let again = store.changed(&key, seen);
         timeout(Duration::from_millis(300), again)
             .await
@@ -191,8 +192,13 @@ async fn a_file_that_is_not_what_the_holder_made_proves_nothing() {
         assert!(!store.holder_is_dead(&key, &claim).await);
         fs::remove_file(&file).unwrap();
     }
-    symlink(&away, &file).unwrap();
     holder.process.kill();
+    // A pipe would be waited for.
+    let made = Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+    assert!(!store.holder_is_dead(&key, &claim).await);
+    fs::remove_file(&file).unwrap();
+    symlink(&away, &file).unwrap();
     assert!(!store.holder_is_dead(&key, &claim).await);
     fs::rename(&away, &file).unwrap();
     set_mode(0o644);

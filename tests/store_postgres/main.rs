@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod atomic;
+#[cfg(feature = "config")]
+mod configured;
 mod connecting;
 mod deaf;
 mod listening;

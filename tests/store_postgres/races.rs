@@ -64,8 +64,8 @@ async fn of_many_first_records_claims_and_rotations_one_wins() {
 
 /// Everybody counts until all have counted so often. None is lost, and none counts twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_swaps_at_once_lose_nothing() {
-    const COUNTS: u64 = 63;
+async fn hundreds_of_swaps_at_once_lose_nothing() {
+    const COUNTS: u64 = 15;
     let database = Database::new();
     let store = database.open().await;
     let counters = (0..RACERS).map(|_| {

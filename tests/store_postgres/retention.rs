@@ -49,6 +49,24 @@ async fn a_rotation_takes_old_rows_of_its_session_along() {
 }
 
 #[tokio::test]
+async fn a_row_stays_while_the_record_knows_its_token() {
+    let database = Database::new();
+    let store = database.open().await.retention(Duration::ZERO);
+    let revision = rotate(&store, &key(), 20).await;
+    // The last eight, and the one that is current.
+    let versions: Vec<_> = (12..=20).map(|version: u64| version.to_string()).collect();
+    assert_eq!(database.rows("version"), versions);
+    for number in 12..=20 {
+        let found = store.find(&digest(number)).await.unwrap();
+        assert_eq!(found, Some(key()), "{number}");
+    }
+    assert_eq!(store.purge().await.unwrap(), 8);
+    put(&store, Some(revision), &record(&key(), 21)).await;
+    assert_eq!(store.find(&digest(13)).await.unwrap(), Some(key()));
+    assert_eq!(store.find(&digest(12)).await.unwrap(), None, "forgotten");
+}
+
+#[tokio::test]
 async fn a_claim_takes_nothing_along() {
     let database = Database::new();
     let store = database.open().await;

@@ -241,6 +241,52 @@ async fn past_tokens_that_never_had_a_row_are_found_too() {
 }
 
 #[tokio::test]
+async fn pairs_that_were_never_stored_themselves_are_found_as_past_ones() {
+    let database = Database::new();
+    let store = database.open().await;
+    let revision = put(&store, None, &record(&key(), 1)).await;
+    // Written behind: of those in between nobody heard.
+    put(&store, Some(revision), &record(&key(), 8)).await;
+    for number in 1..=8 {
+        let found = store.find(&digest(number)).await.unwrap();
+        assert_eq!(found, Some(key()), "{number}");
+    }
+    let count = "SELECT count(*), count(DISTINCT digest), count(version) FROM evertoken_pair";
+    assert_eq!(database.sql(count), "8|8|2");
+}
+
+/// How large the table is must not matter to a session.
+#[tokio::test]
+async fn no_call_reads_the_whole_table() {
+    let database = Database::new();
+    let store = database.open().await;
+    database.sql(
+        "INSERT INTO evertoken_pair (key_digest, key, state, digest, changed_at, retired_at, revision) \
+         SELECT sha256((n % 100)::text::bytea), '{}', 'INACTIVE', sha256(n::text::bytea), now(), now(), 0 \
+         FROM generate_series(1, 50000) AS n; \
+         ANALYZE evertoken_pair",
+    );
+    let scans = "SELECT pg_stat_force_next_flush(); \
+                 SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'evertoken_pair'";
+    let before = database.sql(scans);
+    // More often than a plan is made for one execution.
+    rotate(&store, &key(), 20).await;
+    for number in 12..=20 {
+        let found = store.find(&digest(number)).await.unwrap();
+        assert_eq!(found, Some(key()));
+        assert!(entry(&store, &key()).await.is_some());
+    }
+    drop(store);
+    // A connection tells what it did at its end, if not before.
+    let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evertoken' \
+                AND datname = current_database()";
+    while database.sql(ours) != "0" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(database.sql(scans), before);
+}
+
+#[tokio::test]
 async fn a_digest_is_found_only_while_the_record_knows_it() {
     let database = Database::new();
     let store = database.open().await;

@@ -9,7 +9,6 @@ use sqlx::{PgPool, Postgres};
 use tokio::time::timeout;
 
 use super::failure::Failure;
-use crate::store::StoreError;
 use crate::token::Digest;
 
 /// How long a call may take. A manager gives its store 5 s by default, and is to learn from us what is in the way.
@@ -118,17 +117,4 @@ pub(super) async fn in_time<T>(
         Ok(answer) => answer,
         Err(_) => Err(Failure::Late(LIMIT)),
     }
-}
-
-/// Runs a sealer's work where it may block.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Failure> {
-    let done = match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        // What a panicking sealer says may hold what it was given.
-        Err(died) if died.is_panic() => Err(StoreError::new("the sealer panicked")),
-        Err(_) => Err(StoreError::new("the runtime is shutting down")),
-    };
-    done.map_err(Failure::Record)
 }

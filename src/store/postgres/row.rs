@@ -61,8 +61,8 @@ impl Columns {
         })
     }
 
-    /// `$1` to `$13`, with so many of the past tokens that were added last.
-    pub(super) fn arguments(&self, latest: usize) -> Result<PgArguments, Failure> {
+    /// `$1` to `$13`.
+    pub(super) fn arguments(&self) -> Result<PgArguments, Failure> {
         let mut arguments = PgArguments::default();
         arguments.add(self.session.as_bytes().as_slice())?;
         arguments.add(&self.key)?;
@@ -79,10 +79,9 @@ impl Columns {
             arguments.add(time)?;
         }
         arguments.add(self.record.as_slice())?;
-        let older = self.retired.len().saturating_sub(latest);
-        let latest = self.retired[older..].iter();
-        let latest: Vec<&[u8]> = latest.map(|digest| digest.as_bytes().as_slice()).collect();
-        arguments.add(latest)?;
+        let retired = self.retired.iter();
+        let retired: Vec<&[u8]> = retired.map(|digest| digest.as_bytes().as_slice()).collect();
+        arguments.add(retired)?;
         Ok(arguments)
     }
 }

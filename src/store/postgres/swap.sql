@@ -1,6 +1,7 @@
 WITH seen AS MATERIALIZED (
     SELECT
         id,
+        digest,
         -- Whether the row goes on: it has no pair yet, or the record holds this very pair, or it is the same record
         -- without it (the pair was revoked after a logout).
         digest IS NULL OR (lineage = $4 AND version = $5 AND ($6 IS NULL OR digest = $6)) AS goes_on
@@ -14,7 +15,7 @@ went_on AS (
         state = $3,
         lineage = $4,
         version = $5,
-        digest = coalesce($6, digest),
+        digest = coalesce($6, pair.digest),
         jti = CASE WHEN $6 IS NULL THEN jti ELSE $7 END,
         issued_at = CASE WHEN $6 IS NULL THEN issued_at ELSE to_timestamp($8 / 1000.0) END,
         access_expires_at = CASE WHEN $6 IS NULL THEN access_expires_at ELSE to_timestamp($9 / 1000.0) END,
@@ -54,25 +55,29 @@ came AS (
     FROM gave_way
     RETURNING revision
 ),
--- Tokens that are known to be used, and never had a row.
+-- Tokens that are known to be used, and never had a row. One look into an index for each: as a join it may be
+-- planned to read the whole table.
 named AS (
     INSERT INTO evertoken_pair (key_digest, key, state, digest, changed_at, retired_at, revision)
     SELECT $1, $2::json, 'INACTIVE', past.digest, clock_timestamp(), clock_timestamp(), 0
     FROM seen, unnest($13) AS past (digest)
-    WHERE NOT EXISTS (
-        SELECT FROM evertoken_pair AS known WHERE known.digest = past.digest AND known.key_digest = $1
-    )
+    WHERE seen.digest IS DISTINCT FROM $6 AND (
+        SELECT true FROM evertoken_pair AS known
+        WHERE known.digest = past.digest AND known.key_digest = $1
+        LIMIT 1
+    ) IS NULL
 ),
--- More than the one that each rotation adds, and few enough not to be felt.
+-- More than the one that each rotation adds, and few enough not to be felt. What the record still knows as a past
+-- token can be found.
 swept AS (
-    DELETE FROM evertoken_pair WHERE id IN (
+    DELETE FROM evertoken_pair WHERE id = ANY (ARRAY(
         SELECT id FROM evertoken_pair
         WHERE key_digest = $1 AND retired_at < clock_timestamp() - $15 * interval '1 millisecond'
-            AND EXISTS (SELECT FROM gave_way)
+            AND (digest <> ALL ($13)) IS NOT FALSE AND EXISTS (SELECT FROM gave_way)
         ORDER BY retired_at
         LIMIT 8
         FOR UPDATE SKIP LOCKED
-    )
+    ))
 ),
 written AS (
     SELECT revision, false AS is_another_pair FROM went_on UNION ALL SELECT revision, true FROM came

@@ -1,0 +1,58 @@
+//! The store by its name in a configuration.
+
+use std::time::Duration;
+
+use evertoken::Config;
+use evertoken::config::Registry;
+use evertoken::testing::AuthorizationServer;
+
+use crate::scene::Database;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_names_the_database_by_a_secret() {
+    let database = Database::new();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("url");
+    std::fs::write(&file, format!("{}\n", database.url)).unwrap();
+    let server = AuthorizationServer::builder()
+        .access_ttl(Duration::from_secs(600))
+        .build();
+    let first = server.issue();
+    let refresh = first.refresh.as_ref().unwrap().expose();
+    let text = format!(
+        r#"
+        [refresh]
+        shortest_interval = "10ms"
+        [store]
+        kind = "postgres"
+        url = {{ file = "url" }}
+        retention = "1ms"
+        [seed]
+        refresh_token = "{refresh}"
+        "#
+    );
+    let config = Config::from_toml(&text)
+        .unwrap()
+        .relative_to(directory.path());
+    let builder = config
+        .builder_for(server.endpoint(), &Registry::builtin())
+        .await
+        .unwrap();
+    let shown = format!("{builder:?}");
+    assert!(
+        shown.contains("PostgresStore") && shown.contains("retention: 1ms"),
+        "{shown}"
+    );
+    assert!(!shown.contains("postgres://"), "{shown}");
+    let tokens = builder.build().unwrap();
+    let mut token = tokens.token().await.unwrap();
+    for _ in 0..5 {
+        token = tokens.rotate().await.unwrap();
+    }
+    assert_eq!(server.exchanges(), 6);
+    let stored = "SELECT convert_from(record, 'UTF8')::json->'pair'->>'access_token' FROM evertoken_pair \
+                  WHERE state = 'ACTIVE'";
+    assert_eq!(database.sql(stored), token.expose());
+    // One more may be a millisecond old.
+    assert!(database.rows("id").len() <= 3, "{:?}", database.rows("*"));
+}
