@@ -43,7 +43,7 @@ pub(crate) struct Observer {
 
 #[derive(Default)]
 pub(crate) struct Log {
-    history: Option<Vec<String>>,
+    pub(crate) history: Option<Vec<String>>,
     pub(crate) violations: Vec<String>,
     /// What went wrong that no client can help, and how often.
     pub(crate) causes: BTreeMap<&'static str, u32>,
@@ -137,10 +137,6 @@ impl Observer {
     fn cause_locked(&self, log: &mut Log, what: &'static str) {
         *log.causes.entry(what).or_default() += 1;
         self.note_locked(log, || format!("-- {what}"));
-    }
-
-    pub(crate) fn history(&self) -> Vec<String> {
-        self.log().history.clone().unwrap_or_default()
     }
 
     /// A pair of a new family.

@@ -61,13 +61,13 @@ async fn live(scenario: &Scenario, with_history: bool) -> Outcome {
     judge::judge(&world).await;
     close(&world).await;
     strikes.abort();
-    let outcome = Outcome {
-        history: world.observer.history(),
+    let mut log = world.observer.log();
+    Outcome {
+        history: log.history.take().unwrap_or_default(),
         exchanges: world.server.exchanges(),
-        violations: std::mem::take(&mut world.observer.log().violations),
-        causes: std::mem::take(&mut world.observer.log().causes),
-    };
-    outcome
+        violations: std::mem::take(&mut log.violations),
+        causes: std::mem::take(&mut log.causes),
+    }
 }
 
 /// Everybody is shut down; then nothing is left.
