@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::spends::SendId;
 use self::spends::Sends;
-pub(crate) use self::view::{State, View};
+pub(crate) use self::view::{Pair, State, View};
 use crate::scenario::Scenario;
 
 /// One start of one instance.
@@ -64,6 +64,8 @@ pub(crate) struct Log {
     /// One of these may still be going on.
     pub(crate) is_stray: bool,
     pub(crate) logouts: u32,
+    /// A claim was made for a replay.
+    pub(crate) has_replayed: bool,
 }
 
 /// A refresh token as it came into the world.

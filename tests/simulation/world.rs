@@ -53,6 +53,7 @@ pub(crate) struct World {
     slots: Vec<Slot>,
     gates: Mutex<Vec<Arc<Gate>>>,
     strikes: mpsc::UnboundedSender<Strike>,
+    is_closed: Mutex<bool>,
 }
 
 #[derive(Debug)]
@@ -102,6 +103,7 @@ impl World {
             key,
             first,
             strikes,
+            is_closed: Mutex::new(false),
         };
         (Arc::new(world), struck)
     }
@@ -120,7 +122,7 @@ impl World {
     /// Starts an instance that does not run.
     pub(crate) fn start(&self, node: usize) {
         let slot = &self.slots[node];
-        if slot.node.lock().is_some() {
+        if slot.node.lock().is_some() || *self.is_closed.lock() {
             return;
         }
         let life = {
@@ -277,6 +279,7 @@ impl World {
 
     /// Nobody uses any instance any more.
     pub(crate) fn close(&self) {
+        *self.is_closed.lock() = true;
         for slot in &self.slots {
             slot.node.lock().take();
         }

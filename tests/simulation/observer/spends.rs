@@ -135,7 +135,14 @@ impl Observer {
             Ok(issued) => {
                 send.committed = false;
                 let (_, refresh) = parts(issued);
+                let refresh = refresh.filter(|text| !text.is_empty());
                 let name = refresh.and_then(|it| log.names.get(&digest(&self.key, it)).copied());
+                // The token goes on to be good, whatever became of it before.
+                let token = log.sends.all[id.0].token;
+                if name.is_none() || name == token {
+                    let same = log.sends.all.iter_mut().filter(|it| it.token == token && it.ended);
+                    same.for_each(|send| send.is_unspent = true);
+                }
                 if let Some(name) = name {
                     log.tokens[name].read_by = Some(by);
                 }

@@ -121,6 +121,7 @@ impl Observer {
             if claim.resorts > profile.last_resorts * u32::from(profile.last_resort) {
                 problems.push("goes beyond the last resort".to_owned());
             }
+            log.has_replayed |= claim.replays > 0;
             let may_replay = !profile.replay_window.is_zero();
             if claim.replays > profile.replays * u32::from(may_replay) {
                 problems.push("replays too often".to_owned());
