@@ -29,10 +29,10 @@ pub(crate) async fn judge(world: &Arc<World>) {
         sleep(seconds(world.scenario.access_ttl + 1)).await;
     }
     let last = ask_all(world).await;
-    // What was given out before it was stored.
-    sleep(seconds(10)).await;
     world.observer.count_unread();
     ends(world, &last);
+    // What was given out before it was stored.
+    sleep(seconds(10)).await;
     losses(world);
     left(world);
 }
@@ -108,6 +108,8 @@ fn ends(world: &World, last: &[(Node, Last)]) {
                 observer.cause("end: idle");
             }
             reason => {
+                // The client counts from the moment it asked, the server from the one it answered.
+                let is_live = is_live && scenario.server != Server::ShortRefresh;
                 let can_go_on = is_live && record.state == State::Active;
                 if can_go_on || scenario.sign_in {
                     observer.violation(format!("O5 {} ends ({reason}) and could go on", node.id));
@@ -115,7 +117,7 @@ fn ends(world: &World, last: &[(Node, Last)]) {
                 let gives_up = *reason == EndReason::OutcomeUnknown && !scenario.last_resort;
                 if is_live && !can_go_on && gives_up {
                     observer.cause("loss: an unspent token was given up");
-                } else if is_live && !can_go_on {
+                } else if is_live && !can_go_on && *reason != EndReason::Expired {
                     observer.violation(format!("O5 {} gave a live token up: {reason}", node.id));
                 }
                 let may_expire = scenario.server == Server::ShortRefresh;
