@@ -31,9 +31,6 @@ pub(crate) async fn judge(world: &Arc<World>) {
     let last = ask_all(world).await;
     world.observer.count_unread();
     ends(world, &last);
-    // What was given out before it was stored.
-    sleep(seconds(10)).await;
-    losses(world);
     left(world);
 }
 
@@ -137,7 +134,7 @@ fn ends(world: &World, last: &[(Node, Last)]) {
 }
 
 /// Whatever was read is stored, spent, revoked or passed; or its instance died with it.
-fn losses(world: &World) {
+pub(crate) fn losses(world: &World) {
     let observer = &world.observer;
     let lost: Vec<_> = observer.log().unaccounted().collect();
     for Unaccounted { name, by, how } in lost {

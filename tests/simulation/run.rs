@@ -81,6 +81,8 @@ async fn close(world: &Arc<World>) {
         }
     }
     world.close();
+    // By now everything that was given out is stored.
+    judge::losses(world);
     sleep(seconds(2_000)).await;
     let left = Handle::current().metrics().num_alive_tasks();
     // The one that waits for strikes.

@@ -181,7 +181,10 @@ impl World {
             builder = builder.on_store_failure(OnStoreFailure::Fail);
         }
         if let Some(first) = &self.first {
-            builder = builder.seed(first.clone());
+            // What stands in somebody's configuration: how long the access token lives, nobody knows later.
+            let refresh = first.refresh.clone().filter(|_| gate.id.life > 0);
+            let later = refresh.map(|refresh| TokenPair::from_refresh_token(refresh));
+            builder = builder.seed(later.unwrap_or_else(|| first.clone()));
         }
         match scenario.nodes[node] {
             Strategy::OnRequest => builder.strategy(OnRequest::default()),
