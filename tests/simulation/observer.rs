@@ -231,6 +231,10 @@ impl Log {
         self.failovers.iter().any(|at| *at >= moment)
     }
 
+    pub(crate) fn has_failed_over(&self) -> bool {
+        !self.failovers.is_empty()
+    }
+
     /// Whether anything happened that can cost a session.
     pub(crate) fn has_cause(&self) -> bool {
         !self.causes.is_empty()

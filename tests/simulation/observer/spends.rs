@@ -140,8 +140,10 @@ impl Observer {
                 // The token goes on to be good, whatever became of it before.
                 let token = log.sends.all[id.0].token;
                 if name.is_none() || name == token {
-                    let same = log.sends.all.iter_mut().filter(|it| it.token == token && it.ended);
-                    same.for_each(|send| send.is_unspent = true);
+                    let dead = log.dead.clone();
+                    let same = log.sends.all.iter_mut().filter(|it| it.token == token);
+                    same.filter(|it| it.ended || dead.contains(&it.by))
+                        .for_each(|send| send.is_unspent = true);
                 }
                 if let Some(name) = name {
                     log.tokens[name].read_by = Some(by);
