@@ -1,0 +1,109 @@
+//! How large a world is, and what may go wrong in it.
+
+use crate::endpoint::ServerProfile;
+use crate::property::Goal;
+use crate::row::TICK;
+use crate::server::{Reuse, Server};
+
+/// A claim is stale after this many ticks.
+pub const QUARANTINE: u8 = 2;
+
+/// A token may be sent for this many ticks after the first attempt to claim it. One tick less than the
+/// quarantine is what a request may take.
+pub const SEND_WINDOW: u8 = 1;
+
+/// How often each fault may come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Faults {
+    /// A process dies. It may be started again.
+    pub crashes: u8,
+    /// The server answers, and nobody reads it.
+    pub unread: u8,
+    /// The request never gets to the server, and the client cannot know.
+    pub undelivered: u8,
+    /// The request never gets to the server, or spends nothing there, and the client knows.
+    pub not_sent: u8,
+    /// The store does not answer: nothing was written, or it was, or it is going to be.
+    pub store: u8,
+    /// The store takes a record from its past.
+    pub failovers: u8,
+    /// A tick passes while somebody could go on. Two in a row make a claim stale.
+    pub pauses: u8,
+}
+
+/// A world to be explored.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    pub name: &'static str,
+    pub instances: u8,
+    /// How often each instance is asked for a new pair.
+    pub rotations: u8,
+    pub server: Server,
+    /// What the client is told of the server: a replay window in ticks, and the number of replays.
+    pub replay_window: u8,
+    pub last_resorts: u8,
+    pub faults: Faults,
+    pub logouts: u8,
+    pub sign_ins: u8,
+    /// The store proves who is dead.
+    pub death_shows: bool,
+    /// A pair is given out although it could not be stored.
+    pub serves_unstored: bool,
+    /// What has to be possible in it.
+    pub goals: &'static [Goal],
+}
+
+impl Config {
+    pub const fn new(name: &'static str, reuse: Reuse) -> Self {
+        Self {
+            name,
+            instances: 2,
+            rotations: 1,
+            server: Server { reuse, grace: 0 },
+            replay_window: 0,
+            last_resorts: 1,
+            faults: Faults {
+                crashes: 0,
+                unread: 0,
+                undelivered: 0,
+                not_sent: 0,
+                store: 0,
+                failovers: 0,
+                pauses: 0,
+            },
+            logouts: 0,
+            sign_ins: 0,
+            death_shows: false,
+            serves_unstored: true,
+            goals: &[],
+        }
+    }
+
+    pub(crate) fn profile(&self) -> ServerProfile {
+        ServerProfile::strict()
+            .replay_window(TICK * self.replay_window.into())
+            .last_resort(self.last_resorts > 0)
+            .last_resorts(self.last_resorts.into())
+    }
+}
+
+/// Every world, and whether it is a large one.
+pub fn worlds() -> Vec<(bool, Config)> {
+    let strict = |name| Config::new(name, Reuse::KillsFamily);
+    let crash = Faults {
+        crashes: 1,
+        pauses: 4,
+        ..Faults::default()
+    };
+    vec![
+        (false, strict("calm")),
+        (
+            false,
+            Config {
+                faults: crash,
+                goals: &[Goal::ResortSaves, Goal::ResortKills],
+                ..strict("crash")
+            },
+        ),
+    ]
+}
