@@ -86,24 +86,3 @@ impl Config {
             .last_resorts(self.last_resorts.into())
     }
 }
-
-/// Every world, and whether it is a large one.
-pub fn worlds() -> Vec<(bool, Config)> {
-    let strict = |name| Config::new(name, Reuse::KillsFamily);
-    let crash = Faults {
-        crashes: 1,
-        pauses: 4,
-        ..Faults::default()
-    };
-    vec![
-        (false, strict("calm")),
-        (
-            false,
-            Config {
-                faults: crash,
-                goals: &[Goal::ResortSaves, Goal::ResortKills],
-                ..strict("crash")
-            },
-        ),
-    ]
-}

@@ -8,6 +8,7 @@
 //! - [`look`], [`claim`], [`spend`], [`land`], [`user`]: its steps, as in `src/rotation/`
 //! - [`world`]: everything at once, and what can happen next
 //! - [`property`]: what must hold
+//! - [`worlds`]: what is explored
 
 mod claim;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod server;
 mod spend;
 mod user;
 pub mod world;
+pub mod worlds;
 
 /// The crate's pure modules, from its own sources: they are not public, and need not be for this.
 #[allow(dead_code, unreachable_pub, unused_imports)]

@@ -92,8 +92,13 @@ pub(crate) fn sent(world: &mut World, config: &Config, token: Token, claim: &Mar
 
 /// It is known that this request spent nothing.
 pub(crate) fn not_sent(world: &mut World, token: Token, claim: &Mark) {
+    let truth = &mut world.truths[usize::from(token)];
     if claim.doubtful.is_none() {
-        world.truths[usize::from(token)].sent = None;
+        truth.sent = None;
+    } else if claim.resorts == 0 {
+        truth.replays -= 1;
+    } else {
+        truth.resorts -= 1;
     }
 }
 
@@ -102,13 +107,15 @@ pub(crate) fn lost(world: &mut World) {
 }
 
 pub(crate) fn crashed(world: &mut World, at: usize) {
-    let has_unstored = world.instances[at].rotations.iter().any(|rotation| {
+    let instance = &world.instances[at];
+    let has_unstored = instance.rotations.iter().any(|rotation| {
         matches!(
             rotation.phase,
             Phase::Sent(_, Some(Answer::Issued(_))) | Phase::Land(_)
         )
     });
-    if has_unstored {
+    // A logout under way may leave a pair that is not revoked.
+    if has_unstored || !instance.chores.is_empty() {
         world.cause(Cause::Unread);
     }
 }
@@ -209,6 +216,14 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
             let is_excused = world.causes != 0 || !world.is_quiet();
             is_excused || world.store.is_none_or(|row| is_good(world, &row))
         }),
+        Property::<Config>::always("a logout revokes the session", |_, world: &World| {
+            let is_excused = world.causes != 0 || !world.is_quiet();
+            is_excused || world.store.is_none_or(|row| is_revoked(world, &row))
+        }),
+        Property::<Config>::always(
+            "nothing is sent again before a fault",
+            |config, world: &World| config.faults != world.faults || is_untroubled(world),
+        ),
         Property::<Config>::sometimes("a pair is landed", |_, world: &World| {
             world.store.is_some_and(|row| row.token > Some(0))
         }),
@@ -227,6 +242,23 @@ fn is_good(world: &World, row: &Row) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether nothing of a session that was logged out can be exchanged.
+fn is_revoked(world: &World, row: &Row) -> bool {
+    let mut family = world.truths.iter().filter(|it| it.family == row.lineage);
+    row.state != Status::LoggedOut || family.all(|truth| truth.life != Life::Live)
+}
+
+/// Whether every token was sent once at most, and the session goes on or was logged out.
+fn is_untroubled(world: &World) -> bool {
+    let state = world.store.map(|row| row.state);
+    let goes_on = matches!(state, Some(Status::Active | Status::LoggedOut));
+    goes_on
+        && world
+            .truths
+            .iter()
+            .all(|truth| truth.replays + truth.resorts == 0)
 }
 
 /// What must be possible in a world, lest it be so small that nothing is shown.

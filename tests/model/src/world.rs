@@ -64,6 +64,7 @@ pub enum Action {
     Crash(usize),
     Start(usize),
     LateSwap(usize),
+    /// The store takes this record from its past, or none.
     Failover(usize),
     Tick,
 }
@@ -244,11 +245,11 @@ impl World {
                 self.past.remove(0);
             }
         }
-        self.set(next);
+        self.set(Some(next));
     }
 
-    fn set(&mut self, next: Row) {
-        self.store = Some(next);
+    fn set(&mut self, next: Option<Row>) {
+        self.store = next;
         // Whatever was on its way was made from what is gone.
         self.late.clear();
         for instance in &mut self.instances {
@@ -380,9 +381,9 @@ impl Model for Config {
                 }
                 continue;
             }
-            // The start of a process that dies with nothing in hand is another's.
-            if faults.crashes > 0 && !(instance.rotations.is_empty() && instance.chores.is_empty())
-            {
+            // A process that dies with nothing in hand matters only where the store may need what it holds.
+            let is_idle = instance.rotations.is_empty() && instance.chores.is_empty();
+            if faults.crashes > 0 && (!is_idle || self.faults.failovers > 0) {
                 actions.push(Action::Crash(at));
             }
             if instance.demands > 0 && !instance.waits() {
@@ -413,7 +414,8 @@ impl Model for Config {
         }
         actions.extend((0..world.late.len()).map(Action::LateSwap));
         if faults.failovers > 0 {
-            actions.extend((0..world.past.len()).map(Action::Failover));
+            // The last one brings back nothing at all.
+            actions.extend((0..=world.past.len()).map(Action::Failover));
         }
         if (!runs || faults.pauses > 0) && self.tick(world).is_some() {
             actions.push(Action::Tick);
@@ -484,7 +486,7 @@ impl Model for Config {
             Action::Failover(at) => {
                 world.faults.failovers -= 1;
                 property::failed_over(&mut world);
-                let next = world.past[at];
+                let next = world.past.get(at).copied();
                 world.past.truncate(at);
                 world.set(next);
                 if world.faults.failovers == 0 {
