@@ -5,6 +5,7 @@ use crate::instance::{Claimed, Phase, Write};
 use crate::record::claim::{Permit, Standing};
 use crate::record::{Record, State};
 use crate::row::{Mark, NOW, Row, TICK, digest, owner, ticks};
+use crate::symmetry::LIVES;
 use crate::world::{Swap, Turn};
 
 impl Turn<'_> {
@@ -47,8 +48,8 @@ impl Turn<'_> {
 
     /// `is_given_up`, where the store's clock is everybody's.
     pub(crate) fn is_given_up(&self, mark: &Mark) -> bool {
-        let instance = &self.world.instances[usize::from(mark.owner / 8)];
-        self.config.death_shows && instance.life != Some(mark.owner % 8)
+        let instance = &self.world.instances[usize::from(mark.owner / LIVES)];
+        self.config.death_shows && instance.life != Some(mark.owner % LIVES)
     }
 
     /// `take_over`; `None` if that was to end the session, or to wait.

@@ -49,6 +49,9 @@ pub struct Config {
     pub death_shows: bool,
     /// A pair is given out although it could not be stored.
     pub serves_unstored: bool,
+    /// Worlds that differ only in which instance is which are one. A trace names an instance by its place, which
+    /// changes then.
+    pub symmetric: bool,
     /// What has to be possible in it.
     pub goals: &'static [Goal],
 }
@@ -75,6 +78,7 @@ impl Config {
             sign_ins: 0,
             death_shows: false,
             serves_unstored: true,
+            symmetric: true,
             goals: &[],
         }
     }

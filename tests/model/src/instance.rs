@@ -69,6 +69,10 @@ impl Claimed {
         self.record.token.expect("a pair was claimed")
     }
 
+    fn tick(&mut self) {
+        self.age = (self.age + 1).min(SEND_WINDOW);
+    }
+
     pub fn claim(&self) -> &Mark {
         self.record.claim.as_ref().expect("it was written")
     }
@@ -235,19 +239,12 @@ impl Instance {
     }
 
     pub fn tick(&mut self, age: &impl Fn(&mut Row)) {
+        self.each_row(&mut |row| age(row));
         for rotation in &mut self.rotations {
             if let Some((_, since)) = &mut rotation.attempt {
                 *since = (*since + 1).min(SEND_WINDOW);
             }
-            rotation.phase.tick(age);
-        }
-        for chore in &mut self.chores {
-            match chore {
-                Chore::LeaveSwap { write, .. }
-                | Chore::Clear(write)
-                | Chore::ReplaceSwap { write, .. } => age(&mut write.next),
-                Chore::Leave { .. } | Chore::Replace { .. } => {}
-            }
+            rotation.phase.tick();
         }
     }
 }
@@ -283,36 +280,21 @@ impl Phase {
         }
     }
 
-    fn tick(&mut self, age: &impl Fn(&mut Row)) {
-        let claim = |claimed: &mut Claimed| {
-            age(&mut claimed.record);
-            claimed.age = (claimed.age + 1).min(SEND_WINDOW);
-        };
+    fn tick(&mut self) {
         match self {
-            Self::Bring(write) | Self::Clear(write) => age(&mut write.next),
-            Self::Claim { write, age: since } => {
-                age(&mut write.next);
-                *since = (*since + 1).min(SEND_WINDOW);
-            }
+            Self::Claim { age, .. } => *age = (*age + 1).min(SEND_WINDOW),
             Self::Wait { left, .. } => *left = left.saturating_sub(1),
-            Self::RefusedWait { claimed, left, .. } => {
-                claim(claimed);
-                *left = left.saturating_sub(1);
-            }
             Self::Send(claimed)
             | Self::Sent(claimed, _)
+            | Self::Doubt(claimed, _)
             | Self::Refused(claimed)
-            | Self::Release { claimed, .. } => claim(claimed),
-            Self::Doubt(claimed, write) | Self::Reject(claimed, write) => {
-                claim(claimed);
-                age(&mut write.next);
+            | Self::Reject(claimed, _)
+            | Self::Release { claimed, .. } => claimed.tick(),
+            Self::RefusedWait { claimed, left, .. } => {
+                claimed.tick();
+                *left = left.saturating_sub(1);
             }
-            Self::Land(unstored) => {
-                if let Some(row) = &mut unstored.seen {
-                    age(row);
-                }
-            }
-            Self::Look => {}
+            Self::Look | Self::Bring(_) | Self::Land(_) | Self::Clear(_) => {}
         }
     }
 }

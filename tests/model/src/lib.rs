@@ -8,6 +8,7 @@
 //! - [`look`], [`claim`], [`spend`], [`land`], [`user`]: its steps, as in `src/rotation/`
 //! - [`world`]: everything at once, and what can happen next
 //! - [`property`]: what must hold
+//! - [`symmetry`]: which worlds are one
 //! - [`worlds`]: what is explored
 
 mod claim;
@@ -19,6 +20,7 @@ pub mod property;
 pub mod row;
 pub mod server;
 mod spend;
+pub mod symmetry;
 mod user;
 pub mod world;
 pub mod worlds;

@@ -7,6 +7,7 @@ use crate::instance::{Instance, Phase, Rotation, Write, claim_age_limit};
 use crate::property::{self, Flaw};
 use crate::row::{Held, Row, Status, Token};
 use crate::server::{Answer, Truths, issue};
+use crate::symmetry::LIVES;
 
 /// A state of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -112,7 +113,7 @@ impl Turn<'_> {
     /// Unique to this start of this process.
     pub fn owner(&mut self) -> u8 {
         let life = self.me().life.expect("it runs");
-        u8::try_from(self.instance).expect("few") * 8 + life
+        u8::try_from(self.instance).expect("few") * LIVES + life
     }
 
     pub fn write(&self, next: &crate::record::Record, fresh: bool) -> Write {
@@ -500,7 +501,13 @@ impl Model for Config {
                 world.faults.pauses -= u8::from(!actions.is_empty());
             }
         }
-        (world != *last).then_some(world)
+        let is_news = world != *last;
+        let world = if self.symmetric {
+            world.representative()
+        } else {
+            world
+        };
+        is_news.then_some(world)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

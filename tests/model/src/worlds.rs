@@ -150,3 +150,150 @@ pub fn small() -> Vec<Config> {
         },
     ]
 }
+
+/// Those that take minutes.
+pub fn large() -> Vec<Config> {
+    let strict = |name| Config::new(name, Reuse::KillsFamily);
+    vec![
+        Config {
+            instances: 3,
+            faults: Faults {
+                crashes: 1,
+                pauses: 3,
+                ..NONE
+            },
+            goals: &[Goal::ResortSaves, Goal::ResortKills],
+            ..strict("crash-of-three")
+        },
+        Config {
+            rotations: 2,
+            faults: Faults {
+                crashes: 1,
+                unread: 1,
+                undelivered: 1,
+                pauses: 3,
+                ..NONE
+            },
+            goals: &[
+                Goal::ResortSaves,
+                Goal::ResortKills,
+                Goal::OutcomeUnknown,
+                Goal::SecondPair,
+            ],
+            ..strict("crash-and-lost-answers")
+        },
+        Config {
+            rotations: 2,
+            faults: Faults {
+                not_sent: 1,
+                store: 2,
+                pauses: 3,
+                ..NONE
+            },
+            goals: &[Goal::Spare, Goal::SecondPair],
+            ..Config::new("store-fails-twice", Reuse::IsRefused)
+        },
+        Config {
+            faults: Faults {
+                crashes: 1,
+                unread: 1,
+                store: 1,
+                pauses: 3,
+                ..NONE
+            },
+            goals: &[Goal::ResortSaves, Goal::ResortKills],
+            ..strict("mixed")
+        },
+        Config {
+            serves_unstored: false,
+            faults: Faults {
+                crashes: 1,
+                store: 2,
+                pauses: 3,
+                ..NONE
+            },
+            ..strict("serves-stored")
+        },
+        Config {
+            last_resorts: 2,
+            faults: Faults {
+                crashes: 1,
+                undelivered: 2,
+                pauses: 3,
+                ..NONE
+            },
+            goals: &[Goal::ResortSaves, Goal::ResortKills, Goal::OutcomeUnknown],
+            ..strict("two-last-resorts")
+        },
+        Config {
+            server: Server {
+                reuse: Reuse::KillsFamily,
+                grace: 2,
+            },
+            replay_window: 1,
+            faults: Faults {
+                crashes: 1,
+                unread: 1,
+                store: 1,
+                pauses: 3,
+                ..NONE
+            },
+            goals: &[Goal::Replay, Goal::ResortKills],
+            ..strict("grace-mixed")
+        },
+        Config {
+            faults: Faults {
+                crashes: 1,
+                unread: 1,
+                store: 1,
+                pauses: 3,
+                ..NONE
+            },
+            goals: &[Goal::Spare],
+            ..Config::new("last-wins-mixed", Reuse::LastWins)
+        },
+        Config {
+            logouts: 1,
+            faults: Faults {
+                crashes: 1,
+                store: 1,
+                pauses: 2,
+                ..NONE
+            },
+            goals: &[Goal::LoggedOut],
+            ..strict("logout-mixed")
+        },
+        Config {
+            logouts: 1,
+            sign_ins: 1,
+            faults: Faults {
+                store: 1,
+                pauses: 1,
+                ..NONE
+            },
+            goals: &[Goal::LoggedOut, Goal::SignedIn],
+            ..strict("sign-in-mixed")
+        },
+        Config {
+            rotations: 2,
+            faults: Faults {
+                crashes: 1,
+                failovers: 1,
+                pauses: 2,
+                ..NONE
+            },
+            goals: &[Goal::Forward],
+            ..strict("failover-and-crash")
+        },
+        Config {
+            logouts: 1,
+            faults: Faults {
+                failovers: 1,
+                pauses: 2,
+                ..NONE
+            },
+            goals: &[Goal::LoggedOut],
+            ..strict("failover-and-logout")
+        },
+    ]
+}

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use evertoken_model::config::{Config, worlds};
+use evertoken_model::config::Config;
 use evertoken_model::world::World;
+use evertoken_model::worlds;
 use stateright::{Checker, Model};
 
 #[test]
 fn every_small_world_holds_what_is_promised() {
-    for (_, world) in worlds().into_iter().filter(|(is_large, _)| !is_large) {
+    for world in worlds::small() {
         let checker = world.checker().threads(2).spawn_bfs().join();
         checker.assert_properties();
     }
@@ -19,7 +20,7 @@ fn every_small_world_holds_what_is_promised() {
 /// time that does not come, whoever waits is answered.
 #[test]
 fn no_small_world_goes_round_in_circles() {
-    for (_, world) in worlds().into_iter().filter(|(is_large, _)| !is_large) {
+    for world in worlds::small() {
         assert!(!has_cycle(&world), "{}", world.name);
     }
 }
