@@ -1,6 +1,5 @@
 //! Claiming a token: `rotation/claim.rs`.
 
-use crate::config::QUARANTINE;
 use crate::instance::{Claimed, Phase, Write};
 use crate::record::claim::{Permit, Standing};
 use crate::record::{Record, State};
@@ -14,7 +13,7 @@ impl Turn<'_> {
         let record = row.record();
         let me = self.owner();
         let unsent = self.me().unsent();
-        let quarantine = TICK * QUARANTINE.into();
+        let quarantine = TICK * self.config.quarantine.into();
         let standing = record.standing(owner(me), &unsent, NOW, quarantine);
         let is_ours = standing == Standing::Ours;
         let next = match (standing, row.claim.as_ref(), record.claim.as_ref()) {
@@ -55,7 +54,7 @@ impl Turn<'_> {
     /// `take_over`; `None` if that was to end the session, or to wait.
     fn take_over(&mut self, record: &Record) -> Option<Record> {
         let claim = record.claim.as_ref()?;
-        let quarantine = TICK * QUARANTINE.into();
+        let quarantine = TICK * self.config.quarantine.into();
         match claim.permits(&self.config.profile(), false, quarantine, NOW) {
             Permit::Send(again) => {
                 let me = owner(self.owner());

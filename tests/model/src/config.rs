@@ -5,13 +5,6 @@ use crate::property::Goal;
 use crate::row::TICK;
 use crate::server::{Reuse, Server};
 
-/// A claim is stale after this many ticks.
-pub const QUARANTINE: u8 = 2;
-
-/// A token may be sent for this many ticks after the first attempt to claim it. One tick less than the
-/// quarantine is what a request may take.
-pub const SEND_WINDOW: u8 = 1;
-
 /// How often each fault may come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Faults {
@@ -39,6 +32,11 @@ pub struct Config {
     /// How often each instance is asked for a new pair.
     pub rotations: u8,
     pub server: Server,
+    /// A claim is stale after so many ticks.
+    pub quarantine: u8,
+    /// A token may be sent for so many ticks after the first attempt to claim it. What is left of the quarantine
+    /// is what a request may take.
+    pub send_window: u8,
     /// What the client is told of the server: a replay window in ticks, and the number of replays.
     pub replay_window: u8,
     pub last_resorts: u8,
@@ -63,6 +61,8 @@ impl Config {
             instances: 2,
             rotations: 1,
             server: Server { reuse, grace: 0 },
+            quarantine: 2,
+            send_window: 1,
             replay_window: 0,
             last_resorts: 1,
             faults: Faults {

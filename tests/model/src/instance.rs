@@ -1,7 +1,6 @@
 //! One process: what its session holds, and how far its rotations are. A step is one call of the store or of
 //! the server, with everything that is computed up to the next.
 
-use crate::config::{QUARANTINE, SEND_WINDOW};
 use crate::row::{Held, Mark, Row, Token};
 use crate::server::Answer;
 
@@ -69,8 +68,8 @@ impl Claimed {
         self.record.token.expect("a pair was claimed")
     }
 
-    fn tick(&mut self) {
-        self.age = (self.age + 1).min(SEND_WINDOW);
+    fn tick(&mut self, window: u8) {
+        self.age = (self.age + 1).min(window);
     }
 
     pub fn claim(&self) -> &Mark {
@@ -238,13 +237,13 @@ impl Instance {
         }
     }
 
-    pub fn tick(&mut self, age: &impl Fn(&mut Row)) {
+    pub fn tick(&mut self, age: &impl Fn(&mut Row), window: u8) {
         self.each_row(&mut |row| age(row));
         for rotation in &mut self.rotations {
             if let Some((_, since)) = &mut rotation.attempt {
-                *since = (*since + 1).min(SEND_WINDOW);
+                *since = (*since + 1).min(window);
             }
-            rotation.phase.tick();
+            rotation.phase.tick(window);
         }
     }
 }
@@ -280,26 +279,21 @@ impl Phase {
         }
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self, window: u8) {
         match self {
-            Self::Claim { age, .. } => *age = (*age + 1).min(SEND_WINDOW),
+            Self::Claim { age, .. } => *age = (*age + 1).min(window),
             Self::Wait { left, .. } => *left = left.saturating_sub(1),
             Self::Send(claimed)
             | Self::Sent(claimed, _)
             | Self::Doubt(claimed, _)
             | Self::Refused(claimed)
             | Self::Reject(claimed, _)
-            | Self::Release { claimed, .. } => claimed.tick(),
+            | Self::Release { claimed, .. } => claimed.tick(window),
             Self::RefusedWait { claimed, left, .. } => {
-                claimed.tick();
+                claimed.tick(window);
                 *left = left.saturating_sub(1);
             }
             Self::Look | Self::Bring(_) | Self::Land(_) | Self::Clear(_) => {}
         }
     }
-}
-
-/// Ticks after which the age of a claim makes no difference any more.
-pub fn claim_age_limit(resorts: u8, replay_window: u8) -> u8 {
-    (QUARANTINE << resorts).max(replay_window)
 }

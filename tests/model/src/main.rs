@@ -33,6 +33,10 @@ fn main() {
 }
 
 /// Returns whether everything holds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it took is told, and nothing depends on it"
+)]
 fn explore(world: Config, limit: Option<Duration>) -> bool {
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -15,7 +15,8 @@ use crate::world::World;
 pub enum Flaw {
     /// A token that may be spent was sent as if it was not.
     DoubleSpend,
-    /// It was sent again more often than the profile permits, or after its replay window.
+    /// It was sent again more often than the profile permits, after its replay window, or as a last resort before
+    /// the quarantine was over.
     Unpermitted,
     /// An older pair took the place of a newer one.
     Overwritten,
@@ -153,6 +154,14 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
     {
         world.unless_failed_over(Flaw::NumberRestarted);
     }
+    let is_early = |old: &Mark, new: &Mark| {
+        new.resorts > old.resorts && old.age < config.quarantine << old.resorts
+    };
+    if let (Some(old), Some(new)) = (&old.claim, &next.claim)
+        && is_early(old, new)
+    {
+        world.unless_failed_over(Flaw::Unpermitted);
+    }
     if old.state == Status::LoggedOut
         && next.state != Status::LoggedOut
         && next.lineage == old.lineage
@@ -273,6 +282,7 @@ pub enum Goal {
     LoggedOut,
     SignedIn,
     SecondPair,
+    Retaken,
 }
 
 impl Goal {
@@ -318,6 +328,27 @@ impl Goal {
                         })
                 })
             }
+            Self::Retaken => Property::sometimes(
+                "a doubtful claim is found to be ours",
+                |_, world: &World| {
+                    world.instances.iter().any(|instance: &Instance| {
+                        instance
+                            .rotations
+                            .iter()
+                            .any(|rotation| match rotation.phase {
+                                Phase::Claim { write, .. } => {
+                                    let old = world.store.and_then(|row| row.claim);
+                                    let doubt = |claim: &Mark| claim.doubtful.is_some();
+                                    write.fresh
+                                        && old.as_ref().is_some_and(doubt)
+                                        && old.map(|it| (it.owner, it.resorts))
+                                            == write.next.claim.map(|it| (it.owner, it.resorts))
+                                }
+                                _ => false,
+                            })
+                    })
+                },
+            ),
             Self::LoggedOut => Property::sometimes("the user is logged out", |_, world: &World| {
                 world
                     .store

@@ -1,6 +1,5 @@
 //! Sending a token, and answers that are no pair: `rotation/spend.rs`.
 
-use crate::config::{QUARANTINE, SEND_WINDOW};
 use crate::instance::{Claimed, Phase, Then, Write};
 use crate::property;
 use crate::record::State;
@@ -19,7 +18,8 @@ impl Turn<'_> {
         let record = claimed.record.record();
         let claim = record.claim.as_ref().expect("it was written");
         let replay_left = claim.replay_left(&self.config.profile(), NOW);
-        let is_open = claimed.age < SEND_WINDOW && replay_left.is_none_or(|left| !left.is_zero());
+        let is_open =
+            claimed.age < self.config.send_window && replay_left.is_none_or(|left| !left.is_zero());
         if !is_open || self.rotation().orphan {
             return self.go(Phase::Release {
                 claimed,
@@ -66,7 +66,7 @@ impl Turn<'_> {
         let Some(claim) = &record.claim else {
             return self.go(Phase::Look);
         };
-        let quarantine = TICK * QUARANTINE.into();
+        let quarantine = TICK * self.config.quarantine.into();
         match claim.permits(&self.config.profile(), false, quarantine, NOW) {
             Permit::Send(Again::Replay) => {
                 let next = record.taken_over(owner(self.owner()), Again::Replay, NOW);
@@ -96,7 +96,7 @@ impl Turn<'_> {
             .filter(|mark| (mark.owner, mark.number) != (me, number) && mark.token == ours);
         if let Some(mark) = theirs
             && let Standing::Live { stale_in } =
-                record.standing(owner(me), &[], NOW, TICK * QUARANTINE.into())
+                record.standing(owner(me), &[], NOW, TICK * self.config.quarantine.into())
             && !self.is_given_up(&mark)
         {
             return self.go(Phase::RefusedWait {

@@ -2,8 +2,8 @@
 
 use stateright::{Model, Property};
 
-use crate::config::{Config, Faults, SEND_WINDOW};
-use crate::instance::{Instance, Phase, Rotation, Write, claim_age_limit};
+use crate::config::{Config, Faults};
+use crate::instance::{Instance, Phase, Rotation, Write};
 use crate::property::{self, Flaw};
 use crate::row::{Held, Row, Status, Token};
 use crate::server::{Answer, Truths, issue};
@@ -164,9 +164,8 @@ impl Turn<'_> {
 impl Config {
     pub fn canonical(&self, mut row: Row) -> Row {
         if let Some(claim) = &mut row.claim {
-            claim.age = claim
-                .age
-                .min(claim_age_limit(claim.resorts, self.replay_window));
+            let patience = self.quarantine << claim.resorts;
+            claim.age = claim.age.min(patience.max(self.replay_window));
             claim.doubtful = claim.doubtful.map(|age| age.min(self.replay_window));
         }
         row
@@ -176,7 +175,7 @@ impl Config {
     fn tick(&self, world: &World) -> Option<World> {
         let live = world.instances.iter().flat_map(|it| &it.rotations);
         let is_under_way = live.into_iter().any(|rotation| {
-            matches!(rotation.phase, Phase::Sent(claimed, None) if claimed.age >= SEND_WINDOW)
+            matches!(rotation.phase, Phase::Sent(claimed, None) if claimed.age >= self.send_window)
         });
         let next = world.ticked(self);
         (!is_under_way && next != *world).then_some(next)
@@ -270,7 +269,7 @@ impl World {
             age(row);
         }
         for instance in &mut next.instances {
-            instance.tick(&age);
+            instance.tick(&age, config.send_window);
         }
         for truth in &mut next.truths {
             truth.used = truth.used.map(|age| (age + 1).min(config.server.grace));

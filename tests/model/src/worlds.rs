@@ -56,6 +56,16 @@ pub fn small() -> Vec<Config> {
             ..strict("no-last-resort")
         },
         Config {
+            last_resorts: 2,
+            faults: Faults {
+                undelivered: 3,
+                not_sent: 1,
+                ..NONE
+            },
+            goals: &[Goal::ResortSaves, Goal::OutcomeUnknown],
+            ..strict("last-resorts")
+        },
+        Config {
             faults: Faults {
                 not_sent: 1,
                 store: 2,
@@ -66,6 +76,15 @@ pub fn small() -> Vec<Config> {
         },
         Config {
             rotations: 2,
+            faults: Faults {
+                store: 1,
+                pauses: 2,
+                ..NONE
+            },
+            goals: &[Goal::SecondPair, Goal::Retaken],
+            ..strict("retake")
+        },
+        Config {
             server: Server {
                 reuse: Reuse::KillsFamily,
                 grace: 2,
@@ -73,12 +92,28 @@ pub fn small() -> Vec<Config> {
             replay_window: 1,
             faults: Faults {
                 crashes: 1,
-                unread: 1,
+                unread: 2,
                 pauses: 2,
                 ..NONE
             },
             goals: &[Goal::Replay],
             ..strict("grace")
+        },
+        Config {
+            quarantine: 3,
+            send_window: 2,
+            server: Server {
+                reuse: Reuse::KillsFamily,
+                grace: 3,
+            },
+            replay_window: 1,
+            faults: Faults {
+                unread: 1,
+                pauses: 2,
+                ..NONE
+            },
+            goals: &[Goal::Replay],
+            ..strict("replay-window")
         },
         Config {
             rotations: 2,
