@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::instance::{Instance, Phase};
 use crate::land::is_live;
 use crate::row::{Held, Mark, Row, Status, Token};
-use crate::server::{Answer, Life, descends};
+use crate::server::{Answer, Life, Reuse, descends};
 use crate::world::World;
 
 /// What must not happen.
@@ -221,10 +221,17 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::always("nobody waits for good", |config, world| {
             !config.is_stuck(world)
         }),
-        Property::<Config>::always("what was read is stored in the end", |_, world: &World| {
-            let is_excused = world.causes != 0 || !world.is_quiet();
-            is_excused || world.store.is_none_or(|row| is_good(world, &row))
-        }),
+        Property::<Config>::always(
+            "what was read is stored in the end",
+            |config, world: &World| {
+                // A last resort may kill what another instance has landed, or is about to.
+                let kills = matches!(config.server.reuse, Reuse::KillsFamily | Reuse::LastWins);
+                let is_killed = kills && world.knows(Cause::Resort);
+                let is_lost = world.knows(Cause::Unread) || world.knows(Cause::Failover);
+                let is_excused = is_killed || is_lost || !world.is_quiet();
+                is_excused || world.store.is_none_or(|row| is_good(world, &row))
+            },
+        ),
         Property::<Config>::always("a logout revokes the session", |_, world: &World| {
             let is_excused = world.causes != 0 || !world.is_quiet();
             is_excused || world.store.is_none_or(|row| is_revoked(world, &row))
@@ -248,6 +255,13 @@ fn is_good(world: &World, row: &Row) -> bool {
     match (row.state, row.token) {
         (Status::Active, Some(token)) => {
             is_live(&world.truths, token) || row.claim_on_current().is_some()
+        }
+        // Nobody has what came after it.
+        (Status::Rejected(token) | Status::OutcomeUnknown(token), _) => {
+            let mut live = (0..)
+                .zip(&world.truths)
+                .filter(|(_, it)| it.life == Life::Live);
+            !live.any(|(other, _)| descends(&world.truths, other, token))
         }
         _ => true,
     }
