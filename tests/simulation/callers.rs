@@ -88,9 +88,13 @@ async fn act(world: &World, node: &Node, action: Action) {
 
 fn reject(world: &World, node: &Node, token: &Token) {
     let rejection = node.manager.reject(token);
-    world
-        .observer
-        .note(|| format!("{} rejects v{}: {rejection:?}", node.id, token.identity().version));
+    world.observer.note(|| {
+        format!(
+            "{} rejects v{}: {rejection:?}",
+            node.id,
+            token.identity().version
+        )
+    });
     if matches!(rejection, Rejection::Rotating | Rejection::Ended) {
         *node.rejected.lock() = Some(token.identity());
     }
@@ -101,13 +105,17 @@ pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     let id = node.id;
     match world.server.check(token.expose()) {
         AccessCheck::Live | AccessCheck::Revoked => {}
-        AccessCheck::Unknown => world.observer.violation(format!("O4 {id} makes a token up")),
+        AccessCheck::Unknown => world
+            .observer
+            .violation(format!("O4 {id} makes a token up")),
         AccessCheck::Expired => {
             let left = node.manager.status().access_expires_in;
             let replays = world.scenario.server == Server::GraceSamePair;
             if replays && world.observer.log().has_replayed {
                 // The server repeats what it said at first, also of how long the token lives.
-                world.observer.cause("an expired token was served after a replay");
+                world
+                    .observer
+                    .cause("an expired token was served after a replay");
             } else if left.is_some_and(|left| !left.is_zero()) {
                 world
                     .observer

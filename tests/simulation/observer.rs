@@ -196,7 +196,10 @@ impl Observer {
         }
         *count += 1;
         if *count == BUSY {
-            self.break_locked(&mut log, format!("O7 {by} calls the store {BUSY} times a second"));
+            self.break_locked(
+                &mut log,
+                format!("O7 {by} calls the store {BUSY} times a second"),
+            );
         }
     }
 
@@ -210,7 +213,9 @@ impl Observer {
         let now = self.now();
         let view = View::of(to);
         let mut log = self.log();
-        self.note_locked(&mut log, || format!("the store falls back to {}", view.show(&self.key)));
+        self.note_locked(&mut log, || {
+            format!("the store falls back to {}", view.show(&self.key))
+        });
         log.failovers.push(now);
         log.record = Some(view);
         self.cause_locked(&mut log, "the store lost writes");
@@ -288,5 +293,7 @@ fn parts(issued: &Issued) -> (Option<&str>, Option<&str>) {
 }
 
 fn digest(key: &Key, refresh: &str) -> String {
-    TokenPair::from_refresh_token(refresh).digest(key).to_string()
+    TokenPair::from_refresh_token(refresh)
+        .digest(key)
+        .to_string()
 }

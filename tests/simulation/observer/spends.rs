@@ -104,7 +104,10 @@ impl Observer {
                 return Some(format!("{}'s exchange is still under way", send.by));
             }
             if token.is_some() && !claim.is_doubtful {
-                return Some(format!("{} may have spent it, and its claim is plain", send.by));
+                return Some(format!(
+                    "{} may have spent it, and its claim is plain",
+                    send.by
+                ));
             }
         }
         None
@@ -122,7 +125,9 @@ impl Observer {
         let (_, refresh) = parts(issued);
         let brought = self.mint(&mut log, refresh, token);
         log.sends.all[id.0].committed = true;
-        self.note_locked(&mut log, || format!("the server answers {by} with r{brought:?}"));
+        self.note_locked(&mut log, || {
+            format!("the server answers {by} with r{brought:?}")
+        });
     }
 
     /// The instance reads the answer.

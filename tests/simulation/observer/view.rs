@@ -76,11 +76,22 @@ impl View {
             State::Idle => "idle",
         };
         let claim = self.claim.as_ref().map_or_else(String::new, |claim| {
-            let doubtful = if claim.doubtful.is_some() { " doubtful" } else { "" };
+            let doubtful = if claim.doubtful.is_some() {
+                " doubtful"
+            } else {
+                ""
+            };
             let released = if claim.released { " released" } else { "" };
-            let stray = if self.binding(key).is_none() { " stray" } else { "" };
+            let stray = if self.binding(key).is_none() {
+                " stray"
+            } else {
+                ""
+            };
             let (replays, resorts) = (claim.replays, claim.resorts);
-            format!(", claim {}{doubtful}{released}{stray} {replays}/{resorts}", claim.number)
+            format!(
+                ", claim {}{doubtful}{released}{stray} {replays}/{resorts}",
+                claim.number
+            )
         });
         let pair = if self.pair.is_some() { "" } else { " empty" };
         format!(
