@@ -64,7 +64,10 @@ fn said(world: &World, node: &Node, answer: &Result<Token, Error>) -> Last {
             Last::Served
         }
         Err(Error::Ended { reason, .. }) => Last::Ended(reason.clone()),
-        Err(error) => Last::Else(format!("{error}: {:?}", std::error::Error::source(error).map(ToString::to_string))),
+        Err(error) => Last::Else(format!(
+            "{error}: {:?}",
+            std::error::Error::source(error).map(ToString::to_string)
+        )),
     }
 }
 
@@ -148,7 +151,9 @@ pub(crate) fn losses(world: &World) {
 /// What was logged out is dead at the server.
 fn left(world: &World) {
     let observer = &world.observer;
-    let live = observer.log().live_after_logout(|token| world.server.is_live_refresh(token));
+    let live = observer
+        .log()
+        .live_after_logout(|token| world.server.is_live_refresh(token));
     for name in live {
         observer.violation(format!("O6 r{name} lives on after the logout"));
     }
