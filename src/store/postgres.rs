@@ -24,7 +24,7 @@ use sqlx::{Arguments, PgPool, Row as _};
 
 use self::ask::{Ask, Borrowed, Repeat};
 use self::failure::Failure;
-use self::listen::Listener;
+use self::listen::{Change, Listener};
 use self::row::Columns;
 use self::schema::Statements;
 use super::codec::Outline;
@@ -83,8 +83,8 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 ///
 /// # Changes, and poolers
 ///
-/// After a swap the channel `evertoken` is notified, with the digest of the key, and waiting instances hear of it
-/// within milliseconds. For that a store that waits for another instance listens on a connection of its own, until its last
+/// After a swap the channel `evertoken` is notified, with the digest of the key and a number, and waiting instances
+/// hear of it within milliseconds. For that a store that waits for another instance listens on a connection of its own, until its last
 /// clone is dropped. Where notifications do not arrive it looks every 50 ms instead, and every second even if they do:
 /// an instance may be killed between the two.
 ///
@@ -234,28 +234,36 @@ impl PostgresStore {
         let (rows, _) = asked.await?;
         let row = rows.first().ok_or(Failure::Unreadable)?;
         let now: i64 = row.try_get(2)?;
-        let entry = match row.try_get::<Option<&[u8]>, _>(0)? {
-            None => None,
-            Some(record) => {
-                let record = Zeroizing::new(record.to_vec());
-                let decoding = self.codec.decode_aside(key, record, UNTOUCHED.to_owned());
-                let record = decoding.await.map_err(Failure::Record)?;
-                Some((record, row::revision(row.try_get(1)?)))
-            }
-        };
         Ok(Loaded {
-            entry,
+            entry: self.entry(key, row, 0).await?,
             now: StoreTime::from_millis(now.unsigned_abs()),
         })
     }
 
-    /// With the connection, if others should be notified.
+    /// The record and the revision that stand at `column` and behind it.
+    async fn entry(
+        &self,
+        key: &Key,
+        row: &PgRow,
+        column: usize,
+    ) -> Result<Option<(Record, Revision)>, Failure> {
+        let Some(record) = row.try_get::<Option<&[u8]>, _>(column)? else {
+            return Ok(None);
+        };
+        let revision = row::revision(row.try_get(column + 1)?);
+        let record = Zeroizing::new(record.to_vec());
+        let decoding = self.codec.decode_aside(key, record, UNTOUCHED.to_owned());
+        let record = decoding.await.map_err(Failure::Record)?;
+        Ok(Some((record, revision)))
+    }
+
+    /// With what others should be told of it, and the connection for that.
     async fn replace(
         &self,
         key: &Key,
         seen: Option<Revision>,
         next: &Record,
-    ) -> Result<(Swap, Option<Borrowed>), Failure> {
+    ) -> Result<(Swap, Option<(Change, Borrowed)>), Failure> {
         let statements = &self.shared.statements;
         let record = self.codec.encode_aside(next).await;
         let columns = Columns::of(next, record.map_err(Failure::Record)?)?;
@@ -274,15 +282,23 @@ impl PostgresStore {
                 self.ask(&statements.swap, Repeat::Undone, swap).await?
             }
         };
-        let Some(row) = rows.first() else {
+        let row = rows.first().ok_or(Failure::Unreadable)?;
+        let Some(revision) = row.try_get::<Option<i64>, _>(0)? else {
             drop(connection);
-            return Ok((Swap::Lost(self.read(key).await?.entry), None));
+            let entry = match self.entry(key, row, 2).await? {
+                // Somebody was faster while this was under way; or there is nothing.
+                None => self.read(key).await?.entry,
+                entry => entry,
+            };
+            return Ok((Swap::Lost(entry), None));
         };
-        let swapped = Swap::Swapped(row::revision(row.try_get(0)?));
+        let revision = row::revision(revision);
         let is_another_pair: bool = row.try_get(1)?;
         // Whoever waits, waits for a claim to go.
         let is_news = is_another_pair || next.claim.as_ref().is_none_or(|claim| claim.released);
-        Ok((swapped, is_news.then_some(connection)))
+        let session = key.digest();
+        let news = is_news.then_some((Change { session, revision }, connection));
+        Ok((Swap::Swapped(revision), news))
     }
 
     async fn revision(&self, digest: &Digest) -> Result<Option<Revision>, Failure> {
@@ -342,12 +358,12 @@ impl TokenStore for PostgresStore {
             return Err(StoreError::new(problem));
         }
         let swapped = ask::in_time(self.replace(key, seen, next)).await;
-        let (swap, connection) =
+        let (swap, news) =
             swapped.map_err(|failure| failure.of("store a session in PostgreSQL"))?;
         // Not in the swap's own transaction: one that notifies holds a lock of the whole server until it is on the
         // disk, so that 64 writers made 1,400 swaps a second instead of 6,800.
-        if let Some(connection) = connection {
-            connection.notify(&key.digest()).await;
+        if let Some((change, connection)) = news {
+            connection.notify(change).await;
         }
         Ok(swap)
     }
@@ -367,7 +383,13 @@ impl TokenStore for PostgresStore {
             {
                 return;
             }
-            let _ = tokio::time::timeout(pause, news.of(&digest)).await;
+            // Who was told need not look, unless it was of what is known.
+            let told = tokio::time::timeout(pause, news.of(&digest)).await;
+            if let Ok(Some(revision)) = told
+                && seen.is_none_or(|seen| revision.number() > seen.number())
+            {
+                return;
+            }
         }
     }
 

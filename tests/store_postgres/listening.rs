@@ -7,7 +7,7 @@ use evertoken::store::Revision;
 use evertoken::{Digest, PostgresStore, TokenStore};
 use tokio::task::JoinHandle;
 
-use crate::deaf::Deaf;
+use crate::proxy::Proxy;
 use crate::scene::{Database, claimed, entry, key, put, record};
 
 /// A store that hears looks every second only, so this is by notification, or luck.
@@ -111,15 +111,15 @@ async fn a_listener_that_is_cut_off_looks_instead_and_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_notifications_do_not_arrive_changes_are_looked_for() {
     let database = Database::new();
-    let deaf = Deaf::start(database.server.port()).await;
-    let one = PostgresStore::connect(&deaf.url(&database.url))
+    let proxy = Proxy::start(database.server.port()).await;
+    let one = PostgresStore::connect(&proxy.url(&database.url))
         .await
         .unwrap();
     let other = database.open().await;
     let mut seen = put(&other, None, &record(&key(), 1)).await;
     let waiter = wait(&one, seen);
     // Its own notification was sent and kept back, so it knows.
-    deaf.kept_back(1).await;
+    proxy.kept_back(1).await;
     seen = put(&other, Some(seen), &record(&key(), 2)).await;
     waiter.await.unwrap();
     for number in 3..13 {
@@ -133,7 +133,7 @@ async fn where_notifications_do_not_arrive_changes_are_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n3_digests_are_all_that_is_told() {
+async fn n3_digests_and_numbers_are_all_that_is_told() {
     let database = Database::new();
     let mut listener = sqlx::postgres::PgListener::connect(&database.url)
         .await
@@ -156,9 +156,32 @@ async fn n3_digests_are_all_that_is_told() {
         told.insert(next.payload().to_owned());
     }
     for payload in &told {
-        assert!(payload.parse::<Digest>().is_ok(), "{payload}");
+        let (session, revision) = payload.split_once(' ').expect(payload);
+        assert!(session.parse::<Digest>().is_ok(), "{payload}");
+        assert!(revision.parse::<u64>().is_ok(), "{payload}");
     }
-    assert!(told.contains(&key().digest().to_string()));
+    let ours = key().digest().to_string();
+    assert!(
+        told.iter().any(|payload| payload.starts_with(&ours)),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_of_what_he_knows() {
+    let database = Database::new();
+    let (one, other) = (database.open().await, database.open().await);
+    put(&one, None, &record(&key(), 1)).await;
+    let mut seen = until_heard(&one, &other).await;
+    for number in 2..22 {
+        // His own notification may still be on its way.
+        seen = put(&one, Some(seen), &record(&key(), number)).await;
+        let waiter = wait(&one, seen);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!waiter.is_finished());
+        seen = put(&other, Some(seen), &claimed(&record(&key(), number))).await;
+        waiter.await.unwrap();
+    }
 }
 
 /// Its connections and its task were the first runtime's.

@@ -5,11 +5,11 @@ mod atomic;
 #[cfg(feature = "config")]
 mod configured;
 mod connecting;
-mod deaf;
 mod listening;
 mod manager;
 mod migration;
 mod outage;
+mod proxy;
 mod races;
 mod retention;
 mod rows;

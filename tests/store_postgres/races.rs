@@ -1,9 +1,10 @@
 //! Who wins when several replace one record at once.
 
-use evertoken::TokenStore;
 use evertoken::store::{Revision, Swap};
+use evertoken::{PostgresStore, TokenStore};
 
-use crate::scene::{Database, claimed, entry, key, record};
+use crate::proxy::Proxy;
+use crate::scene::{Database, claimed, entry, key, put, record};
 
 const RACERS: u64 = 16;
 
@@ -99,4 +100,33 @@ async fn hundreds_of_swaps_at_once_lose_nothing() {
                 FROM evertoken_pair";
     let all = RACERS * COUNTS;
     assert_eq!(database.sql(rows), format!("{all}|{all}|1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_a_claim_and_a_lost_race_are_one_statement_and_a_new_pair_two() {
+    let database = Database::new();
+    let proxy = Proxy::start(database.server.port()).await;
+    let store = PostgresStore::connect(&proxy.url(&database.url))
+        .await
+        .unwrap();
+    let seen = put(&store, None, &record(&key(), 1)).await;
+    let mut before = proxy.statements();
+    let mut counted = || {
+        let statements = proxy.statements();
+        statements - std::mem::replace(&mut before, statements)
+    };
+    assert!(entry(&store, &key()).await.is_some());
+    assert_eq!(counted(), 1, "a look");
+    let claim = put(&store, Some(seen), &claimed(&record(&key(), 1))).await;
+    assert_eq!(counted(), 1, "a claim, of which nobody has to be told");
+    let landed = put(&store, Some(claim), &record(&key(), 2)).await;
+    assert_eq!(counted(), 2, "a new pair, and telling of it");
+    for late in [None, Some(seen), Some(claim)] {
+        let swap = store.swap(&key(), late, &record(&key(), 3)).await.unwrap();
+        let Swap::Lost(entry) = swap else {
+            panic!("{late:?} won");
+        };
+        assert_eq!(entry, Some((record(&key(), 2), landed)));
+        assert_eq!(counted(), 1, "a race that was lost before");
+    }
 }

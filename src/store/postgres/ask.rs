@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
 use sqlx::{PgPool, Postgres};
 use tokio::time::timeout;
 
 use super::failure::Failure;
-use crate::token::Digest;
+use super::listen::Change;
 
 /// How long a call may take. A manager gives its store 5 s by default, and is to learn from us what is in the way.
 const LIMIT: Duration = Duration::from_secs(4);
@@ -86,9 +85,9 @@ impl Borrowed {
     }
 
     /// Notifies others of a change that was made. If they are not reached, they find it a little later.
-    pub(super) async fn notify(mut self, session: &Digest) {
+    pub(super) async fn notify(mut self, change: Change) {
         self.is_sound = false;
-        let notifying = notification(session).execute(&mut *self.connection);
+        let notifying = change.notification().execute(&mut *self.connection);
         match timeout(NEWS, notifying).await {
             Ok(Ok(_)) => self.is_sound = true,
             _ => tracing::debug!("a change was stored, and others could not be notified of it"),
@@ -102,11 +101,6 @@ impl Drop for Borrowed {
             self.connection.close_on_drop();
         }
     }
-}
-
-/// Tells whoever listens that a session changed.
-pub(super) fn notification(session: &Digest) -> Query<'static, Postgres, PgArguments> {
-    sqlx::query(include_str!("notify.sql")).bind(session.to_string())
 }
 
 /// Gives a call its time.

@@ -17,9 +17,15 @@ named AS (
     SELECT $1, $2::json, 'INACTIVE', past.digest, clock_timestamp(), clock_timestamp(), 0
     FROM came, unnest($13) AS past (digest)
 )
+-- And whoever was too late by the time he asked is told at once what is there.
 SELECT
-    revision,
+    came.revision,
     true AS is_another_pair,
+    newer.record,
+    newer.revision,
     -- What is acknowledged is on the disk, whatever the default here: a claim that is lost is a token spent twice.
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
-FROM came
+FROM (VALUES (1)) AS once
+LEFT JOIN came ON true
+LEFT JOIN evertoken_pair AS newer
+    ON came.revision IS NULL AND newer.key_digest = $1 AND newer.retired_at IS NULL

@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sqlx::PgPool;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgArguments, PgListener};
+use sqlx::query::Query;
+use sqlx::{PgPool, Postgres};
 use tokio::sync::broadcast::{self, Receiver, Sender};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::access;
 use super::failure::Failure;
-use super::{access, ask};
+use crate::store::Revision;
 use crate::token::{Digest, random};
 
-/// As in the statements. What is told on it are digests of keys.
+/// As in the statements.
 const CHANNEL: &str = "evertoken";
 
 /// How many changes somebody may be behind; who is further behind looks.
@@ -37,11 +39,34 @@ pub(super) struct Listener {
     task: Mutex<Option<AbortHandle>>,
 }
 
+/// What is told on the channel: of a digest of a key, and of nothing that is secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) session: Digest,
+    pub(super) revision: Revision,
+}
+
+impl Change {
+    pub(super) fn notification(self) -> Query<'static, Postgres, PgArguments> {
+        let Self { session, revision } = self;
+        let payload = format!("{session} {}", revision.number());
+        sqlx::query(include_str!("notify.sql")).bind(payload)
+    }
+
+    fn parse(payload: &str) -> Option<Self> {
+        let (session, revision) = payload.split_once(' ')?;
+        Some(Self {
+            session: session.parse().ok()?,
+            revision: Revision::new(revision.parse().ok()?),
+        })
+    }
+}
+
 /// What the task tells those who wait.
 #[derive(Clone)]
 struct Told {
-    /// Of which session there is news; `None` if whoever waits had better look.
-    changes: Sender<Option<Digest>>,
+    /// `None` if whoever waits had better look.
+    changes: Sender<Option<Change>>,
     are_heard: Arc<AtomicBool>,
 }
 
@@ -83,7 +108,7 @@ impl Drop for Listener {
 }
 
 pub(super) struct News {
-    changes: Receiver<Option<Digest>>,
+    changes: Receiver<Option<Change>>,
     are_heard: Arc<AtomicBool>,
 }
 
@@ -93,11 +118,15 @@ impl News {
         self.are_heard.load(Ordering::Acquire)
     }
 
-    /// Returns when this session may have changed.
-    pub(super) async fn of(&mut self, session: &Digest) {
-        while let Ok(Some(other)) = self.changes.recv().await
-            && other != *session
-        {}
+    /// The next revision of this session; `None` if it has to be looked for.
+    pub(super) async fn of(&mut self, session: &Digest) -> Option<Revision> {
+        loop {
+            match self.changes.recv().await {
+                Ok(Some(change)) if change.session == *session => return Some(change.revision),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
     }
 }
 
@@ -135,7 +164,7 @@ impl Hearing {
         before
     }
 
-    fn tell(&self, news: Option<Digest>) {
+    fn tell(&self, news: Option<Change>) {
         // Nobody waits at the moment: no error.
         let _ = self.0.changes.send(news);
     }
@@ -156,8 +185,8 @@ impl Hearing {
                 Ok(Ok(Some(notification))) => {
                     is_proven = true;
                     self.set(true);
-                    if let Ok(session) = notification.payload().parse() {
-                        self.tell(Some(session));
+                    if let Some(change) = Change::parse(notification.payload()) {
+                        self.tell(Some(change));
                     }
                 }
                 Ok(Ok(None)) => return Err(Failure::Lost("the server closed it".to_owned())),
@@ -182,8 +211,11 @@ impl Drop for Hearing {
 /// behind a pooler, too.
 async fn prove(pool: &PgPool) -> Result<(), Failure> {
     let bits = random().map_err(|error| Failure::Other(error.to_string()))?;
-    let nobody = Digest::of(bits.to_le_bytes());
-    match timeout(PROOF, ask::notification(&nobody).execute(pool)).await {
+    let nothing = Change {
+        session: Digest::of(bits.to_le_bytes()),
+        revision: Revision::new(0),
+    };
+    match timeout(PROOF, nothing.notification().execute(pool)).await {
         Ok(notified) => Ok(notified.map(|_| ())?),
         Err(_) => Err(Failure::Late(PROOF)),
     }

@@ -82,9 +82,15 @@ swept AS (
 written AS (
     SELECT revision, false AS is_another_pair FROM went_on UNION ALL SELECT revision, true FROM came
 )
+-- And whoever was too late by the time he asked is told at once what is there instead.
 SELECT
-    revision,
-    is_another_pair,
+    written.revision,
+    written.is_another_pair,
+    newer.record,
+    newer.revision,
     -- As for the first record.
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
-FROM written
+FROM (VALUES (1)) AS once
+LEFT JOIN written ON true
+LEFT JOIN evertoken_pair AS newer
+    ON written.revision IS NULL AND newer.key_digest = $1 AND newer.retired_at IS NULL AND newer.revision <> $14

@@ -1,4 +1,5 @@
-//! A way to the server that notifications do not pass, as a pooler in transaction mode is.
+//! A way to the server on which statements are counted, and that notifications do not pass, as with a pooler in
+//! transaction mode.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,17 +9,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-pub(crate) struct Deaf {
+pub(crate) struct Proxy {
     port: u16,
-    kept_back: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
-impl Deaf {
+#[derive(Default)]
+struct Counts {
+    kept_back: AtomicU64,
+    statements: AtomicU64,
+}
+
+impl Proxy {
     pub(crate) async fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let kept_back = Arc::<AtomicU64>::default();
-        let count = kept_back.clone();
+        let counts = Arc::<Counts>::default();
+        let count = counts.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
@@ -28,7 +35,7 @@ impl Deaf {
                 tokio::spawn(answers(from_server, to_client, count.clone()));
             }
         });
-        Self { port, kept_back }
+        Self { port, counts }
     }
 
     /// The URL of a database, by this way, and without TLS.
@@ -41,8 +48,13 @@ impl Deaf {
         )
     }
 
+    /// How many statements were answered.
+    pub(crate) fn statements(&self) -> u64 {
+        self.counts.statements.load(Ordering::SeqCst)
+    }
+
     pub(crate) async fn kept_back(&self, notifications: u64) {
-        while self.kept_back.load(Ordering::SeqCst) < notifications {
+        while self.counts.kept_back.load(Ordering::SeqCst) < notifications {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -52,7 +64,7 @@ impl Deaf {
 async fn answers(
     mut server: OwnedReadHalf,
     mut client: OwnedWriteHalf,
-    kept_back: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 ) -> std::io::Result<()> {
     loop {
         let mut head = [0; 5];
@@ -60,9 +72,16 @@ async fn answers(
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
         let mut rest = vec![0; length as usize - 4];
         server.read_exact(&mut rest).await?;
-        if head[0] == b'A' {
-            kept_back.fetch_add(1, Ordering::SeqCst);
-            continue;
+        match head[0] {
+            b'A' => {
+                counts.kept_back.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
+            // A command was completed.
+            b'C' => {
+                counts.statements.fetch_add(1, Ordering::SeqCst);
+            }
+            _ => {}
         }
         client.write_all(&head).await?;
         client.write_all(&rest).await?;
