@@ -226,7 +226,7 @@ async fn compared(
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits")
+    Histogram::new_with_max(60_000_000, 3).expect("three digits")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds")]

@@ -77,7 +77,7 @@ pub(crate) async fn look_before(session: &Session, notice: Notice) {
         && let Some(record) = seen.record().filter(|record| record.pair.is_some())
         && session.adopt(
             record,
-            calls::store_now(session, seen.clock),
+            calls::latest_store_now(session, seen.clock),
             epoch,
             Duration::ZERO,
         )
@@ -113,11 +113,19 @@ impl Seen {
     }
 }
 
-/// Store time, carried on by our own clock.
+/// Store time, carried on by our own clock. The store told it at some moment between asking and hearing.
 #[derive(Debug, Clone, Copy)]
 struct StoreClock {
     read: StoreTime,
+    asked: Timestamp,
     at: Timestamp,
+}
+
+impl StoreClock {
+    /// By how much the store's time may be ahead of what we take it for.
+    fn lag(self) -> Duration {
+        self.at.since(self.asked)
+    }
 }
 
 /// Which grant is to be claimed and exchanged.
@@ -245,7 +253,8 @@ impl Rotation {
             Look::Adopt => match seen.record() {
                 Some(record) => {
                     let (epoch, took) = (self.flight.epoch(), self.flight.took());
-                    if !self.session().adopt(record, now, epoch, took) {
+                    let latest = calls::latest_store_now(self.session(), seen.clock);
+                    if !self.session().adopt(record, latest, epoch, took) {
                         return Ok(Next::Again);
                     }
                     self.judge(record, seen).await

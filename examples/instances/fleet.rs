@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -32,7 +33,15 @@ struct Instance {
     number: u64,
     child: Child,
     attendant: JoinHandle<()>,
+    /// Whether it has said something: before that it must not be stopped, or it could outlive us.
+    is_ready: Arc<AtomicBool>,
     is_stopped: bool,
+}
+
+impl Instance {
+    fn is_running(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed) && !self.is_stopped
+    }
 }
 
 impl Fleet {
@@ -66,29 +75,37 @@ impl Fleet {
         let mut setup = serde_json::to_string(&self.setup)?;
         setup.push('\n');
         self.run.started(number);
-        let attendant = attend(
+        let is_ready = Arc::<AtomicBool>::default();
+        let pipes = Pipes {
             number,
-            setup,
             stdin,
             stdout,
-            Arc::clone(&self.run),
-            self.stop.subscribe(),
-        );
+            is_ready: Arc::clone(&is_ready),
+            run: Arc::clone(&self.run),
+        };
+        let attendant = pipes.attend(setup, self.stop.subscribe());
         Ok(Instance {
             number,
             child,
             attendant: tokio::spawn(attendant),
+            is_ready,
             is_stopped: false,
         })
     }
 
-    /// Those that are not stopped.
+    /// Who is there.
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        let instances = self.instances.iter();
+        instances.map(|instance| instance.number).collect()
+    }
+
+    /// Who can be stopped.
     pub(crate) fn running(&self) -> Vec<u64> {
-        let running = self
+        let instances = self
             .instances
             .iter()
-            .filter(|instance| !instance.is_stopped);
-        running.map(|instance| instance.number).collect()
+            .filter(|instance| instance.is_running());
+        instances.map(|instance| instance.number).collect()
     }
 
     /// Kills this one, if it is still there, and starts another in its place.
@@ -106,7 +123,7 @@ impl Fleet {
 
     /// Stops this one, if it is there and running.
     pub(crate) fn pause(&mut self, number: u64) -> anyhow::Result<bool> {
-        let Some(instance) = self.find(number).filter(|instance| !instance.is_stopped) else {
+        let Some(instance) = self.find(number).filter(|instance| instance.is_running()) else {
             return Ok(false);
         };
         signal::stop(&instance.child)?;
@@ -132,11 +149,7 @@ impl Fleet {
 
     /// Nobody is stopped any more. Returns who is there.
     pub(crate) fn resume_all(&mut self) -> anyhow::Result<Vec<u64>> {
-        let numbers: Vec<_> = self
-            .instances
-            .iter()
-            .map(|instance| instance.number)
-            .collect();
+        let numbers = self.numbers();
         numbers.iter().try_for_each(|number| self.resume(*number))?;
         Ok(numbers)
     }
@@ -161,30 +174,35 @@ impl Fleet {
     }
 }
 
-/// Hears an instance out.
-async fn attend(
+/// What an instance is heard by, and told.
+struct Pipes {
     number: u64,
-    setup: String,
-    mut stdin: ChildStdin,
+    stdin: ChildStdin,
     stdout: ChildStdout,
+    is_ready: Arc<AtomicBool>,
     run: Arc<Run>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut lines = BufReader::new(stdout).lines();
-    // Where this fails, it has been killed.
-    let mut told = stdin.write_all(setup.as_bytes()).await.is_err();
-    loop {
-        tokio::select! {
-            line = lines.next_line() => {
-                let Ok(Some(line)) = line else { return };
-                // The last one may be cut off.
-                if let Ok(message) = serde_json::from_str::<Message>(&line) {
-                    run.heard(number, message);
+}
+
+impl Pipes {
+    /// Hears an instance out.
+    async fn attend(mut self, setup: String, mut stop: watch::Receiver<bool>) {
+        let mut lines = BufReader::new(self.stdout).lines();
+        // Where this fails, it has been killed.
+        let mut told = self.stdin.write_all(setup.as_bytes()).await.is_err();
+        loop {
+            tokio::select! {
+                line = lines.next_line() => {
+                    let Ok(Some(line)) = line else { return };
+                    self.is_ready.store(true, Ordering::Relaxed);
+                    // The last one may be cut off.
+                    if let Ok(message) = serde_json::from_str::<Message>(&line) {
+                        self.run.heard(self.number, message);
+                    }
                 }
-            }
-            () = asked(&mut stop), if !told => {
-                told = true;
-                let _ = stdin.write_all(format!("{STOP}\n").as_bytes()).await;
+                () = asked(&mut stop), if !told => {
+                    told = true;
+                    let _ = self.stdin.write_all(format!("{STOP}\n").as_bytes()).await;
+                }
             }
         }
     }

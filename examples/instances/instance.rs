@@ -25,8 +25,14 @@ pub(crate) const STOP: &str = "stop";
 /// How often an instance says what became of its requests: what a killed one had not said is not counted.
 const SAY_EVERY: Duration = Duration::from_millis(50);
 
-pub(crate) async fn run() -> anyhow::Result<()> {
+pub(crate) fn main() -> anyhow::Result<()> {
+    // First of all: until then, one that is stopped could outlive whoever started it.
     end_with_parent()?;
+    run()
+}
+
+#[tokio::main]
+async fn run() -> anyhow::Result<()> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     let setup: Setup = serde_json::from_str(&line).context("no setup on standard input")?;

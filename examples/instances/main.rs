@@ -31,15 +31,19 @@ use clap::Parser as _;
 
 use self::arguments::Arguments;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    if arguments.instance {
-        return instance::run().await;
+    match arguments.instance {
+        true => instance::main(),
+        false => start(&arguments),
     }
+}
+
+#[tokio::main]
+async fn start(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(told) = arguments.check()? {
         writeln!(io::stderr(), "{told}")?;
     }
-    let outcome = run::run(&arguments).await?;
+    let outcome = run::run(arguments).await?;
     report::write(&mut io::stdout(), &outcome, arguments.json)
 }

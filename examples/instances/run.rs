@@ -274,7 +274,6 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let hanging = Fleet::end(&fleet).await;
     watching.abort();
     watcher.look().await;
-    run.trace.finish();
 
     let mut tally = run.tally.lock();
     let tally = std::mem::take(&mut *tally);

@@ -53,12 +53,24 @@ impl std::fmt::Debug for Location {
     }
 }
 
-async fn redis(_url: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    anyhow::bail!("`redis://` needs the feature `redis`: cargo run --features redis ..")
+#[cfg(feature = "redis")]
+async fn redis(url: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
+    Ok(Arc::new(evertoken::RedisStore::connect(url).await?))
 }
 
-async fn postgres(_url: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    anyhow::bail!("`postgres://` needs the feature `postgres`: cargo run --features postgres ..")
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
+    anyhow::bail!("a store in Redis takes the feature: cargo run --features redis ..")
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
+    Ok(Arc::new(evertoken::PostgresStore::connect(url).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
+    anyhow::bail!("a store in PostgreSQL takes the feature: cargo run --features postgres ..")
 }
 
 #[cfg(test)]

@@ -11,6 +11,12 @@ use crate::run::Run;
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
+/// If all were, nobody would ever rotate.
+const AIMED_ONE_IN: u64 = 3;
+
+/// How long a claim is waited for: a few come in a second, and none while one is in quarantine.
+const CLAIM_WAIT: Duration = Duration::from_secs(1);
+
 /// How long after a claim the one who made it is struck: before the token is sent, while it is, before the
 /// pair is stored, or after that. At once in a third of the cases.
 const AFTER_CLAIM_MS: (u64, u64) = (60, 20);
@@ -46,7 +52,7 @@ pub(crate) struct Striker {
 impl Striker {
     /// Kills one every so often.
     pub(crate) async fn kill(mut self, every: Duration) -> anyhow::Result<()> {
-        while let Some(victim) = self.victim(every).await {
+        while let Some(victim) = self.victim(every, Fleet::numbers).await {
             self.fleet.lock().kill(victim)?;
         }
         Ok(())
@@ -54,7 +60,7 @@ impl Striker {
 
     /// Stops one every so often, for a while.
     pub(crate) async fn pause(mut self, every: Duration) -> anyhow::Result<()> {
-        while let Some(victim) = self.victim(every).await {
+        while let Some(victim) = self.victim(every, Fleet::running).await {
             let span = self.random.span(LONGEST_PAUSE);
             if !self.fleet.lock().pause(victim)? {
                 continue;
@@ -70,18 +76,26 @@ impl Striker {
     }
 
     /// Waits for the next moment: half to one and a half times `every` after the last. `None` when it is over.
-    async fn victim(&mut self, every: Duration) -> Option<u64> {
-        let moment = Instant::now() + every / 2 + self.random.span(every);
-        sleep_until(moment.min(self.until)).await;
-        if self.aims
-            && let Some(claimant) = self.claimant().await
-        {
-            return Some(claimant);
+    async fn victim(&mut self, every: Duration, of: fn(&Fleet) -> Vec<u64>) -> Option<u64> {
+        loop {
+            let moment = Instant::now() + every / 2 + self.random.span(every);
+            sleep_until(moment.min(self.until)).await;
+            if self.aims
+                && self.random.below(AIMED_ONE_IN) == 0
+                && let Some(claimant) = self.claimant().await
+            {
+                return Some(claimant);
+            }
+            if Instant::now() >= self.until {
+                return None;
+            }
+            let instances = of(&self.fleet.lock());
+            let place = self.random.below(instances.len() as u64);
+            // If all are stopped, it is for another time.
+            if let Some(victim) = instances.get(usize::try_from(place).ok()?) {
+                return Some(*victim);
+            }
         }
-        let running = self.fleet.lock().running();
-        let place = self.random.below(running.len() as u64);
-        let victim = running.get(usize::try_from(place).ok()?).copied();
-        victim.filter(|_| Instant::now() < self.until)
     }
 
     /// Who claims a token next. Nobody who takes another's claim over: after a few of those in a row,
@@ -89,7 +103,8 @@ impl Striker {
     async fn claimant(&mut self) -> Option<u64> {
         let mut claims = self.run.claims.subscribe();
         claims.mark_unchanged();
-        timeout_at(self.until, claims.changed()).await.ok()?.ok()?;
+        let wait_until = self.until.min(Instant::now() + CLAIM_WAIT);
+        timeout_at(wait_until, claims.changed()).await.ok()?.ok()?;
         let claimant = *claims.borrow();
         let (within, at_once) = AFTER_CLAIM_MS;
         let after = self.random.below(within).saturating_sub(at_once);

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{LineWriter, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -13,7 +13,7 @@ use crate::message::{Micros, now};
 
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    file: Option<Mutex<BufWriter<File>>>,
+    file: Option<Mutex<LineWriter<File>>>,
 }
 
 impl Trace {
@@ -21,7 +21,7 @@ impl Trace {
         let open = |path: &Path| {
             let file =
                 File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-            anyhow::Ok(Mutex::new(BufWriter::new(file)))
+            anyhow::Ok(Mutex::new(LineWriter::new(file)))
         };
         Ok(Self {
             file: path.map(open).transpose()?,
@@ -41,11 +41,5 @@ impl Trace {
         let line = json!({ "at": at, "who": who.to_string(), "what": what.to_string() });
         // A run is worth finishing without its trace.
         let _ = writeln!(file.lock(), "{line}");
-    }
-
-    pub(crate) fn finish(&self) {
-        if let Some(file) = &self.file {
-            let _ = file.lock().flush();
-        }
     }
 }

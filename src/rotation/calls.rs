@@ -15,12 +15,14 @@ pub(super) const STORE_TRIES: u32 = 3;
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn load(session: &Session) -> Result<Seen, StoreError> {
+    let asked = session.now();
     let loading = async { session.shared.store.load(&session.key).await };
     let loaded = guarded(session.settings().store_timeout, loading)
         .await
         .map_err(|trouble| StoreError::new(format!("loading {trouble}")))??;
     let clock = StoreClock {
         read: loaded.now,
+        asked,
         at: session.now(),
     };
     Ok(Seen {
@@ -54,8 +56,14 @@ pub(super) async fn swap(
         .map_err(|trouble| StoreError::new(format!("storing {trouble}")))?
 }
 
+/// The store's time at the least: a claim is never taken for older than it is.
 pub(super) fn store_now(session: &Session, clock: StoreClock) -> StoreTime {
     clock.read.after(session.now().since(clock.at))
+}
+
+/// The store's time at the most: a token is never taken for younger than it is.
+pub(super) fn latest_store_now(session: &Session, clock: StoreClock) -> StoreTime {
+    store_now(session, clock).after(clock.lag())
 }
 
 pub(super) async fn revoke(session: &Session, pair: &TokenPair) -> Result<(), EndpointError> {

@@ -225,7 +225,8 @@ impl Rotation {
             return Ok(None);
         };
         let session = self.flight.session();
-        let now = session.now();
+        // By the store's clock it is older by this than by ours, to those who wait for it to go stale.
+        let now = session.now().before(seen.clock.lag());
         let since = match self.attempt {
             Some((attempted, since)) if continues || attempted == number => since,
             _ => now,

@@ -18,7 +18,6 @@ impl Rotation {
             return Ok(None);
         };
         let session = self.session();
-        let now = self.store_now(seen.clock);
         let Some(next) = seeded(session, seen, pair, given_at)? else {
             session.lock().forget_seed();
             return Ok(None);
@@ -29,6 +28,7 @@ impl Rotation {
             .map_err(store_failed)?
         {
             // Taken from the record as a pair of somebody else's would be, but no news to anybody.
+            let now = self.store_now(seen.clock);
             session.begin_seeded(&next, now, self.flight.epoch());
         }
         Ok(Some(Next::Again))
@@ -99,6 +99,8 @@ pub(crate) async fn replace(session: &Session, pair: TokenPair, leaves: u64) -> 
         match swap(session, seen.revision(), &next).await {
             Ok(Swap::Swapped(_)) => {
                 let identity = next.identity();
+                // Storing it took its time.
+                let now = store_now(session, seen.clock);
                 let begun = session.begin(&next, now, leaves, Some(Event::Replaced { identity }));
                 // If not, a logout ends this record as soon as it is its turn.
                 return if begun { Ok(()) } else { Err(left()) };

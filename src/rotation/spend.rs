@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::behind::store_next;
-use super::calls::{STORE_PAUSE, STORE_TRIES, load_patiently};
+use super::calls::{STORE_PAUSE, STORE_TRIES, latest_store_now, load_patiently};
 use super::claim::Claimed;
 use super::{Kind, Rotation, Seen, guarded, store_failed};
 use crate::clock::Timestamp;
@@ -68,7 +68,7 @@ impl Rotation {
         let session = self.flight.session();
         let shared = &session.shared;
         let mut window_ends = claimed.since + session.settings().send_window();
-        let store_now = self.store_now(claimed.seen.clock);
+        let store_now = latest_store_now(session, claimed.seen.clock);
         if claimed.kind == Kind::Refresh
             && let Some(left) = claimed
                 .claim()

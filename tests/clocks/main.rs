@@ -5,6 +5,7 @@
 mod issuer;
 mod last_moment;
 mod skew;
+mod slow_store;
 mod steps;
 mod store;
 #[path = "../support/mod.rs"]

@@ -4,7 +4,9 @@
 use std::fs;
 use std::process::{Child, Command};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::run::command;
 
@@ -59,11 +61,15 @@ fn signal(id: u32, name: &str) {
 
 #[test]
 fn no_instance_outlives_a_killed_parent_not_even_one_that_is_stopped() {
-    let parent = command(&["--instances", "3", "--tasks", "2", "--seconds", "600"])
-        .spawn()
-        .unwrap();
-    let mut parent = Parent(parent);
-    until(|| children(parent.0.id()).len() == 3);
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("trace");
+    let mut parent = command(&["--instances", "3", "--tasks", "2", "--seconds", "600"]);
+    let mut parent = Parent(parent.arg("--trace").arg(&trace).spawn().unwrap());
+    // Each of them has the session then.
+    until(|| {
+        let trace = fs::read_to_string(&trace).unwrap_or_default();
+        trace.matches("adopted version 1 ").count() == 3
+    });
     let instances = children(parent.0.id());
     signal(instances[0], "-STOP");
     until(|| state(instances[0]) == Some('T'));

@@ -9,9 +9,8 @@ fn assert_once(counts: &Counts, instances: u64) {
     assert_eq!(counts.of("instances"), instances);
     assert!(counts.of("rotations") >= 3, "{said}");
     assert_eq!(counts.of("exchanges"), counts.of("rotations"), "{said}");
-    // Everybody adopts each pair but those he fetched, and the first and the last may not be told.
-    let (adoptions, rotations) = (counts.of("adoptions"), counts.of("rotations"));
-    assert!(adoptions >= (rotations - 1) * (instances - 1), "{said}");
+    // Everybody adopts the pairs that he did not fetch himself, unless he starts late or is behind.
+    assert!(counts.of("adoptions") >= counts.of("rotations"), "{said}");
     assert!(counts.of("ok") > 0, "{said}");
     assert!(!counts.is_null("adopt_p50_ms") && !counts.is_null("adopt_p99_ms"));
     for none in [

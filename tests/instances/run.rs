@@ -18,11 +18,6 @@ impl Counts {
         value.as_u64().unwrap_or_else(|| panic!("{name}: {value}"))
     }
 
-    #[track_caller]
-    pub(crate) fn all(&self, names: [&str; 2]) -> [u64; 2] {
-        names.map(|name| self.of(name))
-    }
-
     pub(crate) fn is_null(&self, name: &str) -> bool {
         self.0[name].is_null()
     }

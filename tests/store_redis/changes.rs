@@ -26,7 +26,7 @@ async fn listeners(other: &mut Other) -> i64 {
     count
 }
 
-async fn until_listeners(server: &Redis, expected: i64) {
+pub(crate) async fn until_listeners(server: &Redis, expected: i64) {
     let mut other = Other::at(server).await;
     let what = format!("{expected} who listen");
     until(&what, async || listeners(&mut other).await == expected).await;
@@ -72,20 +72,52 @@ async fn who_may_not_listen_looks() {
     assert!(took < Duration::from_secs(10), "{took:?} for 20 changes");
 }
 
+/// He was told, and is not any more: a second would be long then.
+#[tokio::test]
+async fn who_may_not_listen_any_more_looks_more_often() {
+    let server = server();
+    let mut other = Other::at(&server).await;
+    let user = ["ACL", "SETUSER", "app", "on", ">sesame", "~*", "+@all"];
+    let mut permit = async |channels| {
+        let () = other.does(&[user.as_slice(), &[channels]].concat()).await;
+    };
+    permit("allchannels").await;
+    let url = format!("redis://app:sesame@127.0.0.1:{}", server.port());
+    let store = RedisStore::connect(&url).await.unwrap();
+    let mut seen = None;
+    let mut took = Duration::ZERO;
+    for number in 0..5 {
+        let waiter = waiter(&store, seen);
+        until_listeners(&server, 1).await;
+        // By then, what is told from now on has made him look.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        permit("resetchannels").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        seen = Some(put(&store, seen, &record(&key(), number)).await);
+        let written = Instant::now();
+        took += waiter.await.unwrap().saturating_duration_since(written);
+        permit("allchannels").await;
+    }
+    assert!(took < Duration::from_secs(2), "{took:?} for 5 changes");
+}
+
 #[tokio::test]
 async fn whoever_listens_when_the_connection_is_cut_hears_all_the_same() {
     let server = server();
     let store = open(&server).await;
     let mut other = Other::at(&server).await;
     let mut seen = None;
+    let mut took = Duration::ZERO;
     for number in 0..20 {
         let waiter = waiter(&store, seen);
         until_listeners(&server, 1).await;
         // In between, nobody listens.
         let _: i64 = other.does(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         seen = Some(put(&store, seen, &record(&key(), number)).await);
-        waiter.await.unwrap();
+        let written = Instant::now();
+        took += waiter.await.unwrap().saturating_duration_since(written);
     }
+    assert!(took < Duration::from_secs(5), "{took:?} for 20 changes");
     // Once somebody waits long enough, he listens again.
     let waiter = waiter(&store, seen);
     until_listeners(&server, 1).await;
@@ -167,7 +199,7 @@ async fn nothing_outlives_the_store() {
 #[tokio::test]
 async fn a_connection_that_fell_silent_is_replaced() {
     let server = server();
-    let proxy = Proxy::to(&server).await;
+    let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
     let seen = put(&store, None, &record(&key(), 1)).await;
     proxy.silence();
@@ -180,7 +212,7 @@ async fn a_connection_that_fell_silent_is_replaced() {
 #[tokio::test]
 async fn a_listener_that_hears_nothing_any_more_listens_anew() {
     let server = server();
-    let proxy = Proxy::to(&server).await;
+    let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
     let seen = Some(put(&store, None, &record(&key(), 1)).await);
     let waiter = waiter(&store, seen);

@@ -7,14 +7,16 @@ use evertoken::{RedisStore, TokenStore};
 use redis::{Client, TlsCertificates};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::changes::until_listeners;
 use crate::proxy::Proxy;
-use crate::scene::{entry, key, open, put, record, server, told, with};
+use crate::scene::{Other, entry, key, open, put, record, server, told, until, with};
+use crate::services::Redis;
 
 /// As servers and what lies on the way do with those that were idle for long: whoever reads first does not notice.
 #[tokio::test]
 async fn an_idle_connection_that_was_closed_costs_nobody_an_error() {
     let server = server();
-    let proxy = Proxy::to(&server).await;
+    let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
     let mut seen = put(&store, None, &record(&key(), 1)).await;
     for number in 2..10 {
@@ -45,7 +47,7 @@ async fn an_idle_connection_that_was_closed_costs_nobody_an_error() {
 #[tokio::test]
 async fn a_swap_is_sent_once() {
     let server = server();
-    let proxy = Proxy::to(&server).await;
+    let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
     let mut seen = put(&store, None, &record(&key(), 0)).await;
     let mut failed = 0;
@@ -114,6 +116,13 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
+/// Who listens, as the server numbers it.
+async fn listener(server: &Redis) -> Option<String> {
+    let mut other = Other::at(server).await;
+    let listeners: String = other.does(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+    listeners.split_ascii_whitespace().next().map(str::to_owned)
+}
+
 /// Each has connections of its own, or shares those of one that has ended since.
 #[test]
 fn handles_work_in_several_runtimes_and_outlive_the_one_they_were_made_in() {
@@ -126,23 +135,31 @@ fn handles_work_in_several_runtimes_and_outlive_the_one_they_were_made_in() {
         runtime.spawn(async move { store.changed(&key(), Some(seen)).await })
     };
     // The first listens for the others.
-    let waiters = [
-        waiting(&first, seen),
-        waiting(&second, seen),
-        waiting(&third, seen),
-    ];
+    let waiter = waiting(&first, seen);
+    first.block_on(until_listeners(&server, 1));
+    let waiters = [waiter, waiting(&second, seen), waiting(&third, seen)];
     let seen = second.block_on(put(&store, Some(seen), &record(&key(), 2)));
     for waiter in waiters {
         third.block_on(waiter).unwrap();
     }
     let waiters = [waiting(&second, seen), waiting(&third, seen)];
+    second.block_on(until_listeners(&server, 1));
+    let first_listener = second.block_on(listener(&server));
     first.shutdown_timeout(Duration::from_secs(60));
+    // Somebody else listens.
+    second.block_on(until("another listener", async || {
+        let now = listener(&server).await;
+        now.is_some() && now != first_listener
+    }));
+    // As managers do before they write.
     assert_eq!(second.block_on(entry(&store, &key())).unwrap().1, seen);
     let seen = third.block_on(put(&store, Some(seen), &record(&key(), 3)));
     for waiter in waiters {
         second.block_on(waiter).unwrap();
     }
     second.shutdown_timeout(Duration::from_secs(60));
+    // As managers do before they write.
+    assert_eq!(third.block_on(entry(&store, &key())).unwrap().1, seen);
     let waiter = waiting(&third, seen);
     third.block_on(put(&store, Some(seen), &record(&key(), 4)));
     third.block_on(waiter).unwrap();

@@ -26,7 +26,7 @@ fn replicated() -> Redis {
 impl Pair {
     async fn start() -> Self {
         let (primary, replica) = (replicated(), replicated());
-        let proxy = Proxy::to(&primary).await;
+        let proxy = Proxy::to(primary.port()).await;
         let pair = Self {
             primary,
             replica,
@@ -80,7 +80,7 @@ impl Pair {
             .await
             .does(&["REPLICAOF", "NO", "ONE"])
             .await;
-        self.proxy.lead_to(&self.replica);
+        self.proxy.lead_to(self.replica.port());
         std::mem::swap(&mut self.primary, &mut self.replica);
     }
 

@@ -8,8 +8,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::services::Redis;
-
 pub(crate) struct Proxy {
     port: u16,
     target: Arc<Mutex<u16>>,
@@ -21,10 +19,10 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn to(server: &Redis) -> Self {
+    pub(crate) async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let target = Arc::new(Mutex::new(server.port()));
+        let target = Arc::new(Mutex::new(server));
         let (era, silences) = (watch::Sender::new(0), watch::Sender::new(0));
         let (eras, all_silences, towards) = (era.clone(), silences.clone(), target.clone());
         let task = tokio::spawn(async move {
@@ -58,8 +56,8 @@ impl Proxy {
     }
 
     /// As a name that follows the primary does.
-    pub(crate) fn lead_to(&self, server: &Redis) {
-        *self.target.lock() = server.port();
+    pub(crate) fn lead_to(&self, server: u16) {
+        *self.target.lock() = server;
         self.cut();
     }
 

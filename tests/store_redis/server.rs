@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use crate::proxy::Proxy;
 use crate::scene::{Other, entry, key, name, open, put, record, server, told, with};
 
 /// What connecting is refused with.
@@ -15,7 +16,7 @@ async fn refused(url: &str) -> String {
 }
 
 /// Somebody who answers whatever he is told first with the first of these, and so on.
-async fn answering(answers: &'static [&'static str]) -> String {
+async fn answering(answers: &'static [&'static str]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -30,6 +31,10 @@ async fn answering(answers: &'static [&'static str]) -> String {
             });
         }
     });
+    port
+}
+
+fn at(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
@@ -126,7 +131,7 @@ async fn a_password_is_wanted_wrong_and_never_shown() {
 async fn a_server_that_quotes_the_password_is_not_quoted() {
     let quoting = "-ERR unknown command 'AUTH', with args beginning with: 'open-sesame'\r\n";
     let answers = ["+OK\r\n+OK\r\n+OK\r\n", quoting.repeat(2).leak()];
-    let url = answering(Vec::leak(answers.to_vec())).await;
+    let url = at(answering(Vec::leak(answers.to_vec())).await);
     let url = url.replace("//", "//:open-sesame@");
     let error = refused(&url).await;
     assert!(error.contains("[REDACTED]"), "{error}");
@@ -156,7 +161,7 @@ async fn a_url_that_is_none_is_told_without_its_password() {
 #[tokio::test]
 async fn what_is_no_redis_is_told() {
     let http = answering(&["HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"]).await;
-    let error = refused(&http).await;
+    let error = refused(&at(http)).await;
     assert!(
         error.contains("does not speak the protocol of Redis"),
         "{error}"
@@ -165,7 +170,7 @@ async fn what_is_no_redis_is_told() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let error = refused(&format!("redis://127.0.0.1:{port}")).await;
+    let error = refused(&at(port)).await;
     assert!(error.contains("nothing listens there"), "{error}");
 }
 
@@ -173,9 +178,33 @@ async fn what_is_no_redis_is_told() {
 async fn connecting_to_a_server_that_says_nothing_takes_no_longer_than_a_manager_gives_it() {
     let silent = answering(&[]).await;
     let began = Instant::now();
-    let error = refused(&silent).await;
+    let error = refused(&at(silent)).await;
     assert!(error.contains("has not answered in time"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+/// One tries to connect, and fails for all who came meanwhile: one after the other, they would wait for minutes.
+#[tokio::test]
+async fn many_who_ask_a_server_that_says_nothing_wait_no_longer_than_one() {
+    let server = server();
+    let proxy = Proxy::to(server.port()).await;
+    let store = RedisStore::connect(&proxy.url()).await.unwrap();
+    proxy.lead_to(answering(&[]).await);
+    let began = Instant::now();
+    let asking = (0..50).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.load(&key()).await })
+    });
+    for asking in asking.collect::<Vec<_>>() {
+        asking.await.unwrap().unwrap_err();
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        began.elapsed()
+    );
+    proxy.lead_to(server.port());
+    store.load(&key()).await.unwrap();
 }
 
 #[tokio::test]

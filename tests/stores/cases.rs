@@ -9,6 +9,7 @@ mod holders;
 mod instances;
 mod sessions;
 mod storing;
+mod weather;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         collisions::CASES,
         sessions::CASES,
         endings::CASES,
+        weather::CASES,
     ]
     .into_iter()
     .flatten()

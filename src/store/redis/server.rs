@@ -16,7 +16,7 @@ pub(super) const ANSWERING: Duration = Duration::from_secs(4);
 /// The one policy under which a full server does not delete what it was given.
 const KEEPS_ALL: &str = "noeviction";
 
-/// With small packets sent at once: a swap is a few of them, and each would wait for the last to be acknowledged.
+/// With small packets sent at once: one task's command would wait for that of another to be acknowledged.
 pub(super) fn prompt(client: Client) -> RedisResult<Client> {
     let info = client.get_connection_info().clone();
     let settings = info.tcp_settings().clone().set_nodelay(true);

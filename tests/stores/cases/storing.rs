@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use evertoken::Coordination;
+
 use crate::backend::Storage;
 use crate::scene::{Node, Scene, answer, until};
 
@@ -67,12 +69,15 @@ async fn w2_an_active_pair_is_returned_from_memory_then_from_the_store_and_nothi
     assert_eq!(first.token().await.unwrap().identity(), rotated.identity());
     assert_eq!((first.line.loads(), first.line.swaps()), before);
 
-    let line = scene.line().await;
-    let tokens = scene.bare(scene.endpoint(), &line).build().unwrap();
-    for _ in 0..3 {
-        assert_eq!(tokens.token().await.unwrap().expose(), rotated.expose());
+    for coordination in [Coordination::Claim, Coordination::None] {
+        let line = scene.line().await;
+        let builder = scene.bare(scene.endpoint(), &line);
+        let tokens = builder.coordination(coordination).build().unwrap();
+        for _ in 0..3 {
+            assert_eq!(tokens.token().await.unwrap().expose(), rotated.expose());
+        }
+        assert_eq!((line.loads(), line.swaps()), (1, 0));
     }
-    assert_eq!((line.loads(), line.swaps()), (1, 0));
     assert_eq!(scene.json().await, stored);
     assert_eq!(scene.server.sign_ins(), 0);
     assert_eq!(scene.counts(), (1, 0, 0));

@@ -1,0 +1,57 @@
+//! A store that takes its time to answer.
+
+use std::time::Duration;
+
+use evertoken::testing::AccessCheck;
+use evertoken::{MemoryStore, OnRequest, TokenManager};
+
+use crate::support::{MINUTE, SECOND, SlowStore, World};
+
+const ANSWER: Duration = Duration::from_secs(4);
+
+fn manager(world: &World, store: SlowStore) -> TokenManager {
+    let builder = world.builder(OnRequest::default()).store(store);
+    builder.build().unwrap()
+}
+
+/// A second after the first pair's token has expired: whoever is asked then does not serve it.
+async fn assert_served_to_its_end(world: &World, tokens: &TokenManager, age: Duration) {
+    world.clock.advance(MINUTE + SECOND - age).await;
+    let first = world.first.access.as_ref().unwrap();
+    assert_eq!(world.server.check(first.expose()), AccessCheck::Expired);
+    if let Ok(token) = tokens.try_token() {
+        assert_ne!(token.expose(), first.expose());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adopted_token_is_not_taken_for_younger_than_it_is() {
+    let world = World::new(MINUTE);
+    let memory = MemoryStore::with_clock(world.clock.clone());
+    let one = manager(&world, SlowStore::new(memory.clone()));
+    one.token().await.unwrap();
+    let slow = SlowStore::new(memory).after_load(|| tokio::time::sleep(ANSWER));
+    let other = manager(&world, slow);
+    other.token().await.unwrap();
+    assert_served_to_its_end(&world, &other, ANSWER).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_ages_while_it_is_stored() {
+    let world = World::new(MINUTE);
+    let memory = MemoryStore::with_clock(world.clock.clone());
+    let slow = SlowStore::new(memory).before_swap(|| tokio::time::sleep(ANSWER));
+    let tokens = manager(&world, slow);
+    tokens.token().await.unwrap();
+    assert_served_to_its_end(&world, &tokens, ANSWER).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_of_a_new_sign_in_ages_while_it_is_stored() {
+    let world = World::new(MINUTE);
+    let memory = MemoryStore::with_clock(world.clock.clone());
+    let slow = SlowStore::new(memory).before_swap(|| tokio::time::sleep(ANSWER));
+    let tokens = manager(&world, slow);
+    tokens.replace(world.first.clone()).await.unwrap();
+    assert_served_to_its_end(&world, &tokens, ANSWER).await;
+}

@@ -1,0 +1,143 @@
+//! Those who ask for tokens, and what they may expect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::testing::AccessCheck;
+use evertoken::{Error, Rejection, Token};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::observer::Pair;
+use crate::scenario::{Action, Caller, Server, seconds};
+use crate::world::{Node, World};
+
+/// Beyond a deadline: nothing but what rounding takes.
+const SLACK: Duration = Duration::from_millis(10);
+
+pub(crate) async fn run(world: Arc<World>, caller: Caller) {
+    for (at, action) in caller.actions {
+        sleep_until(world.began + Duration::from_millis(at)).await;
+        if let Some(node) = world.node(caller.node) {
+            act(&world, &node, action).await;
+        }
+    }
+}
+
+async fn act(world: &World, node: &Node, action: Action) {
+    let manager = &node.manager;
+    let began = Instant::now();
+    let begins = world.observer.log().begins;
+    let (result, waits) = match action {
+        Action::Token => (manager.token().await, 1),
+        Action::TryToken => (manager.try_token(), 0),
+        Action::Rotate => (manager.rotate().await, 3),
+        Action::ValidFor(least) => (manager.token_valid_for(seconds(least)).await, 3),
+        Action::Reject => {
+            let result = manager.token().await;
+            if let Ok(token) = &result {
+                reject(world, node, token);
+            }
+            (result, 1)
+        }
+        Action::Drop(ms) => {
+            let _ = timeout(Duration::from_millis(ms), manager.token()).await;
+            return;
+        }
+    };
+    if node.gate.is_dead() {
+        return;
+    }
+    let id = node.id;
+    let took = began.elapsed();
+    world.observer.note(|| match &result {
+        Ok(token) => format!("{id} {action:?} v{}", token.identity().version),
+        Err(error) => format!("{id} {action:?} fails: {error}"),
+    });
+    if took > seconds(world.scenario.wait) * waits + SLACK {
+        let took = took.as_secs_f64();
+        world
+            .observer
+            .violation(format!("O7 {id} waited {took} s for {action:?}"));
+    }
+    match &result {
+        Ok(token) => {
+            served(world, node, token);
+            let left = *node.left.lock();
+            let log = world.observer.log();
+            let is_left = left.is_some_and(|left| left <= begins && log.begins == left);
+            // Another instance, which signs in by itself, never learned of a logout that the store lost.
+            let is_lost = world.scenario.sign_in && log.has_failed_over();
+            let is_excused = log.is_stray || is_lost;
+            drop(log);
+            if is_left && !is_excused {
+                world
+                    .observer
+                    .violation(format!("O6 {id} serves after its logout"));
+            }
+        }
+        Err(error) => {
+            if matches!(error, Error::TaskDied | Error::Reentrant) {
+                world.observer.violation(format!("O7 {id}: {error}"));
+            }
+            if matches!(action, Action::Token | Action::TryToken | Action::Reject) {
+                refused(world, node, error);
+            }
+        }
+    }
+}
+
+fn reject(world: &World, node: &Node, token: &Token) {
+    let rejection = node.manager.reject(token);
+    world.observer.note(|| {
+        format!(
+            "{} rejects v{}: {rejection:?}",
+            node.id,
+            token.identity().version
+        )
+    });
+    if matches!(rejection, Rejection::Rotating | Rejection::Ended) {
+        *node.rejected.lock() = Some(token.identity());
+    }
+}
+
+/// Nobody is given an expired token, nor one that is nobody's.
+pub(crate) fn served(world: &World, node: &Node, token: &Token) {
+    let id = node.id;
+    match world.server.check(token.expose()) {
+        AccessCheck::Live | AccessCheck::Revoked => {}
+        AccessCheck::Unknown => world
+            .observer
+            .violation(format!("O4 {id} makes a token up")),
+        AccessCheck::Expired => {
+            let left = node.manager.status().access_expires_in;
+            let replays = world.scenario.server == Server::GraceSamePair;
+            if replays && world.observer.log().has_replayed {
+                // The server repeats what it said at first, also of how long the token lives.
+                world
+                    .observer
+                    .cause("an expired token was served after a replay");
+            } else if left.is_some_and(|left| !left.is_zero()) {
+                world
+                    .observer
+                    .violation(format!("O4 {id} serves an expired token"));
+            }
+        }
+    }
+}
+
+/// Nobody is refused who could have been given a valid token.
+fn refused(world: &World, node: &Node, error: &Error) {
+    let status = node.manager.status();
+    let rejected = *node.rejected.lock();
+    let is_held = status.access_expires_in.is_some_and(|left| !left.is_zero());
+    let has_access = |pair: &Pair| pair.access_token.is_some();
+    let record = world.observer.record();
+    let is_held = is_held && record.is_some_and(|it| it.pair.as_ref().is_some_and(has_access));
+    let is_over = matches!(error, Error::ShutDown) || node.left.lock().is_some();
+    if is_held && !is_over && status.identity.is_some() && status.identity != rejected {
+        world.observer.violation(format!(
+            "O4 {} refuses ({error}) and holds a valid token",
+            node.id
+        ));
+    }
+}

@@ -1,0 +1,105 @@
+//! What stands between an instance and the world: whether it runs, stands still or is dead, and what waits
+//! for it at its points.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use crate::observer::{NodeId, Observer};
+use crate::scenario::{Ambush, Point, seconds};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Runs,
+    Paused,
+    Dead,
+    /// Dead, and nothing is left of it that waits.
+    Gone,
+}
+
+/// The instance is no more.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// What an instance's user does, or the world to it, in mid-flight.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strike {
+    pub(crate) node: usize,
+    pub(crate) what: Ambush,
+}
+
+pub(crate) struct Gate {
+    pub(crate) id: NodeId,
+    mode: watch::Sender<Mode>,
+    /// Those of an instance outlive its lives.
+    ambushes: Arc<Mutex<Vec<(Point, Ambush)>>>,
+    strikes: mpsc::UnboundedSender<Strike>,
+    pub(crate) observer: Arc<Observer>,
+}
+
+impl Gate {
+    pub(crate) fn new(
+        id: NodeId,
+        ambushes: Arc<Mutex<Vec<(Point, Ambush)>>>,
+        strikes: mpsc::UnboundedSender<Strike>,
+        observer: Arc<Observer>,
+    ) -> Self {
+        Self {
+            id,
+            mode: watch::Sender::new(Mode::Runs),
+            ambushes,
+            strikes,
+            observer,
+        }
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        self.mode.send_if_modified(|now| {
+            let may = *now != Mode::Gone && (*now != Mode::Dead || mode == Mode::Gone);
+            if may {
+                *now = mode;
+            }
+            may
+        });
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(*self.mode.borrow(), Mode::Dead | Mode::Gone)
+    }
+
+    /// The instance gets to this point; it returns when it goes on.
+    pub(crate) async fn pass(&self, point: Point) -> Result<(), Gone> {
+        let ambush = {
+            let mut ambushes = self.ambushes.lock();
+            let next = ambushes.iter().position(|(at, _)| *at == point);
+            next.filter(|_| !self.is_dead())
+                .map(|next| ambushes.remove(next).1)
+        };
+        if let Some(what) = ambush {
+            self.observer
+                .note(|| format!("{} at {point:?}: {what:?}", self.id));
+            match what {
+                Ambush::Hang(span) => tokio::time::sleep(seconds(span)).await,
+                what => {
+                    match what {
+                        Ambush::Crash(_) => self.set(Mode::Dead),
+                        Ambush::Pause(_) => self.set(Mode::Paused),
+                        _ => {}
+                    }
+                    let node = self.id.node;
+                    let _ = self.strikes.send(Strike { node, what });
+                    // What the user does there comes first.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+        let mut mode = self.mode.subscribe();
+        let runs = mode.wait_for(|mode| matches!(mode, Mode::Runs | Mode::Gone));
+        match runs.await.map(|mode| *mode) {
+            Ok(Mode::Runs) => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+}

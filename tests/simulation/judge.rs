@@ -1,0 +1,160 @@
+//! What has to be true in the end, when nothing fails any more and enough time has passed.
+
+use std::sync::Arc;
+
+use evertoken::{EndReason, Error, Token};
+use tokio::time::sleep;
+
+use crate::callers::served;
+use crate::observer::{State, Unaccounted};
+use crate::scenario::{Server, Strategy, seconds};
+use crate::world::{Node, World};
+
+/// Enough for three last resorts, each after twice the quarantine of the one before.
+const ROUNDS: usize = 40;
+
+/// What an instance says in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Last {
+    Served,
+    Ended(EndReason),
+    Else(String),
+}
+
+pub(crate) async fn judge(world: &Arc<World>) {
+    world.heal();
+    ask_all(world).await;
+    // Nothing fails, so the next token has to come as well.
+    if world.scenario.server != Server::ShortRefresh {
+        sleep(seconds(world.scenario.access_ttl + 1)).await;
+    }
+    let last = ask_all(world).await;
+    world.observer.count_unread();
+    ends(world, &last);
+    left(world);
+}
+
+async fn ask_all(world: &World) -> Vec<(Node, Last)> {
+    let mut last = Vec::new();
+    for _ in 0..ROUNDS {
+        last.clear();
+        for node in world.nodes() {
+            let answer = node.manager.token().await;
+            let said = said(world, &node, &answer);
+            world
+                .observer
+                .note(|| format!("{} in the end: {said:?}", node.id));
+            last.push((node, said));
+        }
+        let is_final = |(_, said): &(Node, Last)| !matches!(said, Last::Else(_));
+        // Whoever knows better says so at his next look.
+        let agree = last.windows(2).all(|two| two[0].1 == two[1].1);
+        if last.iter().all(is_final) && (agree || !world.scenario.coordinated) {
+            break;
+        }
+        sleep(seconds(world.scenario.quarantine)).await;
+    }
+    last
+}
+
+fn said(world: &World, node: &Node, answer: &Result<Token, Error>) -> Last {
+    match answer {
+        Ok(token) => {
+            served(world, node, token);
+            Last::Served
+        }
+        Err(Error::Ended { reason, .. }) => Last::Ended(reason.clone()),
+        Err(error) => Last::Else(format!(
+            "{error}: {:?}",
+            std::error::Error::source(error).map(ToString::to_string)
+        )),
+    }
+}
+
+/// Every instance gets a token, or every one is told the same end; and none that the truth denies.
+fn ends(world: &World, last: &[(Node, Last)]) {
+    let observer = &world.observer;
+    let scenario = &world.scenario;
+    for (node, said) in last {
+        if let Last::Else(error) = said {
+            observer.violation(format!("O5 {} gets nowhere: {error}", node.id));
+        }
+    }
+    let is_served = |(_, said): &&(Node, Last)| *said == Last::Served;
+    let served = last.iter().filter(is_served).count();
+    let is_alone = scenario.nodes.len() == 1;
+    if served != 0 && served != last.len() && scenario.coordinated {
+        let said: Vec<_> = last.iter().map(|(node, said)| (node.id, said)).collect();
+        observer.violation(format!("O5 instances disagree: {said:?}"));
+    }
+    let Some(record) = observer.record() else {
+        return;
+    };
+    let is_live = |refresh: &str| world.server.is_live_refresh(refresh);
+    let is_live = record.refresh().is_some_and(is_live);
+    for (node, said) in last {
+        let Last::Ended(reason) = said else { continue };
+        match reason {
+            EndReason::LoggedOut => {
+                if observer.log().logouts == 0 {
+                    observer.violation(format!("O5 {} was never logged out", node.id));
+                }
+                observer.cause("end: logged out");
+            }
+            EndReason::Idle => {
+                if !scenario.nodes.contains(&Strategy::EndsIdle) {
+                    observer.violation(format!("O5 {} is not idle", node.id));
+                }
+                observer.cause("end: idle");
+            }
+            reason => {
+                // The client counts from the moment it asked, the server from the one it answered.
+                let is_live = is_live && scenario.server != Server::ShortRefresh;
+                let can_go_on = is_live && record.state == State::Active;
+                if can_go_on || scenario.sign_in {
+                    observer.violation(format!("O5 {} ends ({reason}) and could go on", node.id));
+                }
+                let gives_up = *reason == EndReason::OutcomeUnknown && !scenario.last_resort;
+                if is_live && !can_go_on && gives_up {
+                    observer.cause("loss: an unspent token was given up");
+                } else if is_live && !can_go_on && *reason != EndReason::Expired {
+                    observer.violation(format!("O5 {} gave a live token up: {reason}", node.id));
+                }
+                let may_expire = scenario.server == Server::ShortRefresh;
+                let is_rivalry = !scenario.coordinated && !is_alone;
+                if may_expire || is_rivalry || observer.log().has_cause() {
+                    observer.cause(match reason {
+                        EndReason::Expired => "loss: expired",
+                        EndReason::Rejected => "loss: rejected",
+                        _ => "loss: outcome unknown",
+                    });
+                } else {
+                    observer.violation(format!("O5 {} ends ({reason}) without a cause", node.id));
+                }
+            }
+        }
+    }
+}
+
+/// Whatever was read is stored, spent, revoked or passed; or its instance died with it.
+pub(crate) fn losses(world: &World) {
+    let observer = &world.observer;
+    let lost: Vec<_> = observer.log().unaccounted().collect();
+    for Unaccounted { name, by, how } in lost {
+        match how {
+            Some(cause) => observer.cause(cause),
+            None => observer.violation(format!("O2 {by} read r{name}, and it is nowhere")),
+        }
+    }
+}
+
+/// What was logged out is dead at the server.
+fn left(world: &World) {
+    let observer = &world.observer;
+    let live = observer
+        .log()
+        .live_after_logout(|token| world.server.is_live_refresh(token));
+    for name in live {
+        observer.violation(format!("O6 r{name} lives on after the logout"));
+    }
+}

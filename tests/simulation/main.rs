@@ -1,0 +1,131 @@
+//! Every interleaving we can think of, from one number: the real code, under faults at every point at which it
+//! awaits anything, watched by somebody who sees what the server and the store really did.
+//!
+//! `EVERTOKEN_SEEDS=n` runs more seeds than usual, and `EVERTOKEN_SEED=k` one, with its history.
+
+mod callers;
+mod draw;
+mod endpoint;
+mod gate;
+mod judge;
+mod observer;
+mod run;
+mod scenario;
+mod script;
+mod shrink;
+mod store;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::run::run;
+use crate::scenario::drawn;
+
+/// How many seeds run by default.
+const SEEDS: u64 = 10_000;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+    )
+}
+
+#[test]
+fn every_seed_keeps_the_rules() {
+    if let Some(seed) = number("EVERTOKEN_SEED") {
+        tell(seed);
+        return;
+    }
+    let seeds = number("EVERTOKEN_SEEDS").unwrap_or(SEEDS);
+    let from = number("EVERTOKEN_FROM").unwrap_or(0);
+    let next = AtomicU64::new(from);
+    let failed = Mutex::new(Vec::new());
+    let causes = Mutex::new(BTreeMap::new());
+    let exchanges = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + seeds {
+                        return;
+                    }
+                    let outcome = run(&drawn(seed), false);
+                    exchanges.fetch_add(outcome.exchanges, Ordering::Relaxed);
+                    let mut causes = causes.lock();
+                    for (cause, count) in outcome.causes {
+                        *causes.entry(cause).or_insert(0_u64) += u64::from(count);
+                    }
+                    if let Some(violation) = outcome.violations.first() {
+                        failed.lock().push((seed, violation.clone()));
+                    }
+                }
+            });
+        }
+    });
+    println!("{seeds} seeds, {} exchanges", exchanges.into_inner());
+    for (cause, count) in causes.into_inner() {
+        println!("{count:8} {cause}");
+    }
+    let mut failed = failed.into_inner();
+    failed.sort();
+    for (seed, violation) in &failed {
+        println!("seed {seed}: {violation}");
+    }
+    if let Some((seed, _)) = failed.first() {
+        shrink::shrink(*seed);
+        panic!("{} of {seeds} seeds failed", failed.len());
+    }
+}
+
+/// One seed, with everything that happens.
+fn tell(seed: u64) {
+    let scenario = drawn(seed);
+    let outcome = run(&scenario, true);
+    println!("{scenario:#?}");
+    for line in &outcome.history {
+        println!("{line}");
+    }
+    println!("{:?}", outcome.causes);
+    if !outcome.violations.is_empty() {
+        shrink::shrink(seed);
+        panic!("{:#?}", outcome.violations);
+    }
+}
+
+#[test]
+fn every_seed_that_failed_once_keeps_the_rules() {
+    let lines = include_str!("corpus.txt").lines();
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let seed = line.split_whitespace().next().unwrap_or_default();
+        let seed = seed.parse().unwrap_or_else(|_| panic!("no seed: {line}"));
+        let outcome = run(&drawn(seed), false);
+        assert_eq!(outcome.violations, Vec::<String>::new(), "{line}");
+    }
+}
+
+#[cfg(tokio_unstable)]
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 0..50 {
+        let scenario = drawn(seed);
+        let (once, again) = (run(&scenario, true).history, run(&scenario, true).history);
+        assert!(!once.is_empty());
+        let differs = once
+            .iter()
+            .zip(&again)
+            .position(|(one, other)| one != other);
+        if let Some(at) = differs {
+            panic!(
+                "seed {seed} differs at {at}: {} and {}",
+                once[at], again[at]
+            );
+        }
+        assert_eq!(once.len(), again.len(), "seed {seed}");
+    }
+}

@@ -1,0 +1,299 @@
+//! Sees the truth: what left for the server and what it did, what the store held and who wrote it. It notes
+//! the history, in which tokens have names of their own, and everything that breaks a rule.
+
+mod spends;
+mod swaps;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use evertoken::clock::{Clock, Timestamp};
+use evertoken::testing::TestClock;
+use evertoken::{AccessToken, Issued, Key, Record, RefreshToken, TokenPair};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+pub(crate) use self::spends::SendId;
+use self::spends::Sends;
+pub(crate) use self::view::{Pair, State, View};
+use crate::scenario::Scenario;
+
+/// One start of one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NodeId {
+    pub(crate) node: usize,
+    pub(crate) life: usize,
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.node, self.life)
+    }
+}
+
+pub(crate) struct Observer {
+    began: Instant,
+    /// The store's.
+    clock: TestClock,
+    key: Key,
+    scenario: Scenario,
+    log: Mutex<Log>,
+}
+
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) history: Option<Vec<String>>,
+    pub(crate) violations: Vec<String>,
+    /// What went wrong that no client can help, and how often.
+    pub(crate) causes: BTreeMap<&'static str, u32>,
+    names: HashMap<String, usize>,
+    /// Of each refresh token.
+    tokens: Vec<Minted>,
+    sends: Sends,
+    record: Option<View>,
+    owners: HashMap<String, NodeId>,
+    /// When the store lost writes.
+    failovers: Vec<u64>,
+    dead: Vec<NodeId>,
+    /// Families that a record held when a logout was written.
+    left: Vec<usize>,
+    busy: HashMap<NodeId, (u64, u32)>,
+    /// The user has signed in anew, or somebody may have done it for him.
+    pub(crate) begins: u32,
+    /// One of these may still be going on.
+    pub(crate) is_stray: bool,
+    pub(crate) logouts: u32,
+    /// A claim was made for a replay.
+    pub(crate) has_replayed: bool,
+}
+
+/// A refresh token as it came into the world.
+struct Minted {
+    text: String,
+    family: usize,
+    generation: u32,
+    /// Whether the instance that asked for it read the answer.
+    read_by: Option<NodeId>,
+    was_stored: bool,
+    was_revoked: bool,
+}
+
+/// Store calls of one instance in one second that are no storm yet.
+const BUSY: u32 = 400;
+
+impl Observer {
+    pub(crate) fn new(scenario: &Scenario, clock: TestClock, key: Key, with_history: bool) -> Self {
+        Self {
+            began: Instant::now(),
+            clock,
+            key,
+            scenario: scenario.clone(),
+            log: Mutex::new(Log {
+                history: with_history.then(Vec::new),
+                ..Log::default()
+            }),
+        }
+    }
+
+    pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock()
+    }
+
+    /// Store time, in milliseconds.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.clock.now().since(Timestamp::from_nanos(0)).as_millis()).unwrap()
+    }
+
+    /// What store time was when the run began.
+    fn epoch(&self) -> u64 {
+        let wall = self.clock.wall().as_millis();
+        u64::try_from(wall).unwrap() - self.now()
+    }
+
+    pub(crate) fn note(&self, what: impl FnOnce() -> String) {
+        self.note_locked(&mut self.log(), what);
+    }
+
+    fn note_locked(&self, log: &mut Log, what: impl FnOnce() -> String) {
+        if let Some(history) = &mut log.history {
+            let at = self.began.elapsed().as_secs_f64();
+            history.push(format!("{at:10.3} {}", what()));
+        }
+    }
+
+    pub(crate) fn violation(&self, what: String) {
+        self.break_locked(&mut self.log(), what);
+    }
+
+    fn break_locked(&self, log: &mut Log, what: String) {
+        self.note_locked(log, || format!("!! {what}"));
+        let at = self.began.elapsed().as_secs_f64();
+        log.violations.push(format!("{at:.3} {what}"));
+    }
+
+    pub(crate) fn cause(&self, what: &'static str) {
+        self.cause_locked(&mut self.log(), what);
+    }
+
+    fn cause_locked(&self, log: &mut Log, what: &'static str) {
+        *log.causes.entry(what).or_default() += 1;
+        self.note_locked(log, || format!("-- {what}"));
+    }
+
+    /// A pair of a new family.
+    pub(crate) fn issued(&self, pair: &TokenPair) {
+        let mut log = self.log();
+        let refresh = pair.refresh.as_ref().map(RefreshToken::expose);
+        self.mint(&mut log, refresh, None);
+    }
+
+    fn mint(&self, log: &mut Log, refresh: Option<&str>, parent: Option<usize>) -> Option<usize> {
+        let refresh = refresh.filter(|text| !text.is_empty())?;
+        let digest = digest(&self.key, refresh);
+        if let Some(known) = log.names.get(&digest) {
+            return Some(*known);
+        }
+        let name = log.tokens.len();
+        let (family, generation) = match parent {
+            Some(parent) => {
+                let parent = &log.tokens[parent];
+                (parent.family, parent.generation + 1)
+            }
+            None => (name, 0),
+        };
+        log.tokens.push(Minted {
+            text: refresh.to_owned(),
+            family,
+            generation,
+            read_by: None,
+            was_stored: false,
+            was_revoked: false,
+        });
+        log.names.insert(digest, name);
+        Some(name)
+    }
+
+    pub(crate) fn revoked(&self, by: NodeId, pair: &TokenPair, how: &str) {
+        let mut log = self.log();
+        let name = pair.refresh.as_ref().and_then(|refresh| {
+            let name = log.names.get(&digest(&self.key, refresh.expose())).copied();
+            if let Some(name) = name {
+                log.tokens[name].was_revoked = true;
+            }
+            name
+        });
+        self.note_locked(&mut log, || format!("{by} revokes {name:?}: {how}"));
+    }
+
+    /// The instance asked the store.
+    pub(crate) fn called(&self, by: NodeId) {
+        let second = self.now() / 1_000;
+        let mut log = self.log();
+        let (last, count) = log.busy.entry(by).or_insert((second, 0));
+        if *last != second {
+            (*last, *count) = (second, 0);
+        }
+        *count += 1;
+        if *count == BUSY {
+            self.break_locked(
+                &mut log,
+                format!("O7 {by} calls the store {BUSY} times a second"),
+            );
+        }
+    }
+
+    pub(crate) fn died(&self, node: NodeId) {
+        let mut log = self.log();
+        log.dead.push(node);
+        self.note_locked(&mut log, || format!("{node} dies"));
+    }
+
+    pub(crate) fn failed_over(&self, to: &Record) {
+        let now = self.now();
+        let view = View::of(to);
+        let mut log = self.log();
+        self.note_locked(&mut log, || {
+            format!("the store falls back to {}", view.show(&self.key))
+        });
+        log.failovers.push(now);
+        log.record = Some(view);
+        self.cause_locked(&mut log, "the store lost writes");
+    }
+
+    /// The record as it is in the store.
+    pub(crate) fn record(&self) -> Option<View> {
+        self.log().record.clone()
+    }
+}
+
+impl Log {
+    fn is_dead(&self, node: NodeId) -> bool {
+        self.dead.contains(&node)
+    }
+
+    fn failed_over_since(&self, moment: u64) -> bool {
+        self.failovers.iter().any(|at| *at >= moment)
+    }
+
+    pub(crate) fn has_failed_over(&self) -> bool {
+        !self.failovers.is_empty()
+    }
+
+    /// Whether anything happened that can cost a session.
+    pub(crate) fn has_cause(&self) -> bool {
+        !self.causes.is_empty()
+    }
+
+    /// Pairs that were read by an instance, and got nowhere.
+    pub(crate) fn unaccounted(&self) -> impl Iterator<Item = Unaccounted> {
+        self.tokens.iter().enumerate().filter_map(|(name, minted)| {
+            let by = minted.read_by?;
+            let is_lost = !minted.was_stored && !minted.was_revoked && !self.sends.any_of(name);
+            let is_sibling = |it: &Minted| {
+                it.was_stored && it.family == minted.family && it.generation >= minted.generation
+            };
+            let how = if self.is_dead(by) {
+                Some("loss: a pair died with its instance")
+            } else if self.tokens.iter().any(is_sibling) {
+                Some("a sibling was outrun")
+            } else if !self.failovers.is_empty() {
+                Some("loss: a pair, to a store that lost writes")
+            } else {
+                None
+            };
+            is_lost.then_some(Unaccounted { name, by, how })
+        })
+    }
+
+    /// Tokens that the server still accepts of what was logged out.
+    pub(crate) fn live_after_logout(&self, is_live: impl Fn(&str) -> bool) -> Vec<usize> {
+        let tokens = self.tokens.iter().enumerate();
+        tokens
+            .filter(|(_, it)| self.left.contains(&it.family) && is_live(&it.text))
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
+/// A pair that is neither stored nor spent nor revoked, and what excuses that.
+#[derive(Debug)]
+pub(crate) struct Unaccounted {
+    pub(crate) name: usize,
+    pub(crate) by: NodeId,
+    pub(crate) how: Option<&'static str>,
+}
+
+/// What an answer holds, by name.
+fn parts(issued: &Issued) -> (Option<&str>, Option<&str>) {
+    (
+        issued.access.as_ref().map(AccessToken::expose),
+        issued.refresh.as_ref().map(RefreshToken::expose),
+    )
+}
+
+fn digest(key: &Key, refresh: &str) -> String {
+    TokenPair::from_refresh_token(refresh)
+        .digest(key)
+        .to_string()
+}

@@ -1,0 +1,140 @@
+//! No newer pair is overwritten, and a claim is what it says: every write is judged against what it replaced.
+
+use evertoken::Record;
+
+use super::view::State;
+use super::{Log, NodeId, Observer, View, digest};
+
+impl Observer {
+    /// The instance's write was applied.
+    pub(crate) fn swapped(&self, by: NodeId, next: &Record) {
+        let now = self.now();
+        let next = View::of(next);
+        let mut log = self.log();
+        self.note_locked(&mut log, || format!("{by} writes {}", next.show(&self.key)));
+        let old = log.record.take();
+        for problem in self.problems(&mut log, by, old.as_ref(), &next, now) {
+            self.break_locked(&mut log, format!("O3 {by} {problem}"));
+        }
+        if let Some(name) = self.current(&log, &next) {
+            log.tokens[name].was_stored = true;
+            let is_news = old.as_ref().is_none_or(|old| old.state != State::LoggedOut);
+            if next.state == State::LoggedOut && is_news {
+                let family = log.tokens[name].family;
+                log.left.push(family);
+            }
+        }
+        log.record = Some(next);
+    }
+
+    fn current(&self, log: &Log, view: &View) -> Option<usize> {
+        let refresh = view.refresh()?;
+        log.names.get(&digest(&self.key, refresh)).copied()
+    }
+
+    fn problems(
+        &self,
+        log: &mut Log,
+        by: NodeId,
+        old: Option<&View>,
+        new: &View,
+        now: u64,
+    ) -> Vec<String> {
+        let mut problems = self.claims(log, by, old, new, now);
+        let Some(old) = old else {
+            return problems;
+        };
+        if new.next_number < old.next_number {
+            problems.push("takes the next number back".to_owned());
+        }
+        if new.version < old.version {
+            problems.push(format!("takes version {} back", old.version));
+        }
+        if new.committed_number < old.committed_number {
+            problems.push("takes the committed number back".to_owned());
+        }
+        if let (Some(before), Some(after)) = (self.current(log, old), self.current(log, new))
+            && before != after
+        {
+            let (before, after) = (&log.tokens[before], &log.tokens[after]);
+            if before.family == after.family && after.generation < before.generation {
+                problems.push("overwrites a newer pair".to_owned());
+            }
+            if new.version == old.version {
+                problems.push("writes another pair under the same version".to_owned());
+            }
+        }
+        if old.state == State::LoggedOut && new.state != State::LoggedOut && log.begins == 0 {
+            problems.push("undoes a logout".to_owned());
+        }
+        problems
+    }
+
+    fn claims(
+        &self,
+        log: &mut Log,
+        by: NodeId,
+        old: Option<&View>,
+        new: &View,
+        now: u64,
+    ) -> Vec<String> {
+        let mut problems = Vec::new();
+        let before = old.and_then(|old| old.binding(&self.key));
+        let written = new.claim.as_ref();
+        let same = |one: &super::view::Claim| before.is_some_and(|it| it.number == one.number);
+        if let Some(claim) = written.filter(|claim| !same(claim)) {
+            let owner = *log.owners.entry(claim.owner.clone()).or_insert(by);
+            if owner != by && old.is_none_or(|old| old.claim != new.claim) {
+                problems.push(format!("writes a claim of {owner}'s"));
+            }
+            if owner == by {
+                let token = log.names.get(&claim.digest).copied();
+                let is_doubtful = claim.doubtful.is_some();
+                log.sends.claimed(by, token, now, is_doubtful);
+            }
+        }
+        let (Some(old), Some(before)) = (old, before) else {
+            return problems;
+        };
+        let holder = log.owners.get(&before.owner).copied();
+        let goes_on =
+            new.state == State::Active && new.version == old.version && new.lineage == old.lineage;
+        if goes_on && before.doubtful.is_some() && written.is_none_or(|it| it.doubtful.is_none()) {
+            // A sign-in that may have worked may be done again.
+            if before.digest == old.digest && old.pair.is_some() {
+                problems.push("wipes a doubt".to_owned());
+            }
+        }
+        if goes_on && holder != Some(by) && !written.is_some_and(same) {
+            let patience = self.scenario.quarantine * 1_000 * (1 << before.resorts);
+            let is_stale = before.released || now >= before.since_ms(self) + patience;
+            if !is_stale && !log.failed_over_since(before.since_ms(self)) {
+                problems.push(format!("takes the live claim of {holder:?}"));
+            }
+            // Nobody is harmed by a second sign-in.
+            let is_refresh = before.digest == old.digest && old.pair.is_some();
+            if written.is_some_and(|it| it.doubtful.is_none()) && is_refresh {
+                problems.push("takes a stale claim for a free one".to_owned());
+            }
+        }
+        if let Some(claim) = written.filter(|claim| claim.digest == new.digest) {
+            let profile = self.scenario.profile();
+            if claim.resorts > profile.last_resorts * u32::from(profile.last_resort) {
+                problems.push("goes beyond the last resort".to_owned());
+            }
+            log.has_replayed |= claim.replays > 0;
+            let may_replay = !profile.replay_window.is_zero();
+            if claim.replays > profile.replays * u32::from(may_replay) {
+                problems.push("replays too often".to_owned());
+            }
+        }
+        problems
+    }
+}
+
+impl super::view::Claim {
+    /// As the observer counts.
+    fn since_ms(&self, observer: &Observer) -> u64 {
+        self.since.saturating_sub(observer.epoch())
+    }
+}

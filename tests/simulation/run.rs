@@ -1,0 +1,94 @@
+//! One run of one scenario.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::time::{sleep, sleep_until};
+
+use crate::scenario::{Scenario, seconds};
+use crate::world::World;
+use crate::{callers, judge, script};
+
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<String>,
+    pub(crate) causes: BTreeMap<&'static str, u32>,
+    pub(crate) history: Vec<String>,
+    pub(crate) exchanges: u64,
+}
+
+pub(crate) fn run(scenario: &Scenario, with_history: bool) -> Outcome {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(
+        &scenario.seed.to_le_bytes(),
+    ));
+    let runtime = builder.build().expect("a runtime");
+    runtime.block_on(live(scenario, with_history))
+}
+
+async fn live(scenario: &Scenario, with_history: bool) -> Outcome {
+    let (world, mut struck) = World::new(scenario, with_history);
+    for node in 0..scenario.nodes.len() {
+        world.start(node);
+    }
+    let strikes = tokio::spawn({
+        let world = world.clone();
+        async move {
+            while let Some(strike) = struck.recv().await {
+                script::strike(&world, strike).await;
+            }
+        }
+    });
+    let callers: Vec<_> = scenario
+        .callers
+        .iter()
+        .map(|caller| tokio::spawn(callers::run(world.clone(), caller.clone())))
+        .collect();
+    for (at, fault) in &scenario.faults {
+        sleep_until(world.began + Duration::from_millis(*at)).await;
+        script::happen(&world, *fault).await;
+    }
+    sleep_until(world.began + seconds(scenario.length)).await;
+    for caller in callers {
+        if caller.await.is_err() {
+            world.observer.violation("O7 a caller panicked".to_owned());
+        }
+    }
+    judge::judge(&world).await;
+    close(&world).await;
+    strikes.abort();
+    let mut log = world.observer.log();
+    Outcome {
+        history: log.history.take().unwrap_or_default(),
+        exchanges: world.server.exchanges(),
+        violations: std::mem::take(&mut log.violations),
+        causes: std::mem::take(&mut log.causes),
+    }
+}
+
+/// Everybody is shut down; then nothing is left.
+async fn close(world: &Arc<World>) {
+    for node in world.nodes() {
+        if let Err(error) = node.manager.shutdown().await {
+            let id = node.id;
+            world
+                .observer
+                .violation(format!("O7 {id} does not shut down: {error}"));
+        }
+    }
+    world.close();
+    // By now everything that was given out is stored.
+    judge::losses(world);
+    sleep(seconds(2_000)).await;
+    let left = Handle::current().metrics().num_alive_tasks();
+    // The one that waits for strikes.
+    if left > 1 {
+        world
+            .observer
+            .violation(format!("O7 {} tasks are left", left - 1));
+    }
+}

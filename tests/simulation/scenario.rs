@@ -1,0 +1,140 @@
+//! What happens in one run, as data: drawn from a seed, printed where it fails, and made smaller by `shrink`.
+
+use std::time::Duration;
+
+use evertoken::testing::{
+    AuthorizationServer, AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse,
+};
+use evertoken::{OldPair, ServerProfile};
+
+pub(crate) use self::drawn::drawn;
+pub(crate) use self::faults::{Ambush, Answer, Fault, Point, Write};
+
+mod drawn;
+mod faults;
+
+pub(crate) fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    Strict,
+    /// A replay is refused and harms nobody.
+    NoFamily,
+    GraceSamePair,
+    Fork,
+    LastWins,
+    Echo,
+    Omit,
+    OldAccessDies,
+    /// The refresh token lives as long as the access token.
+    ShortRefresh,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    OnRequest,
+    BackgroundTimer,
+    OptimisticEarly,
+    /// The same, and a session that nobody uses ends.
+    EndsIdle,
+    Greedy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Token,
+    TryToken,
+    Rotate,
+    ValidFor(u64),
+    /// Rejects the token it gets.
+    Reject,
+    /// Asks for a token and does not wait for it so many milliseconds.
+    Drop(u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) node: usize,
+    /// Each at its millisecond.
+    pub(crate) actions: Vec<(u64, Action)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scenario {
+    /// What tokio draws from.
+    pub(crate) seed: u64,
+    pub(crate) server: Server,
+    /// Whether the client knows what kind of server it is; else it believes the strictest.
+    pub(crate) is_known: bool,
+    pub(crate) last_resort: bool,
+    pub(crate) sign_in: bool,
+    /// Whether the managers are given a first pair; only a sign-in does without.
+    pub(crate) seeded: bool,
+    pub(crate) access_ttl: u64,
+    pub(crate) latency_ms: u64,
+    pub(crate) store_latency_ms: u64,
+    pub(crate) timeout: u64,
+    pub(crate) quarantine: u64,
+    pub(crate) wait: u64,
+    pub(crate) store_timeout: u64,
+    pub(crate) coordinated: bool,
+    /// Write-through without any.
+    pub(crate) workers: usize,
+    pub(crate) fails_unstored: bool,
+    pub(crate) nodes: Vec<Strategy>,
+    pub(crate) callers: Vec<Caller>,
+    /// Each at its millisecond.
+    pub(crate) faults: Vec<(u64, Fault)>,
+    /// In seconds; then everything heals.
+    pub(crate) length: u64,
+}
+
+impl Scenario {
+    pub(crate) fn window(&self) -> u64 {
+        match self.server {
+            Server::GraceSamePair | Server::Fork | Server::LastWins => self.timeout * 2,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn refresh_ttl(&self) -> Duration {
+        match self.server {
+            Server::ShortRefresh => seconds(self.access_ttl),
+            _ => seconds(30 * 86_400),
+        }
+    }
+
+    pub(crate) fn rules(&self) -> AuthorizationServerBuilder {
+        let rules = AuthorizationServer::builder()
+            .access_ttl(seconds(self.access_ttl))
+            .refresh_ttl(self.refresh_ttl())
+            .sign_in(self.sign_in);
+        let grace = |answer| Reuse::Grace {
+            window: seconds(self.window()),
+            answer,
+        };
+        match self.server {
+            Server::Strict | Server::ShortRefresh => rules,
+            Server::NoFamily => rules.reuse(Reuse::Refuse),
+            Server::GraceSamePair => rules.reuse(grace(GraceAnswer::SamePair)),
+            Server::Fork => rules.reuse(grace(GraceAnswer::Fork)),
+            Server::LastWins => rules.reuse(grace(GraceAnswer::LastWins)),
+            Server::Echo => rules.refresh_tokens(RefreshTokens::Echoed),
+            Server::Omit => rules.refresh_tokens(RefreshTokens::Omitted),
+            Server::OldAccessDies => rules.old_access_dies(true),
+        }
+    }
+
+    pub(crate) fn profile(&self) -> ServerProfile {
+        let profile = ServerProfile::strict().last_resort(self.last_resort);
+        if !self.is_known {
+            return profile;
+        }
+        match self.server {
+            Server::OldAccessDies => profile.old_pair(OldPair::AccessDiesAtRotation),
+            _ => profile.replay_window(seconds(self.window())),
+        }
+    }
+}

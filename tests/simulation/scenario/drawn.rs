@@ -1,0 +1,175 @@
+use super::{Action, Ambush, Answer, Caller, Fault, Point, Scenario, Server, Strategy, Write};
+use crate::draw::Draw;
+
+/// The scenario of a seed.
+pub(crate) fn drawn(seed: u64) -> Scenario {
+    let mut draw = Draw::new(seed);
+    let server = server(&mut draw);
+    let access_ttl = draw.one(&[30, 60, 120, 300, 600]);
+    let length = draw.within(2..8) * access_ttl.max(100);
+    let count = draw.within(1..6);
+    let (timeout, quarantine, wait) = draw.one(&[(30, 60, 35), (30, 60, 35), (5, 20, 12)]);
+    let sign_in = draw.chance(15);
+    let workers = if draw.chance(25) {
+        draw.index(3) + 1
+    } else {
+        0
+    };
+    let mut scenario = Scenario {
+        seed,
+        server,
+        is_known: draw.chance(80),
+        last_resort: draw.chance(85),
+        sign_in,
+        seeded: !sign_in || draw.chance(50),
+        access_ttl,
+        latency_ms: draw.one(&[0, 20, 200, 2_000]),
+        store_latency_ms: draw.one(&[0, 2, 20, 500]),
+        timeout,
+        quarantine,
+        wait,
+        store_timeout: draw.one(&[5, 5, 5, 600]),
+        coordinated: draw.chance(85),
+        workers,
+        fails_unstored: workers == 0 && draw.chance(15),
+        nodes: (0..count).map(|_| strategy(&mut draw)).collect(),
+        callers: Vec::new(),
+        faults: Vec::new(),
+        length,
+    };
+    let callers = draw.one(&[1, 3, 8, 20, 49]) + 1;
+    scenario.callers = (0..draw.within(1..callers))
+        .map(|_| caller(&mut draw, &scenario))
+        .collect();
+    let faults = draw.one(&[1, 3, 6, 12]);
+    scenario.faults = (0..draw.within(0..faults + 1))
+        .map(|_| (moment(&mut draw, &scenario), fault(&mut draw, &scenario)))
+        .collect();
+    scenario.faults.sort_by_key(|(at, _)| *at);
+    scenario
+}
+
+fn server(draw: &mut Draw) -> Server {
+    draw.one(&[
+        Server::Strict,
+        Server::Strict,
+        Server::Strict,
+        Server::NoFamily,
+        Server::GraceSamePair,
+        Server::Fork,
+        Server::LastWins,
+        Server::Echo,
+        Server::Omit,
+        Server::OldAccessDies,
+        Server::ShortRefresh,
+    ])
+}
+
+fn strategy(draw: &mut Draw) -> Strategy {
+    match draw.within(0..20) {
+        0..6 => Strategy::OnRequest,
+        6..11 => Strategy::BackgroundTimer,
+        11..17 => Strategy::OptimisticEarly,
+        17 => Strategy::EndsIdle,
+        _ => Strategy::Greedy,
+    }
+}
+
+/// Half of everything happens about when a token is due.
+fn moment(draw: &mut Draw, scenario: &Scenario) -> u64 {
+    let length = scenario.length * 1_000;
+    if draw.chance(50) {
+        return draw.within(0..length);
+    }
+    let ttl = scenario.access_ttl * 1_000;
+    let due = draw.within(0..length / ttl + 1) * ttl + draw.one(&[0, ttl * 8 / 10, ttl - 5_000]);
+    (due + draw.within(0..3_000)).min(length - 1)
+}
+
+fn caller(draw: &mut Draw, scenario: &Scenario) -> Caller {
+    let node = draw.index(scenario.nodes.len());
+    let mut actions: Vec<_> = (0..draw.within(1..9))
+        .map(|_| (moment(draw, scenario), action(draw)))
+        .collect();
+    actions.sort_by_key(|(at, _)| *at);
+    Caller { node, actions }
+}
+
+fn action(draw: &mut Draw) -> Action {
+    match draw.within(0..20) {
+        0..11 => Action::Token,
+        11..13 => Action::TryToken,
+        13..15 => Action::Rotate,
+        15 => Action::ValidFor(draw.within(5..60)),
+        16..18 => Action::Reject,
+        _ => Action::Drop(draw.within(0..3_000)),
+    }
+}
+
+fn fault(draw: &mut Draw, scenario: &Scenario) -> Fault {
+    let node = draw.index(scenario.nodes.len());
+    let quarantine = scenario.quarantine;
+    let span = draw.one(&[1, 4, 10, 40, quarantine + 10, quarantine * 3]);
+    match draw.within(0..36) {
+        0..9 => Fault::Answer(answer(draw, scenario)),
+        9..12 => Fault::Write(node, write(draw)),
+        12..20 => Fault::At(node, draw.one(&Point::ALL), ambush(draw, span)),
+        20 => Fault::StoreDown(span),
+        21 => Fault::StoreSlow {
+            ms: draw.one(&[200, 3_000, 8_000]),
+            seconds: span,
+        },
+        22 => Fault::Partition(node, span),
+        23 => Fault::Failover(draw.index(3) + 1),
+        24 => Fault::Unreachable(span),
+        25..27 => Fault::Crash(node, span),
+        27 => Fault::Pause(node, span),
+        28 => Fault::Suspend(draw.one(&[3, 30, 90, 700])),
+        29 => Fault::StepWall(node, draw.one(&[-7_200, -60, 30, 3_600])),
+        30 if draw.chance(30) => Fault::RevokeAll,
+        31 => Fault::Logout(node),
+        32 => Fault::Replace(node),
+        33 => Fault::SignIn(node),
+        34 => Fault::Restart(node, span),
+        _ => Fault::Answer(Answer::LostAfter),
+    }
+}
+
+fn answer(draw: &mut Draw, scenario: &Scenario) -> Answer {
+    let slow = draw.one(&[
+        3,
+        scenario.timeout - 1,
+        scenario.timeout + 2,
+        scenario.quarantine + 15,
+    ]);
+    match draw.within(0..14) {
+        0 => Answer::NotSent,
+        1 | 2 => Answer::LostBefore,
+        3 | 4 => Answer::LostAfter,
+        5 => Answer::SlowBefore(slow),
+        6 | 7 => Answer::SlowAfter(slow),
+        8 => Answer::Status500,
+        9 => Answer::Later(draw.one(&[0, 5, 60])),
+        10 => Answer::Misconfigured,
+        11 => Answer::NoAccess,
+        _ => Answer::Garbled,
+    }
+}
+
+fn write(draw: &mut Draw) -> Write {
+    match draw.within(0..3) {
+        0 => Write::Unanswered,
+        1 => Write::Lost,
+        _ => Write::Late(draw.one(&[2, 7, 40, 100])),
+    }
+}
+
+fn ambush(draw: &mut Draw, span: u64) -> Ambush {
+    match draw.within(0..10) {
+        0..3 => Ambush::Hang(span),
+        3..6 => Ambush::Pause(span),
+        6..8 => Ambush::Crash(span),
+        8 => Ambush::Logout,
+        _ => Ambush::Replace,
+    }
+}

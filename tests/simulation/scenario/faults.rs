@@ -1,0 +1,110 @@
+//! What can go wrong, and what users do that others do not expect.
+
+/// A moment at which an instance awaits something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Point {
+    BeforeLoad,
+    AfterLoad,
+    BeforeSwap,
+    AfterSwap,
+    BeforeChanged,
+    AfterChanged,
+    BeforeExchange,
+    AfterExchange,
+    BeforeRevoke,
+    AfterRevoke,
+}
+
+impl Point {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::BeforeLoad,
+        Self::AfterLoad,
+        Self::BeforeSwap,
+        Self::AfterSwap,
+        Self::BeforeChanged,
+        Self::AfterChanged,
+        Self::BeforeExchange,
+        Self::AfterExchange,
+        Self::BeforeRevoke,
+        Self::AfterRevoke,
+    ];
+}
+
+/// What waits for an instance at a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ambush {
+    /// This call alone takes so many seconds more.
+    Hang(u64),
+    /// The whole instance stands still for so many seconds.
+    Pause(u64),
+    /// The instance dies, and another comes after so many seconds.
+    Crash(u64),
+    /// The user logs out there and then.
+    Logout,
+    /// The user signs in anew.
+    Replace,
+}
+
+/// What becomes of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    NotSent,
+    /// The server never sees it.
+    LostBefore,
+    /// The server commits, and nobody is told.
+    LostAfter,
+    /// It reaches the server so many seconds late.
+    SlowBefore(u64),
+    /// Its answer takes so many seconds.
+    SlowAfter(u64),
+    Status500,
+    Later(u64),
+    Misconfigured,
+    /// The pair's access token is missing.
+    NoAccess,
+    /// Nothing can be read.
+    Garbled,
+}
+
+/// What becomes of a swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// It is applied, and the answer lost.
+    Unanswered,
+    /// It never arrives.
+    Lost,
+    /// It arrives so many seconds later, whether or not anybody still waits.
+    Late(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Meets the next exchange.
+    Answer(Answer),
+    /// Meets the next swap of this instance.
+    Write(usize, Write),
+    /// Meets the instance the next time it gets there.
+    At(usize, Point, Ambush),
+    StoreDown(u64),
+    StoreSlow {
+        ms: u64,
+        seconds: u64,
+    },
+    /// This instance does not reach the store.
+    Partition(usize, u64),
+    /// The store takes so many writes back.
+    Failover(usize),
+    Unreachable(u64),
+    Crash(usize, u64),
+    Pause(usize, u64),
+    /// Every machine sleeps, and the clocks go on.
+    Suspend(u64),
+    StepWall(usize, i64),
+    /// The server ends every session.
+    RevokeAll,
+    Logout(usize),
+    Replace(usize),
+    SignIn(usize),
+    /// The manager is shut down, and another comes after so many seconds.
+    Restart(usize, u64),
+}

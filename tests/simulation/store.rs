@@ -1,0 +1,172 @@
+//! The store that all instances share, and each one's way to it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::testing::TestClock;
+use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::gate::{Gate, Gone};
+use crate::observer::{NodeId, Observer};
+use crate::scenario::{Point, Write, seconds};
+
+pub(crate) struct Storage {
+    inner: MemoryStore,
+    observer: Arc<Observer>,
+    /// What the store held, the latest last.
+    past: Mutex<Vec<Record>>,
+    pub(crate) latency: Mutex<Duration>,
+    pub(crate) is_down: Mutex<bool>,
+    /// The instances that do not reach it.
+    pub(crate) cut_off: watch::Sender<Vec<usize>>,
+}
+
+impl Storage {
+    pub(crate) fn new(clock: TestClock, observer: Arc<Observer>, latency: Duration) -> Self {
+        Self {
+            inner: MemoryStore::with_clock(clock),
+            observer,
+            past: Mutex::default(),
+            latency: Mutex::new(latency),
+            is_down: Mutex::new(false),
+            cut_off: watch::Sender::new(Vec::new()),
+        }
+    }
+
+    async fn apply(
+        &self,
+        by: NodeId,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        let answer = self.inner.swap(key, seen, next).await;
+        if let Ok(Swap::Swapped(_)) = answer {
+            self.observer.swapped(by, next);
+            self.past.lock().push(next.clone());
+        }
+        answer
+    }
+
+    /// A replica takes over that missed the last `writes`.
+    pub(crate) async fn fail_over(&self, key: &Key, writes: usize) {
+        let older = {
+            let mut past = self.past.lock();
+            if past.len() <= writes {
+                return;
+            }
+            let kept = past.len() - writes;
+            past.truncate(kept);
+            past.last().cloned()
+        };
+        let now = self.inner.load(key).await.expect("memory").entry;
+        let revision = now.map(|(_, revision)| revision);
+        let older = older.expect("there was one");
+        self.inner
+            .swap(key, revision, &older)
+            .await
+            .expect("memory");
+        self.observer.failed_over(&older);
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct SimStore {
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) gate: Arc<Gate>,
+    /// What becomes of the next swaps of this instance.
+    pub(crate) writes: Arc<Mutex<VecDeque<Write>>>,
+}
+
+impl fmt::Debug for SimStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimStore").finish_non_exhaustive()
+    }
+}
+
+fn gone(_: Gone) -> StoreError {
+    StoreError::new("the instance is gone")
+}
+
+impl SimStore {
+    /// The way there, or the way back.
+    async fn way(&self) -> Result<(), StoreError> {
+        let latency = *self.storage.latency.lock() / 2;
+        if !latency.is_zero() {
+            sleep(latency).await;
+        }
+        let node = self.gate.id.node;
+        let mut cut_off = self.storage.cut_off.subscribe();
+        let reached = cut_off.wait_for(|nodes| !nodes.contains(&node));
+        let _ = reached.await;
+        if *self.storage.is_down.lock() {
+            return Err(StoreError::new("the store is down"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TokenStore for SimStore {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.gate.observer.called(self.gate.id);
+        self.gate.pass(Point::BeforeLoad).await.map_err(gone)?;
+        self.way().await?;
+        let loaded = self.storage.inner.load(key).await;
+        self.way().await?;
+        self.gate.pass(Point::AfterLoad).await.map_err(gone)?;
+        loaded
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        self.gate.observer.called(self.gate.id);
+        self.gate.pass(Point::BeforeSwap).await.map_err(gone)?;
+        self.way().await?;
+        let fate = self.writes.lock().pop_front();
+        let by = self.gate.id;
+        if let Some(fate) = fate {
+            self.gate.observer.note(|| format!("{by}'s swap: {fate:?}"));
+        }
+        let answer = match fate {
+            Some(Write::Lost) => return Err(StoreError::new("lost on the way")),
+            Some(Write::Late(span)) => {
+                let (storage, key, next) = (self.storage.clone(), key.clone(), next.clone());
+                let late = tokio::spawn(async move {
+                    sleep(seconds(span)).await;
+                    storage.apply(by, &key, seen, &next).await
+                });
+                late.await.map_err(|_| StoreError::new("died"))?
+            }
+            _ => self.storage.apply(by, key, seen, next).await,
+        };
+        if fate == Some(Write::Unanswered) {
+            return Err(StoreError::new("lost on the way back"));
+        }
+        self.way().await?;
+        self.gate.pass(Point::AfterSwap).await.map_err(gone)?;
+        answer
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        self.gate.observer.called(self.gate.id);
+        // Nobody to be told: it is waited for all the same.
+        if self.gate.pass(Point::BeforeChanged).await.is_err() {
+            return;
+        }
+        let _ = self.way().await;
+        self.storage.inner.changed(key, seen).await;
+        let _ = self.way().await;
+        let _ = self.gate.pass(Point::AfterChanged).await;
+    }
+}

@@ -1,0 +1,322 @@
+//! The instances of one run and everything around them; and what the script does to them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, TestClock};
+use evertoken::{
+    BackgroundTimer, Builder, Coordination, Event, Identity, Key, Lifetime, OnExpiry, OnRequest,
+    OnStoreFailure, OptimisticEarly, Persistence, Plan, RefreshStrategy, TokenEndpoint,
+    TokenManager, TokenPair,
+};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use crate::endpoint::{Line, SimEndpoint};
+use crate::gate::{Gate, Mode, Strike};
+use crate::observer::{NodeId, Observer};
+use crate::scenario::{Ambush, Point, Scenario, Strategy, Write, seconds};
+use crate::store::{SimStore, Storage};
+
+/// An instance, in one of its lives.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) manager: TokenManager,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) rejected: Arc<Mutex<Option<Identity>>>,
+    /// How often the session had been begun anew when this instance was logged out.
+    pub(crate) left: Arc<Mutex<Option<u32>>>,
+}
+
+struct Slot {
+    node: Mutex<Option<Node>>,
+    lives: Mutex<usize>,
+    clock: TestClock,
+    ambushes: Arc<Mutex<Vec<(Point, Ambush)>>>,
+    writes: Arc<Mutex<VecDeque<Write>>>,
+}
+
+pub(crate) struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) began: Instant,
+    pub(crate) observer: Arc<Observer>,
+    pub(crate) server: AuthorizationServer,
+    pub(crate) server_clock: TestClock,
+    pub(crate) store_clock: TestClock,
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) line: Arc<Line>,
+    pub(crate) key: Key,
+    first: Option<TokenPair>,
+    slots: Vec<Slot>,
+    gates: Mutex<Vec<Arc<Gate>>>,
+    strikes: mpsc::UnboundedSender<Strike>,
+    is_closed: Mutex<bool>,
+}
+
+#[derive(Debug)]
+struct Greedy;
+
+impl RefreshStrategy for Greedy {
+    fn plan(&self, life: &Lifetime) -> Plan {
+        Plan::on_request(life).wake_at(Duration::ZERO)
+    }
+}
+
+impl World {
+    pub(crate) fn new(
+        scenario: &Scenario,
+        with_history: bool,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Strike>) {
+        let (server_clock, store_clock) = (TestClock::new(), TestClock::new());
+        let server = scenario.rules().clock(server_clock.clone()).build();
+        let key = server.endpoint().key();
+        let observer = Observer::new(scenario, store_clock.clone(), key.clone(), with_history);
+        let observer = Arc::new(observer);
+        let first = scenario.seeded.then(|| server.issue());
+        if let Some(first) = &first {
+            observer.issued(first);
+        }
+        let latency = Duration::from_millis(scenario.store_latency_ms);
+        let storage = Storage::new(store_clock.clone(), observer.clone(), latency);
+        let slot = |_| Slot {
+            node: Mutex::default(),
+            lives: Mutex::default(),
+            clock: TestClock::new(),
+            ambushes: Arc::default(),
+            writes: Arc::default(),
+        };
+        let (strikes, struck) = mpsc::unbounded_channel();
+        let world = Self {
+            scenario: scenario.clone(),
+            began: Instant::now(),
+            storage: Arc::new(storage),
+            line: Arc::default(),
+            slots: scenario.nodes.iter().map(slot).collect(),
+            gates: Mutex::default(),
+            observer,
+            server,
+            server_clock,
+            store_clock,
+            key,
+            first,
+            strikes,
+            is_closed: Mutex::new(false),
+        };
+        (Arc::new(world), struck)
+    }
+
+    pub(crate) fn node(&self, node: usize) -> Option<Node> {
+        self.slots[node].node.lock().clone()
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.node.lock().clone())
+            .collect()
+    }
+
+    /// Starts an instance that does not run.
+    pub(crate) fn start(&self, node: usize) {
+        let slot = &self.slots[node];
+        if slot.node.lock().is_some() || *self.is_closed.lock() {
+            return;
+        }
+        let life = {
+            let mut lives = slot.lives.lock();
+            *lives += 1;
+            *lives - 1
+        };
+        let id = NodeId { node, life };
+        let gate = Gate::new(
+            id,
+            slot.ambushes.clone(),
+            self.strikes.clone(),
+            self.observer.clone(),
+        );
+        let gate = Arc::new(gate);
+        self.gates.lock().push(gate.clone());
+        let manager = self
+            .builder(node, &gate)
+            .build()
+            .expect("settings that hold");
+        self.observer.note(|| format!("{id} starts"));
+        tokio::spawn(listen(manager.clone(), gate.clone()));
+        *slot.node.lock() = Some(Node {
+            id,
+            manager,
+            gate,
+            rejected: Arc::default(),
+            left: Arc::default(),
+        });
+    }
+
+    fn builder(&self, node: usize, gate: &Arc<Gate>) -> Builder {
+        let (scenario, slot) = (&self.scenario, &self.slots[node]);
+        let inner = self.server.endpoint().with_profile(scenario.profile());
+        let endpoint = SimEndpoint {
+            inner: inner.with_timeout(seconds(scenario.timeout)),
+            line: self.line.clone(),
+            gate: gate.clone(),
+            clock: self.server_clock.clone(),
+            latency: Duration::from_millis(scenario.latency_ms),
+        };
+        let store = SimStore {
+            storage: self.storage.clone(),
+            gate: gate.clone(),
+            writes: slot.writes.clone(),
+        };
+        let mut builder = TokenManager::builder(endpoint)
+            .clock(slot.clock.clone())
+            .store(store)
+            .jitter(0.0)
+            .wait(seconds(scenario.wait))
+            .quarantine(seconds(scenario.quarantine))
+            .store_timeout(seconds(scenario.store_timeout))
+            .persistence(Persistence::write_behind(scenario.workers));
+        if !scenario.coordinated {
+            builder = builder.coordination(Coordination::None);
+        }
+        if scenario.fails_unstored {
+            builder = builder.on_store_failure(OnStoreFailure::Fail);
+        }
+        if let Some(first) = &self.first {
+            // What stands in somebody's configuration: how long the access token lives, nobody knows later.
+            let refresh = first.refresh.clone().filter(|_| gate.id.life > 0);
+            let later = refresh.map(|refresh| TokenPair::from_refresh_token(refresh));
+            builder = builder.seed(later.unwrap_or_else(|| first.clone()));
+        }
+        match scenario.nodes[node] {
+            Strategy::OnRequest => builder.strategy(OnRequest::default()),
+            Strategy::BackgroundTimer => builder.strategy(BackgroundTimer::default()),
+            Strategy::OptimisticEarly => builder.strategy(OptimisticEarly::default()),
+            Strategy::EndsIdle => {
+                builder.strategy(OptimisticEarly::default().on_expiry(OnExpiry::End))
+            }
+            Strategy::Greedy => builder
+                .strategy(Greedy)
+                .shortest_interval(seconds(scenario.access_ttl)),
+        }
+    }
+
+    /// The instance dies as it stands.
+    pub(crate) fn crash(self: &Arc<Self>, node: usize, back_after: u64) {
+        let Some(dead) = self.slots[node].node.lock().take() else {
+            return;
+        };
+        dead.gate.set(Mode::Dead);
+        self.observer.died(dead.id);
+        self.start_after(node, back_after);
+    }
+
+    pub(crate) fn pause(self: &Arc<Self>, node: usize, span: u64) {
+        let Some(paused) = self.node(node) else {
+            return;
+        };
+        self.observer.note(|| format!("{} stands still", paused.id));
+        paused.gate.set(Mode::Paused);
+        tokio::spawn(async move {
+            sleep(seconds(span)).await;
+            paused
+                .gate
+                .observer
+                .note(|| format!("{} goes on", paused.id));
+            paused.gate.set(Mode::Runs);
+        });
+    }
+
+    /// The manager is shut down in good order.
+    pub(crate) async fn restart(self: &Arc<Self>, node: usize, back_after: u64) {
+        let Some(last) = self.slots[node].node.lock().take() else {
+            return;
+        };
+        self.observer.note(|| format!("{} is shut down", last.id));
+        let result = last.manager.shutdown().await;
+        let id = last.id;
+        self.observer
+            .note(|| format!("{id} was shut down: {result:?}"));
+        self.start_after(node, back_after);
+    }
+
+    fn start_after(self: &Arc<Self>, node: usize, span: u64) {
+        let world = self.clone();
+        tokio::spawn(async move {
+            sleep(seconds(span)).await;
+            world.start(node);
+        });
+    }
+
+    pub(crate) fn clock(&self, node: usize) -> &TestClock {
+        &self.slots[node].clock
+    }
+
+    /// Everything sleeps.
+    pub(crate) fn suspend(&self, span: Duration) {
+        let clocks = self.slots.iter().map(|slot| &slot.clock);
+        for clock in clocks.chain([&self.server_clock, &self.store_clock]) {
+            clock.suspend(span);
+        }
+    }
+
+    pub(crate) fn ambush(&self, node: usize, point: Point, what: Ambush) {
+        self.slots[node].ambushes.lock().push((point, what));
+    }
+
+    pub(crate) fn spoil(&self, node: usize, write: Write) {
+        self.slots[node].writes.lock().push_back(write);
+    }
+
+    /// Nothing fails any more, and every instance runs.
+    pub(crate) fn heal(&self) {
+        self.observer.note(|| "everything heals".to_owned());
+        *self.storage.is_down.lock() = false;
+        *self.storage.latency.lock() = Duration::from_millis(self.scenario.store_latency_ms);
+        self.storage.cut_off.send_replace(Vec::new());
+        *self.line.is_down.lock() = false;
+        self.line.answers.lock().clear();
+        for (node, slot) in self.slots.iter().enumerate() {
+            slot.ambushes.lock().clear();
+            slot.writes.lock().clear();
+            self.start(node);
+        }
+        for gate in self.gates.lock().iter() {
+            gate.set(Mode::Runs);
+        }
+    }
+
+    /// Nobody uses any instance any more.
+    pub(crate) fn close(&self) {
+        *self.is_closed.lock() = true;
+        for slot in &self.slots {
+            slot.node.lock().take();
+        }
+        for gate in self.gates.lock().iter() {
+            gate.set(Mode::Gone);
+        }
+    }
+}
+
+/// An end is told once.
+async fn listen(manager: TokenManager, gate: Arc<Gate>) {
+    let mut events = manager.subscribe();
+    drop(manager);
+    let mut ended = None;
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Ended { reason, .. } => {
+                let id = gate.id;
+                gate.observer.note(|| format!("{id} tells: {reason}"));
+                if ended.as_ref() == Some(&reason) {
+                    gate.observer
+                        .violation(format!("O5 {id} tells twice: {reason}"));
+                }
+                ended = Some(reason);
+            }
+            Event::Rotated { .. } | Event::Adopted { .. } | Event::Replaced { .. } => ended = None,
+            _ => {}
+        }
+    }
+}

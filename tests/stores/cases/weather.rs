@@ -1,0 +1,98 @@
+//! Lines that lose requests and answers, at random and again and again.
+
+use std::sync::Arc;
+
+use evertoken::{CoolDown, Persistence};
+
+use crate::backend::Storage;
+use crate::line::Fate;
+use crate::scene::{Node, Scene, millis, until};
+
+super::cases![
+    fm5_whatever_is_lost_on_the_way_a_token_is_spent_once_and_everybody_gets_the_pair,
+    fm5_so_it_is_where_pairs_are_written_behind,
+];
+
+const ROUNDS: u64 = 12;
+
+/// The same at every run: xorshift.
+struct Dice(u64);
+
+impl Dice {
+    fn fate(&mut self) -> Fate {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        match self.0 % 8 {
+            0 | 1 => Fate::AppliedUnanswered,
+            2 => Fate::Lost,
+            _ => Fate::Works,
+        }
+    }
+}
+
+async fn fm5_whatever_is_lost_on_the_way_a_token_is_spent_once_and_everybody_gets_the_pair(
+    storage: Arc<dyn Storage>,
+) {
+    survives(&storage, Persistence::write_through()).await;
+}
+
+async fn fm5_so_it_is_where_pairs_are_written_behind(storage: Arc<dyn Storage>) {
+    survives(&storage, Persistence::write_behind(2)).await;
+}
+
+async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
+    let pause = millis(10);
+    let cool_down = CoolDown::default()
+        .early(pause)
+        .expired(pause)
+        .longest(pause);
+    for seed in [0x9E37_79B9, 0x7F4A_7C15, 0xF39C_0C11] {
+        let scene = Scene::strict(storage);
+        let mut nodes = Vec::new();
+        for _ in 0..3 {
+            let persistence = persistence.clone();
+            let set =
+                |builder: evertoken::Builder| builder.cool_down(cool_down).persistence(persistence);
+            nodes.push(scene.node_with(set).await);
+        }
+        let mut dice = Dice(seed);
+        for round in 1..=ROUNDS {
+            for node in &nodes {
+                node.line.swaps_meet((0..4).map(|_| dice.fate()));
+            }
+            scene.expire();
+            let callers: Vec<_> = nodes.iter().map(persistent_call).collect();
+            for caller in callers {
+                caller.await.expect("no panic");
+            }
+            until("everything is settled", async || {
+                let settled = |node: &Node| {
+                    let status = node.status();
+                    !status.is_rotating && !status.is_unpersisted
+                };
+                nodes.iter().all(settled) && scene.json().await["claim"].is_null()
+            })
+            .await;
+            let stored = scene.record().await.identity();
+            assert_eq!(stored.version, round + 1, "seed {seed:x}");
+            for node in &nodes {
+                let token = node.token().await.expect("it has one");
+                assert_eq!(token.identity(), stored, "seed {seed:x}, round {round}");
+                assert!(scene.is_live(&token));
+            }
+            assert_eq!(scene.counts(), (round, 0, 0), "seed {seed:x}");
+        }
+    }
+}
+
+/// Calls until there is a token.
+fn persistent_call(node: &Node) -> tokio::task::JoinHandle<()> {
+    let tokens = node.tokens.clone();
+    tokio::spawn(async move {
+        while let Err(error) = tokens.token().await {
+            assert!(error.is_retryable(), "{error:?}");
+            tokio::time::sleep(error.retry_after().unwrap_or(millis(10))).await;
+        }
+    })
+}
