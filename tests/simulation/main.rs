@@ -3,6 +3,13 @@
 //!
 //! `EVERTOKEN_SEEDS=n` runs more seeds than usual, and `EVERTOKEN_SEED=k` one, with its history.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod callers;
 mod draw;
 mod endpoint;
