@@ -10,6 +10,7 @@ has_postgres() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/
 missing() {
     has_redis || echo redis-server
     has_postgres || echo postgresql
+    command -v openssl >/dev/null || echo openssl
 }
 
 fail() {

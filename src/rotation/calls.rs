@@ -14,7 +14,17 @@ use crate::token::TokenPair;
 pub(super) const STORE_TRIES: u32 = 3;
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(100);
 
+/// Reads the record. An answer that took longer than it can have been waited for comes from before the machine
+/// slept: a claim made by it would be too old to send under, so the store is asked once more.
 pub(super) async fn load(session: &Session) -> Result<Seen, StoreError> {
+    let seen = load_once(session).await?;
+    if seen.clock.lag() > session.settings().store_timeout {
+        return load_once(session).await;
+    }
+    Ok(seen)
+}
+
+async fn load_once(session: &Session) -> Result<Seen, StoreError> {
     let asked = session.now();
     let loading = async { session.shared.store.load(&session.key).await };
     let loaded = guarded(session.settings().store_timeout, loading)
