@@ -16,3 +16,7 @@ mod killed;
 mod processes;
 mod quiet;
 mod run;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+#[path = "../support/services.rs"]
+mod services;
+mod stores;
