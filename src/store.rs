@@ -14,6 +14,7 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod sealer;
+mod time;
 
 use std::error::Error as StdError;
 use std::fmt::{self, Debug};
@@ -21,7 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 #[doc(no_inline)]
 pub use zeroize::Zeroizing;
@@ -34,58 +34,11 @@ pub use self::postgres::PostgresStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
 pub use self::sealer::{SealError, Sealer};
+pub use self::time::StoreTime;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+use self::time::whole_millis;
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};
-
-/// Milliseconds since the Unix epoch, by the clock of a store.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct StoreTime(u64);
-
-impl StoreTime {
-    /// A moment `millis` after the Unix epoch.
-    #[must_use]
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
-    }
-
-    /// Milliseconds since the Unix epoch.
-    #[must_use]
-    pub const fn as_millis(self) -> u64 {
-        self.0
-    }
-
-    /// From `earlier` to this moment; zero if it is not earlier.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
-
-    /// `span` before this moment.
-    #[must_use]
-    pub fn before(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(whole_millis(span)))
-    }
-
-    /// `span` after this moment.
-    #[must_use]
-    pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(whole_millis(span)))
-    }
-}
-
-/// The time since the Unix epoch, cut to the millisecond.
-impl From<Duration> for StoreTime {
-    fn from(since_epoch: Duration) -> Self {
-        Self(whole_millis(since_epoch))
-    }
-}
-
-fn whole_millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// Which writing of a record; a store never gives two writings of a key the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

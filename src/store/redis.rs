@@ -21,14 +21,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Client, Cmd, RedisError, RedisResult, Value, cmd, from_redis_value};
-use zeroize::Zeroizing;
 
 use self::changes::Changes;
 use self::link::Link;
 use self::script::{Held, LOADING, Read, Swapping};
 use self::trouble::Place;
 use self::write::Replicas;
-use super::codec::Outline;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::record::Record;
 use crate::token::{Digest, Key};
@@ -308,27 +306,6 @@ impl TokenStore for RedisStore {
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        let entry = self.entry(digest);
-        let mut question = cmd("GET");
-        question.arg(&entry);
-        let found: RedisResult<Option<String>> =
-            from_redis_value(self.ask(question).await?).map_err(Into::into);
-        let Some(session) = found.map_err(|error| self.reading(&error))? else {
-            return Ok(None);
-        };
-        let session: Digest = session
-            .parse()
-            .map_err(|error| StoreError::with_source(self.untouched(&entry), error))?;
-        let name = self.name(&session);
-        let mut question = cmd("HGET");
-        question.arg(&name).arg("record");
-        let Value::BulkString(record) = self.ask(question).await? else {
-            return Ok(None);
-        };
-        let outline = Outline::read(&Zeroizing::new(record));
-        let outline = outline.map_err(|flaw| flaw.of(self.untouched(&name)))?;
-        // A copy under another name is nobody's.
-        let is_its = outline.knows(digest) && outline.record.key.digest() == session;
-        Ok(is_its.then_some(outline.record.key))
+        self.whose(digest).await
     }
 }

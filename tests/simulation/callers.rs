@@ -7,7 +7,6 @@ use evertoken::testing::AccessCheck;
 use evertoken::{Error, Rejection, Token};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::observer::Pair;
 use crate::scenario::{Action, Caller, Server, seconds};
 use crate::world::{Node, World};
 
@@ -88,9 +87,13 @@ async fn act(world: &World, node: &Node, action: Action) {
 
 fn reject(world: &World, node: &Node, token: &Token) {
     let rejection = node.manager.reject(token);
-    world
-        .observer
-        .note(|| format!("{} rejects v{}: {rejection:?}", node.id, token.identity().version));
+    world.observer.note(|| {
+        format!(
+            "{} rejects v{}: {rejection:?}",
+            node.id,
+            token.identity().version
+        )
+    });
     if matches!(rejection, Rejection::Rotating | Rejection::Ended) {
         *node.rejected.lock() = Some(token.identity());
     }
@@ -101,13 +104,17 @@ pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     let id = node.id;
     match world.server.check(token.expose()) {
         AccessCheck::Live | AccessCheck::Revoked => {}
-        AccessCheck::Unknown => world.observer.violation(format!("O4 {id} makes a token up")),
+        AccessCheck::Unknown => world
+            .observer
+            .violation(format!("O4 {id} makes a token up")),
         AccessCheck::Expired => {
             let left = node.manager.status().access_expires_in;
             let replays = world.scenario.server == Server::GraceSamePair;
             if replays && world.observer.log().has_replayed {
                 // The server repeats what it said at first, also of how long the token lives.
-                world.observer.cause("an expired token was served after a replay");
+                world
+                    .observer
+                    .cause("an expired token was served after a replay");
             } else if left.is_some_and(|left| !left.is_zero()) {
                 world
                     .observer
@@ -122,9 +129,6 @@ fn refused(world: &World, node: &Node, error: &Error) {
     let status = node.manager.status();
     let rejected = *node.rejected.lock();
     let is_held = status.access_expires_in.is_some_and(|left| !left.is_zero());
-    let has_access = |pair: &Pair| pair.access_token.is_some();
-    let record = world.observer.record();
-    let is_held = is_held && record.is_some_and(|it| it.pair.as_ref().is_some_and(has_access));
     let is_over = matches!(error, Error::ShutDown) || node.left.lock().is_some();
     if is_held && !is_over && status.identity.is_some() && status.identity != rejected {
         world.observer.violation(format!(

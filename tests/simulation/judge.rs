@@ -36,7 +36,7 @@ pub(crate) async fn judge(world: &Arc<World>) {
 
 async fn ask_all(world: &World) -> Vec<(Node, Last)> {
     let mut last = Vec::new();
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         last.clear();
         for node in world.nodes() {
             let answer = node.manager.token().await;
@@ -49,7 +49,10 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
         let is_final = |(_, said): &(Node, Last)| !matches!(said, Last::Else(_));
         // Whoever knows better says so at his next look.
         let agree = last.windows(2).all(|two| two[0].1 == two[1].1);
-        if last.iter().all(is_final) && (agree || !world.scenario.coordinated) {
+        let agree = agree || !world.scenario.coordinated && round > 1;
+        // Whoever is refused is told the end that is known, and has the store looked at meanwhile.
+        let is_sure = round > 1 || last.iter().all(|(_, said)| *said == Last::Served);
+        if last.iter().all(is_final) && agree && is_sure {
             break;
         }
         sleep(seconds(world.scenario.quarantine)).await;
@@ -64,7 +67,10 @@ fn said(world: &World, node: &Node, answer: &Result<Token, Error>) -> Last {
             Last::Served
         }
         Err(Error::Ended { reason, .. }) => Last::Ended(reason.clone()),
-        Err(error) => Last::Else(format!("{error}: {:?}", std::error::Error::source(error).map(ToString::to_string))),
+        Err(error) => Last::Else(format!(
+            "{error}: {:?}",
+            std::error::Error::source(error).map(ToString::to_string)
+        )),
     }
 }
 
@@ -148,7 +154,9 @@ pub(crate) fn losses(world: &World) {
 /// What was logged out is dead at the server.
 fn left(world: &World) {
     let observer = &world.observer;
-    let live = observer.log().live_after_logout(|token| world.server.is_live_refresh(token));
+    let live = observer
+        .log()
+        .live_after_logout(|token| world.server.is_live_refresh(token));
     for name in live {
         observer.violation(format!("O6 r{name} lives on after the logout"));
     }

@@ -3,6 +3,13 @@
 //!
 //! `EVERTOKEN_SEEDS=n` runs more seeds than usual, and `EVERTOKEN_SEED=k` one, with its history.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod callers;
 mod draw;
 mod endpoint;
@@ -25,11 +32,14 @@ use crate::run::run;
 use crate::scenario::drawn;
 
 /// How many seeds run by default.
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 300;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+    )
 }
 
 #[test]
@@ -113,9 +123,15 @@ fn a_seed_replays_exactly() {
         let scenario = drawn(seed);
         let (once, again) = (run(&scenario, true).history, run(&scenario, true).history);
         assert!(!once.is_empty());
-        let differs = once.iter().zip(&again).position(|(one, other)| one != other);
+        let differs = once
+            .iter()
+            .zip(&again)
+            .position(|(one, other)| one != other);
         if let Some(at) = differs {
-            panic!("seed {seed} differs at {at}: {} and {}", once[at], again[at]);
+            panic!(
+                "seed {seed} differs at {at}: {} and {}",
+                once[at], again[at]
+            );
         }
         assert_eq!(once.len(), again.len(), "seed {seed}");
     }

@@ -39,10 +39,7 @@ pub(crate) async fn happen(world: &Arc<World>, fault: Fault) {
             });
         }
         Fault::Partition(node, span) => {
-            world
-                .storage
-                .cut_off
-                .send_modify(|nodes| nodes.push(node));
+            world.storage.cut_off.send_modify(|nodes| nodes.push(node));
             later(world, span, move |world| {
                 let without = |nodes: &mut Vec<usize>| nodes.retain(|it| *it != node);
                 world.storage.cut_off.send_modify(without);
@@ -57,7 +54,9 @@ pub(crate) async fn happen(world: &Arc<World>, fault: Fault) {
         Fault::Pause(node, span) => world.pause(node, span),
         Fault::Suspend(span) => world.suspend(seconds(span)),
         Fault::StepWall(node, span) if span < 0 => {
-            world.clock(node).step_wall_back(seconds(span.unsigned_abs()));
+            world
+                .clock(node)
+                .step_wall_back(seconds(span.unsigned_abs()));
         }
         Fault::StepWall(node, span) => world.clock(node).step_wall(seconds(span.unsigned_abs())),
         Fault::RevokeAll => {

@@ -37,7 +37,9 @@ pub(crate) fn shrink(seed: u64) {
 fn broken(scenario: &Scenario) -> Option<String> {
     let first = run(scenario, false).violations.into_iter().next()?;
     let words = first.split(' ').skip(1);
-    let is_word = |word: &&str| !word.contains(|letter: char| letter.is_ascii_digit()) || word.starts_with('O');
+    let is_word = |word: &&str| {
+        !word.contains(|letter: char| letter.is_ascii_digit()) || word.starts_with('O')
+    };
     Some(words.filter(is_word).collect::<Vec<_>>().join(" "))
 }
 
@@ -83,7 +85,11 @@ fn parts(len: usize) -> Vec<std::ops::Range<usize>> {
     let mut parts = Vec::new();
     let mut size = len;
     while size > 0 {
-        parts.extend((0..len).step_by(size).map(|from| from..(from + size).min(len)));
+        parts.extend(
+            (0..len)
+                .step_by(size)
+                .map(|from| from..(from + size).min(len)),
+        );
         size /= 2;
     }
     parts

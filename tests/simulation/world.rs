@@ -139,7 +139,10 @@ impl World {
         );
         let gate = Arc::new(gate);
         self.gates.lock().push(gate.clone());
-        let manager = self.builder(node, &gate).build().expect("settings that hold");
+        let manager = self
+            .builder(node, &gate)
+            .build()
+            .expect("settings that hold");
         self.observer.note(|| format!("{id} starts"));
         tokio::spawn(listen(manager.clone(), gate.clone()));
         *slot.node.lock() = Some(Node {
@@ -183,7 +186,7 @@ impl World {
         if let Some(first) = &self.first {
             // What stands in somebody's configuration: how long the access token lives, nobody knows later.
             let refresh = first.refresh.clone().filter(|_| gate.id.life > 0);
-            let later = refresh.map(|refresh| TokenPair::from_refresh_token(refresh));
+            let later = refresh.map(TokenPair::from_refresh_token);
             builder = builder.seed(later.unwrap_or_else(|| first.clone()));
         }
         match scenario.nodes[node] {
@@ -217,7 +220,10 @@ impl World {
         paused.gate.set(Mode::Paused);
         tokio::spawn(async move {
             sleep(seconds(span)).await;
-            paused.gate.observer.note(|| format!("{} goes on", paused.id));
+            paused
+                .gate
+                .observer
+                .note(|| format!("{} goes on", paused.id));
             paused.gate.set(Mode::Runs);
         });
     }
@@ -230,7 +236,8 @@ impl World {
         self.observer.note(|| format!("{} is shut down", last.id));
         let result = last.manager.shutdown().await;
         let id = last.id;
-        self.observer.note(|| format!("{id} was shut down: {result:?}"));
+        self.observer
+            .note(|| format!("{id} was shut down: {result:?}"));
         self.start_after(node, back_after);
     }
 

@@ -91,6 +91,8 @@ async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and
     let mut server = Postgres::durable().unwrap();
     let store = PostgresStore::connect(&server.url()).await.unwrap();
     let (before, revision) = claimed_pair(&store).await;
+    let rows = "SELECT id, state, digest, record, revision, retired_at FROM evertoken_pair";
+    let left = server.sql(rows);
     server.sql(&between("PERFORM pg_sleep(600)"));
     let rotation = {
         let store = store.clone();
@@ -100,6 +102,7 @@ async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and
     server.kill();
     told(&rotation.await.unwrap().unwrap_err());
     server.restart().unwrap();
+    assert_eq!(server.sql(rows), left);
     assert_eq!(entry(&store, &key()).await, Some((before, revision)));
     assert_eq!(store.find(&digest(1)).await.unwrap(), Some(key()));
     server.sql(NOTHING);

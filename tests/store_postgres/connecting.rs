@@ -227,6 +227,10 @@ async fn a_pool_of_ones_own_is_used_as_it_is() {
         database.sql("SELECT count(*) FROM tenant.evertoken_pair"),
         "1"
     );
+    // Later on it may be another, where connections are shared with others.
+    let elsewhere = sqlx::query("SET search_path = pg_catalog");
+    elsewhere.execute(&pool).await.unwrap();
+    let seen = put(&store, Some(seen), &record(&key(), 1)).await;
     // One connection is enough for all: the one that listens is not the pool's.
     let waiting = {
         let store = store.clone();

@@ -13,6 +13,9 @@ use crate::scene::{Database, claimed, entry, key, put, record};
 /// A store that hears looks every second only, so this is by notification, or luck.
 const BY_NOTIFICATION: Duration = Duration::from_millis(500);
 
+/// How often it is looked for what has to come.
+const PATIENCE: u32 = 500;
+
 const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' \
                          AND datname = current_database()";
 
@@ -22,16 +25,23 @@ fn wait(store: &PostgresStore, seen: Revision) -> JoinHandle<()> {
 }
 
 async fn until(database: &Database, sql: &str, answer: &str) {
-    while database.sql(sql) != answer {
+    for _ in 0..PATIENCE {
+        if database.sql(sql) == answer {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    panic!("not {answer}: {sql}");
 }
 
 /// Changes until the waiting store is told of one: then it hears.
 async fn until_heard(waiting: &PostgresStore, writing: &PostgresStore) -> Revision {
     let (_, mut seen) = entry(writing, &key()).await.unwrap();
     let mut in_a_row = 0;
-    while in_a_row < 3 {
+    for _ in 0..PATIENCE {
+        if in_a_row == 3 {
+            return seen;
+        }
         let waiter = wait(waiting, seen);
         // Not by the look at the start, nor by those of a deaf one.
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -40,7 +50,7 @@ async fn until_heard(waiting: &PostgresStore, writing: &PostgresStore) -> Revisi
         let heard = tokio::time::timeout(Duration::from_millis(30), waiter).await;
         in_a_row = if heard.is_ok() { in_a_row + 1 } else { 0 };
     }
-    seen
+    panic!("nothing is heard");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

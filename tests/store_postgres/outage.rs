@@ -7,6 +7,8 @@ use std::time::Duration;
 use evertoken::testing::{AccessCheck, AuthorizationServer};
 use evertoken::{BackgroundTimer, PostgresStore, TokenManager, TokenStore};
 
+use sqlx::postgres::PgPoolOptions;
+
 use crate::scene::{Database, entry, key, put, record, told};
 use crate::services::Postgres;
 
@@ -136,7 +138,10 @@ async fn connections_that_died_while_they_were_idle_are_nobodys_error() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_does_not_answer_costs_one_call_and_is_given_up() {
     let database = Database::new();
-    let store = database.open().await;
+    // It could keep the only one.
+    let pool = PgPoolOptions::new().max_connections(1);
+    let pool = pool.connect_lazy(&database.url).unwrap();
+    let store = PostgresStore::from_pool(pool).await.unwrap();
     let seen = put(&store, None, &record(&key(), 1)).await;
     // Whoever holds the row lets nobody replace it.
     let mut holder = sqlx::PgPool::connect(&database.url)

@@ -52,10 +52,15 @@ impl Failure {
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         match error {
-            sqlx::Error::Database(error) => Self::Refused {
-                code: error.code().unwrap_or_default().into_owned(),
-                message: error.message().to_owned(),
-            },
+            sqlx::Error::Database(error) => {
+                let code = error.code().unwrap_or_default().into_owned();
+                let mut message = error.message().to_owned();
+                // A statement that was prepared is not there, or another one is.
+                if ["26000", "42P05"].contains(&code.as_str()) {
+                    message += "; is there a pooler in transaction mode that does not know prepared statements?";
+                }
+                Self::Refused { code, message }
+            }
             sqlx::Error::Io(error) => Self::Lost(error.to_string()),
             sqlx::Error::PoolTimedOut => Self::NoConnection,
             sqlx::Error::ColumnDecode { .. }

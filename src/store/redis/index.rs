@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
-use redis::Pipeline;
+use redis::{Pipeline, Value, cmd};
+use zeroize::Zeroizing;
 
-use super::MARGIN;
+use super::{MARGIN, RedisStore};
 use crate::record::{RETIRED_LIMIT, Record};
-use crate::store::StoreTime;
-use crate::token::Digest;
+use crate::store::codec::Outline;
+use crate::store::{StoreError, StoreTime};
+use crate::token::{Digest, Key};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -47,6 +49,32 @@ pub(super) fn enter(
         let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let entry = commands.cmd("SET").arg(name(&digest));
         entry.arg(&session).arg("PX").arg(millis);
+    }
+}
+
+impl RedisStore {
+    /// What the index says, if the record says so too.
+    pub(super) async fn whose(&self, token: &Digest) -> Result<Option<Key>, StoreError> {
+        let entry = self.entry(token);
+        let mut question = cmd("GET");
+        question.arg(&entry);
+        let Value::BulkString(session) = self.ask(question).await? else {
+            return Ok(None);
+        };
+        let session = String::from_utf8_lossy(&session).parse();
+        let session: Digest =
+            session.map_err(|error| StoreError::with_source(self.untouched(&entry), error))?;
+        let name = self.name(&session);
+        let mut question = cmd("HGET");
+        question.arg(&name).arg("record");
+        let Value::BulkString(record) = self.ask(question).await? else {
+            return Ok(None);
+        };
+        let outline = Outline::read(&Zeroizing::new(record));
+        let outline = outline.map_err(|flaw| flaw.of(self.untouched(&name)))?;
+        // A copy under another name is nobody's.
+        let is_its = outline.knows(token) && outline.record.key.digest() == session;
+        Ok(is_its.then_some(outline.record.key))
     }
 }
 

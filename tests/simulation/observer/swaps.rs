@@ -3,7 +3,7 @@
 use evertoken::Record;
 
 use super::view::State;
-use super::{Log, NodeId, Observer, View, digest};
+use super::{Log, NodeId, Observer, View};
 
 impl Observer {
     /// The instance's write was applied.
@@ -29,7 +29,7 @@ impl Observer {
 
     fn current(&self, log: &Log, view: &View) -> Option<usize> {
         let refresh = view.refresh()?;
-        log.names.get(&digest(&self.key, refresh)).copied()
+        log.texts.get(refresh).copied()
     }
 
     fn problems(
@@ -97,9 +97,8 @@ impl Observer {
             return problems;
         };
         let holder = log.owners.get(&before.owner).copied();
-        let goes_on = new.state == State::Active
-            && new.version == old.version
-            && new.lineage == old.lineage;
+        let goes_on =
+            new.state == State::Active && new.version == old.version && new.lineage == old.lineage;
         if goes_on && before.doubtful.is_some() && written.is_none_or(|it| it.doubtful.is_none()) {
             // A sign-in that may have worked may be done again.
             if before.digest == old.digest && old.pair.is_some() {

@@ -18,7 +18,6 @@ pub(crate) struct View {
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Pair {
-    pub(crate) access_token: Option<String>,
     pub(crate) refresh_token: Option<String>,
 }
 
@@ -76,11 +75,22 @@ impl View {
             State::Idle => "idle",
         };
         let claim = self.claim.as_ref().map_or_else(String::new, |claim| {
-            let doubtful = if claim.doubtful.is_some() { " doubtful" } else { "" };
+            let doubtful = if claim.doubtful.is_some() {
+                " doubtful"
+            } else {
+                ""
+            };
             let released = if claim.released { " released" } else { "" };
-            let stray = if self.binding(key).is_none() { " stray" } else { "" };
+            let stray = if self.binding(key).is_none() {
+                " stray"
+            } else {
+                ""
+            };
             let (replays, resorts) = (claim.replays, claim.resorts);
-            format!(", claim {}{doubtful}{released}{stray} {replays}/{resorts}", claim.number)
+            format!(
+                ", claim {}{doubtful}{released}{stray} {replays}/{resorts}",
+                claim.number
+            )
         });
         let pair = if self.pair.is_some() { "" } else { " empty" };
         format!(

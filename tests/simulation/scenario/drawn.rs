@@ -10,7 +10,11 @@ pub(crate) fn drawn(seed: u64) -> Scenario {
     let count = draw.within(1..6);
     let (timeout, quarantine, wait) = draw.one(&[(30, 60, 35), (30, 60, 35), (5, 20, 12)]);
     let sign_in = draw.chance(15);
-    let workers = if draw.chance(25) { draw.index(3) + 1 } else { 0 };
+    let workers = if draw.chance(25) {
+        draw.index(3) + 1
+    } else {
+        0
+    };
     let mut scenario = Scenario {
         seed,
         server,
@@ -132,7 +136,12 @@ fn fault(draw: &mut Draw, scenario: &Scenario) -> Fault {
 }
 
 fn answer(draw: &mut Draw, scenario: &Scenario) -> Answer {
-    let slow = draw.one(&[3, scenario.timeout - 1, scenario.timeout + 2, scenario.quarantine + 15]);
+    let slow = draw.one(&[
+        3,
+        scenario.timeout - 1,
+        scenario.timeout + 2,
+        scenario.quarantine + 15,
+    ]);
     match draw.within(0..14) {
         0 => Answer::NotSent,
         1 | 2 => Answer::LostBefore,

@@ -86,7 +86,10 @@ pub(crate) enum Fault {
     /// Meets the instance the next time it gets there.
     At(usize, Point, Ambush),
     StoreDown(u64),
-    StoreSlow { ms: u64, seconds: u64 },
+    StoreSlow {
+        ms: u64,
+        seconds: u64,
+    },
     /// This instance does not reach the store.
     Partition(usize, u64),
     /// The store takes so many writes back.

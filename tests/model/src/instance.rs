@@ -1,0 +1,299 @@
+//! One process: what its session holds, and how far its rotations are. A step is one call of the store or of
+//! the server, with everything that is computed up to the next.
+
+use crate::row::{Held, Mark, Row, Token};
+use crate::server::Answer;
+
+/// What `State` and `Session` hold, as far as rotations see it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Instance {
+    /// Which start of the process this is; `None` while it is down.
+    pub life: Option<u8>,
+    pub held: Option<Held>,
+    pub spare: Option<Held>,
+    pub next_number: u8,
+    /// Numbers under which nothing was sent, a bit each.
+    pub unsent: u16,
+    pub exit: Option<Exit>,
+    /// The one that callers wait for, and those that go on for nobody.
+    pub rotations: Vec<Rotation>,
+    /// What the user asked for, in order.
+    pub chores: Vec<Chore>,
+    /// How often it may still be asked for a new pair.
+    pub demands: u8,
+    pub starts: u8,
+}
+
+/// How far a logout is, as `state::Exit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exit {
+    Asked,
+    Written(u8),
+}
+
+/// A task of `Rotation::run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rotation {
+    /// The pair that a newer one is asked for. A process that was just started takes what it finds for
+    /// expired.
+    pub seen: Option<(u8, u8)>,
+    pub fresh_start: bool,
+    /// The user has done something since: it goes on for nobody.
+    pub orphan: bool,
+    /// The number of the claim that is being made, and the ticks since the first attempt.
+    pub attempt: Option<(u8, u8)>,
+    pub phase: Phase,
+}
+
+/// A swap that is to be made, and whether the store still has what it was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Write {
+    pub next: Row,
+    pub fresh: bool,
+}
+
+/// A token that may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Claimed {
+    /// With the claim, as it was written.
+    pub record: Row,
+    pub fresh: bool,
+    pub number: u8,
+    /// Ticks since the first attempt.
+    pub age: u8,
+}
+
+impl Claimed {
+    pub fn token(&self) -> Token {
+        self.record.token.expect("a pair was claimed")
+    }
+
+    fn tick(&mut self, window: u8) {
+        self.age = (self.age + 1).min(window);
+    }
+
+    pub fn claim(&self) -> &Mark {
+        self.record.claim.as_ref().expect("it was written")
+    }
+}
+
+/// A pair that was read, on its way to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Unstored {
+    pub held: Held,
+    pub number: u8,
+    pub base: (u8, u8),
+    pub predecessor: Token,
+    /// What the store held when it was last asked, and whether it still does.
+    pub seen: Option<Row>,
+    pub fresh: bool,
+    pub published: bool,
+    /// It is a spare: the store is looked at again afterwards.
+    pub spare: bool,
+}
+
+/// What a release is followed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Then {
+    Look,
+    Fail,
+}
+
+/// The call that is to be made next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// `Rotation::load`, then `look`, `judge` and `claim`.
+    Look,
+    /// A swap after which the store is looked at again: a forward, an end.
+    Bring(Write),
+    /// `wait_for_change`, for so many ticks at most.
+    Wait { fresh: bool, left: u8 },
+    /// `write_claim`.
+    Claim { write: Write, age: u8 },
+    /// `send`, until the token is out.
+    Send(Claimed),
+    /// The token is out.
+    Sent(Claimed, Option<Answer>),
+    /// `again`: no answer was read.
+    Doubt(Claimed, Write),
+    /// `refused`, up to its next load.
+    Refused(Claimed),
+    /// The same, waiting for another's claim.
+    RefusedWait {
+        claimed: Claimed,
+        fresh: bool,
+        left: u8,
+    },
+    /// The swap of `refused`.
+    Reject(Claimed, Write),
+    /// `place`.
+    Land(Unstored),
+    /// `release`.
+    Release {
+        claimed: Claimed,
+        tried: bool,
+        then: Then,
+    },
+    /// `logout::clear`.
+    Clear(Write),
+}
+
+/// What the user does: `log_out` and `replace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Chore {
+    Leave {
+        held: Option<Held>,
+        spare: Option<Held>,
+    },
+    LeaveSwap {
+        held: Option<Held>,
+        spare: Option<Held>,
+        write: Write,
+    },
+    Clear(Write),
+    /// `left` if the user has logged out since.
+    Replace {
+        token: Token,
+        left: bool,
+    },
+    ReplaceSwap {
+        token: Token,
+        left: bool,
+        write: Write,
+    },
+}
+
+impl Instance {
+    pub fn new(held: Option<Held>, demands: u8) -> Self {
+        Self {
+            life: Some(0),
+            held,
+            spare: None,
+            next_number: 1,
+            unsent: 0,
+            exit: None,
+            rotations: Vec::new(),
+            chores: Vec::new(),
+            demands,
+            starts: 1,
+        }
+    }
+
+    /// Whether somebody waits for a rotation.
+    pub fn waits(&self) -> bool {
+        self.rotations.iter().any(|rotation| !rotation.orphan)
+    }
+
+    /// `State::turn`.
+    pub fn turn(&mut self) {
+        for rotation in &mut self.rotations {
+            rotation.orphan = true;
+        }
+    }
+
+    pub fn unsent(&self) -> Vec<u64> {
+        (0..16)
+            .filter(|number| self.unsent & (1 << number) != 0)
+            .collect()
+    }
+
+    /// `State::hold`. Returns whether it may be held.
+    pub fn hold(&mut self, held: Held) -> bool {
+        match self.exit {
+            Some(Exit::Asked) => return false,
+            Some(Exit::Written(lineage)) if lineage == held.lineage => return false,
+            _ => {}
+        }
+        self.begin(held);
+        true
+    }
+
+    /// `State::begin`.
+    pub fn begin(&mut self, held: Held) {
+        self.next_number = self.next_number.max(held.number + 1);
+        self.spare.take_if(|spare| spare.lineage != held.lineage);
+        self.held = Some(held);
+        self.exit = None;
+    }
+
+    /// `State::set_end` with a logout.
+    pub fn end_logged_out(&mut self) {
+        self.held = None;
+        self.spare = None;
+    }
+
+    /// Everything that waits for a swap finds the store changed.
+    pub fn store_changed(&mut self) {
+        for rotation in &mut self.rotations {
+            rotation.phase.store_changed();
+        }
+        for chore in &mut self.chores {
+            match chore {
+                Chore::LeaveSwap { write, .. }
+                | Chore::Clear(write)
+                | Chore::ReplaceSwap { write, .. } => write.fresh = false,
+                Chore::Leave { .. } | Chore::Replace { .. } => {}
+            }
+        }
+    }
+
+    pub fn tick(&mut self, age: &impl Fn(&mut Row), window: u8) {
+        self.each_row(&mut |row| age(row));
+        for rotation in &mut self.rotations {
+            if let Some((_, since)) = &mut rotation.attempt {
+                *since = (*since + 1).min(window);
+            }
+            rotation.phase.tick(window);
+        }
+    }
+}
+
+impl Phase {
+    fn store_changed(&mut self) {
+        match self {
+            Self::Bring(write) | Self::Claim { write, .. } | Self::Clear(write) => {
+                write.fresh = false;
+            }
+            Self::Wait { fresh, .. } | Self::RefusedWait { fresh, .. } => *fresh = false,
+            Self::Send(claimed) | Self::Sent(claimed, _) | Self::Release { claimed, .. } => {
+                claimed.fresh = false;
+            }
+            Self::Doubt(claimed, write) | Self::Reject(claimed, write) => {
+                claimed.fresh = false;
+                write.fresh = false;
+            }
+            Self::Land(unstored) => unstored.fresh = false,
+            Self::Look | Self::Refused(_) => {}
+        }
+        self.forget();
+    }
+
+    /// What does not matter any more is not told apart.
+    fn forget(&mut self) {
+        if let Self::Wait { fresh: false, left }
+        | Self::RefusedWait {
+            fresh: false, left, ..
+        } = self
+        {
+            *left = 0;
+        }
+    }
+
+    fn tick(&mut self, window: u8) {
+        match self {
+            Self::Claim { age, .. } => *age = (*age + 1).min(window),
+            Self::Wait { left, .. } => *left = left.saturating_sub(1),
+            Self::Send(claimed)
+            | Self::Sent(claimed, _)
+            | Self::Doubt(claimed, _)
+            | Self::Refused(claimed)
+            | Self::Reject(claimed, _)
+            | Self::Release { claimed, .. } => claimed.tick(window),
+            Self::RefusedWait { claimed, left, .. } => {
+                claimed.tick(window);
+                *left = left.saturating_sub(1);
+            }
+            Self::Look | Self::Bring(_) | Self::Land(_) | Self::Clear(_) => {}
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Storing and publishing what was issued: `rotation/land.rs` and `rotation/place.rs`.
+
+use crate::instance::{Claimed, Phase, Unstored};
+use crate::record::land::{Landing, Rival, Verdict};
+use crate::row::{Held, NOW, Row, digest, holder, key, lineage, stored};
+use crate::server::{Truths, revoke};
+use crate::token::Identity;
+use crate::world::{Outcome, Swap, Turn};
+
+impl Turn<'_> {
+    /// `Rotation::land`, up to the first attempt to store.
+    pub(crate) fn land(&mut self, claimed: Claimed, token: u8) {
+        let row = &claimed.record;
+        let held = Held {
+            lineage: row.lineage,
+            version: row.version + 1,
+            token,
+            number: claimed.number,
+        };
+        self.go(Phase::Land(Unstored {
+            held,
+            number: claimed.number,
+            base: row.identity(),
+            predecessor: claimed.token(),
+            seen: Some(*row),
+            fresh: claimed.fresh,
+            published: false,
+            spare: false,
+        }));
+    }
+
+    /// `land_spare`, up to the first attempt to store.
+    pub(crate) fn land_spare(&mut self, claimed: Claimed, row: Row, spare: Held) {
+        let held = Held {
+            lineage: row.lineage,
+            version: row.version + 1,
+            token: spare.token,
+            number: claimed.number,
+        };
+        self.go(Phase::Land(Unstored {
+            held,
+            number: claimed.number,
+            base: row.identity(),
+            predecessor: row.token.expect("a refused pair"),
+            seen: Some(row),
+            fresh: true,
+            published: false,
+            spare: true,
+        }));
+    }
+
+    /// One attempt of `place`, and `settle` or the next turn of the loop in `store`.
+    pub(crate) fn place(&mut self, mut unstored: Unstored) {
+        let landing = Landing {
+            holder: holder(self.owner(), unstored.number),
+            base: Identity {
+                lineage: lineage(unstored.base.0),
+                version: unstored.base.1.into(),
+            },
+            predecessor: digest(unstored.predecessor),
+            passed: Vec::new(),
+            lineage: lineage(unstored.held.lineage),
+            rival: Rival::Wins,
+            pair: stored(unstored.held.token),
+        };
+        let record = unstored.seen.map(|row| row.record());
+        let verdict = landing.judge(record.as_ref(), key(), NOW);
+        let Verdict::Write(next) = verdict else {
+            // Nothing is called, so nothing fails.
+            if self.outcome != Outcome::Good {
+                self.world.faults.store -= 1;
+            }
+            return self.settle(unstored, &verdict);
+        };
+        let write = self.write(&next, unstored.fresh);
+        match self.swap(write) {
+            Swap::Swapped => self.landed(unstored, write.next.identity()),
+            Swap::Lost => {
+                unstored.seen = self.world.store;
+                unstored.fresh = true;
+                self.go(Phase::Land(unstored));
+            }
+            Swap::Error => {
+                if self.config.serves_unstored && !unstored.published {
+                    self.publish(unstored.held);
+                    unstored.published = true;
+                }
+                unstored.seen = self.world.store;
+                unstored.fresh = true;
+                self.go(Phase::Land(unstored));
+            }
+        }
+    }
+
+    fn settle(&mut self, unstored: Unstored, verdict: &Verdict) {
+        let ours = unstored.held.token;
+        match verdict {
+            Verdict::Landed => {
+                let row = unstored.seen.expect("it holds ours");
+                self.landed(unstored, row.identity());
+            }
+            Verdict::LoggedOut => {
+                revoke(&mut self.world.truths, ours);
+                if self.rotation().orphan {
+                    return self.go(Phase::Look);
+                }
+                self.me().end_logged_out();
+                self.finish();
+            }
+            Verdict::Superseded => {
+                revoke(&mut self.world.truths, ours);
+                self.go(Phase::Look);
+            }
+            Verdict::Outrun => {
+                self.me().spare = Some(unstored.held);
+                self.go(Phase::Look);
+            }
+            Verdict::Condemned if self.rotation().orphan => self.go(Phase::Look),
+            Verdict::Condemned => self.finish(),
+            Verdict::Write(_) => {}
+        }
+    }
+
+    /// `publish_landed`.
+    fn landed(&mut self, unstored: Unstored, identity: (u8, u8)) {
+        let (lineage, version) = identity;
+        let held = Held {
+            lineage,
+            version,
+            ..unstored.held
+        };
+        let current = self.me().held.map(Held::identity);
+        let is_passed =
+            unstored.published && current.is_some_and(|it| it.0 == identity.0 && it.1 > identity.1);
+        let is_new = !unstored.published || current != Some(identity);
+        if is_new && !is_passed && !self.publish(held) || unstored.spare {
+            return self.go(Phase::Look);
+        }
+        self.finish();
+    }
+
+    /// `Session::publish`.
+    fn publish(&mut self, held: Held) -> bool {
+        !self.rotation().orphan && self.hold(held)
+    }
+}
+
+/// Whether the pair of `token` could still be exchanged.
+pub(crate) fn is_live(truths: &Truths, token: u8) -> bool {
+    truths[usize::from(token)].life == crate::server::Life::Live
+}

@@ -1,0 +1,52 @@
+//! A model of the rotation protocol: several instances, a store, a server and everything that may go wrong
+//! between them. What an instance makes of a record is computed by the crate's own transitions; what it
+//! does with that is a small copy of `src/rotation/`.
+//!
+//! - [`row`]: a record in a few bytes, and back
+//! - [`server`]: the authorization server and the truth about every token
+//! - [`instance`]: one process
+//! - [`look`], [`claim`], [`spend`], [`land`], [`user`]: its steps, as in `src/rotation/`
+//! - [`world`]: everything at once, and what can happen next
+//! - [`property`]: what must hold
+//! - [`symmetry`]: which worlds are one
+//! - [`worlds`]: what is explored
+
+mod claim;
+pub mod config;
+pub mod instance;
+mod land;
+mod look;
+pub mod property;
+pub mod row;
+pub mod server;
+mod spend;
+pub mod symmetry;
+mod user;
+pub mod world;
+pub mod worlds;
+
+/// The crate's pure modules, from its own sources: they are not public, and need not be for this.
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../../src"]
+mod real {
+    pub(crate) mod record;
+    pub(crate) mod token;
+
+    pub(crate) mod endpoint {
+        mod profile;
+        pub(crate) use self::profile::ServerProfile;
+    }
+
+    pub(crate) mod error {
+        mod end;
+        pub(crate) use self::end::EndReason;
+    }
+
+    pub(crate) mod store {
+        mod time;
+        pub(crate) use self::time::StoreTime;
+    }
+}
+
+/// Under the names by which they know each other.
+pub(crate) use self::real::{endpoint, error, record, store, token};

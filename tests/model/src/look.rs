@@ -1,0 +1,126 @@
+//! Looking at the store: `Rotation::look`, `judge` and `keep_out`.
+
+use crate::instance::{Exit, Phase, Write};
+use crate::record::look::{Look, look};
+use crate::record::{Record, State};
+use crate::row::{Held, NOW, Row, Status, key, stored};
+use crate::server::revoke;
+use crate::world::{Swap, Turn};
+
+impl Turn<'_> {
+    /// One turn of the loop in `Rotation::run`, up to the next call.
+    pub(crate) fn look(&mut self) {
+        if self.load_fails() {
+            return self.finish();
+        }
+        let row = self.world.store;
+        if let Some(exit) = self.me().exit
+            && self.keeps_out(exit, row)
+        {
+            return;
+        }
+        if self.rotation().orphan {
+            return self.finish();
+        }
+        let held = self.me().held;
+        let record = row.map(|row| row.record());
+        match look(record.as_ref(), held.map(Held::for_look)) {
+            Look::Vacant => self.finish(),
+            Look::LoggedOut => self.clean_up(row.as_ref()),
+            Look::Forward => {
+                let Some(held) = held else { return };
+                let number = self.me().next_number.into();
+                let pair = stored(held.token);
+                let next =
+                    Record::forwarded(record.as_ref(), key(), held.for_look(), pair, number, NOW);
+                let write = self.write(&next, true);
+                self.go(Phase::Bring(write));
+            }
+            Look::Adopt => {
+                let Some(row) = row else { return };
+                if !self.adopt(&row) {
+                    return self.go(Phase::Look);
+                }
+                self.judge(&row);
+            }
+            Look::Current => {
+                let Some(row) = row else { return };
+                let me = self.me();
+                me.next_number = me.next_number.max(row.next_number);
+                self.judge(&row);
+            }
+        }
+    }
+
+    /// `Session::adopt`.
+    fn adopt(&mut self, row: &Row) -> bool {
+        let Some(token) = row.token else { return true };
+        let held = Held {
+            lineage: row.lineage,
+            version: row.version,
+            token,
+            number: row.committed_number,
+        };
+        let me = self.me();
+        me.next_number = me.next_number.max(row.next_number);
+        self.hold(held)
+    }
+
+    /// `Rotation::judge`. Access tokens are not modelled: whoever asks for a newer pair has none.
+    fn judge(&mut self, row: &Row) {
+        if row.state != Status::Active || row.token.is_none() {
+            return self.finish();
+        }
+        let identity = self.me().held.map(Held::identity);
+        let rotation = self.rotation();
+        if rotation.fresh_start {
+            rotation.fresh_start = false;
+            rotation.seen = identity;
+        }
+        if identity != rotation.seen {
+            return self.finish();
+        }
+        self.claim(row);
+    }
+
+    /// `logout::keep_out`. Returns whether it said what is next.
+    fn keeps_out(&mut self, exit: Exit, row: Option<Row>) -> bool {
+        let (Exit::Written(lineage), Some(row)) = (exit, row) else {
+            self.finish();
+            return true;
+        };
+        if row.lineage != lineage || row.state == Status::LoggedOut {
+            return false;
+        }
+        let write = self.write(&row.record().ended(State::LoggedOut), true);
+        self.go(Phase::Bring(write));
+        true
+    }
+
+    /// `logout::clean_up`, after which the waiters are told.
+    fn clean_up(&mut self, row: Option<&Row>) {
+        let me = self.me();
+        let ours = [me.held.take(), me.spare.take()];
+        me.end_logged_out();
+        let theirs = row.and_then(|row| row.token);
+        for held in ours.into_iter().flatten() {
+            if Some(held.token) != theirs {
+                revoke(&mut self.world.truths, held.token);
+            }
+        }
+        let (Some(row), Some(token)) = (row, theirs) else {
+            return self.finish();
+        };
+        revoke(&mut self.world.truths, token);
+        let write = self.write(&row.record().cleared(NOW), true);
+        self.go(Phase::Clear(write));
+    }
+
+    /// A swap after which the store is looked at again, whoever made it.
+    pub(crate) fn bring(&mut self, write: Write) {
+        match self.swap(write) {
+            Swap::Swapped | Swap::Lost => self.go(Phase::Look),
+            Swap::Error => self.finish(),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Explores one world after the other, and tells what holds.
+//!
+//!     cargo run --release                     the small worlds
+//!     cargo run --release -- large            the large ones
+//!     cargo run --release -- crash mixed      these
+//!     cargo run --release -- large --limit 60 each for a minute at most
+
+use std::time::{Duration, Instant};
+
+use evertoken_model::config::Config;
+use evertoken_model::worlds;
+use stateright::{Checker, Expectation, HasDiscoveries, Model};
+
+fn main() {
+    let mut names: Vec<String> = std::env::args().skip(1).collect();
+    let limit = names.iter().position(|name| name == "--limit").map(|at| {
+        let seconds = names.drain(at..).nth(1).and_then(|it| it.parse().ok());
+        Duration::from_secs(seconds.expect("--limit is followed by seconds"))
+    });
+    let is_named = |name: &str| names.iter().any(|it| it == name);
+    let (small, large) = (worlds::small(), worlds::large());
+    let small = small
+        .into_iter()
+        .filter(|world| names.is_empty() || is_named(world.name));
+    let large = large
+        .into_iter()
+        .filter(|world| is_named("large") || is_named(world.name));
+    let mut holds = true;
+    for world in small.chain(large) {
+        holds &= explore(world, limit);
+    }
+    std::process::exit(i32::from(!holds));
+}
+
+/// Returns whether everything holds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it took is told, and nothing depends on it"
+)]
+fn explore(world: Config, limit: Option<Duration>) -> bool {
+    let begun = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = world
+        .checker()
+        .threads(threads)
+        .finish_when(HasDiscoveries::AnyFailures);
+    if let Some(limit) = limit {
+        builder = builder.timeout(limit);
+    }
+    let checker = builder.spawn_bfs().join();
+    let took = begun.elapsed();
+    let is_cut_off = limit.is_some_and(|limit| took >= limit);
+    println!("{}: {:?}", world.name, world.faults);
+    println!(
+        "  {} states, {} transitions, depth {}, {:.1} s{}",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        took.as_secs_f64(),
+        if is_cut_off { ", CUT OFF" } else { "" }
+    );
+    let mut holds = true;
+    for property in world.properties() {
+        let found = checker.discovery(property.name);
+        let (is_good, verdict) = match (&property.expectation, &found) {
+            (Expectation::Sometimes, Some(_)) => (true, "reached"),
+            (Expectation::Sometimes, None) => (false, "NOT REACHED"),
+            (_, None) => (true, "holds"),
+            (_, Some(_)) => (false, "BROKEN"),
+        };
+        println!("  {verdict:>11}  {}", property.name);
+        holds &= is_good;
+        if let Some(path) = found.filter(|_| !is_good) {
+            for (state, action) in path.into_vec() {
+                println!("      store {:?}", state.store);
+                println!("      {action:?}");
+            }
+        }
+    }
+    holds
+}

@@ -1,0 +1,169 @@
+//! What the user does: `rotation/logout.rs`, and `replace` of `rotation/first.rs`.
+
+use crate::instance::{Chore, Exit, Instance, Write};
+use crate::record::{Record, State};
+use crate::row::{Held, NOW, Status, Token, key, lineage, stored};
+use crate::server::revoke;
+use crate::world::{Swap, Turn};
+
+/// The lineage of a logout that found no session.
+const NOBODYS: u8 = 15;
+
+/// How many of the ways in which a store can fail matter for the call.
+pub(crate) fn outcomes(chore: &Chore) -> usize {
+    match chore {
+        Chore::Leave { .. } | Chore::Replace { .. } => 1,
+        Chore::LeaveSwap { write, .. } | Chore::Clear(write) | Chore::ReplaceSwap { write, .. } => {
+            if write.fresh {
+                3
+            } else {
+                1
+            }
+        }
+    }
+}
+
+impl Instance {
+    /// `State::leave`.
+    pub(crate) fn leave(&mut self) {
+        self.turn();
+        self.exit = Some(Exit::Asked);
+        for chore in &mut self.chores {
+            if let Chore::Replace { left, .. } | Chore::ReplaceSwap { left, .. } = chore {
+                *left = true;
+            }
+        }
+        let (held, spare) = (self.held.take(), self.spare.take());
+        self.chores.push(Chore::Leave { held, spare });
+    }
+
+    pub(crate) fn sign_in(&mut self, token: Token) {
+        self.chores.push(Chore::Replace { token, left: false });
+    }
+}
+
+impl Turn<'_> {
+    fn next_chore(&mut self, chore: Chore) {
+        self.me().chores[0] = chore;
+    }
+
+    fn chore_done(&mut self) {
+        self.me().chores.remove(0);
+    }
+
+    pub(crate) fn chore(&mut self) {
+        match self.me().chores[0] {
+            Chore::Leave { held, spare } => self.leave(held, spare),
+            Chore::LeaveSwap { held, spare, write } => match self.swap(write) {
+                Swap::Swapped => {
+                    self.left(write.next.lineage);
+                    self.revoke_left(held, spare, write);
+                }
+                Swap::Lost | Swap::Error => self.next_chore(Chore::Leave { held, spare }),
+            },
+            Chore::Clear(write) => {
+                self.swap(write);
+                self.chore_done();
+            }
+            Chore::Replace { token, left } => self.replace(token, left),
+            Chore::ReplaceSwap { token, left, write } => match self.swap(write) {
+                Swap::Swapped => {
+                    self.begun(token, left, write);
+                    self.chore_done();
+                }
+                Swap::Lost => self.next_chore(Chore::Replace { token, left }),
+                Swap::Error => self.chore_done(),
+            },
+        }
+    }
+
+    /// `logout::write`, up to its swap.
+    fn leave(&mut self, held: Option<Held>, spare: Option<Held>) {
+        if self.load_fails() {
+            return;
+        }
+        if self.me().exit != Some(Exit::Asked) {
+            return self.chore_done();
+        }
+        let row = self.world.store;
+        if let Some(row) = row.filter(|row| row.state == Status::LoggedOut) {
+            self.left(row.lineage);
+            let write = Write {
+                next: row,
+                fresh: true,
+            };
+            return self.revoke_left(held, spare, write);
+        }
+        let last = match (row, held) {
+            (Some(row), _) => row.record(),
+            (None, Some(held)) => {
+                Record::forwarded(None, key(), held.for_look(), stored(held.token), 0, NOW)
+            }
+            (None, None) => Record::vacant(key().clone(), lineage(NOBODYS)),
+        };
+        let write = self.write(&last.ended(State::LoggedOut), true);
+        self.next_chore(Chore::LeaveSwap { held, spare, write });
+    }
+
+    /// `State::left`.
+    fn left(&mut self, lineage: u8) {
+        if self.me().exit == Some(Exit::Asked) {
+            self.me().exit = Some(Exit::Written(lineage));
+        }
+    }
+
+    /// Revokes what the record does not hold, and then what it does. `ended` is what the store has.
+    fn revoke_left(&mut self, held: Option<Held>, spare: Option<Held>, ended: Write) {
+        let theirs = ended.next.token;
+        for held in held.into_iter().chain(spare) {
+            if Some(held.token) != theirs {
+                revoke(&mut self.world.truths, held.token);
+            }
+        }
+        let Some(token) = theirs else {
+            return self.chore_done();
+        };
+        revoke(&mut self.world.truths, token);
+        let write = self.write(&ended.next.record().cleared(NOW), true);
+        self.next_chore(Chore::Clear(write));
+    }
+
+    /// `replace`, up to its swap.
+    fn replace(&mut self, token: Token, left: bool) {
+        if self.load_fails() {
+            return self.chore_done();
+        }
+        if left {
+            revoke(&mut self.world.truths, token);
+            return self.chore_done();
+        }
+        let number = self.world.truths[usize::from(token)].family;
+        let next = match self.world.store {
+            Some(row) => row
+                .record()
+                .replaced(lineage(number), Some(stored(token)), NOW),
+            None => Record::first(key().clone(), lineage(number), stored(token)),
+        };
+        let write = self.write(&next, true);
+        self.next_chore(Chore::ReplaceSwap { token, left, write });
+    }
+
+    /// `Session::begin`.
+    fn begun(&mut self, token: Token, left: bool, write: Write) {
+        if left {
+            return;
+        }
+        let row = write.next;
+        let held = Held {
+            lineage: row.lineage,
+            version: row.version,
+            token,
+            number: row.committed_number,
+        };
+        self.notice_held(held);
+        let me = self.me();
+        me.next_number = me.next_number.max(row.next_number);
+        me.begin(held);
+        me.turn();
+    }
+}

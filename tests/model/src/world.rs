@@ -1,0 +1,575 @@
+//! Everything at once, and what can happen next.
+
+use stateright::{Model, Property};
+
+use crate::config::{Config, Faults};
+use crate::instance::{Instance, Phase, Rotation, Write};
+use crate::property::{self, Flaw};
+use crate::row::{Held, Row, Status, Token};
+use crate::server::{Answer, Truths, issue};
+use crate::symmetry::LIVES;
+
+/// A state of the model.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct World {
+    pub store: Option<Row>,
+    /// What a failover may bring back, oldest first.
+    pub past: Vec<Row>,
+    /// Swaps that nobody waits for any more and that the store has yet to make.
+    pub late: Vec<Row>,
+    pub truths: Truths,
+    pub instances: Vec<Instance>,
+    /// What may still go wrong.
+    pub faults: Faults,
+    pub logouts: u8,
+    pub sign_ins: u8,
+    /// Why a session may be lost, as far as that has happened: bits of [`property::Cause`].
+    pub causes: u8,
+    /// What must not happen and has: bits of [`Flaw`].
+    pub flaws: u16,
+}
+
+/// How a call of the store or the server goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Good,
+    /// The store does not answer, and has done nothing.
+    Failed,
+    /// It does not answer, and has written.
+    Ambiguous,
+    /// It does not answer, and is going to write unless somebody else does before.
+    Late,
+}
+
+/// A transition of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Somebody needs a newer pair.
+    Demand(usize),
+    /// The rotation of an instance makes its next call.
+    Step(usize, usize, Outcome),
+    /// The server handles a request.
+    Deliver(usize, usize),
+    /// The answer is read.
+    Read(usize, usize),
+    /// Nobody reads it.
+    Unread(usize, usize),
+    /// The request is lost, and nobody knows.
+    Undelivered(usize, usize),
+    /// The request is known not to have spent the token.
+    NotSent(usize, usize),
+    LogOut(usize),
+    SignIn(usize),
+    /// A task of the user's makes its next call.
+    Chore(usize, Outcome),
+    Crash(usize),
+    Start(usize),
+    LateSwap(usize),
+    /// The store takes this record from its past, or none.
+    Failover(usize),
+    Tick,
+}
+
+/// The answer to a swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    Swapped,
+    Lost,
+    Error,
+}
+
+/// How many records a failover can choose from.
+const PAST: usize = 2;
+
+/// One instance's step.
+pub struct Turn<'a> {
+    pub config: &'a Config,
+    pub world: &'a mut World,
+    pub instance: usize,
+    pub rotation: usize,
+    pub outcome: Outcome,
+}
+
+impl Turn<'_> {
+    pub fn me(&mut self) -> &mut Instance {
+        &mut self.world.instances[self.instance]
+    }
+
+    pub fn rotation(&mut self) -> &mut Rotation {
+        let rotation = self.rotation;
+        &mut self.me().rotations[rotation]
+    }
+
+    pub fn go(&mut self, phase: Phase) {
+        self.rotation().phase = phase;
+    }
+
+    /// The rotation is over, and whoever waited has an answer.
+    pub fn finish(&mut self) {
+        let rotation = self.rotation;
+        self.me().rotations.remove(rotation);
+    }
+
+    /// Unique to this start of this process.
+    pub fn owner(&mut self) -> u8 {
+        let life = self.me().life.expect("it runs");
+        u8::try_from(self.instance).expect("few") * LIVES + life
+    }
+
+    pub fn write(&self, next: &crate::record::Record, fresh: bool) -> Write {
+        let next = self.config.canonical(Row::of(next));
+        Write { next, fresh }
+    }
+
+    pub fn swap(&mut self, write: Write) -> Swap {
+        if self.outcome != Outcome::Good {
+            self.world.faults.store -= 1;
+        }
+        match self.outcome {
+            Outcome::Good if !write.fresh => Swap::Lost,
+            Outcome::Good => {
+                self.world.replace(self.config, write.next);
+                Swap::Swapped
+            }
+            Outcome::Failed => Swap::Error,
+            Outcome::Ambiguous => {
+                self.world.replace(self.config, write.next);
+                Swap::Error
+            }
+            Outcome::Late => {
+                self.world.late.push(write.next);
+                Swap::Error
+            }
+        }
+    }
+
+    /// Whether a load fails.
+    pub fn load_fails(&mut self) -> bool {
+        let fails = self.outcome != Outcome::Good;
+        self.world.faults.store -= u8::from(fails);
+        fails
+    }
+
+    pub fn hold(&mut self, held: Held) -> bool {
+        self.notice_held(held);
+        self.me().hold(held)
+    }
+
+    pub fn notice_held(&mut self, held: Held) {
+        let old = self.me().held;
+        property::held(self.world, old, held);
+    }
+}
+
+impl Config {
+    pub fn canonical(&self, mut row: Row) -> Row {
+        if let Some(claim) = &mut row.claim {
+            let patience = self.quarantine << claim.resorts;
+            claim.age = claim.age.min(patience.max(self.replay_window));
+            claim.doubtful = claim.doubtful.map(|age| age.min(self.replay_window));
+        }
+        row
+    }
+
+    /// One tick later; `None` if nothing is told apart by it, or a request has to get through before.
+    fn tick(&self, world: &World) -> Option<World> {
+        let live = world.instances.iter().flat_map(|it| &it.rotations);
+        let is_under_way = live.into_iter().any(|rotation| {
+            matches!(rotation.phase, Phase::Sent(claimed, None) if claimed.age >= self.send_window)
+        });
+        let next = world.ticked(self);
+        (!is_under_way && next != *world).then_some(next)
+    }
+
+    /// Somebody waits for a time that does not come.
+    pub fn is_stuck(&self, world: &World) -> bool {
+        let mut actions = Vec::new();
+        world.progress(&mut actions);
+        actions.is_empty() && world.somebody_waits_for_time() && self.tick(world).is_none()
+    }
+
+    fn older(&self, row: &mut Row) {
+        if let Some(claim) = &mut row.claim {
+            claim.age += 1;
+            claim.doubtful = claim.doubtful.map(|age| age + 1);
+        }
+        *row = self.canonical(*row);
+    }
+}
+
+impl World {
+    fn new(config: &Config) -> Self {
+        let mut truths = Truths::new();
+        let token = issue(&mut truths, 0, None);
+        let row = Row {
+            lineage: 0,
+            version: 1,
+            token: Some(token),
+            state: Status::Active,
+            claim: None,
+            next_number: 1,
+            committed_number: 0,
+            retired: 0,
+        };
+        let held = Held {
+            lineage: 0,
+            version: 1,
+            token,
+            number: 0,
+        };
+        let instance = Instance::new(Some(held), config.rotations);
+        Self {
+            store: Some(row),
+            past: Vec::new(),
+            late: Vec::new(),
+            truths,
+            instances: vec![instance; config.instances.into()],
+            faults: config.faults,
+            logouts: config.logouts,
+            sign_ins: config.sign_ins,
+            causes: 0,
+            flaws: 0,
+        }
+    }
+
+    pub fn flaw(&mut self, flaw: Flaw) {
+        self.flaws |= 1 << flaw as u16;
+    }
+
+    /// The store has another record now.
+    fn replace(&mut self, config: &Config, next: Row) {
+        property::replaced(self, config, &next);
+        if self.faults.failovers > 0 {
+            self.past.extend(self.store);
+            if self.past.len() > PAST {
+                self.past.remove(0);
+            }
+        }
+        self.set(Some(next));
+    }
+
+    fn set(&mut self, next: Option<Row>) {
+        self.store = next;
+        // Whatever was on its way was made from what is gone.
+        self.late.clear();
+        for instance in &mut self.instances {
+            instance.store_changed();
+        }
+    }
+
+    fn ticked(&self, config: &Config) -> Self {
+        let mut next = self.clone();
+        let age = |row: &mut Row| config.older(row);
+        for row in next
+            .store
+            .iter_mut()
+            .chain(&mut next.past)
+            .chain(&mut next.late)
+        {
+            age(row);
+        }
+        for instance in &mut next.instances {
+            instance.tick(&age, config.send_window);
+        }
+        for truth in &mut next.truths {
+            truth.used = truth.used.map(|age| (age + 1).min(config.server.grace));
+            truth.sent = truth.sent.map(|age| (age + 1).min(config.replay_window));
+        }
+        next
+    }
+
+    pub fn token(&self) -> Option<Token> {
+        self.store.and_then(|row| row.token)
+    }
+
+    /// What goes on by itself: whoever is not stopped does these sooner or later.
+    fn progress(&self, actions: &mut Vec<Action>) {
+        for (at, instance) in self.instances.iter().enumerate() {
+            if instance.life.is_none() {
+                continue;
+            }
+            for (number, rotation) in instance.rotations.iter().enumerate() {
+                match rotation.phase {
+                    Phase::Wait { fresh: true, left }
+                    | Phase::RefusedWait {
+                        fresh: true, left, ..
+                    } if left > 0 => {}
+                    Phase::Sent(_, None) => actions.push(Action::Deliver(at, number)),
+                    Phase::Sent(_, Some(_)) => actions.push(Action::Read(at, number)),
+                    _ => actions.push(Action::Step(at, number, Outcome::Good)),
+                }
+            }
+            if !instance.chores.is_empty() {
+                actions.push(Action::Chore(at, Outcome::Good));
+            }
+        }
+    }
+
+    fn somebody_waits_for_time(&self) -> bool {
+        let live = self.instances.iter().filter(|it| it.life.is_some());
+        live.flat_map(|it| &it.rotations).any(|rotation| {
+            matches!(
+                rotation.phase,
+                Phase::Wait { fresh: true, .. } | Phase::RefusedWait { fresh: true, .. }
+            )
+        })
+    }
+
+    /// Nothing goes on unless somebody asks for something, or something goes wrong.
+    pub fn is_quiet(&self) -> bool {
+        let mut actions = Vec::new();
+        self.progress(&mut actions);
+        actions.is_empty() && !self.somebody_waits_for_time()
+    }
+
+    fn store_faults(&self, actions: &mut Vec<Action>) {
+        if self.faults.store == 0 {
+            return;
+        }
+        const ALL: [Outcome; 3] = [Outcome::Failed, Outcome::Ambiguous, Outcome::Late];
+        for (at, instance) in self.instances.iter().enumerate() {
+            if instance.life.is_none() {
+                continue;
+            }
+            for (number, rotation) in instance.rotations.iter().enumerate() {
+                for outcome in outcomes(&rotation.phase)
+                    .iter()
+                    .flat_map(|count| &ALL[..*count])
+                {
+                    actions.push(Action::Step(at, number, *outcome));
+                }
+            }
+            if let Some(chore) = instance.chores.first() {
+                for outcome in &ALL[..crate::user::outcomes(chore)] {
+                    actions.push(Action::Chore(at, *outcome));
+                }
+            }
+        }
+    }
+}
+
+/// How many of the ways in which a store can fail matter for the call: none, failing, or all.
+fn outcomes(phase: &Phase) -> Option<usize> {
+    let swap = |fresh: bool| Some(if fresh { 3 } else { 1 });
+    match phase {
+        Phase::Look | Phase::Refused(_) => Some(1),
+        Phase::Bring(write) | Phase::Claim { write, .. } | Phase::Clear(write) => swap(write.fresh),
+        Phase::Doubt(_, write) | Phase::Reject(_, write) => swap(write.fresh),
+        Phase::Release { claimed, .. } => swap(claimed.fresh),
+        Phase::Land(unstored) => swap(unstored.fresh),
+        Phase::Wait { .. } | Phase::RefusedWait { .. } | Phase::Send(_) | Phase::Sent(..) => None,
+    }
+}
+
+impl Model for Config {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self)]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        let faults = &world.faults;
+        world.progress(actions);
+        let runs = !actions.is_empty();
+        world.store_faults(actions);
+        for (at, instance) in world.instances.iter().enumerate() {
+            if instance.life.is_none() {
+                if instance.demands > 0 {
+                    actions.push(Action::Start(at));
+                }
+                continue;
+            }
+            // A process that dies with nothing in hand matters only where the store may need what it holds.
+            let is_idle = instance.rotations.is_empty() && instance.chores.is_empty();
+            if faults.crashes > 0 && (!is_idle || self.faults.failovers > 0) {
+                actions.push(Action::Crash(at));
+            }
+            if instance.demands > 0 && !instance.waits() {
+                actions.push(Action::Demand(at));
+            }
+            if world.logouts > 0 {
+                actions.push(Action::LogOut(at));
+            }
+            if world.sign_ins > 0 {
+                actions.push(Action::SignIn(at));
+            }
+            for (number, rotation) in instance.rotations.iter().enumerate() {
+                match rotation.phase {
+                    Phase::Sent(_, None) => {
+                        if faults.undelivered > 0 {
+                            actions.push(Action::Undelivered(at, number));
+                        }
+                        if faults.not_sent > 0 {
+                            actions.push(Action::NotSent(at, number));
+                        }
+                    }
+                    Phase::Sent(_, Some(_)) if faults.unread > 0 => {
+                        actions.push(Action::Unread(at, number));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        actions.extend((0..world.late.len()).map(Action::LateSwap));
+        if faults.failovers > 0 {
+            // The last one brings back nothing at all.
+            actions.extend((0..=world.past.len()).map(Action::Failover));
+        }
+        if (!runs || faults.pauses > 0) && self.tick(world).is_some() {
+            actions.push(Action::Tick);
+        }
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        let mut world = last.clone();
+        match action {
+            Action::Demand(at) => {
+                let instance = &mut world.instances[at];
+                instance.demands -= 1;
+                instance.rotations.push(Rotation {
+                    seen: instance.held.map(Held::identity),
+                    fresh_start: instance.held.is_none(),
+                    orphan: false,
+                    attempt: None,
+                    phase: Phase::Look,
+                });
+            }
+            Action::Step(at, number, outcome) => self.turn(&mut world, at, number, outcome).step(),
+            Action::Deliver(at, number) => {
+                self.turn(&mut world, at, number, Outcome::Good).deliver()
+            }
+            Action::Read(at, number) => self.turn(&mut world, at, number, Outcome::Good).read(),
+            Action::Unread(at, number) => {
+                world.faults.unread -= 1;
+                self.turn(&mut world, at, number, Outcome::Good).unread();
+            }
+            Action::Undelivered(at, number) => {
+                world.faults.undelivered -= 1;
+                self.turn(&mut world, at, number, Outcome::Good).unread();
+            }
+            Action::NotSent(at, number) => {
+                world.faults.not_sent -= 1;
+                self.turn(&mut world, at, number, Outcome::Good).not_sent();
+            }
+            Action::LogOut(at) => {
+                world.logouts -= 1;
+                world.instances[at].leave();
+            }
+            Action::SignIn(at) => {
+                world.sign_ins -= 1;
+                let family = world.truths.iter().map(|it| it.family).max().unwrap_or(0) + 1;
+                let token = issue(&mut world.truths, family, None);
+                world.instances[at].sign_in(token);
+            }
+            Action::Chore(at, outcome) => self.turn(&mut world, at, 0, outcome).chore(),
+            Action::Crash(at) => {
+                world.faults.crashes -= 1;
+                property::crashed(&mut world, at);
+                let instance = &mut world.instances[at];
+                *instance = Instance {
+                    life: None,
+                    starts: instance.starts,
+                    ..Instance::new(None, instance.demands)
+                };
+            }
+            Action::Start(at) => {
+                let instance = &mut world.instances[at];
+                instance.life = Some(instance.starts);
+                instance.starts += 1;
+            }
+            Action::LateSwap(at) => {
+                let next = world.late[at];
+                world.replace(self, next);
+            }
+            Action::Failover(at) => {
+                world.faults.failovers -= 1;
+                property::failed_over(&mut world);
+                let next = world.past.get(at).copied();
+                world.past.truncate(at);
+                world.set(next);
+                if world.faults.failovers == 0 {
+                    world.past.clear();
+                }
+            }
+            Action::Tick => {
+                let mut actions = Vec::new();
+                world.progress(&mut actions);
+                world = world.ticked(self);
+                world.faults.pauses -= u8::from(!actions.is_empty());
+            }
+        }
+        let is_news = world != *last;
+        let world = if self.symmetric {
+            world.representative()
+        } else {
+            world
+        };
+        is_news.then_some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        property::all(self)
+    }
+}
+
+impl Config {
+    fn turn<'a>(
+        &'a self,
+        world: &'a mut World,
+        instance: usize,
+        rotation: usize,
+        outcome: Outcome,
+    ) -> Turn<'a> {
+        Turn {
+            config: self,
+            world,
+            instance,
+            rotation,
+            outcome,
+        }
+    }
+}
+
+impl Turn<'_> {
+    fn step(&mut self) {
+        let phase = self.rotation().phase;
+        match phase {
+            Phase::Look | Phase::Wait { .. } => self.look(),
+            Phase::Bring(write) => self.bring(write),
+            Phase::Claim { write, age } => self.claimed(write, age),
+            Phase::Send(claimed) => self.send(claimed),
+            Phase::Sent(..) => {}
+            Phase::Doubt(claimed, write) => self.doubted(claimed, write),
+            Phase::Refused(claimed) | Phase::RefusedWait { claimed, .. } => self.refused(claimed),
+            Phase::Reject(claimed, write) => self.reject(claimed, write),
+            Phase::Land(unstored) => self.place(unstored),
+            Phase::Release {
+                claimed,
+                tried,
+                then,
+            } => self.release(claimed, tried, then),
+            Phase::Clear(write) => {
+                self.swap(write);
+                self.finish();
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        if let Phase::Sent(claimed, None) = self.rotation().phase {
+            let server = self.config.server;
+            let answer = server.exchange(&mut self.world.truths, claimed.token());
+            self.go(Phase::Sent(claimed, Some(answer)));
+        }
+    }
+
+    fn read(&mut self) {
+        match self.rotation().phase {
+            Phase::Sent(claimed, Some(Answer::Issued(token))) => self.land(claimed, token),
+            Phase::Sent(claimed, Some(Answer::Rejected)) => self.go(Phase::Refused(claimed)),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The small worlds, explored whole.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use evertoken_model::config::Config;
+use evertoken_model::world::World;
+use evertoken_model::worlds;
+use stateright::{Checker, Model};
+
+#[test]
+fn every_small_world_holds_what_is_promised() {
+    for world in worlds::small() {
+        let checker = world.checker().threads(2).spawn_bfs().join();
+        checker.assert_properties();
+    }
+}
+
+/// A world that comes back to where it was could go on so for good. As it cannot, and as nobody waits for a
+/// time that does not come, whoever waits is answered.
+#[test]
+fn no_small_world_goes_round_in_circles() {
+    for world in worlds::small() {
+        assert!(!has_cycle(&world), "{}", world.name);
+    }
+}
+
+fn fingerprint(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    world.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn successors(config: &Config, world: &World) -> Vec<World> {
+    let mut actions = Vec::new();
+    config.actions(world, &mut actions);
+    actions
+        .into_iter()
+        .filter_map(|action| config.next_state(world, action))
+        .collect()
+}
+
+fn has_cycle(config: &Config) -> bool {
+    let mut is_open = HashMap::new();
+    let first = config.init_states().remove(0);
+    is_open.insert(fingerprint(&first), true);
+    let mut path = vec![(fingerprint(&first), successors(config, &first))];
+    while let Some((at, rest)) = path.last_mut() {
+        let Some(next) = rest.pop() else {
+            is_open.insert(*at, false);
+            path.pop();
+            continue;
+        };
+        let name = fingerprint(&next);
+        match is_open.get(&name) {
+            Some(true) => return true,
+            Some(false) => {}
+            None => {
+                is_open.insert(name, true);
+                path.push((name, successors(config, &next)));
+            }
+        }
+    }
+    false
+}
