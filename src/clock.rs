@@ -6,10 +6,14 @@
 //! the hot path asks two coarse clocks and is quiet only if both agree that nothing is due, and
 //! everything else is measured by [`Clock::now`], which counts suspend.
 
+mod patience;
+
 use std::fmt::Debug;
 use std::ops::Add;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub(crate) use self::patience::Patience;
 
 /// A moment of one process: nanoseconds from an arbitrary origin, counting suspend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,6 +10,7 @@
 mod raw_server;
 
 use std::error::Error as StdError;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -475,6 +476,44 @@ async fn an_answer_that_does_not_come_in_time_is_unknown() {
     let server = RawServer::start([Step::Stall(salvageable.into())]).await;
     let outcome = refresh(&public(&server).timeout(SHORT), "r1").await;
     assert_eq!(refresh_token(outcome).as_deref(), Some("r2"));
+}
+
+/// As by Ctrl-Z, or on a machine that does something else: nothing in here runs, and time goes by.
+#[tokio::test]
+async fn fm8_an_answer_that_came_while_the_process_was_stopped_is_read() {
+    let answer = ok(r#"{"access_token":"a2","refresh_token":"r2"}"#);
+    for before in [0, answer.len() / 2] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap());
+        let (first, rest) = answer.split_at(before);
+        let (first, rest) = (first.to_owned(), rest.to_owned());
+        let (asked, was_asked) = tokio::sync::oneshot::channel();
+        let (stopped, was_stopped) = std::sync::mpsc::channel();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"refresh_token=r1") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            stream.write_all(&first).unwrap();
+            asked.send(()).unwrap();
+            was_stopped.recv().unwrap();
+            stream.write_all(&rest).unwrap();
+            // Until the client has read it.
+            let _ = stream.read(&mut [0]);
+        });
+        let stop = async {
+            was_asked.await.unwrap();
+            stopped.send(()).unwrap();
+            std::thread::sleep(2 * SHORT);
+        };
+        let endpoint = OAuth2::new(url, "importer").unwrap().timeout(SHORT);
+        let (outcome, ()) = tokio::join!(refresh(&endpoint, "r1"), stop);
+        assert_eq!(refresh_token(outcome).as_deref(), Some("r2"), "{before}");
+        server.join().unwrap();
+    }
 }
 
 #[tokio::test]

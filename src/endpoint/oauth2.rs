@@ -206,12 +206,12 @@ impl OAuth2 {
         fields: &[(&str, &str)],
         window: Option<&SendWindow>,
     ) -> Result<(Reply, Secrets), EndpointError> {
-        let request = self.http.post(url.clone()).timeout(self.timeout);
-        let request = self.client.authorize(request).build();
+        let request = self.client.authorize(self.http.post(url.clone())).build();
         let request = request.map_err(EndpointError::from_reqwest)?;
         let secrets = Secrets::new([token, self.client.secret()], request.headers());
         let form = self.client.form(fields);
-        let reply = transport::send(&self.http, request, form, window, self.body_limit).await?;
+        let (http, timeout, limit) = (&self.http, self.timeout, self.body_limit);
+        let reply = transport::send(http, request, form, window, timeout, limit).await?;
         Ok((reply, secrets))
     }
 }

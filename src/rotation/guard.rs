@@ -4,11 +4,13 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use crate::clock::Patience;
 use crate::session::Session;
 
 tokio::task_local! {
@@ -43,14 +45,19 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// Awaits code of the user's for at most `limit`.
+/// Awaits code of the user's for at most `limit`, or a moment longer if the process was stopped meanwhile.
 pub(super) async fn guarded<T>(
     limit: Duration,
     code: impl Future<Output = T>,
 ) -> Result<T, Trouble> {
-    match tokio::time::timeout(limit, AssertUnwindSafe(code).catch_unwind()).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(_)) => Err(Trouble::Panicked),
-        Err(_) => Err(Trouble::TookLonger { than: limit }),
+    let mut code = pin!(AssertUnwindSafe(code).catch_unwind());
+    let mut patience = Patience::new(limit);
+    loop {
+        match patience.wait_for(&mut code).await {
+            Some(Ok(value)) => return Ok(value),
+            Some(Err(_)) => return Err(Trouble::Panicked),
+            None if patience.renew() => {}
+            None => return Err(Trouble::TookLonger { than: limit }),
+        }
     }
 }

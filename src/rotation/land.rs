@@ -11,6 +11,7 @@ use super::claim::Claimed;
 use super::place::{place, save_elsewhere, settle};
 use super::spend::Answer;
 use super::{Kind, Rotation, Seen};
+use crate::clock::Timestamp;
 use crate::endpoint::{OldPair, Predecessor};
 use crate::error::Error;
 use crate::record::land::Rival;
@@ -18,6 +19,7 @@ use crate::served::Token;
 use crate::session::Unstored;
 use crate::settings::OnStoreFailure;
 use crate::state::{Held, Progress};
+use crate::strategy::OnExpiry;
 use crate::token::Identity;
 
 /// Pauses between attempts to store a pair, doubling from the first to the last.
@@ -55,11 +57,16 @@ impl Rotation {
             stored.first && pair.digest(&session.key) == claimed.record.digest()
         });
         let held = session.holding(pair, identity, claimed.holder.number, first, answer.sent_at);
+        // Where one exchange is followed by another, it is not by a third, however slow the store is. Nor is it where
+        // a session ends by itself: to find this one expired would be to take it for idle.
+        let is_last = self.was_issued || held.schedule.on_expiry == OnExpiry::End;
+        let came_at = (!is_last).then(|| session.now());
+        self.was_issued = true;
         if held.token.is_some() {
-            return self.store(&claimed, held).await;
+            return self.store(&claimed, held, came_at).await;
         }
         // The refresh token is kept first; that there is no access token is judged second.
-        self.store(&claimed, held).await?;
+        self.store(&claimed, held, None).await?;
         Err(Error::NoAccessToken {
             retry_after: Duration::ZERO,
         })
@@ -67,12 +74,17 @@ impl Rotation {
 
     /// Stores and publishes a pair, in the order that the server's profile, the policy for a failing store and the
     /// persistence ask for; `None` if another pair took its place.
-    async fn store(&mut self, claimed: &Claimed, held: Held) -> Result<Option<Token>, Error> {
+    async fn store(
+        &mut self,
+        claimed: &Claimed,
+        held: Held,
+        came_at: Option<Timestamp>,
+    ) -> Result<Option<Token>, Error> {
         let session = Arc::clone(self.session());
-        let mut unstored = self.unstored(claimed, held);
+        let mut unstored = self.unstored(claimed, held, came_at);
         if let Some(room) = self.room_behind(&unstored.held) {
             save_elsewhere(&session, &unstored.held).await;
-            if session.publish(unstored.held.clone(), unstored.epoch) {
+            if session.publish(unstored.held.clone(), unstored.epoch, came_at) {
                 let token = unstored.held.token.clone();
                 unstored.is_published = true;
                 if unstored.rival == Rival::WinsWhileGood {
@@ -95,7 +107,7 @@ impl Rotation {
             }
             if self.may_publish_unstored() && !unstored.is_published {
                 save_elsewhere(&session, &unstored.held).await;
-                session.publish(unstored.held.clone(), unstored.epoch);
+                session.publish(unstored.held.clone(), unstored.epoch, came_at);
                 unstored.is_published = true;
             }
             self.flight.report(Progress::Unstored(error.clone().into()));
@@ -116,7 +128,7 @@ impl Rotation {
         }
     }
 
-    fn unstored(&self, claimed: &Claimed, held: Held) -> Unstored {
+    fn unstored(&self, claimed: &Claimed, held: Held, came_at: Option<Timestamp>) -> Unstored {
         let is_rivalry = claimed.kind == Kind::SignIn && !self.uses_claims();
         Unstored {
             held,
@@ -133,6 +145,7 @@ impl Rotation {
             read: (claimed.seen.clock.read, claimed.seen.clock.at),
             since: claimed.since,
             epoch: self.flight.epoch(),
+            came_at,
             is_published: false,
             is_told: false,
         }
@@ -178,7 +191,7 @@ impl Rotation {
             spare.first,
             spare.sent_at,
         );
-        self.store(&claimed, held).await?;
+        self.store(&claimed, held, None).await?;
         Ok(true)
     }
 }

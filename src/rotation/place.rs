@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::SAME_AGAIN;
 use super::calls::{revoke, swap};
 use super::guard::guarded;
+use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::Record;
 use crate::record::land::{Rival, Verdict};
@@ -87,17 +88,23 @@ pub(super) fn store_now(session: &Session, unstored: &Unstored) -> StoreTime {
     read.after(session.now().since(at))
 }
 
-/// Makes the manager say what the store does; `None` if another pair took this one's place.
+/// Makes the manager say what the store does; `None` to look again: another pair took this one's place, or it came
+/// too late.
 pub(super) async fn settle(
     session: &Arc<Session>,
     unstored: Unstored,
     placed: Placed,
 ) -> Result<Option<Token>, Error> {
     let Unstored { held, epoch, .. } = unstored;
+    let came_at = unstored.came_at;
     let ended = |reason| session.end_seen(reason, epoch).map_or(Ok(None), Err);
     match placed {
         Placed::Landed(identity) => {
-            Ok(publish_landed(session, held, identity, epoch, unstored.is_published).await)
+            let is_published = unstored.is_published;
+            let token = publish_landed(session, held, identity, epoch, is_published, came_at).await;
+            // It has waited for the store for longer than its access token lived.
+            let is_over = came_at.is_some() && session.usable().is_none();
+            Ok(token.filter(|_| !is_over))
         }
         Placed::LoggedOut => {
             revoke_aside(session, held.pair);
@@ -132,6 +139,7 @@ async fn publish_landed(
     identity: Identity,
     epoch: u64,
     is_published: bool,
+    came_at: Option<Timestamp>,
 ) -> Option<Token> {
     if !is_published {
         save_elsewhere(session, &held).await;
@@ -147,7 +155,7 @@ async fn publish_landed(
     let is_new = !is_published || current != Some(identity);
     // A logout that came in between has ended the record, or will, and revokes its pair; a new
     // sign-in has replaced it, or will.
-    if is_new && !is_passed && !session.publish(held, epoch) {
+    if is_new && !is_passed && !session.publish(held, epoch, came_at) {
         return None;
     }
     token

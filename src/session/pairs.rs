@@ -146,7 +146,10 @@ impl Session {
 
     /// Publishes a pair that this manager was issued. Returns whether it may: not if the user has done
     /// something since its rotation looked.
-    pub(crate) fn publish(&self, held: Held, epoch: u64) -> bool {
+    ///
+    /// A pair whose token had expired when it `came_at` (`None`: now) is what the server has: it is left alone for a
+    /// while. One whose token expired since has only waited for the store.
+    pub(crate) fn publish(&self, held: Held, epoch: u64, came_at: Option<Timestamp>) -> bool {
         let identity = held.identity;
         let mut state = self.state.lock();
         if state.epoch() != epoch {
@@ -160,7 +163,8 @@ impl Session {
             return false;
         }
         state.issued(self.now());
-        let expired = state.usable(self.now()).is_none();
+        let came_at = came_at.unwrap_or_else(|| self.now());
+        let expired = state.usable(came_at).is_none();
         if stalled || expired {
             state.stall(stalls, self.settings(), self.now());
         }

@@ -1,5 +1,6 @@
 //! A store that takes its time to answer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::testing::AccessCheck;
@@ -54,4 +55,27 @@ async fn a_pair_of_a_new_sign_in_ages_while_it_is_stored() {
     let tokens = manager(&world, slow);
     tokens.replace(world.first.clone()).await.unwrap();
     assert_served_to_its_end(&world, &tokens, ANSWER).await;
+}
+
+/// As after a stop in between, or a suspend.
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_expired_while_it_was_stored_is_rotated_and_not_served() {
+    let world = World::new(3 * SECOND);
+    let memory = MemoryStore::with_clock(world.clock.clone());
+    let (server, was_slow) = (world.server.clone(), AtomicBool::new(false));
+    let store = SlowStore::new(memory).before_swap(move || {
+        let is_first = server.exchanges() == 1 && !was_slow.swap(true, Ordering::SeqCst);
+        async move {
+            if is_first {
+                tokio::time::sleep(ANSWER).await;
+            }
+        }
+    });
+    let tokens = manager(&world, store);
+    tokens.token().await.unwrap();
+    world.clock.advance(3 * SECOND).await;
+    let token = tokens.token().await.unwrap();
+    assert!(world.is_live(&token));
+    assert_eq!(token.identity().version, 3);
+    world.assert_exchanges(2);
 }

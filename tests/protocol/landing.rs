@@ -1,10 +1,10 @@
 //! What was read from the server is kept.
 
 use evertoken::clock::Clock;
-use evertoken::testing::Fault;
+use evertoken::testing::{AccessCheck, Fault};
 use evertoken::{EndReason, Error, OldPair, OnStoreFailure, TokenManager};
 
-use crate::cluster::{Cluster, reason, seconds};
+use crate::cluster::{Cluster, TTL, reason, seconds};
 use crate::fault_store::Fate;
 
 #[tokio::test(start_paused = true)]
@@ -63,6 +63,77 @@ async fn fm10_or_kept_and_served_once_it_is_stored() {
         assert_eq!(node.token().await.unwrap().identity().version, 2);
         assert_eq!(cluster.counts(), (1, 0, 0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_served() {
+    let profile = Cluster::strict().profile;
+    for (policy, profile) in [
+        (OnStoreFailure::Fail, profile),
+        (OnStoreFailure::Serve, profile),
+        (
+            OnStoreFailure::Serve,
+            profile.old_pair(OldPair::DiesAtFirstUse),
+        ),
+    ] {
+        let mut cluster = Cluster::strict();
+        cluster.profile = profile;
+        let builder = cluster.builder(cluster.endpoint());
+        let node = builder.on_store_failure(policy).build().unwrap();
+        node.token().await.unwrap();
+        cluster.expire().await;
+        let (hold, waiter) = cluster.call_in_flight(&node).await;
+        cluster.store.set_down(true);
+        drop(hold);
+        let _ = waiter.await.unwrap();
+        cluster.expire().await;
+        let late = tokio::spawn({
+            let node = node.clone();
+            async move { node.token().await }
+        });
+        cluster.store.set_down(false);
+        cluster.clock.advance(seconds(6)).await;
+        if let Ok(token) = late.await.unwrap() {
+            assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
+        }
+        let token = node.token().await.unwrap();
+        assert_eq!(token.identity().version, 3, "{policy:?}");
+        assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
+        assert_eq!(cluster.counts(), (2, 0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slower_than_tokens_live_does_not_make_it_rotate_without_end() {
+    let cluster = Cluster::strict();
+    let store = cluster.store.clone();
+    let node = cluster
+        .builder(cluster.endpoint())
+        .on_store_failure(OnStoreFailure::Fail)
+        .wait(10 * TTL)
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
+    cluster.expire().await;
+    // Each landing is tried until the token is over.
+    let outages = tokio::spawn({
+        let server = cluster.server.clone();
+        let clock = cluster.clock.clone();
+        async move {
+            for round in 1..=3 {
+                let hold = server.hold();
+                server.arrived(round).await;
+                store.set_down(true);
+                drop(hold);
+                clock.advance(TTL + seconds(1)).await;
+                store.set_down(false);
+            }
+        }
+    });
+    let _ = node.token().await;
+    cluster.clock.advance(5 * TTL).await;
+    assert_eq!(cluster.counts(), (2, 0, 0));
+    outages.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Sends one request over one connection and reads what comes back. It judges nothing: an answer that
 //! broke off is an answer, with what arrived of it.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,7 +11,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::parcel::Parcel;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Patience, SystemClock};
 use crate::endpoint::{EndpointError, SendWindow, retry_after, server_time};
 use crate::error::BuildError;
 
@@ -18,6 +19,9 @@ use crate::error::BuildError;
 pub(super) const BODY_LIMIT: usize = 64 * 1024;
 /// The whole room is taken beforehand.
 pub(super) const BODY_LIMIT_MOST: usize = 16 * 1024 * 1024;
+
+/// In place of a timeout that the client was built with: the time is measured here.
+const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
 /// An answer, as far as it was read.
 pub(super) struct Reply {
@@ -37,7 +41,13 @@ pub(super) enum Broken {
     TooLong { limit: usize },
     #[error("the answer broke off")]
     Cut(#[source] reqwest::Error),
+    #[error("the answer did not come to its end")]
+    Late(#[source] TimedOut),
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("it took longer than {} s", .0.as_secs_f64())]
+pub(super) struct TimedOut(Duration);
 
 /// A client that sends a request exactly once and nowhere but to its URL.
 pub(super) fn client(builder: ClientBuilder, url: &Url) -> Result<reqwest::Client, BuildError> {
@@ -69,12 +79,13 @@ pub(super) fn client(builder: ClientBuilder, url: &Url) -> Result<reqwest::Clien
     })
 }
 
-/// Sends `form` in `request`, once, unless `window` is closed by then.
+/// Sends `form` in `request`, once, unless `window` is closed by then, and reads what comes back within `timeout`.
 pub(super) async fn send(
     http: &reqwest::Client,
     mut request: Request,
     form: Zeroizing<Vec<u8>>,
     window: Option<&SendWindow>,
+    timeout: Duration,
     limit: usize,
 ) -> Result<Reply, EndpointError> {
     let (parcel, receipt) = Parcel::new(form, window.cloned());
@@ -83,30 +94,49 @@ pub(super) async fn send(
     let form_encoded = HeaderValue::from_static("application/x-www-form-urlencoded");
     headers.insert(CONTENT_TYPE, form_encoded);
     *request.body_mut() = Some(Body::wrap(parcel));
-    match http.execute(request).await {
-        Ok(response) => Ok(read(response, limit).await),
-        Err(error) if receipt.recall() => Err(EndpointError::not_sent(error.without_url())),
-        Err(error) => Err(EndpointError::unknown(error.without_url())),
+    *request.timeout_mut() = Some(NEVER);
+    let mut patience = Patience::new(timeout);
+    let mut executing = pin!(http.execute(request));
+    loop {
+        match patience.wait_for(&mut executing).await {
+            Some(Ok(response)) => return Ok(read(response, patience, timeout, limit).await),
+            Some(Err(error)) if receipt.recall() => {
+                return Err(EndpointError::not_sent(error.without_url()));
+            }
+            Some(Err(error)) => return Err(EndpointError::unknown(error.without_url())),
+            None if receipt.recall() => return Err(EndpointError::not_sent(TimedOut(timeout))),
+            // The answer may be there.
+            None if patience.renew() => {}
+            None => return Err(EndpointError::unknown(TimedOut(timeout))),
+        }
     }
 }
 
-async fn read(mut response: Response, limit: usize) -> Reply {
+async fn read(
+    mut response: Response,
+    mut patience: Patience,
+    timeout: Duration,
+    limit: usize,
+) -> Reply {
     let headers = response.headers();
     let date = server_time(headers);
     let retry_after = retry_after(headers, SystemClock.wall());
     // Whole from the start: a buffer that grows leaves a copy of the tokens behind.
     let mut body = Zeroizing::new(Vec::with_capacity(limit));
     let broken = loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => {
+        // Nothing of it is lost if this is given up.
+        match patience.wait_for(response.chunk()).await {
+            Some(Ok(Some(chunk))) => {
                 let room = limit - body.len();
                 body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 if chunk.len() > room {
                     break Some(Broken::TooLong { limit });
                 }
             }
-            Ok(None) => break None,
-            Err(error) => break Some(Broken::Cut(error.without_url())),
+            Some(Ok(None)) => break None,
+            Some(Err(error)) => break Some(Broken::Cut(error.without_url())),
+            None if patience.renew() => {}
+            None => break Some(Broken::Late(TimedOut(timeout))),
         }
     };
     Reply {
