@@ -53,6 +53,8 @@ pub(crate) struct Log {
     /// Of each refresh token.
     tokens: Vec<Minted>,
     sends: Sends,
+    /// When each access token expires at the server, in milliseconds.
+    accesses: HashMap<String, u64>,
     record: Option<View>,
     owners: HashMap<String, NodeId>,
     /// When the store lost writes.
@@ -146,8 +148,23 @@ impl Observer {
     /// A pair of a new family.
     pub(crate) fn issued(&self, pair: &TokenPair) {
         let mut log = self.log();
+        let access = pair.access.as_ref().map(AccessToken::expose);
+        self.lives(&mut log, access);
         let refresh = pair.refresh.as_ref().map(RefreshToken::expose);
         self.mint(&mut log, refresh, None);
+    }
+
+    fn lives(&self, log: &mut Log, access: Option<&str>) {
+        let ends_at = self.now() + self.scenario.access_ttl * 1_000;
+        if let Some(access) = access {
+            log.accesses.entry(access.to_owned()).or_insert(ends_at);
+        }
+    }
+
+    /// For how many milliseconds the server has not accepted this access token any more.
+    pub(crate) fn expired_for(&self, access: &str) -> u64 {
+        let ends_at = self.log().accesses.get(access).copied();
+        self.now().saturating_sub(ends_at.unwrap_or(0))
     }
 
     fn mint(&self, log: &mut Log, refresh: Option<&str>, parent: Option<usize>) -> Option<usize> {
