@@ -1,8 +1,8 @@
 //! The wall clock is stepped while everything runs.
 
-use evertoken::{BackgroundTimer, OnRequest, OptimisticEarly, RefreshStrategy, TokenPair};
+use evertoken::{BackgroundTimer, OnRequest, OptimisticEarly, RefreshStrategy};
 
-use crate::support::{self, HOUR, MINUTE, SECOND, World};
+use crate::support::{HOUR, MINUTE, SECOND, World};
 
 /// So many seconds of a request each, with `step` called before each of them; the exchanges there were.
 async fn run(strategy: impl RefreshStrategy, seconds: u32, step: impl Fn(&World, u32)) -> u64 {
@@ -74,15 +74,14 @@ async fn fm18_a_clock_that_is_disciplined_all_the_time_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm18_a_step_ahead_prolongs_no_token_that_cannot_be_rotated() {
+async fn fm18_a_step_ahead_prolongs_no_token_of_a_session_that_has_ended() {
     let world = World::new(MINUTE);
-    let access = world.first.access.clone().unwrap();
-    let pair = TokenPair::new(access).expires_in(MINUTE);
-    let builder = world.builder(OnRequest::default()).seed(pair);
-    let tokens = support::loaded(builder).await;
+    let tokens = world.manager(OnRequest::default()).await;
+    world.server.revoke_all();
+    assert!(tokens.rotate().await.unwrap_err().needs_sign_in());
     world.clock.advance(40 * SECOND).await;
     world.clock.step_wall(30 * SECOND);
     tokens.token().await.unwrap();
     world.clock.advance(20 * SECOND).await;
-    tokens.token().await.unwrap_err();
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
 }
