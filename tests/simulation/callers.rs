@@ -106,7 +106,7 @@ fn reject(world: &World, node: &Node, token: &Token) {
 pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     let id = node.id;
     // One that arrives too late is served for a while, or the server would be asked without end.
-    if world.observer.expired_for(token.expose()) > 2 * LONGEST_PAUSE {
+    if world.observer.overdue(token.expose()) > 2 * LONGEST_PAUSE {
         world
             .observer
             .violation(format!("O4 {id} serves what expired long ago"));

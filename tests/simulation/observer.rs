@@ -55,6 +55,8 @@ pub(crate) struct Log {
     sends: Sends,
     /// When each access token expires at the server, in milliseconds.
     accesses: HashMap<String, u64>,
+    /// Since when each of them was served.
+    served: HashMap<String, u64>,
     record: Option<View>,
     owners: HashMap<String, NodeId>,
     /// When the store lost writes.
@@ -161,10 +163,13 @@ impl Observer {
         }
     }
 
-    /// For how many milliseconds the server has not accepted this access token any more.
-    pub(crate) fn expired_for(&self, access: &str) -> u64 {
-        let ends_at = self.log().accesses.get(access).copied();
-        self.now().saturating_sub(ends_at.unwrap_or(0))
+    /// For how many milliseconds this access token has been served that the server does not accept any more.
+    pub(crate) fn overdue(&self, access: &str) -> u64 {
+        let now = self.now();
+        let mut log = self.log();
+        let ends_at = log.accesses.get(access).copied().unwrap_or(now);
+        let first = *log.served.entry(access.to_owned()).or_insert(now);
+        now.saturating_sub(ends_at.max(first))
     }
 
     fn mint(&self, log: &mut Log, refresh: Option<&str>, parent: Option<usize>) -> Option<usize> {
