@@ -109,10 +109,13 @@ impl State {
         let latest = held.schedule.at_the_latest(now, wall);
         let change = held.schedule.next_change(latest).map(|at| at.since(latest));
         let pause = self.pause.left(now);
+        // The token expires by our own clock: a wall clock that ran ahead is past that moment already.
+        let expiry = held.schedule.expires_at.filter(|end| now < *end);
         Some(
             change
                 .into_iter()
                 .chain(pause)
+                .chain(expiry.map(|end| end.since(now)))
                 .min()
                 .unwrap_or(Duration::MAX),
         )

@@ -2,7 +2,7 @@
 
 use evertoken::{BackgroundTimer, OnRequest, OptimisticEarly, RefreshStrategy};
 
-use crate::support::{HOUR, SECOND, World};
+use crate::support::{HOUR, MINUTE, SECOND, World};
 
 /// So many seconds of a request each, with `step` called before each of them; the exchanges there were.
 async fn run(strategy: impl RefreshStrategy, seconds: u32, step: impl Fn(&World, u32)) -> u64 {
@@ -71,4 +71,17 @@ async fn fm18_a_clock_that_is_disciplined_all_the_time_costs_nothing() {
     };
     assert_eq!(run(OnRequest::default(), 1_200, nudge).await, 2);
     assert_eq!(run(BackgroundTimer::default(), 1_200, nudge).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm18_a_step_ahead_prolongs_no_token_of_a_session_that_has_ended() {
+    let world = World::new(MINUTE);
+    let tokens = world.manager(OnRequest::default()).await;
+    world.server.revoke_all();
+    assert!(tokens.rotate().await.unwrap_err().needs_sign_in());
+    world.clock.advance(40 * SECOND).await;
+    world.clock.step_wall(30 * SECOND);
+    tokens.token().await.unwrap();
+    world.clock.advance(20 * SECOND).await;
+    assert!(tokens.token().await.unwrap_err().needs_sign_in());
 }

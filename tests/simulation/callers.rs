@@ -10,6 +10,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::scenario::{Action, Caller, Server, seconds};
 use crate::world::{Node, World};
 
+/// In milliseconds.
+const LONGEST_PAUSE: u64 = 60_000;
+
 /// Beyond a deadline: nothing but what rounding takes.
 const SLACK: Duration = Duration::from_millis(10);
 
@@ -102,6 +105,12 @@ fn reject(world: &World, node: &Node, token: &Token) {
 /// Nobody is given an expired token, nor one that is nobody's.
 pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     let id = node.id;
+    // One that arrives too late is served for a while, or the server would be asked without end.
+    if world.observer.overdue(token.expose()) > 2 * LONGEST_PAUSE {
+        world
+            .observer
+            .violation(format!("O4 {id} serves what expired long ago"));
+    }
     match world.server.check(token.expose()) {
         AccessCheck::Live | AccessCheck::Revoked => {}
         AccessCheck::Unknown => world

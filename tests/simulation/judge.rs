@@ -120,6 +120,8 @@ fn ends(world: &World, last: &[(Node, Last)]) {
                 let gives_up = *reason == EndReason::OutcomeUnknown && !scenario.last_resort;
                 if is_live && !can_go_on && gives_up {
                     observer.cause("loss: an unspent token was given up");
+                } else if is_live && *reason == EndReason::OutcomeUnknown {
+                    observer.cause("loss: no last resort was answered");
                 } else if is_live && !can_go_on && *reason != EndReason::Expired {
                     observer.violation(format!("O5 {} gave a live token up: {reason}", node.id));
                 }

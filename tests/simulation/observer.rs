@@ -53,6 +53,10 @@ pub(crate) struct Log {
     /// Of each refresh token.
     tokens: Vec<Minted>,
     sends: Sends,
+    /// When each access token expires at the server, in milliseconds.
+    accesses: HashMap<String, u64>,
+    /// Since when each of them was served.
+    served: HashMap<String, u64>,
     record: Option<View>,
     owners: HashMap<String, NodeId>,
     /// When the store lost writes.
@@ -146,8 +150,26 @@ impl Observer {
     /// A pair of a new family.
     pub(crate) fn issued(&self, pair: &TokenPair) {
         let mut log = self.log();
+        let access = pair.access.as_ref().map(AccessToken::expose);
+        self.lives(&mut log, access);
         let refresh = pair.refresh.as_ref().map(RefreshToken::expose);
         self.mint(&mut log, refresh, None);
+    }
+
+    fn lives(&self, log: &mut Log, access: Option<&str>) {
+        let ends_at = self.now() + self.scenario.access_ttl * 1_000;
+        if let Some(access) = access {
+            log.accesses.entry(access.to_owned()).or_insert(ends_at);
+        }
+    }
+
+    /// For how many milliseconds this access token has been served that the server does not accept any more.
+    pub(crate) fn overdue(&self, access: &str) -> u64 {
+        let now = self.now();
+        let mut log = self.log();
+        let ends_at = log.accesses.get(access).copied().unwrap_or(now);
+        let first = *log.served.entry(access.to_owned()).or_insert(now);
+        now.saturating_sub(ends_at.max(first))
     }
 
     fn mint(&self, log: &mut Log, refresh: Option<&str>, parent: Option<usize>) -> Option<usize> {

@@ -23,6 +23,7 @@ struct Send {
     is_unspent: bool,
     /// The server committed, and nobody has read it yet.
     committed: bool,
+    was_committed: bool,
 }
 
 /// A claim that was written.
@@ -75,6 +76,7 @@ impl Observer {
             ended: false,
             is_unspent: false,
             committed: false,
+            was_committed: false,
         });
         SendId(log.sends.all.len() - 1)
     }
@@ -120,11 +122,20 @@ impl Observer {
         let (by, token) = (send.by, send.token);
         let Ok(issued) = truth else {
             self.note_locked(&mut log, || format!("the server refuses {by}"));
+            // The rules allowed it, or that was said already: it came after a last resort, or was one.
+            let others = log.sends.all.iter().enumerate();
+            let is_spent =
+                |(at, it): (usize, &Send)| at != id.0 && it.token == token && it.was_committed;
+            if others.into_iter().any(is_spent) {
+                self.cause_locked(&mut log, "a spent token came a second time");
+            }
             return;
         };
-        let (_, refresh) = parts(issued);
+        let (access, refresh) = parts(issued);
+        self.lives(&mut log, access);
         let brought = self.mint(&mut log, refresh, token);
         log.sends.all[id.0].committed = true;
+        log.sends.all[id.0].was_committed = true;
         self.note_locked(&mut log, || {
             format!("the server answers {by} with r{brought:?}")
         });
