@@ -310,7 +310,9 @@ impl Session {
         Status {
             identity: held.map(|held| held.identity),
             end: state.end().cloned(),
-            access_expires_in: left(schedule.and_then(|schedule| schedule.expires_at)),
+            access_expires_in: held
+                .filter(|held| held.token.is_some())
+                .and_then(|held| left(held.schedule.expires_at)),
             refresh_expires_in: left(schedule.and_then(|schedule| schedule.refresh_expires_at)),
             is_rotating: state.flight().is_some(),
             is_unpersisted: state.is_unstored() || self.outbox.is_behind(),

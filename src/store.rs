@@ -35,7 +35,7 @@ pub use self::postgres::PostgresStore;
 pub use self::redis::RedisStore;
 pub use self::sealer::{SealError, Sealer};
 pub use self::time::StoreTime;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "postgres"))]
 use self::time::whole_millis;
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};

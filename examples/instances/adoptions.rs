@@ -1,6 +1,6 @@
 //! How long it took until a pair that one instance had landed was another's. It reads no clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::message::Micros;
 
@@ -15,6 +15,8 @@ struct Adoption {
 #[derive(Debug, Default)]
 pub(crate) struct Adoptions {
     landed: HashMap<u64, Micros>,
+    /// The pairs of sign-ins: they came from elsewhere.
+    signed_in: HashSet<u64>,
     adopted: Vec<Adoption>,
     /// By instance.
     resumed: HashMap<u64, Micros>,
@@ -26,6 +28,11 @@ impl Adoptions {
     pub(crate) fn landed(&mut self, version: u64, at: Micros) {
         let first = self.landed.entry(version).or_insert(at);
         *first = at.min(*first);
+    }
+
+    /// No instance landed this one.
+    pub(crate) fn signed_in(&mut self, version: u64) {
+        self.signed_in.insert(version);
     }
 
     /// An instance that had been looking for so long has it.
@@ -54,7 +61,9 @@ impl Adoptions {
             let from = adoption.from.max(landed.unwrap_or_default());
             adoption.at.saturating_sub(from)
         };
-        let mut times: Vec<_> = self.adopted.iter().map(time).collect();
+        let adopted = self.adopted.iter();
+        let rotated = adopted.filter(|adoption| !self.signed_in.contains(&adoption.version));
+        let mut times: Vec<_> = rotated.map(time).collect();
         times.sort_unstable();
         times
     }
@@ -95,6 +104,14 @@ mod tests {
         assert_eq!(adoptions.times(), [300]);
         adoptions.adopted(2, 2, 690, 500);
         assert_eq!(adoptions.times(), [0, 310]);
+    }
+
+    #[test]
+    fn the_pair_of_a_sign_in_was_landed_by_no_instance() {
+        let mut adoptions = Adoptions::default();
+        adoptions.signed_in(1);
+        adoptions.adopted(1, 1, 1_000, 900);
+        assert!(adoptions.times().is_empty());
     }
 
     #[test]

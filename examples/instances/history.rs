@@ -83,8 +83,10 @@ impl fmt::Display for View {
 /// What one look adds to what is known.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Finding {
-    /// There is another pair.
-    Pair { version: u64 },
+    /// Somebody rotated.
+    Rotated { version: u64 },
+    /// There is the pair of a new sign-in.
+    SignedIn { version: u64 },
     /// This session is over.
     Ended(EndReason),
     /// A newer pair was replaced by an older one, or by one that is not newer.
@@ -130,7 +132,7 @@ impl History {
         let (version, digest) = (view.version, view.digest);
         let Some(last) = &self.last else {
             self.pairs.insert(digest, version);
-            return findings.push(Finding::Pair { version });
+            return findings.push(Finding::SignedIn { version });
         };
         let is_same = (last.version, last.lineage, last.digest) == (version, view.lineage, digest);
         let known = self.pairs.get(&digest);
@@ -144,7 +146,10 @@ impl History {
         }
         if version > last.version {
             self.again += u64::from(last.digest == digest);
-            findings.push(Finding::Pair { version });
+            findings.push(match last.lineage == view.lineage {
+                true => Finding::Rotated { version },
+                false => Finding::SignedIn { version },
+            });
         }
         self.pairs.entry(digest).or_insert(version);
     }

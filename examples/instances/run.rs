@@ -119,7 +119,8 @@ impl Run {
         let findings = tally.history.saw(view);
         for finding in &findings {
             match finding {
-                Finding::Pair { version } => tally.adoptions.landed(*version, now()),
+                Finding::Rotated { version } => tally.adoptions.landed(*version, now()),
+                Finding::SignedIn { version } => tally.adoptions.signed_in(*version),
                 Finding::Ended(EndReason::LoggedOut) => {}
                 Finding::Ended(reason) => {
                     tally.outcome_unknown += u64::from(*reason == EndReason::OutcomeUnknown);

@@ -129,7 +129,12 @@ impl Rotation {
         let mut record = claimed.record;
         if record.claim.is_none() {
             let now = self.store_now(claimed.seen.clock);
-            record = record.claimed(claimed.holder.owner, record.digest(), now);
+            // After a sign-in, nothing is known against the token that the record holds.
+            let digest = match claimed.kind {
+                Kind::Refresh => record.digest(),
+                Kind::SignIn => self.session().key.digest(),
+            };
+            record = record.claimed(claimed.holder.owner, digest, now);
         }
         let doubted = record.doubted(claimed.holder);
         let revision = match self.swap(claimed.seen.revision(), &doubted).await {

@@ -6,6 +6,7 @@
 #![allow(
     missing_docs,
     clippy::expect_used,
+    clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used
 )]
@@ -16,3 +17,7 @@ mod killed;
 mod processes;
 mod quiet;
 mod run;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+#[path = "../support/services.rs"]
+mod services;
+mod stores;

@@ -1,6 +1,5 @@
 //! One run of the example, and what it says of itself.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -46,9 +45,4 @@ pub(crate) fn ran(arguments: &[&str]) -> Counts {
     assert!(output.status.success(), "{said}{complained}");
     println!("{arguments:?}\n{complained}{said}");
     Counts(serde_json::from_str(&said).unwrap())
-}
-
-/// A store in this directory.
-pub(crate) fn file(directory: &Path) -> String {
-    format!("file:{}", directory.display())
 }

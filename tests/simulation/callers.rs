@@ -7,7 +7,6 @@ use evertoken::testing::AccessCheck;
 use evertoken::{Error, Rejection, Token};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::observer::Pair;
 use crate::scenario::{Action, Caller, Server, seconds};
 use crate::world::{Node, World};
 
@@ -130,9 +129,6 @@ fn refused(world: &World, node: &Node, error: &Error) {
     let status = node.manager.status();
     let rejected = *node.rejected.lock();
     let is_held = status.access_expires_in.is_some_and(|left| !left.is_zero());
-    let has_access = |pair: &Pair| pair.access_token.is_some();
-    let record = world.observer.record();
-    let is_held = is_held && record.is_some_and(|it| it.pair.as_ref().is_some_and(has_access));
     let is_over = matches!(error, Error::ShutDown) || node.left.lock().is_some();
     if is_held && !is_over && status.identity.is_some() && status.identity != rejected {
         world.observer.violation(format!(

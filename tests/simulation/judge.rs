@@ -36,7 +36,7 @@ pub(crate) async fn judge(world: &Arc<World>) {
 
 async fn ask_all(world: &World) -> Vec<(Node, Last)> {
     let mut last = Vec::new();
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         last.clear();
         for node in world.nodes() {
             let answer = node.manager.token().await;
@@ -49,7 +49,10 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
         let is_final = |(_, said): &(Node, Last)| !matches!(said, Last::Else(_));
         // Whoever knows better says so at his next look.
         let agree = last.windows(2).all(|two| two[0].1 == two[1].1);
-        if last.iter().all(is_final) && (agree || !world.scenario.coordinated) {
+        let agree = agree || !world.scenario.coordinated && round > 1;
+        // Whoever is refused is told the end that is known, and has the store looked at meanwhile.
+        let is_sure = round > 1 || last.iter().all(|(_, said)| *said == Last::Served);
+        if last.iter().all(is_final) && agree && is_sure {
             break;
         }
         sleep(seconds(world.scenario.quarantine)).await;

@@ -3,6 +3,13 @@
 //!
 //! `EVERTOKEN_SEEDS=n` runs more seeds than usual, and `EVERTOKEN_SEED=k` one, with its history.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod callers;
 mod draw;
 mod endpoint;
@@ -25,7 +32,7 @@ use crate::run::run;
 use crate::scenario::drawn;
 
 /// How many seeds run by default.
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 300;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::spends::SendId;
 use self::spends::Sends;
-pub(crate) use self::view::{Pair, State, View};
+pub(crate) use self::view::{State, View};
 use crate::scenario::Scenario;
 
 /// One start of one instance.
@@ -47,7 +47,9 @@ pub(crate) struct Log {
     pub(crate) violations: Vec<String>,
     /// What went wrong that no client can help, and how often.
     pub(crate) causes: BTreeMap<&'static str, u32>,
+    /// Refresh tokens by their digests, and by themselves.
     names: HashMap<String, usize>,
+    texts: HashMap<String, usize>,
     /// Of each refresh token.
     tokens: Vec<Minted>,
     sends: Sends,
@@ -150,8 +152,7 @@ impl Observer {
 
     fn mint(&self, log: &mut Log, refresh: Option<&str>, parent: Option<usize>) -> Option<usize> {
         let refresh = refresh.filter(|text| !text.is_empty())?;
-        let digest = digest(&self.key, refresh);
-        if let Some(known) = log.names.get(&digest) {
+        if let Some(known) = log.texts.get(refresh) {
             return Some(*known);
         }
         let name = log.tokens.len();
@@ -170,14 +171,15 @@ impl Observer {
             was_stored: false,
             was_revoked: false,
         });
-        log.names.insert(digest, name);
+        log.names.insert(digest(&self.key, refresh), name);
+        log.texts.insert(refresh.to_owned(), name);
         Some(name)
     }
 
     pub(crate) fn revoked(&self, by: NodeId, pair: &TokenPair, how: &str) {
         let mut log = self.log();
         let name = pair.refresh.as_ref().and_then(|refresh| {
-            let name = log.names.get(&digest(&self.key, refresh.expose())).copied();
+            let name = log.texts.get(refresh.expose()).copied();
             if let Some(name) = name {
                 log.tokens[name].was_revoked = true;
             }

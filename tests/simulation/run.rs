@@ -72,8 +72,12 @@ async fn live(scenario: &Scenario, with_history: bool) -> Outcome {
 
 /// Everybody is shut down; then nothing is left.
 async fn close(world: &Arc<World>) {
+    // A store that may take ten minutes holds a shutdown up.
+    let may_take_long = world.scenario.store_timeout > world.scenario.wait;
     for node in world.nodes() {
-        if let Err(error) = node.manager.shutdown().await {
+        if let Err(error) = node.manager.shutdown().await
+            && !may_take_long
+        {
             let id = node.id;
             world
                 .observer

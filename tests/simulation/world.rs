@@ -186,7 +186,7 @@ impl World {
         if let Some(first) = &self.first {
             // What stands in somebody's configuration: how long the access token lives, nobody knows later.
             let refresh = first.refresh.clone().filter(|_| gate.id.life > 0);
-            let later = refresh.map(|refresh| TokenPair::from_refresh_token(refresh));
+            let later = refresh.map(TokenPair::from_refresh_token);
             builder = builder.seed(later.unwrap_or_else(|| first.clone()));
         }
         match scenario.nodes[node] {

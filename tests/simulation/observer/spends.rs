@@ -2,7 +2,7 @@
 
 use evertoken::{EndpointError, Issued, RefreshToken};
 
-use super::{Log, NodeId, Observer, digest, parts};
+use super::{Log, NodeId, Observer, parts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SendId(usize);
@@ -54,7 +54,7 @@ impl Observer {
     pub(crate) fn sent(&self, by: NodeId, refresh: Option<&RefreshToken>) -> SendId {
         let now = self.now();
         let mut log = self.log();
-        let token = refresh.map(|refresh| log.names[&digest(&self.key, refresh.expose())]);
+        let token = refresh.map(|refresh| log.texts[refresh.expose()]);
         self.note_locked(&mut log, || match token {
             Some(token) => format!("{by} sends r{token}"),
             None => format!("{by} signs in"),
@@ -141,7 +141,7 @@ impl Observer {
                 send.committed = false;
                 let (_, refresh) = parts(issued);
                 let refresh = refresh.filter(|text| !text.is_empty());
-                let name = refresh.and_then(|it| log.names.get(&digest(&self.key, it)).copied());
+                let name = refresh.and_then(|it| log.texts.get(it).copied());
                 // The token goes on to be good, whatever became of it before.
                 let token = log.sends.all[id.0].token;
                 if name.is_none() || name == token {

@@ -3,7 +3,7 @@
 use evertoken::Record;
 
 use super::view::State;
-use super::{Log, NodeId, Observer, View, digest};
+use super::{Log, NodeId, Observer, View};
 
 impl Observer {
     /// The instance's write was applied.
@@ -29,7 +29,7 @@ impl Observer {
 
     fn current(&self, log: &Log, view: &View) -> Option<usize> {
         let refresh = view.refresh()?;
-        log.names.get(&digest(&self.key, refresh)).copied()
+        log.texts.get(refresh).copied()
     }
 
     fn problems(

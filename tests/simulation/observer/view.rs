@@ -18,7 +18,6 @@ pub(crate) struct View {
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Pair {
-    pub(crate) access_token: Option<String>,
     pub(crate) refresh_token: Option<String>,
 }
 
