@@ -3,12 +3,14 @@
 //! - [`access`]: where the database is, and how many connections it is asked through
 //! - [`schema`]: the tables, and how they get there
 //! - [`row`]: a record as columns
+//! - [`calls`]: what is asked, and what the answers mean
 //! - [`ask`]: one statement, in its time, and once more where that can do no harm
 //! - [`listen`]: hearing of changes
 //! - [`failure`]: why the database did not do what it was asked
 
 mod access;
 mod ask;
+mod calls;
 mod failure;
 mod listen;
 mod row;
@@ -19,21 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments, PgPool, Row as _};
+use sqlx::{Connection as _, PgPool};
 
-use self::ask::{Ask, Borrowed, Repeat};
 use self::failure::Failure;
-use self::listen::{Change, Listener};
-use self::row::Columns;
+use self::listen::Listener;
 use self::schema::Statements;
-use super::codec::Outline;
-use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore, Zeroizing};
+use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::record::Record;
 use crate::token::{Digest, Key};
-
-/// What an error about a record is about.
-const UNTOUCHED: &str = "a row of evertoken_pair was left as it is";
 
 /// How long a pair that gave way keeps its row.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -45,23 +40,25 @@ const LOOK_WHILE_HEARING: Duration = Duration::from_secs(1);
 /// The same while it does not.
 const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 
-/// Keeps records in a PostgreSQL database, for instances on many machines and for those who want to see in SQL which
-/// session has which pair.
+/// Keeps records in a PostgreSQL database, for instances on many machines, and for those who want to see
+/// in SQL which session has which pair.
 ///
-/// Each pair has a row of its own in the table `evertoken_pair`. At most one row of a session is `ACTIVE`, which a
-/// unique index holds. A rotation is one transaction, of one statement: the old row becomes `INACTIVE` (`EXPIRED`, if
-/// its access token had run out by the database's clock) and loses its tokens, while the token's digest, its `jti` and
-/// its times stay; and the new row comes. A session that ended has a row that is `REVOKED` (refused by the
-/// server, or logged out) or `EXPIRED` (run out, idle, or of unknown outcome).
+/// Each pair has a row of its own in the table `evertoken_pair`. At most one row of a session is `ACTIVE`,
+/// which a unique index holds. A rotation is one transaction, of one statement: the old row becomes
+/// `INACTIVE` (`EXPIRED`, if its access token had run out by the database's clock) and loses its tokens, while
+/// the refresh token's digest, the `jti` and the times stay; and the new row comes. A session that ended has a
+/// row that is `REVOKED` (refused by the server, or logged out) or `EXPIRED` (run out, idle, or of unknown
+/// outcome).
 ///
-/// Clones are cheap and share connections. Every call ends within 4 s, with an error if need be. That is less than a
-/// manager gives its store by [default](crate::Builder::store_timeout).
+/// Clones are cheap and share connections. Every call ends within 4 s, with an error if need be. That is
+/// less than a manager gives its store by [default](crate::Builder::store_timeout).
 ///
 /// ```no_run
 /// use evertoken::PostgresStore;
 ///
 /// # async fn example() -> Result<(), evertoken::StoreError> {
-/// let store = PostgresStore::connect("postgres://importer@db.example.org/tokens?sslmode=verify-full").await?;
+/// let url = "postgres://importer@db.example.org/tokens?sslmode=verify-full";
+/// let store = PostgresStore::connect(url).await?;
 /// // TokenManager::builder(endpoint).store(store)
 /// # Ok(())
 /// # }
@@ -69,42 +66,46 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 ///
 /// # The tables, and who may use them
 ///
-/// The tables are created on the first connection, in the schema that is first in the search path, by however many
-/// instances at once. A user who may not do that can use tables that are there: have somebody else run
-/// [`SCHEMA`](Self::SCHEMA), and grant `SELECT` on `evertoken_schema` and `SELECT, INSERT, UPDATE, DELETE` on
-/// `evertoken_pair`. Two schemas are two stores (`?options[search_path]=name` in the URL, or the search path of the
-/// role). Tables of a later version are refused. The database has to be in UTF-8, and not to be a standby.
+/// The tables are created on the first connection, in the schema that is first in the search path, by
+/// however many instances at once. A user who may not do that can use tables that are there: have
+/// somebody else run [`SCHEMA`](Self::SCHEMA), and grant `SELECT` on `evertoken_schema` and
+/// `SELECT, INSERT, UPDATE, DELETE` on `evertoken_pair`. Two schemas are two stores (by
+/// `?options[search_path]=name` in the URL, or the search path of the role). Tables of a later version are
+/// refused. The database has to be in UTF-8, and not to be a standby.
 ///
-/// The column `record` is the only one with a secret, as long as the row is its session's current one. With a
-/// [`Sealer`] it is encrypted. Without one the tokens are as safe as the database: they are in its backups, in
-/// its write-ahead log and, until they are vacuumed, in the remains of replaced rows; and in its log if that is
-/// told to contain the parameters of statements (`log_statement` or `log_min_duration_statement`, unless
-/// `log_parameter_max_length` is 0).
+/// The column `record` is the only one with a secret, as long as the row is its session's current one. With
+/// a [`Sealer`] it is encrypted. Without one the tokens are as safe as the database: they are in its backups,
+/// in its write-ahead log and, until they are vacuumed, in the remains of replaced rows; and in its log if
+/// that is told to contain the parameters of statements (by `log_statement` or `log_min_duration_statement`,
+/// unless `log_parameter_max_length` is 0). In this process they pass through buffers of sqlx, which are not
+/// zeroized.
 ///
 /// # Changes, and poolers
 ///
-/// After a swap the channel `evertoken` is notified, with the digest of the key and a number, and waiting instances
-/// hear of it within milliseconds. For that a store that waits for another instance listens on a connection of its own, until its last
-/// clone is dropped. Where notifications do not arrive it looks every 50 ms instead, and every second even if they do:
-/// an instance may be killed between the two.
+/// After a swap the channel `evertoken` is notified, with the digest of the key and a number, and instances
+/// that wait for one another hear of it within milliseconds. For that a store listens on a connection of
+/// its own, from its first wait until its last clone is dropped. Where notifications do not arrive it looks
+/// every 50 ms instead, and every second even if they do: an instance may be killed between the two. A
+/// claim is not told: those who wait, wait for one to go.
 ///
-/// Behind PgBouncer that is the case in transaction mode, which also has to know prepared statements there:
+/// Behind PgBouncer in transaction mode, notifications do not arrive, and it has to know prepared statements:
 /// version 1.21 or later, with `max_prepared_statements` above zero. In session mode everything works.
 ///
 /// # Failover
 ///
 /// The store counts on what was acknowledged. So it asks for `synchronous_commit` where that is `off` by
-/// default, and turns no other value down or up. A standby that replays behind its primary and is promoted has lost
-/// the last writes: a lost claim can make two instances spend one token, and a lost pair is written again by the
-/// instance that holds it. `synchronous_standby_names` prevents both. Revisions are microseconds of the database's clock,
-/// but at least one more than before, so they do not come again after such a loss, nor after a deletion.
+/// default, and changes no other setting of it. A standby that replays behind its primary and is promoted
+/// has lost the last writes: a lost claim can make two instances spend one token, and a lost pair is written
+/// again by the instance that holds it. `synchronous_standby_names` prevents both. Revisions are microseconds
+/// of the database's clock, but at least one more than before, so they do not come again after such a loss,
+/// nor after a deletion, unless the clock was stepped back.
 ///
 /// # How long rows stay
 ///
-/// Rows of pairs that gave way are deleted 30 days after that ([`retention`](Self::retention)), some with each rotation
-/// of their session, and all of them by [`purge`](Self::purge). [`find`](TokenStore::find) knows past tokens by them: as long as
-/// a session's record has a token among the past ones, the rotations leave its row, or bring one with its digest
-/// back.
+/// Rows of pairs that gave way are deleted 30 days after that ([`retention`](Self::retention)): some with each
+/// rotation of their session, and all of them by [`purge`](Self::purge). [`find`](TokenStore::find) knows past
+/// tokens by them: as long as the record of a session has a token among the past ones, rotations leave its
+/// row, or bring one with its digest back.
 #[derive(Clone)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
@@ -124,24 +125,28 @@ impl PostgresStore {
 
     /// A store in the database at `postgres://user:password@host:port/database`.
     ///
-    /// The parameters of the URL are those of sqlx 0.8: `sslmode` (`prefer`, unless said otherwise; use `verify-full` on
-    /// a network that is not yours alone), `sslrootcert`, `sslcert`, `sslkey`, `host`, `hostaddr`, `port`,
-    /// `dbname`, `user`, `password`, `application_name` and `options`. What is not said is taken from `PGHOST`,
-    /// `PGUSER`, `PGPASSWORD` and so on, as by PostgreSQL's own programs. TLS comes with the feature `rustls`.
+    /// The parameters of the URL are those of sqlx 0.8: `sslmode` (`prefer`, unless said otherwise; use
+    /// `verify-full` on a network that is not yours alone), `sslrootcert`, `sslcert`, `sslkey`, `host`,
+    /// `hostaddr`, `port`, `dbname`, `user`, `password`, `application_name` and `options`. What is not said is
+    /// taken from `PGHOST`, `PGUSER`, `PGPASSWORD` and so on, as by PostgreSQL's own programs. TLS comes with
+    /// the feature `rustls`.
     ///
-    /// There are 8 connections at most, and one to listen. Give [`from_pool`](Self::from_pool) a pool of your own where
-    /// thousands of sessions may rotate at once.
+    /// There are 8 connections at most, and one to listen. Give [`from_pool`](Self::from_pool) a pool of your
+    /// own where thousands of sessions may rotate at once.
     ///
     /// # Errors
     ///
-    /// If the URL is none, the database cannot be reached, does not let the user in or cannot be used, see above. No
-    /// error repeats a password.
+    /// If the URL is none, or the database cannot be reached, does not let the user in or cannot be used, see
+    /// above. No error repeats a password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let options = access::options(url)?;
         let preparing = async {
             // Not by the pool, which would try again until its time is over, and then not say why.
             let mut connection = access::connection(&options).await?;
-            schema::prepare(&mut connection).await
+            let statements = schema::prepare(&mut connection).await?;
+            // It was good for this, and what comes of closing it is of no interest.
+            let _ = connection.close().await;
+            Ok(statements)
         };
         let statements = access::in_time(preparing).await;
         let statements = statements.map_err(|failure| failure.of("connect to PostgreSQL"))?;
@@ -150,8 +155,8 @@ impl PostgresStore {
 
     /// A store that uses the connections of a pool of sqlx 0.8, and one more to listen.
     ///
-    /// The pool's settings are yours: `test_before_acquire` costs a round trip for each call, and its absence an
-    /// error when a connection has died.
+    /// The pool's settings are yours: `test_before_acquire` costs a round trip for each call, and its absence
+    /// an error of a swap when a connection has died.
     ///
     /// # Errors
     ///
@@ -193,11 +198,11 @@ impl PostgresStore {
         self
     }
 
-    /// Deletes every row whose pair gave way longer ago than the [retention](Self::retention), and the sessions of
-    /// which every token has expired as long ago. Returns the number of rows.
+    /// Deletes every row whose pair gave way longer ago than the [retention](Self::retention), and the sessions
+    /// of which every token has expired as long ago. Returns the number of rows.
     ///
-    /// Rotations delete old rows of their own session, so this is for those that rotate no more: now and then, from one
-    /// instance or from all of them.
+    /// Rotations delete old rows of their own session, so this is for those that rotate no more: now and then,
+    /// from one instance or from all of them.
     ///
     /// # Errors
     ///
@@ -211,133 +216,6 @@ impl PostgresStore {
         let purged = purged.map_err(|failure| failure.of("delete old rows from PostgreSQL"))?;
         Ok(purged.rows_affected())
     }
-
-    async fn ask(
-        &self,
-        statement: &str,
-        repeat: Repeat,
-        arguments: impl Fn() -> Result<PgArguments, Failure> + Send + Sync,
-    ) -> Result<(Vec<PgRow>, Borrowed), Failure> {
-        let pool = &self.shared.pool;
-        let ask = Ask {
-            pool,
-            statement,
-            repeat,
-        };
-        ask.rows(arguments).await
-    }
-
-    async fn read(&self, key: &Key) -> Result<Loaded, Failure> {
-        let digest = key.digest();
-        let load = &self.shared.statements.load;
-        let asked = self.ask(load, Repeat::Freely, || of_digest(&digest));
-        let (rows, _) = asked.await?;
-        let row = rows.first().ok_or(Failure::Unreadable)?;
-        let now: i64 = row.try_get(2)?;
-        Ok(Loaded {
-            entry: self.entry(key, row, 0).await?,
-            now: StoreTime::from_millis(now.unsigned_abs()),
-        })
-    }
-
-    /// The record and the revision that stand at `column` and behind it.
-    async fn entry(
-        &self,
-        key: &Key,
-        row: &PgRow,
-        column: usize,
-    ) -> Result<Option<(Record, Revision)>, Failure> {
-        let Some(record) = row.try_get::<Option<&[u8]>, _>(column)? else {
-            return Ok(None);
-        };
-        let revision = row::revision(row.try_get(column + 1)?);
-        let record = Zeroizing::new(record.to_vec());
-        let decoding = self.codec.decode_aside(key, record, UNTOUCHED.to_owned());
-        let record = decoding.await.map_err(Failure::Record)?;
-        Ok(Some((record, revision)))
-    }
-
-    /// With what others should be told of it, and the connection for that.
-    async fn replace(
-        &self,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<(Swap, Option<(Change, Borrowed)>), Failure> {
-        let statements = &self.shared.statements;
-        let record = self.codec.encode_aside(next).await;
-        let columns = Columns::of(next, record.map_err(Failure::Record)?)?;
-        let (rows, connection) = match seen {
-            None => {
-                let first = || columns.arguments();
-                self.ask(&statements.first, Repeat::Undone, first).await?
-            }
-            Some(revision) => {
-                let swap = || {
-                    let mut arguments = columns.arguments()?;
-                    arguments.add(row::number(revision))?;
-                    arguments.add(row::millis(self.retention))?;
-                    Ok(arguments)
-                };
-                self.ask(&statements.swap, Repeat::Undone, swap).await?
-            }
-        };
-        let row = rows.first().ok_or(Failure::Unreadable)?;
-        let Some(revision) = row.try_get::<Option<i64>, _>(0)? else {
-            drop(connection);
-            let entry = match self.entry(key, row, 2).await? {
-                // Somebody was faster while this was under way; or there is nothing.
-                None => self.read(key).await?.entry,
-                entry => entry,
-            };
-            return Ok((Swap::Lost(entry), None));
-        };
-        let revision = row::revision(revision);
-        let is_another_pair: bool = row.try_get(1)?;
-        // Whoever waits, waits for a claim to go.
-        let is_news = is_another_pair || next.claim.as_ref().is_none_or(|claim| claim.released);
-        let session = key.digest();
-        let news = is_news.then_some((Change { session, revision }, connection));
-        Ok((Swap::Swapped(revision), news))
-    }
-
-    async fn revision(&self, digest: &Digest) -> Result<Option<Revision>, Failure> {
-        let revision = &self.shared.statements.revision;
-        let asked = self.ask(revision, Repeat::Freely, || of_digest(digest));
-        let (rows, _) = asked.await?;
-        let revision = rows.first().map(|row| row.try_get(0)).transpose()?;
-        Ok(revision.map(row::revision))
-    }
-
-    /// Every session that can be read is asked before one that cannot is an error: "nobody's" would be a guess
-    /// then.
-    async fn search(&self, digest: &Digest) -> Result<Option<Key>, Failure> {
-        let find = &self.shared.statements.find;
-        let asked = self.ask(find, Repeat::Freely, || of_digest(digest));
-        let (rows, _) = asked.await?;
-        let mut unread = None;
-        for row in rows {
-            let (session, record): (&[u8], &[u8]) = (row.try_get(0)?, row.try_get(1)?);
-            match Outline::read(record) {
-                // A copy under another key is nobody's.
-                Ok(outline)
-                    if outline.knows(digest)
-                        && outline.record.key.digest().as_bytes() == session =>
-                {
-                    return Ok(Some(outline.record.key));
-                }
-                Ok(_) => {}
-                Err(flaw) => unread = Some(flaw.of(UNTOUCHED)),
-            }
-        }
-        unread.map_or(Ok(None), |error| Err(Failure::Record(error)))
-    }
-}
-
-fn of_digest(digest: &Digest) -> Result<PgArguments, Failure> {
-    let mut arguments = PgArguments::default();
-    arguments.add(digest.as_bytes().as_slice())?;
-    Ok(arguments)
 }
 
 #[async_trait]
@@ -360,8 +238,8 @@ impl TokenStore for PostgresStore {
         let swapped = ask::in_time(self.replace(key, seen, next)).await;
         let (swap, news) =
             swapped.map_err(|failure| failure.of("store a session in PostgreSQL"))?;
-        // Not in the swap's own transaction: one that notifies holds a lock of the whole server until it is on the
-        // disk, so that 64 writers made 1,400 swaps a second instead of 6,800.
+        // Not in the swap's own transaction: one that notifies holds a lock of the whole server until it is
+        // on the disk, so that 64 writers made 1,400 swaps a second instead of 6,800.
         if let Some((change, connection)) = news {
             connection.notify(change).await;
         }

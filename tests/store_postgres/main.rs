@@ -8,6 +8,7 @@ mod connecting;
 mod listening;
 mod manager;
 mod migration;
+mod odd;
 mod outage;
 mod proxy;
 mod races;
@@ -17,6 +18,7 @@ mod scene;
 #[path = "../store_file/seal.rs"]
 mod seal;
 mod sealed;
+mod search;
 #[path = "../support/services.rs"]
 mod services;
 mod suite;

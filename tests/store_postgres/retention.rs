@@ -152,6 +152,6 @@ async fn rotating_and_purging_at_once_are_not_in_each_others_way() {
         assert!(!purge.is_finished(), "it failed: {:?}", purge.await);
         purge.abort();
     }
-    assert!(store.purge().await.unwrap() <= 6);
+    store.purge().await.unwrap();
     assert_eq!(database.sql(ROWS), "6|6");
 }

@@ -56,7 +56,10 @@ async fn w13_what_cannot_be_opened_is_refused_and_left() {
     assert!(error.contains(&SealError::Refused.to_string()), "{error}");
     let lost = wrong.swap(&key(), None, &record(&key(), 2)).await;
     told(&lost.unwrap_err());
-    database.sql("UPDATE evertoken_pair SET record = convert_to(replace(convert_from(record, 'UTF8'), '\"sealed\":\"', '\"sealed\":\"A'), 'UTF8')");
+    let altered = r#"replace(convert_from(record, 'UTF8'), '"sealed":"', '"sealed":"A')"#;
+    database.sql(&format!(
+        "UPDATE evertoken_pair SET record = convert_to({altered}, 'UTF8')"
+    ));
     told(&store.load(&key()).await.unwrap_err());
     assert_ne!(database.rows("*"), before);
     assert_eq!(database.rows("revision"), [revision.number().to_string()]);

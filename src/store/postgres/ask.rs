@@ -10,14 +10,15 @@ use tokio::time::timeout;
 use super::failure::Failure;
 use super::listen::Change;
 
-/// How long a call may take. A manager gives its store 5 s by default, and is to learn from us what is in the way.
+/// How long a call may take. A manager gives its store 5 s by default, and is to learn from us what is in the
+/// way.
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// How long others may take to be notified, after that. It takes a millisecond.
 const NEWS: Duration = Duration::from_millis(500);
 
-/// How often a statement is tried. One more than there are connections in a pool of ours: all of them are dead when
-/// the server was restarted.
+/// How often a statement is tried. One more than there are connections in a pool of ours: all of them are dead
+/// when the server was restarted.
 const TRIES: u32 = 9;
 
 /// What may be tried again.
@@ -65,7 +66,8 @@ impl Ask<'_> {
 }
 
 /// A connection that goes back to the pool only after an answer. One whose caller gave up may be waiting for a
-/// lock, or for a server that is not there any more; and one with an error may lead to a server that is now a standby.
+/// lock, or for a server that is not there any more; and one with an error may lead to a server that is now a
+/// standby.
 pub(super) struct Borrowed {
     connection: PoolConnection<Postgres>,
     is_sound: bool,

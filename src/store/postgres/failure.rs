@@ -57,7 +57,8 @@ impl From<sqlx::Error> for Failure {
                 let mut message = error.message().to_owned();
                 // A statement that was prepared is not there, or another one is.
                 if ["26000", "42P05"].contains(&code.as_str()) {
-                    message += "; is there a pooler in transaction mode that does not know prepared statements?";
+                    message += "; is there a pooler in transaction mode that does not know \
+                                prepared statements?";
                 }
                 Self::Refused { code, message }
             }

@@ -23,7 +23,8 @@ SELECT
     true AS is_another_pair,
     newer.record,
     newer.revision,
-    -- What is acknowledged is on the disk, whatever the default here: a claim that is lost is a token spent twice.
+    -- What is acknowledged is on the disk, whatever the default here: a claim that is lost is a token that two
+    -- may spend.
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
 FROM (VALUES (1)) AS once
 LEFT JOIN came ON true

@@ -1,4 +1,5 @@
-//! Hearing of changes. One task listens for all who wait; it starts with the first of them, and ends with the store.
+//! Hearing of changes. One task listens for all who wait; it starts with the first of them, and ends with the
+//! store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,9 +142,9 @@ async fn listen(pool: PgPool, told: Told) {
         };
         if hearing.set(false) {
             pause = FIRST_PAUSE;
-            tracing::warn!(%failure, "notifications of PostgreSQL are not heard any more; looking for changes instead");
+            tracing::warn!(%failure, "PostgreSQL's notifications are lost; looking for changes instead");
         } else {
-            tracing::debug!(%failure, "notifications of PostgreSQL are not heard; looking for changes instead");
+            tracing::debug!(%failure, "PostgreSQL's notifications are not heard yet");
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -169,8 +170,8 @@ impl Hearing {
         let _ = self.0.changes.send(news);
     }
 
-    /// Until the connection is lost, or notifications do not arrive. A pooler may give the connection that listens to
-    /// somebody else, and a network may lose it without a word: so it is believed only what was heard.
+    /// Until the connection is lost, or notifications do not arrive. A pooler may give the connection that
+    /// listens to somebody else, and a network may lose it without a word: so only what was heard is believed.
     async fn hear(&self, pool: &PgPool) -> Result<Never, Failure> {
         let mut listener = PgListener::connect_with(&access::pool_of_one(pool)).await?;
         listener.ignore_pool_close_event(true);
@@ -207,8 +208,8 @@ impl Drop for Hearing {
     }
 }
 
-/// A notification like any other, of a session that does not exist. By another connection: its own a listener hears
-/// behind a pooler, too.
+/// A notification like any other, of a session that does not exist. By another connection: its own a listener
+/// hears behind a pooler, too.
 async fn prove(pool: &PgPool) -> Result<(), Failure> {
     let bits = random().map_err(|error| Failure::Other(error.to_string()))?;
     let nothing = Change {

@@ -124,7 +124,8 @@ async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), Failu
 /// At once, and not at the first rotation.
 async fn check_rights(connection: &mut PgConnection, schema: &str) -> Result<(), Failure> {
     let asked = sqlx::query(
-        "SELECT string_agg(needed, ', ') FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed \
+        "SELECT string_agg(needed, ', ') \
+         FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed \
          WHERE NOT has_table_privilege($1, needed)",
     );
     let table = format!("{schema}.evertoken_pair");

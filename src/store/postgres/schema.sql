@@ -1,5 +1,5 @@
--- Version 1 of what a PostgresStore keeps. Run once, in the schema that is first in the search path of those who
--- use it. They need SELECT on evertoken_schema, and SELECT, INSERT, UPDATE and DELETE on evertoken_pair.
+-- Version 1 of what a PostgresStore keeps. Run once, in the schema that is first in the search path of those
+-- who use it. They need SELECT on evertoken_schema, and SELECT, INSERT, UPDATE and DELETE on evertoken_pair.
 
 -- Which version this is. An older crate refuses a newer one.
 CREATE TABLE evertoken_schema (
@@ -13,13 +13,14 @@ CREATE TABLE evertoken_pair (
     -- What the session is: SHA-256 of the key, and the key itself, which holds no secret.
     key_digest         bytea NOT NULL CHECK (octet_length(key_digest) = 32),
     key                json NOT NULL,
-    -- ACTIVE: the pair is good. INACTIVE: another took its place. EXPIRED: it ran out, or what became of it is not
-    -- known. REVOKED: the server refused it, or the user logged out.
+    -- ACTIVE: the pair is good. INACTIVE: another took its place. EXPIRED: it ran out, or what became of it is
+    -- not known. REVOKED: the server refused it, or the user logged out.
     state              text NOT NULL CHECK (state IN ('ACTIVE', 'INACTIVE', 'EXPIRED', 'REVOKED')),
     -- Which sign-in, and which of its pairs.
     lineage            text,
     version            bigint,
-    -- SHA-256 of the refresh token (of the access token, where there is no other); NULL until a sign-in brings one.
+    -- SHA-256 of the refresh token (of the access token, where there is no other); NULL until a sign-in brings
+    -- one.
     digest             bytea,
     -- The name of the access token, where it is a JWT that has one.
     jti                text,
@@ -34,7 +35,7 @@ CREATE TABLE evertoken_pair (
     retired_at         timestamptz,
     -- What a replacement is compared by.
     revision           bigint NOT NULL,
-    -- The session's record, and in it the pair: the only place with a secret. It is NULL once the pair gave way.
+    -- The session's record, and in it the pair: the only place with a secret. NULL once the pair gave way.
     record             bytea,
     CHECK ((retired_at IS NULL) = (record IS NOT NULL)),
     CHECK (state <> 'ACTIVE' OR retired_at IS NULL)

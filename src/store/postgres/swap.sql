@@ -2,8 +2,8 @@ WITH seen AS MATERIALIZED (
     SELECT
         id,
         digest,
-        -- Whether the row goes on: it has no pair yet, or the record holds this very pair, or it is the same record
-        -- without it (the pair was revoked after a logout).
+        -- Whether the row goes on: it has no pair yet, or the record holds this very pair, or it is the same
+        -- record without it (the pair was revoked after a logout).
         digest IS NULL OR (lineage = $4 AND version = $5 AND ($6 IS NULL OR digest = $6)) AS goes_on
     FROM evertoken_pair
     WHERE key_digest = $1 AND retired_at IS NULL AND revision = $14
