@@ -186,7 +186,7 @@ async fn w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active(
         assert_eq!(node.line.swaps() - before, 3);
         let last = scene.digest_of(&given[8]).await.expect("it is the last");
         assert_eq!(scene.active().await, [last]);
-        assert_eq!(scene.record().await.retired().count(), 9);
+        assert_eq!(scene.inactive().await.len(), 9);
         let identity = scene.record().await.identity();
         assert_eq!(identity.version, 10);
         assert_eq!(node.status().identity, Some(identity));
