@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::{Claim, Digest, Key, Record, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+use crate::scene::PATIENCE;
 
 /// What becomes of a swap.
 #[derive(Debug)]
@@ -26,18 +28,55 @@ pub(crate) enum Fate {
     BeatenByWhatVanished,
 }
 
-/// How far the storage's clock was set ahead, in milliseconds: the same on every line to it.
+/// How far the storage's clock was set ahead: the same on every line to it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ahead(Arc<AtomicU64>);
+pub(crate) struct Ahead(Arc<Mutex<Asked>>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    ahead: Duration,
+    /// Those who have asked for a record, and not heard yet.
+    waiting: usize,
+}
 
 impl Ahead {
-    pub(crate) fn pass(&self, span: Duration) {
-        let millis = u64::try_from(span.as_millis()).expect("fits");
-        self.0.fetch_add(millis, Ordering::SeqCst);
+    /// Sets it on, and has the machines `sleep` meanwhile, at a moment at which nobody waits for an answer: a
+    /// machine that slept over one does not know from when it is.
+    pub(crate) async fn pass(&self, span: Duration, sleep: impl Fn()) {
+        let pass = async {
+            loop {
+                let mut asked = self.0.lock();
+                if asked.waiting == 0 {
+                    asked.ahead += span;
+                    sleep();
+                    return;
+                }
+                drop(asked);
+                tokio::task::yield_now().await;
+            }
+        };
+        let passed = tokio::time::timeout(PATIENCE, pass).await;
+        assert!(passed.is_ok(), "somebody always waits for an answer");
     }
 
-    fn span(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    fn ask(&self) -> Asking {
+        let mut asked = self.0.lock();
+        asked.waiting += 1;
+        Asking {
+            all: self.clone(),
+            ahead: asked.ahead,
+        }
+    }
+}
+
+struct Asking {
+    all: Ahead,
+    ahead: Duration,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.all.0.lock().waiting -= 1;
     }
 }
 
@@ -98,14 +137,15 @@ impl Line {
         *self.state.swaps.borrow()
     }
 
-    /// Returns once a record was read so many times more.
-    pub(crate) async fn looked(&self, times: u64) {
-        reached(&self.state.loads, self.loads() + times).await;
-    }
-
     /// Returns once a change was waited for so often in all.
     pub(crate) async fn waited(&self, times: u64) {
         reached(&self.state.waits, times).await;
+    }
+
+    /// Returns once it was looked so many times more, and waited again.
+    pub(crate) async fn looked(&self, times: u64) {
+        let before = *self.state.waits.borrow();
+        reached(&self.state.waits, before + times).await;
     }
 
     async fn write(&self, key: &Key, record: &Record) -> Result<(), StoreError> {
@@ -134,9 +174,10 @@ impl fmt::Debug for Line {
 impl TokenStore for Line {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         self.check()?;
-        let mut loaded = self.inner.load(key).await?;
-        loaded.now = loaded.now.after(self.ahead.span());
         count(&self.state.loads);
+        let asking = self.ahead.ask();
+        let mut loaded = self.inner.load(key).await?;
+        loaded.now = loaded.now.after(asking.ahead);
         Ok(loaded)
     }
 

@@ -99,8 +99,8 @@ impl Scene {
             .jitter(0.0)
             // Nothing is waited for longer than it takes.
             .look_every(millis(20))
-            // What is stopped on purpose is not given up.
-            .store_timeout(PATIENCE)
+            // What is stopped on purpose is not given up, nor served for that.
+            .store_timeout(HOUR)
     }
 
     pub(crate) fn builder(&self, line: &Line) -> Builder {
@@ -142,19 +142,18 @@ impl Scene {
     }
 
     /// Machines and storage sleep.
-    pub(crate) fn pass(&self, span: Duration) {
-        self.ahead.pass(span);
-        self.clock.suspend(span);
+    pub(crate) async fn pass(&self, span: Duration) {
+        self.ahead.pass(span, || self.clock.suspend(span)).await;
     }
 
     /// Past the access token's expiry.
-    pub(crate) fn expire(&self) {
-        self.pass(TTL + seconds(1));
+    pub(crate) async fn expire(&self) {
+        self.pass(TTL + seconds(1)).await;
     }
 
     /// Until a claim that was made so far is stale.
-    pub(crate) fn outlast_claims(&self) {
-        self.pass(QUARANTINE + seconds(1));
+    pub(crate) async fn outlast_claims(&self) {
+        self.pass(QUARANTINE + seconds(1)).await;
     }
 
     /// What the server counted: exchanges, replays, families revoked.
@@ -201,6 +200,12 @@ impl Scene {
         );
     }
 
+    /// The store forgets everything since this record: a failover that lost writes.
+    pub(crate) async fn fall_back_to(&self, record: &Record) {
+        self.put(&serde_json::to_value(record).expect("serializes"))
+            .await;
+    }
+
     /// A claim on the current token by somebody who is not there any more.
     pub(crate) async fn plant_claim(&self) {
         let loaded = self.line().await.load(&self.key).await.expect("readable");
@@ -231,12 +236,12 @@ impl Scene {
                 Ok(token) => return token,
                 // An ended session is looked at again behind the caller's back.
                 Err(Error::Ended { .. }) => {
-                    self.pass(seconds(2));
+                    self.pass(seconds(2)).await;
                     tokio::time::sleep(millis(20)).await;
                 }
                 Err(error) => {
                     let pause = error.retry_after().unwrap_or_default();
-                    self.pass(pause);
+                    self.pass(pause).await;
                     last = Some(error);
                 }
             }

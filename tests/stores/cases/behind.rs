@@ -38,7 +38,7 @@ async fn w10_without_workers_a_pair_is_stored_before_it_is_returned_and_with_som
     assert!(Persistence::default().is_write_through());
     let scene = Scene::strict(&storage);
     let by_default = scene.node().await;
-    scene.expire();
+    scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&by_default).await;
     let shut = by_default.line.stop_swaps();
     drop(hold);
@@ -50,7 +50,7 @@ async fn w10_without_workers_a_pair_is_stored_before_it_is_returned_and_with_som
 
     let scene = Scene::strict(&storage);
     let node = scene.node_with(behind(1)).await;
-    scene.expire();
+    scene.expire().await;
     let (shut, token) = given_out(&scene, &node).await;
     assert!(scene.is_live(&token));
     assert!(node.status().is_unpersisted);
@@ -66,7 +66,7 @@ async fn w10_without_workers_a_pair_is_stored_before_it_is_returned_and_with_som
 async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let node = scene.node_with(behind(1)).await;
-    scene.expire();
+    scene.expire().await;
     let (shut, token) = given_out(&scene, &node).await;
     let tokens = node.tokens.clone();
     let stopping = tokio::spawn(async move { tokens.shutdown().await });
@@ -90,7 +90,7 @@ async fn w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_store
     let scene = Scene::strict(&storage);
     let node = scene.node_with(behind(1)).await;
     let mut events = node.subscribe();
-    scene.expire();
+    scene.expire().await;
     let (shut, token) = given_out(&scene, &node).await;
     node.line.cut(true);
     drop(shut);
@@ -125,7 +125,7 @@ async fn w11_what_a_dead_process_had_not_stored_is_not_spent_again(storage: Arc<
     scene.profile = scene.profile.last_resort(false);
     let holder = Mortal::with(&scene, behind(1)).await;
     let other = scene.node().await;
-    scene.expire();
+    scene.expire().await;
     let hold = scene.server.hold();
     let caller = holder.call();
     scene.server.arrived(1).await;
@@ -135,7 +135,7 @@ async fn w11_what_a_dead_process_had_not_stored_is_not_spent_again(storage: Arc<
     shut.reached().await;
     holder.die().await;
     drop(shut);
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     let error = other.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -148,7 +148,7 @@ async fn n2_with_write_behind_the_others_wait_until_the_pair_is_stored(storage: 
         scene.node_with(behind(2)).await,
     );
     for rotation in 1..=3 {
-        scene.expire();
+        scene.expire().await;
         let (shut, token) = given_out(&scene, &node).await;
         let caller = other.call();
         other.line.looked(3).await;
@@ -158,7 +158,7 @@ async fn n2_with_write_behind_the_others_wait_until_the_pair_is_stored(storage: 
         assert_eq!(answer(caller).await.unwrap().expose(), token.expose());
         until("it is stored", async || !node.status().is_unpersisted).await;
     }
-    scene.expire();
+    scene.expire().await;
     common_token([node.call(), other.call()]).await;
     assert_eq!(scene.counts(), (4, 0, 0));
 }
@@ -174,7 +174,7 @@ async fn w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active(
         let shut = node.line.stop_swaps();
         let mut given = Vec::new();
         for _ in 0..9 {
-            scene.expire();
+            scene.expire().await;
             given.push(node.token().await.unwrap());
             // The first is on its way, and the others wait behind it.
             shut.reached().await;
@@ -186,11 +186,11 @@ async fn w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active(
         assert_eq!(node.line.swaps() - before, 3);
         let last = scene.digest_of(&given[8]).await.expect("it is the last");
         assert_eq!(scene.active().await, [last]);
-        assert_eq!(scene.record().await.retired().count(), 9);
+        assert_eq!(scene.inactive().await.len(), 9);
         let identity = scene.record().await.identity();
         assert_eq!(identity.version, 10);
         assert_eq!(node.status().identity, Some(identity));
-        scene.expire();
+        scene.expire().await;
         assert!(scene.is_live(&node.token().await.unwrap()));
         assert_eq!(scene.counts(), (10, 0, 0));
     }
@@ -212,7 +212,7 @@ async fn w12_sessions_share_workers_and_each_is_stored_in_order(storage: Arc<dyn
     }
     let mut last = Vec::new();
     for _ in 0..8 {
-        scene.expire();
+        scene.expire().await;
         let callers: Vec<_> = nodes.iter().map(Node::call).collect();
         last.clear();
         for caller in callers {

@@ -32,9 +32,9 @@ async fn fm3_a_refresh_that_outlives_its_claim_is_not_doubled_and_lands_all_the_
     let mut scene = Scene::strict(&storage);
     scene.profile = scene.profile.last_resort(false);
     let (slow, other) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&slow).await;
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     let error = other.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -50,12 +50,12 @@ async fn fm3_a_refresh_that_outlives_its_claim_is_not_doubled_and_lands_all_the_
 async fn fm3_nothing_is_sent_under_a_claim_that_went_stale_before_it(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, other) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let shut = slow.line.stop_answers();
     let caller = slow.call();
     // Its claim is stored, and it does not know yet.
     shut.reached().await;
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     let token = other.token().await.unwrap();
     drop(shut);
     assert_eq!(common_token([caller]).await.expose(), token.expose());
@@ -65,12 +65,12 @@ async fn fm3_nothing_is_sent_under_a_claim_that_went_stale_before_it(storage: Ar
 async fn fm4_giving_up_a_claim_leaves_the_next_holders_in_place(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, next) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let shut = slow.line.stop_answers();
     let caller = slow.call();
     shut.reached().await;
     let first = scene.json().await["claim"].clone();
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     let (hold, taken) = scene.call_in_flight(&next).await;
     let second = scene.json().await["claim"].clone();
     assert_ne!(first["owner"], second["owner"]);
@@ -94,7 +94,7 @@ async fn fm5_a_claim_that_was_lost_itself_is_made_again(storage: Arc<dyn Storage
 async fn is_claimed_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
     let scene = Scene::strict(storage);
     let (node, other) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     node.line.swaps_meet([fate]);
     let error = node.token().await.unwrap_err();
     assert!(
@@ -104,7 +104,7 @@ async fn is_claimed_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
     assert_eq!(scene.counts(), (0, 0, 0));
     let pause = error.retry_after().unwrap();
     assert!(pause < QUARANTINE / 2, "nobody waits for himself");
-    scene.pass(pause);
+    scene.pass(pause).await;
     let token = node.token().await.unwrap();
     assert_eq!(other.token().await.unwrap().identity(), token.identity());
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -118,13 +118,13 @@ async fn fm5_a_claim_that_timed_out_and_landed_later_is_found_to_be_ours(
     let node = scene
         .node_with(|builder| builder.store_timeout(limit))
         .await;
-    scene.expire();
+    scene.expire().await;
     let shut = node.line.stop_answers();
     let error = node.token().await.unwrap_err();
     assert!(matches!(error, Error::Store { .. }), "{error:?}");
     drop(shut);
     assert!(!scene.json().await["claim"].is_null(), "it had landed");
-    scene.pass(error.retry_after().unwrap());
+    scene.pass(error.retry_after().unwrap()).await;
     node.token().await.unwrap();
     assert_eq!(scene.counts(), (1, 0, 0));
     assert!(scene.json().await["claim"].is_null());
@@ -137,16 +137,16 @@ async fn fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served(
     let node = scene.node().await;
     node.line.cut(true);
     // Due, and not yet over.
-    scene.pass(seconds(595));
+    scene.pass(seconds(595)).await;
     node.token().await.unwrap();
-    scene.pass(seconds(60));
+    scene.pass(seconds(60)).await;
     for _ in 0..3 {
         let error = node.token().await.unwrap_err();
         assert!(
             matches!(error, Error::Store { .. }) && error.is_retryable(),
             "{error:?}"
         );
-        scene.pass(error.retry_after().unwrap());
+        scene.pass(error.retry_after().unwrap()).await;
     }
     assert_eq!(scene.counts(), (0, 0, 0));
     node.line.cut(false);
@@ -162,7 +162,7 @@ async fn fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured(
         let node = scene
             .node_with(|builder| builder.on_store_failure(policy))
             .await;
-        scene.expire();
+        scene.expire().await;
         let (hold, caller) = scene.call_in_flight(&node).await;
         node.line.cut(true);
         drop(hold);
@@ -187,7 +187,7 @@ async fn fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured(
 async fn fm7_an_orphaned_claim_ends_with_the_quarantine(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let nodes = scene.nodes(3).await;
-    scene.expire();
+    scene.expire().await;
     scene.plant_claim().await;
     let callers: Vec<_> = nodes.iter().map(|node| node.call()).collect();
     for node in &nodes {
@@ -195,7 +195,7 @@ async fn fm7_an_orphaned_claim_ends_with_the_quarantine(storage: Arc<dyn Storage
         node.line.looked(2).await;
     }
     assert_eq!(scene.counts(), (0, 0, 0));
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     common_token(callers).await;
     assert_eq!(scene.counts(), (1, 0, 0));
     assert!(scene.json().await["claim"].is_null());
@@ -232,7 +232,7 @@ async fn fm7_an_endpoint_that_asks_its_own_manager_waits_for_nobody(storage: Arc
     let builder = scene.bare(endpoint, &line).seed(scene.first.clone());
     let node = crate::scene::Node::loaded(builder, line).await;
     tokens.set(node.tokens.clone()).expect("once");
-    scene.expire();
+    scene.expire().await;
     node.token().await.unwrap();
     assert!(matches!(told.get(), Some(Error::Reentrant)), "{told:?}");
     assert_eq!(scene.counts(), (1, 0, 0));

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use evertoken::testing::{AccessCheck, Fault, Reuse};
-use evertoken::{Coordination, OldPair, Rejection};
+use evertoken::testing::{AccessCheck, Fault, GraceAnswer, Reuse};
+use evertoken::{Coordination, EndReason, OldPair, Rejection};
 
 use crate::backend::Storage;
-use crate::scene::{Scene, answer, common_token, until};
+use crate::scene::{Scene, answer, common_token, reason, seconds, until};
 
 super::cases![
+    fm8_after_a_lost_answer_nobody_sends_the_token_again,
+    fm8_where_the_server_answers_again_the_pair_is_recovered_at_once,
     fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed,
     fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair,
     fm15_without_claims_the_loser_goes_on_with_the_winners_pair,
@@ -16,13 +18,52 @@ super::cases![
     fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_and_found,
 ];
 
+async fn fm8_after_a_lost_answer_nobody_sends_the_token_again(storage: Arc<dyn Storage>) {
+    for fault in [Fault::DropAfter, Fault::Truncate, Fault::status(500)] {
+        let mut scene = Scene::strict(&storage);
+        scene.profile = scene.profile.last_resort(false);
+        let (node, other) = (scene.node().await, scene.node().await);
+        scene.expire().await;
+        scene.server.fail_next(fault);
+        for node in [&node, &other] {
+            let error = node.token().await.unwrap_err();
+            assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+        }
+        assert_eq!(scene.counts(), (1, 0, 0));
+        assert_eq!(scene.active().await, []);
+    }
+}
+
+async fn fm8_where_the_server_answers_again_the_pair_is_recovered_at_once(
+    storage: Arc<dyn Storage>,
+) {
+    let window = seconds(300);
+    let reuse = Reuse::Grace {
+        window,
+        answer: GraceAnswer::SamePair,
+    };
+    let mut scene = Scene::new(&storage, |server| server.reuse(reuse));
+    scene.profile = scene.profile.replay_window(window);
+    let (node, other) = (scene.node().await, scene.node().await);
+    scene.expire().await;
+    scene.server.fail_next(Fault::DropAfter);
+    let token = node.token().await.unwrap();
+    assert_eq!(other.token().await.unwrap().expose(), token.expose());
+    assert_eq!(scene.counts(), (2, 1, 0));
+    assert_eq!(
+        scene.active().await,
+        [scene.digest_of(&token).await.unwrap()]
+    );
+    assert!(scene.json().await["claim"].is_null());
+}
+
 /// Two machines at the server with one token: one that holds a stale claim, and its last resort.
 async fn fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed(storage: Arc<dyn Storage>) {
     let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
     let (slow, other) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, first) = scene.call_in_flight(&slow).await;
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     // Decided when the other one is through.
     let shut = other.line.stop_answers();
     let second = other.call();
@@ -42,12 +83,12 @@ async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(
 ) {
     let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
     let (slow, other) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, first) = scene.call_in_flight(&slow).await;
     let shut = slow.line.stop_swaps();
     drop(hold);
     shut.reached().await;
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     assert!(other.token().await.unwrap_err().needs_sign_in());
     assert_eq!(scene.active().await, []);
     drop(shut);
@@ -65,7 +106,7 @@ async fn fm15_without_claims_the_loser_goes_on_with_the_winners_pair(storage: Ar
         let set = |builder: evertoken::Builder| builder.coordination(Coordination::None);
         nodes.push(scene.node_with(set).await);
     }
-    scene.expire();
+    scene.expire().await;
     let hold = scene.server.hold();
     let callers = [
         scene.arriving_call(&nodes[0]).await,
@@ -120,9 +161,9 @@ async fn fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_an
     ] {
         let scene = Scene::strict(&storage);
         let (winner, loser) = (scene.node().await, scene.node().await);
-        scene.expire();
+        scene.expire().await;
         let (hold, first) = scene.call_in_flight(&winner).await;
-        scene.outlast_claims();
+        scene.outlast_claims().await;
         scene.server.fail_next(fault.clone());
         let second = scene.arriving_call(&loser).await;
         drop(hold);

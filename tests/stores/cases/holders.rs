@@ -14,9 +14,11 @@ super::cases![
     n4_a_dead_holders_spent_token_ends_the_session_as_rejected,
     n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it,
     n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again,
+    n4_a_last_resort_that_did_not_get_through_is_not_tried_again_at_once,
     n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_refreshed,
     n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over,
     n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair,
+    n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_claim,
     n5_nor_the_pair_of_a_new_sign_in,
     fm32_a_rotation_goes_on_under_its_claim_when_caller_and_manager_are_dropped,
 ];
@@ -26,13 +28,13 @@ async fn n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_b
 ) {
     let scene = Scene::strict(&storage);
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     holder.die_sending(&scene, never()).await;
     let caller = next.call();
     next.line.waited(1).await;
     next.line.looked(3).await;
     assert_eq!(scene.counts(), (1, 0, 0));
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     answer(caller).await.unwrap();
     assert_eq!(scene.counts(), (2, 0, 0));
 }
@@ -40,9 +42,9 @@ async fn n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_b
 async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     let error = next.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::Rejected));
     assert_eq!(scene.counts(), (2, 1, 1), "the last resort, once");
@@ -61,9 +63,9 @@ async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
     let mut scene = Scene::strict(&storage);
     scene.profile = scene.profile.last_resort(false);
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     let error = next.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -79,11 +81,11 @@ async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
         answer: GraceAnswer::SamePair,
     };
     let mut scene = Scene::new(&storage, |server| server.reuse(reuse));
-    scene.profile = scene.profile.replay_window(window);
+    scene.profile = scene.profile.replay_window(window).last_resort(false);
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     let token = next.token().await.unwrap();
     assert_eq!(scene.counts(), (2, 1, 0));
     let digest = scene.digest_of(&token).await.expect("it is stored");
@@ -91,12 +93,35 @@ async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
     assert_eq!(scene.inactive().await, [scene.first.digest(&scene.key)]);
 }
 
+async fn n4_a_last_resort_that_did_not_get_through_is_not_tried_again_at_once(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (one, other) = (scene.node().await, scene.node().await);
+    scene.expire().await;
+    scene.plant_claim().await;
+    scene.outlast_claims().await;
+    scene.server.set_reachable(false);
+    assert!(one.token().await.unwrap_err().is_retryable());
+    scene.server.set_reachable(true);
+    assert_eq!(scene.json().await["claim"]["released"], true);
+    let caller = other.call();
+    other.line.waited(1).await;
+    other.line.looked(3).await;
+    assert_eq!(scene.counts(), (0, 0, 0));
+    // The quarantine has doubled.
+    scene.outlast_claims().await;
+    scene.outlast_claims().await;
+    answer(caller).await.unwrap();
+    assert_eq!(scene.counts(), (1, 0, 0));
+}
+
 async fn n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_refreshed(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
     let (holder, next) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let waiter = next.call();
     next.line.waited(1).await;
@@ -106,7 +131,7 @@ async fn n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_
     let token = answer(caller).await.unwrap();
     drop(holder);
     assert!(answer(waiter).await.is_err());
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     next.line.cut(false);
     let found = scene.token_at_last(&next).await;
     assert_eq!(found.identity(), token.identity());
@@ -116,9 +141,9 @@ async fn n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_
 async fn n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (holder, next) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     let shut = next.line.stop_swaps();
     let waiter = next.call();
     // It has found the claim stale.
@@ -142,13 +167,13 @@ async fn n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair(
     let mut scene = Scene::new(&storage, |server| server.reuse(reuse));
     scene.profile = scene.profile.replay_window(window);
     let (slow, next) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&slow).await;
     let shut = slow.line.stop_swaps();
     drop(hold);
     // It has its pair, and cannot land it.
     shut.reached().await;
-    scene.outlast_claims();
+    scene.outlast_claims().await;
     let newer = next.token().await.unwrap();
     let landed = scene.json().await;
     drop(shut);
@@ -160,10 +185,40 @@ async fn n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair(
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
+async fn n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_claim(
+    storage: Arc<dyn Storage>,
+) {
+    let window = seconds(300);
+    let reuse = Reuse::Grace {
+        window,
+        answer: GraceAnswer::Fork,
+    };
+    let mut scene = Scene::new(&storage, |server| server.reuse(reuse));
+    scene.profile = scene.profile.replay_window(window);
+    let (slow, next) = (scene.node().await, scene.node().await);
+    scene.expire().await;
+    let (hold, first) = scene.call_in_flight(&slow).await;
+    scene.outlast_claims().await;
+    let second = scene.arriving_call(&next).await;
+    let claim = scene.json().await["claim"].clone();
+    let shut = next.line.stop_swaps();
+    drop(hold);
+    let older = answer(first).await.unwrap();
+    assert_eq!(older.identity().version, 2);
+    shut.reached().await;
+    assert_eq!(scene.json().await["claim"], claim);
+    drop(shut);
+    let newer = answer(second).await.unwrap();
+    assert_eq!(newer.identity().version, 3);
+    assert_eq!(slow.rotate().await.unwrap().expose(), newer.expose());
+    assert!(scene.json().await["claim"].is_null());
+    assert_eq!(scene.counts(), (2, 1, 0));
+}
+
 async fn n5_nor_the_pair_of_a_new_sign_in(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, next) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&slow).await;
     let shut = slow.line.stop_swaps();
     drop(hold);
@@ -187,7 +242,7 @@ async fn fm32_a_rotation_goes_on_under_its_claim_when_caller_and_manager_are_dro
 ) {
     let scene = Scene::strict(&storage);
     let (holder, waiter) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let claim = scene.json().await["claim"].clone();
     caller.abort();

@@ -26,7 +26,7 @@ async fn n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_p
     let nodes = scene.nodes(4).await;
     let mut events: Vec<_> = nodes.iter().map(|node| node.subscribe()).collect();
     for round in 1..=5 {
-        scene.expire();
+        scene.expire().await;
         let callers: Vec<_> = (0..16).map(|caller| nodes[caller % 4].call()).collect();
         let token = common_token(callers).await;
         assert_eq!(token.identity().version, round + 1);
@@ -46,7 +46,7 @@ async fn n3_a_claim_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_to
 ) {
     let scene = Scene::strict(&storage);
     let (one, other) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&one).await;
     let waiter = other.call();
     other.line.waited(1).await;
@@ -83,7 +83,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
     let endpoint = scene.endpoint().with_timeout(millis(50));
     let hasty = scene.bare(endpoint, &line).wait(deadline).build().unwrap();
     until("it is loaded", async || hasty.token().await.is_ok()).await;
-    scene.expire();
+    scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let error = hasty.token().await.unwrap_err();
     assert!(
@@ -110,7 +110,7 @@ async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_
     let (holder, waiter) = (scene.node().await, scene.node().await);
     let before = waiter.token().await.unwrap();
     // Inside the leeway, in which a request waits for a rotation.
-    scene.pass(TTL - seconds(5));
+    scene.pass(TTL - seconds(5)).await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let served = waiter.token().await.unwrap();
     assert_eq!(served.identity(), before.identity());
@@ -129,7 +129,7 @@ async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
 ) {
     let scene = Scene::strict(&storage);
     let (one, other) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let (hold, first) = scene.call_in_flight(&one).await;
     let mut callers = vec![first];
     callers.extend((0..50).flat_map(|_| [one.call(), other.call()]));
@@ -149,7 +149,7 @@ async fn n14_fm2_delayed_between_look_and_claim_an_instance_reads_the_new_pair_i
 ) {
     let scene = Scene::strict(&storage);
     let (delayed, other) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let shut = delayed.line.stop_swaps();
     let late = delayed.call();
     // It has seen the old pair, and nobody's claim.
@@ -159,7 +159,7 @@ async fn n14_fm2_delayed_between_look_and_claim_an_instance_reads_the_new_pair_i
     assert_eq!(common_token([late]).await.expose(), token.expose());
     assert_eq!(scene.counts(), (1, 0, 0));
     // It has what it needs to be the next.
-    scene.expire();
+    scene.expire().await;
     delayed.token().await.unwrap();
     assert_eq!(scene.counts(), (2, 0, 0));
 }
@@ -169,7 +169,7 @@ async fn n14_delayed_while_the_other_one_is_still_at_it_an_instance_waits_for_it
 ) {
     let scene = Scene::strict(&storage);
     let (delayed, other) = (scene.node().await, scene.node().await);
-    scene.expire();
+    scene.expire().await;
     let shut = delayed.line.stop_swaps();
     let late = delayed.call();
     shut.reached().await;
@@ -193,7 +193,7 @@ async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the
     for round in 1..=3 {
         let before: Vec<_> = nodes.iter().map(|node| node.line.swaps()).collect();
         // All timers go off, and nobody asks for a token.
-        scene.pass(seconds(481));
+        scene.pass(seconds(481)).await;
         until("every instance has the new pair", async || {
             let version = |node: &crate::scene::Node| node.status().identity.unwrap().version;
             nodes.iter().all(|node| version(node) == round + 1)

@@ -8,6 +8,7 @@ use crate::backend::Storage;
 use crate::scene::{Node, Scene, answer, common_token, seconds, until};
 
 super::cases![
+    what_the_store_lost_is_written_forward_and_nothing_is_spent_or_adopted_backwards,
     n18_different_sessions_rotate_in_parallel,
     fm20_sessions_that_differ_in_anything_are_not_mixed,
     fm20_one_session_is_not_split_by_how_it_is_written,
@@ -21,6 +22,29 @@ async fn session(scene: &Scene, key: &Key) -> Node {
     Node::loaded(builder.seed(scene.server.issue()), line).await
 }
 
+async fn what_the_store_lost_is_written_forward_and_nothing_is_spent_or_adopted_backwards(
+    storage: Arc<dyn Storage>,
+) {
+    let scene = Scene::strict(&storage);
+    let (node, other) = (scene.node().await, scene.node().await);
+    let first = scene.record().await;
+    for round in 1..=3 {
+        scene.expire().await;
+        let before = scene.record().await;
+        let held = node.token().await.unwrap();
+        // One write is lost, or all of them.
+        let lost = if round == 2 { &first } else { &before };
+        scene.fall_back_to(lost).await;
+        scene.expire().await;
+        let token = node.token().await.unwrap();
+        assert_eq!(token.identity().version, held.identity().version + 1);
+        assert_eq!(other.token().await.unwrap().expose(), token.expose());
+        let digest = scene.digest_of(&token).await.expect("it is stored");
+        assert_eq!(scene.active().await, [digest]);
+        assert_eq!(scene.counts(), (2 * round, 0, 0));
+    }
+}
+
 async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let mut nodes = Vec::new();
@@ -28,7 +52,7 @@ async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
         let key = scene.key.clone().subject(format!("user {user}"));
         nodes.push(session(&scene, &key).await);
     }
-    scene.expire();
+    scene.expire().await;
     let hold = scene.server.hold();
     let callers: Vec<_> = nodes.iter().map(Node::call).collect();
     // None of them is answered before all are there.
@@ -59,7 +83,7 @@ async fn fm20_sessions_that_differ_in_anything_are_not_mixed(storage: Arc<dyn St
             Node::loaded(builder, line).await
         }]);
     }
-    scene.expire();
+    scene.expire().await;
     let callers: Vec<_> = nodes
         .iter()
         .map(|pair| pair.each_ref().map(Node::call))
@@ -89,7 +113,7 @@ async fn fm20_one_session_is_not_split_by_how_it_is_written(storage: Arc<dyn Sto
         let builder = scene.builder(&line).key(scene.key.clone().scope(scope));
         nodes.push(Node::loaded(builder, line).await);
     }
-    scene.expire();
+    scene.expire().await;
     common_token(nodes.iter().map(Node::call).collect::<Vec<_>>()).await;
     assert_eq!(scene.counts(), (1, 0, 0));
 }
@@ -110,7 +134,7 @@ async fn fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached(
 
     there.replace(scene.server.issue()).await.unwrap();
     let newer = there.token().await.unwrap();
-    scene.pass(seconds(595));
+    scene.pass(seconds(595)).await;
     // Theirs is as old by now, so one of them is exchanged, and it is not the one that is cached here.
     common_token([here.call()]).await;
     until("both have its successor", async || {
@@ -133,7 +157,7 @@ async fn fm28_a_newer_pair_that_is_given_at_start_takes_the_place_of_what_is_sto
     let started = scene.node_with(|builder| builder.seed(newer.clone())).await;
     assert_eq!(scene.active().await, [digest]);
     assert_eq!(scene.inactive().await, [scene.first.digest(&scene.key)]);
-    scene.expire();
+    scene.expire().await;
     common_token([old.call(), started.call()]).await;
     assert_eq!(scene.counts(), (1, 0, 0));
     // The first one again, as an old configuration has it, is not.

@@ -20,7 +20,7 @@ async fn w1_a_rotated_pair_is_in_the_store_before_it_is_returned(storage: Arc<dy
     let node = scene.node().await;
     for rotation in 1..=3 {
         let before = scene.active().await;
-        scene.expire();
+        scene.expire().await;
         let (hold, caller) = scene.call_in_flight(&node).await;
         let shut = node.line.stop_swaps();
         drop(hold);
@@ -62,7 +62,7 @@ async fn w2_an_active_pair_is_returned_from_memory_then_from_the_store_and_nothi
 ) {
     let scene = Scene::new(&storage, |server| server.sign_in(true));
     let first = scene.node().await;
-    scene.expire();
+    scene.expire().await;
     let rotated = first.token().await.unwrap();
     let stored = scene.json().await;
     let before = (first.line.loads(), first.line.swaps());
@@ -126,7 +126,7 @@ async fn w9_any_number_of_pairs_is_inactive_and_one_is_active(storage: Arc<dyn S
     let nodes = scene.nodes(2).await;
     let mut past = vec![scene.first.digest(&scene.key)];
     for rotation in 0..8 {
-        scene.expire();
+        scene.expire().await;
         let token = nodes[rotation % 2].token().await.unwrap();
         let digest = scene.digest_of(&token).await.expect("it is stored");
         assert_eq!(scene.active().await, [digest]);

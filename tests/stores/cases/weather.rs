@@ -61,7 +61,7 @@ async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
             for node in &nodes {
                 node.line.swaps_meet((0..4).map(|_| dice.fate()));
             }
-            scene.expire();
+            scene.expire().await;
             let callers: Vec<_> = nodes.iter().map(persistent_call).collect();
             for caller in callers {
                 caller.await.expect("no panic");
