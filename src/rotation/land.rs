@@ -31,9 +31,14 @@ impl Rotation {
     pub(super) async fn land(
         &mut self,
         claimed: Claimed,
-        answer: Answer,
+        mut answer: Answer,
     ) -> Result<Option<Token>, Error> {
         let session = self.session();
+        let first_sent = self.first_sent(&claimed, answer.sent_at);
+        if let Some(at) = first_sent {
+            answer.took += answer.sent_at.since(at);
+            answer.sent_at = at;
+        }
         let pair = {
             let state = session.lock();
             let predecessor = match (claimed.kind, claimed.pair(), state.held()) {
@@ -60,7 +65,7 @@ impl Rotation {
         // Where one exchange is followed by another, it is not by a third, however slow the store is. Nor is it where
         // a session ends by itself: to find this one expired would be to take it for idle.
         let is_last = self.was_issued || held.schedule.on_expiry == OnExpiry::End;
-        let came_at = (!is_last).then(|| session.now());
+        let came_at = (!is_last).then(|| first_sent.unwrap_or_else(|| session.now()));
         self.was_issued = true;
         if held.token.is_some() {
             return self.store(&claimed, held, came_at).await;
@@ -70,6 +75,21 @@ impl Rotation {
         Err(Error::NoAccessToken {
             retry_after: Duration::ZERO,
         })
+    }
+
+    /// When the pair may have been issued, if its token had been sent before: a server that answers a token again
+    /// repeats the pair of the first time, with the lifetimes it had then.
+    fn first_sent(&self, claimed: &Claimed, sent_at: Timestamp) -> Option<Timestamp> {
+        let session = self.session();
+        let (since, ends_itself) = {
+            let state = session.lock();
+            let on_expiry = state.held().map(|held| held.schedule.on_expiry);
+            (claimed.claim()?.doubtful?, on_expiry == Some(OnExpiry::End))
+        };
+        // To find the pair expired would be to take the session for idle.
+        let is_repeat = claimed.kind == Kind::Refresh && !ends_itself;
+        let age = self.store_now(claimed.seen.clock).since(since);
+        is_repeat.then(|| session.now().before(age).min(sent_at))
     }
 
     /// Stores and publishes a pair, in the order that the server's profile, the policy for a failing store and the

@@ -166,7 +166,8 @@ async fn releasing_a_doubtful_claim_leaves_it_in_place() {
         .build()
         .unwrap();
     other.token().await.unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    // The answer may have been a repetition of one that nobody read, and its token as old as the doubt.
+    assert_eq!(cluster.counts(), (2, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evertoken::testing::{Fault, GraceAnswer, InProcessEndpoint, Reuse, TestClock};
+use evertoken::testing::{AccessCheck, Fault, GraceAnswer, InProcessEndpoint, Reuse, TestClock};
 use evertoken::{
-    Coordination, EndReason, EndpointError, Grant, Issued, TokenEndpoint, async_trait,
+    Coordination, EndReason, EndpointError, Grant, Issued, Token, TokenEndpoint, TokenManager,
+    async_trait,
 };
 
 use crate::cluster::{Cluster, QUARANTINE, TTL, ends, reason, seconds};
@@ -193,6 +194,57 @@ async fn t12_a_server_with_a_replay_window_is_asked_again_at_once() {
     assert!(before.elapsed() < seconds(5));
     assert_eq!(cluster.counts(), (2, 1, 0));
     assert!(cluster.store.json(&cluster.key()).await["claim"].is_null());
+}
+
+/// A server that answers a token again, whose access tokens live for `ttl`; an instance that has spent the token and
+/// died with its claim; and one that sends it again after the quarantine, and serves this token.
+async fn answered_again(ttl: Duration, answer: GraceAnswer) -> (Cluster, TokenManager, Token) {
+    let window = QUARANTINE * 2;
+    let grace = Reuse::Grace { window, answer };
+    let mut cluster = Cluster::new(|server| server.access_ttl(ttl).reuse(grace));
+    cluster.profile = cluster.profile.replay_window(window);
+    let node = cluster.patient_node().await;
+    cluster.clock.advance(ttl).await;
+    cluster.plant_claim().await;
+    let dead = evertoken::TokenManager::builder(cluster.endpoint())
+        .clock(cluster.clock.clone())
+        .seed(cluster.first.clone())
+        .build()
+        .unwrap();
+    dead.rotate().await.unwrap();
+    let token = node.token().await.unwrap();
+    assert_eq!((cluster.server.replays(), cluster.counts().2), (1, 0));
+    (cluster, node, token)
+}
+
+#[tokio::test(start_paused = true)]
+async fn n15_a_pair_that_is_repeated_after_its_access_token_expired_is_rotated_once_more() {
+    let ttl = QUARANTINE / 3;
+    for answer in [
+        GraceAnswer::SamePair,
+        GraceAnswer::Fork,
+        GraceAnswer::LastWins,
+    ] {
+        let (cluster, node, token) = answered_again(ttl, answer).await;
+        assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
+        assert_eq!(cluster.server.exchanges(), 3, "{answer:?}");
+        // It was not taken for a server's that issues expired tokens.
+        cluster.clock.advance(ttl).await;
+        let next = node.token().await.unwrap();
+        assert_eq!(cluster.server.check(next.expose()), AccessCheck::Live);
+        assert_eq!(cluster.server.exchanges(), 4, "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn n15_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
+    let ttl = QUARANTINE * 3;
+    let (cluster, node, token) = answered_again(ttl, GraceAnswer::SamePair).await;
+    assert_eq!(cluster.server.exchanges(), 2);
+    cluster.clock.advance(ttl - QUARANTINE).await;
+    assert_eq!(cluster.server.check(token.expose()), AccessCheck::Expired);
+    let next = node.token().await.unwrap();
+    assert_eq!(cluster.server.check(next.expose()), AccessCheck::Live);
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,19 +44,22 @@ impl Ahead {
     /// machine that slept over one does not know from when it is.
     pub(crate) async fn pass(&self, span: Duration, sleep: impl Fn()) {
         let pass = async {
-            loop {
-                let mut asked = self.0.lock();
-                if asked.waiting == 0 {
-                    asked.ahead += span;
-                    sleep();
-                    return;
-                }
-                drop(asked);
+            while !self.pass_unless_asked(span, &sleep) {
                 tokio::task::yield_now().await;
             }
         };
         let passed = tokio::time::timeout(PATIENCE, pass).await;
         assert!(passed.is_ok(), "somebody always waits for an answer");
+    }
+
+    fn pass_unless_asked(&self, span: Duration, sleep: impl Fn()) -> bool {
+        let mut asked = self.0.lock();
+        if asked.waiting > 0 {
+            return false;
+        }
+        asked.ahead += span;
+        sleep();
+        true
     }
 
     fn ask(&self) -> Asking {
