@@ -173,8 +173,10 @@ impl Rotation {
 
     /// Room for a pair that is to be given out before it is stored.
     fn room_behind(&self, held: &Held) -> Option<OwnedSemaphorePermit> {
-        // Without an access token nobody waits for it.
-        let may = self.may_publish_unstored() && held.token.is_some();
+        // Without an access token that can be used nobody waits for it.
+        let now = self.session().now();
+        let is_good = held.token.is_some() && held.schedule.expires_at.is_none_or(|end| now < end);
+        let may = self.may_publish_unstored() && is_good;
         may.then(|| self.session().settings().persistence.place())?
     }
 

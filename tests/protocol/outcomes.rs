@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use evertoken::testing::{AccessCheck, Fault, GraceAnswer, InProcessEndpoint, Reuse, TestClock};
 use evertoken::{
-    Coordination, EndReason, EndpointError, Grant, Issued, Token, TokenEndpoint, TokenManager,
-    async_trait,
+    Coordination, EndReason, EndpointError, Grant, Issued, Persistence, Token, TokenEndpoint,
+    TokenManager, async_trait,
 };
 
 use crate::cluster::{Cluster, QUARANTINE, TTL, ends, reason, seconds};
@@ -198,12 +198,22 @@ async fn t12_a_server_with_a_replay_window_is_asked_again_at_once() {
 
 /// A server that answers a token again, whose access tokens live for `ttl`; an instance that has spent the token and
 /// died with its claim; and one that sends it again after the quarantine, and serves this token.
-async fn answered_again(ttl: Duration, answer: GraceAnswer) -> (Cluster, TokenManager, Token) {
+async fn answered_again(
+    ttl: Duration,
+    answer: GraceAnswer,
+    persistence: Persistence,
+) -> (Cluster, TokenManager, Token) {
     let window = QUARANTINE * 2;
     let grace = Reuse::Grace { window, answer };
     let mut cluster = Cluster::new(|server| server.access_ttl(ttl).reuse(grace));
     cluster.profile = cluster.profile.replay_window(window);
-    let node = cluster.patient_node().await;
+    let node = cluster
+        .builder(cluster.endpoint())
+        .wait(seconds(3_000))
+        .persistence(persistence)
+        .build()
+        .unwrap();
+    node.token().await.unwrap();
     cluster.clock.advance(ttl).await;
     cluster.plant_claim().await;
     let dead = evertoken::TokenManager::builder(cluster.endpoint())
@@ -220,12 +230,14 @@ async fn answered_again(ttl: Duration, answer: GraceAnswer) -> (Cluster, TokenMa
 #[tokio::test(start_paused = true)]
 async fn n15_a_pair_that_is_repeated_after_its_access_token_expired_is_rotated_once_more() {
     let ttl = QUARANTINE / 3;
-    for answer in [
-        GraceAnswer::SamePair,
-        GraceAnswer::Fork,
-        GraceAnswer::LastWins,
+    let through = Persistence::write_through();
+    for (answer, persistence) in [
+        (GraceAnswer::SamePair, through.clone()),
+        (GraceAnswer::Fork, through.clone()),
+        (GraceAnswer::LastWins, through),
+        (GraceAnswer::SamePair, Persistence::write_behind(1)),
     ] {
-        let (cluster, node, token) = answered_again(ttl, answer).await;
+        let (cluster, node, token) = answered_again(ttl, answer, persistence).await;
         assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
         assert_eq!(cluster.server.exchanges(), 3, "{answer:?}");
         // It was not taken for a server's that issues expired tokens.
@@ -239,7 +251,8 @@ async fn n15_a_pair_that_is_repeated_after_its_access_token_expired_is_rotated_o
 #[tokio::test(start_paused = true)]
 async fn n15_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
     let ttl = QUARANTINE * 3;
-    let (cluster, node, token) = answered_again(ttl, GraceAnswer::SamePair).await;
+    let through = Persistence::write_through();
+    let (cluster, node, token) = answered_again(ttl, GraceAnswer::SamePair, through).await;
     assert_eq!(cluster.server.exchanges(), 2);
     cluster.clock.advance(ttl - QUARANTINE).await;
     assert_eq!(cluster.server.check(token.expose()), AccessCheck::Expired);
