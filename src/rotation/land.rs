@@ -62,16 +62,16 @@ impl Rotation {
             stored.first && pair.digest(&session.key) == claimed.record.digest()
         });
         let held = session.holding(pair, identity, claimed.holder.number, first, answer.sent_at);
-        // Where one exchange is followed by another, it is not by a third, however slow the store is. Nor is it where
-        // a session ends by itself: to find this one expired would be to take it for idle.
-        let is_last = self.was_issued || held.schedule.on_expiry == OnExpiry::End;
-        let came_at = (!is_last).then(|| first_sent.unwrap_or_else(|| session.now()));
+        // One exchange may be followed by another, but by no third, and by none where the server was too slow before.
+        // Nor where a session ends by itself: to find this one expired would be to take it for idle.
+        let is_slow = session.lock().stalls() > 0;
+        let is_last = self.was_issued || is_slow || held.schedule.on_expiry == OnExpiry::End;
         self.was_issued = true;
         if held.token.is_some() {
-            return self.store(&claimed, held, came_at).await;
+            return self.store(&claimed, held, is_last).await;
         }
         // The refresh token is kept first; that there is no access token is judged second.
-        self.store(&claimed, held, None).await?;
+        self.store(&claimed, held, true).await?;
         Err(Error::NoAccessToken {
             retry_after: Duration::ZERO,
         })
@@ -93,18 +93,19 @@ impl Rotation {
     }
 
     /// Stores and publishes a pair, in the order that the server's profile, the policy for a failing store and the
-    /// persistence ask for; `None` if another pair took its place.
+    /// persistence ask for; `None` to look again: another pair took its place, or its access token is over by
+    /// then and it is not the last that this rotation asks for.
     async fn store(
         &mut self,
         claimed: &Claimed,
         held: Held,
-        came_at: Option<Timestamp>,
+        is_last: bool,
     ) -> Result<Option<Token>, Error> {
         let session = Arc::clone(self.session());
-        let mut unstored = self.unstored(claimed, held, came_at);
+        let mut unstored = self.unstored(claimed, held, is_last);
         if let Some(room) = self.room_behind(&unstored.held) {
             save_elsewhere(&session, &unstored.held).await;
-            if session.publish(unstored.held.clone(), unstored.epoch, came_at) {
+            if session.publish(unstored.held.clone(), unstored.epoch, is_last) {
                 let token = unstored.held.token.clone();
                 unstored.is_published = true;
                 if unstored.rival == Rival::WinsWhileGood {
@@ -127,7 +128,7 @@ impl Rotation {
             }
             if self.may_publish_unstored() && !unstored.is_published {
                 save_elsewhere(&session, &unstored.held).await;
-                session.publish(unstored.held.clone(), unstored.epoch, came_at);
+                session.publish(unstored.held.clone(), unstored.epoch, is_last);
                 unstored.is_published = true;
             }
             self.flight.report(Progress::Unstored(error.clone().into()));
@@ -148,7 +149,7 @@ impl Rotation {
         }
     }
 
-    fn unstored(&self, claimed: &Claimed, held: Held, came_at: Option<Timestamp>) -> Unstored {
+    fn unstored(&self, claimed: &Claimed, held: Held, is_last: bool) -> Unstored {
         let is_rivalry = claimed.kind == Kind::SignIn && !self.uses_claims();
         Unstored {
             held,
@@ -165,7 +166,7 @@ impl Rotation {
             read: (claimed.seen.clock.read, claimed.seen.clock.at),
             since: claimed.since,
             epoch: self.flight.epoch(),
-            came_at,
+            is_last,
             is_published: false,
             is_told: false,
         }
@@ -213,7 +214,7 @@ impl Rotation {
             spare.first,
             spare.sent_at,
         );
-        self.store(&claimed, held, None).await?;
+        self.store(&claimed, held, true).await?;
         Ok(true)
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::SAME_AGAIN;
 use super::calls::{revoke, swap};
 use super::guard::guarded;
-use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::Record;
 use crate::record::land::{Rival, Verdict};
@@ -96,14 +95,14 @@ pub(super) async fn settle(
     placed: Placed,
 ) -> Result<Option<Token>, Error> {
     let Unstored { held, epoch, .. } = unstored;
-    let came_at = unstored.came_at;
+    let is_last = unstored.is_last;
     let ended = |reason| session.end_seen(reason, epoch).map_or(Ok(None), Err);
     match placed {
         Placed::Landed(identity) => {
             let is_published = unstored.is_published;
-            let token = publish_landed(session, held, identity, epoch, is_published, came_at).await;
-            // It has waited for the store for longer than its access token lived.
-            let is_over = came_at.is_some() && session.usable().is_none();
+            let token = publish_landed(session, held, identity, epoch, is_published, is_last).await;
+            // The answer, or the store, took longer than its access token lives.
+            let is_over = !is_last && session.usable().is_none();
             Ok(token.filter(|_| !is_over))
         }
         Placed::LoggedOut => {
@@ -139,7 +138,7 @@ async fn publish_landed(
     identity: Identity,
     epoch: u64,
     is_published: bool,
-    came_at: Option<Timestamp>,
+    is_last: bool,
 ) -> Option<Token> {
     if !is_published {
         save_elsewhere(session, &held).await;
@@ -155,7 +154,7 @@ async fn publish_landed(
     let is_new = !is_published || current != Some(identity);
     // A logout that came in between has ended the record, or will, and revokes its pair; a new
     // sign-in has replaced it, or will.
-    if is_new && !is_passed && !session.publish(held, epoch, came_at) {
+    if is_new && !is_passed && !session.publish(held, epoch, is_last) {
         return None;
     }
     token

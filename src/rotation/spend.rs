@@ -63,7 +63,7 @@ impl Rotation {
         }
     }
 
-    /// Sends the grant once; `None` if the claim's window has passed and nothing was sent.
+    /// Sends the grant once; `None` to look again, if the claim's window has passed and nothing was sent.
     async fn send(&mut self, claimed: &Claimed) -> Option<Result<Answer, EndpointError>> {
         let session = self.flight.session();
         let shared = &session.shared;
@@ -99,6 +99,10 @@ impl Rotation {
             Err(trouble) => Err(EndpointError::unknown(trouble)),
         };
         let took = session.now().since(sent_at);
+        // It gave up when its time had long been over: the process, or the machine, did not run meanwhile.
+        if took >= limit && matches!(result, Err(EndpointError::NotSent { .. })) {
+            return None;
+        }
         Some(match result {
             Ok(issued) if issued.is_empty() => Err(EndpointError::unknown(
                 "the answer held neither an access nor a refresh token",

@@ -147,10 +147,11 @@ impl Session {
     /// Publishes a pair that this manager was issued. Returns whether it may: not if the user has done
     /// something since its rotation looked.
     ///
-    /// A pair whose token had expired when it `came_at` (`None`: now) is what the server has: it is left alone for a
-    /// while. One whose token expired since has only waited for the store.
-    pub(crate) fn publish(&self, held: Held, epoch: u64, came_at: Option<Timestamp>) -> bool {
+    /// A pair whose token expired before it was asked for is what the server has: it is left alone for a while. One
+    /// whose token expired since took too long, and is rotated once more unless it is the last that is asked for.
+    pub(crate) fn publish(&self, held: Held, epoch: u64, is_last: bool) -> bool {
         let identity = held.identity;
+        let judged_at = if is_last { self.now() } else { held.sent_at };
         let mut state = self.state.lock();
         if state.epoch() != epoch {
             return false;
@@ -163,8 +164,7 @@ impl Session {
             return false;
         }
         state.issued(self.now());
-        let came_at = came_at.unwrap_or_else(|| self.now());
-        let expired = state.usable(came_at).is_none();
+        let expired = state.usable(judged_at).is_none();
         if stalled || expired {
             state.stall(stalls, self.settings(), self.now());
         }

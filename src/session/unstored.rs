@@ -28,8 +28,8 @@ pub(crate) struct Unstored {
     pub(crate) since: Timestamp,
     /// What the user had done when its rotation looked.
     pub(crate) epoch: u64,
-    /// When it was read, if it is to be rotated once more where its access token expires before it is stored.
-    pub(crate) came_at: Option<Timestamp>,
+    /// Whether it is taken as it is. Else it is rotated once more if its access token is over when it is stored.
+    pub(crate) is_last: bool,
     /// Whether callers have it already.
     pub(crate) is_published: bool,
     /// Whether subscribers know that it could not be stored.

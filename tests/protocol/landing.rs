@@ -276,6 +276,21 @@ async fn a_delayed_answer_inside_the_timeout_is_not_asked_for_twice() {
     assert_eq!(cluster.counts(), (1, 0, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_expired_before_its_answer_was_read_is_rotated_once_more_and_not_served() {
+    let ttl = seconds(10);
+    let cluster = Cluster::new(|server| server.access_ttl(ttl));
+    let node = cluster.warm_node().await;
+    for round in 1..=3 {
+        cluster.clock.advance(ttl).await;
+        // The process is stopped in the middle of the exchange.
+        cluster.server.fail_next(Fault::Delay(ttl + seconds(2)));
+        let token = node.token().await.unwrap();
+        assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
+        assert_eq!(cluster.counts(), (2 * round, 0, 0));
+    }
+}
+
 /// A machine whose pair was outrun: another had taken its claim over and committed first. It holds
 /// the other's pair, and keeps its own until that has been accepted.
 async fn outrun(cluster: &Cluster) -> TokenManager {
