@@ -57,7 +57,7 @@ pub(crate) fn start(flight: Flight) {
             flight,
             attempt: None,
             observed: None,
-            was_issued: false,
+            issued: 0,
         };
         let outcome = rotation.run().await;
         rotation.flight.finish(outcome);
@@ -95,8 +95,8 @@ struct Rotation {
     attempt: Option<(u64, Timestamp)>,
     /// The claim of somebody else that is being waited for, and since when by our own clock.
     observed: Option<(Holder, Timestamp)>,
-    /// Whether a pair was issued to it already.
-    was_issued: bool,
+    /// How many pairs were issued to it.
+    issued: u32,
 }
 
 /// A record as it was read, and the store's clock at that time.

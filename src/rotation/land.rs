@@ -26,6 +26,10 @@ use crate::token::Identity;
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How many pairs one rotation asks for whose access tokens are over when they are there: the process may be stopped
+/// more than once.
+const ISSUED_AT_MOST: u32 = 3;
+
 impl Rotation {
     /// Lands what was issued; `None` to look again, where another pair took its place.
     pub(super) async fn land(
@@ -62,11 +66,12 @@ impl Rotation {
             stored.first && pair.digest(&session.key) == claimed.record.digest()
         });
         let held = session.holding(pair, identity, claimed.holder.number, first, answer.sent_at);
-        // One exchange may be followed by another, but by no third, and by none where the server was too slow before.
-        // Nor where a session ends by itself: to find this one expired would be to take it for idle.
+        // However slow everything is, it is not rotated without end; and not twice where that was of no use before. Nor
+        // where a session ends by itself: to find this one expired would be to take it for idle.
         let is_slow = session.lock().stalls() > 0;
-        let is_last = self.was_issued || is_slow || held.schedule.on_expiry == OnExpiry::End;
-        self.was_issued = true;
+        self.issued += 1;
+        let is_enough = self.issued == ISSUED_AT_MOST;
+        let is_last = is_enough || is_slow || held.schedule.on_expiry == OnExpiry::End;
         if held.token.is_some() {
             return self.store(&claimed, held, is_last).await;
         }

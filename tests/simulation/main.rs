@@ -1,7 +1,8 @@
 //! Every interleaving we can think of, from one number: the real code, under faults at every point at which it
 //! awaits anything, watched by somebody who sees what the server and the store really did.
 //!
-//! `EVERTOKEN_SEEDS=n` runs more seeds than usual, and `EVERTOKEN_SEED=k` one, with its history.
+//! `EVERTOKEN_SEEDS=n` runs more seeds than usual, `EVERTOKEN_FROM=k` others, and `EVERTOKEN_SEED=k` one, with its
+//! history. With `EVERTOKEN_STOP=1` the first that fails is the last, and is not made smaller.
 
 #![allow(
     missing_docs,
@@ -50,6 +51,7 @@ fn every_seed_keeps_the_rules() {
     }
     let seeds = number("EVERTOKEN_SEEDS").unwrap_or(SEEDS);
     let from = number("EVERTOKEN_FROM").unwrap_or(0);
+    let stops = number("EVERTOKEN_STOP").is_some();
     let next = AtomicU64::new(from);
     let failed = Mutex::new(Vec::new());
     let causes = Mutex::new(BTreeMap::new());
@@ -59,7 +61,7 @@ fn every_seed_keeps_the_rules() {
             threads.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from + seeds {
+                    if seed >= from + seeds || stops && !failed.lock().is_empty() {
                         return;
                     }
                     let outcome = run(&drawn(seed), false);
@@ -85,7 +87,9 @@ fn every_seed_keeps_the_rules() {
         println!("seed {seed}: {violation}");
     }
     if let Some((seed, _)) = failed.first() {
-        shrink::shrink(*seed);
+        if !stops {
+            shrink::shrink(*seed);
+        }
         panic!("{} of {seeds} seeds failed", failed.len());
     }
 }
