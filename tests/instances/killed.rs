@@ -59,8 +59,14 @@ fn n15_where_the_server_answers_a_token_again_nothing_is_lost() {
     for server in ["grace", "fork", "last-wins"] {
         let counts = killed(server, &["--aim"]);
         let said = counts.says();
-        for none in ["sessions_lost", "families_revoked", "told", "failed"] {
+        for none in ["sessions_lost", "families_revoked", "told"] {
             assert_eq!(counts.of(none), 0, "{none}: {said}");
+        }
+        // Of those who are stopped themselves, or wait for three that are, one after the other.
+        let may_fail = ["no token within", "is it stopped?"];
+        for error in counts.errors() {
+            let is_known = may_fail.iter().any(|known| error.contains(known));
+            assert!(is_known, "{error}: {said}");
         }
     }
 }

@@ -17,6 +17,12 @@ impl Counts {
         value.as_u64().unwrap_or_else(|| panic!("{name}: {value}"))
     }
 
+    /// Why requests failed.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &str> {
+        let errors = self.0["errors"].as_object().unwrap();
+        errors.keys().map(String::as_str)
+    }
+
     pub(crate) fn is_null(&self, name: &str) -> bool {
         self.0[name].is_null()
     }
