@@ -4,6 +4,10 @@
 #[doc = include_str!("../docs/architecture.md")]
 pub mod _architecture {}
 
+#[cfg(doc)]
+#[path = "guide.rs"]
+pub mod _guide;
+
 mod client;
 pub mod clock;
 #[cfg(feature = "config")]

@@ -1,0 +1,70 @@
+//! Breaks the crate on purpose, one rule at a time, in a copy of it; runs the tests that are to notice, and writes
+//! a table of which did. See the README beside it.
+
+mod list;
+mod suites;
+mod tree;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::list::Mutation;
+use crate::suites::{SUITES, Verdict};
+use crate::tree::Tree;
+
+#[derive(Debug, Parser)]
+#[command(about = "Breaks evertoken on purpose, and tells which tests notice")]
+struct Arguments {
+    /// Only mutations whose name holds this.
+    #[arg(default_value = "")]
+    name: String,
+    /// Where the crate is copied to and built.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/mutations"))]
+    scratch: PathBuf,
+    /// How many seeds of the simulation each of them has to survive.
+    #[arg(long, default_value_t = 4_000)]
+    seeds: u64,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let tree = Tree::copied(&arguments.scratch)?;
+    let mutations = list::read()?;
+    let chosen: Vec<&Mutation> = mutations
+        .iter()
+        .filter(|mutation| mutation.name.contains(&arguments.name))
+        .collect();
+    for suite in &SUITES {
+        let verdict = suite.run(&tree, arguments.seeds)?;
+        anyhow::ensure!(
+            verdict == Verdict::Passed,
+            "without any mutation, the {} is {verdict}",
+            suite.name
+        );
+    }
+    println!(
+        "| what the code does then | {} |",
+        SUITES.map(|suite| suite.name).join(" | ")
+    );
+    println!("|---|{}", "---|".repeat(SUITES.len()));
+    let mut survivors = 0;
+    for mutation in chosen {
+        tree.apply(mutation)?;
+        let mut verdicts = Vec::new();
+        for suite in &SUITES {
+            verdicts.push(suite.run(&tree, arguments.seeds)?);
+        }
+        tree.restore(mutation)?;
+        survivors += usize::from(!verdicts.iter().any(Verdict::is_caught));
+        let told: Vec<_> = verdicts.iter().map(ToString::to_string).collect();
+        println!("| {} | {} |", mutation.name, told.join(" | "));
+    }
+    if survivors > 0 {
+        eprintln!("{survivors} survived");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}

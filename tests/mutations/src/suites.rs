@@ -1,0 +1,134 @@
+//! The tests that are to notice.
+
+use std::fmt;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::tree::Tree;
+
+pub struct Suite {
+    pub name: &'static str,
+    tests: &'static [&'static str],
+}
+
+/// Everything that looks at the rotation, and needs no server.
+pub const SUITES: [Suite; 2] = [
+    Suite {
+        name: "simulation",
+        tests: &["--test", "simulation"],
+    },
+    Suite {
+        name: "tests",
+        tests: &[
+            "--lib",
+            "--test",
+            "protocol",
+            "--test",
+            "single_flight",
+            "--test",
+            "sign_in",
+            "--test",
+            "logout",
+            "--test",
+            "persistence",
+            "--test",
+            "clocks",
+            "--test",
+            "lifetimes",
+        ],
+    },
+];
+
+/// Seconds after which a suite hangs that takes half a minute otherwise.
+const PATIENCE: &str = "400";
+
+/// What `timeout` answers then.
+const TIMED_OUT: i32 = 124;
+
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    Passed,
+    /// By these tests.
+    Caught(Vec<String>),
+    Hangs,
+}
+
+impl Verdict {
+    pub fn is_caught(&self) -> bool {
+        *self != Self::Passed
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed => write!(f, "-"),
+            Self::Caught(by) => {
+                let (shown, more) = by.split_at(by.len().min(2));
+                write!(f, "{}", shown.join(", "))?;
+                match more.len() {
+                    0 => Ok(()),
+                    count => write!(f, " and {count} more"),
+                }
+            }
+            Self::Hangs => write!(f, "does not end"),
+        }
+    }
+}
+
+impl Suite {
+    pub fn run(&self, tree: &Tree, seeds: u64) -> Result<Verdict> {
+        let build = self.cargo(tree, &["--no-run"], seeds)?;
+        if !build.status.success() {
+            bail!("{}", String::from_utf8_lossy(&build.stderr));
+        }
+        let run = self.cargo(tree, &["--no-fail-fast"], seeds)?;
+        if run.status.success() {
+            return Ok(Verdict::Passed);
+        }
+        if run.status.code() == Some(TIMED_OUT) {
+            return Ok(Verdict::Hangs);
+        }
+        let out = String::from_utf8_lossy(&run.stdout);
+        let mut by: Vec<_> = out.lines().filter_map(caught).collect();
+        by.sort();
+        by.dedup();
+        if by.is_empty() {
+            bail!("no test failed: {}", String::from_utf8_lossy(&run.stderr));
+        }
+        Ok(Verdict::Caught(by))
+    }
+
+    fn cargo(&self, tree: &Tree, more: &[&str], seeds: u64) -> Result<std::process::Output> {
+        Command::new("timeout")
+            .args([
+                "--kill-after=5",
+                PATIENCE,
+                "cargo",
+                "test",
+                "--all-features",
+            ])
+            .args(self.tests)
+            .args(more)
+            .current_dir(tree.root())
+            .env("EVERTOKEN_SEEDS", seeds.to_string())
+            .env("EVERTOKEN_STOP", "1")
+            .env("RUST_BACKTRACE", "0")
+            .output()
+            .context("cargo does not start")
+    }
+}
+
+/// The seed or the test that a line tells to have failed.
+fn caught(line: &str) -> Option<String> {
+    if let Some(told) = line.strip_prefix("seed ") {
+        let (seed, rule) = told.split_once(": ")?;
+        // When, which rule, and what exactly.
+        let rule = rule.split(' ').nth(1)?;
+        return Some(format!("seed {seed} ({rule})"));
+    }
+    let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
+    let is_seeds = name.starts_with("every_seed") || name.starts_with("a_seed");
+    (!is_seeds).then(|| format!("`{name}`"))
+}

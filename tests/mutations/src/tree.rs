@@ -1,0 +1,84 @@
+//! A copy of the crate, in which things can be broken.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::list::Mutation;
+
+/// What of the crate is copied: all that is built, and nothing that was.
+const PARTS: [&str; 9] = [
+    ".cargo",
+    "Cargo.lock",
+    "Cargo.toml",
+    "README.md",
+    "benches",
+    "docs",
+    "examples",
+    "src",
+    "tests",
+];
+
+/// Where other crates' manifests and build results lie.
+const NOT: [&str; 1] = ["target"];
+
+#[derive(Debug)]
+pub struct Tree {
+    original: PathBuf,
+    copy: PathBuf,
+}
+
+impl Tree {
+    pub fn copied(to: &Path) -> Result<Self> {
+        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let copy = to.join("crate");
+        for part in PARTS {
+            let to = copy.join(part);
+            if to.is_dir() {
+                fs::remove_dir_all(&to)?;
+            }
+            copy_all(&original.join(part), &to).with_context(|| format!("copying {part}"))?;
+        }
+        Ok(Self { original, copy })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.copy
+    }
+
+    pub fn apply(&self, mutation: &Mutation) -> Result<()> {
+        for edit in mutation.edits() {
+            let path = self.copy.join(&edit.file);
+            let broken = edit
+                .apply(&fs::read_to_string(&path)?)
+                .with_context(|| mutation.name.clone())?;
+            fs::write(path, broken)?;
+        }
+        Ok(())
+    }
+
+    pub fn restore(&self, mutation: &Mutation) -> Result<()> {
+        for edit in mutation.edits() {
+            let text = fs::read_to_string(self.original.join(&edit.file))?;
+            fs::write(self.copy.join(&edit.file), text)?;
+        }
+        Ok(())
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    if from.is_dir() {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let name = entry?.file_name();
+            if !NOT.iter().any(|not| name == *not) {
+                copy_all(&from.join(&name), &to.join(&name))?;
+            }
+        }
+    } else if fs::read(to).ok() != Some(fs::read(from)?) {
+        fs::create_dir_all(to.parent().context("a file without a directory")?)?;
+        fs::copy(from, to)?;
+    }
+    Ok(())
+}
