@@ -33,7 +33,7 @@ use crate::run::run;
 use crate::scenario::drawn;
 
 /// How many seeds run by default.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 10_000;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
