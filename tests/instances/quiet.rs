@@ -21,7 +21,6 @@ fn assert_once(counts: &Counts, instances: u64) {
         "told",
         "outcome_unknown",
         "sessions_lost",
-        "unauthorized",
         "pairs_lost",
         "overwritten",
         "last_resorts",

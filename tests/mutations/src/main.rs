@@ -24,6 +24,9 @@ struct Arguments {
     /// Where the crate is copied to and built.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/mutations"))]
     scratch: PathBuf,
+    /// Runs every suite, and not only up to the first that notices.
+    #[arg(long)]
+    all: bool,
     /// How many seeds of the simulation each of them has to survive.
     #[arg(long, default_value_t = 4_000)]
     seeds: u64,
@@ -55,7 +58,12 @@ fn main() -> Result<ExitCode> {
         tree.apply(mutation)?;
         let mut verdicts = Vec::new();
         for suite in &SUITES {
-            verdicts.push(suite.run(&tree, arguments.seeds)?);
+            let is_caught = verdicts.iter().any(Verdict::is_caught);
+            verdicts.push(if is_caught && !arguments.all {
+                Verdict::NotAsked
+            } else {
+                suite.run(&tree, arguments.seeds)?
+            });
         }
         tree.restore(mutation)?;
         survivors += usize::from(!verdicts.iter().any(Verdict::is_caught));
