@@ -13,7 +13,7 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(crate) use self::patience::Patience;
+pub(crate) use self::patience::{LATE, Patience};
 
 /// A moment of one process: nanoseconds from an arbitrary origin, counting suspend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -58,6 +58,7 @@ pub(crate) fn start(flight: Flight) {
             attempt: None,
             observed: None,
             issued: 0,
+            woken: 0,
         };
         let outcome = rotation.run().await;
         rotation.flight.finish(outcome);
@@ -97,6 +98,8 @@ struct Rotation {
     observed: Option<(Holder, Timestamp)>,
     /// How many pairs were issued to it.
     issued: u32,
+    /// How often its time to send was over because the process did not run.
+    woken: u32,
 }
 
 /// A record as it was read, and the store's clock at that time.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// A timer that is so late was due while the process did not run. A busy machine may have timers that are as
 /// late: then a little longer is waited than was asked for.
-const LATE: Duration = Duration::from_millis(100);
+pub(crate) const LATE: Duration = Duration::from_millis(100);
 
 /// What is waited then: whatever came meanwhile is read in milliseconds.
 const MOMENT: Duration = Duration::from_secs(1);

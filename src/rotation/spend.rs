@@ -7,7 +7,7 @@ use super::behind::store_next;
 use super::calls::{STORE_PAUSE, STORE_TRIES, latest_store_now, load_patiently};
 use super::claim::Claimed;
 use super::{Kind, Rotation, Seen, guarded, store_failed};
-use crate::clock::Timestamp;
+use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{EndReason, Error};
 use crate::record::State;
@@ -18,6 +18,10 @@ use crate::token::RefreshToken;
 
 /// What the endpoint may need beyond its own timeout until the future it was asked for resolves.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
+
+/// How often a rotation claims its token anew because it was stopped before it could send it. On a busy machine a
+/// server that is not reached looks the same.
+const WOKEN_AT_MOST: u32 = 3;
 
 /// A pair as it was read, with the times of its request.
 #[derive(Debug)]
@@ -92,15 +96,18 @@ impl Rotation {
         // From here on the claim is not one under which nothing was sent.
         session.lock().sending();
         let sent_at = session.now();
-        let limit = session.settings().endpoint_timeout + TIMEOUT_SLACK;
+        let timeout = session.settings().endpoint_timeout;
+        let limit = timeout + TIMEOUT_SLACK;
         let exchanging = async { shared.endpoint.exchange(grant).await };
         let result = match guarded(limit, exchanging).await {
             Ok(result) => result,
             Err(trouble) => Err(EndpointError::unknown(trouble)),
         };
         let took = session.now().since(sent_at);
-        // It gave up when its time had long been over: the process, or the machine, did not run meanwhile.
-        if took >= limit && matches!(result, Err(EndpointError::NotSent { .. })) {
+        // It gave up when its time had been over for a while: the process, or the machine, did not run meanwhile.
+        let is_late = took >= timeout + LATE && self.woken < WOKEN_AT_MOST;
+        if is_late && matches!(result, Err(EndpointError::NotSent { .. })) {
+            self.woken += 1;
             return None;
         }
         Some(match result {
