@@ -32,12 +32,18 @@
 //! }
 //! ```
 
+mod encoded;
 mod error;
 mod issued;
+mod json;
 mod oauth2;
+mod parcel;
 mod profile;
 mod retry_after;
+mod scrub;
+mod secure;
 mod static_token;
+mod transport;
 mod window;
 
 use std::fmt::Debug;

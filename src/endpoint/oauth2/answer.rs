@@ -6,16 +6,14 @@
 //! is read by itself, and of a broken body every field that was read to its end. A field cut short is
 //! none: half a token is worse than no token.
 
-mod json;
-
 use std::mem;
 use std::time::Duration;
 
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use self::json::{Members, Value};
 use crate::endpoint::Issued;
+use crate::endpoint::json::{Members, Value};
 use crate::token::Scope;
 
 /// A lifetime beyond this is taken for a mistake, milliseconds or a point in time perhaps.
@@ -90,7 +88,7 @@ impl Answer {
                 }
                 self.text(name, scopes);
             }
-            Value::Array(_) | Value::Other => {}
+            Value::Array(_) | Value::Object(_) | Value::Other => {}
         }
     }
 
