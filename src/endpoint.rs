@@ -34,6 +34,8 @@
 
 mod encoded;
 mod error;
+#[cfg(feature = "folio")]
+mod folio;
 mod issued;
 mod json;
 mod oauth2;
@@ -53,6 +55,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::error::EndpointError;
+#[cfg(feature = "folio")]
+pub use self::folio::Folio;
+#[cfg(all(feature = "folio", feature = "config"))]
+pub(crate) use self::folio::Mode as FolioMode;
 pub use self::issued::Issued;
 pub(crate) use self::issued::{Predecessor, stated_by_token};
 pub use self::oauth2::{ClientAuth, OAuth2};

@@ -37,6 +37,8 @@ pub use async_trait::async_trait;
 pub use self::client::{ApiProfile, TokenClient};
 #[cfg(feature = "config")]
 pub use self::config::{Config, ConfigError, Registry};
+#[cfg(feature = "folio")]
+pub use self::endpoint::Folio;
 pub use self::endpoint::{
     ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, SendWindow, ServerProfile,
     StaticToken, TokenEndpoint,
