@@ -250,8 +250,7 @@ impl Folio {
     /// [`EndpointError`]. It can be called again.
     pub async fn logout_all(&self, access: &AccessToken) -> Result<(), EndpointError> {
         let letter = wire::logout_all(&self.site, access)?;
-        let mut secrets = Secrets::default();
-        secrets.add(access.expose());
+        let secrets = self.secrets(access.expose());
         let reply = self.send(letter, None, self.timeout).await?;
         outcome::logout(reply, &secrets)
     }
@@ -262,8 +261,7 @@ impl Folio {
         window: &SendWindow,
     ) -> Result<Issued, EndpointError> {
         let letter = wire::refresh(&self.site, token)?;
-        let mut secrets = Secrets::default();
-        secrets.add(token.expose());
+        let secrets = self.secrets(token.expose());
         let reply = self.send(letter, Some(window), self.timeout).await?;
         outcome::exchange(reply, self.site.mode, Asked::Refresh, &secrets)
     }
@@ -275,8 +273,7 @@ impl Folio {
         window: &SendWindow,
     ) -> Result<Issued, EndpointError> {
         let (site, mode) = (&self.site, self.site.mode);
-        let mut secrets = Secrets::default();
-        secrets.add(password);
+        let secrets = self.secrets("");
         let begun = SystemClock.now();
         let letter = wire::login(site, "/authn/login-with-expiry", username, password)?;
         let reply = self.send(letter, Some(window), self.timeout).await?;
@@ -302,10 +299,17 @@ impl Folio {
             ));
         }
         let letter = wire::code(&self.site, code, redirect_uri)?;
-        let mut secrets = Secrets::default();
-        secrets.add(code);
+        let secrets = self.secrets("");
         let reply = self.send(letter, Some(window), self.timeout).await?;
         outcome::exchange(reply, self.site.mode, Asked::SignIn, &secrets)
+    }
+
+    /// What must not come back in an error: this token, and what the endpoint signs in with.
+    fn secrets(&self, token: &str) -> Secrets {
+        let mut secrets = Secrets::default();
+        let own = self.sign_in.as_ref().map_or("", SignIn::secret);
+        [token, own].into_iter().for_each(|text| secrets.add(text));
+        secrets
     }
 
     async fn send(
@@ -379,8 +383,7 @@ impl TokenEndpoint for Folio {
             };
         };
         let letter = wire::logout(&self.site, token)?;
-        let mut secrets = Secrets::default();
-        secrets.add(token.expose());
+        let secrets = self.secrets(token.expose());
         let reply = self.send(letter, None, self.timeout).await?;
         outcome::logout(reply, &secrets)
     }

@@ -228,7 +228,6 @@ mod tests {
         for body in [
             &b""[..],
             b"{}",
-            b"null",
             b"<html>",
             b"[]",
             br#"{"errors":[]}"#,

@@ -35,6 +35,14 @@ impl SignIn {
         })
     }
 
+    /// What must not come back in an error.
+    pub(super) fn secret(&self) -> &str {
+        match self {
+            Self::Password { password, .. } => password,
+            Self::Code(once) => &once.code,
+        }
+    }
+
     pub(super) fn is_usable(&self) -> bool {
         match self {
             Self::Password { .. } => true,
