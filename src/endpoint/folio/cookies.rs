@@ -27,7 +27,7 @@ pub(super) struct Cookie<'a> {
 pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cookie<'a>> {
     let set = headers.get_all(SET_COOKIE).iter();
     set.filter_map(|header| parse(str::from_utf8(header.as_bytes()).ok()?, name))
-        .last()
+        .next_back()
 }
 
 /// The header that carries this one cookie and no other; `None` if a cookie cannot hold the token.
