@@ -1,6 +1,5 @@
 mod endpoint;
 mod exchange;
-mod fault;
 mod http;
 mod rules;
 mod state;
@@ -17,12 +16,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::endpoint::InProcessEndpoint;
-pub use self::fault::Fault;
-use self::fault::Faults;
 pub use self::rules::{AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse};
 use self::rules::{Client, Rules};
 pub use self::state::AccessCheck;
 use self::state::{Counters, Refusal, State};
+use super::fault::{Fault, Faults};
 use super::http::{ANY_PORT, HttpServer};
 use crate::clock::Clock;
 use crate::token::TokenPair;
@@ -259,7 +257,7 @@ impl Drop for Hold {
 }
 
 /// The keys of a hash map: random, and unlike the operating system's source they cannot fail.
-fn seed() -> u128 {
+pub(super) fn seed() -> u128 {
     let half = || u128::from(RandomState::new().hash_one(0));
     (half() << 64) | half()
 }
