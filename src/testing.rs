@@ -38,6 +38,7 @@ mod authorization_server;
 mod clock;
 pub mod conformance;
 mod fault;
+mod folio_server;
 mod http;
 mod import_api;
 mod latency;
@@ -48,5 +49,8 @@ pub use self::authorization_server::{
 };
 pub use self::clock::TestClock;
 pub use self::fault::Fault;
+pub use self::folio_server::{
+    FolioCounters, FolioRequest, FolioServer, FolioServerBuilder, TokenExpirationError,
+};
 pub use self::http::HttpServer;
 pub use self::import_api::{Answer, Gateway, ImportApi, ImportApiBuilder, Seen};
