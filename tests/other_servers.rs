@@ -11,8 +11,10 @@ use evertoken::testing::{
     TestClock,
 };
 use evertoken::{
-    EndReason, EndpointError, Error, MemoryStore, OnRequest, ServerProfile, Token, TokenManager,
+    EndReason, EndpointError, Error, Key, MemoryStore, OAuth2, OnRequest, ServerProfile, Token,
+    TokenManager,
 };
+use serde_json::{Value, json};
 use support::{HOUR, MINUTE, SECOND, World};
 
 const WINDOW: Duration = MINUTE;
@@ -111,6 +113,59 @@ async fn n16_light_oauth2_burns_nothing_for_a_client_that_it_does_not_know() {
     let wrong = world.server.endpoint().with_client("importer", "typo");
     assert!(machine_at(&world, wrong).rotate().await.is_err());
     assert!(machine(&world).rotate().await.is_ok());
+}
+
+#[tokio::test]
+async fn n16_over_http_light_oauth2s_own_words_are_understood() {
+    let server = AuthorizationServer::light_oauth2()
+        .client("importer", "secret")
+        .another_client("other", "secret")
+        .build();
+    let http = server.listen().await.unwrap();
+    let first = server.issue();
+    let store = MemoryStore::new();
+    let node = |id: &str| {
+        let endpoint = OAuth2::new(http.url(), id).unwrap();
+        TokenManager::builder(endpoint.client_secret("secret"))
+            .store(store.clone())
+            .key(Key::new("light-oauth2", "importer"))
+            .seed(first.clone())
+            .build()
+            .unwrap()
+    };
+    let (right, other) = (node("importer"), node("other"));
+    right.rotate().await.unwrap();
+    let error = other.rotate().await.unwrap_err();
+    let Some(EndpointError::Misconfigured { reason: said, .. }) = error.endpoint() else {
+        panic!("{error:?}");
+    };
+    assert_eq!(said, "400: ERR12028");
+    assert_eq!(reason(right.rotate().await), EndReason::Rejected);
+    assert_eq!((server.exchanges(), server.replays()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn light_oauth2_answers_as_light_4j_does() {
+    let server = AuthorizationServer::light_oauth2().build();
+    let http = server.listen().await.unwrap();
+    let first = server.issue();
+    let token = first.refresh.as_ref().unwrap().expose();
+    let refresh = || {
+        let form = format!("grant_type=refresh_token&refresh_token={token}");
+        reqwest::Client::new().post(http.url()).body(form).send()
+    };
+    let body: Value = refresh().await.unwrap().json().await.unwrap();
+    assert_eq!(body["token_type"], "bearer");
+    assert_eq!(body["expires_in"], 600);
+    assert!(body.get("refresh_expires_in").is_none());
+    let response = refresh().await.unwrap();
+    assert_eq!(response.status(), 404);
+    let body: Value = response.json().await.unwrap();
+    let message = "REFRESH_TOKEN_NOT_FOUND";
+    assert_eq!(
+        body,
+        json!({ "statusCode": 404, "code": "ERR12029", "message": message, "severity": "ERROR" })
+    );
 }
 
 #[tokio::test(start_paused = true)]
