@@ -37,13 +37,20 @@
 mod authorization_server;
 mod clock;
 pub mod conformance;
+mod fault;
+mod folio_server;
 mod http;
 mod import_api;
+mod latency;
 
 pub use self::authorization_server::{
-    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, GraceAnswer, Hold,
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, GraceAnswer, Hold,
     InProcessEndpoint, RefreshTokens, Reuse,
 };
 pub use self::clock::TestClock;
+pub use self::fault::Fault;
+pub use self::folio_server::{
+    FolioCounters, FolioRequest, FolioServer, FolioServerBuilder, TokenExpirationError,
+};
 pub use self::http::HttpServer;
 pub use self::import_api::{Answer, Gateway, ImportApi, ImportApiBuilder, Seen};

@@ -31,6 +31,7 @@ pub(super) struct Answer {
     refresh_in: Option<Duration>,
     pub(super) error: Option<Zeroizing<String>>,
     pub(super) error_description: Option<Zeroizing<String>>,
+    code: Option<Zeroizing<String>>,
 }
 
 impl Answer {
@@ -46,6 +47,9 @@ impl Answer {
             for (name, value) in form_urlencoded::parse(form) {
                 answer.text(&name, Zeroizing::new(value.into_owned()));
             }
+        }
+        if answer.error.is_none() {
+            answer.error = answer.code.take().filter(|code| is_light4j(code));
         }
         answer
     }
@@ -100,6 +104,7 @@ impl Answer {
             "scope" => &mut self.scope,
             "error" => &mut self.error,
             "error_description" => &mut self.error_description,
+            "code" => &mut self.code,
             _ => return self.number(name, &text),
         };
         if field.is_none() && !text.is_empty() {
@@ -122,6 +127,12 @@ impl Answer {
         };
         *field = field.or(lifetime);
     }
+}
+
+/// Whether it is an error code of light-4j's, which has its own form of refusal: `ERR` and five digits.
+fn is_light4j(code: &str) -> bool {
+    let digits = code.strip_prefix("ERR").unwrap_or_default();
+    digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A number of seconds, fractions included; `None` for one that is negative or no number.

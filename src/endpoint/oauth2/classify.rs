@@ -11,8 +11,9 @@ use crate::endpoint::scrub::Secrets;
 use crate::endpoint::transport::{Broken, Reply};
 use crate::endpoint::{EndpointError, Issued};
 
-/// Error codes that say that the refresh token is dead: the one of RFC 6749 section 5.2, and GitHub's.
-const DEAD: [&str; 2] = ["invalid_grant", "bad_refresh_token"];
+/// Error codes that say that the refresh token is dead: the one of RFC 6749 section 5.2, GitHub's, and
+/// light-oauth2's.
+const DEAD: [&str; 3] = ["invalid_grant", "bad_refresh_token", "ERR12029"];
 
 /// An answer that says nothing of the token.
 #[derive(Debug, thiserror::Error)]
@@ -191,6 +192,30 @@ mod tests {
         for (status, body, expected) in table {
             assert_eq!(verdict(reply(status, body)), expected, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn n16_light4j_says_it_in_its_own_form() {
+        let status = |code: &str| {
+            format!(r#"{{"statusCode":404,"code":"{code}","message":"M","severity":"ERROR"}}"#)
+        };
+        for (http, code, expected) in [
+            (404, "ERR12029", "rejected: ERR12029"),
+            (400, "ERR12028", "misconfigured: 400: ERR12028"),
+            (401, "ERR12007", "misconfigured: 401: ERR12007"),
+            (500, "ERR12029", "unknown"),
+            // Not light-4j's: a 400 that says nothing.
+            (400, "ERR1", "rejected: 400 without an error code"),
+            (400, "invalid", "rejected: 400 without an error code"),
+            (404, "invalid", "misconfigured: 404"),
+        ] {
+            assert_eq!(verdict(reply(http, &status(code))), expected, "{code}");
+        }
+        let both = r#"{"code":"ERR12029","error":"invalid_client"}"#;
+        assert_eq!(
+            verdict(reply(404, both)),
+            "misconfigured: 404: invalid_client"
+        );
     }
 
     #[test]
