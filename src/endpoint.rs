@@ -55,9 +55,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::error::EndpointError;
+#[cfg(all(feature = "folio", feature = "testing"))]
+pub(crate) use self::folio::Carrier as FolioCarrier;
 #[cfg(feature = "folio")]
 pub use self::folio::Folio;
-#[cfg(all(feature = "folio", feature = "config"))]
+#[cfg(all(feature = "folio", any(feature = "config", feature = "testing")))]
 pub(crate) use self::folio::Mode as FolioMode;
 pub use self::issued::Issued;
 pub(crate) use self::issued::{Predecessor, stated_by_token};

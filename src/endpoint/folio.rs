@@ -157,7 +157,6 @@ impl Folio {
 
     /// A service in this process.
     #[cfg(feature = "testing")]
-    #[allow(dead_code, reason = "for a server in the process")]
     pub(crate) fn carried(
         mode: Mode,
         url: impl AsRef<str>,

@@ -3,6 +3,8 @@ mod authn;
 mod builder;
 mod cookies;
 mod date;
+#[cfg(feature = "folio")]
+mod endpoint;
 mod exchange;
 mod expiration;
 mod gateway;
