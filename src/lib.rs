@@ -7,6 +7,10 @@ pub mod _architecture {}
 /// Texts that are longer than fits beside an item.
 #[cfg(doc)]
 pub mod _guide {
+    #[doc = include_str!("guide/folio.md")]
+    #[cfg(feature = "folio")]
+    pub mod folio {}
+
     #[doc = include_str!("guide/reliability.md")]
     pub mod reliability {}
 }

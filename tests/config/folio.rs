@@ -135,6 +135,20 @@ sign_in = { username = "ada", password = "sesame" }
         assert_eq!(shown(full).await, by_hand(endpoint, change));
     }
 
+    #[tokio::test]
+    async fn the_configuration_in_the_guide_is_one() {
+        let guide = include_str!("../../src/guide/folio.md");
+        let shown = guide.split("```toml\n").nth(1).unwrap();
+        let shown = shown.split("```").next().unwrap();
+        // Its secret is somebody else's.
+        let text = shown.replacen("IMPORTER_PASSWORD", "CARGO_PKG_NAME", 1);
+        let builder = format!("{:?}", builder(&text).await.unwrap());
+        assert!(
+            builder.contains("BackgroundTimer") && builder.contains("x-okapi-token"),
+            "{builder}"
+        );
+    }
+
     /// What is said of the server changes that, and not what is known of Okapi besides.
     #[tokio::test]
     async fn okapi_has_no_last_resort_unless_it_is_asked_for() {

@@ -1,7 +1,7 @@
 //! Answers that do not come, or are none.
 
 use evertoken::testing::{Fault, FolioServer, TestClock};
-use evertoken::{EndReason, OnRequest, TokenManager};
+use evertoken::{EndReason, EndpointError, OnRequest, TokenManager};
 
 use crate::browser::{Browser, both, eureka, okapi};
 use crate::{MINUTE, SECOND, builder, copy, own, reason};
@@ -130,7 +130,9 @@ async fn i8_a_gateway_that_is_busy_has_spent_nothing() {
         body: String::new(),
         retry_after: Some(SECOND),
     });
-    assert!(tokens.token().await.unwrap_err().is_retryable());
+    let error = tokens.token().await.unwrap_err();
+    let busy = matches!(error.endpoint(), Some(EndpointError::Retry { .. }));
+    assert!(busy && error.is_retryable(), "{error:?}");
     clock.advance(5 * SECOND).await;
     tokens.token().await.unwrap();
     assert_eq!(folio.counters().replays, 0);

@@ -12,6 +12,7 @@
 mod browser;
 mod imports;
 mod lost;
+mod over_http;
 mod sharing;
 mod signing_in;
 
