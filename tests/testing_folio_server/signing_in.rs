@@ -203,3 +203,14 @@ async fn a_user_who_is_not_active_can_do_nothing() {
         assert_eq!(browser.refresh().await.status(), 201);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn debug_holds_no_secret() {
+    for folio in both(&TestClock::new()) {
+        let browser = Browser::signed_in(&folio).await;
+        let said = format!("{folio:?} {:?} {:?}", folio.counters(), folio.seen());
+        for secret in [&browser.access, &browser.refresh] {
+            assert!(!said.contains(secret), "{said}");
+        }
+    }
+}
