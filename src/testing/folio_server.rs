@@ -168,13 +168,17 @@ impl FolioServer {
         http::listen(self.clone(), addr).await
     }
 
-    /// The first pair of a new session: this user signed in just now, elsewhere. `None` if nobody is
-    /// called so.
+    /// The first pair of a new session: this user signed in just now, elsewhere. In a legacy tenant it is an
+    /// access token without expiry, alone. `None` if nobody is called so.
     #[must_use]
     pub fn issue(&self, tenant: &str, name: &str) -> Option<TokenPair> {
         let now = self.now();
         let state = &mut self.shared.inner.lock().state;
-        let pair = state.issue(state.user(tenant, name)?, now);
+        let user = state.user(tenant, name)?;
+        if state.is_legacy(tenant) {
+            return Some(TokenPair::new(state.legacy_token(user, now)).never_expires());
+        }
+        let pair = state.issue(user, now);
         let session = match self.shared.system {
             System::Okapi => Session::Sliding,
             System::Eureka => Session::Fixed,
