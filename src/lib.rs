@@ -4,9 +4,12 @@
 #[doc = include_str!("../docs/architecture.md")]
 pub mod _architecture {}
 
+/// Texts that are longer than fits beside an item.
 #[cfg(doc)]
-#[path = "guide.rs"]
-pub mod _guide;
+pub mod _guide {
+    #[doc = include_str!("guide/reliability.md")]
+    pub mod reliability {}
+}
 
 mod client;
 pub mod clock;
