@@ -61,7 +61,8 @@ use crate::token::{Session, TokenPair};
 /// Clones are one FOLIO. It has two faces on one state: [`handle`](Self::handle) in this process, for
 /// simulated time, and [`listen`](Self::listen) over HTTP. `/authn/login-with-expiry`, `/authn/login`,
 /// `/authn/refresh`, `/authn/logout`, `/authn/logout-all`, `/bl-users/login-with-expiry` and, in Eureka,
-/// `GET /authn/token` are answered as FOLIO answers them. Any other path is one of the API.
+/// `GET /authn/token` are answered as FOLIO answers them. Any other path is one of the API, which counts
+/// the records in a body by their terminators (MARC's 0x1D); any other body is one.
 ///
 /// ```
 /// use evertoken::testing::FolioServer;
@@ -169,13 +170,17 @@ impl FolioServer {
         http::listen(self.clone(), addr).await
     }
 
-    /// The first pair of a new session: this user signed in just now, elsewhere. `None` if nobody is
-    /// called so.
+    /// The first pair of a new session: this user signed in just now, elsewhere. In a legacy tenant it is an
+    /// access token without expiry, alone. `None` if nobody is called so.
     #[must_use]
     pub fn issue(&self, tenant: &str, name: &str) -> Option<TokenPair> {
         let now = self.now();
         let state = &mut self.shared.inner.lock().state;
-        let pair = state.issue(state.user(tenant, name)?, now);
+        let user = state.user(tenant, name)?;
+        if state.is_legacy(tenant) {
+            return Some(TokenPair::new(state.legacy_token(user, now)).never_expires());
+        }
+        let pair = state.issue(user, now);
         let session = match self.shared.system {
             System::Okapi => Session::Sliding,
             System::Eureka => Session::Fixed,
@@ -250,6 +255,21 @@ impl FolioServer {
     #[must_use]
     pub fn counters(&self) -> FolioCounters {
         self.shared.inner.lock().state.counters
+    }
+
+    /// How many different records were accepted; zero unless they are
+    /// [remembered](FolioServerBuilder::remember_records). If it is [`FolioCounters::records`], then each was
+    /// accepted once.
+    #[must_use]
+    pub fn distinct_records(&self) -> u64 {
+        self.shared.inner.lock().state.taken.distinct()
+    }
+
+    /// How often this very record was accepted; zero unless they are
+    /// [remembered](FolioServerBuilder::remember_records). A MARC record ends with its terminator.
+    #[must_use]
+    pub fn times_taken(&self, record: impl AsRef<[u8]>) -> u64 {
+        self.shared.inner.lock().state.taken.times(record)
     }
 
     /// The last 64 requests that were decided, oldest first.

@@ -175,6 +175,29 @@ async fn i8_the_gateways_own_trouble_can_be_scripted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn which_records_were_accepted_is_remembered_on_request() {
+    for remember in [true, false] {
+        let folio = FolioServer::eureka()
+            .clock(TestClock::new())
+            .remember_records(remember)
+            .build();
+        let browser = Browser::signed_in(&folio).await;
+        for body in ["one\x1dtwo\x1d", "two\x1d", "no MARC"] {
+            let call = request(Method::POST, "/records", body);
+            send(&folio, with(call, "x-okapi-token", &browser.access)).await;
+            // Nothing of a call that is refused.
+            send(&folio, request(Method::POST, "/records", "three\x1d")).await;
+        }
+        assert_eq!(folio.counters().records, 4);
+        let times =
+            ["one\x1d", "two\x1d", "no MARC", "three\x1d"].map(|one| folio.times_taken(one));
+        let expected = if remember { [1, 2, 1, 0] } else { [0; 4] };
+        assert_eq!(times, expected);
+        assert_eq!(folio.distinct_records(), if remember { 3 } else { 0 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_take_their_time() {
     let folio = FolioServer::okapi()
         .clock(TestClock::new())

@@ -154,3 +154,31 @@ async fn the_tenant_is_the_headers_in_okapi_and_the_tokens_in_eureka() {
         assert_eq!(browser.is_live(), status == 422);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn eight_at_once_bring_one_pair_which_dies_with_the_second() {
+    for folio in both(&TestClock::new()) {
+        let browser = Browser::signed_in(&folio).await;
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let browser = browser.clone();
+                tokio::spawn(async move { browser.refreshed().await.unwrap() })
+            })
+            .collect();
+        let mut winner = browser.clone();
+        let mut statuses = Vec::new();
+        for task in tasks {
+            let response = task.await.unwrap();
+            statuses.push(response.status().as_u16());
+            if response.status() == 201 {
+                winner.keep(&response);
+            }
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 422, 422, 422, 422, 422, 422, 422]);
+        assert!(!winner.is_live());
+        let counters = folio.counters();
+        assert_eq!((counters.rotations, counters.replays), (1, 7));
+        assert_eq!(counters.sessions_revoked, 1);
+    }
+}

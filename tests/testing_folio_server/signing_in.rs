@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use evertoken::Session;
 use evertoken::testing::{AccessCheck, FolioServer, TestClock, TokenExpirationError};
+use evertoken::{Session, Validity};
 use http::Method;
 use serde_json::json;
 
@@ -143,8 +143,13 @@ async fn a7_a_legacy_tenant_gets_a_token_without_expiry_in_header_and_body() {
     let token = response.headers()["x-okapi-token"].to_str().unwrap();
     assert_eq!(json_of(&response), json!({ "okapiToken": token }));
     assert!(!response.headers().contains_key("set-cookie"));
+    let issued = folio.issue("diku", "diku_admin").unwrap();
+    assert_eq!(issued.lifetime.access, Validity::Never);
+    assert_eq!(issued.refresh, None);
     clock.suspend(Duration::from_secs(1_000_000_000));
-    assert_eq!(folio.check(token), AccessCheck::Live);
+    for token in [token, issued.access.as_ref().unwrap().expose()] {
+        assert_eq!(folio.check(token), AccessCheck::Live);
+    }
 
     let response = send(&okapi(&clock), login("/authn/login")).await;
     assert_eq!(response.status(), 404);
@@ -201,5 +206,16 @@ async fn a_user_who_is_not_active_can_do_nothing() {
         assert!(folio.handed_on(&browser.access).is_none());
         folio.set_active("diku", "diku_admin", true);
         assert_eq!(browser.refresh().await.status(), 201);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn debug_holds_no_secret() {
+    for folio in both(&TestClock::new()) {
+        let browser = Browser::signed_in(&folio).await;
+        let said = format!("{folio:?} {:?} {:?}", folio.counters(), folio.seen());
+        for secret in [&browser.access, &browser.refresh] {
+            assert!(!said.contains(secret), "{said}");
+        }
     }
 }

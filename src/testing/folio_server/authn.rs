@@ -68,7 +68,7 @@ impl State {
     }
 
     fn login(&mut self, tenant: &str, path: &str, body: &Bytes, now: u64) -> Outcome {
-        let is_legacy = self.rules.legacy.include(tenant) && self.rules.system == System::Okapi;
+        let is_legacy = self.is_legacy(tenant);
         if self.rules.system == System::Okapi && is_legacy != (path == LEGACY_LOGIN) {
             return Outcome::Answered(text(404, "Token endpoint is not available"));
         }

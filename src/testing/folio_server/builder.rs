@@ -46,6 +46,7 @@ impl FolioServerBuilder {
                 forbidden: Vec::new(),
                 latency: Duration::ZERO,
                 time_per_record: Duration::ZERO,
+                remembers_records: false,
             },
             accounts: Vec::new(),
             clock: Arc::new(SystemClock),
@@ -146,6 +147,14 @@ impl FolioServerBuilder {
         self
     }
 
+    /// Whether to remember which records were accepted, at some 20 bytes each, for
+    /// [`FolioServer::distinct_records`] and [`FolioServer::times_taken`]. Default: no.
+    #[must_use]
+    pub fn remember_records(mut self, remember: bool) -> Self {
+        self.rules.remembers_records = remember;
+        self
+    }
+
     /// The server, with nobody signed in yet.
     #[must_use]
     pub fn build(mut self) -> FolioServer {
@@ -181,6 +190,7 @@ pub(super) struct Rules {
     pub(super) forbidden: Vec<Forbidden>,
     pub(super) latency: Duration,
     pub(super) time_per_record: Duration,
+    pub(super) remembers_records: bool,
 }
 
 impl Rules {

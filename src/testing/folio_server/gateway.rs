@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Response};
 use serde_json::json;
 
 use self::refusal::Refusal;
+use super::super::body::Body;
 use super::answer::json_of;
 use super::builder::{System, is_within};
 use super::cookies::{self, Twice};
@@ -20,9 +21,6 @@ use crate::token::Digest;
 
 pub(super) const TENANT: &str = "x-okapi-tenant";
 pub(super) const TOKEN: &str = "x-okapi-token";
-
-/// Ends a MARC record (ISO 2709).
-const RECORD_TERMINATOR: u8 = 0x1D;
 
 /// So many tokens that Okapi let pass are kept before it looks which of them it need not keep.
 const CACHE_LIMIT: usize = 10_000;
@@ -103,8 +101,7 @@ impl State {
             Err(refusal) => Call::Answered(self.refuse(&refusal, &head.method, path)),
             Ok(None) => Call::Answered(json_of(200, &json!({}))),
             Ok(Some(bearer)) => {
-                let records = records_in(body);
-                self.counters.records += records;
+                let records = self.take(body);
                 let body = json!({
                     "records": records,
                     "tenant": bearer.tenant,
@@ -113,6 +110,17 @@ impl State {
                 Call::Accepted(json_of(200, &body), records)
             }
         }
+    }
+
+    /// Takes what an accepted call brought, and says how many records that was.
+    fn take(&mut self, body: &[u8]) -> u64 {
+        let mut arrived = Body::new(self.rules.remembers_records);
+        arrived.arrived(body);
+        let count = arrived.count();
+        let (_, records) = arrived.finish();
+        self.taken.note(&records);
+        self.counters.records += count;
+        count
     }
 
     /// Whose call it is; nobody's, where none has to be.
@@ -197,13 +205,4 @@ fn pass(tenant: &str, method: &Method, path: &str, token: &str) -> Digest {
 fn is_open(path: &str) -> bool {
     let is_invoked = path.starts_with("/_/invoke/tenant/") && path.ends_with("/saml/login");
     is_invoked || OPEN.iter().any(|open| is_within(path, open))
-}
-
-/// Records are counted by their terminators; a body without any is one.
-fn records_in(body: &Bytes) -> u64 {
-    let terminators = body.iter().filter(|byte| **byte == RECORD_TERMINATOR);
-    match terminators.count() as u64 {
-        0 => u64::from(!body.is_empty()),
-        some => some,
-    }
 }

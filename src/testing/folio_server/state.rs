@@ -13,6 +13,7 @@ mod users;
 use std::collections::HashMap;
 
 pub(super) use self::access::Bearer;
+use super::super::body::Taken;
 use super::builder::{Account, Rules, System};
 use super::jwt::Signer;
 use crate::token::Digest;
@@ -70,6 +71,8 @@ pub(super) struct Pair {
 pub(super) struct State {
     pub(super) rules: Rules,
     pub(super) counters: FolioCounters,
+    /// Records, where they are remembered.
+    pub(super) taken: Taken,
     signer: Signer,
     minted: u64,
     users: Vec<User>,
@@ -120,6 +123,7 @@ impl State {
             users: users.collect(),
             rules,
             counters: FolioCounters::default(),
+            taken: Taken::default(),
             signer,
             minted: 0,
             sessions: Vec::new(),

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{Missing, answers, end, free_port, program};
+use super::{Missing, PATIENCE, answers, end, free_port, program};
 
 /// A PostgreSQL server of one's own. It refuses to run as root, so then it runs as the user `postgres`.
 #[derive(Debug)]
@@ -79,12 +80,12 @@ impl Postgres {
         };
         for _ in 0..4 {
             server.port = free_port();
-            if server.restart().is_ok() {
+            if server.start_again().is_ok() {
                 return Ok(server);
             }
         }
         server.port = free_port();
-        server.restart()?;
+        server.start_again()?;
         Ok(server)
     }
 
@@ -163,8 +164,20 @@ impl Postgres {
         }
     }
 
-    /// On the port and data that it had.
+    /// On the port and data that it had. What is left of one that was killed may hold its memory for a moment.
     pub fn restart(&mut self) -> Result<(), Missing> {
+        let started = Instant::now();
+        loop {
+            match self.start_again() {
+                Err(_) if started.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn start_again(&mut self) -> Result<(), Missing> {
         self.kill();
         let data = self.directory.path().join("data");
         // One pid, so that the signals go to the server itself.
@@ -198,6 +211,10 @@ impl Postgres {
                     .args(["-q", "-d", &url])
                     .status()
                     .is_ok_and(|status| status.success())
+        })
+        .map_err(|Missing(told)| {
+            let log = std::fs::read_to_string(self.directory.path().join("log"));
+            Missing(format!("{told}: {}", log.unwrap_or_default()))
         })
     }
 }

@@ -1,8 +1,14 @@
 //! Who there is, and how they prove who they are.
 
+use super::super::builder::System;
 use super::{Code, Pair, Refused, State, User};
 
 impl State {
+    /// Whether this tenant's tokens have no expiry.
+    pub(in super::super) fn is_legacy(&self, tenant: &str) -> bool {
+        self.rules.system == System::Okapi && self.rules.legacy.include(tenant)
+    }
+
     pub(in super::super) fn has_tenant(&self, tenant: &str) -> bool {
         self.users.iter().any(|user| user.account.tenant == tenant)
     }
