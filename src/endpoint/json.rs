@@ -17,6 +17,10 @@ pub(super) enum Value<'a> {
     /// A number, `true`, `null`, or whatever else stands there without quotes.
     Bare(&'a str),
     Array(Elements<'a>),
+    #[cfg_attr(
+        not(feature = "folio"),
+        allow(dead_code, reason = "OAuth2 nests nothing")
+    )]
     Object(Members<'a>),
     /// A text that is not one.
     Other,

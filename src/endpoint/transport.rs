@@ -24,6 +24,10 @@ pub(super) const BODY_LIMIT_MOST: usize = 16 * 1024 * 1024;
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
 /// An answer, as far as it was read.
+#[cfg_attr(
+    not(feature = "folio"),
+    allow(dead_code, reason = "of OAuth2, all that matters is in the body")
+)]
 pub(crate) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
