@@ -7,16 +7,18 @@
 //! configured origins only, and a rejection counts only from the origin that the token was sent to.
 
 mod api;
+mod channel;
+mod peek;
 
 use std::cell::Cell;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
 use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
 use url::Url;
 
 pub use self::api::ApiProfile;
+pub(crate) use self::channel::Channel;
 use crate::endpoint::retry_after;
 use crate::error::{BuildError, Error};
 use crate::manager::TokenManager;
@@ -40,8 +42,9 @@ impl TokenManager {
     /// profile permits. Every other answer is returned as it is, and so is the answer to the second
     /// request.
     ///
-    /// A URL outside the configured [origins](crate::Builder::origin) is called without a token. A
-    /// value that the request already has in the token's header is replaced.
+    /// A URL outside the configured [origins](crate::Builder::origin) is called without a token, and so
+    /// is a path that the profile says needs none. A value that the request already has in the token's
+    /// header is replaced; of its cookies, the one that is the token's.
     ///
     /// **Redirects are the client's own.** reqwest takes the token off when it follows one to another
     /// host, but puts it on again when that host redirects within itself (seen in 0.13.5). Where the API
@@ -54,8 +57,7 @@ impl TokenManager {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
         let request = request?;
-        let is_ours = self.calls.header == AUTHORIZATION;
-        if !is_ours && self.calls.origins.allow(request.url()) {
+        if !self.calls.channel.is_taken_off() && self.takes_token(request.url()) {
             return Err(Error::ForeignClient);
         }
         self.send_on(&client, request).await
@@ -97,7 +99,7 @@ impl TokenManager {
     }
 
     async fn send_on(&self, client: &Client, mut request: Request) -> Result<Response, Error> {
-        if !self.calls.origins.allow(request.url()) {
+        if !self.takes_token(request.url()) {
             return Ok(client.execute(request).await?);
         }
         let mut may_replay = true;
@@ -127,7 +129,11 @@ impl TokenManager {
                      TokenManager::client to keep redirects within the origins"
                 );
             }
-            if reached && self.calls.api.rejects(response.status()) {
+            let (response, rejected) = match reached {
+                true => self.calls.api.judged(response).await,
+                false => (response, false),
+            };
+            if rejected {
                 let spare = spare.filter(|_| may_replay && exchange.may_be_repeated());
                 let next = self.after_rejection(&token, spare.is_some()).await?;
                 let (Some(spare), Some(next)) = (spare, next) else {
@@ -155,17 +161,22 @@ impl TokenManager {
 
     fn authorize(&self, request: &mut Request, token: &Token) -> Result<(), Error> {
         let value: HeaderValue = token.authorization()?;
-        request
-            .headers_mut()
-            .insert(self.calls.header.clone(), value);
+        let calls = &self.calls;
+        calls
+            .api
+            .authorize(request.headers_mut(), &calls.channel, value);
         Ok(())
     }
 
-    /// Whether the token came to the URL that answered. reqwest takes `Authorization` off along a
-    /// redirect to another origin; a header of one's own stays, and our client follows within the
-    /// configured ones.
+    fn takes_token(&self, url: &Url) -> bool {
+        self.calls.origins.allow(url) && !self.calls.api.is_tokenless(url.path())
+    }
+
+    /// Whether the token came to the URL that answered. reqwest takes `Authorization` and cookies off
+    /// along a redirect to another origin; a header of one's own stays, and our client follows within
+    /// the configured ones.
     fn token_reached(&self, exchange: &Exchange, answered: &Url) -> bool {
-        if self.calls.header == AUTHORIZATION {
+        if self.calls.channel.is_taken_off() {
             answered.origin() == exchange.url.origin()
         } else {
             self.calls.origins.allow(answered)

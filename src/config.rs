@@ -213,7 +213,7 @@ impl Config {
         let key = document.session.over(endpoint.key());
         let strategy = registry.make_strategy(strategy, base)?;
         let builder = TokenManager::builder(endpoint).key(key).strategy(strategy);
-        let mut builder = document.http.apply(document.refresh.apply(builder));
+        let mut builder = document.http.apply(document.refresh.apply(builder))?;
         if let Some(Span(timeout)) = *store_timeout {
             builder = builder.store_timeout(timeout);
         }
@@ -264,6 +264,7 @@ fn refused(error: BuildError) -> ConfigError {
         "timeout" => "endpoint.timeout".to_owned(),
         "store_timeout" => "store.timeout".to_owned(),
         "origin" => "http.origins".to_owned(),
+        "cookie" => "http.cookie".to_owned(),
         "replay_window" | "last_resorts" => format!("endpoint.server.{name}"),
         _ => format!("refresh.{name}"),
     };

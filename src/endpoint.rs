@@ -32,12 +32,20 @@
 //! }
 //! ```
 
+mod encoded;
 mod error;
+#[cfg(feature = "folio")]
+mod folio;
 mod issued;
+mod json;
 mod oauth2;
+mod parcel;
 mod profile;
 mod retry_after;
+mod scrub;
+mod secure;
 mod static_token;
+mod transport;
 mod window;
 
 use std::fmt::Debug;
@@ -47,6 +55,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::error::EndpointError;
+#[cfg(all(feature = "folio", feature = "testing"))]
+pub(crate) use self::folio::Carrier as FolioCarrier;
+#[cfg(feature = "folio")]
+pub use self::folio::Folio;
+#[cfg(all(feature = "folio", any(feature = "config", feature = "testing")))]
+pub(crate) use self::folio::Mode as FolioMode;
 pub use self::issued::Issued;
 pub(crate) use self::issued::{Predecessor, stated_by_token};
 pub use self::oauth2::{ClientAuth, OAuth2};

@@ -7,6 +7,10 @@ pub mod _architecture {}
 /// Texts that are longer than fits beside an item.
 #[cfg(doc)]
 pub mod _guide {
+    #[doc = include_str!("guide/folio.md")]
+    #[cfg(feature = "folio")]
+    pub mod folio {}
+
     #[doc = include_str!("guide/reliability.md")]
     pub mod reliability {}
 }
@@ -40,6 +44,8 @@ pub use async_trait::async_trait;
 pub use self::client::{ApiProfile, TokenClient};
 #[cfg(feature = "config")]
 pub use self::config::{Config, ConfigError, Registry};
+#[cfg(feature = "folio")]
+pub use self::endpoint::Folio;
 pub use self::endpoint::{
     ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, SendWindow, ServerProfile,
     StaticToken, TokenEndpoint,

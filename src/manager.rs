@@ -21,7 +21,7 @@ use tokio::time::{Instant, Timeout, timeout_at};
 
 pub use self::authorization::Authorization;
 pub use self::builder::Builder;
-use crate::client::ApiProfile;
+use crate::client::{ApiProfile, Channel};
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
 use crate::event::Events;
@@ -51,7 +51,7 @@ pub struct TokenManager {
 pub(crate) struct Calls {
     pub(crate) origins: Origins,
     pub(crate) api: ApiProfile,
-    pub(crate) header: http::HeaderName,
+    pub(crate) channel: Channel,
 }
 
 /// Dropped with the last clone. The worker and rotations hold the session, never this.

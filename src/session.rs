@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
     /// What stands before the token in its header.
-    pub(crate) prefix: &'static str,
+    pub(crate) prefix: String,
     pub(crate) on_rotated: Option<OnRotated>,
     pub(crate) runtime: tokio::runtime::Handle,
 }

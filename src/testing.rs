@@ -1,4 +1,4 @@
-//! An authorization server, an API and a clock to test against.
+//! An authorization server, an API, a FOLIO and a clock to test against.
 //!
 //! The fakes here are never scripted to succeed: they behave. [`AuthorizationServer`] really consumes
 //! refresh tokens and really revokes the family of one that is presented twice, and [`ImportApi`]
@@ -6,7 +6,10 @@
 //! what it saw: [`exchanges`](AuthorizationServer::exchanges), [`replays`](AuthorizationServer::replays),
 //! [`families_revoked`](AuthorizationServer::families_revoked).
 //!
-//! Both have two faces. In one process, under tokio's paused time and a [`TestClock`], an hour takes
+//! [`FolioServer`] is both in one for FOLIO's clients, of either kind: its sign-in with cookies, and an API
+//! behind its gateway.
+//!
+//! All of them have two faces. In one process, under tokio's paused time and a [`TestClock`], an hour takes
 //! milliseconds:
 //!
 //! ```
@@ -35,15 +38,23 @@
 //! on as soon as none of *its own* tasks can run; anywhere else, use short lifetimes in real time.
 
 mod authorization_server;
+mod body;
 mod clock;
 pub mod conformance;
+mod fault;
+mod folio_server;
 mod http;
 mod import_api;
+mod latency;
 
 pub use self::authorization_server::{
-    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, GraceAnswer, Hold,
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, GraceAnswer, Hold,
     InProcessEndpoint, RefreshTokens, Reuse,
 };
 pub use self::clock::TestClock;
+pub use self::fault::Fault;
+pub use self::folio_server::{
+    FolioCounters, FolioRequest, FolioServer, FolioServerBuilder, TokenExpirationError,
+};
 pub use self::http::HttpServer;
 pub use self::import_api::{Answer, Gateway, ImportApi, ImportApiBuilder, Seen};

@@ -1,10 +1,32 @@
-use http::StatusCode;
+#[cfg(feature = "folio")]
+mod folio;
+
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{HeaderValue, StatusCode};
+use reqwest::Response;
+
+use super::channel::Channel;
+use super::peek;
 
 /// How an API behaves towards tokens, and what stands in front of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiProfile {
     reject_on: Vec<StatusCode>,
+    by_text: Option<ByText>,
     unavailable_is_the_gateways: bool,
+    /// Where the token is, if the builder does not say.
+    channel: Channel,
+    /// What must not hold a token beside that.
+    excluded: &'static [Channel],
+    /// How paths end that are called without a token.
+    tokenless: &'static [&'static str],
+}
+
+/// A rejection that only its plain text tells from other answers of its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ByText {
+    status: StatusCode,
+    beginning: &'static str,
 }
 
 impl ApiProfile {
@@ -26,12 +48,40 @@ impl ApiProfile {
         self
     }
 
-    pub(super) fn rejects(&self, status: StatusCode) -> bool {
-        self.reject_on.contains(&status)
+    /// The answer as it was, and whether it rejects the token.
+    pub(super) async fn judged(&self, response: Response) -> (Response, bool) {
+        let status = response.status();
+        if self.reject_on.contains(&status) {
+            return (response, true);
+        }
+        match self.by_text {
+            Some(by) if by.status == status && is_plain_text(response.headers()) => {
+                peek::begins_with(response, by.beginning).await
+            }
+            _ => (response, false),
+        }
     }
 
     pub(super) fn unavailable_is_the_gateways(&self) -> bool {
         self.unavailable_is_the_gateways
+    }
+
+    /// Whether a request to this path is sent without a token.
+    pub(super) fn is_tokenless(&self, path: &str) -> bool {
+        let path = path.trim_end_matches('/');
+        self.tokenless.iter().any(|end| path.ends_with(end))
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Puts the token into its channel, and takes others out of theirs.
+    pub(super) fn authorize(&self, headers: &mut HeaderMap, channel: &Channel, value: HeaderValue) {
+        for other in self.excluded {
+            other.clear(headers);
+        }
+        channel.put(headers, value);
     }
 }
 
@@ -39,7 +89,17 @@ impl Default for ApiProfile {
     fn default() -> Self {
         Self {
             reject_on: vec![StatusCode::UNAUTHORIZED],
+            by_text: None,
             unavailable_is_the_gateways: false,
+            channel: Channel::BEARER,
+            excluded: &[],
+            tokenless: &[],
         }
     }
+}
+
+fn is_plain_text(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    kind.and_then(|kind| kind.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/plain"))
 }

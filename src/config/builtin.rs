@@ -1,9 +1,9 @@
+mod folio;
 mod postgres;
 mod redis;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use reqwest::ClientBuilder;
 use serde::Deserialize;
@@ -28,6 +28,7 @@ pub(super) fn register(registry: Registry) -> Registry {
         .strategy("background-timer", background_timer)
         .strategy("optimistic-early", optimistic_early)
         .endpoint_by_http("oauth2", oauth2)
+        .endpoint_by_http("folio", folio::endpoint)
         .endpoint("static", static_token)
         .default_store("memory")
         .store("file", file_store)
@@ -131,12 +132,7 @@ fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, B
     if let Some(Span(timeout)) = timeout {
         endpoint = endpoint.timeout(timeout);
     }
-    if let Some(bytes) = body_limit {
-        let (least, most) = OAuth2::BODY_LIMITS;
-        if !(least..=most).contains(&bytes) {
-            let problem = format!("must be from {least} to {most} bytes");
-            return Err(BuildError::invalid("body_limit", problem).into());
-        }
+    if let Some(bytes) = self::body_limit(body_limit, OAuth2::BODY_LIMITS)? {
         endpoint = endpoint.body_limit(bytes);
     }
     Ok(match sign_in {
@@ -147,6 +143,18 @@ fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, B
             endpoint.sign_in_with_password(username, password.as_str())
         }
     })
+}
+
+/// What is asked for, if it is between the limits.
+fn body_limit(
+    bytes: Option<usize>,
+    (least, most): (usize, usize),
+) -> Result<Option<usize>, BuildError> {
+    if bytes.is_some_and(|bytes| !(least..=most).contains(&bytes)) {
+        let problem = format!("must be from {least} to {most} bytes");
+        return Err(BuildError::invalid("body_limit", problem));
+    }
+    Ok(bytes)
 }
 
 enum SignIn {
@@ -208,28 +216,34 @@ fn static_token(parameters: Static) -> Result<StaticToken, ConfigError> {
     Ok(StaticToken::new(token.as_str()))
 }
 
+/// What a configuration says of a server.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ServerKeys {
+    replay_window: Option<Span>,
+    replays: Option<u32>,
+    last_resort: Option<bool>,
+    last_resorts: Option<u32>,
+    old_pair: Option<OldPair>,
+}
+
+impl ServerKeys {
+    fn over(self, known: ServerProfile) -> ServerProfile {
+        let window = self.replay_window.map(|window| window.0);
+        ServerProfile {
+            replay_window: window.unwrap_or(known.replay_window),
+            replays: self.replays.unwrap_or(known.replays),
+            last_resort: self.last_resort.unwrap_or(known.last_resort),
+            last_resorts: self.last_resorts.unwrap_or(known.last_resorts),
+            old_pair: self.old_pair.unwrap_or(known.old_pair),
+        }
+    }
+}
+
 /// Of a table, in a configuration: `replay_window`, `replays`, `last_resort`, `last_resorts`, `old_pair`.
 impl<'de> Deserialize<'de> for ServerProfile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Server {
-            replay_window: Option<Span>,
-            replays: Option<u32>,
-            last_resort: Option<bool>,
-            last_resorts: Option<u32>,
-            old_pair: Option<OldPair>,
-        }
-
-        let server = Server::deserialize(deserializer)?;
-        let strict = Self::strict();
-        let window = server.replay_window.map(|window| window.0);
-        Ok(Self {
-            replay_window: window.unwrap_or(Duration::ZERO),
-            replays: server.replays.unwrap_or(strict.replays),
-            last_resort: server.last_resort.unwrap_or(strict.last_resort),
-            last_resorts: server.last_resorts.unwrap_or(strict.last_resorts),
-            old_pair: server.old_pair.unwrap_or(strict.old_pair),
-        })
+        let keys = ServerKeys::deserialize(deserializer)?;
+        Ok(keys.over(Self::strict()))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::error::ConfigError;
 use super::scalar::{ErrorStatus, Header, Scopes, Span};
 use super::value::Value;
 use crate::client::ApiProfile;
@@ -127,16 +128,21 @@ impl Pauses {
 pub(super) struct Http {
     pub(super) origins: Vec<String>,
     reject_on: Option<Vec<ErrorStatus>>,
+    profile: Option<Profile>,
     header: Option<Header>,
+    cookie: Option<String>,
     gateway_unavailable: Option<bool>,
 }
 
 impl Http {
-    pub(super) fn apply(&self, mut builder: Builder) -> Builder {
+    pub(super) fn apply(&self, mut builder: Builder) -> Result<Builder, ConfigError> {
         for origin in &self.origins {
             builder = builder.origin(origin);
         }
-        let mut api = ApiProfile::default();
+        let mut api = match self.profile {
+            Some(profile) => profile.api()?,
+            None => ApiProfile::default(),
+        };
         if let Some(statuses) = &self.reject_on {
             let statuses: Vec<StatusCode> = statuses.iter().map(|status| status.0).collect();
             api = api.reject_on(statuses);
@@ -144,8 +150,38 @@ impl Http {
         if let Some(is_the_gateways) = self.gateway_unavailable {
             api = api.gateway_unavailable(is_the_gateways);
         }
+        if self.header.is_some() && self.cookie.is_some() {
+            let problem = "is there beside `header`, and a token goes to one place";
+            return Err(ConfigError::new("http.cookie", problem));
+        }
         let header = self.header.as_ref().map(|header| header.0.clone());
-        set(builder.api(api), header, Builder::header)
+        let builder = set(builder.api(api), header, Builder::header);
+        Ok(set(builder, self.cookie.clone(), Builder::cookie))
+    }
+}
+
+/// A kind of API that is known by its name.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Profile {
+    Okapi,
+    Eureka,
+}
+
+impl Profile {
+    #[cfg(feature = "folio")]
+    #[expect(clippy::unnecessary_wraps, reason = "without the feature it fails")]
+    fn api(self) -> Result<ApiProfile, ConfigError> {
+        Ok(match self {
+            Self::Okapi => ApiProfile::okapi(),
+            Self::Eureka => ApiProfile::eureka(),
+        })
+    }
+
+    #[cfg(not(feature = "folio"))]
+    fn api(self) -> Result<ApiProfile, ConfigError> {
+        let problem = "takes evertoken's feature `folio`, and this program was built without it";
+        Err(ConfigError::new("http.profile", problem))
     }
 }
 

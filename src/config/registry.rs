@@ -65,7 +65,7 @@ pub(super) type StoreComes =
 
 impl Registry {
     /// What comes with the crate: the strategies `on-request`, `background-timer` and `optimistic-early`,
-    /// the endpoints `oauth2` and `static`, the stores `memory`, `file`, `redis` and `postgres`.
+    /// the endpoints `oauth2`, `folio` and `static`, the stores `memory`, `file`, `redis` and `postgres`.
     #[must_use]
     pub fn builtin() -> Self {
         let registry = Self {
@@ -174,8 +174,8 @@ impl Registry {
         self
     }
 
-    /// What the HTTP client of the endpoint `oauth2` is built from, for proxies, certificates and the
-    /// like; see [`OAuth2::http`](crate::OAuth2::http). Default: `reqwest::Client::builder`.
+    /// What the HTTP client of the endpoints `oauth2` and `folio` is built from, for proxies, certificates
+    /// and the like; see [`OAuth2::http`](crate::OAuth2::http). Default: `reqwest::Client::builder`.
     #[must_use]
     pub fn http(mut self, client: impl Fn() -> ClientBuilder + Send + Sync + 'static) -> Self {
         self.http = Arc::new(client);

@@ -9,7 +9,8 @@ use crate::token::{AccessToken, Lifetime, RefreshToken, Scope, Session, TokenPai
 pub struct Issued {
     /// The new access token.
     pub access: Option<AccessToken>,
-    /// The new refresh token. None or an empty one keeps the old one.
+    /// The new refresh token. None or an empty one keeps the old one, unless that [is
+    /// spent](Self::refresh_is_spent).
     pub refresh: Option<RefreshToken>,
     /// Lifetime of the access token, from the moment the request was sent.
     pub expires_in: Option<Duration>,
@@ -17,6 +18,11 @@ pub struct Issued {
     pub refresh_expires_in: Option<Duration>,
     /// When the server wants to be asked again, likewise.
     pub refresh_in: Option<Duration>,
+    /// Whether the access token does not expire, where neither [`expires_in`](Self::expires_in) nor the token itself
+    /// says when it does.
+    pub never_expires: bool,
+    /// Whether the refresh token that was exchanged is spent in any case, so that the pair has none if none was issued.
+    pub refresh_is_spent: bool,
     /// Whether rotating prolongs the session.
     pub session: Session,
     /// `Bearer` mostly, in any case.
@@ -63,6 +69,21 @@ impl Issued {
     #[must_use]
     pub fn refresh_in(mut self, age: Duration) -> Self {
         self.refresh_in = Some(age);
+        self
+    }
+
+    /// The access token does not expire.
+    #[must_use]
+    pub fn never_expires(mut self) -> Self {
+        self.never_expires = true;
+        self
+    }
+
+    /// The refresh token that was exchanged is not kept, even if no new one was issued. For servers that always issue
+    /// one: to send the old one again would be a replay.
+    #[must_use]
+    pub fn refresh_is_spent(mut self) -> Self {
+        self.refresh_is_spent = true;
         self
     }
 
@@ -115,13 +136,18 @@ impl Issued {
         let access_validity = match (&self.access, self.expires_in) {
             (_, Some(total)) => total.into(),
             (Some(access), None) => {
-                stated_by_token(access, self.server_time.map(sent_at), sent_at(wall))
+                match stated_by_token(access, self.server_time.map(sent_at), sent_at(wall)) {
+                    Validity::Unknown if self.never_expires => Validity::Never,
+                    stated => stated,
+                }
             }
             (None, None) => Validity::Unknown,
         };
         let issued_refresh = self.refresh.filter(|token| !token.expose().is_empty());
-        let kept = predecessor
-            .filter(|old| issued_refresh.is_none() || issued_refresh == old.pair.refresh);
+        let kept = predecessor.filter(|old| match &issued_refresh {
+            None => !self.refresh_is_spent,
+            issued => *issued == old.pair.refresh,
+        });
         let refresh_validity = match (self.refresh_expires_in, &kept) {
             (Some(total), _) => total.into(),
             (None, Some(old)) => old.remaining_refresh(),
@@ -215,6 +241,30 @@ mod tests {
         let pair = after(Issued::new("a2").refresh_token("r2"));
         assert_eq!(pair.refresh, Some("r2".into()));
         assert_eq!(pair.lifetime.refresh, Validity::Unknown);
+    }
+
+    #[test]
+    fn a_refresh_token_that_is_spent_in_any_case_is_not_kept() {
+        for answer in [Issued::new("a2"), Issued::new("a2").refresh_token("")] {
+            let pair = after(answer.refresh_is_spent());
+            assert_eq!(pair.refresh, None);
+            assert_eq!(pair.lifetime.refresh, Validity::Unknown);
+        }
+        let pair = after(Issued::new("a2").refresh_token("r2").refresh_is_spent());
+        assert_eq!(pair.refresh, Some("r2".into()));
+    }
+
+    #[test]
+    fn a_token_that_does_not_expire_says_nothing_else_itself() {
+        let access = |issued| after(issued).lifetime.access;
+        assert_eq!(
+            access(Issued::new("opaque").never_expires()),
+            Validity::Never
+        );
+        let stated = Issued::new("e30.eyJleHAiOjEwMTB9.x").never_expires();
+        assert_eq!(access(stated), Duration::from_secs(12).into());
+        let said = Issued::new("opaque").expires_in(MINUTE).never_expires();
+        assert_eq!(access(said), MINUTE.into());
     }
 
     #[test]

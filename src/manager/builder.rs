@@ -2,11 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use http::header::AUTHORIZATION;
 
 use super::user::with_stated_times;
 use super::{Calls, TokenManager};
-use crate::client::ApiProfile;
+use crate::client::{ApiProfile, Channel};
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::TokenEndpoint;
 use crate::error::BuildError;
@@ -31,7 +30,7 @@ pub struct Builder {
     settings: Settings,
     origins: Vec<String>,
     api: ApiProfile,
-    header: HeaderName,
+    channel: Option<Channel>,
     on_rotated: Option<OnRotated>,
 }
 
@@ -48,7 +47,7 @@ impl Builder {
             settings,
             origins: Vec::new(),
             api: ApiProfile::default(),
-            header: AUTHORIZATION,
+            channel: None,
             on_rotated: None,
         }
     }
@@ -107,10 +106,16 @@ impl Builder {
         self
     }
 
-    /// Sends the token in a header of its own, without `Bearer`. Default: `Authorization: Bearer`. Such
-    /// a header is sent only through [`TokenManager::client`].
+    /// Sends the token in a header of its own, without `Bearer`. Default: `Authorization: Bearer`, or what the
+    /// [profile](Self::api) of the API says. Such a header is sent only through [`TokenManager::client`].
     pub fn header(mut self, name: HeaderName) -> Self {
-        self.header = name;
+        self.channel = Some(Channel::Header(name));
+        self
+    }
+
+    /// Sends the token in a cookie of this name, in place of a header.
+    pub fn cookie(mut self, name: impl Into<String>) -> Self {
+        self.channel = Some(Channel::Cookie(name.into().into()));
         self
     }
 
@@ -212,7 +217,9 @@ impl Builder {
 
     /// What cannot hold, as (setting, problem).
     pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
-        self.settings.problem()
+        let channel = self.channel.as_ref().and_then(Channel::problem);
+        let channel = channel.map(|problem| ("cookie", problem.to_owned()));
+        self.settings.problem().or(channel)
     }
 
     /// Checks the settings and builds the manager, on the tokio runtime this is called in: rotations run
@@ -237,6 +244,7 @@ impl Builder {
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::with_clock(clock.clone())));
         let key = self.key.unwrap_or_else(|| self.endpoint.key());
+        let channel = self.channel.unwrap_or_else(|| self.api.channel());
         let shared = Shared {
             endpoint: self.endpoint,
             store,
@@ -244,18 +252,14 @@ impl Builder {
             clock,
             settings: self.settings,
             on_rotated: self.on_rotated,
-            prefix: if self.header == AUTHORIZATION {
-                "Bearer "
-            } else {
-                ""
-            },
+            prefix: channel.prefix(),
             runtime,
         };
         let session = Session::new(Arc::new(shared), key, owner, seed, on_system_clock);
         let calls = Calls {
             origins,
             api: self.api,
-            header: self.header,
+            channel,
         };
         Ok(TokenManager::new(session, calls))
     }

@@ -51,7 +51,7 @@ impl Session {
             token: pair
                 .access
                 .clone()
-                .map(|access| Token::new(access, identity, self.shared.prefix)),
+                .map(|access| Token::new(access, identity, &self.shared.prefix)),
             pair,
             identity,
             number,

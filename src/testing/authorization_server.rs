@@ -1,6 +1,5 @@
 mod endpoint;
 mod exchange;
-mod fault;
 mod http;
 mod rules;
 mod state;
@@ -17,12 +16,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::endpoint::InProcessEndpoint;
-pub use self::fault::Fault;
-use self::fault::Faults;
 pub use self::rules::{AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse};
-use self::rules::{Client, Rules};
+use self::rules::{Client, Rules, Words};
 pub use self::state::AccessCheck;
 use self::state::{Counters, Refusal, State};
+use super::fault::{Fault, Faults};
 use super::http::{ANY_PORT, HttpServer};
 use crate::clock::Clock;
 use crate::token::TokenPair;
@@ -65,6 +63,22 @@ impl AuthorizationServer {
     #[must_use]
     pub fn builder() -> AuthorizationServerBuilder {
         AuthorizationServerBuilder::new()
+    }
+
+    /// Describes light-oauth2: opaque refresh tokens without an expiry that are gone once they are
+    /// presented, also if [another client](AuthorizationServerBuilder::another_client) presents them. No
+    /// family is revoked, and refusals are worded as light-4j words them: 404 for a token that is not
+    /// there.
+    #[must_use]
+    pub fn light_oauth2() -> AuthorizationServerBuilder {
+        AuthorizationServerBuilder::light_oauth2()
+    }
+
+    /// Describes a WSO2 identity server that rotates gracefully: [`Reuse::Renew`], once within 30 s.
+    /// Access tokens of an hour, which die at the rotation, and refresh tokens of a day.
+    #[must_use]
+    pub fn wso2() -> AuthorizationServerBuilder {
+        AuthorizationServerBuilder::wso2()
     }
 
     fn new(rules: Rules, clock: Arc<dyn Clock>) -> Self {
@@ -218,6 +232,10 @@ impl AuthorizationServer {
         self.shared.inner.lock().state.counters
     }
 
+    fn words(&self) -> Words {
+        self.shared.inner.lock().state.rules.words
+    }
+
     fn latency(&self) -> Duration {
         self.shared.inner.lock().state.rules.latency
     }
@@ -259,7 +277,7 @@ impl Drop for Hold {
 }
 
 /// The keys of a hash map: random, and unlike the operating system's source they cannot fail.
-fn seed() -> u128 {
+pub(super) fn seed() -> u128 {
     let half = || u128::from(RandomState::new().hash_one(0));
     (half() << 64) | half()
 }

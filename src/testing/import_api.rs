@@ -1,5 +1,4 @@
 mod answer;
-mod body;
 mod builder;
 mod http;
 mod keys;
@@ -15,10 +14,10 @@ use ::http::{Method, StatusCode};
 use parking_lot::Mutex;
 
 pub use self::answer::Answer;
-use self::body::Fingerprint;
 pub use self::builder::ImportApiBuilder;
 use self::keys::{Keys, Use};
 use super::authorization_server::{AccessCheck, AuthorizationServer};
+use super::body::{Fingerprint, Taken};
 use super::http::{ANY_PORT, HttpServer};
 use crate::token::Digest;
 
@@ -90,7 +89,7 @@ struct Inner {
     accepted: HashSet<Digest>,
     keys: Keys,
     /// How often each record was taken, where that is remembered.
-    taken: HashMap<Fingerprint, u32>,
+    taken: Taken,
     next: VecDeque<Answer>,
     by_path: HashMap<String, Answer>,
     seen: VecDeque<Seen>,
@@ -216,16 +215,14 @@ impl ImportApi {
     /// was accepted once.
     #[must_use]
     pub fn distinct_records(&self) -> u64 {
-        self.shared.inner.lock().taken.len() as u64
+        self.shared.inner.lock().taken.distinct()
     }
 
     /// How often this very record was accepted over HTTP; zero unless they are
     /// [remembered](ImportApiBuilder::remember_records). A MARC record ends with its terminator.
     #[must_use]
     pub fn times_taken(&self, record: impl AsRef<[u8]>) -> u64 {
-        let inner = self.shared.inner.lock();
-        let times = inner.taken.get(&body::fingerprint(record));
-        times.copied().unwrap_or_default().into()
+        self.shared.inner.lock().taken.times(record)
     }
 
     /// The last 64 requests that were read whole, oldest first.
@@ -272,9 +269,7 @@ impl ImportApi {
     fn take(&self, count: u64, records: &[Fingerprint]) {
         let mut inner = self.shared.inner.lock();
         inner.counters.records += count;
-        for record in records {
-            *inner.taken.entry(*record).or_default() += 1;
-        }
+        inner.taken.note(records);
     }
 
     async fn spend_time(&self, records: u64) {

@@ -33,7 +33,7 @@ client_id = "a""#,
         (
             r#"[endpoint]
 kind = "oauth1""#,
-            "line 2, column 1: endpoint.kind: `oauth1` is no endpoint; known here: `oauth2`, `static`",
+            "line 2, column 1: endpoint.kind: `oauth1` is no endpoint; known here: `folio`, `oauth2`, `static`",
         ),
         (
             r#"[endpoint]

@@ -5,6 +5,7 @@ mod behaviour;
 mod endpoint_refusals;
 mod example;
 mod files;
+mod folio;
 mod keys;
 #[path = "../support/raw_server.rs"]
 #[allow(dead_code)]

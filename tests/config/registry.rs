@@ -172,7 +172,7 @@ async fn what_a_users_own_refuses_is_told_with_its_path() {
     );
     assert_eq!(
         told(&build("[endpoint]\nkind = \"volt\"").await.unwrap_err()),
-        "line 2, column 1: endpoint.kind: `volt` is no endpoint; known here: `oauth2`, `static`, `vault`"
+        "line 2, column 1: endpoint.kind: `volt` is no endpoint; known here: `folio`, `oauth2`, `static`, `vault`"
     );
 }
 

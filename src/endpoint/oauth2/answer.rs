@@ -6,16 +6,14 @@
 //! is read by itself, and of a broken body every field that was read to its end. A field cut short is
 //! none: half a token is worse than no token.
 
-mod json;
-
 use std::mem;
 use std::time::Duration;
 
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use self::json::{Members, Value};
 use crate::endpoint::Issued;
+use crate::endpoint::json::{Members, Value};
 use crate::token::Scope;
 
 /// A lifetime beyond this is taken for a mistake, milliseconds or a point in time perhaps.
@@ -33,6 +31,7 @@ pub(super) struct Answer {
     refresh_in: Option<Duration>,
     pub(super) error: Option<Zeroizing<String>>,
     pub(super) error_description: Option<Zeroizing<String>>,
+    code: Option<Zeroizing<String>>,
 }
 
 impl Answer {
@@ -48,6 +47,9 @@ impl Answer {
             for (name, value) in form_urlencoded::parse(form) {
                 answer.text(&name, Zeroizing::new(value.into_owned()));
             }
+        }
+        if answer.error.is_none() {
+            answer.error = answer.code.take().filter(|code| is_light4j(code));
         }
         answer
     }
@@ -90,7 +92,7 @@ impl Answer {
                 }
                 self.text(name, scopes);
             }
-            Value::Array(_) | Value::Other => {}
+            Value::Array(_) | Value::Object(_) | Value::Other => {}
         }
     }
 
@@ -102,6 +104,7 @@ impl Answer {
             "scope" => &mut self.scope,
             "error" => &mut self.error,
             "error_description" => &mut self.error_description,
+            "code" => &mut self.code,
             _ => return self.number(name, &text),
         };
         if field.is_none() && !text.is_empty() {
@@ -124,6 +127,12 @@ impl Answer {
         };
         *field = field.or(lifetime);
     }
+}
+
+/// Whether it is an error code of light-4j's, which has its own form of refusal: `ERR` and five digits.
+fn is_light4j(code: &str) -> bool {
+    let digits = code.strip_prefix("ERR").unwrap_or_default();
+    digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A number of seconds, fractions included; `None` for one that is negative or no number.

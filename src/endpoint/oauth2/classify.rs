@@ -7,12 +7,13 @@
 use http::StatusCode;
 
 use super::answer::Answer;
-use super::scrub::Secrets;
-use super::transport::{Broken, Reply};
+use crate::endpoint::scrub::Secrets;
+use crate::endpoint::transport::{Broken, Reply};
 use crate::endpoint::{EndpointError, Issued};
 
-/// Error codes that say that the refresh token is dead: the one of RFC 6749 section 5.2, and GitHub's.
-const DEAD: [&str; 2] = ["invalid_grant", "bad_refresh_token"];
+/// Error codes that say that the refresh token is dead: the one of RFC 6749 section 5.2, GitHub's, and
+/// light-oauth2's.
+const DEAD: [&str; 3] = ["invalid_grant", "bad_refresh_token", "ERR12029"];
 
 /// An answer that says nothing of the token.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +46,7 @@ pub(super) fn exchange(reply: Reply, mut secrets: Secrets) -> Result<Issued, End
     }
     let code = answer.error.as_ref().map(|code| code.as_str());
     if let Some(code) = DEAD.into_iter().find(|dead| code == Some(*dead)) {
-        secrets.add_tokens(&answer);
+        add_tokens(&mut secrets, &answer);
         let message = answer.error_description.as_ref();
         let quote = message.and_then(|text| secrets.scrub(text));
         return Err(EndpointError::rejected(code).with_message(quote));
@@ -97,7 +98,7 @@ fn unclear(reply: Reply, missing: &'static str) -> EndpointError {
 
 /// The server will not serve this client, in its own words as far as they may be quoted.
 fn refusal(status: StatusCode, answer: &Answer, secrets: &mut Secrets) -> EndpointError {
-    secrets.add_tokens(answer);
+    add_tokens(secrets, answer);
     let words = [&answer.error, &answer.error_description];
     let quotes = words
         .into_iter()
@@ -109,22 +110,27 @@ fn refusal(status: StatusCode, answer: &Answer, secrets: &mut Secrets) -> Endpoi
     EndpointError::misconfigured(reason)
 }
 
+fn add_tokens(secrets: &mut Secrets, answer: &Answer) {
+    let tokens = [&answer.access_token, &answer.refresh_token];
+    tokens
+        .into_iter()
+        .flatten()
+        .for_each(|token| secrets.add(token));
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use http::HeaderMap;
     use zeroize::Zeroizing;
 
     use super::*;
 
     fn reply(status: u16, body: &str) -> Reply {
-        Reply {
-            status: StatusCode::from_u16(status).unwrap(),
-            date: None,
-            retry_after: None,
-            body: Zeroizing::new(body.into()),
-            broken: None,
-        }
+        let body = Zeroizing::new(body.into());
+        let status = StatusCode::from_u16(status).unwrap();
+        Reply::new(status, HeaderMap::new(), body, None, Duration::ZERO)
     }
 
     fn verdict(reply: Reply) -> String {
@@ -186,6 +192,30 @@ mod tests {
         for (status, body, expected) in table {
             assert_eq!(verdict(reply(status, body)), expected, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn n16_light4j_says_it_in_its_own_form() {
+        let status = |code: &str| {
+            format!(r#"{{"statusCode":404,"code":"{code}","message":"M","severity":"ERROR"}}"#)
+        };
+        for (http, code, expected) in [
+            (404, "ERR12029", "rejected: ERR12029"),
+            (400, "ERR12028", "misconfigured: 400: ERR12028"),
+            (401, "ERR12007", "misconfigured: 401: ERR12007"),
+            (500, "ERR12029", "unknown"),
+            // Not light-4j's: a 400 that says nothing.
+            (400, "ERR1", "rejected: 400 without an error code"),
+            (400, "invalid", "rejected: 400 without an error code"),
+            (404, "invalid", "misconfigured: 404"),
+        ] {
+            assert_eq!(verdict(reply(http, &status(code))), expected, "{code}");
+        }
+        let both = r#"{"code":"ERR12029","error":"invalid_client"}"#;
+        assert_eq!(
+            verdict(reply(404, both)),
+            "misconfigured: 404: invalid_client"
+        );
     }
 
     #[test]

@@ -2,8 +2,10 @@ use std::mem;
 
 use reqwest::RequestBuilder;
 use serde::Deserialize;
-use url::form_urlencoded::{Serializer, byte_serialize};
+use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
+
+use crate::endpoint::encoded::{encoded, longest};
 
 /// How the client proves who it is (RFC 6749 section 2.3).
 ///
@@ -81,18 +83,6 @@ impl Client {
         Serializer::new(&mut *form).extend_pairs(fields);
         Zeroizing::new(mem::take(&mut *form).into_bytes())
     }
-}
-
-/// One value, form-encoded (RFC 6749 appendix B).
-pub(super) fn encoded(text: &str) -> Zeroizing<String> {
-    let mut encoded = Zeroizing::new(String::with_capacity(longest("", text)));
-    encoded.extend(byte_serialize(text.as_bytes()));
-    encoded
-}
-
-/// The room for `&name=value` with every byte escaped: a buffer that grows leaves a copy behind.
-fn longest(name: &str, value: &str) -> usize {
-    3 * (name.len() + value.len()) + 2
 }
 
 #[cfg(test)]

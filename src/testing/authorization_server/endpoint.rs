@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::AuthorizationServer;
 use super::exchange::{Ask, Reply};
-use super::rules::Client;
+use super::rules::{Client, Words};
 use super::state::Refusal;
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint};
 use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
@@ -94,7 +94,7 @@ impl TokenEndpoint for InProcessEndpoint {
             .map_err(EndpointError::unknown)??;
         match reply {
             Reply::Issued(issued) => Ok(issued.server_time(self.server.date())),
-            Reply::Refused(refusal) => Err(refused(refusal)),
+            Reply::Refused(refusal) => Err(refused(refusal, self.server.words())),
             Reply::Scripted {
                 status,
                 body,
@@ -121,7 +121,7 @@ impl TokenEndpoint for InProcessEndpoint {
         self.server.there().await;
         let revoked = self.server.revoke(token, self.client.as_ref());
         self.server.back().await;
-        revoked.map_err(refused)
+        revoked.map_err(|refusal| refused(refusal, self.server.words()))
     }
 
     fn profile(&self) -> ServerProfile {
@@ -137,10 +137,12 @@ impl TokenEndpoint for InProcessEndpoint {
     }
 }
 
-fn refused(refusal: Refusal) -> EndpointError {
-    match refusal {
-        Refusal::InvalidGrant => EndpointError::rejected(refusal.code()),
-        _ => EndpointError::misconfigured(refusal.code()),
+fn refused(refusal: Refusal, words: Words) -> EndpointError {
+    let code = refusal.code(words);
+    if refusal.is_verdict(words) {
+        EndpointError::rejected(code)
+    } else {
+        EndpointError::misconfigured(code)
     }
 }
 

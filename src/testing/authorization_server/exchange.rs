@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::super::fault::{Fault, fill};
+use super::super::latency::{Latency, pass};
 use super::AuthorizationServer;
-use super::fault::Fault;
 use super::rules::Client;
 use super::state::Refusal;
 use crate::endpoint::Issued;
@@ -60,13 +61,12 @@ impl AuthorizationServer {
 
     /// The first half of the latency: the request is on its way.
     pub(super) async fn there(&self) {
-        pass(whole_millis(self.latency() / 2)).await;
+        Latency::of(self.latency()).there().await;
     }
 
     /// The second half: the answer is.
     pub(super) async fn back(&self) {
-        let latency = self.latency();
-        pass(latency - whole_millis(latency / 2)).await;
+        Latency::of(self.latency()).back().await;
     }
 
     fn arrive(&self, ask: &Ask) -> Option<Fault> {
@@ -121,7 +121,7 @@ impl AuthorizationServer {
             (Ok(issued), Some(Fault::Truncate)) => Reply::Truncated(issued),
             (Ok(issued), Some(Fault::Body { status, body })) => Reply::Scripted {
                 status,
-                body: fill(&body, &issued),
+                body: filled(&body, &issued),
                 retry_after: None,
             },
             (Ok(issued), _) => Reply::Issued(issued),
@@ -129,21 +129,8 @@ impl AuthorizationServer {
     }
 }
 
-async fn pass(span: Duration) {
-    if !span.is_zero() {
-        tokio::time::sleep(span).await;
-    }
-}
-
-/// Timers go by milliseconds: two halves of an odd number would take one too many.
-fn whole_millis(span: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn fill(template: &str, issued: &Issued) -> String {
+fn filled(template: &str, issued: &Issued) -> String {
     let access = issued.access.as_ref().map_or("", AccessToken::expose);
     let refresh = issued.refresh.as_ref().map_or("", RefreshToken::expose);
-    template
-        .replace("{access_token}", access)
-        .replace("{refresh_token}", refresh)
+    fill(template, access, refresh)
 }

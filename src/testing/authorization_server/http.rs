@@ -13,7 +13,7 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::super::http::{HttpServer, Sent, serve};
@@ -100,8 +100,9 @@ impl AuthorizationServer {
     }
 
     fn refused(&self, refusal: Refusal) -> Sent {
-        let body = json!({ "error": refusal.code() }).to_string();
-        let mut response = self.response(refusal.status(), body.into());
+        let words = self.words();
+        let body = refusal.body(words).to_string();
+        let mut response = self.response(refusal.status(words), body.into());
         if refusal == Refusal::InvalidClient {
             let challenge = http::HeaderValue::from_static("Basic realm=\"token\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

@@ -22,6 +22,21 @@ pub enum Reuse {
         /// With what.
         answer: GraceAnswer,
     },
+    /// Answered with the same pair for a while after the first use; later, and once that pair was
+    /// rotated in its turn, [`Refuse`](Self::Refuse) (what light-oauth2 was asked for).
+    Linked {
+        /// For how long after the first use.
+        window: Duration,
+    },
+    /// Answered with another new pair so often for a while after the first use, and the one issued
+    /// before it dies, used at the API or not; over that, late, and once the last one was rotated in its
+    /// turn, [`Refuse`](Self::Refuse) (WSO2).
+    Renew {
+        /// For how long after the first use.
+        window: Duration,
+        /// How often.
+        times: u32,
+    },
 }
 
 /// What a replay inside the grace window is answered with.
@@ -34,7 +49,7 @@ pub enum GraceAnswer {
     SamePair,
     /// Another new pair; all of them live (oidc-provider with a lenient adapter).
     Fork,
-    /// Another new pair, and the one issued before it dies (Synapse, WSO2). Only until that one was
+    /// Another new pair, and the one issued before it dies (Synapse). Only until that one was
     /// used, at the token endpoint or at the API: then the replay revokes the family.
     LastWins,
 }
@@ -53,6 +68,16 @@ pub enum RefreshTokens {
     Empty,
 }
 
+/// How refusals are worded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    Rfc6749,
+    Light4j,
+}
+
+/// A hundred years.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Describes an [`AuthorizationServer`]; see [`AuthorizationServer::builder`].
 #[derive(Debug)]
 pub struct AuthorizationServerBuilder {
@@ -66,6 +91,26 @@ impl AuthorizationServerBuilder {
             rules: Rules::default(),
             clock: Arc::new(SystemClock),
         }
+    }
+
+    pub(super) fn light_oauth2() -> Self {
+        let mut builder = Self::new().reuse(Reuse::Refuse).refresh_ttl(FOR_EVER);
+        builder.rules.issue_refresh_expires_in = false;
+        builder.rules.other_client_burns = true;
+        builder.rules.token_type = "bearer";
+        builder.rules.words = Words::Light4j;
+        builder
+    }
+
+    pub(super) fn wso2() -> Self {
+        Self::new()
+            .access_ttl(Duration::from_secs(3_600))
+            .refresh_ttl(Duration::from_secs(86_400))
+            .old_access_dies(true)
+            .reuse(Reuse::Renew {
+                window: Duration::from_secs(30),
+                times: 1,
+            })
     }
 
     /// The server's clock. Default: the [`SystemClock`].
@@ -143,8 +188,19 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// Whether a refresh token dies that a wrong client presents (Glewlwyd, light-oauth2). Default:
-    /// no.
+    /// Another client that is known. The families are not its: a refresh token that it presents is
+    /// refused.
+    #[must_use]
+    pub fn another_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.rules.other_clients.push(Client {
+            id: id.into(),
+            secret: secret.into(),
+        });
+        self
+    }
+
+    /// Whether a refresh token dies that a wrong client presents, be it one that is not known (Glewlwyd).
+    /// Default: no.
     #[must_use]
     pub fn wrong_client_burns(mut self, burns: bool) -> Self {
         self.rules.wrong_client_burns = burns;
@@ -185,7 +241,12 @@ pub(super) struct Rules {
     pub(super) issue_refresh_expires_in: bool,
     pub(super) scope: Option<Scope>,
     pub(super) client: Option<Client>,
+    /// Known, and not whose the families are.
+    pub(super) other_clients: Vec<Client>,
     pub(super) wrong_client_burns: bool,
+    pub(super) other_client_burns: bool,
+    pub(super) token_type: &'static str,
+    pub(super) words: Words,
     pub(super) sign_in: bool,
     pub(super) latency: Duration,
 }
@@ -202,7 +263,11 @@ impl Default for Rules {
             issue_refresh_expires_in: true,
             scope: None,
             client: None,
+            other_clients: Vec::new(),
             wrong_client_burns: false,
+            other_client_burns: false,
+            token_type: "Bearer",
+            words: Words::Rfc6749,
             sign_in: false,
             latency: Duration::ZERO,
         }

@@ -6,12 +6,14 @@
 //! issued, at some 200 bytes each.
 
 mod issue;
+mod refusal;
 mod reuse;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 
+pub(super) use self::refusal::Refusal;
 use super::rules::{Client, RefreshTokens, Rules};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
@@ -27,35 +29,6 @@ pub enum AccessCheck {
     Revoked,
     /// It was never issued.
     Unknown,
-}
-
-/// Why a grant was refused (RFC 6749 section 5.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    InvalidRequest,
-    InvalidClient,
-    InvalidGrant,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-}
-
-impl Refusal {
-    pub(super) fn code(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-        }
-    }
-
-    pub(super) fn status(self) -> u16 {
-        match self {
-            Self::InvalidClient => 401,
-            _ => 400,
-        }
-    }
 }
 
 /// What happened, for the tests to count.
@@ -99,11 +72,18 @@ enum Fate {
     Live,
     /// Never consumed, and no longer accepted.
     Dead,
-    Consumed {
-        at: Timestamp,
-        /// The latest answer it brought.
-        answer: Issued,
-    },
+    Consumed(Use),
+}
+
+/// How a refresh token was consumed.
+#[derive(Clone)]
+struct Use {
+    /// For the first time.
+    at: Timestamp,
+    /// The latest answer it brought.
+    answer: Issued,
+    /// How often it brought one after the first.
+    again: u32,
 }
 
 struct Access {
@@ -158,10 +138,7 @@ impl State {
     ) -> Result<Issued, Refusal> {
         self.note_replay(token);
         if let Err(refusal) = self.authenticate(client) {
-            if self.rules.wrong_client_burns {
-                self.bury(token);
-            }
-            return Err(refusal);
+            return Err(self.refuse_client(token, refusal));
         }
         let held = self.refresh.get(token).cloned();
         let held = held.ok_or(Refusal::InvalidGrant)?;
@@ -172,13 +149,13 @@ impl State {
             Fate::Dead => Err(Refusal::InvalidGrant),
             Fate::Live if now >= held.expires_at => Err(Refusal::InvalidGrant),
             Fate::Live => Ok(self.rotate(token, held, now)),
-            Fate::Consumed { at, answer } => self.reuse(token, held.family, at, answer, now),
+            Fate::Consumed(first) => self.reuse(token, held.family, first, now),
         }
     }
 
     /// Counts a grant that presents a consumed token, whatever it is answered with.
     pub(super) fn note_replay(&mut self, token: &str) {
-        let consumed = |held: &Refresh| matches!(held.fate, Fate::Consumed { .. });
+        let consumed = |held: &Refresh| matches!(held.fate, Fate::Consumed(_));
         self.counters.replays += u64::from(self.refresh.get(token).is_some_and(consumed));
     }
 
@@ -233,9 +210,28 @@ impl State {
     }
 
     fn authenticate(&self, client: Option<&Client>) -> Result<(), Refusal> {
-        match &self.rules.client {
-            Some(_) if client != self.rules.client.as_ref() => Err(Refusal::InvalidClient),
-            _ => Ok(()),
+        let Some(own) = &self.rules.client else {
+            return Ok(());
+        };
+        match client {
+            Some(client) if client == own => Ok(()),
+            Some(client) if self.rules.other_clients.contains(client) => Err(Refusal::OtherClient),
+            _ => Err(Refusal::InvalidClient),
+        }
+    }
+
+    /// What a client is told that may not present this token, and what becomes of that.
+    fn refuse_client(&mut self, token: &str, refusal: Refusal) -> Refusal {
+        let is_other = refusal == Refusal::OtherClient;
+        let held = self.refresh.get(token);
+        let is_live = held.is_some_and(|held| matches!(held.fate, Fate::Live));
+        if self.rules.wrong_client_burns || is_other && self.rules.other_client_burns {
+            self.bury(token);
+        }
+        if is_other && !is_live {
+            Refusal::InvalidGrant
+        } else {
+            refusal
         }
     }
 
@@ -246,7 +242,12 @@ impl State {
         }
         if self.rules.refresh_tokens == RefreshTokens::Rotated {
             let answer = self.new_pair(held.family, now);
-            self.consume(token, now, answer.clone());
+            let first = Use {
+                at: now,
+                answer: answer.clone(),
+                again: 0,
+            };
+            self.consume(token, first);
             return answer;
         }
         held.access = self.new_access(held.family, now);
@@ -264,9 +265,9 @@ impl State {
         answer
     }
 
-    fn consume(&mut self, token: &str, at: Timestamp, answer: Issued) {
+    fn consume(&mut self, token: &str, by: Use) {
         if let Some(held) = self.refresh.get_mut(token) {
-            held.fate = Fate::Consumed { at, answer };
+            held.fate = Fate::Consumed(by);
         }
     }
 

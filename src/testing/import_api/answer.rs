@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
@@ -28,6 +30,12 @@ impl Answer {
         }
     }
 
+    /// 503, to be tried again after so long, in whole seconds (RFC 9110 section 10.2.3).
+    #[must_use]
+    pub fn unavailable(retry_after: Duration) -> Self {
+        Self::status(503).header("retry-after", retry_after.as_secs().to_string())
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -47,7 +55,7 @@ impl Answer {
     }
 
     /// A status or header that HTTP does not know makes it a 500 that says so.
-    pub(super) fn into_response(self) -> Response<Bytes> {
+    pub(in super::super) fn into_response(self) -> Response<Bytes> {
         let mut response = Response::builder().status(self.status);
         for (name, value) in self.headers {
             response = response.header(name, value);

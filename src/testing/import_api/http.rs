@@ -12,8 +12,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use super::super::body::{Body, Fingerprint, fingerprint};
 use super::super::http::{HttpServer, Sent, serve};
-use super::body::{Body, Fingerprint, fingerprint};
 use super::keys::Use;
 use super::{Admission, ImportApi, Seen};
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::body::Fingerprint;
+use super::super::body::Fingerprint;
 
 /// The requests that came with a key. A key takes 40 bytes and is never forgotten.
 #[derive(Debug, Default)]

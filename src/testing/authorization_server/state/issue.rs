@@ -58,7 +58,7 @@ impl State {
                 .get(access)
                 .map(|held| held.expires_at.since(now)),
             session: self.rules.session,
-            token_type: Some("Bearer".to_owned()),
+            token_type: Some(self.rules.token_type.to_owned()),
             scope: self.rules.scope.clone(),
             ..Issued::default()
         }

@@ -1,7 +1,7 @@
 //! What a token that was consumed before brings when it is presented again.
 
 use super::super::rules::{GraceAnswer, Reuse};
-use super::{Fate, Refusal, State};
+use super::{Fate, Refusal, State, Use};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
 use crate::token::{AccessToken, RefreshToken};
@@ -12,34 +12,39 @@ impl State {
         &mut self,
         token: &str,
         family: usize,
-        first_use: Timestamp,
-        answer: Issued,
+        first: Use,
         now: Timestamp,
     ) -> Result<Issued, Refusal> {
-        let successor = answer.refresh.as_ref().map_or("", RefreshToken::expose);
+        let age = now.since(first.at);
+        let successor = first.successor();
         match self.rules.reuse {
-            Reuse::Refuse => Err(Refusal::InvalidGrant),
+            Reuse::Linked { window } if age < window && !self.is_consumed(successor) => {
+                Ok(first.answer)
+            }
+            Reuse::Renew { window, times }
+                if age < window && first.again < times && !self.is_consumed(successor) =>
+            {
+                Ok(self.renew(token, family, first, now))
+            }
+            Reuse::Refuse | Reuse::Linked { .. } | Reuse::Renew { .. } => {
+                Err(Refusal::InvalidGrant)
+            }
             Reuse::Grace {
                 window,
                 answer: GraceAnswer::SamePair,
-            } if now.since(first_use) < window && !self.is_consumed(successor) => Ok(answer),
+            } if age < window && !self.is_consumed(successor) => Ok(first.answer),
             Reuse::Grace {
                 window,
                 answer: GraceAnswer::Fork,
-            } if now.since(first_use) < window => {
+            } if age < window => {
                 self.counters.rotations += 1;
                 Ok(self.new_pair(family, now))
             }
             Reuse::Grace {
                 window,
                 answer: GraceAnswer::LastWins,
-            } if now.since(first_use) < window && !self.is_used(successor) => {
-                self.counters.rotations += 1;
-                self.bury(successor);
-                self.revoke_access(answer.access.as_ref().map_or("", AccessToken::expose));
-                let answer = self.new_pair(family, now);
-                self.consume(token, first_use, answer.clone());
-                Ok(answer)
+            } if age < window && !self.is_used(successor) => {
+                Ok(self.renew(token, family, first, now))
             }
             Reuse::RevokeFamily | Reuse::Grace { .. } => {
                 self.families[family].revoked = true;
@@ -49,10 +54,26 @@ impl State {
         }
     }
 
+    /// Another pair for a consumed token; the one it brought before dies.
+    fn renew(&mut self, token: &str, family: usize, first: Use, now: Timestamp) -> Issued {
+        self.counters.rotations += 1;
+        self.bury(first.successor());
+        let access = first.answer.access.as_ref();
+        self.revoke_access(access.map_or("", AccessToken::expose));
+        let answer = self.new_pair(family, now);
+        let renewed = Use {
+            at: first.at,
+            answer: answer.clone(),
+            again: first.again + 1,
+        };
+        self.consume(token, renewed);
+        answer
+    }
+
     fn is_consumed(&self, token: &str) -> bool {
         self.refresh
             .get(token)
-            .is_some_and(|held| matches!(held.fate, Fate::Consumed { .. }))
+            .is_some_and(|held| matches!(held.fate, Fate::Consumed(_)))
     }
 
     fn is_used(&self, token: &str) -> bool {
@@ -61,5 +82,15 @@ impl State {
             .and_then(|access| self.access.get(access))
             .is_some_and(|access| access.used);
         access_used || self.is_consumed(token)
+    }
+}
+
+impl Use {
+    /// The refresh token it brought last.
+    fn successor(&self) -> &str {
+        self.answer
+            .refresh
+            .as_ref()
+            .map_or("", RefreshToken::expose)
     }
 }

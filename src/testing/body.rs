@@ -1,6 +1,8 @@
 //! What is kept of a body while it arrives: its length, its digest and what its records are. The bytes
 //! themselves are not.
 
+use std::collections::HashMap;
+
 use sha2::{Digest as _, Sha256};
 
 /// Ends a MARC record (ISO 2709).
@@ -65,6 +67,29 @@ impl Body {
             records => records.unwrap_or_default(),
         };
         (whole, records)
+    }
+}
+
+/// How often each record was taken.
+#[derive(Default)]
+pub(super) struct Taken(HashMap<Fingerprint, u32>);
+
+impl Taken {
+    pub(super) fn note(&mut self, records: &[Fingerprint]) {
+        for record in records {
+            *self.0.entry(*record).or_default() += 1;
+        }
+    }
+
+    /// How many different ones.
+    pub(super) fn distinct(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// How often this one.
+    pub(super) fn times(&self, record: impl AsRef<[u8]>) -> u64 {
+        let times = self.0.get(&fingerprint(record));
+        times.copied().unwrap_or_default().into()
     }
 }
 

@@ -1,16 +1,16 @@
 //! Sends one request over one connection and reads what comes back. It judges nothing: an answer that
 //! broke off is an answer, with what arrived of it.
 
+use std::mem;
 use std::pin::pin;
 use std::time::Duration;
 
-use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use reqwest::{Body, ClientBuilder, Request, Response, redirect, retry};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::parcel::Parcel;
+use super::parcel::{Parcel, TooLate};
 use crate::clock::{Clock, Patience, SystemClock};
 use crate::endpoint::{EndpointError, SendWindow, retry_after, server_time};
 use crate::error::BuildError;
@@ -24,19 +24,26 @@ pub(super) const BODY_LIMIT_MOST: usize = 16 * 1024 * 1024;
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
 /// An answer, as far as it was read.
-pub(super) struct Reply {
+#[cfg_attr(
+    not(feature = "folio"),
+    allow(dead_code, reason = "of OAuth2, all that matters is in the body")
+)]
+pub(crate) struct Reply {
     pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
     /// The server's clock, since the Unix epoch.
     pub(super) date: Option<Duration>,
     /// When the server wants to be asked again.
     pub(super) retry_after: Option<Duration>,
+    /// Our wall clock when it was read.
+    pub(super) read_at: Duration,
     pub(super) body: Zeroizing<Vec<u8>>,
     /// Why the body is not all that the server meant to send.
     pub(super) broken: Option<Broken>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     #[error("the body is longer than {limit} bytes")]
     TooLong { limit: usize },
     #[error("the answer broke off")]
@@ -47,7 +54,28 @@ pub(super) enum Broken {
 
 #[derive(Debug, thiserror::Error)]
 #[error("it took longer than {} s", .0.as_secs_f64())]
-pub(super) struct TimedOut(Duration);
+pub(crate) struct TimedOut(pub(super) Duration);
+
+impl Reply {
+    /// An answer that was read at `wall`.
+    pub(super) fn new(
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Zeroizing<Vec<u8>>,
+        broken: Option<Broken>,
+        wall: Duration,
+    ) -> Self {
+        Self {
+            status,
+            date: server_time(&headers),
+            retry_after: retry_after(&headers, wall),
+            headers,
+            read_at: wall,
+            body,
+            broken,
+        }
+    }
+}
 
 /// A client that sends a request exactly once and nowhere but to its URL.
 pub(super) fn client(builder: ClientBuilder, url: &Url) -> Result<reqwest::Client, BuildError> {
@@ -79,20 +107,23 @@ pub(super) fn client(builder: ClientBuilder, url: &Url) -> Result<reqwest::Clien
     })
 }
 
-/// Sends `form` in `request`, once, unless `window` is closed by then, and reads what comes back within `timeout`.
+/// Sends `content` in `request`, once, unless `window` is closed by then, and reads what comes back within `timeout`.
+///
+/// Over HTTP/1 the head of a request is written together with the first bytes of its content, so that all of this holds
+/// for a token in a header as well, if there is content at all. Without any, only a failed connection is proof.
 pub(super) async fn send(
     http: &reqwest::Client,
     mut request: Request,
-    form: Zeroizing<Vec<u8>>,
+    content: Zeroizing<Vec<u8>>,
     window: Option<&SendWindow>,
     timeout: Duration,
     limit: usize,
 ) -> Result<Reply, EndpointError> {
-    let (parcel, receipt) = Parcel::new(form, window.cloned());
-    let headers = request.headers_mut();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let form_encoded = HeaderValue::from_static("application/x-www-form-urlencoded");
-    headers.insert(CONTENT_TYPE, form_encoded);
+    let is_gated = !content.is_empty();
+    if !is_gated && window.is_some_and(|window| !window.is_open()) {
+        return Err(EndpointError::not_sent(TooLate));
+    }
+    let (parcel, receipt) = Parcel::new(content, window.cloned());
     *request.body_mut() = Some(Body::wrap(parcel));
     *request.timeout_mut() = Some(NEVER);
     let mut patience = Patience::new(timeout);
@@ -103,6 +134,7 @@ pub(super) async fn send(
             Some(Err(error)) if receipt.recall() => {
                 return Err(EndpointError::not_sent(error.without_url()));
             }
+            Some(Err(error)) if !is_gated => return Err(EndpointError::from_reqwest(error)),
             Some(Err(error)) => return Err(EndpointError::unknown(error.without_url())),
             None if receipt.recall() => return Err(EndpointError::not_sent(TimedOut(timeout))),
             // The answer may be there.
@@ -118,9 +150,7 @@ async fn read(
     timeout: Duration,
     limit: usize,
 ) -> Reply {
-    let headers = response.headers();
-    let date = server_time(headers);
-    let retry_after = retry_after(headers, SystemClock.wall());
+    let (status, headers) = (response.status(), mem::take(response.headers_mut()));
     // Whole from the start: a buffer that grows leaves a copy of the tokens behind.
     let mut body = Zeroizing::new(Vec::with_capacity(limit));
     let broken = loop {
@@ -139,11 +169,5 @@ async fn read(
             None => break Some(Broken::Late(TimedOut(timeout))),
         }
     };
-    Reply {
-        status: response.status(),
-        date,
-        retry_after,
-        body,
-        broken,
-    }
+    Reply::new(status, headers, body, broken, SystemClock.wall())
 }

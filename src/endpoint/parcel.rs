@@ -37,11 +37,13 @@ pub(super) struct Receipt(Arc<AtomicU8>);
 pub(super) struct TooLate;
 
 impl Parcel {
-    /// A body that is sent while `window` is open, or at any time without one.
+    /// A body that is sent while `window` is open, or at any time without one. An empty one is asked for by nobody, so
+    /// it counts as taken from the start.
     pub(super) fn new(content: Zeroizing<Vec<u8>>, window: Option<SendWindow>) -> (Self, Receipt) {
-        let state = Arc::new(AtomicU8::new(WAITING));
+        let content = (!content.is_empty()).then(|| Bytes::from_owner(content));
+        let begins = if content.is_some() { WAITING } else { TAKEN };
+        let state = Arc::new(AtomicU8::new(begins));
         let receipt = Receipt(Arc::clone(&state));
-        let content = Some(Bytes::from_owner(content));
         let parcel = Self {
             content,
             window,
@@ -141,6 +143,13 @@ mod tests {
         let (orphan, receipt) = parcel(None);
         drop(receipt);
         assert_eq!(take(orphan), None);
+    }
+
+    #[test]
+    fn what_has_no_content_may_have_left_at_any_time() {
+        let (empty, receipt) = Parcel::new(Zeroizing::default(), None);
+        assert!(empty.is_end_stream());
+        assert!(!receipt.recall());
     }
 
     #[test]

@@ -5,8 +5,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
-use super::answer::Answer;
-use super::client_auth::encoded;
+use super::encoded::encoded;
 
 /// What is quoted at most, in characters.
 const QUOTE: usize = 200;
@@ -31,15 +30,6 @@ impl Secrets {
         secrets
     }
 
-    /// Adds the tokens of an answer.
-    pub(super) fn add_tokens(&mut self, answer: &Answer) {
-        let tokens = [&answer.access_token, &answer.refresh_token];
-        tokens
-            .into_iter()
-            .flatten()
-            .for_each(|token| self.add(token));
-    }
-
     /// `text` without control characters and not too long; `None` if it may not be quoted at all.
     pub(super) fn scrub(&self, text: &str) -> Option<String> {
         // A secret that begins inside the quote and ends outside it must be seen.
@@ -51,7 +41,8 @@ impl Secrets {
         Some(seen.chars().take(QUOTE).collect())
     }
 
-    fn add(&mut self, text: &str) {
+    /// One more.
+    pub(super) fn add(&mut self, text: &str) {
         if !text.is_empty() {
             self.0.push(encoded(text));
             self.0.push(Zeroizing::new(text.to_owned()));

@@ -70,3 +70,10 @@ impl Faults {
         self.queue.pop_front().or_else(|| self.always.clone())
     }
 }
+
+/// The body of [`Fault::Body`] with the new tokens in it.
+pub(super) fn fill(template: &str, access: &str, refresh: &str) -> String {
+    template
+        .replace("{access_token}", access)
+        .replace("{refresh_token}", refresh)
+}

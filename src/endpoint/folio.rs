@@ -1,0 +1,422 @@
+//! FOLIO's login service: mod-login in front of Okapi, mod-login-keycloak in Eureka.
+//!
+//! It differs from OAuth2 in everything that goes over the wire, and in nothing that matters for it: a refresh token is
+//! good for one use, an answer that is lost may have cost it, and what it is sent with leaves once and in time.
+
+mod answer;
+#[cfg(feature = "testing")]
+mod carrier;
+mod cookies;
+mod outcome;
+mod sign_in;
+mod site;
+mod time;
+mod wire;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::StatusCode;
+
+#[cfg(feature = "testing")]
+pub(crate) use self::carrier::Carrier;
+use self::sign_in::SignIn;
+pub(crate) use self::site::Mode;
+use self::site::Site;
+use self::wire::Letter;
+use super::scrub::Secrets;
+use super::transport::{self, Reply};
+use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};
+use crate::clock::{Clock, SystemClock};
+use crate::error::BuildError;
+use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
+
+/// FOLIO's login service, of one tenant.
+///
+/// ```no_run
+/// use evertoken::{ApiProfile, BackgroundTimer, Folio, TokenManager};
+///
+/// # async fn import() -> Result<(), Box<dyn std::error::Error>> {
+/// let folio = Folio::okapi("https://folio.example.org/okapi", "diku")?
+///     .sign_in_with_password("importer", std::env::var("IMPORTER_PASSWORD")?);
+/// let tokens = TokenManager::builder(folio)
+///     .strategy(BackgroundTimer::default())
+///     .origin("https://folio.example.org")
+///     .api(ApiProfile::okapi())
+///     .build()?;
+/// let mut headers = reqwest::header::HeaderMap::new();
+/// headers.insert("x-okapi-tenant", "diku".parse()?);
+/// let http = tokens.client(reqwest::Client::builder().default_headers(headers))?;
+/// let url = "https://folio.example.org/okapi/instance-storage/instances";
+/// http.send(http.http().get(url)).await?.error_for_status()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Whose session
+///
+/// A job needs a session that is its own:
+///
+/// - **A sign-in of its own** ([`sign_in_with_password`](Self::sign_in_with_password)) is the recommended form. What
+///   others do with their sessions, it outlives; only a logout everywhere ends it, and then it signs in anew.
+/// - **A pair that was handed over**: [`seed`](crate::Builder::seed) it, and [`rotate`](crate::TokenManager::rotate) at
+///   once. From then on *nobody else may use it*. If the user's browser, which holds the other copy, refreshes with it
+///   by its own timer, Okapi takes that for a theft, and revokes every refresh token of the user, the job's new one too:
+///   the browser is refused with a 422, and the job with its next rotation. In Eureka the session ends likewise, and
+///   ends in any case when the user logs out.
+/// - **A token without an expiry**, of a tenant that still has those: a [`StaticToken`](crate::StaticToken), or a
+///   sign-in of one's own, which falls back to them.
+///
+/// A seed of which nobody knows when it expires is taken as FOLIO's own user interface takes it with
+/// [`ACCESS_IF_UNKNOWN`](Self::ACCESS_IF_UNKNOWN) and [`REFRESH_IF_UNKNOWN`](Self::REFRESH_IF_UNKNOWN); a seed without
+/// its access token rotates with the first request. One from Eureka belongs to a
+/// [fixed](crate::Session::Fixed) session.
+///
+/// # What an answer means
+///
+/// A 422 ends the session, and is told with the server's code and message. FOLIO answers so for a token that is expired,
+/// used or revoked, and for a failure of the authorization server as well, which nothing tells apart; but a token that
+/// was refused must not be sent again to find out: in Okapi that could end every session of the user. A 400 or any other
+/// 4xx is a matter of the configuration, 429 and a 503 with `Retry-After` are waited out, and anything else (a 500, or no
+/// answer) leaves it unknown whether the token was spent.
+pub struct Folio {
+    site: Site,
+    sign_in: Option<SignIn>,
+    timeout: Duration,
+    profile: ServerProfile,
+    body_limit: usize,
+    way: Way,
+}
+
+/// How requests get to the service.
+enum Way {
+    Http(reqwest::Client),
+    #[cfg(feature = "testing")]
+    InProcess(std::sync::Arc<dyn Carrier>),
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Refresh,
+    SignIn,
+    /// A sign-in to a token without an expiry.
+    LegacyLogin,
+}
+
+impl Folio {
+    /// What FOLIO's user interface takes the lifetime of an access token for that it knows nothing of: 10 s.
+    pub const ACCESS_IF_UNKNOWN: Duration = Duration::from_secs(10);
+
+    /// What FOLIO's user interface takes the lifetime of a refresh token for that it knows nothing of: 10 min.
+    pub const REFRESH_IF_UNKNOWN: Duration = Duration::from_secs(600);
+
+    /// The least and the most of [`body_limit`](Self::body_limit).
+    #[cfg(feature = "config")]
+    pub(crate) const BODY_LIMITS: (usize, usize) =
+        (transport::BODY_LIMIT, transport::BODY_LIMIT_MOST);
+
+    /// FOLIO behind Okapi, at the URL that its interfaces are below (the `X-Okapi-Url`, with its path).
+    ///
+    /// A session is prolonged by each rotation. A refresh token that is sent twice ends *every* session of the user, so
+    /// one that may be spent is never tried again: without a sign-in of one's own, an answer that was lost ends the
+    /// session. An access token lives to its expiry, also after a logout.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Invalid`] unless the URL is an `https` one, or an `http` one to loopback, without a user name, a
+    /// password or a query, and if the tenant's name cannot be sent. [`BuildError::Client`] if TLS cannot be set up.
+    pub fn okapi(url: impl AsRef<str>, tenant: impl Into<String>) -> Result<Self, BuildError> {
+        Self::with_http(Mode::Okapi, url, tenant, reqwest::Client::builder())
+    }
+
+    /// FOLIO with Eureka, at the URL of its gateway.
+    ///
+    /// A session ends a fixed time after its sign-in, however often it is rotated. A refresh token that is sent twice
+    /// ends its session, and so does a logout of whoever shares it.
+    ///
+    /// # Errors
+    ///
+    /// As [`okapi`](Self::okapi).
+    pub fn eureka(url: impl AsRef<str>, tenant: impl Into<String>) -> Result<Self, BuildError> {
+        Self::with_http(Mode::Eureka, url, tenant, reqwest::Client::builder())
+    }
+
+    /// Without the client that the others build: a system may have no certificates but those that `builder` brings.
+    pub(crate) fn with_http(
+        mode: Mode,
+        url: impl AsRef<str>,
+        tenant: impl Into<String>,
+        builder: reqwest::ClientBuilder,
+    ) -> Result<Self, BuildError> {
+        let site = Site::new(mode, url.as_ref(), tenant.into())?;
+        let way = Way::over_http(builder, &site)?;
+        Ok(Self::by(site, way))
+    }
+
+    /// A service in this process.
+    #[cfg(feature = "testing")]
+    pub(crate) fn carried(
+        mode: Mode,
+        url: impl AsRef<str>,
+        tenant: impl Into<String>,
+        carrier: impl Carrier + 'static,
+    ) -> Result<Self, BuildError> {
+        let site = Site::new(mode, url.as_ref(), tenant.into())?;
+        Ok(Self::by(site, Way::InProcess(std::sync::Arc::new(carrier))))
+    }
+
+    fn by(site: Site, way: Way) -> Self {
+        Self {
+            profile: match site.mode {
+                Mode::Okapi => ServerProfile::strict().last_resort(false),
+                Mode::Eureka => ServerProfile::strict(),
+            },
+            site,
+            sign_in: None,
+            timeout: Duration::from_secs(30),
+            body_limit: transport::BODY_LIMIT,
+            way,
+        }
+    }
+
+    /// Signs in with a user's password where there is no session, or it has ended. One that is refused is not tried again
+    /// by itself.
+    ///
+    /// A tenant behind Okapi that has no tokens with an expiry yet gives one without: it never expires, and is not
+    /// rotated.
+    #[must_use]
+    pub fn sign_in_with_password(
+        mut self,
+        username: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        self.sign_in = Some(SignIn::password(username.into(), password.into()));
+        self
+    }
+
+    /// Signs in, once, with the code that a browser brought back from Eureka's sign-in page to `redirect_uri`.
+    #[must_use]
+    pub fn sign_in_with_code(
+        mut self,
+        code: impl Into<String>,
+        redirect_uri: impl Into<String>,
+    ) -> Self {
+        self.sign_in = Some(SignIn::code(code.into(), redirect_uri.into()));
+        self
+    }
+
+    /// The longest an exchange may take, from connecting to having read the answer. Default: 30 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// What is known of the server. Default: [`ServerProfile::strict`], and behind Okapi without a last resort, which
+    /// would end all of the user's sessions if the token was spent.
+    #[must_use]
+    pub fn profile(mut self, profile: ServerProfile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// How many bytes are read of an answer: 64 KiB, the default, to 16 MiB. The tokens are not in them.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes.clamp(transport::BODY_LIMIT, transport::BODY_LIMIT_MOST);
+        self
+    }
+
+    /// Builds the HTTP client from `builder`, for proxies, certificates, name resolution and the like. Redirects,
+    /// retries, kept connections, decompression and HTTP/2 are switched off in any case, and so are proxies if the URL
+    /// is a plain `http` one: the token would leave the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Client`] if the client cannot be built.
+    pub fn http(mut self, builder: reqwest::ClientBuilder) -> Result<Self, BuildError> {
+        self.way = Way::over_http(builder, &self.site)?;
+        Ok(self)
+    }
+
+    /// Logs the user out everywhere, whose access token this is: every refresh token of his ends, those of others' jobs
+    /// too. Nothing else here does that; [`TokenManager::logout`](crate::TokenManager::logout) ends one session.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointError`]. It can be called again.
+    pub async fn logout_all(&self, access: &AccessToken) -> Result<(), EndpointError> {
+        let letter = wire::logout_all(&self.site, access)?;
+        let secrets = self.secrets(access.expose());
+        let reply = self.send(letter, None, self.timeout).await?;
+        outcome::logout(reply, &secrets)
+    }
+
+    async fn refresh(
+        &self,
+        token: &RefreshToken,
+        window: &SendWindow,
+    ) -> Result<Issued, EndpointError> {
+        let letter = wire::refresh(&self.site, token)?;
+        let secrets = self.secrets(token.expose());
+        let reply = self.send(letter, Some(window), self.timeout).await?;
+        outcome::exchange(reply, self.site.mode, Asked::Refresh, &secrets)
+    }
+
+    async fn log_in(
+        &self,
+        username: &str,
+        password: &str,
+        window: &SendWindow,
+    ) -> Result<Issued, EndpointError> {
+        let (site, mode) = (&self.site, self.site.mode);
+        let secrets = self.secrets("");
+        let begun = SystemClock.now();
+        let letter = wire::login(site, "/authn/login-with-expiry", username, password)?;
+        let reply = self.send(letter, Some(window), self.timeout).await?;
+        if mode == Mode::Eureka || reply.status != StatusCode::NOT_FOUND {
+            return outcome::exchange(reply, mode, Asked::SignIn, &secrets);
+        }
+        // Nobody looked at the password: this tenant has tokens without an expiry only.
+        let left = self.timeout.saturating_sub(SystemClock.now().since(begun));
+        let letter = wire::login(site, "/authn/login", username, password)?;
+        let reply = self.send(letter, Some(window), left).await?;
+        outcome::exchange(reply, mode, Asked::LegacyLogin, &secrets)
+    }
+
+    async fn exchange_code(
+        &self,
+        code: &str,
+        redirect_uri: &str,
+        window: &SendWindow,
+    ) -> Result<Issued, EndpointError> {
+        if self.site.mode == Mode::Okapi {
+            return Err(EndpointError::misconfigured(
+                "a code is exchanged by Eureka, and this is Okapi",
+            ));
+        }
+        let letter = wire::code(&self.site, code, redirect_uri)?;
+        let secrets = self.secrets("");
+        let reply = self.send(letter, Some(window), self.timeout).await?;
+        outcome::exchange(reply, self.site.mode, Asked::SignIn, &secrets)
+    }
+
+    /// What must not come back in an error: this token, and what the endpoint signs in with.
+    fn secrets(&self, token: &str) -> Secrets {
+        let mut secrets = Secrets::default();
+        let own = self.sign_in.as_ref().map_or("", SignIn::secret);
+        [token, own].into_iter().for_each(|text| secrets.add(text));
+        secrets
+    }
+
+    async fn send(
+        &self,
+        letter: Letter,
+        window: Option<&SendWindow>,
+        timeout: Duration,
+    ) -> Result<Reply, EndpointError> {
+        match &self.way {
+            Way::Http(client) => {
+                let (head, content) = letter.into_parts();
+                let request = http::Request::from_parts(head, "").try_into();
+                let request = request.map_err(EndpointError::from_reqwest)?;
+                transport::send(client, request, content, window, timeout, self.body_limit).await
+            }
+            #[cfg(feature = "testing")]
+            Way::InProcess(carrier) => {
+                carrier::send(carrier.as_ref(), letter, window, timeout).await
+            }
+        }
+    }
+}
+
+impl Way {
+    fn over_http(builder: reqwest::ClientBuilder, site: &Site) -> Result<Self, BuildError> {
+        // The token is in the head. HTTP/2 writes that by itself, whatever becomes of the content.
+        transport::client(builder.http1_only(), site.url()).map(Self::Http)
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for Folio {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        let (sign_in, window) = match grant {
+            Grant::Refresh { token, window } => return self.refresh(token, window).await,
+            Grant::SignIn { window } => (self.sign_in.as_ref(), window),
+        };
+        match sign_in {
+            Some(SignIn::Password { username, password }) => {
+                self.log_in(username, password, window).await
+            }
+            Some(SignIn::Code(once)) => {
+                let Some((code, redirect_uri)) = once.take() else {
+                    return Err(EndpointError::misconfigured("the code was used before"));
+                };
+                let issued = self.exchange_code(code, redirect_uri, window).await;
+                if matches!(issued, Err(EndpointError::NotSent { .. })) {
+                    once.give_back();
+                }
+                issued
+            }
+            None => Err(EndpointError::misconfigured(
+                "this endpoint has nothing to sign in with",
+            )),
+        }
+    }
+
+    fn can_sign_in(&self) -> bool {
+        self.sign_in.as_ref().is_some_and(SignIn::is_usable)
+    }
+
+    /// Ends the session of this refresh token at the server, and no other: a request without one would end all of the
+    /// user's, and is not made. An access token lives to its expiry.
+    async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
+        let Some(token) = &pair.refresh else {
+            return match pair.access {
+                Some(_) => Err(EndpointError::misconfigured(
+                    "FOLIO revokes no access tokens; this one lives to its expiry",
+                )),
+                None => Ok(()),
+            };
+        };
+        let letter = wire::logout(&self.site, token)?;
+        let secrets = self.secrets(token.expose());
+        let reply = self.send(letter, None, self.timeout).await?;
+        outcome::logout(reply, &secrets)
+    }
+
+    fn profile(&self) -> ServerProfile {
+        self.profile
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn key(&self) -> Key {
+        let key = Key::new(self.site.base(), "").tenant(&self.site.tenant);
+        match &self.sign_in {
+            Some(SignIn::Password { username, .. }) => key.subject(username),
+            _ => key,
+        }
+    }
+}
+
+/// Without a password or a code, and without the parts of a URL and of an HTTP client that may hold others.
+impl fmt::Debug for Folio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.site.url();
+        f.debug_struct("Folio")
+            .field("mode", &self.site.mode)
+            .field("origin", &url.origin().ascii_serialization())
+            .field("path", &url.path())
+            .field("tenant", &self.site.tenant)
+            .field("sign_in", &self.sign_in)
+            .field("timeout", &self.timeout)
+            .field("profile", &self.profile)
+            .field("body_limit", &self.body_limit)
+            .finish_non_exhaustive()
+    }
+}

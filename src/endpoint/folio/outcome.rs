@@ -1,0 +1,316 @@
+//! Says what an answer means for the token that was sent. It does no I/O and reads no clock.
+//!
+//! **A 422 ends the token.** The login service answers so whenever the authorization server behind it would not rotate:
+//! the token had expired, was used before or revoked - or that server had a failure of its own, which nothing in the
+//! answer tells apart. It counts as a refusal all the same. With Okapi the token must not be sent again in any case: if
+//! it was spent, be it by this very request, a second use ends every session of the user, and what is lost to be careful
+//! is one session that a sign-in replaces. To take it for unknown would spare nothing there, and would tell a user whose
+//! session was ended so that nobody knows. In Eureka a failure that is taken for the end costs a session that might have
+//! been kept; to try the token again after each 422 would cost every session that did end minutes of errors, before
+//! anybody is told. An endpoint that can sign in heals both at once.
+//!
+//! A 400 says that no cookie was found, and every other refusal is that of something in front of the service: no pair
+//! was issued, and the token was not looked at.
+
+use std::fmt::Write as _;
+
+use http::StatusCode;
+use zeroize::Zeroizing;
+
+use super::site::Mode;
+use super::{Asked, answer};
+use crate::endpoint::json::{Members, Value};
+use crate::endpoint::scrub::Secrets;
+use crate::endpoint::transport::{Broken, Reply};
+use crate::endpoint::{EndpointError, Issued};
+
+/// An answer that says nothing of the token.
+#[derive(Debug, thiserror::Error)]
+#[error("FOLIO answered {said}, with {missing}")]
+struct Unclear {
+    said: String,
+    missing: &'static str,
+    source: Option<Broken>,
+}
+
+/// What became of what was exchanged.
+pub(super) fn exchange(
+    reply: Reply,
+    mode: Mode,
+    asked: Asked,
+    secrets: &Secrets,
+) -> Result<Issued, EndpointError> {
+    if reply.status.is_success() {
+        let issued = answer::read(&reply, mode, asked);
+        if issued.is_empty() {
+            return Err(unclear(reply, secrets, "no token in its cookies"));
+        }
+        return Ok(issued);
+    }
+    let complaint = Complaint::read(&reply.body, secrets);
+    if reply.status == StatusCode::UNPROCESSABLE_ENTITY {
+        let code = complaint.code.unwrap_or_else(|| "422".to_owned());
+        return Err(EndpointError::rejected(code).with_message(complaint.message));
+    }
+    Err(no_verdict(reply, secrets))
+}
+
+/// Whether a session was ended. What was not can be tried again without harm, so a 422, which may be a failure of the
+/// authorization server's, is no verdict here.
+pub(super) fn logout(reply: Reply, secrets: &Secrets) -> Result<(), EndpointError> {
+    match reply.status {
+        status if status.is_success() => Ok(()),
+        StatusCode::UNPROCESSABLE_ENTITY => Err(unclear(reply, secrets, "the session not ended")),
+        _ => Err(no_verdict(reply, secrets)),
+    }
+}
+
+fn no_verdict(reply: Reply, secrets: &Secrets) -> EndpointError {
+    match reply.status {
+        StatusCode::TOO_MANY_REQUESTS => EndpointError::retry(reply.retry_after),
+        // From a gateway that did not pass the request on.
+        StatusCode::SERVICE_UNAVAILABLE if reply.retry_after.is_some() => {
+            EndpointError::retry(reply.retry_after)
+        }
+        status if status.is_client_error() => EndpointError::misconfigured(said(&reply, secrets)),
+        _ => unclear(reply, secrets, "neither a token nor a refusal"),
+    }
+}
+
+fn unclear(reply: Reply, secrets: &Secrets, missing: &'static str) -> EndpointError {
+    EndpointError::unknown(Unclear {
+        said: said(&reply, secrets),
+        missing,
+        source: reply.broken,
+    })
+}
+
+/// The status, and the server's own words as far as they may be quoted.
+fn said(reply: &Reply, secrets: &Secrets) -> String {
+    let complaint = match reply.status.is_success() {
+        // It may hold a token that nobody knows to be one.
+        true => Complaint::default(),
+        false => Complaint::read(&reply.body, secrets),
+    };
+    let mut said = reply.status.as_str().to_owned();
+    for quote in [complaint.code, complaint.message].into_iter().flatten() {
+        // Writing to a string does not fail.
+        let _ = write!(said, ": {quote}");
+    }
+    said
+}
+
+/// Why the service refused: the first of the errors in its list, or a line of text.
+#[derive(Default)]
+struct Complaint {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl Complaint {
+    fn read(body: &[u8], secrets: &Secrets) -> Self {
+        let mut complaint = Self::default();
+        let Some(members) = Members::of(body) else {
+            let text = String::from_utf8_lossy(body);
+            // A page is nobody's word.
+            if !text.trim_start().starts_with(['<', '[']) {
+                complaint.message = secrets.scrub(&Zeroizing::new(text.into_owned()));
+            }
+            return complaint;
+        };
+        let mut errors = members.filter_map(|(name, value)| match value {
+            Value::Array(elements) if *name == "errors" => Some(elements),
+            _ => None,
+        });
+        if let Some(Value::Object(error)) = errors.next().and_then(|mut list| list.next()) {
+            for (name, value) in error {
+                let Value::Text(text) = value else { continue };
+                match name.as_str() {
+                    "code" => complaint.code = secrets.scrub(&text),
+                    "message" => complaint.message = secrets.scrub(&text),
+                    _ => {}
+                }
+            }
+        }
+        complaint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::header::{RETRY_AFTER, SET_COOKIE};
+    use http::{HeaderMap, HeaderValue};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const UNPROCESSABLE: &str = r#"{"errors":[{"message":"Authorization server unable to process token refresh request","type":"error","code":"token.refresh.unprocessable","parameters":[]}]}"#;
+    const PARSE: &str = r#"{"errors":[{"message":"Bad request","type":"error","code":"token.parse.failure"}],"total_records":1}"#;
+    const FAILURE: &str = r#"{"errors":[{"message":"Token refresh failed","type":"error","code":"token.refresh.failure"}]}"#;
+
+    fn reply(status: u16, body: &[u8]) -> Reply {
+        let body = Zeroizing::new(body.into());
+        let status = StatusCode::from_u16(status).unwrap();
+        Reply::new(status, HeaderMap::new(), body, None, Duration::ZERO)
+    }
+
+    fn refreshed(reply: Reply) -> Result<Issued, EndpointError> {
+        exchange(reply, Mode::Okapi, Asked::Refresh, &Secrets::default())
+    }
+
+    fn class(error: &EndpointError) -> &'static str {
+        match error {
+            EndpointError::NotSent { .. } => "not sent",
+            EndpointError::Retry { .. } => "retry",
+            EndpointError::Misconfigured { .. } => "misconfigured",
+            EndpointError::Rejected { .. } => "rejected",
+            EndpointError::Unknown { .. } => "unknown",
+        }
+    }
+
+    #[test]
+    fn each_answer_says_one_thing_of_the_token() {
+        for (status, body, expected) in [
+            (422, UNPROCESSABLE, "rejected"),
+            (422, "", "rejected"),
+            (422, "<html>", "rejected"),
+            (400, PARSE, "misconfigured"),
+            (400, "Unable to process request: tenant", "misconfigured"),
+            (401, "Invalid token", "misconfigured"),
+            (403, "", "misconfigured"),
+            (404, "No suitable module found", "misconfigured"),
+            (429, "", "retry"),
+            (500, FAILURE, "unknown"),
+            (500, "", "unknown"),
+            (502, UNPROCESSABLE, "unknown"),
+            (503, "", "unknown"),
+            (504, "", "unknown"),
+            (301, "", "unknown"),
+            (200, "", "unknown"),
+            (
+                201,
+                r#"{"accessTokenExpiration":"2024-10-24T14:33:28Z"}"#,
+                "unknown",
+            ),
+            (204, "", "unknown"),
+        ] {
+            let error = refreshed(reply(status, body.as_bytes())).unwrap_err();
+            assert_eq!(class(&error), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn q9_a_refusal_carries_message_and_code() {
+        let error = refreshed(reply(422, UNPROCESSABLE.as_bytes())).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the refresh token was rejected: token.refresh.unprocessable: Authorization server unable to process token refresh request"
+        );
+        let error = refreshed(reply(400, PARSE.as_bytes())).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the token endpoint refuses this client: 400: token.parse.failure: Bad request"
+        );
+        let error = refreshed(reply(500, FAILURE.as_bytes())).unwrap_err();
+        let EndpointError::Unknown { source, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            source.to_string(),
+            "FOLIO answered 500: token.refresh.failure: Token refresh failed, with neither a token nor a refusal"
+        );
+    }
+
+    #[test]
+    fn q9_a_body_that_cannot_be_read_is_an_error_like_any() {
+        for body in [
+            &b""[..],
+            b"{}",
+            b"<html>",
+            b"[]",
+            br#"{"errors":[]}"#,
+            br#"{"errors":[7]}"#,
+            br#"{"errors":{"code":"x"}}"#,
+            br#"{"errors":[{"code":7,"message":null}]}"#,
+            br#"{"errors":[{"code":"tok"#,
+        ] {
+            let error = refreshed(reply(422, body)).unwrap_err();
+            assert_eq!(error.to_string(), "the refresh token was rejected: 422");
+        }
+        let error = refreshed(reply(422, b"no\xff way")).unwrap_err();
+        assert!(error.to_string().contains("no\u{fffd} way"));
+    }
+
+    #[test]
+    fn i8_a_gateway_that_names_a_time_asks_to_be_called_later() {
+        for (status, expected) in [(503, "retry"), (429, "retry"), (500, "unknown")] {
+            let mut reply = reply(status, b"");
+            reply.retry_after = Some(Duration::from_secs(1));
+            assert_eq!(class(&refreshed(reply).unwrap_err()), expected);
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let read = Reply::new(status, headers, Zeroizing::default(), None, Duration::ZERO);
+        assert_eq!(class(&refreshed(read).unwrap_err()), "retry");
+    }
+
+    #[test]
+    fn tokens_are_kept_whatever_became_of_the_body() {
+        let mut cut = reply(201, br#"{"accessTokenExp"#);
+        let cookie = HeaderValue::from_static("folioRefreshToken=r2; Max-Age=60");
+        cut.headers.append(SET_COOKIE, cookie);
+        cut.broken = Some(Broken::TooLong { limit: 65_536 });
+        let issued = refreshed(cut).unwrap();
+        assert_eq!(issued.refresh, Some("r2".into()));
+    }
+
+    #[test]
+    fn no_secret_is_quoted() {
+        let mut secrets = Secrets::default();
+        secrets.add("sesame-refresh-token");
+        for body in [
+            "cannot read folioRefreshToken=sesame-refresh-token",
+            r#"{"errors":[{"code":"sesame-refresh-token","message":"sesame-refresh-token?"}]}"#,
+        ] {
+            for status in [400, 422, 500] {
+                let reply = reply(status, body.as_bytes());
+                let outcome = exchange(reply, Mode::Eureka, Asked::Refresh, &secrets);
+                let shown = format!("{:?}", outcome.unwrap_err());
+                assert!(!shown.contains("sesame"), "{shown}");
+            }
+        }
+        // Of a success that cannot be read nothing is quoted at all.
+        let odd = refreshed(reply(200, br#"token: unknown-to-us"#)).unwrap_err();
+        assert!(!format!("{odd:?}").contains("unknown-to-us"));
+    }
+
+    #[test]
+    fn a_logout_that_failed_may_be_tried_again() {
+        let outcome = |status| {
+            let done = logout(reply(status, b""), &Secrets::default());
+            done.map_or_else(|error| class(&error), |()| "done")
+        };
+        assert_eq!(outcome(204), "done");
+        assert_eq!(outcome(422), "unknown");
+        assert_eq!(outcome(500), "unknown");
+        assert_eq!(outcome(400), "misconfigured");
+        assert_eq!(outcome(429), "retry");
+    }
+
+    proptest! {
+        #[test]
+        fn q9_no_answer_makes_the_judge_panic(
+            status in 100_u16..1000,
+            body: Vec<u8>,
+            odd in r#"(\{|\}|\[|\]|:|,|"|"errors":|"code":|"message":|9|a){0,30}"#,
+        ) {
+            for body in [body.as_slice(), odd.as_bytes()] {
+                let _ = refreshed(reply(status, body));
+                let _ = logout(reply(status, body), &Secrets::default());
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Builds the requests to FOLIO's login service. It sends nothing.
+//!
+//! What proves who asks is in exactly one place: the refresh token in its cookie, alone, because an access token that
+//! came along and had expired would be what is judged first; the access token in its own header.
+
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue};
+use http::{Method, Request};
+use serde::Serialize;
+use url::form_urlencoded::Serializer;
+use zeroize::Zeroizing;
+
+use super::cookies;
+use super::site::Site;
+use crate::endpoint::EndpointError;
+use crate::token::{AccessToken, RefreshToken};
+
+pub(super) const TENANT: HeaderName = HeaderName::from_static("x-okapi-tenant");
+pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-okapi-token");
+
+pub(super) type Letter = Request<Zeroizing<Vec<u8>>>;
+
+/// Exchanges the refresh token, which is spent by it.
+pub(super) fn refresh(site: &Site, token: &RefreshToken) -> Result<Letter, EndpointError> {
+    let cookie = refresh_cookie(token)?;
+    letter(
+        site,
+        Method::POST,
+        "/authn/refresh",
+        Some((COOKIE, cookie)),
+        nothing(),
+    )
+}
+
+/// Ends the session of this refresh token. Without the cookie it would end all of the user's.
+pub(super) fn logout(site: &Site, token: &RefreshToken) -> Result<Letter, EndpointError> {
+    let cookie = refresh_cookie(token)?;
+    letter(
+        site,
+        Method::POST,
+        "/authn/logout",
+        Some((COOKIE, cookie)),
+        nothing(),
+    )
+}
+
+/// Ends all sessions of the user whose access token this is.
+pub(super) fn logout_all(site: &Site, token: &AccessToken) -> Result<Letter, EndpointError> {
+    let value = HeaderValue::from_str(token.expose()).ok();
+    let mut value = value.ok_or_else(|| {
+        EndpointError::misconfigured("the access token cannot be sent in a header")
+    })?;
+    value.set_sensitive(true);
+    letter(
+        site,
+        Method::POST,
+        "/authn/logout-all",
+        Some((TOKEN, value)),
+        nothing(),
+    )
+}
+
+/// Signs in. `path` is that of tokens with an expiry, or of those without.
+pub(super) fn login(
+    site: &Site,
+    path: &str,
+    username: &str,
+    password: &str,
+) -> Result<Letter, EndpointError> {
+    #[derive(Serialize)]
+    struct Login<'a> {
+        username: &'a str,
+        password: &'a str,
+    }
+
+    // An escape takes six bytes: a buffer that grows leaves a copy behind.
+    let room = 32 + 6 * (username.len() + password.len());
+    let mut body = Zeroizing::new(Vec::with_capacity(room));
+    serde_json::to_writer(&mut *body, &Login { username, password })
+        .map_err(EndpointError::not_sent)?;
+    letter(site, Method::POST, path, None, body)
+}
+
+/// Exchanges what a browser brought from the sign-in page.
+pub(super) fn code(site: &Site, code: &str, redirect_uri: &str) -> Result<Letter, EndpointError> {
+    let mut query = Serializer::new(String::new());
+    query
+        .append_pair("code", code)
+        .append_pair("redirect-uri", redirect_uri);
+    let path = Zeroizing::new(format!("/authn/token?{}", query.finish()));
+    letter(site, Method::GET, &path, None, Zeroizing::default())
+}
+
+/// An object without members. The service asks for no content, but only a request that has some can be held back until
+/// it is known that it leaves in time, and called back until it has left.
+fn nothing() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(b"{}".to_vec())
+}
+
+fn refresh_cookie(token: &RefreshToken) -> Result<HeaderValue, EndpointError> {
+    cookies::header(cookies::REFRESH, token.expose())
+        .ok_or_else(|| EndpointError::misconfigured("the refresh token cannot be sent in a cookie"))
+}
+
+fn letter(
+    site: &Site,
+    method: Method,
+    path: &str,
+    proof: Option<(HeaderName, HeaderValue)>,
+    content: Zeroizing<Vec<u8>>,
+) -> Result<Letter, EndpointError> {
+    // The path may hold a code, so nothing is said of it.
+    let uri = site.at(path).map_err(|_| {
+        EndpointError::misconfigured("the URL of FOLIO cannot be continued with a path")
+    })?;
+    let has_content = !content.is_empty();
+    let mut letter = Request::new(content);
+    *letter.method_mut() = method;
+    *letter.uri_mut() = uri;
+    let headers = letter.headers_mut();
+    headers.insert(TENANT, site.tenant_header.clone());
+    // The services write their refusals as either.
+    let accepted = HeaderValue::from_static("application/json, text/plain");
+    headers.insert(ACCEPT, accepted);
+    if has_content {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    headers.extend(proof);
+    Ok(letter)
+}

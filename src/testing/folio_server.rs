@@ -1,0 +1,322 @@
+mod answer;
+mod authn;
+mod builder;
+mod cookies;
+mod date;
+#[cfg(feature = "folio")]
+mod endpoint;
+mod exchange;
+mod expiration;
+mod gateway;
+mod http;
+mod jwt;
+mod seen;
+mod state;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ::http::request::Parts;
+use ::http::{Request, Response};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+pub use self::builder::FolioServerBuilder;
+use self::builder::{Account, Rules, System};
+pub use self::expiration::TokenExpirationError;
+use self::gateway::Passes;
+pub use self::seen::FolioRequest;
+use self::seen::Seen;
+pub use self::state::FolioCounters;
+use self::state::State;
+use super::authorization_server::{AccessCheck, seed};
+use super::fault::{Fault, Faults};
+use super::http::{ANY_PORT, HttpServer, Sent};
+use super::import_api::Answer;
+use crate::clock::Clock;
+use crate::token::{Session, TokenPair};
+
+/// A FOLIO: sign-in by `/authn`, and behind its gateway an API that takes records.
+///
+/// There are two kinds, and they treat tokens differently:
+///
+/// | | [`okapi`](Self::okapi) | [`eureka`](Self::eureka) |
+/// |---|---|---|
+/// | a refresh token lives | 7 days, and so does the next | to the end of its session, 24 h after sign-in |
+/// | it is presented again | no session of the user goes on | its session ends |
+/// | an expired one | is refused, and harms nobody | likewise |
+/// | logout | of this refresh token | of its session |
+/// | a request without a token | 400 "Token missing" | 401 |
+/// | an access token is judged | at the first call of a path, and again after 3 min | at every call |
+/// | what a module is [handed](Self::handed_on) | a token of its own, without expiry | the same token |
+///
+/// In both, a logout without a cookie logs out everywhere, and an access token lives to its expiry
+/// whatever becomes of its session. Time is told in whole seconds.
+///
+/// Clones are one FOLIO. It has two faces on one state: [`handle`](Self::handle) in this process, for
+/// simulated time, and [`listen`](Self::listen) over HTTP. `/authn/login-with-expiry`, `/authn/login`,
+/// `/authn/refresh`, `/authn/logout`, `/authn/logout-all`, `/bl-users/login-with-expiry` and, in Eureka,
+/// `GET /authn/token` are answered as FOLIO answers them. Any other path is one of the API, which counts
+/// the records in a body by their terminators (MARC's 0x1D); any other body is one.
+///
+/// ```
+/// use evertoken::testing::FolioServer;
+/// use http::Request;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folio = FolioServer::okapi()
+///     .token_expiration("accessToken:60,refreshToken:3600")?
+///     .user("diku", "importer", "secret")
+///     .build();
+/// let login = Request::post("/authn/login-with-expiry")
+///     .header("x-okapi-tenant", "diku")
+///     .body(r#"{"username":"importer","password":"secret"}"#.into())?;
+/// let response = folio.handle(login).await?;
+/// assert_eq!(response.status(), 201);
+/// assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
+/// assert_eq!(folio.counters().logins, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct FolioServer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    system: System,
+    path: String,
+    latency: Duration,
+    time_per_record: Duration,
+    reachable: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    state: State,
+    passes: Passes,
+    faults: Faults,
+    next: VecDeque<Answer>,
+    seen: Seen,
+}
+
+impl FolioServer {
+    /// Describes a FOLIO on Okapi, with `mod-login` and `mod-authtoken`.
+    #[must_use]
+    pub fn okapi() -> FolioServerBuilder {
+        FolioServerBuilder::new(System::Okapi)
+    }
+
+    /// Describes a FOLIO on Eureka, with `mod-login-keycloak` and sidecars.
+    #[must_use]
+    pub fn eureka() -> FolioServerBuilder {
+        FolioServerBuilder::new(System::Eureka)
+    }
+
+    fn new(rules: Rules, accounts: Vec<Account>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                system: rules.system,
+                path: rules.path.clone(),
+                latency: rules.latency,
+                time_per_record: rules.time_per_record,
+                reachable: AtomicBool::new(true),
+                inner: Mutex::new(Inner {
+                    state: State::new(rules, accounts, seed()),
+                    passes: Passes::default(),
+                    faults: Faults::default(),
+                    next: VecDeque::new(),
+                    seen: Seen::default(),
+                }),
+            }),
+        }
+    }
+
+    /// The in-process face: any request, as it would go over the wire. Of its URI only path and query
+    /// count.
+    ///
+    /// An error is what a client would see of the connection: refused, which means that nothing
+    /// arrived; reset before the answer; or ended within it. A request for tokens that has arrived is
+    /// decided, whether or not somebody still waits for the answer.
+    pub async fn handle(&self, request: Request<Bytes>) -> io::Result<Response<Bytes>> {
+        if !self.shared.reachable.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        match self.answer(request).await {
+            Sent::Whole(response) => Ok(response),
+            Sent::Half(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Sent::Nothing => Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+
+    /// The HTTP face, on a free port of the loopback: [`url`](HttpServer::url) is FOLIO's, with the
+    /// path of [`okapi_path`](FolioServerBuilder::okapi_path).
+    ///
+    /// It runs on the current runtime until the handle is dropped.
+    pub async fn listen(&self) -> io::Result<HttpServer> {
+        self.listen_on(ANY_PORT).await
+    }
+
+    /// The same at an address of one's own: a server that comes back after it was gone.
+    pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
+        http::listen(self.clone(), addr).await
+    }
+
+    /// The first pair of a new session: this user signed in just now, elsewhere. In a legacy tenant it is an
+    /// access token without expiry, alone. `None` if nobody is called so.
+    #[must_use]
+    pub fn issue(&self, tenant: &str, name: &str) -> Option<TokenPair> {
+        let now = self.now();
+        let state = &mut self.shared.inner.lock().state;
+        let user = state.user(tenant, name)?;
+        if state.is_legacy(tenant) {
+            return Some(TokenPair::new(state.legacy_token(user, now)).never_expires());
+        }
+        let pair = state.issue(user, now);
+        let session = match self.shared.system {
+            System::Okapi => Session::Sliding,
+            System::Eureka => Session::Fixed,
+        };
+        Some(
+            TokenPair::new(pair.access.token)
+                .refresh_token(pair.refresh.token)
+                .expires_in(Duration::from_secs(pair.access.lives))
+                .refresh_expires_in(Duration::from_secs(pair.refresh.lives))
+                .session(session),
+        )
+    }
+
+    /// A code for `GET /authn/token`, which takes it once, with this redirect URI: the user signed in at
+    /// Keycloak's page just now. `None` if nobody is called so.
+    #[must_use]
+    pub fn code(&self, tenant: &str, name: &str, redirect_uri: &str) -> Option<String> {
+        let state = &mut self.shared.inner.lock().state;
+        let user = state.user(tenant, name)?;
+        Some(state.new_code(user, redirect_uri))
+    }
+
+    /// The token that a module gets with a request that came with this one, and makes its own calls with:
+    /// in Okapi one without expiry, in Eureka the same. `None` if the request would not be let pass.
+    #[must_use]
+    pub fn handed_on(&self, access: &str) -> Option<String> {
+        let now = self.now();
+        self.shared.inner.lock().state.handed_on(access, now).ok()
+    }
+
+    /// Ends all sessions of a user, as `/authn/logout-all` does.
+    pub fn log_out_everywhere(&self, tenant: &str, name: &str) {
+        let state = &mut self.shared.inner.lock().state;
+        if let Some(user) = state.user(tenant, name) {
+            state.log_out_everywhere(user);
+        }
+    }
+
+    /// Whether a user is active. One who is not can neither sign in nor refresh nor call.
+    pub fn set_active(&self, tenant: &str, name: &str, active: bool) {
+        let state = &mut self.shared.inner.lock().state;
+        if let Some(user) = state.user(tenant, name) {
+            state.set_active(user, active);
+        }
+    }
+
+    /// The next request for tokens that arrives meets this fault; several are met in the order they were
+    /// given. [`Fault::Body`] comes without cookies.
+    pub fn fail_next(&self, fault: Fault) {
+        self.shared.inner.lock().faults.queue(fault);
+    }
+
+    /// Every request for tokens meets this fault, once those of [`fail_next`](Self::fail_next) are used
+    /// up; `None` ends it.
+    pub fn fail_always(&self, fault: Option<Fault>) {
+        self.shared.inner.lock().faults.always(fault);
+    }
+
+    /// Answers the next call of the API like this, whatever its path and its token; several are given
+    /// in turn. [`Answer::unavailable`] is what Eureka's gateway says while it gets itself a new token.
+    pub fn answer_next(&self, answer: Answer) {
+        self.shared.inner.lock().next.push_back(answer);
+    }
+
+    /// Whether connections of the in-process face are accepted at all; if not, its requests are never
+    /// sent. Over HTTP, drop the [`HttpServer`] and [`listen_on`](Self::listen_on) its address again.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.shared.reachable.store(reachable, Ordering::SeqCst);
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counters(&self) -> FolioCounters {
+        self.shared.inner.lock().state.counters
+    }
+
+    /// How many different records were accepted; zero unless they are
+    /// [remembered](FolioServerBuilder::remember_records). If it is [`FolioCounters::records`], then each was
+    /// accepted once.
+    #[must_use]
+    pub fn distinct_records(&self) -> u64 {
+        self.shared.inner.lock().state.taken.distinct()
+    }
+
+    /// How often this very record was accepted; zero unless they are
+    /// [remembered](FolioServerBuilder::remember_records). A MARC record ends with its terminator.
+    #[must_use]
+    pub fn times_taken(&self, record: impl AsRef<[u8]>) -> u64 {
+        self.shared.inner.lock().state.taken.times(record)
+    }
+
+    /// The last 64 requests that were decided, oldest first.
+    #[must_use]
+    pub fn seen(&self) -> Vec<FolioRequest> {
+        self.shared.inner.lock().seen.all()
+    }
+
+    /// What an access token is worth now. None is ever revoked.
+    #[must_use]
+    pub fn check(&self, access: &str) -> AccessCheck {
+        let now = self.now();
+        self.shared.inner.lock().state.check(access, now)
+    }
+
+    /// Whether `/authn/refresh` would exchange this refresh token now.
+    #[must_use]
+    pub fn is_live_refresh(&self, refresh: &str) -> bool {
+        let now = self.now();
+        self.shared.inner.lock().state.is_live_refresh(refresh, now)
+    }
+
+    fn path(&self) -> &str {
+        &self.shared.path
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.clock.wall().as_secs()
+    }
+}
+
+impl Inner {
+    fn note(&mut self, head: &Parts, path: &str, sent: &Sent) {
+        let status = match sent {
+            Sent::Whole(response) | Sent::Half(response) => Some(response.status()),
+            Sent::Nothing => None,
+        };
+        self.seen.note(head, path, status);
+    }
+}
+
+/// Counters only: the state is full of tokens.
+impl fmt::Debug for FolioServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FolioServer")
+            .field("system", &self.shared.system)
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}

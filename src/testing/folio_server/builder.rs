@@ -1,0 +1,294 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::FolioServer;
+use super::expiration::{Lifetimes, TokenExpiration, TokenExpirationError};
+use crate::clock::{Clock, SystemClock};
+
+/// How long tokens live where nothing is said.
+const OKAPI_LIFETIMES: Lifetimes = Lifetimes {
+    access: 600,
+    refresh: 604_800,
+};
+
+/// The same of Eureka, whose refresh tokens live as long as their session.
+const EUREKA_LIFETIMES: Lifetimes = Lifetimes {
+    access: 600,
+    refresh: 86_400,
+};
+
+/// Which FOLIO it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum System {
+    Okapi,
+    Eureka,
+}
+
+/// Describes a [`FolioServer`]; see [`FolioServer::okapi`] and [`FolioServer::eureka`].
+#[derive(Debug)]
+pub struct FolioServerBuilder {
+    rules: Rules,
+    accounts: Vec<Account>,
+    clock: Arc<dyn Clock>,
+}
+
+impl FolioServerBuilder {
+    pub(super) fn new(system: System) -> Self {
+        let lifetimes = own_lifetimes(system);
+        Self {
+            rules: Rules {
+                system,
+                expiration: TokenExpiration::new(lifetimes),
+                legacy: LegacyTenants::default(),
+                path: String::new(),
+                authorization_cache: 180,
+                forbidden: Vec::new(),
+                latency: Duration::ZERO,
+                time_per_record: Duration::ZERO,
+                remembers_records: false,
+            },
+            accounts: Vec::new(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// The server's clock. Default: the [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How long tokens live, as `TOKEN_EXPIRATION_SECONDS` says it to Okapi:
+    /// `accessToken:60,refreshToken:3600`, other tenants after a semicolon with a `tenantId:` among
+    /// theirs. In Eureka, `refreshToken` is the length of a session. Default: access tokens of 600 s, refresh
+    /// tokens of 7 days in Okapi and 24 h in Eureka.
+    pub fn token_expiration(mut self, seconds: &str) -> Result<Self, TokenExpirationError> {
+        let own = own_lifetimes(self.rules.system);
+        self.rules.expiration = TokenExpiration::parse(seconds, own)?;
+        Ok(self)
+    }
+
+    /// The tenants whose tokens have no expiry, as `LEGACY_TOKEN_TENANTS` names them to Okapi: with commas
+    /// in between, `*` for all. They sign in by `/authn/login`, and get 404 for `/authn/login-with-expiry`,
+    /// as in a FOLIO that does not have it yet; the others, the other way round. Default: none.
+    #[must_use]
+    pub fn legacy_tenants(mut self, tenants: &str) -> Self {
+        self.rules.legacy = LegacyTenants::parse(tenants);
+        self
+    }
+
+    /// Adds a user. Default: `diku_admin` with the password `admin` in the tenant `diku`, if none is added.
+    #[must_use]
+    pub fn user(
+        mut self,
+        tenant: impl Into<String>,
+        name: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        self.accounts.push(Account {
+            tenant: tenant.into(),
+            name: name.into(),
+            password: password.into(),
+        });
+        self
+    }
+
+    /// The path below which everything is served, and to which Okapi's cookies are scoped: the path of
+    /// `X-Okapi-Url`. Default: none.
+    #[must_use]
+    pub fn okapi_path(mut self, path: &str) -> Self {
+        let path = path.trim_matches('/');
+        self.rules.path = if path.is_empty() {
+            String::new()
+        } else {
+            format!("/{path}")
+        };
+        self
+    }
+
+    /// For how long Okapi lets a token pass, unseen, that it let pass with the same method, path and tenant;
+    /// whole seconds. Eureka judges each call. Default: 180 s.
+    #[must_use]
+    pub fn authorization_cache(mut self, span: Duration) -> Self {
+        self.rules.authorization_cache = span.as_secs();
+        self
+    }
+
+    /// Takes the permission for a path, and everything below it, from a user.
+    #[must_use]
+    pub fn forbid(
+        mut self,
+        tenant: impl Into<String>,
+        name: impl Into<String>,
+        path: impl Into<String>,
+    ) -> Self {
+        self.rules.forbidden.push(Forbidden {
+            tenant: tenant.into(),
+            name: name.into(),
+            path: path.into(),
+        });
+        self
+    }
+
+    /// How long a request to `/authn` takes: half of it before it arrives, half after it was decided.
+    /// Default: nothing.
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.rules.latency = latency;
+        self
+    }
+
+    /// How long each accepted record takes before the call is answered. Default: no time.
+    #[must_use]
+    pub fn time_per_record(mut self, span: Duration) -> Self {
+        self.rules.time_per_record = span;
+        self
+    }
+
+    /// Whether to remember which records were accepted, at some 20 bytes each, for
+    /// [`FolioServer::distinct_records`] and [`FolioServer::times_taken`]. Default: no.
+    #[must_use]
+    pub fn remember_records(mut self, remember: bool) -> Self {
+        self.rules.remembers_records = remember;
+        self
+    }
+
+    /// The server, with nobody signed in yet.
+    #[must_use]
+    pub fn build(mut self) -> FolioServer {
+        if self.accounts.is_empty() {
+            self = self.user("diku", "diku_admin", "admin");
+        }
+        FolioServer::new(self.rules, self.accounts, self.clock)
+    }
+}
+
+#[cfg(test)]
+impl FolioServerBuilder {
+    pub(super) fn rules(self) -> Rules {
+        self.rules
+    }
+}
+
+fn own_lifetimes(system: System) -> Lifetimes {
+    match system {
+        System::Okapi => OKAPI_LIFETIMES,
+        System::Eureka => EUREKA_LIFETIMES,
+    }
+}
+
+/// Everything the builder says, save the clock and who there is.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) system: System,
+    pub(super) expiration: TokenExpiration,
+    pub(super) legacy: LegacyTenants,
+    pub(super) path: String,
+    pub(super) authorization_cache: u64,
+    pub(super) forbidden: Vec<Forbidden>,
+    pub(super) latency: Duration,
+    pub(super) time_per_record: Duration,
+    pub(super) remembers_records: bool,
+}
+
+impl Rules {
+    /// Whether this user may not use this path.
+    pub(super) fn forbids(&self, tenant: &str, name: &str, path: &str) -> bool {
+        self.forbidden.iter().any(|forbidden| {
+            let is_of = forbidden.tenant == tenant && forbidden.name == name;
+            is_of && is_within(path, &forbidden.path)
+        })
+    }
+}
+
+/// Whether it is this path or one below it.
+pub(super) fn is_within(path: &str, root: &str) -> bool {
+    let rest = path.strip_prefix(root.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A permission that a user does not have.
+#[derive(Debug, Clone)]
+pub(super) struct Forbidden {
+    tenant: String,
+    name: String,
+    path: String,
+}
+
+/// Somebody who can sign in.
+pub(super) struct Account {
+    pub(super) tenant: String,
+    pub(super) name: String,
+    pub(super) password: String,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Account({}, {}, [REDACTED])", self.tenant, self.name)
+    }
+}
+
+/// Whose tokens have no expiry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum LegacyTenants {
+    #[default]
+    None,
+    All,
+    These(Vec<String>),
+}
+
+impl LegacyTenants {
+    fn parse(text: &str) -> Self {
+        match text.replace(' ', "").as_str() {
+            "" => Self::None,
+            "*" => Self::All,
+            tenants => Self::These(tenants.split(',').map(str::to_owned).collect()),
+        }
+    }
+
+    pub(super) fn include(&self, tenant: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::These(tenants) => tenants.iter().any(|one| one == tenant),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a7_legacy_tenants_are_none_all_or_those_named() {
+        for (text, expected) in [
+            ("", [false, false]),
+            ("  ", [false, false]),
+            (" * ", [true, true]),
+            ("diku", [true, false]),
+            ("a, b ,diku", [true, true]),
+        ] {
+            let legacy = LegacyTenants::parse(text);
+            assert_eq!(["diku", "b"].map(|tenant| legacy.include(tenant)), expected);
+        }
+    }
+
+    #[test]
+    fn a_permission_is_for_a_path_and_what_is_below_it() {
+        let builder = FolioServerBuilder::new(System::Okapi).forbid("diku", "jane", "/records/");
+        let forbids = |tenant, name, path| builder.rules.forbids(tenant, name, path);
+        assert!(forbids("diku", "jane", "/records"));
+        assert!(forbids("diku", "jane", "/records/1"));
+        assert!(!forbids("diku", "jane", "/recordsets"));
+        assert!(!forbids("diku", "joe", "/records"));
+        assert!(!forbids("other", "jane", "/records"));
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let builder = FolioServerBuilder::new(System::Eureka).user("diku", "jane", "secret");
+        assert!(!format!("{builder:?}").contains("secret"));
+    }
+}

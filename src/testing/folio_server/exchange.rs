@@ -1,0 +1,166 @@
+//! What becomes of a request that has arrived, whichever way it came: it waits, meets its fault, and is
+//! answered.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{DATE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+
+use super::super::fault::{Fault, fill};
+use super::super::http::Sent;
+use super::super::latency::{Latency, pass};
+use super::authn::{self, Outcome, is_authn, no_module};
+use super::gateway::Call;
+use super::{FolioServer, Inner, answer, date};
+
+impl FolioServer {
+    /// Answers a request to any path.
+    pub(super) async fn answer(&self, request: Request<Bytes>) -> Sent {
+        let (head, body) = request.into_parts();
+        let below = head.uri.path().strip_prefix(self.path());
+        let Some(path) = below.filter(|path| path.starts_with('/')) else {
+            return self.dated(Sent::Whole(no_module(&head.method, head.uri.path())));
+        };
+        let path = path.to_owned();
+        let sent = if is_authn(&path) {
+            let latency = Latency::of(self.shared.latency);
+            latency.there().await;
+            // What has arrived is decided, also if the client hangs up now.
+            let task = tokio::spawn(self.clone().decide(head, path, body, latency));
+            task.await.unwrap_or(Sent::Nothing)
+        } else {
+            self.call(&head, &path, &body).await
+        };
+        self.dated(sent)
+    }
+
+    /// A request for tokens.
+    async fn decide(self, head: Parts, path: String, body: Bytes, latency: Latency) -> Sent {
+        let fault = self.shared.inner.lock().faults.next();
+        if let Some(Fault::DelayBefore(delay)) = fault {
+            pass(delay).await;
+        }
+        let late = match fault {
+            Some(Fault::Delay(delay)) => delay,
+            _ => Duration::ZERO,
+        };
+        let sent = self.decided(&head, &path, &body, fault);
+        pass(late).await;
+        latency.back().await;
+        sent
+    }
+
+    fn decided(&self, head: &Parts, path: &str, body: &Bytes, fault: Option<Fault>) -> Sent {
+        let now = self.now();
+        let mut inner = self.shared.inner.lock();
+        let sent = match fault {
+            Some(Fault::Status {
+                status,
+                body,
+                retry_after,
+            }) => {
+                inner.note_undone(head, path);
+                Sent::Whole(scripted(status, body, retry_after))
+            }
+            Some(Fault::DropBefore) => {
+                inner.note_undone(head, path);
+                Sent::Nothing
+            }
+            fault => {
+                let outcome = inner.authn(head, path, body, now);
+                self.sent(outcome, fault)
+            }
+        };
+        inner.note(head, path, &sent);
+        sent
+    }
+
+    fn sent(&self, outcome: Outcome, fault: Option<Fault>) -> Sent {
+        let (pair, shape) = match outcome {
+            Outcome::Issued(pair, shape) => (pair, shape),
+            Outcome::Answered(_) if fault == Some(Fault::DropAfter) => return Sent::Nothing,
+            Outcome::Answered(response) => return Sent::Whole(response),
+        };
+        let whole = || answer::issued(self.shared.system, self.path(), &pair, &shape);
+        match fault {
+            Some(Fault::DropAfter) => Sent::Nothing,
+            Some(Fault::Truncate) => Sent::Half(whole()),
+            Some(Fault::Body { status, body }) => {
+                let body = fill(&body, &pair.access.token, &pair.refresh.token);
+                Sent::Whole(answer::json_text(status, body))
+            }
+            _ => Sent::Whole(whole()),
+        }
+    }
+
+    /// A call of the API.
+    async fn call(&self, head: &Parts, path: &str, body: &Bytes) -> Sent {
+        let now = self.now();
+        let (sent, records) = {
+            let mut inner = self.shared.inner.lock();
+            let (response, records) = match inner.call(head, path, body, now) {
+                Call::Answered(response) => (response, 0),
+                Call::Accepted(response, records) => (response, records),
+            };
+            let sent = Sent::Whole(response);
+            inner.note(head, path, &sent);
+            (sent, records)
+        };
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        pass(self.shared.time_per_record.saturating_mul(records)).await;
+        sent
+    }
+
+    fn dated(&self, mut sent: Sent) -> Sent {
+        if let Sent::Whole(response) | Sent::Half(response) = &mut sent
+            && let Ok(now) = HeaderValue::try_from(date::http(self.now()))
+        {
+            response.headers_mut().entry(DATE).or_insert(now);
+        }
+        sent
+    }
+}
+
+impl Inner {
+    fn authn(&mut self, head: &Parts, path: &str, body: &Bytes, now: u64) -> Outcome {
+        match self.state.let_in(head, now) {
+            Ok(caller) => self.state.authn(&caller, head, path, body, now),
+            Err(refusal) => {
+                self.state.counters.refreshes += u64::from(path == authn::REFRESH);
+                Outcome::Answered(self.state.refuse(&refusal, &head.method, path))
+            }
+        }
+    }
+
+    fn call(&mut self, head: &Parts, path: &str, body: &Bytes, now: u64) -> Call {
+        if let Some(answer) = self.next.pop_front() {
+            let response = answer.into_response();
+            let counters = &mut self.state.counters;
+            counters.calls += 1;
+            counters.unauthorized += u64::from(response.status() == 401);
+            return Call::Answered(response);
+        }
+        self.state.call(&mut self.passes, head, path, body, now)
+    }
+
+    /// A request that nobody acts upon.
+    fn note_undone(&mut self, head: &Parts, path: &str) {
+        if path == authn::REFRESH {
+            self.state.counters.refreshes += 1;
+            if let Ok(Some(token)) = authn::refresh_token(head) {
+                self.state.note_replay(token);
+            }
+        }
+    }
+}
+
+fn scripted(status: u16, body: String, retry_after: Option<Duration>) -> Response<Bytes> {
+    let mut response = answer::json_text(status, body);
+    if let Some(after) = retry_after {
+        let seconds = after.as_secs().into();
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
+}

@@ -1,0 +1,261 @@
+//! What a FOLIO remembers of users and refresh tokens, and what becomes of one that is presented. It does no
+//! I/O, waits for nothing, reads no clock and draws no random number: it is told the time, in whole seconds
+//! since the epoch as its tokens have it, and derives every token from one seed.
+//!
+//! It remembers no access token: those are signed, nobody takes them back, and they live to their expiry,
+//! whatever becomes of the session. Two that a user is issued within one second are the same text in Okapi.
+
+mod access;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::collections::HashMap;
+
+pub(super) use self::access::Bearer;
+use super::super::body::Taken;
+use super::builder::{Account, Rules, System};
+use super::jwt::Signer;
+use crate::token::Digest;
+
+/// What happened, for tests to count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FolioCounters {
+    /// Sign-ins that brought a pair, by password or by code; those of
+    /// [`FolioServer::issue`](super::FolioServer::issue) are not among them.
+    pub logins: u64,
+    /// Requests to refresh that arrived, whatever became of them.
+    pub refreshes: u64,
+    /// Of these, the ones that brought a new pair, whether or not its answer arrived.
+    pub rotations: u64,
+    /// Of [`refreshes`](Self::refreshes), the ones whose token had brought a pair before.
+    pub replays: u64,
+    /// Live refresh tokens that died because another one, used or revoked, was presented: in Okapi all of
+    /// the user's, in Eureka the session's.
+    pub sessions_revoked: u64,
+    /// Logouts of one session.
+    pub logouts: u64,
+    /// Logouts of all sessions of a user, those without a cookie among them.
+    pub logout_alls: u64,
+    /// Calls of the API, whatever became of them.
+    pub calls: u64,
+    /// Records that the API accepted.
+    pub records: u64,
+    /// Requests answered 401, because of the access token that they carried or lacked.
+    pub unauthorized: u64,
+    /// Calls answered 400 "Token missing".
+    pub token_missing: u64,
+    /// Calls answered 403.
+    pub forbidden: u64,
+}
+
+/// Refused; what was wrong with it is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refused;
+
+/// A token that was issued just now.
+pub(super) struct Dated {
+    pub(super) token: String,
+    pub(super) expires_at: u64,
+    /// From now to then.
+    pub(super) lives: u64,
+}
+
+/// What a sign-in or a rotation brings.
+pub(super) struct Pair {
+    pub(super) access: Dated,
+    pub(super) refresh: Dated,
+}
+
+pub(super) struct State {
+    pub(super) rules: Rules,
+    pub(super) counters: FolioCounters,
+    /// Records, where they are remembered.
+    pub(super) taken: Taken,
+    signer: Signer,
+    minted: u64,
+    users: Vec<User>,
+    sessions: Vec<Session>,
+    refresh: HashMap<Digest, Refresh>,
+    codes: HashMap<String, Code>,
+}
+
+struct User {
+    account: Account,
+    id: String,
+    active: bool,
+}
+
+/// One sign-in and everything issued since.
+struct Session {
+    user: usize,
+    id: String,
+    /// The end of Eureka's.
+    ends_at: u64,
+    ended: bool,
+}
+
+struct Refresh {
+    session: usize,
+    expires_at: u64,
+    /// It brought a pair.
+    used: bool,
+    /// It brings none: used, logged out, or taken for leaked.
+    revoked: bool,
+}
+
+/// Stands for a user who signed in at Keycloak's page.
+struct Code {
+    user: usize,
+    redirect_uri: String,
+}
+
+impl State {
+    pub(super) fn new(rules: Rules, accounts: Vec<Account>, seed: u128) -> Self {
+        let signer = Signer::new(seed);
+        let users = accounts.into_iter().map(|account| User {
+            id: signer.uuid(&format!("user {} {}", account.tenant, account.name)),
+            active: true,
+            account,
+        });
+        Self {
+            users: users.collect(),
+            rules,
+            counters: FolioCounters::default(),
+            taken: Taken::default(),
+            signer,
+            minted: 0,
+            sessions: Vec::new(),
+            refresh: HashMap::new(),
+            codes: HashMap::new(),
+        }
+    }
+
+    /// The first pair of a new session.
+    pub(super) fn issue(&mut self, user: usize, now: u64) -> Pair {
+        let lifetimes = self.rules.expiration.of(&self.users[user].account.tenant);
+        let session = self.sessions.len();
+        self.sessions.push(Session {
+            user,
+            id: self.signer.uuid(&format!("session {session}")),
+            ends_at: now + lifetimes.refresh,
+            ended: false,
+        });
+        self.new_pair(session, now)
+    }
+
+    /// A refresh token for the next pair. Eureka takes the tenant from the token.
+    pub(super) fn refresh(&mut self, token: &str, tenant: &str, now: u64) -> Result<Pair, Refused> {
+        let name = Digest::of(token);
+        let held = self.refresh.get(&name).ok_or(Refused)?;
+        self.counters.replays += u64::from(held.used);
+        let (session, used, revoked) = (held.session, held.used, held.revoked);
+        let user = self.sessions[session].user;
+        // An expired one is refused before anybody looks whether it was used, so it harms nobody.
+        if now >= held.expires_at || !self.users[user].active {
+            return Err(Refused);
+        }
+        match self.rules.system {
+            System::Okapi if self.users[user].account.tenant != tenant => return Err(Refused),
+            System::Okapi if revoked => {
+                self.revoke_leaked(now, |session| session.user == user);
+                return Err(Refused);
+            }
+            System::Eureka if self.sessions[session].ended => return Err(Refused),
+            System::Eureka if used => {
+                let id = self.sessions[session].id.clone();
+                self.revoke_leaked(now, |session| session.id == id);
+                return Err(Refused);
+            }
+            System::Okapi | System::Eureka => {}
+        }
+        if let Some(held) = self.refresh.get_mut(&name) {
+            held.used = true;
+            held.revoked = true;
+        }
+        self.counters.rotations += 1;
+        Ok(self.new_pair(session, now))
+    }
+
+    /// Counts a refresh that presents a used token, where nobody looks at it otherwise.
+    pub(super) fn note_replay(&mut self, token: &str) {
+        let held = self.refresh.get(&Digest::of(token));
+        self.counters.replays += u64::from(held.is_some_and(|held| held.used));
+    }
+
+    /// Logs out with a refresh token: Okapi takes this one back, whatever became of it before; Eureka ends
+    /// its session.
+    pub(super) fn log_out(&mut self, token: &str) -> Result<(), Refused> {
+        self.counters.logouts += 1;
+        let held = self.refresh.get_mut(&Digest::of(token)).ok_or(Refused)?;
+        match self.rules.system {
+            System::Okapi => held.revoked = true,
+            System::Eureka => self.sessions[held.session].ended = true,
+        }
+        Ok(())
+    }
+
+    pub(super) fn log_out_everywhere(&mut self, user: usize) {
+        self.counters.logout_alls += 1;
+        self.revoke(|session| session.user == user);
+    }
+
+    pub(super) fn is_live_refresh(&self, token: &str, now: u64) -> bool {
+        let held = self.refresh.get(&Digest::of(token));
+        held.is_some_and(|held| self.is_live(held, now))
+    }
+
+    fn is_live(&self, held: &Refresh, now: u64) -> bool {
+        !held.revoked && !self.sessions[held.session].ended && now < held.expires_at
+    }
+
+    fn revoke_leaked(&mut self, now: u64, concerns: impl Fn(&Session) -> bool) {
+        let concerned =
+            |held: &&Refresh| concerns(&self.sessions[held.session]) && self.is_live(held, now);
+        let live = self.refresh.values().filter(concerned).count();
+        self.counters.sessions_revoked += live as u64;
+        self.revoke(concerns);
+    }
+
+    fn revoke(&mut self, concerns: impl Fn(&Session) -> bool) {
+        for session in self.sessions.iter_mut().filter(|session| concerns(session)) {
+            session.ended = true;
+        }
+        for held in self.refresh.values_mut() {
+            held.revoked |= concerns(&self.sessions[held.session]);
+        }
+    }
+
+    fn new_pair(&mut self, session: usize, now: u64) -> Pair {
+        let (user, ends_at) = (self.sessions[session].user, self.sessions[session].ends_at);
+        let lifetimes = self.rules.expiration.of(&self.users[user].account.tenant);
+        let end = match self.rules.system {
+            System::Okapi => now + lifetimes.refresh,
+            System::Eureka => ends_at,
+        };
+        let access_end = match self.rules.system {
+            System::Okapi => now + lifetimes.access,
+            System::Eureka => ends_at.min(now + lifetimes.access),
+        };
+        self.minted += 1;
+        let access = self.access_token(session, access_end, now);
+        let refresh = self.refresh_token(session, end, now);
+        let held = Refresh {
+            session,
+            expires_at: end,
+            used: false,
+            revoked: false,
+        };
+        self.refresh.insert(Digest::of(&refresh), held);
+        let dated = |token, expires_at: u64| Dated {
+            token,
+            expires_at,
+            lives: expires_at.saturating_sub(now),
+        };
+        Pair {
+            access: dated(access, access_end),
+            refresh: dated(refresh, end),
+        }
+    }
+}

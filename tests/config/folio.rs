@@ -1,0 +1,189 @@
+//! FOLIO, from a configuration.
+
+use crate::refusal;
+
+const LEAST: &str = r#"
+[endpoint]
+kind = "folio"
+mode = "okapi"
+url = "https://folio.example.org/okapi"
+tenant = "diku"
+"#;
+
+#[tokio::test]
+async fn its_keys_are_told() {
+    assert_eq!(
+        refusal(&format!("{LEAST}token_url = 1")).await,
+        "line 7, column 1: endpoint.token_url: is not a key of `folio`; allowed here: `mode`, `url`, `tenant`, \
+         `timeout`, `body_limit`, `server`, `sign_in`, `kind`"
+    );
+    for (wrong, place) in [
+        ("mode = \"keycloak\"", "endpoint.mode"),
+        ("url = 5", "endpoint.url"),
+        ("tenant = 5", "endpoint.tenant"),
+    ] {
+        let (key, _) = wrong.split_once(" = ").unwrap();
+        let own = |line: &&str| !line.starts_with(key);
+        let rest: Vec<_> = LEAST.lines().filter(own).collect();
+        for text in [format!("{}\n{wrong}", rest.join("\n")), rest.join("\n")] {
+            let error = refusal(&text).await;
+            assert!(error.contains(&format!("{place}: ")), "{text}: {error}");
+        }
+    }
+    for (wrong, place) in [
+        ("sign_in = \"client-credentials\"", "endpoint.sign_in"),
+        (
+            "sign_in = { username = \"ada\" }",
+            "endpoint.sign_in.password",
+        ),
+        ("server = { replay = 1 }", "endpoint.server.replay"),
+        ("timeout = 5", "endpoint.timeout"),
+    ] {
+        let error = refusal(&format!("{LEAST}{wrong}")).await;
+        assert!(error.contains(&format!("{place}: ")), "{wrong}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_goes_to_one_place() {
+    let both = "[http]\nheader = \"X-Okapi-Token\"\ncookie = \"folioAccessToken\"\n";
+    let error = refusal(&format!("{both}{}", crate::LEAST)).await;
+    assert!(
+        error.contains("http.cookie: is there beside `header`"),
+        "{error}"
+    );
+    let odd = "[http]\ncookie = \"a=b\"\n";
+    let error = refusal(&format!("{odd}{}", crate::LEAST)).await;
+    assert!(
+        error.contains("http.cookie: must be the name of a cookie"),
+        "{error}"
+    );
+    let unknown = "[http]\nprofile = \"keycloak\"\n";
+    let error = refusal(&format!("{unknown}{}", crate::LEAST)).await;
+    assert!(error.contains("http.profile: "), "{error}");
+    assert!(
+        error.contains("okapi") && error.contains("eureka"),
+        "{error}"
+    );
+}
+
+#[cfg(not(feature = "folio"))]
+#[tokio::test]
+async fn without_the_feature_it_is_told_which_one_is_missing() {
+    let missing = "takes evertoken's feature `folio`, and this program was built without it";
+    let error = refusal(LEAST).await;
+    assert!(
+        error.contains("endpoint.kind: ") && error.ends_with(missing),
+        "{error}"
+    );
+    let error = refusal(&format!("[http]\nprofile = \"okapi\"\n{}", crate::LEAST)).await;
+    assert!(
+        error.contains("http.profile: ") && error.ends_with(missing),
+        "{error}"
+    );
+}
+
+#[cfg(feature = "folio")]
+mod with_the_feature {
+    use std::time::Duration;
+
+    use evertoken::{ApiProfile, Builder, Folio, ServerProfile, TokenEndpoint, TokenManager};
+
+    use super::LEAST;
+    use crate::{builder, refusal};
+
+    async fn shown(text: &str) -> String {
+        format!("{:#?}", builder(text).await.expect(text))
+    }
+
+    fn by_hand(endpoint: Folio, change: impl FnOnce(Builder) -> Builder) -> String {
+        let key = endpoint.key();
+        let builder = TokenManager::builder(endpoint).key(key);
+        format!("{:#?}", change(builder))
+    }
+
+    #[tokio::test]
+    async fn every_key_arrives_where_its_setter_would_put_it() {
+        let url = "https://folio.example.org/okapi";
+        let least = by_hand(Folio::okapi(url, "diku").unwrap(), |builder| builder);
+        assert_eq!(shown(LEAST).await, least);
+
+        let full = r#"
+[http]
+profile = "eureka"
+reject_on = [401, 403]
+cookie = "folioAccessToken"
+[endpoint]
+kind = "folio"
+mode = "eureka"
+url = "https://folio.example.org"
+tenant = "central"
+timeout = "20s"
+body_limit = 131072
+server = { last_resorts = 2 }
+sign_in = { username = "ada", password = "sesame" }
+"#;
+        let endpoint = Folio::eureka("https://folio.example.org", "central")
+            .unwrap()
+            .timeout(Duration::from_secs(20))
+            .body_limit(131_072)
+            .profile(ServerProfile::strict().last_resorts(2))
+            .sign_in_with_password("ada", "sesame");
+        let statuses = [http::StatusCode::UNAUTHORIZED, http::StatusCode::FORBIDDEN];
+        let api = ApiProfile::eureka().reject_on(statuses);
+        let change = |builder: Builder| builder.api(api).cookie("folioAccessToken");
+        assert_eq!(shown(full).await, by_hand(endpoint, change));
+    }
+
+    #[tokio::test]
+    async fn the_configuration_in_the_guide_is_one() {
+        let guide = include_str!("../../src/guide/folio.md");
+        let shown = guide.split("```toml\n").nth(1).unwrap();
+        let shown = shown.split("```").next().unwrap();
+        // Its secret is somebody else's.
+        let text = shown.replacen("IMPORTER_PASSWORD", "CARGO_PKG_NAME", 1);
+        let builder = format!("{:?}", builder(&text).await.unwrap());
+        assert!(
+            builder.contains("BackgroundTimer") && builder.contains("x-okapi-token"),
+            "{builder}"
+        );
+    }
+
+    /// What is said of the server changes that, and not what is known of Okapi besides.
+    #[tokio::test]
+    async fn okapi_has_no_last_resort_unless_it_is_asked_for() {
+        let is_on = |shown: String| shown.contains("last_resort: true");
+        assert!(!is_on(shown(LEAST).await));
+        assert!(!is_on(
+            shown(&format!("{LEAST}server = {{ replays = 2 }}")).await
+        ));
+        let asked = format!("{LEAST}server = {{ last_resort = true }}");
+        assert!(is_on(shown(&asked).await));
+        assert!(is_on(
+            shown(&LEAST.replace("\"okapi\"", "\"eureka\"")).await
+        ));
+    }
+
+    #[tokio::test]
+    async fn what_the_endpoint_refuses_is_told_with_its_key() {
+        for (text, told) in [
+            (
+                LEAST.replace("https", "http"),
+                "endpoint.url: must be an `https` URL",
+            ),
+            (
+                LEAST.replace("diku", ""),
+                "endpoint.tenant: must be the name of a tenant",
+            ),
+            (
+                format!("{LEAST}body_limit = 1"),
+                "endpoint.body_limit: must be from 65536",
+            ),
+        ] {
+            let error = refusal(&text).await;
+            assert!(error.contains(told), "{error}");
+        }
+        let sesame = LEAST.replace("https://", "https://u:sesame@");
+        assert!(!refusal(&sesame).await.contains("sesame"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Imports that outlive their access tokens, in simulated time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use evertoken::testing::{AccessCheck, FolioServer, TestClock};
+use evertoken::{BackgroundTimer, EndReason, TokenManager};
+use http::{Method, StatusCode};
+
+use crate::browser::{Browser, eureka, okapi, request, send, with};
+use crate::{HOUR, MINUTE, SECOND, builder, own, reason};
+
+fn timed(folio: &FolioServer, clock: &TestClock) -> TokenManager {
+    let tokens = builder(own(folio), clock, BackgroundTimer::default());
+    tokens.build().unwrap()
+}
+
+async fn import(folio: &FolioServer, token: &str) -> StatusCode {
+    let record = request(Method::POST, "/records", Bytes::from_static(b"record\x1d"));
+    send(folio, with(record, "x-okapi-token", token))
+        .await
+        .status()
+}
+
+/// A FOLIO whose access tokens live so long.
+fn okapi_of(clock: &TestClock, access: u64) -> FolioServer {
+    let builder = FolioServer::okapi().clock(clock.clone());
+    let tokens = builder.token_expiration(&format!("accessToken:{access}"));
+    tokens.unwrap().build()
+}
+
+fn eureka_of(clock: &TestClock, access: u64) -> FolioServer {
+    let builder = FolioServer::eureka().clock(clock.clone());
+    let tokens = builder.token_expiration(&format!("accessToken:{access}"));
+    tokens.unwrap().build()
+}
+
+/// A rotation every 48 s from the sign-in: the 75th would come at 3,600 s, with which the job is over.
+#[tokio::test(start_paused = true)]
+async fn i1_behind_okapi_3600_requests_with_tokens_of_60_s_are_74_rotations_and_no_failure() {
+    let clock = TestClock::new();
+    let folio = okapi(&clock);
+    let tokens = timed(&folio, &clock);
+    for second in 0..3_600 {
+        let token = tokens.token().await.unwrap();
+        assert_eq!(folio.check(token.expose()), AccessCheck::Live);
+        assert_eq!(import(&folio, token.expose()).await, 200);
+        if second < 3_599 {
+            clock.advance(SECOND).await;
+        }
+    }
+    let counters = folio.counters();
+    assert_eq!(counters.records, 3_600);
+    assert_eq!((counters.logins, counters.replays), (1, 0));
+    assert_eq!(counters.rotations, 74);
+}
+
+/// The spike's jobs, by tokens of 3,600 s: a rotation every 2,880 s.
+#[tokio::test(start_paused = true)]
+async fn i2_jobs_of_1h02_3h27_and_5h31_are_1_4_and_6_rotations() {
+    for (minutes, rotations) in [(62, 1), (207, 4), (331, 6)] {
+        let clock = TestClock::new();
+        let folio = okapi_of(&clock, 3_600);
+        let tokens = timed(&folio, &clock);
+        for _ in 0..minutes {
+            let token = tokens.token().await.unwrap();
+            assert_eq!(import(&folio, token.expose()).await, 200);
+            clock.advance(MINUTE).await;
+        }
+        let counters = folio.counters();
+        assert_eq!(counters.records, minutes);
+        assert_eq!(counters.rotations, rotations, "{minutes} min");
+    }
+}
+
+/// A rotation every 144 s: the 25th would come with the hour, and the job is over by then.
+#[tokio::test(start_paused = true)]
+async fn i3_in_eureka_a_fixed_token_fails_from_180_s_on_and_a_managed_one_never() {
+    let clock = TestClock::new();
+    let folio = eureka_of(&clock, 180);
+    let fixed = Browser::signed_in(&folio).await;
+    let tokens = timed(&folio, &clock);
+    let mut failed_from = None;
+    for second in 0..3_600 {
+        let token = tokens.token().await.unwrap();
+        assert_eq!(import(&folio, token.expose()).await, 200, "{second}");
+        if import(&folio, &fixed.access).await == 401 {
+            failed_from = failed_from.or(Some(second));
+        }
+        if second < 3_599 {
+            clock.advance(SECOND).await;
+        }
+    }
+    // Its `exp` is the last second in which it is good.
+    assert!(
+        failed_from.is_some_and(|second| (180..=181).contains(&second)),
+        "{failed_from:?}"
+    );
+    assert_eq!(folio.counters().rotations, 24);
+}
+
+/// Okapi hands its modules tokens without an expiry, which is what the spike saw.
+#[tokio::test(start_paused = true)]
+async fn i13_behind_okapi_what_a_module_was_handed_outlives_the_token_it_came_with() {
+    let clock = TestClock::new();
+    let folio = okapi(&clock);
+    let fixed = Browser::signed_in(&folio).await;
+    let handed = folio.handed_on(&fixed.access).unwrap();
+    clock.advance(HOUR).await;
+    assert_eq!(import(&folio, &handed).await, 200);
+    assert_eq!(folio.check(&fixed.access), AccessCheck::Expired);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i4_a_user_who_logs_out_in_the_middle_does_not_stop_an_import_of_its_own() {
+    let clock = TestClock::new();
+    for folio in [okapi(&clock), eureka(&clock)] {
+        let user = Browser::signed_in(&folio).await;
+        let tokens = timed(&folio, &clock);
+        for second in 0..1_200 {
+            if second == 600 {
+                assert_eq!(user.log_out().await.status(), 204);
+            }
+            let token = tokens.token().await.unwrap();
+            assert_eq!(import(&folio, token.expose()).await, 200);
+            clock.advance(SECOND).await;
+        }
+        let counters = folio.counters();
+        assert_eq!((counters.logins, counters.records), (2, 1_200));
+    }
+}
+
+/// A job with a pair that it was given, which nobody can replace.
+#[tokio::test(start_paused = true)]
+async fn i5_a_logout_everywhere_is_one_clear_end_and_no_storm() {
+    let clock = TestClock::new();
+    for folio in [okapi(&clock), eureka(&clock)] {
+        let seed = folio.issue("diku", "diku_admin").unwrap();
+        let endpoint = folio.endpoint("diku").unwrap();
+        let tokens = builder(endpoint, &clock, BackgroundTimer::default());
+        let tokens = tokens.seed(seed).build().unwrap();
+        tokens.token().await.unwrap();
+        clock.advance(10 * SECOND).await;
+        folio.log_out_everywhere("diku", "diku_admin");
+        let mut done = 0_u64;
+        let end = loop {
+            match tokens.token().await {
+                Ok(token) if import(&folio, token.expose()).await == 200 => done += 1,
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+            clock.advance(SECOND).await;
+            assert!(done < 100);
+        };
+        assert_eq!(reason(end), EndReason::Rejected);
+        for _ in 0..60 {
+            assert!(tokens.token().await.is_err());
+            clock.advance(SECOND).await;
+        }
+        let counters = folio.counters();
+        assert_eq!(counters.records, done);
+        // Asked once, at 48 s; the access token was good to its end.
+        assert_eq!((counters.refreshes, counters.logins), (1, 0));
+        assert_eq!(done, 50);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_a_fixed_session_ends_by_itself_and_is_not_rotated_at_its_end() {
+    let clock = TestClock::new();
+    let builder_of = FolioServer::eureka().clock(clock.clone());
+    let folio = builder_of.token_expiration("accessToken:600,refreshToken:1200");
+    let folio = folio.unwrap().build();
+    let seed = folio.issue("diku", "diku_admin").unwrap();
+    let tokens = builder(
+        folio.endpoint("diku").unwrap(),
+        &clock,
+        BackgroundTimer::default(),
+    );
+    let tokens = tokens.seed(seed).build().unwrap();
+    let mut served = Duration::ZERO;
+    while tokens.token().await.is_ok() {
+        served += SECOND;
+        clock.advance(SECOND).await;
+        assert!(served <= 21 * MINUTE);
+    }
+    assert!(served >= 1_198 * SECOND, "{served:?}");
+    let rotations = folio.counters().rotations;
+    clock.advance(HOUR).await;
+    assert_eq!(folio.counters().rotations, rotations);
+    // At 480 s, at 960 s, and none for what is left of the session then.
+    assert_eq!(rotations, 2);
+}

@@ -1,0 +1,97 @@
+//! The same over HTTP: sign-in, an API behind the gateway, and each place that a token can be in.
+
+use evertoken::testing::{Answer, FolioServer};
+use evertoken::{ApiProfile, Builder, Folio, OnRequest, TokenManager};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use reqwest::Client;
+
+type Change = fn(Builder) -> Builder;
+
+const CHANNELS: [(&str, Change); 3] = [
+    ("x-okapi-token", |builder| builder),
+    ("authorization", |builder| builder.header(AUTHORIZATION)),
+    ("folioAccessToken", |builder| {
+        builder.cookie("folioAccessToken")
+    }),
+];
+
+fn tenant() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-okapi-tenant", "diku".parse().unwrap());
+    headers
+}
+
+#[tokio::test]
+async fn a5_a_record_arrives_by_each_channel_and_each_carries_one_token() {
+    for folio in [FolioServer::okapi(), FolioServer::eureka()] {
+        let folio = folio.okapi_path("/okapi").build();
+        let http = folio.listen().await.unwrap();
+        for (channel, change) in CHANNELS {
+            let endpoint = Folio::okapi(http.url(), "diku").unwrap();
+            let endpoint = endpoint.sign_in_with_password("diku_admin", "admin");
+            let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
+            let builder = builder.origin(http.origin()).api(ApiProfile::okapi());
+            let tokens = change(builder).build().unwrap();
+            let client = tokens.client(Client::builder().default_headers(tenant()));
+            let client = client.unwrap();
+            let record = client.http().post(format!("{}/records", http.url()));
+            let response = client.send(record.body("record\x1d")).await.unwrap();
+            assert_eq!(response.status(), 200, "{channel}");
+            assert_eq!(folio.seen().last().unwrap().carried, [channel]);
+            tokens.rotate().await.unwrap();
+            assert_eq!(folio.seen().last().unwrap().carried, ["folioRefreshToken"]);
+            assert!(tokens.logout().await.is_complete());
+        }
+        let counters = folio.counters();
+        assert_eq!((counters.records, counters.unauthorized), (3, 0));
+        assert_eq!((counters.logouts, counters.logout_alls), (3, 0));
+    }
+}
+
+#[tokio::test]
+async fn q6_a_token_that_went_missing_is_replaced_and_the_record_sent_once_more() {
+    let folio = FolioServer::okapi().build();
+    let http = folio.listen().await.unwrap();
+    // Not one that was issued to the manager just now: to reject that would be too soon.
+    let seed = folio.issue("diku", "diku_admin").unwrap();
+    let tokens = TokenManager::builder(Folio::okapi(http.url(), "diku").unwrap())
+        .seed(seed)
+        .origin(http.origin())
+        .api(ApiProfile::okapi())
+        .build()
+        .unwrap();
+    let client = tokens.client(Client::builder().default_headers(tenant()));
+    let client = client.unwrap();
+    let missing = "Token missing, access requires permission: records.post";
+    let answer = Answer::status(400).header("content-type", "text/plain");
+    folio.answer_next(answer.body(missing));
+    let record = client.http().post(format!("{}/records", http.url()));
+    let response = client.send(record.body("record\x1d")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let counters = folio.counters();
+    assert_eq!((counters.refreshes, counters.replays), (1, 0));
+    assert_eq!((counters.calls, counters.records), (2, 1));
+}
+
+/// With no session at hand and none to be had.
+#[tokio::test]
+async fn q12_what_needs_no_session_is_called_without_one() {
+    let folio = FolioServer::okapi().build();
+    let http = folio.listen().await.unwrap();
+    let endpoint = Folio::okapi(http.url(), "diku").unwrap();
+    let tokens = TokenManager::builder(endpoint)
+        .origin(http.origin())
+        .api(ApiProfile::okapi())
+        .build()
+        .unwrap();
+    let client = Client::builder().default_headers(tenant()).build().unwrap();
+    for path in ["/saml/check", "/bl-users/forgotten/password"] {
+        let request = client.get(format!("{}{path}", http.url()));
+        assert_eq!(tokens.send(request).await.unwrap().status(), 200);
+    }
+    let login = client.post(format!("{}/authn/login-with-expiry", http.url()));
+    let login = login.body(r#"{"username":"diku_admin","password":"admin"}"#);
+    assert_eq!(tokens.send(login).await.unwrap().status(), 201);
+    assert!(folio.seen().iter().all(|seen| seen.carried.is_empty()));
+}

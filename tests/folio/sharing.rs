@@ -1,0 +1,251 @@
+//! Two who hold one session, or two of one user: what one of them does to the other.
+
+use evertoken::testing::{AccessCheck, FolioServer, TestClock};
+use evertoken::{EndReason, OnRequest, TokenEndpoint, TokenManager, TokenPair};
+
+use crate::browser::{Browser, both, eureka, okapi};
+use crate::{HOUR, MINUTE, SECOND, builder, copy, own, reason};
+
+/// A job that took the browser's pair over, and rotated it.
+async fn took_over(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenManager {
+    let endpoint = folio.endpoint("diku").unwrap();
+    let tokens = builder(endpoint, clock, OnRequest::default())
+        .seed(copy(browser))
+        .build()
+        .unwrap();
+    let token = tokens.rotate().await.unwrap();
+    assert_eq!(folio.check(token.expose()), AccessCheck::Live);
+    tokens
+}
+
+/// A job with a session of its own.
+async fn signed_in(folio: &FolioServer, clock: &TestClock) -> TokenManager {
+    let tokens = builder(own(folio), clock, OnRequest::default());
+    let tokens = tokens.build().unwrap();
+    tokens.token().await.unwrap();
+    tokens
+}
+
+/// Whether it is still good for a rotation.
+async fn goes_on(tokens: &TokenManager, clock: &TestClock) -> bool {
+    clock.advance(2 * SECOND).await;
+    tokens.rotate().await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn i12_a_pair_that_was_taken_over_is_the_jobs_own_from_its_first_request() {
+    let clock = TestClock::new();
+    for folio in both(&clock) {
+        let browser = Browser::signed_in(&folio).await;
+        let job = took_over(&folio, &browser, &clock).await;
+        assert!(!browser.is_live());
+        for _ in 0..30 {
+            clock.advance(MINUTE).await;
+            let token = job.token().await.unwrap();
+            assert_eq!(folio.check(token.expose()), AccessCheck::Live);
+        }
+        let counters = folio.counters();
+        assert_eq!((counters.logins, counters.replays), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t3_a_replay_behind_okapi_is_told_as_the_end_of_the_session_and_not_fought() {
+    let clock = TestClock::new();
+    let folio = okapi(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    let job = took_over(&folio, &browser, &clock).await;
+    assert_eq!(browser.refreshed().await.unwrap().status(), 422);
+    clock.advance(MINUTE).await;
+    let before = folio.counters();
+    for _ in 0..10 {
+        let error = job.token().await.unwrap_err();
+        assert!(error.needs_sign_in());
+        assert_eq!(reason(error), EndReason::Rejected);
+        clock.advance(SECOND).await;
+    }
+    let after = folio.counters();
+    assert_eq!(after.refreshes, before.refreshes + 1);
+    assert_eq!(after.logins, before.logins);
+}
+
+/// The hazard of sharing a session.
+#[tokio::test(start_paused = true)]
+async fn t7_a_browser_that_rotates_with_its_old_copy_kills_the_job_and_is_refused_itself() {
+    let clock = TestClock::new();
+    let folio = okapi(&clock);
+    let mut browser = Browser::signed_in(&folio).await;
+    let job = took_over(&folio, &browser, &clock).await;
+    // By its own timer.
+    clock.advance(48 * SECOND).await;
+    assert_eq!(browser.refresh().await.status(), 422);
+    assert!(!goes_on(&job, &clock).await);
+    assert_eq!(folio.counters().replays, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t7_a_job_that_signed_in_for_itself_heals_what_a_browser_does() {
+    let clock = TestClock::new();
+    let folio = okapi(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    let job = signed_in(&folio, &clock).await;
+    // Somebody replays a token of the user's, and all his sessions end.
+    let thief = browser.clone();
+    let mut browser = browser;
+    assert_eq!(browser.refresh().await.status(), 201);
+    assert_eq!(thief.refreshed().await.unwrap().status(), 422);
+    assert!(goes_on(&job, &clock).await);
+    assert_eq!(folio.counters().logins, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t5_behind_okapi_a_session_of_ones_own_survives_the_logout_of_another() {
+    let clock = TestClock::new();
+    let folio = okapi(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    let by_login = signed_in(&folio, &clock).await;
+    let shared = Browser::signed_in(&folio).await;
+    let by_refresh = took_over(&folio, &shared, &clock).await;
+    assert_eq!(browser.log_out().await.status(), 204);
+    assert_eq!(shared.log_out().await.status(), 204);
+    for job in [&by_login, &by_refresh] {
+        assert!(goes_on(job, &clock).await);
+        let token = job.token().await.unwrap();
+        assert_eq!(folio.check(token.expose()), AccessCheck::Live);
+    }
+    assert_eq!(folio.counters().logins, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t8_in_eureka_a_session_of_ones_own_survives_and_a_shared_one_dies_with_the_logout() {
+    let clock = TestClock::new();
+    let folio = eureka(&clock);
+    let mut browser = Browser::signed_in(&folio).await;
+    let by_login = signed_in(&folio, &clock).await;
+    // Both hold a live token of one session, in turn.
+    let by_refresh = took_over(&folio, &browser, &clock).await;
+    let newest = by_refresh.token().await.unwrap();
+    browser.access = newest.expose().to_owned();
+    assert_eq!(browser.log_out().await.status(), 204);
+    assert!(goes_on(&by_login, &clock).await);
+    assert!(!goes_on(&by_refresh, &clock).await);
+    // It serves its access token to the end all the same, and then says so once and for all.
+    clock.advance(MINUTE).await;
+    let error = by_refresh.token().await.unwrap_err();
+    assert_eq!(reason(error), EndReason::Rejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t9_in_eureka_a_replay_kills_the_session_and_no_other() {
+    let clock = TestClock::new();
+    let folio = eureka(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    let other = signed_in(&folio, &clock).await;
+    let job = took_over(&folio, &browser, &clock).await;
+    assert_eq!(browser.refreshed().await.unwrap().status(), 422);
+    assert!(!goes_on(&job, &clock).await);
+    assert!(goes_on(&other, &clock).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t4_a_logout_ends_the_refresh_token_and_leaves_the_access_token_to_its_expiry() {
+    let clock = TestClock::new();
+    for folio in both(&clock) {
+        let browser = Browser::signed_in(&folio).await;
+        let tokens = builder(
+            folio.endpoint("diku").unwrap(),
+            &clock,
+            OnRequest::default(),
+        );
+        let tokens = tokens.seed(copy(&browser)).build().unwrap();
+        let token = tokens.token().await.unwrap();
+        assert!(tokens.logout().await.is_complete());
+        assert!(!browser.is_live());
+        assert_eq!(folio.check(token.expose()), AccessCheck::Live);
+        clock.advance(MINUTE + SECOND).await;
+        assert_eq!(folio.check(token.expose()), AccessCheck::Expired);
+        let counters = folio.counters();
+        assert_eq!((counters.logouts, counters.logout_alls), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_no_session_of_a_users_ends_by_a_logout_but_the_one_that_is_meant() {
+    let clock = TestClock::new();
+    for folio in both(&clock) {
+        let bystander = Browser::signed_in(&folio).await;
+        let endpoint = folio.endpoint("diku").unwrap();
+        for pair in [
+            TokenPair::new(bystander.access.as_str()),
+            TokenPair::default(),
+        ] {
+            let tokens = builder(
+                folio.endpoint("diku").unwrap(),
+                &clock,
+                OnRequest::default(),
+            );
+            let tokens = tokens.seed(pair.clone()).build().unwrap();
+            tokens.logout().await;
+            let _ = endpoint.revoke(&pair).await;
+        }
+        signed_in(&folio, &clock).await.logout().await;
+        assert!(bystander.is_live());
+        assert_eq!(folio.counters().logout_alls, 0);
+        // Said in so many words, it ends them all.
+        let access = bystander.access.as_str().into();
+        endpoint.logout_all(&access).await.unwrap();
+        assert!(!bystander.is_live());
+        assert_eq!(folio.counters().logout_alls, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t10_a_logout_with_a_used_token_harms_nobody_behind_okapi() {
+    let clock = TestClock::new();
+    let folio = okapi(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    let job = took_over(&folio, &browser, &clock).await;
+    let endpoint = folio.endpoint("diku").unwrap();
+    endpoint.revoke(&copy(&browser)).await.unwrap();
+    assert!(goes_on(&job, &clock).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t11_an_expired_refresh_token_is_an_end_that_harms_nobody_else() {
+    let clock = TestClock::new();
+    for folio in both(&clock) {
+        let stale = Browser::signed_in(&folio).await;
+        clock.advance(HOUR + SECOND).await;
+        let other = Browser::signed_in(&folio).await;
+        // Nobody told the job when it ends.
+        let seed = TokenPair::from_refresh_token(stale.refresh.as_str());
+        let tokens = builder(
+            folio.endpoint("diku").unwrap(),
+            &clock,
+            OnRequest::default(),
+        );
+        let tokens = tokens.seed(seed).build().unwrap();
+        let error = tokens.token().await.unwrap_err();
+        assert_eq!(reason(error), EndReason::Rejected);
+        assert!(other.is_live());
+        assert_eq!(folio.counters().sessions_revoked, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn q3_both_tokens_expired_costs_no_call() {
+    let clock = TestClock::new();
+    for folio in both(&clock) {
+        let browser = Browser::signed_in(&folio).await;
+        let tokens = builder(
+            folio.endpoint("diku").unwrap(),
+            &clock,
+            OnRequest::default(),
+        );
+        let tokens = tokens.seed(copy(&browser)).build().unwrap();
+        clock.advance(HOUR + SECOND).await;
+        let error = tokens.token().await.unwrap_err();
+        assert_eq!(reason(error), EndReason::Expired);
+        assert_eq!(folio.counters().refreshes, 0);
+    }
+}

@@ -1,0 +1,174 @@
+//! What an answer is worth.
+
+use std::time::Duration;
+
+use evertoken::{EndpointError, Session, TokenEndpoint};
+
+use crate::raw_server::{RawServer, Step};
+use crate::{JWT, UNPROCESSABLE, answer, class, eureka, okapi, pair, refresh, sign_in};
+
+#[tokio::test]
+async fn a1_a_login_brings_both_tokens_and_both_ends() {
+    let server = RawServer::start([pair("a1", "r1"), pair("a2", "r2")]).await;
+    let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
+    for (issued, number) in [
+        (sign_in(&endpoint).await.unwrap(), 1),
+        (refresh(&endpoint, "r1").await.unwrap(), 2),
+    ] {
+        assert_eq!(issued.access, Some(format!("a{number}").into()));
+        assert_eq!(issued.refresh, Some(format!("r{number}").into()));
+        assert_eq!(issued.expires_in, Some(Duration::from_secs(600)));
+        assert_eq!(
+            issued.refresh_expires_in,
+            Some(Duration::from_secs(604_800))
+        );
+        assert_eq!(issued.session, Session::Sliding);
+    }
+}
+
+#[tokio::test]
+async fn a2_a_login_with_odd_times_is_a_login() {
+    let jwt = format!("Set-Cookie: folioAccessToken={JWT}");
+    let opaque = "Set-Cookie: folioAccessToken=a1".to_owned();
+    let refresh = "Set-Cookie: folioRefreshToken=e.n.c.r.y";
+    for (cookie, body, expected) in [
+        (&jwt, r#"{"accessTokenExpiration":"soon"}"#, Some(60)),
+        (&jwt, r#"{"accessTokenExpiration":7}"#, Some(60)),
+        (&jwt, "", Some(60)),
+        (&jwt, "<html>", Some(60)),
+        (&jwt, r#"{"accessTokenExp"#, Some(60)),
+        (&opaque, r#"{"accessTokenExpiration":"soon"}"#, None),
+        (&opaque, "", None),
+    ] {
+        let server = RawServer::start([answer(201, &[cookie, refresh], body)]).await;
+        let endpoint = eureka(&server).sign_in_with_password("ada", "sesame");
+        let issued = sign_in(&endpoint).await.unwrap();
+        assert_eq!(issued.refresh, Some("e.n.c.r.y".into()));
+        let seconds = issued.expires_in.map(|span| span.as_secs());
+        assert_eq!(seconds, expected, "{cookie} {body}");
+        assert_eq!(issued.session, Session::Fixed);
+    }
+}
+
+#[tokio::test]
+async fn tokens_count_whatever_else_is_odd() {
+    let cookies = [
+        "Set-Cookie: folioRefreshToken=r2; Max-Age=soon; Expires=never",
+        "set-cookie: other=x",
+        "SET-COOKIE: folioAccessToken=\"a2\"",
+    ];
+    let cut = "HTTP/1.1 201 Created\r\nSet-Cookie: folioRefreshToken=r2\r\nContent-Length: 500\r\n\r\n{\"acc";
+    for step in [
+        answer(200, &cookies, "[]"),
+        answer(299, &cookies, "\u{0}"),
+        Step::AnswerAndClose(cut.into()),
+        Step::Stall(cut.into()),
+    ] {
+        let server = RawServer::start([step]).await;
+        let endpoint = okapi(&server).timeout(Duration::from_secs(1));
+        let issued = refresh(&endpoint, "r1").await.unwrap();
+        assert_eq!(issued.refresh, Some("r2".into()));
+    }
+}
+
+#[tokio::test]
+async fn t14_a_500_leaves_it_unknown() {
+    let failure = r#"{"errors":[{"message":"x","type":"error","code":"token.refresh.failure"}]}"#;
+    for status in [500, 502, 504] {
+        let server = RawServer::start([answer(status, &[], failure)]).await;
+        assert_eq!(class(refresh(&okapi(&server), "r1").await), "unknown");
+        assert_eq!(server.connections().await, [1]);
+    }
+}
+
+#[tokio::test]
+async fn q9_a_422_carries_message_and_code_and_an_empty_one_is_an_error_too() {
+    let server = RawServer::start([
+        answer(422, &[], UNPROCESSABLE),
+        answer(422, &[], ""),
+        answer(422, &["Content-Type: text/html"], "<html>no</html>"),
+    ])
+    .await;
+    let endpoint = eureka(&server);
+    let error = refresh(&endpoint, "r1").await.unwrap_err();
+    let EndpointError::Rejected { code, message, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(code, "token.refresh.unprocessable");
+    let said = "Authorization server unable to process token refresh request";
+    assert_eq!(message.as_deref(), Some(said));
+    for _ in 0..2 {
+        let error = refresh(&endpoint, "r1").await.unwrap_err();
+        assert_eq!(error.to_string(), "the refresh token was rejected: 422");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_in_the_servers_words() {
+    let wrong = r#"{"errors":[{"message":"Password does not match","type":"error","code":"wrong.username.or.wrong.password.or.account.blocked"}]}"#;
+    let server = RawServer::start([answer(422, &[], wrong)]).await;
+    let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
+    let error = sign_in(&endpoint).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("wrong.username.or.wrong.password.or.account.blocked: Password does not"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a7_a_tenant_without_expiries_gives_a_token_that_never_expires() {
+    let server = RawServer::start([
+        answer(404, &["Content-Type: text/plain"], "Not found"),
+        answer(
+            201,
+            &["x-okapi-token: forever"],
+            r#"{"okapiToken":"forever"}"#,
+        ),
+    ])
+    .await;
+    let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
+    let issued = sign_in(&endpoint).await.unwrap();
+    assert_eq!(issued.access, Some("forever".into()));
+    assert_eq!(issued.refresh, None);
+    assert!(issued.never_expires && issued.expires_in.is_none());
+    let requests = server.requests().await;
+    assert_eq!(
+        requests[0].line(),
+        "POST /okapi/authn/login-with-expiry HTTP/1.1"
+    );
+    assert_eq!(requests[1].line(), "POST /okapi/authn/login HTTP/1.1");
+    assert_eq!(requests[0].body(), requests[1].body());
+}
+
+#[tokio::test]
+async fn a7_nothing_but_a_404_of_okapis_falls_back() {
+    let server = RawServer::start([answer(404, &[], "")]).await;
+    let endpoint = eureka(&server).sign_in_with_password("ada", "sesame");
+    assert_eq!(class(sign_in(&endpoint).await), "misconfigured");
+    assert_eq!(server.connections().await, [1]);
+    for status in [400, 422, 500] {
+        let server = RawServer::start([answer(status, &[], "")]).await;
+        let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
+        assert_ne!(class(sign_in(&endpoint).await), "issued");
+        assert_eq!(server.connections().await, [1]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_of_each_server() {
+    let server = RawServer::start([]).await;
+    let (okapi, eureka) = (okapi(&server), eureka(&server));
+    let profiles = [&okapi, &eureka].map(TokenEndpoint::profile);
+    // It would end every session of the user.
+    assert_eq!(profiles.map(|profile| profile.last_resort), [false, true]);
+    assert!(
+        profiles
+            .iter()
+            .all(|profile| profile.replay_window.is_zero())
+    );
+    let key = okapi.sign_in_with_password("ada", "sesame").key();
+    assert_eq!(key.issuer, server.url("/okapi"));
+    assert_eq!((key.tenant.as_str(), key.subject.as_str()), ("diku", "ada"));
+}

@@ -1,0 +1,116 @@
+//! A request carries one token, in one place.
+
+use evertoken::testing::AuthorizationServer;
+use evertoken::{ApiProfile, BuildError, Builder, TokenManager, TokenPair};
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE};
+use reqwest::{Client, RequestBuilder};
+
+use crate::HOUR;
+use crate::recorder::{Arrived, Recorder, reply};
+
+fn builder(origin: &str) -> Builder {
+    TokenManager::builder(AuthorizationServer::builder().build().endpoint())
+        .seed(TokenPair::new("new").refresh_token("r1").expires_in(HOUR))
+        .origin(origin)
+}
+
+/// A request that brings tokens in every place, and what has nothing to do with them.
+fn crowded(request: RequestBuilder) -> RequestBuilder {
+    request
+        .header(AUTHORIZATION, "Bearer old")
+        .header("x-okapi-token", "older")
+        .header(COOKIE, "a=1; folioAccessToken=oldest; folioRefreshToken=r0")
+        .header(COOKIE, "folioAccessToken=eldest;b=2")
+        .header("x-okapi-tenant", "diku")
+}
+
+/// What arrives of such a request, sent by a manager that was changed so.
+async fn arrived(change: impl FnOnce(Builder) -> Builder) -> Arrived {
+    let api = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
+    let tokens = change(builder(api.origin())).build().unwrap();
+    let http = tokens.client(Client::builder()).unwrap();
+    let request = crowded(http.http().get(api.url("/records")));
+    http.send(request).await.unwrap();
+    let mut seen = api.seen();
+    assert_eq!(seen.len(), 1);
+    seen.remove(0)
+}
+
+/// The values of `Authorization`, `X-Okapi-Token` and `Cookie`.
+fn places(arrived: &Arrived) -> [Vec<&str>; 3] {
+    assert_eq!(arrived.header("x-okapi-tenant"), Some("diku"));
+    ["authorization", "x-okapi-token", "cookie"].map(|name| {
+        let values = arrived.headers.get_all(name).iter();
+        values.map(|value| value.to_str().unwrap()).collect()
+    })
+}
+
+#[tokio::test]
+async fn a5_with_its_own_header_there_is_no_other_token() {
+    let arrived = arrived(|builder| builder.api(ApiProfile::okapi())).await;
+    assert_eq!(places(&arrived), [vec![], vec!["new"], vec!["a=1; b=2"]]);
+}
+
+#[tokio::test]
+async fn a5_with_authorization_there_is_no_other_token() {
+    let arrived = arrived(|it| it.header(AUTHORIZATION).api(ApiProfile::eureka())).await;
+    assert_eq!(
+        places(&arrived),
+        [vec!["Bearer new"], vec![], vec!["a=1; b=2"]]
+    );
+}
+
+#[tokio::test]
+async fn a5_with_a_cookie_there_is_no_other_token() {
+    let arrived = arrived(|it| it.api(ApiProfile::okapi()).cookie("folioAccessToken")).await;
+    let cookies = vec!["a=1; b=2; folioAccessToken=new"];
+    assert_eq!(places(&arrived), [vec![], vec![], cookies]);
+}
+
+/// Of an API that nobody described, only the token's own place is touched.
+#[tokio::test]
+async fn elsewhere_the_other_places_are_the_callers() {
+    let arrived_bearer = arrived(|builder| builder).await;
+    let [authorization, header, cookies] = places(&arrived_bearer);
+    assert_eq!((authorization, header), (vec!["Bearer new"], vec!["older"]));
+    assert_eq!(cookies.len(), 2);
+    let by_header = arrived(|it| it.header(HeaderName::from_static("x-okapi-token"))).await;
+    let [authorization, header, _] = places(&by_header);
+    assert_eq!((authorization, header), (vec!["Bearer old"], vec!["new"]));
+    let by_cookie = arrived(|builder| builder.cookie("b")).await;
+    let [authorization, _, cookies] = places(&by_cookie);
+    assert_eq!(authorization, ["Bearer old"]);
+    let others =
+        "a=1; folioAccessToken=oldest; folioRefreshToken=r0; folioAccessToken=eldest; b=new";
+    assert_eq!(cookies, [others]);
+}
+
+/// As an `Authorization`, reqwest takes it off along a redirect to another host.
+#[tokio::test]
+async fn a_cookie_may_be_sent_by_any_client_and_leaves_with_no_redirect() {
+    let elsewhere = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
+    let location = elsewhere.url("/taken");
+    let api = Recorder::start(move |_| {
+        let moved = reply(307, &[("location", &location)]);
+        std::future::ready(moved)
+    })
+    .await;
+    let tokens = builder(api.origin()).cookie("token").build().unwrap();
+    assert_eq!(tokens.authorization().await.unwrap(), "token=new");
+    tokens
+        .send(Client::new().get(api.url("/records")))
+        .await
+        .unwrap();
+    assert_eq!(api.seen()[0].header("cookie"), Some("token=new"));
+    assert_eq!(elsewhere.seen()[0].header("cookie"), None);
+}
+
+#[tokio::test]
+async fn what_is_no_name_of_a_cookie_is_refused() {
+    let error = builder("https://api.example.org").cookie("a=b").build();
+    let Err(BuildError::Invalid { name, .. }) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(name, "cookie");
+}

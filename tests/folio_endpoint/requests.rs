@@ -1,0 +1,211 @@
+//! What goes over the wire, and what never does.
+
+use std::time::Duration;
+
+use evertoken::{AccessToken, EndpointError, Folio, Grant, RefreshToken, TokenEndpoint, TokenPair};
+use tokio::net::TcpListener;
+
+use crate::raw_server::{RawServer, Request, Step};
+use crate::{answer, class, eureka, okapi, pair, refresh, sign_in, window};
+
+fn only(requests: &[Request]) -> &Request {
+    let [request] = requests else {
+        panic!("{} requests", requests.len());
+    };
+    request
+}
+
+#[tokio::test]
+async fn a4_a_refresh_is_the_refresh_tokens_cookie_and_nothing_else_that_proves_who_asks() {
+    let server = RawServer::start([pair("a2", "r2")]).await;
+    let endpoint = okapi(&server);
+    refresh(&endpoint, "e.r.1-_").await.unwrap();
+    let requests = server.requests().await;
+    let request = only(&requests);
+    assert_eq!(request.line(), "POST /okapi/authn/refresh HTTP/1.1");
+    assert_eq!(request.header("cookie"), Some("folioRefreshToken=e.r.1-_"));
+    assert_eq!(request.header("x-okapi-tenant"), Some("diku"));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(
+        request.header("accept"),
+        Some("application/json, text/plain")
+    );
+    assert_eq!(request.body(), "{}");
+    for absent in [
+        "x-okapi-token",
+        "authorization",
+        "referer",
+        "accept-encoding",
+        "transfer-encoding",
+    ] {
+        assert_eq!(request.header(absent), None, "{absent}");
+    }
+}
+
+/// The cookies are for https and for another path, if a browser had them.
+#[tokio::test]
+async fn a4_cookies_that_no_browser_would_send_back_are_used_for_the_next_refresh() {
+    let server = RawServer::start([pair("a2", "r2"), pair("a3", "r3")]).await;
+    let endpoint = eureka(&server);
+    let issued = refresh(&endpoint, "r1").await.unwrap();
+    refresh(&endpoint, issued.refresh.unwrap().expose())
+        .await
+        .unwrap();
+    let requests = server.requests().await;
+    let cookies: Vec<_> = requests.iter().map(|it| it.header("cookie")).collect();
+    assert_eq!(
+        cookies,
+        [Some("folioRefreshToken=r1"), Some("folioRefreshToken=r2")]
+    );
+    assert_eq!(requests[1].line(), "POST /authn/refresh HTTP/1.1");
+}
+
+#[tokio::test]
+async fn a_sign_in_is_json_and_sends_no_cookie() {
+    let server = RawServer::start([pair("a1", "r1")]).await;
+    let password = "s\"es\u{e4}me\\";
+    let endpoint = okapi(&server).sign_in_with_password("ada", password);
+    let issued = sign_in(&endpoint).await.unwrap();
+    assert_eq!(issued.refresh, Some("r1".into()));
+    let requests = server.requests().await;
+    let request = only(&requests);
+    assert_eq!(
+        request.line(),
+        "POST /okapi/authn/login-with-expiry HTTP/1.1"
+    );
+    assert_eq!(request.header("x-okapi-tenant"), Some("diku"));
+    assert_eq!(request.header("cookie"), None);
+    let body: serde_json::Value = serde_json::from_str(request.body()).unwrap();
+    let expected = serde_json::json!({"username": "ada", "password": password});
+    assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn a_code_is_exchanged_once() {
+    let server = RawServer::start([pair("a1", "r1")]).await;
+    let endpoint = eureka(&server).sign_in_with_code("c/1&x", "https://folio.example.org/oidc?a=b");
+    assert!(endpoint.can_sign_in());
+    assert_eq!(class(sign_in(&endpoint).await), "issued");
+    assert!(!endpoint.can_sign_in());
+    assert_eq!(class(sign_in(&endpoint).await), "misconfigured");
+    let requests = server.requests().await;
+    let request = only(&requests);
+    assert_eq!(
+        request.line(),
+        "GET /authn/token?code=c%2F1%26x&redirect-uri=https%3A%2F%2Ffolio.example.org%2Foidc%3Fa%3Db HTTP/1.1"
+    );
+    assert_eq!(request.header("x-okapi-tenant"), Some("diku"));
+    assert_eq!(request.body(), "");
+}
+
+#[tokio::test]
+async fn a_code_that_was_not_sent_is_still_good() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let endpoint = Folio::eureka(&url, "diku").unwrap();
+    let endpoint = endpoint.sign_in_with_code("c1", "https://folio.example.org");
+    assert_eq!(class(sign_in(&endpoint).await), "not sent");
+    let closed = window(Duration::ZERO);
+    let late = endpoint.exchange(Grant::sign_in(&closed)).await;
+    assert_eq!(class(late), "not sent");
+    assert!(endpoint.can_sign_in());
+    // One that may have been sent is not.
+    let server = RawServer::start([Step::Close]).await;
+    let endpoint = eureka(&server).sign_in_with_code("c1", "https://folio.example.org");
+    assert_eq!(class(sign_in(&endpoint).await), "unknown");
+    assert!(!endpoint.can_sign_in());
+    assert_eq!(server.requests().await.len(), 1);
+}
+
+#[tokio::test]
+async fn okapi_exchanges_no_codes() {
+    let server = RawServer::start([]).await;
+    let endpoint = okapi(&server).sign_in_with_code("c1", "https://folio.example.org");
+    assert_eq!(class(sign_in(&endpoint).await), "misconfigured");
+    assert!(server.requests().await.is_empty());
+}
+
+#[tokio::test]
+async fn t6_a_logout_has_the_cookie_of_its_session_or_is_not_made() {
+    let server = RawServer::start([answer(204, &[], "")]).await;
+    let endpoint = okapi(&server);
+    let pair = TokenPair::new("a1").refresh_token("r1");
+    endpoint.revoke(&pair).await.unwrap();
+    // What has none, or one that no cookie can hold.
+    for (odd, expected) in [
+        (TokenPair::new("a1"), "misconfigured"),
+        (TokenPair::new("a1").refresh_token(""), "misconfigured"),
+        (TokenPair::new("a1").refresh_token("r 1"), "misconfigured"),
+        (
+            TokenPair::new("a1").refresh_token("r1;x=y"),
+            "misconfigured",
+        ),
+        (TokenPair::default(), "issued"),
+    ] {
+        assert_eq!(class(endpoint.revoke(&odd).await), expected, "{odd:?}");
+    }
+    let requests = server.requests().await;
+    let request = only(&requests);
+    assert_eq!(request.line(), "POST /okapi/authn/logout HTTP/1.1");
+    assert_eq!(request.header("cookie"), Some("folioRefreshToken=r1"));
+    assert_eq!(request.header("x-okapi-token"), None);
+}
+
+#[tokio::test]
+async fn t6_logging_out_everywhere_is_a_call_of_its_own() {
+    let server = RawServer::start([answer(204, &[], ""), answer(401, &[], "Invalid token")]).await;
+    let endpoint = eureka(&server);
+    let access = AccessToken::new("a1");
+    endpoint.logout_all(&access).await.unwrap();
+    let error = endpoint.logout_all(&access).await.unwrap_err();
+    let EndpointError::Misconfigured { reason, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(reason, "401: Invalid token");
+    let requests = server.requests().await;
+    assert_eq!(requests[0].line(), "POST /authn/logout-all HTTP/1.1");
+    assert_eq!(requests[0].header("x-okapi-token"), Some("a1"));
+    assert_eq!(requests[0].header("cookie"), None);
+}
+
+/// The token is in the head of the request, which must not leave before the window was looked at.
+#[tokio::test]
+async fn nothing_of_a_refresh_leaves_when_its_window_has_closed() {
+    let server = RawServer::start([pair("a2", "r2")]).await;
+    let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
+    let (token, closed) = (RefreshToken::new("r1"), window(Duration::ZERO));
+    for grant in [Grant::refresh(&token, &closed), Grant::sign_in(&closed)] {
+        assert_eq!(class(endpoint.exchange(grant).await), "not sent");
+    }
+    assert!(server.requests().await.is_empty());
+}
+
+#[tokio::test]
+async fn t13_a_refused_connection_spends_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let endpoint = Folio::okapi(&url, "diku").unwrap();
+    assert_eq!(class(refresh(&endpoint, "r1").await), "not sent");
+}
+
+#[tokio::test]
+async fn t12_an_answer_that_does_not_come_leaves_it_unknown_and_is_asked_for_once() {
+    for step in [Step::Close, Step::Stall(Vec::new())] {
+        let server = RawServer::start([step, pair("a2", "r2")]).await;
+        let endpoint = okapi(&server).timeout(Duration::from_millis(500));
+        assert_eq!(class(refresh(&endpoint, "r1").await), "unknown");
+        assert_eq!(server.connections().await, [1]);
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_with_the_token() {
+    let elsewhere = RawServer::start([pair("a2", "r2")]).await;
+    let location = format!("Location: {}", elsewhere.url("/authn/refresh"));
+    let server = RawServer::start([answer(307, &[&location], "")]).await;
+    assert_eq!(class(refresh(&eureka(&server), "r1").await), "unknown");
+    assert_eq!(server.connections().await, [1]);
+    assert!(elsewhere.requests().await.is_empty());
+}

@@ -1,0 +1,250 @@
+//! Servers that answer a used refresh token in ways of their own: light-oauth2, what it was asked for, and
+//! WSO2. Machines without a common store tell what each of them does.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use evertoken::testing::{
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, InProcessEndpoint, Reuse,
+    TestClock,
+};
+use evertoken::{
+    EndReason, EndpointError, Error, Key, MemoryStore, OAuth2, OnRequest, ServerProfile, Token,
+    TokenManager,
+};
+use serde_json::{Value, json};
+use support::{HOUR, MINUTE, SECOND, World};
+
+const WINDOW: Duration = MINUTE;
+
+fn world(server: AuthorizationServerBuilder) -> World {
+    let clock = TestClock::new();
+    let server = server.clock(clock.clone()).build();
+    World {
+        first: server.issue(),
+        clock,
+        server,
+    }
+}
+
+/// A machine of its own with the first pair, that takes the server for one that answers nothing twice.
+fn machine(world: &World) -> TokenManager {
+    machine_at(world, world.server.endpoint())
+}
+
+fn machine_at(world: &World, endpoint: InProcessEndpoint) -> TokenManager {
+    let builder = world.builder_at(endpoint, OnRequest::default());
+    builder.store(MemoryStore::new()).build().unwrap()
+}
+
+fn reason(rotated: Result<Token, Error>) -> EndReason {
+    match rotated.unwrap_err() {
+        Error::Ended { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn n15_a_linked_token_brings_the_same_pair_inside_the_window_and_is_refused_after_it() {
+    let linked = Reuse::Linked { window: WINDOW };
+    let world = world(AuthorizationServer::light_oauth2().reuse(linked));
+    let [one, two, late] = [(); 3].map(|()| machine(&world));
+    let first = one.rotate().await.unwrap();
+    world.clock.advance(WINDOW - SECOND).await;
+    let again = two.rotate().await.unwrap();
+    assert_eq!(again.expose(), first.expose());
+    assert_eq!((world.server.rotations(), world.server.replays()), (1, 1));
+    world.clock.advance(SECOND).await;
+    assert_eq!(reason(late.rotate().await), EndReason::Rejected);
+    // Whoever holds the pair goes on.
+    assert!(one.rotate().await.is_ok());
+    assert_eq!(world.server.families_revoked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n15_a_linked_token_two_generations_old_is_refused_inside_the_window() {
+    let linked = Reuse::Linked { window: WINDOW };
+    let world = world(AuthorizationServer::light_oauth2().reuse(linked));
+    let [one, two] = [(); 2].map(|()| machine(&world));
+    one.rotate().await.unwrap();
+    // A manager leaves time between two rotations.
+    world.clock.advance(10 * SECOND).await;
+    one.rotate().await.unwrap();
+    assert_eq!(reason(two.rotate().await), EndReason::Rejected);
+    let token = one.token().await.unwrap();
+    assert_eq!(world.server.check(token.expose()), AccessCheck::Live);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n16_light_oauth2_burns_what_another_client_presents_and_its_answer_is_no_verdict() {
+    let server = AuthorizationServer::light_oauth2()
+        .client("importer", "secret")
+        .another_client("other", "secret");
+    let world = world(server);
+    let store = MemoryStore::new();
+    let node = |id: &str, secret: &str| {
+        let endpoint = world.server.endpoint().with_client(id, secret);
+        let builder = world.builder_at(endpoint, OnRequest::default());
+        builder.store(store.clone()).build().unwrap()
+    };
+    let (unknown, other, right) = (
+        node("importer", "typo"),
+        node("other", "secret"),
+        node("importer", "secret"),
+    );
+    for (node, code) in [(&unknown, "ERR12007"), (&other, "ERR12028")] {
+        let error = node.rotate().await.unwrap_err();
+        let Some(EndpointError::Misconfigured { reason, .. }) = error.endpoint() else {
+            panic!("{error:?}");
+        };
+        assert!(reason.contains(code), "{reason}");
+        assert!(!error.needs_sign_in());
+        assert!(right.token().await.is_ok(), "the session goes on");
+    }
+    assert_eq!(reason(right.rotate().await), EndReason::Rejected);
+    assert_eq!((world.server.exchanges(), world.server.replays()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn n16_light_oauth2_burns_nothing_for_a_client_that_it_does_not_know() {
+    let world = world(AuthorizationServer::light_oauth2().client("importer", "secret"));
+    let wrong = world.server.endpoint().with_client("importer", "typo");
+    assert!(machine_at(&world, wrong).rotate().await.is_err());
+    assert!(machine(&world).rotate().await.is_ok());
+}
+
+#[tokio::test]
+async fn n16_over_http_light_oauth2s_own_words_are_understood() {
+    let server = AuthorizationServer::light_oauth2()
+        .client("importer", "secret")
+        .another_client("other", "secret")
+        .build();
+    let http = server.listen().await.unwrap();
+    let first = server.issue();
+    let store = MemoryStore::new();
+    let node = |id: &str| {
+        let endpoint = OAuth2::new(http.url(), id).unwrap();
+        TokenManager::builder(endpoint.client_secret("secret"))
+            .store(store.clone())
+            .key(Key::new("light-oauth2", "importer"))
+            .seed(first.clone())
+            .build()
+            .unwrap()
+    };
+    let (right, other) = (node("importer"), node("other"));
+    right.rotate().await.unwrap();
+    let error = other.rotate().await.unwrap_err();
+    let Some(EndpointError::Misconfigured { reason: said, .. }) = error.endpoint() else {
+        panic!("{error:?}");
+    };
+    assert_eq!(said, "400: ERR12028");
+    assert_eq!(reason(right.rotate().await), EndReason::Rejected);
+    assert_eq!((server.exchanges(), server.replays()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn light_oauth2_answers_as_light_4j_does() {
+    let server = AuthorizationServer::light_oauth2().build();
+    let http = server.listen().await.unwrap();
+    let first = server.issue();
+    let token = first.refresh.as_ref().unwrap().expose();
+    let refresh = || {
+        let form = format!("grant_type=refresh_token&refresh_token={token}");
+        reqwest::Client::new().post(http.url()).body(form).send()
+    };
+    let body: Value = refresh().await.unwrap().json().await.unwrap();
+    assert_eq!(body["token_type"], "bearer");
+    assert_eq!(body["expires_in"], 600);
+    assert!(body.get("refresh_expires_in").is_none());
+    let response = refresh().await.unwrap();
+    assert_eq!(response.status(), 404);
+    let body: Value = response.json().await.unwrap();
+    let message = "REFRESH_TOKEN_NOT_FOUND";
+    assert_eq!(
+        body,
+        json!({ "statusCode": 404, "code": "ERR12029", "message": message, "severity": "ERROR" })
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn light_oauth2_refuses_a_used_token_and_revokes_nothing() {
+    let world = world(AuthorizationServer::light_oauth2());
+    let [one, two] = [(); 2].map(|()| machine(&world));
+    one.rotate().await.unwrap();
+    assert_eq!(reason(two.rotate().await), EndReason::Rejected);
+    world.clock.advance(1_000 * HOUR).await;
+    assert!(one.rotate().await.is_ok(), "refresh tokens have no expiry");
+    assert_eq!(world.server.families_revoked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w15_reuse_inside_the_grace_brings_a_new_pair_and_the_first_successor_is_dead() {
+    let world = world(AuthorizationServer::wso2());
+    let [one, two] = [(); 2].map(|()| machine(&world));
+    let first = one.rotate().await.unwrap();
+    world.clock.advance(29 * SECOND).await;
+    let second = two.rotate().await.unwrap();
+    assert_ne!(first.expose(), second.expose());
+    assert_eq!(world.server.check(first.expose()), AccessCheck::Revoked);
+    assert_eq!(world.server.check(second.expose()), AccessCheck::Live);
+    assert_eq!(reason(one.rotate().await), EndReason::Rejected);
+    assert_eq!((world.server.rotations(), world.server.replays()), (2, 1));
+    world.clock.advance(10 * SECOND).await;
+    assert!(two.rotate().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w15_over_the_limit_or_late_it_is_refused_and_the_last_pair_lives_on() {
+    let renew = |times| Reuse::Renew {
+        window: 30 * SECOND,
+        times,
+    };
+    for (times, wait, refused) in [
+        (1, SECOND, 2),
+        (3, SECOND, 4),
+        // The window counts from the first use, not from the last.
+        (5, 12 * SECOND, 3),
+    ] {
+        let world = world(AuthorizationServer::wso2().reuse(renew(times)));
+        let mut last = None;
+        for nth in 0..5 {
+            let node = machine(&world);
+            let rotated = node.rotate().await;
+            if nth < refused {
+                last = Some((node, rotated.unwrap()));
+            } else {
+                assert_eq!(reason(rotated), EndReason::Rejected, "{times} {nth}");
+            }
+            world.clock.advance(wait).await;
+        }
+        let (node, token) = last.unwrap();
+        assert_eq!(world.server.check(token.expose()), AccessCheck::Live);
+        world.clock.advance(10 * SECOND).await;
+        assert!(node.rotate().await.is_ok());
+        assert_eq!(world.server.families_revoked(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w15_using_the_successor_ends_the_grace() {
+    let world = world(AuthorizationServer::wso2());
+    let [one, two] = [(); 2].map(|()| machine(&world));
+    one.rotate().await.unwrap();
+    world.clock.advance(10 * SECOND).await;
+    one.rotate().await.unwrap();
+    assert_eq!(reason(two.rotate().await), EndReason::Rejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w15_a_lost_answer_is_made_up_for_inside_the_grace() {
+    let world = world(AuthorizationServer::wso2());
+    let profile = ServerProfile::strict().replay_window(30 * SECOND);
+    let endpoint = world.server.endpoint().with_profile(profile);
+    let node = machine_at(&world, endpoint);
+    world.server.fail_next(Fault::DropAfter);
+    let token = node.rotate().await.unwrap();
+    assert_eq!(world.server.check(token.expose()), AccessCheck::Live);
+    assert_eq!((world.server.exchanges(), world.server.replays()), (2, 1));
+}

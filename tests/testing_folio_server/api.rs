@@ -1,0 +1,211 @@
+use std::time::Duration;
+
+use evertoken::testing::{Answer, FolioServer, TestClock};
+use http::Method;
+use serde_json::json;
+
+use super::browser::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_answered_with_whose_it_was_and_what_it_brought() {
+    for folio in both(&TestClock::new()) {
+        let browser = Browser::signed_in(&folio).await;
+        let call = request(Method::POST, "/records", "one\x1dtwo\x1d");
+        let response = send(&folio, with(call, "x-okapi-token", &browser.access)).await;
+        let body = json!({ "records": 2, "tenant": "diku", "user": "diku_admin" });
+        assert_eq!(
+            (response.status().as_u16(), json_of(&response)),
+            (200, body)
+        );
+        assert_eq!(browser.call().await, 200);
+        let counters = folio.counters();
+        assert_eq!((counters.calls, counters.records), (2, 3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn q6_without_a_token_okapi_says_what_is_missing_and_eureka_401() {
+    let clock = TestClock::new();
+    let call = || request(Method::POST, "/source-storage/records", "record");
+    let folio = okapi(&clock);
+    let response = send(&folio, call()).await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(
+        text_of(&response),
+        "Token missing, access requires permission: source-storage.records.post"
+    );
+    let counters = folio.counters();
+    assert_eq!((counters.token_missing, counters.unauthorized), (1, 0));
+
+    let folio = eureka(&clock);
+    let (status, code, _) = error_of(&send(&folio, call()).await);
+    assert_eq!((status, code.as_str()), (401, "authorization_error"));
+    let counters = folio.counters();
+    assert_eq!((counters.token_missing, counters.unauthorized), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_over_or_nobodys_is_invalid() {
+    let clock = TestClock::new();
+    let folio = okapi(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    clock.advance(MINUTE + Duration::from_secs(1)).await;
+    let response = browser.call_of("/records").await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(text_of(&response), "Invalid token");
+    let stranger = Browser::signed_in(&okapi(&clock)).await;
+    let foreign = Browser {
+        access: stranger.access,
+        ..browser.clone()
+    };
+    assert_eq!(foreign.call().await, 401);
+    assert_eq!(folio.counters().unauthorized, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i3_eureka_judges_a_token_at_every_call() {
+    let clock = TestClock::new();
+    let folio = eureka(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    assert_eq!(browser.call().await, 200);
+    clock.advance(MINUTE - Duration::from_secs(1)).await;
+    assert_eq!(browser.call().await, 200);
+    clock.advance(Duration::from_secs(1)).await;
+    assert_eq!(browser.call().await, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i13_what_a_module_is_handed_outlives_the_access_token_in_okapi_only() {
+    let clock = TestClock::new();
+    for (folio, status) in both(&clock).into_iter().zip([200, 401]) {
+        let browser = Browser::signed_in(&folio).await;
+        let module = Browser {
+            access: folio.handed_on(&browser.access).unwrap(),
+            ..browser
+        };
+        assert_eq!(module.call().await, 200);
+        clock.advance(60 * MINUTE).await;
+        assert_eq!(module.call().await, status);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn q12_some_paths_need_no_token_but_refuse_one_that_is_over() {
+    let clock = TestClock::new();
+    for folio in both(&clock) {
+        let mut browser = Browser::signed_in(&folio).await;
+        clock.advance(2 * MINUTE).await;
+        for path in [
+            "/saml/check",
+            "/bl-users/forgotten/password",
+            "/bl-users/forgotten/username",
+            "/bl-users/password-reset/validate",
+            "/_/invoke/tenant/diku/saml/login",
+        ] {
+            let response = send(&folio, request(Method::GET, path, "")).await;
+            assert_eq!(response.status(), 200, "{path}");
+            assert_eq!(browser.call_of(path).await.status(), 401, "{path}");
+        }
+        assert_eq!(browser.refresh().await.status(), 201);
+        assert_eq!(browser.call_of("/saml/check").await.status(), 200);
+        let response = send(&folio, request(Method::GET, "/saml/checked", "")).await;
+        assert_ne!(response.status(), 200);
+        assert_eq!(folio.counters().records, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i9_a_permission_that_is_missing_is_403() {
+    for (builder, message) in [
+        (FolioServer::okapi(), "requires permission: records.post"),
+        (FolioServer::eureka(), "Access Denied"),
+    ] {
+        let folio = builder
+            .clock(TestClock::new())
+            .forbid("diku", "diku_admin", "/records")
+            .build();
+        let browser = Browser::signed_in(&folio).await;
+        let response = browser.call_of("/records").await;
+        assert_eq!(response.status(), 403);
+        let body = std::str::from_utf8(response.body()).unwrap();
+        assert!(body.contains(message), "{body}");
+        assert_eq!(browser.call_of("/others").await.status(), 200);
+        assert_eq!(folio.counters().forbidden, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_has_to_be_named_to_be_known_and_to_be_the_tokens() {
+    for (builder, status) in [(FolioServer::okapi(), 403), (FolioServer::eureka(), 401)] {
+        let folio = builder
+            .clock(TestClock::new())
+            .user("diku", "diku_admin", "admin")
+            .user("b", "jane", "secret")
+            .build();
+        let browser = Browser::signed_in(&folio).await;
+        let call = |tenant: Option<&'static str>| {
+            let mut call = request(Method::POST, "/records", "record");
+            call.headers_mut().remove("x-okapi-tenant");
+            let call = with(call, "x-okapi-token", &browser.access);
+            match tenant {
+                Some(tenant) => with(call, "x-okapi-tenant", tenant),
+                None => call,
+            }
+        };
+        assert_eq!(send(&folio, call(None)).await.status(), 400);
+        assert_eq!(send(&folio, call(Some("nobody"))).await.status(), 400);
+        assert_eq!(send(&folio, call(Some("b"))).await.status(), status);
+        assert_eq!(send(&folio, call(Some("diku"))).await.status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i8_the_gateways_own_trouble_can_be_scripted() {
+    let folio = eureka(&TestClock::new());
+    let browser = Browser::signed_in(&folio).await;
+    folio.answer_next(Answer::unavailable(Duration::from_secs(1)));
+    let response = browser.call_of("/records").await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(browser.call().await, 200);
+    let counters = folio.counters();
+    assert_eq!((counters.calls, counters.records), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn which_records_were_accepted_is_remembered_on_request() {
+    for remember in [true, false] {
+        let folio = FolioServer::eureka()
+            .clock(TestClock::new())
+            .remember_records(remember)
+            .build();
+        let browser = Browser::signed_in(&folio).await;
+        for body in ["one\x1dtwo\x1d", "two\x1d", "no MARC"] {
+            let call = request(Method::POST, "/records", body);
+            send(&folio, with(call, "x-okapi-token", &browser.access)).await;
+            // Nothing of a call that is refused.
+            send(&folio, request(Method::POST, "/records", "three\x1d")).await;
+        }
+        assert_eq!(folio.counters().records, 4);
+        let times =
+            ["one\x1d", "two\x1d", "no MARC", "three\x1d"].map(|one| folio.times_taken(one));
+        let expected = if remember { [1, 2, 1, 0] } else { [0; 4] };
+        assert_eq!(times, expected);
+        assert_eq!(folio.distinct_records(), if remember { 3 } else { 0 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_take_their_time() {
+    let folio = FolioServer::okapi()
+        .clock(TestClock::new())
+        .time_per_record(Duration::from_millis(20))
+        .build();
+    let browser = Browser::signed_in(&folio).await;
+    let start = tokio::time::Instant::now();
+    let call = request(Method::POST, "/records", "one\x1dtwo\x1dthree\x1d");
+    send(&folio, with(call, "x-okapi-token", &browser.access)).await;
+    assert_eq!(start.elapsed(), Duration::from_millis(60));
+}

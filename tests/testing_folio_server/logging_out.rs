@@ -1,0 +1,109 @@
+use evertoken::testing::TestClock;
+use http::Method;
+
+use super::browser::*;
+
+#[tokio::test(start_paused = true)]
+async fn t4_a_logout_takes_the_refresh_token_and_clears_both_cookies() {
+    for folio in both(&TestClock::new()) {
+        let browser = Browser::signed_in(&folio).await;
+        let other = Browser::signed_in(&folio).await;
+        let response = browser.log_out().await;
+        assert_eq!(response.status(), 204);
+        for name in [ACCESS, REFRESH] {
+            let (value, attributes) = set_cookie(&response, name).unwrap();
+            assert_eq!(value, "");
+            assert!(attributes.contains("Expires=Thu, 01 Jan 1970 00:00:00 GMT"));
+            assert!(attributes.contains("SameSite=None"));
+        }
+        assert!(!browser.is_live() && other.is_live());
+        assert_eq!(browser.call().await, 200, "its access token lives on");
+        let counters = folio.counters();
+        assert_eq!((counters.logouts, counters.logout_alls), (1, 0));
+        assert_eq!(counters.sessions_revoked, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t5_t8_a_pair_from_a_separate_refresh_survives_a_logout_in_okapi_only() {
+    for (folio, survives) in both(&TestClock::new()).into_iter().zip([true, false]) {
+        let ui = Browser::signed_in(&folio).await;
+        let own_login = Browser::signed_in(&folio).await;
+        let mut job = ui.clone();
+        job.refresh().await;
+        // The user logs out with the token that the job has used.
+        assert_eq!(ui.log_out().await.status(), 204);
+        assert_eq!(job.is_live(), survives);
+        assert_eq!(job.refresh().await.status() == 201, survives);
+        assert!(own_login.is_live());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_a_logout_without_a_cookie_is_one_of_all_sessions() {
+    for path in ["/authn/logout", "/authn/logout-all"] {
+        for folio in both(&TestClock::new()) {
+            let (ui, job) = (
+                Browser::signed_in(&folio).await,
+                Browser::signed_in(&folio).await,
+            );
+            let post = request(Method::POST, path, "");
+            let response = send(&folio, with(post, "x-okapi-token", &ui.access)).await;
+            assert_eq!(response.status(), 204);
+            assert!(!ui.is_live() && !job.is_live());
+            let counters = folio.counters();
+            assert_eq!((counters.logouts, counters.logout_alls), (0, 1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_in_okapi_a_cookie_header_without_a_refresh_token_is_a_bad_request_and_in_eureka_all() {
+    for (folio, status) in both(&TestClock::new()).into_iter().zip([400, 204]) {
+        let browser = Browser::signed_in(&folio).await;
+        let post = request(Method::POST, "/authn/logout", "");
+        let access = cookie(ACCESS, &browser.access);
+        let response = send(&folio, with(post, "cookie", &access)).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(browser.is_live(), status == 400);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t10_a_logout_with_a_used_refresh_token_harms_nobody_in_okapi() {
+    let folio = okapi(&TestClock::new());
+    let mut browser = Browser::signed_in(&folio).await;
+    let old = browser.clone();
+    browser.refresh().await;
+    for _ in 0..2 {
+        assert_eq!(old.log_out().await.status(), 204);
+    }
+    assert!(browser.is_live());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_that_fails_is_unprocessable() {
+    let clock = TestClock::new();
+    for (folio, clears) in both(&clock).into_iter().zip([false, true]) {
+        let stranger = Browser::signed_in(&okapi(&clock)).await;
+        let nobodys = request(Method::POST, "/authn/logout-all", "");
+        for bad in [stranger.post("/authn/logout"), nobodys] {
+            let response = send(&folio, bad).await;
+            let (status, code, _) = error_of(&response);
+            assert_eq!((status, code.as_str()), (422, "token.logout.unprocessable"));
+            assert_eq!(set_cookie(&response, REFRESH).is_some(), clears);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_all_sessions_of_a_user_can_be_ended_in_the_middle() {
+    for folio in both(&TestClock::new()) {
+        let mut browser = Browser::signed_in(&folio).await;
+        folio.log_out_everywhere("diku", "nobody");
+        assert!(browser.is_live());
+        folio.log_out_everywhere("diku", "diku_admin");
+        assert_eq!(error_of(&browser.refresh().await), unprocessable());
+        assert_eq!(folio.counters().logout_alls, 1);
+    }
+}

@@ -1,0 +1,17 @@
+//! FOLIO as the tests meet it: what it answers to whom, in both kinds and through both faces.
+
+#![allow(missing_docs, unreachable_pub)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers fail as the tests do: by panicking"
+)]
+
+mod api;
+mod browser;
+mod faults;
+mod logging_out;
+mod okapis_cache;
+mod over_http;
+mod refreshing;
+mod signing_in;
+mod tokens_sent;
