@@ -19,22 +19,24 @@ mod site;
 mod ui;
 mod worker;
 
-// MARC and the books of an import are `data_import`'s.
+// MARC and the books of an import are `data_import`'s, with what it needs besides: it can be interrupted, and goes
+// on where it stopped.
+#[allow(dead_code)]
 #[path = "../data_import/batches.rs"]
 mod batches;
+#[allow(dead_code)]
 #[path = "../data_import/done.rs"]
 mod done;
 #[path = "../data_import/generate.rs"]
 mod generate;
 #[path = "../data_import/marc_file.rs"]
 mod marc_file;
-#[allow(dead_code, reason = "nobody interrupts this one")]
+#[allow(dead_code)]
 #[path = "../data_import/stop.rs"]
 mod stop;
-#[allow(dead_code, reason = "it also counts how long workers wait")]
+#[allow(dead_code)]
 #[path = "../data_import/tally.rs"]
 mod tally;
-#[allow(dead_code, reason = "this picture draws what was imported by then")]
 #[path = "../data_import/timeline.rs"]
 mod timeline;
 

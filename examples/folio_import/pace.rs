@@ -7,11 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use evertoken::clock::{Clock as _, SystemClock};
-use tokio::task::spawn_blocking;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::sleep;
 
 /// What is due within one step comes in its order, and what goes through a socket may take one step longer.
 const STEP: Duration = Duration::from_millis(250);
+
+/// How often sockets are looked at before each step, at least: a request and its answer go from hand to hand.
+const LOOKS: usize = 16;
 
 /// Lets tokio's paused time go `scale` times as fast as real time, or as fast as the machine can.
 pub(crate) async fn pace(scale: f64) -> anyhow::Result<Infallible> {
@@ -22,6 +25,9 @@ pub(crate) async fn pace(scale: f64) -> anyhow::Result<Infallible> {
         let early = due.saturating_sub(SystemClock.now().since(start));
         // Paused time stands still as long as something blocks.
         spawn_blocking(move || thread::sleep(early)).await?;
+        for _ in 0..LOOKS {
+            yield_now().await;
+        }
         sleep(STEP).await;
         simulated += STEP;
     }
