@@ -43,7 +43,7 @@ impl TokenManager {
     /// request.
     ///
     /// A URL outside the configured [origins](crate::Builder::origin) is called without a token, and so
-    /// is a path that the profile has as open. A value that the request already has in the token's
+    /// is a path that the profile says needs none. A value that the request already has in the token's
     /// header is replaced; of its cookies, the one that is the token's.
     ///
     /// **Redirects are the client's own.** reqwest takes the token off when it follows one to another
@@ -169,7 +169,7 @@ impl TokenManager {
     }
 
     fn takes_token(&self, url: &Url) -> bool {
-        self.calls.origins.allow(url) && !self.calls.api.is_open(url.path())
+        self.calls.origins.allow(url) && !self.calls.api.is_tokenless(url.path())
     }
 
     /// Whether the token came to the URL that answered. reqwest takes `Authorization` and cookies off

@@ -19,7 +19,7 @@ pub struct ApiProfile {
     /// What must not hold a token beside that.
     excluded: &'static [Channel],
     /// How paths end that are called without a token.
-    open: &'static [&'static str],
+    tokenless: &'static [&'static str],
 }
 
 /// A rejection that only its plain text tells from other answers of its status.
@@ -67,9 +67,9 @@ impl ApiProfile {
     }
 
     /// Whether a request to this path is sent without a token.
-    pub(super) fn is_open(&self, path: &str) -> bool {
+    pub(super) fn is_tokenless(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
-        self.open.iter().any(|end| path.ends_with(end))
+        self.tokenless.iter().any(|end| path.ends_with(end))
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -93,7 +93,7 @@ impl Default for ApiProfile {
             unavailable_is_the_gateways: false,
             channel: Channel::BEARER,
             excluded: &[],
-            open: &[],
+            tokenless: &[],
         }
     }
 }

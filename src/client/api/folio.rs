@@ -17,7 +17,7 @@ const HEADER: Channel = Channel::Header(HeaderName::from_static("x-okapi-token")
 
 /// What the ends of paths are that need no token, bring one of their own, or take the refresh token's cookie: to wait
 /// for a token with them would be to wait for what they are for.
-const OPEN: &[&str] = &[
+const TOKENLESS: &[&str] = &[
     "/authn/login",
     "/authn/login-with-expiry",
     "/authn/logout",
@@ -51,7 +51,7 @@ impl ApiProfile {
             }),
             channel: HEADER,
             excluded: &CHANNELS,
-            open: OPEN,
+            tokenless: TOKENLESS,
             ..Self::default()
         }
     }
