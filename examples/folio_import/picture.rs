@@ -32,7 +32,7 @@ const TOP: f64 = 110.0;
 const BOTTOM: f64 = 44.0;
 
 /// Where times start: left of it, lanes are named.
-const LEFT: f64 = 196.0;
+const LEFT: f64 = 224.0;
 
 /// The browser's, beside what `data_import` draws.
 const BROWSER: &str = "

@@ -42,15 +42,14 @@ fn seconds(line: &Value, name: &str) -> f64 {
 
 #[tokio::test(start_paused = true)]
 async fn with_a_session_of_its_own_it_loses_nothing_whatever_the_user_does() {
-    for ui in ["q", "r", "none"] {
+    for ui in ["q", "r"] {
         let ran = ran(&format!("--session own --ui {ui}")).await;
         for mode in ["okapi", "eureka"] {
             let line = ran.of(mode, "own");
             assert_eq!((&line["ok"], &line["failed"]), (&1240.into(), &0.into()));
             assert_eq!(line["unauthorized"], 0);
             assert_eq!(line["replays"], 0);
-            let end = &line["ui_end"];
-            assert_eq!(end == "logged out", ui != "none", "{line}");
+            assert_eq!(line["ui_end"], "logged out");
             // By a timer every 48 s, and once more for an hour that is over in Eureka.
             let rotations = line["rotations"].as_u64().unwrap();
             assert!((70..=90).contains(&rotations), "{line}");
@@ -104,6 +103,35 @@ async fn t5_t8_a_user_who_logs_out_at_once_leaves_a_shared_session_alone_in_okap
     let eureka = ran.of("eureka", "shared");
     assert_eq!(eureka["complete"], false);
     assert!(eureka["session_ended"].is_string(), "{eureka}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_imported_as_it_is_and_a_broken_one_not_at_all() {
+    let records = generate::records(50).map(Result::unwrap);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for record in records {
+        file.write_all(&record).unwrap();
+    }
+    let one = format!(
+        "--mode okapi --session own --length 10m --input {}",
+        file.path().display()
+    );
+    let whole = ran(&one).await;
+    assert_eq!(
+        (&whole.lines[0]["records"], &whole.lines[0]["ok"]),
+        (&50.into(), &50.into())
+    );
+
+    file.write_all(b"invalid").unwrap();
+    let arguments = format!("folio_import {one}");
+    let arguments = Arguments::try_parse_from(arguments.split(' ')).unwrap();
+    let mut out = Vec::new();
+    let error = run(&arguments, &mut out).await.unwrap_err();
+    assert!(
+        format!("{error:#}").contains("record 51 at byte"),
+        "{error:#}"
+    );
+    assert!(out.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
