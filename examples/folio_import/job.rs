@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use evertoken::testing::FolioCounters;
 use evertoken::{BackgroundTimer, Event, Events, TokenManager, TokenPair};
-use tokio::sync::{Mutex, watch};
+use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::arguments::{Arguments, Mode, Session};

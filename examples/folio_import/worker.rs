@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use evertoken::TokenClient;
+use parking_lot::Mutex;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::batches::Batch;
@@ -56,11 +58,14 @@ impl Worker {
         }
     }
 
+    /// Whatever the reader's thread takes for it, no simulated time passes: something blocks.
     async fn next(&self) -> Option<Batch> {
-        match self.stop.is_requested() {
-            true => None,
-            false => self.batches.lock().await.recv().await,
+        if self.stop.is_requested() {
+            return None;
         }
+        let batches = Arc::clone(&self.batches);
+        let next = spawn_blocking(move || batches.lock().blocking_recv());
+        next.await.ok().flatten()
     }
 
     async fn fate(&self, batch: &Batch) -> anyhow::Result<()> {
