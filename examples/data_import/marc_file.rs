@@ -161,5 +161,7 @@ fn decimal(digits: &[u8]) -> Option<usize> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
+// With its path, because `folio_import` has this file too.
 #[cfg(test)]
+#[path = "marc_file/tests.rs"]
 mod tests;

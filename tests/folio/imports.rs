@@ -111,6 +111,30 @@ async fn i13_behind_okapi_what_a_module_was_handed_outlives_the_token_it_came_wi
     assert_eq!(folio.check(&fixed.access), AccessCheck::Expired);
 }
 
+/// What the spike saw: 1h02, 3h27 and 5h31 with tokens of 3,600 s behind Okapi, and an end after 3 min in Eureka.
+#[tokio::test(start_paused = true)]
+async fn i13_the_spikes_jobs_pass_with_what_a_module_is_handed_in_okapi_and_end_in_eureka() {
+    for (minutes, access) in [(62, 3_600), (207, 3_600), (331, 3_600), (60, 60), (60, 180)] {
+        let clock = TestClock::new();
+        let [okapi, eureka] = [okapi_of(&clock, access), eureka_of(&clock, access)];
+        let tokens = [&okapi, &eureka].map(|folio| {
+            let pair = folio.issue("diku", "diku_admin").unwrap();
+            folio.handed_on(pair.access.unwrap().expose()).unwrap()
+        });
+        for minute in 0..minutes {
+            // Before the minute is over; the last second of a token is within it.
+            clock.advance(30 * SECOND).await;
+            assert_eq!(import(&okapi, &tokens[0]).await, 200, "{minute} min");
+            let lives = minute * 60 + 30 < access;
+            let status = import(&eureka, &tokens[1]).await;
+            assert_eq!(status, if lives { 200 } else { 401 }, "{minute} min");
+            clock.advance(30 * SECOND).await;
+        }
+        assert_eq!(okapi.counters().records, minutes);
+        assert_eq!(eureka.counters().records, minutes.min(access / 60));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn i4_a_user_who_logs_out_in_the_middle_does_not_stop_an_import_of_its_own() {
     let clock = TestClock::new();

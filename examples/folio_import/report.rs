@@ -1,0 +1,199 @@
+//! What is said of the imports: a table for people, and lines of JSON for programs.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
+use indicatif::HumanCount;
+use serde::Serialize;
+
+use crate::arguments::{Arguments, Mode, Session, Ui};
+use crate::job::Outcome;
+
+const LINES: TableStyle = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+
+/// Numbers are in all but the first two and the last two.
+const COLUMNS: [&str; 10] = [
+    "FOLIO",
+    "session",
+    "imported",
+    "failed",
+    "rotations",
+    "sign-ins",
+    "401s",
+    "replays",
+    "the user's browser",
+    "verdict",
+];
+
+pub(crate) fn introduction(
+    out: &mut impl Write,
+    arguments: &Arguments,
+    total: u64,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "Importing {} records takes {}, and about {} here. Access tokens live for {}, refresh tokens for {}.",
+        HumanCount(total),
+        spelled(arguments.length),
+        spelled(arguments.length.div_f64(arguments.time_scale)),
+        spelled(arguments.access_ttl),
+        spelled(arguments.refresh_ttl),
+    )?;
+    if arguments.ui != Ui::None {
+        writeln!(
+            out,
+            "Meanwhile the user works on in a browser that rotates as {} does, and logs out after {}.",
+            arguments.ui,
+            spelled(arguments.logout_at),
+        )?;
+    }
+    out.flush()
+}
+
+pub(crate) fn table(
+    out: &mut impl Write,
+    outcomes: &[Outcome],
+    arguments: &Arguments,
+) -> io::Result<()> {
+    let mut table = Table::new();
+    table
+        .load_style(LINES)
+        .set_header(COLUMNS)
+        .add_rows(outcomes.iter().map(|outcome| row(outcome, arguments)));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    for column in table.column_iter_mut().skip(2).take(COLUMNS.len() - 4) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(out, "\n{table}")?;
+    for outcome in outcomes {
+        let name = format!("{} {}", outcome.mode.name(), outcome.session.name());
+        if let Some(error) = &outcome.session_ended {
+            writeln!(
+                out,
+                "{name}: {error}. {} of {} records are done with. Sign in, then import the others.",
+                HumanCount(outcome.ok + outcome.failed),
+                HumanCount(outcome.total),
+            )?;
+        }
+        if let Some(failure) = &outcome.first_failure {
+            writeln!(
+                out,
+                "{name}: {} of {} records failed, from {} on: {}.",
+                HumanCount(outcome.failed),
+                HumanCount(outcome.total),
+                spelled(failure.after),
+                failure.why,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn row(outcome: &Outcome, arguments: &Arguments) -> Vec<Cell> {
+    let count = |number: u64| HumanCount(number).to_string();
+    [
+        outcome.mode.name().to_owned(),
+        outcome.session.name().to_owned(),
+        count(outcome.ok),
+        count(outcome.failed),
+        count(outcome.rotations),
+        count(outcome.counters.logins),
+        count(outcome.counters.unauthorized),
+        count(outcome.counters.replays),
+        browser(outcome, arguments),
+        verdict(outcome),
+    ]
+    .map(Cell::new)
+    .into()
+}
+
+fn browser(outcome: &Outcome, arguments: &Arguments) -> String {
+    match outcome.user.end {
+        _ if arguments.ui == Ui::None => "closed".to_owned(),
+        Some((at, end)) => format!("{} after {}", end.name(), spelled(at)),
+        None => "works on".to_owned(),
+    }
+}
+
+pub(crate) fn verdict(outcome: &Outcome) -> String {
+    let after = spelled(outcome.elapsed);
+    match &outcome.first_failure {
+        _ if outcome.session_ended.is_some() => format!("session ended after {after}"),
+        Some(failure) => format!("FAILED from {} on", spelled(failure.after)),
+        None => format!("complete after {after}"),
+    }
+}
+
+/// In whole seconds, or what is left of less than one.
+pub(crate) fn spelled(span: Duration) -> String {
+    let whole = Duration::from_secs(span.as_secs());
+    let span = if whole.is_zero() { span } else { whole };
+    humantime::format_duration(span).to_string()
+}
+
+/// One line of `--json`. Times are simulated seconds.
+#[derive(Serialize)]
+struct Line {
+    mode: &'static str,
+    session: &'static str,
+    ui: String,
+    records: u64,
+    ok: u64,
+    failed: u64,
+    rotations: u64,
+    sign_ins: u64,
+    refreshes: u64,
+    replays: u64,
+    sessions_revoked: u64,
+    unauthorized: u64,
+    elapsed_s: f64,
+    failed_from_s: Option<f64>,
+    session_ended: Option<String>,
+    ui_rotations: usize,
+    ui_end: Option<&'static str>,
+    ui_end_s: Option<f64>,
+    complete: bool,
+}
+
+pub(crate) fn json_lines(
+    out: &mut impl Write,
+    outcomes: &[Outcome],
+    arguments: &Arguments,
+) -> io::Result<()> {
+    for outcome in outcomes {
+        let Outcome { counters, user, .. } = outcome;
+        let failure = outcome.first_failure.as_ref();
+        let line = Line {
+            mode: Mode::name(outcome.mode),
+            session: Session::name(outcome.session),
+            ui: arguments.ui.to_string(),
+            records: outcome.total,
+            ok: outcome.ok,
+            failed: outcome.failed,
+            rotations: outcome.rotations,
+            sign_ins: counters.logins,
+            refreshes: counters.refreshes,
+            replays: counters.replays,
+            sessions_revoked: counters.sessions_revoked,
+            unauthorized: counters.unauthorized,
+            elapsed_s: seconds(outcome.elapsed),
+            failed_from_s: failure.map(|failure| seconds(failure.after)),
+            session_ended: outcome.session_ended.as_ref().map(ToString::to_string),
+            ui_rotations: user.rotations.len(),
+            ui_end: user.end.map(|(_, end)| end.name()),
+            ui_end_s: user.end.map(|(at, _)| seconds(at)),
+            complete: outcome.is_complete(),
+        };
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+    }
+    out.flush()
+}
+
+/// To a tenth, which is more than can be told apart.
+fn seconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 10.0).round() / 10.0
+}
