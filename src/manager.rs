@@ -209,7 +209,8 @@ impl TokenManager {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). A pair that could not
-    /// be stored is tried on until the quarantine is over, as long as the runtime lives.
+    /// be stored is tried on until the quarantine is over, as long as the runtime lives. [`Error::Store`] if by
+    /// then it, or a logout, could not be stored: the pair is lost to the next manager.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let session = &self.session;
         // In this order, or a flight might take off in between that nobody waits for.
@@ -227,7 +228,14 @@ impl TokenManager {
         };
         self.by(self.deadline(), over)
             .await
-            .map_err(|_| Error::TimedOut { after })
+            .map_err(|_| Error::TimedOut { after })?;
+        match session.given_up() {
+            Some(source) => Err(Error::Store {
+                source,
+                retry_after: Duration::ZERO,
+            }),
+            None => Ok(()),
+        }
     }
 
     #[inline]

@@ -10,6 +10,7 @@
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
 //! - [`land`]: storing and publishing what was issued, by [`place`] and [`behind`] callers' backs
 //! - [`first`], [`logout`]: seeds, pairs of a new sign-in, and logging out
+//! - [`revoke`]: pairs that nobody is to use any more
 //! - [`calls`], [`guard`]: code of the user's, which may hang, panic and ask back
 
 mod behind;
@@ -20,6 +21,7 @@ mod guard;
 mod land;
 mod logout;
 mod place;
+mod revoke;
 mod spend;
 
 use std::sync::Arc;
@@ -28,12 +30,12 @@ use std::time::Duration;
 pub(crate) use self::first::{reopen, replace};
 use tracing::Instrument;
 
+use self::claim::Observed;
 use self::guard::guarded;
 pub(crate) use self::guard::is_inside;
 pub(crate) use self::logout::log_out;
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
-use crate::record::claim::Holder;
 use crate::record::look::{Look, look};
 use crate::record::{Record, State};
 use crate::schedule::Due;
@@ -94,8 +96,8 @@ struct Rotation {
     /// The first attempt at the claim that is being made: its number, and when. The send window counts
     /// from it, because a swap that timed out may have landed then.
     attempt: Option<(u64, Timestamp)>,
-    /// The claim of somebody else that is being waited for, and since when by our own clock.
-    observed: Option<(Holder, Timestamp)>,
+    /// The claim of somebody else that is being waited for.
+    observed: Option<Observed>,
     /// How many pairs were issued to it.
     issued: u32,
     /// How often its time to send was over because the process did not run.

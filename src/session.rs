@@ -34,7 +34,7 @@ use crate::served::{Snapshot, Token};
 use crate::settings::Settings;
 use crate::state::{Notice, Progress, Rejection, State, Verdict};
 use crate::status::Status;
-use crate::store::TokenStore;
+use crate::store::{StoreError, TokenStore};
 use crate::strategy::RefreshStrategy;
 use crate::token::{Identity, Key, TokenPair};
 
@@ -78,6 +78,8 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
     /// Attempts to store a pair that failed.
     store_failures: AtomicU64,
+    /// Why something was not stored that nobody tries to store any more.
+    given_up: Mutex<Option<StoreError>>,
 }
 
 /// What the worker has to do.
@@ -121,6 +123,7 @@ impl Session {
             order: tokio::sync::Mutex::new(()),
             outbox: Outbox::default(),
             store_failures: AtomicU64::new(0),
+            given_up: Mutex::default(),
         }
     }
 

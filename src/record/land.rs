@@ -42,7 +42,7 @@ pub(crate) enum Verdict {
     Landed,
     /// The user logged out meanwhile: ours is to be revoked.
     LoggedOut,
-    /// Somebody signed in anew: ours is to be revoked, theirs adopted.
+    /// Theirs is another session: ours is to be revoked, theirs adopted.
     Superseded,
     /// A later claim was committed first: theirs is adopted, ours kept until theirs has been accepted.
     Outrun,
@@ -85,7 +85,12 @@ impl Landing {
         }
         // The same number can only be somebody else's where instances do not coordinate.
         if record.committed_number > self.holder.number || same_number {
-            return Verdict::Outrun;
+            // A session of its own is nothing to fall back on in theirs.
+            return if began_here {
+                Verdict::Superseded
+            } else {
+                Verdict::Outrun
+            };
         }
         if record.state.condemned() == Some(ours) {
             return Verdict::Condemned;
@@ -375,6 +380,26 @@ mod tests {
         };
         let landed = written(theirs.judge(Some(&taken), &key(), NOW));
         assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Outrun);
+    }
+
+    #[test]
+    fn a_sign_in_that_was_outrun_gives_way_for_good() {
+        let (record, landing) = claimed("ours");
+        let taken = record.taken_over(TWO, Again::LastResort, NOW);
+        let theirs = Landing {
+            holder: Holder {
+                owner: TWO,
+                number: record.next_number,
+            },
+            pair: pair("theirs"),
+            ..landing.clone()
+        };
+        let landed = written(theirs.judge(Some(&taken), &key(), NOW));
+        let ours = Landing {
+            lineage: Lineage::from_bits(3),
+            ..landing
+        };
+        assert_eq!(ours.judge(Some(&landed), &key(), NOW), Verdict::Superseded);
     }
 
     #[test]

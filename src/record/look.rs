@@ -1,5 +1,7 @@
 //! Looks at a record with a pair in hand: which of the two is newer, and who has to move.
 
+use std::cmp::Ordering;
+
 use super::{Record, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key};
@@ -44,17 +46,17 @@ pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
     if record.lineage != held.identity.lineage || record.version > held.identity.version {
         return Look::Adopt;
     }
-    if record.version < held.identity.version {
-        return Look::Forward;
-    }
-    if record.digest() == held.digest && record.committed_number == held.number {
+    let is_ours = record.digest() == held.digest && record.committed_number == held.number;
+    if record.version == held.identity.version && is_ours {
         return Look::Current;
     }
-    if held.number > record.committed_number {
-        Look::Forward
-    } else {
-        Look::Adopt
-    }
+    // The store lost writes. Where somebody has landed a later pair since, that one counts, whatever its version.
+    let is_older = match record.committed_number.cmp(&held.number) {
+        Ordering::Less => true,
+        Ordering::Equal => record.version < held.identity.version,
+        Ordering::Greater => false,
+    };
+    if is_older { Look::Forward } else { Look::Adopt }
 }
 
 impl Record {
@@ -132,6 +134,16 @@ mod tests {
             digest: first.digest(),
         };
         assert_eq!(look(Some(&condemned), Some(held(&second))), Look::Forward);
+    }
+
+    #[test]
+    fn a_later_pair_is_adopted_though_the_store_lost_the_versions_before_it() {
+        let first = active();
+        let second = rotated(&first, "r2");
+        let third = rotated(&second, "r3");
+        let mut fourth = rotated(&third, "r4");
+        fourth.version = second.version;
+        assert_eq!(look(Some(&fourth), Some(held(&third))), Look::Adopt);
     }
 
     #[test]

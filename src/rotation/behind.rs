@@ -35,18 +35,20 @@ async fn write(session: &Arc<Session>) {
         let worker = persistence.worker().await;
         let stored = store_next(session).await;
         drop(worker);
-        match stored {
+        let error = match stored {
             Ok(true) => return,
             Ok(false) => {
                 failures = 0;
                 continue;
             }
-            Err(_) => failures += 1,
-        }
+            Err(error) => error,
+        };
+        failures += 1;
         let was_closing = session.is_closing();
         let quarantine = session.settings().quarantine;
         if was_closing && session.outbox.give_up(session.now().before(quarantine)) {
-            tracing::error!(key = %session.key, "a pair that was given out could not be stored");
+            tracing::error!(key = %session.key, %error, "a pair that was given out could not be stored");
+            session.gave_up(error);
             return;
         }
         let pause = if persistence.retries_soon(failures) {

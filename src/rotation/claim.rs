@@ -25,6 +25,32 @@ pub(super) struct Claimed {
     pub(super) since: Timestamp,
 }
 
+/// A claim of somebody else's, and since when it has been seen, by our own clock.
+#[derive(Debug)]
+pub(super) struct Observed {
+    holder: Holder,
+    /// A store that lost writes may show one number twice.
+    since: StoreTime,
+    at: Timestamp,
+}
+
+impl Observed {
+    fn new(claim: &Claim, at: Timestamp) -> Self {
+        Self {
+            holder: Holder {
+                owner: claim.owner,
+                number: claim.number,
+            },
+            since: claim.since,
+            at,
+        }
+    }
+
+    fn is_of(&self, claim: &Claim) -> bool {
+        claim.is_of(self.holder) && claim.since == self.since
+    }
+}
+
 impl Claimed {
     fn new(
         record: Record,
@@ -81,6 +107,10 @@ impl Rotation {
                 .map(Some);
         }
         let standing = record.standing(owner, session.lock().unsent(), now, quarantine);
+        let digest = match kind {
+            Kind::Refresh => record.digest(),
+            Kind::SignIn => session.key.digest(),
+        };
         let next = match (standing, record.claim.as_ref()) {
             (Standing::Live { stale_in }, Some(claim)) => {
                 if !self.is_given_up(claim).await {
@@ -111,14 +141,9 @@ impl Rotation {
                     None => return Ok(None),
                 }
             }
-            (Standing::Ours, Some(_)) => record.retaken(owner, now),
-            _ => {
-                let digest = match kind {
-                    Kind::Refresh => record.digest(),
-                    Kind::SignIn => session.key.digest(),
-                };
-                record.claimed(owner, digest, now)
-            }
+            // Or it was attempted for another grant: since then its token has expired, say.
+            (Standing::Ours, Some(claim)) if claim.digest == digest => record.retaken(owner, now),
+            _ => record.claimed(owner, digest, now),
         };
         self.write_claim(next, standing == Standing::Ours, seen, kind)
             .await
@@ -128,15 +153,11 @@ impl Rotation {
     /// by our own clock, whatever the store's says.
     pub(super) async fn is_given_up(&mut self, claim: &Claim) -> bool {
         let session = self.flight.session();
-        let holder = Holder {
-            owner: claim.owner,
-            number: claim.number,
-        };
         let now = session.now();
-        let since = match self.observed {
-            Some((observed, since)) if observed == holder => since,
+        let since = match &self.observed {
+            Some(observed) if observed.is_of(claim) => observed.at,
             _ => {
-                self.observed = Some((holder, now));
+                self.observed = Some(Observed::new(claim, now));
                 now
             }
         };
@@ -193,9 +214,9 @@ impl Rotation {
     /// stepped back does not make it younger than it was seen to be.
     fn store_now_for(&self, claim: &Claim, clock: StoreClock) -> StoreTime {
         let now = self.store_now(clock);
-        match self.observed {
-            Some((holder, since)) if claim.is_of(holder) => {
-                now.max(claim.since.after(self.session().now().since(since)))
+        match &self.observed {
+            Some(observed) if observed.is_of(claim) => {
+                now.max(claim.since.after(self.session().now().since(observed.at)))
             }
             _ => now,
         }

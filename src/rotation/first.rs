@@ -1,6 +1,9 @@
 //! How a session begins: with the pair that was given at start, or with one of a new sign-in.
 
+use std::sync::Arc;
+
 use super::calls::{load_patiently, revoke, store_now, swap};
+use super::revoke::{left_behind, revoke_aside};
 use super::{Next, Rotation, Seen, lineage, store_failed};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
@@ -27,6 +30,9 @@ impl Rotation {
             .await
             .map_err(store_failed)?
         {
+            if let Some(pair) = left_behind(seen.record(), false) {
+                revoke_aside(session, pair);
+            }
             // Taken from the record as a pair of somebody else's would be, but no news to anybody.
             let now = self.store_now(seen.clock);
             session.begin_seeded(&next, now, self.flight.epoch());
@@ -60,7 +66,11 @@ pub(super) fn seeded(
 
 /// The user signed in anew, having logged out `leaves` times: the pair is stored, whatever was there
 /// before, and held. A logout that he asked for later wins.
-pub(crate) async fn replace(session: &Session, pair: TokenPair, leaves: u64) -> Result<(), Error> {
+pub(crate) async fn replace(
+    session: &Arc<Session>,
+    pair: TokenPair,
+    leaves: u64,
+) -> Result<(), Error> {
     let given_at = session.now();
     let _turn = session.in_order().await;
     let left = || Error::ended(EndReason::LoggedOut);
@@ -69,6 +79,8 @@ pub(crate) async fn replace(session: &Session, pair: TokenPair, leaves: u64) -> 
         return Err(left());
     }
     let digest = pair.digest(&session.key);
+    // A logout that could not be stored yet is as good as one that was.
+    let is_leaving = session.lock().exit() == Some(Exit::Asked);
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
         let now = store_now(session, seen.clock);
@@ -98,6 +110,9 @@ pub(crate) async fn replace(session: &Session, pair: TokenPair, leaves: u64) -> 
         };
         match swap(session, seen.revision(), &next).await {
             Ok(Swap::Swapped(_)) => {
+                if let Some(pair) = left_behind(seen.record(), is_leaving) {
+                    revoke_aside(session, pair);
+                }
                 let identity = next.identity();
                 // Storing it took its time.
                 let now = store_now(session, seen.clock);
@@ -112,9 +127,8 @@ pub(crate) async fn replace(session: &Session, pair: TokenPair, leaves: u64) -> 
 }
 
 /// The session begins anew, without a pair: the next rotation signs in.
-pub(crate) async fn reopen(session: &Session, leaves: u64) -> Result<(), Error> {
+pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Error> {
     let _turn = session.in_order().await;
-    // A logout that could not be stored yet is as good as one that was.
     let is_leaving = session.lock().exit() == Some(Exit::Asked);
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
@@ -125,7 +139,11 @@ pub(crate) async fn reopen(session: &Session, leaves: u64) -> Result<(), Error> 
         {
             let next = record.replaced(lineage()?, None, now);
             match swap(session, seen.revision(), &next).await {
-                Ok(Swap::Swapped(_)) => {}
+                Ok(Swap::Swapped(_)) => {
+                    if let Some(pair) = left_behind(Some(record), is_leaving) {
+                        revoke_aside(session, pair);
+                    }
+                }
                 Ok(Swap::Lost(_)) => {
                     tokio::time::sleep(super::SAME_AGAIN).await;
                     continue;

@@ -142,6 +142,7 @@ impl Rotation {
             if session.is_closing()
                 && session.now().since(claimed.since) >= session.settings().quarantine
             {
+                session.gave_up(error.clone());
                 return Err(error.into());
             }
             tokio::time::sleep(pause).await;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::calls::{STORE_PAUSE, STORE_TRIES, load, revoke, store_now, swap};
 use super::first::seeded;
+use super::revoke::is_unheard;
 use super::{Next, Rotation, Seen, lineage};
 use crate::endpoint::EndpointError;
 use crate::error::{EndReason, Error};
@@ -17,6 +18,7 @@ use crate::session::Session;
 use crate::state::{Exit, Held, Leaving};
 use crate::status::Logout;
 use crate::store::{StoreError, Swap};
+use crate::token::TokenPair;
 
 /// Pauses between attempts to store a logout double up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -33,39 +35,60 @@ pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: watch::Se
         tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
     }
     told.send_modify(|logout| logout.stored = stored.as_ref().map(drop).map_err(Clone::clone));
-    let mut revoked = Ok(());
-    let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
-    let digest = kept.and_then(Seen::record).map(Record::digest);
-    for pair in leaving.pairs() {
-        if Some(pair.digest(&session.key)) != digest {
-            revoked = revoked.and(revoke(session, pair).await);
-        }
-    }
-    if let Some(seen) = kept {
-        revoked = revoked.and(clear(session, seen).await);
-    }
-    let mut pause = STORE_PAUSE;
-    let mut failing = stored.is_err();
+    let mut kept = stored.as_ref().ok().cloned().flatten();
+    let digest = kept.as_ref().and_then(Seen::record).map(Record::digest);
+    let is_elsewhere = |pair: &&TokenPair| Some(pair.digest(&session.key)) != digest;
+    let mut pairs: Vec<_> = leaving.pairs().filter(is_elsewhere).collect();
+    let revoked = revoke_left(session, &mut pairs, &mut kept).await;
     told.send_modify(|logout| logout.revoked = revoked);
     drop(told);
-    while failing && !session.is_closing() {
+    let mut pause = STORE_PAUSE;
+    while (stored.is_err() || !pairs.is_empty() || kept.is_some()) && !session.is_closing() {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = session.closing() => {}
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        match write(session, &leaving).await {
-            Ok(seen) => {
-                failing = false;
-                if let Some(seen) = seen {
-                    let _ = clear(session, &seen).await;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(key = %session.key, %error, "a logout could not be stored; trying again");
-            }
+        if let Err(error) = &stored {
+            tracing::warn!(key = %session.key, %error, "a logout could not be stored; trying again");
+            stored = write(session, &leaving).await;
+            kept = stored.as_ref().ok().cloned().flatten();
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        } else {
+            pause = (pause * 2).min(super::revoke::LONGEST_PAUSE);
+        }
+        if !session.is_closing() {
+            // It was said already.
+            let _ = revoke_left(session, &mut pairs, &mut kept).await;
         }
     }
+    if let Err(error) = stored {
+        tracing::error!(key = %session.key, %error, "a logout could not be stored");
+        session.gave_up(error);
+    }
+}
+
+/// Revokes pairs that no record holds, and the one of the record that was `kept`. Left is what the server has not heard.
+async fn revoke_left(
+    session: &Session,
+    pairs: &mut Vec<&TokenPair>,
+    kept: &mut Option<Seen>,
+) -> Result<(), EndpointError> {
+    let mut all = Ok(());
+    for pair in std::mem::take(pairs) {
+        let revoked = revoke(session, pair).await;
+        if is_unheard(&revoked) {
+            pairs.push(pair);
+        }
+        all = all.and(revoked);
+    }
+    if let Some(seen) = kept.take() {
+        let revoked = clear(session, &seen).await;
+        if is_unheard(&revoked) {
+            *kept = Some(seen);
+        }
+        all = all.and(revoked);
+    }
+    all
 }
 
 /// Ends the record; `None` if the user has signed in anew meanwhile.
@@ -143,11 +166,7 @@ async fn clear(session: &Session, seen: &Seen) -> Result<(), EndpointError> {
     };
     let revoked = revoke(session, &stored.pair).await;
     // Where the server cannot be told, to keep the pair helps nobody but a thief.
-    let keep = !matches!(
-        revoked,
-        Ok(()) | Err(EndpointError::Misconfigured { .. } | EndpointError::Rejected { .. })
-    );
-    if keep {
+    if is_unheard(&revoked) {
         return revoked;
     }
     let cleared = record.cleared(store_now(session, seen.clock));

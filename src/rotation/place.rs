@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::SAME_AGAIN;
-use super::calls::{revoke, swap};
+use super::calls::swap;
 use super::guard::guarded;
+use super::revoke::{revoke_aside, shares_a_token};
 use crate::error::{EndReason, Error};
 use crate::record::Record;
 use crate::record::land::{Rival, Verdict};
@@ -14,7 +15,7 @@ use crate::served::Token;
 use crate::session::{Session, Unstored};
 use crate::state::Held;
 use crate::store::{StoreError, StoreTime, Swap};
-use crate::token::{Identity, TokenPair};
+use crate::token::Identity;
 
 /// How often a sign-in of ours is stored anew because others that do not coordinate were faster, and theirs
 /// is over already.
@@ -169,22 +170,4 @@ pub(super) async fn save_elsewhere(session: &Session, held: &Held) {
     if let Err(trouble) = guarded(session.settings().store_timeout, saving).await {
         tracing::warn!(key = %session.key, "the callback for new pairs {trouble}");
     }
-}
-
-/// Revokes a pair that gave way. Nobody waits for that but a shutdown.
-fn revoke_aside(session: &Arc<Session>, pair: TokenPair) {
-    let session = Arc::clone(session);
-    let runtime = session.shared.runtime.clone();
-    let chore = session.chore();
-    runtime.spawn(async move {
-        // It was said already if that failed.
-        let _ = revoke(&session, &pair).await;
-        drop(chore);
-    });
-}
-
-/// Some servers answer two sign-ins with one token: to revoke it would end the other session too.
-fn shares_a_token(one: &TokenPair, other: &TokenPair) -> bool {
-    one.access.is_some() && one.access == other.access
-        || one.refresh.is_some() && one.refresh == other.refresh
 }

@@ -139,13 +139,16 @@ impl Rotation {
         }
         let mut record = claimed.record;
         if record.claim.is_none() {
+            let session = self.session();
             let now = self.store_now(claimed.seen.clock);
+            // What it says of the token is true since it was sent.
+            let since = now.before(session.now().since(claimed.since));
             // After a sign-in, nothing is known against the token that the record holds.
             let digest = match claimed.kind {
                 Kind::Refresh => record.digest(),
-                Kind::SignIn => self.session().key.digest(),
+                Kind::SignIn => session.key.digest(),
             };
-            record = record.claimed(claimed.holder.owner, digest, now);
+            record = record.claimed(claimed.holder.owner, digest, since);
         }
         let doubted = record.doubted(claimed.holder);
         let revision = match self.swap(claimed.seen.revision(), &doubted).await {

@@ -9,6 +9,7 @@ use crate::error::{EndReason, Error};
 use crate::event::Event;
 use crate::record::Record;
 use crate::state::{Leaving, Notice, State};
+use crate::store::StoreError;
 use crate::token::Identity;
 
 impl Session {
@@ -95,6 +96,16 @@ impl Session {
     /// Waits for what the user did before to be stored, which is no rotation.
     pub(crate) async fn in_order(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.order.lock().await
+    }
+
+    /// Something will not be stored any more.
+    pub(crate) fn gave_up(&self, error: StoreError) {
+        *self.given_up.lock() = Some(error);
+    }
+
+    /// Why, if it was so.
+    pub(crate) fn given_up(&self) -> Option<StoreError> {
+        self.given_up.lock().clone()
     }
 
     /// Something begins that a shutdown waits for.

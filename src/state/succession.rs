@@ -52,6 +52,9 @@ impl State {
         if self.exit.is_some() || self.end.is_some() {
             self.turn();
         }
+        if self.exit.is_some() {
+            self.seed = None;
+        }
         self.exit = None;
         self.end = None;
         self.pause = Pause::default();
@@ -77,7 +80,8 @@ impl State {
         Leaving {
             held: self.held.take(),
             spare: self.spare.take(),
-            seed: self.seed.take(),
+            // Until the logout is stored, so that another one knows it too.
+            seed: self.seed.clone(),
         }
     }
 
@@ -85,6 +89,7 @@ impl State {
     pub(crate) fn left(&mut self, lineage: Lineage) {
         if self.exit == Some(Exit::Asked) {
             self.exit = Some(Exit::Written(lineage));
+            self.seed = None;
         }
     }
 }

@@ -1,9 +1,10 @@
 //! A logout in which something fails: the caller is not failed, and what is left is done later.
 
 use evertoken::clock::Clock;
+use evertoken::testing::AccessCheck;
 use evertoken::{EndpointError, Error};
 
-use crate::support::{HOUR, SECOND, loaded, settle};
+use crate::support::{HOUR, MINUTE, SECOND, loaded, settle};
 use crate::world::{Site, assert_logged_out, refresh};
 
 #[tokio::test(start_paused = true)]
@@ -75,6 +76,85 @@ async fn q10_an_endpoint_that_is_not_reached_fails_nobody_and_is_told_by_whoever
     site.assert_revoked();
     Site::assert_over(&site.record().await);
     site.world.assert_exchanges(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_an_endpoint_that_is_reached_again_is_told_by_the_one_who_logged_out() {
+    let site = Site::new();
+    let tokens = site.manager().await;
+    site.world.server.set_reachable(false);
+    assert!(!tokens.logout().await.is_complete());
+    site.world.clock.advance(10 * MINUTE).await;
+    site.world.server.set_reachable(true);
+    site.world.clock.advance(61 * SECOND).await;
+    site.assert_revoked();
+    Site::assert_over(&site.record().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_what_the_record_does_not_hold_is_revoked_later_too() {
+    let site = Site::new();
+    let here = site.manager().await;
+    let there = site.manager().await;
+    let newer = there.rotate().await.unwrap();
+    site.world.server.set_reachable(false);
+    assert!(!here.logout().await.is_complete());
+    site.world.server.set_reachable(true);
+    site.world.clock.advance(2 * SECOND).await;
+    let revoked = site.endpoint.revoked();
+    assert!(revoked.iter().any(|it| it == refresh(&site.world.first)));
+    assert!(!site.world.is_live(&newer));
+    Site::assert_over(&site.record().await);
+}
+
+/// The user logs out and in again while the server is not reached: the session that he left is over as soon as it is.
+async fn begun_anew(of_another: bool, signs_in: bool) {
+    let site = Site::with(|server| server.sign_in(signs_in));
+    let tokens = site.manager().await;
+    site.world.server.set_reachable(false);
+    assert!(!tokens.logout().await.is_complete());
+    let tokens = if of_another {
+        tokens.shutdown().await.unwrap();
+        site.builder().build().unwrap()
+    } else {
+        tokens
+    };
+    let fresh = site.world.server.issue();
+    if signs_in {
+        assert!(tokens.sign_in().await.is_err());
+    } else {
+        tokens.replace(fresh).await.unwrap();
+    }
+    site.world.clock.advance(10 * MINUTE).await;
+    site.world.server.set_reachable(true);
+    site.world.clock.advance(61 * SECOND).await;
+    let access = site.world.first.access.as_ref().unwrap();
+    let worth = site.world.server.check(access.expose());
+    assert_eq!(worth, AccessCheck::Revoked);
+    let revoked = site.endpoint.revoked();
+    assert!(revoked.iter().all(|it| it == refresh(&site.world.first)));
+    let token = tokens.token().await.unwrap();
+    assert!(site.world.is_live(&token));
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_the_session_that_was_left_is_revoked_although_a_new_one_took_its_place() {
+    for (of_another, signs_in) in [(false, false), (false, true), (true, false), (true, true)] {
+        begun_anew(of_another, signs_in).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_second_logout_knows_the_seed_that_the_first_could_not_store() {
+    let site = Site::new();
+    let tokens = site.builder().build().unwrap();
+    site.store.set_down(true);
+    assert!(!tokens.logout().await.is_complete());
+    site.store.set_down(false);
+    assert!(tokens.logout().await.is_complete());
+    assert_logged_out(&site.builder().build().unwrap()).await;
+    Site::assert_over(&site.record().await);
+    site.assert_revoked();
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +245,8 @@ async fn shutdown_does_not_wait_for_ever_for_a_store_that_is_down() {
     site.store.set_down(true);
     assert!(!tokens.logout().await.is_complete());
     let start = site.world.clock.now();
-    let _ = tokens.shutdown().await;
+    let error = tokens.shutdown().await.unwrap_err();
+    assert!(matches!(error, Error::Store { .. }), "{error}");
     assert!(site.world.clock.now().since(start) <= 35 * SECOND);
     assert!(matches!(
         tokens.token().await.unwrap_err(),

@@ -112,6 +112,23 @@ async fn w11_shutdown_stores_what_is_not_stored_yet() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn w11_shutdown_tells_of_a_pair_that_could_not_be_stored() {
+    for workers in [0, 2] {
+        let scene = Scene {
+            persistence: Persistence::write_behind(workers),
+            ..Scene::new()
+        };
+        let tokens = scene.manager().await;
+        scene.expire().await;
+        closes_after_the_claim(&scene, &tokens).await;
+        // From then on others treat its token as spent, and nobody tries any more.
+        scene.world.clock.advance(2 * MINUTE).await;
+        let error = tokens.shutdown().await.unwrap_err();
+        assert!(matches!(error, Error::Store { .. }), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn w11_a_store_that_fails_is_told_once_counted_and_tried_on() {
     let scene = Scene::new();
     let tokens = scene.manager().await;

@@ -7,7 +7,7 @@ use evertoken::testing::AccessCheck;
 use evertoken::{Error, Rejection, Token};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::scenario::{Action, Caller, Server, seconds};
+use crate::scenario::{Action, Caller, seconds};
 use crate::world::{Node, World};
 
 /// In milliseconds.
@@ -118,13 +118,8 @@ pub(crate) fn served(world: &World, node: &Node, token: &Token) {
             .violation(format!("O4 {id} makes a token up")),
         AccessCheck::Expired => {
             let left = node.manager.status().access_expires_in;
-            let replays = world.scenario.server == Server::GraceSamePair;
-            if replays && world.observer.log().has_replayed {
-                // The server repeats what it said at first, also of how long the token lives.
-                world
-                    .observer
-                    .cause("an expired token was served after a replay");
-            } else if left.is_some_and(|left| !left.is_zero()) {
+            let is_repeated = world.observer.is_repeated(token.expose());
+            if left.is_some_and(|left| !left.is_zero()) && !is_repeated {
                 world
                     .observer
                     .violation(format!("O4 {id} serves an expired token"));

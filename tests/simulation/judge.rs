@@ -31,7 +31,7 @@ pub(crate) async fn judge(world: &Arc<World>) {
     let last = ask_all(world).await;
     world.observer.count_unread();
     ends(world, &last);
-    left(world);
+    left(world).await;
 }
 
 async fn ask_all(world: &World) -> Vec<(Node, Last)> {
@@ -125,6 +125,12 @@ fn ends(world: &World, last: &[(Node, Last)]) {
                 } else if is_live && !can_go_on && *reason != EndReason::Expired {
                     observer.violation(format!("O5 {} gave a live token up: {reason}", node.id));
                 }
+                if record
+                    .refresh()
+                    .is_some_and(|it| observer.log().is_revoked(it))
+                {
+                    observer.cause("a logout that was revoked and not stored");
+                }
                 let may_expire = scenario.server == Server::ShortRefresh;
                 let is_rivalry = !scenario.coordinated && !is_alone;
                 if may_expire || is_rivalry || observer.log().has_cause() {
@@ -153,13 +159,20 @@ pub(crate) fn losses(world: &World) {
     }
 }
 
+/// Longer than the pause between two attempts to revoke a pair.
+const UNTIL_REVOKED: u64 = 100;
+
 /// What was logged out is dead at the server.
-fn left(world: &World) {
+async fn left(world: &World) {
     let observer = &world.observer;
-    let live = observer
-        .log()
-        .live_after_logout(|token| world.server.is_live_refresh(token));
-    for name in live {
+    let live = || {
+        let is_live = |token: &str| world.server.is_live_refresh(token);
+        observer.log().live_after_logout(is_live)
+    };
+    if !live().is_empty() {
+        sleep(seconds(UNTIL_REVOKED)).await;
+    }
+    for name in live() {
         observer.violation(format!("O6 r{name} lives on after the logout"));
     }
 }

@@ -5,7 +5,7 @@ mod spends;
 mod swaps;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use evertoken::clock::{Clock, Timestamp};
@@ -57,10 +57,14 @@ pub(crate) struct Log {
     accesses: HashMap<String, u64>,
     /// Since when each of them was served.
     served: HashMap<String, u64>,
+    /// Access tokens that the server issued a second time to somebody who did not take it for that.
+    repeated: HashSet<String>,
     record: Option<View>,
     owners: HashMap<String, NodeId>,
     /// When the store lost writes.
     failovers: Vec<u64>,
+    /// When everything had slept.
+    sleeps: Vec<u64>,
     dead: Vec<NodeId>,
     /// Families that a record held when a logout was written.
     left: Vec<usize>,
@@ -70,18 +74,20 @@ pub(crate) struct Log {
     /// One of these may still be going on.
     pub(crate) is_stray: bool,
     pub(crate) logouts: u32,
-    /// A claim was made for a replay.
-    pub(crate) has_replayed: bool,
 }
 
 /// A refresh token as it came into the world.
 struct Minted {
     text: String,
+    /// When, in milliseconds.
+    at: u64,
     family: usize,
     generation: u32,
     /// Whether the instance that asked for it read the answer.
     read_by: Option<NodeId>,
     was_stored: bool,
+    was_refused: bool,
+    /// Or was about to be.
     was_revoked: bool,
 }
 
@@ -187,10 +193,12 @@ impl Observer {
         };
         log.tokens.push(Minted {
             text: refresh.to_owned(),
+            at: self.now(),
             family,
             generation,
             read_by: None,
             was_stored: false,
+            was_refused: false,
             was_revoked: false,
         });
         log.names.insert(digest(&self.key, refresh), name);
@@ -198,15 +206,17 @@ impl Observer {
         Some(name)
     }
 
+    /// The instance is about to revoke a pair.
+    pub(crate) fn revokes(&self, pair: &TokenPair) {
+        let mut log = self.log();
+        if let Some(name) = log.name(pair) {
+            log.tokens[name].was_revoked = true;
+        }
+    }
+
     pub(crate) fn revoked(&self, by: NodeId, pair: &TokenPair, how: &str) {
         let mut log = self.log();
-        let name = pair.refresh.as_ref().and_then(|refresh| {
-            let name = log.texts.get(refresh.expose()).copied();
-            if let Some(name) = name {
-                log.tokens[name].was_revoked = true;
-            }
-            name
-        });
+        let name = log.name(pair);
         self.note_locked(&mut log, || format!("{by} revokes {name:?}: {how}"));
     }
 
@@ -231,6 +241,24 @@ impl Observer {
         let mut log = self.log();
         log.dead.push(node);
         self.note_locked(&mut log, || format!("{node} dies"));
+    }
+
+    /// Everything has slept.
+    pub(crate) fn slept(&self) {
+        let now = self.now();
+        self.log().sleeps.push(now);
+    }
+
+    /// Whether the server does not take it any more because of its age; or those do not send it who have counted
+    /// from when they asked for it.
+    fn is_old(&self, minted: &Minted) -> bool {
+        let ttl = u64::try_from(self.scenario.refresh_ttl().as_millis()).unwrap();
+        self.now() + (self.scenario.timeout + 1) * 1_000 >= minted.at + ttl
+    }
+
+    /// Whether the server issued this access token a second time to somebody who did not take it for that.
+    pub(crate) fn is_repeated(&self, access: &str) -> bool {
+        self.log().repeated.contains(access)
     }
 
     pub(crate) fn failed_over(&self, to: &Record) {
@@ -264,9 +292,20 @@ impl Log {
         !self.failovers.is_empty()
     }
 
+    fn name(&self, pair: &TokenPair) -> Option<usize> {
+        let refresh = pair.refresh.as_ref()?;
+        self.texts.get(refresh.expose()).copied()
+    }
+
     /// Whether anything happened that can cost a session.
     pub(crate) fn has_cause(&self) -> bool {
-        !self.causes.is_empty()
+        !self.causes.is_empty() || self.unaccounted().any(|lost| lost.how.is_some())
+    }
+
+    /// Whether somebody has revoked it.
+    pub(crate) fn is_revoked(&self, refresh: &str) -> bool {
+        let name = self.texts.get(refresh);
+        name.is_some_and(|name| self.tokens[*name].was_revoked)
     }
 
     /// Pairs that were read by an instance, and got nowhere.

@@ -238,6 +238,10 @@ impl World {
         let id = last.id;
         self.observer
             .note(|| format!("{id} was shut down: {result:?}"));
+        // Whatever it was not rid of goes with its process.
+        if result.is_err() {
+            self.observer.died(id);
+        }
         self.start_after(node, back_after);
     }
 
@@ -259,6 +263,7 @@ impl World {
         for clock in clocks.chain([&self.server_clock, &self.store_clock]) {
             clock.suspend(span);
         }
+        self.observer.slept();
     }
 
     pub(crate) fn ambush(&self, node: usize, point: Point, what: Ambush) {
@@ -304,16 +309,18 @@ async fn listen(manager: TokenManager, gate: Arc<Gate>) {
     let mut events = manager.subscribe();
     drop(manager);
     let mut ended = None;
+    let mut begun = 0;
     while let Some(event) = events.recv().await {
         match event {
             Event::Ended { reason, .. } => {
                 let id = gate.id;
                 gate.observer.note(|| format!("{id} tells: {reason}"));
-                if ended.as_ref() == Some(&reason) {
+                let begins = gate.observer.log().begins;
+                if ended.as_ref() == Some(&reason) && begins == begun {
                     gate.observer
                         .violation(format!("O5 {id} tells twice: {reason}"));
                 }
-                ended = Some(reason);
+                (ended, begun) = (Some(reason), begins);
             }
             Event::Rotated { .. } | Event::Adopted { .. } | Event::Replaced { .. } => ended = None,
             _ => {}

@@ -3,6 +3,7 @@
 use evertoken::{EndpointError, Issued, RefreshToken};
 
 use super::{Log, NodeId, Observer, parts};
+use crate::scenario::Strategy;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SendId(usize);
@@ -102,7 +103,7 @@ impl Observer {
             if log.failed_over_since(send.at.saturating_sub(self.scenario.quarantine * 1_000)) {
                 continue;
             }
-            if !send.ended && !log.is_dead(send.by) {
+            if !send.ended && !log.is_dead(send.by) && !self.was_slept_through(log, send) {
                 return Some(format!("{}'s exchange is still under way", send.by));
             }
             if token.is_some() && !claim.is_doubtful {
@@ -115,12 +116,21 @@ impl Observer {
         None
     }
 
+    /// Nobody can tell an exchange from one that is over whose machine has slept since.
+    fn was_slept_through(&self, log: &Log, send: &Send) -> bool {
+        let is_over = self.now() - send.at >= (self.scenario.timeout + 5) * 1_000;
+        is_over && log.sleeps.iter().any(|at| *at >= send.at)
+    }
+
     /// What the server did.
     pub(crate) fn decided(&self, id: SendId, truth: &Result<Issued, EndpointError>) {
         let mut log = self.log();
         let send = &log.sends.all[id.0];
         let (by, token) = (send.by, send.token);
         let Ok(issued) = truth else {
+            if let (Some(token), Err(EndpointError::Rejected { .. })) = (token, truth) {
+                log.tokens[token].was_refused = true;
+            }
             self.note_locked(&mut log, || format!("the server refuses {by}"));
             // The rules allowed it, or that was said already: it came after a last resort, or was one.
             let others = log.sends.all.iter().enumerate();
@@ -132,6 +142,16 @@ impl Observer {
             return;
         };
         let (access, refresh) = parts(issued);
+        if let Some(access) = access.filter(|it| log.accesses.contains_key(*it)) {
+            let mut claims = log.sends.claims.iter().rev();
+            let claim = claims.find(|claim| claim.by == by && claim.token == token);
+            // To find the pair expired would be to take the session for idle.
+            let ends_idle = self.scenario.nodes[by.node] == Strategy::EndsIdle;
+            if ends_idle || !claim.is_some_and(|claim| claim.is_doubtful) {
+                log.repeated.insert(access.to_owned());
+                self.cause_locked(&mut log, "a pair came again unexpectedly");
+            }
+        }
         self.lives(&mut log, access);
         let brought = self.mint(&mut log, refresh, token);
         log.sends.all[id.0].committed = true;
@@ -156,10 +176,15 @@ impl Observer {
                 // The token goes on to be good, whatever became of it before.
                 let token = log.sends.all[id.0].token;
                 if name.is_none() || name == token {
-                    let dead = log.dead.clone();
-                    let same = log.sends.all.iter_mut().filter(|it| it.token == token);
-                    same.filter(|it| it.ended || dead.contains(&it.by))
-                        .for_each(|send| send.is_unspent = true);
+                    let all = log.sends.all.iter().enumerate();
+                    let is_done = |it: &Send| {
+                        it.ended || log.is_dead(it.by) || self.was_slept_through(&log, it)
+                    };
+                    let done = all.filter(|(_, it)| it.token == token && is_done(it));
+                    let done: Vec<_> = done.map(|(at, _)| at).collect();
+                    for at in done {
+                        log.sends.all[at].is_unspent = true;
+                    }
                 }
                 if let Some(name) = name {
                     log.tokens[name].read_by = Some(by);
@@ -167,7 +192,7 @@ impl Observer {
                 self.note_locked(&mut log, || format!("{by} reads r{name:?}"));
             }
             Err(error) => {
-                send.is_unspent = matches!(
+                send.is_unspent |= matches!(
                     error,
                     EndpointError::NotSent { .. }
                         | EndpointError::Retry { .. }

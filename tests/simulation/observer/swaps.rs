@@ -57,7 +57,8 @@ impl Observer {
             && before != after
         {
             let (before, after) = (&log.tokens[before], &log.tokens[after]);
-            if before.family == after.family && after.generation < before.generation {
+            let is_older = before.family == after.family && after.generation < before.generation;
+            if is_older && !before.was_refused {
                 problems.push("overwrites a newer pair".to_owned());
             }
             if new.version == old.version {
@@ -99,6 +100,10 @@ impl Observer {
         let holder = log.owners.get(&before.owner).copied();
         let goes_on =
             new.state == State::Active && new.version == old.version && new.lineage == old.lineage;
+        let is_old = self
+            .current(log, old)
+            .is_some_and(|it| self.is_old(&log.tokens[it]));
+        let goes_on = goes_on && !is_old;
         if goes_on && before.doubtful.is_some() && written.is_none_or(|it| it.doubtful.is_none()) {
             // A sign-in that may have worked may be done again.
             if before.digest == old.digest && old.pair.is_some() {
@@ -122,7 +127,6 @@ impl Observer {
             if claim.resorts > profile.last_resorts * u32::from(profile.last_resort) {
                 problems.push("goes beyond the last resort".to_owned());
             }
-            log.has_replayed |= claim.replays > 0;
             let may_replay = !profile.replay_window.is_zero();
             if claim.replays > profile.replays * u32::from(may_replay) {
                 problems.push("replays too often".to_owned());
