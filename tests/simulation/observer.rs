@@ -220,8 +220,8 @@ impl Observer {
         self.note_locked(&mut log, || format!("{by} revokes {name:?}: {how}"));
     }
 
-    /// The instance asked the store.
-    pub(crate) fn called(&self, by: NodeId) {
+    /// The instance asked the store. Returns whether it does without end.
+    pub(crate) fn called(&self, by: NodeId) -> bool {
         let second = self.now() / 1_000;
         let mut log = self.log();
         let (last, count) = log.busy.entry(by).or_insert((second, 0));
@@ -229,12 +229,14 @@ impl Observer {
             (*last, *count) = (second, 0);
         }
         *count += 1;
-        if *count == BUSY {
+        let count = *count;
+        if count == BUSY {
             self.break_locked(
                 &mut log,
                 format!("O7 {by} calls the store {BUSY} times a second"),
             );
         }
+        count >= BUSY
     }
 
     pub(crate) fn died(&self, node: NodeId) {
