@@ -21,6 +21,9 @@ struct Arguments {
     /// Only mutations whose name holds this.
     #[arg(default_value = "")]
     name: String,
+    /// Only from the first on whose name holds this, to go on where a run was stopped.
+    #[arg(long, default_value = "")]
+    from: String,
     /// Where the crate is copied to and built.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/mutations"))]
     scratch: PathBuf,
@@ -38,6 +41,7 @@ fn main() -> Result<ExitCode> {
     let mutations = list::read()?;
     let chosen: Vec<&Mutation> = mutations
         .iter()
+        .skip_while(|mutation| !mutation.name.contains(&arguments.from))
         .filter(|mutation| mutation.name.contains(&arguments.name))
         .collect();
     for suite in &SUITES {
