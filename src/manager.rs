@@ -209,8 +209,9 @@ impl TokenManager {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). A pair that could not
-    /// be stored is tried on until the quarantine is over, as long as the runtime lives. [`Error::Store`] if by
-    /// then it, or a logout, could not be stored: the pair is lost to the next manager.
+    /// be stored is tried on until the quarantine is over, as long as the runtime lives. [`Error::Store`] if it,
+    /// or a logout, could not be stored by then: the next manager does without the pair, or knows nothing of the
+    /// logout.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let session = &self.session;
         // In this order, or a flight might take off in between that nobody waits for.

@@ -85,8 +85,8 @@ impl Landing {
         }
         // The same number can only be somebody else's where instances do not coordinate.
         if record.committed_number > self.holder.number || same_number {
-            // A session of its own is nothing to fall back on in theirs.
-            return if began_here {
+            // A session of its own is nothing to fall back on in the one before.
+            return if began_here && record.lineage != self.lineage {
                 Verdict::Superseded
             } else {
                 Verdict::Outrun
@@ -400,6 +400,12 @@ mod tests {
             ..landing
         };
         assert_eq!(ours.judge(Some(&landed), &key(), NOW), Verdict::Superseded);
+        // Ours had landed, and somebody has rotated it since.
+        let rotated = Record {
+            lineage: ours.lineage,
+            ..landed
+        };
+        assert_eq!(ours.judge(Some(&rotated), &key(), NOW), Verdict::Outrun);
     }
 
     #[test]

@@ -49,7 +49,7 @@ async fn write(session: &Arc<Session>) {
         if was_closing && session.outbox.give_up(session.now().before(quarantine)) {
             tracing::error!(key = %session.key, %error, "a pair that was given out could not be stored");
             session.gave_up(error);
-            return;
+            continue;
         }
         let pause = if persistence.retries_soon(failures) {
             doubled(FIRST_PAUSE, failures - 1)

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::calls::{load_patiently, revoke, store_now, swap};
-use super::revoke::{left_behind, revoke_aside};
+use super::calls::{load_patiently, store_now, swap};
+use super::revoke::{revoke_aside, revoke_left_behind};
 use super::{Next, Rotation, Seen, lineage, store_failed};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
@@ -25,14 +25,12 @@ impl Rotation {
             session.lock().forget_seed();
             return Ok(None);
         };
-        if let Swap::Swapped(_) = self
-            .swap(seen.revision(), &next)
-            .await
-            .map_err(store_failed)?
-        {
-            if let Some(pair) = left_behind(seen.record(), false) {
-                revoke_aside(session, pair);
-            }
+        let swapped = self.swap(seen.revision(), &next).await;
+        if !matches!(swapped, Ok(Swap::Lost(_))) {
+            let new = next.pair.as_ref().map(|stored| &stored.pair);
+            revoke_left_behind(session, seen.record(), false, new);
+        }
+        if let Swap::Swapped(_) = swapped.map_err(store_failed)? {
             // Taken from the record as a pair of somebody else's would be, but no news to anybody.
             let now = self.store_now(seen.clock);
             session.begin_seeded(&next, now, self.flight.epoch());
@@ -75,7 +73,7 @@ pub(crate) async fn replace(
     let _turn = session.in_order().await;
     let left = || Error::ended(EndReason::LoggedOut);
     if session.lock().leaves() != leaves {
-        let _ = revoke(session, &pair).await;
+        revoke_aside(session, pair);
         return Err(left());
     }
     let digest = pair.digest(&session.key);
@@ -108,11 +106,14 @@ pub(crate) async fn replace(
             Some(record) => record.replaced(lineage, Some(stored), now),
             None => Record::first(session.key.clone(), lineage, stored),
         };
-        match swap(session, seen.revision(), &next).await {
+        let swapped = swap(session, seen.revision(), &next).await;
+        // Also if it may have been stored only.
+        if !matches!(swapped, Ok(Swap::Lost(_))) {
+            let records = before.iter().chain(seen.record());
+            revoke_left_behind(session, records, is_leaving, Some(&pair));
+        }
+        match swapped {
             Ok(Swap::Swapped(_)) => {
-                if let Some(pair) = left_behind(seen.record(), is_leaving) {
-                    revoke_aside(session, pair);
-                }
                 let identity = next.identity();
                 // Storing it took its time.
                 let now = store_now(session, seen.clock);
@@ -133,17 +134,25 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
         let now = store_now(session, seen.clock);
-        if let Some(record) = seen
-            .record()
+        // A seed that was not stored yet is left too, or it would count at the next start.
+        let seed = session.lock().seed().cloned().filter(|_| is_leaving);
+        let before = match seed {
+            Some((seed, given_at)) => seeded(session, &seen, seed, given_at)?,
+            None => None,
+        };
+        if let Some(record) = before
+            .as_ref()
+            .or(seen.record())
             .filter(|record| is_leaving || record.state != State::Active)
         {
             let next = record.replaced(lineage()?, None, now);
-            match swap(session, seen.revision(), &next).await {
-                Ok(Swap::Swapped(_)) => {
-                    if let Some(pair) = left_behind(Some(record), is_leaving) {
-                        revoke_aside(session, pair);
-                    }
-                }
+            let swapped = swap(session, seen.revision(), &next).await;
+            if !matches!(swapped, Ok(Swap::Lost(_))) {
+                let records = before.iter().chain(seen.record());
+                revoke_left_behind(session, records, is_leaving, None);
+            }
+            match swapped {
+                Ok(Swap::Swapped(_)) => {}
                 Ok(Swap::Lost(_)) => {
                     tokio::time::sleep(super::SAME_AGAIN).await;
                     continue;

@@ -3,29 +3,28 @@
 //! It waits for no rotation. One that lands later finds the record ended, and its pair is revoked and
 //! never published.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::calls::{STORE_PAUSE, STORE_TRIES, load, revoke, store_now, swap};
+use super::calls::{STORE_PAUSE, STORE_TRIES, load, store_now, swap};
 use super::first::seeded;
-use super::revoke::is_unheard;
+use super::revoke::{Left, clear, revoke_aside, revoke_left_behind, revoke_now_or_later};
 use super::{Next, Rotation, Seen, lineage};
-use crate::endpoint::EndpointError;
 use crate::error::{EndReason, Error};
 use crate::record::{Record, State};
 use crate::session::Session;
 use crate::state::{Exit, Held, Leaving};
 use crate::status::Logout;
 use crate::store::{StoreError, Swap};
-use crate::token::TokenPair;
 
 /// Pauses between attempts to store a logout double up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Ends the session and says how that goes, until there is nothing more to tell; where it could not be
 /// stored, goes on trying as long as the manager lives.
-pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: watch::Sender<Logout>) {
+pub(crate) async fn log_out(session: &Arc<Session>, leaving: Leaving, told: watch::Sender<Logout>) {
     let mut stored = Err(StoreError::new("not tried"));
     for tried in 0..STORE_TRIES {
         stored = write(session, &leaving).await;
@@ -35,30 +34,35 @@ pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: watch::Se
         tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
     }
     told.send_modify(|logout| logout.stored = stored.as_ref().map(drop).map_err(Clone::clone));
-    let mut kept = stored.as_ref().ok().cloned().flatten();
-    let digest = kept.as_ref().and_then(Seen::record).map(Record::digest);
-    let is_elsewhere = |pair: &&TokenPair| Some(pair.digest(&session.key)) != digest;
-    let mut pairs: Vec<_> = leaving.pairs().filter(is_elsewhere).collect();
-    let revoked = revoke_left(session, &mut pairs, &mut kept).await;
+    let mut revoked = Ok(());
+    let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
+    let digest = kept.and_then(Seen::record).map(Record::digest);
+    for pair in leaving.pairs() {
+        if Some(pair.digest(&session.key)) != digest {
+            let left = Left::Pair(pair.clone());
+            revoked = revoked.and(revoke_now_or_later(session, left).await);
+        }
+    }
+    if let Some(seen) = kept {
+        let left = Left::Record(Box::new(seen.clone()));
+        revoked = revoked.and(revoke_now_or_later(session, left).await);
+    }
     told.send_modify(|logout| logout.revoked = revoked);
     drop(told);
     let mut pause = STORE_PAUSE;
-    while (stored.is_err() || !pairs.is_empty() || kept.is_some()) && !session.is_closing() {
+    while let Err(error) = &stored
+        && !session.is_closing()
+    {
+        tracing::warn!(key = %session.key, %error, "a logout could not be stored; trying again");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = session.closing() => {}
         }
-        if let Err(error) = &stored {
-            tracing::warn!(key = %session.key, %error, "a logout could not be stored; trying again");
-            stored = write(session, &leaving).await;
-            kept = stored.as_ref().ok().cloned().flatten();
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        } else {
-            pause = (pause * 2).min(super::revoke::LONGEST_PAUSE);
-        }
-        if !session.is_closing() {
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        stored = write(session, &leaving).await;
+        if let Ok(Some(seen)) = &stored {
             // It was said already.
-            let _ = revoke_left(session, &mut pairs, &mut kept).await;
+            let _ = revoke_now_or_later(session, Left::Record(Box::new(seen.clone()))).await;
         }
     }
     if let Err(error) = stored {
@@ -67,48 +71,29 @@ pub(crate) async fn log_out(session: &Session, leaving: Leaving, told: watch::Se
     }
 }
 
-/// Revokes pairs that no record holds, and the one of the record that was `kept`. Left is what the server has not heard.
-async fn revoke_left(
-    session: &Session,
-    pairs: &mut Vec<&TokenPair>,
-    kept: &mut Option<Seen>,
-) -> Result<(), EndpointError> {
-    let mut all = Ok(());
-    for pair in std::mem::take(pairs) {
-        let revoked = revoke(session, pair).await;
-        if is_unheard(&revoked) {
-            pairs.push(pair);
-        }
-        all = all.and(revoked);
-    }
-    if let Some(seen) = kept.take() {
-        let revoked = clear(session, &seen).await;
-        if is_unheard(&revoked) {
-            *kept = Some(seen);
-        }
-        all = all.and(revoked);
-    }
-    all
-}
-
 /// Ends the record; `None` if the user has signed in anew meanwhile.
-async fn write(session: &Session, leaving: &Leaving) -> Result<Option<Seen>, StoreError> {
+async fn write(session: &Arc<Session>, leaving: &Leaving) -> Result<Option<Seen>, StoreError> {
     let _turn = session.in_order().await;
     loop {
         let mut seen = load(session).await?;
         if session.lock().exit() != Some(Exit::Asked) {
             return Ok(None);
         }
-        if seen
-            .record()
+        let last = last(session, leaving, &seen)?;
+        let is_same = |record: &&Record| record.lineage == last.lineage;
+        let before = seen.record();
+        if before
+            .filter(is_same)
             .is_some_and(|record| record.state == State::LoggedOut)
         {
-            session.left(seen.record());
+            session.left(before);
             return Ok(Some(seen));
         }
-        let ended = last(session, leaving, &seen)?.ended(State::LoggedOut);
+        let ended = last.ended(State::LoggedOut);
         match swap(session, seen.revision(), &ended).await? {
             Swap::Swapped(revision) => {
+                // What a seed takes the place of is left as well.
+                revoke_left_behind(session, before.filter(|it| !is_same(it)), true, None);
                 session.left(Some(&ended));
                 seen.entry = Some((ended, revision));
                 return Ok(Some(seen));
@@ -145,35 +130,20 @@ fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, Sto
 
 /// Revokes what a logout left behind: pairs of ours that the record does not hold, and the record's own,
 /// if the one who logged out died before he could.
-pub(super) async fn clean_up(session: &Session, record: &Record, seen: &Seen, held: Option<&Held>) {
+pub(super) async fn clean_up(
+    session: &Arc<Session>,
+    record: &Record,
+    seen: &Seen,
+    held: Option<&Held>,
+) {
     let spare = session.lock().take_spare();
     for ours in held.into_iter().chain(&spare) {
         if ours.digest != record.digest() {
-            // It was said already, and nobody waits for this.
-            let _ = revoke(session, &ours.pair).await;
+            revoke_aside(session, ours.pair.clone());
         }
     }
+    // It was said already. Whoever looks next tries again.
     let _ = clear(session, seen).await;
-}
-
-/// Revokes the pair of a record that was ended, and takes it out.
-async fn clear(session: &Session, seen: &Seen) -> Result<(), EndpointError> {
-    let Some((record, revision)) = &seen.entry else {
-        return Ok(());
-    };
-    let Some(stored) = &record.pair else {
-        return Ok(());
-    };
-    let revoked = revoke(session, &stored.pair).await;
-    // Where the server cannot be told, to keep the pair helps nobody but a thief.
-    if is_unheard(&revoked) {
-        return revoked;
-    }
-    let cleared = record.cleared(store_now(session, seen.clock));
-    if let Err(error) = swap(session, Some(*revision), &cleared).await {
-        tracing::warn!(key = %session.key, %error, "a pair stays in the store after the logout");
-    }
-    revoked
 }
 
 impl Rotation {

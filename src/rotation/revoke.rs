@@ -3,57 +3,146 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::calls::revoke;
+use super::Seen;
+use super::calls::{revoke, store_now, swap};
 use crate::endpoint::EndpointError;
 use crate::record::{Record, State};
 use crate::session::Session;
 use crate::token::TokenPair;
 
 /// Pauses between attempts double from the first to the last.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// After that a server is not told any more.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the server is to be told of.
+#[derive(Debug)]
+pub(super) enum Left {
+    Pair(TokenPair),
+    /// The pair of a record that was ended, which is taken out of it then.
+    Record(Box<Seen>),
+}
+
+impl Left {
+    fn pair(&self) -> Option<&TokenPair> {
+        match self {
+            Self::Pair(pair) => Some(pair),
+            Self::Record(seen) => Some(&seen.record()?.pair.as_ref()?.pair),
+        }
+    }
+
+    async fn revoke(&self, session: &Session) -> Result<(), EndpointError> {
+        match self {
+            Self::Pair(pair) => revoke(session, pair).await,
+            Self::Record(seen) => clear(session, seen).await,
+        }
+    }
+
+    /// Whether somebody else sees to it, after another logout; or a sign-in has brought one of its tokens again.
+    fn is_obsolete(&self, session: &Session, leaves: u64) -> bool {
+        let state = session.lock();
+        let is_held = |pair: &TokenPair| {
+            let held = state.held();
+            held.is_some_and(|held| shares_a_token(&held.pair, pair))
+        };
+        matches!(self, Self::Record(_)) && state.leaves() != leaves
+            || self.pair().is_some_and(is_held)
+    }
+}
 
 /// Revokes a pair that gave way. Nobody waits for that but a shutdown, and that for one attempt.
 pub(super) fn revoke_aside(session: &Arc<Session>, pair: TokenPair) {
+    aside(session, Left::Pair(pair), None);
+}
+
+/// Revokes what a logout left, and says how that went. If the server has not heard it, it is told later.
+pub(super) async fn revoke_now_or_later(
+    session: &Arc<Session>,
+    left: Left,
+) -> Result<(), EndpointError> {
+    let revoked = left.revoke(session).await;
+    if is_unheard(&revoked) {
+        aside(session, left, Some(revoked.clone()));
+    }
+    revoked
+}
+
+/// Goes on for as long as the manager lives, from what an attempt brought that was made already.
+fn aside(session: &Arc<Session>, left: Left, tried: Option<Result<(), EndpointError>>) {
     let session = Arc::clone(session);
     let runtime = session.shared.runtime.clone();
     let chore = session.chore();
+    let (leaves, began) = (session.lock().leaves(), session.now());
     runtime.spawn(async move {
+        let mut revoked = match tried {
+            Some(revoked) => revoked,
+            None => left.revoke(&session).await,
+        };
         let mut pause = FIRST_PAUSE;
-        while is_unheard(&revoke(&session, &pair).await) {
+        while is_unheard(&revoked) && session.now().since(began) < GIVE_UP_AFTER {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = session.closing() => break,
             }
-            if is_held(&session, &pair) {
+            if left.is_obsolete(&session, leaves) {
                 break;
             }
+            revoked = tokio::select! {
+                revoked = left.revoke(&session) => revoked,
+                () = session.closing() => break,
+            };
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         drop(chore);
     });
 }
 
-/// Whether the session has come to hold one of its tokens again, from a sign-in.
-fn is_held(session: &Session, pair: &TokenPair) -> bool {
-    let state = session.lock();
-    state
-        .held()
-        .is_some_and(|held| shares_a_token(&held.pair, pair))
+/// Revokes the pair of a record that was ended, and takes it out.
+pub(super) async fn clear(session: &Session, seen: &Seen) -> Result<(), EndpointError> {
+    let Some((record, revision)) = &seen.entry else {
+        return Ok(());
+    };
+    let Some(stored) = &record.pair else {
+        return Ok(());
+    };
+    let revoked = revoke(session, &stored.pair).await;
+    // Where the server cannot be told, to keep the pair helps nobody but a thief.
+    if is_unheard(&revoked) {
+        return revoked;
+    }
+    let cleared = record.cleared(store_now(session, seen.clock));
+    if let Err(error) = swap(session, Some(*revision), &cleared).await {
+        tracing::warn!(key = %session.key, %error, "a pair stays in the store after the logout");
+    }
+    revoked
 }
 
 /// Whether the server may not know of it, and may be told later.
-pub(super) fn is_unheard(revoked: &Result<(), EndpointError>) -> bool {
+fn is_unheard(revoked: &Result<(), EndpointError>) -> bool {
     !matches!(
         revoked,
         Ok(()) | Err(EndpointError::Misconfigured { .. } | EndpointError::Rejected { .. })
     )
 }
 
-/// The pair of a session that the user has left, which a new one is about to take out of the store unrevoked.
-pub(super) fn left_behind(record: Option<&Record>, is_leaving: bool) -> Option<TokenPair> {
-    let record = record.filter(|record| is_leaving || record.state == State::LoggedOut)?;
-    record.pair.as_ref().map(|stored| stored.pair.clone())
+/// Revokes the pairs of sessions that the user has left, which a `new` one takes out of the store unrevoked.
+pub(super) fn revoke_left_behind<'a>(
+    session: &Arc<Session>,
+    records: impl IntoIterator<Item = &'a Record>,
+    is_leaving: bool,
+    new: Option<&TokenPair>,
+) {
+    for record in records {
+        let is_left = is_leaving || record.state == State::LoggedOut;
+        let Some(stored) = record.pair.as_ref().filter(|_| is_left) else {
+            continue;
+        };
+        if !new.is_some_and(|new| shares_a_token(new, &stored.pair)) {
+            revoke_aside(session, stored.pair.clone());
+        }
+    }
 }
 
 /// Some servers answer two sign-ins with one token: to revoke it would end the other session too.

@@ -125,17 +125,13 @@ impl Outbox {
         is_empty
     }
 
-    /// Drops what waits, if its token was claimed at this moment at the latest. Returns whether nothing is left.
+    /// Drops what waits, if its token was claimed at this moment at the latest. Returns whether it did.
     pub(crate) fn give_up(&self, claimed_by: Timestamp) -> bool {
         let mut content = self.content.lock();
-        content
+        let dropped = content
             .waiting
             .take_if(|waiting| waiting.since <= claimed_by);
-        let is_empty = content.waiting.is_none();
-        if is_empty {
-            content.place = None;
-        }
-        is_empty
+        dropped.is_some()
     }
 
     /// Whether the pair that was given out last is not stored yet.

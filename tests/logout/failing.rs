@@ -158,6 +158,58 @@ async fn q10_a_second_logout_knows_the_seed_that_the_first_could_not_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn q10_a_new_sign_in_does_not_bring_a_seed_back_that_was_left_before_it_was_stored() {
+    let site = Site::with(|server| server.sign_in(true));
+    let tokens = site.builder().build().unwrap();
+    site.store.set_down(true);
+    assert!(!tokens.logout().await.is_complete());
+    site.store.set_down(false);
+    let token = tokens.sign_in().await.unwrap();
+    let next = site.builder().build().unwrap().token().await.unwrap();
+    assert_eq!(next.expose(), token.expose());
+    settle().await;
+    assert_eq!(site.endpoint.revoked(), [refresh(&site.world.first)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_logout_holds_for_a_seed_that_is_given_after_an_earlier_one() {
+    let site = Site::new();
+    let tokens = site.manager().await;
+    tokens.logout().await;
+    let seed = site.world.server.issue();
+    let with_seed = || site.builder().seed(seed.clone()).build().unwrap();
+    assert!(with_seed().logout().await.is_complete());
+    assert_logged_out(&with_seed()).await;
+    assert!(!site.world.server.is_live_refresh(refresh(&seed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn q10_a_logout_before_the_first_use_revokes_what_its_seed_takes_the_place_of_too() {
+    let site = Site::new();
+    site.manager().await;
+    let seed = site.world.server.issue();
+    let tokens = site.builder().seed(seed.clone()).build().unwrap();
+    assert!(tokens.logout().await.is_complete());
+    settle().await;
+    for pair in [&seed, &site.world.first] {
+        assert!(!site.world.server.is_live_refresh(refresh(pair)));
+    }
+    Site::assert_over(&site.record().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_revokes_what_a_logout_stores_at_the_last_moment() {
+    let site = Site::new();
+    let tokens = site.builder().build().unwrap();
+    site.store.set_down(true);
+    assert!(!tokens.logout().await.is_complete());
+    site.store.set_down(false);
+    tokens.shutdown().await.unwrap();
+    site.assert_revoked();
+    Site::assert_over(&site.record().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn q10_an_endpoint_that_hangs_keeps_nobody_longer_than_his_deadline() {
     let site = Site::with(|server| server.latency(HOUR));
     let tokens = site.manager().await;

@@ -108,7 +108,7 @@ impl TokenEndpoint for SimEndpoint {
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
         let observer = &self.gate.observer;
         let gone = |_| unread("the instance is gone");
-        observer.revokes(pair);
+        observer.revokes(self.gate.id, pair);
         self.gate.pass(Point::BeforeRevoke).await.map_err(gone)?;
         let result = if *self.line.is_down.lock() {
             Err(EndpointError::not_sent("connection refused"))

@@ -207,10 +207,22 @@ impl Observer {
     }
 
     /// The instance is about to revoke a pair.
-    pub(crate) fn revokes(&self, pair: &TokenPair) {
+    pub(crate) fn revokes(&self, by: NodeId, pair: &TokenPair) {
         let mut log = self.log();
-        if let Some(name) = log.name(pair) {
-            log.tokens[name].was_revoked = true;
+        let Some(name) = log.name(pair) else {
+            return;
+        };
+        log.tokens[name].was_revoked = true;
+        let family = log.tokens[name].family;
+        let record = log.record.as_ref();
+        let current = record.filter(|record| record.state == State::Active);
+        let current = current.and_then(|record| log.texts.get(record.refresh()?));
+        let is_current = current.is_some_and(|it| log.tokens[*it].family == family);
+        if is_current && log.logouts == 0 && !log.has_failed_over() {
+            self.break_locked(
+                &mut log,
+                format!("O6 {by} revokes the session that goes on"),
+            );
         }
     }
 

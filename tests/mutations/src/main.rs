@@ -59,7 +59,7 @@ fn main() -> Result<ExitCode> {
     println!("|---|{}", "---|".repeat(SUITES.len()));
     let mut survivors = 0;
     for mutation in chosen {
-        tree.apply(mutation)?;
+        let changed = tree.apply(mutation)?;
         let mut verdicts = Vec::new();
         for suite in &SUITES {
             let is_caught = verdicts.iter().any(Verdict::is_caught);
@@ -69,7 +69,7 @@ fn main() -> Result<ExitCode> {
                 suite.run(&tree, arguments.seeds)?
             });
         }
-        tree.restore(mutation)?;
+        tree::restore(changed)?;
         survivors += usize::from(!verdicts.iter().any(Verdict::is_caught));
         let told: Vec<_> = verdicts.iter().map(ToString::to_string).collect();
         println!("| {} | {} |", mutation.name, told.join(" | "));

@@ -25,7 +25,6 @@ const NOT: [&str; 1] = ["target"];
 
 #[derive(Debug)]
 pub struct Tree {
-    original: PathBuf,
     copy: PathBuf,
 }
 
@@ -40,31 +39,40 @@ impl Tree {
             }
             copy_all(&original.join(part), &to).with_context(|| format!("copying {part}"))?;
         }
-        Ok(Self { original, copy })
+        Ok(Self { copy })
     }
 
     pub fn root(&self) -> &Path {
         &self.copy
     }
 
-    pub fn apply(&self, mutation: &Mutation) -> Result<()> {
+    /// Returns what has to be put back.
+    pub fn apply(&self, mutation: &Mutation) -> Result<Vec<Changed>> {
+        let mut changed = Vec::new();
         for edit in mutation.edits() {
             let path = self.copy.join(&edit.file);
-            let broken = edit
-                .apply(&fs::read_to_string(&path)?)
-                .with_context(|| mutation.name.clone())?;
-            fs::write(path, broken)?;
+            let text = fs::read_to_string(&path)?;
+            let broken = edit.apply(&text).with_context(|| mutation.name.clone())?;
+            fs::write(&path, broken)?;
+            changed.push(Changed { path, text });
         }
-        Ok(())
+        Ok(changed)
     }
+}
 
-    pub fn restore(&self, mutation: &Mutation) -> Result<()> {
-        for edit in mutation.edits() {
-            let text = fs::read_to_string(self.original.join(&edit.file))?;
-            fs::write(self.copy.join(&edit.file), text)?;
-        }
-        Ok(())
+/// A file as it was.
+#[derive(Debug)]
+pub struct Changed {
+    path: PathBuf,
+    text: String,
+}
+
+/// The last change first: one file may have been changed twice.
+pub fn restore(changed: Vec<Changed>) -> Result<()> {
+    for Changed { path, text } in changed.into_iter().rev() {
+        fs::write(path, text)?;
     }
+    Ok(())
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<()> {
