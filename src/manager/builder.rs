@@ -86,7 +86,8 @@ impl Builder {
         self
     }
 
-    /// What the session is. Default: what the endpoint knows of it.
+    /// What the session is. Default: what the endpoint knows of it, which is not whose it is unless it signs a user
+    /// in: where pairs of several users are seeded on one store, say so ([`Key::subject`], [`Key::label`]).
     pub fn key(mut self, key: Key) -> Self {
         self.key = Some(key);
         self
@@ -106,8 +107,9 @@ impl Builder {
         self
     }
 
-    /// Sends the token in a header of its own, without `Bearer`. Default: `Authorization: Bearer`, or what the
-    /// [profile](Self::api) of the API says. Such a header is sent only through [`TokenManager::client`].
+    /// Sends the token in this header, alone; in `Authorization`, after `Bearer`. Default: `Authorization: Bearer`, or
+    /// what the [profile](Self::api) of the API says. Any but `Authorization` is sent only through
+    /// [`TokenManager::client`].
     pub fn header(mut self, name: HeaderName) -> Self {
         self.channel = Some(Channel::Header(name));
         self
