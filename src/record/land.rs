@@ -306,6 +306,13 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_new_session_is_not_claimed_by_a_sign_in_to_the_one_before() {
+        let record = active().claimed(ONE, key().digest(), NOW);
+        let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), NOW);
+        assert_eq!(replaced.claim, None);
+    }
+
     /// A sign-in of ours, into a key that has come to hold another's.
     fn rivals(rival: Rival) -> (Record, Landing) {
         let (_, landing) = claimed("ours");
