@@ -139,10 +139,12 @@ async fn i13_the_spikes_jobs_pass_with_what_a_module_is_handed_in_okapi_and_end_
 async fn i4_a_user_who_logs_out_in_the_middle_does_not_stop_an_import_of_its_own() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
-        let user = Browser::signed_in(&folio).await;
+        let mut user = Browser::signed_in(&folio).await;
         let tokens = timed(&folio, &clock);
         for second in 0..1_200 {
             if second == 600 {
+                // The user interface gets itself an access token to log out with.
+                assert_eq!(user.refresh().await.status(), 201);
                 assert_eq!(user.log_out().await.status(), 204);
             }
             let token = tokens.token().await.unwrap();

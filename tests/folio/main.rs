@@ -11,6 +11,7 @@
 #[allow(dead_code, missing_debug_implementations)]
 mod browser;
 mod imports;
+mod logging_out;
 mod lost;
 mod over_http;
 mod sharing;

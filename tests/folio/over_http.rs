@@ -24,14 +24,21 @@ fn tenant() -> HeaderMap {
 
 #[tokio::test]
 async fn a5_a_record_arrives_by_each_channel_and_each_carries_one_token() {
-    for folio in [FolioServer::okapi(), FolioServer::eureka()] {
-        let folio = folio.okapi_path("/okapi").build();
+    for is_eureka in [false, true] {
+        let folio = match is_eureka {
+            false => FolioServer::okapi().okapi_path("/okapi").build(),
+            true => FolioServer::eureka().build(),
+        };
         let http = folio.listen().await.unwrap();
         for (channel, change) in CHANNELS {
-            let endpoint = Folio::okapi(http.url(), "diku").unwrap();
+            let (endpoint, api) = match is_eureka {
+                false => (Folio::okapi(http.url(), "diku"), ApiProfile::okapi()),
+                true => (Folio::eureka(http.url(), "diku"), ApiProfile::eureka()),
+            };
+            let endpoint = endpoint.unwrap();
             let endpoint = endpoint.sign_in_with_password("diku_admin", "admin");
             let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
-            let builder = builder.origin(http.origin()).api(ApiProfile::okapi());
+            let builder = builder.origin(http.origin()).api(api);
             let tokens = change(builder).build().unwrap();
             let client = tokens.client(Client::builder().default_headers(tenant()));
             let client = client.unwrap();
@@ -42,6 +49,10 @@ async fn a5_a_record_arrives_by_each_channel_and_each_carries_one_token() {
             tokens.rotate().await.unwrap();
             assert_eq!(folio.seen().last().unwrap().carried, ["folioRefreshToken"]);
             assert!(tokens.logout().await.is_complete());
+            // Whatever the channel of the API is.
+            let carried = folio.seen().last().unwrap().carried.clone();
+            let expected = ["x-okapi-token", "folioRefreshToken"];
+            assert_eq!(carried, expected[usize::from(!is_eureka)..]);
         }
         let counters = folio.counters();
         assert_eq!((counters.records, counters.unauthorized), (3, 0));
