@@ -16,6 +16,7 @@ mod lost;
 mod over_http;
 mod sharing;
 mod signing_in;
+mod workers;
 
 use std::time::Duration;
 
