@@ -1,7 +1,11 @@
 //! The same over HTTP: sign-in, an API behind the gateway, and each place that a token can be in.
 
-use evertoken::testing::{Answer, FolioServer};
-use evertoken::{ApiProfile, Builder, Folio, OnRequest, TokenManager};
+use std::time::Duration;
+
+use evertoken::testing::{Answer, Fault, FolioServer};
+use evertoken::{
+    ApiProfile, Builder, EndpointError, Folio, OnRequest, TokenEndpoint, TokenManager, TokenPair,
+};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use reqwest::Client;
@@ -105,4 +109,23 @@ async fn q12_what_needs_no_session_is_called_without_one() {
     let login = login.body(r#"{"username":"diku_admin","password":"admin"}"#);
     assert_eq!(tokens.send(login).await.unwrap().status(), 201);
     assert!(folio.seen().iter().all(|seen| seen.carried.is_empty()));
+}
+
+#[tokio::test]
+async fn both_requests_of_a_logout_in_eureka_are_made_within_one_timeout() {
+    let folio = FolioServer::eureka().build();
+    let http = folio.listen().await.unwrap();
+    let endpoint = Folio::eureka(http.url(), "diku").unwrap();
+    let endpoint = endpoint.timeout(Duration::from_millis(600));
+    let pair = folio.issue("diku", "diku_admin").unwrap();
+    let pair = TokenPair::new("nobodys").refresh_token(pair.refresh.unwrap());
+    // Either would be in time.
+    for _ in 0..2 {
+        folio.fail_next(Fault::Delay(Duration::from_millis(400)));
+    }
+    let error = endpoint.revoke(&pair).await.unwrap_err();
+    let EndpointError::Unknown { source, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(source.to_string().contains("took longer"), "{source}");
 }

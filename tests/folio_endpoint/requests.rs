@@ -230,16 +230,6 @@ async fn t4_in_eureka_a_logout_whose_access_token_is_refused_is_made_by_the_cook
 }
 
 #[tokio::test]
-async fn both_requests_of_a_logout_are_made_within_one_timeout() {
-    let server = RawServer::start([answer(401, &[], ""), Step::Stall(Vec::new())]).await;
-    let endpoint = eureka(&server).timeout(Duration::from_millis(500));
-    let pair = TokenPair::new("a1").refresh_token("r1");
-    let begun = std::time::Instant::now();
-    assert_eq!(class(endpoint.revoke(&pair).await), "unknown");
-    assert!(begun.elapsed() < Duration::from_millis(900));
-}
-
-#[tokio::test]
 async fn t6_logging_out_everywhere_is_a_call_of_its_own() {
     let server = RawServer::start([answer(204, &[], ""), answer(401, &[], "Invalid token")]).await;
     let endpoint = eureka(&server);
