@@ -119,7 +119,8 @@ pub trait TokenEndpoint: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Whether [`Grant::SignIn`] is supported, so that a lost session can be replaced.
+    /// Whether [`Grant::SignIn`] is supported, so that a lost session can be replaced. It is asked again and again: an
+    /// endpoint that signs in once says no after that.
     fn can_sign_in(&self) -> bool {
         false
     }

@@ -170,10 +170,19 @@ impl Session {
         self.state.lock()
     }
 
+    /// Locked, with what the endpoint can do now: it may have used up what it signs in with.
+    fn lock_asking(&self) -> MutexGuard<'_, State> {
+        // Code of the user's: it is not called with the lock held.
+        let can_sign_in = self.shared.endpoint.can_sign_in();
+        let mut state = self.state.lock();
+        state.set_can_sign_in(can_sign_in);
+        state
+    }
+
     /// Decides for a caller. A flight that comes with the answer has to be started.
     pub(crate) fn decide(self: &Arc<Self>) -> (Decision, Option<Flight>) {
         let (now, wall) = (self.now(), self.wall());
-        let mut state = self.state.lock();
+        let mut state = self.lock_asking();
         match state.verdict(self.settings(), now, wall) {
             Verdict::Serve(token) => {
                 self.republish(&state);
@@ -216,7 +225,7 @@ impl Session {
     /// What the worker has to do.
     pub(crate) fn wake(self: &Arc<Self>) -> Wake {
         let now = self.now();
-        let mut state = self.state.lock();
+        let mut state = self.lock_asking();
         let rotate_at = state.wake_at(now, self.wall());
         let notice = state.next_notice(self.settings());
         if rotate_at.is_some_and(|at| at <= now) {
@@ -266,7 +275,7 @@ impl Session {
 
     pub(crate) fn reject(self: &Arc<Self>, identity: Identity) -> (Rejection, Option<Flight>) {
         let now = self.now();
-        let mut state = self.state.lock();
+        let mut state = self.lock_asking();
         let rejection = state.reject(identity, self.settings(), now);
         let mut start = None;
         let may_start = state.flight().is_none() && !state.cooling(now) && !state.is_closed();

@@ -74,6 +74,7 @@ pub(crate) struct State {
     epoch: u64,
     /// Of the end of the session, should nobody rotate the pair that is held.
     warned: bool,
+    /// As the endpoint said last.
     can_sign_in: bool,
     closed: bool,
 }
@@ -173,6 +174,10 @@ impl State {
         held.token
             .as_ref()
             .filter(|_| in_time || self.pause.is_stall(now))
+    }
+
+    pub(crate) fn set_can_sign_in(&mut self, can_sign_in: bool) {
+        self.can_sign_in = can_sign_in;
     }
 
     /// Whether the endpoint could bring a new pair.

@@ -144,6 +144,37 @@ async fn n16_over_http_light_oauth2s_own_words_are_understood() {
     assert_eq!((server.exchanges(), server.replays()), (3, 0));
 }
 
+/// A client that is configured for more than the session has burns its token with each refresh that it tries.
+#[tokio::test]
+async fn n16_light_oauth2_burns_what_is_presented_with_a_scope_that_it_has_not() {
+    let server = AuthorizationServer::light_oauth2()
+        .scope("records.read records.write")
+        .build();
+    let http = server.listen().await.unwrap();
+    let first = server.issue();
+    let store = MemoryStore::new();
+    let node = |scope: &str| {
+        let endpoint = OAuth2::new(http.url(), "importer").unwrap();
+        TokenManager::builder(endpoint.scope(scope))
+            .store(store.clone())
+            .key(Key::new("light-oauth2", "importer"))
+            .seed(first.clone())
+            .build()
+            .unwrap()
+    };
+    let (narrower, wider) = (node("records.read"), node("records.read users.write"));
+    narrower.rotate().await.unwrap();
+    let error = wider.rotate().await.unwrap_err();
+    let Some(EndpointError::Misconfigured { reason: said, .. }) = error.endpoint() else {
+        panic!("{error:?}");
+    };
+    assert_eq!(said, "400: ERR12027");
+    assert!(!error.needs_sign_in());
+    assert!(narrower.token().await.is_ok(), "the session goes on");
+    assert_eq!(reason(narrower.rotate().await), EndReason::Rejected);
+    assert_eq!((server.exchanges(), server.replays()), (3, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn light_oauth2_answers_as_light_4j_does() {
     let server = AuthorizationServer::light_oauth2().build();

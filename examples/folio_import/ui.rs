@@ -61,6 +61,12 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             () = sleep_until(start + arguments.logout_at) => {
+                // FOLIO's user interface gets itself an access token first if it has none: without one, a session in
+                // Eureka would not end.
+                let left = tokens.status().access_expires_in;
+                if left.is_none_or(|left| left.is_zero()) {
+                    let _ = tokens.token().await;
+                }
                 // Whether FOLIO could be told or not, the browser has forgotten it.
                 tokens.logout().await;
                 break Some(End::LoggedOut);

@@ -1,6 +1,8 @@
 #[cfg(feature = "folio")]
 mod folio;
 
+use std::borrow::Cow;
+
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, StatusCode};
 use reqwest::Response;
@@ -19,7 +21,7 @@ pub struct ApiProfile {
     /// What must not hold a token beside that.
     excluded: &'static [Channel],
     /// How paths end that are called without a token.
-    tokenless: &'static [&'static str],
+    tokenless: Vec<Cow<'static, str>>,
 }
 
 /// A rejection that only its plain text tells from other answers of its status.
@@ -48,6 +50,16 @@ impl ApiProfile {
         self
     }
 
+    /// One more path that is called as the request is, without waiting for a token and without putting one in: what
+    /// users call who have no session, such as a sign-in. It is meant with whatever is in front of it (`/users/sign-in`
+    /// is `/api/users/sign-in` too), in whole segments, and without what is below it. Default: none.
+    #[must_use]
+    pub fn tokenless(mut self, path: impl AsRef<str>) -> Self {
+        let path = path.as_ref().trim_matches('/');
+        self.tokenless.push(format!("/{path}").into());
+        self
+    }
+
     /// The answer as it was, and whether it rejects the token.
     pub(super) async fn judged(&self, response: Response) -> (Response, bool) {
         let status = response.status();
@@ -69,7 +81,7 @@ impl ApiProfile {
     /// Whether a request to this path is sent without a token.
     pub(super) fn is_tokenless(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
-        self.tokenless.iter().any(|end| path.ends_with(end))
+        self.tokenless.iter().any(|end| path.ends_with(&**end))
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -93,7 +105,7 @@ impl Default for ApiProfile {
             unavailable_is_the_gateways: false,
             channel: Channel::BEARER,
             excluded: &[],
-            tokenless: &[],
+            tokenless: Vec::new(),
         }
     }
 }

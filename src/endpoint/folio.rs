@@ -196,7 +196,8 @@ impl Folio {
         self
     }
 
-    /// Signs in, once, with the code that a browser brought back from Eureka's sign-in page to `redirect_uri`.
+    /// Signs in, once, with the code that a browser brought back from Eureka's sign-in page to `redirect_uri`. A code that
+    /// cannot have been used, because nothing was sent or the server asked to be called later, is kept for the next time.
     #[must_use]
     pub fn sign_in_with_code(
         mut self,
@@ -249,7 +250,7 @@ impl Folio {
     /// [`EndpointError`]. It can be called again.
     pub async fn logout_all(&self, access: &AccessToken) -> Result<(), EndpointError> {
         let letter = wire::logout_all(&self.site, access)?;
-        let secrets = self.secrets(access.expose());
+        let secrets = self.secrets([access.expose()]);
         let reply = self.send(letter, None, self.timeout).await?;
         outcome::logout(reply, &secrets)
     }
@@ -260,7 +261,7 @@ impl Folio {
         window: &SendWindow,
     ) -> Result<Issued, EndpointError> {
         let letter = wire::refresh(&self.site, token)?;
-        let secrets = self.secrets(token.expose());
+        let secrets = self.secrets([token.expose()]);
         let reply = self.send(letter, Some(window), self.timeout).await?;
         outcome::exchange(reply, self.site.mode, Asked::Refresh, &secrets)
     }
@@ -272,7 +273,7 @@ impl Folio {
         window: &SendWindow,
     ) -> Result<Issued, EndpointError> {
         let (site, mode) = (&self.site, self.site.mode);
-        let secrets = self.secrets("");
+        let secrets = self.secrets([]);
         let begun = SystemClock.now();
         let letter = wire::login(site, "/authn/login-with-expiry", username, password)?;
         let reply = self.send(letter, Some(window), self.timeout).await?;
@@ -292,22 +293,39 @@ impl Folio {
         redirect_uri: &str,
         window: &SendWindow,
     ) -> Result<Issued, EndpointError> {
-        if self.site.mode == Mode::Okapi {
-            return Err(EndpointError::misconfigured(
-                "a code is exchanged by Eureka, and this is Okapi",
-            ));
-        }
         let letter = wire::code(&self.site, code, redirect_uri)?;
-        let secrets = self.secrets("");
+        let secrets = self.secrets([]);
         let reply = self.send(letter, Some(window), self.timeout).await?;
         outcome::exchange(reply, self.site.mode, Asked::SignIn, &secrets)
     }
 
-    /// What must not come back in an error: this token, and what the endpoint signs in with.
-    fn secrets(&self, token: &str) -> Secrets {
+    async fn log_out(
+        &self,
+        token: &RefreshToken,
+        access: Option<&AccessToken>,
+    ) -> Result<(), EndpointError> {
+        let texts = [token.expose(), access.map_or("", AccessToken::expose)];
+        let secrets = self.secrets(texts);
+        let begun = SystemClock.now();
+        let access = access.and_then(wire::access_header);
+        let has_access = access.is_some();
+        let letter = wire::logout(&self.site, token, access)?;
+        let mut reply = self.send(letter, None, self.timeout).await?;
+        if has_access && reply.status == StatusCode::UNAUTHORIZED {
+            // It has expired, so nobody looked at the cookie.
+            let left = self.timeout.saturating_sub(SystemClock.now().since(begun));
+            let letter = wire::logout(&self.site, token, None)?;
+            reply = self.send(letter, None, left).await?;
+        }
+        outcome::logout(reply, &secrets)
+    }
+
+    /// What must not come back in an error: these tokens, and what the endpoint signs in with.
+    fn secrets<const N: usize>(&self, tokens: [&str; N]) -> Secrets {
         let mut secrets = Secrets::default();
         let own = self.sign_in.as_ref().map_or("", SignIn::secret);
-        [token, own].into_iter().for_each(|text| secrets.add(text));
+        let texts = tokens.into_iter().chain([own]);
+        texts.for_each(|text| secrets.add(text));
         secrets
     }
 
@@ -350,12 +368,17 @@ impl TokenEndpoint for Folio {
             Some(SignIn::Password { username, password }) => {
                 self.log_in(username, password, window).await
             }
+            // Which is not used up by that.
+            Some(SignIn::Code(_)) if self.site.mode == Mode::Okapi => Err(
+                EndpointError::misconfigured("a code is exchanged by Eureka, and this is Okapi"),
+            ),
             Some(SignIn::Code(once)) => {
                 let Some((code, redirect_uri)) = once.take() else {
                     return Err(EndpointError::misconfigured("the code was used before"));
                 };
                 let issued = self.exchange_code(code, redirect_uri, window).await;
-                if matches!(issued, Err(EndpointError::NotSent { .. })) {
+                // Nothing was done with it.
+                if let Err(EndpointError::NotSent { .. } | EndpointError::Retry { .. }) = issued {
                     once.give_back();
                 }
                 issued
@@ -372,6 +395,10 @@ impl TokenEndpoint for Folio {
 
     /// Ends the session of this refresh token at the server, and no other: a request without one would end all of the
     /// user's, and is not made. An access token lives to its expiry.
+    ///
+    /// Eureka ends a session only for one who shows an access token of it that has not expired, so that of the pair is
+    /// sent along. Where there is none, or it has expired, Eureka is asked all the same, and answers with a 422: the
+    /// session lives on at the server, which is told as [`EndpointError::Unknown`]. To try that again harms nobody.
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
         let Some(token) = &pair.refresh else {
             return match pair.access {
@@ -381,10 +408,12 @@ impl TokenEndpoint for Folio {
                 None => Ok(()),
             };
         };
-        let letter = wire::logout(&self.site, token)?;
-        let secrets = self.secrets(token.expose());
-        let reply = self.send(letter, None, self.timeout).await?;
-        outcome::logout(reply, &secrets)
+        let access = match self.site.mode {
+            // It would be judged first, and is not asked for.
+            Mode::Okapi => None,
+            Mode::Eureka => pair.access.as_ref(),
+        };
+        self.log_out(token, access).await
     }
 
     fn profile(&self) -> ServerProfile {

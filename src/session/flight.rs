@@ -81,7 +81,7 @@ impl Flight {
     fn land(&mut self, outcome: Result<Token, Error>) {
         self.landed = true;
         let session = Arc::clone(&self.session);
-        let mut state = session.state.lock();
+        let mut state = session.lock_asking();
         if state.epoch() != self.epoch {
             return;
         }

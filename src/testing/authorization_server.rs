@@ -66,9 +66,9 @@ impl AuthorizationServer {
     }
 
     /// Describes light-oauth2: opaque refresh tokens without an expiry that are gone once they are
-    /// presented, also if [another client](AuthorizationServerBuilder::another_client) presents them. No
-    /// family is revoked, and refusals are worded as light-4j words them: 404 for a token that is not
-    /// there.
+    /// presented, also if [another client](AuthorizationServerBuilder::another_client) presents them, or
+    /// more is asked for than their [scope](AuthorizationServerBuilder::scope). No family is revoked, and
+    /// refusals are worded as light-4j words them: 404 for a token that is not there.
     #[must_use]
     pub fn light_oauth2() -> AuthorizationServerBuilder {
         AuthorizationServerBuilder::light_oauth2()

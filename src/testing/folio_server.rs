@@ -50,13 +50,14 @@ use crate::token::{Session, TokenPair};
 /// | a refresh token lives | 7 days, and so does the next | to the end of its session, 24 h after sign-in |
 /// | it is presented again | no session of the user goes on | its session ends |
 /// | an expired one | is refused, and harms nobody | likewise |
-/// | logout | of this refresh token | of its session |
+/// | logout | of this refresh token | of its session, by an access token |
 /// | a request without a token | 400 "Token missing" | 401 |
 /// | an access token is judged | at the first call of a path, and again after 3 min | at every call |
 /// | what a module is [handed](Self::handed_on) | a token of its own, without expiry | the same token |
 ///
 /// In both, a logout without a cookie logs out everywhere, and an access token lives to its expiry
-/// whatever becomes of its session. Time is told in whole seconds.
+/// whatever becomes of its session. One in Eureka that comes with the refresh token's cookie and without an
+/// access token clears the cookies, ends nothing, and says 422. Time is told in whole seconds.
 ///
 /// Clones are one FOLIO. It has two faces on one state: [`handle`](Self::handle) in this process, for
 /// simulated time, and [`listen`](Self::listen) over HTTP. `/authn/login-with-expiry`, `/authn/login`,

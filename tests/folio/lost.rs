@@ -14,11 +14,12 @@ fn seeded(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenMan
         .unwrap()
 }
 
-fn status(status: u16) -> Fault {
-    Fault::Status {
+/// Answered with this status, after the token was consumed.
+fn consumed(status: u16) -> Fault {
+    let body = r#"{"errors":[{"message":"Token refresh failed","type":"error","code":"token.refresh.failure"}]}"#;
+    Fault::Body {
         status,
-        body: String::new(),
-        retry_after: None,
+        body: body.to_owned(),
     }
 }
 
@@ -28,7 +29,8 @@ async fn t12_t14_behind_okapi_a_token_that_may_be_spent_is_not_sent_again() {
         Fault::DropAfter,
         Fault::DropBefore,
         Fault::Truncate,
-        status(500),
+        Fault::status(500),
+        consumed(500),
     ] {
         let clock = TestClock::new();
         let folio = okapi(&clock);
@@ -53,8 +55,9 @@ async fn t12_t14_a_job_that_can_sign_in_does_and_harms_no_other_session() {
     for fault in [
         Fault::DropAfter,
         Fault::DropBefore,
-        status(500),
-        status(422),
+        Fault::status(500),
+        consumed(500),
+        Fault::status(422),
     ] {
         let clock = TestClock::new();
         for folio in both(&clock) {
@@ -76,7 +79,8 @@ async fn t12_t14_a_job_that_can_sign_in_does_and_harms_no_other_session() {
 #[tokio::test(start_paused = true)]
 async fn t14_in_eureka_a_token_that_may_be_spent_is_tried_once_more_after_the_quarantine() {
     for (fault, survives) in [
-        (status(500), true),
+        (Fault::status(500), true),
+        (consumed(500), false),
         (Fault::DropBefore, true),
         (Fault::DropAfter, false),
     ] {

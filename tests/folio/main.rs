@@ -11,10 +11,12 @@
 #[allow(dead_code, missing_debug_implementations)]
 mod browser;
 mod imports;
+mod logging_out;
 mod lost;
 mod over_http;
 mod sharing;
 mod signing_in;
+mod workers;
 
 use std::time::Duration;
 

@@ -1,7 +1,11 @@
 //! The same over HTTP: sign-in, an API behind the gateway, and each place that a token can be in.
 
-use evertoken::testing::{Answer, FolioServer};
-use evertoken::{ApiProfile, Builder, Folio, OnRequest, TokenManager};
+use std::time::Duration;
+
+use evertoken::testing::{Answer, Fault, FolioServer};
+use evertoken::{
+    ApiProfile, Builder, EndpointError, Folio, OnRequest, TokenEndpoint, TokenManager, TokenPair,
+};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use reqwest::Client;
@@ -24,14 +28,21 @@ fn tenant() -> HeaderMap {
 
 #[tokio::test]
 async fn a5_a_record_arrives_by_each_channel_and_each_carries_one_token() {
-    for folio in [FolioServer::okapi(), FolioServer::eureka()] {
-        let folio = folio.okapi_path("/okapi").build();
+    for is_eureka in [false, true] {
+        let folio = match is_eureka {
+            false => FolioServer::okapi().okapi_path("/okapi").build(),
+            true => FolioServer::eureka().build(),
+        };
         let http = folio.listen().await.unwrap();
         for (channel, change) in CHANNELS {
-            let endpoint = Folio::okapi(http.url(), "diku").unwrap();
+            let (endpoint, api) = match is_eureka {
+                false => (Folio::okapi(http.url(), "diku"), ApiProfile::okapi()),
+                true => (Folio::eureka(http.url(), "diku"), ApiProfile::eureka()),
+            };
+            let endpoint = endpoint.unwrap();
             let endpoint = endpoint.sign_in_with_password("diku_admin", "admin");
             let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
-            let builder = builder.origin(http.origin()).api(ApiProfile::okapi());
+            let builder = builder.origin(http.origin()).api(api);
             let tokens = change(builder).build().unwrap();
             let client = tokens.client(Client::builder().default_headers(tenant()));
             let client = client.unwrap();
@@ -42,6 +53,10 @@ async fn a5_a_record_arrives_by_each_channel_and_each_carries_one_token() {
             tokens.rotate().await.unwrap();
             assert_eq!(folio.seen().last().unwrap().carried, ["folioRefreshToken"]);
             assert!(tokens.logout().await.is_complete());
+            // Whatever the channel of the API is.
+            let carried = folio.seen().last().unwrap().carried.clone();
+            let expected = ["x-okapi-token", "folioRefreshToken"];
+            assert_eq!(carried, expected[usize::from(!is_eureka)..]);
         }
         let counters = folio.counters();
         assert_eq!((counters.records, counters.unauthorized), (3, 0));
@@ -94,4 +109,23 @@ async fn q12_what_needs_no_session_is_called_without_one() {
     let login = login.body(r#"{"username":"diku_admin","password":"admin"}"#);
     assert_eq!(tokens.send(login).await.unwrap().status(), 201);
     assert!(folio.seen().iter().all(|seen| seen.carried.is_empty()));
+}
+
+#[tokio::test]
+async fn both_requests_of_a_logout_in_eureka_are_made_within_one_timeout() {
+    let folio = FolioServer::eureka().build();
+    let http = folio.listen().await.unwrap();
+    let endpoint = Folio::eureka(http.url(), "diku").unwrap();
+    let endpoint = endpoint.timeout(Duration::from_millis(600));
+    let pair = folio.issue("diku", "diku_admin").unwrap();
+    let pair = TokenPair::new("nobodys").refresh_token(pair.refresh.unwrap());
+    // Either would be in time.
+    for _ in 0..2 {
+        folio.fail_next(Fault::Delay(Duration::from_millis(400)));
+    }
+    let error = endpoint.revoke(&pair).await.unwrap_err();
+    let EndpointError::Unknown { source, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(source.to_string().contains("took longer"), "{source}");
 }

@@ -1,10 +1,10 @@
 //! How a session begins.
 
 use evertoken::testing::{AccessCheck, FolioServer, TestClock};
-use evertoken::{BackgroundTimer, EndpointError, Error, OnRequest};
+use evertoken::{BackgroundTimer, EndReason, EndpointError, Error, Event, OnRequest};
 
 use crate::browser::{both, eureka};
-use crate::{HOUR, builder, own};
+use crate::{HOUR, SECOND, builder, own, reason};
 
 #[tokio::test(start_paused = true)]
 async fn a1_a_sign_in_of_ones_own_holds_both_tokens_and_their_ends() {
@@ -106,4 +106,55 @@ async fn a_code_from_the_sign_in_page_begins_a_session_that_goes_on_by_itself() 
     }
     let counters = folio.counters();
     assert_eq!((counters.logins, counters.refreshes), (1, 9));
+}
+
+/// Once its code is used, nothing can take the session's place, and it is told like any other that ends.
+#[tokio::test(start_paused = true)]
+async fn r5_a_session_from_a_code_is_warned_of_and_told_when_it_ends() {
+    let clock = TestClock::new();
+    let folio = eureka(&clock);
+    let uri = "https://folio.example.org/oidc-landing";
+    let code = folio.code("diku", "diku_admin", uri).unwrap();
+    let endpoint = folio.endpoint("diku").unwrap().sign_in_with_code(code, uri);
+    let tokens = builder(endpoint, &clock, OnRequest::default());
+    let tokens = tokens.build().unwrap();
+    let mut events = tokens.subscribe();
+    tokens.token().await.unwrap();
+    let (mut warned, mut ended) = (None, None);
+    for second in 1..3_700 {
+        clock.advance(SECOND).await;
+        while let Some(event) = events.try_recv() {
+            match event {
+                Event::Expiring { .. } => assert_eq!(warned.replace(second), None),
+                Event::Ended { reason, .. } => {
+                    assert_eq!(reason, EndReason::Expired);
+                    assert_eq!(ended.replace(second), None);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!((warned, ended), (Some(3_540), Some(3_600)));
+    let error = tokens.token().await.unwrap_err();
+    assert_eq!(reason(error), EndReason::Expired);
+    let counters = folio.counters();
+    assert_eq!((counters.logins, counters.refreshes), (1, 0));
+}
+
+/// Its password can, so there is no end to tell.
+#[tokio::test(start_paused = true)]
+async fn r5_a_session_that_a_password_can_replace_is_not_told_to_end() {
+    let clock = TestClock::new();
+    let folio = eureka(&clock);
+    let tokens = builder(own(&folio), &clock, OnRequest::default());
+    let tokens = tokens.build().unwrap();
+    let mut events = tokens.subscribe();
+    tokens.token().await.unwrap();
+    clock.advance(2 * HOUR).await;
+    while let Some(event) = events.try_recv() {
+        let ends = matches!(event, Event::Expiring { .. } | Event::Ended { .. });
+        assert!(!ends, "{event:?}");
+    }
+    tokens.token().await.unwrap();
+    assert_eq!(folio.counters().logins, 2);
 }

@@ -217,27 +217,63 @@ const OPEN: [&str; 17] = [
     "/_/invoke/tenant/diku/saml/login",
 ];
 
-#[tokio::test(start_paused = true)]
-async fn q12_what_needs_no_session_is_called_with_an_expired_token_and_as_it_is() {
+const OPEN_IN_EUREKA: [&str; 5] = [
+    "/users-keycloak/forgotten/password",
+    "/users-keycloak/forgotten/username",
+    "/users-keycloak/password-reset/validate",
+    "/users-keycloak/password-reset/reset",
+    "/users-keycloak/password-reset",
+];
+
+/// Calls each of the paths with an expired token: nobody is asked for a new one, and nothing is put in.
+async fn called_as_they_are(profile: ApiProfile, paths: impl IntoIterator<Item = &str>) {
     let world = World::new();
     let api = Recorder::start(|_| std::future::ready(reply(401, &[]))).await;
-    let tokens = world.tokens(api.origin(), ApiProfile::okapi());
+    let tokens = world.tokens(api.origin(), profile);
     world.clock.advance(TTL).await;
     // Also on a client that follows redirects anywhere: there is no token to follow them.
     let client = Client::new();
-    for path in OPEN {
+    for path in paths {
         let request = client.post(api.url(path)).body("{}");
         let request = request.header("x-okapi-token", "of-the-link");
         assert_eq!(tokens.send(request).await.unwrap().status(), 401);
-    }
-    let seen = api.seen();
-    assert_eq!(seen.len(), OPEN.len());
-    for (arrived, path) in seen.iter().zip(OPEN) {
+        let seen = api.seen();
+        let arrived = seen.last().unwrap();
         assert_eq!(arrived.path, path);
         assert_eq!(arrived.header("x-okapi-token"), Some("of-the-link"));
         assert_eq!(arrived.token(), None);
     }
     assert_eq!(world.server.exchanges(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn q12_what_needs_no_session_is_called_with_an_expired_token_and_as_it_is() {
+    called_as_they_are(ApiProfile::okapi(), OPEN).await;
+    called_as_they_are(ApiProfile::eureka(), OPEN).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn q12_in_eureka_its_own_paths_for_who_forgot_a_password_are_too() {
+    called_as_they_are(ApiProfile::eureka(), OPEN_IN_EUREKA).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn q12_more_paths_can_be_named() {
+    let profile = ApiProfile::default()
+        .tokenless("/users/sign-in")
+        .tokenless("heartbeat/")
+        .tokenless("");
+    let open = ["/users/sign-in", "/v1/users/sign-in?x=y", "/heartbeat"];
+    called_as_they_are(profile.clone(), open).await;
+    let world = World::new();
+    let api = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
+    let tokens = world.tokens(api.origin(), profile);
+    for path in ["/", "/sign-in", "/users/sign-in/more", "/no-heartbeat"] {
+        let request = Client::new().get(api.url(path));
+        assert_eq!(tokens.send(request).await.unwrap().status(), 200);
+        let seen = api.seen();
+        assert_eq!(seen.last().unwrap().token(), Some(world.first()), "{path}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -251,6 +287,7 @@ async fn q12_and_nothing_else_is() {
         "/authn/update",
         "/bl-users/_self",
         "/bl-users/settings/password",
+        "/users-keycloak/users",
         "/saml/check/more",
         "/authn/login/attempts",
         "/xauthn/login",

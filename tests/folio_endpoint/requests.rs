@@ -110,7 +110,16 @@ async fn a_code_that_was_not_sent_is_still_good() {
     let late = endpoint.exchange(Grant::sign_in(&closed)).await;
     assert_eq!(class(late), "not sent");
     assert!(endpoint.can_sign_in());
-    // One that may have been sent is not.
+    // So is one that the server did nothing with.
+    let busy = |status| answer(status, &["Retry-After: 1"], "");
+    let server = RawServer::start([busy(429), busy(503), pair("a1", "r1")]).await;
+    let endpoint = eureka(&server).sign_in_with_code("c1", "https://folio.example.org");
+    for _ in 0..2 {
+        assert_eq!(class(sign_in(&endpoint).await), "retry");
+        assert!(endpoint.can_sign_in());
+    }
+    assert_eq!(class(sign_in(&endpoint).await), "issued");
+    // One that may have been used is not.
     let server = RawServer::start([Step::Close]).await;
     let endpoint = eureka(&server).sign_in_with_code("c1", "https://folio.example.org");
     assert_eq!(class(sign_in(&endpoint).await), "unknown");
@@ -122,7 +131,11 @@ async fn a_code_that_was_not_sent_is_still_good() {
 async fn okapi_exchanges_no_codes() {
     let server = RawServer::start([]).await;
     let endpoint = okapi(&server).sign_in_with_code("c1", "https://folio.example.org");
-    assert_eq!(class(sign_in(&endpoint).await), "misconfigured");
+    for _ in 0..2 {
+        let error = sign_in(&endpoint).await.unwrap_err();
+        assert!(error.to_string().ends_with("and this is Okapi"), "{error}");
+        assert!(endpoint.can_sign_in(), "it is not used up");
+    }
     assert!(server.requests().await.is_empty());
 }
 
@@ -150,6 +163,70 @@ async fn t6_a_logout_has_the_cookie_of_its_session_or_is_not_made() {
     assert_eq!(request.line(), "POST /okapi/authn/logout HTTP/1.1");
     assert_eq!(request.header("cookie"), Some("folioRefreshToken=r1"));
     assert_eq!(request.header("x-okapi-token"), None);
+}
+
+/// What each request carried: its cookie and its access token.
+fn carried(requests: &[Request]) -> Vec<(Option<&str>, Option<&str>)> {
+    let logouts = requests.iter();
+    logouts
+        .inspect(|it| assert_eq!(it.line(), "POST /authn/logout HTTP/1.1"))
+        .map(|it| (it.header("cookie"), it.header("x-okapi-token")))
+        .collect()
+}
+
+const COOKIE: Option<&str> = Some("folioRefreshToken=r1");
+
+#[tokio::test]
+async fn t4_in_eureka_a_logout_has_the_cookie_and_the_access_token_of_its_session() {
+    let server = RawServer::start([answer(204, &[], ""), answer(204, &[], "")]).await;
+    let endpoint = eureka(&server);
+    let pair = TokenPair::new("a1").refresh_token("r1");
+    endpoint.revoke(&pair).await.unwrap();
+    // One that no header can hold is left out.
+    let odd = TokenPair::new("a\n1").refresh_token("r1");
+    endpoint.revoke(&odd).await.unwrap();
+    let requests = server.requests().await;
+    assert_eq!(carried(&requests), [(COOKIE, Some("a1")), (COOKIE, None)]);
+}
+
+#[tokio::test]
+async fn t6_in_eureka_no_logout_is_made_without_the_cookie() {
+    let server = RawServer::start([]).await;
+    let endpoint = eureka(&server);
+    for odd in ["", "r 1", "r1;x=y"] {
+        let pair = TokenPair::new("a1").refresh_token(odd);
+        assert_eq!(class(endpoint.revoke(&pair).await), "misconfigured");
+    }
+    let alone = TokenPair::new("a1");
+    assert_eq!(class(endpoint.revoke(&alone).await), "misconfigured");
+    assert!(server.requests().await.is_empty());
+}
+
+#[tokio::test]
+async fn t4_in_eureka_a_logout_whose_access_token_is_refused_is_made_by_the_cookie_alone() {
+    let pair = TokenPair::new("a1").refresh_token("r1");
+    let both = [(COOKIE, Some("a1")), (COOKIE, None)];
+    for (first, second, expected, sent) in [
+        (401, 204, "issued", &both[..]),
+        (401, 422, "unknown", &both),
+        (401, 401, "misconfigured", &both),
+        // No other answer is about the access token.
+        (422, 204, "unknown", &both[..1]),
+        (403, 204, "misconfigured", &both[..1]),
+        (500, 204, "unknown", &both[..1]),
+    ] {
+        let server = RawServer::start([first, second].map(|status| answer(status, &[], ""))).await;
+        let outcome = class(eureka(&server).revoke(&pair).await);
+        assert_eq!(outcome, expected, "{first} {second}");
+        let requests = server.requests().await;
+        assert_eq!(carried(&requests), sent, "{first} {second}");
+    }
+    // By that alone from the start, there is nothing else to try.
+    let server = RawServer::start([answer(401, &[], "")]).await;
+    let alone = TokenPair::from_refresh_token("r1");
+    let outcome = class(eureka(&server).revoke(&alone).await);
+    assert_eq!(outcome, "misconfigured");
+    assert_eq!(carried(&server.requests().await), [(COOKIE, None)]);
 }
 
 #[tokio::test]

@@ -65,3 +65,16 @@ async fn a_url_with_a_password_is_refused_without_it() {
     let error = Folio::okapi("https://u:S3same@folio.example.org", "diku").unwrap_err();
     assert!(!format!("{error} {error:?}").contains("S3same"));
 }
+
+/// A logout in Eureka has two tokens, and both are known to be secrets in each of its requests.
+#[tokio::test]
+async fn fm40_an_access_token_that_a_logout_brought_is_not_quoted_either() {
+    let echo = "who is at-0f.Its-0wn_w0rds?";
+    for first in [400, 401, 422, 500] {
+        let server = RawServer::start([first, 422].map(|status| answer(status, &[], echo))).await;
+        let pair = TokenPair::new("at-0f.Its-0wn_w0rds").refresh_token(TOKEN);
+        let error = eureka(&server).revoke(&pair).await.unwrap_err();
+        let shown = shown(&error);
+        assert!(!shown.contains("0wn_w0rds"), "{first}: {shown}");
+    }
+}

@@ -139,12 +139,16 @@ async fn t6_a_logout_of_a_session_without_a_refresh_token_sends_nothing() {
 
 #[tokio::test]
 async fn q10_a_logout_sends_its_cookie_and_its_failure_fails_nobody() {
-    for (step, is_revoked) in [
-        (answer(204, &[], ""), true),
-        (answer(422, &[], ""), false),
-        (Step::Close, false),
+    let refused = || answer(401, &[], "");
+    for (steps, requests, is_revoked) in [
+        ([answer(204, &[], ""), refused()], 1, true),
+        ([answer(422, &[], ""), refused()], 1, false),
+        ([Step::Close, refused()], 1, false),
+        // The access token had expired.
+        ([refused(), answer(204, &[], "")], 2, true),
+        ([refused(), answer(422, &[], "")], 2, false),
     ] {
-        let server = RawServer::start([step]).await;
+        let server = RawServer::start(steps).await;
         let tokens = builder(eureka(&server)).seed(first()).build().unwrap();
         tokens.token().await.unwrap();
         let logout = tokens.logout().await;
@@ -153,7 +157,10 @@ async fn q10_a_logout_sends_its_cookie_and_its_failure_fails_nobody() {
             reason(tokens.token().await.unwrap_err()),
             EndReason::LoggedOut
         );
-        assert_eq!(cookies(server).await, ["folioRefreshToken=r1"]);
+        assert_eq!(
+            cookies(server).await,
+            vec!["folioRefreshToken=r1"; requests]
+        );
     }
 }
 

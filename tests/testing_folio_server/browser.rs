@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use evertoken::testing::{FolioServer, TestClock};
+use evertoken::testing::{AccessCheck, FolioServer, TestClock};
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
 
@@ -133,8 +133,15 @@ impl Browser {
         self.folio.handle(self.post("/authn/refresh")).await
     }
 
+    /// With both cookies, as far as the browser still has them.
     pub async fn log_out(&self) -> Response<Bytes> {
-        send(&self.folio, self.post("/authn/logout")).await
+        let mut request = request(Method::POST, "/authn/logout", "");
+        let mut cookies = cookie(REFRESH, &self.refresh);
+        if self.folio.check(&self.access) == AccessCheck::Live {
+            cookies = format!("{}; {cookies}", cookie(ACCESS, &self.access));
+        }
+        request = with(request, "cookie", &cookies);
+        send(&self.folio, request).await
     }
 
     /// A call of the API that brings one record.

@@ -1,5 +1,8 @@
+use std::time::Duration;
+
+use bytes::Bytes;
 use evertoken::testing::TestClock;
-use http::Method;
+use http::{Method, Response};
 
 use super::browser::*;
 
@@ -79,6 +82,58 @@ async fn t10_a_logout_with_a_used_refresh_token_harms_nobody_in_okapi() {
         assert_eq!(old.log_out().await.status(), 204);
     }
     assert!(browser.is_live());
+}
+
+/// With the refresh token's cookie and this access token.
+async fn leave(browser: &Browser, access: &str) -> Response<Bytes> {
+    let request = with(browser.post("/authn/logout"), "x-okapi-token", access);
+    send(&browser.folio, request).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn t4_t10_in_eureka_an_access_token_that_is_live_ends_the_session_of_the_cookie() {
+    let folio = eureka(&TestClock::new());
+    let mut browser = Browser::signed_in(&folio).await;
+    let used = browser.clone();
+    browser.refresh().await;
+    // Of the same session, both of them.
+    for _ in 0..2 {
+        assert_eq!(leave(&used, &browser.access).await.status(), 204);
+        assert!(!browser.is_live());
+    }
+    let counters = folio.counters();
+    assert_eq!((counters.logouts, counters.logout_alls), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_in_eureka_the_cookie_alone_is_cleared_and_its_session_lives_on() {
+    let folio = eureka(&TestClock::new());
+    let browser = Browser::signed_in(&folio).await;
+    let response = send(&folio, browser.post("/authn/logout")).await;
+    let (status, code, _) = error_of(&response);
+    assert_eq!((status, code.as_str()), (422, "token.logout.unprocessable"));
+    for name in [ACCESS, REFRESH] {
+        assert_eq!(set_cookie(&response, name).unwrap().0, "");
+    }
+    assert!(browser.is_live());
+    let counters = folio.counters();
+    assert_eq!((counters.logouts, counters.logout_alls), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t4_a_logout_with_an_access_token_that_is_over_or_nobodys_changes_nothing() {
+    let clock = TestClock::new();
+    for folio in both(&clock) {
+        let browser = Browser::signed_in(&folio).await;
+        clock.advance(Duration::from_secs(61)).await;
+        for bad in [browser.access.as_str(), "nobodys"] {
+            let response = leave(&browser, bad).await;
+            assert_eq!(response.status(), 401);
+            assert!(set_cookie(&response, REFRESH).is_none());
+        }
+        assert!(browser.is_live());
+        assert_eq!(folio.counters().logouts, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

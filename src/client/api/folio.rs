@@ -35,6 +35,15 @@ const TOKENLESS: &[&str] = &[
     "/saml/login",
 ];
 
+/// The same of Eureka's own.
+const TOKENLESS_IN_EUREKA: &[&str] = &[
+    "/users-keycloak/forgotten/password",
+    "/users-keycloak/forgotten/username",
+    "/users-keycloak/password-reset",
+    "/users-keycloak/password-reset/reset",
+    "/users-keycloak/password-reset/validate",
+];
+
 impl ApiProfile {
     /// FOLIO's interfaces behind Okapi. A token is rejected by a 401, and by a 400 whose text begins with `Token
     /// missing`: Okapi has dropped a token that was there. It is sent as `X-Okapi-Token`, unless
@@ -51,15 +60,19 @@ impl ApiProfile {
             }),
             channel: HEADER,
             excluded: &CHANNELS,
-            tokenless: TOKENLESS,
+            tokenless: TOKENLESS.iter().copied().map(Cow::Borrowed).collect(),
             ..Self::default()
         }
     }
 
     /// FOLIO's interfaces in Eureka: as [`okapi`](Self::okapi), and a 503 with `Retry-After` is its gateway's, which did
-    /// not pass the request on.
+    /// not pass the request on. What is called without a session has paths of Eureka's own as well
+    /// (`/users-keycloak/forgotten/password` and the like).
     #[must_use]
     pub fn eureka() -> Self {
-        Self::okapi().gateway_unavailable(true)
+        let mut profile = Self::okapi().gateway_unavailable(true);
+        let own = TOKENLESS_IN_EUREKA.iter().copied();
+        profile.tokenless.extend(own.map(Cow::Borrowed));
+        profile
     }
 }

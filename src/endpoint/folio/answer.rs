@@ -63,13 +63,16 @@ fn lifetime(
     ours: Duration,
 ) -> Option<Duration> {
     let end = end.or(cookie.and_then(|cookie| cookie.expires));
+    let is_sane = |span: &Duration| *span <= LONGEST_LIFETIME;
     // Nobody issues what is over: then a clock is wrong.
-    let from = |now: Duration| end?.checked_sub(now).filter(|span| !span.is_zero());
+    let from = |now: Duration| {
+        let span = end?.checked_sub(now)?;
+        Some(span).filter(|span| !span.is_zero() && is_sane(span))
+    };
     server
         .and_then(from)
-        .or(cookie.and_then(|cookie| cookie.max_age))
+        .or_else(|| cookie?.max_age.filter(is_sane))
         .or_else(|| from(ours))
-        .filter(|span| *span <= LONGEST_LIFETIME)
 }
 
 /// What the body says.
@@ -212,6 +215,19 @@ mod tests {
         assert_eq!(lifetime(&[cookie("folioAccessToken=a2")], body), None);
         let later = r#"{"accessTokenExpiration":"1970-01-01T01:23:30Z"}"#;
         assert_eq!(lifetime(&[cookie("folioAccessToken=a2")], later), Some(10));
+    }
+
+    #[test]
+    fn a2_an_end_or_an_age_beyond_all_measure_does_not_hide_the_other() {
+        let far = r#"{"accessTokenExpiration":"9999-12-31T23:59:59Z"}"#;
+        let near = r#"{"accessTokenExpiration":"1970-01-01T01:23:30Z"}"#;
+        let age = |seconds: &str| format!("folioAccessToken=a2; Max-Age={seconds}");
+        let (good, absurd) = (age("600"), age("99999999999"));
+        let lifetime = |headers: &[_], body| seconds(&okapi(headers, body)).0;
+        assert_eq!(lifetime(&[DATE, cookie(&good)], far), Some(600));
+        assert_eq!(lifetime(&[cookie(&good)], far), Some(600));
+        assert_eq!(lifetime(&[cookie(&absurd)], near), Some(10));
+        assert_eq!(lifetime(&[DATE, cookie(&absurd)], far), None);
     }
 
     #[test]

@@ -55,8 +55,9 @@ pub(super) fn exchange(
     Err(no_verdict(reply, secrets))
 }
 
-/// Whether a session was ended. What was not can be tried again without harm, so a 422, which may be a failure of the
-/// authorization server's, is no verdict here.
+/// Whether a session was ended. A 422 is no verdict on it: the authorization server may have failed, or, in Eureka, no
+/// access token came along that says whose session it is, and then it lives on. It can be tried again without harm,
+/// which a refusal would put a stop to.
 pub(super) fn logout(reply: Reply, secrets: &Secrets) -> Result<(), EndpointError> {
     match reply.status {
         status if status.is_success() => Ok(()),

@@ -1,7 +1,7 @@
 //! Builds the requests to FOLIO's login service. It sends nothing.
 //!
-//! What proves who asks is in exactly one place: the refresh token in its cookie, alone, because an access token that
-//! came along and had expired would be what is judged first; the access token in its own header.
+//! The refresh token is in its cookie, and the access token in its own header. A request has one of them, because an
+//! access token that came along and had expired would be what is judged first; only a logout in Eureka has both.
 
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue};
 use http::{Method, Request};
@@ -31,25 +31,29 @@ pub(super) fn refresh(site: &Site, token: &RefreshToken) -> Result<Letter, Endpo
     )
 }
 
-/// Ends the session of this refresh token. Without the cookie it would end all of the user's.
-pub(super) fn logout(site: &Site, token: &RefreshToken) -> Result<Letter, EndpointError> {
-    let cookie = refresh_cookie(token)?;
+/// Ends the session of this refresh token. Without the cookie it would end all of the user's. The access token tells
+/// whose it is, where that is asked for.
+pub(super) fn logout(
+    site: &Site,
+    token: &RefreshToken,
+    access: Option<HeaderValue>,
+) -> Result<Letter, EndpointError> {
+    let cookie = Some((COOKIE, refresh_cookie(token)?));
+    let access = access.map(|access| (TOKEN, access));
     letter(
         site,
         Method::POST,
         "/authn/logout",
-        Some((COOKIE, cookie)),
+        cookie.into_iter().chain(access),
         nothing(),
     )
 }
 
 /// Ends all sessions of the user whose access token this is.
 pub(super) fn logout_all(site: &Site, token: &AccessToken) -> Result<Letter, EndpointError> {
-    let value = HeaderValue::from_str(token.expose()).ok();
-    let mut value = value.ok_or_else(|| {
+    let value = access_header(token).ok_or_else(|| {
         EndpointError::misconfigured("the access token cannot be sent in a header")
     })?;
-    value.set_sensitive(true);
     letter(
         site,
         Method::POST,
@@ -101,11 +105,18 @@ fn refresh_cookie(token: &RefreshToken) -> Result<HeaderValue, EndpointError> {
         .ok_or_else(|| EndpointError::misconfigured("the refresh token cannot be sent in a cookie"))
 }
 
+/// The access token for its header; `None` if no header can hold it.
+pub(super) fn access_header(token: &AccessToken) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(token.expose()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 fn letter(
     site: &Site,
     method: Method,
     path: &str,
-    proof: Option<(HeaderName, HeaderValue)>,
+    proof: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     content: Zeroizing<Vec<u8>>,
 ) -> Result<Letter, EndpointError> {
     // The path may hold a code, so nothing is said of it.

@@ -11,7 +11,7 @@ use super::exchange::{Ask, Reply};
 use super::rules::{Client, Words};
 use super::state::Refusal;
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint};
-use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
+use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 
 /// An [`AuthorizationServer`] in this process, as a [`TokenEndpoint`].
 #[derive(Debug, Clone)]
@@ -80,7 +80,9 @@ impl InProcessEndpoint {
 impl TokenEndpoint for InProcessEndpoint {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         let (ask, window) = match grant {
-            Grant::Refresh { token, window } => (Ask::Refresh(token.clone()), window),
+            Grant::Refresh { token, window } => {
+                (Ask::Refresh(token.clone(), Scope::default()), window)
+            }
             Grant::SignIn { window } => (Ask::SignIn, window),
         };
         if !window.is_open() {

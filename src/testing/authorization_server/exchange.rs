@@ -9,12 +9,13 @@ use super::AuthorizationServer;
 use super::rules::Client;
 use super::state::Refusal;
 use crate::endpoint::Issued;
-use crate::token::{AccessToken, RefreshToken};
+use crate::token::{AccessToken, RefreshToken, Scope};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
-    Refresh(RefreshToken),
+    /// For this scope; for what it had before, if it names none.
+    Refresh(RefreshToken, Scope),
     SignIn,
     /// Not a grant this server knows.
     Malformed(Refusal),
@@ -72,7 +73,7 @@ impl AuthorizationServer {
     fn arrive(&self, ask: &Ask) -> Option<Fault> {
         let mut inner = self.shared.inner.lock();
         match ask {
-            Ask::Refresh(_) => self.shared.exchanges.send_modify(|count| *count += 1),
+            Ask::Refresh(..) => self.shared.exchanges.send_modify(|count| *count += 1),
             Ask::SignIn => inner.state.counters.sign_ins += 1,
             Ask::Malformed(_) => {}
         }
@@ -90,7 +91,7 @@ impl AuthorizationServer {
         let mut inner = self.shared.inner.lock();
         let state = &mut inner.state;
         let undone = matches!(fault, Some(Fault::Status { .. } | Fault::DropBefore));
-        if let Ask::Refresh(token) = ask
+        if let Ask::Refresh(token, _) = ask
             && (undone || client.is_err())
         {
             state.note_replay(token.expose());
@@ -111,7 +112,9 @@ impl AuthorizationServer {
             _ => {}
         }
         let decided = client.and_then(|client| match ask {
-            Ask::Refresh(token) => state.refresh(token.expose(), client.as_ref(), now),
+            Ask::Refresh(token, scope) => {
+                state.refresh_for(scope, token.expose(), client.as_ref(), now)
+            }
             Ask::SignIn => state.sign_in(client.as_ref(), now),
             Ask::Malformed(refusal) => Err(*refusal),
         });

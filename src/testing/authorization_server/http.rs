@@ -22,7 +22,7 @@ use super::exchange::{Ask, Credentials, Reply};
 use super::rules::Client;
 use super::state::Refusal;
 use crate::endpoint::Issued;
-use crate::token::{AccessToken, RefreshToken};
+use crate::token::{AccessToken, RefreshToken, Scope};
 
 /// Far more than any grant needs.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -181,7 +181,10 @@ impl Form {
 
     fn ask(&self) -> Ask {
         match (self.value("grant_type"), self.value("refresh_token")) {
-            (Some("refresh_token"), Some(token)) => Ask::Refresh(token.into()),
+            (Some("refresh_token"), Some(token)) => {
+                let scope = self.value("scope").unwrap_or_default();
+                Ask::Refresh(token.into(), Scope::parse(scope))
+            }
             (Some("client_credentials"), _) => Ask::SignIn,
             (Some("refresh_token") | None, _) => Ask::Malformed(Refusal::InvalidRequest),
             (Some(_), _) => Ask::Malformed(Refusal::UnsupportedGrantType),

@@ -14,9 +14,10 @@ mod tests;
 use std::collections::HashMap;
 
 pub(super) use self::refusal::Refusal;
-use super::rules::{Client, RefreshTokens, Rules};
+use super::rules::{Client, RefreshTokens, Rules, Words};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
+use crate::token::Scope;
 
 /// What an access token is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +130,22 @@ impl State {
         Ok(self.issue(now))
     }
 
+    /// The same for a scope, which only light-oauth2 looks at.
+    pub(super) fn refresh_for(
+        &mut self,
+        scope: &Scope,
+        token: &str,
+        client: Option<&Client>,
+        now: Timestamp,
+    ) -> Result<Issued, Refusal> {
+        let looks = self.rules.words == Words::Light4j && self.authenticate(client).is_ok();
+        if looks && !self.has_scope(scope) && self.is_live_refresh(token, now) {
+            self.bury(token);
+            return Err(Refusal::OtherScope);
+        }
+        self.refresh(token, client, now)
+    }
+
     /// A refresh token for the next pair (RFC 6749 section 6).
     pub(super) fn refresh(
         &mut self,
@@ -218,6 +235,13 @@ impl State {
             Some(client) if self.rules.other_clients.contains(client) => Err(Refusal::OtherClient),
             _ => Err(Refusal::InvalidClient),
         }
+    }
+
+    /// Whether all of this is in what tokens are issued for.
+    fn has_scope(&self, scope: &Scope) -> bool {
+        let own = self.rules.scope.as_ref();
+        let has = |name: &str| own.is_some_and(|own| own.iter().any(|it| it == name));
+        scope.iter().all(has)
     }
 
     /// What a client is told that may not present this token, and what becomes of that.

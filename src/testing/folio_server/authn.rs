@@ -152,6 +152,10 @@ impl State {
             }
             (System::Okapi | System::Eureka, _) => return self.logout_all(caller),
         };
+        // It wants to be told whose session it is.
+        if self.rules.system == System::Eureka && caller.bearer.is_none() {
+            return self.unable_to_log_out();
+        }
         match self.log_out(token) {
             Ok(()) => logged_out(self.rules.system),
             Err(Refused) => self.unable_to_log_out(),

@@ -26,12 +26,15 @@ pub(super) const TOKEN: &str = "x-okapi-token";
 const CACHE_LIMIT: usize = 10_000;
 
 /// Paths that need no permission, with all that is below them.
-const OPEN: [&str; 5] = [
+const OPEN: [&str; 8] = [
     "/bl-users/forgotten/password",
     "/bl-users/forgotten/username",
     "/bl-users/password-reset",
     "/saml/check",
     "/saml/login",
+    "/users-keycloak/forgotten/password",
+    "/users-keycloak/forgotten/username",
+    "/users-keycloak/password-reset",
 ];
 
 /// Whom a request is from.

@@ -12,6 +12,8 @@ pub(in super::super) enum Refusal {
     InvalidGrant,
     /// The client is known, and the refresh token is not its.
     OtherClient,
+    /// More is asked for than the refresh token has.
+    OtherScope,
     UnauthorizedClient,
     UnsupportedGrantType,
 }
@@ -20,11 +22,13 @@ impl Refusal {
     pub(in super::super) fn code(self, words: Words) -> &'static str {
         match (words, self) {
             (Words::Light4j, Self::InvalidClient) => "ERR12007",
+            (Words::Light4j, Self::OtherScope) => "ERR12027",
             (Words::Light4j, Self::OtherClient) => "ERR12028",
             (Words::Light4j, Self::InvalidGrant) => "ERR12029",
             (_, Self::InvalidRequest) => "invalid_request",
             (_, Self::InvalidClient) => "invalid_client",
             (_, Self::InvalidGrant | Self::OtherClient) => "invalid_grant",
+            (_, Self::OtherScope) => "invalid_scope",
             (_, Self::UnauthorizedClient) => "unauthorized_client",
             (_, Self::UnsupportedGrantType) => "unsupported_grant_type",
         }
@@ -42,6 +46,7 @@ impl Refusal {
         let (status, code) = (self.status(words), self.code(words));
         let message = match (words, self) {
             (Words::Light4j, Self::InvalidClient) => "UNAUTHORIZED_CLIENT",
+            (Words::Light4j, Self::OtherScope) => "MISMATCH_SCOPE",
             (Words::Light4j, Self::OtherClient) => "MISMATCH_CLIENT_ID",
             (Words::Light4j, Self::InvalidGrant) => "REFRESH_TOKEN_NOT_FOUND",
             _ => return json!({ "error": code }),

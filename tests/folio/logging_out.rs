@@ -1,0 +1,126 @@
+//! A manager's logout in Eureka, which ends a session for one who shows an access token of it.
+
+use evertoken::testing::{FolioServer, TestClock};
+use evertoken::{EndReason, EndpointError, OnRequest, TokenEndpoint, TokenManager, TokenPair};
+
+use crate::browser::{Browser, both, eureka};
+use crate::{MINUTE, SECOND, builder, copy, reason};
+
+fn seeded(folio: &FolioServer, pair: TokenPair, clock: &TestClock) -> TokenManager {
+    let endpoint = folio.endpoint("diku").unwrap();
+    let tokens = builder(endpoint, clock, OnRequest::default()).seed(pair);
+    tokens.build().unwrap()
+}
+
+/// What each logout that arrived carried.
+fn logouts(folio: &FolioServer) -> Vec<String> {
+    let seen = folio.seen().into_iter();
+    seen.filter(|seen| seen.path == "/authn/logout")
+        .map(|seen| seen.carried.join(" "))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn t4_q10_in_eureka_a_logout_with_a_live_access_token_ends_the_session_and_no_other() {
+    let clock = TestClock::new();
+    let folio = eureka(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    let bystander = Browser::signed_in(&folio).await;
+    let tokens = seeded(&folio, copy(&browser), &clock);
+    tokens.rotate().await.unwrap();
+    let logout = tokens.logout().await;
+    assert!(logout.is_complete(), "{logout:?}");
+    assert_eq!(logouts(&folio), ["x-okapi-token folioRefreshToken"]);
+    assert!(bystander.is_live());
+    let counters = folio.counters();
+    assert_eq!((counters.logouts, counters.logout_alls), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t4_behind_okapi_a_logout_is_the_cookie_alone() {
+    let clock = TestClock::new();
+    let [folio, _] = both(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    let tokens = seeded(&folio, copy(&browser), &clock);
+    clock.advance(MINUTE + SECOND).await;
+    assert!(tokens.logout().await.is_complete());
+    assert_eq!(logouts(&folio), ["folioRefreshToken"]);
+    assert!(!browser.is_live());
+}
+
+/// It neither waits nor refreshes, so that it is told what became of it.
+#[tokio::test(start_paused = true)]
+async fn q10_in_eureka_a_logout_with_an_expired_access_token_ends_nothing_and_says_so() {
+    let clock = TestClock::new();
+    for has_access in [true, false] {
+        let folio = eureka(&clock);
+        let browser = Browser::signed_in(&folio).await;
+        let pair = match has_access {
+            true => copy(&browser),
+            false => TokenPair::from_refresh_token(browser.refresh.as_str()),
+        };
+        let tokens = seeded(&folio, pair, &clock);
+        clock.advance(MINUTE).await;
+        let logout = tokens.logout().await;
+        assert!(logout.stored.is_ok() && !logout.is_complete());
+        let Err(EndpointError::Unknown { source, .. }) = &logout.revoked else {
+            panic!("{logout:?}");
+        };
+        let said = source.to_string();
+        assert!(said.contains("422: token.logout.unprocessable"), "{said}");
+        let expected = ["x-okapi-token folioRefreshToken", "folioRefreshToken"];
+        let expected = &expected[usize::from(!has_access)..];
+        assert_eq!(logouts(&folio), expected);
+        // For this manager it is over.
+        let error = tokens.token().await.unwrap_err();
+        assert_eq!(reason(error), EndReason::LoggedOut);
+        assert!(browser.is_live());
+        let counters = folio.counters();
+        assert_eq!((counters.refreshes, counters.logout_alls), (0, 0));
+    }
+}
+
+/// Which is what one does who wants to be sure, and not to wait for it in vain.
+#[tokio::test(start_paused = true)]
+async fn t4_in_eureka_a_token_that_is_asked_for_first_lets_a_late_logout_end_the_session() {
+    let clock = TestClock::new();
+    let folio = eureka(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    let tokens = seeded(&folio, copy(&browser), &clock);
+    clock.advance(MINUTE).await;
+    tokens.token().await.unwrap();
+    assert!(tokens.logout().await.is_complete());
+    assert_eq!(folio.counters().logouts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t10_in_eureka_a_logout_with_a_used_token_ends_the_session_with_its_newest_pair() {
+    let clock = TestClock::new();
+    let folio = eureka(&clock);
+    let mut browser = Browser::signed_in(&folio).await;
+    let used = copy(&browser);
+    browser.refresh().await;
+    let endpoint = folio.endpoint("diku").unwrap();
+    endpoint.revoke(&used).await.unwrap();
+    assert!(!browser.is_live());
+    assert_eq!(folio.counters().sessions_revoked, 0);
+}
+
+/// The pair comes out of the store, not out of this manager's hands.
+#[tokio::test(start_paused = true)]
+async fn t4_in_eureka_what_an_earlier_process_stored_is_revoked_with_its_access_token() {
+    let clock = TestClock::new();
+    let folio = eureka(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    let store = evertoken::MemoryStore::new();
+    let start = || {
+        let endpoint = folio.endpoint("diku").unwrap();
+        let tokens = builder(endpoint, &clock, OnRequest::default());
+        tokens.store(store.clone())
+    };
+    let earlier = start().seed(copy(&browser)).build().unwrap();
+    earlier.rotate().await.unwrap();
+    earlier.shutdown().await.unwrap();
+    assert!(start().build().unwrap().logout().await.is_complete());
+    assert_eq!(logouts(&folio), ["x-okapi-token folioRefreshToken"]);
+}

@@ -1,0 +1,171 @@
+//! A job of several workers whose user is logged out everywhere in the middle of it.
+
+use evertoken::testing::{FolioServer, TestClock};
+use evertoken::{BackgroundTimer, EndReason, Error, Event, Events, TokenManager};
+
+use crate::browser::{eureka, okapi};
+use crate::imports::{import, timed};
+use crate::{SECOND, builder, reason};
+
+/// What a worker did until it stopped.
+struct Worked {
+    done: u64,
+    /// Requests that were refused.
+    refused: u64,
+    why: Option<Error>,
+}
+
+/// Imports a record a second, for so long.
+async fn work(folio: FolioServer, tokens: TokenManager, seconds: u64) -> Worked {
+    let (mut done, mut refused) = (0, 0);
+    for _ in 0..seconds {
+        let token = match tokens.token().await {
+            Ok(token) => token,
+            Err(error) => {
+                let why = Some(error);
+                return Worked { done, refused, why };
+            }
+        };
+        match import(&folio, token.expose()).await.as_u16() {
+            200 => done += 1,
+            401 => {
+                refused += 1;
+                tokens.reject(&token);
+            }
+            status => panic!("{status}"),
+        }
+        tokio::time::sleep(SECOND).await;
+    }
+    let why = None;
+    Worked { done, refused, why }
+}
+
+const WORKERS: u64 = 8;
+
+/// Runs a job for 10 min, and logs its user out everywhere after 100 s.
+async fn logged_out_in_the_middle(folio: &FolioServer, tokens: &TokenManager) -> Vec<Worked> {
+    let workers = (0..WORKERS).map(|_| work(folio.clone(), tokens.clone(), 600));
+    let job = futures_util::future::join_all(workers);
+    let user = async {
+        tokio::time::sleep(100 * SECOND).await;
+        folio.log_out_everywhere("diku", "diku_admin");
+    };
+    tokio::join!(job, user).0
+}
+
+fn ends(events: &mut Events) -> usize {
+    let all = std::iter::from_fn(|| events.try_recv());
+    all.filter(|event| matches!(event, Event::Ended { .. }))
+        .count()
+}
+
+/// The session was taken over from the user, so that nobody can replace it.
+#[tokio::test(start_paused = true)]
+async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_they_know_what_is_done() {
+    let clock = TestClock::new();
+    for folio in [okapi(&clock), eureka(&clock)] {
+        let seed = folio.issue("diku", "diku_admin").unwrap();
+        let endpoint = folio.endpoint("diku").unwrap();
+        let tokens = builder(endpoint, &clock, BackgroundTimer::default());
+        let tokens = tokens.seed(seed).build().unwrap();
+        tokens.rotate().await.unwrap();
+        let mut events = tokens.subscribe();
+        let workers = logged_out_in_the_middle(&folio, &tokens).await;
+        for worker in &workers {
+            let why = worker.why.clone().unwrap();
+            assert!(why.needs_sign_in());
+            assert_eq!(reason(why), EndReason::Rejected);
+            assert!(worker.refused <= 1);
+        }
+        assert_eq!(ends(&mut events), 1);
+        let done: u64 = workers.iter().map(|worker| worker.done).sum();
+        let counters = folio.counters();
+        assert_eq!(counters.records, done);
+        assert!(counters.unauthorized <= WORKERS);
+        // At 0, 48 and 96 s, and the one that is refused; its token is good to its end.
+        assert_eq!((counters.rotations, counters.refreshes), (3, 4));
+        assert_eq!(done, WORKERS * 156);
+        assert_eq!((counters.logins, counters.replays), (0, 0));
+    }
+}
+
+/// The API takes no token of the session any more either.
+#[tokio::test(start_paused = true)]
+async fn i5_where_every_request_is_refused_there_is_no_storm() {
+    let clock = TestClock::new();
+    for folio in [okapi(&clock), eureka(&clock)] {
+        let seed = folio.issue("diku", "diku_admin").unwrap();
+        let endpoint = folio.endpoint("diku").unwrap();
+        let tokens = builder(endpoint, &clock, BackgroundTimer::default());
+        let tokens = tokens.seed(seed).build().unwrap();
+        tokens.rotate().await.unwrap();
+        clock.advance(10 * SECOND).await;
+        let mut events = tokens.subscribe();
+        folio.log_out_everywhere("diku", "diku_admin");
+        folio.set_active("diku", "diku_admin", false);
+        let workers = (0..WORKERS).map(|_| work(folio.clone(), tokens.clone(), 600));
+        let mut refused = 0;
+        for worker in futures_util::future::join_all(workers).await {
+            assert_eq!(reason(worker.why.unwrap()), EndReason::Rejected);
+            assert!(worker.done == 0 && worker.refused <= 1);
+            refused += worker.refused;
+        }
+        assert_eq!(ends(&mut events), 1);
+        let counters = folio.counters();
+        assert_eq!((counters.calls, counters.unauthorized), (refused, refused));
+        assert!((1..=WORKERS).contains(&refused));
+        assert_eq!((counters.refreshes, counters.logins), (2, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_with_a_password_a_job_signs_in_anew_and_loses_nothing() {
+    let clock = TestClock::new();
+    for folio in [okapi(&clock), eureka(&clock)] {
+        let tokens = timed(&folio, &clock);
+        let mut events = tokens.subscribe();
+        for worker in logged_out_in_the_middle(&folio, &tokens).await {
+            assert!(worker.why.is_none());
+            assert_eq!((worker.done, worker.refused), (600, 0));
+        }
+        assert_eq!(ends(&mut events), 0);
+        let counters = folio.counters();
+        assert_eq!(counters.records, WORKERS * 600);
+        assert_eq!((counters.logins, counters.unauthorized), (2, 0));
+    }
+}
+
+/// A job with a pair that it was given, which nobody can replace.
+#[tokio::test(start_paused = true)]
+async fn i5_a_logout_everywhere_is_one_clear_end_and_no_storm() {
+    let clock = TestClock::new();
+    for folio in [okapi(&clock), eureka(&clock)] {
+        let seed = folio.issue("diku", "diku_admin").unwrap();
+        let endpoint = folio.endpoint("diku").unwrap();
+        let tokens = builder(endpoint, &clock, BackgroundTimer::default());
+        let tokens = tokens.seed(seed).build().unwrap();
+        tokens.token().await.unwrap();
+        clock.advance(10 * SECOND).await;
+        folio.log_out_everywhere("diku", "diku_admin");
+        let mut done = 0_u64;
+        let end = loop {
+            match tokens.token().await {
+                Ok(token) if import(&folio, token.expose()).await == 200 => done += 1,
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+            clock.advance(SECOND).await;
+            assert!(done < 100);
+        };
+        assert_eq!(reason(end), EndReason::Rejected);
+        for _ in 0..60 {
+            assert!(tokens.token().await.is_err());
+            clock.advance(SECOND).await;
+        }
+        let counters = folio.counters();
+        assert_eq!(counters.records, done);
+        // Asked once, at 48 s; the access token was good to its end.
+        assert_eq!((counters.refreshes, counters.logins), (1, 0));
+        assert_eq!(done, 50);
+    }
+}
