@@ -58,10 +58,12 @@ use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 ///
 /// A job needs a session that is its own:
 ///
-/// - **A sign-in of its own** ([`sign_in_with_password`](Self::sign_in_with_password)) is the recommended form. What
-///   others do with their sessions, it outlives; only a logout everywhere ends it, and then it signs in anew.
-/// - **A pair that was handed over**: [`seed`](crate::Builder::seed) it, and [`rotate`](crate::TokenManager::rotate) at
-///   once. From then on *nobody else may use it*. If the user's browser, which holds the other copy, refreshes with it
+/// - **A sign-in of its own** ([`sign_in_with_password`](Self::sign_in_with_password)), to an account that is the job's
+///   alone, is the recommended form. What others do with their sessions, it outlives; only a logout everywhere ends it,
+///   and then it signs in anew.
+/// - **A pair that was handed over**: [`seed`](crate::Builder::seed) it into a store that lives on, under a
+///   [key](crate::Builder::key) that says whose it is, and [`rotate`](crate::TokenManager::rotate) at once. From then on
+///   *nobody else may use it*. If the user's browser, which holds the other copy, refreshes with it
 ///   by its own timer, Okapi takes that for a theft, and revokes every refresh token of the user, the job's new one too:
 ///   the browser is refused with a 422, and the job with its next rotation. In Eureka the session ends likewise, and
 ///   ends in any case when the user logs out.
@@ -75,7 +77,7 @@ use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 ///
 /// # What an answer means
 ///
-/// A 422 ends the session, and is told with the server's code and message. FOLIO answers so for a token that is expired,
+/// A 422 ends the session; the server's code and message are logged. FOLIO answers so for a token that is expired,
 /// used or revoked, and for a failure of the authorization server as well, which nothing tells apart; but a token that
 /// was refused must not be sent again to find out: in Okapi that could end every session of the user. A 400 or any other
 /// 4xx is a matter of the configuration, 429 and a 503 with `Retry-After` are waited out, and anything else (a 500, or no
@@ -216,7 +218,8 @@ impl Folio {
     }
 
     /// What is known of the server. Default: [`ServerProfile::strict`], and behind Okapi without a last resort, which
-    /// would end all of the user's sessions if the token was spent.
+    /// would end all of the user's sessions if the token was spent: another profile permits it, unless it says
+    /// [`last_resort(false)`](ServerProfile::last_resort).
     #[must_use]
     pub fn profile(mut self, profile: ServerProfile) -> Self {
         self.profile = profile;
