@@ -269,39 +269,6 @@ impl Folio {
         outcome::exchange(reply, self.site.mode, Asked::Refresh, &secrets)
     }
 
-    async fn log_in(
-        &self,
-        username: &str,
-        password: &str,
-        window: &SendWindow,
-    ) -> Result<Issued, EndpointError> {
-        let (site, mode) = (&self.site, self.site.mode);
-        let secrets = self.secrets([]);
-        let begun = SystemClock.now();
-        let letter = wire::login(site, "/authn/login-with-expiry", username, password)?;
-        let reply = self.send(letter, Some(window), self.timeout).await?;
-        if mode == Mode::Eureka || reply.status != StatusCode::NOT_FOUND {
-            return outcome::exchange(reply, mode, Asked::SignIn, &secrets);
-        }
-        // Nobody looked at the password: this tenant has tokens without an expiry only.
-        let left = self.timeout.saturating_sub(SystemClock.now().since(begun));
-        let letter = wire::login(site, "/authn/login", username, password)?;
-        let reply = self.send(letter, Some(window), left).await?;
-        outcome::exchange(reply, mode, Asked::LegacyLogin, &secrets)
-    }
-
-    async fn exchange_code(
-        &self,
-        code: &str,
-        redirect_uri: &str,
-        window: &SendWindow,
-    ) -> Result<Issued, EndpointError> {
-        let letter = wire::code(&self.site, code, redirect_uri)?;
-        let secrets = self.secrets([]);
-        let reply = self.send(letter, Some(window), self.timeout).await?;
-        outcome::exchange(reply, self.site.mode, Asked::SignIn, &secrets)
-    }
-
     async fn log_out(
         &self,
         token: &RefreshToken,
@@ -363,32 +330,9 @@ impl Way {
 #[async_trait]
 impl TokenEndpoint for Folio {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
-        let (sign_in, window) = match grant {
-            Grant::Refresh { token, window } => return self.refresh(token, window).await,
-            Grant::SignIn { window } => (self.sign_in.as_ref(), window),
-        };
-        match sign_in {
-            Some(SignIn::Password { username, password }) => {
-                self.log_in(username, password, window).await
-            }
-            // Which is not used up by that.
-            Some(SignIn::Code(_)) if self.site.mode == Mode::Okapi => Err(
-                EndpointError::misconfigured("a code is exchanged by Eureka, and this is Okapi"),
-            ),
-            Some(SignIn::Code(once)) => {
-                let Some((code, redirect_uri)) = once.take() else {
-                    return Err(EndpointError::misconfigured("the code was used before"));
-                };
-                let issued = self.exchange_code(code, redirect_uri, window).await;
-                // Nothing was done with it.
-                if let Err(EndpointError::NotSent { .. } | EndpointError::Retry { .. }) = issued {
-                    once.give_back();
-                }
-                issued
-            }
-            None => Err(EndpointError::misconfigured(
-                "this endpoint has nothing to sign in with",
-            )),
+        match grant {
+            Grant::Refresh { token, window } => self.refresh(token, window).await,
+            Grant::SignIn { window } => self.sign_in(window).await,
         }
     }
 

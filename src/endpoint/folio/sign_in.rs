@@ -1,7 +1,14 @@
+//! How a session begins that nobody hands over: by a user's password, or by the code that a browser brought back.
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::StatusCode;
 use zeroize::Zeroizing;
+
+use super::{Asked, Folio, Mode, outcome, wire};
+use crate::clock::{Clock, SystemClock};
+use crate::endpoint::{EndpointError, Issued, SendWindow};
 
 /// What the endpoint signs in with.
 pub(super) enum SignIn {
@@ -53,14 +60,76 @@ impl SignIn {
 
 impl Once {
     /// The code and its URI, to the first who asks.
-    pub(super) fn take(&self) -> Option<(&str, &str)> {
+    fn take(&self) -> Option<(&str, &str)> {
         let was_used = self.is_used.swap(true, Ordering::AcqRel);
         (!was_used).then_some((self.code.as_str(), self.redirect_uri.as_str()))
     }
 
     /// It was not used after all.
-    pub(super) fn give_back(&self) {
+    fn give_back(&self) {
         self.is_used.store(false, Ordering::Release);
+    }
+}
+
+impl Folio {
+    /// Signs in, with what there is to sign in with.
+    pub(super) async fn sign_in(&self, window: &SendWindow) -> Result<Issued, EndpointError> {
+        match &self.sign_in {
+            Some(SignIn::Password { username, password }) => {
+                self.log_in(username, password, window).await
+            }
+            // Which is not used up by that.
+            Some(SignIn::Code(_)) if self.site.mode == Mode::Okapi => Err(
+                EndpointError::misconfigured("a code is exchanged by Eureka, and this is Okapi"),
+            ),
+            Some(SignIn::Code(once)) => {
+                let Some((code, redirect_uri)) = once.take() else {
+                    return Err(EndpointError::misconfigured("the code was used before"));
+                };
+                let issued = self.exchange_code(code, redirect_uri, window).await;
+                // Nothing was done with it.
+                if let Err(EndpointError::NotSent { .. } | EndpointError::Retry { .. }) = issued {
+                    once.give_back();
+                }
+                issued
+            }
+            None => Err(EndpointError::misconfigured(
+                "this endpoint has nothing to sign in with",
+            )),
+        }
+    }
+
+    async fn log_in(
+        &self,
+        username: &str,
+        password: &str,
+        window: &SendWindow,
+    ) -> Result<Issued, EndpointError> {
+        let (site, mode) = (&self.site, self.site.mode);
+        let secrets = self.secrets([]);
+        let begun = SystemClock.now();
+        let letter = wire::login(site, "/authn/login-with-expiry", username, password)?;
+        let reply = self.send(letter, Some(window), self.timeout).await?;
+        if mode == Mode::Eureka || reply.status != StatusCode::NOT_FOUND {
+            return outcome::exchange(reply, mode, Asked::SignIn, &secrets);
+        }
+        // Nobody looked at the password: this tenant has tokens without an expiry only.
+        let left = self.timeout.saturating_sub(SystemClock.now().since(begun));
+        let letter = wire::login(site, "/authn/login", username, password)?;
+        let reply = self.send(letter, Some(window), left).await?;
+        outcome::exchange(reply, mode, Asked::LegacyLogin, &secrets)
+    }
+
+    async fn exchange_code(
+        &self,
+        code: &str,
+        redirect_uri: &str,
+        window: &SendWindow,
+    ) -> Result<Issued, EndpointError> {
+        let letter = wire::code(&self.site, code, redirect_uri)?;
+        let secrets = self.secrets([]);
+        let reply = self.send(letter, Some(window), self.timeout).await?;
+        outcome::exchange(reply, self.site.mode, Asked::SignIn, &secrets)
     }
 }
 
