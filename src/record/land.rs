@@ -373,24 +373,8 @@ mod tests {
         assert_eq!(retired, ["r1", "r2", "r3"].map(Digest::of));
     }
 
-    #[test]
-    fn a_later_claim_committed_first_outruns_ours() {
-        let (record, landing) = claimed("r2");
-        let taken = record.taken_over(TWO, Again::LastResort, NOW);
-        let theirs = Landing {
-            holder: Holder {
-                owner: TWO,
-                number: record.next_number,
-            },
-            pair: pair("theirs"),
-            ..landing.clone()
-        };
-        let landed = written(theirs.judge(Some(&taken), &key(), NOW));
-        assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Outrun);
-    }
-
-    #[test]
-    fn a_sign_in_that_was_outrun_gives_way_for_good() {
+    /// A record into which TWO has landed under a later claim, and the landing of what ONE was issued.
+    fn outrun() -> (Record, Landing) {
         let (record, landing) = claimed("ours");
         let taken = record.taken_over(TWO, Again::LastResort, NOW);
         let theirs = Landing {
@@ -402,6 +386,18 @@ mod tests {
             ..landing.clone()
         };
         let landed = written(theirs.judge(Some(&taken), &key(), NOW));
+        (landed, landing)
+    }
+
+    #[test]
+    fn a_later_claim_committed_first_outruns_ours() {
+        let (landed, landing) = outrun();
+        assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Outrun);
+    }
+
+    #[test]
+    fn a_sign_in_that_was_outrun_gives_way_for_good() {
+        let (landed, landing) = outrun();
         let ours = Landing {
             lineage: Lineage::from_bits(3),
             ..landing

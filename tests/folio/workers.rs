@@ -59,15 +59,19 @@ fn ends(events: &mut Events) -> usize {
         .count()
 }
 
-/// The session was taken over from the user, so that nobody can replace it.
+/// With a pair that the user handed over, so that nobody can replace it.
+fn taken_over(folio: &FolioServer, clock: &TestClock) -> TokenManager {
+    let seed = folio.issue("diku", "diku_admin").unwrap();
+    let endpoint = folio.endpoint("diku").unwrap();
+    let tokens = builder(endpoint, clock, BackgroundTimer::default());
+    tokens.seed(seed).build().unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_they_know_what_is_done() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
-        let seed = folio.issue("diku", "diku_admin").unwrap();
-        let endpoint = folio.endpoint("diku").unwrap();
-        let tokens = builder(endpoint, &clock, BackgroundTimer::default());
-        let tokens = tokens.seed(seed).build().unwrap();
+        let tokens = taken_over(&folio, &clock);
         tokens.rotate().await.unwrap();
         let mut events = tokens.subscribe();
         let workers = logged_out_in_the_middle(&folio, &tokens).await;
@@ -94,10 +98,7 @@ async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_they_kno
 async fn i5_where_every_request_is_refused_there_is_no_storm() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
-        let seed = folio.issue("diku", "diku_admin").unwrap();
-        let endpoint = folio.endpoint("diku").unwrap();
-        let tokens = builder(endpoint, &clock, BackgroundTimer::default());
-        let tokens = tokens.seed(seed).build().unwrap();
+        let tokens = taken_over(&folio, &clock);
         tokens.rotate().await.unwrap();
         clock.advance(10 * SECOND).await;
         let mut events = tokens.subscribe();
@@ -135,15 +136,11 @@ async fn i5_with_a_password_a_job_signs_in_anew_and_loses_nothing() {
     }
 }
 
-/// A job with a pair that it was given, which nobody can replace.
 #[tokio::test(start_paused = true)]
 async fn i5_a_logout_everywhere_is_one_clear_end_and_no_storm() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
-        let seed = folio.issue("diku", "diku_admin").unwrap();
-        let endpoint = folio.endpoint("diku").unwrap();
-        let tokens = builder(endpoint, &clock, BackgroundTimer::default());
-        let tokens = tokens.seed(seed).build().unwrap();
+        let tokens = taken_over(&folio, &clock);
         tokens.token().await.unwrap();
         clock.advance(10 * SECOND).await;
         folio.log_out_everywhere("diku", "diku_admin");
