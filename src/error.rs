@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub use self::end::EndReason;
 use crate::endpoint::EndpointError;
+use crate::settings::PENDING_PAUSE;
 use crate::store::StoreError;
 
 /// Why there is no token, or no answer from the API.
@@ -95,9 +96,18 @@ pub enum Error {
     /// The manager was shut down.
     #[error("the token manager was shut down")]
     ShutDown,
-    /// The task of a rotation died, or the manager's runtime is gone. The session is as it was.
-    #[error("the rotation task died")]
-    TaskDied,
+    /// A rotation panicked, which is a bug in this crate. The session is as it was.
+    #[error("the rotation panicked: this is a bug in evertoken")]
+    #[non_exhaustive]
+    TaskDied {
+        /// How long until another attempt is made.
+        retry_after: Duration,
+    },
+    /// The tokio runtime that the manager was built in has shut down, and its rotations ran there.
+    #[error(
+        "the tokio runtime of this token manager has shut down: build the manager in a runtime that outlives its use"
+    )]
+    RuntimeGone,
     /// Building or sending the user's own request failed.
     #[error("the request failed")]
     #[non_exhaustive]
@@ -130,7 +140,7 @@ impl Error {
             | Self::Collision { .. }
             | Self::TimedOut { .. }
             | Self::Pending
-            | Self::TaskDied => true,
+            | Self::TaskDied { .. } => true,
             _ => false,
         }
     }
@@ -144,14 +154,18 @@ impl Error {
         }
     }
 
-    /// How long to wait before trying again, where that is known.
+    /// How long to wait before trying again; known for every error that is [retryable](Self::is_retryable).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Endpoint { retry_after, .. }
             | Self::NoAccessToken { retry_after }
             | Self::Collision { retry_after }
+            | Self::TaskDied { retry_after }
             | Self::Store { retry_after, .. } => Some(*retry_after),
+            // The caller has waited already.
+            Self::TimedOut { .. } => Some(Duration::ZERO),
+            Self::Pending => Some(PENDING_PAUSE),
             _ => None,
         }
     }
@@ -162,6 +176,7 @@ impl Error {
             Self::Endpoint { retry_after, .. }
             | Self::NoAccessToken { retry_after }
             | Self::Collision { retry_after }
+            | Self::TaskDied { retry_after }
             | Self::Store { retry_after, .. } => *retry_after = left,
             _ => {}
         }
@@ -196,6 +211,18 @@ pub enum BuildError {
     /// `build()` was called outside a tokio runtime.
     #[error("a token manager is built inside a tokio runtime, which runs its rotations")]
     NoRuntime,
+    /// The tokio runtime has no timer: `enable_time` (or `enable_all`) was not called for it.
+    #[error(
+        "a token manager needs a tokio runtime with a timer: call `enable_all` on the runtime's builder"
+    )]
+    NoTimer,
+    /// Code of an endpoint or a clock panicked.
+    #[error("`{name}` panicked")]
+    #[non_exhaustive]
+    Panicked {
+        /// The method of which trait.
+        name: &'static str,
+    },
     /// The token endpoint's HTTP client could not be built.
     #[error("the HTTP client could not be built")]
     #[non_exhaustive]
@@ -241,6 +268,30 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn every_retryable_error_has_a_pause() {
+        let retry_after = Duration::ZERO;
+        let errors = [
+            Error::Endpoint {
+                source: Arc::new(EndpointError::not_sent("refused")),
+                retry_after,
+            },
+            Error::NoAccessToken { retry_after },
+            Error::Store {
+                source: StoreError::new("down"),
+                retry_after,
+            },
+            Error::Collision { retry_after },
+            Error::TimedOut { after: retry_after },
+            Error::Pending,
+            Error::TaskDied { retry_after },
+        ];
+        for error in errors {
+            assert!(error.is_retryable(), "{error}");
+            assert!(error.retry_after().is_some(), "{error}");
+        }
+    }
 
     /// The hot path returns a header or an error. With room for the error beside the header's own
     /// fields, the one is as large as the other, and is not copied to be told apart.

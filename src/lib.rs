@@ -37,6 +37,7 @@ mod strategy;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
+mod user_code;
 
 #[doc(no_inline)]
 pub use async_trait::async_trait;

@@ -146,13 +146,13 @@ impl TokenManager {
 
     /// What the token has left and had in all, if it is current and expires at a known time.
     fn left(&self, token: &Token) -> Option<(Duration, Duration)> {
-        let session = &self.session;
-        let state = session.lock();
+        let now = self.session.now();
+        let state = self.session.lock();
         let held = state
             .held()
             .filter(|held| held.identity == token.identity())?;
         let total = held.pair.lifetime.access.total()?;
-        Some((held.schedule.remaining(session.now())?, total))
+        Some((held.schedule.remaining(now)?, total))
     }
 
     /// Rotates now, whatever the strategy says: joins the rotation under way or starts one. A session
@@ -222,7 +222,7 @@ impl TokenManager {
             if let Some(mut flight) = flight {
                 // An error means that the flight is gone, which is what was waited for.
                 let _ = flight
-                    .wait_for(|progress| matches!(progress, Progress::Done(_) | Progress::Again))
+                    .wait_for(|progress| matches!(progress, Progress::Done(..) | Progress::Again))
                     .await;
             }
             session.chores_done().await;
@@ -363,7 +363,7 @@ impl TokenManager {
             // while asking the state would wait for the rotation, and the rotation for him.
             let report = progress.borrow_and_update().clone();
             match report {
-                Progress::Done(outcome) => return Some(outcome),
+                Progress::Done(outcome, epoch) => return session.unless_left(outcome, epoch),
                 Progress::Again => return None,
                 Progress::Unstored(error) if policy == OnStoreFailure::Fail => {
                     return Some(Err(error));
@@ -388,8 +388,10 @@ impl TokenManager {
                 Ok(Ok(())) => {}
                 // The flight said what became of it before it went.
                 Ok(Err(_)) => match &*progress.borrow() {
-                    Progress::Done(outcome) => return Some(outcome.clone()),
-                    _ => return Some(Err(Error::TaskDied)),
+                    Progress::Done(outcome, epoch) => {
+                        return session.unless_left(outcome.clone(), *epoch);
+                    }
+                    _ => return Some(Err(Error::RuntimeGone)),
                 },
                 Err(_) => match valid_token() {
                     Some(token) => return Some(Ok(token)),
@@ -413,3 +415,6 @@ impl fmt::Debug for TokenManager {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,8 @@
 //! - [`land`]: how a new pair gets in, and how a session ends
 //! - [`outline`]: what may be known of a record without its tokens
 
+#![warn(clippy::arithmetic_side_effects)]
+
 pub(crate) mod claim;
 mod format;
 pub(crate) mod land;

@@ -11,7 +11,7 @@
 //! - [`land`]: storing and publishing what was issued, by [`place`] and [`behind`] callers' backs
 //! - [`first`], [`logout`]: seeds, pairs of a new sign-in, and logging out
 //! - [`revoke`]: pairs that nobody is to use any more
-//! - [`calls`], [`guard`]: code of the user's, which may hang, panic and ask back
+//! - [`calls`], [`guard`]: the store and the endpoint, which may ask back
 
 mod behind;
 mod calls;
@@ -24,14 +24,16 @@ mod place;
 mod revoke;
 mod spend;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 pub(crate) use self::first::{reopen, replace};
 use tracing::Instrument;
 
 use self::claim::Observed;
-use self::guard::guarded;
 pub(crate) use self::guard::is_inside;
 pub(crate) use self::logout::log_out;
 use crate::clock::Timestamp;
@@ -62,7 +64,13 @@ pub(crate) fn start(flight: Flight) {
             issued: 0,
             woken: 0,
         };
-        let outcome = rotation.run().await;
+        let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
+        let outcome = run.unwrap_or_else(|_| {
+            tracing::error!("a rotation panicked: this is a bug in evertoken");
+            Err(Error::TaskDied {
+                retry_after: Duration::ZERO,
+            })
+        });
         rotation.flight.finish(outcome);
     });
     runtime.spawn(task.instrument(span));
@@ -88,7 +96,7 @@ pub(crate) async fn look_before(session: &Session, notice: Notice) {
     {
         return;
     }
-    session.tell(notice, held);
+    session.tell(notice, held, epoch);
 }
 
 struct Rotation {
@@ -231,7 +239,8 @@ impl Rotation {
             Look::Vacant => Err(Error::NoSession),
             Look::LoggedOut => {
                 if let Some(record) = seen.record() {
-                    logout::clean_up(self.session(), record, seen, held.as_ref()).await;
+                    let epoch = self.flight.epoch();
+                    logout::clean_up(self.session(), record, seen, held.as_ref(), epoch).await;
                 }
                 self.ended(EndReason::LoggedOut)
             }
@@ -291,7 +300,8 @@ impl Rotation {
             let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
                 return Ok(Next::Again);
             };
-            return session.usable().map(Next::Done).ok_or(error);
+            // Those who could go on with the token that is held do so; who asked for a newer one gets the error.
+            return Err(error);
         }
         if record.pair.is_none() {
             return if can_sign_in {
@@ -300,7 +310,8 @@ impl Rotation {
                 Err(Error::NoSession)
             };
         }
-        let standing = session.lock().standing(session.now(), session.wall());
+        let (now, wall) = (session.now(), session.wall());
+        let standing = session.lock().standing(now, wall);
         if standing.identity != self.flight.seen()
             && standing.due < Due::First
             && let Some(token) = standing.usable
@@ -351,11 +362,10 @@ impl Rotation {
     ) -> Result<(), Error> {
         let session = self.session();
         self.flight.report(Progress::Waiting);
-        let changed = async { session.shared.store.changed(&session.key, revision).await };
         // Not all of it at once: a machine that slept must not sleep on.
         let limit = limit.min(session.settings().look_every);
         tokio::select! {
-            _ = guarded(limit, changed) => {}
+            () = session.shared.store.changed(&session.key, revision, limit) => {}
             () = session.closing() => {}
         }
         if session.is_closing() {

@@ -26,7 +26,6 @@ pub(crate) use self::on_rotated::OnRotated;
 use self::unstored::Outbox;
 pub(crate) use self::unstored::Unstored;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
 use crate::event::Event;
 use crate::record::claim::Owner;
@@ -34,9 +33,9 @@ use crate::served::{Snapshot, Token};
 use crate::settings::Settings;
 use crate::state::{Notice, Progress, Rejection, State, Verdict};
 use crate::status::Status;
-use crate::store::{StoreError, TokenStore};
-use crate::strategy::RefreshStrategy;
+use crate::store::StoreError;
 use crate::token::{Identity, Key, TokenPair};
+use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy};
 
 /// Events a slow subscriber may fall behind by; there are a few for each rotation.
 const EVENTS_KEPT: usize = 256;
@@ -44,10 +43,10 @@ const EVENTS_KEPT: usize = 256;
 /// What many sessions may share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) endpoint: Arc<dyn TokenEndpoint>,
-    pub(crate) store: Arc<dyn TokenStore>,
-    pub(crate) strategy: Arc<dyn RefreshStrategy>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) endpoint: UserEndpoint,
+    pub(crate) store: UserStore,
+    pub(crate) strategy: UserStrategy,
+    pub(crate) clock: Arc<UserClock>,
     pub(crate) settings: Settings,
     /// What stands before the token in its header.
     pub(crate) prefix: String,
@@ -166,40 +165,49 @@ impl Session {
         now.is_before(snapshot.quiet_until).then_some(snapshot)
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_locked(&self) -> bool {
+        self.state.is_locked()
+    }
+
+    /// Whoever holds it calls no user code: all that is needed of clock and endpoint is read before.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    /// Locked, with what the endpoint can do now: it may have used up what it signs in with.
-    fn lock_asking(&self) -> MutexGuard<'_, State> {
-        // Code of the user's: it is not called with the lock held.
+    pub(crate) fn moment(&self) -> Moment {
+        self.shared.clock.moment()
+    }
+
+    /// Locked, with the time, and with what the endpoint can do now: it may have used up what it signs in with.
+    fn lock_asking(&self) -> (MutexGuard<'_, State>, Moment) {
         let can_sign_in = self.shared.endpoint.can_sign_in();
+        let moment = self.moment();
         let mut state = self.state.lock();
         state.set_can_sign_in(can_sign_in);
-        state
+        (state, moment)
     }
 
     /// Decides for a caller. A flight that comes with the answer has to be started.
     pub(crate) fn decide(self: &Arc<Self>) -> (Decision, Option<Flight>) {
-        let (now, wall) = (self.now(), self.wall());
-        let mut state = self.lock_asking();
-        match state.verdict(self.settings(), now, wall) {
+        let (mut state, moment) = self.lock_asking();
+        match state.verdict(self.settings(), moment.now, moment.wall) {
             Verdict::Serve(token) => {
-                self.republish(&state);
+                self.republish(&state, moment);
                 (Decision::Serve(token), None)
             }
             Verdict::ServeAndRotate(token) => {
-                let (flight, _) = self.take_off(&mut state);
+                let (flight, _) = self.take_off(&mut state, moment);
                 (Decision::Serve(token), Some(flight))
             }
             Verdict::Join(progress) => (Decision::Join(progress), None),
             Verdict::Rotate => {
-                let (flight, progress) = self.take_off(&mut state);
+                let (flight, progress) = self.take_off(&mut state, moment);
                 (Decision::Join(progress), Some(flight))
             }
             Verdict::Fail(error) => (Decision::Fail(error), None),
             Verdict::FailAndLook(error) => {
-                let (flight, _) = self.take_off(&mut state);
+                let (flight, _) = self.take_off(&mut state, moment);
                 (Decision::Fail(error), Some(flight))
             }
         }
@@ -207,6 +215,7 @@ impl Session {
 
     /// Decides for a caller who wants a newer pair than `seen`, whatever the plan says.
     pub(crate) fn renew(self: &Arc<Self>, seen: Option<Identity>) -> (Decision, Option<Flight>) {
+        let moment = self.moment();
         let mut state = self.state.lock();
         if let Some(progress) = state.flight() {
             return (Decision::Join(progress), None);
@@ -215,32 +224,35 @@ impl Session {
             drop(state);
             return self.decide();
         }
-        if let Some(error) = state.obstacle(self.now()) {
+        if let Some(error) = state.obstacle(moment.now) {
             return (Decision::Fail(error), None);
         }
-        let (flight, progress) = self.take_off(&mut state);
+        let (flight, progress) = self.take_off(&mut state, moment);
         (Decision::Join(progress), Some(flight))
     }
 
     /// What the worker has to do.
     pub(crate) fn wake(self: &Arc<Self>) -> Wake {
-        let now = self.now();
-        let mut state = self.lock_asking();
-        let rotate_at = state.wake_at(now, self.wall());
+        let (mut state, moment) = self.lock_asking();
+        let now = moment.now;
+        let rotate_at = state.wake_at(now, moment.wall);
         let notice = state.next_notice(self.settings());
         if rotate_at.is_some_and(|at| at <= now) {
-            return Wake::Rotate(self.take_off(&mut state).0);
+            return Wake::Rotate(self.take_off(&mut state, moment).0);
         }
         if let Some((at, notice)) = notice
             && at <= now
         {
             if notice == Notice::Over {
-                return Wake::Rotate(self.take_off(&mut state).0);
+                return Wake::Rotate(self.take_off(&mut state, moment).0);
             }
             return Wake::Tell(notice);
         }
-        let at = rotate_at.into_iter().chain(notice.map(|(at, _)| at)).min();
-        Wake::Sleep(at.map(|at| at.since(now)))
+        // Timers stand still while the machine sleeps, so neither is slept for at once.
+        let settings = self.settings();
+        let rotating = rotate_at.map(|at| at.since(now).min(settings.look_every));
+        let telling = notice.map(|(at, _)| settings.look_until(at.since(now)));
+        Wake::Sleep(rotating.into_iter().chain(telling).min())
     }
 
     /// Starts the worker with the first rotation: before it there is nothing to wake for.
@@ -253,20 +265,24 @@ impl Session {
         Arc::clone(&self.rescheduled)
     }
 
-    fn take_off(self: &Arc<Self>, state: &mut State) -> (Flight, watch::Receiver<Progress>) {
+    fn take_off(
+        self: &Arc<Self>,
+        state: &mut State,
+        moment: Moment,
+    ) -> (Flight, watch::Receiver<Progress>) {
         let (progress, receiver) = watch::channel(Progress::Running);
-        state.take_off(progress.clone());
-        self.republish(state);
-        let flight = Flight::new(self, state, progress);
+        state.take_off(progress.clone(), moment.now);
+        self.republish(state, moment);
+        let flight = Flight::new(self, state, progress, moment.now);
         (flight, receiver)
     }
 
     /// Makes the snapshot say what the state does. Every change of the state ends with it.
-    fn republish(&self, state: &State) {
+    fn republish(&self, state: &State, moment: Moment) {
         let token = state.held().and_then(|held| held.token.clone());
-        let quiet_for = state.quiet_for(self.settings(), self.now(), self.wall());
+        let quiet_for = state.quiet_for(self.settings(), moment.now, moment.wall);
         let snapshot = token.zip(quiet_for).map(|(token, quiet_for)| {
-            let quiet_until = self.shared.clock.coarse() + quiet_for;
+            let quiet_until = moment.coarse + quiet_for;
             Arc::new(Snapshot::new(token, quiet_until))
         });
         self.snapshot.store(snapshot);
@@ -274,16 +290,16 @@ impl Session {
     }
 
     pub(crate) fn reject(self: &Arc<Self>, identity: Identity) -> (Rejection, Option<Flight>) {
-        let now = self.now();
-        let mut state = self.lock_asking();
+        let (mut state, moment) = self.lock_asking();
+        let now = moment.now;
         let rejection = state.reject(identity, self.settings(), now);
         let mut start = None;
         let may_start = state.flight().is_none() && !state.cooling(now) && !state.is_closed();
         if rejection == Rejection::Rotating && may_start {
-            let (flight, _) = self.take_off(&mut state);
+            let (flight, _) = self.take_off(&mut state, moment);
             start = Some(flight);
         }
-        self.republish(&state);
+        self.republish(&state, moment);
         (rejection, start)
     }
 
@@ -297,10 +313,9 @@ impl Session {
 
     /// How long a caller waits for a newer token who could go on with the one that is held.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        let now = self.now();
+        let moment = self.moment();
         let state = self.state.lock();
-        state.usable(now)?;
-        state.held().map(|held| held.schedule.patience(now))
+        state.patience(self.settings(), moment.now, moment.wall)
     }
 
     /// A pair could not be stored, at this attempt.
@@ -310,7 +325,8 @@ impl Session {
 
     /// The token held, as long as it may be served.
     pub(crate) fn usable(&self) -> Option<Token> {
-        self.state.lock().usable(self.now()).cloned()
+        let now = self.now();
+        self.state.lock().usable(now).cloned()
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -14,6 +14,12 @@ use crate::endpoint::ServerProfile;
 /// what a request may still need from the check of the window to its first byte.
 const SEND_MARGIN: Duration = Duration::from_secs(5);
 
+/// Clocks are looked at this often at least for the sake of a session's end: the machine may have slept through it.
+const LONGEST_LOOK: Duration = Duration::from_secs(600);
+
+/// After so long a rotation that is under way may have brought a token: it takes some milliseconds at the least.
+pub(crate) const PENDING_PAUSE: Duration = Duration::from_millis(20);
+
 /// The least of whatever is done again and again: a hundred times a second is a storm already.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -64,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) shortest_interval: Duration,
     /// Clocks and others' claims are looked at this often at least.
     pub(crate) look_every: Duration,
+    /// For so long at most from its beginning a rotation is waited for by callers whose token is still good.
+    pub(crate) join_limit: Duration,
     /// How long before a session ends it is told that it will.
     pub(crate) expiring_before: Duration,
     /// How long before a session ends that nothing can prolong it is told that it has.
@@ -87,6 +95,7 @@ impl Settings {
             cool_down: CoolDown::default(),
             shortest_interval: Duration::from_secs(1),
             look_every: Duration::from_secs(5),
+            join_limit: Duration::from_secs(2),
             expiring_before: Duration::from_secs(60),
             ended_before: Duration::from_millis(200),
             server,
@@ -98,6 +107,12 @@ impl Settings {
     pub(crate) fn send_window(&self) -> Duration {
         self.quarantine
             .saturating_sub(self.endpoint_timeout + SEND_MARGIN)
+    }
+
+    /// How often clocks are looked at while something is told in `left`: the nearer it is, the more often.
+    pub(crate) fn look_until(&self, left: Duration) -> Duration {
+        let pause = (left / 60).clamp(self.look_every.min(LONGEST_LOOK), LONGEST_LOOK);
+        left.min(pause)
     }
 
     /// What cannot hold, as (setting, problem): the one place where settings are compared.

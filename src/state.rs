@@ -1,6 +1,8 @@
 //! All that is locked: the pair, its identity and the rotation in flight change together. There is no
-//! `await` in this file, and nothing in it calls code of the user's.
+//! `await` in this file, and nothing in it calls code of the user's. A rotation changes it through
+//! [`epoch::Current`] only.
 
+mod epoch;
 mod held;
 mod notice;
 mod pause;
@@ -46,10 +48,17 @@ pub(crate) enum Progress {
     Waiting,
     /// The pair is there, but storing it fails; it is kept and tried again.
     Unstored(Error),
-    /// It is over, and this is the answer for everybody.
-    Done(Result<Token, Error>),
+    /// It is over, and this is the answer for everybody; unless the user has done something since this epoch.
+    Done(Result<Token, Error>, u64),
     /// It is over, and everybody has to look for himself.
     Again,
+}
+
+/// The rotation in flight.
+#[derive(Debug)]
+struct UnderWay {
+    progress: watch::Sender<Progress>,
+    began: Timestamp,
 }
 
 #[derive(Debug)]
@@ -58,12 +67,12 @@ pub(crate) struct State {
     /// Ours, where another instance's pair was committed after it; until that has been accepted once.
     spare: Option<Held>,
     end: Option<EndReason>,
-    flight: Option<watch::Sender<Progress>>,
+    flight: Option<UnderWay>,
     pause: Pause,
     rejections: Rejections,
     /// The highest next number that was seen in a record.
     next_number: u64,
-    /// Numbers of claims that were attempted and under which nothing was sent.
+    /// Numbers of claims that were written, or may have been, and under which nothing was sent.
     unsent: Vec<u64>,
     seed: Option<(TokenPair, Timestamp)>,
     /// Set by a logout of this manager, until another session takes the place of that one.
@@ -77,6 +86,8 @@ pub(crate) struct State {
     /// As the endpoint said last.
     can_sign_in: bool,
     closed: bool,
+    /// The manager's runtime was shut down: nothing can be rotated any more.
+    runtime_gone: bool,
 }
 
 impl State {
@@ -97,6 +108,7 @@ impl State {
             warned: false,
             can_sign_in,
             closed: false,
+            runtime_gone: false,
         }
     }
 
@@ -116,12 +128,18 @@ impl State {
         self.closed = true;
     }
 
+    pub(crate) fn lose_runtime(&mut self) {
+        self.runtime_gone = true;
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
     pub(crate) fn flight(&self) -> Option<watch::Receiver<Progress>> {
-        self.flight.as_ref().map(watch::Sender::subscribe)
+        self.flight
+            .as_ref()
+            .map(|flight| flight.progress.subscribe())
     }
 
     pub(crate) fn end(&self) -> Option<&EndReason> {
@@ -144,10 +162,13 @@ impl State {
         &self.unsent
     }
 
-    pub(crate) fn attempted(&mut self, number: u64) {
-        if !self.unsent.contains(&number) {
+    /// A claim of this number is being written. Returns whether none was before.
+    pub(crate) fn attempted(&mut self, number: u64) -> bool {
+        let is_first = !self.unsent.contains(&number);
+        if is_first {
             self.unsent.push(number);
         }
+        is_first
     }
 
     /// The token is about to be sent: no claim attempted before is one under which nothing was, should
@@ -180,9 +201,11 @@ impl State {
         self.can_sign_in = can_sign_in;
     }
 
-    /// Whether the endpoint could bring a new pair.
+    /// Whether a rotation could bring a new pair.
     fn rotatable(&self, now: Timestamp) -> bool {
-        self.can_sign_in || self.held.as_ref().is_none_or(|held| held.can_refresh(now))
+        let can_bring =
+            self.can_sign_in || self.held.as_ref().is_none_or(|held| held.can_refresh(now));
+        can_bring && !self.runtime_gone
     }
 
     /// Everything a rotation asks of the pair it finds.
@@ -238,13 +261,11 @@ impl State {
         Some((self.pause.ends_at().map_or(at, |end| at.max(end)), notice))
     }
 
-    /// Subscribers were warned that the session will end.
-    pub(crate) fn warned(&mut self) {
-        self.warned = true;
-    }
-
     pub(crate) fn is_unstored(&self) -> bool {
-        let progress = self.flight.as_ref().map(|flight| flight.borrow().clone());
+        let progress = self
+            .flight
+            .as_ref()
+            .map(|flight| flight.progress.borrow().clone());
         matches!(progress, Some(Progress::Unstored(_)))
     }
 
@@ -258,6 +279,9 @@ impl State {
         if self.closed {
             return Some(Error::ShutDown);
         }
+        if self.runtime_gone {
+            return Some(Error::RuntimeGone);
+        }
         if let Some(reason) = self.end.as_ref().filter(|_| self.cooling(now)) {
             return Some(Error::ended(reason.clone()));
         }
@@ -265,25 +289,12 @@ impl State {
     }
 
     /// A rotation starts.
-    pub(crate) fn take_off(&mut self, flight: watch::Sender<Progress>) {
-        self.flight = Some(flight);
-    }
-
-    /// The rotation of this epoch is over.
-    pub(crate) fn touch_down(&mut self) {
-        self.flight = None;
-    }
-
-    pub(crate) fn set_spare(&mut self, spare: Held) {
-        self.spare = Some(spare);
-    }
-
-    pub(crate) fn take_spare(&mut self) -> Option<Held> {
-        self.spare.take()
+    pub(crate) fn take_off(&mut self, progress: watch::Sender<Progress>, began: Timestamp) {
+        self.flight = Some(UnderWay { progress, began });
     }
 
     /// Returns whether that is news.
-    pub(crate) fn set_end(&mut self, reason: EndReason) -> bool {
+    fn set_end(&mut self, reason: EndReason) -> bool {
         let news = self.end.as_ref() != Some(&reason);
         // No other end is absolute: they leave the access token its time.
         if reason == EndReason::LoggedOut {
@@ -294,30 +305,9 @@ impl State {
         news
     }
 
-    /// Counts a failure: nothing is tried for a while. Returns how long that is.
-    pub(crate) fn fail(&mut self, error: Error, settings: &Settings, now: Timestamp) -> Duration {
-        let early = self.usable(now).is_some();
-        let schedule = self.held.as_ref().map(|held| &held.schedule);
-        let need = schedule.and_then(|schedule| schedule.next_need(now));
-        self.pause
-            .after_error(error, early, need, settings.cool_down, now)
-    }
-
     /// How often in a row the server brought nothing new.
     pub(crate) fn stalls(&self) -> u32 {
         self.pause.stalls()
-    }
-
-    /// The server brought nothing new, for one more time than `before`.
-    pub(crate) fn stall(&mut self, before: u32, settings: &Settings, now: Timestamp) {
-        let expiry = self.held.as_ref().and_then(|held| held.schedule.expires_at);
-        self.pause
-            .after_stall(before, expiry, settings.cool_down, now);
-    }
-
-    /// A pair was issued: the next is not fetched at once, whatever an API says of this one.
-    pub(crate) fn issued(&mut self, now: Timestamp) {
-        self.rejections.issued(now);
     }
 
     /// Whether this manager was issued the pair that is held, rather than found it.

@@ -44,6 +44,13 @@ pub struct Logout {
     pub revoked: Result<(), EndpointError>,
 }
 
+/// What is known so far of a logout.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LogoutProgress {
+    pub(crate) stored: Option<Result<(), StoreError>>,
+    pub(crate) revoked: Option<Result<(), EndpointError>>,
+}
+
 impl Logout {
     /// Whether the session is over everywhere.
     #[must_use]

@@ -13,7 +13,7 @@ const GROUPS: [&[&str]; 12] = [
     &["schedule", "settings", "endpoint"],
     &["store", "record"],
     &["error"],
-    &["event", "origin", "served", "status"],
+    &["event", "origin", "served", "status", "user_code"],
     &["state"],
     &["session"],
     &["rotation"],

@@ -224,7 +224,7 @@ fn once_the_runtime_is_gone_it_says_so_at_once() {
     let tokens = unused(&runtime, &server);
     runtime.shutdown_timeout(PATIENCE);
     let error = outside(move || tokens.blocking_token()).unwrap_err();
-    assert!(matches!(error, Error::TaskDied), "{error}");
+    assert!(matches!(error, Error::RuntimeGone), "{error}");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_runtime_that_goes_while_a_thread_waits_wakes_it() {
     runtime.block_on(server.arrived(1));
     runtime.shutdown_background();
     let answer = receiver.recv_timeout(PATIENCE).expect("no deadlock");
-    assert!(matches!(answer, Err(Error::TaskDied)), "{answer:?}");
+    assert!(matches!(answer, Err(Error::RuntimeGone)), "{answer:?}");
 }
 
 #[test]

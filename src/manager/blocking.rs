@@ -2,7 +2,10 @@
 
 use std::sync::mpsc;
 
+use futures_util::FutureExt;
+
 use super::TokenManager;
+use super::user::cause_of_death;
 use crate::error::Error;
 use crate::served::Token;
 
@@ -28,7 +31,7 @@ impl TokenManager {
         }
         let (sender, receiver) = mpsc::sync_channel(1);
         let tokens = self.clone();
-        self.session.shared.runtime.spawn(async move {
+        let asking = self.session.shared.runtime.spawn(async move {
             // If nobody waits any more, the token is for nobody.
             let _ = sender.send(tokens.token().await);
         });
@@ -36,7 +39,10 @@ impl TokenManager {
         match receiver.recv_timeout(after) {
             Ok(answer) => answer,
             Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::TimedOut { after }),
-            Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::TaskDied),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let died = asking.now_or_never().and_then(Result::err);
+                Err(died.map_or(Error::RuntimeGone, |died| cause_of_death(&died)))
+            }
         }
     }
 }

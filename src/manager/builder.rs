@@ -6,7 +6,7 @@ use http::HeaderName;
 use super::user::with_stated_times;
 use super::{Calls, TokenManager};
 use crate::client::{ApiProfile, Channel};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::endpoint::TokenEndpoint;
 use crate::error::BuildError;
 use crate::origin::Origins;
@@ -16,12 +16,13 @@ use crate::settings::{CoolDown, Coordination, OnStoreFailure, Persistence, Setti
 use crate::store::{MemoryStore, TokenStore};
 use crate::strategy::{OnRequest, RefreshStrategy};
 use crate::token::{Key, TokenPair};
+use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy, caught};
 
 /// Builds a [`TokenManager`]. Nothing is checked, read or started before [`build`](Self::build).
 #[derive(Debug)]
 #[must_use]
 pub struct Builder {
-    endpoint: Arc<dyn TokenEndpoint>,
+    endpoint: UserEndpoint,
     store: Option<Arc<dyn TokenStore>>,
     strategy: Arc<dyn RefreshStrategy>,
     clock: Option<Arc<dyn Clock>>,
@@ -32,11 +33,20 @@ pub struct Builder {
     api: ApiProfile,
     channel: Option<Channel>,
     on_rotated: Option<OnRotated>,
+    /// What the endpoint could not say of itself.
+    panicked: Option<&'static str>,
 }
 
 impl Builder {
     pub(super) fn new(endpoint: Arc<dyn TokenEndpoint>) -> Self {
-        let settings = Settings::new(endpoint.profile(), endpoint.timeout());
+        let endpoint = UserEndpoint::new(endpoint);
+        let (server, timeout) = (endpoint.profile(), endpoint.timeout());
+        let panicked = match (&server, &timeout) {
+            (None, _) => Some("TokenEndpoint::profile"),
+            (_, None) => Some("TokenEndpoint::timeout"),
+            _ => None,
+        };
+        let settings = Settings::new(server.unwrap_or_default(), timeout.unwrap_or_default());
         Self {
             endpoint,
             store: None,
@@ -49,6 +59,7 @@ impl Builder {
             api: ApiProfile::default(),
             channel: None,
             on_rotated: None,
+            panicked,
         }
     }
 
@@ -211,7 +222,7 @@ impl Builder {
         self
     }
 
-    /// Reads another clock. Default: [`SystemClock`].
+    /// Reads another clock. Default: [`SystemClock`](crate::clock::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
@@ -227,30 +238,52 @@ impl Builder {
     /// Checks the settings and builds the manager, on the tokio runtime this is called in: rotations run
     /// there, whoever asks for them. There is no I/O; the first use loads the session.
     ///
+    /// That runtime has to outlive the use of the manager: once it has shut down, a token that is still valid is served,
+    /// and everything else is [`Error::RuntimeGone`](crate::Error::RuntimeGone). A process that forks (`fork(2)` without
+    /// `exec`) after `build()` is not supported: the child has no threads to run rotations, and two processes would be
+    /// one owner.
+    ///
     /// # Errors
     ///
-    /// [`BuildError`], if settings cannot hold together or no runtime is there.
+    /// [`BuildError`], if settings cannot hold together, no runtime is there, or it has no timer.
     pub fn build(self) -> Result<TokenManager, BuildError> {
+        if let Some(name) = self.panicked {
+            return Err(BuildError::Panicked { name });
+        }
         if let Some((name, problem)) = self.problem() {
             return Err(BuildError::invalid(name, problem));
         }
         let origins = Origins::parse(&self.origins)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        // Without one, every wait would panic; tokio has no other way to ask.
+        if caught("tokio::time::sleep", || tokio::time::sleep(Duration::ZERO)).is_none() {
+            return Err(BuildError::NoTimer);
+        }
         let owner = Owner::random().map_err(|_| BuildError::NoRandomness)?;
         let on_system_clock = self.clock.is_none();
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let wall = clock.wall();
-        let first = self.seed.or_else(|| self.endpoint.first_pair());
-        let seed = first.map(|pair| (with_stated_times(pair, wall), clock.now()));
+        let panicked = |name| BuildError::Panicked { name };
+        let clock = Arc::new(UserClock::new(self.clock));
+        let Moment { now, wall, .. } = clock.moment();
+        let first = match self.seed {
+            Some(pair) => Some(pair),
+            None => self
+                .endpoint
+                .first_pair()
+                .ok_or(panicked("TokenEndpoint::first_pair"))?,
+        };
+        let seed = first.map(|pair| (with_stated_times(pair, wall), now));
         let store = self
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::with_clock(clock.clone())));
-        let key = self.key.unwrap_or_else(|| self.endpoint.key());
+        let key = match self.key {
+            Some(key) => key,
+            None => self.endpoint.key().ok_or(panicked("TokenEndpoint::key"))?,
+        };
         let channel = self.channel.unwrap_or_else(|| self.api.channel());
         let shared = Shared {
             endpoint: self.endpoint,
-            store,
-            strategy: self.strategy,
+            store: UserStore::new(store, self.settings.store_timeout),
+            strategy: UserStrategy::new(self.strategy),
             clock,
             settings: self.settings,
             on_rotated: self.on_rotated,

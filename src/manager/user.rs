@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 use super::{TokenManager, worker};
 use crate::endpoint::{EndpointError, stated_by_token};
 use crate::error::Error;
 use crate::rotation;
 use crate::served::Token;
-use crate::status::{Logout, Status};
+use crate::status::{Logout, LogoutProgress, Status};
 use crate::store::StoreError;
 use crate::token::{TokenPair, Validity};
 
@@ -77,7 +78,7 @@ impl TokenManager {
         }
         let session = Arc::clone(&self.session);
         let after = session.settings().wait;
-        let (told, mut answer) = watch::channel(unfinished(Error::TimedOut { after }));
+        let (told, mut answer) = watch::channel(LogoutProgress::default());
         // Before anything is awaited: whoever asks from here on is told.
         let leaving = session.leave();
         let chore = session.chore();
@@ -86,10 +87,18 @@ impl TokenManager {
             rotation::log_out(&session, leaving, told).await;
             drop(chore);
         });
-        // Whatever is known by then.
+        // Whatever is known by then. Who tells of it goes without a word only where its runtime is gone.
         let told = async { while answer.changed().await.is_ok() {} };
-        let _ = self.by(self.deadline(), told).await;
-        answer.borrow().clone()
+        let missing = match self.by(self.deadline(), told).await {
+            Ok(()) => Error::RuntimeGone,
+            Err(_) => Error::TimedOut { after },
+        };
+        let known = answer.borrow().clone();
+        let unfinished = unfinished(missing);
+        Logout {
+            stored: known.stored.unwrap_or(unfinished.stored),
+            revoked: known.revoked.unwrap_or(unfinished.revoked),
+        }
     }
 
     /// How the session is. It neither waits nor starts anything, and knows only what this manager has
@@ -115,7 +124,7 @@ impl TokenManager {
         });
         match self.by(self.deadline(), task).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(_)) => Err(Error::TaskDied),
+            Ok(Err(died)) => Err(cause_of_death(&died)),
             Err(_) => Err(Error::TimedOut {
                 after: self.session.settings().wait,
             }),
@@ -137,6 +146,16 @@ pub(super) fn with_stated_times(mut pair: TokenPair, wall: Duration) -> TokenPai
         pair.lifetime.access = stated_by_token(access, Some(wall), wall);
     }
     pair
+}
+
+/// A task ends without its work done if it panicked, or if its runtime was shut down.
+pub(super) fn cause_of_death(died: &JoinError) -> Error {
+    if died.is_panic() {
+        let retry_after = Duration::ZERO;
+        Error::TaskDied { retry_after }
+    } else {
+        Error::RuntimeGone
+    }
 }
 
 fn unfinished(error: Error) -> Logout {

@@ -276,7 +276,7 @@ impl Record {
 
     fn with_claim(&self, claim: Claim) -> Self {
         Self {
-            next_number: self.next_number + 1,
+            next_number: self.next_number.saturating_add(1),
             claim: Some(claim),
             ..self.clone()
         }

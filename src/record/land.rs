@@ -44,6 +44,8 @@ pub(crate) enum Verdict {
     LoggedOut,
     /// Theirs is another session: ours is to be revoked, theirs adopted.
     Superseded,
+    /// It is there no more: it had landed, and was rotated on.
+    Passed,
     /// A later claim was committed first: theirs is adopted, ours kept until theirs has been accepted.
     Outrun,
     /// The token we got is itself known to be dead: a server that echoes it.
@@ -55,9 +57,9 @@ impl Landing {
     pub(crate) fn judge(&self, record: Option<&Record>, key: &Key, now: StoreTime) -> Verdict {
         let Some(record) = record else {
             let mut first = Record::first(key.clone(), self.lineage, self.pair.clone());
-            first.version = self.base.version + self.rotations(None);
+            first.version = self.base.version.saturating_add(self.rotations(None));
             first.committed_number = self.holder.number;
-            first.next_number = self.holder.number + 1;
+            first.next_number = self.holder.number.saturating_add(1);
             return Verdict::Write(Box::new(first));
         };
         let ours = self.pair.pair.digest(key);
@@ -83,6 +85,10 @@ impl Landing {
                 Rival::Wins | Rival::WinsWhileGood => Verdict::Superseded,
             };
         }
+        // Written over what was rotated from it, it would be sent though it is spent.
+        if record.retired().any(|past| *past == ours) {
+            return Verdict::Passed;
+        }
         // The same number can only be somebody else's where instances do not coordinate.
         if record.committed_number > self.holder.number || same_number {
             // A session of its own is nothing to fall back on in the one before.
@@ -106,11 +112,11 @@ impl Landing {
         self.forbid_used(&mut next, ours);
         next.lineage = self.lineage;
         // Not "ours + 1": the store may have lost writes, and a version must follow the record's.
-        next.version = record.version + self.rotations(Some(record));
+        next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.pair = Some(self.pair.clone());
         next.state = State::Active;
         next.committed_number = self.holder.number;
-        next.next_number = next.next_number.max(self.holder.number + 1);
+        next.next_number = next.next_number.max(self.holder.number.saturating_add(1));
         // A newer claim of somebody else stays: he has not found out yet.
         next.claim = next.claim.filter(|claim| !claim.is_of(self.holder));
         next
@@ -120,9 +126,9 @@ impl Landing {
     fn instead_of(&self, record: &Record, ours: Digest, now: StoreTime) -> Record {
         let mut next = record.replaced(self.lineage, Some(self.pair.clone()), now);
         self.forbid_used(&mut next, ours);
-        next.version = record.version + self.rotations(Some(record));
+        next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.committed_number = self.holder.number;
-        next.next_number = next.next_number.max(self.holder.number + 1);
+        next.next_number = next.next_number.max(self.holder.number.saturating_add(1));
         next
     }
 
@@ -137,7 +143,7 @@ impl Landing {
     fn rotations(&self, record: Option<&Record>) -> u64 {
         let is_new =
             |used: &&Digest| record.is_none_or(|record| !record.retired().any(|it| it == *used));
-        self.passed.iter().filter(is_new).count() as u64 + 1
+        (self.passed.iter().filter(is_new).count() as u64).saturating_add(1)
     }
 }
 
@@ -192,7 +198,7 @@ impl Record {
         let mut next = self.clone();
         next.retire_current(now);
         next.lineage = lineage;
-        next.version += 1;
+        next.version = next.version.saturating_add(1);
         next.pair = pair;
         next.state = State::Active;
         next.claim = None;
@@ -393,6 +399,24 @@ mod tests {
     fn a_later_claim_committed_first_outruns_ours() {
         let (landed, landing) = outrun();
         assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Outrun);
+    }
+
+    #[test]
+    fn a_pair_that_is_among_the_past_ones_had_landed() {
+        let (record, landing) = claimed("ours");
+        let landed = written(landing.judge(Some(&record), &key(), NOW));
+        let theirs = Landing {
+            holder: Holder {
+                owner: TWO,
+                number: landed.next_number,
+            },
+            base: landed.identity(),
+            predecessor: landed.digest(),
+            pair: pair("theirs"),
+            ..landing.clone()
+        };
+        let rotated = written(theirs.judge(Some(&landed), &key(), NOW));
+        assert_eq!(landing.judge(Some(&rotated), &key(), NOW), Verdict::Passed);
     }
 
     #[test]

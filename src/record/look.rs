@@ -82,7 +82,10 @@ impl Record {
         next.pair = Some(pair);
         next.state = State::Active;
         next.committed_number = held.number;
-        next.next_number = next.next_number.max(next_number).max(held.number + 1);
+        next.next_number = next
+            .next_number
+            .max(next_number)
+            .max(held.number.saturating_add(1));
         next
     }
 }

@@ -244,3 +244,56 @@ fn a_past_token_is_forgotten_when_it_has_expired() {
     let again = replaced.replaced(Lineage::from_bits(3), Some(pair("r3")), much_later);
     assert!(!again.knows(&Digest::of("short")));
 }
+
+/// A record as somebody may have written it who can write to the store.
+#[test]
+fn numbers_at_their_end_do_not_overflow() {
+    let key = Key::new("issuer", KEY_CLIENT);
+    let mut record = active();
+    record.version = u64::MAX;
+    record.next_number = u64::MAX;
+    record.committed_number = u64::MAX;
+    let mut stored = pair("r1");
+    stored.issued_at = StoreTime::from_millis(u64::MAX);
+    stored.pair = stored
+        .pair
+        .expires_in(Duration::MAX)
+        .refresh_expires_in(Duration::MAX);
+    record.pair = Some(stored);
+    let claimed = record.claimed(ONE, record.digest(), NOW);
+    assert_eq!(claimed.next_number, u64::MAX);
+    let taken = claimed.taken_over(TWO, Again::LastResort, NOW);
+    assert!(
+        taken
+            .released(Holder {
+                owner: TWO,
+                number: u64::MAX
+            })
+            .is_some()
+    );
+    let _ = taken.standing(ONE, &[], NOW, Duration::MAX);
+    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), NOW);
+    assert_eq!(replaced.version, u64::MAX);
+    let held = look::Held {
+        identity: record.identity(),
+        digest: record.digest(),
+        number: u64::MAX,
+    };
+    let forwarded = Record::forwarded(Some(&active()), &key, held, pair("r2"), u64::MAX, NOW);
+    assert_eq!(forwarded.next_number, u64::MAX);
+    let landing = Landing {
+        holder: Holder {
+            owner: TWO,
+            number: u64::MAX,
+        },
+        base: record.identity(),
+        predecessor: record.digest(),
+        passed: vec![Digest::of("passed")],
+        lineage: record.lineage,
+        rival: Rival::Loses,
+        pair: pair("r3"),
+    };
+    for found in [None, Some(&active()), Some(&record), Some(&replaced)] {
+        let _ = landing.judge(found, &key, NOW);
+    }
+}

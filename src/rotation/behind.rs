@@ -89,7 +89,7 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
         Ok(placed) => {
             let now = store_now(session, &unstored);
             let (epoch, theirs) = (unstored.epoch, unstored.seen.clone());
-            let gave_way = matches!(placed, Placed::Superseded | Placed::Outrun);
+            let gave_way = matches!(placed, Placed::Superseded | Placed::Passed | Placed::Outrun);
             // Nobody waits for this; what there is to tell is told by event.
             let _ = settle(session, unstored, placed).await;
             if let Some((record, _)) = theirs.filter(|_| gave_way) {

@@ -1,8 +1,7 @@
-//! The calls of code of the user's: each takes its time at most, and a panic in it is an error of its own.
+//! The calls of the store and the endpoint, with the time at which each was made.
 
 use std::time::Duration;
 
-use super::guard::guarded;
 use super::{Seen, StoreClock};
 use crate::endpoint::EndpointError;
 use crate::record::Record;
@@ -26,10 +25,7 @@ pub(super) async fn load(session: &Session) -> Result<Seen, StoreError> {
 
 async fn load_once(session: &Session) -> Result<Seen, StoreError> {
     let asked = session.now();
-    let loading = async { session.shared.store.load(&session.key).await };
-    let loaded = guarded(session.settings().store_timeout, loading)
-        .await
-        .map_err(|trouble| StoreError::new(format!("loading {trouble}")))??;
+    let loaded = session.shared.store.load(&session.key).await?;
     let clock = StoreClock {
         read: loaded.now,
         asked,
@@ -60,10 +56,7 @@ pub(super) async fn swap(
     seen: Option<Revision>,
     next: &Record,
 ) -> Result<Swap, StoreError> {
-    let swapping = async { session.shared.store.swap(&session.key, seen, next).await };
-    guarded(session.settings().store_timeout, swapping)
-        .await
-        .map_err(|trouble| StoreError::new(format!("storing {trouble}")))?
+    session.shared.store.swap(&session.key, seen, next).await
 }
 
 /// The store's time at the least: a claim is never taken for older than it is.
@@ -77,11 +70,8 @@ pub(super) fn latest_store_now(session: &Session, clock: StoreClock) -> StoreTim
 }
 
 pub(super) async fn revoke(session: &Session, pair: &TokenPair) -> Result<(), EndpointError> {
-    let revoking = async { session.shared.endpoint.revoke(pair).await };
-    let result = match guarded(session.settings().endpoint_timeout, revoking).await {
-        Ok(result) => result,
-        Err(trouble) => Err(EndpointError::unknown(trouble)),
-    };
+    let limit = session.settings().endpoint_timeout;
+    let result = session.shared.endpoint.revoke(pair, limit).await;
     if let Err(error) = &result {
         tracing::warn!(key = %session.key, %error, "a pair could not be revoked");
     }

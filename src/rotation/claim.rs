@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Kind, Next, Rotation, Seen, StoreClock, guarded, lineage, store_failed};
+use super::{Kind, Next, Rotation, Seen, StoreClock, lineage, store_failed};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::claim::{Claim, Holder, Permit, Standing};
@@ -164,14 +164,8 @@ impl Rotation {
         if now.since(since) >= claim.patience(session.settings().quarantine) {
             return true;
         }
-        let asking = async {
-            session
-                .shared
-                .store
-                .holder_is_dead(&session.key, claim)
-                .await
-        };
-        guarded(session.settings().store_timeout, asking).await == Ok(true)
+        let store = &session.shared.store;
+        store.holder_is_dead(&session.key, claim).await
     }
 
     /// The token may be spent. What the profile permits is prepared; `None` if that was to end the
@@ -233,8 +227,8 @@ impl Rotation {
             .map(|_: Next| ())
     }
 
-    /// Writes our claim. A swap that fails may have landed: its number is remembered, and a later look
-    /// that shows it finds the claim ours.
+    /// Writes our claim. A swap without an answer may have landed: its number is remembered, and a later look
+    /// that shows it finds the claim ours. One that was lost did not land.
     pub(super) async fn write_claim(
         &mut self,
         next: Record,
@@ -253,7 +247,7 @@ impl Rotation {
             _ => now,
         };
         self.attempt = Some((number, since));
-        session.lock().attempted(number);
+        let is_first = session.lock().attempted(number);
         match self.swap(seen.revision(), &next).await {
             Ok(Swap::Swapped(revision)) => {
                 let holder = Holder {
@@ -266,8 +260,15 @@ impl Rotation {
                 };
                 Claimed::new(next, seen, holder, kind, since).map(Some)
             }
-            Ok(Swap::Lost(_)) => Ok(None),
+            Ok(Swap::Lost(_)) => {
+                // Unless an earlier attempt at this number went unanswered: it may be what this one lost to.
+                if is_first {
+                    self.session().lock().settle(number);
+                }
+                Ok(None)
+            }
             Err(error) => {
+                self.session().lock().attempted(number);
                 tracing::warn!(key = %self.session().key, %error, "a claim may or may not be stored");
                 Err(store_failed(error))
             }

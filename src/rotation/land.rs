@@ -43,22 +43,24 @@ impl Rotation {
             answer.took += answer.sent_at.since(at);
             answer.sent_at = at;
         }
+        let wall = session.wall();
         let pair = {
             let state = session.lock();
             let predecessor = match (claimed.kind, claimed.pair(), state.held()) {
-                (Kind::Refresh, Some(pair), Some(held)) => Some(Predecessor {
-                    pair,
-                    age: answer.sent_at.since(held.sent_at),
-                }),
+                // Unless the user has begun another session meanwhile.
+                (Kind::Refresh, Some(pair), Some(held)) if held.pair == *pair => {
+                    Some(Predecessor {
+                        pair,
+                        age: answer.sent_at.since(held.sent_at),
+                    })
+                }
                 _ => None,
             };
-            answer
-                .issued
-                .into_pair(predecessor, answer.took, session.wall())
+            answer.issued.into_pair(predecessor, answer.took, wall)
         };
         let identity = Identity {
             lineage: claimed.lineage,
-            version: claimed.record.version + 1,
+            version: claimed.record.version.saturating_add(1),
         };
         // A seed that the server echoes is still what stands in somebody's configuration. What a
         // sign-in brings never does, and would be kept for good.
@@ -200,18 +202,18 @@ impl Rotation {
         claimed: &Claimed,
         seen: &Seen,
     ) -> Result<bool, Error> {
-        let Some(spare) = self.session().lock().take_spare() else {
-            return Ok(false);
-        };
         let claimed = Claimed {
             record: seen.record().unwrap_or(&claimed.record).clone(),
             seen: seen.clone(),
             ..claimed.clone()
         };
         let session = self.session();
+        let Some(spare) = session.take_spare(claimed.record.lineage, self.flight.epoch()) else {
+            return Ok(false);
+        };
         let identity = Identity {
             lineage: claimed.record.lineage,
-            version: claimed.record.version + 1,
+            version: claimed.record.version.saturating_add(1),
         };
         let held = session.holding(
             spare.pair,

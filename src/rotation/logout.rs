@@ -16,7 +16,7 @@ use crate::error::{EndReason, Error};
 use crate::record::{Record, State};
 use crate::session::Session;
 use crate::state::{Exit, Held, Leaving};
-use crate::status::Logout;
+use crate::status::LogoutProgress;
 use crate::store::{StoreError, Swap};
 
 /// Pauses between attempts to store a logout double up to this.
@@ -24,7 +24,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Ends the session and says how that goes, until there is nothing more to tell; where it could not be
 /// stored, goes on trying as long as the manager lives.
-pub(crate) async fn log_out(session: &Arc<Session>, leaving: Leaving, told: watch::Sender<Logout>) {
+pub(crate) async fn log_out(
+    session: &Arc<Session>,
+    leaving: Leaving,
+    told: watch::Sender<LogoutProgress>,
+) {
     let mut stored = Err(StoreError::new("not tried"));
     for tried in 0..STORE_TRIES {
         stored = write(session, &leaving).await;
@@ -33,7 +37,8 @@ pub(crate) async fn log_out(session: &Arc<Session>, leaving: Leaving, told: watc
         }
         tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
     }
-    told.send_modify(|logout| logout.stored = stored.as_ref().map(drop).map_err(Clone::clone));
+    let is_stored = stored.as_ref().map(drop).map_err(Clone::clone);
+    told.send_modify(|leaving| leaving.stored = Some(is_stored));
     let mut revoked = Ok(());
     let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
     let digest = kept.and_then(Seen::record).map(Record::digest);
@@ -47,7 +52,7 @@ pub(crate) async fn log_out(session: &Arc<Session>, leaving: Leaving, told: watc
         let left = Left::Record(Box::new(seen.clone()));
         revoked = revoked.and(revoke_now_or_later(session, left).await);
     }
-    told.send_modify(|logout| logout.revoked = revoked);
+    told.send_modify(|leaving| leaving.revoked = Some(revoked));
     drop(told);
     let mut pause = STORE_PAUSE;
     while let Err(error) = &stored
@@ -135,8 +140,10 @@ pub(super) async fn clean_up(
     record: &Record,
     seen: &Seen,
     held: Option<&Held>,
+    epoch: u64,
 ) {
-    let spare = session.lock().take_spare();
+    let lineage = held.map_or(record.lineage, |held| held.identity.lineage);
+    let spare = session.take_spare(lineage, epoch);
     for ours in held.into_iter().chain(&spare) {
         if ours.digest != record.digest() {
             revoke_aside(session, ours.pair.clone());

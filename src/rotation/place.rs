@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::SAME_AGAIN;
 use super::calls::swap;
-use super::guard::guarded;
 use super::revoke::{revoke_aside, shares_a_token};
 use crate::error::{EndReason, Error};
 use crate::record::Record;
@@ -30,6 +29,8 @@ pub(super) enum Placed {
     LoggedOut,
     /// The key has come to hold another sign-in's.
     Superseded,
+    /// The record held it once, and has gone on from it.
+    Passed,
     /// A later claim was committed first.
     Outrun,
     /// The server echoed a token that is known to be dead.
@@ -56,6 +57,7 @@ pub(super) async fn place(
             }
             Verdict::LoggedOut => return Ok(Placed::LoggedOut),
             Verdict::Superseded => return Ok(Placed::Superseded),
+            Verdict::Passed => return Ok(Placed::Passed),
             Verdict::Outrun => return Ok(Placed::Outrun),
             Verdict::Condemned => return Ok(Placed::Condemned),
         };
@@ -118,8 +120,9 @@ pub(super) async fn settle(
             }
             Ok(None)
         }
+        Placed::Passed => Ok(None),
         Placed::Outrun => {
-            session.lock().set_spare(held);
+            session.keep_spare(held, epoch);
             Ok(None)
         }
         Placed::Condemned => ended(EndReason::Rejected),
@@ -166,8 +169,8 @@ pub(super) async fn save_elsewhere(session: &Session, held: &Held) {
     let Some(on_rotated) = &session.shared.on_rotated else {
         return;
     };
-    let saving = async { on_rotated.call(held.pair.clone()).await };
-    if let Err(trouble) = guarded(session.settings().store_timeout, saving).await {
+    let limit = session.settings().store_timeout;
+    if let Err(trouble) = on_rotated.call(held.pair.clone(), limit).await {
         tracing::warn!(key = %session.key, "the callback for new pairs {trouble}");
     }
 }

@@ -74,7 +74,8 @@ fn aside(session: &Arc<Session>, left: Left, tried: Option<Result<(), EndpointEr
     let session = Arc::clone(session);
     let runtime = session.shared.runtime.clone();
     let chore = session.chore();
-    let (leaves, began) = (session.lock().leaves(), session.now());
+    let began = session.now();
+    let leaves = session.lock().leaves();
     runtime.spawn(async move {
         let mut revoked = match tried {
             Some(revoked) => revoked,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::behind::store_next;
 use super::calls::{STORE_PAUSE, STORE_TRIES, latest_store_now, load_patiently};
 use super::claim::Claimed;
-use super::{Kind, Rotation, Seen, guarded, store_failed};
+use super::{Kind, Rotation, Seen, store_failed};
 use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{EndReason, Error};
@@ -98,11 +98,7 @@ impl Rotation {
         let sent_at = session.now();
         let timeout = session.settings().endpoint_timeout;
         let limit = timeout + TIMEOUT_SLACK;
-        let exchanging = async { shared.endpoint.exchange(grant).await };
-        let result = match guarded(limit, exchanging).await {
-            Ok(result) => result,
-            Err(trouble) => Err(EndpointError::unknown(trouble)),
-        };
+        let result = shared.endpoint.exchange(grant, limit).await;
         let took = session.now().since(sent_at);
         // It gave up when its time had been over for a while: the process, or the machine, did not run meanwhile.
         let is_late = took >= timeout + LATE && self.woken < WOKEN_AT_MOST;

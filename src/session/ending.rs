@@ -8,37 +8,56 @@ use super::Session;
 use crate::error::{EndReason, Error};
 use crate::event::Event;
 use crate::record::Record;
+use crate::served::Token;
 use crate::state::{Leaving, Notice, State};
 use crate::store::StoreError;
 use crate::token::Identity;
+use crate::user_code::Moment;
 
 impl Session {
-    /// Tells of the end of the session whose pair is `of`, before it comes; not if another is held by now.
-    pub(crate) fn tell(&self, notice: Notice, of: Identity) {
+    /// Tells of the end of the session whose pair is `of`, before it comes; not if another is held by now, or
+    /// the user has done something since `epoch`.
+    pub(crate) fn tell(&self, notice: Notice, of: Identity, epoch: u64) {
+        let moment = self.moment();
         let mut state = self.state.lock();
-        if state.identity() != Some(of) {
+        let Some(mut current) = state
+            .in_epoch(epoch)
+            .filter(|current| current.identity() == Some(of))
+        else {
             return;
-        }
+        };
         match notice {
             Notice::Expiring { ends_at } => {
-                state.warned();
+                current.warned();
                 drop(state);
                 self.send(Event::Expiring {
-                    left: ends_at.since(self.now()),
+                    left: ends_at.since(moment.now),
                 });
             }
             Notice::Ending | Notice::Over => {
-                self.end_locked(state, EndReason::Expired);
+                let is_news = current.end(EndReason::Expired);
+                self.tell_end(state, EndReason::Expired, is_news, moment);
             }
         }
     }
 
     /// The user logs out: from here on nobody gets a token of this session.
     pub(crate) fn leave(&self) -> Leaving {
+        let moment = self.moment();
         let mut state = self.state.lock();
-        let leaving = state.leave();
-        self.end_locked(state, EndReason::LoggedOut);
+        let (leaving, is_news) = state.leave();
+        self.tell_end(state, EndReason::LoggedOut, is_news, moment);
         leaving
+    }
+
+    /// The outcome of a rotation; `None` if the user has done something since, such as logged out: who waited for it
+    /// and had not heard of it by then is not given the token of a session that the user has left.
+    pub(crate) fn unless_left(
+        &self,
+        outcome: Result<Token, Error>,
+        epoch: u64,
+    ) -> Option<Result<Token, Error>> {
+        (self.state.lock().epoch() == epoch).then_some(outcome)
     }
 
     /// The logout is stored in this record.
@@ -51,28 +70,34 @@ impl Session {
     /// The session cannot be prolonged, by a record that was read in this epoch; `None` if the user has
     /// done something since.
     pub(crate) fn end_seen(&self, reason: EndReason, epoch: u64) -> Option<Error> {
-        let state = self.state.lock();
-        (state.epoch() == epoch).then(|| self.end_locked(state, reason))
+        let moment = self.moment();
+        let mut state = self.state.lock();
+        let is_news = state.in_epoch(epoch)?.end(reason.clone());
+        self.tell_end(state, reason.clone(), is_news, moment);
+        Some(Error::ended(reason))
     }
 
     /// The session cannot be prolonged; told once.
-    fn end_locked(&self, mut state: MutexGuard<'_, State>, reason: EndReason) -> Error {
-        let news = state.set_end(reason.clone());
-        self.republish(&state);
+    fn tell_end(
+        &self,
+        state: MutexGuard<'_, State>,
+        reason: EndReason,
+        is_news: bool,
+        moment: Moment,
+    ) {
+        self.republish(&state, moment);
         drop(state);
-        if news {
+        if is_news {
             tracing::warn!(key = %self.key, %reason, "the session has ended");
-            self.send(Event::Ended {
-                reason: reason.clone(),
-            });
+            self.send(Event::Ended { reason });
         }
-        Error::ended(reason)
     }
 
     pub(crate) fn close(&self) {
+        let moment = self.moment();
         let mut state = self.state.lock();
         state.close();
-        self.republish(&state);
+        self.republish(&state, moment);
         drop(state);
         self.abandon();
     }

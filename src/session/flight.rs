@@ -14,6 +14,7 @@ use crate::served::Token;
 use crate::settings::Coordination;
 use crate::state::{Progress, State};
 use crate::token::Identity;
+use crate::user_code::Moment;
 
 /// A rotation under way. Whatever becomes of its task, everybody who waits gets an answer.
 #[derive(Debug)]
@@ -34,12 +35,13 @@ impl Flight {
         session: &Arc<Session>,
         state: &State,
         progress: watch::Sender<Progress>,
+        began: Timestamp,
     ) -> Self {
         Self {
             session: Arc::clone(session),
             seen: state.identity(),
             epoch: state.epoch(),
-            began: session.now(),
+            began,
             progress,
             landed: false,
             _chore: session.chore(),
@@ -65,40 +67,40 @@ impl Flight {
 
     /// Tells those who wait how far it is.
     pub(crate) fn report(&self, progress: Progress) {
-        let state = self.session.state.lock();
+        let moment = self.session.moment();
+        let mut state = self.session.state.lock();
         // Else those who waited have been told to decide again, and some may not have heard it yet.
-        if state.epoch() == self.epoch {
+        if let Some(current) = state.in_epoch(self.epoch) {
             self.progress.send_replace(progress);
-            self.session.republish(&state);
+            self.session.republish(&current, moment);
         }
     }
 
     /// Ends it. The snapshot and the state are what they will be before anybody wakes.
     pub(crate) fn finish(mut self, outcome: Result<Token, Error>) {
-        self.land(outcome);
+        let session = Arc::clone(&self.session);
+        let (mut state, moment) = session.lock_asking();
+        self.land(&mut state, moment, outcome);
     }
 
-    fn land(&mut self, outcome: Result<Token, Error>) {
+    fn land(&mut self, state: &mut State, moment: Moment, outcome: Result<Token, Error>) {
         self.landed = true;
-        let session = Arc::clone(&self.session);
-        let mut state = session.lock_asking();
-        if state.epoch() != self.epoch {
+        let session = &self.session;
+        let Some(mut current) = state.in_epoch(self.epoch) else {
             return;
-        }
-        state.touch_down();
+        };
+        current.touch_down();
         let quietly = session.settings().coordination == Coordination::None
             && is_refusal(&outcome)
-            && state.usable(session.now()).is_some();
+            && current.usable(moment.now).is_some();
         let outcome = outcome.map_err(|error| match error {
             Error::ShutDown => error,
-            // Nothing to be stormed, and somebody may seed it any moment.
-            Error::NoSession if state.held().is_none() => error,
             error => {
-                let cool_down = state.fail(error.clone(), session.settings(), session.now());
+                let cool_down = current.fail(error.clone(), session.settings(), moment.now);
                 error.with_retry_after(cool_down)
             }
         });
-        session.republish(&state);
+        session.republish(&current, moment);
         if let Err(error) = &outcome
             && !matches!(error, Error::Ended { .. } | Error::ShutDown)
             && !quietly
@@ -111,16 +113,22 @@ impl Flight {
         self.progress.send_replace(if over {
             Progress::Again
         } else {
-            Progress::Done(outcome)
+            Progress::Done(outcome, self.epoch)
         });
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if !self.landed {
-            self.land(Err(Error::TaskDied));
+        if self.landed {
+            return;
         }
+        // Nothing but a runtime that is shut down drops a rotation. User code is not called in a destructor.
+        let session = Arc::clone(&self.session);
+        let moment = session.shared.clock.last();
+        let mut state = session.lock();
+        state.lose_runtime();
+        self.land(&mut state, moment, Err(Error::RuntimeGone));
     }
 }
 

@@ -1,7 +1,9 @@
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::token::TokenPair;
+use crate::user_code::{Trouble, guarded};
 
 /// What the user does with each new pair.
 pub(crate) struct OnRotated(Box<dyn Fn(TokenPair) -> Saving + Send + Sync>);
@@ -16,8 +18,8 @@ impl OnRotated {
         Self(Box::new(move |pair| Box::pin(callback(pair))))
     }
 
-    pub(crate) fn call(&self, pair: TokenPair) -> Saving {
-        (self.0)(pair)
+    pub(crate) async fn call(&self, pair: TokenPair, limit: Duration) -> Result<(), Trouble> {
+        guarded(limit, async { (self.0)(pair).await }).await
     }
 }
 

@@ -1,7 +1,6 @@
 //! How a pair comes to be held: adopted from the store, given by the user, issued to this manager. What was
 //! read before the user did something is no news.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::Session;
@@ -13,8 +12,7 @@ use crate::schedule::{Pacing, Schedule};
 use crate::served::Token;
 use crate::state::Held;
 use crate::store::{StoreError, StoreTime};
-use crate::strategy::Plan;
-use crate::token::{Identity, TokenPair};
+use crate::token::{Identity, Lineage, TokenPair};
 
 impl Session {
     /// What a pair becomes when it is held. Asks the strategy, so the state must not be locked.
@@ -28,10 +26,7 @@ impl Session {
     ) -> Held {
         let settings = self.settings();
         let life = pair.lifetime;
-        let plan = catch_unwind(AssertUnwindSafe(|| self.shared.strategy.plan(&life))).unwrap_or_else(|_| {
-            tracing::error!(key = %self.key, "the refresh strategy panicked; rotating on request instead");
-            Plan::on_request(&life)
-        });
+        let plan = self.shared.strategy.plan(&life);
         let pacing = Pacing {
             leeway: settings.leeway,
             shortest_interval: settings.shortest_interval,
@@ -87,14 +82,17 @@ impl Session {
             return true;
         };
         let identity = held.identity;
+        let moment = self.moment();
         let mut state = self.state.lock();
-        let is_newer = look(Some(record), state.held().map(Held::for_look)) == Look::Adopt;
-        if state.epoch() != epoch || !is_newer {
+        state.saw_next_number(record.next_number);
+        let Some(mut current) = state.in_epoch(epoch) else {
+            return false;
+        };
+        if look(Some(record), current.held().map(Held::for_look)) != Look::Adopt {
             return false;
         }
-        state.saw_next_number(record.next_number);
-        let held = state.hold(held);
-        self.republish(&state);
+        let held = current.hold(held);
+        self.republish(&current, moment);
         drop(state);
         if held {
             tracing::debug!(key = %self.key, version = identity.version, "adopted a stored pair");
@@ -109,11 +107,12 @@ impl Session {
         let Some(held) = self.stored_pair(record, store_now) else {
             return;
         };
+        let moment = self.moment();
         let mut state = self.state.lock();
-        if state.epoch() == epoch {
-            state.saw_next_number(record.next_number);
-            state.begin(held);
-            self.republish(&state);
+        state.saw_next_number(record.next_number);
+        if let Some(mut current) = state.in_epoch(epoch) {
+            current.begin_seeded(held);
+            self.republish(&current, moment);
         }
     }
 
@@ -127,6 +126,7 @@ impl Session {
         news: Option<Event>,
     ) -> bool {
         let held = self.stored_pair(record, store_now);
+        let moment = self.moment();
         let mut state = self.state.lock();
         if state.leaves() != leaves {
             return false;
@@ -136,7 +136,7 @@ impl Session {
         };
         state.saw_next_number(record.next_number);
         state.begin_anew(held);
-        self.republish(&state);
+        self.republish(&state, moment);
         drop(state);
         if let Some(event) = news {
             self.send(event);
@@ -151,28 +151,42 @@ impl Session {
     /// whose token expired since took too long, and is rotated once more unless it is the last that is asked for.
     pub(crate) fn publish(&self, held: Held, epoch: u64, is_last: bool) -> bool {
         let identity = held.identity;
-        let judged_at = if is_last { self.now() } else { held.sent_at };
+        let moment = self.moment();
+        let now = moment.now;
+        let judged_at = if is_last { now } else { held.sent_at };
         let mut state = self.state.lock();
-        if state.epoch() != epoch {
+        let Some(mut current) = state.in_epoch(epoch) else {
             return false;
-        }
-        let stalled = state
+        };
+        let stalled = current
             .held()
-            .is_some_and(|old| brought_nothing(old, &held, self.now()));
-        let stalls = state.stalls();
-        if !state.hold(held) {
+            .is_some_and(|old| brought_nothing(old, &held, now));
+        let stalls = current.stalls();
+        if !current.hold(held) {
             return false;
         }
-        state.issued(self.now());
-        let expired = state.usable(judged_at).is_none();
+        current.issued(now);
+        let expired = current.usable(judged_at).is_none();
         if stalled || expired {
-            state.stall(stalls, self.settings(), self.now());
+            current.stall(stalls, self.settings(), now);
         }
-        self.republish(&state);
+        self.republish(&current, moment);
         drop(state);
         tracing::info!(key = %self.key, version = identity.version, "rotated");
         self.send(Event::Rotated { identity });
         true
+    }
+
+    /// Keeps a pair of ours that another instance's outran, for as long as the epoch lasts that it was fetched in.
+    pub(crate) fn keep_spare(&self, spare: Held, epoch: u64) {
+        if let Some(mut current) = self.state.lock().in_epoch(epoch) {
+            current.keep_spare(spare);
+        }
+    }
+
+    /// The pair that was kept, if it is of this lineage and the epoch lasts.
+    pub(crate) fn take_spare(&self, lineage: Lineage, epoch: u64) -> Option<Held> {
+        self.state.lock().in_epoch(epoch)?.take_spare(lineage)
     }
 
     /// A pair is served, or kept, that could not be stored yet.

@@ -77,6 +77,9 @@ impl Pause {
     ) -> Duration {
         // Once the token is needed, the patience of the early failures does not count any more.
         let before = self.0.as_ref().filter(|failure| failure.early == early);
+        // That there is no session is not a failure that may last longer the longer it lasts: a user may sign in at
+        // another instance any moment.
+        let before = before.filter(|_| !matches!(error, Error::NoSession));
         let count = before.map_or(0, |failure| failure.count).saturating_add(1);
         let asked = match error.endpoint() {
             Some(EndpointError::Retry { after }) => after.unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! How one pair, or one session, takes the place of another.
 
 use super::{Exit, Held, Leaving, Pause, Progress, State};
+use crate::error::EndReason;
 use crate::token::Lineage;
 
 impl State {
@@ -9,25 +10,13 @@ impl State {
     fn turn(&mut self) {
         self.epoch += 1;
         if let Some(flight) = self.flight.take() {
-            flight.send_replace(Progress::Again);
+            flight.progress.send_replace(Progress::Again);
         }
     }
 
-    /// A newer pair takes the place of the one held, whose token nobody gets any more. Returns whether it
-    /// may: nothing of a session that was logged out comes back.
-    pub(crate) fn hold(&mut self, held: Held) -> bool {
-        match self.exit {
-            Some(Exit::Asked) => return false,
-            Some(Exit::Written(lineage)) if lineage == held.identity.lineage => return false,
-            _ => {}
-        }
-        self.begin(held);
-        true
-    }
-
-    /// The same for a pair that the user brings.
-    pub(crate) fn begin(&mut self, held: Held) {
-        self.saw_next_number(held.number + 1);
+    /// A pair takes the place of the one held, whose token nobody gets any more.
+    pub(super) fn begin(&mut self, held: Held) {
+        self.saw_next_number(held.number.saturating_add(1));
         // What was outrun in another session is nothing to fall back on in this one.
         self.spare
             .take_if(|spare| spare.identity.lineage != held.identity.lineage);
@@ -40,7 +29,7 @@ impl State {
         self.seed = None;
     }
 
-    /// The same, in place of whatever is being done about the session that was.
+    /// A pair that the user brings, in place of whatever is being done about the session that was.
     pub(crate) fn begin_anew(&mut self, held: Held) {
         self.begin(held);
         self.turn();
@@ -72,17 +61,18 @@ impl State {
         self.epoch
     }
 
-    /// The user logs out: what is left of the session is handed over.
-    pub(crate) fn leave(&mut self) -> Leaving {
+    /// The user logs out: what is left of the session is handed over, with whether its end is news.
+    pub(crate) fn leave(&mut self) -> (Leaving, bool) {
         self.leaves += 1;
         self.turn();
         self.exit = Some(Exit::Asked);
-        Leaving {
+        let leaving = Leaving {
             held: self.held.take(),
             spare: self.spare.take(),
             // Until the logout is stored, so that another one knows it too.
             seed: self.seed.clone(),
-        }
+        };
+        (leaving, self.set_end(EndReason::LoggedOut))
     }
 
     /// The logout is stored.

@@ -53,12 +53,12 @@ impl State {
         };
         let due = held.schedule.due(now, wall);
         if let Some(flight) = &self.flight {
-            let running = matches!(*flight.borrow(), Progress::Running);
-            let join = held.schedule.while_rotating == WhileRotating::Join
-                || settings.server.old_pair == OldPair::AccessDiesAtRotation
-                || due >= Due::First;
+            let running = matches!(*flight.progress.borrow(), Progress::Running);
+            let join = needs_newer(settings, due)
+                || held.schedule.while_rotating == WhileRotating::Join
+                    && now < flight.began + settings.join_limit;
             return if running && join {
-                Verdict::Join(flight.subscribe())
+                Verdict::Join(flight.progress.subscribe())
             } else {
                 serve
             };
@@ -78,21 +78,39 @@ impl State {
         if let Some(reason) = &self.end {
             let error = Error::ended(reason.clone());
             let leaving = self.exit == Some(Exit::Asked);
-            return if self.flight.is_some() || self.cooling(now) || leaving {
+            let cannot_look = self.cooling(now) || self.runtime_gone;
+            return if self.flight.is_some() || cannot_look || leaving {
                 Verdict::Fail(error)
             } else {
                 Verdict::FailAndLook(error)
             };
         }
         if let Some(flight) = &self.flight {
-            return match &*flight.borrow() {
+            return match &*flight.progress.borrow() {
                 Progress::Unstored(error) if settings.on_store_failure == OnStoreFailure::Fail => {
                     Verdict::Fail(error.clone())
                 }
-                _ => Verdict::Join(flight.subscribe()),
+                _ => Verdict::Join(flight.progress.subscribe()),
             };
         }
         self.obstacle(now).map_or(Verdict::Rotate, Verdict::Fail)
+    }
+
+    /// How long a caller waits for a newer token who could go on with the one that is held.
+    pub(crate) fn patience(
+        &self,
+        settings: &Settings,
+        now: Timestamp,
+        wall: Duration,
+    ) -> Option<Duration> {
+        self.usable(now)?;
+        let schedule = &self.held.as_ref()?.schedule;
+        let patience = schedule.patience(now);
+        if needs_newer(settings, schedule.due(now, wall)) {
+            return Some(patience);
+        }
+        let began = self.flight.as_ref().map_or(now, |flight| flight.began);
+        Some(patience.min((began + settings.join_limit).since(now)))
     }
 
     /// For how long from now the verdict stays "serve", if it is that.
@@ -120,4 +138,10 @@ impl State {
                 .unwrap_or(Duration::MAX),
         )
     }
+}
+
+/// Whether the token that is held is no good while a rotation is under way: it is about to expire, or dies at the
+/// server with the rotation.
+fn needs_newer(settings: &Settings, due: Due) -> bool {
+    due >= Due::First || settings.server.old_pair == OldPair::AccessDiesAtRotation
 }

@@ -92,7 +92,7 @@ impl Lifetime {
         } else {
             fraction.clamp(0.0, 1.0)
         };
-        self.early(|total| total.mul_f64(fraction))
+        self.early(|total| share(total, fraction))
     }
 
     /// `window` before the access token's expiry, but not before half its lifetime, or the
@@ -167,11 +167,27 @@ mod millis {
     }
 }
 
+/// A share (0 to 1) of a span, however long that is: the product of floats may be a little more than the span.
+fn share(span: Duration, share: f64) -> Duration {
+    let part = Duration::try_from_secs_f64(span.as_secs_f64() * share);
+    part.map_or(span, |part| part.min(span))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_whole_of_the_longest_lifetime_is_that_lifetime() {
+        let life = Lifetime::new(Duration::MAX.into());
+        assert_eq!(life.at_fraction(1.0), Some(Duration::MAX));
+        assert!(
+            life.at_fraction(0.5)
+                .is_some_and(|half| half < Duration::MAX)
+        );
+    }
 
     #[test]
     fn early_times_are_safe_for_every_lifetime() {

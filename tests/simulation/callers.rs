@@ -78,7 +78,10 @@ async fn act(world: &World, node: &Node, action: Action) {
             }
         }
         Err(error) => {
-            if matches!(error, Error::TaskDied | Error::Reentrant) {
+            if matches!(
+                error,
+                Error::TaskDied { .. } | Error::RuntimeGone | Error::Reentrant
+            ) {
                 world.observer.violation(format!("O7 {id}: {error}"));
             }
             if matches!(action, Action::Token | Action::TryToken | Action::Reject) {

@@ -89,21 +89,35 @@ impl Turn<'_> {
             _ => 0,
         };
         self.rotation().attempt = Some((number, age));
+        let is_first = self.me().unsent & (1 << number) == 0;
         self.me().unsent |= 1 << number;
-        self.go(Phase::Claim { write, age });
+        self.go(Phase::Claim {
+            write,
+            age,
+            is_first,
+        });
     }
 
     /// The swap of `write_claim`.
-    pub(crate) fn claimed(&mut self, write: Write, age: u8) {
+    pub(crate) fn claimed(&mut self, write: Write, age: u8, is_first: bool) {
+        let number = write.next.claim.expect("a claim is written").number;
         match self.swap(write) {
             Swap::Swapped => self.go(Phase::Send(Claimed {
                 record: write.next,
                 fresh: true,
-                number: write.next.claim.expect("a claim is written").number,
+                number,
                 age,
             })),
-            Swap::Lost => self.go(Phase::Look),
-            Swap::Error => self.finish(),
+            Swap::Lost => {
+                if is_first {
+                    self.me().unsent &= !(1 << number);
+                }
+                self.go(Phase::Look);
+            }
+            Swap::Error => {
+                self.me().unsent |= 1 << number;
+                self.finish();
+            }
         }
     }
 }

@@ -109,7 +109,8 @@ pub enum Phase {
     /// `wait_for_change`, for so many ticks at most.
     Wait { fresh: bool, left: u8 },
     /// `write_claim`.
-    Claim { write: Write, age: u8 },
+    /// With whether no earlier attempt at its number went unanswered.
+    Claim { write: Write, age: u8, is_first: bool },
     /// `send`, until the token is out.
     Send(Claimed),
     /// The token is out.

@@ -111,8 +111,11 @@ impl Turn<'_> {
                 revoke(&mut self.world.truths, ours);
                 self.go(Phase::Look);
             }
+            Verdict::Passed => self.go(Phase::Look),
             Verdict::Outrun => {
-                self.me().spare = Some(unstored.held);
+                if !self.rotation().orphan {
+                    self.me().spare = Some(unstored.held);
+                }
                 self.go(Phase::Look);
             }
             Verdict::Condemned if self.rotation().orphan => self.go(Phase::Look),

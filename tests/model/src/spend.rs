@@ -105,7 +105,13 @@ impl Turn<'_> {
                 left: ticks(stale_in),
             });
         }
-        if let Some(spare) = self.me().spare.take() {
+        // One of another lineage is dropped.
+        let spare = if self.rotation().orphan {
+            None
+        } else {
+            self.me().spare.take()
+        };
+        if let Some(spare) = spare.filter(|spare| spare.lineage == row.lineage) {
             return self.land_spare(claimed, row, spare);
         }
         let digest = digest(ours);

@@ -538,7 +538,11 @@ impl Turn<'_> {
         match phase {
             Phase::Look | Phase::Wait { .. } => self.look(),
             Phase::Bring(write) => self.bring(write),
-            Phase::Claim { write, age } => self.claimed(write, age),
+            Phase::Claim {
+                write,
+                age,
+                is_first,
+            } => self.claimed(write, age, is_first),
             Phase::Send(claimed) => self.send(claimed),
             Phase::Sent(..) => {}
             Phase::Doubt(claimed, write) => self.doubted(claimed, write),

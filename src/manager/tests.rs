@@ -1,0 +1,189 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, Weak};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::*;
+use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
+use crate::endpoint::{EndpointError, Grant, Issued};
+use crate::record::{Claim, Record};
+use crate::store::{Loaded, MemoryStore, Revision, StoreError, Swap, TokenStore};
+use crate::strategy::{BackgroundTimer, Plan, RefreshStrategy};
+use crate::token::{Lifetime, TokenPair};
+
+/// User code of every kind, which notes at each call whether the state of its session is locked. The tests have one
+/// thread, so a lock that is held is held by the caller.
+#[derive(Debug, Clone, Default)]
+struct Watching(Arc<OnceLock<Weak<Session>>>, MemoryStore, Arc<AtomicBool>);
+
+impl Watching {
+    fn check(&self) {
+        if let Some(session) = self.0.get().and_then(Weak::upgrade) {
+            // A panic would be caught.
+            self.2.fetch_or(session.is_locked(), Ordering::SeqCst);
+        }
+    }
+}
+
+impl Clock for Watching {
+    fn now(&self) -> Timestamp {
+        self.check();
+        SystemClock.now()
+    }
+
+    fn wall(&self) -> Duration {
+        self.check();
+        SystemClock.wall()
+    }
+
+    fn coarse(&self) -> Coarse {
+        self.check();
+        SystemClock.coarse()
+    }
+}
+
+impl RefreshStrategy for Watching {
+    fn plan(&self, life: &Lifetime) -> Plan {
+        self.check();
+        BackgroundTimer::default().plan(life)
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for Watching {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        self.check();
+        Ok(Issued::new("a2")
+            .refresh_token("r2")
+            .expires_in(Duration::from_secs(600)))
+    }
+
+    fn can_sign_in(&self) -> bool {
+        self.check();
+        false
+    }
+
+    async fn revoke(&self, _: &TokenPair) -> Result<(), EndpointError> {
+        self.check();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TokenStore for Watching {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.check();
+        self.1.load(key).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        self.check();
+        self.1.swap(key, seen, next).await
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        self.check();
+        self.1.changed(key, seen).await;
+    }
+
+    async fn holder_is_dead(&self, _: &Key, _: &Claim) -> bool {
+        self.check();
+        false
+    }
+}
+
+/// Every way into the session that there is.
+#[tokio::test]
+async fn user_code_is_not_called_while_the_state_is_locked() {
+    let code = Watching::default();
+    let builder = TokenManager::builder(code.clone())
+        .clock(code.clone())
+        .strategy(code.clone())
+        .store(code.clone())
+        .seed(TokenPair::new("a1").refresh_token("r1"));
+    let tokens = builder.build().unwrap();
+    code.0.set(Arc::downgrade(&tokens.session)).unwrap();
+    let token = tokens.token().await.unwrap();
+    tokens.authorization().await.unwrap();
+    let _ = tokens.try_token();
+    let _ = tokens.token_valid_for(Duration::from_secs(1)).await;
+    let _ = tokens.status();
+    let newer = tokens.rotate().await.unwrap();
+    let _ = tokens.reject(&token);
+    let _ = tokens.reject(&newer);
+    let _ = tokens.token().await;
+    let pair = TokenPair::new("b1").refresh_token("s1");
+    tokens.replace(pair).await.unwrap();
+    let _ = tokens.rotate().await;
+    let _ = tokens.sign_in().await;
+    tokens.logout().await;
+    let _ = tokens.token().await;
+    let _ = format!("{tokens:?}");
+    tokens.shutdown().await.unwrap();
+    assert!(!code.2.load(Ordering::SeqCst));
+}
+
+/// A store to which another instance is always faster, so many times.
+#[derive(Debug, Clone)]
+struct Faster(MemoryStore, Arc<Mutex<u32>>);
+
+#[async_trait]
+impl TokenStore for Faster {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.0.load(key).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        let is_claim = next.claim.is_some();
+        let outruns = {
+            let mut left = self.1.lock();
+            let outruns = is_claim && *left > 0;
+            *left -= u32::from(outruns);
+            outruns
+        };
+        if outruns {
+            let mut theirs = self.0.load(key).await?;
+            if let Some((record, revision)) = theirs.entry.take() {
+                let next_number = record.next_number + 1;
+                let record = Record {
+                    next_number,
+                    ..record
+                };
+                self.0.swap(key, Some(revision), &record).await?;
+            }
+        }
+        self.0.swap(key, seen, next).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_numbers_of_lost_claims_are_forgotten() {
+    let store = Faster(MemoryStore::default(), Arc::new(Mutex::new(50)));
+    #[derive(Debug)]
+    struct Refuses;
+    #[async_trait]
+    impl TokenEndpoint for Refuses {
+        async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+            Err(EndpointError::not_sent("refused"))
+        }
+    }
+    let tokens = TokenManager::builder(Refuses)
+        .store(store)
+        .seed(TokenPair::from_refresh_token("r1"))
+        .build()
+        .unwrap();
+    tokens.token().await.unwrap_err();
+    assert!(tokens.session.lock().next_number() > 50);
+    assert_eq!(tokens.session.lock().unsent(), [0_u64; 0]);
+}

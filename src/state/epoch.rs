@@ -1,0 +1,98 @@
+//! The one way in which a rotation changes the state. What the user does with the session is counted, and a rotation
+//! that began before that holds, keeps, ends and reports nothing any more: it would be one user's pair in another
+//! user's session.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use super::{Exit, Held, State};
+use crate::clock::Timestamp;
+use crate::error::{EndReason, Error};
+use crate::settings::Settings;
+use crate::token::Lineage;
+
+/// The state, as long as the user has done nothing since the rotation began that changes it.
+#[derive(Debug)]
+pub(crate) struct Current<'a>(&'a mut State);
+
+impl State {
+    /// The state for a rotation that began in `epoch`; `None` if the user has done something since.
+    pub(crate) fn in_epoch(&mut self, epoch: u64) -> Option<Current<'_>> {
+        (self.epoch == epoch).then_some(Current(self))
+    }
+}
+
+impl Deref for Current<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.0
+    }
+}
+
+impl Current<'_> {
+    /// A newer pair takes the place of the one held, whose token nobody gets any more. Returns whether it
+    /// may: nothing of a session that was logged out comes back.
+    pub(crate) fn hold(&mut self, held: Held) -> bool {
+        match self.0.exit {
+            Some(Exit::Asked) => return false,
+            Some(Exit::Written(lineage)) if lineage == held.identity.lineage => return false,
+            _ => {}
+        }
+        self.0.begin(held);
+        true
+    }
+
+    /// The pair that was given at start begins its session.
+    pub(crate) fn begin_seeded(&mut self, held: Held) {
+        self.0.begin(held);
+    }
+
+    /// Keeps a pair of ours that another instance's outran, until that one has been accepted once.
+    pub(crate) fn keep_spare(&mut self, spare: Held) {
+        self.0.spare = Some(spare);
+    }
+
+    /// The pair that was kept, if it is of this lineage. One of another lineage is dropped, and not revoked: its grant
+    /// may live on elsewhere.
+    pub(crate) fn take_spare(&mut self, lineage: Lineage) -> Option<Held> {
+        let spare = self.0.spare.take()?;
+        (spare.identity.lineage == lineage).then_some(spare)
+    }
+
+    /// Returns whether that is news.
+    pub(crate) fn end(&mut self, reason: EndReason) -> bool {
+        self.0.set_end(reason)
+    }
+
+    /// Subscribers were warned that the session will end.
+    pub(crate) fn warned(&mut self) {
+        self.0.warned = true;
+    }
+
+    /// The rotation is over.
+    pub(crate) fn touch_down(&mut self) {
+        self.0.flight = None;
+    }
+
+    /// Counts a failure: nothing is tried for a while. Returns how long that is.
+    pub(crate) fn fail(&mut self, error: Error, settings: &Settings, now: Timestamp) -> Duration {
+        let early = self.usable(now).is_some();
+        let schedule = self.held.as_ref().map(|held| &held.schedule);
+        let need = schedule.and_then(|schedule| schedule.next_need(now));
+        let cool_down = settings.cool_down;
+        self.0.pause.after_error(error, early, need, cool_down, now)
+    }
+
+    /// The server brought nothing new, for one more time than `before`.
+    pub(crate) fn stall(&mut self, before: u32, settings: &Settings, now: Timestamp) {
+        let expiry = self.held.as_ref().and_then(|held| held.schedule.expires_at);
+        let cool_down = settings.cool_down;
+        self.0.pause.after_stall(before, expiry, cool_down, now);
+    }
+
+    /// A pair was issued: the next is not fetched at once, whatever an API says of this one.
+    pub(crate) fn issued(&mut self, now: Timestamp) {
+        self.0.rejections.issued(now);
+    }
+}

@@ -1,0 +1,93 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::caught;
+use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
+
+/// What all clocks say at one moment. It is read before the state is locked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp,
+    pub(crate) wall: Duration,
+    pub(crate) coarse: Coarse,
+}
+
+/// The system's clock, or a user's, as the crate reads it.
+#[derive(Debug)]
+pub(crate) struct UserClock {
+    /// `None` is the system's, which the hot path reads without a detour.
+    code: Option<Arc<dyn Clock>>,
+    /// The last readings, in place of those that a panic took: time stands still.
+    last: Mutex<Moment>,
+}
+
+impl UserClock {
+    pub(crate) fn new(code: Option<Arc<dyn Clock>>) -> Self {
+        Self {
+            code,
+            last: Mutex::new(Moment {
+                now: Timestamp::from_nanos(0),
+                wall: Duration::ZERO,
+                coarse: Coarse::PAST,
+            }),
+        }
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            now: self.now(),
+            wall: self.wall(),
+            coarse: self.coarse(),
+        }
+    }
+
+    /// What it said last, where no user code is to be called.
+    pub(crate) fn last(&self) -> Moment {
+        match &self.code {
+            Some(_) => *self.last.lock(),
+            None => self.moment(),
+        }
+    }
+
+    fn read<T: Copy>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&dyn Clock) -> T,
+        last: impl FnOnce(&mut Moment) -> &mut T,
+    ) -> T {
+        let Some(code) = &self.code else {
+            return read(&SystemClock);
+        };
+        let reading = caught(name, || read(&**code));
+        let mut kept = self.last.lock();
+        let kept = last(&mut kept);
+        if let Some(reading) = reading {
+            *kept = reading;
+        }
+        *kept
+    }
+}
+
+impl Clock for UserClock {
+    fn now(&self) -> Timestamp {
+        self.read("Clock::now", |clock| clock.now(), |last| &mut last.now)
+    }
+
+    fn wall(&self) -> Duration {
+        self.read("Clock::wall", |clock| clock.wall(), |last| &mut last.wall)
+    }
+
+    #[inline]
+    fn coarse(&self) -> Coarse {
+        if self.code.is_none() {
+            return SystemClock.coarse();
+        }
+        self.read(
+            "Clock::coarse",
+            |clock| clock.coarse(),
+            |last| &mut last.coarse,
+        )
+    }
+}

@@ -1,0 +1,56 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Trouble, guarded};
+use crate::record::{Claim, Record};
+use crate::store::{Loaded, Revision, StoreError, Swap, TokenStore};
+use crate::token::Key;
+
+/// A user's store, as the crate calls it: each call takes `limit` at the most.
+#[derive(Debug)]
+pub(crate) struct UserStore {
+    code: Arc<dyn TokenStore>,
+    limit: Duration,
+}
+
+impl UserStore {
+    pub(crate) fn new(code: Arc<dyn TokenStore>, limit: Duration) -> Self {
+        Self { code, limit }
+    }
+
+    pub(crate) async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        let loading = async { self.code.load(key).await };
+        settled("loading", guarded(self.limit, loading).await)
+    }
+
+    pub(crate) async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        let swapping = async { self.code.swap(key, seen, next).await };
+        settled("storing", guarded(self.limit, swapping).await)
+    }
+
+    /// Returns when the record may have changed, or after `limit`.
+    pub(crate) async fn changed(&self, key: &Key, seen: Option<Revision>, limit: Duration) {
+        let changed = async { self.code.changed(key, seen).await };
+        if guarded(limit, changed).await == Err(Trouble::Panicked) {
+            // Or the record would be read without a pause.
+            tokio::time::sleep(limit).await;
+        }
+    }
+
+    pub(crate) async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
+        let asking = async { self.code.holder_is_dead(key, claim).await };
+        guarded(self.limit, asking).await == Ok(true)
+    }
+}
+
+fn settled<T>(
+    doing: &str,
+    answer: Result<Result<T, StoreError>, Trouble>,
+) -> Result<T, StoreError> {
+    answer.unwrap_or_else(|trouble| Err(StoreError::new(format!("{doing} {trouble}"))))
+}

@@ -1,0 +1,12 @@
+//! Faults that were found by attacking the crate, each with the test that fails where it comes back. `table.toml` names
+//! them all, those too whose tests are elsewhere.
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod panics;
+mod runtime;
+mod table;
+mod two_users;
+mod waiting;

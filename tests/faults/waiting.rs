@@ -1,0 +1,205 @@
+//! What callers wait for, and what they get.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use evertoken::clock::{Clock, Coarse, Timestamp};
+use evertoken::testing::{Fault, InProcessEndpoint, TestClock};
+use evertoken::{
+    BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest,
+    TokenEndpoint, TokenManager, TokenPair, async_trait,
+};
+use futures_util::FutureExt;
+
+use crate::support::{HOUR, SECOND, SlowStore, World, loaded, settle};
+
+/// Another client uses the refresh token up.
+async fn spend_elsewhere(world: &World) {
+    let other = world.manager(OnRequest::default()).await;
+    other.rotate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_has_ended_is_not_rotated_and_does_not_return_its_old_token_as_new() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    spend_elsewhere(&world).await;
+    // During the pauses after a failure, and between them.
+    for pause in [1, 1, 3, 5, 10, 60] {
+        world.clock.advance(pause * SECOND).await;
+        for asked in [
+            tokens.rotate().await,
+            tokens.token_valid_for(600 * SECOND).await,
+        ] {
+            let error = asked.unwrap_err();
+            assert!(
+                matches!(&error, Error::Ended { reason, .. } if *reason == EndReason::Rejected),
+                "{error}"
+            );
+        }
+        // Who has no need of a newer one is served the old one to its end.
+        tokens.token().await.unwrap();
+    }
+    assert_eq!(world.server.exchanges(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_woken_after_the_logout_is_not_given_its_token() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(600 * SECOND).await;
+    let mut waiter = Box::pin(tokens.token());
+    assert!(waiter.as_mut().now_or_never().is_none());
+    // The rotation is over before the waiter looks.
+    world.clock.advance(SECOND).await;
+    assert_eq!(world.server.exchanges(), 1);
+    assert!(tokens.logout().await.is_complete());
+    let error = waiter.await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Ended { reason, .. } if *reason == EndReason::LoggedOut),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_woken_after_another_user_signed_in_gets_that_users_token() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(600 * SECOND).await;
+    let mut waiter = Box::pin(tokens.token());
+    assert!(waiter.as_mut().now_or_never().is_none());
+    world.clock.advance(SECOND).await;
+    let bob = world.server.issue();
+    tokens.replace(bob.clone()).await.unwrap();
+    let token = waiter.await.unwrap();
+    assert_eq!(token.expose(), bob.access.unwrap().expose());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_holds_callers_with_a_good_token_for_two_seconds_and_only_once() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(BackgroundTimer::default()).await;
+    world.clock.advance(479 * SECOND).await;
+    world.server.fail_next(Fault::DelayBefore(HOUR));
+    world.clock.advance(SECOND + SECOND / 2).await;
+    let start = world.clock.now();
+    let token = tokens.token().await.unwrap();
+    assert!(world.is_live(&token));
+    assert_eq!(world.clock.now().since(start), SECOND + SECOND / 2);
+    // The next caller of the same rotation does not wait at all.
+    assert!(tokens.token().now_or_never().is_some());
+    // Inside the leeway before expiry a newer token is worth waiting for.
+    world.clock.advance(20 * SECOND).await;
+    tokens.token().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_without_a_session_have_the_store_read_once_in_a_pause() {
+    let world = World::new(HOUR);
+    let memory = MemoryStore::with_clock(world.clock.clone());
+    let loads = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&loads);
+    let store = SlowStore::new(memory.clone()).after_load(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(())
+    });
+    let tokens = TokenManager::builder(world.server.endpoint())
+        .clock(world.clock.clone())
+        .store(store)
+        .build()
+        .unwrap();
+    let ask = async || {
+        for _ in 0..1_000 {
+            let error = tokens.token().await.unwrap_err();
+            assert!(matches!(error, Error::NoSession), "{error}");
+        }
+        settle().await;
+    };
+    ask().await;
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+    // The pause is the same after each look: a user may sign in elsewhere any moment.
+    for looks in 2..=5 {
+        world.clock.advance(2 * SECOND).await;
+        ask().await;
+        assert_eq!(loads.load(Ordering::SeqCst), looks);
+    }
+    let elsewhere = loaded(world.builder(OnRequest::default()).store(memory)).await;
+    world.clock.advance(2 * SECOND).await;
+    assert_eq!(
+        tokens.token().await.unwrap().expose(),
+        elsewhere.token().await.unwrap().expose()
+    );
+}
+
+/// Counts what reads it.
+#[derive(Debug, Clone)]
+struct Counted(TestClock, Arc<AtomicU64>);
+
+impl Clock for Counted {
+    fn now(&self) -> Timestamp {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.now()
+    }
+
+    fn wall(&self) -> std::time::Duration {
+        self.0.wall()
+    }
+
+    fn coarse(&self) -> Coarse {
+        self.0.coarse()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_only_waits_for_requests_is_looked_at_a_few_times_in_an_hour() {
+    let month = 30 * 24 * HOUR;
+    let world = World::with(|server| {
+        let server = server.access_ttl(600 * SECOND).refresh_ttl(month);
+        server.issue_refresh_expires_in(true)
+    });
+    let readings = Arc::new(AtomicU64::new(0));
+    let clock = Counted(world.clock.clone(), Arc::clone(&readings));
+    let tokens = loaded(world.builder(OnRequest::default()).clock(clock)).await;
+    settle().await;
+    readings.store(0, Ordering::SeqCst);
+    world.clock.advance(HOUR).await;
+    let idle = readings.load(Ordering::SeqCst);
+    assert!(idle <= 12, "{idle} readings of the clock in an idle hour");
+    // The end is told in time for all that.
+    let mut events = tokens.subscribe();
+    world.clock.advance(month).await;
+    assert!(crate::support::ended(&crate::support::drain(&mut events)) == 1);
+}
+
+/// Claims of this endpoint's manager are always lost to somebody.
+#[derive(Debug)]
+struct Unused(InProcessEndpoint);
+
+#[async_trait]
+impl TokenEndpoint for Unused {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        Err(EndpointError::retry(None))
+    }
+
+    fn key(&self) -> Key {
+        self.0.key()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_error_that_is_worth_another_try_says_when() {
+    let world = World::new(600 * SECOND);
+    let unused = Unused(world.server.endpoint());
+    let seed = TokenPair::from_refresh_token(world.first.refresh.clone().unwrap());
+    let tokens = TokenManager::builder(unused)
+        .clock(world.clock.clone())
+        .seed(seed)
+        .build()
+        .unwrap();
+    let pending = tokens.try_token().unwrap_err();
+    let failed = tokens.token().await.unwrap_err();
+    for error in [pending, failed] {
+        assert!(error.is_retryable(), "{error}");
+        assert!(error.retry_after().is_some(), "{error}");
+    }
+}
