@@ -9,9 +9,11 @@
 //! - [`look`]: what a record means to somebody who holds a pair already
 //! - [`land`]: how a new pair gets in, and how a session ends
 //! - [`outline`]: what may be known of a record without its tokens
+//! - [`carried`]: how a record is written out, with what later versions put into its parts
 
 #![warn(clippy::arithmetic_side_effects)]
 
+mod carried;
 pub(crate) mod claim;
 mod format;
 pub(crate) mod land;
@@ -20,6 +22,7 @@ mod outline;
 
 use serde::{Deserialize, Serialize};
 
+use self::carried::Carried;
 pub use self::claim::{Claim, Owner};
 use crate::error::EndReason;
 use crate::store::StoreTime;
@@ -40,9 +43,8 @@ pub(crate) const RETIRED_LIMIT: u32 = 256;
 ///
 /// It is opaque to stores, which write and read it whole through its `serde` implementation. **The
 /// serialized form contains the tokens**; its `Debug` form does not.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    #[serde(deserialize_with = "format::number")]
     pub(crate) format: u32,
     pub(crate) key: Key,
     pub(crate) lineage: Lineage,
@@ -58,8 +60,9 @@ pub struct Record {
     pub(crate) committed_number: u64,
     pub(crate) retired: Vec<Retired>,
     /// Fields beside these that a later version of this crate wrote, carried along.
-    #[serde(flatten)]
     pub(crate) unknown: serde_json::Map<String, serde_json::Value>,
+    /// The same inside these fields.
+    pub(crate) carried: Carried,
 }
 
 /// A pair and the store time its request was sent at.
@@ -148,6 +151,7 @@ impl Record {
             committed_number: 0,
             retired: Vec::new(),
             unknown: serde_json::Map::new(),
+            carried: Carried::default(),
         }
     }
 

@@ -1,3 +1,5 @@
+mod readers;
+
 use std::env;
 use std::fmt;
 use std::fs::{self, File};
@@ -7,14 +9,19 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use zeroize::Zeroizing;
 
+use self::readers::Readers;
 use super::error::ConfigError;
 use super::reader::SECRET;
-use super::value::Value;
+use super::value::{Table, Value};
 
 /// More than any token or key has; a file that was meant to be another is not read into memory.
 const LIMIT: usize = 64 * 1024;
 
 /// Where a secret is: `{ env = "NAME" }`, `{ file = "path" }`, or the secret itself as a string.
+///
+/// On Unix, a file must belong to the user of the program or to root, and only its owner may write to it. Only the
+/// owner may read it, unless `readable_by` beside `file` permits the `"group"` or `"everyone"`, as container
+/// platforms mount secrets: `{ file = "/run/secrets/password", readable_by = "everyone" }`. Links are followed.
 ///
 /// It is read only when it is needed, and shown nowhere. For parameters of your own, too. In a
 /// [`Config`](super::Config) that was read from a file, a relative path starts at that file's directory
@@ -25,7 +32,7 @@ pub struct Secret(Source);
 #[derive(Clone)]
 enum Source {
     Env(String),
-    File(PathBuf),
+    File(PathBuf, Readers),
     Inline(Zeroizing<String>),
 }
 
@@ -35,12 +42,12 @@ impl Secret {
     /// # Errors
     ///
     /// [`ConfigError`] if the variable is not set or the file cannot be read, if the secret is empty or not
-    /// UTF-8, and on Unix if others than the owner may write to the file. If others may read it, there is a
-    /// warning.
+    /// UTF-8, and on Unix if the file belongs to another user, or if others may write to it, or read it without
+    /// being permitted to.
     pub fn read(&self) -> Result<Zeroizing<String>, ConfigError> {
         let secret = match &self.0 {
             Source::Env(name) => of_variable(name),
-            Source::File(path) => of_file(path),
+            Source::File(path, readers) => of_file(path, *readers),
             Source::Inline(secret) => Ok(secret.clone()),
         }
         .map_err(|problem| ConfigError::new("", format!("{} {problem}", self.place())))?;
@@ -59,7 +66,7 @@ impl Secret {
     fn place(&self) -> String {
         match &self.0 {
             Source::Env(name) => format!("the environment variable `{name}`"),
-            Source::File(path) => format!("the file `{}`", path.display()),
+            Source::File(path, _) => format!("the file `{}`", path.display()),
             Source::Inline(_) => "the secret".to_owned(),
         }
     }
@@ -69,7 +76,7 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Source::Env(name) => write!(f, "Secret(env {name:?})"),
-            Source::File(path) => write!(f, "Secret(file {path:?})"),
+            Source::File(path, _) => write!(f, "Secret(file {path:?})"),
             Source::Inline(_) => f.write_str("Secret([REDACTED])"),
         }
     }
@@ -95,23 +102,43 @@ impl<'de> Visitor<'de> for SecretVisitor {
         self,
         deserializer: D,
     ) -> Result<Secret, D::Error> {
-        let source = match Value::deserialize(deserializer)? {
+        let value = Value::deserialize(deserializer)?;
+        let is_by_others =
+            matches!(&value, Value::Table(table) if table.contains_key("readable_by"));
+        let source = match value {
             Value::Text(secret) => Some(Source::Inline(secret)),
-            Value::Table(table) => match table.iter().next() {
-                Some((key, Value::Text(text))) if table.len() == 1 => match key.as_str() {
-                    "env" => Some(Source::Env(text.to_string())),
-                    "file" => Some(Source::File(PathBuf::from(text.as_str()))),
-                    _ => None,
-                },
-                _ => None,
-            },
+            Value::Table(table) => of_table(&table),
             _ => None,
         };
         source.map(Secret).ok_or_else(|| {
-            D::Error::custom(
-                r#"must be `{ env = "NAME" }` or `{ file = "path" }`, one of them, or the secret as a string"#,
-            )
+            D::Error::custom(match is_by_others {
+                true => {
+                    r#"`readable_by` must be "owner", "group" or "everyone", and stands beside `file`"#
+                }
+                false => {
+                    r#"must be `{ env = "NAME" }` or `{ file = "path" }`, one of them, or the secret as a string"#
+                }
+            })
         })
+    }
+}
+
+fn of_table(table: &Table) -> Option<Source> {
+    let text = |name: &str| match table.get(name) {
+        Some(Value::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let has_only = |names: &[&str]| table.keys().all(|key| names.contains(&key.as_str()));
+    match (text("env"), text("file")) {
+        (Some(name), None) if has_only(&["env"]) => Some(Source::Env(name.to_owned())),
+        (None, Some(path)) if has_only(&["file", "readable_by"]) => {
+            let readers = match table.contains_key("readable_by") {
+                true => Readers::named(text("readable_by")?)?,
+                false => Readers::default(),
+            };
+            Some(Source::File(PathBuf::from(path), readers))
+        }
+        _ => None,
     }
 }
 
@@ -123,7 +150,7 @@ fn of_variable(name: &str) -> Result<Zeroizing<String>, String> {
     }
 }
 
-fn of_file(path: &Path) -> Result<Zeroizing<String>, String> {
+fn of_file(path: &Path, readers: Readers) -> Result<Zeroizing<String>, String> {
     let told = |error: io::Error| format!("cannot be read: {error}");
     // Before it is opened: opening a pipe waits for whoever writes to it.
     if !fs::metadata(path).map_err(told)?.is_file() {
@@ -131,21 +158,7 @@ fn of_file(path: &Path) -> Result<Zeroizing<String>, String> {
     }
     let file = File::open(path).map_err(told)?;
     let metadata = file.metadata().map_err(told)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o022 != 0 {
-            return Err(format!(
-                "can be written to by others than its owner (mode {mode:04o}); run `chmod 600 {}`",
-                path.display()
-            ));
-        }
-        // Not refused: container platforms mount secrets like this, for a container that is theirs alone.
-        if mode & 0o044 != 0 {
-            tracing::warn!(file = %path.display(), "a secret can be read by other users of this machine");
-        }
-    }
+    readers.check(path, &metadata)?;
     if metadata.len() > LIMIT as u64 {
         return Err(format!("is longer than {LIMIT} bytes"));
     }

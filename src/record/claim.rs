@@ -21,7 +21,7 @@ impl Owner {
         crate::token::random().map(Self)
     }
 
-    #[cfg(test)]
+    /// A given one.
     pub(crate) const fn from_bits(bits: u128) -> Self {
         Self(bits)
     }

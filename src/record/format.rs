@@ -1,23 +1,25 @@
 //! The serialized form of the tokens in a record: the one place where they are written out.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde_json::Value;
 
 /// Refuses records of a layout that this version of the crate does not know: what it would write back
 /// might mean something else there.
-pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let format = u32::deserialize(deserializer)?;
+pub(super) fn check(form: &Value) -> Result<(), String> {
+    let format = u32::deserialize(&form["format"])
+        .map_err(|_| "the record has no `format` that is a number".to_owned())?;
     if format == super::SEALED_FORMAT {
-        return Err(serde::de::Error::custom(
-            "the record is sealed: it is read by a `store::Codec` with its sealer",
-        ));
+        return Err(
+            "the record is sealed: it is read by a `store::Codec` with its sealer".to_owned(),
+        );
     }
     if format > super::FORMAT {
-        return Err(serde::de::Error::custom(format_args!(
+        return Err(format!(
             "the record has format {format}, and this version reads up to {}",
             super::FORMAT
-        )));
+        ));
     }
-    Ok(format)
+    Ok(())
 }
 
 /// A pair's fields, beside those of the record that holds it.

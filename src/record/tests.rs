@@ -179,6 +179,27 @@ fn fields_of_later_versions_are_carried_along() {
     assert_eq!(written["colour"], "blue");
 }
 
+/// They say something of that pair and of that claim, and nothing of the next.
+#[test]
+fn fields_of_later_versions_go_with_what_they_stand_in() {
+    let mut value = serde_json::to_value(active().claimed(ONE, active().digest(), NOW)).unwrap();
+    for part in ["key", "pair", "state", "claim"] {
+        value[part]["colour"] = part.into();
+    }
+    let record: Record = serde_json::from_value(value).unwrap();
+    let colours = |record: &Record| {
+        let written = serde_json::to_value(record).unwrap();
+        ["key", "pair", "state", "claim"].map(|part| written[part].get("colour").is_some())
+    };
+    assert_eq!(colours(&record), [true; 4]);
+    let taken_over = record.claimed(TWO, record.digest(), NOW);
+    assert_eq!(colours(&taken_over), [true, true, true, false]);
+    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), NOW);
+    assert_eq!(colours(&replaced), [true, false, true, false]);
+    let ended = record.ended(State::LoggedOut);
+    assert_eq!(colours(&ended)[..3], [true, true, false]);
+}
+
 #[test]
 fn a_sealed_record_and_one_of_a_later_format_are_refused() {
     for (format, reason) in [

@@ -17,13 +17,26 @@ use crate::token::{Digest, Key};
 
 /// Turns records into bytes and back, for stores that keep them outside the process.
 ///
-/// The bytes are JSON. With a [`Sealer`], the pair is sealed and everything else (key, state, claim,
-/// versions, digests) stays readable, so that a session can be looked into and found without the secret.
-/// Fields of later versions are carried along in both forms.
+/// The bytes are JSON. With a [`Sealer`], the whole record is sealed, and everything but the pair (key, state,
+/// claim, versions, digests) stands beside the seal as a readable copy, so that a session can be looked into and
+/// found without the secret. Fields of later versions are carried along in both forms, at every level.
 ///
-/// A codec with a sealer reads plain records too, and seals them when they are written next: a store is
-/// sealed by giving it a sealer. The way back is refused, and so is a sealed record by versions of this
-/// crate that know nothing of seals.
+/// # What a seal proves
+///
+/// A codec with a sealer believes what was sealed for this session, and nothing else. It refuses a record whose
+/// readable copy differs from what was sealed, the sealed record of another session, and every plain record:
+/// otherwise a writer without the secret takes the seal off by writing a plain record in its place, with tokens of
+/// its own choice. Sealed records hold for records without a pair too (a sign-in that is claimed, a session that
+/// was logged out).
+///
+/// A seal cannot prove that a record is the latest one: whoever can write to the storage can delete a record, or
+/// put an older one of the same session back, whole.
+///
+/// # Sealing a store that is in use
+///
+/// [`accept_plain`](Self::accept_plain) permits plain records, which are sealed when they are written next. Take
+/// the permission back when all of them are. The way back to plain records is refused, and a sealed record is
+/// refused by versions of this crate that know nothing of seals.
 ///
 /// ```
 /// use evertoken::{Key, Record, StoreError};
@@ -39,6 +52,7 @@ use crate::token::{Digest, Key};
 #[derive(Clone, Default)]
 pub struct Codec {
     sealer: Option<Arc<dyn Sealer>>,
+    accepts_plain: bool,
 }
 
 impl Codec {
@@ -48,12 +62,24 @@ impl Codec {
         Self::default()
     }
 
-    /// Seals the pair.
+    /// Seals records, and refuses those that are not sealed.
     #[must_use]
     pub fn sealed(sealer: impl Sealer) -> Self {
-        Self {
-            sealer: Some(Arc::new(sealer)),
-        }
+        Self::plain().with_sealer(sealer)
+    }
+
+    /// Whether plain records are accepted although there is a sealer: for a storage that was used without one
+    /// before, until every record was written anew. Default: no. Without a sealer it changes nothing.
+    #[must_use]
+    pub fn accept_plain(mut self, accept: bool) -> Self {
+        self.accepts_plain = accept;
+        self
+    }
+
+    /// The permission stays, in whatever order the two are given.
+    pub(super) fn with_sealer(mut self, sealer: impl Sealer) -> Self {
+        self.sealer = Some(Arc::new(sealer));
+        self
     }
 
     /// The record as bytes, in a buffer that is zeroized and was never moved.
@@ -70,73 +96,93 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// If they are not a whole record of this key that this version and this sealer can read. The error
-    /// holds nothing of what was read but the key.
+    /// If they are not a whole record of this key that this version and this sealer can read, or if they are plain
+    /// and this codec has a sealer. The error holds nothing of what was read but the key.
     pub fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Record, StoreError> {
         self.read(key, bytes)
             .map_err(|flaw| flaw.of("a stored record cannot be read"))
     }
 
     pub(super) fn write(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, Flaw> {
-        let (Some(sealer), Some(pair)) = (&self.sealer, &record.pair) else {
+        let Some(sealer) = &self.sealer else {
             return json(record);
         };
         let sealed = sealer
-            .seal(&record.key, &json(pair)?)
+            .seal(&record.key, &json(record)?)
             .map_err(Flaw::Sealing)?;
         let sealed = Sealed {
             digest: record.digest(),
             sealed: BASE64_URL_SAFE_NO_PAD.encode(sealed),
         };
-        let bare = Record {
-            pair: None,
-            ..record.clone()
-        };
-        let mut form = serde_json::to_value(bare).map_err(Flaw::unreadable)?;
+        let mut form = serde_json::to_value(bare(record.clone())).map_err(Flaw::unreadable)?;
         form["format"] = SEALED_FORMAT.into();
         form["pair"] = serde_json::to_value(sealed).map_err(Flaw::unreadable)?;
         json(&form)
     }
 
     pub(super) fn read(&self, key: &Key, bytes: &[u8]) -> Result<Record, Flaw> {
-        let Outline { mut record, sealed } = Outline::read(bytes)?;
-        if record.key != *key {
-            return Err(Flaw::OtherKey(Box::new(record.key)));
+        let outline = Outline::read(bytes)?;
+        if outline.record.key != *key {
+            return Err(Flaw::OtherKey(Box::new(outline.record.key)));
         }
-        let Some(Sealed { digest, sealed }) = sealed else {
-            return Ok(record);
-        };
-        let sealer = self.sealer.as_ref().ok_or(Flaw::NoSealer)?;
-        let sealed = BASE64_URL_SAFE_NO_PAD
-            .decode(sealed)
-            .map_err(|_| Flaw::Opening(SealError::Refused))?;
-        let pair = sealer.open(key, &sealed).map_err(Flaw::Opening)?;
-        record.pair = Some(serde_json::from_slice(&pair).map_err(Flaw::unreadable)?);
-        // The seal binds the pair to the session only, and the rest of the record is anybody's who can
-        // write it: a pair of last week must not pass for the one that the record names.
-        if record.digest() != digest {
-            return Err(Flaw::Opening(SealError::Refused));
+        match (outline.sealed, &self.sealer) {
+            (None, None) => Ok(outline.record),
+            (None, Some(_)) if self.accepts_plain => Ok(outline.record),
+            (None, Some(_)) => Err(Flaw::Plain),
+            (Some(_), None) => Err(Flaw::NoSealer),
+            (Some(sealed), Some(sealer)) => sealed.open(sealer.as_ref(), &outline.record),
         }
-        Ok(record)
     }
 }
 
 /// Shows whether it seals, and nothing of the sealer.
 impl fmt::Debug for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Codec")
-            .field("seals", &self.sealer.is_some())
-            .finish()
+        let mut shown = f.debug_struct("Codec");
+        shown.field("seals", &self.sealer.is_some());
+        if self.sealer.is_some() {
+            shown.field("accepts_plain", &self.accepts_plain);
+        }
+        shown.finish()
     }
 }
 
-/// What stands in a sealed record where a plain one has its pair.
+/// What stands in a sealed record where a plain one has its pair. A member more would be one that no seal covers.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Sealed {
     /// The pair's, as [`Record::digest`] has it.
     digest: Digest,
-    /// The plain form of the pair, sealed; base64url without padding.
+    /// The plain form of the whole record, sealed; base64url without padding.
+    ///
+    /// Not of the pair alone: the rest would be what any writer makes of it, and an older pair could be put under
+    /// a newer version.
     sealed: String,
+}
+
+impl Sealed {
+    /// The record that was sealed, if `copy` is what can be read of it.
+    fn open(&self, sealer: &dyn Sealer, copy: &Record) -> Result<Record, Flaw> {
+        let sealed = BASE64_URL_SAFE_NO_PAD
+            .decode(&self.sealed)
+            .map_err(|_| Flaw::Opening(SealError::Refused))?;
+        let plain = sealer.open(&copy.key, &sealed).map_err(Flaw::Opening)?;
+        let record: Record = serde_json::from_slice(&plain).map_err(Flaw::unreadable)?;
+        // The key too, for a sealer that does not bind it.
+        if record.digest() != self.digest || bare(record.clone()) != *copy {
+            return Err(Flaw::Altered);
+        }
+        Ok(record)
+    }
+}
+
+/// What stays readable of a sealed record.
+fn bare(record: Record) -> Record {
+    Record {
+        pair: None,
+        carried: record.carried.without_pair(),
+        ..record
+    }
 }
 
 /// A record as far as it can be read without a sealer: if it is sealed, without its pair.
@@ -203,9 +249,19 @@ pub(super) enum Flaw {
     OtherKey(Box<Key>),
     #[error("it is sealed; give the store the sealer that it was written with")]
     NoSealer,
-    #[error("its pair could not be opened; give the store the sealer that it was written with")]
+    #[error(
+        "it is not sealed, and this store has a sealer; if it was written before the store had one, permit it by \
+         `accept_plain(true)`, else move it away and sign in anew"
+    )]
+    Plain,
+    #[error(
+        "what can be read of it is not what was sealed, so it was altered since; restore it from a backup, or move \
+         it away and sign in anew"
+    )]
+    Altered,
+    #[error("it could not be opened; give the store the sealer that it was written with")]
     Opening(SealError),
-    #[error("its pair could not be sealed")]
+    #[error("it could not be sealed")]
     Sealing(SealError),
 }
 

@@ -133,10 +133,18 @@ impl FileStore {
         })
     }
 
-    /// Seals the pairs. Plain records are read, and sealed when they are written next.
+    /// Seals the records, and refuses plain ones, see [`Codec`].
     #[must_use]
     pub fn sealed(mut self, sealer: impl Sealer) -> Self {
-        self.codec = Codec::sealed(sealer);
+        self.codec = self.codec.with_sealer(sealer);
+        self
+    }
+
+    /// Accepts plain records although there is a sealer, and seals them when they are written next: for the time in
+    /// which a store that was used without a sealer is given one. Default: no.
+    #[must_use]
+    pub fn accept_plain(mut self, accept: bool) -> Self {
+        self.codec = self.codec.accept_plain(accept);
         self
     }
 

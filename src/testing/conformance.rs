@@ -29,6 +29,7 @@
 //! - time: the store's time is one, and goes on
 //! - search: whose digest it is
 //! - secrecy: no token is shown
+//! - seals: a store with a sealer believes what is sealed, and nothing else
 
 mod calls;
 mod changes;
@@ -37,6 +38,7 @@ mod contents;
 mod dropped;
 mod keys;
 mod records;
+mod seals;
 mod search;
 mod secrecy;
 mod swaps;
@@ -92,6 +94,28 @@ pub async fn searchable_store<S: TokenStore>(open: impl AsyncFn() -> S) {
     let handles = handles(&open).await;
     search::a_digest_leads_to_its_key(&handles).await;
     search::a_digest_that_was_forgotten_leads_nowhere(&handles).await;
+}
+
+/// What a [`TokenStore`] that takes a [`Sealer`](crate::store::Sealer) must do besides. All three open handles on
+/// one storage: without a sealer, with one, and with the same one and the permission to
+/// [accept plain records](crate::store::Codec::accept_plain).
+///
+/// # Panics
+///
+/// At the first thing that the store does not do.
+pub async fn sealed_store<S: TokenStore>(
+    plain: impl AsyncFn() -> S,
+    sealed: impl AsyncFn() -> S,
+    accepting: impl AsyncFn() -> S,
+) {
+    let handles = seals::Handles {
+        plain: Arc::new(plain().await),
+        sealed: Arc::new(sealed().await),
+        accepting: Arc::new(accepting().await),
+    };
+    seals::hide_and_come_back(&handles).await;
+    seals::cannot_be_taken_off(&handles).await;
+    seals::are_put_on_a_store_that_is_in_use(&handles).await;
 }
 
 async fn handles<S: TokenStore>(open: &impl AsyncFn() -> S) -> Vec<Store> {

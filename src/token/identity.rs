@@ -13,8 +13,7 @@ impl Lineage {
         random().map(Self)
     }
 
-    /// A given one, for the tests of pure code.
-    #[cfg(test)]
+    /// A given one.
     pub(crate) const fn from_bits(bits: u128) -> Self {
         Self(bits)
     }

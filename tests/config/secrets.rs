@@ -14,6 +14,8 @@ async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
     let directory = directory("a_file_that_is_no_safe_secret");
     file(&directory, "group", "sesame", 0o660);
     file(&directory, "world", "sesame", 0o602);
+    file(&directory, "read-by-group", "sesame", 0o440);
+    file(&directory, "read-by-all", "sesame", 0o644);
     file(&directory, "empty", "\n", 0o600);
     file(&directory, "long", &"sesame".repeat(20_000), 0o600);
     let binary = file(&directory, "binary", "", 0o600);
@@ -27,6 +29,16 @@ async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
         (
             "world",
             "can be written to by others than its owner (mode 0602); run `chmod 600 FILE`",
+        ),
+        (
+            "read-by-group",
+            "can be read by its group (mode 0440); run `chmod 600 FILE`, or permit it by \
+             `readable_by = \"group\"` beside `file`",
+        ),
+        (
+            "read-by-all",
+            "can be read by every user of this machine (mode 0644); run `chmod 600 FILE`, or permit it by \
+             `readable_by = \"everyone\"` beside `file`",
         ),
         ("empty", "is empty"),
         ("long", "is longer than 65536 bytes"),
@@ -54,7 +66,7 @@ async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
 async fn secrets_come_from_variables_and_files_and_reach_the_server() {
     let directory = directory("secrets_come_from_variables_and_files");
     let variable = std::env::var("CARGO_PKG_NAME").unwrap();
-    file(&directory, "refresh", "first\r\n", 0o444);
+    file(&directory, "refresh", "first\r\n", 0o400);
     for (auth, header, body) in [
         (
             "basic",
@@ -254,4 +266,71 @@ async fn no_error_and_no_debug_repeats_what_could_be_a_secret() {
     assert!(!format!("{config:?} {config:#?}").contains("sesame"));
     let builder = builder(&right).await.unwrap();
     assert!(!format!("{builder:?} {builder:#?}").contains("sesame"));
+}
+
+/// As Kubernetes mounts them: a link to a link, mode 0644, or 0440 with `fsGroup`.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_mounted_secret_is_read_by_those_whom_the_configuration_permits() {
+    use std::os::unix::fs::symlink;
+
+    let directory = directory("a_mounted_secret");
+    fs::create_dir(directory.join("..2026")).unwrap();
+    file(&directory.join("..2026"), "all", "sesame", 0o644);
+    file(&directory.join("..2026"), "group", "sesame", 0o440);
+    symlink("..2026", directory.join("..data")).unwrap();
+    for name in ["all", "group"] {
+        symlink(format!("..data/{name}"), directory.join(name)).unwrap();
+    }
+    for (name, readers, is_permitted) in [
+        ("group", "owner", false),
+        ("group", "group", true),
+        ("group", "everyone", true),
+        ("all", "group", false),
+        ("all", "everyone", true),
+    ] {
+        let path = directory.join(name).display().to_string();
+        let text = format!(
+            "{LEAST}\nclient_secret = {{ file = \"{path}\", readable_by = \"{readers}\" }}"
+        );
+        assert_eq!(
+            builder(&text).await.is_ok(),
+            is_permitted,
+            "{name}, {readers}"
+        );
+    }
+    for wrong in [
+        r#"{ file = "group", readable_by = "sesame" }"#,
+        r#"{ file = "group", readable_by = 4 }"#,
+        r#"{ env = "HOME", readable_by = "group" }"#,
+    ] {
+        let refused = refusal(&format!("{LEAST}\nclient_secret = {wrong}")).await;
+        assert_eq!(
+            refused,
+            "line 6, column 1: endpoint.client_secret: `readable_by` must be \"owner\", \"group\" or \
+             \"everyone\", and stands beside `file`"
+        );
+    }
+}
+
+/// Its owner can change it at any time. To give a file away takes root.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_of_another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a file to another user");
+        return;
+    }
+    let directory = directory("a_file_of_another_user");
+    let path = file(&directory, "foreign", "sesame", 0o400);
+    std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
+    let path = path.display();
+    let text = format!("{LEAST}\nclient_secret = {{ file = \"{path}\" }}");
+    assert_eq!(
+        refusal(&text).await,
+        format!(
+            "line 6, column 1: endpoint.client_secret: the file `{path}` belongs to user 12345, and must belong to \
+             user 0, as which this program runs, or to root; run `chown 0 {path}`"
+        )
+    );
 }

@@ -69,12 +69,31 @@ async fn w13_what_cannot_be_opened_is_refused_and_left() {
         assert!(error.contains(&cause), "{nonsense}: {error}");
     }
 
-    std::fs::write(path(&directory, &key()), &whole).unwrap();
-    edit(&directory, &key(), |form| {
-        form["pair"]["sealed"] = old_pair["sealed"].clone();
-    });
-    let error = refused(&store, directory.path(), &key()).await;
-    assert!(error.contains(&cause), "an older pair: {error}");
+    let other = record(&key(), 3).digest();
+    let changes: [&dyn Fn(&mut Value); 7] = [
+        &|form| form["pair"]["sealed"] = old_pair["sealed"].clone(),
+        // An older pair, digest and all, under the newer version.
+        &|form| form["pair"] = old_pair.clone(),
+        &|form| form["version"] = 9.into(),
+        &|form| form["state"] = json!({ "is": "logged_out" }),
+        &|form| form["retired"] = json!([{ "digest": other, "until": null }]),
+        &|form| form["key"]["of_a_later_version"] = true.into(),
+        &|form| form["beside"] = "the record".into(),
+    ];
+    for change in changes {
+        std::fs::write(path(&directory, &key()), &whole).unwrap();
+        edit(&directory, &key(), change);
+        let error = refused(&store, directory.path(), &key()).await;
+        assert!(error.contains("it was altered since"), "{error}");
+    }
+    for change in [
+        &(|form: &mut Value| form["pair"]["beside"] = "the seal".into()) as &dyn Fn(&mut Value),
+        &|form| form["pair"] = Value::Null,
+    ] {
+        std::fs::write(path(&directory, &key()), &whole).unwrap();
+        edit(&directory, &key(), change);
+        refused(&store, directory.path(), &key()).await;
+    }
 
     std::fs::write(path(&directory, &key()), &whole).unwrap();
     assert_eq!(entry(&store, &key()).await.unwrap().0, record(&key(), 2));
@@ -94,11 +113,34 @@ async fn w13_a_seal_is_good_for_its_session_only() {
     assert!(error.contains(&SealError::Refused.to_string()), "{error}");
 }
 
+/// In place of a sealed one: with tokens of its writer's choice, or as the end of the session.
 #[tokio::test]
-async fn w13_a_plain_record_is_read_and_sealed_when_it_is_written_next() {
+async fn w13_a_seal_cannot_be_taken_off() {
+    let directory = directory();
+    put(&sealed(&directory), None, &record(&key(), 1)).await;
+    let plain = serde_json::to_value(record(&key(), 2)).unwrap();
+    let mut without_pair = plain.clone();
+    without_pair["pair"] = Value::Null;
+    let mut ended = without_pair.clone();
+    ended["state"] = json!({ "is": "logged_out" });
+    for form in [plain, without_pair, ended] {
+        edit(&directory, &key(), |record| *record = form.clone());
+        let error = refused(&sealed(&directory), directory.path(), &key()).await;
+        assert!(error.contains("`accept_plain(true)`"), "{error}");
+        let accepting = sealed(&directory).accept_plain(true);
+        let (found, _) = entry(&accepting, &key()).await.unwrap();
+        assert_eq!(serde_json::to_value(found).unwrap(), form);
+    }
+}
+
+#[tokio::test]
+async fn w13_a_plain_record_that_is_permitted_is_sealed_when_it_is_written_next() {
     let directory = directory();
     let revision = put(&open(&directory), None, &record(&key(), 1)).await;
-    let store = sealed(&directory);
+    // In either order.
+    let store = open(&directory)
+        .accept_plain(true)
+        .sealed(FakeSealer::new("secret"));
     let (found, seen) = entry(&store, &key()).await.unwrap();
     assert_eq!((&found, seen), (&record(&key(), 1), revision));
     assert_eq!(json_in(&directory, &key())["format"], 1);
@@ -106,6 +148,34 @@ async fn w13_a_plain_record_is_read_and_sealed_when_it_is_written_next() {
     assert_eq!(json_in(&directory, &key())["format"], 2);
     let text = std::fs::read_to_string(path(&directory, &key())).unwrap();
     assert!(!text.contains("sesame"), "{text}");
+    assert_eq!(
+        entry(&sealed(&directory), &key()).await.unwrap().0,
+        record(&key(), 2)
+    );
+}
+
+/// One that takes no notice of the key that it is given.
+struct Unbound(FakeSealer);
+
+impl Sealer for Unbound {
+    fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.0.seal(&key(), plain)
+    }
+
+    fn open(&self, _: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.0.open(&key(), sealed)
+    }
+}
+
+#[test]
+fn a_seal_is_good_for_its_session_only_also_where_the_sealer_forgets_that() {
+    let codec = Codec::sealed(Unbound(FakeSealer::new("secret")));
+    let bytes = codec.encode(&record(&key(), 1)).unwrap();
+    let other = key().subject("another");
+    let mut form: Value = serde_json::from_slice(&bytes).unwrap();
+    form["key"] = json!(other);
+    let error = codec.decode(&other, form.to_string().as_bytes());
+    assert!(told(&error.unwrap_err()).contains("it was altered since"));
 }
 
 #[tokio::test]
@@ -132,12 +202,10 @@ fn a_reader_that_knows_nothing_of_seals_refuses_a_sealed_record() {
         form["pair"] = Value::Null;
         serde_json::from_value::<Record>(form).unwrap()
     };
-    // Nothing in it is secret.
+    // Nothing in it is secret, and all of it is what a writer without the secret must not write.
     let bytes = codec.encode(&without_pair).unwrap();
-    assert_eq!(
-        serde_json::from_slice::<Record>(&bytes).unwrap(),
-        without_pair
-    );
+    serde_json::from_slice::<Record>(&bytes).unwrap_err();
+    assert_eq!(codec.decode(&key(), &bytes).unwrap(), without_pair);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use evertoken::testing::conformance::{searchable_store, store};
+use evertoken::testing::conformance::{sealed_store, searchable_store, store};
 
 use crate::scene::{directory, open};
 use crate::seal::FakeSealer;
@@ -16,4 +16,6 @@ async fn w13_the_sealed_file_store_conforms() {
     let sealed = async || open(&directory).sealed(FakeSealer::new("secret"));
     store(sealed).await;
     searchable_store(sealed).await;
+    let accepting = async || sealed().await.accept_plain(true);
+    sealed_store(async || open(&directory), sealed, accepting).await;
 }

@@ -14,6 +14,7 @@ async fn a_configuration_names_the_database_by_a_secret() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("url");
     std::fs::write(&file, format!("{}\n", database.url)).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let server = AuthorizationServer::builder()
         .access_ttl(Duration::from_secs(600))
         .build();

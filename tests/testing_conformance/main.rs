@@ -7,6 +7,9 @@ mod contents;
 mod dropped;
 mod flaw;
 mod keys;
+#[path = "../store_file/seal.rs"]
+mod seal;
+mod seals;
 mod search;
 mod secrecy;
 mod swaps;

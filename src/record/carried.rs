@@ -1,0 +1,241 @@
+//! Fields that a later version of this crate wrote inside the parts of a record: kept beside the record when it is
+//! read, and put back into the part they stood in when it is written, as long as that part is the same one.
+//!
+//! One description of what this version knows, [`KNOWN`], covers every level. A map of unknown fields in each type
+//! was refused: `Lifetime` is `Copy` and public, a `Key` is compared and hashed, and the next type would be
+//! forgotten.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+use zeroize::Zeroize;
+
+use super::claim::{Claim, Owner};
+use super::{FORMAT, Record, Retired, State, StoredPair, format};
+use crate::store::StoreTime;
+use crate::token::{Digest, Key, Lifetime, Lineage, Session, TokenPair, Validity};
+
+type Fields = Map<String, Value>;
+
+/// The unknown fields of each part, and of what is inside it, with what tells the part from another.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Carried {
+    key: Fields,
+    pair: Option<(Digest, Fields)>,
+    state: Option<(State, Fields)>,
+    claim: Option<((Owner, u64), Fields)>,
+    retired: Vec<(Digest, Fields)>,
+}
+
+impl Carried {
+    /// Without those of the pair, which may be as secret as the pair.
+    pub(crate) fn without_pair(self) -> Self {
+        Self { pair: None, ..self }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn put_back(&self, record: &Record, form: &mut Value) {
+        put_back(&self.key, &mut form["key"]);
+        if let Some((digest, fields)) = &self.pair
+            && record.pair.is_some()
+            && record.digest() == *digest
+        {
+            put_back(fields, &mut form["pair"]);
+        }
+        if let Some((state, fields)) = &self.state
+            && record.state == *state
+        {
+            put_back(fields, &mut form["state"]);
+        }
+        if let Some((holder, fields)) = &self.claim
+            && record.claim.as_ref().map(holder_of) == Some(*holder)
+        {
+            put_back(fields, &mut form["claim"]);
+        }
+        for (digest, fields) in &self.retired {
+            let at = record.retired().position(|past| past == digest);
+            if let Some(at) = at {
+                put_back(fields, &mut form["retired"][at]);
+            }
+        }
+    }
+}
+
+/// Shows none of them: a later version may keep a secret there.
+impl fmt::Debug for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carried").finish_non_exhaustive()
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut form = Value::Object(Fields::deserialize(deserializer)?);
+        // Before anything that a later format may have changed.
+        format::check(&form).map_err(serde::de::Error::custom)?;
+        let mut inside = |part: &str| take(&mut form[part], &KNOWN[part]);
+        let [key, pair, state, claim] = ["key", "pair", "state", "claim"].map(&mut inside);
+        let retired: Vec<Fields> = match &mut form["retired"] {
+            Value::Array(retired) => {
+                let known = &KNOWN["retired"][0];
+                retired.iter_mut().map(|past| take(past, known)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut record = Form::deserialize(form).map_err(serde::de::Error::custom)?;
+        let some = |fields: Fields| (!fields.is_empty()).then_some(fields);
+        let claimed = record.claim.as_ref().map(holder_of);
+        record.carried = Carried {
+            key,
+            pair: some(pair).map(|fields| (record.digest(), fields)),
+            state: some(state).map(|fields| (record.state, fields)),
+            claim: claimed.zip(some(claim)),
+            retired: record
+                .retired()
+                .copied()
+                .zip(retired)
+                .filter(|(_, fields)| !fields.is_empty())
+                .collect(),
+        };
+        Ok(record)
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.carried.is_empty() {
+            return Form::serialize(self, serializer);
+        }
+        let form = Form::serialize(self, serde_json::value::Serializer);
+        let mut form = form.map_err(serde::ser::Error::custom)?;
+        self.carried.put_back(self, &mut form);
+        let written = form.serialize(serializer);
+        wipe(&mut form["pair"]);
+        written
+    }
+}
+
+/// The fields of a [`Record`] and those beside them.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Record")]
+struct Form {
+    format: u32,
+    key: Key,
+    lineage: Lineage,
+    version: u64,
+    pair: Option<StoredPair>,
+    state: State,
+    claim: Option<Claim>,
+    next_number: u64,
+    committed_number: u64,
+    retired: Vec<Retired>,
+    #[serde(flatten)]
+    unknown: Fields,
+    #[serde(skip)]
+    carried: Carried,
+}
+
+/// A record with every field that this version knows.
+static KNOWN: LazyLock<Value> = LazyLock::new(|| {
+    let digest = Digest::of("");
+    let time = StoreTime::from_millis(0);
+    let span = Validity::Known {
+        total: std::time::Duration::ZERO,
+    };
+    let record = Record {
+        format: FORMAT,
+        key: Key::default(),
+        lineage: Lineage::from_bits(0),
+        version: 0,
+        pair: Some(StoredPair {
+            issued_at: time,
+            first: false,
+            pair: TokenPair {
+                access: None,
+                refresh: None,
+                lifetime: Lifetime {
+                    access: span,
+                    refresh: span,
+                    session: Session::default(),
+                    refresh_in: None,
+                },
+                token_type: None,
+                scope: None,
+            },
+        }),
+        state: State::Rejected { digest },
+        claim: Some(Claim {
+            owner: Owner::from_bits(0),
+            number: 0,
+            digest,
+            since: time,
+            doubtful: None,
+            released: false,
+            replays: 0,
+            resorts: 0,
+        }),
+        next_number: 0,
+        committed_number: 0,
+        retired: vec![Retired {
+            digest,
+            until: None,
+            first: false,
+        }],
+        unknown: Fields::new(),
+        carried: Carried::default(),
+    };
+    serde_json::to_value(record).unwrap_or_default()
+});
+
+fn holder_of(claim: &Claim) -> (Owner, u64) {
+    (claim.owner, claim.number)
+}
+
+/// Moves out of `form` what `known` does not have, level by level.
+fn take(form: &mut Value, known: &Value) -> Fields {
+    let mut unknown = Fields::new();
+    if let (Value::Object(form), Value::Object(known)) = (form, known) {
+        form.retain(|name, value| match known.get(name) {
+            Some(known) => {
+                let inside = take(value, known);
+                if !inside.is_empty() {
+                    unknown.insert(name.clone(), inside.into());
+                }
+                true
+            }
+            None => {
+                unknown.insert(name.clone(), value.take());
+                false
+            }
+        });
+    }
+    unknown
+}
+
+/// The other way round. What this version knows and has set stays.
+fn put_back(unknown: &Fields, form: &mut Value) {
+    let Value::Object(form) = form else { return };
+    for (name, value) in unknown {
+        match (form.get_mut(name), value) {
+            (None, value) => {
+                form.insert(name.clone(), value.clone());
+            }
+            (Some(inside), Value::Object(unknown)) => put_back(unknown, inside),
+            (Some(_), _) => {}
+        }
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}

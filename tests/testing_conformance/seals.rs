@@ -1,0 +1,147 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::store::{Codec, Loaded, Revision, Swap};
+use evertoken::testing::conformance::sealed_store;
+use evertoken::{Key, Record, StoreError, TokenStore, async_trait};
+use parking_lot::Mutex;
+
+use crate::seal::FakeSealer;
+
+/// What it does with a record that its codec refuses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Flaw {
+    None,
+    ReadsPlain,
+    /// "There are no tokens in it."
+    ReadsPlainWithoutPair,
+    WritesPlain,
+    WritesPlainWithoutPair,
+    SaysNothing,
+    AnswersRaces,
+}
+
+type Entries = Mutex<HashMap<Key, (Vec<u8>, u64)>>;
+
+/// A store of one's own, which keeps bytes.
+#[derive(Debug)]
+struct Vault {
+    entries: Arc<Entries>,
+    codec: Codec,
+    flaw: Flaw,
+}
+
+impl Vault {
+    fn read(&self, key: &Key) -> Result<Option<(Record, Revision)>, StoreError> {
+        let entry = self.entries.lock().get(key).cloned();
+        let Some((bytes, revision)) = entry else {
+            return Ok(None);
+        };
+        let plain = Codec::plain().decode(key, &bytes).ok();
+        let record = match (self.codec.decode(key, &bytes), plain, self.flaw) {
+            (Err(_), Some(plain), Flaw::ReadsPlain) => plain,
+            (Err(_), Some(plain), Flaw::ReadsPlainWithoutPair) if plain.issued_at().is_none() => {
+                plain
+            }
+            (Err(_), _, Flaw::SaysNothing) => return Err(StoreError::new("refused")),
+            (decoded, ..) => decoded?,
+        };
+        Ok(Some((record, Revision::new(revision))))
+    }
+}
+
+#[async_trait]
+impl TokenStore for Vault {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        Ok(Loaded {
+            entry: self.read(key)?,
+            now: Duration::from_secs(1).into(),
+        })
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        let held = self.entries.lock().get(key).map(|(_, revision)| *revision);
+        if held != seen.map(Revision::number) {
+            return match self.flaw {
+                Flaw::AnswersRaces => Ok(Swap::Lost(None)),
+                _ => self.read(key).map(Swap::Lost),
+            };
+        }
+        let revision = held.unwrap_or(0) + 1;
+        let is_plain = match self.flaw {
+            Flaw::WritesPlain => true,
+            Flaw::WritesPlainWithoutPair => next.issued_at().is_none(),
+            _ => false,
+        };
+        let codec = if is_plain {
+            &Codec::plain()
+        } else {
+            &self.codec
+        };
+        let bytes = codec.encode(next)?.to_vec();
+        let entry = (bytes, revision);
+        self.entries.lock().insert(key.clone(), entry);
+        Ok(Swap::Swapped(Revision::new(revision)))
+    }
+}
+
+async fn suite(flaw: Flaw) {
+    let entries = Arc::<Entries>::default();
+    let open = |codec: Codec| Vault {
+        entries: entries.clone(),
+        codec,
+        flaw,
+    };
+    let sealed = || Codec::sealed(FakeSealer::new("secret"));
+    let plain = async || open(Codec::plain());
+    let strict = async || open(sealed());
+    let accepting = async || open(sealed().accept_plain(true));
+    sealed_store(plain, strict, accepting).await;
+}
+
+#[tokio::test]
+async fn a_store_that_leaves_it_to_its_codec_conforms() {
+    suite(Flaw::None).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "a store with a sealer refuses a plain record: loading gave")]
+async fn a_seal_that_can_be_taken_off_is_found() {
+    suite(Flaw::ReadsPlain).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "a store with a sealer refuses a plain record: loading gave")]
+async fn a_seal_that_can_be_taken_off_with_the_pair_is_found() {
+    suite(Flaw::ReadsPlainWithoutPair).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "load failed")]
+async fn records_that_are_not_sealed_are_found() {
+    suite(Flaw::WritesPlain).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "load failed")]
+async fn records_that_are_not_sealed_without_a_pair_are_found() {
+    suite(Flaw::WritesPlainWithoutPair).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "the error names the setting that permits plain records")]
+async fn an_error_that_does_not_say_what_to_do_is_found() {
+    suite(Flaw::SaysNothing).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "also as the winner of a race")]
+async fn a_plain_winner_of_a_race_that_is_not_reported_is_found() {
+    suite(Flaw::AnswersRaces).await;
+}
