@@ -1,4 +1,4 @@
-//! The parsers of what servers answer, for [`crate::fuzzing`].
+//! The parsers of what servers answer, as functions of bytes.
 
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use http::{HeaderMap, HeaderValue};
 pub(crate) use super::folio::fuzzing as folio;
 pub(crate) use super::oauth2::fuzzing as oauth2;
 use super::{retry_after, server_time};
+
+/// What every request was sent with, long enough to be known by a part of it.
+pub(crate) const SECRET: &str = "sesame-0pen-the-d00r";
 
 /// A `Retry-After` and, on a line of its own, the answer's `Date`.
 pub(crate) fn headers(input: &[u8]) {
