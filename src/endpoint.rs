@@ -36,6 +36,8 @@ mod encoded;
 mod error;
 #[cfg(feature = "folio")]
 mod folio;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod issued;
 mod json;
 mod oauth2;

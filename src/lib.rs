@@ -22,6 +22,9 @@ pub mod config;
 mod endpoint;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod manager;
 mod origin;
 mod record;

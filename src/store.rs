@@ -8,6 +8,8 @@
 
 mod codec;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Each may use those in the groups above it, and those beside it only where named. Two rooms of one group
 /// do not know each other.
-const GROUPS: [&[&str]; 12] = [
+const GROUPS: [&[&str]; 13] = [
     &["token", "clock"],
     &["strategy"],
     &["schedule", "settings", "endpoint"],
@@ -20,6 +20,7 @@ const GROUPS: [&[&str]; 12] = [
     &["client", "manager"],
     &["config"],
     &["testing"],
+    &["fuzzing"],
 ];
 
 /// Uses that go against the order, each for a reason.

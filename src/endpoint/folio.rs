@@ -7,6 +7,8 @@ mod answer;
 #[cfg(feature = "testing")]
 mod carrier;
 mod cookies;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod outcome;
 mod sign_in;
 mod site;

@@ -1,13 +1,23 @@
-//! Walks the members of a JSON object for as long as they can be told apart. It builds no tree, does
-//! not recurse, and hands out nothing that was not read to its end.
+//! Reads the members of a JSON object, whatever else is wrong with it. It hands out nothing that was not read to its
+//! end, and nothing it does is recursive.
 //!
-//! Why no JSON parser is used: a parser refuses a document. It stops at a number that is too large, at
-//! a `NaN`, a raw line break or half a surrogate pair in a field that nobody needs, and what stands
-//! behind that is lost - the new refresh token, say, while the old one is spent. It also unescapes into
-//! buffers of its own, which nobody zeroizes; tokens with `\/` in them are common.
+//! What is valid is split by a parser (`strict`). A parser refuses a document, though: it stops at a number that is too
+//! large, at a `NaN`, a raw line break or a missing comma in a field that nobody needs, and what stands behind that is
+//! lost - the new refresh token, say, while the old one is spent. So what the parser refuses is split by a scanner
+//! that passes over such things (`lenient`). Both only find where names and values begin and end, in the buffer that
+//! the answer was read into.
+//!
+//! Escapes are resolved here, and not by the parser: it unescapes into buffers of its own, which nobody zeroizes, and
+//! tokens with `\/` in them are common. A text whose escapes are wrong costs that text alone.
 
-use std::str::Chars;
-use std::{mem, str};
+mod lenient;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod steps;
+mod strict;
+
+use std::iter::Map;
+use std::str::{self, Chars};
+use std::vec;
 
 use zeroize::Zeroizing;
 
@@ -26,99 +36,59 @@ pub(super) enum Value<'a> {
     Other,
 }
 
-/// The members of an object.
+/// The members of an object, which are looked for when they are iterated over.
 pub(super) struct Members<'a>(&'a [u8]);
 
-impl<'a> Members<'a> {
-    /// Nothing, unless `text` begins with an object.
-    pub(super) fn of(text: &'a [u8]) -> Option<Self> {
-        text.trim_ascii_start().strip_prefix(b"{").map(Self)
-    }
-}
-
-impl<'a> Iterator for Members<'a> {
-    type Item = (Zeroizing<String>, Value<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (key, rest) = quoted(skip_separators(mem::take(&mut self.0)))?;
-        let rest = rest.trim_ascii_start().strip_prefix(b":")?;
-        let (value, rest) = value(rest.trim_ascii_start())?;
-        self.0 = rest;
-        Some((unescaped(key).unwrap_or_default(), value))
-    }
-}
-
-/// The elements of an array.
+/// The elements of an array, likewise.
 pub(super) struct Elements<'a>(&'a [u8]);
 
-impl<'a> Iterator for Elements<'a> {
+/// A name and a value as they stand in the text.
+type Raw<'a> = (&'a [u8], &'a [u8]);
+type Member<'a> = (Zeroizing<String>, Value<'a>);
+
+impl<'a> Members<'a> {
+    /// Nothing, unless `text` begins with an object. A byte order mark is passed over.
+    pub(super) fn of(text: &'a [u8]) -> Option<Self> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let text = text.trim_ascii_start();
+        text.starts_with(b"{").then_some(Self(text))
+    }
+}
+
+impl<'a> IntoIterator for Members<'a> {
+    type Item = Member<'a>;
+    type IntoIter = Map<vec::IntoIter<Raw<'a>>, fn(Raw<'a>) -> Member<'a>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let members = strict::members(self.0).unwrap_or_else(|| lenient::members(self.0));
+        members.into_iter().map(|(name, value)| {
+            let name = match Value::of(name) {
+                Value::Text(name) => name,
+                _ => Zeroizing::default(),
+            };
+            (name, Value::of(value))
+        })
+    }
+}
+
+impl<'a> IntoIterator for Elements<'a> {
     type Item = Value<'a>;
+    type IntoIter = Map<vec::IntoIter<&'a [u8]>, fn(&'a [u8]) -> Value<'a>>;
 
-    fn next(&mut self) -> Option<Value<'a>> {
-        let (value, rest) = value(skip_separators(mem::take(&mut self.0)))?;
-        self.0 = rest;
-        Some(value)
+    fn into_iter(self) -> Self::IntoIter {
+        let elements = strict::elements(self.0).unwrap_or_else(|| lenient::elements(self.0));
+        elements.into_iter().map(Value::of)
     }
 }
 
-fn skip_separators(mut rest: &[u8]) -> &[u8] {
-    while let [b',' | b' ' | b'\t' | b'\r' | b'\n', tail @ ..] = rest {
-        rest = tail;
-    }
-    rest
-}
-
-/// The value that `rest` begins with, and what follows it; `None` if its end is not there.
-fn value(rest: &[u8]) -> Option<(Value<'_>, &[u8])> {
-    match rest.first()? {
-        b'"' => {
-            let (raw, rest) = quoted(rest)?;
-            Some((unescaped(raw).map_or(Value::Other, Value::Text), rest))
+impl<'a> Value<'a> {
+    fn of(raw: &'a [u8]) -> Self {
+        match raw {
+            [b'"', text @ .., b'"'] => unescaped(text).map_or(Self::Other, Self::Text),
+            [b'{', ..] => Self::Object(Members(raw)),
+            [b'[', ..] => Self::Array(Elements(raw)),
+            _ => str::from_utf8(raw).map_or(Self::Other, |text| Self::Bare(text.trim())),
         }
-        b'{' => {
-            let (_, after) = nested(rest)?;
-            // With its closing brace, which is where a last number ends.
-            let inner = &rest[1..rest.len() - after.len()];
-            Some((Value::Object(Members(inner)), after))
-        }
-        b'[' => nested(rest).map(|(inner, rest)| (Value::Array(Elements(inner)), rest)),
-        _ => {
-            let end = rest.iter().position(|byte| b",}]".contains(byte))?;
-            let (bare, rest) = rest.split_at(end);
-            let bare = str::from_utf8(bare).map_or(Value::Other, |text| Value::Bare(text.trim()));
-            Some((bare, rest))
-        }
-    }
-}
-
-/// What stands between the quotes that `rest` begins with, escapes and all.
-fn quoted(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let inner = rest.strip_prefix(b"\"")?;
-    let mut at = 0;
-    loop {
-        match inner.get(at)? {
-            b'"' => return Some((&inner[..at], &inner[at + 1..])),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-}
-
-/// What stands between the brackets that `rest` begins with.
-fn nested(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (mut at, mut depth) = (0, 0_usize);
-    loop {
-        match rest.get(at)? {
-            b'"' => {
-                let (raw, _) = quoted(&rest[at..])?;
-                at += raw.len() + 1;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 1 => return Some((&rest[1..at], &rest[at + 1..])),
-            b'}' | b']' => depth -= 1,
-            _ => {}
-        }
-        at += 1;
     }
 }
 
@@ -174,11 +144,11 @@ mod tests {
         let show = |(key, value): (Zeroizing<String>, Value<'_>)| match value {
             Value::Text(text) => format!("{}={}", *key, *text),
             Value::Bare(text) => format!("{}~{text}", *key),
-            Value::Array(elements) => format!("{}[{}]", *key, elements.count()),
-            Value::Object(members) => format!("{}{{{}}}", *key, members.count()),
+            Value::Array(elements) => format!("{}[{}]", *key, elements.into_iter().count()),
+            Value::Object(members) => format!("{}{{{}}}", *key, members.into_iter().count()),
             Value::Other => format!("{}?", *key),
         };
-        members.map(show).collect()
+        members.into_iter().map(show).collect()
     }
 
     #[test]
@@ -204,16 +174,169 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_costs_no_stack() {
-        let deep = format!(
-            "{{\"a\":{}1{},\"b\":2}}",
-            "[".repeat(20_000),
-            "]".repeat(20_000)
+    fn what_is_no_member_is_passed_over_and_the_members_behind_it_are_found() {
+        for (odd, expected) in [
+            (r#"{"a":"x" "b":"y"}"#, &["a=x", "b=y"][..]),
+            (r#"{a:1,"b":"y"}"#, &["b=y"]),
+            (r#"{"a","b":"y"}"#, &["b=y"]),
+            (r#"{"a":,"b":"y"}"#, &["b=y"]),
+            (r#"{"a":"x":"z","b":"y"}"#, &["a=x", "b=y"]),
+            (r#"{"a":"x"],{"c":"z"},["c"],"b":"y"}"#, &["a=x", "b=y"]),
+            ("{\"a\":\0,\0\"b\":\"y\"}", &["a~\0", "b=y"]),
+            (r#"{"a":x{},"b":"y"}"#, &["a~x{", "b=y"]),
+            ("{\"a\":NaN,\"b\":\"y\"} {\"c\":\"z\"}", &["a~NaN", "b=y"]),
+            ("\u{feff} {\"a\":NaN}", &["a~NaN"]),
+            ("\u{feff} {\"a\":1}", &["a~1"]),
+        ] {
+            assert_eq!(shown(odd), expected, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_name_is_handed_out_each_time_in_valid_json_and_in_broken() {
+        assert_eq!(shown(r#"{"a":1,"a":2}"#), ["a~1", "a~2"]);
+        assert_eq!(shown(r#"{"a":1,"a":2,}"#), ["a~1", "a~2"]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_cost_their_member_alone() {
+        let members = Members::of(b"{\"a\":\"\xff\",\"\xfe\":1,\"b\":\xff,\"c\":\"y\"}").unwrap();
+        let named: Vec<_> = members.into_iter().collect();
+        let is_text = |value: &Value<'_>| matches!(value, Value::Text(text) if **text == "y");
+        let names: Vec<_> = named.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "", "b", "c"]);
+        assert_eq!(named.iter().filter(|(_, value)| is_text(value)).count(), 1);
+    }
+
+    #[test]
+    fn a_bare_element_with_a_quoted_bracket_in_it_is_passed_over() {
+        assert_eq!(
+            shown(r#"{"a":[x"]"],"b":[x"]",7,"z"],"c":"y"}"#),
+            ["a[1]", "b[1]", "c=y"]
         );
-        assert_eq!(shown(&deep), ["a[1]", "b~2"]);
+    }
+
+    /// As many levels as FOLIO's errors have, which are the deepest that are asked for.
+    const LEVELS: usize = 3;
+
+    /// Reads all that any reader of this crate asks for.
+    fn walk(value: Value<'_>, levels: usize) {
+        match value {
+            Value::Array(elements) if levels > 0 => {
+                elements.into_iter().for_each(|it| walk(it, levels - 1));
+            }
+            Value::Object(members) if levels > 0 => {
+                members.into_iter().for_each(|(_, it)| walk(it, levels - 1));
+            }
+            _ => {}
+        }
+    }
+
+    /// How many bytes are taken for `text`; it is read as an object and as an array.
+    fn steps_of(text: &[u8]) -> usize {
+        let both = || {
+            walk(Value::Object(Members(text)), LEVELS);
+            walk(Value::Array(Elements(text)), LEVELS);
+        };
+        steps::of(both).0
+    }
+
+    #[test]
+    fn a_mebibyte_of_anything_is_read_in_as_many_steps_for_each_level() {
+        for piece in [
+            r#"[x"]"],"#,
+            r#"x"]"],"#,
+            r#""a":[x"]"],"#,
+            r#""a":x"]","#,
+            r#"{"a":"#,
+            r#"{"a":1,"#,
+            r#"{"a":[x],"#,
+            r#"[{"a":[x],"#,
+            "[[],",
+            "[",
+            "{",
+            "]",
+            "}",
+            "\"",
+            "\\",
+            ":",
+            ",",
+            "\"a\":",
+            "x",
+            " ",
+            "\0",
+            "\u{ff}",
+        ] {
+            for (opening, length) in [
+                (r#"{"scope":["#, 1 << 20),
+                (r#"{"errors":[{"code":["#, 1 << 12),
+                ("{", 1 << 12),
+                ("[", 1 << 12),
+            ] {
+                let mut text = opening.to_owned() + &piece.repeat(length / piece.len() + 1);
+                for closing in ["", "]}]}"] {
+                    text.push_str(closing);
+                    let steps = steps_of(text.as_bytes());
+                    let most = 2 * LEVELS * text.len();
+                    assert!(steps <= most, "{steps} for {opening}{piece}..{closing}");
+                }
+            }
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(serde_json::Value::from),
+            any::<f64>().prop_map(serde_json::Value::from),
+            any::<String>().prop_map(serde_json::Value::from),
+            "[\\\\\"{}\\[\\]:, x]{0,8}".prop_map(serde_json::Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..4)
+                    .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// Takes the space from around values without quotes, which a parser leaves out.
+    fn trimmed<'a>(members: &[Raw<'a>]) -> Vec<Raw<'a>> {
+        let trim = |(name, value): &Raw<'a>| (*name, value.trim_ascii());
+        members.iter().map(trim).collect()
     }
 
     proptest! {
+        #[test]
+        fn the_scanner_splits_valid_json_as_the_parser_does(
+            members in prop::collection::vec((any::<String>(), any_json()), 0..5),
+            elements in prop::collection::vec(any_json(), 0..5),
+            pretty: bool,
+        ) {
+            let text = |json: &serde_json::Value| if pretty { format!("{json:#}") } else { json.to_string() };
+            let member = |(name, value): &(String, _)| format!("{} : {}", text(&name.as_str().into()), text(value));
+            let object = format!("{{{}\n}}", members.iter().map(member).collect::<Vec<_>>().join(" ,\t"));
+            let array = text(&elements.into());
+            let strict = strict::members(object.as_bytes()).unwrap();
+            prop_assert_eq!(strict.len(), members.len());
+            prop_assert_eq!(strict, trimmed(&lenient::members(object.as_bytes())));
+            let strict = strict::elements(array.as_bytes()).unwrap();
+            let lenient = lenient::elements(array.as_bytes());
+            let lenient: Vec<_> = lenient.into_iter().map(<[u8]>::trim_ascii).collect();
+            prop_assert_eq!(strict, lenient);
+        }
+
+        #[test]
+        fn any_bytes_are_read_in_as_many_steps_for_each_level(
+            bytes: Vec<u8>,
+            pieces in r#"(\{|\}|\[|\]|:|,|"|\\|x|1| |"a":|x"\]"|\x00){0,60}"#,
+        ) {
+            for text in [bytes.as_slice(), pieces.as_bytes()] {
+                prop_assert!(steps_of(text) <= 2 * LEVELS * text.len());
+            }
+        }
+
         #[test]
         fn texts_are_read_as_a_parser_reads_them(text: String, ascii: bool) {
             let mut json = serde_json::to_string(&text).unwrap();

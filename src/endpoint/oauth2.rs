@@ -9,6 +9,8 @@
 mod answer;
 mod classify;
 mod client_auth;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod sign_in;
 
 use std::fmt;

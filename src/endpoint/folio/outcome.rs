@@ -119,11 +119,11 @@ impl Complaint {
             }
             return complaint;
         };
-        let mut errors = members.filter_map(|(name, value)| match value {
+        let mut errors = members.into_iter().filter_map(|(name, value)| match value {
             Value::Array(elements) if *name == "errors" => Some(elements),
             _ => None,
         });
-        if let Some(Value::Object(error)) = errors.next().and_then(|mut list| list.next()) {
+        if let Some(Value::Object(error)) = errors.next().and_then(|list| list.into_iter().next()) {
             for (name, value) in error {
                 let Value::Text(text) = value else { continue };
                 match name.as_str() {
@@ -236,6 +236,8 @@ mod tests {
             br#"{"errors":{"code":"x"}}"#,
             br#"{"errors":[{"code":7,"message":null}]}"#,
             br#"{"errors":[{"code":"tok"#,
+            br#"{"errors":[x"]"]}"#,
+            br#"{"errors":[x"]",]"#,
         ] {
             let error = refreshed(reply(422, body)).unwrap_err();
             assert_eq!(error.to_string(), "the refresh token was rejected: 422");

@@ -305,6 +305,47 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_pair_is_found_in_json_that_no_parser_accepts() {
+        for odd in [
+            r#"[x"]"]"#,
+            r#"[x"]",]"#,
+            r#"[x}"]"]"#,
+            r#"[x"[{"]"#,
+            "[}",
+            "{]",
+            "]",
+            "x]",
+            ",",
+            "'x'",
+            "'x\"y'",
+            "NaN",
+            "\0",
+            "\"\t\"",
+            r#""\ud800""#,
+            r#""\x""#,
+            r#""x" "y""#,
+            r#""x"y"#,
+            "\"x\" : 1 : 2",
+            &"[{".repeat(2_000),
+        ] {
+            let closing = if odd.starts_with("[{") {
+                "]}".repeat(2_000)
+            } else {
+                String::new()
+            };
+            for name in ["scope", "error", "other"] {
+                let body = format!(
+                    r#"{{"access_token":"a2","{name}":{odd}{closing},"refresh_token":"r2","expires_in":600}}"#
+                );
+                let issued = issued(&body);
+                assert_eq!(issued.access, Some("a2".into()), "{body}");
+                assert_eq!(issued.refresh, Some("r2".into()), "{body}");
+                assert_eq!(issued.expires_in, Some(Duration::from_secs(600)), "{body}");
+            }
+        }
+    }
+
     fn any_json() -> impl Strategy<Value = Json> {
         let leaf = prop_oneof![
             Just(Json::Null),
@@ -359,6 +400,40 @@ mod tests {
             }
             body.push('}');
             prop_assert_eq!(refresh(body), Some(token));
+        }
+
+        #[test]
+        fn a_pair_is_found_whatever_a_field_beside_it_holds(
+            odd in r#"([a-zA-Z0-9.+ -]|\x00|'|:|,|\\|\[[^\[\]{}"]{0,3}\]|\{[^\[\]{}"]{0,3}\}){0,6}|\[x"[\[\]{},]"\]"#,
+            name in "scope|error|x",
+        ) {
+            let body = format!(r#"{{"access_token":"a2","{name}":{odd},"refresh_token":"r2","expires_in":60}}"#);
+            let issued = issued(&body);
+            prop_assert_eq!(issued.access, Some("a2".into()));
+            prop_assert_eq!(issued.refresh, Some("r2".into()));
+            prop_assert_eq!(issued.expires_in, Some(Duration::from_secs(60)));
+        }
+
+        #[test]
+        fn a_pair_is_found_whatever_byte_is_changed_between_its_tokens(
+            at: prop::sample::Index,
+            byte: u8,
+            inserts: bool,
+        ) {
+            // What opens or closes something else is not told from what belongs there.
+            let is_structural = |byte: u8| br#""\{}[]"#.contains(&byte);
+            prop_assume!(!is_structural(byte));
+            let mut between = br#","scope":["x","y"],"o":{"k":[1,{"e":"v"}]},"#.to_vec();
+            let at = at.index(between.len());
+            if inserts || is_structural(between[at]) {
+                between.insert(at, byte);
+            } else {
+                between[at] = byte;
+            }
+            let body = [br#"{"access_token":"a2""#, &between[..], br#""refresh_token":"r2"}"#].concat();
+            let issued = issued(body);
+            prop_assert_eq!(issued.access, Some("a2".into()));
+            prop_assert_eq!(issued.refresh, Some("r2".into()));
         }
 
         #[test]

@@ -1,0 +1,57 @@
+//! What any answer of a token endpoint has to bear.
+
+use http::{HeaderMap, StatusCode};
+use zeroize::Zeroizing;
+
+use super::answer::Answer;
+use super::classify;
+use crate::endpoint::EndpointError;
+use crate::endpoint::fuzzing::SECRET;
+use crate::endpoint::json::steps;
+use crate::endpoint::scrub::Secrets;
+use crate::endpoint::transport::{Broken, Reply};
+
+/// The first byte says which status the rest is the body of, and whether it broke off. Returns what is told of it.
+pub(crate) fn answer(input: &[u8]) -> Vec<EndpointError> {
+    let Some((first, body)) = input.split_first() else {
+        return Vec::new();
+    };
+    let statuses = [200, 400, 401, 429, 503, 302];
+    let status = statuses[usize::from(first >> 1) % statuses.len()];
+    let is_whole = first & 1 == 0;
+    let (steps, answer) = steps::of(|| Answer::read(body, is_whole));
+    // The body, and within it what is an array: a scope.
+    assert!(steps <= 2 * body.len(), "{steps} steps");
+    if is_whole {
+        agrees_with_a_parser(body, &answer);
+    }
+    let reply = || {
+        let status = StatusCode::from_u16(status).unwrap_or_default();
+        let broken = (!is_whole).then_some(Broken::TooLong { limit: body.len() });
+        let body = Zeroizing::new(body.to_vec());
+        Reply::new(status, HeaderMap::new(), body, broken, Default::default())
+    };
+    let secrets = || Secrets::new([SECRET, ""], &HeaderMap::new());
+    let exchanged = classify::exchange(reply(), secrets());
+    if let Ok(issued) = &exchanged {
+        assert!(!issued.is_empty());
+    }
+    let revoked = classify::revocation(reply(), secrets());
+    exchanged.err().into_iter().chain(revoked.err()).collect()
+}
+
+/// A token that a parser finds is found here.
+fn agrees_with_a_parser(body: &[u8], answer: &Answer) {
+    let Ok(serde_json::Value::Object(parsed)) = serde_json::from_slice(body) else {
+        return;
+    };
+    for (name, read) in [
+        ("access_token", &answer.access_token),
+        ("refresh_token", &answer.refresh_token),
+    ] {
+        let text = parsed.get(name).and_then(|value| value.as_str());
+        if text.is_some_and(|text| !text.is_empty()) {
+            assert!(read.is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Configurations with a secret where one belongs, and where none does.
+
+use std::fs;
+
+use evertoken::{Config, OAuth2, Registry};
+
+use crate::known::*;
+use crate::net;
+use crate::wire::using;
+
+const LEAST: &str =
+    "[endpoint]\ntoken_url = \"https://id.example.org/token\"\nclient_id = \"importer\"";
+
+async fn look_at(text: &str) {
+    let Some(config) = net::outcome(Config::from_toml(text)) else {
+        return;
+    };
+    if let Some(builder) = net::outcome(config.builder(&Registry::builtin()).await) {
+        net::outcome(builder.build());
+    }
+}
+
+pub(crate) async fn everything() {
+    for secret in [INLINE, FILE, STORE_PASSWORD, URL_PASSWORD] {
+        using(secret);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    fs::write(&file, FILE).unwrap();
+    let path = file.display();
+    for line in [
+        format!("client_secret = {{ file = \"{path}\" }}"),
+        format!("client_secret = {{ file = \"{path}\", sign_in = \"x\" }}"),
+        format!("client_secret = \"{INLINE}\""),
+        format!("client_secret = [\"{INLINE}\"]"),
+        format!("client_secret = {{ inline = \"{INLINE}\" }}"),
+        format!("client_secrets = \"{INLINE}\""),
+        format!("client_secret = \"{INLINE}"),
+        format!("client_secret = '{INLINE}' '{INLINE}'"),
+        format!("client_secret = {INLINE}"),
+        format!("timeout = \"{INLINE}\""),
+        format!("body_limit = \"{INLINE}\""),
+        format!("client_auth = \"{INLINE}\""),
+        format!("kind = \"{INLINE}\""),
+        format!("sign_in = \"{INLINE}\""),
+        format!("sign_in = {{ username = \"ada\", password = \"{INLINE}\" }}"),
+        format!("sign_in = {{ username = \"ada\", passwort = \"{INLINE}\" }}"),
+        format!("scope = {{ x = \"{INLINE}\" }}"),
+        format!("revocation_url = \"https://u:{URL_PASSWORD}@id.example.org\""),
+        format!("[seed]\nrefresh_token = \"{INLINE}\""),
+        format!("[seed]\nrefresh_token = [\"{INLINE}\"]"),
+        format!("[seed]\ntoken = \"{INLINE}\""),
+        format!("[refresh]\nwait = \"{INLINE}\""),
+        format!("[refresh]\nstrategy = \"{INLINE}\""),
+        format!("[refresh]\nstrategy = {{ kind = \"on-request\", window = \"{INLINE}\" }}"),
+        format!("[http]\norigins = [\"https://u:{URL_PASSWORD}@api.example.org\"]"),
+        format!("[http]\nreject_on = \"{INLINE}\""),
+        format!("[http]\nheader = \"{INLINE}\\n\""),
+        format!("[store]\nkind = \"{INLINE}\""),
+        format!("[store]\nkind = \"redis\"\nurl = \"redis://:{STORE_PASSWORD}@127.0.0.1:1\""),
+        format!("[store]\nkind = \"redis\"\nurl = \"redis://:{STORE_PASSWORD}@127.0.0.1/x\""),
+        format!("[store]\nkind = \"redis\"\nurl = \"redis//:{STORE_PASSWORD}@127.0.0.1\""),
+        format!("[store]\nkind = \"redis\"\nurl = [\"redis://:{STORE_PASSWORD}@127.0.0.1\"]"),
+        format!(
+            "[store]\nkind = \"postgres\"\nurl = \"postgres://u:{STORE_PASSWORD}@127.0.0.1:1/x\""
+        ),
+        format!(
+            "[store]\nkind = \"postgres\"\nurl = \"postgres://u:{STORE_PASSWORD}@127.0.0.1:x/x\""
+        ),
+        format!(
+            "[store]\nkind = \"postgres\"\nurl = \"postgres://u@127.0.0.1:1/x?password={STORE_PASSWORD}&y=z\""
+        ),
+        format!(
+            "[store]\nkind = \"postgres\"\nurls = \"postgres://u:{STORE_PASSWORD}@127.0.0.1:1/x\""
+        ),
+    ] {
+        look_at(&format!("{LEAST}\n{line}")).await;
+    }
+    let json = format!(r#"{{"endpoint":{{"client_secret":"{INLINE}","x":"{INLINE}"}},"{{"#);
+    net::outcome(Config::from_json(&json));
+    net::outcome(Config::from_json(&format!("\"{INLINE}\"")));
+    let url = format!("https://u:{URL_PASSWORD}@id.example.org/token");
+    assert!(net::outcome(OAuth2::new(url, "importer")).is_none());
+    let url = format!("http://id.example.org/{URL_PASSWORD}");
+    assert!(net::outcome(OAuth2::new(url.replace('/', "\\"), "importer")).is_none());
+    #[cfg(feature = "redis")]
+    for url in [
+        format!("redis://:{STORE_PASSWORD}@127.0.0.1:1"),
+        format!("redis:://{STORE_PASSWORD}"),
+    ] {
+        net::outcome(evertoken::RedisStore::connect(&url).await);
+    }
+    #[cfg(feature = "postgres")]
+    for url in [
+        format!("postgres://u:{STORE_PASSWORD}@127.0.0.1:1/x"),
+        format!("postgres:://{STORE_PASSWORD}"),
+    ] {
+        net::outcome(evertoken::PostgresStore::connect(&url).await);
+    }
+}

@@ -1,0 +1,106 @@
+//! fm40: 32 known secrets go through everything that this crate does, and none of them is seen anywhere.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+#[cfg(feature = "config")]
+mod configured;
+#[cfg(feature = "folio")]
+mod folio;
+mod known;
+mod net;
+mod oauth2;
+#[path = "../support/raw_server.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod raw_server;
+mod user_code;
+mod wire;
+
+use std::panic;
+
+/// Not one of those that are hunted.
+const BAIT: &str = "QmFpdEJh/XRCYWl0+QmFp~dEJhaXQ=Qm";
+
+#[test]
+fn the_net_catches_a_secret_in_every_place_and_form() {
+    net::cast();
+    let mut before = 0;
+    let mut is_caught = |place: &str| {
+        let found = net::find(BAIT).split_off(before);
+        assert!(!found.is_empty(), "{place}");
+        assert!(
+            found.iter().all(|(at, _)| at.starts_with(place)),
+            "{found:?}"
+        );
+        before += found.len();
+    };
+    tracing::trace!(token = BAIT, "a field");
+    is_caught("event");
+    tracing::info!("in the message: {BAIT}");
+    is_caught("event");
+    tracing::trace!(error = &std::io::Error::other(BAIT) as &dyn std::error::Error);
+    is_caught("an error");
+    let span = tracing::trace_span!("a span", token = BAIT, later = tracing::field::Empty);
+    is_caught("span");
+    span.record("later", BAIT);
+    is_caught("span");
+    log::trace!("of a dependency: {BAIT}");
+    is_caught("log");
+    net::debug(&Some(BAIT));
+    is_caught("Debug");
+    net::error(&evertoken::StoreError::with_source(
+        "down",
+        std::io::Error::other(BAIT),
+    ));
+    is_caught("an error");
+    for form in known::forms(BAIT) {
+        net::debug(&format_args!("some text and {form}, and more"));
+        is_caught("Debug");
+    }
+    assert!(panic::catch_unwind(|| panic!("in a panic: {BAIT}")).is_err());
+    is_caught("a panic");
+}
+
+#[test]
+fn fm40_no_secret_is_seen_in_anything_that_can_be_read() {
+    net::cast();
+    real(oauth2::signs_in_and_rotates());
+    real(oauth2::is_seeded_and_replaced());
+    real(oauth2::gets_odd_answers());
+    real(oauth2::sends());
+    #[cfg(feature = "folio")]
+    {
+        real(folio::okapi());
+        real(folio::legacy());
+        real(folio::eureka());
+    }
+    #[cfg(feature = "config")]
+    real(configured::everything());
+    paused(user_code::fails());
+    paused(user_code::panics());
+    for (name, secret) in known::ALL {
+        assert_eq!(net::find(secret), [], "{name}");
+    }
+    // Everything was listened to.
+    for place in [
+        "event evertoken",
+        "span evertoken",
+        "log reqwest",
+        "Debug",
+        "an error",
+    ] {
+        assert!(net::count(place) > 0, "nothing was caught of: {place}");
+    }
+    #[cfg(all(feature = "folio", feature = "config"))]
+    assert_eq!(wire::unused(), [""; 0]);
+}
+
+fn real(scene: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(scene);
+}
+
+fn paused(scene: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build();
+    runtime.unwrap().block_on(scene);
+}

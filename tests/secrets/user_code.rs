@@ -1,0 +1,162 @@
+//! Stores that fail, and code of the user's that panics with a secret in its words.
+
+use std::fmt;
+
+use evertoken::store::{Codec, Loaded, Revision, SealError, Sealer, Swap, Zeroizing};
+use evertoken::{
+    EndpointError, Grant, Issued, Key, Lifetime, MemoryStore, OnStoreFailure, Persistence, Plan,
+    Record, RefreshStrategy, StaticToken, StoreError, TokenEndpoint, TokenManager, TokenPair,
+    TokenStore, async_trait,
+};
+
+use crate::known::*;
+use crate::net;
+use crate::wire::using;
+
+/// Holds a key, and shows it where it is shown itself.
+#[derive(Debug)]
+pub(crate) struct Sealing(pub(crate) String);
+
+impl Sealer for Sealing {
+    fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let key = self.0.bytes().cycle();
+        Ok(plain
+            .iter()
+            .zip(key)
+            .map(|(byte, mask)| byte ^ mask)
+            .collect())
+    }
+
+    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.seal(key, sealed).map(Zeroizing::new)
+    }
+}
+
+/// Issues the same pair again and again, or panics.
+struct Endpoint {
+    panics: bool,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Endpoint")
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for Endpoint {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        assert!(!self.panics, "{PANIC} {SEED_REFRESH}");
+        let issued = Issued::new(ACCESS_2).refresh_token(REFRESH_2);
+        net::debug(&issued);
+        Ok(issued)
+    }
+
+    async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
+        net::debug(pair);
+        assert!(!self.panics, "{PANIC}");
+        Err(EndpointError::rejected("unsupported_token_type"))
+    }
+}
+
+/// Loads, and then fails or panics.
+#[derive(Debug)]
+struct Store {
+    panics: bool,
+    inner: MemoryStore,
+}
+
+#[async_trait]
+impl TokenStore for Store {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.inner.load(key).await
+    }
+
+    async fn swap(&self, _: &Key, _: Option<Revision>, next: &Record) -> Result<Swap, StoreError> {
+        net::debug(next);
+        assert!(!self.panics, "{PANIC} {}", next.digest());
+        Err(StoreError::new("the store is down"))
+    }
+}
+
+#[derive(Debug)]
+struct Strategy;
+
+impl RefreshStrategy for Strategy {
+    fn plan(&self, _: &Lifetime) -> Plan {
+        panic!("{PANIC}")
+    }
+}
+
+fn seed() -> TokenPair {
+    TokenPair::new(SEED_ACCESS).refresh_token(SEED_REFRESH)
+}
+
+/// Does all that a user can do, and looks at what comes of it.
+async fn use_up(tokens: TokenManager) {
+    let mut events = tokens.subscribe();
+    net::outcome(tokens.token().await);
+    net::outcome(tokens.rotate().await);
+    net::outcome(
+        tokens
+            .replace(TokenPair::new(NEW_ACCESS).refresh_token(NEW_REFRESH))
+            .await,
+    );
+    net::outcome(tokens.token().await);
+    net::debug(&tokens);
+    net::debug(&tokens.status());
+    net::debug(&tokens.logout().await);
+    net::outcome(tokens.shutdown().await);
+    while let Some(event) = events.try_recv() {
+        net::debug(&event);
+    }
+}
+
+pub(crate) async fn fails() {
+    for (persistence, policy) in [
+        (Persistence::write_through(), OnStoreFailure::Serve),
+        (Persistence::write_through(), OnStoreFailure::Fail),
+        (Persistence::write_behind(1), OnStoreFailure::Serve),
+    ] {
+        let store = Store {
+            panics: false,
+            inner: MemoryStore::new(),
+        };
+        let builder = TokenManager::builder(Endpoint { panics: false })
+            .store(store)
+            .persistence(persistence)
+            .on_store_failure(policy)
+            .seed(seed());
+        use_up(builder.build().unwrap()).await;
+    }
+    let fixed = StaticToken::new(SEED_ACCESS);
+    net::debug(&fixed);
+    use_up(TokenManager::builder(fixed).build().unwrap()).await;
+    let record = r#"{"format":1,"pair":{"access_token":"SECRET","lifetime":"SECRET"}}"#;
+    for codec in [Codec::plain(), Codec::sealed(Sealing(SEAL_KEY.to_owned()))] {
+        net::debug(&codec);
+        let record = record.replace("SECRET", SEED_REFRESH);
+        net::outcome(codec.decode(&Key::default(), record.as_bytes()));
+    }
+}
+
+pub(crate) async fn panics() {
+    using(PANIC);
+    for (endpoint, store) in [(true, false), (false, true), (true, true)] {
+        let store = Store {
+            panics: store,
+            inner: MemoryStore::new(),
+        };
+        let builder = TokenManager::builder(Endpoint { panics: endpoint }).seed(seed());
+        let builder = match store.panics {
+            true => builder.store(store),
+            false => builder,
+        };
+        use_up(builder.build().unwrap()).await;
+    }
+    let builder = TokenManager::builder(Endpoint { panics: false })
+        .strategy(Strategy)
+        .on_rotated(|_| async { panic!("{PANIC}") })
+        .seed(seed());
+    use_up(builder.build().unwrap()).await;
+}
