@@ -17,6 +17,7 @@ pub(crate) use self::faults::{Ambush, Answer, Fault, Point, Write};
 
 mod drawn;
 mod faults;
+mod later;
 
 pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
