@@ -85,7 +85,7 @@ fn strategy(draw: &mut Draw) -> Strategy {
 }
 
 /// Half of everything happens about when a token is due.
-fn moment(draw: &mut Draw, scenario: &Scenario) -> u64 {
+pub(super) fn moment(draw: &mut Draw, scenario: &Scenario) -> u64 {
     let length = scenario.length * 1_000;
     if draw.chance(50) {
         return draw.within(0..length);

@@ -69,6 +69,8 @@ pub(crate) enum Answer {
     NoAccess,
     /// Nothing can be read.
     Garbled,
+    /// The server refuses a token that is good, this once.
+    Refused,
 }
 
 /// What becomes of a swap.
