@@ -11,6 +11,12 @@ impl Draw {
         Self(seed)
     }
 
+    /// A stream of its own, from the seed and a name: what is drawn from it shifts nothing in another.
+    pub(crate) fn named(seed: u64, name: &str) -> Self {
+        let mix = |seed, byte| Self(seed ^ u64::from(byte)).bits();
+        Self(name.bytes().fold(seed, mix))
+    }
+
     pub(crate) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;

@@ -152,7 +152,13 @@ impl SimEndpoint {
             Some(Answer::SlowBefore(span)) => sleep(seconds(span)).await,
             _ => {}
         }
-        let answer = self.inner.exchange(grant).await;
+        let is_refused = fault == Some(Answer::Refused) && matches!(grant, Grant::Refresh { .. });
+        let answer = if is_refused {
+            self.gate.observer.cause("the server refused a good token");
+            Err(EndpointError::rejected("invalid_grant"))
+        } else {
+            self.inner.exchange(grant).await
+        };
         self.gate.observer.decided(id, &answer);
         sleep(self.latency / 2).await;
         match (fault, answer) {

@@ -93,7 +93,9 @@ fn ends(world: &World, last: &[(Node, Last)]) {
     let Some(record) = observer.record() else {
         return;
     };
-    let is_live = |refresh: &str| world.server.is_live_refresh(refresh);
+    let is_live = |refresh: &str| {
+        world.server.is_live_refresh(refresh) && !observer.log().is_refused(refresh)
+    };
     let is_live = record.refresh().is_some_and(is_live);
     for (node, said) in last {
         let Last::Ended(reason) = said else { continue };

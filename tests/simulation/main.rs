@@ -2,7 +2,8 @@
 //! awaits anything, watched by somebody who sees what the server and the store really did.
 //!
 //! `EVERTOKEN_SEEDS=n` runs more seeds than usual, `EVERTOKEN_FROM=k` others, and `EVERTOKEN_SEED=k` one, with its
-//! history. With `EVERTOKEN_STOP=1` the first that fails is the last, and is not made smaller.
+//! history; `EVERTOKEN_SCENARIO=path` does the same with a scenario from a file. With `EVERTOKEN_STOP=1` the first seed
+//! that fails is the last, and is not made smaller.
 
 #![allow(
     missing_docs,
@@ -12,6 +13,7 @@
 )]
 
 mod callers;
+mod corpus;
 mod draw;
 mod endpoint;
 mod gate;
@@ -25,12 +27,14 @@ mod store;
 mod world;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::corpus::Stored;
 use crate::run::run;
-use crate::scenario::drawn;
+use crate::scenario::{Scenario, drawn};
 
 /// How many seeds run by default.
 const SEEDS: u64 = 10_000;
@@ -46,7 +50,12 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn every_seed_keeps_the_rules() {
     if let Some(seed) = number("EVERTOKEN_SEED") {
-        tell(seed);
+        report(&format!("seed {seed}"), &drawn(seed));
+        return;
+    }
+    if let Ok(path) = std::env::var("EVERTOKEN_SCENARIO") {
+        let stored = Stored::read(Path::new(&path));
+        report(&format!("scenario {}", stored.name), &stored.scenario);
         return;
     }
     let seeds = number("EVERTOKEN_SEEDS").unwrap_or(SEEDS);
@@ -88,46 +97,46 @@ fn every_seed_keeps_the_rules() {
     }
     if let Some((seed, _)) = failed.first() {
         if !stops {
-            shrink::shrink(*seed);
+            shrink::shrink(&format!("seed {seed}"), &drawn(*seed));
         }
         panic!("{} of {seeds} seeds failed", failed.len());
     }
 }
 
-/// One seed, with everything that happens.
-fn tell(seed: u64) {
-    let scenario = drawn(seed);
-    let outcome = run(&scenario, true);
-    println!("{scenario:#?}");
+/// One scenario, with everything that happens.
+fn report(name: &str, scenario: &Scenario) {
+    let outcome = run(scenario, true);
+    println!("{}", corpus::written(name, scenario));
     for line in &outcome.history {
         println!("{line}");
     }
     println!("{:?}", outcome.causes);
     if !outcome.violations.is_empty() {
-        shrink::shrink(seed);
+        shrink::shrink(name, scenario);
         panic!("{:#?}", outcome.violations);
     }
 }
 
 #[test]
-fn every_seed_that_failed_once_keeps_the_rules() {
-    let lines = include_str!("corpus.txt").lines();
-    for line in lines.filter(|line| !line.starts_with('#')) {
-        let seed = line.split_whitespace().next().unwrap_or_default();
-        let seed = seed.parse().unwrap_or_else(|_| panic!("no seed: {line}"));
-        let violations = run(&drawn(seed), false).violations;
+fn every_scenario_that_broke_a_rule_once_keeps_the_rules() {
+    let mut failed = Vec::new();
+    for stored in corpus::stored() {
+        let violations = run(&stored.scenario, false).violations;
         if let Some(violation) = violations.first() {
-            println!("seed {seed}: {violation}");
+            println!("scenario {}: {violation}", stored.name);
+            failed.push(format!("{} ({})", stored.name, stored.found()));
         }
-        assert_eq!(violations, Vec::<String>::new(), "{line}");
     }
+    assert_eq!(failed, Vec::<String>::new());
 }
 
 #[cfg(tokio_unstable)]
 #[test]
-fn a_seed_replays_exactly() {
-    for seed in 0..50 {
-        let scenario = drawn(seed);
+fn a_scenario_replays_exactly() {
+    let stored = corpus::stored().into_iter();
+    let stored = stored.map(|stored| (stored.name, stored.scenario));
+    let seeds = (0..50).map(|seed| (format!("seed {seed}"), drawn(seed)));
+    for (name, scenario) in seeds.chain(stored) {
         let (once, again) = (run(&scenario, true).history, run(&scenario, true).history);
         assert!(!once.is_empty());
         let differs = once
@@ -135,11 +144,8 @@ fn a_seed_replays_exactly() {
             .zip(&again)
             .position(|(one, other)| one != other);
         if let Some(at) = differs {
-            panic!(
-                "seed {seed} differs at {at}: {} and {}",
-                once[at], again[at]
-            );
+            panic!("{name} differs at {at}: {} and {}", once[at], again[at]);
         }
-        assert_eq!(once.len(), again.len(), "seed {seed}");
+        assert_eq!(once.len(), again.len(), "{name}");
     }
 }

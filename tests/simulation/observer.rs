@@ -316,6 +316,12 @@ impl Log {
         !self.causes.is_empty() || self.unaccounted().any(|lost| lost.how.is_some())
     }
 
+    /// Whether the server has refused it.
+    pub(crate) fn is_refused(&self, refresh: &str) -> bool {
+        let name = self.texts.get(refresh);
+        name.is_some_and(|name| self.tokens[*name].was_refused)
+    }
+
     /// Whether somebody has revoked it.
     pub(crate) fn is_revoked(&self, refresh: &str) -> bool {
         let name = self.texts.get(refresh);

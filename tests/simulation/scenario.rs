@@ -1,4 +1,8 @@
-//! What happens in one run, as data: drawn from a seed, printed where it fails, and made smaller by `shrink`.
+//! What happens in one run, as data: drawn from a seed or read from the corpus, written where it fails, and made
+//! smaller by `shrink`.
+//!
+//! A run depends on its scenario alone. A field or a variant that comes later has a `serde` default which means what
+//! runs did before it, and is not written while it has that value: so every stored scenario keeps its meaning.
 
 use std::time::Duration;
 
@@ -6,18 +10,21 @@ use evertoken::testing::{
     AuthorizationServer, AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse,
 };
 use evertoken::{OldPair, ServerProfile};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::drawn::drawn;
 pub(crate) use self::faults::{Ambush, Answer, Fault, Point, Write};
 
 mod drawn;
 mod faults;
+mod later;
 
 pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Server {
     Strict,
     /// A replay is refused and harms nobody.
@@ -32,7 +39,8 @@ pub(crate) enum Server {
     ShortRefresh,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Strategy {
     OnRequest,
     BackgroundTimer,
@@ -42,7 +50,8 @@ pub(crate) enum Strategy {
     Greedy,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
     Token,
     TryToken,
@@ -54,14 +63,16 @@ pub(crate) enum Action {
     Drop(u64),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Caller {
     pub(crate) node: usize,
     /// Each at its millisecond.
     pub(crate) actions: Vec<(u64, Action)>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Scenario {
     /// What tokio draws from.
     pub(crate) seed: u64,

@@ -1,15 +1,17 @@
-//! Makes a failing scenario smaller for as long as it fails in the same way, and prints what is left.
+//! Makes a failing scenario smaller for as long as it fails in the same way, and prints what is left, as the corpus
+//! stores it.
 
+use crate::corpus;
 use crate::run::run;
-use crate::scenario::{Fault, Scenario, Strategy, drawn};
+use crate::scenario::{Fault, Scenario, Strategy};
 
 /// Runs that are spent on it.
 const RUNS: usize = 600;
 
-pub(crate) fn shrink(seed: u64) {
-    let mut smallest = drawn(seed);
+pub(crate) fn shrink(name: &str, failing: &Scenario) {
+    let mut smallest = failing.clone();
     let Some(rule) = broken(&smallest) else {
-        println!("seed {seed} does not fail a second time");
+        println!("{name} does not fail a second time");
         return;
     };
     let mut runs = 0;
@@ -26,11 +28,12 @@ pub(crate) fn shrink(seed: u64) {
         }
         break;
     }
-    println!("seed {seed}, made smaller in {runs} runs: {smallest:#?}");
     let outcome = run(&smallest, true);
     for line in outcome.history {
         println!("{line}");
     }
+    println!("{name}, made smaller in {runs} runs, as a file of tests/simulation/corpus/:\n");
+    println!("{}", corpus::written(&rule, &smallest));
 }
 
 /// The rule that the scenario breaks first, without the moment and who it was.

@@ -116,15 +116,42 @@ impl Suite {
     }
 }
 
-/// The seed or the test that a line tells to have failed.
+/// The seed, the stored scenario or the test that a line reports as failed.
 fn caught(line: &str) -> Option<String> {
-    if let Some(told) = line.strip_prefix("seed ") {
-        let (seed, rule) = told.split_once(": ")?;
+    if line.starts_with("seed ") || line.starts_with("scenario ") {
+        let (which, broken) = line.split_once(": ")?;
         // When, which rule, and what exactly.
-        let rule = rule.split(' ').nth(1)?;
-        return Some(format!("seed {seed} ({rule})"));
+        let rule = broken.split(' ').nth(1)?;
+        return Some(format!("{which} ({rule})"));
     }
     let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
-    let is_seeds = name.starts_with("every_seed") || name.starts_with("a_seed");
-    (!is_seeds).then(|| format!("`{name}`"))
+    // These have named the seed or the scenario.
+    let has_named = ["every_seed", "every_scenario"];
+    let has_named = has_named.iter().any(|it| name.starts_with(it));
+    (!has_named).then(|| format!("`{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_noticed_is_named_by_its_seed_its_scenario_or_its_test() {
+        for (line, expected) in [
+            ("seed 8: 1.500 O3 0.0 wipes a doubt", Some("seed 8 (O3)")),
+            (
+                "scenario spare_takes_the_place: 0.000 O2 1.0 read r3, and it is nowhere",
+                Some("scenario spare_takes_the_place (O2)"),
+            ),
+            ("test every_seed_keeps_the_rules ... FAILED", None),
+            (
+                "test every_scenario_that_broke_a_rule_once_keeps_the_rules ... FAILED",
+                None,
+            ),
+            ("test behind::w12 ... FAILED", Some("`behind::w12`")),
+            ("test behind::w12 ... ok", None),
+        ] {
+            assert_eq!(caught(line).as_deref(), expected, "{line}");
+        }
+    }
 }

@@ -1,8 +1,17 @@
-use super::{Action, Ambush, Answer, Caller, Fault, Point, Scenario, Server, Strategy, Write};
+use super::{
+    Action, Ambush, Answer, Caller, Fault, Point, Scenario, Server, Strategy, Write, later,
+};
 use crate::draw::Draw;
 
 /// The scenario of a seed.
 pub(crate) fn drawn(seed: u64) -> Scenario {
+    let mut scenario = first(seed);
+    later::add_to(&mut scenario);
+    scenario
+}
+
+/// What the seed's first stream decides. Nothing is ever added here: one draw more, and every seed is another scenario.
+fn first(seed: u64) -> Scenario {
     let mut draw = Draw::new(seed);
     let server = server(&mut draw);
     let access_ttl = draw.one(&[30, 60, 120, 300, 600]);
@@ -76,7 +85,7 @@ fn strategy(draw: &mut Draw) -> Strategy {
 }
 
 /// Half of everything happens about when a token is due.
-fn moment(draw: &mut Draw, scenario: &Scenario) -> u64 {
+pub(super) fn moment(draw: &mut Draw, scenario: &Scenario) -> u64 {
     let length = scenario.length * 1_000;
     if draw.chance(50) {
         return draw.within(0..length);
@@ -171,5 +180,47 @@ fn ambush(draw: &mut Draw, span: u64) -> Ambush {
         6..8 => Ambush::Crash(span),
         8 => Ambush::Logout,
         _ => Ambush::Replace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::corpus::written;
+
+    #[test]
+    fn the_first_stream_of_a_seed_means_what_it_always_meant() {
+        let mut sum = Sha256::new();
+        for seed in (0..1_000).chain([153_079, 199_999]) {
+            sum.update(written("a seed", &first(seed)));
+        }
+        let sum: String = sum
+            .finalize()
+            .iter()
+            .map(|it| format!("{it:02x}"))
+            .collect();
+        assert_eq!(
+            sum,
+            "8ed26d0a58e49d29f3779f9be93f6df7c3db1125bfb0082d511a9470f5531776"
+        );
+    }
+
+    #[test]
+    fn a_later_kind_of_fault_only_adds_to_what_a_seed_means() {
+        for seed in 0..1_000 {
+            let (first, mut drawn) = (first(seed), drawn(seed));
+            assert!(
+                first
+                    .faults
+                    .iter()
+                    .all(|fault| drawn.faults.contains(fault))
+            );
+            assert!(drawn.callers.starts_with(&first.callers));
+            drawn.callers.clone_from(&first.callers);
+            drawn.faults.clone_from(&first.faults);
+            assert_eq!(drawn, first, "seed {seed}");
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! What can go wrong, and what users do that others do not expect.
 
+use serde::{Deserialize, Serialize};
+
 /// A moment at which an instance awaits something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Point {
     BeforeLoad,
     AfterLoad,
@@ -31,7 +34,8 @@ impl Point {
 }
 
 /// What waits for an instance at a point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Ambush {
     /// This call alone takes so many seconds more.
     Hang(u64),
@@ -46,7 +50,8 @@ pub(crate) enum Ambush {
 }
 
 /// What becomes of an exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Answer {
     NotSent,
     /// The server never sees it.
@@ -64,10 +69,13 @@ pub(crate) enum Answer {
     NoAccess,
     /// Nothing can be read.
     Garbled,
+    /// The server refuses a token that is good, this once.
+    Refused,
 }
 
 /// What becomes of a swap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Write {
     /// It is applied, and the answer lost.
     Unanswered,
@@ -77,7 +85,8 @@ pub(crate) enum Write {
     Late(u64),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Fault {
     /// Meets the next exchange.
     Answer(Answer),
