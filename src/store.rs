@@ -29,7 +29,7 @@ use async_trait::async_trait;
 pub use zeroize::Zeroizing;
 
 pub use self::codec::Codec;
-pub use self::file::FileStore;
+pub use self::file::{FileStore, GroupAccess};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;

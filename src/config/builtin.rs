@@ -16,7 +16,7 @@ use super::scalar::{PositiveSpan, Scopes, Span, path};
 use super::secret::Secret;
 use crate::endpoint::{ClientAuth, OAuth2, OldPair, ServerProfile, StaticToken};
 use crate::error::BuildError;
-use crate::store::FileStore;
+use crate::store::{FileStore, GroupAccess};
 use crate::strategy::{BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly};
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
@@ -200,10 +200,13 @@ impl<'de> Visitor<'de> for SignInVisitor {
 struct Directory {
     #[serde(deserialize_with = "path")]
     path: PathBuf,
+    #[serde(default)]
+    group: GroupAccess,
 }
 
 async fn file_store(directory: Directory) -> Result<FileStore, ConfigError> {
-    FileStore::new(directory.path).map_err(|error| ConfigError::not_made("path", error.into()))
+    FileStore::with_group(directory.path, directory.group)
+        .map_err(|error| ConfigError::not_made("path", error.into()))
 }
 
 #[derive(Deserialize)]

@@ -220,6 +220,14 @@ impl Outline {
         })
     }
 
+    /// As [`Record::digest`].
+    pub(super) fn digest(&self) -> Digest {
+        match &self.sealed {
+            Some(sealed) => sealed.digest,
+            None => self.record.digest(),
+        }
+    }
+
     /// As [`Record::knows`].
     pub(super) fn knows(&self, digest: &Digest) -> bool {
         match &self.sealed {

@@ -10,50 +10,65 @@
 //! - [`life`]: whether the holder of a claim is alive
 //! - [`search`]: whose digest it is
 //! - [`sweep`]: what others left behind
+//! - [`purge`]: sessions that nothing depends on any more
 
 mod access;
 mod content;
 mod life;
 mod lock;
+mod purge;
 mod replace;
 mod search;
 mod swap;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::access::GroupAccess;
 use self::content::{Content, Stamp};
 use self::life::Life;
+use self::replace::Disk;
+use self::search::Index;
 use super::codec::Flaw;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::clock::{Clock, SystemClock};
 use crate::record::{Claim, Record};
 use crate::token::{Digest, Key};
 
+/// How long a session stays after its last token expired.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 /// Keeps each record in a file of its own, so that a restart goes on with the pair that was rotated last.
 ///
-/// The file is `<digest of the key>.json`; besides it there is an empty `.lock` file, which is never
-/// removed. Processes of one user on one machine can share a directory: a replacement is compared and
-/// written under the lock, and readers need none. Swaps of one process queue for it, and those who wait hold
-/// up no thread. Who waits for a change looks every 25 ms. Clones are cheap.
+/// The file is `<digest of the key>.json`; beside it there is an empty `.lock` file, which only
+/// [`purge`](Self::purge) removes. Processes of one user on one machine can share a directory: a replacement is
+/// compared and written under the lock, and readers need none. Swaps of one process queue for it, and those that
+/// wait hold up no thread. Of all in a process who wait for a change, one looks for all, every 25 ms. Clones are
+/// cheap.
 ///
-/// A record is replaced by renaming a new file over it, and synced to the disk before that counts. So it is
-/// whole at any time, whatever is killed or switched off. A swap that was dropped or timed out is
-/// carried out entirely or not at all. A file that is no whole record of its key is never written over:
-/// every call returns an error that names it.
+/// A record is replaced by renaming a new file over it, which is synced to the disk before, and the directory
+/// after. So it is whole at any time, whatever is killed or switched off. Where a directory cannot be synced, as on
+/// CIFS and some shared folders of virtual machines, a power cut can undo the last replacements. A swap that was
+/// dropped or timed out is carried out entirely or not at all. A file that is no whole record of its key is never
+/// written over: every call returns an error that names it.
 ///
 /// # Who may read it
 ///
 /// Files are created with mode 0600 and directories with 0700. A file that the group or others can access,
-/// a directory that they can write to, and what belongs to another user is refused: its tokens are no
-/// secret any more, or its content is somebody else's. On Windows there are no such modes, and the directory's access
-/// list decides alone. With a [`Sealer`] the tokens are encrypted as well.
+/// a directory that they can write to, and what belongs to a user other than this one and root is refused: its
+/// tokens are not a secret any more, or its content is another user's. What the group may do is a setting
+/// ([`with_group`](Self::with_group)), because container platforms give access to it at every mount. On Windows
+/// there are no such modes, and the directory's access list decides alone. With a [`Sealer`] the tokens are encrypted
+/// as well.
 ///
 /// # When a process dies that holds a claim
 ///
@@ -75,7 +90,19 @@ use crate::token::{Digest, Key};
 /// claims that others make in another store must not be copied from there.
 ///
 /// The file is removed with the claim; one whose claim is gone, at the first swap of a store that is
-/// opened later. Removing one by hand does no harm.
+/// opened later. Removing one by hand does no harm. All of them that a process has in a directory are names of one
+/// file, so they take one descriptor. Where a file cannot have several names, as on FAT, a process proves the lives
+/// of 16 claims at a time.
+///
+/// # How long sessions stay
+///
+/// Nothing is removed by itself. [`purge`](Self::purge) removes the sessions of which every token has expired
+/// 30 days ago ([`retention`](Self::retention)).
+///
+/// # Searching
+///
+/// The first [`find`](TokenStore::find) of a store and its clones reads every file; later ones read what has changed,
+/// and for a token of a known session that session's file alone.
 ///
 /// # Time
 ///
@@ -105,8 +132,12 @@ use crate::token::{Digest, Key};
 #[derive(Debug, Clone)]
 pub struct FileStore {
     directory: Arc<Path>,
+    group: GroupAccess,
     codec: Codec,
     clock: Arc<dyn Clock>,
+    retention: Duration,
+    disk: Disk,
+    index: Arc<Index>,
     /// Whether the directory was searched for what killed processes left.
     swept: Arc<AtomicBool>,
 }
@@ -117,18 +148,33 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// If it cannot be created, is no directory, can be written to by others or belongs to another user.
+    /// If it cannot be created, is not a directory, can be written to by the group or by others, or belongs to
+    /// a user other than this one and root.
     pub fn new(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::with_group(directory, GroupAccess::None)
+    }
+
+    /// The same where the group has access to the directory and to the files in it, as on a volume that a container
+    /// platform mounts. Every process that shares the directory needs it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new), but for what is permitted.
+    pub fn with_group(directory: impl AsRef<Path>, group: GroupAccess) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
         let directory = std::path::absolute(directory)
             .map_err(|error| failed("find the directory", directory, error))?;
         access::create_private(&directory)
             .map_err(|error| failed("create the directory", &directory, error))?;
-        access::check_directory(&directory)?;
+        access::check_directory(&directory, group)?;
         Ok(Self {
             directory: directory.into(),
+            group,
             codec: Codec::plain(),
             clock: Arc::new(SystemClock),
+            retention: RETENTION,
+            disk: Disk::default(),
+            index: Arc::default(),
             swept: Arc::default(),
         })
     }
@@ -155,14 +201,37 @@ impl FileStore {
         self
     }
 
+    /// How long a session stays after its last token expired. Default: 30 days.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Removes the sessions of which every token has expired longer ago than the [retention](Self::retention).
+    /// Returns the number of sessions.
+    ///
+    /// Nothing else removes them, so this is for now and then, from one instance or from all of them. A session that
+    /// is being written at that moment, or whose claim's holder is alive, stays for the next time, and so does one
+    /// with a token whose expiry is not known. A process with a sealed store needs the sealer.
+    ///
+    /// # Errors
+    ///
+    /// If the directory or a file in it cannot be read, or a file not be removed. All other sessions are purged
+    /// before that is returned.
+    pub async fn purge(&self) -> Result<u64, StoreError> {
+        let store = self.clone();
+        blocking(move || purge::purge(&store)).await
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         self.directory.join(format!("{}.json", key.digest()))
     }
 
     fn read(&self, key: &Key) -> Result<Option<Seen>, StoreError> {
-        access::check_directory(&self.directory)?;
+        access::check_directory(&self.directory, self.group)?;
         let path = self.path(key);
-        let Some(content) = Content::read(&path)? else {
+        let Some(content) = Content::read(&path, self.group)? else {
             return Ok(None);
         };
         let unreadable = |flaw: Flaw| flaw.of(content::untouched(&path));
@@ -178,7 +247,7 @@ impl FileStore {
     /// session, which must not be ours by then.
     fn sweep(&self) {
         if !self.swept.swap(true, Ordering::Relaxed) {
-            sweep::sweep(&self.directory);
+            sweep::sweep(&self.directory, self.group);
         }
     }
 }
@@ -217,13 +286,12 @@ impl TokenStore for FileStore {
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        let (store, digest) = (self.clone(), *digest);
-        blocking(move || search::search(&store, &digest)).await
+        search::search(self, digest).await
     }
 
     async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
-        let (path, owner) = (self.path(key), claim.owner);
-        let life = blocking(move || Ok(Life::of(&path, owner))).await;
+        let (path, owner, group) = (self.path(key), claim.owner, self.group);
+        let life = blocking(move || Ok(Life::of(&path, owner, group))).await;
         matches!(life, Ok(Life::Over))
     }
 }

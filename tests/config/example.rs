@@ -3,7 +3,7 @@
 use evertoken::Config;
 use evertoken::config::Registry;
 
-use crate::{LEAST, builder, refusal};
+use crate::{LEAST, builder, directory, refusal};
 
 const EXAMPLE: &str = include_str!("../../examples/evertoken.toml");
 
@@ -38,6 +38,16 @@ async fn what_the_example_has_commented_out_can_be_switched_on() {
         let text = match key {
             "strategy" => text.replacen("strategy = \"on-request\"\n", "", 1),
             "url" => text.replacen("kind = \"memory\"", "kind = \"redis\"", 1),
+            "path" | "group" => {
+                let own = directory("the_example").join("session");
+                let own = format!("path = {own:?}");
+                let kind = match key {
+                    "path" => "kind = \"file\"".to_owned(),
+                    _ => format!("kind = \"file\"\n{own}"),
+                };
+                text.replacen("kind = \"memory\"", &kind, 1)
+                    .replace("\npath = \"session\"", &format!("\n{own}"))
+            }
             "retention" => {
                 let url = "kind = \"postgres\"\nurl = { env = \"EVERTOKEN_NONE\" }";
                 text.replacen("kind = \"memory\"", url, 1)
@@ -65,7 +75,7 @@ async fn what_the_example_has_commented_out_can_be_switched_on() {
         }
         switched_on += 1;
     }
-    assert_eq!(switched_on, 32);
+    assert_eq!(switched_on, 34);
 }
 
 /// The least of FOLIO's keys, but one.
@@ -92,6 +102,7 @@ async fn the_example_has_every_key() {
         ("refresh.cool_down", ""),
         ("http", ""),
         ("store", ""),
+        ("store", "store.kind = \"file\""),
         ("store", "store.kind = \"redis\""),
         ("store", "store.kind = \"postgres\""),
         ("endpoint", ""),
@@ -123,7 +134,7 @@ async fn the_example_has_every_key() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 74);
+    assert_eq!(keys, 78);
 }
 
 #[tokio::test]

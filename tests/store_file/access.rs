@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
+use evertoken::store::GroupAccess;
 use evertoken::{FileStore, TokenStore};
 
 use crate::process::Process;
@@ -76,6 +77,35 @@ async fn fm38_a_directory_that_others_can_write_to_is_refused_now_and_later() {
         set_mode(&inner, right);
         assert_eq!(entry(&open(&inner), &key()).await.unwrap().1, revision);
     }
+}
+
+/// As Kubernetes leaves a volume that it mounted for a pod with an `fsGroup`.
+#[tokio::test]
+async fn fm38_a_volume_that_a_platform_opened_to_the_group_is_used_where_that_is_permitted() {
+    let directory = directory();
+    let inner = directory.path().join("inner");
+    let store = open(&inner);
+    let revision = put(&store, None, &record(&key(), 1)).await;
+    let file = path(&inner, &key());
+    set_mode(&file, 0o660);
+    set_mode(&inner, 0o2770);
+    for refusing in [GroupAccess::None, GroupAccess::Read] {
+        let error = told(&FileStore::with_group(&inner, refusing).unwrap_err());
+        assert!(error.contains("`group = \"write\"`"), "{error}");
+    }
+    let store = FileStore::with_group(&inner, GroupAccess::Write).unwrap();
+    assert_eq!(entry(&store, &key()).await.unwrap().1, revision);
+    let revision = put(&store, Some(revision), &record(&key(), 2)).await;
+    assert_eq!(mode(&file), 0o600, "what it writes is private");
+
+    set_mode(&inner, 0o750);
+    set_mode(&file, 0o640);
+    let error = refused(&open(&inner), &inner, &key()).await;
+    assert!(error.contains("`group = \"read\"`"), "{error}");
+    let store = FileStore::with_group(&inner, GroupAccess::Read).unwrap();
+    assert_eq!(entry(&store, &key()).await.unwrap().1, revision);
+    let found = store.find(&record(&key(), 2).digest()).await.unwrap();
+    assert_eq!(found, Some(key()));
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ mod claims;
 mod content;
 mod crowd;
 #[cfg(unix)]
+mod descriptors;
+#[cfg(unix)]
 mod full_disk;
 #[cfg(unix)]
 mod holder;
@@ -21,9 +23,11 @@ mod lock;
 mod manager;
 mod process;
 mod processes;
+mod purge;
 mod scene;
 mod seal;
 mod sealed;
+mod search;
 mod suite;
 #[path = "../support/mod.rs"]
 mod support;

@@ -89,6 +89,8 @@ async fn a_process_of_its_own() {
         "sign-in" => crate::holder::sign_in(Path::new(&directory)).await,
         #[cfg(unix)]
         "leave" => crate::holder::leave(Path::new(&directory)).await,
+        #[cfg(unix)]
+        "descriptors" => crate::descriptors::run_out(Path::new(&directory)).await,
         "answer" => answer(&open(&directory)).await,
         "fill" => fill_the_disk(&open(&directory), Path::new(&directory)).await,
         "relative" => {

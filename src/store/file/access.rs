@@ -1,13 +1,56 @@
-//! Who else may read a file, and change it. Where there are no modes, nobody is refused.
+//! Who else may read a file, and change it. Where there are no modes, nothing is refused.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::failed;
 use crate::store::StoreError;
 
-/// Creates a directory, and those above it, for nobody but us.
+/// What the group of a directory and of the files in it may do there.
+///
+/// Container platforms give the group of a pod access to every volume that they mount: Kubernetes adds the group's
+/// read and write permission to each file and directory of a volume if the pod has an `fsGroup`.
+///
+/// The store itself creates files for its user alone, whatever is permitted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum GroupAccess {
+    /// Nothing: a file that the group can access is refused, and a directory that it can write to.
+    #[default]
+    None,
+    /// The group may read the tokens.
+    Read,
+    /// The group may read the tokens, replace them and remove them.
+    Write,
+}
+
+impl GroupAccess {
+    /// The bits of a mode that a file must not have.
+    #[cfg(unix)]
+    fn refused_of_file(self) -> u32 {
+        match self {
+            Self::None => 0o077,
+            Self::Read => 0o037,
+            Self::Write => 0o007,
+        }
+    }
+
+    /// The bits of a mode that a directory must not have. To list its names, which are digests, discloses nothing;
+    /// with the permission to write, another file can be put in place of one.
+    #[cfg(unix)]
+    fn refused_of_directory(self) -> u32 {
+        match self {
+            Self::None | Self::Read => 0o022,
+            Self::Write => 0o002,
+        }
+    }
+}
+
+/// Creates a directory, and those above it, for our user alone.
 pub(super) fn create_private(directory: &Path) -> io::Result<()> {
     let missing = directory.ancestors().take_while(|path| !path.exists());
     let missing = missing.count();
@@ -18,23 +61,17 @@ pub(super) fn create_private(directory: &Path) -> io::Result<()> {
     builder.create(directory)?;
     for parent in directory.ancestors().skip(1).take(missing) {
         // One that can be written and not read cannot be synced either; it is no reason to stop.
-        let _ = sync_directory(parent);
-    }
-    Ok(())
-}
-
-/// Makes what was created, renamed or removed in a directory outlast a power cut.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    // Elsewhere a directory cannot be opened as a file.
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()?;
+        let _ = File::open(parent).and_then(|parent| parent.sync_all());
     }
     Ok(())
 }
 
 /// Looked at before every use: an error is better than a session that seems to be gone because its
 /// directory is, as on a volume that is not mounted.
-pub(super) fn check_directory(directory: &Path) -> Result<(), StoreError> {
+pub(super) fn check_directory(
+    directory: &Path,
+    group: GroupAccess,
+) -> Result<Metadata, StoreError> {
     let metadata =
         fs::metadata(directory).map_err(|error| failed("use the directory", directory, error))?;
     if !metadata.is_dir() {
@@ -43,39 +80,169 @@ pub(super) fn check_directory(directory: &Path) -> Result<(), StoreError> {
             directory.display()
         )));
     }
-    check(directory, &metadata)
+    check(directory, &metadata, group)?;
+    Ok(metadata)
 }
 
 #[cfg(unix)]
-pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
+pub(super) fn check(
+    path: &Path,
+    metadata: &Metadata,
+    group: GroupAccess,
+) -> Result<(), StoreError> {
     use std::os::unix::fs::MetadataExt;
 
-    let shown = path.display();
-    let mode = metadata.mode() & 0o777;
-    // Whoever may write to a directory may put another file in place of one; to list its names, which are
-    // digests, gives nothing away.
-    if metadata.is_dir() && mode & 0o022 != 0 {
-        return Err(StoreError::new(format!(
-            "{shown} can be written to by others (its mode is {mode:04o}); if what is in it is still \
-             yours, run: chmod 700 '{shown}'"
-        )));
+    let found = Found {
+        is_directory: metadata.is_dir(),
+        mode: metadata.mode() & 0o777,
+        owner: metadata.uid(),
+    };
+    let us = rustix::process::geteuid().as_raw();
+    match found.problem(path, us, group) {
+        None => Ok(()),
+        Some(problem) => Err(StoreError::new(problem)),
     }
-    if !metadata.is_dir() && mode & 0o077 != 0 {
-        return Err(StoreError::new(format!(
-            "{shown} can be accessed by others (its mode is {mode:04o}) and was left as it is; if its \
-             tokens are still a secret, run: chmod 600 '{shown}'"
-        )));
-    }
-    let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if owner != us {
-        return Err(StoreError::new(format!(
-            "{shown} belongs to user {owner} and was left as it is; this program runs as user {us}"
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(not(unix))]
-pub(super) fn check(_: &Path, _: &Metadata) -> Result<(), StoreError> {
+pub(super) fn check(_: &Path, _: &Metadata, _: GroupAccess) -> Result<(), StoreError> {
     Ok(())
+}
+
+/// What the file system says of a file or a directory.
+#[cfg(unix)]
+struct Found {
+    is_directory: bool,
+    mode: u32,
+    owner: u32,
+}
+
+#[cfg(unix)]
+impl Found {
+    fn problem(&self, path: &Path, us: u32, group: GroupAccess) -> Option<String> {
+        let (shown, mode) = (path.display(), self.mode);
+        // The superuser can change every file anyway.
+        if self.owner != us && self.owner != 0 {
+            return Some(format!(
+                "{shown} belongs to user {} and was left as it is; this program runs as user {us}, and a file \
+                 has to belong to that user or to root",
+                self.owner
+            ));
+        }
+        if self.is_directory {
+            let refused = mode & group.refused_of_directory();
+            return (refused != 0).then(|| {
+                let who = who(refused);
+                let setting = setting(refused, GroupAccess::Write);
+                format!(
+                    "{shown} can be written to by {who} (its mode is {mode:04o}); if what is in it is still \
+                     yours, run: chmod 700 '{shown}'{setting}"
+                )
+            });
+        }
+        let refused = mode & group.refused_of_file();
+        (refused != 0).then(|| {
+            let who = who(refused);
+            let needed = match mode & 0o030 {
+                0 => GroupAccess::Read,
+                _ => GroupAccess::Write,
+            };
+            let setting = setting(refused, needed);
+            format!(
+                "{shown} can be accessed by {who} (its mode is {mode:04o}) and was left as it is; if its \
+                 tokens are still a secret, run: chmod 600 '{shown}'{setting}"
+            )
+        })
+    }
+}
+
+#[cfg(unix)]
+fn who(refused: u32) -> &'static str {
+    match refused & 0o007 {
+        0 => "its group",
+        _ => "others",
+    }
+}
+
+/// Where only the group is in the way, the setting that permits it.
+#[cfg(unix)]
+fn setting(refused: u32, needed: GroupAccess) -> &'static str {
+    match (refused & 0o007, needed) {
+        (0, GroupAccess::Read) => {
+            "; if the group is meant to read them, permit it by `group = \"read\"` (`GroupAccess::Read`)"
+        }
+        (0, _) => {
+            "; if the group is meant to write there, permit it by `group = \"write\"` (`GroupAccess::Write`)"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    const US: u32 = 1_000;
+
+    fn problem(is_directory: bool, mode: u32, owner: u32, group: GroupAccess) -> Option<String> {
+        let found = Found {
+            is_directory,
+            mode,
+            owner,
+        };
+        found.problem(Path::new("/session"), US, group)
+    }
+
+    fn permitted(is_directory: bool, group: GroupAccess) -> Vec<u32> {
+        let modes = 0o600..=0o777;
+        modes
+            .filter(|mode| mode & 0o111 == if is_directory { 0o111 } else { 0 })
+            .filter(|mode| problem(is_directory, *mode, US, group).is_none())
+            .collect()
+    }
+
+    #[test]
+    fn the_group_may_do_what_the_setting_permits_and_others_nothing() {
+        assert_eq!(permitted(false, GroupAccess::None), [0o600]);
+        assert_eq!(permitted(false, GroupAccess::Read), [0o600, 0o640]);
+        let written = [0o600, 0o620, 0o640, 0o660];
+        assert_eq!(permitted(false, GroupAccess::Write), written);
+        for (group, modes) in [
+            (GroupAccess::None, vec![0o711, 0o715, 0o751, 0o755]),
+            (GroupAccess::Read, vec![0o711, 0o715, 0o751, 0o755]),
+            (
+                GroupAccess::Write,
+                vec![0o711, 0o715, 0o731, 0o735, 0o751, 0o755, 0o771, 0o775],
+            ),
+        ] {
+            assert_eq!(permitted(true, group), modes, "{group:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_belongs_to_the_user_or_to_root() {
+        for group in [GroupAccess::None, GroupAccess::Read, GroupAccess::Write] {
+            assert_eq!(problem(false, 0o600, US, group), None);
+            assert_eq!(problem(false, 0o600, 0, group), None);
+            let refused = problem(false, 0o600, 1, group).unwrap();
+            assert!(refused.contains("belongs to user 1"), "{refused}");
+            assert!(problem(true, 0o700, 1, group).is_some());
+        }
+    }
+
+    #[test]
+    fn the_setting_is_named_where_it_would_help() {
+        let file = |mode, group| problem(false, mode, US, group).unwrap();
+        assert!(file(0o640, GroupAccess::None).contains("`group = \"read\"`"));
+        assert!(file(0o660, GroupAccess::None).contains("`group = \"write\"`"));
+        assert!(file(0o660, GroupAccess::Read).contains("`group = \"write\"`"));
+        assert!(!file(0o644, GroupAccess::None).contains("`group"));
+        let directory = problem(true, 0o770, US, GroupAccess::Read).unwrap();
+        assert!(directory.contains("`group = \"write\"`"));
+        assert!(
+            !problem(true, 0o777, US, GroupAccess::Read)
+                .unwrap()
+                .contains("`group")
+        );
+    }
 }

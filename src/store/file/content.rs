@@ -3,19 +3,24 @@
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::{access, failed};
+use super::access::{self, GroupAccess};
+use super::failed;
+use crate::record::Owner;
 use crate::store::codec::{Flaw, Outline};
 use crate::store::{Revision, StoreError};
 use crate::token::Digest;
 
 /// In bytes; a record with all that it may keep has some 30,000.
 const LIMIT: usize = 1 << 20;
+
+/// FAT counts in steps of two seconds, and `ctime` is taken in whole ones here.
+const COARSEST_TICK: Duration = Duration::from_secs(3);
 
 /// One field more means that a later version wrote it, and would not survive the next write.
 #[derive(Deserialize)]
@@ -34,7 +39,7 @@ pub(super) struct Content {
 
 impl Content {
     /// `None` if there is no file.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, StoreError> {
+    pub(super) fn read(path: &Path, group: GroupAccess) -> Result<Option<Self>, StoreError> {
         let unread = |error| failed("read", path, error);
         // A link would be replaced by the next write, and a pipe be waited for.
         let file = match fs::symlink_metadata(path) {
@@ -53,7 +58,7 @@ impl Content {
             Err(error) => return Err(unread(error)),
         };
         let metadata = file.metadata().map_err(unread)?;
-        access::check(path, &metadata)?;
+        access::check(path, &metadata, group)?;
         let Some(length) = usize::try_from(metadata.len())
             .ok()
             .filter(|length| *length <= LIMIT)
@@ -81,14 +86,36 @@ impl Content {
     }
 }
 
-/// What can be known of the record at `path` without a sealer; `None` if there is no file.
-pub(super) fn outline(path: &Path) -> Result<Option<Outline>, StoreError> {
-    let Some(content) = Content::read(path)? else {
-        return Ok(None);
-    };
-    let unreadable = |flaw: Flaw| flaw.of(untouched(path));
-    let (_, record) = content.parts().map_err(unreadable)?;
-    Outline::read(record).map(Some).map_err(unreadable)
+/// What can be known of a record without a sealer.
+pub(super) struct Found {
+    pub(super) outline: Outline,
+    pub(super) revision: Revision,
+    pub(super) stamp: Stamp,
+}
+
+impl Found {
+    /// The record at `path`; `None` if there is no file.
+    pub(super) fn read(path: &Path, group: GroupAccess) -> Result<Option<Self>, StoreError> {
+        let Some(content) = Content::read(path, group)? else {
+            return Ok(None);
+        };
+        let unreadable = |flaw: Flaw| flaw.of(untouched(path));
+        let (revision, record) = content.parts().map_err(unreadable)?;
+        Ok(Some(Self {
+            outline: Outline::read(record).map_err(unreadable)?,
+            revision,
+            stamp: content.stamp(),
+        }))
+    }
+
+    /// Whether it is the record that belongs at `path`, and not a copy under another name.
+    pub(super) fn belongs_at(&self, path: &Path) -> bool {
+        session_of(path, ".json") == Some(self.outline.record.key.digest())
+    }
+
+    pub(super) fn claimant(&self) -> Option<Owner> {
+        Some(self.outline.record.claim.as_ref()?.owner)
+    }
 }
 
 /// The bytes of a file for this record, unless they are too many to be read again.
@@ -139,6 +166,9 @@ pub(super) fn session_of(path: &Path, ending: &str) -> Option<Digest> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: Option<SystemTime>,
+    /// When anything about the file changed, in seconds and nanoseconds; unlike `modified`, no program can set it.
+    /// Zero where that is not kept.
+    changed: (i64, i64),
     length: u64,
     /// Zero where files have no number.
     inode: u64,
@@ -149,12 +179,31 @@ impl Stamp {
     pub(super) fn of(path: &Path) -> Option<Self> {
         fs::symlink_metadata(path).ok().as_ref().map(Self::from)
     }
+
+    /// Whether a change after `now`, by the wall clock, would show. A change within the same tick of the file
+    /// system's clock would not.
+    pub(super) fn is_settled(&self, now: Duration) -> bool {
+        let changed = match self.changed {
+            (0, 0) => self
+                .modified
+                .and_then(|time| time.duration_since(UNIX_EPOCH).ok()),
+            (seconds, _) => u64::try_from(seconds).ok().map(Duration::from_secs),
+        };
+        changed.is_some_and(|changed| changed + COARSEST_TICK <= now)
+    }
 }
 
 impl From<&Metadata> for Stamp {
     fn from(metadata: &Metadata) -> Self {
         Self {
             modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            changed: {
+                use std::os::unix::fs::MetadataExt;
+                (metadata.ctime(), metadata.ctime_nsec())
+            },
+            #[cfg(not(unix))]
+            changed: (0, 0),
             length: metadata.len(),
             #[cfg(unix)]
             inode: std::os::unix::fs::MetadataExt::ino(metadata),

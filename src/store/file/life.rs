@@ -1,5 +1,5 @@
 //! Proof that the holder of a claim is alive, or that it is not: a file beside the record, which the holder's
-//! process keeps locked until the claim is out of the record. Whoever can lock it knows that the process
+//! process keeps locked until the claim is out of the record. Who can lock it knows that the process
 //! has ended; only its end frees the lock while the file has its name.
 //!
 //! It must never be wrong about a death, and may always know nothing. So a file
@@ -9,27 +9,26 @@
 //! - loses its name before its lock, and is compared with what has the name after it was locked;
 //! - says which file on which machine it is, so that a copy proves nothing.
 //!
+//! All proofs of a process in one directory are names (hard links) of one file, because a process with a thousand
+//! claims must not run out of descriptors.
+//!
 //! Files get and lose their names under the lock of the record.
 
-use std::collections::BTreeMap;
+mod names;
+
 use std::fs::{self, File, Metadata, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use parking_lot::Mutex;
-
+pub(super) use self::names::{begin, settle};
+use super::access::{self, GroupAccess};
 use super::content::session_of;
-use super::{access, replace};
 use crate::record::Owner;
 
 pub(super) const ENDING: &str = ".alive";
 
 /// In bytes; more than a mark has.
 const LIMIT: u64 = 256;
-
-/// The files of claims that this process made. Nothing in here is ever unlocked but by closing it: a process
-/// that was forked may share it.
-static OURS: Mutex<BTreeMap<PathBuf, File>> = Mutex::new(BTreeMap::new());
 
 /// What is known of the holder of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +39,15 @@ pub(super) enum Life {
 }
 
 impl Life {
-    pub(super) fn of(record: &Path, owner: Owner) -> Self {
-        Self::at(&path(record, owner))
+    pub(super) fn of(record: &Path, owner: Owner, group: GroupAccess) -> Self {
+        Self::at(&path(record, owner), group)
     }
 
-    pub(super) fn at(path: &Path) -> Self {
-        Self::look(path).unwrap_or(Self::Unknown)
+    pub(super) fn at(path: &Path, group: GroupAccess) -> Self {
+        Self::look(path, group).unwrap_or(Self::Unknown)
     }
 
-    fn look(path: &Path) -> io::Result<Self> {
+    fn look(path: &Path, group: GroupAccess) -> io::Result<Self> {
         // Neither a link nor a pipe, which would be waited for.
         if !fs::symlink_metadata(path)?.is_file() {
             return Ok(Self::Unknown);
@@ -61,7 +60,7 @@ impl Life {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         let metadata = file.metadata()?;
-        if access::check(path, &metadata).is_err() || metadata.len() > LIMIT {
+        if access::check(path, &metadata, group).is_err() || metadata.len() > LIMIT {
             return Ok(Self::Unknown);
         }
         let mut found = String::new();
@@ -75,61 +74,6 @@ impl Life {
             Self::Unknown
         })
     }
-}
-
-/// Before a claim of this process is written. Without the file nothing can be proven, and that is no reason
-/// to write no claim.
-pub(super) fn begin(record: &Path, owner: Owner) {
-    let path = path(record, owner);
-    match create(record, &path) {
-        Ok(Some(file)) => {
-            // What it replaces has no name any more, so it may lose its lock.
-            OURS.lock().insert(path, file);
-        }
-        Ok(None) => {}
-        Err(error) => tracing::debug!(path = %path.display(), %error, "no proof of life"),
-    }
-}
-
-fn create(record: &Path, path: &Path) -> io::Result<Option<File>> {
-    let mut file = replace::temporary(record)?;
-    let Some(mark) = mark(&file.as_file().metadata()?) else {
-        return Ok(None);
-    };
-    file.write_all(mark.as_bytes())?;
-    file.as_file().try_lock()?;
-    Ok(Some(file.persist(path).map_err(|error| error.error)?))
-}
-
-/// The claim in the record is this one's, or nobody's; before, it may have been `before`'s. What proves
-/// the lives of others is not needed any more.
-pub(super) fn settle(record: &Path, standing: Option<Owner>, before: Option<Owner>) {
-    let standing = standing.map(|owner| path(record, owner));
-    let is_over = |path: &PathBuf| Some(path) != standing.as_ref();
-    let mut ours = OURS.lock();
-    let of_this_record: Vec<PathBuf> = ours
-        .range(record.with_extension("")..)
-        .map(|(path, _)| path.clone())
-        .take_while(|path| is_of(path, record))
-        .filter(is_over)
-        .collect();
-    for path in of_this_record {
-        // Where it cannot be removed, it stays locked.
-        if is_gone(fs::remove_file(&path)) {
-            ours.remove(&path);
-        }
-    }
-    drop(ours);
-    // Left by somebody whose claim was taken over; one who lives removes his own.
-    if let Some(path) = before.map(|owner| path(record, owner)).filter(is_over)
-        && Life::at(&path) != Life::Alive
-    {
-        let _ = fs::remove_file(path);
-    }
-}
-
-fn is_gone(removed: io::Result<()>) -> bool {
-    removed.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
 }
 
 pub(super) fn path(record: &Path, owner: Owner) -> PathBuf {
@@ -161,5 +105,22 @@ fn mark(metadata: &Metadata) -> Option<String> {
 
 #[cfg(not(unix))]
 fn mark(_: &Metadata) -> Option<String> {
+    None
+}
+
+/// Which file it is, on which device.
+pub(super) type FileId = (u64, u64);
+
+/// The file that has this name.
+#[cfg(unix)]
+pub(super) fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn file_id(_: &Path) -> Option<FileId> {
     None
 }

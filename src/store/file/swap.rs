@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 
 use zeroize::Zeroizing;
 
-use super::content::{next_revision, untouched, written};
+use super::content::{Stamp, next_revision, untouched, written};
 use super::lock::{self, Lock};
-use super::replace::replace;
+use super::replace::Replacement;
 use super::turn::Turn;
 use super::{FileStore, access, blocking, life};
 use crate::record::{Claim, Owner, Record};
@@ -72,7 +72,7 @@ impl Attempt {
                 self.path.display()
             )));
         }
-        access::check_directory(&self.store.directory)?;
+        access::check_directory(&self.store.directory, self.store.group)?;
         self.store.sweep();
         let written = self.store.codec.write(&self.next);
         self.record = written.map_err(|flaw: Flaw| flaw.of(untouched(&self.path)))?;
@@ -81,11 +81,11 @@ impl Attempt {
 
     /// `None` if another process has the lock.
     fn make(&mut self, turn: &Turn) -> Result<Option<Swap>, StoreError> {
-        // Somebody who gave up is not to find his record written later, where that can be avoided.
+        // A caller that gave up is not to find its record written later, where that can be avoided.
         if self.caller.strong_count() == 0 {
             return Err(StoreError::new("nobody waits for this swap any more"));
         }
-        let lock = match self.lock.take() {
+        let mut lock = match self.lock.take() {
             Some(lock) => lock,
             None => Lock::open(lock::path(&self.path))?,
         };
@@ -94,27 +94,37 @@ impl Attempt {
             return Ok(None);
         }
         turn.has_lock();
-        self.swap().map(Some)
+        self.swap(&lock)
     }
 
-    /// Under the lock.
-    fn swap(&self) -> Result<Swap, StoreError> {
-        let held = self.store.read(&self.key)?.map(|seen| seen.entry);
+    /// Under the lock; `None` if the lock was lost.
+    fn swap(&self, lock: &Lock) -> Result<Option<Swap>, StoreError> {
+        let group = self.store.group;
+        let (held, stamp) = match self.store.read(&self.key)? {
+            Some(seen) => (Some(seen.entry), Some(seen.stamp)),
+            None => (None, None),
+        };
         let before = held.as_ref().and_then(|(record, _)| owner(record));
         let revision = held.as_ref().map(|(_, revision)| *revision);
         if revision != self.seen {
-            life::settle(&self.path, before, None);
-            return Ok(Swap::Lost(held));
+            life::settle(&self.path, before, None, group);
+            return Ok(Some(Swap::Lost(held)));
         }
         let revision = next_revision(revision, self.store.clock.wall());
         let content = written(&self.path, revision, &self.record)?;
+        let replacement = Replacement::prepare(&self.path, &content, self.store.disk)?;
+        // Who has locked another file, since the name was taken from ours, may have written meanwhile.
+        if !lock.has_name()? || Stamp::of(&self.path) != stamp {
+            return Ok(None);
+        }
         if let Some(claim) = self.fresh_claim(held.as_ref().map(|(record, _)| record)) {
             life::begin(&self.path, claim.owner);
         }
         // If that fails, the claim may stand all the same: its proof of life stays.
-        replace(&self.path, &content)?;
-        life::settle(&self.path, owner(&self.next), before);
-        Ok(Swap::Swapped(revision))
+        replacement.put(&self.path)?;
+        life::settle(&self.path, owner(&self.next), before, group);
+        self.store.index.note(&self.path, &self.next);
+        Ok(Some(Swap::Swapped(revision)))
     }
 
     /// The claim, if it is made by this swap: it is its maker's who swaps, while anybody carries the claims of

@@ -3,17 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use super::content::{self, session_of};
+use super::access::GroupAccess;
+use super::content::{Found, session_of};
 use super::life::{self, Life};
 use super::lock::{self, Lock};
 use super::replace;
-use crate::record::Owner;
-use crate::store::StoreError;
 
-/// Removes what was half written, and what proves the death of somebody whose claim is gone. Each is removed
-/// under its session's lock, so nobody is writing it; where somebody has the lock, it stays for the
+/// Removes what was half written, and what proves the death of a holder whose claim is gone. Each is removed
+/// under its session's lock, so nothing is writing it; where the lock is taken, it stays for the
 /// next time.
-pub(super) fn sweep(directory: &Path) {
+pub(super) fn sweep(directory: &Path, group: GroupAccess) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
@@ -23,31 +22,27 @@ pub(super) fn sweep(directory: &Path) {
             continue;
         };
         let record = directory.join(format!("{session}.json"));
-        let Ok(lock) = Lock::open(lock::path(&record)) else {
+        let Ok(mut lock) = Lock::open(lock::path(&record)) else {
             continue;
         };
-        if matches!(lock.try_take(), Ok(true)) && !is_needed(&path, &record) {
+        if matches!(lock.try_take(), Ok(true)) && !is_needed(&path, &record, group) {
             // Nothing depends on it; an error is no reason to stop a swap.
             let _ = fs::remove_file(&path);
         }
     }
 }
 
-fn is_needed(path: &Path, record: &Path) -> bool {
+fn is_needed(path: &Path, record: &Path, group: GroupAccess) -> bool {
     if session_of(path, life::ENDING).is_none() {
         return false;
     }
-    if Life::at(path) == Life::Alive {
+    if Life::at(path, group) == Life::Alive {
         return true;
     }
-    match claimant(record) {
-        Ok(owner) => owner.is_some_and(|owner| life::path(record, owner) == path),
+    match Found::read(record, group) {
+        Ok(found) => found
+            .and_then(|found| found.claimant())
+            .is_some_and(|owner| life::path(record, owner) == path),
         Err(_) => true,
     }
-}
-
-/// Whose claim is in a record.
-fn claimant(record: &Path) -> Result<Option<Owner>, StoreError> {
-    let outline = content::outline(record)?;
-    Ok(outline.and_then(|outline| Some(outline.record.claim?.owner)))
 }

@@ -1,78 +1,82 @@
-//! Waiting for a change: somebody looks, again and again.
+//! Waiting for a change. Of all in a process who wait for changes in one directory, one looks for all: a thousand
+//! who look cost a core.
+//!
+//! - [`hub`]: who waits, and who looks
+//! - [`round`]: one look at what is waited for
+//!
+//! The one that looks is a waiter and not a task of its own, because waiters may be on several runtimes and each
+//! runtime may stop: the next waiter takes its place when it leaves, or when nothing was looked at for a while.
 
+mod hub;
+mod round;
+#[cfg(test)]
+mod tests;
+
+use std::pin::pin;
 use std::time::Duration;
 
-use super::content::Stamp;
-use super::life::Life;
+use tokio::time::{sleep, timeout};
+
+use self::hub::{Hub, Role, Waiter};
+use self::round::Round;
 use super::{FileStore, blocking};
-use crate::record::Owner;
-use crate::store::{Revision, StoreError};
+use crate::store::Revision;
 use crate::token::Key;
 
-/// How often a waiter looks: half of the 50 ms in which a change is to be noticed, so that the look itself
+/// How often it is looked: half of the 50 ms in which a change is to be noticed, so that the look itself
 /// may take as long.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// Every so many looks the file is read although it looks the same. Two writes within one tick of the file
-/// system's clock, to files of one length in one place, cannot be told apart from outside.
-const READ_EVERY: u32 = 20;
+/// After this time without a look, another waiter looks: the one that did may be on a runtime that is stopped.
+const RELIEF: Duration = Duration::from_millis(500);
 
-/// Returns when the record has changed, or when the holder of its claim dies while this waits for him.
+/// Returns when the record has changed, or when the holder of its claim dies while this waits for it.
 pub(super) async fn changed(store: &FileStore, key: &Key, seen: Option<Revision>) {
-    let mut watch = Watch {
-        seen,
-        known: None,
-        claimant: None,
-        was_alive: false,
-    };
-    let mut look = 0;
+    let hub = Hub::of(&store.directory, store.group);
+    let waiter = hub.join(store.path(key), seen);
     loop {
-        let (store, key) = (store.clone(), key.clone());
-        let looked = blocking(move || watch.look(&store, &key, look == 0));
-        // What cannot be read may be mended; whoever waits has a limit.
-        if let Ok(looked) = looked.await {
-            match looked {
-                Some(same) => watch = same,
-                None => return,
-            }
+        match waiter.role() {
+            Role::Served => return,
+            Role::Looks => look(&waiter).await,
+            Role::Waits => wait(&waiter).await,
         }
-        look = (look + 1) % READ_EVERY;
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// What the last look saw.
-#[derive(Debug, Clone, Copy)]
-struct Watch {
-    seen: Option<Revision>,
-    /// What the file looked like that had this revision.
-    known: Option<Option<Stamp>>,
-    claimant: Option<Owner>,
-    was_alive: bool,
+async fn look(waiter: &Waiter) {
+    let mut round = Round::OfAll;
+    let mut tick = pin!(sleep(LOOK_EVERY));
+    loop {
+        let hub = waiter.hub.clone();
+        // It goes on if this is dropped, and serves the others.
+        let looking = blocking(move || {
+            hub.look(round);
+            Ok(())
+        });
+        let _ = looking.await;
+        if waiter.role() != Role::Looks {
+            return;
+        }
+        round = tokio::select! {
+            biased;
+            () = tick.as_mut() => {
+                tick.set(sleep(LOOK_EVERY));
+                Round::OfAll
+            }
+            () = waiter.hub.fresh.notified() => Round::OfFresh,
+        };
+    }
 }
 
-impl Watch {
-    /// `None` if there is news.
-    fn look(
-        mut self,
-        store: &FileStore,
-        key: &Key,
-        reads: bool,
-    ) -> Result<Option<Self>, StoreError> {
-        let path = store.path(key);
-        if reads || self.known != Some(Stamp::of(&path)) {
-            let found = store.read(key)?;
-            if found.as_ref().map(|found| found.entry.1) != self.seen {
-                return Ok(None);
-            }
-            self.known = Some(found.as_ref().map(|found| found.stamp));
-            let claim = found.and_then(|found| found.entry.0.claim);
-            self.claimant = claim.map(|claim| claim.owner);
+async fn wait(waiter: &Waiter) {
+    loop {
+        let rounds = waiter.hub.rounds();
+        if timeout(RELIEF, waiter.woken.notified()).await.is_ok() {
+            return;
         }
-        let life = self.claimant.map(|owner| Life::of(&path, owner));
-        // A death that is known already is no news: on a strict server it is waited on with that.
-        let has_died = self.was_alive && life == Some(Life::Over);
-        self.was_alive = life == Some(Life::Alive);
-        Ok((!has_died).then_some(self))
+        if waiter.hub.rounds() == rounds {
+            waiter.take_over();
+            return;
+        }
     }
 }

@@ -1,0 +1,142 @@
+//! What the file store costs where there are many sessions: those who wait for another instance, and the search for
+//! the session of a token. Times differ from machine to machine.
+//!
+//! `cargo bench --bench files`, on Linux.
+
+#![allow(missing_docs)]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
+#![expect(clippy::print_stdout, reason = "a bench reports what it measured")]
+
+use std::time::Duration;
+
+use evertoken::testing::AuthorizationServer;
+use evertoken::{Digest, FileStore, Key, Record, TokenManager, TokenStore};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+const WAITERS: usize = 1_000;
+const SESSIONS: usize = 10_000;
+
+/// How long the waiters are watched.
+const WATCHED: Duration = Duration::from_secs(10);
+
+/// In one second, by the kernel's count (`USER_HZ`).
+const TICKS: f64 = 100.0;
+
+#[tokio::main]
+async fn main() {
+    waiting(1).await;
+    waiting(WAITERS).await;
+    finding().await;
+}
+
+/// Every session has a manager that holds the claim, in a store of its own, and one that waits for it.
+async fn waiting(sessions: usize) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = || FileStore::new(directory.path().join("session")).expect("a directory of ours");
+    let server = AuthorizationServer::builder().build();
+    let hold = server.hold();
+    let mut waits = Vec::new();
+    for session in 1..=sessions {
+        let first = server.issue();
+        for _ in 0..2 {
+            let endpoint = server.endpoint();
+            let key = evertoken::TokenEndpoint::key(&endpoint).label(session.to_string());
+            let tokens = TokenManager::builder(endpoint)
+                .key(key)
+                .store(open())
+                .seed(first.clone())
+                .build()
+                .expect("it holds");
+            waits.push(tokio::spawn(async move { tokens.rotate().await }));
+            if waits.len() % 2 == 1 {
+                server.arrived(session as u64).await;
+            }
+        }
+    }
+    sleep(Duration::from_secs(2)).await;
+    let (used, since) = (processor_time(), Instant::now());
+    sleep(WATCHED).await;
+    let share = (processor_time() - used) / since.elapsed().as_secs_f64();
+    println!(
+        "{sessions} managers that wait use {:.1} % of a core",
+        share * 100.0
+    );
+    drop(hold);
+    for wait in waits {
+        wait.await.expect("it does not panic").expect("it rotates");
+    }
+}
+
+/// In seconds, of all threads.
+fn processor_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+    let fields = fields.split_whitespace().skip(11).take(2);
+    fields
+        .map(|ticks| ticks.parse::<f64>().expect("a number") / TICKS)
+        .sum()
+}
+
+async fn finding() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = || FileStore::new(directory.path().join("session")).expect("a directory of ours");
+    let store = open();
+    for session in 0..SESSIONS {
+        let record = record(session, 1);
+        store
+            .swap(record.key(), None, &record)
+            .await
+            .expect("it is written");
+    }
+    let store = open();
+    for what in ["the first search", "the next one"] {
+        let since = Instant::now();
+        let found = store.find(&record(SESSIONS / 2, 1).digest()).await;
+        let took = since.elapsed();
+        assert!(found.expect("it can be searched").is_some());
+        println!("{what} among {SESSIONS} sessions takes {took:.1?}");
+    }
+    let since = Instant::now();
+    let found = store.find(&Digest::of("unknown")).await;
+    let took = since.elapsed();
+    assert!(found.expect("it can be searched").is_none());
+    println!("one for a token of no session takes {took:.1?}");
+    let entry = store
+        .load(record(7, 1).key())
+        .await
+        .expect("it is there")
+        .entry;
+    let (_, revision) = entry.expect("it is there");
+    let next = record(7, 2);
+    open()
+        .swap(next.key(), Some(revision), &next)
+        .await
+        .expect("it is written");
+    let since = Instant::now();
+    let found = store.find(&next.digest()).await;
+    let took = since.elapsed();
+    assert!(found.expect("it can be searched").is_some());
+    println!("one for a token that another store has just written takes {took:.1?}");
+}
+
+/// As after ten rotations.
+fn record(session: usize, version: u64) -> Record {
+    let key = Key::new("https://id.example.org/token", "bench").label(session.to_string());
+    let retired = (0..10)
+        .map(|past| json!({ "digest": Digest::of(format!("{session} {past}")), "until": null }));
+    let form = json!({
+        "format": 1, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": version,
+        "pair": {
+            "issued_at": 1_700_000_000_000_u64,
+            "access_token": "a".repeat(900),
+            "refresh_token": format!("{session} {version} {}", "r".repeat(600)),
+        },
+        "state": { "is": "active" }, "claim": null, "next_number": 1, "committed_number": 0,
+        "retired": retired.collect::<Vec<_>>(),
+    });
+    serde_json::from_value(form).expect("a record")
+}

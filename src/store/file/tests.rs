@@ -1,0 +1,249 @@
+//! Swaps on a disk that refuses a step, and searches, with what they cost.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::replace::Disk;
+use super::{FileStore, lock};
+use crate::record::Record;
+use crate::store::{Revision, Swap, TokenStore};
+use crate::testing::TestClock;
+use crate::token::{Digest, Key};
+
+fn directory() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().unwrap()
+}
+
+fn key(label: usize) -> Key {
+    Key::new("https://id.example.org/token", "importer").label(label.to_string())
+}
+
+fn record(label: usize, version: u64) -> Record {
+    let form = json!({
+        "format": 1, "key": key(label), "lineage": "0123456789abcdef0123456789abcdef", "version": version,
+        "pair": {
+            "issued_at": 1_700_000_000_000_u64,
+            "access_token": format!("access {label} {version}"),
+            "refresh_token": format!("refresh {label} {version}"),
+        },
+        "state": { "is": "active" }, "claim": null,
+        "next_number": 1, "committed_number": 0, "retired": [],
+    });
+    serde_json::from_value(form).unwrap()
+}
+
+fn claimed(record: &Record) -> Record {
+    let mut form = serde_json::to_value(record).unwrap();
+    form["claim"] = json!({
+        "owner": "fedcba9876543210fedcba9876543210", "number": form["next_number"], "digest": record.digest(),
+        "since": 1_700_000_000_000_u64,
+    });
+    form["next_number"] = 2.into();
+    serde_json::from_value(form).unwrap()
+}
+
+async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
+    match store.swap(next.key(), seen, next).await.unwrap() {
+        Swap::Swapped(revision) => revision,
+        Swap::Lost(_) => panic!("it is lost"),
+    }
+}
+
+fn names(directory: &Path, ending: &str) -> usize {
+    let entries = fs::read_dir(directory).unwrap().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .count()
+}
+
+#[cfg(unix)]
+mod disk {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    fn refuses_with(errno: Errno) -> io::Result<()> {
+        Err(errno.into())
+    }
+
+    fn with(directory: &TempDir, disk: Disk) -> FileStore {
+        let mut store = FileStore::new(directory.path()).unwrap();
+        store.disk = disk;
+        store
+    }
+
+    /// As on CIFS, and on some file systems in user space.
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_synced_does_not_keep_a_session_from_rotating() {
+        let refusals: [fn(&File) -> io::Result<()>; 5] = [
+            |_| refuses_with(Errno::INVAL),
+            |_| refuses_with(Errno::NOTSUP),
+            |_| refuses_with(Errno::NOSYS),
+            |_| refuses_with(Errno::BADF),
+            // The record is replaced for every reader by then.
+            |_| refuses_with(Errno::IO),
+        ];
+        for sync_directory in refusals {
+            let directory = directory();
+            let disk = Disk {
+                sync_directory,
+                ..Disk::default()
+            };
+            let store = with(&directory, disk);
+            let mut seen = None;
+            for version in 1..4 {
+                seen = Some(put(&store, seen, &record(0, version)).await);
+                let entry = store.load(&key(0)).await.unwrap().entry;
+                assert_eq!(entry, seen.map(|seen| (record(0, version), seen)));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_synced_is_an_error_unless_no_file_can_be() {
+        let directory = directory();
+        let unsupported = Disk {
+            sync_file: |_| refuses_with(Errno::INVAL),
+            ..Disk::default()
+        };
+        let seen = put(&with(&directory, unsupported), None, &record(0, 1)).await;
+        let broken = Disk {
+            sync_file: |_| refuses_with(Errno::IO),
+            ..Disk::default()
+        };
+        let next = record(0, 2);
+        let store = with(&directory, broken);
+        let swap = store.swap(next.key(), Some(seen), &next).await;
+        let error = swap.unwrap_err().to_string();
+        assert!(error.contains("cannot sync the new file for"), "{error}");
+        let entry = FileStore::new(&directory).unwrap().load(&key(0)).await;
+        assert_eq!(entry.unwrap().entry, Some((record(0, 1), seen)));
+        assert_eq!(names(directory.path(), "tmp"), 0);
+    }
+
+    /// Or a process that has no descriptor left would lose one more with each attempt.
+    #[tokio::test]
+    async fn a_claim_that_could_not_be_written_leaves_no_proof_of_life() {
+        let directory = directory();
+        let broken = Disk {
+            sync_file: |_| refuses_with(Errno::IO),
+            ..Disk::default()
+        };
+        let store = FileStore::new(&directory).unwrap();
+        let seen = put(&store, None, &record(0, 1)).await;
+        let claimed = claimed(&record(0, 1));
+        let failing = with(&directory, broken);
+        let swap = failing.swap(claimed.key(), Some(seen), &claimed).await;
+        swap.unwrap_err();
+        assert_eq!(names(directory.path(), "alive"), 0);
+        put(&store, Some(seen), &claimed).await;
+        assert_eq!(names(directory.path(), "alive"), 1);
+    }
+
+    static RIVAL: Mutex<Option<(PathBuf, PathBuf)>> = Mutex::new(None);
+
+    /// Takes the name from the lock, and puts another record in place of the session's, once.
+    fn rival_comes(file: &File) -> io::Result<()> {
+        if let Some((from, to)) = RIVAL.lock().unwrap().take() {
+            fs::remove_file(lock::path(&to))?;
+            fs::rename(from, to)?;
+        }
+        file.sync_all()
+    }
+
+    #[tokio::test]
+    async fn a_swap_whose_lock_file_is_removed_meanwhile_does_not_write_over_another() {
+        let (ours, theirs) = (directory(), directory());
+        let store = FileStore::new(&ours).unwrap();
+        let seen = put(&store, None, &record(0, 1)).await;
+        let elsewhere = FileStore::new(&theirs).unwrap();
+        let first = put(&elsewhere, None, &record(0, 1)).await;
+        let rival = put(&elsewhere, Some(first), &record(0, 2)).await;
+        let paths = (elsewhere.path(&key(0)), store.path(&key(0)));
+        *RIVAL.lock().unwrap() = Some(paths);
+        let watched = Disk {
+            sync_file: rival_comes,
+            ..Disk::default()
+        };
+        let next = record(0, 3);
+        let store = with(&ours, watched);
+        let swap = store.swap(next.key(), Some(seen), &next).await;
+        match swap.unwrap() {
+            Swap::Lost(entry) => assert_eq!(entry, Some((record(0, 2), rival))),
+            Swap::Swapped(_) => panic!("the other record is lost"),
+        }
+    }
+}
+
+/// The wall clock is far ahead, so that no file counts as one that has just changed.
+fn ahead(directory: &TempDir) -> FileStore {
+    let clock = TestClock::new();
+    clock.step_wall(Duration::from_secs(100 * 365 * 24 * 3_600));
+    FileStore::new(directory).unwrap().with_clock(clock)
+}
+
+async fn found(store: &FileStore, digest: &Digest) -> (Option<Key>, u64) {
+    let reads = || store.index.reads.load(Ordering::Relaxed);
+    let before = reads();
+    let key = store.find(digest).await.unwrap();
+    (key, reads() - before)
+}
+
+#[tokio::test]
+async fn a_search_reads_what_has_changed_and_the_session_that_it_finds() {
+    let directory = directory();
+    let writer = FileStore::new(&directory).unwrap();
+    let mut seen = Vec::new();
+    for label in 0..20 {
+        seen.push(put(&writer, None, &record(label, 1)).await);
+    }
+    let store = ahead(&directory);
+    let digest = |label, version| record(label, version).digest();
+    assert_eq!(found(&store, &digest(7, 1)).await, (Some(key(7)), 20 + 1));
+    assert_eq!(found(&store, &digest(8, 1)).await, (Some(key(8)), 1));
+    assert_eq!(found(&store, &digest(8, 2)).await, (None, 0));
+    put(&writer, Some(seen[8]), &record(8, 2)).await;
+    assert_eq!(found(&store, &digest(8, 2)).await, (Some(key(8)), 1 + 1));
+    // The session that had it is asked in vain.
+    assert_eq!(found(&store, &digest(8, 1)).await, (None, 0));
+}
+
+#[tokio::test]
+async fn what_a_store_has_written_is_found_without_reading_the_others() {
+    let directory = directory();
+    let store = ahead(&directory);
+    let mut seen = Vec::new();
+    for label in 0..20 {
+        seen.push(put(&store, None, &record(label, 1)).await);
+    }
+    let digest = |label, version| record(label, version).digest();
+    assert_eq!(found(&store, &digest(7, 1)).await, (Some(key(7)), 20 + 1));
+    put(&store, Some(seen[7]), &record(7, 2)).await;
+    assert_eq!(found(&store, &digest(7, 2)).await, (Some(key(7)), 1));
+}
+
+#[tokio::test]
+async fn searches_that_come_at_once_read_the_files_once() {
+    let directory = directory();
+    let store = ahead(&directory);
+    for label in 0..20 {
+        put(&store, None, &record(label, 1)).await;
+    }
+    let unknown = Digest::of("unknown");
+    let searches = (0..50).map(|_| store.find(&unknown));
+    for found in futures_util::future::join_all(searches).await {
+        assert_eq!(found.unwrap(), None);
+    }
+    assert_eq!(store.index.reads.load(Ordering::Relaxed), 20);
+}

@@ -1,0 +1,198 @@
+//! Who waits for changes in one directory, and which of them looks. Nothing here waits or reads a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+use super::round::{Known, Seen};
+use crate::store::Revision;
+use crate::store::file::access::GroupAccess;
+
+/// One for each directory, however many stores were opened there.
+static HUBS: Mutex<BTreeMap<(PathBuf, GroupAccess), Weak<Hub>>> = Mutex::new(BTreeMap::new());
+
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) directory: PathBuf,
+    pub(super) group: GroupAccess,
+    state: Mutex<State>,
+    /// A record is waited for that was not looked at since.
+    pub(super) fresh: Notify,
+    rounds: AtomicU64,
+    /// Held for one look: a second one would see the same.
+    pub(super) looking: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) records: BTreeMap<Arc<Path>, Watched>,
+    /// The records that a waiter came for since they were read last.
+    pub(super) fresh: BTreeSet<Arc<Path>>,
+    /// The waiter that looks.
+    looks: Option<u64>,
+    /// Waiters are numbered in the order in which they came.
+    pub(super) next: u64,
+}
+
+/// A record that is waited for.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    pub(super) known: Option<Known>,
+    waiters: BTreeMap<u64, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    seen: Option<Revision>,
+    is_served: bool,
+    woken: Arc<Notify>,
+}
+
+/// What a waiter has to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nothing: there is news.
+    Served,
+    Looks,
+    Waits,
+}
+
+/// A place among those who wait, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) hub: Arc<Hub>,
+    pub(super) woken: Arc<Notify>,
+    path: Arc<Path>,
+    number: u64,
+}
+
+impl Hub {
+    pub(super) fn of(directory: &Path, group: GroupAccess) -> Arc<Self> {
+        let mut hubs = HUBS.lock();
+        let place = (directory.to_owned(), group);
+        if let Some(hub) = hubs.get(&place).and_then(Weak::upgrade) {
+            return hub;
+        }
+        hubs.retain(|_, hub| hub.strong_count() > 0);
+        let hub = Arc::new(Self {
+            directory: directory.to_owned(),
+            group,
+            state: Mutex::default(),
+            fresh: Notify::new(),
+            rounds: AtomicU64::new(0),
+            looking: Mutex::default(),
+        });
+        hubs.insert(place, Arc::downgrade(&hub));
+        hub
+    }
+
+    pub(super) fn join(self: &Arc<Self>, path: PathBuf, seen: Option<Revision>) -> Waiter {
+        let path: Arc<Path> = path.into();
+        let woken = Arc::new(Notify::new());
+        let mut state = self.state.lock();
+        let number = state.next;
+        state.next += 1;
+        let watched = state.records.entry(path.clone()).or_default();
+        watched.waiters.insert(
+            number,
+            Waiting {
+                seen,
+                is_served: false,
+                woken: woken.clone(),
+            },
+        );
+        state.fresh.insert(path.clone());
+        drop(state);
+        self.fresh.notify_one();
+        Waiter {
+            hub: self.clone(),
+            woken,
+            path,
+            number,
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Counts those that were begun.
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin_round(&self) {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Watched {
+    /// Serves those of the waiters that were there before number `before` and have not seen `revision`, or all of
+    /// them: a later one may have seen more than the look did.
+    pub(super) fn serve(&mut self, before: u64, revision: Option<Revision>, is_for_all: bool) {
+        for waiting in self.waiters.range_mut(..before).map(|(_, waiting)| waiting) {
+            if !waiting.is_served && (is_for_all || waiting.seen != revision) {
+                waiting.is_served = true;
+                waiting.woken.notify_one();
+            }
+        }
+    }
+}
+
+impl State {
+    /// Leaves looking to another waiter.
+    fn pass_on(&mut self) {
+        self.looks = None;
+        let mut waiters = self.records.values().flat_map(|watched| &watched.waiters);
+        if let Some((_, waiting)) = waiters.find(|(_, waiting)| !waiting.is_served) {
+            waiting.woken.notify_one();
+        }
+    }
+}
+
+impl Waiter {
+    /// Takes the place of the one that looks if there is none.
+    pub(super) fn role(&self) -> Role {
+        let mut state = self.hub.state();
+        let watched = state.records.get(&self.path);
+        if watched.is_none_or(|watched| watched.is_served(self.number)) {
+            return Role::Served;
+        }
+        match *state.looks.get_or_insert(self.number) == self.number {
+            true => Role::Looks,
+            false => Role::Waits,
+        }
+    }
+
+    /// In place of one that does not.
+    pub(super) fn take_over(&self) {
+        self.hub.state().looks = Some(self.number);
+    }
+}
+
+impl Watched {
+    fn is_served(&self, number: u64) -> bool {
+        self.waiters
+            .get(&number)
+            .is_none_or(|waiting| waiting.is_served)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut state = self.hub.state();
+        if let Some(watched) = state.records.get_mut(&self.path) {
+            watched.waiters.remove(&self.number);
+            if watched.waiters.is_empty() {
+                state.records.remove(&self.path);
+            }
+        }
+        if state.looks == Some(self.number) || state.looks.is_none() {
+            state.pass_on();
+        }
+    }
+}

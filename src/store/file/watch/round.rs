@@ -1,0 +1,265 @@
+//! One look at all that is waited for in a directory. What it costs depends on what changed, and hardly on how many
+//! wait:
+//!
+//! - the directory is looked at: a file that was replaced, removed or created there changes its time;
+//! - the files are looked at while that changes, and now and then;
+//! - a record is read when its file looks different, when a waiter comes, and in turn with the others now and then;
+//! - of the proofs of life that are names of one file, one is looked at.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::hub::Hub;
+use crate::store::Revision;
+use crate::store::file::access;
+use crate::store::file::content::{Found, Stamp};
+use crate::store::file::life::{self, FileId, Life};
+
+/// For so many looks after a change of the directory the files are looked at: the next change may fall within the
+/// same tick of the file system's clock, which takes up to 10 ms, and would not show.
+pub(super) const LIVELY: u32 = 4;
+
+/// Every so many looks the files are looked at although the directory looks the same: its clock may be coarser,
+/// and a program may have written into a file.
+const FILES_EVERY: u32 = 20;
+
+/// How many records a look reads that look the same. Two writes within one tick, to files of one length in one
+/// place, cannot be told apart from outside.
+const READS: usize = 4;
+
+/// How many files that prove lives a look asks for. There is one for each process that holds claims.
+const PROOFS: usize = 32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    OfAll,
+    /// Only of records that a waiter came for.
+    OfFresh,
+}
+
+/// What the last looks saw, and what is next.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    directory: Option<Stamp>,
+    /// For how many looks the directory counts as one that changes.
+    lively: u32,
+    looks: u32,
+    /// The records that are still to be read although they look the same.
+    to_read: Vec<Arc<Path>>,
+    /// Where to go on with the proofs.
+    proof: usize,
+    pub(super) counts: Counts,
+}
+
+/// What was asked of the file system.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) directories: u64,
+    pub(super) stamps: u64,
+    pub(super) reads: u64,
+    pub(super) proofs: u64,
+}
+
+/// A record as it was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    stamp: Option<Stamp>,
+    revision: Option<Revision>,
+    holder: Option<Holder>,
+}
+
+/// The holder of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Holder {
+    /// By the proof that has this name, which is one of this file's.
+    IsAlive(PathBuf, FileId),
+    IsDead,
+}
+
+impl Known {
+    fn proof(&self) -> Option<(&Path, FileId)> {
+        match &self.holder {
+            Some(Holder::IsAlive(path, file)) => Some((path, *file)),
+            _ => None,
+        }
+    }
+}
+
+/// What one look is to do.
+#[derive(Default)]
+struct Agenda {
+    /// Waiters from this number on came too late for it.
+    before: u64,
+    /// Records, with what is known of them unless they are to be read anyway.
+    records: Vec<(Arc<Path>, Option<Known>)>,
+    /// One name of each file that proves a life.
+    proofs: BTreeMap<FileId, PathBuf>,
+}
+
+impl Hub {
+    pub(super) fn look(&self, round: Round) {
+        // Another look is under way. It serves those who were there when it began, and the next one serves the others.
+        let Some(mut seen) = self.looking.try_lock() else {
+            return;
+        };
+        self.begin_round();
+        // What cannot be read may be mended, and who waits has a limit.
+        let Ok(directory) = access::check_directory(&self.directory, self.group) else {
+            return;
+        };
+        seen.count(|counts| counts.directories += 1);
+        let looks_at_files = round == Round::OfAll && seen.tick(Stamp::from(&directory));
+        let agenda = self.agenda(round, looks_at_files, &mut seen);
+        for (path, known) in agenda.records {
+            if let Some(known) = self.look_at(&path, known.as_ref(), &mut seen) {
+                self.has_read(agenda.before, &path, known);
+            }
+        }
+        for (file, path) in seen.in_turn(agenda.proofs) {
+            seen.count(|counts| counts.proofs += 1);
+            if Life::at(&path, self.group) != Life::Alive {
+                self.look_at_holders(file, agenda.before, &mut seen);
+            }
+        }
+    }
+
+    fn agenda(&self, round: Round, looks_at_files: bool, seen: &mut Seen) -> Agenda {
+        let mut state = self.state();
+        let mut to_read = std::mem::take(&mut state.fresh);
+        let mut agenda = Agenda {
+            before: state.next,
+            ..Agenda::default()
+        };
+        if round == Round::OfAll {
+            if seen.looks == 0 && seen.to_read.is_empty() {
+                seen.to_read = state.records.keys().cloned().collect();
+            }
+            let left = seen.to_read.len().saturating_sub(READS);
+            to_read.extend(seen.to_read.drain(left..));
+            for (path, watched) in &state.records {
+                let known = watched.known.as_ref();
+                if looks_at_files && !to_read.contains(path) {
+                    agenda.records.push((path.clone(), known.cloned()));
+                }
+                if let Some((path, file)) = known.and_then(Known::proof) {
+                    let name = || path.to_owned();
+                    agenda.proofs.entry(file).or_insert_with(name);
+                }
+            }
+        }
+        let to_read = to_read.into_iter().map(|path| (path, None));
+        agenda.records.extend(to_read);
+        agenda
+    }
+
+    /// The record, if it was read.
+    fn look_at(&self, path: &Path, known: Option<&Known>, seen: &mut Seen) -> Option<Known> {
+        if let Some(known) = known {
+            seen.count(|counts| counts.stamps += 1);
+            if known.stamp == Stamp::of(path) {
+                return None;
+            }
+        }
+        seen.count(|counts| counts.reads += 1);
+        let Some(found) = Found::read(path, self.group).ok()? else {
+            return Some(Known::default());
+        };
+        // The record of another session may be mended, too.
+        if !found.belongs_at(path) {
+            return None;
+        }
+        let holder = found.claimant().and_then(|owner| {
+            seen.count(|counts| counts.proofs += 1);
+            self.holder(life::path(path, owner))
+        });
+        Some(Known {
+            stamp: Some(found.stamp),
+            revision: Some(found.revision),
+            holder,
+        })
+    }
+
+    fn holder(&self, proof: PathBuf) -> Option<Holder> {
+        match Life::at(&proof, self.group) {
+            Life::Alive => {
+                let file = life::file_id(&proof)?;
+                Some(Holder::IsAlive(proof, file))
+            }
+            Life::Over => Some(Holder::IsDead),
+            Life::Unknown => None,
+        }
+    }
+
+    fn has_read(&self, before: u64, path: &Path, known: Known) {
+        let mut state = self.state();
+        if let Some(watched) = state.records.get_mut(path) {
+            let was_alive = watched.known.as_ref().and_then(Known::proof).is_some();
+            let has_died = was_alive && known.holder == Some(Holder::IsDead);
+            watched.serve(before, known.revision, has_died);
+            watched.known = Some(known);
+        }
+    }
+
+    /// Of the holders whose proofs are names of a file, until one of them is alive.
+    fn look_at_holders(&self, file: FileId, before: u64, seen: &mut Seen) {
+        let of_file: Vec<(Arc<Path>, PathBuf)> = {
+            let state = self.state();
+            let records = state.records.iter();
+            let proofs = records.filter_map(|(record, watched)| {
+                let (proof, of) = watched.known.as_ref()?.proof()?;
+                (of == file).then(|| (record.clone(), proof.to_owned()))
+            });
+            proofs.collect()
+        };
+        for (record, proof) in of_file {
+            seen.count(|counts| counts.proofs += 1);
+            let holder = self.holder(proof.clone());
+            if matches!(holder, Some(Holder::IsAlive(..))) {
+                return;
+            }
+            let mut state = self.state();
+            let Some(watched) = state.records.get_mut(&record) else {
+                continue;
+            };
+            // A death that is known already is no news: on a strict server it is waited on with that.
+            if let Some(known) = &mut watched.known
+                && known.proof() == Some((&proof, file))
+            {
+                known.holder = holder;
+                let (revision, has_died) = (known.revision, known.holder.is_some());
+                watched.serve(before, revision, has_died);
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// Whether the files are to be looked at.
+    fn tick(&mut self, directory: Stamp) -> bool {
+        self.looks = (self.looks + 1) % FILES_EVERY;
+        if self.directory.replace(directory) != Some(directory) {
+            self.lively = LIVELY;
+        } else {
+            self.lively = self.lively.saturating_sub(1);
+        }
+        self.lively > 0 || self.looks == 0
+    }
+
+    fn in_turn(&mut self, proofs: BTreeMap<FileId, PathBuf>) -> Vec<(FileId, PathBuf)> {
+        let count = proofs.len();
+        if count <= PROOFS {
+            return proofs.into_iter().collect();
+        }
+        let start = self.proof % count;
+        self.proof = start + PROOFS;
+        let mut proofs: Vec<_> = proofs.into_iter().collect();
+        proofs.rotate_left(start);
+        proofs.truncate(PROOFS);
+        proofs
+    }
+
+    fn count(&mut self, count: impl FnOnce(&mut Counts)) {
+        count(&mut self.counts);
+    }
+}

@@ -1,0 +1,172 @@
+//! What waiting costs, and who looks.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::hub::{Hub, Role, Waiter};
+use super::round::{Counts, LIVELY, Round};
+use crate::record::Record;
+use crate::store::file::FileStore;
+use crate::store::{Revision, Swap, TokenStore};
+use crate::token::Key;
+
+fn directory() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().unwrap()
+}
+
+fn key(label: usize) -> Key {
+    Key::new("https://id.example.org/token", "importer").label(label.to_string())
+}
+
+/// With a claim of this process in it.
+async fn claim(store: &FileStore, label: usize) -> Revision {
+    let mut form = json!({
+        "format": 1, "key": key(label), "lineage": "0123456789abcdef0123456789abcdef", "version": 1,
+        "pair": { "issued_at": 1_700_000_000_000_u64, "refresh_token": format!("refresh {label}") },
+        "state": { "is": "active" }, "claim": null,
+        "next_number": 1, "committed_number": 0, "retired": [],
+    });
+    let record = |form| -> Record { serde_json::from_value(form).unwrap() };
+    let first = record(form.clone());
+    let seen = put(store, None, &first).await;
+    form["claim"] = json!({
+        "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": first.digest(),
+        "since": 1_700_000_000_000_u64,
+    });
+    form["next_number"] = 2.into();
+    put(store, Some(seen), &record(form)).await
+}
+
+async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
+    match store.swap(next.key(), seen, next).await.unwrap() {
+        Swap::Swapped(revision) => revision,
+        Swap::Lost(_) => panic!("it is lost"),
+    }
+}
+
+struct Scene {
+    _directory: TempDir,
+    store: FileStore,
+    hub: std::sync::Arc<Hub>,
+    waiters: Vec<Waiter>,
+}
+
+/// So many waiters for each of so many records.
+async fn scene(records: usize, waiters: usize) -> Scene {
+    let directory = directory();
+    let store = FileStore::new(&directory).unwrap();
+    let hub = Hub::of(directory.path(), store.group);
+    let mut waiting = Vec::new();
+    for label in 0..records {
+        let seen = claim(&store, label).await;
+        let path = store.path(&key(label));
+        waiting.extend((0..waiters).map(|_| hub.join(path.clone(), Some(seen))));
+    }
+    Scene {
+        _directory: directory,
+        store,
+        hub,
+        waiters: waiting,
+    }
+}
+
+impl Scene {
+    /// What so many looks ask of the file system.
+    fn looks(&self, count: u32) -> Counts {
+        self.hub.looking.lock().counts = Counts::default();
+        for _ in 0..count {
+            self.hub.look(Round::OfAll);
+        }
+        self.hub.looking.lock().counts
+    }
+}
+
+#[tokio::test]
+async fn a_look_asks_as_much_for_a_thousand_waiters_as_for_one() {
+    let mut asked = Vec::new();
+    for waiters in [1, 1_000] {
+        let scene = scene(1, waiters).await;
+        let (first, later) = (scene.looks(1), scene.looks(40));
+        assert_eq!(first.reads, 1);
+        assert_eq!(later.directories, 40);
+        // Once in twenty looks, and no more.
+        assert_eq!(later.reads, 2);
+        assert!(
+            scene
+                .waiters
+                .iter()
+                .all(|waiter| waiter.role() != Role::Served)
+        );
+        asked.push((first, later));
+    }
+    assert_eq!(asked[0], asked[1]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_look_at_many_records_that_do_not_change_asks_for_the_directory_and_one_proof() {
+    let scene = scene(100, 1).await;
+    assert_eq!(scene.looks(1).reads, 100);
+    scene.looks(LIVELY);
+    let asked = scene.looks(10);
+    assert_eq!((asked.directories, asked.stamps), (10, 0));
+    assert_eq!(asked.proofs, 10 + asked.reads);
+    assert_eq!(asked.reads, 0, "until the twentieth look");
+    // Four at each look, and the next turn begins with the sixtieth.
+    assert_eq!(scene.looks(44).reads, 100);
+}
+
+#[tokio::test]
+async fn a_change_serves_those_who_have_not_seen_it_and_no_waiter_for_another_record() {
+    let scene = scene(2, 3).await;
+    scene.looks(1);
+    let (old, _) = scene.store.load(&key(0)).await.unwrap().entry.unwrap();
+    let (_, seen) = scene.store.load(&key(0)).await.unwrap().entry.unwrap();
+    let newer = put(&scene.store, Some(seen), &old).await;
+    let knows = scene.hub.join(scene.store.path(&key(0)), Some(newer));
+    scene.looks(1);
+    let roles: Vec<_> = scene
+        .waiters
+        .iter()
+        .map(|one| one.role() == Role::Served)
+        .collect();
+    assert_eq!(roles, [true, true, true, false, false, false]);
+    assert_ne!(knows.role(), Role::Served);
+}
+
+#[tokio::test]
+async fn the_next_waiter_looks_when_the_one_that_does_leaves() {
+    let mut scene = scene(1, 3).await;
+    let roles: Vec<_> = scene.waiters.iter().map(Waiter::role).collect();
+    assert_eq!(roles, [Role::Looks, Role::Waits, Role::Waits]);
+    drop(scene.waiters.remove(0));
+    scene.waiters[0].woken.notified().await;
+    assert_eq!(scene.waiters[0].role(), Role::Looks);
+    assert_eq!(scene.waiters[1].role(), Role::Waits);
+}
+
+/// The first to wait is polled once and never again, as on a runtime that is blocked.
+#[tokio::test]
+async fn a_waiter_that_stopped_does_not_keep_the_others_from_noticing() {
+    let directory = directory();
+    let store = FileStore::new(&directory).unwrap();
+    let seen = claim(&store, 0).await;
+    let key = key(0);
+    let mut stopped = store.changed(&key, Some(seen));
+    let first = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(stopped.as_mut().poll(context).is_pending())
+    });
+    assert!(first.await);
+    let other = store.clone();
+    let waits = tokio::spawn(async move { other.changed(&self::key(0), Some(seen)).await });
+    tokio::task::yield_now().await;
+    let (record, _) = store.load(&key).await.unwrap().entry.unwrap();
+    put(&store, Some(seen), &record).await;
+    let noticed = tokio::time::timeout(Duration::from_secs(30), waits).await;
+    noticed.unwrap().unwrap();
+}

@@ -1,0 +1,71 @@
+//! A process that has too few descriptors for what its sessions do at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use evertoken::testing::AuthorizationServer;
+use evertoken::{CoolDown, TokenEndpoint, TokenManager};
+use tokio::time::timeout;
+
+use crate::process::Process;
+use crate::scene::{directory, files, open};
+
+const SESSIONS: usize = 600;
+
+/// So many requests are under way at once: each has a claim, and a proof that its holder is alive.
+const UNDER_WAY: u64 = 100;
+
+/// For a session to rotate again; a process that is stuck needs for ever.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_process_that_ran_out_of_descriptors_recovers_by_itself() {
+    let directory = directory();
+    let shell = "ulimit -n 200";
+    Process::start("descriptors", shell, directory.path()).succeeds();
+    assert_eq!(files(&directory, "json").len(), SESSIONS);
+    assert_eq!(files(&directory, "alive").len(), 0);
+}
+
+/// In the process of its own: every session rotates at the same time as the others, and once more by itself.
+pub(crate) async fn run_out(directory: &Path) {
+    let server = AuthorizationServer::builder().build();
+    let pause = Duration::from_millis(10);
+    let session = |label: usize| {
+        let endpoint = server.endpoint();
+        let key = endpoint.key().label(label.to_string());
+        TokenManager::builder(endpoint)
+            .key(key)
+            .store(open(directory))
+            .cool_down(
+                CoolDown::default()
+                    .early(pause)
+                    .expired(pause)
+                    .longest(pause),
+            )
+            .seed(server.issue())
+            .build()
+            .unwrap()
+    };
+    let sessions: Vec<_> = (0..SESSIONS).map(session).collect();
+    let hold = server.hold();
+    let rotating: Vec<_> = sessions
+        .iter()
+        .cloned()
+        .map(|tokens| tokio::spawn(async move { tokens.rotate().await }))
+        .collect();
+    server.arrived(UNDER_WAY).await;
+    drop(hold);
+    for rotation in rotating {
+        // Some fail while there are too few descriptors.
+        let _ = rotation.await.unwrap();
+    }
+    for tokens in &sessions {
+        let again = async { while tokens.rotate().await.is_err() {} };
+        timeout(LIMIT, again).await.unwrap();
+    }
+    assert_eq!((server.replays(), server.families_revoked()), (0, 0));
+    for tokens in sessions {
+        tokens.shutdown().await.unwrap();
+    }
+}

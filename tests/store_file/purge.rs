@@ -1,0 +1,147 @@
+//! Which sessions a purge removes.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use evertoken::store::Swap;
+use evertoken::testing::TestClock;
+use evertoken::{FileStore, Key, Record, TokenStore};
+use serde_json::json;
+
+use crate::scene::{directory, entry, files, key, lock_path, open, path, put, record, told};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Of tokens that were issued when a [`TestClock`] starts: an hour for the access token, and so long for the other.
+fn lasting(key: &Key, refresh: Option<Duration>) -> Record {
+    let mut form = serde_json::to_value(record(key, 1)).unwrap();
+    let known = |total: Duration| json!({ "known": { "total": total.as_millis() as u64 } });
+    form["pair"]["lifetime"] = json!({
+        "access": known(HOUR),
+        "refresh": refresh.map_or(json!("unknown"), known),
+    });
+    serde_json::from_value(form).unwrap()
+}
+
+fn store(directory: impl AsRef<Path>, clock: &TestClock) -> FileStore {
+    open(directory).with_clock(clock.clone())
+}
+
+#[tokio::test]
+async fn a_session_is_removed_when_its_last_token_expired_thirty_days_ago() {
+    let directory = directory();
+    let clock = TestClock::new();
+    let store = store(&directory, &clock);
+    let keys = ["a day", "a year", "unknown"].map(|label| key().label(label));
+    for (key, refresh) in keys.iter().zip([Some(DAY), Some(365 * DAY), None]) {
+        put(&store, None, &lasting(key, refresh)).await;
+    }
+    assert_eq!(store.purge().await.unwrap(), 0);
+    clock.step_wall(31 * DAY - HOUR);
+    assert_eq!(store.purge().await.unwrap(), 0, "thirty days are not over");
+    clock.step_wall(HOUR);
+    let patient = store.clone().retention(Duration::MAX);
+    assert_eq!(patient.purge().await.unwrap(), 0);
+    assert_eq!(store.purge().await.unwrap(), 1);
+    let mut left = files(&directory, "json");
+    left.sort();
+    let mut expected: Vec<_> = keys[1..].iter().map(|key| path(&directory, key)).collect();
+    expected.sort();
+    assert_eq!(left, expected);
+    assert!(!lock_path(&directory, &keys[0]).exists());
+    // The session can begin anew.
+    put(&store, None, &lasting(&keys[0], None)).await;
+    let at_once = store.clone().retention(Duration::ZERO);
+    assert_eq!(at_once.purge().await.unwrap(), 0);
+    clock.step_wall(365 * DAY);
+    assert_eq!(at_once.purge().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_is_being_written_or_rotated_stays() {
+    let directory = directory();
+    let clock = TestClock::new();
+    let store = store(&directory, &clock).retention(Duration::ZERO);
+    let [written, rotated] = ["written", "rotated"].map(|label| key().label(label));
+    put(&store, None, &lasting(&written, Some(DAY))).await;
+    let first = lasting(&rotated, Some(DAY));
+    let seen = put(&store, None, &first).await;
+    let mut form = serde_json::to_value(&first).unwrap();
+    form["claim"] = json!({
+        "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": first.digest(),
+        "since": 1_700_000_000_000_u64,
+    });
+    form["next_number"] = 2.into();
+    let claimed: Record = serde_json::from_value(form).unwrap();
+    let seen = put(&store, Some(seen), &claimed).await;
+    clock.step_wall(2 * DAY);
+    let lock = File::open(lock_path(&directory, &written)).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(store.purge().await.unwrap(), 0);
+    drop(lock);
+    let is_rotated = cfg!(unix);
+    assert_eq!(store.purge().await.unwrap(), if is_rotated { 1 } else { 2 });
+    if is_rotated {
+        put(&store, Some(seen), &first).await;
+        assert_eq!(store.purge().await.unwrap(), 1);
+    }
+    assert_eq!(files(&directory, "json").len(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_an_error_and_the_others_are_purged() {
+    let directory = directory();
+    let clock = TestClock::new();
+    let store = store(&directory, &clock).retention(Duration::ZERO);
+    for label in ["a", "b", "c"] {
+        put(&store, None, &lasting(&key().label(label), Some(DAY))).await;
+    }
+    let broken = path(&directory, &key().label("b"));
+    std::fs::write(&broken, "{").unwrap();
+    clock.step_wall(2 * DAY);
+    let error = told(&store.purge().await.unwrap_err());
+    assert!(error.contains(&broken.display().to_string()), "{error}");
+    assert_eq!(files(&directory, "json"), [broken]);
+}
+
+/// Each writer goes on with what it finds: its record, or none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writing_and_purging_at_once_lose_no_swap() {
+    let directory = directory();
+    let clock = TestClock::new();
+    clock.step_wall(2 * DAY);
+    let store = store(&directory, &clock).retention(Duration::ZERO);
+    let purger = store.clone();
+    let purging = tokio::spawn(async move {
+        loop {
+            purger.purge().await.unwrap();
+        }
+    });
+    let writing = (0..4).map(|label: u32| {
+        let (store, key) = (store.clone(), key().label(label.to_string()));
+        tokio::spawn(async move {
+            let next = lasting(&key, Some(DAY));
+            let mut seen = None;
+            for _ in 0..50 {
+                seen = match store.swap(&key, seen, &next).await.unwrap() {
+                    Swap::Swapped(revision) => Some(revision),
+                    Swap::Lost(entry) => {
+                        assert_eq!(entry, None, "only the purge is in the way");
+                        None
+                    }
+                };
+            }
+        })
+    });
+    for writer in writing.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    assert!(!purging.is_finished());
+    purging.abort();
+    let _ = purging.await;
+    store.purge().await.unwrap();
+    assert_eq!(files(&directory, "json").len(), 0);
+    assert!(entry(&store, &key().label("0")).await.is_none());
+}

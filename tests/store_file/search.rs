@@ -1,0 +1,77 @@
+//! An answer of a search is what the files say, whatever was read before.
+
+use std::fs;
+
+use evertoken::{Digest, FileStore, Key, TokenStore};
+
+use crate::scene::{directory, entry, key, open, path, put, record, told};
+
+async fn found(store: &FileStore, number: u64) -> Option<Key> {
+    store.find(&digest(number)).await.unwrap()
+}
+
+fn digest(number: u64) -> Digest {
+    record(&key(), number).digest()
+}
+
+#[tokio::test]
+async fn what_others_write_replace_and_remove_is_found_and_no_longer_found() {
+    let directory = directory();
+    let (store, other) = (open(&directory), open(&directory));
+    assert_eq!(found(&store, 1).await, None);
+    let revision = put(&other, None, &record(&key(), 1)).await;
+    assert_eq!(found(&store, 1).await, Some(key()));
+    let next = record(&key(), 2);
+    put(&other, Some(revision), &next).await;
+    assert_eq!(found(&store, 1).await, None);
+    assert_eq!(found(&store, 2).await, Some(key()));
+    fs::remove_file(path(&directory, &key())).unwrap();
+    assert_eq!(found(&store, 2).await, None);
+}
+
+/// Written into the file by another program, so that its directory looks the same.
+#[tokio::test]
+async fn a_file_that_was_changed_in_place_is_read_again() {
+    let directory = directory();
+    let store = open(&directory);
+    put(&store, None, &record(&key(), 1)).await;
+    assert_eq!(found(&store, 1).await, Some(key()));
+    let path = path(&directory, &key());
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("sesame-1", "sesame-2")).unwrap();
+    assert_eq!(found(&store, 1).await, None);
+    assert_eq!(found(&store, 2).await, Some(key()));
+}
+
+#[tokio::test]
+async fn a_copy_under_another_name_is_of_no_session() {
+    let directory = directory();
+    let store = open(&directory);
+    put(&store, None, &record(&key(), 1)).await;
+    let (file, copy) = (
+        path(&directory, &key()),
+        path(&directory, &key().label("copy")),
+    );
+    fs::rename(&file, &copy).unwrap();
+    assert_eq!(found(&store, 1).await, None);
+    fs::rename(&copy, &file).unwrap();
+    assert_eq!(found(&store, 1).await, Some(key()));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_an_error_only_where_no_other_has_the_digest() {
+    let directory = directory();
+    let store = open(&directory);
+    put(&store, None, &record(&key(), 1)).await;
+    let broken = path(&directory, &key().label("broken"));
+    fs::copy(path(&directory, &key()), &broken).unwrap();
+    fs::write(&broken, "{").unwrap();
+    for _ in 0..2 {
+        assert_eq!(found(&store, 1).await, Some(key()));
+        let error = told(&store.find(&digest(2)).await.unwrap_err());
+        assert!(error.contains(&broken.display().to_string()), "{error}");
+    }
+    fs::remove_file(&broken).unwrap();
+    assert_eq!(found(&store, 2).await, None);
+    assert!(entry(&store, &key()).await.is_some());
+}
