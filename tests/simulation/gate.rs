@@ -55,6 +55,11 @@ impl Gate {
         }
     }
 
+    /// Waits for the instance at this point from now on.
+    pub(crate) fn lay(&self, point: Point, what: Ambush) {
+        self.ambushes.lock().push((point, what));
+    }
+
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.send_if_modified(|now| {
             let may = *now != Mode::Gone && (*now != Mode::Dead || mode == Mode::Gone);
@@ -83,6 +88,11 @@ impl Gate {
             match what {
                 Ambush::Hang(span) => tokio::time::sleep(seconds(span)).await,
                 what => {
+                    let span = match what {
+                        Ambush::Overtake(span) => seconds(span),
+                        // What the user does there comes first.
+                        _ => Duration::from_millis(1),
+                    };
                     match what {
                         Ambush::Crash(_) => self.set(Mode::Dead),
                         Ambush::Pause(_) => self.set(Mode::Paused),
@@ -90,8 +100,7 @@ impl Gate {
                     }
                     let node = self.id.node;
                     let _ = self.strikes.send(Strike { node, what });
-                    // What the user does there comes first.
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    tokio::time::sleep(span).await;
                 }
             }
         }
