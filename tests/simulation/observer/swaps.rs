@@ -75,10 +75,13 @@ impl Observer {
         if let (Some(before), Some(after)) = (self.current(log, old), self.current(log, new))
             && before != after
         {
+            let is_spent = log.sends.was_spent(after);
             let (before, after) = (&log.tokens[before], &log.tokens[after]);
             let is_older = before.family == after.family && after.generation < before.generation;
             if is_older && !before.was_refused {
                 problems.push("overwrites a newer pair".to_owned());
+            } else if is_older && is_spent {
+                problems.push("falls back on a pair that is spent".to_owned());
             }
             if new.version == old.version {
                 problems.push("writes another pair under the same version".to_owned());

@@ -8,9 +8,10 @@ use crate::draw::Draw;
 type Kind = (&'static str, fn(&mut Draw, &mut Scenario));
 
 /// The name of a kind is the name of its stream.
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 3] = [
     ("a refusal", refusal),
     ("a landing that a sign-in overtakes", overtaken),
+    ("a landing that goes unnoticed", unnoticed),
 ];
 
 pub(super) fn add_to(scenario: &mut Scenario) {
@@ -55,6 +56,30 @@ fn overtaken(draw: &mut Draw, scenario: &mut Scenario) {
     rotates(scenario, node, &[at + 1]);
     rotates(scenario, other, &[at + 1_200]);
     refused(scenario, node, at + draw.within(10..60) * 1_000);
+}
+
+/// An instance lands its pair, is not answered and stands still, and meanwhile another rotates that pair on. Then the
+/// newer one is refused once.
+fn unnoticed(draw: &mut Draw, scenario: &mut Scenario) {
+    let Some((node, other)) = two_nodes(draw, scenario, 4) else {
+        return;
+    };
+    let at = moment(draw, scenario);
+    let stands_still = draw.within(20..60);
+    let landing = Fault::Landing {
+        node,
+        write: Write::Unanswered,
+        then: (Point::BeforeLoad, Ambush::Pause(stands_still)),
+    };
+    scenario.faults.push((at, landing));
+    rotates(scenario, node, &[at + 1]);
+    // The first may find no more than that pair.
+    rotates(scenario, other, &[at + 8_000, at + 16_000]);
+    refused(
+        scenario,
+        node,
+        at + (stands_still + draw.within(10..30)) * 1_000,
+    );
 }
 
 /// Two instances, in so many percent of the scenarios that have them.
