@@ -2,6 +2,7 @@
 //! for it at its points.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -36,6 +37,7 @@ pub(crate) struct Gate {
     /// Those of an instance outlive its lives.
     ambushes: Arc<Mutex<Vec<(Point, Ambush)>>>,
     strikes: mpsc::UnboundedSender<Strike>,
+    panics: AtomicBool,
     pub(crate) observer: Arc<Observer>,
 }
 
@@ -51,7 +53,22 @@ impl Gate {
             mode: watch::Sender::new(Mode::Runs),
             ambushes,
             strikes,
+            panics: AtomicBool::new(false),
             observer,
+        }
+    }
+
+    pub(crate) fn set_panics(&self, panics: bool) {
+        self.panics.store(panics, Ordering::Relaxed);
+    }
+
+    /// Code of the user's is called, and may panic instead.
+    pub(crate) fn may_panic(&self, what: &'static str) {
+        if self.panics.swap(false, Ordering::Relaxed) {
+            self.observer
+                .note(|| format!("{}'s {what} panics", self.id));
+            // Not `panic!`: nobody has to read of this one.
+            std::panic::resume_unwind(Box::new(what));
         }
     }
 

@@ -28,6 +28,11 @@ pub(crate) async fn happen(world: &Arc<World>, fault: Fault) {
         Fault::Write(node, write) => world.spoil(node, write),
         Fault::Landing { node, write, then } => world.spoil_landing(node, write, then),
         Fault::At(node, point, ambush) => world.ambush(node, point, ambush),
+        Fault::Panic(node) => {
+            if let Some(node) = world.node(node) {
+                node.gate.set_panics(true);
+            }
+        }
         Fault::StoreDown(span) => {
             *world.storage.is_down.lock() = true;
             later(world, span, |world| *world.storage.is_down.lock() = false);

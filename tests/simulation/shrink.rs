@@ -122,6 +122,7 @@ fn node_mut(fault: &mut Fault) -> Option<&mut usize> {
         Fault::Write(node, _)
         | Fault::Landing { node, .. }
         | Fault::At(node, ..)
+        | Fault::Panic(node)
         | Fault::Partition(node, _)
         | Fault::Crash(node, _)
         | Fault::Pause(node, _)

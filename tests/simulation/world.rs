@@ -297,6 +297,7 @@ impl World {
             self.start(node);
         }
         for gate in self.gates.lock().iter() {
+            gate.set_panics(false);
             gate.set(Mode::Runs);
         }
     }

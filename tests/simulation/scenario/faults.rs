@@ -102,6 +102,8 @@ pub(crate) enum Fault {
     },
     /// Meets the instance the next time it gets there.
     At(usize, Point, Ambush),
+    /// Whether the endpoint of this instance can sign in is asked once more, and panics.
+    Panic(usize),
     StoreDown(u64),
     StoreSlow {
         ms: u64,

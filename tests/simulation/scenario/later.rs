@@ -8,10 +8,11 @@ use crate::draw::Draw;
 type Kind = (&'static str, fn(&mut Draw, &mut Scenario));
 
 /// The name of a kind is the name of its stream.
-const KINDS: [Kind; 3] = [
+const KINDS: [Kind; 4] = [
     ("a refusal", refusal),
     ("a landing that a sign-in overtakes", overtaken),
     ("a landing that goes unnoticed", unnoticed),
+    ("a panic", panic),
 ];
 
 pub(super) fn add_to(scenario: &mut Scenario) {
@@ -80,6 +81,14 @@ fn unnoticed(draw: &mut Draw, scenario: &mut Scenario) {
         node,
         at + (stands_still + draw.within(10..30)) * 1_000,
     );
+}
+
+fn panic(draw: &mut Draw, scenario: &mut Scenario) {
+    if draw.chance(4) {
+        let node = draw.index(scenario.nodes.len());
+        let at = moment(draw, scenario);
+        scenario.faults.push((at, Fault::Panic(node)));
+    }
 }
 
 /// Two instances, in so many percent of the scenarios that have them.
