@@ -102,6 +102,7 @@ impl TokenEndpoint for SimEndpoint {
     }
 
     fn can_sign_in(&self) -> bool {
+        self.gate.may_panic("can_sign_in");
         self.inner.can_sign_in()
     }
 

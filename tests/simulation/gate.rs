@@ -2,6 +2,7 @@
 //! for it at its points.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -36,6 +37,7 @@ pub(crate) struct Gate {
     /// Those of an instance outlive its lives.
     ambushes: Arc<Mutex<Vec<(Point, Ambush)>>>,
     strikes: mpsc::UnboundedSender<Strike>,
+    panics: AtomicBool,
     pub(crate) observer: Arc<Observer>,
 }
 
@@ -51,8 +53,28 @@ impl Gate {
             mode: watch::Sender::new(Mode::Runs),
             ambushes,
             strikes,
+            panics: AtomicBool::new(false),
             observer,
         }
+    }
+
+    pub(crate) fn set_panics(&self, panics: bool) {
+        self.panics.store(panics, Ordering::Relaxed);
+    }
+
+    /// Code of the user's is called, and may panic instead.
+    pub(crate) fn may_panic(&self, what: &'static str) {
+        if self.panics.swap(false, Ordering::Relaxed) {
+            self.observer
+                .note(|| format!("{}'s {what} panics", self.id));
+            // Not `panic!`: nobody has to read of this one.
+            std::panic::resume_unwind(Box::new(what));
+        }
+    }
+
+    /// Waits for the instance at this point from now on.
+    pub(crate) fn lay(&self, point: Point, what: Ambush) {
+        self.ambushes.lock().push((point, what));
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -83,6 +105,11 @@ impl Gate {
             match what {
                 Ambush::Hang(span) => tokio::time::sleep(seconds(span)).await,
                 what => {
+                    let span = match what {
+                        Ambush::Overtake(span) => seconds(span),
+                        // What the user does there comes first.
+                        _ => Duration::from_millis(1),
+                    };
                     match what {
                         Ambush::Crash(_) => self.set(Mode::Dead),
                         Ambush::Pause(_) => self.set(Mode::Paused),
@@ -90,8 +117,7 @@ impl Gate {
                     }
                     let node = self.id.node;
                     let _ = self.strikes.send(Strike { node, what });
-                    // What the user does there comes first.
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    tokio::time::sleep(span).await;
                 }
             }
         }

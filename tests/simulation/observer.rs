@@ -61,6 +61,8 @@ pub(crate) struct Log {
     repeated: HashSet<String>,
     record: Option<View>,
     owners: HashMap<String, NodeId>,
+    /// The family of each lineage that was stored.
+    families: HashMap<String, usize>,
     /// When the store lost writes.
     failovers: Vec<u64>,
     /// When everything had slept.

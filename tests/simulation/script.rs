@@ -17,7 +17,7 @@ pub(crate) async fn strike(world: &Arc<World>, strike: Strike) {
         Ambush::Pause(span) => world.pause(node, span),
         Ambush::Crash(span) => world.crash(node, span),
         Ambush::Logout => log_out(world, node),
-        Ambush::Replace => replace(world, node),
+        Ambush::Replace | Ambush::Overtake(_) => replace(world, node),
     }
 }
 
@@ -26,7 +26,13 @@ pub(crate) async fn happen(world: &Arc<World>, fault: Fault) {
     match fault {
         Fault::Answer(answer) => world.line.answers.lock().push_back(answer),
         Fault::Write(node, write) => world.spoil(node, write),
+        Fault::Landing { node, write, then } => world.spoil_landing(node, write, then),
         Fault::At(node, point, ambush) => world.ambush(node, point, ambush),
+        Fault::Panic(node) => {
+            if let Some(node) = world.node(node) {
+                node.gate.set_panics(true);
+            }
+        }
         Fault::StoreDown(span) => {
             *world.storage.is_down.lock() = true;
             later(world, span, |world| *world.storage.is_down.lock() = false);

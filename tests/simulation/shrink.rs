@@ -120,7 +120,9 @@ fn node(mut fault: Fault) -> Option<usize> {
 fn node_mut(fault: &mut Fault) -> Option<&mut usize> {
     match fault {
         Fault::Write(node, _)
+        | Fault::Landing { node, .. }
         | Fault::At(node, ..)
+        | Fault::Panic(node)
         | Fault::Partition(node, _)
         | Fault::Crash(node, _)
         | Fault::Pause(node, _)

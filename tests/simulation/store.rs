@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::gate::{Gate, Gone};
 use crate::observer::{NodeId, Observer};
-use crate::scenario::{Point, Write, seconds};
+use crate::scenario::{Ambush, Point, Write, seconds};
 
 pub(crate) struct Storage {
     inner: MemoryStore,
@@ -82,6 +82,15 @@ pub(crate) struct SimStore {
     pub(crate) gate: Arc<Gate>,
     /// What becomes of the next swaps of this instance.
     pub(crate) writes: Arc<Mutex<VecDeque<Write>>>,
+    /// What becomes of those by which it lands a pair.
+    pub(crate) landings: Arc<Mutex<VecDeque<Landing>>>,
+}
+
+/// What becomes of a landing, and what waits for its instance after that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Landing {
+    pub(crate) write: Write,
+    pub(crate) then: (Point, Ambush),
 }
 
 impl fmt::Debug for SimStore {
@@ -119,6 +128,17 @@ impl SimStore {
             sleep(seconds(60)).await;
         }
     }
+
+    fn fate(&self, next: &Record) -> Option<Write> {
+        let mut landings = self.landings.lock();
+        if !landings.is_empty() && self.gate.observer.is_landing(self.gate.id, next) {
+            let landing = landings.pop_front()?;
+            let (point, ambush) = landing.then;
+            self.gate.lay(point, ambush);
+            return Some(landing.write);
+        }
+        self.writes.lock().pop_front()
+    }
 }
 
 #[async_trait]
@@ -142,7 +162,7 @@ impl TokenStore for SimStore {
         self.called().await;
         self.gate.pass(Point::BeforeSwap).await.map_err(gone)?;
         self.way().await?;
-        let fate = self.writes.lock().pop_front();
+        let fate = self.fate(next);
         let by = self.gate.id;
         if let Some(fate) = fate {
             self.gate.observer.note(|| format!("{by}'s swap: {fate:?}"));

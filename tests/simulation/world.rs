@@ -18,7 +18,7 @@ use crate::endpoint::{Line, SimEndpoint};
 use crate::gate::{Gate, Mode, Strike};
 use crate::observer::{NodeId, Observer};
 use crate::scenario::{Ambush, Point, Scenario, Strategy, Write, seconds};
-use crate::store::{SimStore, Storage};
+use crate::store::{Landing, SimStore, Storage};
 
 /// An instance, in one of its lives.
 #[derive(Clone)]
@@ -37,6 +37,7 @@ struct Slot {
     clock: TestClock,
     ambushes: Arc<Mutex<Vec<(Point, Ambush)>>>,
     writes: Arc<Mutex<VecDeque<Write>>>,
+    landings: Arc<Mutex<VecDeque<Landing>>>,
 }
 
 pub(crate) struct World {
@@ -87,6 +88,7 @@ impl World {
             clock: TestClock::new(),
             ambushes: Arc::default(),
             writes: Arc::default(),
+            landings: Arc::default(),
         };
         let (strikes, struck) = mpsc::unbounded_channel();
         let world = Self {
@@ -168,6 +170,7 @@ impl World {
             storage: self.storage.clone(),
             gate: gate.clone(),
             writes: slot.writes.clone(),
+            landings: slot.landings.clone(),
         };
         let mut builder = TokenManager::builder(endpoint)
             .clock(slot.clock.clone())
@@ -274,6 +277,11 @@ impl World {
         self.slots[node].writes.lock().push_back(write);
     }
 
+    pub(crate) fn spoil_landing(&self, node: usize, write: Write, then: (Point, Ambush)) {
+        let landing = Landing { write, then };
+        self.slots[node].landings.lock().push_back(landing);
+    }
+
     /// Nothing fails any more, and every instance runs.
     pub(crate) fn heal(&self) {
         self.observer.note(|| "everything heals".to_owned());
@@ -285,9 +293,11 @@ impl World {
         for (node, slot) in self.slots.iter().enumerate() {
             slot.ambushes.lock().clear();
             slot.writes.lock().clear();
+            slot.landings.lock().clear();
             self.start(node);
         }
         for gate in self.gates.lock().iter() {
+            gate.set_panics(false);
             gate.set(Mode::Runs);
         }
     }

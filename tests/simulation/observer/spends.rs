@@ -41,6 +41,12 @@ impl Sends {
         self.all.iter().any(|send| send.token == Some(token))
     }
 
+    /// Whether the server has issued a pair for it.
+    pub(super) fn was_spent(&self, token: usize) -> bool {
+        let mut sends = self.all.iter();
+        sends.any(|send| send.token == Some(token) && send.was_committed)
+    }
+
     pub(super) fn claimed(&mut self, by: NodeId, token: Option<usize>, at: u64, is_doubtful: bool) {
         self.claims.push(Claimed {
             by,

@@ -24,7 +24,26 @@ impl Observer {
                 log.left.push(family);
             }
         }
+        if let Some(problem) = self.another_session(&mut log, &next) {
+            self.break_locked(&mut log, format!("O3 {by} {problem}"));
+        }
         log.record = Some(next);
+    }
+
+    /// A lineage is one sign-in: no pair of another gets into it.
+    fn another_session(&self, log: &mut Log, next: &View) -> Option<&'static str> {
+        let current = self.current(log, next)?;
+        let family = log.tokens[current].family;
+        let first = *log.families.entry(next.lineage.clone()).or_insert(family);
+        (first != family).then_some("writes a pair into another session")
+    }
+
+    /// Whether the instance lands a pair by this write.
+    pub(crate) fn is_landing(&self, by: NodeId, next: &Record) -> bool {
+        let next = View::of(next);
+        let log = self.log();
+        let brought = self.current(&log, &next).map(|name| &log.tokens[name]);
+        brought.is_some_and(|it| it.read_by == Some(by) && !it.was_stored)
     }
 
     fn current(&self, log: &Log, view: &View) -> Option<usize> {
@@ -56,10 +75,13 @@ impl Observer {
         if let (Some(before), Some(after)) = (self.current(log, old), self.current(log, new))
             && before != after
         {
+            let is_spent = log.sends.was_spent(after);
             let (before, after) = (&log.tokens[before], &log.tokens[after]);
             let is_older = before.family == after.family && after.generation < before.generation;
             if is_older && !before.was_refused {
                 problems.push("overwrites a newer pair".to_owned());
+            } else if is_older && is_spent {
+                problems.push("falls back on a pair that is spent".to_owned());
             }
             if new.version == old.version {
                 problems.push("writes another pair under the same version".to_owned());

@@ -47,6 +47,8 @@ pub(crate) enum Ambush {
     Logout,
     /// The user signs in anew.
     Replace,
+    /// The user signs in anew, and this call takes so many seconds more.
+    Overtake(u64),
 }
 
 /// What becomes of an exchange.
@@ -92,8 +94,16 @@ pub(crate) enum Fault {
     Answer(Answer),
     /// Meets the next swap of this instance.
     Write(usize, Write),
+    /// Meets the next swap by which this instance lands a pair; what waits for the instance waits from then on.
+    Landing {
+        node: usize,
+        write: Write,
+        then: (Point, Ambush),
+    },
     /// Meets the instance the next time it gets there.
     At(usize, Point, Ambush),
+    /// Whether the endpoint of this instance can sign in is asked once more, and panics.
+    Panic(usize),
     StoreDown(u64),
     StoreSlow {
         ms: u64,
