@@ -217,7 +217,7 @@ impl Record {
             .saturating_sub(RETIRED_LIMIT as usize);
         self.retired.retain(|past| {
             let drop = surplus > 0 && !past.first;
-            surplus -= usize::from(drop);
+            surplus = surplus.saturating_sub(usize::from(drop));
             !drop
         });
     }

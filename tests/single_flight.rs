@@ -12,7 +12,7 @@ use evertoken::clock::Clock;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{Fault, InProcessEndpoint};
 use evertoken::{
-    BackgroundTimer, Coordination, EndpointError, Error, Grant, Issued, Key, MemoryStore,
+    BackgroundTimer, Coordination, EndpointError, Error, Grant, Issued, Key, MemoryStore, OldPair,
     OnRequest, OptimisticEarly, Record, Rejection, ServerProfile, StoreError, Token, TokenEndpoint,
     TokenManager, TokenStore, async_trait,
 };
@@ -185,9 +185,12 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
 async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
     let delays = Arc::<AtomicBool>::default();
+    // The old token is said to die with the rotation, so a newer one is waited for as long as there is time.
+    let profile = ServerProfile::strict().old_pair(OldPair::AccessDiesAtRotation);
+    let endpoint = world.server.endpoint().with_profile(profile);
     let tokens = loaded(
         world
-            .builder(BackgroundTimer::default())
+            .builder_at(endpoint, BackgroundTimer::default())
             .store(slow(&world, &delays))
             .wait(31 * SECOND),
     )
