@@ -39,23 +39,22 @@ async fn waiting(sessions: usize) {
     let open = || FileStore::new(directory.path().join("session")).expect("a directory of ours");
     let server = AuthorizationServer::builder().build();
     let hold = server.hold();
-    let mut waits = Vec::new();
-    for session in 1..=sessions {
-        let first = server.issue();
-        for _ in 0..2 {
+    let seeds: Vec<_> = (0..sessions).map(|_| server.issue()).collect();
+    let mut rotations = Vec::new();
+    for _ in ["holders", "waiters"] {
+        for (session, seed) in seeds.iter().enumerate() {
             let endpoint = server.endpoint();
             let key = evertoken::TokenEndpoint::key(&endpoint).label(session.to_string());
             let tokens = TokenManager::builder(endpoint)
                 .key(key)
                 .store(open())
-                .seed(first.clone())
+                .seed(seed.clone())
+                .wait(Duration::from_secs(600))
                 .build()
                 .expect("it holds");
-            waits.push(tokio::spawn(async move { tokens.rotate().await }));
-            if waits.len() % 2 == 1 {
-                server.arrived(session as u64).await;
-            }
+            rotations.push(tokio::spawn(async move { tokens.rotate().await }));
         }
+        server.arrived(sessions as u64).await;
     }
     sleep(Duration::from_secs(2)).await;
     let (used, since) = (processor_time(), Instant::now());
@@ -66,8 +65,9 @@ async fn waiting(sessions: usize) {
         share * 100.0
     );
     drop(hold);
-    for wait in waits {
-        wait.await.expect("it does not panic").expect("it rotates");
+    for rotation in rotations {
+        let rotated = rotation.await.expect("it does not panic");
+        rotated.expect("it rotates");
     }
 }
 

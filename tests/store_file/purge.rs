@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// Of tokens that were issued when a [`TestClock`] starts: an hour for the access token, and so long for the other.
 fn lasting(key: &Key, refresh: Option<Duration>) -> Record {
     let mut form = serde_json::to_value(record(key, 1)).unwrap();
-    let known = |total: Duration| json!({ "known": { "total": total.as_millis() as u64 } });
+    let known = |total: Duration| json!({ "known": { "total": 1_000 * total.as_secs() } });
     form["pair"]["lifetime"] = json!({
         "access": known(HOUR),
         "refresh": refresh.map_or(json!("unknown"), known),

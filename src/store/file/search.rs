@@ -23,7 +23,7 @@ pub(super) struct Index {
     /// Searches that have to read the directory queue without a thread.
     order: Order<()>,
     /// How many times the directory was begun to be read.
-    begun: AtomicU64,
+    pub(super) begun: AtomicU64,
     /// How many files were read.
     pub(super) reads: AtomicU64,
 }

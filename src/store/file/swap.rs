@@ -114,7 +114,7 @@ impl Attempt {
         let content = written(&self.path, revision, &self.record)?;
         let replacement = Replacement::prepare(&self.path, &content, self.store.disk)?;
         // Who has locked another file, since the name was taken from ours, may have written meanwhile.
-        if !lock.has_name()? || Stamp::of(&self.path) != stamp {
+        if !lock.has_name()? || self.was_replaced(stamp)? {
             return Ok(None);
         }
         if let Some(claim) = self.fresh_claim(held.as_ref().map(|(record, _)| record)) {
@@ -125,6 +125,16 @@ impl Attempt {
         life::settle(&self.path, owner(&self.next), before, group);
         self.store.index.note(&self.path, &self.next);
         Ok(Some(Swap::Swapped(revision)))
+    }
+
+    /// Whether the record is another one than was read when its file looked like this. A file that looks different
+    /// may hold the same: some file systems number files anew at any time.
+    fn was_replaced(&self, stamp: Option<Stamp>) -> Result<bool, StoreError> {
+        if Stamp::of(&self.path) == stamp {
+            return Ok(false);
+        }
+        let seen = self.store.read(&self.key)?;
+        Ok(seen.map(|seen| seen.entry.1) != self.seen)
     }
 
     /// The claim, if it is made by this swap: it is its maker's who swaps, while anybody carries the claims of

@@ -145,7 +145,9 @@ async fn the_next_waiter_looks_when_the_one_that_does_leaves() {
     let roles: Vec<_> = scene.waiters.iter().map(Waiter::role).collect();
     assert_eq!(roles, [Role::Looks, Role::Waits, Role::Waits]);
     drop(scene.waiters.remove(0));
-    scene.waiters[0].woken.notified().await;
+    let woken = scene.waiters[0].woken.notified();
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, woken).await.unwrap();
     assert_eq!(scene.waiters[0].role(), Role::Looks);
     assert_eq!(scene.waiters[1].role(), Role::Waits);
 }
@@ -162,6 +164,12 @@ async fn a_waiter_that_stopped_does_not_keep_the_others_from_noticing() {
         std::task::Poll::Ready(stopped.as_mut().poll(context).is_pending())
     });
     assert!(first.await);
+    // Its only look is over.
+    let hub = Hub::of(directory.path(), store.group);
+    while hub.rounds() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(hub.looking.lock());
     let other = store.clone();
     let waits = tokio::spawn(async move { other.changed(&self::key(0), Some(seen)).await });
     tokio::task::yield_now().await;
