@@ -14,6 +14,9 @@ use crate::endpoint::ServerProfile;
 /// what a request may still need from the check of the window to its first byte.
 const SEND_MARGIN: Duration = Duration::from_secs(5);
 
+/// How long one call of the store may take, by default.
+pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The least of whatever is done again and again: a hundred times a second is a storm already.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -80,7 +83,7 @@ impl Settings {
             leeway: Duration::from_secs(10),
             jitter: 0.05,
             quarantine: Duration::from_secs(60),
-            store_timeout: Duration::from_secs(5),
+            store_timeout: STORE_TIMEOUT,
             coordination: Coordination::default(),
             persistence: Persistence::default(),
             on_store_failure: OnStoreFailure::default(),

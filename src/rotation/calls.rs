@@ -7,7 +7,7 @@ use super::{Seen, StoreClock};
 use crate::endpoint::EndpointError;
 use crate::record::Record;
 use crate::session::Session;
-use crate::store::{Revision, StoreError, StoreTime, Swap};
+use crate::store::{Revision, StoreError, StoreTime, Swap, with_budget};
 use crate::token::TokenPair;
 
 /// How often the store is asked again where much hangs on its answer, and the first pause in between.
@@ -27,7 +27,8 @@ pub(super) async fn load(session: &Session) -> Result<Seen, StoreError> {
 async fn load_once(session: &Session) -> Result<Seen, StoreError> {
     let asked = session.now();
     let loading = async { session.shared.store.load(&session.key).await };
-    let loaded = guarded(session.settings().store_timeout, loading)
+    let limit = session.settings().store_timeout;
+    let loaded = guarded(limit, with_budget(limit, loading))
         .await
         .map_err(|trouble| StoreError::new(format!("loading {trouble}")))??;
     let clock = StoreClock {
@@ -61,7 +62,8 @@ pub(super) async fn swap(
     next: &Record,
 ) -> Result<Swap, StoreError> {
     let swapping = async { session.shared.store.swap(&session.key, seen, next).await };
-    guarded(session.settings().store_timeout, swapping)
+    let limit = session.settings().store_timeout;
+    guarded(limit, with_budget(limit, swapping))
         .await
         .map_err(|trouble| StoreError::new(format!("storing {trouble}")))?
 }
