@@ -15,11 +15,9 @@ use crate::store::{StoreError, Zeroizing};
 /// As many as a database of default size can give each of ten instances, with the one that listens.
 const CONNECTIONS: u32 = 8;
 
-/// How long the pool lets others wait for one; a call of the store waits for a share of its own time.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// How long it may take to connect in order to listen.
-const LISTENING: Duration = Duration::from_secs(3);
+/// How long the pool tries to give one; a call with less time waits for a share of that. Not longer: while the server
+/// is down, a pool pauses between its attempts for up to a fifth of this time, and finds it up again that late.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a connection may have been idle and still be taken for alive.
 const FRESH: Duration = Duration::from_secs(1);
@@ -109,7 +107,7 @@ pub(super) fn pool(options: PgConnectOptions) -> PgPool {
 pub(super) fn pool_of_one(pool: &PgPool) -> PgPool {
     PgPoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(LISTENING)
+        .acquire_timeout(PATIENCE)
         .connect_lazy_with((*pool.connect_options()).clone())
 }
 
