@@ -20,6 +20,9 @@ const LONGEST_LOOK: Duration = Duration::from_secs(600);
 /// After so long a rotation that is under way may have brought a token: it takes some milliseconds at the least.
 pub(crate) const PENDING_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long one call of the store may take, by default.
+pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The least of whatever is done again and again: a hundred times a second is a storm already.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -88,7 +91,7 @@ impl Settings {
             leeway: Duration::from_secs(10),
             jitter: 0.05,
             quarantine: Duration::from_secs(60),
-            store_timeout: Duration::from_secs(5),
+            store_timeout: STORE_TIMEOUT,
             coordination: Coordination::default(),
             persistence: Persistence::default(),
             on_store_failure: OnStoreFailure::default(),

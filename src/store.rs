@@ -6,6 +6,7 @@
 //! time: all times in a record are read against the clock of the store that holds it, so no
 //! machine's clock is trusted by another.
 
+mod budget;
 mod codec;
 mod file;
 #[cfg(any(test, fuzzing))]
@@ -28,6 +29,8 @@ use async_trait::async_trait;
 #[doc(no_inline)]
 pub use zeroize::Zeroizing;
 
+pub use self::budget::budget;
+pub(crate) use self::budget::with_budget;
 pub use self::codec::Codec;
 pub use self::file::{FileStore, GroupAccess};
 pub use self::memory::MemoryStore;
@@ -127,6 +130,9 @@ impl StdError for StoreError {
 }
 
 /// Holds one record for a key.
+///
+/// A manager waits for [`load`](Self::load) and [`swap`](Self::swap) for its
+/// [`store_timeout`](crate::Builder::store_timeout), which a store learns from [`budget`].
 #[async_trait]
 pub trait TokenStore: Debug + Send + Sync + 'static {
     /// Reads the record of `key`.

@@ -6,10 +6,12 @@ cd "$(dirname "$0")/.."
 
 has_redis() { command -v redis-server >/dev/null; }
 has_postgres() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
+has_pgbouncer() { command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; }
 
 missing() {
     has_redis || echo redis-server
     has_postgres || echo postgresql
+    has_pgbouncer || echo pgbouncer
     command -v openssl >/dev/null || echo openssl
 }
 

@@ -6,26 +6,31 @@
 //! - [`calls`]: what is asked, and what the answers mean
 //! - [`ask`]: one statement, in its time, and once more where that can do no harm
 //! - [`listen`]: hearing of changes
+//! - [`sending`]: whether statements have names
+//! - [`check`]: whether what is sent later can be carried out
 //! - [`failure`]: why the database did not do what it was asked
 
 mod access;
 mod ask;
 mod calls;
+mod check;
 mod failure;
 mod listen;
 mod row;
 mod schema;
+mod sending;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{Connection as _, PgPool};
+use sqlx::{Connection as _, PgPool, Row as _};
 
 use self::failure::Failure;
 use self::listen::Listener;
 use self::schema::Statements;
+use self::sending::Sending;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::record::Record;
 use crate::token::{Digest, Key};
@@ -50,8 +55,8 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 /// row that is `REVOKED` (refused by the server, or logged out) or `EXPIRED` (run out, idle, or of unknown
 /// outcome).
 ///
-/// Clones are cheap and share connections. Every call ends within 4 s, with an error if need be. That is
-/// less than a manager gives its store by [default](crate::Builder::store_timeout).
+/// Clones are cheap and share connections. Every call ends in less time than a manager gives its
+/// [store](crate::Builder::store_timeout), with an error if need be: within 4 s of the 5 s that are the default.
 ///
 /// ```no_run
 /// use evertoken::PostgresStore;
@@ -88,8 +93,12 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 /// every 50 ms instead, and every second even if they do: an instance may be killed between the two. A
 /// claim is not told: those who wait, wait for one to go.
 ///
-/// Behind PgBouncer in transaction mode, notifications do not arrive, and it has to know prepared statements:
-/// version 1.21 or later, with `max_prepared_statements` above zero. In session mode everything works.
+/// Behind PgBouncer in session mode everything works. In transaction mode notifications do not arrive, which is
+/// logged once, and the names of prepared statements are mixed up, unless PgBouncer keeps them apart (version 1.21
+/// or later, with `max_prepared_statements` above zero). Where it does not, put `statement-cache-capacity=0` into
+/// the URL: each statement is sent without a name and in a transaction of its own then, which takes three round
+/// trips more, and nothing is listened to. Connecting finds out which it is, by carrying out every statement for a session that does not exist,
+/// and by two connections that use names at once; a pooler that is busy may let that pass.
 ///
 /// # Failover
 ///
@@ -127,7 +136,8 @@ impl PostgresStore {
     ///
     /// The parameters of the URL are those of sqlx 0.8: `sslmode` (`prefer`, unless said otherwise; use
     /// `verify-full` on a network that is not yours alone), `sslrootcert`, `sslcert`, `sslkey`, `host`,
-    /// `hostaddr`, `port`, `dbname`, `user`, `password`, `application_name` and `options`. What is not said is
+    /// `hostaddr`, `port`, `dbname`, `user`, `password`, `application_name`, `options` and `statement-cache-capacity`
+    /// (or `statement_cache_capacity`; 0 for [poolers](Self#changes-and-poolers)). What is not said is
     /// taken from `PGHOST`, `PGUSER`, `PGPASSWORD` and so on, as by PostgreSQL's own programs. TLS comes with
     /// the feature `rustls`.
     ///
@@ -140,17 +150,19 @@ impl PostgresStore {
     /// above. No error repeats a password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let options = access::options(url)?;
+        let sending = Sending::of(&options);
         let preparing = async {
             // Not by the pool, which would try again until its time is over, and then not say why.
             let mut connection = access::connection(&options).await?;
-            let statements = schema::prepare(&mut connection).await?;
+            let statements = schema::prepare(&mut connection, sending).await?;
             // It was good for this, and what comes of closing it is of no interest.
             let _ = connection.close().await;
-            Ok(statements)
+            let is_shared = check::is_shared(&options, sending).await?;
+            Ok((statements, is_shared))
         };
-        let statements = access::in_time(preparing).await;
-        let statements = statements.map_err(|failure| failure.of("connect to PostgreSQL"))?;
-        Ok(Self::over(access::pool(options), statements))
+        let prepared = access::in_time(preparing).await;
+        let prepared = prepared.map_err(|failure| failure.of("connect to PostgreSQL"))?;
+        Ok(Self::over(access::pool(options), prepared))
     }
 
     /// A store that uses the connections of a pool of sqlx 0.8, and one more to listen.
@@ -163,16 +175,21 @@ impl PostgresStore {
     /// As for [`connect`](Self::connect).
     pub async fn from_pool(pool: PgPool) -> Result<Self, StoreError> {
         let preparing = async {
+            let options = pool.connect_options();
+            let sending = Sending::of(&options);
+            let is_shared = check::is_shared(&options, sending).await?;
             let mut connection = pool.acquire().await.map_err(Failure::from)?;
-            schema::prepare(&mut connection).await
+            let statements = schema::prepare(&mut connection, sending).await?;
+            Ok((statements, is_shared))
         };
-        let statements = access::in_time(preparing).await;
-        let statements = statements.map_err(|failure| failure.of("use PostgreSQL"))?;
-        Ok(Self::over(pool, statements))
+        let prepared = access::in_time(preparing).await;
+        let prepared = prepared.map_err(|failure| failure.of("use PostgreSQL"))?;
+        Ok(Self::over(pool, prepared))
     }
 
-    fn over(pool: PgPool, statements: Statements) -> Self {
-        let listener = Listener::new(pool.clone());
+    fn over(pool: PgPool, (statements, is_shared): (Statements, bool)) -> Self {
+        let may_listen = !is_shared && statements.sending == Sending::Named;
+        let listener = Listener::new(pool.clone(), may_listen);
         Self {
             shared: Arc::new(Shared {
                 pool,
@@ -184,10 +201,18 @@ impl PostgresStore {
         }
     }
 
-    /// Seals the pairs. Plain records are read, and sealed when they are written next.
+    /// Seals the records, and refuses plain ones, see [`Codec`].
     #[must_use]
     pub fn sealed(mut self, sealer: impl Sealer) -> Self {
-        self.codec = Codec::sealed(sealer);
+        self.codec = self.codec.with_sealer(sealer);
+        self
+    }
+
+    /// Accepts plain records although there is a sealer, and seals them when they are written next: for the time in
+    /// which a store that was used without a sealer is given one. Default: no.
+    #[must_use]
+    pub fn accept_plain(mut self, accept: bool) -> Self {
+        self.codec = self.codec.accept_plain(accept);
         self
     }
 
@@ -211,10 +236,15 @@ impl PostgresStore {
         let Shared {
             pool, statements, ..
         } = &*self.shared;
-        let purging = sqlx::query(&statements.purge).bind(row::millis(self.retention));
-        let purged = purging.execute(pool).await.map_err(Failure::from);
-        let purged = purged.map_err(|failure| failure.of("delete old rows from PostgreSQL"))?;
-        Ok(purged.rows_affected())
+        let purging = async {
+            let mut connection = pool.acquire().await?;
+            let purge = sqlx::query(&statements.purge).bind(row::millis(self.retention));
+            let rows = statements.sending.rows(&mut connection, purge).await?;
+            let purged: i64 = rows.first().ok_or(Failure::Unreadable)?.try_get(0)?;
+            Ok(purged.unsigned_abs())
+        };
+        let purged: Result<u64, Failure> = purging.await;
+        purged.map_err(|failure| failure.of("delete old rows from PostgreSQL"))
     }
 }
 

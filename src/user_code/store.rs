@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{Trouble, guarded};
 use crate::record::{Claim, Record};
-use crate::store::{Loaded, Revision, StoreError, Swap, TokenStore};
+use crate::store::{Loaded, Revision, StoreError, Swap, TokenStore, with_budget};
 use crate::token::Key;
 
 /// A user's store, as the crate calls it: each call takes `limit` at the most.
@@ -20,6 +20,7 @@ impl UserStore {
 
     pub(crate) async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         let loading = async { self.code.load(key).await };
+        let loading = with_budget(self.limit, loading);
         settled("loading", guarded(self.limit, loading).await)
     }
 
@@ -30,6 +31,7 @@ impl UserStore {
         next: &Record,
     ) -> Result<Swap, StoreError> {
         let swapping = async { self.code.swap(key, seen, next).await };
+        let swapping = with_budget(self.limit, swapping);
         settled("storing", guarded(self.limit, swapping).await)
     }
 
@@ -44,6 +46,7 @@ impl UserStore {
 
     pub(crate) async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
         let asking = async { self.code.holder_is_dead(key, claim).await };
+        let asking = with_budget(self.limit, asking);
         guarded(self.limit, asking).await == Ok(true)
     }
 }

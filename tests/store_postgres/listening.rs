@@ -7,6 +7,7 @@ use evertoken::store::Revision;
 use evertoken::{Digest, PostgresStore, TokenStore};
 use tokio::task::JoinHandle;
 
+use crate::logs::Logs;
 use crate::proxy::Proxy;
 use crate::scene::{Database, claimed, entry, key, put, record};
 
@@ -140,6 +141,30 @@ async fn where_notifications_do_not_arrive_changes_are_looked_for() {
         let found = tokio::time::timeout(BY_NOTIFICATION, waiter).await;
         found.expect("it was looked for").unwrap();
     }
+}
+
+#[tokio::test]
+async fn that_notifications_do_not_arrive_is_reported_once() {
+    let (logs, _guard) = Logs::of(tracing::Level::WARN);
+    let database = Database::new();
+    let proxy = Proxy::start(database.server.port()).await;
+    let store = PostgresStore::connect(&proxy.url(&database.url))
+        .await
+        .unwrap();
+    let seen = put(&store, None, &record(&key(), 1)).await;
+    let waiters: Vec<_> = (0..20).map(|_| wait(&store, seen)).collect();
+    // The check at the start, and the third attempt to listen: two have failed by then.
+    proxy.kept_back(3).await;
+    put(&store, Some(seen), &record(&key(), 2)).await;
+    for waiter in waiters {
+        waiter.await.unwrap();
+    }
+    let text = logs.text();
+    assert_eq!(
+        text.matches("notifications do not arrive").count(),
+        1,
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

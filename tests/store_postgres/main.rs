@@ -2,14 +2,17 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod atomic;
+mod budget;
 #[cfg(feature = "config")]
 mod configured;
 mod connecting;
 mod listening;
+mod logs;
 mod manager;
 mod migration;
 mod odd;
 mod outage;
+mod pooler;
 mod proxy;
 mod races;
 mod retention;

@@ -77,12 +77,12 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
     let other = key().label("other");
     let revision = put(&store, None, &record(&key(), 1)).await;
     put(&store, None, &record(&other, 2)).await;
-    let whole = database.sql("SELECT encode(record, 'hex') FROM evertoken_pair WHERE id = 1");
+    let whole = database.sql("SELECT encode(record, 'hex') FROM evertoken_pair WHERE version = 1");
     for (sql, reason) in [
         ("record = substr(record, 1, 200)", "no whole record"),
         ("record = ''", "no whole record"),
         (
-            "record = (SELECT record FROM evertoken_pair WHERE id = 2)",
+            "record = (SELECT record FROM evertoken_pair WHERE version = 2)",
             "the record of another session",
         ),
         (
@@ -90,7 +90,9 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
             "format 9",
         ),
     ] {
-        database.sql(&format!("UPDATE evertoken_pair SET {sql} WHERE id = 1"));
+        database.sql(&format!(
+            "UPDATE evertoken_pair SET {sql} WHERE version = 1"
+        ));
         let before = database.rows("*");
         let error = crate::scene::told(&store.load(&key()).await.unwrap_err());
         assert!(error.contains(reason), "{sql}: {error}");
@@ -102,11 +104,11 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
         assert_eq!(database.rows("*"), before, "{sql}");
         assert!(entry(&store, &other).await.is_some());
         database.sql(&format!(
-            "UPDATE evertoken_pair SET record = '\\x{whole}' WHERE id = 1"
+            "UPDATE evertoken_pair SET record = '\\x{whole}' WHERE version = 1"
         ));
     }
     // A row under the key of another is nobody's.
-    database.sql("UPDATE evertoken_pair SET key_digest = sha256('x') WHERE id = 1");
+    database.sql("UPDATE evertoken_pair SET key_digest = sha256('x') WHERE version = 1");
     assert_eq!(
         store.find(&digest(1)).await.unwrap(),
         Some(other),

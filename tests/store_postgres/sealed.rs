@@ -66,13 +66,16 @@ async fn w13_what_cannot_be_opened_is_refused_and_left() {
 }
 
 #[tokio::test]
-async fn a_plain_session_is_sealed_when_it_is_written_next() {
+async fn a_plain_session_that_is_permitted_is_sealed_when_it_is_written_next() {
     let database = Database::new();
     let plain = database.open().await;
     let first = record(&key(), 1);
     let revision = put(&plain, None, &first).await;
     assert!(stored(&database).contains(&refresh_token(1)));
-    let store = sealed(&database, "secret").await;
+    let strict = sealed(&database, "secret").await;
+    let error = told(&strict.load(&key()).await.unwrap_err());
+    assert!(error.contains("`accept_plain(true)`"), "{error}");
+    let store = strict.accept_plain(true);
     assert_eq!(entry(&store, &key()).await, Some((first.clone(), revision)));
     put(&store, Some(revision), &claimed(&first)).await;
     assert!(!stored(&database).contains(&refresh_token(1)));

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use evertoken::{RedisStore, StoreError, TokenStore};
+use evertoken::testing::AuthorizationServer;
+use evertoken::{Error, RedisStore, StoreError, TokenManager, TokenStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -181,6 +182,32 @@ async fn connecting_to_a_server_that_says_nothing_takes_no_longer_than_a_manager
     let error = refused(&at(silent)).await;
     assert!(error.contains("has not answered in time"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+/// Also where it gives less than by default: the reason comes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_learns_what_is_in_the_way_however_little_time_it_gives() {
+    let server = server();
+    for connects_anew in [false, true] {
+        let proxy = Proxy::to(server.port()).await;
+        let store = RedisStore::connect(&proxy.url()).await.unwrap();
+        match connects_anew {
+            false => proxy.silence(),
+            true => proxy.lead_to(answering(&[]).await),
+        }
+        let issuer = AuthorizationServer::builder().build();
+        let tokens = TokenManager::builder(issuer.endpoint())
+            .store(store)
+            .store_timeout(Duration::from_secs(2))
+            .seed(issuer.issue())
+            .build()
+            .unwrap();
+        let Err(Error::Store { source, .. }) = tokens.token().await else {
+            panic!("the store answers");
+        };
+        let error = told(&source);
+        assert!(error.contains("it has not answered in time"), "{error}");
+    }
 }
 
 /// One tries to connect, and fails for all who came meanwhile: one after the other, they would wait for minutes.

@@ -16,4 +16,7 @@ async fn w13_the_sealed_redis_store_conforms() {
     let open = async || open(&server).await.sealed(FakeSealer::new("secret"));
     conformance::store(open).await;
     conformance::searchable_store(open).await;
+    let plain = async || crate::scene::open(&server).await;
+    let accepting = async || open().await.accept_plain(true);
+    conformance::sealed_store(plain, open, accepting).await;
 }

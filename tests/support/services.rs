@@ -5,6 +5,8 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 #![allow(clippy::disallowed_methods, reason = "a server starts in real time")]
 
+#[path = "services/pgbouncer.rs"]
+mod pgbouncer;
 #[path = "services/postgres.rs"]
 mod postgres;
 #[path = "services/redis.rs"]
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+pub use self::pgbouncer::{PgBouncer, PoolMode};
 pub use self::postgres::{Postgres, give_to_postgres};
 pub use self::redis::Redis;
 

@@ -13,11 +13,7 @@ use tokio::sync::{Mutex as Order, OwnedMutexGuard};
 
 use crate::clock::{Clock, SystemClock};
 use crate::store::StoreError;
-
-/// How long another process may have the lock. It reads and writes a small file, which takes milliseconds, or
-/// a second on a disk that is busy; whoever takes longer was stopped. A manager gives its store 5 s by
-/// default, and is to learn from us what is in the way.
-const LIMIT: Duration = Duration::from_secs(4);
+use crate::store::budget::Share;
 
 /// Pauses between looks, doubling from the first to the last. A write takes about as long as the first
 /// on a fast disk; with many more than 200 looks a second the waiting would be felt, and with many
@@ -60,6 +56,9 @@ pub(super) struct Turn {
     _order: OwnedMutexGuard<()>,
     /// What the process had waited when this one began to.
     arrived: u64,
+    /// How long another process may have the lock. It reads and writes a small file, which takes milliseconds, or
+    /// a second on a busy disk; a process that takes longer was stopped.
+    limit: Duration,
     pause: Duration,
 }
 
@@ -72,6 +71,7 @@ impl Turn {
             queue,
             _order: order,
             arrived,
+            limit: Share::current().work,
             pause: FIRST_PAUSE,
         }
     }
@@ -87,11 +87,11 @@ impl Turn {
     pub(super) async fn pause(&mut self, lock: &Path) -> Result<(), StoreError> {
         let waited = self.queue.waited.load(Ordering::Relaxed);
         let since = self.arrived.max(self.queue.had.load(Ordering::Relaxed));
-        if Duration::from_micros(waited.saturating_sub(since)) >= LIMIT {
+        if Duration::from_micros(waited.saturating_sub(since)) >= self.limit {
             return Err(StoreError::new(format!(
                 "{} has been locked by another process for {} s; is it stopped?",
                 lock.display(),
-                LIMIT.as_secs()
+                self.limit.as_secs_f64()
             )));
         }
         let start = SystemClock.now();

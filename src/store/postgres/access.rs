@@ -8,12 +8,15 @@ use sqlx::{ConnectOptions, Connection as _, PgConnection, PgPool};
 use url::Url;
 
 use super::failure::Failure;
-use crate::store::StoreError;
+use super::sending::CAPACITY;
+use crate::store::budget::Share;
+use crate::store::{StoreError, Zeroizing};
 
 /// As many as a database of default size can give each of ten instances, with the one that listens.
 const CONNECTIONS: u32 = 8;
 
-/// How long a call waits for one; what is left of its time is for the answer.
+/// How long the pool tries to give one; a call with less time waits for a share of that. Not longer: while the server
+/// is down, a pool pauses between its attempts for up to a fifth of this time, and finds it up again that late.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a connection may have been idle and still be taken for alive.
@@ -23,7 +26,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const START: Duration = Duration::from_secs(15);
 
 /// sqlx ignores other parameters, and writes what they are set to in its log.
-const PARAMETERS: [&str; 12] = [
+const PARAMETERS: [&str; 14] = [
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -36,6 +39,8 @@ const PARAMETERS: [&str; 12] = [
     "password",
     "application_name",
     "options",
+    CAPACITY[0],
+    CAPACITY[1],
 ];
 
 /// What a URL says. No error repeats a part of it: one that is mistyped has its password anywhere.
@@ -45,7 +50,7 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
             "the URL of the database {problem}"
         )))
     };
-    let Ok(url) = Url::parse(url) else {
+    let Ok(mut url) = Url::parse(url) else {
         return refused("is none; it is postgres://user:password@host:port/database".to_owned());
     };
     if !["postgres", "postgresql"].contains(&url.scheme()) {
@@ -56,9 +61,10 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
         let known = PARAMETERS.join(", ");
         return refused(format!("has a parameter that is none; there are {known}"));
     }
+    rename_capacity(&mut url);
     let Ok(options) = PgConnectOptions::from_url(&url) else {
-        let problem =
-            "has a wrong `sslmode`, `port` or `hostaddr`, or what is no UTF-8 behind a `%`";
+        let problem = "has a wrong `sslmode`, `port`, `hostaddr` or `statement-cache-capacity`, or what is no \
+                       UTF-8 behind a `%`";
         return refused(problem.to_owned());
     };
     // Nothing here is a floating-point number, and PgBouncer refuses the setting.
@@ -67,6 +73,20 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
         Some(_) => options,
         None => options.application_name("evertoken"),
     })
+}
+
+/// sqlx knows one of the spellings, and all its other parameters are written like the other.
+fn rename_capacity(url: &mut Url) {
+    let Some(query) = url.query() else { return };
+    let renamed: Vec<_> = query
+        .split('&')
+        .map(|pair| match pair.strip_prefix(CAPACITY[1]) {
+            Some(value) if value.starts_with('=') => format!("{}{value}", CAPACITY[0]),
+            _ => pair.to_owned(),
+        })
+        .collect();
+    let renamed = Zeroizing::new(renamed.join("&"));
+    url.set_query(Some(&renamed));
 }
 
 pub(super) async fn connection(options: &PgConnectOptions) -> Result<PgConnection, Failure> {
@@ -100,7 +120,8 @@ async fn alive(
         return Ok(true);
     }
     // Where nobody answers, there has to be time for another connection.
-    match tokio::time::timeout(FRESH, connection.ping()).await {
+    let limit = FRESH.min(Share::current().work / 4);
+    match tokio::time::timeout(limit, connection.ping()).await {
         Ok(answered) => answered.map(|()| true),
         Err(_) => Err(sqlx::Error::PoolTimedOut),
     }

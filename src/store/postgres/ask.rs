@@ -1,7 +1,5 @@
 //! One statement, in its time, and once more where that can do no harm.
 
-use std::time::Duration;
-
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{PgPool, Postgres};
@@ -9,13 +7,8 @@ use tokio::time::timeout;
 
 use super::failure::Failure;
 use super::listen::Change;
-
-/// How long a call may take. A manager gives its store 5 s by default, and is to learn from us what is in the
-/// way.
-const LIMIT: Duration = Duration::from_secs(4);
-
-/// How long others may take to be notified, after that. It takes a millisecond.
-const NEWS: Duration = Duration::from_millis(500);
+use super::sending::Sending;
+use crate::store::budget::Share;
 
 /// How often a statement is tried. One more than there are connections in a pool of ours: all of them are dead
 /// when the server was restarted.
@@ -34,6 +27,7 @@ pub(super) struct Ask<'a> {
     pub(super) pool: &'a PgPool,
     pub(super) statement: &'a str,
     pub(super) repeat: Repeat,
+    pub(super) sending: Sending,
 }
 
 impl Ask<'_> {
@@ -52,8 +46,16 @@ impl Ask<'_> {
     }
 
     async fn once(&self, arguments: PgArguments) -> Result<(Vec<PgRow>, Borrowed), Failure> {
+        // What is left is for the answer. It is less than a pool waits by itself, which would not say that it is
+        // the pool that is waited for.
+        let limit = Share::current().work * 3 / 4;
+        let connection = match timeout(limit, self.pool.acquire()).await {
+            Ok(connection) => connection?,
+            Err(_) => return Err(Failure::NoConnection),
+        };
         let mut borrowed = Borrowed {
-            connection: self.pool.acquire().await?,
+            connection,
+            sending: self.sending,
             is_sound: false,
         };
         let rows = borrowed.rows(self.statement, arguments).await?;
@@ -70,6 +72,7 @@ impl Ask<'_> {
 /// standby.
 pub(super) struct Borrowed {
     connection: PoolConnection<Postgres>,
+    sending: Sending,
     is_sound: bool,
 }
 
@@ -81,7 +84,7 @@ impl Borrowed {
     ) -> Result<Vec<PgRow>, Failure> {
         self.is_sound = false;
         let query = sqlx::query_with(statement, arguments);
-        let rows = query.fetch_all(&mut *self.connection).await?;
+        let rows = self.sending.rows(&mut self.connection, query).await?;
         self.is_sound = true;
         Ok(rows)
     }
@@ -89,8 +92,11 @@ impl Borrowed {
     /// Notifies others of a change that was made. If they are not reached, they find it a little later.
     pub(super) async fn notify(mut self, change: Change) {
         self.is_sound = false;
-        let notifying = change.notification().execute(&mut *self.connection);
-        match timeout(NEWS, notifying).await {
+        let limit = Share::current().reserve / 2;
+        let notifying = self
+            .sending
+            .rows(&mut self.connection, change.notification());
+        match timeout(limit, notifying).await {
             Ok(Ok(_)) => self.is_sound = true,
             _ => tracing::debug!("a change was stored, and others could not be notified of it"),
         }
@@ -109,8 +115,9 @@ impl Drop for Borrowed {
 pub(super) async fn in_time<T>(
     call: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    match timeout(LIMIT, call).await {
+    let limit = Share::current().work;
+    match timeout(limit, call).await {
         Ok(answer) => answer,
-        Err(_) => Err(Failure::Late(LIMIT)),
+        Err(_) => Err(Failure::Late(limit)),
     }
 }

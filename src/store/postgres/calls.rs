@@ -28,6 +28,7 @@ impl PostgresStore {
             pool,
             statement,
             repeat,
+            sending: self.shared.statements.sending,
         };
         ask.rows(arguments).await
     }

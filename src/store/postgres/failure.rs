@@ -14,8 +14,15 @@ pub(super) enum Failure {
     Lost(String),
     #[error("no connection in time: the server accepts none, or all of the pool's are in use")]
     NoConnection,
-    #[error("there was no answer within {} s", .0.as_secs())]
+    #[error("there was no answer within {} s", .0.as_secs_f64())]
     Late(Duration),
+    /// A pooler gave a statement to a connection of the server that knows another of its name, or none.
+    #[error(
+        "there is a pooler that does not know prepared statements (SQLSTATE {code}); put \
+         `statement-cache-capacity=0` into the URL, or use PgBouncer 1.21 or later with `max_prepared_statements` \
+         above zero, or session mode"
+    )]
+    Unprepared { code: String },
     #[error("{0}")]
     Other(String),
     #[error("the answer was not of the expected form")]
@@ -54,12 +61,11 @@ impl From<sqlx::Error> for Failure {
         match error {
             sqlx::Error::Database(error) => {
                 let code = error.code().unwrap_or_default().into_owned();
-                let mut message = error.message().to_owned();
                 // A statement that was prepared is not there, or another one is.
                 if ["26000", "42P05"].contains(&code.as_str()) {
-                    message += "; is there a pooler in transaction mode that does not know \
-                                prepared statements?";
+                    return Self::Unprepared { code };
                 }
+                let message = error.message().to_owned();
                 Self::Refused { code, message }
             }
             sqlx::Error::Io(error) => Self::Lost(error.to_string()),

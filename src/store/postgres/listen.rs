@@ -1,6 +1,7 @@
 //! Hearing of changes. One task listens for all who wait; it starts with the first of them, and ends with the
 //! store.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,6 +37,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct Listener {
     pool: PgPool,
+    /// Not behind a pooler in transaction mode: the connection that listens would be given to others, which do not
+    /// expect what it hears.
+    may_listen: bool,
     told: Told,
     task: Mutex<Option<AbortHandle>>,
 }
@@ -69,16 +73,34 @@ struct Told {
     /// `None` if whoever waits had better look.
     changes: Sender<Option<Change>>,
     are_heard: Arc<AtomicBool>,
+    /// Whether the log says that nothing is heard. It says so once, also if the task starts again.
+    is_reported: Arc<AtomicBool>,
+}
+
+impl Told {
+    /// That nothing is heard, and why: once, however many wait.
+    fn report(&self, failure: &dyn fmt::Display) {
+        if self.is_reported.swap(true, Ordering::AcqRel) {
+            tracing::debug!(%failure, "PostgreSQL's notifications are still not heard");
+        } else {
+            tracing::warn!(
+                %failure,
+                "PostgreSQL's notifications do not arrive; instances that wait look for changes every 50 ms instead"
+            );
+        }
+    }
 }
 
 impl Listener {
-    pub(super) fn new(pool: PgPool) -> Self {
+    pub(super) fn new(pool: PgPool, may_listen: bool) -> Self {
         let (changes, _) = broadcast::channel(BEHIND);
         Self {
             pool,
+            may_listen,
             told: Told {
                 changes,
                 are_heard: Arc::default(),
+                is_reported: Arc::default(),
             },
             task: Mutex::default(),
         }
@@ -90,6 +112,11 @@ impl Listener {
             changes: self.told.changes.subscribe(),
             are_heard: Arc::clone(&self.told.are_heard),
         };
+        if !self.may_listen {
+            self.told
+                .report(&"a pooler in transaction mode is in between");
+            return news;
+        }
         let mut task = self.task.lock();
         // Finished: with its runtime.
         if task.as_ref().is_none_or(AbortHandle::is_finished) {
@@ -142,10 +169,8 @@ async fn listen(pool: PgPool, told: Told) {
         };
         if hearing.set(false) {
             pause = FIRST_PAUSE;
-            tracing::warn!(%failure, "PostgreSQL's notifications are lost; looking for changes instead");
-        } else {
-            tracing::debug!(%failure, "PostgreSQL's notifications are not heard yet");
         }
+        hearing.0.report(&failure);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -185,6 +210,7 @@ impl Hearing {
             match timeout(limit, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) => {
                     is_proven = true;
+                    self.0.is_reported.store(false, Ordering::Release);
                     self.set(true);
                     if let Some(change) = Change::parse(notification.payload()) {
                         self.tell(Some(change));

@@ -2,7 +2,9 @@
 
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
+use super::check;
 use super::failure::Failure;
+use super::sending::Sending;
 
 /// Creates the tables.
 pub(super) const SCHEMA: &str = include_str!("schema.sql");
@@ -23,11 +25,12 @@ pub(super) struct Statements {
     pub(super) revision: String,
     pub(super) find: String,
     pub(super) purge: String,
+    pub(super) sending: Sending,
 }
 
 impl Statements {
     /// With the schema in them: behind a pooler the search path may be somebody else's by then.
-    fn of(schema: String) -> Self {
+    fn of(schema: String, sending: Sending) -> Self {
         let table = format!("{schema}.evertoken_pair");
         let on = |sql: &str| sql.replace("evertoken_pair", &table);
         Self {
@@ -38,16 +41,30 @@ impl Statements {
             find: on(include_str!("find.sql")),
             purge: on(include_str!("purge.sql")),
             schema,
+            sending,
         }
     }
 }
 
 /// Sees that the tables are there and can be used.
-pub(super) async fn prepare(connection: &mut PgConnection) -> Result<Statements, Failure> {
-    let schema = usable_schema(connection).await?;
-    if version(connection, &schema).await?.is_none() {
-        create(connection, &schema).await?;
+pub(super) async fn prepare(
+    connection: &mut PgConnection,
+    sending: Sending,
+) -> Result<Statements, Failure> {
+    // One transaction for all questions: a pooler keeps to one connection of the server meanwhile.
+    let mut transaction = connection.begin().await?;
+    let schema = usable_schema(&mut transaction).await?;
+    if version(&mut transaction, &schema).await?.is_none() {
+        create(&mut transaction, &schema).await?;
     }
+    let schema = usable_tables(&mut transaction, schema).await?;
+    transaction.commit().await?;
+    let statements = Statements::of(schema, sending);
+    check::statements(connection, &statements).await?;
+    Ok(statements)
+}
+
+async fn usable_tables(connection: &mut PgConnection, schema: String) -> Result<String, Failure> {
     match version(connection, &schema).await? {
         Some(VERSION) => {}
         Some(newer) => {
@@ -59,7 +76,7 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<Statements,
         None => return Err(Failure::Unreadable),
     }
     check_rights(connection, &schema).await?;
-    Ok(Statements::of(schema))
+    Ok(schema)
 }
 
 /// The first of the search path, quoted.
@@ -101,7 +118,7 @@ async fn version(connection: &mut PgConnection, schema: &str) -> Result<Option<i
     Ok(asked.fetch_one(connection).await?.try_get(0)?)
 }
 
-/// In one transaction, unless somebody else was faster.
+/// Unless another instance was faster. The lock is held until the whole transaction ends.
 async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), Failure> {
     let mut transaction = connection.begin().await?;
     let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK);

@@ -57,16 +57,16 @@ impl Link {
         self.connection().await.map(|_| ())
     }
 
-    /// The answers to these commands, one by one, which are awaited for so long.
+    /// The answers to these commands, one by one, which are awaited for `least` at least.
     ///
     /// They are sent once. After a failure, they may have been carried out or not.
     pub(super) async fn write(
         &self,
         what: &str,
         mut commands: Pipeline,
-        patience: Duration,
+        least: Duration,
     ) -> Result<Vec<RedisResult<Value>>, StoreError> {
-        let answers = self.ask(commands.ignore_errors(), patience).await;
+        let answers = self.ask(commands.ignore_errors(), least).await;
         answers.map_err(|fault| self.told(what, fault))
     }
 
@@ -81,11 +81,11 @@ impl Link {
     ) -> Result<RedisResult<Value>, StoreError> {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(command).ignore_errors();
-        let mut answers = self.ask(&commands, server::ANSWERING).await;
+        let mut answers = self.ask(&commands, Duration::ZERO).await;
         if let Err(Fault::Failed(error)) = &answers
             && error.is_connection_dropped()
         {
-            answers = self.ask(&commands, server::ANSWERING).await;
+            answers = self.ask(&commands, Duration::ZERO).await;
         }
         let answers = answers.map_err(|fault| self.told(what, fault))?;
         Ok(answers.into_iter().next().unwrap_or(Ok(Value::Nil)))
@@ -94,11 +94,12 @@ impl Link {
     async fn ask(
         &self,
         commands: &Pipeline,
-        patience: Duration,
+        least: Duration,
     ) -> Result<Vec<RedisResult<Value>>, Fault> {
+        let is_connected = self.open.lock().is_some();
         let open = self.connection().await.map_err(Fault::Unreached)?;
         let mut connection = open.connection;
-        connection.set_response_timeout(patience);
+        connection.set_response_timeout(server::answering(is_connected).max(least));
         let asked: RedisResult<Vec<RedisResult<Value>>> =
             commands.query_async(&mut connection).await;
         let is_over = match &asked {

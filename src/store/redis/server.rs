@@ -3,15 +3,28 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline, RedisResult};
+use tokio::time::Instant;
 
 use super::trouble::Place;
 use crate::store::StoreError;
+use crate::store::budget::Share;
 
-/// How long each step of making a connection may take, and how long an answer to come. Both are less than the 5 s
-/// that a manager gives a store, so that it is told what is wrong and not only that it takes long; and an answer has
-/// more time than a busy server needs, for what times out may have been written.
-pub(super) const CONNECTING: Duration = Duration::from_secs(2);
-pub(super) const ANSWERING: Duration = Duration::from_secs(4);
+/// The share of a call's time in which a connection has to be made, handshake and first question included. What
+/// is left is for the answer.
+fn connecting() -> Duration {
+    (Share::current().work / 2).min(LONGEST)
+}
+
+/// What does not answer after this time is not there.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long an answer may take, which is longer than a busy server needs: what times out may have been written.
+pub(super) fn answering(is_connected: bool) -> Duration {
+    match is_connected {
+        true => Share::current().work,
+        false => Share::current().work - connecting(),
+    }
+}
 
 /// The one policy under which a full server does not delete what it was given.
 const KEEPS_ALL: &str = "noeviction";
@@ -34,14 +47,18 @@ pub(super) async fn connect(
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None);
-    let mut connection = in_time(client.get_multiplexed_async_connection_with_config(&config))
-        .await
-        .map_err(|error| place.unreached(&error))?;
+    let until = Instant::now() + connecting();
+    let mut connection = in_time(
+        until,
+        client.get_multiplexed_async_connection_with_config(&config),
+    )
+    .await
+    .map_err(|error| place.unreached(&error))?;
     let mut questions = Pipeline::with_capacity(2);
     questions.cmd("INFO").arg("memory");
     questions.cmd("INFO").arg("replication").ignore_errors();
     // One by one: of errors together, the code is not told.
-    let answers = in_time(questions.query_async(&mut connection)).await;
+    let answers = in_time(until, questions.query_async(&mut connection)).await;
     let answers =
         answers.and_then(|answers: Vec<RedisResult<String>>| answers.into_iter().collect());
     let answers: Vec<_> =
@@ -66,12 +83,21 @@ pub(super) async fn connect(
     }
 }
 
-/// Within the time for what belongs to a connection: a name, a handshake, a first question.
-pub(super) async fn in_time<T>(asking: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    match tokio::time::timeout(CONNECTING, asking).await {
+async fn in_time<T>(
+    until: Instant,
+    asking: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    match tokio::time::timeout_at(until, asking).await {
         Ok(answer) => answer,
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
+}
+
+/// What belongs to a connection that listens, each in the time for making one.
+pub(super) async fn step_in_time<T>(
+    asking: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    in_time(Instant::now() + connecting(), asking).await
 }
 
 /// What a line of `INFO` says.

@@ -3,10 +3,10 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, cmd, from_redis_value};
 
 use super::script::{self, SWAPPING, Swapping};
-use super::server::ANSWERING;
 use super::{MARGIN, RedisStore, index};
 use crate::clock::{Clock, SystemClock};
 use crate::record::Record;
+use crate::store::budget::Share;
 use crate::store::{Revision, StoreError, whole_millis};
 
 const WHAT: &str = "writing to";
@@ -50,7 +50,7 @@ impl RedisStore {
         match self.replicas {
             Some(replicas) => self.acknowledged(commands, replicas).await,
             None => {
-                let answers = self.server.link.write(WHAT, commands, ANSWERING);
+                let answers = self.server.link.write(WHAT, commands, Duration::ZERO);
                 Ok(swap_among(answers.await?))
             }
         }
@@ -67,7 +67,9 @@ impl RedisStore {
         // 0 would be for ever.
         let millis = whole_millis(timeout).max(1);
         commands.cmd("WAIT").arg(count).arg(millis);
-        let mut answers = link.write(WHAT, commands, ANSWERING + timeout).await?;
+        // A server that answers says itself, after that time, who has not acknowledged.
+        let least = timeout.saturating_add(Share::current().reserve / 2);
+        let mut answers = link.write(WHAT, commands, least).await?;
         let heard = answers.pop().unwrap_or(Ok(Value::Nil));
         let swapped = swap_among(answers);
         if !swapped.as_ref().is_ok_and(Swapping::is_won) {

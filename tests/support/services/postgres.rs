@@ -262,7 +262,7 @@ fn other_user() -> Option<(u32, u32)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-fn as_other_user(program: &Path, directory: &Path) -> Command {
+pub(super) fn as_other_user(program: &Path, directory: &Path) -> Command {
     let mut command = if other_user().is_some() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);

@@ -9,7 +9,7 @@ use redis::{Client, RedisError, RedisResult, Value};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Topics;
-use crate::store::redis::server::in_time;
+use crate::store::redis::server::step_in_time;
 use crate::store::redis::trouble::Place;
 
 /// After a connection failed, doubling from the first to the last. Meanwhile those who wait look for themselves.
@@ -29,7 +29,7 @@ pub(super) async fn listen(
 ) {
     let mut pause = FIRST_PAUSE;
     while !topics.is_empty() || orders.recv().await.is_some() {
-        let error = match in_time(client.get_async_pubsub()).await {
+        let error = match step_in_time(client.get_async_pubsub()).await {
             Ok(connection) => follow(connection, &topics, &mut orders, &mut pause).await,
             Err(error) => error,
         };
@@ -73,7 +73,7 @@ async fn follow(
                 None => return closed(),
             },
             () = tokio::time::sleep(SILENCE), if !followed.is_empty() => {
-                let answer: RedisResult<Value> = in_time(sink.ping()).await;
+                let answer: RedisResult<Value> = step_in_time(sink.ping()).await;
                 if let Err(error) = answer {
                     return error;
                 }
@@ -111,13 +111,13 @@ async fn adjust(
         }
     }
     if !begun.is_empty() {
-        in_time(sink.subscribe(&begun)).await?;
+        step_in_time(sink.subscribe(&begun)).await?;
         for channel in begun {
             topics.telling(&channel);
         }
     }
     if !ended.is_empty() {
-        in_time(sink.unsubscribe(&ended)).await?;
+        step_in_time(sink.unsubscribe(&ended)).await?;
     }
     Ok(())
 }

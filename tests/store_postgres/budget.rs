@@ -1,0 +1,39 @@
+//! A database that does not answer, under a manager that does not wait for long.
+
+use std::error::Error;
+use std::time::Duration;
+
+use evertoken::TokenManager;
+use evertoken::testing::AuthorizationServer;
+
+use crate::scene::Database;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_learns_what_is_in_the_way_however_little_time_it_gives() {
+    let database = Database::new();
+    let store = database.open().await;
+    let mut holder = sqlx::PgPool::connect(&database.url)
+        .await
+        .unwrap()
+        .begin()
+        .await
+        .unwrap();
+    let lock = sqlx::query("LOCK TABLE evertoken_pair IN ACCESS EXCLUSIVE MODE");
+    lock.execute(&mut *holder).await.unwrap();
+    let server = AuthorizationServer::builder().build();
+    let tokens = TokenManager::builder(server.endpoint())
+        .store(store)
+        .store_timeout(Duration::from_secs(2))
+        .seed(server.issue())
+        .build()
+        .unwrap();
+    let error = tokens.token().await.unwrap_err();
+    let mut causes = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    let told = causes.join(": ");
+    assert!(told.contains("there was no answer within 1.6 s"), "{told}");
+}

@@ -1,0 +1,189 @@
+//! Behind a PgBouncer.
+
+use evertoken::store::Swap;
+use evertoken::testing::conformance;
+use evertoken::{Key, PostgresStore, TokenStore};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::logs::Logs;
+use crate::scene::{Database, claimed, digest, entry, key, put, record, told};
+use crate::services::{PgBouncer, PoolMode};
+
+fn pooler(database: &Database, mode: PoolMode) -> PgBouncer {
+    PgBouncer::start(&database.server, mode).unwrap_or_else(|missing| panic!("{missing}"))
+}
+
+/// Several swap at once, and one of them wins each time.
+async fn crowd(store: &PostgresStore, key: &Key) {
+    let mut seen = put(store, None, &record(key, 1)).await;
+    for number in 2..20 {
+        let swaps = [(); 4].map(|()| {
+            let (store, next) = (store.clone(), record(key, number));
+            tokio::spawn(async move { store.swap(next.key(), Some(seen), &next).await.unwrap() })
+        });
+        let mut won = Vec::new();
+        for swap in swaps {
+            if let Swap::Swapped(revision) = swap.await.unwrap() {
+                won.push(revision);
+            }
+        }
+        assert_eq!(won.len(), 1);
+        seen = won[0];
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_that_mixes_up_prepared_statements_is_refused_at_the_start() {
+    let database = Database::new();
+    let pooler = pooler(&database, PoolMode::Transaction);
+    let url = pooler.url(&database.url);
+    for attempt in 0..3 {
+        let error = told(&PostgresStore::connect(&url).await.unwrap_err());
+        assert!(
+            error.contains("put `statement-cache-capacity=0`"),
+            "{attempt}: {error}"
+        );
+    }
+    // With a connection that is no other's.
+    let options: PgConnectOptions = url.parse().unwrap();
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_lazy_with(options.extra_float_digits(None));
+    let refused = PostgresStore::from_pool(pool).await;
+    let error = told(&refused.unwrap_err());
+    assert!(
+        error.contains("put `statement-cache-capacity=0`"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_names_for_statements_the_store_works_behind_such_a_pooler() {
+    let database = Database::new();
+    let pooler = pooler(&database, PoolMode::Transaction);
+    for spelling in ["statement-cache-capacity", "statement_cache_capacity"] {
+        let url = format!("{}?{spelling}=0", pooler.url(&database.url));
+        let open = async || PostgresStore::connect(&url).await.unwrap();
+        conformance::searchable_store(open).await;
+        let store = open().await;
+        crowd(&store, &key().label(format!("{spelling} crowd"))).await;
+        let label = key().label(spelling);
+        let seen = put(&store, None, &record(&label, 1)).await;
+        let seen = put(&store, Some(seen), &claimed(&record(&label, 1))).await;
+        // By polling: notifications do not arrive.
+        let waiting = {
+            let (store, label) = (store.clone(), label.clone());
+            tokio::spawn(async move { store.changed(&label, Some(seen)).await })
+        };
+        put(&open().await, Some(seen), &record(&label, 2)).await;
+        waiting.await.unwrap();
+        assert!(store.find(&digest(1)).await.unwrap().is_some());
+        assert_eq!(
+            store
+                .retention(std::time::Duration::MAX)
+                .purge()
+                .await
+                .unwrap(),
+            0
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_keeps_names_apart_is_used_as_a_server() {
+    let mut modes = vec![PoolMode::Session];
+    match PgBouncer::knows_names().unwrap_or_else(|missing| panic!("{missing}")) {
+        true => modes.push(PoolMode::TransactionWithNames),
+        false => eprintln!("skipped: this PgBouncer keeps no names apart in transaction mode"),
+    }
+    for mode in modes {
+        let database = Database::new();
+        let pooler = pooler(&database, mode);
+        let url = pooler.url(&database.url);
+        let store = PostgresStore::connect(&url).await.unwrap();
+        crowd(&store, &key()).await;
+        assert_eq!(store.find(&digest(19)).await.unwrap(), Some(key()));
+    }
+}
+
+/// One that listens there spoils a connection that others are given.
+#[tokio::test]
+async fn nothing_is_listened_to_behind_a_pooler_in_transaction_mode() {
+    let (logs, _guard) = Logs::of(tracing::Level::WARN);
+    let database = Database::new();
+    let pooler = pooler(&database, PoolMode::Transaction);
+    let url = format!("{}?statement-cache-capacity=0", pooler.url(&database.url));
+    let store = PostgresStore::connect(&url).await.unwrap();
+    let mut seen = put(&store, None, &record(&key(), 1)).await;
+    for number in 2..5 {
+        let waiters = [(); 20].map(|()| {
+            let store = store.clone();
+            tokio::spawn(async move { store.changed(&key(), Some(seen)).await })
+        });
+        seen = put(&store, Some(seen), &record(&key(), number)).await;
+        for waiter in waiters {
+            waiter.await.unwrap();
+        }
+    }
+    let listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' \
+                     AND datname = current_database()";
+    assert_eq!(database.sql(listening), "0");
+    let text = logs.text();
+    assert_eq!(
+        text.matches("notifications do not arrive").count(),
+        1,
+        "{text}"
+    );
+    assert!(text.contains("a pooler in transaction mode"), "{text}");
+}
+
+#[tokio::test]
+async fn statements_have_names_unless_the_url_forbids_it() {
+    let database = Database::new();
+    for (parameters, has_names) in [("", true), ("?statement-cache-capacity=0", false)] {
+        let url = format!("{}{parameters}", database.url);
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&url);
+        let pool = pool.unwrap();
+        let store = PostgresStore::from_pool(pool.clone()).await.unwrap();
+        let label = key().label(parameters);
+        put(&store, None, &record(&label, 1)).await;
+        assert!(entry(&store, &label).await.is_some());
+        let names = "SELECT count(*) > 0 FROM pg_prepared_statements";
+        let names = sqlx::query_scalar::<_, bool>(names).persistent(false);
+        assert_eq!(names.fetch_one(&pool).await.unwrap(), has_names);
+    }
+}
+
+/// The tables are of the right version, the rights are there, and one statement fails all the same.
+#[tokio::test]
+async fn a_statement_that_cannot_be_carried_out_is_found_at_the_start() {
+    let database = Database::new();
+    drop(database.open().await);
+    for (broken, mended) in [
+        (
+            "ALTER TABLE evertoken_pair RENAME COLUMN jti TO other",
+            "ALTER TABLE evertoken_pair RENAME COLUMN other TO jti",
+        ),
+        (
+            "ALTER TABLE evertoken_pair ADD CONSTRAINT none CHECK (version > 0) NOT VALID",
+            "ALTER TABLE evertoken_pair DROP CONSTRAINT none",
+        ),
+        (
+            "ALTER TABLE evertoken_pair RENAME COLUMN needed_until TO other",
+            "ALTER TABLE evertoken_pair RENAME COLUMN other TO needed_until",
+        ),
+    ] {
+        database.sql(broken);
+        let error = told(&PostgresStore::connect(&database.url).await.unwrap_err());
+        assert!(
+            error.starts_with("cannot connect to PostgreSQL: "),
+            "{broken}: {error}"
+        );
+        database.sql(mended);
+        drop(database.open().await);
+    }
+    assert!(
+        database.rows("*").is_empty(),
+        "the check leaves nothing behind"
+    );
+}
