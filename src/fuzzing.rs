@@ -15,8 +15,11 @@ use crate::config::Config;
 use crate::token::jwt;
 use crate::{endpoint, store};
 
+/// What a fuzzer calls with its input.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name, which is that of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("oauth2_answer", oauth2_answer),
     #[cfg(feature = "folio")]
     ("folio_answer", folio_answer),

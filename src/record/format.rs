@@ -13,6 +13,12 @@ pub(super) fn check(form: &Value) -> Result<(), String> {
             "the record is sealed: it is read by a `store::Codec` with its sealer".to_owned(),
         );
     }
+    // A codec numbers what it seals anew, so a number that no version writes would come back as another.
+    if format == 0 {
+        return Err(serde::de::Error::custom(
+            "the record has format 0, which no version writes",
+        ));
+    }
     if format > super::FORMAT {
         return Err(format!(
             "the record has format {format}, and this version reads up to {}",

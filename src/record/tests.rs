@@ -201,8 +201,9 @@ fn fields_of_later_versions_go_with_what_they_stand_in() {
 }
 
 #[test]
-fn a_sealed_record_and_one_of_a_later_format_are_refused() {
+fn a_sealed_record_and_one_of_a_format_that_is_not_known_are_refused() {
     for (format, reason) in [
+        (0, "the record has format 0"),
         (SEALED_FORMAT, "the record is sealed"),
         (SEALED_FORMAT + 1, "the record has format 3"),
     ] {

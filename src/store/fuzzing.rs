@@ -8,7 +8,7 @@ use super::{SealError, Sealer, StoreError};
 use crate::token::Key;
 
 /// A record's bytes: whatever they are, what can be read of them is written and read as the same.
-/// Returns what is told of the rest.
+/// Returns the errors about what cannot be read.
 pub(crate) fn record(input: &[u8]) -> Vec<StoreError> {
     let mut errors = Vec::new();
     let _ = Outline::read(input);

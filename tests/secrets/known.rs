@@ -47,7 +47,7 @@ secrets! {
     PANIC = "IE9sJCI/OHl8BN+VPCfO6~t18ZGd=z14jN",
 }
 
-/// Every form of a secret in which it would be found by someone who looks for it.
+/// Every form in which a secret can be seen: parts of it, and what encodings make of it.
 pub(crate) fn forms(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
     let hex = |bytes: &[u8]| {

@@ -14,7 +14,7 @@ fn endpoint(server: &RawServer) -> OAuth2 {
     OAuth2::new(server.url("/token"), "importer").unwrap()
 }
 
-/// Shows what a manager tells of itself.
+/// Catches what a manager shows of itself.
 fn look_at(tokens: &TokenManager) {
     net::debug(tokens);
     net::debug(&tokens.status());

@@ -15,7 +15,7 @@ use crate::endpoint::scrub::Secrets;
 use crate::endpoint::transport::Reply;
 
 /// The first byte says which status follows, and to what; then a cookie to a line, and after an empty one the body. Returns
-/// what is told of it.
+/// the errors it leads to.
 pub(crate) fn answer(input: &[u8]) -> Vec<EndpointError> {
     let Some((first, rest)) = input.split_first() else {
         return Vec::new();

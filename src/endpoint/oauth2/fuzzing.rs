@@ -11,7 +11,7 @@ use crate::endpoint::json::steps;
 use crate::endpoint::scrub::Secrets;
 use crate::endpoint::transport::{Broken, Reply};
 
-/// The first byte says which status the rest is the body of, and whether it broke off. Returns what is told of it.
+/// The first byte says which status the rest is the body of, and whether it broke off. Returns the errors it leads to.
 pub(crate) fn answer(input: &[u8]) -> Vec<EndpointError> {
     let Some((first, body)) = input.split_first() else {
         return Vec::new();

@@ -1,0 +1,229 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn shown(text: &str) -> Vec<String> {
+    let members = Members::of(text.as_bytes()).unwrap();
+    let show = |(key, value): (Zeroizing<String>, Value<'_>)| match value {
+        Value::Text(text) => format!("{}={}", *key, *text),
+        Value::Bare(text) => format!("{}~{text}", *key),
+        Value::Array(elements) => format!("{}[{}]", *key, elements.into_iter().count()),
+        Value::Object(members) => format!("{}{{{}}}", *key, members.into_iter().count()),
+        Value::Other => format!("{}?", *key),
+    };
+    members.into_iter().map(show).collect()
+}
+
+#[test]
+fn what_no_parser_accepts_is_passed_over() {
+    let odd = r#"{"a":NaN,"b":1e999,"c":"\ud800","d":'x',"e":{"f":["]}"]},"g":[{},"x"],,"h":"ok""#;
+    assert_eq!(
+        shown(odd),
+        ["a~NaN", "b~1e999", "c?", "d~'x'", "e{1}", "g[2]", "h=ok"]
+    );
+    assert_eq!(shown("{ \"a\" : \"x\ty\nz\" ,}"), ["a=x\ty\nz"]);
+}
+
+#[test]
+fn nothing_is_handed_out_without_its_end() {
+    assert_eq!(shown(r#"{"a":"whole","b":"par"#), ["a=whole"]);
+    assert_eq!(shown(r#"{"a":"whole","b":"par\"#), ["a=whole"]);
+    assert_eq!(shown(r#"{"a":"whole","b":36"#), ["a=whole"]);
+    assert_eq!(shown(r#"{"a":{"b":"whole"}"#), ["a{1}"]);
+    assert_eq!(shown(r#"{"a":{"b":"whole""#), [""; 0]);
+    assert_eq!(shown("{"), [""; 0]);
+    assert!(Members::of(b"[{}]").is_none());
+}
+
+#[test]
+fn what_is_no_member_is_passed_over_and_the_members_behind_it_are_found() {
+    for (odd, expected) in [
+        (r#"{"a":"x" "b":"y"}"#, &["a=x", "b=y"][..]),
+        (r#"{a:1,"b":"y"}"#, &["b=y"]),
+        (r#"{"a","b":"y"}"#, &["b=y"]),
+        (r#"{"a":,"b":"y"}"#, &["b=y"]),
+        (r#"{"a":"x":"z","b":"y"}"#, &["a=x", "b=y"]),
+        (r#"{"a":"x"],{"c":"z"},["c"],"b":"y"}"#, &["a=x", "b=y"]),
+        ("{\"a\":\0,\0\"b\":\"y\"}", &["a~\0", "b=y"]),
+        (r#"{"a":x{},"b":"y"}"#, &["a~x{", "b=y"]),
+        ("{\"a\":NaN,\"b\":\"y\"} {\"c\":\"z\"}", &["a~NaN", "b=y"]),
+        ("\u{feff} {\"a\":NaN}", &["a~NaN"]),
+        ("\u{feff} {\"a\":1}", &["a~1"]),
+    ] {
+        assert_eq!(shown(odd), expected, "{odd}");
+    }
+}
+
+#[test]
+fn a_repeated_name_is_handed_out_each_time_in_valid_json_and_in_broken() {
+    assert_eq!(shown(r#"{"a":1,"a":2}"#), ["a~1", "a~2"]);
+    assert_eq!(shown(r#"{"a":1,"a":2,}"#), ["a~1", "a~2"]);
+}
+
+#[test]
+fn bytes_that_are_no_text_cost_their_member_alone() {
+    let members = Members::of(b"{\"a\":\"\xff\",\"\xfe\":1,\"b\":\xff,\"c\":\"y\"}").unwrap();
+    let named: Vec<_> = members.into_iter().collect();
+    let is_text = |value: &Value<'_>| matches!(value, Value::Text(text) if **text == "y");
+    let names: Vec<_> = named.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a", "", "b", "c"]);
+    assert_eq!(named.iter().filter(|(_, value)| is_text(value)).count(), 1);
+}
+
+#[test]
+fn a_bare_element_with_a_quoted_bracket_in_it_is_passed_over() {
+    assert_eq!(
+        shown(r#"{"a":[x"]"],"b":[x"]",7,"z"],"c":"y"}"#),
+        ["a[1]", "b[1]", "c=y"]
+    );
+}
+
+/// As many levels as FOLIO's errors have, which are the deepest that are asked for.
+const LEVELS: usize = 3;
+
+/// Reads all that any reader of this crate asks for.
+fn walk(value: Value<'_>, levels: usize) {
+    match value {
+        Value::Array(elements) if levels > 0 => {
+            elements.into_iter().for_each(|it| walk(it, levels - 1));
+        }
+        Value::Object(members) if levels > 0 => {
+            members.into_iter().for_each(|(_, it)| walk(it, levels - 1));
+        }
+        _ => {}
+    }
+}
+
+/// How many bytes are taken for `text`; it is read as an object and as an array.
+fn steps_of(text: &[u8]) -> usize {
+    let both = || {
+        walk(Value::Object(Members(text)), LEVELS);
+        walk(Value::Array(Elements(text)), LEVELS);
+    };
+    steps::of(both).0
+}
+
+#[test]
+fn a_mebibyte_of_anything_is_read_in_as_many_steps_for_each_level() {
+    for piece in [
+        r#"[x"]"],"#,
+        r#"x"]"],"#,
+        r#""a":[x"]"],"#,
+        r#""a":x"]","#,
+        r#"{"a":"#,
+        r#"{"a":1,"#,
+        r#"{"a":[x],"#,
+        r#"[{"a":[x],"#,
+        "[[],",
+        "[",
+        "{",
+        "]",
+        "}",
+        "\"",
+        "\\",
+        ":",
+        ",",
+        "\"a\":",
+        "x",
+        " ",
+        "\0",
+        "\u{ff}",
+    ] {
+        for (opening, length) in [
+            (r#"{"scope":["#, 1 << 20),
+            (r#"{"errors":[{"code":["#, 1 << 12),
+            ("{", 1 << 12),
+            ("[", 1 << 12),
+        ] {
+            let mut text = opening.to_owned() + &piece.repeat(length / piece.len() + 1);
+            for closing in ["", "]}]}"] {
+                text.push_str(closing);
+                let steps = steps_of(text.as_bytes());
+                let most = 2 * LEVELS * text.len();
+                assert!(steps <= most, "{steps} for {opening}{piece}..{closing}");
+            }
+        }
+    }
+}
+
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<f64>().prop_map(serde_json::Value::from),
+        any::<String>().prop_map(serde_json::Value::from),
+        "[\\\\\"{}\\[\\]:, x]{0,8}".prop_map(serde_json::Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+            prop::collection::hash_map(any::<String>(), inner, 0..4)
+                .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// Takes the space from around values without quotes, which a parser leaves out.
+fn trimmed<'a>(members: &[Raw<'a>]) -> Vec<Raw<'a>> {
+    let trim = |(name, value): &Raw<'a>| (*name, value.trim_ascii());
+    members.iter().map(trim).collect()
+}
+
+proptest! {
+    #[test]
+    fn the_scanner_splits_valid_json_as_the_parser_does(
+        members in prop::collection::vec((any::<String>(), any_json()), 0..5),
+        elements in prop::collection::vec(any_json(), 0..5),
+        pretty: bool,
+    ) {
+        let text = |json: &serde_json::Value| if pretty { format!("{json:#}") } else { json.to_string() };
+        let member = |(name, value): &(String, _)| format!("{} : {}", text(&name.as_str().into()), text(value));
+        let object = format!("{{{}\n}}", members.iter().map(member).collect::<Vec<_>>().join(" ,\t"));
+        let array = text(&elements.into());
+        let strict = strict::members(object.as_bytes()).unwrap();
+        prop_assert_eq!(strict.len(), members.len());
+        prop_assert_eq!(strict, trimmed(&lenient::members(object.as_bytes())));
+        let strict = strict::elements(array.as_bytes()).unwrap();
+        let lenient = lenient::elements(array.as_bytes());
+        let lenient: Vec<_> = lenient.into_iter().map(<[u8]>::trim_ascii).collect();
+        prop_assert_eq!(strict, lenient);
+    }
+
+    #[test]
+    fn any_bytes_are_read_in_as_many_steps_for_each_level(
+        bytes: Vec<u8>,
+        pieces in r#"(\{|\}|\[|\]|:|,|"|\\|x|1| |"a":|x"\]"|\x00){0,60}"#,
+    ) {
+        for text in [bytes.as_slice(), pieces.as_bytes()] {
+            prop_assert!(steps_of(text) <= 2 * LEVELS * text.len());
+        }
+    }
+
+    #[test]
+    fn texts_are_read_as_a_parser_reads_them(text: String, ascii: bool) {
+        let mut json = serde_json::to_string(&text).unwrap();
+        if ascii {
+            json = escaped(&json);
+        }
+        let members = shown(&format!("{{\"k\":{json}}}"));
+        prop_assert_eq!(members, [format!("k={text}")]);
+    }
+
+    #[test]
+    fn escapes_are_read_or_refused_as_a_parser_does(
+        raw in r#"(\\[u"\\/bfnrtx]|\\u[dD][89abAB][0-9a-f]{2}|\\u[dD][c-fC-F][0-9a-f]{2}|[0-9a-f]{1,4}|é){0,6}"#,
+    ) {
+        let parsed: Option<String> = serde_json::from_str(&format!("\"{raw}\"")).ok();
+        prop_assert_eq!(unescaped(raw.as_bytes()).map(|text| text.to_string()), parsed);
+    }
+}
+
+/// Everything beyond ASCII as `\uXXXX`.
+fn escaped(json: &str) -> String {
+    json.encode_utf16()
+        .map(|unit| match u8::try_from(unit) {
+            Ok(byte) if byte.is_ascii() => char::from(byte).to_string(),
+            _ => format!("\\u{unit:04X}"),
+        })
+        .collect()
+}
