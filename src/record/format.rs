@@ -15,9 +15,7 @@ pub(super) fn check(form: &Value) -> Result<(), String> {
     }
     // A codec numbers what it seals anew, so a number that no version writes would come back as another.
     if format == 0 {
-        return Err(serde::de::Error::custom(
-            "the record has format 0, which no version writes",
-        ));
+        return Err("the record has format 0, which no version writes".to_owned());
     }
     if format > super::FORMAT {
         return Err(format!(
