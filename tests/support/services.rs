@@ -43,13 +43,13 @@ pub fn are_required() -> bool {
 }
 
 /// A port that nobody listens on.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
 /// Where a program of this name is, on the path or in one of `besides`.
-fn program(name: &str, besides: &[PathBuf]) -> Result<PathBuf, Missing> {
+pub fn program(name: &str, besides: &[PathBuf]) -> Result<PathBuf, Missing> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(besides.iter().cloned());
     directories
@@ -59,7 +59,7 @@ fn program(name: &str, besides: &[PathBuf]) -> Result<PathBuf, Missing> {
 }
 
 /// Waits until the server answers. It may have died instead: another process may have had its port first.
-fn answers(child: &mut Child, what: &str, ready: impl Fn() -> bool) -> Result<(), Missing> {
+pub fn answers(child: &mut Child, what: &str, ready: impl Fn() -> bool) -> Result<(), Missing> {
     let started = Instant::now();
     while !ready() {
         if let Some(status) = child.try_wait().expect("a child of ours") {
@@ -73,7 +73,7 @@ fn answers(child: &mut Child, what: &str, ready: impl Fn() -> bool) -> Result<()
     Ok(())
 }
 
-fn end(child: &mut Option<Child>) {
+pub fn end(child: &mut Option<Child>) {
     if let Some(mut child) = child.take() {
         let _ = child.kill();
         let _ = child.wait();

@@ -1,0 +1,62 @@
+//! The tests. Each gets a judge, and asks only for what the judges differ in.
+
+mod callers;
+mod clients;
+mod expiry;
+mod grace;
+mod import;
+mod logout;
+mod old_access;
+mod refused;
+mod relaying;
+mod replay;
+mod rotation;
+mod seeds;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::judge::Judge;
+
+pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
+
+/// One test.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(Arc<Judge>) -> Running,
+    /// Which judges can judge it.
+    pub(crate) applies: fn(&Judge) -> bool,
+}
+
+/// Lists tests by name. One that is not listed is not used, which the compiler reports.
+macro_rules! cases {
+    ($($name:ident $(if $applies:path)?),* $(,)?) => {
+        pub(super) const CASES: &[crate::cases::Case] = &[$(crate::cases::Case {
+            name: stringify!($name),
+            run: |judge| Box::pin($name(judge)),
+            applies: crate::cases::cases!(@ $($applies)?),
+        }),*];
+    };
+    (@) => { |_| true };
+    (@ $applies:path) => { $applies };
+}
+use cases;
+
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        relaying::CASES,
+        rotation::CASES,
+        callers::CASES,
+        seeds::CASES,
+        replay::CASES,
+        refused::CASES,
+        clients::CASES,
+        expiry::CASES,
+        old_access::CASES,
+        grace::CASES,
+        logout::CASES,
+        import::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}

@@ -1,0 +1,73 @@
+//! Many callers share one exchange, also where they are spread over instances.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use evertoken::{FileStore, MemoryStore, OnRequest, TokenManager, TokenPair, TokenStore};
+use futures_util::future::join_all;
+
+use super::cases;
+use crate::judge::{Judge, Rules};
+use crate::world::World;
+
+cases![
+    n1_many_callers_share_one_exchange,
+    n2_instances_share_one_exchange
+];
+
+/// A manager whose session has no access token yet, so that every caller needs an exchange.
+fn manager(world: &World, store: impl TokenStore) -> TokenManager {
+    let seed = TokenPair::from_refresh_token(world.first.refresh_token.as_str());
+    let builder = TokenManager::builder(world.endpoint()).strategy(OnRequest::default());
+    builder.store(store).seed(seed).build().unwrap()
+}
+
+async fn tokens_of(managers: &[&TokenManager], callers: usize) -> HashSet<String> {
+    let callers = managers
+        .iter()
+        .flat_map(|tokens| (0..callers).map(|_| tokens.token()));
+    let answers = join_all(callers).await;
+    answers
+        .into_iter()
+        .map(|token| token.unwrap().expose().to_owned())
+        .collect()
+}
+
+async fn n1_many_callers_share_one_exchange(judge: Arc<Judge>) {
+    let world = World::new(&judge, Rules::CALM).await;
+    let tokens = manager(&world, MemoryStore::new());
+    let served = tokens_of(&[&tokens], 500).await;
+    assert_eq!(served.len(), 1);
+    world.assert_rotations(1);
+    assert!(
+        world
+            .server
+            .is_live_access(served.iter().next().unwrap())
+            .await
+    );
+    assert_eq!(tokens_of(&[&tokens], 500).await, served);
+    world.assert_rotations(1);
+}
+
+async fn n2_instances_share_one_exchange(judge: Arc<Judge>) {
+    let world = World::new(&judge, Rules::CALM).await;
+    let directory = tempfile::tempdir().unwrap();
+    let instance = || manager(&world, FileStore::new(directory.path()).unwrap());
+    let (one, other) = (instance(), instance());
+    let served = tokens_of(&[&one, &other], 50).await;
+    assert_eq!(served.len(), 1);
+    world.assert_rotations(1);
+    for _ in 0..5 {
+        one.rotate().await.unwrap();
+        other.rotate().await.unwrap();
+    }
+    let (one, other) = (one.token().await.unwrap(), other.token().await.unwrap());
+    assert!(world.server.is_live_access(other.expose()).await);
+    let seen = world.relay.seen();
+    assert_eq!(
+        (seen.repeated, seen.issued),
+        (0, seen.exchanges),
+        "{seen:?}"
+    );
+    drop(one);
+}

@@ -1,0 +1,89 @@
+//! A client that the server does not accept: an error of the configuration, which costs no session.
+
+use std::sync::Arc;
+
+use evertoken::{EndpointError, FileStore, OnRequest, TokenManager};
+
+use super::cases;
+use crate::judge::{CLIENT, Client, Judge, Kind, Rules};
+use crate::world::World;
+
+cases![
+    a_wrong_secret_is_an_error_and_the_right_one_goes_on,
+    requests_that_make_no_sense_are_refused_in_the_servers_words,
+];
+
+const WRONG: Client = Client {
+    id: CLIENT.id,
+    secret: "wrong",
+};
+
+async fn a_wrong_secret_is_an_error_and_the_right_one_goes_on(judge: Arc<Judge>) {
+    let world = World::new(&judge, Rules::CALM).await;
+    let token = &world.first.refresh_token;
+    let answer = world.server.exchange_as(WRONG, token).await;
+    assert_eq!(answer.outcome(), (401, "invalid_client"));
+    let stranger = Client {
+        id: "stranger",
+        secret: "x",
+    };
+    let answer = world.server.exchange_as(stranger, token).await;
+    assert_eq!(answer.outcome(), (401, "invalid_client"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let start = |secret: &str| {
+        let endpoint = world.endpoint().client_secret(secret);
+        let store = FileStore::new(directory.path()).unwrap();
+        let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
+        builder
+            .store(store)
+            .seed(world.first.pair())
+            .build()
+            .unwrap()
+    };
+    let wrong = start(WRONG.secret);
+    let error = wrong.rotate().await.unwrap_err();
+    let reason = match error.endpoint() {
+        Some(EndpointError::Misconfigured { reason, .. }) => reason.clone(),
+        _ => panic!("{error:?}"),
+    };
+    assert!(reason.contains("invalid_client"), "{reason}");
+    assert!(!error.needs_sign_in(), "{error:?}");
+    assert!(world.server.is_live_refresh(token).await);
+    assert!(
+        matches!(wrong.token().await, Ok(served) if served.expose() == world.first.access_token)
+    );
+
+    let right = start(CLIENT.secret);
+    let next = right.rotate().await.unwrap();
+    assert!(world.server.is_live_access(next.expose()).await);
+    let seen = world.relay.seen();
+    assert_eq!((seen.exchanges, seen.issued), (2, 1), "{seen:?}");
+}
+
+async fn requests_that_make_no_sense_are_refused_in_the_servers_words(judge: Arc<Judge>) {
+    let server = judge.server(Rules::CALM).await;
+    let client = Some(CLIENT);
+    let without_token = server.ask(client, &[("grant_type", "refresh_token")]).await;
+    assert_eq!(without_token.outcome(), (400, "invalid_request"));
+    let without_grant = server.ask(client, &[("refresh_token", "x")]).await;
+    let unknown_grant = server.ask(client, &[("grant_type", "x")]).await;
+    assert_eq!(unknown_grant.outcome(), (400, "unsupported_grant_type"));
+    let form = [("grant_type", "refresh_token"), ("refresh_token", "x")];
+    let without_client = server.ask(None, &form).await;
+    match (judge.is_embedded, judge.kind) {
+        (false, Kind::OidcProvider) => {
+            assert_eq!(without_grant.outcome(), (400, "invalid_request"));
+            assert_eq!(without_client.outcome(), (400, "invalid_request"));
+        }
+        (false, Kind::Django) => {
+            assert_eq!(without_grant.outcome(), (400, "unsupported_grant_type"));
+            assert_eq!(without_client.outcome(), (401, "invalid_client"));
+        }
+        // One of the two, where they disagree.
+        (true, _) => {
+            assert_eq!(without_grant.outcome(), (400, "invalid_request"));
+            assert_eq!(without_client.outcome(), (401, "invalid_client"));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A session outlives its tokens, at real sockets and in real time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::{BackgroundTimer, OnRequest, OptimisticEarly, RefreshStrategy};
+
+use super::cases;
+use crate::api::Api;
+use crate::judge::{Judge, Rules, Server};
+use crate::world::{World, rotated};
+
+cases![
+    a_job_outlives_its_tokens_with_each_strategy,
+    an_hour_of_rotations_spends_each_token_once,
+];
+
+/// Access tokens of 3 s, one after the other.
+const TOKENS: u64 = 5;
+
+/// Calls under way at once.
+const WORKERS: usize = 4;
+
+async fn a_job_outlives_its_tokens_with_each_strategy(judge: Arc<Judge>) {
+    let server = Arc::new(judge.server(Rules::BRISK).await);
+    tokio::join!(
+        job(&judge, &server, OnRequest::default()),
+        job(&judge, &server, BackgroundTimer::default()),
+        job(&judge, &server, OptimisticEarly::default()),
+    );
+}
+
+async fn job(judge: &Arc<Judge>, server: &Arc<Server>, strategy: impl RefreshStrategy) {
+    let name = format!("{strategy:?}");
+    let world = World::of(judge, server).await;
+    let api = Api::start(Arc::clone(server)).await;
+    let tokens = world
+        .builder(strategy)
+        .origin(api.origin())
+        .build()
+        .unwrap();
+    let http = reqwest::Client::new();
+    let mut events = tokens.subscribe();
+    let (mut calls, mut rotations) = (0, 0);
+    while rotations < TOKENS {
+        let call = || tokens.send(http.post(api.url()).body("one record\x1D"));
+        for answer in futures_util::future::join_all((0..WORKERS).map(|_| call())).await {
+            assert_eq!(answer.unwrap().status(), 200, "{name}");
+            calls += 1;
+        }
+        rotations += rotated(&mut events);
+    }
+    let last = tokens.token().await.unwrap();
+    tokens.shutdown().await.unwrap();
+    rotations += rotated(&mut events);
+    assert_eq!(api.records(), calls, "{name}");
+    world.assert_rotations(rotations);
+    assert!(server.is_live_access(last.expose()).await, "{name}");
+    assert!(
+        !server.is_live_refresh(&world.first.refresh_token).await,
+        "{name}"
+    );
+}
+
+/// A token a minute.
+async fn an_hour_of_rotations_spends_each_token_once(judge: Arc<Judge>) {
+    let world = World::new(&judge, Rules::CALM).await;
+    let tokens = world.builder(OnRequest::default()).build().unwrap();
+    let mut seen = HashSet::from([tokens.token().await.unwrap().expose().to_owned()]);
+    for _ in 0..60 {
+        let token = tokio::time::timeout(Duration::from_secs(20), tokens.rotate()).await;
+        let token = token.unwrap().unwrap();
+        assert!(seen.insert(token.expose().to_owned()), "a token came twice");
+        assert!(world.server.is_live_access(token.expose()).await);
+    }
+    world.assert_rotations(60);
+}

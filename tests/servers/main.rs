@@ -1,0 +1,80 @@
+//! Real authorization servers judge the crate, and the embedded server beside them: `oidc_provider::..`,
+//! `django_oauth_toolkit::..`, and `embedded_as_..` for the embedded one with the rules of each.
+//!
+//! A server that is not installed has its tests ignored, which is reported. With `EVERTOKEN_SERVICES=required`
+//! in the environment that is a failure.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used
+)]
+
+mod api;
+mod cases;
+#[path = "../support/examples.rs"]
+mod examples;
+mod judge;
+mod relay;
+#[path = "../support/services.rs"]
+mod services;
+mod wire;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use self::cases::Case;
+use self::judge::Judge;
+
+/// No test takes nearly as long on a busy machine; one that does hangs.
+const LIMIT: Duration = Duration::from_secs(100);
+
+/// They wait for tokens to expire rather than for processors.
+const THREADS: usize = 6;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let judges = Judge::all();
+    let missing: Vec<_> = judges.iter().filter_map(|judge| judge.missing()).collect();
+    if !arguments.list && services::are_required() && !missing.is_empty() {
+        for missing in missing {
+            eprintln!("it is required to test with {missing}");
+        }
+        return ExitCode::FAILURE;
+    }
+    let trials = cases::all().flat_map(|case| {
+        let judges = judges.iter().filter(|judge| (case.applies)(judge));
+        judges.map(|judge| trial(judge, case)).collect::<Vec<_>>()
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if !arguments.list {
+        for missing in missing {
+            eprintln!("skipped: the tests with {missing}; `tests/all.sh` runs them");
+        }
+    }
+    // Here and not by a destructor: statics have none.
+    judges.iter().for_each(|judge| judge.end());
+    conclusion.exit_code()
+}
+
+fn trial(judge: &Arc<Judge>, case: &'static Case) -> Trial {
+    let name = format!("{}::{}", judge.name(), case.name);
+    let ignored = judge.missing().is_some();
+    let judge = Arc::clone(judge);
+    Trial::test(name, move || run(judge, case)).with_ignored_flag(ignored)
+}
+
+fn run(judge: Arc<Judge>, case: &Case) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async { tokio::time::timeout(LIMIT, (case.run)(judge)).await });
+    runtime.shutdown_background();
+    done.map_err(|_| Failed::from(format!("it hangs: no end after {} s", LIMIT.as_secs())))
+}

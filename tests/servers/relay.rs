@@ -1,0 +1,267 @@
+//! What stands between a client and its token endpoint: it passes requests on, and loses, delays, cuts or replaces
+//! answers. It counts what the server saw, and keeps digests of refresh tokens only.
+
+use std::collections::{HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::Digest;
+use parking_lot::Mutex;
+use reqwest::Url;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::{JoinHandle, JoinSet};
+use url::form_urlencoded;
+
+use crate::wire::{Connection, Request, answer};
+
+/// What happens to a request to the token endpoint.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// It is passed on; the server answers, and the connection is reset without the answer.
+    Drop,
+    /// It is passed on at once, and the answer held back for so long.
+    Delay(Duration),
+    /// It is passed on; half the body of the answer arrives before the connection is reset.
+    Cut,
+    /// It is not passed on, and answered with a page.
+    Page(Page),
+    /// It is passed on, and answered with a page in place of the server's answer.
+    PageAfter(Page),
+}
+
+/// What a proxy answers on its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: &'static str,
+}
+
+impl Page {
+    pub(crate) const fn html(status: u16) -> Self {
+        Self {
+            status,
+            content_type: "text/html",
+            body: "<html><body>something is in the way</body></html>",
+        }
+    }
+}
+
+/// What the server saw, and what came of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Token requests that came to the relay.
+    pub(crate) arrived: u64,
+    /// Of these, the ones that were passed on to the server.
+    pub(crate) exchanges: u64,
+    /// Of these, the ones whose refresh token the server had seen before.
+    pub(crate) repeated: u64,
+    /// Of these, the ones that the server answered with a pair.
+    pub(crate) issued: u64,
+    /// Revocations that were passed on.
+    pub(crate) revocations: u64,
+}
+
+pub(crate) struct Relay {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    open: Mutex<Open>,
+}
+
+enum Open {
+    /// The task ends its connections when it is dropped.
+    Yes(JoinHandle<()>),
+    /// Bound so that no other process takes the port, and not listening, so that connections are refused.
+    No(TcpSocket),
+    /// Between the two.
+    Changing,
+}
+
+struct Shared {
+    token: Url,
+    revocation: Url,
+    http: reqwest::Client,
+    steps: Mutex<VecDeque<Step>>,
+    always: Mutex<Option<Step>>,
+    seen: Mutex<Seen>,
+    presented: Mutex<HashSet<Digest>>,
+}
+
+impl Relay {
+    pub(crate) async fn start(token_url: &str, revocation_url: &str) -> Self {
+        let shared = Arc::new(Shared {
+            token: token_url.parse().expect("a URL"),
+            revocation: revocation_url.parse().expect("a URL"),
+            http: reqwest::Client::new(),
+            steps: Mutex::default(),
+            always: Mutex::default(),
+            seen: Mutex::default(),
+            presented: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let open = Mutex::new(Open::Yes(tokio::spawn(accept(listener, shared.clone()))));
+        Self {
+            address,
+            shared,
+            open,
+        }
+    }
+
+    pub(crate) fn token_url(&self) -> String {
+        format!("http://{}{}", self.address, self.shared.token.path())
+    }
+
+    pub(crate) fn revocation_url(&self) -> String {
+        format!("http://{}{}", self.address, self.shared.revocation.path())
+    }
+
+    /// The next token request meets this; several are met in their order. Others are passed on.
+    pub(crate) fn next(&self, step: Step) {
+        self.shared.steps.lock().push_back(step);
+    }
+
+    /// Every token request meets this that none of [`next`](Self::next) is for; `None` ends it.
+    #[allow(
+        dead_code,
+        reason = "for outages, which the second protocol promises to outlive"
+    )]
+    pub(crate) fn always(&self, step: Option<Step>) {
+        *self.shared.always.lock() = step;
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        self.shared.seen.lock().clone()
+    }
+
+    /// Ends all connections, and refuses new ones.
+    pub(crate) async fn refuse(&self) {
+        let open = std::mem::replace(&mut *self.open.lock(), Open::Changing);
+        if let Open::Yes(task) = open {
+            task.abort();
+            let _ = task.await;
+        }
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("a socket of ours");
+        socket.bind(self.address).expect("its port is free");
+        *self.open.lock() = Open::No(socket);
+    }
+
+    /// Accepts connections again.
+    pub(crate) fn accept_again(&self) {
+        let mut open = self.open.lock();
+        if let Open::No(socket) = std::mem::replace(&mut *open, Open::Changing) {
+            let listener = socket.listen(512).expect("its port is free");
+            *open = Open::Yes(tokio::spawn(accept(listener, self.shared.clone())));
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(shared.clone().serve(Connection::new(stream)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+impl Shared {
+    async fn serve(self: Arc<Self>, mut connection: Connection) {
+        while let Some(request) = connection.next().await {
+            if request.path() != self.token.path() {
+                self.seen.lock().revocations += 1;
+                let answered = self.pass(self.revocation.clone(), request).await;
+                connection.write(&answered).await;
+                continue;
+            }
+            self.seen.lock().arrived += 1;
+            let step = self.steps.lock().pop_front();
+            let step = step.or_else(|| self.always.lock().clone());
+            match step {
+                None => connection.write(&self.exchange(request).await).await,
+                Some(Step::Drop) => {
+                    self.exchange(request).await;
+                    return connection.reset();
+                }
+                Some(Step::Delay(pause)) => {
+                    let answered = self.exchange(request).await;
+                    tokio::time::sleep(pause).await;
+                    connection.write(&answered).await;
+                }
+                Some(Step::Cut) => {
+                    let answered = self.exchange(request).await;
+                    let head = answered.windows(4).position(|part| part == b"\r\n\r\n");
+                    let head = head.expect("an answer") + 4;
+                    let half = head + (answered.len() - head) / 2;
+                    connection.write(&answered[..half]).await;
+                    return connection.reset();
+                }
+                Some(Step::Page(page)) => connection.write(&page.answer()).await,
+                Some(Step::PageAfter(page)) => {
+                    self.exchange(request).await;
+                    connection.write(&page.answer()).await;
+                }
+            }
+        }
+    }
+
+    async fn exchange(self: &Arc<Self>, request: Request) -> Vec<u8> {
+        let form = form_urlencoded::parse(&request.body);
+        let token = form.into_iter().find(|(name, _)| name == "refresh_token");
+        let is_new = token.is_none_or(|(_, token)| {
+            let digest = Digest::of(token.as_bytes());
+            self.presented.lock().insert(digest)
+        });
+        {
+            let mut seen = self.seen.lock();
+            seen.exchanges += 1;
+            seen.repeated += u64::from(!is_new);
+        }
+        let answered = self.pass(self.token.clone(), request).await;
+        let is_issued = answered.starts_with(b"HTTP/1.1 200 ");
+        self.seen.lock().issued += u64::from(is_issued);
+        answered
+    }
+
+    /// The server gets it even if the client hangs up, or connections are refused, meanwhile.
+    async fn pass(self: &Arc<Self>, url: Url, request: Request) -> Vec<u8> {
+        let shared = Arc::clone(self);
+        let passed = tokio::spawn(async move {
+            let mut passed = shared.http.post(url);
+            for name in ["authorization", "content-type", "accept"] {
+                if let Some(value) = request.header(name) {
+                    passed = passed.header(name, value);
+                }
+            }
+            let answered = passed
+                .body(request.body)
+                .send()
+                .await
+                .expect("the server answers");
+            let status = answered.status().as_u16();
+            let headers = answered.headers().clone();
+            let body = answered.bytes().await.expect("it answers whole");
+            let kept = [
+                "content-type",
+                "cache-control",
+                "www-authenticate",
+                "retry-after",
+                "date",
+            ];
+            let headers: Vec<_> = kept
+                .into_iter()
+                .filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?)))
+                .collect();
+            answer(status, &headers, &body)
+        });
+        passed.await.expect("the server answers")
+    }
+}
+
+impl Page {
+    fn answer(&self) -> Vec<u8> {
+        let headers = [("content-type", self.content_type)];
+        answer(self.status, &headers, self.body.as_bytes())
+    }
+}
