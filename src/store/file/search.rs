@@ -21,7 +21,7 @@ use crate::token::{Digest, Key};
 pub(super) struct Index {
     files: Mutex<Files>,
     /// Searches that have to read the directory queue without a thread.
-    order: Order<()>,
+    pub(super) order: Order<()>,
     /// How many times the directory was begun to be read.
     pub(super) begun: AtomicU64,
     /// How many files were read.

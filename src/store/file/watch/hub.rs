@@ -144,6 +144,12 @@ impl Watched {
 }
 
 impl State {
+    /// What is known of records that are not waited for any more.
+    pub(super) fn forget(&mut self) {
+        self.records
+            .retain(|_, watched| !watched.waiters.is_empty());
+    }
+
     /// Leaves looking to another waiter.
     fn pass_on(&mut self) {
         self.looks = None;
@@ -186,10 +192,8 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let mut state = self.hub.state();
         if let Some(watched) = state.records.get_mut(&self.path) {
+            // What is known of it stays for a while: who waits comes again and again.
             watched.waiters.remove(&self.number);
-            if watched.waiters.is_empty() {
-                state.records.remove(&self.path);
-            }
         }
         if state.looks == Some(self.number) || state.looks.is_none() {
             state.pass_on();

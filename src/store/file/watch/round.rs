@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::hub::Hub;
+use crate::clock::{Clock, SystemClock};
 use crate::store::Revision;
 use crate::store::file::access;
 use crate::store::file::content::{Found, Stamp};
@@ -24,9 +25,9 @@ pub(super) const LIVELY: u32 = 4;
 /// and a program may have written into a file.
 const FILES_EVERY: u32 = 20;
 
-/// How many records a look reads that look the same. Two writes within one tick, to files of one length in one
+/// How many records a look reads although they look the same. Two writes within one tick, to files of one length in one
 /// place, cannot be told apart from outside.
-const READS: usize = 4;
+const READS: usize = 1;
 
 /// How many files that prove lives a look asks for. There is one for each process that holds claims.
 const PROOFS: usize = 32;
@@ -65,6 +66,8 @@ pub(super) struct Counts {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     stamp: Option<Stamp>,
+    /// Whether a file that was changed since would look different.
+    is_settled: bool,
     revision: Option<Revision>,
     holder: Option<Holder>,
 }
@@ -112,8 +115,11 @@ impl Hub {
         let looks_at_files = round == Round::OfAll && seen.tick(Stamp::from(&directory));
         let agenda = self.agenda(round, looks_at_files, &mut seen);
         for (path, known) in agenda.records {
-            if let Some(known) = self.look_at(&path, known.as_ref(), &mut seen) {
-                self.has_read(agenda.before, &path, known);
+            match (self.look_at(&path, known.as_ref(), &mut seen), known) {
+                (Some(known), _) => self.has_read(agenda.before, &path, known),
+                // It looks the same; a waiter that came may have seen another one.
+                (None, Some(known)) => self.has_read(agenda.before, &path, known),
+                (None, None) => {}
             }
         }
         for (file, path) in seen.in_turn(agenda.proofs) {
@@ -127,11 +133,24 @@ impl Hub {
     fn agenda(&self, round: Round, looks_at_files: bool, seen: &mut Seen) -> Agenda {
         let mut state = self.state();
         let mut to_read = std::mem::take(&mut state.fresh);
+        let mut to_look = Vec::new();
+        to_read.retain(|path| {
+            let known = state
+                .records
+                .get(path)
+                .and_then(|watched| watched.known.as_ref());
+            let settled = known.filter(|known| known.is_settled);
+            to_look.extend(settled.map(|known| (path.clone(), Some(known.clone()))));
+            settled.is_none()
+        });
         let mut agenda = Agenda {
             before: state.next,
             ..Agenda::default()
         };
         if round == Round::OfAll {
+            if seen.looks == 0 {
+                state.forget();
+            }
             if seen.looks == 0 && seen.to_read.is_empty() {
                 seen.to_read = state.records.keys().cloned().collect();
             }
@@ -148,6 +167,9 @@ impl Hub {
                 }
             }
         }
+        if !looks_at_files {
+            agenda.records.extend(to_look);
+        }
         let to_read = to_read.into_iter().map(|path| (path, None));
         agenda.records.extend(to_read);
         agenda
@@ -162,6 +184,7 @@ impl Hub {
             }
         }
         seen.count(|counts| counts.reads += 1);
+        let now = SystemClock.wall();
         let Some(found) = Found::read(path, self.group).ok()? else {
             return Some(Known::default());
         };
@@ -175,6 +198,7 @@ impl Hub {
         });
         Some(Known {
             stamp: Some(found.stamp),
+            is_settled: found.stamp.is_settled(now),
             revision: Some(found.revision),
             holder,
         })

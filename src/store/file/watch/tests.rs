@@ -117,8 +117,8 @@ async fn a_look_at_many_records_that_do_not_change_asks_for_the_directory_and_on
     assert_eq!((asked.directories, asked.stamps), (10, 0));
     assert_eq!(asked.proofs, 10 + asked.reads);
     assert_eq!(asked.reads, 0, "until the twentieth look");
-    // Four at each look, and the next turn begins with the sixtieth.
-    assert_eq!(scene.looks(44).reads, 100);
+    // One at each look, and the next turn begins with the hundred and twentieth.
+    assert_eq!(scene.looks(104).reads, 100);
 }
 
 #[tokio::test]
