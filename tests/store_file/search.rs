@@ -56,6 +56,16 @@ async fn a_copy_under_another_name_is_of_no_session() {
     assert_eq!(found(&store, 1).await, None);
     fs::rename(&copy, &file).unwrap();
     assert_eq!(found(&store, 1).await, Some(key()));
+    // Nor does a backup beside the record hide it.
+    let backup = file.with_extension("bak.json");
+    fs::copy(&file, &backup).unwrap();
+    let (_, revision) = entry(&store, &key()).await.unwrap();
+    put(&open(&directory), Some(revision), &record(&key(), 2)).await;
+    let anew = open(&directory);
+    for store in [&store, &anew] {
+        assert_eq!(found(store, 2).await, Some(key()));
+        assert_eq!(found(store, 1).await, None);
+    }
 }
 
 #[tokio::test]

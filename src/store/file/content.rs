@@ -110,7 +110,7 @@ impl Found {
 
     /// Whether it is the record that belongs at `path`, and not a copy under another name.
     pub(super) fn belongs_at(&self, path: &Path) -> bool {
-        session_of(path, ".json") == Some(self.outline.record.key.digest())
+        record_of(path) == Some(self.outline.record.key.digest())
     }
 
     pub(super) fn claimant(&self) -> Option<Owner> {
@@ -160,6 +160,13 @@ pub(super) fn session_of(path: &Path, ending: &str) -> Option<Digest> {
     let name = path.file_name()?.to_str()?;
     let name = name.strip_suffix(ending)?;
     name.get(..64)?.parse().ok()
+}
+
+/// The session whose record is at `path`, by its name and nothing more: a copy beside it is not its record.
+pub(super) fn record_of(path: &Path) -> Option<Digest> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
+    let is_plain = name.len() == 64 && !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_plain.then(|| name.parse().ok()).flatten()
 }
 
 /// What a file looks like from outside. One that looks different was replaced.

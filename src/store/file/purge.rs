@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::content::{Found, session_of};
+use super::content::{Found, record_of};
 use super::life::{self, Life};
 use super::lock::{self, Lock};
 use super::{FileStore, access, failed};
@@ -18,7 +18,7 @@ pub(super) fn purge(store: &FileStore) -> Result<u64, StoreError> {
     let (mut purged, mut failure) = (0, None);
     for entry in fs::read_dir(directory).map_err(unlisted)? {
         let path = entry.map_err(unlisted)?.path();
-        if session_of(&path, ".json").is_none() {
+        if record_of(&path).is_none() {
             continue;
         }
         match purge_one(store, &path, before) {

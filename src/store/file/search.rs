@@ -1,7 +1,7 @@
 //! Whose digest it is. What the files know is kept in an index, which only says where to look first and which files
 //! need not be read again: the answer is always what a file says at that moment.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as Order;
 
-use super::content::{Found, Stamp, session_of};
+use super::content::{Found, Stamp, record_of};
 use super::{FileStore, access, blocking, failed};
 use crate::record::Record;
 use crate::store::StoreError;
@@ -21,7 +21,7 @@ use crate::token::{Digest, Key};
 pub(super) struct Index {
     files: Mutex<Files>,
     /// Searches that have to read the directory queue without a thread.
-    order: Order<()>,
+    pub(super) order: Order<()>,
     /// How many times the directory was begun to be read.
     pub(super) begun: AtomicU64,
     /// How many files were read.
@@ -30,13 +30,14 @@ pub(super) struct Index {
 
 #[derive(Debug, Default)]
 struct Files {
-    known: BTreeMap<PathBuf, Known>,
+    known: HashMap<Digest, Known>,
     /// Why one could not be read.
     unread: Option<StoreError>,
 }
 
 #[derive(Debug)]
 struct Known {
+    path: PathBuf,
     /// What the file looked like; `None` if it has to be read again anyway.
     stamp: Option<Stamp>,
     digests: Vec<Short>,
@@ -90,7 +91,7 @@ impl Index {
             .known
             .iter()
             .filter(|(_, known)| known.digests.contains(&short))
-            .map(|(path, _)| path.clone())
+            .map(|(_, known)| known.path.clone())
             .collect();
         candidates.iter().find_map(|path| {
             self.reads.fetch_add(1, Ordering::Relaxed);
@@ -113,35 +114,35 @@ impl Index {
 
     /// What this store has just written, so that it is found without reading the directory. Not where that would
     /// wait for a search.
-    pub(super) fn note(&self, path: &Path, record: &Record) {
+    pub(super) fn note(&self, record: &Record) {
         if let Some(mut files) = self.files.try_lock()
-            && let Some(known) = files.known.get_mut(path)
+            && let Some(known) = files.known.get_mut(&record.key.digest())
         {
-            *known = Known {
-                stamp: None,
-                digests: digests(record).map(|digest| short(&digest)).collect(),
-            };
+            known.stamp = None;
+            known.digests = digests(record).map(|digest| short(&digest)).collect();
         }
     }
 }
 
 impl Files {
-    fn read(&mut self, store: &FileStore, mut before: BTreeMap<PathBuf, Known>) -> io::Result<()> {
+    fn read(&mut self, store: &FileStore, mut before: HashMap<Digest, Known>) -> io::Result<()> {
         for entry in fs::read_dir(&store.directory)? {
             let path = entry?.path();
-            if session_of(&path, ".json").is_none() {
+            let Some(session) = record_of(&path) else {
                 continue;
-            }
-            let known = before.remove(&path).filter(|known| known.stamp.is_some());
+            };
+            let known = before
+                .remove(&session)
+                .filter(|known| known.stamp.is_some());
             if let Some(known) = known
                 && known.stamp == Stamp::of(&path)
             {
-                self.known.insert(path, known);
+                self.known.insert(session, known);
                 continue;
             }
             match Known::read(store, &path) {
                 Ok(Some(known)) => {
-                    self.known.insert(path, known);
+                    self.known.insert(session, known);
                 }
                 Ok(None) => {}
                 Err(error) => self.unread = Some(error),
@@ -169,7 +170,11 @@ impl Known {
             }
             false => Vec::new(),
         };
-        Ok(Some(Self { stamp, digests }))
+        Ok(Some(Self {
+            path: path.to_owned(),
+            stamp,
+            digests,
+        }))
     }
 }
 

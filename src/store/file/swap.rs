@@ -123,7 +123,7 @@ impl Attempt {
         // If that fails, the claim may stand all the same: its proof of life stays.
         replacement.put(&self.path)?;
         life::settle(&self.path, owner(&self.next), before, group);
-        self.store.index.note(&self.path, &self.next);
+        self.store.index.note(&self.next);
         Ok(Some(Swap::Swapped(revision)))
     }
 

@@ -12,9 +12,9 @@ use tempfile::TempDir;
 
 use super::replace::Disk;
 use super::{FileStore, lock};
+use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::record::Record;
 use crate::store::{Revision, Swap, TokenStore};
-use crate::testing::TestClock;
 use crate::token::{Digest, Key};
 
 fn directory() -> TempDir {
@@ -186,11 +186,26 @@ mod disk {
     }
 }
 
-/// The wall clock is far ahead, so that no file counts as one that has just changed.
+/// Its wall clock is far ahead, so that no file counts as one that has just changed.
+#[derive(Debug)]
+struct Ahead;
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    fn wall(&self) -> Duration {
+        SystemClock.wall() + Duration::from_secs(3_600)
+    }
+
+    fn coarse(&self) -> Coarse {
+        SystemClock.coarse()
+    }
+}
+
 fn ahead(directory: &TempDir) -> FileStore {
-    let clock = TestClock::new();
-    clock.step_wall(Duration::from_secs(100 * 365 * 24 * 3_600));
-    FileStore::new(directory).unwrap().with_clock(clock)
+    FileStore::new(directory).unwrap().with_clock(Ahead)
 }
 
 async fn found(store: &FileStore, digest: &Digest) -> (Option<Key>, u64) {
@@ -241,9 +256,15 @@ async fn searches_that_come_at_once_list_the_directory_once() {
         put(&store, None, &record(label, 1)).await;
     }
     let unknown = Digest::of("unknown");
-    // So many are begun before the first goes on.
+    let order = store.index.order.lock().await;
     let searches = (0..20).map(|_| store.find(&unknown));
-    for found in futures_util::future::join_all(searches).await {
+    let mut searches = futures_util::future::join_all(searches);
+    let begun = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(std::pin::Pin::new(&mut searches).poll(context).is_pending())
+    });
+    assert!(begun.await);
+    drop(order);
+    for found in searches.await {
         assert_eq!(found.unwrap(), None);
     }
     assert_eq!(store.index.reads.load(Ordering::Relaxed), 20);

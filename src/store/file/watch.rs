@@ -28,12 +28,12 @@ use crate::token::Key;
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// After this time without a look, another waiter looks: the one that did may be on a runtime that is stopped.
-const RELIEF: Duration = Duration::from_millis(500);
+const RELIEF: Duration = Duration::from_secs(2);
 
 /// Returns when the record has changed, or when the holder of its claim dies while this waits for it.
 pub(super) async fn changed(store: &FileStore, key: &Key, seen: Option<Revision>) {
     let hub = Hub::of(&store.directory, store.group);
-    let waiter = hub.join(store.path(key), seen);
+    let waiter = hub.join(key.digest(), store.path(key), seen);
     loop {
         match waiter.role() {
             Role::Served => return,

@@ -1,6 +1,6 @@
 //! Who waits for changes in one directory, and which of them looks. Nothing here waits or reads a file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::round::{Known, Seen};
 use crate::store::Revision;
 use crate::store::file::access::GroupAccess;
+use crate::token::Digest;
 
 /// One for each directory, however many stores were opened there.
 static HUBS: Mutex<BTreeMap<(PathBuf, GroupAccess), Weak<Hub>>> = Mutex::new(BTreeMap::new());
@@ -29,9 +30,9 @@ pub(super) struct Hub {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) records: BTreeMap<Arc<Path>, Watched>,
+    pub(super) records: HashMap<Digest, Watched>,
     /// The records that a waiter came for since they were read last.
-    pub(super) fresh: BTreeSet<Arc<Path>>,
+    pub(super) fresh: HashSet<Digest>,
     /// The waiter that looks.
     looks: Option<u64>,
     /// Waiters are numbered in the order in which they came.
@@ -39,8 +40,9 @@ pub(super) struct State {
 }
 
 /// A record that is waited for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watched {
+    pub(super) path: Arc<Path>,
     pub(super) known: Option<Known>,
     waiters: BTreeMap<u64, Waiting>,
 }
@@ -66,7 +68,7 @@ pub(super) enum Role {
 pub(super) struct Waiter {
     pub(super) hub: Arc<Hub>,
     pub(super) woken: Arc<Notify>,
-    path: Arc<Path>,
+    session: Digest,
     number: u64,
 }
 
@@ -90,13 +92,22 @@ impl Hub {
         hub
     }
 
-    pub(super) fn join(self: &Arc<Self>, path: PathBuf, seen: Option<Revision>) -> Waiter {
-        let path: Arc<Path> = path.into();
+    /// The record of the key with this digest is at `path`.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        session: Digest,
+        path: PathBuf,
+        seen: Option<Revision>,
+    ) -> Waiter {
         let woken = Arc::new(Notify::new());
         let mut state = self.state.lock();
         let number = state.next;
         state.next += 1;
-        let watched = state.records.entry(path.clone()).or_default();
+        let watched = state.records.entry(session).or_insert_with(|| Watched {
+            path: path.into(),
+            known: None,
+            waiters: BTreeMap::new(),
+        });
         watched.waiters.insert(
             number,
             Waiting {
@@ -105,13 +116,13 @@ impl Hub {
                 woken: woken.clone(),
             },
         );
-        state.fresh.insert(path.clone());
+        state.fresh.insert(session);
         drop(state);
         self.fresh.notify_one();
         Waiter {
             hub: self.clone(),
             woken,
-            path,
+            session,
             number,
         }
     }
@@ -144,6 +155,12 @@ impl Watched {
 }
 
 impl State {
+    /// What is known of records that are not waited for any more.
+    pub(super) fn forget(&mut self) {
+        self.records
+            .retain(|_, watched| !watched.waiters.is_empty());
+    }
+
     /// Leaves looking to another waiter.
     fn pass_on(&mut self) {
         self.looks = None;
@@ -158,7 +175,7 @@ impl Waiter {
     /// Takes the place of the one that looks if there is none.
     pub(super) fn role(&self) -> Role {
         let mut state = self.hub.state();
-        let watched = state.records.get(&self.path);
+        let watched = state.records.get(&self.session);
         if watched.is_none_or(|watched| watched.is_served(self.number)) {
             return Role::Served;
         }
@@ -185,11 +202,9 @@ impl Watched {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut state = self.hub.state();
-        if let Some(watched) = state.records.get_mut(&self.path) {
+        if let Some(watched) = state.records.get_mut(&self.session) {
+            // What is known of it stays for a while: who waits comes again and again.
             watched.waiters.remove(&self.number);
-            if watched.waiters.is_empty() {
-                state.records.remove(&self.path);
-            }
         }
         if state.looks == Some(self.number) || state.looks.is_none() {
             state.pass_on();

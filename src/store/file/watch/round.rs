@@ -6,15 +6,17 @@
 //! - a record is read when its file looks different, when a waiter comes, and in turn with the others now and then;
 //! - of the proofs of life that are names of one file, one is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::hub::Hub;
+use super::hub::{Hub, Watched};
+use crate::clock::{Clock, SystemClock};
 use crate::store::Revision;
 use crate::store::file::access;
 use crate::store::file::content::{Found, Stamp};
 use crate::store::file::life::{self, FileId, Life};
+use crate::token::Digest;
 
 /// For so many looks after a change of the directory the files are looked at: the next change may fall within the
 /// same tick of the file system's clock, which takes up to 10 ms, and would not show.
@@ -24,9 +26,9 @@ pub(super) const LIVELY: u32 = 4;
 /// and a program may have written into a file.
 const FILES_EVERY: u32 = 20;
 
-/// How many records a look reads that look the same. Two writes within one tick, to files of one length in one
+/// How many records a look reads although they look the same. Two writes within one tick, to files of one length in one
 /// place, cannot be told apart from outside.
-const READS: usize = 4;
+const READS: usize = 1;
 
 /// How many files that prove lives a look asks for. There is one for each process that holds claims.
 const PROOFS: usize = 32;
@@ -46,7 +48,7 @@ pub(super) struct Seen {
     lively: u32,
     looks: u32,
     /// The records that are still to be read although they look the same.
-    to_read: Vec<Arc<Path>>,
+    to_read: Vec<Digest>,
     /// Where to go on with the proofs.
     proof: usize,
     pub(super) counts: Counts,
@@ -65,6 +67,8 @@ pub(super) struct Counts {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     stamp: Option<Stamp>,
+    /// Whether a file that was changed since would look different.
+    is_settled: bool,
     revision: Option<Revision>,
     holder: Option<Holder>,
 }
@@ -86,13 +90,20 @@ impl Known {
     }
 }
 
+/// How a record is looked at.
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    Read,
+    /// It is read if its file looks different.
+    Compare(Option<Stamp>),
+}
+
 /// What one look is to do.
 #[derive(Default)]
 struct Agenda {
     /// Waiters from this number on came too late for it.
     before: u64,
-    /// Records, with what is known of them unless they are to be read anyway.
-    records: Vec<(Arc<Path>, Option<Known>)>,
+    records: Vec<(Digest, Arc<Path>, Look)>,
     /// One name of each file that proves a life.
     proofs: BTreeMap<FileId, PathBuf>,
 }
@@ -111,9 +122,10 @@ impl Hub {
         seen.count(|counts| counts.directories += 1);
         let looks_at_files = round == Round::OfAll && seen.tick(Stamp::from(&directory));
         let agenda = self.agenda(round, looks_at_files, &mut seen);
-        for (path, known) in agenda.records {
-            if let Some(known) = self.look_at(&path, known.as_ref(), &mut seen) {
-                self.has_read(agenda.before, &path, known);
+        for (session, path, look) in agenda.records {
+            match self.look_at(&path, look, &mut seen) {
+                Some(known) => self.has_read(agenda.before, &session, known),
+                None => self.looks_the_same(agenda.before, &session),
             }
         }
         for (file, path) in seen.in_turn(agenda.proofs) {
@@ -126,42 +138,63 @@ impl Hub {
 
     fn agenda(&self, round: Round, looks_at_files: bool, seen: &mut Seen) -> Agenda {
         let mut state = self.state();
-        let mut to_read = std::mem::take(&mut state.fresh);
+        let fresh = std::mem::take(&mut state.fresh);
+        let mut to_read = HashSet::new();
         let mut agenda = Agenda {
             before: state.next,
             ..Agenda::default()
         };
         if round == Round::OfAll {
+            if seen.looks == 0 {
+                state.forget();
+            }
             if seen.looks == 0 && seen.to_read.is_empty() {
-                seen.to_read = state.records.keys().cloned().collect();
+                seen.to_read = state.records.keys().copied().collect();
             }
             let left = seen.to_read.len().saturating_sub(READS);
             to_read.extend(seen.to_read.drain(left..));
-            for (path, watched) in &state.records {
-                let known = watched.known.as_ref();
-                if looks_at_files && !to_read.contains(path) {
-                    agenda.records.push((path.clone(), known.cloned()));
-                }
-                if let Some((path, file)) = known.and_then(Known::proof) {
+            for watched in state.records.values() {
+                if let Some((path, file)) = watched.known.as_ref().and_then(Known::proof) {
                     let name = || path.to_owned();
                     agenda.proofs.entry(file).or_insert_with(name);
                 }
             }
         }
-        let to_read = to_read.into_iter().map(|path| (path, None));
-        agenda.records.extend(to_read);
+        let mut add = |session: &Digest, watched: &Watched| {
+            let known = watched.known.as_ref();
+            let is_settled = known.is_some_and(|known| known.is_settled);
+            let look = match known.map(|known| known.stamp) {
+                _ if to_read.contains(session) => Look::Read,
+                _ if fresh.contains(session) && !is_settled => Look::Read,
+                None => Look::Read,
+                Some(stamp) => Look::Compare(stamp),
+            };
+            agenda.records.push((*session, watched.path.clone(), look));
+        };
+        if looks_at_files {
+            for (session, watched) in &state.records {
+                add(session, watched);
+            }
+        } else {
+            for session in fresh.union(&to_read) {
+                if let Some(watched) = state.records.get(session) {
+                    add(session, watched);
+                }
+            }
+        }
         agenda
     }
 
     /// The record, if it was read.
-    fn look_at(&self, path: &Path, known: Option<&Known>, seen: &mut Seen) -> Option<Known> {
-        if let Some(known) = known {
+    fn look_at(&self, path: &Path, look: Look, seen: &mut Seen) -> Option<Known> {
+        if let Look::Compare(stamp) = look {
             seen.count(|counts| counts.stamps += 1);
-            if known.stamp == Stamp::of(path) {
+            if stamp == Stamp::of(path) {
                 return None;
             }
         }
         seen.count(|counts| counts.reads += 1);
+        let now = SystemClock.wall();
         let Some(found) = Found::read(path, self.group).ok()? else {
             return Some(Known::default());
         };
@@ -175,6 +208,7 @@ impl Hub {
         });
         Some(Known {
             stamp: Some(found.stamp),
+            is_settled: found.stamp.is_settled(now),
             revision: Some(found.revision),
             holder,
         })
@@ -191,9 +225,9 @@ impl Hub {
         }
     }
 
-    fn has_read(&self, before: u64, path: &Path, known: Known) {
+    fn has_read(&self, before: u64, session: &Digest, known: Known) {
         let mut state = self.state();
-        if let Some(watched) = state.records.get_mut(path) {
+        if let Some(watched) = state.records.get_mut(session) {
             let was_alive = watched.known.as_ref().and_then(Known::proof).is_some();
             let has_died = was_alive && known.holder == Some(Holder::IsDead);
             watched.serve(before, known.revision, has_died);
@@ -201,25 +235,35 @@ impl Hub {
         }
     }
 
+    /// A waiter that came since may have seen another one.
+    fn looks_the_same(&self, before: u64, session: &Digest) {
+        let mut state = self.state();
+        if let Some(watched) = state.records.get_mut(session)
+            && let Some(revision) = watched.known.as_ref().map(|known| known.revision)
+        {
+            watched.serve(before, revision, false);
+        }
+    }
+
     /// Of the holders whose proofs are names of a file, until one of them is alive.
     fn look_at_holders(&self, file: FileId, before: u64, seen: &mut Seen) {
-        let of_file: Vec<(Arc<Path>, PathBuf)> = {
+        let of_file: Vec<(Digest, PathBuf)> = {
             let state = self.state();
             let records = state.records.iter();
-            let proofs = records.filter_map(|(record, watched)| {
+            let proofs = records.filter_map(|(session, watched)| {
                 let (proof, of) = watched.known.as_ref()?.proof()?;
-                (of == file).then(|| (record.clone(), proof.to_owned()))
+                (of == file).then(|| (*session, proof.to_owned()))
             });
             proofs.collect()
         };
-        for (record, proof) in of_file {
+        for (session, proof) in of_file {
             seen.count(|counts| counts.proofs += 1);
             let holder = self.holder(proof.clone());
             if matches!(holder, Some(Holder::IsAlive(..))) {
                 return;
             }
             let mut state = self.state();
-            let Some(watched) = state.records.get_mut(&record) else {
+            let Some(watched) = state.records.get_mut(&session) else {
                 continue;
             };
             // A death that is known already is no news: on a strict server it is waited on with that.

@@ -65,7 +65,8 @@ async fn scene(records: usize, waiters: usize) -> Scene {
     for label in 0..records {
         let seen = claim(&store, label).await;
         let path = store.path(&key(label));
-        waiting.extend((0..waiters).map(|_| hub.join(path.clone(), Some(seen))));
+        let join = |_| hub.join(key(label).digest(), path.clone(), Some(seen));
+        waiting.extend((0..waiters).map(join));
     }
     Scene {
         _directory: directory,
@@ -117,8 +118,8 @@ async fn a_look_at_many_records_that_do_not_change_asks_for_the_directory_and_on
     assert_eq!((asked.directories, asked.stamps), (10, 0));
     assert_eq!(asked.proofs, 10 + asked.reads);
     assert_eq!(asked.reads, 0, "until the twentieth look");
-    // Four at each look, and the next turn begins with the sixtieth.
-    assert_eq!(scene.looks(44).reads, 100);
+    // One at each look, and the next turn begins with the hundred and twentieth.
+    assert_eq!(scene.looks(104).reads, 100);
 }
 
 #[tokio::test]
@@ -128,7 +129,8 @@ async fn a_change_serves_those_who_have_not_seen_it_and_no_waiter_for_another_re
     let (old, _) = scene.store.load(&key(0)).await.unwrap().entry.unwrap();
     let (_, seen) = scene.store.load(&key(0)).await.unwrap().entry.unwrap();
     let newer = put(&scene.store, Some(seen), &old).await;
-    let knows = scene.hub.join(scene.store.path(&key(0)), Some(newer));
+    let path = scene.store.path(&key(0));
+    let knows = scene.hub.join(key(0).digest(), path, Some(newer));
     scene.looks(1);
     let roles: Vec<_> = scene
         .waiters
