@@ -10,7 +10,7 @@ has_redis() { command -v redis-server >/dev/null; }
 has_postgres() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 has_pgbouncer() { command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; }
 
-# The distribution's own Node.js may be too old for oidc-provider, which says so when it is installed.
+# A Node.js that is too old for oidc-provider is reported when that is installed.
 has_node() { command -v node >/dev/null && command -v npm >/dev/null; }
 has_python() { command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
@@ -60,7 +60,7 @@ install_oidc_provider() {
     rm -rf "$into" && mkdir -p "$into"
     cp "$from/package.json" "$from/package-lock.json" "$into"
     npm ci --prefix "$into" --engine-strict --ignore-scripts --no-audit --no-fund ||
-        fail "oidc-provider cannot be installed by npm"
+        fail "oidc-provider cannot be installed by npm; it needs Node.js 20 or later"
     cp "$from/package-lock.json" "$into/installed"
 }
 
