@@ -228,15 +228,24 @@ impl Record {
 mod testkit {
     use std::time::Duration;
 
+    use super::claim::Claimant;
     use super::{Owner, Record, StoredPair};
     use crate::store::StoreTime;
     use crate::token::{Key, Lineage, TokenPair};
 
-    pub(super) const ONE: Owner = Owner::from_bits(1);
-    pub(super) const TWO: Owner = Owner::from_bits(2);
+    pub(super) const ONE: Claimant = claimant(1);
+    pub(super) const TWO: Claimant = claimant(2);
     pub(super) const NOW: StoreTime = StoreTime::from_millis(1_700_000_000_000);
     pub(super) const QUARANTINE: Duration = Duration::from_secs(60);
     pub(super) const KEY_CLIENT: &str = "client";
+
+    const fn claimant(bits: u64) -> Claimant {
+        Claimant {
+            owner: Owner::from_bits(bits as u128),
+            nonce: bits,
+            patience: Duration::ZERO,
+        }
+    }
 
     pub(super) fn pair(refresh: &str) -> StoredPair {
         StoredPair {

@@ -22,6 +22,7 @@ use self::rejections::Rejections;
 pub(crate) use self::verdict::Verdict;
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
+use crate::record::claim::Holder;
 use crate::schedule::Due;
 use crate::served::Token;
 use crate::settings::Settings;
@@ -72,8 +73,8 @@ pub(crate) struct State {
     rejections: Rejections,
     /// The highest next number that was seen in a record.
     next_number: u64,
-    /// Numbers of claims that were written, or may have been, and under which nothing was sent.
-    unsent: Vec<u64>,
+    /// Claims that were written, or may have been, and under which nothing was sent.
+    unsent: Vec<Holder>,
     seed: Option<(TokenPair, Timestamp)>,
     /// Set by a logout of this manager, until another session takes the place of that one.
     exit: Option<Exit>,
@@ -158,17 +159,15 @@ impl State {
         self.next_number = self.next_number.max(number);
     }
 
-    pub(crate) fn unsent(&self) -> &[u64] {
+    pub(crate) fn unsent(&self) -> &[Holder] {
         &self.unsent
     }
 
-    /// A claim of this number is being written. Returns whether none was before.
-    pub(crate) fn attempted(&mut self, number: u64) -> bool {
-        let is_first = !self.unsent.contains(&number);
-        if is_first {
-            self.unsent.push(number);
+    /// This claim is being written, or may be written.
+    pub(crate) fn attempted(&mut self, claim: Holder) {
+        if !self.unsent.contains(&claim) {
+            self.unsent.push(claim);
         }
-        is_first
     }
 
     /// The token is about to be sent: no claim attempted before is one under which nothing was, should
@@ -178,8 +177,8 @@ impl State {
     }
 
     /// This claim is known to be gone.
-    pub(crate) fn settle(&mut self, number: u64) {
-        self.unsent.retain(|attempted| *attempted != number);
+    pub(crate) fn settle(&mut self, claim: Holder) {
+        self.unsent.retain(|attempted| *attempted != claim);
     }
 
     /// Whether the token that is held may still be served.

@@ -185,5 +185,5 @@ async fn the_numbers_of_lost_claims_are_forgotten() {
         .unwrap();
     tokens.token().await.unwrap_err();
     assert!(tokens.session.lock().next_number() > 50);
-    assert_eq!(tokens.session.lock().unsent(), [0_u64; 0]);
+    assert!(tokens.session.lock().unsent().is_empty());
 }

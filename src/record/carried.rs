@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
-use super::claim::{Claim, Owner};
+use super::claim::{Claim, Holder, Owner};
 use super::{FORMAT, Record, Retired, State, StoredPair, format};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lifetime, Lineage, Session, TokenPair, Validity};
@@ -25,7 +25,7 @@ pub(crate) struct Carried {
     key: Fields,
     pair: Option<(Digest, Fields)>,
     state: Option<(State, Fields)>,
-    claim: Option<((Owner, u64), Fields)>,
+    claim: Option<(Holder, Fields)>,
     retired: Vec<(Digest, Fields)>,
 }
 
@@ -53,7 +53,7 @@ impl Carried {
             put_back(fields, &mut form["state"]);
         }
         if let Some((holder, fields)) = &self.claim
-            && record.claim.as_ref().map(holder_of) == Some(*holder)
+            && record.claim.as_ref().map(Claim::holder) == Some(*holder)
         {
             put_back(fields, &mut form["claim"]);
         }
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for Record {
         };
         let mut record = Form::deserialize(form).map_err(serde::de::Error::custom)?;
         let some = |fields: Fields| (!fields.is_empty()).then_some(fields);
-        let claimed = record.claim.as_ref().map(holder_of);
+        let claimed = record.claim.as_ref().map(Claim::holder);
         record.carried = Carried {
             key,
             pair: some(pair).map(|fields| (record.digest(), fields)),
@@ -172,8 +172,10 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
         claim: Some(Claim {
             owner: Owner::from_bits(0),
             number: 0,
+            nonce: 0,
             digest,
             since: time,
+            patience: std::time::Duration::ZERO,
             doubtful: None,
             released: false,
             replays: 0,
@@ -191,10 +193,6 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
     };
     serde_json::to_value(record).unwrap_or_default()
 });
-
-fn holder_of(claim: &Claim) -> (Owner, u64) {
-    (claim.owner, claim.number)
-}
 
 /// Moves out of `form` what `known` does not have, level by level.
 fn take(form: &mut Value, known: &Value) -> Fields {

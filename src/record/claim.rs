@@ -60,12 +60,19 @@ impl<'de> Deserialize<'de> for Owner {
 pub struct Claim {
     /// By whom.
     pub owner: Owner,
-    /// Tells the claims on one key apart. A claim is somebody's only if owner *and* number match.
+    /// Tells the claims on one key apart. A claim is a claimant's only if owner, number *and* nonce match.
     pub number: u64,
+    /// Drawn for each claim: the memory of a machine can be cloned, and its owner and its next number with it.
+    #[serde(default)]
+    pub nonce: u64,
     /// The refresh token, or the key if it is a sign-in.
     pub digest: Digest,
     /// Since when, by the store's clock.
     pub since: StoreTime,
+    /// For how long after that its claimant is left alone, in milliseconds when it is stored. An instance respects the
+    /// longer of this and its own quarantine.
+    #[serde(default, with = "crate::token::millis")]
+    pub patience: Duration,
     /// Since when the token may be spent, by this claim or one before it.
     #[serde(default)]
     pub doubtful: Option<StoreTime>,
@@ -86,9 +93,10 @@ impl Claim {
         self.doubtful.unwrap_or(self.since)
     }
 
-    /// How long the holder is left alone: `quarantine`, doubled with each last resort.
+    /// How long the holder is left alone by an instance of this `quarantine`; doubled with each last resort.
     pub(crate) fn patience(&self, quarantine: Duration) -> Duration {
-        quarantine.saturating_mul(1_u32.checked_shl(self.resorts).unwrap_or(u32::MAX))
+        let patience = self.patience.max(quarantine);
+        patience.saturating_mul(1_u32.checked_shl(self.resorts).unwrap_or(u32::MAX))
     }
 
     /// What the server's profile permits about the token, which may be spent.
@@ -128,16 +136,46 @@ impl Claim {
         })
     }
 
+    pub(crate) fn holder(&self) -> Holder {
+        Holder {
+            owner: self.owner,
+            number: self.number,
+            nonce: self.nonce,
+        }
+    }
+
     pub(crate) fn is_of(&self, holder: Holder) -> bool {
-        self.owner == holder.owner && self.number == holder.number
+        self.holder() == holder
     }
 }
 
-/// Who holds one claim: owner and number together.
+/// Who holds one claim: owner, number and nonce together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) owner: Owner,
     pub(crate) number: u64,
+    pub(crate) nonce: u64,
+}
+
+/// What an instance writes of itself into a claim.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimant {
+    pub(crate) owner: Owner,
+    /// Drawn for this claim.
+    pub(crate) nonce: u64,
+    /// For how long others leave it alone.
+    pub(crate) patience: Duration,
+}
+
+impl Claimant {
+    /// The holder of the claim of this number.
+    pub(crate) fn holder(self, number: u64) -> Holder {
+        Holder {
+            owner: self.owner,
+            number,
+            nonce: self.nonce,
+        }
+    }
 }
 
 /// Why a token that may be spent is sent once more.
@@ -174,18 +212,17 @@ pub(crate) enum Standing {
 }
 
 impl Record {
-    /// Judges the claim for an owner whose numbers `unsent` were attempted and never sent under.
+    /// Judges the claim for an instance whose claims `unsent` were attempted and never sent under.
     pub(crate) fn standing(
         &self,
-        owner: Owner,
-        unsent: &[u64],
+        unsent: &[Holder],
         now: StoreTime,
         quarantine: Duration,
     ) -> Standing {
         let Some(claim) = self.claim.as_ref().filter(|claim| self.is_current(claim)) else {
             return Standing::Free;
         };
-        if claim.owner == owner && unsent.contains(&claim.number) {
+        if unsent.contains(&claim.holder()) {
             return Standing::Ours;
         }
         let left = claim
@@ -204,12 +241,14 @@ impl Record {
 
     /// A claim on a token that nobody claims. Its number is the record's `next_number`.
     #[must_use]
-    pub(crate) fn claimed(&self, owner: Owner, digest: Digest, now: StoreTime) -> Self {
+    pub(crate) fn claimed(&self, by: Claimant, digest: Digest, now: StoreTime) -> Self {
         self.with_claim(Claim {
-            owner,
+            owner: by.owner,
             number: self.next_number,
+            nonce: by.nonce,
             digest,
             since: now,
+            patience: by.patience,
             doubtful: None,
             released: false,
             replays: 0,
@@ -217,11 +256,11 @@ impl Record {
         })
     }
 
-    /// A claim under which the token may be spent becomes `owner`'s, for sending it once more. It is
+    /// A claim under which the token may be spent becomes this claimant's, for sending it once more. It is
     /// doubtful, so nobody takes it for a plain one.
     #[must_use]
-    pub(crate) fn taken_over(&self, owner: Owner, again: Again, now: StoreTime) -> Self {
-        self.reclaimed(owner, now, |old| Claim {
+    pub(crate) fn taken_over(&self, by: Claimant, again: Again, now: StoreTime) -> Self {
+        self.reclaimed(by, now, |old| Claim {
             doubtful: Some(old.suspect_since()),
             replays: old
                 .replays
@@ -235,8 +274,8 @@ impl Record {
 
     /// Our own claim after an ambiguous swap, written again. A doubt that it inherited stays.
     #[must_use]
-    pub(crate) fn retaken(&self, owner: Owner, now: StoreTime) -> Self {
-        self.reclaimed(owner, now, |old| old)
+    pub(crate) fn retaken(&self, by: Claimant, now: StoreTime) -> Self {
+        self.reclaimed(by, now, |old| old)
     }
 
     /// Our claim, under which the token was sent and no answer read.
@@ -261,14 +300,16 @@ impl Record {
         Some(next)
     }
 
-    fn reclaimed(&self, owner: Owner, now: StoreTime, change: impl FnOnce(Claim) -> Claim) -> Self {
+    fn reclaimed(&self, by: Claimant, now: StoreTime, change: impl FnOnce(Claim) -> Claim) -> Self {
         let Some(old) = self.claim.clone() else {
             return self.clone();
         };
         self.with_claim(Claim {
-            owner,
+            owner: by.owner,
             number: self.next_number,
+            nonce: by.nonce,
             since: now,
+            patience: by.patience,
             released: false,
             ..change(old)
         })
@@ -301,13 +342,10 @@ mod tests {
         let just_before = StoreTime::from_millis(LATER.as_millis() - 1);
         let stale_in = Duration::from_millis(1);
         assert_eq!(
-            record.standing(TWO, &[], just_before, QUARANTINE),
+            record.standing(&[], just_before, QUARANTINE),
             Standing::Live { stale_in }
         );
-        assert_eq!(
-            record.standing(TWO, &[], LATER, QUARANTINE),
-            Standing::Stale
-        );
+        assert_eq!(record.standing(&[], LATER, QUARANTINE), Standing::Stale);
     }
 
     #[test]
@@ -316,15 +354,52 @@ mod tests {
         let record = record.claimed(ONE, record.digest(), NOW);
         let ours = number(&record);
         assert_eq!(
-            record.standing(ONE, &[ours], NOW, QUARANTINE),
+            record.standing(&[ONE.holder(ours)], NOW, QUARANTINE),
             Standing::Ours
         );
         assert!(matches!(
-            record.standing(TWO, &[ours], NOW, QUARANTINE),
+            record.standing(&[TWO.holder(ours)], NOW, QUARANTINE),
             Standing::Live { .. }
         ));
         assert!(matches!(
-            record.standing(ONE, &[ours + 1], NOW, QUARANTINE),
+            record.standing(&[ONE.holder(ours + 1)], NOW, QUARANTINE),
+            Standing::Live { .. }
+        ));
+    }
+
+    #[test]
+    fn a_claim_of_a_clone_with_our_owner_and_number_is_not_ours() {
+        let record = active();
+        let clone = Claimant { nonce: 99, ..ONE };
+        let record = record.claimed(clone, record.digest(), NOW);
+        let ours = ONE.holder(number(&record));
+        assert!(matches!(
+            record.standing(&[ours], NOW, QUARANTINE),
+            Standing::Live { .. }
+        ));
+        assert_eq!(record.released(ours), None);
+    }
+
+    #[test]
+    fn a_claim_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_quarantine()
+    {
+        let record = active();
+        let patience = 2 * QUARANTINE;
+        let patient = Claimant { patience, ..ONE };
+        let record = record.claimed(patient, record.digest(), NOW);
+        let stale_in = QUARANTINE;
+        assert_eq!(
+            record.standing(&[], LATER, QUARANTINE),
+            Standing::Live { stale_in }
+        );
+        let much_later = LATER.after(QUARANTINE);
+        assert_eq!(
+            record.standing(&[], much_later, QUARANTINE),
+            Standing::Stale
+        );
+        // A reader that waits longer of its own accord does so.
+        assert!(matches!(
+            record.standing(&[], much_later, 3 * QUARANTINE),
             Standing::Live { .. }
         ));
     }
@@ -333,7 +408,7 @@ mod tests {
     fn a_claim_on_a_token_that_is_no_longer_current_binds_nobody() {
         let record = active();
         let record = record.claimed(ONE, Digest::of("an older token"), NOW);
-        assert_eq!(record.standing(TWO, &[], NOW, QUARANTINE), Standing::Free);
+        assert_eq!(record.standing(&[], NOW, QUARANTINE), Standing::Free);
     }
 
     #[test]
@@ -346,7 +421,7 @@ mod tests {
         let claim = record.claim.as_ref().unwrap();
         assert_eq!(
             (claim.owner, claim.doubtful, claim.since),
-            (TWO, Some(NOW), LATER)
+            (TWO.owner, Some(NOW), LATER)
         );
         // A second take-over does not move the doubt.
         let again = record.taken_over(ONE, Again::Replay, LATER.after(QUARANTINE));
@@ -371,12 +446,9 @@ mod tests {
     fn releasing_a_plain_claim_frees_the_token() {
         let record = active();
         let claimed = record.claimed(ONE, record.digest(), NOW);
-        let holder = Holder {
-            owner: ONE,
-            number: number(&claimed),
-        };
+        let holder = ONE.holder(number(&claimed));
         let freed = claimed.released(holder).unwrap();
-        assert_eq!(freed.standing(TWO, &[], NOW, QUARANTINE), Standing::Free);
+        assert_eq!(freed.standing(&[], NOW, QUARANTINE), Standing::Free);
     }
 
     #[test]
@@ -386,15 +458,9 @@ mod tests {
             record
                 .claimed(ONE, record.digest(), NOW)
                 .taken_over(TWO, Again::LastResort, LATER);
-        let holder = Holder {
-            owner: TWO,
-            number: number(&doubtful),
-        };
+        let holder = TWO.holder(number(&doubtful));
         let released = doubtful.released(holder).unwrap();
-        assert_eq!(
-            released.standing(ONE, &[], LATER, QUARANTINE),
-            Standing::Stale
-        );
+        assert_eq!(released.standing(&[], LATER, QUARANTINE), Standing::Stale);
         assert_eq!(released.claim.as_ref().unwrap().doubtful, Some(NOW));
         assert!(number(&released) == holder.number);
     }
@@ -404,14 +470,8 @@ mod tests {
         let record = active();
         let claimed = record.claimed(ONE, record.digest(), NOW);
         let number = number(&claimed);
-        assert_eq!(claimed.released(Holder { owner: TWO, number }), None);
-        assert_eq!(
-            claimed.released(Holder {
-                owner: ONE,
-                number: number + 1
-            }),
-            None
-        );
+        assert_eq!(claimed.released(TWO.holder(number)), None);
+        assert_eq!(claimed.released(ONE.holder(number + 1)), None);
     }
 
     #[test]
@@ -431,7 +491,7 @@ mod tests {
         let record = record.claimed(ONE, record.digest(), LATER);
         let stale_in = QUARANTINE;
         assert_eq!(
-            record.standing(TWO, &[], NOW, QUARANTINE),
+            record.standing(&[], NOW, QUARANTINE),
             Standing::Live { stale_in }
         );
     }

@@ -235,10 +235,7 @@ mod tests {
         let record = active();
         let claimed = record.claimed(ONE, record.digest(), NOW);
         let landing = Landing {
-            holder: Holder {
-                owner: ONE,
-                number: record.next_number,
-            },
+            holder: ONE.holder(record.next_number),
             base: record.identity(),
             predecessor: record.digest(),
             passed: Vec::new(),
@@ -384,10 +381,7 @@ mod tests {
         let (record, landing) = claimed("ours");
         let taken = record.taken_over(TWO, Again::LastResort, NOW);
         let theirs = Landing {
-            holder: Holder {
-                owner: TWO,
-                number: record.next_number,
-            },
+            holder: TWO.holder(record.next_number),
             pair: pair("theirs"),
             ..landing.clone()
         };
@@ -406,10 +400,7 @@ mod tests {
         let (record, landing) = claimed("ours");
         let landed = written(landing.judge(Some(&record), &key(), NOW));
         let theirs = Landing {
-            holder: Holder {
-                owner: TWO,
-                number: landed.next_number,
-            },
+            holder: TWO.holder(landed.next_number),
             base: landed.identity(),
             predecessor: landed.digest(),
             pair: pair("theirs"),

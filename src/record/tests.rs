@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::claim::{Again, Holder, Standing};
+use super::claim::{Again, Claimant, Standing};
 use super::land::{Landing, Rival, Verdict};
 use super::testkit::{KEY_CLIENT, NOW, ONE, QUARANTINE, TWO, active, pair};
 use super::*;
@@ -43,7 +43,7 @@ struct World {
 }
 
 impl World {
-    fn owner(second: bool) -> Owner {
+    fn claimant(second: bool) -> Claimant {
         if second { TWO } else { ONE }
     }
 
@@ -51,10 +51,7 @@ impl World {
         self.issued += 1;
         let claim = record.claim.as_ref().unwrap();
         Landing {
-            holder: Holder {
-                owner: claim.owner,
-                number: claim.number,
-            },
+            holder: claim.holder(),
             base: record.identity(),
             predecessor: claim.digest,
             passed: Vec::new(),
@@ -69,10 +66,10 @@ impl World {
         match step {
             Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds.into())),
             Step::Claim(second) if before.state == State::Active => {
-                let owner = Self::owner(second);
-                let next = match before.standing(owner, &[], self.now, QUARANTINE) {
-                    Standing::Free => before.claimed(owner, before.digest(), self.now),
-                    Standing::Stale => before.taken_over(owner, Again::LastResort, self.now),
+                let by = Self::claimant(second);
+                let next = match before.standing(&[], self.now, QUARANTINE) {
+                    Standing::Free => before.claimed(by, before.digest(), self.now),
+                    Standing::Stale => before.taken_over(by, Again::LastResort, self.now),
                     Standing::Ours | Standing::Live { .. } => return,
                 };
                 self.claims[usize::from(second)] = Some(self.fetched_under(&next));
@@ -87,7 +84,7 @@ impl World {
                     .as_ref()
                     .is_some_and(|claim| claim.is_of(landing.holder))
                 {
-                    let next = before.taken_over(Self::owner(second), Again::Replay, self.now);
+                    let next = before.taken_over(Self::claimant(second), Again::Replay, self.now);
                     self.claims[usize::from(second)] = Some(self.fetched_under(&next));
                     self.record = next;
                 }
@@ -232,10 +229,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
     for round in 0..1_000 {
         let claimed = record.claimed(ONE, record.digest(), NOW);
         let landing = Landing {
-            holder: Holder {
-                owner: ONE,
-                number: record.next_number,
-            },
+            holder: ONE.holder(record.next_number),
             base: record.identity(),
             predecessor: record.digest(),
             passed: Vec::new(),
@@ -285,15 +279,8 @@ fn numbers_at_their_end_do_not_overflow() {
     let claimed = record.claimed(ONE, record.digest(), NOW);
     assert_eq!(claimed.next_number, u64::MAX);
     let taken = claimed.taken_over(TWO, Again::LastResort, NOW);
-    assert!(
-        taken
-            .released(Holder {
-                owner: TWO,
-                number: u64::MAX
-            })
-            .is_some()
-    );
-    let _ = taken.standing(ONE, &[], NOW, Duration::MAX);
+    assert!(taken.released(TWO.holder(u64::MAX)).is_some());
+    let _ = taken.standing(&[], NOW, Duration::MAX);
     let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), NOW);
     assert_eq!(replaced.version, u64::MAX);
     let held = look::Held {
@@ -304,10 +291,7 @@ fn numbers_at_their_end_do_not_overflow() {
     let forwarded = Record::forwarded(Some(&active()), &key, held, pair("r2"), u64::MAX, NOW);
     assert_eq!(forwarded.next_number, u64::MAX);
     let landing = Landing {
-        holder: Holder {
-            owner: TWO,
-            number: u64::MAX,
-        },
+        holder: TWO.holder(u64::MAX),
         base: record.identity(),
         predecessor: record.digest(),
         passed: vec![Digest::of("passed")],

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{Kind, Next, Rotation, Seen, StoreClock, lineage, store_failed};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::record::claim::{Claim, Holder, Permit, Standing};
+use crate::record::claim::{Claim, Claimant, Holder, Permit, Standing};
 use crate::record::{Record, State};
-use crate::store::{Revision, StoreTime, Swap};
+use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{Lineage, TokenPair};
 
 /// A token that may be sent, and the record that says so.
@@ -37,10 +37,7 @@ pub(super) struct Observed {
 impl Observed {
     fn new(claim: &Claim, at: Timestamp) -> Self {
         Self {
-            holder: Holder {
-                owner: claim.owner,
-                number: claim.number,
-            },
+            holder: claim.holder(),
             since: claim.since,
             at,
         }
@@ -95,18 +92,16 @@ impl Rotation {
         kind: Kind,
     ) -> Result<Option<Claimed>, Error> {
         let session = self.session();
-        let (owner, quarantine) = (session.owner, session.settings().quarantine);
+        let quarantine = session.settings().quarantine;
+        let by = self.claimant()?;
         let now = self.store_now(seen.clock);
         // Without coordination nobody claims; but a token that may be spent is remembered, as a claim.
         if !self.uses_claims() && record.claim.is_none() {
-            let holder = Holder {
-                owner,
-                number: record.next_number,
-            };
+            let holder = by.holder(record.next_number);
             return Claimed::new(record.clone(), seen.clone(), holder, kind, session.now())
                 .map(Some);
         }
-        let standing = record.standing(owner, session.lock().unsent(), now, quarantine);
+        let standing = record.standing(session.lock().unsent(), now, quarantine);
         let digest = match kind {
             Kind::Refresh => record.digest(),
             Kind::SignIn => session.key.digest(),
@@ -142,11 +137,23 @@ impl Rotation {
                 }
             }
             // Or it was attempted for another grant: since then its token has expired, say.
-            (Standing::Ours, Some(claim)) if claim.digest == digest => record.retaken(owner, now),
-            _ => record.claimed(owner, digest, now),
+            (Standing::Ours, Some(claim)) if claim.digest == digest => record.retaken(by, now),
+            _ => record.claimed(by, digest, now),
         };
         self.write_claim(next, standing == Standing::Ours, seen, kind)
             .await
+    }
+
+    /// This instance, as it writes itself into its next claim.
+    pub(super) fn claimant(&self) -> Result<Claimant, Error> {
+        let session = self.session();
+        let random = crate::token::random()
+            .map_err(|error| store_failed(StoreError::with_source("no random numbers", error)))?;
+        Ok(Claimant {
+            owner: session.owner,
+            nonce: nonce(random),
+            patience: session.settings().quarantine,
+        })
     }
 
     /// Whether the holder of a claim that seems live is proven dead, or has had all the time it is due
@@ -179,7 +186,7 @@ impl Rotation {
         match self.permit(claim, seen.clock) {
             Permit::Send(again) => {
                 let now = self.store_now_for(claim, seen.clock);
-                Ok(Some(record.taken_over(self.session().owner, again, now)))
+                Ok(Some(record.taken_over(self.claimant()?, again, now)))
             }
             Permit::Wait(left) => {
                 self.wait_for_change(seen.revision(), left).await?;
@@ -236,9 +243,10 @@ impl Rotation {
         seen: &Seen,
         kind: Kind,
     ) -> Result<Option<Claimed>, Error> {
-        let Some(number) = next.claim.as_ref().map(|claim| claim.number) else {
+        let Some(holder) = next.claim.as_ref().map(Claim::holder) else {
             return Ok(None);
         };
+        let number = holder.number;
         let session = self.flight.session();
         // By the store's clock it is older by this than by ours, to those who wait for it to go stale.
         let now = session.now().before(seen.clock.lag());
@@ -247,13 +255,9 @@ impl Rotation {
             _ => now,
         };
         self.attempt = Some((number, since));
-        let is_first = session.lock().attempted(number);
+        session.lock().attempted(holder);
         match self.swap(seen.revision(), &next).await {
             Ok(Swap::Swapped(revision)) => {
-                let holder = Holder {
-                    owner: self.session().owner,
-                    number,
-                };
                 let seen = Seen {
                     entry: Some((next.clone(), revision)),
                     clock: seen.clock,
@@ -261,17 +265,23 @@ impl Rotation {
                 Claimed::new(next, seen, holder, kind, since).map(Some)
             }
             Ok(Swap::Lost(_)) => {
-                // Unless an earlier attempt at this number went unanswered: it may be what this one lost to.
-                if is_first {
-                    self.session().lock().settle(number);
-                }
+                self.session().lock().settle(holder);
                 Ok(None)
             }
             Err(error) => {
-                self.session().lock().attempted(number);
                 tracing::warn!(key = %self.session().key, %error, "a claim may or may not be stored");
                 Err(store_failed(error))
             }
         }
     }
+}
+
+/// Half of the bits that were drawn.
+fn nonce(random: u128) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lower half is as random"
+    )]
+    let nonce = random as u64;
+    nonce
 }

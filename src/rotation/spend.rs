@@ -11,7 +11,7 @@ use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{EndReason, Error};
 use crate::record::State;
-use crate::record::claim::{Again, Permit, Standing};
+use crate::record::claim::{Again, Claimant, Permit, Standing};
 use crate::served::Token;
 use crate::store::{StoreError, Swap};
 use crate::token::RefreshToken;
@@ -144,7 +144,12 @@ impl Rotation {
                 Kind::Refresh => record.digest(),
                 Kind::SignIn => session.key.digest(),
             };
-            record = record.claimed(claimed.holder.owner, digest, since);
+            let by = Claimant {
+                owner: claimed.holder.owner,
+                nonce: claimed.holder.nonce,
+                patience: session.settings().quarantine,
+            };
+            record = record.claimed(by, digest, since);
         }
         let doubted = record.doubted(claimed.holder);
         let revision = match self.swap(claimed.seen.revision(), &doubted).await {
@@ -165,7 +170,7 @@ impl Rotation {
         match self.permit(&claim, seen.clock) {
             Permit::Send(Again::Replay) => {
                 let next =
-                    doubted.taken_over(claim.owner, Again::Replay, self.store_now(seen.clock));
+                    doubted.taken_over(self.claimant()?, Again::Replay, self.store_now(seen.clock));
                 self.write_claim(next, false, &seen, claimed.kind).await
             }
             // A sign-in that may have worked harms nobody if it is done again.
@@ -210,8 +215,7 @@ impl Rotation {
             if let Some(claim) = theirs.filter(|claim| claim.digest == ours) {
                 let now = self.store_now(seen.clock);
                 let quarantine = self.session().settings().quarantine;
-                if let Standing::Live { stale_in } =
-                    record.standing(self.session().owner, &[], now, quarantine)
+                if let Standing::Live { stale_in } = record.standing(&[], now, quarantine)
                     && !self.is_given_up(&claim.clone()).await
                 {
                     self.wait_for_change(seen.revision(), stale_in).await?;
@@ -247,17 +251,16 @@ impl Rotation {
         if claimed.claim().is_none() {
             return;
         }
-        let number = claimed.holder.number;
         let mut record = claimed.record.clone();
         let mut revision = claimed.seen.revision();
         for tried in 0..STORE_TRIES {
             let Some(next) = record.released(claimed.holder) else {
-                self.session().lock().settle(number);
+                self.session().lock().settle(claimed.holder);
                 return;
             };
             match self.swap(revision, &next).await {
                 Ok(Swap::Swapped(_)) => {
-                    self.session().lock().settle(number);
+                    self.session().lock().settle(claimed.holder);
                     return;
                 }
                 Ok(Swap::Lost(Some((newer, newest)))) => (record, revision) = (newer, Some(newest)),
@@ -266,7 +269,7 @@ impl Rotation {
             }
         }
         // Nothing was sent under it, so the next rotation may find it ours.
-        self.session().lock().attempted(number);
+        self.session().lock().attempted(claimed.holder);
         tracing::warn!(key = %self.session().key, "a claim could not be released");
     }
 }

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod claims;
 mod panics;
 mod runtime;
 mod table;

@@ -113,8 +113,10 @@ fn claim(digest: Digest) -> Claim {
     Claim {
         owner,
         number: 7,
+        nonce: u64::MAX,
         digest,
         since: StoreTime::from_millis(1_700_000_001_000),
+        patience: Duration::from_secs(60),
         doubtful: Some(StoreTime::from_millis(1_700_000_000_999)),
         released: true,
         replays: 1,

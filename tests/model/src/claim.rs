@@ -3,7 +3,7 @@
 use crate::instance::{Claimed, Phase, Write};
 use crate::record::claim::{Permit, Standing};
 use crate::record::{Record, State};
-use crate::row::{Mark, NOW, Row, TICK, digest, owner, ticks};
+use crate::row::{Mark, NOW, Row, TICK, claimant, digest, holder, ticks};
 use crate::symmetry::LIVES;
 use crate::world::{Swap, Turn};
 
@@ -12,9 +12,14 @@ impl Turn<'_> {
     pub(crate) fn claim(&mut self, row: &Row) {
         let record = row.record();
         let me = self.owner();
-        let unsent = self.me().unsent();
+        let unsent: Vec<_> = self
+            .me()
+            .unsent()
+            .into_iter()
+            .map(|number| holder(me, number))
+            .collect();
         let quarantine = TICK * self.config.quarantine.into();
-        let standing = record.standing(owner(me), &unsent, NOW, quarantine);
+        let standing = record.standing(&unsent, NOW, quarantine);
         let is_ours = standing == Standing::Ours;
         let next = match (standing, row.claim.as_ref(), record.claim.as_ref()) {
             (Standing::Live { stale_in }, Some(mark), _) => {
@@ -34,10 +39,10 @@ impl Turn<'_> {
             {
                 self.take_over(&record)
             }
-            (Standing::Ours, ..) => Some(record.retaken(owner(me), NOW)),
+            (Standing::Ours, ..) => Some(record.retaken(claimant(me), NOW)),
             _ => {
                 let token = row.token.expect("a pair is claimed");
-                Some(record.claimed(owner(me), digest(token), NOW))
+                Some(record.claimed(claimant(me), digest(token), NOW))
             }
         };
         if let Some(next) = next {
@@ -57,7 +62,7 @@ impl Turn<'_> {
         let quarantine = TICK * self.config.quarantine.into();
         match claim.permits(&self.config.profile(), false, quarantine, NOW) {
             Permit::Send(again) => {
-                let me = owner(self.owner());
+                let me = claimant(self.owner());
                 Some(record.taken_over(me, again, NOW))
             }
             Permit::Wait(left) => {

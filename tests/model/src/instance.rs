@@ -192,7 +192,7 @@ impl Instance {
         }
     }
 
-    pub fn unsent(&self) -> Vec<u64> {
+    pub fn unsent(&self) -> Vec<u8> {
         (0..16)
             .filter(|number| self.unsent & (1 << number) != 0)
             .collect()

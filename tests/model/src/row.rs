@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::record::claim::{Claim, Holder, Owner};
+use crate::record::claim::{Claim, Claimant, Holder, Owner};
 use crate::record::look;
 use crate::record::{Record, Retired, State, StoredPair};
 use crate::store::StoreTime;
@@ -122,11 +122,17 @@ pub(crate) fn stored(token: Token) -> StoredPair {
     }
 }
 
-pub(crate) fn holder(owner_number: u8, number: u8) -> Holder {
-    Holder {
+/// Memory is not cloned here, so all nonces are alike; and so are all quarantines.
+pub(crate) fn claimant(owner_number: u8) -> Claimant {
+    Claimant {
         owner: owner(owner_number),
-        number: number.into(),
+        nonce: 0,
+        patience: Duration::ZERO,
     }
+}
+
+pub(crate) fn holder(owner_number: u8, number: u8) -> Holder {
+    claimant(owner_number).holder(number.into())
 }
 
 pub(crate) fn ticks(span: Duration) -> u8 {
@@ -190,8 +196,10 @@ impl Row {
             claim: self.claim.map(|claim| Claim {
                 owner: owner(claim.owner),
                 number: claim.number.into(),
+                nonce: 0,
                 digest: digest(claim.token),
                 since: NOW.before(TICK * claim.age.into()),
+                patience: Duration::ZERO,
                 doubtful: claim.doubtful.map(|age| NOW.before(TICK * age.into())),
                 released: claim.released,
                 replays: claim.replays.into(),

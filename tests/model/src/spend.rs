@@ -4,7 +4,7 @@ use crate::instance::{Claimed, Phase, Then, Write};
 use crate::property;
 use crate::record::State;
 use crate::record::claim::{Again, Permit, Standing};
-use crate::row::{NOW, Row, Status, TICK, digest, holder, owner, ticks};
+use crate::row::{NOW, Row, Status, TICK, claimant, digest, holder, ticks};
 use crate::server::Answer;
 use crate::world::{Swap, Turn};
 
@@ -69,7 +69,7 @@ impl Turn<'_> {
         let quarantine = TICK * self.config.quarantine.into();
         match claim.permits(&self.config.profile(), false, quarantine, NOW) {
             Permit::Send(Again::Replay) => {
-                let next = record.taken_over(owner(self.owner()), Again::Replay, NOW);
+                let next = record.taken_over(claimant(self.owner()), Again::Replay, NOW);
                 self.write_claim(&next, false);
             }
             Permit::SignIn | Permit::Nothing => self.end_unknown(&record),
@@ -96,7 +96,7 @@ impl Turn<'_> {
             .filter(|mark| (mark.owner, mark.number) != (me, number) && mark.token == ours);
         if let Some(mark) = theirs
             && let Standing::Live { stale_in } =
-                record.standing(owner(me), &[], NOW, TICK * self.config.quarantine.into())
+                record.standing(&[], NOW, TICK * self.config.quarantine.into())
             && !self.is_given_up(&mark)
         {
             return self.go(Phase::RefusedWait {

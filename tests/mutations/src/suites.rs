@@ -25,6 +25,8 @@ pub const SUITES: [Suite; 2] = [
             "--test",
             "protocol",
             "--test",
+            "faults",
+            "--test",
             "single_flight",
             "--test",
             "sign_in",
