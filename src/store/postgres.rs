@@ -239,6 +239,7 @@ impl PostgresStore {
         let purging = async {
             let mut connection = pool.acquire().await?;
             let purge = sqlx::query(&statements.purge).bind(row::millis(self.retention));
+            let purge = purge.bind(true);
             let rows = statements.sending.rows(&mut connection, purge).await?;
             let purged: i64 = rows.first().ok_or(Failure::Unreadable)?.try_get(0)?;
             Ok(purged.unsigned_abs())
