@@ -88,7 +88,7 @@ async fn a_manager_learns_of_a_lock_however_little_time_it_gives() {
         cause = error.source();
     }
     assert!(
-        told.contains("has been locked by another process for 1.6 s; is it stopped?"),
+        told.contains("could not be locked within 1.6 s, because another process has locked it"),
         "{told}"
     );
 }

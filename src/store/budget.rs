@@ -36,7 +36,6 @@ pub(super) struct Share {
     /// For the work. After that, the store gives up.
     pub(super) work: Duration,
     /// For what comes after it.
-    #[cfg(any(feature = "redis", feature = "postgres"))]
     pub(super) reserve: Duration,
 }
 
@@ -50,7 +49,6 @@ impl Share {
         let reserve = RESERVE.min(budget / 5);
         Self {
             work: budget - reserve,
-            #[cfg(any(feature = "redis", feature = "postgres"))]
             reserve,
         }
     }

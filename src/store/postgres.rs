@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use sqlx::{Connection as _, PgPool, Row as _};
 
 use self::failure::Failure;
-use self::listen::Listener;
+use self::listen::{Deaf, Listener};
 use self::schema::Statements;
 use self::sending::Sending;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
@@ -188,8 +188,12 @@ impl PostgresStore {
     }
 
     fn over(pool: PgPool, (statements, is_shared): (Statements, bool)) -> Self {
-        let may_listen = !is_shared && statements.sending == Sending::Named;
-        let listener = Listener::new(pool.clone(), may_listen);
+        let deaf = match statements.sending {
+            _ if is_shared => Some(Deaf::SharedPooler),
+            Sending::Unnamed => Some(Deaf::UnnamedStatements),
+            Sending::Named => None,
+        };
+        let listener = Listener::new(pool.clone(), deaf);
         Self {
             shared: Arc::new(Shared {
                 pool,
@@ -239,6 +243,7 @@ impl PostgresStore {
         let purging = async {
             let mut connection = pool.acquire().await?;
             let purge = sqlx::query(&statements.purge).bind(row::millis(self.retention));
+            let purge = purge.bind(true);
             let rows = statements.sending.rows(&mut connection, purge).await?;
             let purged: i64 = rows.first().ok_or(Failure::Unreadable)?.try_get(0)?;
             Ok(purged.unsigned_abs())

@@ -254,3 +254,39 @@ async fn a_pool_of_ones_own_is_used_as_it_is() {
     let error = told(&store.load(&key()).await.unwrap_err());
     assert!(error.contains("closed pool"), "{error}");
 }
+
+/// The rows that sequential scans of the table have read so far. A connection's reads are counted when it has ended.
+async fn rows_scanned(database: &Database) -> u64 {
+    let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evertoken' \
+                       AND datname = current_database()";
+    while database.sql(connections) != "0" {
+        tokio::task::yield_now().await;
+    }
+    let read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'evertoken_pair'";
+    database.sql(read).parse().unwrap()
+}
+
+#[tokio::test]
+async fn connecting_reads_no_row_of_the_table_however_many_there_are() {
+    const ROWS: u64 = 5_000;
+    let database = Database::new();
+    drop(database.open().await);
+    database.sql(&format!(
+        "INSERT INTO evertoken_pair (key_digest, key, state, digest, needed_until, changed_at, revision, record) \
+         SELECT sha256(number::text::bytea), '{{}}', 'REVOKED', sha256(number::text::bytea), \
+         clock_timestamp() + interval '1 day', clock_timestamp(), number, 'record' \
+         FROM generate_series(1, {ROWS}) AS number"
+    ));
+    database.sql("ANALYZE evertoken_pair");
+    for parameters in ["", "?statement-cache-capacity=0"] {
+        let url = format!("{}{parameters}", database.url);
+        let before = rows_scanned(&database).await;
+        let store = PostgresStore::connect(&url).await.unwrap();
+        drop(store);
+        assert_eq!(rows_scanned(&database).await, before, "{parameters}");
+    }
+    // A purge reads them, so the statistics do count.
+    let before = rows_scanned(&database).await;
+    assert_eq!(database.open().await.purge().await.unwrap(), 0);
+    assert!(rows_scanned(&database).await >= before + ROWS);
+}

@@ -134,7 +134,31 @@ async fn nothing_is_listened_to_behind_a_pooler_in_transaction_mode() {
         1,
         "{text}"
     );
-    assert!(text.contains("a pooler in transaction mode"), "{text}");
+    assert!(
+        text.contains("a pooler in transaction mode is in between"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_listen_because_of_its_url_blames_the_url_and_no_pooler() {
+    let (logs, _guard) = Logs::of(tracing::Level::WARN);
+    let database = Database::new();
+    let url = format!("{}?statement-cache-capacity=0", database.url);
+    let store = PostgresStore::connect(&url).await.unwrap();
+    let seen = put(&store, None, &record(&key(), 1)).await;
+    let waiter = {
+        let store = store.clone();
+        tokio::spawn(async move { store.changed(&key(), Some(seen)).await })
+    };
+    put(&store, Some(seen), &record(&key(), 2)).await;
+    waiter.await.unwrap();
+    let text = logs.text();
+    assert!(
+        text.contains("take `statement-cache-capacity=0` out of the URL"),
+        "{text}"
+    );
+    assert!(!text.contains("is in between"), "{text}");
 }
 
 #[tokio::test]

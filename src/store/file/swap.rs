@@ -10,6 +10,7 @@ use super::lock::{self, Lock};
 use super::replace::Replacement;
 use super::turn::Turn;
 use super::{FileStore, access, blocking, life};
+use crate::clock::{Clock, SystemClock};
 use crate::record::{Claim, Owner, Record};
 use crate::store::codec::Flaw;
 use crate::store::{Revision, StoreError, Swap};
@@ -23,6 +24,7 @@ pub(super) async fn swap(
     seen: Option<Revision>,
     next: &Record,
 ) -> Result<Swap, StoreError> {
+    let began = SystemClock.now();
     let caller = Arc::new(());
     let mut attempt = Attempt {
         store: store.clone(),
@@ -36,7 +38,7 @@ pub(super) async fn swap(
     };
     attempt = blocking(move || attempt.prepared()).await?;
     let lock_path = lock::path(&attempt.path);
-    let mut turn = Turn::wait(&lock_path).await;
+    let mut turn = Turn::wait(&lock_path, SystemClock, began).await;
     loop {
         let made = blocking(move || {
             let answer = attempt.make(&turn)?;

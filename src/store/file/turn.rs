@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Order, OwnedMutexGuard};
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::store::StoreError;
 use crate::store::budget::Share;
 
@@ -51,27 +51,34 @@ impl Queue {
 
 /// The right to look. Whoever is next gets it when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Turn<C = SystemClock> {
     queue: Arc<Queue>,
     _order: OwnedMutexGuard<()>,
+    clock: C,
+    /// When the call began. The file was prepared and others had their turn since.
+    began: Timestamp,
     /// What the process had waited when this one began to.
     arrived: u64,
-    /// How long another process may have the lock. It reads and writes a small file, which takes milliseconds, or
-    /// a second on a busy disk; a process that takes longer was stopped.
-    limit: Duration,
+    /// Until when the waiting is counted.
+    counted: Timestamp,
+    share: Share,
     pause: Duration,
 }
 
-impl Turn {
-    pub(super) async fn wait(lock: &Path) -> Self {
+impl<C: Clock> Turn<C> {
+    /// For a call that began at `began` by this clock.
+    pub(super) async fn wait(lock: &Path, clock: C, began: Timestamp) -> Self {
         let queue = Queue::of(lock);
         let arrived = queue.waited.load(Ordering::Relaxed);
         let order = queue.order.clone().lock_owned().await;
         Self {
             queue,
             _order: order,
+            counted: clock.now(),
+            clock,
+            began,
             arrived,
-            limit: Share::current().work,
+            share: Share::current(),
             pause: FIRST_PAUSE,
         }
     }
@@ -82,24 +89,117 @@ impl Turn {
         self.queue.had.store(waited, Ordering::Relaxed);
     }
 
-    /// Until the next look. It is an error if another process has had the lock for all the time that is due
-    /// to it; those behind us, who have seen as much of it, need not wait as long again.
+    /// Until the next look. It is an error if the call's time is over and another process has had the lock for a good
+    /// part of it; those behind us, who have seen as much of it, need not wait as long again.
     pub(super) async fn pause(&mut self, lock: &Path) -> Result<(), StoreError> {
-        let waited = self.queue.waited.load(Ordering::Relaxed);
-        let since = self.arrived.max(self.queue.had.load(Ordering::Relaxed));
-        if Duration::from_micros(waited.saturating_sub(since)) >= self.limit {
+        // Looking takes as long as the pauses where threads are scarce.
+        self.count();
+        if self.is_over() {
             return Err(StoreError::new(format!(
-                "{} has been locked by another process for {} s; is it stopped?",
+                "{} could not be locked within {} s, because another process has locked it; is it stopped?",
                 lock.display(),
-                self.limit.as_secs_f64()
+                self.share.work.as_secs_f64()
             )));
         }
-        let start = SystemClock.now();
         tokio::time::sleep(self.pause).await;
-        let took = SystemClock.now().since(start).min(COUNTED);
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.queue.waited.fetch_add(took, Ordering::Relaxed);
+        self.count();
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
+    }
+
+    /// Adds the time since the last count to what the process has waited.
+    fn count(&mut self) {
+        let now = self.clock.now();
+        let took = now.since(self.counted).min(COUNTED);
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.queue.waited.fetch_add(took, Ordering::Relaxed);
+        self.counted = now;
+    }
+
+    /// A process that has had the lock for less than half of the reserve may be writing, also on a busy disk; the other
+    /// half is for the error to get to the caller.
+    fn is_over(&self) -> bool {
+        let waited = self.queue.waited.load(Ordering::Relaxed);
+        let since = self.arrived.max(self.queue.had.load(Ordering::Relaxed));
+        let held = Duration::from_micros(waited.saturating_sub(since));
+        let took = self.counted.since(self.began);
+        took >= self.share.work && held >= self.share.reserve / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicI64;
+
+    use super::*;
+    use crate::clock::Coarse;
+    use crate::store::with_budget;
+
+    /// Stands still unless it is moved. Sleeps take none of its time.
+    #[derive(Debug, Clone, Default)]
+    struct Still(Arc<AtomicI64>);
+
+    impl Still {
+        fn move_on(&self, span: Duration) {
+            let nanos = i64::try_from(span.as_nanos()).unwrap();
+            self.0.fetch_add(nanos, Ordering::Relaxed);
+        }
+    }
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_nanos(self.0.load(Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn coarse(&self) -> Coarse {
+            Coarse::PAST
+        }
+    }
+
+    /// What the call of 2 s has taken when it gives up: `before` it has its turn, and 40 ms for each look.
+    async fn given_up_after(name: &str, before: &[Duration]) -> Option<Duration> {
+        let (lock, clock) = (PathBuf::from(name), Still::default());
+        let began = clock.now();
+        with_budget(Duration::from_secs(2), async {
+            let (first, later) = before.split_first().unwrap();
+            clock.move_on(*first);
+            let mut turn = Turn::wait(&lock, clock.clone(), began).await;
+            for look in 0..1_000 {
+                let slept = later.get(look).copied().unwrap_or_default();
+                clock.move_on(Duration::from_millis(40) + slept);
+                if turn.pause(&lock).await.is_err() {
+                    return Some(clock.now().since(began));
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_looks_take_counts_as_the_pauses_do() {
+        let given_up = given_up_after("looks", &[Duration::ZERO]).await;
+        assert_eq!(given_up, Some(Duration::from_millis(1_600)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_call_took_before_its_turn_is_not_waited_once_more() {
+        let given_up = given_up_after("late", &[Duration::from_millis(1_000)]).await;
+        assert_eq!(given_up, Some(Duration::from_millis(1_600)));
+        // With no time left, a process that writes is given five looks to finish.
+        let given_up = given_up_after("too late", &[Duration::from_millis(1_600)]).await;
+        assert_eq!(given_up, Some(Duration::from_millis(1_600 + 5 * 40)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_slept_does_not_take_a_lock_for_held_meanwhile() {
+        let night = Duration::from_secs(8 * 3_600);
+        let given_up = given_up_after("night", &[Duration::ZERO, night]).await;
+        // 50 ms of the night count, and four looks of 40 ms come after it.
+        assert_eq!(given_up, Some(night + Duration::from_millis(5 * 40)));
     }
 }

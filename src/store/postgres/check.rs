@@ -47,6 +47,8 @@ pub(super) async fn statements(
     let swap = sqlx::query_with(&statements.swap, arguments);
     sending.rows(connection, swap).await?;
     let purge = sqlx::query(&statements.purge).bind(row::millis(Duration::MAX));
+    // A purge that is carried out reads the whole table.
+    let purge = purge.bind(false);
     sending.rows(connection, purge).await?;
     let change = Change {
         session: digest,

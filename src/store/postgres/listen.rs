@@ -37,11 +37,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct Listener {
     pool: PgPool,
-    /// Not behind a pooler in transaction mode: the connection that listens would be given to others, which do not
-    /// expect what it hears.
-    may_listen: bool,
+    /// Why the store does not listen.
+    deaf: Option<Deaf>,
     told: Told,
     task: Mutex<Option<AbortHandle>>,
+}
+
+/// Why a store does not listen. A pooler in transaction mode gives the connection that listens to other clients,
+/// which do not expect what it hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Deaf {
+    /// The pooler was found: two connections shared one of the server.
+    #[error("a pooler in transaction mode is in between")]
+    SharedPooler,
+    /// Statements have no names, as such a pooler needs it. Whether there is a pooler is not known.
+    #[error(
+        "statements are sent without names, as for a pooler in transaction mode; without such a pooler, take \
+         `statement-cache-capacity=0` out of the URL"
+    )]
+    UnnamedStatements,
 }
 
 /// What is told on the channel: of a digest of a key, and of nothing that is secret.
@@ -92,11 +106,11 @@ impl Told {
 }
 
 impl Listener {
-    pub(super) fn new(pool: PgPool, may_listen: bool) -> Self {
+    pub(super) fn new(pool: PgPool, deaf: Option<Deaf>) -> Self {
         let (changes, _) = broadcast::channel(BEHIND);
         Self {
             pool,
-            may_listen,
+            deaf,
             told: Told {
                 changes,
                 are_heard: Arc::default(),
@@ -112,9 +126,8 @@ impl Listener {
             changes: self.told.changes.subscribe(),
             are_heard: Arc::clone(&self.told.are_heard),
         };
-        if !self.may_listen {
-            self.told
-                .report(&"a pooler in transaction mode is in between");
+        if let Some(reason) = self.deaf {
+            self.told.report(&reason);
             return news;
         }
         let mut task = self.task.lock();
