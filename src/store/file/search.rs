@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -19,23 +20,26 @@ use crate::token::{Digest, Key};
 /// What was read of each file. It is shared by the clones of a store.
 #[derive(Debug, Default)]
 pub(super) struct Index {
+    /// Locked for moments only: nothing is read from the disk meanwhile.
     files: Mutex<Files>,
-    /// Searches that have to read the directory queue without a thread.
-    pub(super) order: Order<()>,
-    /// How many times the directory was begun to be read.
+    /// Held for each reading of the directory, until its result is in `files`. Searches queue for it without a thread.
+    pub(super) order: Arc<Order<()>>,
+    /// The number of the reading that was begun last.
     pub(super) begun: AtomicU64,
     /// How many files were read.
     pub(super) reads: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Files {
-    known: HashMap<Digest, Known>,
+    known: Arc<HashMap<Digest, Arc<Known>>>,
     /// Why one could not be read.
     unread: Option<StoreError>,
+    /// The number of the reading that this is the result of.
+    reading: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Known {
     path: PathBuf,
     /// What the file looked like; `None` if it has to be read again anyway.
@@ -63,12 +67,23 @@ pub(super) async fn search(store: &FileStore, digest: &Digest) -> Result<Option<
         return Ok(Some(key));
     }
     // Nothing that is kept can say that no file has it.
-    let _order = store.index.order.lock().await;
+    search_after(begun, store, digest).await
+}
+
+/// By a reading of the directory with a higher number than `begun`.
+pub(super) async fn search_after(
+    begun: u64,
+    store: &FileStore,
+    digest: Digest,
+) -> Result<Option<Key>, StoreError> {
+    let order = store.index.order.clone().lock_owned().await;
     let store = store.clone();
     blocking(move || {
+        // Until the reading ends, also if its search is dropped before.
+        let _order = order;
         let index = &store.index;
-        // A reading that began after this search did serves for it.
-        if index.begun.load(Ordering::SeqCst) == begun {
+        // One that began after the search did serves for it.
+        if index.files.lock().reading <= begun {
             index.refresh(&store);
         }
         let unread = index.files.lock().unread.clone();
@@ -85,15 +100,12 @@ pub(super) async fn search(store: &FileStore, digest: &Digest) -> Result<Option<
 impl Index {
     fn look_up(&self, store: &FileStore, digest: &Digest) -> Option<Key> {
         let short = short(digest);
-        let candidates: Vec<_> = self
-            .files
-            .lock()
-            .known
-            .iter()
-            .filter(|(_, known)| known.digests.contains(&short))
-            .map(|(_, known)| known.path.clone())
-            .collect();
-        candidates.iter().find_map(|path| {
+        let known = self.files.lock().known.clone();
+        let mut candidates = known
+            .values()
+            .filter(|known| known.digests.contains(&short))
+            .map(|known| &known.path);
+        candidates.find_map(|path| {
             self.reads.fetch_add(1, Ordering::Relaxed);
             let found = Found::read(path, store.group).ok()??;
             (found.belongs_at(path) && found.outline.knows(digest))
@@ -101,48 +113,66 @@ impl Index {
         })
     }
 
-    /// Reads what has changed.
+    /// Reads what has changed. One at a time, by `order`.
     fn refresh(&self, store: &FileStore) {
-        let mut files = self.files.lock();
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        let before = std::mem::take(&mut *files).known;
-        if let Err(error) = files.read(store, before) {
-            let directory = &store.directory;
-            files.unread = Some(failed("list the directory", directory, error));
-        }
+        let reading = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let before = self.files.lock().known.clone();
+        let files = Files::read(store, &before, reading);
+        *self.files.lock() = files;
     }
 
-    /// What this store has just written, so that it is found without reading the directory. Not where that would
-    /// wait for a search.
+    /// What this store has just written, so that it is found without reading the directory. A reading that is under way
+    /// takes the place of it, and may have read the file before: then the file looks different at the next one.
     pub(super) fn note(&self, record: &Record) {
-        if let Some(mut files) = self.files.try_lock()
-            && let Some(known) = files.known.get_mut(&record.key.digest())
+        let mut files = self.files.lock();
+        let session = record.key.digest();
+        if files.known.contains_key(&session)
+            && let Some(known) = Arc::make_mut(&mut files.known).get_mut(&session)
         {
-            known.stamp = None;
-            known.digests = digests(record).map(|digest| short(&digest)).collect();
+            *known = Arc::new(Known {
+                path: known.path.clone(),
+                stamp: None,
+                digests: digests(record).map(|digest| short(&digest)).collect(),
+            });
         }
     }
 }
 
 impl Files {
-    fn read(&mut self, store: &FileStore, mut before: HashMap<Digest, Known>) -> io::Result<()> {
+    fn read(store: &FileStore, before: &HashMap<Digest, Arc<Known>>, reading: u64) -> Self {
+        let mut files = Self {
+            reading,
+            ..Self::default()
+        };
+        let mut known = HashMap::with_capacity(before.len());
+        if let Err(error) = files.read_into(&mut known, store, before) {
+            files.unread = Some(failed("list the directory", &store.directory, error));
+        }
+        files.known = Arc::new(known);
+        files
+    }
+
+    fn read_into(
+        &mut self,
+        files: &mut HashMap<Digest, Arc<Known>>,
+        store: &FileStore,
+        before: &HashMap<Digest, Arc<Known>>,
+    ) -> io::Result<()> {
         for entry in fs::read_dir(&store.directory)? {
             let path = entry?.path();
             let Some(session) = record_of(&path) else {
                 continue;
             };
-            let known = before
-                .remove(&session)
-                .filter(|known| known.stamp.is_some());
-            if let Some(known) = known
+            let known = before.get(&session);
+            if let Some(known) = known.filter(|known| known.stamp.is_some())
                 && known.stamp == Stamp::of(&path)
             {
-                self.known.insert(session, known);
+                files.insert(session, known.clone());
                 continue;
             }
             match Known::read(store, &path) {
                 Ok(Some(known)) => {
-                    self.known.insert(session, known);
+                    files.insert(session, Arc::new(known));
                 }
                 Ok(None) => {}
                 Err(error) => self.unread = Some(error),

@@ -1,21 +1,22 @@
-//! Swaps on a disk that refuses a step, and searches, with what they cost.
+//! Swaps on a disk that refuses a step.
+//!
+//! - [`search`]: what searches cost, and for what they wait
+
+mod search;
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::replace::Disk;
 use super::{FileStore, lock};
-use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::record::Record;
 use crate::store::{Revision, Swap, TokenStore};
-use crate::token::{Digest, Key};
+use crate::token::Key;
 
 fn directory() -> TempDir {
     let mut builder = tempfile::Builder::new();
@@ -184,89 +185,4 @@ mod disk {
             Swap::Swapped(_) => panic!("the other record is lost"),
         }
     }
-}
-
-/// Its wall clock is far ahead, so that no file counts as one that has just changed.
-#[derive(Debug)]
-struct Ahead;
-
-impl Clock for Ahead {
-    fn now(&self) -> Timestamp {
-        SystemClock.now()
-    }
-
-    fn wall(&self) -> Duration {
-        SystemClock.wall() + Duration::from_secs(3_600)
-    }
-
-    fn coarse(&self) -> Coarse {
-        SystemClock.coarse()
-    }
-}
-
-fn ahead(directory: &TempDir) -> FileStore {
-    FileStore::new(directory).unwrap().with_clock(Ahead)
-}
-
-async fn found(store: &FileStore, digest: &Digest) -> (Option<Key>, u64) {
-    let reads = || store.index.reads.load(Ordering::Relaxed);
-    let before = reads();
-    let key = store.find(digest).await.unwrap();
-    (key, reads() - before)
-}
-
-#[tokio::test]
-async fn a_search_reads_what_has_changed_and_the_session_that_it_finds() {
-    let directory = directory();
-    let writer = FileStore::new(&directory).unwrap();
-    let mut seen = Vec::new();
-    for label in 0..20 {
-        seen.push(put(&writer, None, &record(label, 1)).await);
-    }
-    let store = ahead(&directory);
-    let digest = |label, version| record(label, version).digest();
-    assert_eq!(found(&store, &digest(7, 1)).await, (Some(key(7)), 20 + 1));
-    assert_eq!(found(&store, &digest(8, 1)).await, (Some(key(8)), 1));
-    assert_eq!(found(&store, &digest(8, 2)).await, (None, 0));
-    put(&writer, Some(seen[8]), &record(8, 2)).await;
-    assert_eq!(found(&store, &digest(8, 2)).await, (Some(key(8)), 1 + 1));
-    // The session that had it is asked in vain.
-    assert_eq!(found(&store, &digest(8, 1)).await, (None, 0));
-}
-
-#[tokio::test]
-async fn what_a_store_has_written_is_found_without_reading_the_others() {
-    let directory = directory();
-    let store = ahead(&directory);
-    let mut seen = Vec::new();
-    for label in 0..20 {
-        seen.push(put(&store, None, &record(label, 1)).await);
-    }
-    let digest = |label, version| record(label, version).digest();
-    assert_eq!(found(&store, &digest(7, 1)).await, (Some(key(7)), 20 + 1));
-    put(&store, Some(seen[7]), &record(7, 2)).await;
-    assert_eq!(found(&store, &digest(7, 2)).await, (Some(key(7)), 1));
-}
-
-#[tokio::test]
-async fn searches_that_come_at_once_list_the_directory_once() {
-    let directory = directory();
-    let store = ahead(&directory);
-    for label in 0..20 {
-        put(&store, None, &record(label, 1)).await;
-    }
-    let unknown = Digest::of("unknown");
-    let order = store.index.order.lock().await;
-    let searches = (0..20).map(|_| store.find(&unknown));
-    let mut searches = futures_util::future::join_all(searches);
-    let begun = std::future::poll_fn(|context| {
-        std::task::Poll::Ready(std::pin::Pin::new(&mut searches).poll(context).is_pending())
-    });
-    assert!(begun.await);
-    drop(order);
-    for found in searches.await {
-        assert_eq!(found.unwrap(), None);
-    }
-    assert_eq!(store.index.reads.load(Ordering::Relaxed), 20);
-    assert_eq!(store.index.begun.load(Ordering::Relaxed), 1);
 }
