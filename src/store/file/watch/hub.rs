@@ -50,6 +50,9 @@ pub(super) struct Watched {
 #[derive(Debug)]
 struct Waiting {
     seen: Option<Revision>,
+    /// Whether the holder of the claim was known to be alive when this waiter came, or later. A death that was known
+    /// before is no news: on a strict server the caller knows of it and waits on.
+    is_death_news: bool,
     is_served: bool,
     woken: Arc<Notify>,
 }
@@ -108,10 +111,12 @@ impl Hub {
             known: None,
             waiters: BTreeMap::new(),
         });
+        let is_death_news = watched.known.as_ref().is_some_and(Known::holder_is_alive);
         watched.waiters.insert(
             number,
             Waiting {
                 seen,
+                is_death_news,
                 is_served: false,
                 woken: woken.clone(),
             },
@@ -142,11 +147,15 @@ impl Hub {
 }
 
 impl Watched {
-    /// Serves those of the waiters that were there before number `before` and have not seen `revision`, or all of
-    /// them: a later one may have seen more than the look did.
-    pub(super) fn serve(&mut self, before: u64, revision: Option<Revision>, is_for_all: bool) {
-        for waiting in self.waiters.range_mut(..before).map(|(_, waiting)| waiting) {
-            if !waiting.is_served && (is_for_all || waiting.seen != revision) {
+    /// Serves the waiters to which what is known is news. Not those from number `before` on: they came during the look,
+    /// may have seen more than it did, and are served by the next one.
+    pub(super) fn serve(&mut self, before: u64) {
+        let Some(known) = &self.known else { return };
+        for (number, waiting) in &mut self.waiters {
+            waiting.is_death_news |= known.holder_is_alive();
+            let is_news =
+                waiting.seen != known.revision || waiting.is_death_news && known.holder_is_dead();
+            if *number < before && !waiting.is_served && is_news {
                 waiting.is_served = true;
                 waiting.woken.notify_one();
             }

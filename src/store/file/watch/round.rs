@@ -69,7 +69,7 @@ pub(super) struct Known {
     stamp: Option<Stamp>,
     /// Whether a file that was changed since would look different.
     is_settled: bool,
-    revision: Option<Revision>,
+    pub(super) revision: Option<Revision>,
     holder: Option<Holder>,
 }
 
@@ -82,6 +82,14 @@ enum Holder {
 }
 
 impl Known {
+    pub(super) fn holder_is_alive(&self) -> bool {
+        self.proof().is_some()
+    }
+
+    pub(super) fn holder_is_dead(&self) -> bool {
+        self.holder == Some(Holder::IsDead)
+    }
+
     fn proof(&self) -> Option<(&Path, FileId)> {
         match &self.holder {
             Some(Holder::IsAlive(path, file)) => Some((path, *file)),
@@ -100,7 +108,7 @@ enum Look {
 
 /// What one look is to do.
 #[derive(Default)]
-struct Agenda {
+pub(super) struct Agenda {
     /// Waiters from this number on came too late for it.
     before: u64,
     records: Vec<(Digest, Arc<Path>, Look)>,
@@ -115,23 +123,28 @@ impl Hub {
             return;
         };
         self.begin_round();
-        // What cannot be read may be mended, and who waits has a limit.
-        let Ok(directory) = access::check_directory(&self.directory, self.group) else {
-            return;
-        };
+        if let Some(agenda) = self.plan(round, &mut seen) {
+            self.carry_out(agenda, &mut seen);
+        }
+    }
+
+    /// `None` if the directory cannot be looked at: that may be mended, and who waits has a limit.
+    pub(super) fn plan(&self, round: Round, seen: &mut Seen) -> Option<Agenda> {
+        let directory = access::check_directory(&self.directory, self.group).ok()?;
         seen.count(|counts| counts.directories += 1);
         let looks_at_files = round == Round::OfAll && seen.tick(Stamp::from(&directory));
-        let agenda = self.agenda(round, looks_at_files, &mut seen);
+        Some(self.agenda(round, looks_at_files, seen))
+    }
+
+    pub(super) fn carry_out(&self, agenda: Agenda, seen: &mut Seen) {
         for (session, path, look) in agenda.records {
-            match self.look_at(&path, look, &mut seen) {
-                Some(known) => self.has_read(agenda.before, &session, known),
-                None => self.looks_the_same(agenda.before, &session),
-            }
+            let known = self.look_at(&path, look, seen);
+            self.has_looked_at(&session, known, agenda.before);
         }
         for (file, path) in seen.in_turn(agenda.proofs) {
             seen.count(|counts| counts.proofs += 1);
             if Life::at(&path, self.group) != Life::Alive {
-                self.look_at_holders(file, agenda.before, &mut seen);
+                self.look_at_holders(file, agenda.before, seen);
             }
         }
     }
@@ -225,23 +238,12 @@ impl Hub {
         }
     }
 
-    fn has_read(&self, before: u64, session: &Digest, known: Known) {
+    /// `known` is `None` if the record looks the same; a waiter that came since may have seen another one.
+    fn has_looked_at(&self, session: &Digest, known: Option<Known>, before: u64) {
         let mut state = self.state();
         if let Some(watched) = state.records.get_mut(session) {
-            let was_alive = watched.known.as_ref().and_then(Known::proof).is_some();
-            let has_died = was_alive && known.holder == Some(Holder::IsDead);
-            watched.serve(before, known.revision, has_died);
-            watched.known = Some(known);
-        }
-    }
-
-    /// A waiter that came since may have seen another one.
-    fn looks_the_same(&self, before: u64, session: &Digest) {
-        let mut state = self.state();
-        if let Some(watched) = state.records.get_mut(session)
-            && let Some(revision) = watched.known.as_ref().map(|known| known.revision)
-        {
-            watched.serve(before, revision, false);
+            watched.known = known.or_else(|| watched.known.take());
+            watched.serve(before);
         }
     }
 
@@ -266,13 +268,11 @@ impl Hub {
             let Some(watched) = state.records.get_mut(&session) else {
                 continue;
             };
-            // A death that is known already is no news: on a strict server it is waited on with that.
             if let Some(known) = &mut watched.known
                 && known.proof() == Some((&proof, file))
             {
                 known.holder = holder;
-                let (revision, has_died) = (known.revision, known.holder.is_some());
-                watched.serve(before, revision, has_died);
+                watched.serve(before);
             }
         }
     }

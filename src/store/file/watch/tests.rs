@@ -180,3 +180,64 @@ async fn a_waiter_that_stopped_does_not_keep_the_others_from_noticing() {
     let noticed = tokio::time::timeout(Duration::from_secs(30), waits).await;
     noticed.unwrap().unwrap();
 }
+
+/// A proof of life of the claim's holder, as another process keeps it; it dies when the file is closed.
+#[cfg(target_os = "linux")]
+fn other_process(record: &std::path::Path) -> std::fs::File {
+    use std::io::Write as _;
+    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+    let owner = "fedcba9876543210fedcba9876543210";
+    let proof = record.with_extension(format!("{owner}.alive"));
+    std::fs::remove_file(&proof).unwrap();
+    let mut options = std::fs::File::options();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(proof)
+        .unwrap();
+    file.lock().unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let metadata = file.metadata().unwrap();
+    writeln!(
+        file,
+        "{} {} {}",
+        boot.trim(),
+        metadata.dev(),
+        metadata.ino()
+    )
+    .unwrap();
+    file
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_waiter_that_comes_during_the_look_that_sees_a_death_is_served_by_the_next() {
+    let directory = directory();
+    let store = FileStore::new(&directory).unwrap();
+    let revision = claim(&store, 0).await;
+    let path = store.path(&key(0));
+    let holder = other_process(&path);
+    let hub = Hub::of(directory.path(), store.group);
+    let join = || hub.join(key(0).digest(), path.clone(), Some(revision));
+    let early = join();
+    // Until a look asks for the proof alone.
+    for _ in 0..LIVELY + 2 {
+        hub.look(Round::OfAll);
+    }
+    assert_ne!(early.role(), Role::Served);
+    let mut looking = hub.looking.lock();
+    let agenda = hub.plan(Round::OfAll, &mut looking).unwrap();
+    let late = join();
+    drop(holder);
+    hub.carry_out(agenda, &mut looking);
+    drop(looking);
+    assert_eq!(early.role(), Role::Served);
+    let knows = join();
+    hub.look(Round::OfFresh);
+    assert_eq!(late.role(), Role::Served);
+    // The death was known when it came.
+    hub.look(Round::OfAll);
+    assert_ne!(knows.role(), Role::Served);
+}
