@@ -45,8 +45,8 @@ fn form() -> Value {
         },
         "state": { "is": "active" },
         "claim": {
-            "owner": "fedcba9876543210fedcba9876543210", "number": 7, "digest": Digest::of("refresh-sesame"),
-            "since": 1, "doubtful": 2, "released": true, "replays": 1, "resorts": 1,
+            "owner": "fedcba9876543210fedcba9876543210", "number": 7, "nonce": 9, "digest": Digest::of("refresh-sesame"),
+            "since": 1, "patience": 60_000, "doubtful": 2, "released": true, "replays": 1, "resorts": 1,
         },
         "next_number": 8, "committed_number": 6, "retired": [past("one"), past("two")],
     });
