@@ -8,8 +8,8 @@ use std::time::Duration;
 use evertoken::clock::Clock;
 use evertoken::testing::{AuthorizationServer, Reuse, TestClock};
 use evertoken::{
-    Coordination, EndReason, Error, Event, MemoryStore, OnExpiry, OnRequest, OptimisticEarly,
-    TokenManager,
+    Coordination, EndReason, Error, Event, MemoryStore, OnExpiry, OnRequest, OnSeedConflict,
+    OptimisticEarly, TokenManager,
 };
 use support::{HOUR, MINUTE, SECOND, World, drain, ended, failed, later, loaded, settle, text};
 
@@ -101,7 +101,8 @@ async fn n7_refused_because_another_client_spent_it_the_caller_goes_on_with_its_
 
     // Somebody who knows the newer pair puts it into the store, as a gateway's next request does.
     let newer = world.server.issue();
-    let brought = loaded(build().seed(newer.clone())).await;
+    let bringing = build().on_seed_conflict(OnSeedConflict::Replace);
+    let brought = loaded(bringing.seed(newer.clone())).await;
     let second = brought.token().await.unwrap();
     assert_eq!(second.expose(), newer.access.as_ref().unwrap().expose());
     // Past the cool-down the next request finds it, without a call.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evertoken::Key;
+use evertoken::{Key, OnSeedConflict};
 
 use crate::backend::Storage;
 use crate::scene::{Node, Scene, answer, common_token, seconds, until};
@@ -154,7 +154,12 @@ async fn fm28_a_newer_pair_that_is_given_at_start_takes_the_place_of_what_is_sto
     let old = scene.node().await;
     let newer = scene.server.issue();
     let digest = newer.digest(&scene.key);
-    let started = scene.node_with(|builder| builder.seed(newer.clone())).await;
+    let started = scene
+        .node_with(|builder| {
+            let builder = builder.on_seed_conflict(OnSeedConflict::Replace);
+            builder.seed(newer.clone())
+        })
+        .await;
     assert_eq!(scene.active().await, [digest]);
     assert_eq!(scene.inactive().await, [scene.first.digest(&scene.key)]);
     scene.expire().await;
