@@ -230,6 +230,9 @@ impl Config {
         if let Some(seed) = &document.seed {
             let seed: Seed = read("seed", seed, base)?;
             builder = builder.seed(seed.first_pair()?);
+            if let Some(policy) = seed.on_conflict() {
+                builder = builder.on_seed_conflict(policy);
+            }
         }
         // Last: it may connect to something.
         if let Some(store) = registry.make_store(store, base).await? {

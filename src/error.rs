@@ -84,6 +84,12 @@ pub enum Error {
     /// could cost the session.
     #[error("the refresh token was used before")]
     AlreadyUsed,
+    /// The store holds another session under this key that goes on, and does not know the seed: the seed may be
+    /// mistyped, or be another user's. Neither is used. See [`OnSeedConflict`](crate::OnSeedConflict).
+    #[error(
+        "another session is stored under this key: give the key a subject or a label, remove the seed, or set `on_conflict` to \"keep\" or \"replace\""
+    )]
+    SeedConflict,
     /// `blocking_token` was called inside a runtime, which would stand still meanwhile.
     #[error("a runtime's thread must not be blocked: await `token()` here")]
     InsideRuntime,
@@ -217,7 +223,7 @@ pub enum BuildError {
     )]
     NoTimer,
     /// Code of an endpoint or a clock panicked.
-    #[error("`{name}` panicked")]
+    #[error("`{name}` panicked: see the panic's message, and mend that method")]
     #[non_exhaustive]
     Panicked {
         /// The method of which trait.

@@ -59,7 +59,7 @@ pub use self::event::{Event, Events};
 pub use self::manager::{Authorization, Builder, TokenManager};
 pub use self::record::{Claim, Owner, Record};
 pub use self::served::Token;
-pub use self::settings::{CoolDown, Coordination, OnStoreFailure, Persistence};
+pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 pub use self::state::Rejection;
 pub use self::status::{Logout, Status};
 #[cfg(feature = "postgres")]

@@ -12,7 +12,7 @@
 //! - [`carried`]: how a record is written out, with what later versions put into its parts
 //! - [`wiped`]: what is wiped of that
 
-#![warn(clippy::arithmetic_side_effects)]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod carried;
 pub(crate) mod claim;
@@ -38,9 +38,12 @@ pub(crate) const FORMAT: u32 = 1;
 /// nothing of seals refuses the record; taken for a plain one, it would be a session without tokens.
 pub(crate) const SEALED_FORMAT: u32 = 2;
 
-/// Past refresh tokens kept by name, besides the seeds. At one rotation in ten minutes
-/// these are two days, in 25 KB; older ones would be refused by the server anyway.
+/// Past refresh tokens of the token endpoint's kept by name. At one rotation in ten minutes these are two days, in
+/// 25 KB; older ones would be refused by the server anyway.
 pub(crate) const RETIRED_LIMIT: u32 = 256;
+
+/// Past seeds, and past pairs of new sign-ins, kept by name: whoever brings a new one each day is known for two weeks.
+pub(crate) const BROUGHT_LIMIT: u32 = 16;
 
 /// What a store holds for a key: the pair, who is spending it, and what became of earlier ones.
 ///
@@ -72,11 +75,33 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StoredPair {
     pub(crate) issued_at: StoreTime,
-    /// Whether its refresh token was a seed, the first of its lineage.
     #[serde(default)]
-    pub(crate) first: bool,
+    pub(crate) origin: Origin,
     #[serde(flatten, with = "format::pair")]
     pub(crate) pair: TokenPair,
+}
+
+/// Where a refresh token came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Origin {
+    /// From the token endpoint, in exchange for another or for a sign-in.
+    #[default]
+    Endpoint,
+    /// It was given at start. It stands in a configuration, and is presented again at every restart.
+    Seed,
+    /// It was brought by a user who signed in anew, and may come back as a seed.
+    Replacement,
+}
+
+impl Origin {
+    /// How many past tokens of this origin are remembered at the most, and whether only until they expire.
+    const fn memory(self) -> (u32, bool) {
+        match self {
+            Self::Endpoint => (RETIRED_LIMIT, true),
+            Self::Seed | Self::Replacement => (BROUGHT_LIMIT, false),
+        }
+    }
 }
 
 /// Whether the session goes on.
@@ -124,10 +149,8 @@ pub(crate) struct Retired {
     pub(crate) digest: Digest,
     /// When the token would have expired anyway; `None` if that is not known.
     pub(crate) until: Option<StoreTime>,
-    /// A seed is kept for good: it stands in somebody's configuration,
-    /// and is presented again at every restart.
     #[serde(default)]
-    pub(crate) first: bool,
+    pub(crate) origin: Origin,
 }
 
 impl Record {
@@ -205,21 +228,26 @@ impl Record {
                 .refresh
                 .total()
                 .map(|total| stored.issued_at.after(total)),
-            first: stored.first,
+            origin: stored.origin,
         };
         if !self.retired().any(|known| *known == retired.digest) {
             self.retired.push(retired);
         }
+        for origin in [Origin::Endpoint, Origin::Seed, Origin::Replacement] {
+            self.forget(origin, now);
+        }
+    }
+
+    /// Forgets the past tokens of this origin that can matter no more.
+    fn forget(&mut self, origin: Origin, now: StoreTime) {
+        let (limit, expire) = origin.memory();
+        let is_over = |past: &Retired| expire && past.until.is_some_and(|until| until <= now);
         self.retired
-            .retain(|past| past.first || past.until.is_none_or(|until| until > now));
-        let mut surplus = self
-            .retired
-            .iter()
-            .filter(|past| !past.first)
-            .count()
-            .saturating_sub(RETIRED_LIMIT as usize);
+            .retain(|past| past.origin != origin || !is_over(past));
+        let alike = self.retired.iter().filter(|past| past.origin == origin);
+        let mut surplus = alike.count().saturating_sub(limit as usize);
         self.retired.retain(|past| {
-            let drop = surplus > 0 && !past.first;
+            let drop = surplus > 0 && past.origin == origin;
             surplus = surplus.saturating_sub(usize::from(drop));
             !drop
         });
@@ -232,7 +260,7 @@ mod testkit {
     use std::time::Duration;
 
     use super::claim::Claimant;
-    use super::{Owner, Record, StoredPair};
+    use super::{Origin, Owner, Record, StoredPair};
     use crate::store::StoreTime;
     use crate::token::{Key, Lineage, TokenPair};
 
@@ -253,7 +281,7 @@ mod testkit {
     pub(super) fn pair(refresh: &str) -> StoredPair {
         StoredPair {
             issued_at: NOW,
-            first: false,
+            origin: Origin::Endpoint,
             pair: TokenPair::new(format!("access for {refresh}")).refresh_token(refresh),
         }
     }

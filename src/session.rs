@@ -170,7 +170,7 @@ impl Session {
         self.state.is_locked()
     }
 
-    /// Whoever holds it calls no user code: all that is needed of clock and endpoint is read before.
+    /// The holder of the lock calls no user code: what is needed of the clock and the endpoint is read before.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }

@@ -14,7 +14,8 @@ use crate::endpoint::ServerProfile;
 /// what a request may still need from the check of the window to its first byte.
 const SEND_MARGIN: Duration = Duration::from_secs(5);
 
-/// Clocks are looked at this often at least for the sake of a session's end: the machine may have slept through it.
+/// Clocks are looked at this often at least for the sake of a session's end. After a suspend, what there is to report of
+/// an end that was hours away comes so much late at the most; a caller is not served an expired token for that.
 const LONGEST_LOOK: Duration = Duration::from_secs(600);
 
 /// After so long a rotation that is under way may have brought a token: it takes some milliseconds at the least.
@@ -58,6 +59,22 @@ pub enum OnStoreFailure {
     Fail,
 }
 
+/// What becomes of a [seed](crate::Builder::seed) where another session is stored under its key that goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum OnSeedConflict {
+    /// [`Error::SeedConflict`](crate::Error::SeedConflict). Of two sessions under one key one is mostly a slip: a seed
+    /// that was mistyped, or two users without a [subject](crate::Key::subject) of their own.
+    #[default]
+    Error,
+    /// The seed takes the place of the stored session, as a pair given to
+    /// [`replace`](crate::TokenManager::replace) does.
+    Replace,
+    /// The stored session is used for as long as it goes on.
+    Keep,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) wait: Duration,
@@ -68,12 +85,14 @@ pub(crate) struct Settings {
     pub(crate) coordination: Coordination,
     pub(crate) persistence: Persistence,
     pub(crate) on_store_failure: OnStoreFailure,
+    pub(crate) on_seed_conflict: OnSeedConflict,
     pub(crate) cool_down: CoolDown,
     /// At least this, or a tenth of the lifetime if less, lies between two rotations.
     pub(crate) shortest_interval: Duration,
     /// Clocks and others' claims are looked at this often at least.
     pub(crate) look_every: Duration,
-    /// For so long at most from its beginning a rotation is waited for by callers whose token is still good.
+    /// For so long at most from its beginning a rotation is waited for by callers whose token is still good: as long as
+    /// the first pause after a failure, because a server that has not answered by then is likely to fail.
     pub(crate) join_limit: Duration,
     /// How long before a session ends it is told that it will.
     pub(crate) expiring_before: Duration,
@@ -95,6 +114,7 @@ impl Settings {
             coordination: Coordination::default(),
             persistence: Persistence::default(),
             on_store_failure: OnStoreFailure::default(),
+            on_seed_conflict: OnSeedConflict::default(),
             cool_down: CoolDown::default(),
             shortest_interval: Duration::from_secs(1),
             look_every: Duration::from_secs(5),

@@ -1,5 +1,5 @@
 //! All that is locked: the pair, its identity and the rotation in flight change together. There is no
-//! `await` in this file, and nothing in it calls code of the user's. A rotation changes it through
+//! `await` in this file, and nothing in it calls user code. A rotation holds, keeps, ends and reports through
 //! [`epoch::Current`] only.
 
 mod epoch;
@@ -49,7 +49,7 @@ pub(crate) enum Progress {
     Waiting,
     /// The pair is there, but storing it fails; it is kept and tried again.
     Unstored(Error),
-    /// It is over, and this is the answer for everybody; unless the user has done something since this epoch.
+    /// It is over, and this is the answer for every waiter, unless the user has done something since this epoch.
     Done(Result<Token, Error>, u64),
     /// It is over, and everybody has to look for himself.
     Again,
@@ -333,6 +333,10 @@ impl State {
         }
         if !self.rotatable(now) {
             return Rejection::NotRotatable;
+        }
+        // Nothing can bring a newer one before the pause is over, and the rejection may be an error.
+        if self.flight.is_none() && self.cooling(now) {
+            return Rejection::TooSoon;
         }
         let accepted = held.token.as_ref().is_some_and(Token::accepted);
         self.rejections.judge(

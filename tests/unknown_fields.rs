@@ -32,11 +32,11 @@ fn key() -> Key {
 
 /// Everything that a record can have.
 fn form() -> Value {
-    let past = |name: &str| json!({ "digest": Digest::of(name), "until": 5, "first": false });
+    let past = |name: &str| json!({ "digest": Digest::of(name), "until": 5, "origin": "endpoint" });
     let mut form = json!({
         "format": 1, "key": key(), "lineage": "0123456789abcdef0123456789abcdef", "version": 3,
         "pair": {
-            "issued_at": 1_700_000_000_000_u64, "first": true, "access_token": "access-sesame",
+            "issued_at": 1_700_000_000_000_u64, "origin": "seed", "access_token": "access-sesame",
             "refresh_token": "refresh-sesame", "token_type": "bearer", "scope": ["read", "write"],
             "lifetime": {
                 "access": { "known": { "total": 600_000 } }, "refresh": { "known": { "total": 3_600_000 } },

@@ -3,6 +3,7 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use super::scalar::PositiveSpan;
 use super::secret::Secret;
+use crate::settings::OnSeedConflict;
 use crate::token::{Session, TokenPair};
 
 /// The first pair.
@@ -14,9 +15,14 @@ pub(super) struct Seed {
     expires_in: Option<PositiveSpan>,
     refresh_expires_in: Option<PositiveSpan>,
     session: Option<Session>,
+    on_conflict: Option<OnSeedConflict>,
 }
 
 impl Seed {
+    pub(super) fn on_conflict(&self) -> Option<OnSeedConflict> {
+        self.on_conflict
+    }
+
     pub(super) fn first_pair(&self) -> Result<TokenPair, ConfigError> {
         let secret = |name: &str, secret: &Option<Secret>| {
             let path = format!("seed.{name}");

@@ -41,7 +41,9 @@ impl TokenManager {
             Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::TimedOut { after }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let died = asking.now_or_never().and_then(Result::err);
-                Err(died.map_or(Error::RuntimeGone, |died| cause_of_death(&died)))
+                let pause = self.session.settings().cool_down.expired;
+                let error = died.map_or(Error::RuntimeGone, |died| cause_of_death(&died));
+                Err(error.with_retry_after(pause))
             }
         }
     }

@@ -12,7 +12,9 @@ use crate::error::BuildError;
 use crate::origin::Origins;
 use crate::record::claim::Owner;
 use crate::session::{OnRotated, Session, Shared};
-use crate::settings::{CoolDown, Coordination, OnStoreFailure, Persistence, Settings};
+use crate::settings::{
+    CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, Settings,
+};
 use crate::store::{MemoryStore, TokenStore};
 use crate::strategy::{OnRequest, RefreshStrategy};
 use crate::token::{Key, TokenPair};
@@ -76,7 +78,8 @@ impl Builder {
     }
 
     /// The first pair. It counts only if the store never knew it: after a restart, the pair that was
-    /// rotated from it wins. Its times count from now.
+    /// rotated from it wins. Its times count from now. Where another session is stored under the key that goes on,
+    /// [`on_seed_conflict`](Self::on_seed_conflict) decides.
     pub fn seed(mut self, pair: TokenPair) -> Self {
         self.seed = Some(pair);
         self
@@ -188,6 +191,13 @@ impl Builder {
         self
     }
 
+    /// What becomes of the seed where another session is stored under its key that goes on. Default:
+    /// [`OnSeedConflict::Error`].
+    pub fn on_seed_conflict(mut self, policy: OnSeedConflict) -> Self {
+        self.settings.on_seed_conflict = policy;
+        self
+    }
+
     /// How long nothing is tried after a failure. Default: [`CoolDown::default`], 4 s while the token is
     /// valid and 2 s once it has expired, doubling to 60 s.
     pub fn cool_down(mut self, cool_down: CoolDown) -> Self {
@@ -263,7 +273,7 @@ impl Builder {
         let on_system_clock = self.clock.is_none();
         let panicked = |name| BuildError::Panicked { name };
         let clock = Arc::new(UserClock::new(self.clock));
-        let Moment { now, wall, .. } = clock.moment();
+        let Moment { now, wall, .. } = clock.first_moment().map_err(panicked)?;
         let first = match self.seed {
             Some(pair) => Some(pair),
             None => self

@@ -11,6 +11,7 @@ use crate::endpoint::{EndpointError, stated_by_token};
 use crate::error::Error;
 use crate::rotation;
 use crate::served::Token;
+use crate::session::Session;
 use crate::status::{Logout, LogoutProgress, Status};
 use crate::store::StoreError;
 use crate::token::{TokenPair, Validity};
@@ -35,7 +36,8 @@ impl TokenManager {
         }
         let leaves = session.lock().leaves();
         self.on_its_own(async move {
-            rotation::replace(&session, pair, leaves).await?;
+            let replaced = rotation::replace(&session, pair, leaves).await;
+            replaced.map_err(|error| later(&session, error))?;
             // There may be something to wake for, though nobody has asked for a token yet.
             session.ensure_worker(worker::start);
             Ok(())
@@ -57,7 +59,8 @@ impl TokenManager {
         let session = Arc::clone(&self.session);
         let leaves = session.lock().leaves();
         self.on_its_own(async move { rotation::reopen(&session, leaves).await })
-            .await??;
+            .await?
+            .map_err(|error| later(&self.session, error))?;
         self.rotate().await
     }
 
@@ -124,7 +127,7 @@ impl TokenManager {
         });
         match self.by(self.deadline(), task).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(died)) => Err(cause_of_death(&died)),
+            Ok(Err(died)) => Err(later(&self.session, cause_of_death(&died))),
             Err(_) => Err(Error::TimedOut {
                 after: self.session.settings().wait,
             }),
@@ -146,6 +149,11 @@ pub(super) fn with_stated_times(mut pair: TokenPair, wall: Duration) -> TokenPai
         pair.lifetime.access = stated_by_token(access, Some(wall), wall);
     }
     pair
+}
+
+/// The same error, to be tried again after a pause.
+fn later(session: &Session, error: Error) -> Error {
+    error.with_retry_after(session.settings().cool_down.expired)
 }
 
 /// A task ends without its work done if it panicked, or if its runtime was shut down.

@@ -52,7 +52,7 @@ async fn step(session: &Weak<Session>) -> Next {
         Wake::Rotate(flight) => rotation::start(flight),
         Wake::Tell(notice) => rotation::look_before(&session, notice).await,
         Wake::Sleep(Some(left)) => return Next::Sleep(rescheduled, left),
-        // Nothing is planned: whoever plans something says so.
+        // Nothing is planned. The session wakes the worker when something is.
         Wake::Sleep(None) => return Next::Sleep(rescheduled, Duration::MAX),
     }
     Next::Step

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::claim::{Claim, Holder, Owner};
 use super::wiped::{Fields, Wiped};
-use super::{FORMAT, Record, Retired, State, StoredPair, format};
+use super::{FORMAT, Origin, Record, Retired, State, StoredPair, format};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lifetime, Lineage, Session, TokenPair, Validity};
 
@@ -154,7 +154,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
         version: 0,
         pair: Some(StoredPair {
             issued_at: time,
-            first: false,
+            origin: Origin::Endpoint,
             pair: TokenPair {
                 access: None,
                 refresh: None,
@@ -186,7 +186,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
         retired: vec![Retired {
             digest,
             until: None,
-            first: false,
+            origin: Origin::Endpoint,
         }],
         unknown: Fields::default(),
         carried: Carried::default(),

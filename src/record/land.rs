@@ -1,7 +1,7 @@
 //! How a new pair gets into a record, and how a session ends or begins anew.
 
 use super::claim::Holder;
-use super::{Record, State, StoredPair};
+use super::{Origin, Record, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key, Lineage};
 
@@ -52,6 +52,17 @@ pub(crate) enum Verdict {
     Condemned,
 }
 
+/// What becomes of a pair that was given at start.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Seeding {
+    /// The record knows its token: what was rotated from it counts, or that it is over.
+    Known,
+    /// This record is to be written: there was no session.
+    Begins(Box<Record>),
+    /// This record would be written over another session that goes on.
+    Displaces(Box<Record>),
+}
+
 impl Landing {
     /// Judges what the store holds now.
     pub(crate) fn judge(&self, record: Option<&Record>, key: &Key, now: StoreTime) -> Verdict {
@@ -85,8 +96,9 @@ impl Landing {
                 Rival::Wins | Rival::WinsWhileGood => Verdict::Superseded,
             };
         }
-        // Written over what was rotated from it, it would be sent though it is spent.
-        if record.retired().any(|past| *past == ours) {
+        // Written over what was rotated from it, it would be sent though it is spent. A sign-in may bring the access token
+        // of the one before it.
+        if record.lineage == self.lineage && record.retired().any(|past| *past == ours) {
             return Verdict::Passed;
         }
         // The same number can only be somebody else's where instances do not coordinate.
@@ -176,14 +188,29 @@ impl Record {
         lineage: Lineage,
         pair: StoredPair,
         now: StoreTime,
-    ) -> Option<Self> {
+    ) -> Seeding {
         let Some(record) = record else {
-            return Some(Self::first(key.clone(), lineage, pair));
+            return Seeding::Begins(Box::new(Self::first(key.clone(), lineage, pair)));
         };
         if record.knows(&pair.pair.digest(key)) {
-            return None;
+            return Seeding::Known;
         }
-        Some(record.replaced(lineage, Some(pair), now))
+        let next = Box::new(record.replaced(lineage, Some(pair), now));
+        if record.is_live(now) {
+            Seeding::Displaces(next)
+        } else {
+            Seeding::Begins(next)
+        }
+    }
+
+    /// Whether the session goes on, as far as anybody knows: it has not ended, and one of its tokens may be good.
+    fn is_live(&self, now: StoreTime) -> bool {
+        let Some(stored) = self.pair.as_ref().filter(|_| self.state == State::Active) else {
+            return false;
+        };
+        let is_good = |end: Option<StoreTime>| end.is_none_or(|end| now < end);
+        stored.pair.access.is_some() && is_good(self.access_expires_at())
+            || stored.pair.refresh.is_some() && is_good(self.refresh_expires_at())
     }
 
     /// The user signed in anew: another lineage, with the key's numbers. Without a pair, the next
@@ -214,7 +241,7 @@ impl Record {
             self.retired.push(super::Retired {
                 digest,
                 until: None,
-                first: false,
+                origin: Origin::Endpoint,
             });
         }
     }
@@ -395,6 +422,20 @@ mod tests {
         assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Outrun);
     }
 
+    /// An issuer that repeats its access token until that expires, without a refresh token: the pair is known by the access
+    /// token's digest, which an earlier session has left among the past ones.
+    #[test]
+    fn a_sign_in_that_brings_the_token_of_an_earlier_session_is_landed() {
+        let (mut record, landing) = claimed("ours");
+        record.forbid(landing.pair.pair.digest(&key()), Digest::of("another"));
+        let ours = Landing {
+            lineage: Lineage::from_bits(3),
+            ..landing
+        };
+        let landed = written(ours.judge(Some(&record), &key(), NOW));
+        assert_eq!(landed.lineage, ours.lineage);
+    }
+
     #[test]
     fn a_pair_that_is_among_the_past_ones_had_landed() {
         let (record, landing) = claimed("ours");
@@ -461,17 +502,21 @@ mod tests {
         let seeded = |record: &Record, token: &str| {
             Record::seeded(Some(record), &key(), lineage, pair(token), NOW)
         };
-        assert_eq!(seeded(&landed, "r2"), None, "current");
-        assert_eq!(seeded(&landed, "r1"), None, "retired");
+        assert_eq!(seeded(&landed, "r2"), Seeding::Known, "current");
+        assert_eq!(seeded(&landed, "r1"), Seeding::Known, "retired");
         let ended = landed.ended(State::Rejected {
             digest: landed.digest(),
         });
-        assert_eq!(seeded(&ended, "r2"), None, "ended");
-        let fresh = seeded(&landed, "r9").unwrap();
+        assert_eq!(seeded(&ended, "r2"), Seeding::Known, "ended");
+        assert!(matches!(seeded(&ended, "r9"), Seeding::Begins(_)));
+        let Seeding::Displaces(fresh) = seeded(&landed, "r9") else {
+            panic!("the session goes on");
+        };
         assert_eq!(fresh.lineage, lineage);
         assert_eq!(fresh.next_number, landed.next_number);
         assert!(fresh.version > landed.version);
         assert!(fresh.knows(&landed.digest()));
-        assert!(Record::seeded(None, &key(), lineage, pair("r1"), NOW).is_some());
+        let begun = Record::seeded(None, &key(), lineage, pair("r1"), NOW);
+        assert!(matches!(begun, Seeding::Begins(_)));
     }
 }

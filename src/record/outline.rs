@@ -75,7 +75,7 @@ impl Record {
 mod tests {
     use super::*;
     use crate::record::testkit::{NOW, active, pair};
-    use crate::record::{Retired, State, StoredPair};
+    use crate::record::{Origin, Retired, State, StoredPair};
     use crate::token::{Digest, Key, Lineage, TokenPair};
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -83,7 +83,7 @@ mod tests {
     fn lasting(access: Duration, refresh: Duration) -> Record {
         let stored = StoredPair {
             issued_at: NOW,
-            first: false,
+            origin: Origin::Endpoint,
             pair: TokenPair::new("access")
                 .refresh_token("refresh")
                 .expires_in(access)
@@ -99,7 +99,7 @@ mod tests {
         Retired {
             digest: Digest::of("past"),
             until,
-            first: false,
+            origin: Origin::Endpoint,
         }
     }
 

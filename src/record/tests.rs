@@ -224,7 +224,7 @@ fn a_record_does_not_show_its_tokens() {
 fn the_first_token_of_a_lineage_is_remembered_for_good() {
     let key = Key::new("issuer", KEY_CLIENT);
     let mut seed = pair("seed");
-    seed.first = true;
+    seed.origin = Origin::Seed;
     let mut record = Record::first(key.clone(), Lineage::from_bits(1), seed);
     for round in 0..1_000 {
         let claimed = record.claimed(ONE, record.digest(), NOW);
@@ -248,6 +248,27 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
 }
 
 #[test]
+fn of_seeds_and_of_replacements_the_last_sixteen_are_remembered() {
+    let mut record = active();
+    for round in 0..40 {
+        for origin in [Origin::Seed, Origin::Replacement] {
+            let mut brought = pair(&format!("{origin:?} {round}"));
+            brought.origin = origin;
+            brought.pair.lifetime.refresh = Duration::from_secs(1).into();
+            record = record.replaced(Lineage::from_bits(2), Some(brought), NOW);
+        }
+    }
+    let later = NOW.after(Duration::from_secs(3_600));
+    record = record.replaced(Lineage::from_bits(3), Some(pair("last")), later);
+    for origin in [Origin::Seed, Origin::Replacement] {
+        let knows = |round| record.knows(&Digest::of(format!("{origin:?} {round}")));
+        assert!((24..40).all(knows), "{origin:?}");
+        assert!(!(0..24).any(knows), "{origin:?}");
+    }
+    assert!(record.knows(&Digest::of("r1")));
+}
+
+#[test]
 fn a_past_token_is_forgotten_when_it_has_expired() {
     let key = Key::new("issuer", KEY_CLIENT);
     let mut short = pair("short");
@@ -261,7 +282,7 @@ fn a_past_token_is_forgotten_when_it_has_expired() {
     assert!(!again.knows(&Digest::of("short")));
 }
 
-/// A record as somebody may have written it who can write to the store.
+/// A record as any process that can write to the store may have written it.
 #[test]
 fn numbers_at_their_end_do_not_overflow() {
     let key = Key::new("issuer", KEY_CLIENT);

@@ -102,7 +102,7 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
     tracing::warn!(key = %session.key, %error, "a pair that was given out could not be stored; trying again");
     if !unstored.is_told {
         unstored.is_told = true;
-        session.unpersisted(&error);
+        session.unpersisted(&error, unstored.epoch);
     }
     session.outbox.put_back(unstored);
     Err(error)

@@ -8,8 +8,10 @@ use super::{Next, Rotation, Seen, lineage, store_failed};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::event::Event;
-use crate::record::{Record, State, StoredPair};
+use crate::record::land::Seeding;
+use crate::record::{Origin, Record, State, StoredPair};
 use crate::session::Session;
+use crate::settings::OnSeedConflict;
 use crate::state::Exit;
 use crate::store::Swap;
 use crate::token::TokenPair;
@@ -21,9 +23,17 @@ impl Rotation {
             return Ok(None);
         };
         let session = self.session();
-        let Some(next) = seeded(session, seen, pair, given_at)? else {
-            session.lock().forget_seed();
-            return Ok(None);
+        let next = match seeded(session, seen, pair, given_at)? {
+            Seeding::Known => {
+                session.lock().forget_seed();
+                return Ok(None);
+            }
+            Seeding::Begins(next) => next,
+            Seeding::Displaces(next) => match session.settings().on_seed_conflict {
+                OnSeedConflict::Error => return Err(Error::SeedConflict),
+                OnSeedConflict::Keep => return Ok(None),
+                OnSeedConflict::Replace => next,
+            },
         };
         let swapped = self.swap(seen.revision(), &next).await;
         if !matches!(swapped, Ok(Swap::Lost(_))) {
@@ -39,17 +49,17 @@ impl Rotation {
     }
 }
 
-/// The record with a pair that was given at start; `None` if the record knows its token.
+/// What becomes of a pair that was given at start.
 pub(super) fn seeded(
     session: &Session,
     seen: &Seen,
     pair: TokenPair,
     given_at: Timestamp,
-) -> Result<Option<Record>, Error> {
+) -> Result<Seeding, Error> {
     let now = store_now(session, seen.clock);
     let pair = StoredPair {
         issued_at: now.before(session.now().since(given_at)),
-        first: true,
+        origin: Origin::Seed,
         pair,
     };
     let lineage = lineage()?;
@@ -60,6 +70,18 @@ pub(super) fn seeded(
         pair,
         now,
     ))
+}
+
+/// The record in which the seed is the session that is left or replaced; `None` if the record's is.
+pub(super) fn displacing(session: &Session, seeding: Seeding) -> Option<Record> {
+    match seeding {
+        Seeding::Begins(record) => Some(*record),
+        Seeding::Displaces(record) => {
+            let displaces = session.settings().on_seed_conflict == OnSeedConflict::Replace;
+            displaces.then_some(*record)
+        }
+        Seeding::Known => None,
+    }
 }
 
 /// The user signed in anew, having logged out `leaves` times: the pair is stored, whatever was there
@@ -91,7 +113,7 @@ pub(crate) async fn replace(
         }
         let stored = StoredPair {
             issued_at: now.before(session.now().since(given_at)),
-            first: false,
+            origin: Origin::Replacement,
             pair: pair.clone(),
         };
         let lineage = lineage()?;
@@ -99,7 +121,7 @@ pub(crate) async fn replace(
         let seed = session.lock().seed().cloned();
         let seed = seed.filter(|(seed, _)| seed.digest(&session.key) != digest);
         let before = match seed {
-            Some((seed, given_at)) => seeded(session, &seen, seed, given_at)?,
+            Some((seed, given_at)) => displacing(session, seeded(session, &seen, seed, given_at)?),
             None => None,
         };
         let next = match before.as_ref().or(seen.record()) {
@@ -137,7 +159,7 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
         // A seed that was not stored yet is left too, or it would count at the next start.
         let seed = session.lock().seed().cloned().filter(|_| is_leaving);
         let before = match seed {
-            Some((seed, given_at)) => seeded(session, &seen, seed, given_at)?,
+            Some((seed, given_at)) => displacing(session, seeded(session, &seen, seed, given_at)?),
             None => None,
         };
         if let Some(record) = before

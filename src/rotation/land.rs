@@ -14,6 +14,7 @@ use super::{Kind, Rotation, Seen};
 use crate::clock::Timestamp;
 use crate::endpoint::{OldPair, Predecessor};
 use crate::error::Error;
+use crate::record::Origin;
 use crate::record::land::Rival;
 use crate::served::Token;
 use crate::session::Unstored;
@@ -43,31 +44,29 @@ impl Rotation {
             answer.took += answer.sent_at.since(at);
             answer.sent_at = at;
         }
+        let predecessor = claimed.pair().filter(|_| claimed.kind == Kind::Refresh);
+        let predecessor = predecessor.map(|pair| Predecessor {
+            pair,
+            age: self.age_of_predecessor(&claimed, answer.sent_at),
+        });
         let wall = session.wall();
-        let pair = {
-            let state = session.lock();
-            let predecessor = match (claimed.kind, claimed.pair(), state.held()) {
-                // Unless the user has begun another session meanwhile.
-                (Kind::Refresh, Some(pair), Some(held)) if held.pair == *pair => {
-                    Some(Predecessor {
-                        pair,
-                        age: answer.sent_at.since(held.sent_at),
-                    })
-                }
-                _ => None,
-            };
-            answer.issued.into_pair(predecessor, answer.took, wall)
-        };
+        let pair = answer.issued.into_pair(predecessor, answer.took, wall);
         let identity = Identity {
             lineage: claimed.lineage,
             version: claimed.record.version.saturating_add(1),
         };
         // A seed that the server echoes is still what stands in somebody's configuration. What a
         // sign-in brings never does, and would be kept for good.
-        let first = claimed.record.pair.as_ref().is_some_and(|stored| {
-            stored.first && pair.digest(&session.key) == claimed.record.digest()
-        });
-        let held = session.holding(pair, identity, claimed.holder.number, first, answer.sent_at);
+        let is_echo = pair.digest(&session.key) == claimed.record.digest();
+        let before = claimed.record.pair.as_ref().filter(|_| is_echo);
+        let origin = before.map_or(Origin::Endpoint, |stored| stored.origin);
+        let held = session.holding(
+            pair,
+            identity,
+            claimed.holder.number,
+            origin,
+            answer.sent_at,
+        );
         // However slow everything is, it is not rotated without end; and not twice where that was of no use before. Nor
         // where a session ends by itself: to find this one expired would be to take it for idle.
         let is_slow = session.lock().stalls() > 0;
@@ -82,6 +81,24 @@ impl Rotation {
         Err(Error::NoAccessToken {
             retry_after: Duration::ZERO,
         })
+    }
+
+    /// How old the pair that was claimed was when its token was sent.
+    fn age_of_predecessor(&self, claimed: &Claimed, sent_at: Timestamp) -> Duration {
+        let session = self.session();
+        let held = {
+            let state = session.lock();
+            let held = state.held().map(|held| (held.digest, held.sent_at));
+            held.filter(|(digest, _)| *digest == claimed.record.digest())
+        };
+        if let Some((_, since)) = held {
+            return sent_at.since(since);
+        }
+        // The user has begun another session meanwhile, so what the store says has to do.
+        let issued_at = claimed.record.pair.as_ref().map(|stored| stored.issued_at);
+        let now = self.store_now(claimed.seen.clock);
+        let age = issued_at.map_or(Duration::ZERO, |issued_at| now.since(issued_at));
+        age.saturating_sub(session.now().since(sent_at))
     }
 
     /// When the pair may have been issued, if its token had been sent before: a server that answers a token again
@@ -111,7 +128,7 @@ impl Rotation {
         let session = Arc::clone(self.session());
         let mut unstored = self.unstored(claimed, held, is_last);
         if let Some(room) = self.room_behind(&unstored.held) {
-            save_elsewhere(&session, &unstored.held).await;
+            save_elsewhere(&session, &unstored.held, unstored.epoch).await;
             if session.publish(unstored.held.clone(), unstored.epoch, is_last) {
                 let token = unstored.held.token.clone();
                 unstored.is_published = true;
@@ -130,15 +147,18 @@ impl Rotation {
             };
             tracing::warn!(key = %session.key, %error, "a new pair could not be stored; trying again");
             if !unstored.is_told {
-                session.unpersisted(&error);
+                session.unpersisted(&error, unstored.epoch);
                 unstored.is_told = true;
             }
             if self.may_publish_unstored() && !unstored.is_published {
-                save_elsewhere(&session, &unstored.held).await;
-                session.publish(unstored.held.clone(), unstored.epoch, is_last);
-                unstored.is_published = true;
+                save_elsewhere(&session, &unstored.held, unstored.epoch).await;
+                unstored.is_published =
+                    session.publish(unstored.held.clone(), unstored.epoch, is_last);
             }
-            self.flight.report(Progress::Unstored(error.clone().into()));
+            self.flight.report(Progress::Unstored(Error::Store {
+                source: error.clone(),
+                retry_after: pause,
+            }));
             // Once the claim is stale, others treat the token as spent: then a manager that nobody
             // uses any more may go.
             if session.is_closing()
@@ -209,8 +229,8 @@ impl Rotation {
         };
         let session = self.session();
         let spare = session.take_spare(claimed.record.lineage, self.flight.epoch());
-        // A server that echoes its token has the same one in both pairs.
-        let Some(spare) = spare.filter(|spare| spare.digest != claimed.record.digest()) else {
+        // It may be the token that was refused, or one that was landed and rotated on since.
+        let Some(spare) = spare.filter(|spare| !claimed.record.knows(&spare.digest)) else {
             return Ok(false);
         };
         let identity = Identity {
@@ -221,7 +241,7 @@ impl Rotation {
             spare.pair,
             identity,
             claimed.holder.number,
-            spare.first,
+            spare.origin,
             spare.sent_at,
         );
         self.store(&claimed, held, true).await?;

@@ -9,15 +9,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::calls::{STORE_PAUSE, STORE_TRIES, load, store_now, swap};
-use super::first::seeded;
+use super::first::{displacing, seeded};
 use super::revoke::{Left, clear, revoke_aside, revoke_left_behind, revoke_now_or_later};
 use super::{Next, Rotation, Seen, lineage};
+use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
+use crate::record::land::Seeding;
 use crate::record::{Record, State};
 use crate::session::Session;
+use crate::settings::OnSeedConflict;
 use crate::state::{Exit, Held, Leaving};
 use crate::status::LogoutProgress;
 use crate::store::{StoreError, Swap};
+use crate::token::TokenPair;
 
 /// Pauses between attempts to store a logout double up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -84,6 +88,14 @@ async fn write(session: &Arc<Session>, leaving: &Leaving) -> Result<Option<Seen>
         if session.lock().exit() != Some(Exit::Asked) {
             return Ok(None);
         }
+        if let Some((seed, given_at)) = &leaving.seed
+            && conflicts(session, &seen, seed, *given_at)?
+        {
+            // The stored session is another's, and this manager never held it.
+            revoke_aside(session, seed.clone());
+            session.lock().left(lineage().map_err(no_random)?);
+            return Ok(None);
+        }
         let last = last(session, leaving, &seen)?;
         let is_same = |record: &&Record| record.lineage == last.lineage;
         let before = seen.record();
@@ -108,16 +120,32 @@ async fn write(session: &Arc<Session>, leaving: &Leaving) -> Result<Option<Seen>
     }
 }
 
+fn no_random(error: Error) -> StoreError {
+    StoreError::with_source("no random numbers", error)
+}
+
+/// Whether the seed is refused for the sake of a stored session that goes on.
+fn conflicts(
+    session: &Session,
+    seen: &Seen,
+    seed: &TokenPair,
+    given_at: Timestamp,
+) -> Result<bool, StoreError> {
+    let seeding = seeded(session, seen, seed.clone(), given_at).map_err(no_random)?;
+    let is_refused = session.settings().on_seed_conflict == OnSeedConflict::Error;
+    Ok(is_refused && matches!(seeding, Seeding::Displaces(_)))
+}
+
 /// The record that is to be ended. Where the store has none, it is made up: it keeps a sign-in or a seed
 /// of the next start from undoing the logout.
 fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, StoreError> {
-    let random = |error: Error| StoreError::with_source("no random numbers", error);
     let now = store_now(session, seen.clock);
-    let lineage = lineage().map_err(random)?;
-    if let Some((pair, given_at)) = &leaving.seed
-        && let Some(record) = seeded(session, seen, pair.clone(), *given_at).map_err(random)?
-    {
-        return Ok(record);
+    let lineage = lineage().map_err(no_random)?;
+    if let Some((pair, given_at)) = &leaving.seed {
+        let seeding = seeded(session, seen, pair.clone(), *given_at).map_err(no_random)?;
+        if let Some(record) = displacing(session, seeding) {
+            return Ok(record);
+        }
     }
     Ok(match (seen.record(), &leaving.held) {
         (Some(record), _) => record.clone(),

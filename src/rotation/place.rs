@@ -145,10 +145,10 @@ async fn publish_landed(
     is_last: bool,
 ) -> Option<Token> {
     if !is_published {
-        save_elsewhere(session, &held).await;
+        save_elsewhere(session, &held, epoch).await;
     }
     if held.identity != identity {
-        held = session.holding(held.pair, identity, held.number, held.first, held.sent_at);
+        held = session.holding(held.pair, identity, held.number, held.origin, held.sent_at);
     }
     let token = held.token.clone();
     let current = session.lock().identity();
@@ -164,8 +164,12 @@ async fn publish_landed(
     token
 }
 
-/// Gives the pair to those who save pairs themselves, before anybody uses it.
-pub(super) async fn save_elsewhere(session: &Session, held: &Held) {
+/// Gives the pair to a user who saves pairs too, before a caller uses it; not if the user has done something since its
+/// rotation began: what is saved then is another session's.
+pub(super) async fn save_elsewhere(session: &Session, held: &Held, epoch: u64) {
+    if session.lock().epoch() != epoch {
+        return;
+    }
     let Some(on_rotated) = &session.shared.on_rotated else {
         return;
     };

@@ -50,8 +50,8 @@ impl Session {
         leaving
     }
 
-    /// The outcome of a rotation; `None` if the user has done something since, such as logged out: who waited for it
-    /// and had not heard of it by then is not given the token of a session that the user has left.
+    /// The outcome of a rotation; `None` if the user has done something since, such as logged out: a waiter that had not
+    /// read it by then is not given the token of a session that the user has left.
     pub(crate) fn unless_left(
         &self,
         outcome: Result<Token, Error>,

@@ -123,12 +123,19 @@ impl Drop for Flight {
         if self.landed {
             return;
         }
-        // Nothing but a runtime that is shut down drops a rotation. User code is not called in a destructor.
+        // User code is not called in a destructor.
         let session = Arc::clone(&self.session);
         let moment = session.shared.clock.last();
         let mut state = session.lock();
-        state.lose_runtime();
-        self.land(&mut state, moment, Err(Error::RuntimeGone));
+        // A runtime that is shut down drops its rotations; else nothing does but a panic on the way to its task.
+        let error = if std::thread::panicking() {
+            let retry_after = Duration::ZERO;
+            Error::TaskDied { retry_after }
+        } else {
+            state.lose_runtime();
+            Error::RuntimeGone
+        };
+        self.land(&mut state, moment, Err(error));
     }
 }
 

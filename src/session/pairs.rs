@@ -7,7 +7,7 @@ use super::Session;
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::record::look::{Look, look};
-use crate::record::{Record, StoredPair};
+use crate::record::{Origin, Record, StoredPair};
 use crate::schedule::{Pacing, Schedule};
 use crate::served::Token;
 use crate::state::Held;
@@ -21,7 +21,7 @@ impl Session {
         pair: TokenPair,
         identity: Identity,
         number: u64,
-        first: bool,
+        origin: Origin,
         sent_at: Timestamp,
     ) -> Held {
         let settings = self.settings();
@@ -50,7 +50,7 @@ impl Session {
             pair,
             identity,
             number,
-            first,
+            origin,
             sent_at,
         }
     }
@@ -63,7 +63,7 @@ impl Session {
             stored.pair,
             record.identity(),
             record.committed_number,
-            stored.first,
+            stored.origin,
             sent_at,
         ))
     }
@@ -190,17 +190,19 @@ impl Session {
     }
 
     /// A pair is served, or kept, that could not be stored yet.
-    pub(crate) fn unpersisted(&self, error: &StoreError) {
-        self.send(Event::Unpersisted {
-            error: error.clone(),
-        });
+    pub(crate) fn unpersisted(&self, error: &StoreError, epoch: u64) {
+        if self.state.lock().epoch() == epoch {
+            self.send(Event::Unpersisted {
+                error: error.clone(),
+            });
+        }
     }
 
     /// The pair held, as it is stored: its times become the store's.
     pub(crate) fn stored(&self, held: &Held, store_now: StoreTime) -> StoredPair {
         StoredPair {
             issued_at: store_now.before(self.now().since(held.sent_at)),
-            first: held.first,
+            origin: held.origin,
             pair: held.pair.clone(),
         }
     }

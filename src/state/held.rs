@@ -1,7 +1,7 @@
 //! The pair that is held, with everything that follows from it.
 
 use crate::clock::Timestamp;
-use crate::record::look;
+use crate::record::{Origin, look};
 use crate::schedule::Schedule;
 use crate::served::Token;
 use crate::token::{Digest, Identity, Lineage, TokenPair};
@@ -14,8 +14,7 @@ pub(crate) struct Held {
     pub(crate) digest: Digest,
     /// The number of the claim under which it was landed.
     pub(crate) number: u64,
-    /// Whether its refresh token was a seed.
-    pub(crate) first: bool,
+    pub(crate) origin: Origin,
     pub(crate) sent_at: Timestamp,
     pub(crate) schedule: Schedule,
     /// `None` if the pair has no access token.

@@ -14,8 +14,8 @@ pub enum Rejection {
     Outdated,
     /// The token is not served any more; a rotation is under way.
     Rotating,
-    /// It was rejected so soon after it was issued that another rotation would not help. It is served
-    /// on, and a later rejection counts.
+    /// It was rejected so soon after it was issued that another rotation would not help, or in the pause after a rotation
+    /// that failed. It is served on, and a later rejection counts.
     TooSoon,
     /// There is nothing to rotate with. It is served on.
     NotRotatable,

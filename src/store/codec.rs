@@ -29,8 +29,8 @@ use crate::token::{Digest, Key};
 /// its own choice. Sealed records hold for records without a pair too (a sign-in that is claimed, a session that
 /// was logged out).
 ///
-/// A seal cannot prove that a record is the latest one: whoever can write to the storage can delete a record, or
-/// put an older one of the same session back, whole.
+/// A seal cannot prove that a record is the latest one: a writer to the storage can delete a record, or put an
+/// older one of the same session back, whole.
 ///
 /// # Sealing a store that is in use
 ///

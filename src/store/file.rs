@@ -58,8 +58,8 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// A record is replaced by renaming a new file over it, which is synced to the disk before, and the directory
 /// after. So it is whole at any time, whatever is killed or switched off. Where a directory cannot be synced, as on
 /// CIFS and some shared folders of virtual machines, a power cut can undo the last replacements. A swap that was
-/// dropped or timed out is carried out entirely or not at all. A file that is no whole record of its key is never
-/// written over: every call returns an error that names it.
+/// dropped or timed out is carried out entirely or not at all. A file that is not a whole record of its key is
+/// never written over: every call returns an error that names it.
 ///
 /// # Who may read it
 ///

@@ -39,8 +39,22 @@ impl UserClock {
         Moment {
             now: self.now(),
             wall: self.wall(),
-            coarse: self.coarse(),
+            coarse: self.read(
+                "Clock::coarse",
+                |clock| clock.coarse(),
+                |last| &mut last.coarse,
+            ),
         }
+    }
+
+    /// The first reading, which has no earlier one to stand in for it; or the method that panicked.
+    pub(crate) fn first_moment(&self) -> Result<Moment, &'static str> {
+        if let Some(code) = &self.code {
+            caught("Clock::now", || code.now()).ok_or("Clock::now")?;
+            caught("Clock::wall", || code.wall()).ok_or("Clock::wall")?;
+            caught("Clock::coarse", || code.coarse()).ok_or("Clock::coarse")?;
+        }
+        Ok(self.moment())
     }
 
     /// What it said last, where no user code is to be called.
@@ -81,13 +95,13 @@ impl Clock for UserClock {
 
     #[inline]
     fn coarse(&self) -> Coarse {
-        if self.code.is_none() {
-            return SystemClock.coarse();
+        match &self.code {
+            None => SystemClock.coarse(),
+            // After a panic nothing is quiet.
+            Some(code) => caught("Clock::coarse", || code.coarse()).unwrap_or(Coarse {
+                monotonic: i64::MAX,
+                wall: i64::MAX,
+            }),
         }
-        self.read(
-            "Clock::coarse",
-            |clock| clock.coarse(),
-            |last| &mut last.coarse,
-        )
     }
 }

@@ -6,8 +6,10 @@
 mod support;
 
 mod claims;
+mod kept_token;
 mod panics;
 mod runtime;
+mod seeds;
 mod table;
 mod two_users;
 mod waiting;

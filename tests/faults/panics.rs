@@ -213,3 +213,14 @@ async fn a_panic_with_a_rotation_under_way_leaves_an_answer_for_all_who_wait() {
     }
     world.assert_exchanges(1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_panics_while_a_manager_is_built_is_named() {
+    let world = World::new(600 * SECOND);
+    let clock = Broken(world.clock.clone(), Arc::new(AtomicBool::new(true)));
+    let built = world.builder(OnRequest::default()).clock(clock).build();
+    let Err(BuildError::Panicked { name, .. }) = &built else {
+        panic!("{built:?}");
+    };
+    assert_eq!(*name, "Clock::now");
+}

@@ -8,7 +8,8 @@ use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{Fault, GraceAnswer, InProcessEndpoint, Reuse};
 use evertoken::{
     EndReason, EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest, OnStoreFailure,
-    Record, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore, async_trait,
+    Persistence, Record, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore,
+    async_trait,
 };
 use parking_lot::Mutex;
 
@@ -75,7 +76,7 @@ impl TokenStore for Way {
 }
 
 trait HasLanded {
-    /// Whether the record holds a pair that was rotated, and nobody claims it.
+    /// Whether the record holds a pair that was rotated, and no claim.
     fn has_landed(&self) -> bool;
 }
 
@@ -233,4 +234,55 @@ async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one
     let record = store.load(here.key()).await.unwrap().entry.unwrap().0;
     let json = serde_json::to_value(&record).unwrap();
     assert_eq!(json["pair"]["access_token"], second.expose());
+}
+
+/// The user signs in anew while a rotation of the session before is out. Its pair comes later.
+#[tokio::test(start_paused = true)]
+async fn a_pair_of_the_session_before_is_not_saved_elsewhere_as_the_new_ones() {
+    let world = forgiving();
+    let saved = Arc::<Mutex<Vec<String>>>::default();
+    let saving = Arc::clone(&saved);
+    let builder = world.builder(OnRequest::default()).on_rotated(move |pair| {
+        saving.lock().push(access(&pair).to_owned());
+        std::future::ready(())
+    });
+    let tokens = loaded(builder.persistence(Persistence::write_behind(1))).await;
+    world.clock.advance(600 * SECOND).await;
+    let hold = world.server.hold();
+    let caller = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.token().await }
+    });
+    world.server.arrived(1).await;
+    let bob = world.server.issue();
+    tokens.replace(bob.clone()).await.unwrap();
+    drop(hold);
+    world.clock.advance(SECOND).await;
+    assert_eq!(caller.await.unwrap().unwrap().expose(), access(&bob));
+    assert_eq!(*saved.lock(), [""; 0]);
+}
+
+/// A caller gets the failure of the store at once, and is told when to try again.
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_cannot_be_stored_is_an_error_with_a_pause() {
+    let world = forgiving();
+    let store = MemoryStore::with_clock(world.clock.clone());
+    let (way, endpoint) = (Way::new(&store), Watched::new(world.server.endpoint()));
+    let tokens = instance(&world, &endpoint, &way).await;
+    world.clock.advance(600 * SECOND).await;
+    world.server.fail_next(Fault::Delay(SECOND));
+    let caller = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.token().await }
+    });
+    settle().await;
+    way.is_down.store(true, Ordering::SeqCst);
+    world.clock.advance(2 * SECOND).await;
+    for error in [
+        caller.await.unwrap().unwrap_err(),
+        tokens.token().await.unwrap_err(),
+    ] {
+        assert!(error.is_retryable(), "{error}");
+        assert!(error.retry_after() > Some(Duration::ZERO), "{error}");
+    }
 }

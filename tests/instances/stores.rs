@@ -50,7 +50,7 @@ fn there<T>(server: Result<T, crate::services::Missing>) -> Option<T> {
         Ok(server) => Some(server),
         Err(missing) if crate::services::are_required() => panic!("{missing}"),
         Err(missing) => {
-            eprintln!("skipped a store: {missing}");
+            crate::services::skipped(&format!("a store: {missing}"));
             None
         }
     }

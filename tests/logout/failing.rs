@@ -2,7 +2,7 @@
 
 use evertoken::clock::Clock;
 use evertoken::testing::AccessCheck;
-use evertoken::{EndpointError, Error};
+use evertoken::{EndpointError, Error, OnSeedConflict};
 
 use crate::support::{HOUR, MINUTE, SECOND, loaded, settle};
 use crate::world::{Site, assert_logged_out, refresh};
@@ -188,7 +188,8 @@ async fn q10_a_logout_before_the_first_use_revokes_what_its_seed_takes_the_place
     let site = Site::new();
     site.manager().await;
     let seed = site.world.server.issue();
-    let tokens = site.builder().seed(seed.clone()).build().unwrap();
+    let builder = site.builder().on_seed_conflict(OnSeedConflict::Replace);
+    let tokens = builder.seed(seed.clone()).build().unwrap();
     assert!(tokens.logout().await.is_complete());
     settle().await;
     for pair in [&seed, &site.world.first] {

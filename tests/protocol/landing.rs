@@ -2,7 +2,7 @@
 
 use evertoken::clock::Clock;
 use evertoken::testing::{AccessCheck, Fault};
-use evertoken::{EndReason, Error, OldPair, OnStoreFailure, TokenManager};
+use evertoken::{EndReason, Error, OldPair, OnSeedConflict, OnStoreFailure, TokenManager};
 
 use crate::cluster::{Cluster, TTL, reason, seconds};
 use crate::fault_store::Fate;
@@ -187,6 +187,7 @@ async fn a_rotation_that_lands_after_a_new_sign_in_gives_way_to_it() {
     let other = cluster
         .builder(cluster.endpoint())
         .seed(fresh)
+        .on_seed_conflict(OnSeedConflict::Replace)
         .build()
         .unwrap();
     let newer = other.token().await.unwrap();
@@ -204,7 +205,11 @@ async fn whoever_waited_for_a_rotation_that_gave_way_does_not_wait_for_its_revoc
         cluster.expire().await;
         let (hold, waiter) = cluster.call_in_flight(&node).await;
         let fresh = cluster.server.issue();
-        let other = cluster.builder(cluster.endpoint()).seed(fresh).build();
+        let other = cluster
+            .builder(cluster.endpoint())
+            .seed(fresh)
+            .on_seed_conflict(OnSeedConflict::Replace)
+            .build();
         let other = other.unwrap();
         let newer = other.token().await.unwrap();
         if logout {

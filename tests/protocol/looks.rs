@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use evertoken::testing::{InProcessEndpoint, RefreshTokens};
-use evertoken::{EndReason, EndpointError, Grant, Issued, TokenEndpoint, TokenPair, async_trait};
+use evertoken::{
+    EndReason, EndpointError, Grant, Issued, OnSeedConflict, TokenEndpoint, TokenPair, async_trait,
+};
 
 use crate::cluster::{Cluster, reason, seconds};
 
@@ -133,6 +135,7 @@ async fn an_ended_session_is_found_alive_again_after_a_new_sign_in_elsewhere() {
     let other = cluster
         .builder(cluster.endpoint())
         .seed(fresh)
+        .on_seed_conflict(OnSeedConflict::Replace)
         .build()
         .unwrap();
     let newer = other.token().await.unwrap();
@@ -152,6 +155,7 @@ async fn a_seed_that_is_a_jwt_expires_when_it_says() {
     let node = cluster
         .builder(cluster.endpoint())
         .seed(pair.refresh_token(refresh))
+        .on_seed_conflict(OnSeedConflict::Replace)
         .build()
         .unwrap();
     node.token().await.unwrap();
@@ -165,7 +169,7 @@ async fn a_seed_that_the_server_echoed_is_remembered_for_good() {
     cluster.expire().await;
     node.token().await.unwrap();
     let record = cluster.store.json(&cluster.key()).await;
-    assert_eq!(record["pair"]["first"], true);
+    assert_eq!(record["pair"]["origin"], "seed");
 }
 
 #[tokio::test(start_paused = true)]

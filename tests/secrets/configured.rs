@@ -1,32 +1,54 @@
 //! Configurations with a secret where one belongs, and where none does.
 
 use std::fs;
+use std::path::Path;
 
-use evertoken::{Config, OAuth2, Registry};
+use evertoken::{Config, OAuth2, Registry, TokenManager};
 
 use crate::known::*;
 use crate::net;
-use crate::wire::using;
+use crate::wire::{Server, answer, reached};
 
 const LEAST: &str =
     "[endpoint]\ntoken_url = \"https://id.example.org/token\"\nclient_id = \"importer\"";
 
-async fn look_at(text: &str) {
-    let Some(config) = net::outcome(Config::from_toml(text)) else {
-        return;
-    };
-    if let Some(builder) = net::outcome(config.builder(&Registry::builtin()).await) {
-        net::outcome(builder.build());
-    }
+/// The first manager that is built of it, if one is.
+async fn look_at(text: &str) -> Option<TokenManager> {
+    reached(text);
+    let config = net::outcome(Config::from_toml(text))?;
+    let builder = net::outcome(config.builder(&Registry::builtin()).await)?;
+    net::outcome(builder.build())
+}
+
+/// A file that only this user may read; others are refused before they are read.
+fn private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+/// The secret of a file reaches the server, which repeats it in a refusal.
+async fn reads_a_file(path: &Path) {
+    let refusal = format!(r#"{{"error":"invalid_client","error_description":"{FILE}?"}}"#);
+    let server = Server::start([answer(401, &[], &refusal)]).await;
+    let text = format!(
+        "[endpoint]\ntoken_url = \"{}\"\nclient_id = \"importer\"\nclient_secret = {{ file = \"{}\" }}\n\
+         [seed]\nrefresh_token = \"{INLINE}\"",
+        server.url("/token"),
+        path.display()
+    );
+    let tokens = look_at(&text).await.expect("it is built");
+    assert!(net::outcome(tokens.token().await).is_none());
+    drop(tokens);
+    let requests = server.end().await;
+    assert_eq!(requests.len(), 1);
 }
 
 pub(crate) async fn everything() {
-    for secret in [INLINE, FILE, STORE_PASSWORD, URL_PASSWORD] {
-        using(secret);
-    }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("secret");
-    fs::write(&file, FILE).unwrap();
+    private(&file, FILE);
+    reads_a_file(&file).await;
     let path = file.display();
     for line in [
         format!("client_secret = {{ file = \"{path}\" }}"),

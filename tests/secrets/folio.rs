@@ -4,8 +4,8 @@ use evertoken::{AccessToken, ApiProfile, Folio, TokenEndpoint, TokenManager, Tok
 
 use crate::known::*;
 use crate::net;
-use crate::raw_server::{RawServer, Step};
-use crate::wire::{answer, refresh, sign_in, using};
+use crate::raw_server::Step;
+use crate::wire::{Server, answer, refresh, sign_in};
 
 fn cookies(access: &str, refresh: &str) -> Step {
     let access = format!("Set-Cookie: folioAccessToken={access}; Max-Age=600");
@@ -20,10 +20,7 @@ fn refused(status: u16, echo: &str) -> Step {
 }
 
 pub(crate) async fn okapi() {
-    for secret in [FOLIO_PASSWORD, FOLIO_ACCESS, FOLIO_REFRESH] {
-        using(secret);
-    }
-    let server = RawServer::start([
+    let server = Server::start([
         cookies(FOLIO_ACCESS, FOLIO_REFRESH),
         refused(422, FOLIO_REFRESH),
         refused(422, FOLIO_PASSWORD),
@@ -59,11 +56,13 @@ pub(crate) async fn okapi() {
     net::outcome(folio().revoke(&pair).await);
     net::outcome(folio().logout_all(&AccessToken::new(FOLIO_ACCESS)).await);
     net::debug(&tokens.logout().await);
+    drop(tokens);
+    server.end().await;
 }
 
 pub(crate) async fn legacy() {
-    let token = format!("x-okapi-token: {}", using(FOLIO_LEGACY));
-    let server = RawServer::start([
+    let token = format!("x-okapi-token: {FOLIO_LEGACY}");
+    let server = Server::start([
         answer(404, &[], "No suitable module found"),
         answer(
             201,
@@ -79,15 +78,14 @@ pub(crate) async fn legacy() {
     let issued = net::outcome(sign_in(&folio).await).unwrap();
     assert_eq!(issued.access, Some(FOLIO_LEGACY.into()));
     assert!(net::outcome(sign_in(&folio).await).is_none());
+    assert_eq!(server.end().await.len(), 4);
 }
 
 pub(crate) async fn eureka() {
-    using(FOLIO_CODE);
-    using(EUREKA_ACCESS);
     for status in [400, 401, 422, 500] {
         let echo = format!("{EUREKA_ACCESS} {FOLIO_REFRESH} {FOLIO_CODE}");
         let echoes = (0..6).map(|_| refused(status, &echo));
-        let server = RawServer::start(echoes).await;
+        let server = Server::start(echoes).await;
         let folio = || {
             let folio = Folio::eureka(server.url(""), "diku").unwrap();
             folio.sign_in_with_code(FOLIO_CODE, "https://folio.example.org")
@@ -97,7 +95,7 @@ pub(crate) async fn eureka() {
         let pair = TokenPair::new(EUREKA_ACCESS).refresh_token(FOLIO_REFRESH);
         net::outcome(folio().revoke(&pair).await);
         net::outcome(sign_in(&folio()).await);
-        let requests = server.requests().await;
+        let requests = server.end().await;
         assert!(requests[0].line().contains("code="), "{status}");
     }
 }

@@ -12,6 +12,7 @@ mod oauth2;
 #[path = "../support/raw_server.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod raw_server;
+mod records;
 mod user_code;
 mod wire;
 
@@ -75,6 +76,7 @@ fn fm40_no_secret_is_seen_in_anything_that_can_be_read() {
     }
     #[cfg(feature = "config")]
     real(configured::everything());
+    records::are_damaged();
     paused(user_code::fails());
     paused(user_code::panics());
     for (name, secret) in known::ALL {

@@ -6,11 +6,10 @@ use evertoken::{
 use http::header::AUTHORIZATION;
 
 use crate::known::*;
-use crate::raw_server::RawServer;
-use crate::wire::{answer, pair, refresh, using};
+use crate::wire::{Server, answer, pair, reached, refresh};
 use crate::{net, user_code};
 
-fn endpoint(server: &RawServer) -> OAuth2 {
+fn endpoint(server: &Server) -> OAuth2 {
     OAuth2::new(server.url("/token"), "importer").unwrap()
 }
 
@@ -22,24 +21,13 @@ fn look_at(tokens: &TokenManager) {
 }
 
 pub(crate) async fn signs_in_and_rotates() {
-    for secret in [
-        CLIENT_BASIC,
-        PASSWORD,
-        ACCESS_1,
-        REFRESH_1,
-        ID_TOKEN,
-        ACCESS_2,
-        REFRESH_2,
-    ] {
-        using(secret);
-    }
     let issued = format!(
         r#"{{"access_token":"{ACCESS_1}","refresh_token":"{REFRESH_1}","id_token":"{ID_TOKEN}","expires_in":600}}"#
     );
     let used = format!(r#"{{"error":"invalid_grant","error_description":"{REFRESH_2} was used"}}"#);
     let wrong =
         format!(r#"{{"error":"invalid_client","error_description":"{PASSWORD} {CLIENT_BASIC}"}}"#);
-    let server = RawServer::start([
+    let server = Server::start([
         answer(200, &[&format!("Set-Cookie: session={ID_TOKEN}")], &issued),
         pair(ACCESS_2, REFRESH_2),
         answer(400, &[], &used),
@@ -77,7 +65,7 @@ pub(crate) async fn signs_in_and_rotates() {
     look_at(&tokens);
     net::outcome(tokens.token().await);
     drop(tokens);
-    let requests = server.requests().await;
+    let requests = server.end().await;
     let bodies: Vec<_> = requests.iter().map(|it| it.body().to_owned()).collect();
     assert!(bodies.len() >= 3, "{}", bodies.len());
     let encoded = url::form_urlencoded::byte_serialize(REFRESH_1.as_bytes());
@@ -85,26 +73,18 @@ pub(crate) async fn signs_in_and_rotates() {
 }
 
 pub(crate) async fn is_seeded_and_replaced() {
-    for secret in [
-        CLIENT_POST,
-        SEED_ACCESS,
-        SEED_REFRESH,
-        NEW_ACCESS,
-        NEW_REFRESH,
-        SEAL_KEY,
-    ] {
-        using(secret);
-    }
     let echo = format!("cannot revoke {SEED_REFRESH} {NEW_REFRESH} {CLIENT_POST}");
-    let server = RawServer::start((0..9).map(|_| answer(400, &[], &echo))).await;
+    let server = Server::start((0..9).map(|_| answer(400, &[], &echo))).await;
     let endpoint = endpoint(&server)
         .client_secret(CLIENT_POST)
         .client_auth(ClientAuth::Post)
         .revocation_url(server.url("/revoke"))
         .unwrap();
     let directory = tempfile::tempdir().unwrap();
+    // The store makes it, private whatever the umask.
+    let directory = directory.path().join("session");
     let sealer = user_code::Sealing(SEAL_KEY.to_owned());
-    let store = FileStore::new(directory.path()).unwrap().sealed(sealer);
+    let store = FileStore::new(&directory).unwrap().sealed(sealer);
     net::debug(&store);
     let seed = TokenPair::new(SEED_ACCESS).refresh_token(SEED_REFRESH);
     net::debug(&seed);
@@ -118,22 +98,25 @@ pub(crate) async fn is_seeded_and_replaced() {
         .unwrap();
     let token = tokens.token().await.unwrap();
     assert_eq!(token.expose(), SEED_ACCESS);
+    reached(token.expose());
     net::debug(&tokens.reject(&token));
     net::outcome(tokens.rotate().await);
     let loaded = store.load(&key).await.unwrap();
     net::debug(&loaded);
     let replacement = TokenPair::new(NEW_ACCESS).refresh_token(NEW_REFRESH);
     net::outcome(tokens.replace(replacement).await);
-    assert_eq!(tokens.token().await.unwrap().expose(), NEW_ACCESS);
+    let served = tokens.token().await.unwrap();
+    assert_eq!(served.expose(), NEW_ACCESS);
+    reached(served.expose());
     look_at(&tokens);
     net::outcome(store.load(&key).await);
     // What another holder of the files does without the seal's key.
-    let unsealed = FileStore::new(directory.path()).unwrap();
+    let unsealed = FileStore::new(&directory).unwrap();
     net::outcome(unsealed.load(&key).await);
-    let wrong = FileStore::new(directory.path()).unwrap();
+    let wrong = FileStore::new(&directory).unwrap();
     let wrong = wrong.sealed(user_code::Sealing("another".to_owned()));
     net::outcome(wrong.load(&key).await);
-    for file in std::fs::read_dir(directory.path()).unwrap() {
+    for file in std::fs::read_dir(&directory).unwrap() {
         let path = file.unwrap().path();
         if path.is_file() && path.extension().is_some_and(|ending| ending == "json") {
             std::fs::write(&path, format!(r#"{{"revision":"{NEW_REFRESH}","#)).unwrap();
@@ -142,19 +125,11 @@ pub(crate) async fn is_seeded_and_replaced() {
     net::outcome(store.load(&key).await);
     net::debug(&tokens.logout().await);
     look_at(&tokens);
+    drop(tokens);
+    server.end().await;
 }
 
 pub(crate) async fn gets_odd_answers() {
-    for secret in [
-        ERROR_ACCESS,
-        BROKEN_ACCESS,
-        BROKEN_REFRESH,
-        UNREADABLE,
-        LOCATION,
-        PAGE,
-    ] {
-        using(secret);
-    }
     let broken = format!(
         "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n{{\"access_token\":\"{BROKEN_ACCESS}\",\"refresh_token\":\"{BROKEN_REFRESH}"
     );
@@ -163,7 +138,7 @@ pub(crate) async fn gets_odd_answers() {
     );
     let location = format!("Location: https://elsewhere.example.org/?token={LOCATION}");
     for status in [200, 201, 302, 400, 401, 403, 404, 422, 429, 500, 503] {
-        let server = RawServer::start([
+        let server = Server::start([
             crate::raw_server::Step::AnswerAndClose(broken.clone().into()),
             answer(status, &[], &error.replace("error_description", "hint")),
             answer(status, &[], UNREADABLE),
@@ -180,15 +155,14 @@ pub(crate) async fn gets_odd_answers() {
         for _ in 0..6 {
             net::outcome(refresh(&endpoint, REFRESH_1).await);
         }
+        assert_eq!(server.end().await.len(), 6);
     }
 }
 
 pub(crate) async fn sends() {
-    using(API_ACCESS);
-    using(API_REFRESH);
     let server =
-        RawServer::start([pair(API_ACCESS, API_REFRESH), answer(500, &[], API_REFRESH)]).await;
-    let api = RawServer::start([
+        Server::start([pair(API_ACCESS, API_REFRESH), answer(500, &[], API_REFRESH)]).await;
+    let api = Server::start([
         answer(
             401,
             &[&format!("WWW-Authenticate: Bearer {SEED_ACCESS}")],
@@ -225,7 +199,8 @@ pub(crate) async fn sends() {
     look_at(&tokens);
     drop(tokens);
     drop(ours);
-    let requests = api.requests().await;
+    server.end().await;
+    let requests = api.end().await;
     let bearer = format!("Bearer {API_ACCESS}");
     assert_eq!(requests[1].header("authorization"), Some(bearer.as_str()));
 }

@@ -1,29 +1,81 @@
-//! What goes over the wire in a scene, and which of the secrets did.
+//! What goes over the wire in a scene, and which of the secrets reached somebody.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
 use evertoken::clock::{Clock, SystemClock};
 use evertoken::{EndpointError, Grant, Issued, RefreshToken, SendWindow, TokenEndpoint};
 use parking_lot::Mutex;
 
-use crate::raw_server::Step;
+use crate::raw_server::{RawServer, Request, Step};
 use crate::{known, net};
 
-static USED: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+static USED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
-/// The secret, which is used from here on.
-pub(crate) fn using(secret: &'static str) -> &'static str {
-    USED.lock().push(secret);
-    secret
+/// Each secret in this text counts as used: a server received it, the crate read it out of an answer, or code of the
+/// user's was called with it. A scene that only writes a secret down hunts nothing.
+pub(crate) fn reached(text: &str) {
+    let all = known::ALL.into_iter();
+    let seen = all.filter(|(_, secret)| known::forms(secret).iter().any(|it| text.contains(it)));
+    USED.lock().extend(seen.map(|(name, _)| name));
 }
 
 /// The names of those that no scene has used.
 pub(crate) fn unused() -> Vec<&'static str> {
     let used = USED.lock();
-    let all = known::ALL.into_iter();
-    let unused = all.filter(|(_, secret)| !used.contains(secret));
-    unused.map(|(name, _)| name).collect()
+    let all = known::ALL.into_iter().map(|(name, _)| name);
+    all.filter(|name| !used.contains(name)).collect()
+}
+
+/// A server that knows which secrets it received and which of its answers were asked for.
+pub(crate) struct Server {
+    inner: RawServer,
+    answers: Vec<String>,
+}
+
+impl Server {
+    pub(crate) async fn start(steps: impl IntoIterator<Item = Step>) -> Self {
+        let steps = Vec::from_iter(steps);
+        let answers = steps.iter().map(|step| match step {
+            Step::Answer(bytes) | Step::AnswerAndClose(bytes) | Step::Stall(bytes) => {
+                String::from_utf8_lossy(bytes).into_owned()
+            }
+            Step::Close => String::new(),
+        });
+        Self {
+            answers: answers.collect(),
+            inner: RawServer::start(steps).await,
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        self.inner.url(path)
+    }
+
+    /// Everything that was asked. What of it and of the answers is a secret counts as used.
+    pub(crate) async fn end(self) -> Vec<Request> {
+        let requests = self.inner.requests().await;
+        // One answer for each request, in their order.
+        self.answers[..requests.len().min(self.answers.len())]
+            .iter()
+            .for_each(|answer| reached(answer));
+        for request in &requests {
+            reached(request.line());
+            reached(request.body());
+            for name in ["authorization", "cookie", "x-okapi-token"] {
+                let value = request.header(name).unwrap_or_default();
+                reached(value);
+                let basic = value.strip_prefix("Basic ").unwrap_or_default();
+                let decoded = BASE64_STANDARD.decode(basic).expect("RFC 7617");
+                reached(&String::from_utf8_lossy(&decoded));
+            }
+        }
+        requests
+    }
 }
 
 /// An answer with these headers, a line each, and this body, on a connection of its own.

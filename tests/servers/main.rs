@@ -51,7 +51,11 @@ fn main() -> ExitCode {
         let judges = judges.iter().filter(|judge| (case.applies)(judge));
         judges.map(|judge| trial(judge, case)).collect::<Vec<_>>()
     });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let missed = Trial::test("what_cannot_be_loaded_is_missing", || {
+        judge::what_cannot_be_loaded_is_missing();
+        Ok(())
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.chain([missed]).collect());
     if !arguments.list {
         for missing in missing {
             eprintln!("skipped: the tests with {missing}; `tests/all.sh` runs them");

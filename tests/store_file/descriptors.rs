@@ -15,7 +15,7 @@ const SESSIONS: usize = 600;
 /// So many requests are under way at once: each has a claim, and a proof that its holder is alive.
 const UNDER_WAY: u64 = 100;
 
-/// For a session to rotate again; a process that is stuck needs for ever.
+/// For each step, and for a session to rotate again; a process that is stuck needs for ever.
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
@@ -54,18 +54,23 @@ pub(crate) async fn run_out(directory: &Path) {
         .cloned()
         .map(|tokens| tokio::spawn(async move { tokens.rotate().await }))
         .collect();
-    server.arrived(UNDER_WAY).await;
+    timeout(LIMIT, server.arrived(UNDER_WAY))
+        .await
+        .expect("so many requests come while there are descriptors for them");
     drop(hold);
-    for rotation in rotating {
-        // Some fail while there are too few descriptors.
-        let _ = rotation.await.unwrap();
-    }
+    let ended = async {
+        for rotation in rotating {
+            // Some fail while there are too few descriptors.
+            let _ = rotation.await.unwrap();
+        }
+    };
+    timeout(LIMIT, ended).await.expect("every rotation ends");
     for tokens in &sessions {
         let again = async { while tokens.rotate().await.is_err() {} };
         timeout(LIMIT, again).await.unwrap();
     }
     assert_eq!((server.replays(), server.families_revoked()), (0, 0));
     for tokens in sessions {
-        tokens.shutdown().await.unwrap();
+        timeout(LIMIT, tokens.shutdown()).await.unwrap().unwrap();
     }
 }

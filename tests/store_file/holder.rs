@@ -9,8 +9,9 @@ use evertoken::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
-use crate::process::Process;
+use crate::process::{PATIENCE, Process};
 use crate::scene::{directory, entry, open};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
@@ -66,12 +67,18 @@ impl Shared {
             .quarantine(HOUR)
     }
 
+    /// A process that fails before it asks the server never arrives.
+    pub(crate) async fn arrived(&self, count: u64) {
+        let arrived = timeout(PATIENCE, self.server.arrived(count)).await;
+        arrived.expect("the holder asks the server");
+    }
+
     /// A process that rotates, whose request waits at the server.
     pub(crate) async fn holder(&self, role: &str, shell: &str) -> Holder {
         let before = self.server.exchanges();
         let hold = self.server.hold();
         let process = Process::start(role, shell, self.directory.path());
-        self.server.arrived(before + 1).await;
+        self.arrived(before + 1).await;
         let key = TokenManager::builder(self.endpoint())
             .build()
             .unwrap()

@@ -131,7 +131,7 @@ fn a_holder_of_this_process_lives_as_long_as_the_process_whatever_is_dropped() {
     inner.spawn(async move { tokens.token().await });
     let store = shared.store();
     outer.block_on(async {
-        shared.server.arrived(1).await;
+        shared.arrived(1).await;
         let claim = claim(&store, &key).await.unwrap();
         // It asks about itself, too.
         assert!(!store.holder_is_dead(&key, &claim).await);

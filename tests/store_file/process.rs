@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use evertoken::store::{Revision, Swap};
 use evertoken::{FileStore, Record, TokenStore};
@@ -18,6 +19,11 @@ pub(crate) const COUNTS: u64 = 200;
 
 /// How often an answering process answers.
 pub(crate) const ANSWERS: u64 = 50;
+
+/// No process takes nearly as long on a busy machine; one that does hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
+
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Killed when dropped.
 pub(crate) struct Process(Child);
@@ -60,8 +66,16 @@ impl Process {
         self.0.wait().unwrap();
     }
 
+    #[track_caller]
     pub(crate) fn succeeds(mut self) {
-        assert!(self.0.wait().unwrap().success());
+        for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                assert!(status.success(), "{status}");
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        panic!("the process hangs: no end after {} s", PATIENCE.as_secs());
     }
 }
 

@@ -13,6 +13,7 @@ mod postgres;
 mod redis;
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Child;
@@ -40,6 +41,11 @@ impl std::error::Error for Missing {}
 /// Whether a server that cannot be had is a failure: where everything is to be tested.
 pub fn are_required() -> bool {
     std::env::var("EVERTOKEN_SERVICES").is_ok_and(|value| value == "required")
+}
+
+/// Reports a test that is not carried out, also where the harness keeps what tests print to itself.
+pub fn skipped(what: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
 /// A port that nobody listens on.

@@ -6,7 +6,7 @@ use std::path::Path;
 /// Who may read the file, as `readable_by` says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Readers {
-    /// Nobody but the owner.
+    /// Only the owner.
     #[default]
     Owner,
     Group,

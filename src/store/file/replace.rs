@@ -43,7 +43,10 @@ impl Replacement {
     /// For the file at `path`, whose lock the caller has.
     pub(super) fn prepare(path: &Path, content: &[u8], disk: Disk) -> Result<Self, StoreError> {
         let Some(parent) = path.parent() else {
-            return Err(StoreError::new(format!("{} is no file", path.display())));
+            return Err(StoreError::new(format!(
+                "{} does not name a file in a directory; give the store the path of a directory",
+                path.display()
+            )));
         };
         let directory =
             open_directory(parent).map_err(|error| failed("open the directory", parent, error))?;

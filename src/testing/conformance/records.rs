@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::record::{Claim, Owner, Record, Retired, State, StoredPair};
+use crate::record::{Claim, Origin, Owner, Record, Retired, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lineage, Session, TokenPair, Validity, random};
 
@@ -29,7 +29,11 @@ pub(super) fn record(key: &Key, version: u64) -> Record {
         .expires_in(Duration::from_secs(600));
     let stored = StoredPair {
         issued_at: StoreTime::from_millis(1_700_000_000_123),
-        first: version == 1,
+        origin: if version == 1 {
+            Origin::Seed
+        } else {
+            Origin::Endpoint
+        },
         pair,
     };
     let mut record = Record::first(key.clone(), lineage(key), stored);
@@ -59,7 +63,7 @@ pub(super) fn retired(digest: Digest) -> Retired {
     Retired {
         digest,
         until: Some(StoreTime::from_millis(1_700_000_600_000)),
-        first: false,
+        origin: Origin::Endpoint,
     }
 }
 

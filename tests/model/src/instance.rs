@@ -110,7 +110,11 @@ pub enum Phase {
     Wait { fresh: bool, left: u8 },
     /// `write_claim`.
     /// With whether no earlier attempt at its number went unanswered.
-    Claim { write: Write, age: u8, is_first: bool },
+    Claim {
+        write: Write,
+        age: u8,
+        is_first: bool,
+    },
     /// `send`, until the token is out.
     Send(Claimed),
     /// The token is out.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::record::claim::{Claim, Claimant, Holder, Owner};
 use crate::record::look;
-use crate::record::{Record, Retired, State, StoredPair};
+use crate::record::{Origin, Record, Retired, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
 
@@ -117,7 +117,7 @@ pub(crate) fn lineage(lineage: u8) -> Lineage {
 pub(crate) fn stored(token: Token) -> StoredPair {
     StoredPair {
         issued_at: NOW,
-        first: false,
+        origin: Origin::Endpoint,
         pair: names().pairs[usize::from(token)].clone(),
     }
 }
@@ -212,7 +212,7 @@ impl Row {
                 .map(|token| Retired {
                     digest: digest(token),
                     until: None,
-                    first: false,
+                    origin: Origin::Endpoint,
                 })
                 .collect(),
             ..Record::vacant(names.key.clone(), lineage(self.lineage))

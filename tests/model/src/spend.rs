@@ -111,7 +111,10 @@ impl Turn<'_> {
         } else {
             self.me().spare.take()
         };
-        if let Some(spare) = spare.filter(|spare| spare.lineage == row.lineage) {
+        let spare = spare.filter(|spare| {
+            spare.lineage == row.lineage && !record.knows(&crate::row::digest(spare.token))
+        });
+        if let Some(spare) = spare {
             return self.land_spare(claimed, row, spare);
         }
         let digest = digest(ours);

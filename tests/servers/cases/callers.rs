@@ -52,7 +52,12 @@ async fn n1_many_callers_share_one_exchange(judge: Arc<Judge>) {
 async fn n2_instances_share_one_exchange(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let directory = tempfile::tempdir().unwrap();
-    let instance = || manager(&world, FileStore::new(directory.path()).unwrap());
+    let instance = || {
+        manager(
+            &world,
+            FileStore::new(directory.path().join("session")).unwrap(),
+        )
+    };
     let (one, other) = (instance(), instance());
     let served = tokens_of(&[&one, &other], 50).await;
     assert_eq!(served.len(), 1);

@@ -33,7 +33,7 @@ async fn a_wrong_secret_is_an_error_and_the_right_one_goes_on(judge: Arc<Judge>)
     let directory = tempfile::tempdir().unwrap();
     let start = |secret: &str| {
         let endpoint = world.endpoint().client_secret(secret);
-        let store = FileStore::new(directory.path()).unwrap();
+        let store = FileStore::new(directory.path().join("session")).unwrap();
         let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
         builder
             .store(store)

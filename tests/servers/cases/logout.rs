@@ -17,7 +17,7 @@ async fn a_logout_revokes_the_pair_at_the_server(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let directory = tempfile::tempdir().unwrap();
     let start = || {
-        let store = FileStore::new(directory.path()).unwrap();
+        let store = FileStore::new(directory.path().join("session")).unwrap();
         world
             .builder(OnRequest::default())
             .store(store)

@@ -38,7 +38,7 @@ async fn an_unknown_token_ends_the_session_for_all_instances(judge: Arc<Judge>) 
     let directory = tempfile::tempdir().unwrap();
     let start = || {
         let builder = TokenManager::builder(world.endpoint()).strategy(OnRequest::default());
-        let store = FileStore::new(directory.path()).unwrap();
+        let store = FileStore::new(directory.path().join("session")).unwrap();
         let seed = TokenPair::from_refresh_token("never issued");
         builder.store(store).seed(seed).build().unwrap()
     };

@@ -31,7 +31,7 @@ async fn after_a_restart_the_stored_pair_wins_over_the_seed(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let directory = tempfile::tempdir().unwrap();
     let start = || -> TokenManager {
-        let store = FileStore::new(directory.path()).unwrap();
+        let store = FileStore::new(directory.path().join("session")).unwrap();
         world
             .builder(OnRequest::default())
             .store(store)

@@ -1,13 +1,13 @@
 //! A real server as a process of its own, which ends with its standard input, and so with this process.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Mutex;
 
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::installed::{installed, interpreter, source};
+use super::installed::{interpreter, source};
 use super::{CLIENT, Client, Kind, OTHER_CLIENT, Reuse, Rules};
 use crate::services::{Missing, end};
 
@@ -34,7 +34,7 @@ pub(super) struct Urls {
 impl Program {
     pub(super) fn start(kind: Kind, rules: Rules) -> Result<Self, Missing> {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut command = Command::new(interpreter(kind)?);
+        let mut command = interpreter(kind);
         command.arg(source(kind).join(match kind {
             Kind::OidcProvider => "provider.js",
             Kind::Django => "server.py",
@@ -53,10 +53,7 @@ impl Program {
             number("REUSE_PROTECTION", u64::from(rules.reuse != Reuse::Refuse)),
             ("CLIENTS".to_owned(), clients()),
         ]);
-        command.env("INSTALLED", installed(kind));
         command.env("DATABASE", directory.path().join("database"));
-        // Python would write what it compiles beside the script.
-        command.env("PYTHONDONTWRITEBYTECODE", "1");
         let log = directory.path().join("log");
         let mut child = command
             .stdin(Stdio::piped())
