@@ -10,6 +10,7 @@
 //! - [`land`]: how a new pair gets in, and how a session ends
 //! - [`outline`]: what may be known of a record without its tokens
 //! - [`carried`]: how a record is written out, with what later versions put into its parts
+//! - [`wiped`]: what is wiped of that
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -19,11 +20,13 @@ mod format;
 pub(crate) mod land;
 pub(crate) mod look;
 mod outline;
+mod wiped;
 
 use serde::{Deserialize, Serialize};
 
 use self::carried::Carried;
 pub use self::claim::{Claim, Owner};
+use self::wiped::Fields;
 use crate::error::EndReason;
 use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
@@ -63,7 +66,7 @@ pub struct Record {
     pub(crate) committed_number: u64,
     pub(crate) retired: Vec<Retired>,
     /// Fields beside these that a later version of this crate wrote, carried along.
-    pub(crate) unknown: serde_json::Map<String, serde_json::Value>,
+    pub(crate) unknown: Fields,
     /// The same inside these fields.
     pub(crate) carried: Carried,
 }
@@ -173,7 +176,7 @@ impl Record {
             next_number: 1,
             committed_number: 0,
             retired: Vec::new(),
-            unknown: serde_json::Map::new(),
+            unknown: Fields::default(),
             carried: Carried::default(),
         }
     }

@@ -105,6 +105,17 @@ fn a_record_without_unknown_fields_has_none_added() {
     assert_eq!(serde_json::to_value(&record).unwrap(), form());
 }
 
+#[test]
+fn what_a_later_version_wrote_is_shown_at_no_level() {
+    let everywhere = 0..LEVELS.len();
+    let added: Vec<_> = everywhere
+        .map(|level| (level, "field".to_owned(), json!("sesame-too")))
+        .collect();
+    let record: Record = serde_json::from_value(later(&added)).unwrap();
+    let shown = format!("{record:?} {record:#?}");
+    assert!(!shown.contains("sesame"), "{shown}");
+}
+
 /// A later version may keep a secret beside the tokens.
 #[test]
 fn what_a_later_version_wrote_beside_the_tokens_is_neither_shown_nor_readable() {

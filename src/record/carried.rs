@@ -10,14 +10,12 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
-use zeroize::Zeroize;
 
 use super::claim::{Claim, Holder, Owner};
+use super::wiped::{Fields, Wiped};
 use super::{FORMAT, Origin, Record, Retired, State, StoredPair, format};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lifetime, Lineage, Session, TokenPair, Validity};
-
-type Fields = Map<String, Value>;
 
 /// The unknown fields of each part, and of what is inside it, with what tells the part from another.
 #[derive(Clone, Default, PartialEq)]
@@ -75,7 +73,8 @@ impl fmt::Debug for Carried {
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut form = Value::Object(Fields::deserialize(deserializer)?);
+        let form = Map::<String, Value>::deserialize(deserializer)?;
+        let mut form = Wiped::from(Value::Object(form));
         // Before anything that a later format may have changed.
         format::check(&form).map_err(serde::de::Error::custom)?;
         let mut inside = |part: &str| take(&mut form[part], &KNOWN[part]);
@@ -87,7 +86,10 @@ impl<'de> Deserialize<'de> for Record {
             }
             _ => Vec::new(),
         };
-        let mut record = Form::deserialize(form).map_err(serde::de::Error::custom)?;
+        let unknown = take(&mut form, &KNOWN);
+        // Borrowed: what is taken over of it is copied, and the form is wiped whether it is a record or not.
+        let mut record = Form::deserialize(&*form).map_err(serde::de::Error::custom)?;
+        record.unknown = unknown;
         let some = |fields: Fields| (!fields.is_empty()).then_some(fields);
         let claimed = record.claim.as_ref().map(Claim::holder);
         record.carried = Carried {
@@ -112,11 +114,9 @@ impl Serialize for Record {
             return Form::serialize(self, serializer);
         }
         let form = Form::serialize(self, serde_json::value::Serializer);
-        let mut form = form.map_err(serde::ser::Error::custom)?;
+        let mut form = Wiped::from(form.map_err(serde::ser::Error::custom)?);
         self.carried.put_back(self, &mut form);
-        let written = form.serialize(serializer);
-        wipe(&mut form["pair"]);
-        written
+        form.serialize(serializer)
     }
 }
 
@@ -188,7 +188,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
             until: None,
             origin: Origin::Endpoint,
         }],
-        unknown: Fields::new(),
+        unknown: Fields::default(),
         carried: Carried::default(),
     };
     serde_json::to_value(record).unwrap_or_default()
@@ -196,12 +196,13 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
 
 /// Moves out of `form` what `known` does not have, level by level.
 fn take(form: &mut Value, known: &Value) -> Fields {
-    let mut unknown = Fields::new();
+    let mut unknown = Fields::default();
     if let (Value::Object(form), Value::Object(known)) = (form, known) {
         form.retain(|name, value| match known.get(name) {
             Some(known) => {
-                let inside = take(value, known);
+                let mut inside = take(value, known);
                 if !inside.is_empty() {
+                    let inside = std::mem::take(&mut *inside);
                     unknown.insert(name.clone(), inside.into());
                 }
                 true
@@ -216,7 +217,7 @@ fn take(form: &mut Value, known: &Value) -> Fields {
 }
 
 /// The other way round. What this version knows and has set stays.
-fn put_back(unknown: &Fields, form: &mut Value) {
+fn put_back(unknown: &Map<String, Value>, form: &mut Value) {
     let Value::Object(form) = form else { return };
     for (name, value) in unknown {
         match (form.get_mut(name), value) {
@@ -226,14 +227,5 @@ fn put_back(unknown: &Fields, form: &mut Value) {
             (Some(inside), Value::Object(unknown)) => put_back(unknown, inside),
             (Some(_), _) => {}
         }
-    }
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(values) => values.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

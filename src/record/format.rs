@@ -43,16 +43,23 @@ pub(super) mod pair {
 
     #[derive(Deserialize)]
     struct Owned {
-        #[serde(default)]
-        access_token: Option<String>,
-        #[serde(default)]
-        refresh_token: Option<String>,
+        #[serde(default, deserialize_with = "token")]
+        access_token: Option<AccessToken>,
+        #[serde(default, deserialize_with = "token")]
+        refresh_token: Option<RefreshToken>,
         #[serde(default)]
         lifetime: Lifetime,
         #[serde(default)]
         token_type: Option<String>,
         #[serde(default)]
         scope: Option<Scope>,
+    }
+
+    /// The string moves into zeroizing memory at once, in which it is wiped also if a later field is no good.
+    fn token<'de, D: Deserializer<'de>, T: From<String>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.map(T::from))
     }
 
     pub(in super::super) fn serialize<S: Serializer>(
@@ -74,9 +81,8 @@ pub(super) mod pair {
     ) -> Result<TokenPair, D::Error> {
         let owned = Owned::deserialize(deserializer)?;
         Ok(TokenPair {
-            // The strings move into zeroizing memory; they are not copied.
-            access: owned.access_token.map(AccessToken::new),
-            refresh: owned.refresh_token.map(RefreshToken::new),
+            access: owned.access_token,
+            refresh: owned.refresh_token,
             lifetime: owned.lifetime,
             token_type: owned.token_type,
             scope: owned.scope,
