@@ -42,7 +42,7 @@ pub(crate) const SEALED_FORMAT: u32 = 2;
 /// 25 KB; older ones would be refused by the server anyway.
 pub(crate) const RETIRED_LIMIT: u32 = 256;
 
-/// Past seeds, and past pairs of new sign-ins, kept by name: whoever brings a new one each day is known for two weeks.
+/// Past seeds, and past pairs of new sign-ins, kept by name: with a new one each day these are two weeks.
 pub(crate) const BROUGHT_LIMIT: u32 = 16;
 
 /// What a store holds for a key: the pair, who is spending it, and what became of earlier ones.

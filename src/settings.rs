@@ -132,7 +132,7 @@ impl Settings {
             .saturating_sub(self.endpoint_timeout + SEND_MARGIN)
     }
 
-    /// How often clocks are looked at while something is told in `left`: the nearer it is, the more often.
+    /// The pause between two readings of the clocks before a notice that is due in `left`: the nearer it is, the shorter.
     pub(crate) fn look_until(&self, left: Duration) -> Duration {
         let pause = (left / 60).clamp(self.look_every.min(LONGEST_LOOK), LONGEST_LOOK);
         left.min(pause)

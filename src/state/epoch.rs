@@ -31,7 +31,7 @@ impl Deref for Current<'_> {
 }
 
 impl Current<'_> {
-    /// A newer pair takes the place of the one held, whose token nobody gets any more. Returns whether it
+    /// A newer pair takes the place of the one held, whose token is not served any more. Returns whether it
     /// may: nothing of a session that was logged out comes back.
     pub(crate) fn hold(&mut self, held: Held) -> bool {
         match self.0.exit {

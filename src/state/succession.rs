@@ -14,7 +14,7 @@ impl State {
         }
     }
 
-    /// A pair takes the place of the one held, whose token nobody gets any more.
+    /// A pair takes the place of the one held, whose token is not served any more.
     pub(super) fn begin(&mut self, held: Held) {
         self.saw_next_number(held.number.saturating_add(1));
         // What was outrun in another session is nothing to fall back on in this one.

@@ -14,7 +14,7 @@ use evertoken::{
 
 use crate::support::{HOUR, SECOND, World, loaded};
 
-/// Panics in the methods that it is told to.
+/// Panics in the method that the test names.
 #[derive(Debug, Clone)]
 struct Panicking {
     inner: InProcessEndpoint,
@@ -150,7 +150,7 @@ async fn an_endpoint_that_panics_while_a_manager_is_built_is_named() {
     }
 }
 
-/// A clock that panics while it is told to.
+/// A clock that panics while the flag is set.
 #[derive(Debug, Clone)]
 struct Broken(TestClock, Arc<AtomicBool>);
 

@@ -87,7 +87,7 @@ impl HasLanded for Record {
     }
 }
 
-/// The server's endpoint, which notes what was issued, and refuses where it is told to.
+/// The server's endpoint, which notes what was issued, and refuses once the test says so.
 #[derive(Debug, Clone)]
 struct Watched {
     inner: InProcessEndpoint,
