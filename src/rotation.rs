@@ -25,6 +25,7 @@ mod revoke;
 mod spend;
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ use crate::token::Lineage;
 
 /// The pause between two looks that found the same.
 const SAME_AGAIN: Duration = Duration::from_millis(20);
+
+/// Who waits for a change looks at the clock so often before it reads a record that the store calls unchanged: a
+/// reading costs more than a look, and the store may be wrong.
+const LOOKS_UNREAD: u32 = 6;
 
 /// Runs the rotation on the manager's runtime.
 pub(crate) fn start(flight: Flight) {
@@ -362,11 +367,20 @@ impl Rotation {
     ) -> Result<(), Error> {
         let session = self.session();
         self.flight.report(Progress::Waiting);
-        // Not all of it at once: a machine that slept must not sleep on.
-        let limit = limit.min(session.settings().look_every);
-        tokio::select! {
-            () = session.shared.store.changed(&session.key, revision, limit) => {}
-            () = session.closing() => {}
+        let (began, look_every) = (session.now(), session.settings().look_every);
+        let limit = limit.min(look_every * LOOKS_UNREAD);
+        let mut changed = pin!(session.shared.store.changed(&session.key, revision, limit));
+        loop {
+            tokio::select! {
+                () = &mut changed => break,
+                () = session.closing() => break,
+                // The timer of `changed` stands still while a machine sleeps, and the clock does not.
+                () = tokio::time::sleep(look_every) => {
+                    if session.now().since(began) >= limit {
+                        break;
+                    }
+                }
+            }
         }
         if session.is_closing() {
             return Err(Error::ShutDown);

@@ -212,8 +212,9 @@ impl Builder {
         self
     }
 
-    /// How often clocks, and claims of other instances, are looked at when nothing else happens: timers
-    /// stand still while a machine sleeps. Default: 5 s; at least 10 ms.
+    /// How often clocks are looked at when nothing else happens: timers stand still while a machine sleeps. A record
+    /// that another instance has claimed is read after six such looks, or when the store reports a change. Default:
+    /// 5 s; at least 10 ms.
     pub fn look_every(mut self, pause: Duration) -> Self {
         self.settings.look_every = pause;
         self
