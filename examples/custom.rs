@@ -43,7 +43,7 @@ impl TokenEndpoint for Ticketing {
             Grant::Refresh { .. } | Grant::SignIn { .. } => {}
             // A connection that was refused would be `EndpointError::not_sent(..)`, an answer that was not
             // read `EndpointError::unknown(..)`; `EndpointError::from_reqwest` tells the two apart.
-            _ => return Err(EndpointError::misconfigured("an unknown grant")),
+            _ => return Err(EndpointError::refused("an unknown grant")),
         }
         let next = current + 1;
         self.current.store(next, Ordering::SeqCst);

@@ -8,6 +8,8 @@
 //!
 //! - [`claim`]: who may send a token
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
+//! - [`unclear`]: an answer that does not say whether the token is spent
+//! - [`failure`], [`pause`]: what a failure means, and the pause after it
 //! - [`land`]: storing and publishing what was issued, by [`place`] and [`behind`] callers' backs
 //! - [`first`], [`logout`]: seeds, pairs of a new sign-in, and logging out
 //! - [`revoke`]: pairs that nobody is to use any more
@@ -16,13 +18,16 @@
 mod behind;
 mod calls;
 mod claim;
+mod failure;
 mod first;
 mod guard;
 mod land;
 mod logout;
+mod pause;
 mod place;
 mod revoke;
 mod spend;
+mod unclear;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -45,7 +50,7 @@ use crate::schedule::Due;
 use crate::served::Token;
 use crate::session::{Flight, Session};
 use crate::settings::Coordination;
-use crate::state::{Notice, Progress};
+use crate::state::{Notice, Progress, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::Lineage;
 
@@ -68,14 +73,20 @@ pub(crate) fn start(flight: Flight) {
             observed: None,
             issued: 0,
             woken: 0,
+            closed: 0,
+            sent: None,
+            has_worked: false,
+            is_counted: false,
         };
         let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
         let outcome = run.unwrap_or_else(|_| {
             tracing::error!("a rotation panicked: this is a bug in evertoken");
-            Err(Error::TaskDied {
+            let died = Error::TaskDied {
                 retry_after: Duration::ZERO,
-            })
+            };
+            Err(rotation.fail(died, 0).error)
         });
+        rotation.let_go().await;
         rotation.flight.finish(outcome);
     });
     runtime.spawn(task.instrument(span));
@@ -115,6 +126,14 @@ struct Rotation {
     issued: u32,
     /// How often its time to send was over because the process did not run.
     woken: u32,
+    /// How often in a row its time to send was over because the store was slow.
+    closed: u32,
+    /// When its token was sent last.
+    sent: Option<Sent>,
+    /// Whether a pair was ever landed under this key.
+    has_worked: bool,
+    /// Whether the failure that it ends with was counted.
+    is_counted: bool,
 }
 
 /// A record as it was read, and the store's clock at that time.
@@ -169,7 +188,31 @@ impl Rotation {
         self.flight.session()
     }
 
+    /// Goes on through failures that pass by themselves, as long as the token is needed. [`Error::Pending`] if that is over,
+    /// or if the user has done something: then each waiter decides anew.
     async fn run(&mut self) -> Result<Token, Error> {
+        loop {
+            let error = match self.attempt().await {
+                Err(error) => error,
+                done => return done,
+            };
+            if matches!(error, Error::ShutDown | Error::Pending) || self.is_counted {
+                return Err(error);
+            }
+            let is_of_store = matches!(error, Error::Store { .. });
+            let failure = self.fail(error, 0);
+            if !is_of_store {
+                return Err(failure.error);
+            }
+            // There is nothing to watch.
+            if let Err(error) = self.wait_out(failure, None).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Until there is a newer pair, or until something fails.
+    async fn attempt(&mut self) -> Result<Token, Error> {
         // What is claimed next is what the store holds.
         if self.uses_claims() {
             behind::store_next(self.session()).await?;
@@ -212,10 +255,7 @@ impl Rotation {
 
     /// Compares what was read with what is held, and brings the one that is behind up to date.
     async fn look(&mut self, seen: &Seen) -> Result<Next, Error> {
-        let exit = self.session().lock().exit();
-        if let Some(exit) = exit
-            && let Some(next) = self.keep_out(exit, seen).await?
-        {
+        if let Some(next) = self.keep_out(seen).await? {
             return Ok(next);
         }
         if let Some(next) = self.seed(seen).await? {
@@ -230,6 +270,8 @@ impl Rotation {
             }
             state.held().cloned()
         };
+        let was_committed = |record: &Record| record.committed_number > 0;
+        self.has_worked = seen.record().is_some_and(was_committed);
         let now = self.store_now(seen.clock);
         match look(seen.record(), held.as_ref().map(|held| held.for_look())) {
             Look::Vacant if self.session().shared.endpoint.can_sign_in() => {
@@ -285,7 +327,7 @@ impl Rotation {
             },
             Look::Current => match seen.record() {
                 Some(record) => {
-                    self.session().lock().saw_next_number(record.next_number);
+                    self.session().lock().saw(record);
                     self.judge(record, seen).await
                 }
                 None => Ok(Next::Again),

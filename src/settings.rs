@@ -153,23 +153,17 @@ impl Settings {
             );
             return Some(("wait", problem));
         }
-        let least = timeout.saturating_add(2 * SEND_MARGIN);
-        if self.quarantine < least {
-            let least = seconds(least);
-            let problem = format!("must be at least {least}, 10 s over the endpoint's timeout");
-            return Some(("quarantine", problem));
-        }
-        let replay_window = self.server.replay_window;
-        if !replay_window.is_zero() && replay_window < timeout {
+        // The claim is read and written before its token is sent, and each may take the store's whole time.
+        let store = self.store_timeout.saturating_mul(2);
+        let least = timeout
+            .saturating_add(SEND_MARGIN)
+            .saturating_add(store.max(SEND_MARGIN));
+        if self.quarantine <= least {
             let problem = format!(
-                "must be zero or at least the endpoint's timeout of {}",
-                seconds(timeout)
+                "must be longer than {}: the endpoint's timeout, twice the store's timeout, and 5 s",
+                seconds(least)
             );
-            return Some(("replay_window", problem));
-        }
-        if self.server.last_resort && self.server.last_resorts == 0 {
-            let problem = "must be at least 1; without any, `last_resort` is false";
-            return Some(("last_resorts", problem.to_owned()));
+            return Some(("quarantine", problem));
         }
         if self.persistence.has_no_queue() {
             let problem = "must be at least 1; without write-behind, `workers` is 0";

@@ -104,7 +104,7 @@ async fn an_endpoint_that_panics_after_the_server_rotated_ends_typed_on_a_strict
             for caller in callers(&tokens, 10) {
                 assert!(caller.await.unwrap().unwrap_err().needs_sign_in());
             }
-            EndReason::Rejected
+            EndReason::Rejected(_)
         } else {
             let start = world.clock.now();
             for caller in first_callers {

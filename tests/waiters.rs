@@ -18,7 +18,7 @@ struct Unused;
 #[async_trait]
 impl TokenEndpoint for Unused {
     async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
-        Err(EndpointError::retry(None))
+        Err(EndpointError::later(None))
     }
 }
 

@@ -247,12 +247,12 @@ mod tests {
     fn an_end_is_found_once_for_each_sign_in() {
         let mut history = History::default();
         let mut ended = view(1, 1, "a", 0);
-        ended.end = Some(EndReason::Rejected);
-        let ends = |findings: Vec<Finding>| findings.contains(&Finding::Ended(EndReason::Rejected));
+        ended.end = Some(EndReason::Rejected(_));
+        let ends = |findings: Vec<Finding>| findings.contains(&Finding::Ended(EndReason::Rejected(_)));
         assert!(ends(history.saw(Some(ended.clone()))));
         assert!(!ends(history.saw(Some(ended))));
         let mut next = view(2, 2, "b", 0);
-        next.end = Some(EndReason::Rejected);
+        next.end = Some(EndReason::Rejected(_));
         assert!(ends(history.saw(Some(next))));
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Landing {
     pub(crate) passed: Vec<Digest>,
     /// The lineage it belongs to: the base's, or a new one after a sign-in.
     pub(crate) lineage: Lineage,
+    /// The count of sign-ins of that lineage.
+    pub(crate) sign_ins: u64,
     pub(crate) rival: Rival,
     pub(crate) pair: StoredPair,
 }
@@ -67,7 +69,8 @@ impl Landing {
     /// Judges what the store holds now.
     pub(crate) fn judge(&self, record: Option<&Record>, key: &Key, now: StoreTime) -> Verdict {
         let Some(record) = record else {
-            let mut first = Record::first(key.clone(), self.lineage, self.pair.clone());
+            let mut first =
+                Record::first(key.clone(), self.lineage, self.pair.clone(), self.sign_ins);
             first.version = self.base.version.saturating_add(self.rotations(None));
             first.committed_number = self.holder.number;
             first.next_number = self.holder.number.saturating_add(1);
@@ -89,6 +92,10 @@ impl Landing {
                 && record.pair.is_some()
                 && record.access_expires_at().is_none_or(|end| now < end);
             return match self.rival {
+                // A store that was set back shows a session that was replaced.
+                _ if record.sign_ins < self.sign_ins => {
+                    Verdict::Write(Box::new(self.instead_of(record, ours, now)))
+                }
                 Rival::WinsWhileGood if !is_good => {
                     Verdict::Write(Box::new(self.instead_of(record, ours, now)))
                 }
@@ -127,6 +134,8 @@ impl Landing {
         next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.pair = Some(self.pair.clone());
         next.state = State::Active;
+        next.not_before = None;
+        next.sign_ins = next.sign_ins.max(self.sign_ins);
         next.committed_number = self.holder.number;
         next.next_number = next.next_number.max(self.holder.number.saturating_add(1));
         // A newer claim of somebody else stays: he has not found out yet.
@@ -136,7 +145,8 @@ impl Landing {
 
     /// Ours in place of the pair of another sign-in.
     fn instead_of(&self, record: &Record, ours: Digest, now: StoreTime) -> Record {
-        let mut next = record.replaced(self.lineage, Some(self.pair.clone()), now);
+        let mut next = record.replaced(self.lineage, Some(self.pair.clone()), 0, now);
+        next.sign_ins = record.sign_ins.max(self.sign_ins);
         self.forbid_used(&mut next, ours);
         next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.committed_number = self.holder.number;
@@ -167,6 +177,7 @@ impl Record {
         Self {
             state,
             claim: None,
+            not_before: None,
             ..self.clone()
         }
     }
@@ -187,15 +198,17 @@ impl Record {
         key: &Key,
         lineage: Lineage,
         pair: StoredPair,
+        sign_ins: u64,
         now: StoreTime,
     ) -> Seeding {
         let Some(record) = record else {
-            return Seeding::Begins(Box::new(Self::first(key.clone(), lineage, pair)));
+            let first = Self::first(key.clone(), lineage, pair, sign_ins.saturating_add(1));
+            return Seeding::Begins(Box::new(first));
         };
         if record.knows(&pair.pair.digest(key)) {
             return Seeding::Known;
         }
-        let next = Box::new(record.replaced(lineage, Some(pair), now));
+        let next = Box::new(record.replaced(lineage, Some(pair), sign_ins, now));
         if record.is_live(now) {
             Seeding::Displaces(next)
         } else {
@@ -214,12 +227,13 @@ impl Record {
     }
 
     /// The user signed in anew: another lineage, with the key's numbers. Without a pair, the next
-    /// rotation signs in.
+    /// rotation signs in. `sign_ins` is the highest count that the caller has seen.
     #[must_use]
     pub(crate) fn replaced(
         &self,
         lineage: Lineage,
         pair: Option<StoredPair>,
+        sign_ins: u64,
         now: StoreTime,
     ) -> Self {
         let mut next = self.clone();
@@ -228,7 +242,9 @@ impl Record {
         next.version = next.version.saturating_add(1);
         next.pair = pair;
         next.state = State::Active;
+        next.sign_ins = next.sign_ins.max(sign_ins).saturating_add(1);
         next.claim = None;
+        next.not_before = None;
         next
     }
 
@@ -250,8 +266,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::claim::Again;
-    use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair};
+        use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair, rejected};
 
     fn key() -> Key {
         Key::new("issuer", KEY_CLIENT)
@@ -267,6 +282,7 @@ mod tests {
             predecessor: record.digest(),
             passed: Vec::new(),
             lineage: record.lineage,
+            sign_ins: record.sign_ins,
             rival: Rival::Wins,
             pair: pair(token),
         };
@@ -299,7 +315,7 @@ mod tests {
     #[test]
     fn landing_leaves_a_newer_live_claim_in_place() {
         let (record, landing) = claimed("r2");
-        let taken = record.taken_over(TWO, Again::LastResort, NOW);
+        let taken = record.resent(TWO, NOW);
         let landed = written(landing.judge(Some(&taken), &key(), NOW));
         assert_eq!(landed.claim, taken.claim);
     }
@@ -329,7 +345,7 @@ mod tests {
     #[test]
     fn another_lineage_supersedes_ours() {
         let (record, landing) = claimed("r2");
-        let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), NOW);
+        let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0, NOW);
         assert_eq!(
             landing.judge(Some(&replaced), &key(), NOW),
             Verdict::Superseded
@@ -339,7 +355,7 @@ mod tests {
     #[test]
     fn a_new_session_is_not_claimed_by_a_sign_in_to_the_one_before() {
         let record = active().claimed(ONE, key().digest(), NOW);
-        let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), NOW);
+        let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0, NOW);
         assert_eq!(replaced.claim, None);
     }
 
@@ -347,7 +363,7 @@ mod tests {
     fn rivals(rival: Rival) -> (Record, Landing) {
         let (_, landing) = claimed("ours");
         let vacant = Record::vacant(key(), Lineage::from_bits(1));
-        let theirs = vacant.replaced(Lineage::from_bits(2), Some(pair("theirs")), NOW);
+        let theirs = vacant.replaced(Lineage::from_bits(2), Some(pair("theirs")), 0, NOW);
         let ours = Landing {
             base: vacant.identity(),
             predecessor: key().digest(),
@@ -406,7 +422,7 @@ mod tests {
     /// A record into which TWO has landed under a later claim, and the landing of what ONE was issued.
     fn outrun() -> (Record, Landing) {
         let (record, landing) = claimed("ours");
-        let taken = record.taken_over(TWO, Again::LastResort, NOW);
+        let taken = record.resent(TWO, NOW);
         let theirs = Landing {
             holder: TWO.holder(record.next_number),
             pair: pair("theirs"),
@@ -471,9 +487,7 @@ mod tests {
     fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
         let (record, landing) = claimed("r2");
         for state in [
-            State::Rejected {
-                digest: landing.predecessor,
-            },
+            rejected(landing.predecessor),
             State::OutcomeUnknown {
                 digest: landing.predecessor,
             },
@@ -482,7 +496,7 @@ mod tests {
             assert_eq!(landed.state, State::Active);
         }
         let digest = landing.pair.pair.digest(&key());
-        let dead = record.ended(State::Rejected { digest });
+        let dead = record.ended(rejected(digest));
         assert_eq!(landing.judge(Some(&dead), &key(), NOW), Verdict::Condemned);
     }
 
@@ -500,13 +514,11 @@ mod tests {
         let landed = written(landing.judge(Some(&record), &key(), NOW));
         let lineage = Lineage::from_bits(9);
         let seeded = |record: &Record, token: &str| {
-            Record::seeded(Some(record), &key(), lineage, pair(token), NOW)
+            Record::seeded(Some(record), &key(), lineage, pair(token), 0, NOW)
         };
         assert_eq!(seeded(&landed, "r2"), Seeding::Known, "current");
         assert_eq!(seeded(&landed, "r1"), Seeding::Known, "retired");
-        let ended = landed.ended(State::Rejected {
-            digest: landed.digest(),
-        });
+        let ended = landed.ended(rejected(landed.digest()));
         assert_eq!(seeded(&ended, "r2"), Seeding::Known, "ended");
         assert!(matches!(seeded(&ended, "r9"), Seeding::Begins(_)));
         let Seeding::Displaces(fresh) = seeded(&landed, "r9") else {
@@ -516,7 +528,7 @@ mod tests {
         assert_eq!(fresh.next_number, landed.next_number);
         assert!(fresh.version > landed.version);
         assert!(fresh.knows(&landed.digest()));
-        let begun = Record::seeded(None, &key(), lineage, pair("r1"), NOW);
+        let begun = Record::seeded(None, &key(), lineage, pair("r1"), 0, NOW);
         assert!(matches!(begun, Seeding::Begins(_)));
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::endpoint::EndpointError;
 use crate::error::Error;
+use crate::session;
 use crate::settings::CoolDown;
 
 /// What failed last, if nothing has succeeded since.
@@ -19,8 +19,49 @@ struct Failure {
     early: bool,
     /// Nothing is tried before.
     until: Timestamp,
+    /// The worker tries nothing before this either; `None` if it never does.
+    timer_from: Option<Timestamp>,
     /// `None` if the server issued a pair that brought no progress.
     error: Option<Error>,
+}
+
+/// What a pause depends on besides the failures before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cause {
+    /// How many failures in a row the record counts, of all instances.
+    pub(crate) recorded: u32,
+    /// The pause is not shorter than this.
+    pub(crate) least: Duration,
+    /// Whether another way is gone at once.
+    pub(crate) has_no_pause: bool,
+    /// Whether it is the longest pause, because a human has to act.
+    pub(crate) is_longest: bool,
+    /// What the worker makes of it.
+    pub(crate) timer: Timer,
+    /// The share by which the pause is shortened, 0 to 1.
+    pub(crate) jitter: f64,
+}
+
+/// When the worker tries again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// After the pause.
+    #[default]
+    AfterPause,
+    /// After the longest pause.
+    AfterLongest,
+    /// Never: accounts get locked. A caller may.
+    Never,
+}
+
+impl Timer {
+    fn from(self, until: Timestamp, longest: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::AfterPause => Some(until),
+            Self::AfterLongest => Some(until.max(longest)),
+            Self::Never => None,
+        }
+    }
 }
 
 impl Pause {
@@ -30,6 +71,14 @@ impl Pause {
 
     pub(super) fn ends_at(&self) -> Option<Timestamp> {
         self.0.as_ref().map(|failure| failure.until)
+    }
+
+    /// When the worker may try again; `None` if it never does.
+    pub(super) fn timer_from(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Some(failure) => failure.timer_from,
+            None => Some(Timestamp::from_nanos(0)),
+        }
     }
 
     /// How much of it is left; `None` when it is over.
@@ -59,44 +108,74 @@ impl Pause {
         stalled && self.left(now).is_some()
     }
 
-    /// A misconfiguration is told, and not tried again unless a caller needs a token.
-    pub(super) fn needs_a_caller(&self) -> bool {
-        let error = self.0.as_ref().and_then(|failure| failure.error.as_ref());
-        let answer = error.and_then(Error::endpoint);
-        matches!(answer, Some(EndpointError::Misconfigured { .. }))
+    /// How many failures in a row there were.
+    pub(super) fn count(&self) -> u32 {
+        self.0.as_ref().map_or(0, |failure| failure.count)
     }
 
     /// A pause after an error, while the token is still good (`early`) or not. Returns how long it is.
     pub(super) fn after_error(
         &mut self,
         error: Error,
+        cause: Cause,
         early: bool,
         next_need: Option<Timestamp>,
         cool_down: CoolDown,
         now: Timestamp,
     ) -> Duration {
-        // Once the token is needed, the patience of the early failures does not count any more.
-        let before = self.0.as_ref().filter(|failure| failure.early == early);
         // That there is no session is not a failure that may last longer the longer it lasts: a user may sign in at
         // another instance any moment.
-        let before = before.filter(|_| !matches!(error, Error::NoSession));
-        let count = before.map_or(0, |failure| failure.count).saturating_add(1);
-        let asked = match error.endpoint() {
-            Some(EndpointError::Retry { after }) => after.unwrap_or_default(),
-            _ => Duration::ZERO,
+        let lasts = !matches!(error, Error::NoSession);
+        let before = match &self.0 {
+            // Once the token is needed, the patience of the early failures does not count any more.
+            Some(failure) if failure.early != early => 0,
+            Some(failure) => failure.count.max(cause.recorded),
+            None => cause.recorded,
         };
-        let own = now + cool_down.after(count, early);
+        let before = if lasts { before } else { 0 };
+        let count = before.saturating_add(1);
+        let asked = error.endpoint().map(|error| error.asked_pause());
+        let usual = match cause.is_longest {
+            true => cool_down.longest,
+            false => cool_down.after(count, early),
+        };
+        // Instances that failed together do not come back together.
+        let usual = usual.saturating_sub(usual.mul_f64(cause.jitter * LARGEST_CUT));
+        let own = now + usual.max(cause.least);
         // It does not outlast the moment from which the token is needed. But what the server asks for
         // holds, needed or not: it would only ask again.
-        let until = next_need.map_or(own, |need| own.min(need));
-        let until = until.max(now + asked.min(cool_down.retry_after_limit));
+        let until = match next_need {
+            Some(need) if cause.least.is_zero() => own.min(need),
+            _ => own,
+        };
+        let until = until.max(now + asked.unwrap_or_default().min(cool_down.retry_after_limit));
+        let until = if cause.has_no_pause { now } else { until };
+        let timer_from = cause.timer.from(until, now + cool_down.longest);
         self.0 = Some(Failure {
             count,
             early,
             until,
+            timer_from,
             error: Some(error),
         });
         until.since(now)
+    }
+
+    /// Another instance has failed, in this way.
+    pub(super) fn learn(
+        &mut self,
+        failure: &session::Failure,
+        early: bool,
+        timer: Timer,
+        longest: Timestamp,
+    ) {
+        self.0 = Some(Failure {
+            count: failure.count,
+            early,
+            until: failure.until,
+            timer_from: timer.from(failure.until, longest),
+            error: Some(failure.error.clone()),
+        });
     }
 
     /// How often in a row the server brought nothing new.
@@ -124,7 +203,11 @@ impl Pause {
             count,
             early: true,
             until,
+            timer_from: Some(until),
             error: None,
         });
     }
 }
+
+/// The share of a pause by which it is shortened at the most.
+const LARGEST_CUT: f64 = 0.2;

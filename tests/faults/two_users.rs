@@ -186,7 +186,7 @@ async fn a_pair_that_was_outrun_is_not_served_in_the_session_of_another_user() {
     endpoint.refuse();
     let error = here.rotate().await.unwrap_err();
     assert!(
-        matches!(&error, Error::Ended { reason, .. } if *reason == EndReason::Rejected),
+        matches!(&error, Error::Ended { reason, .. } if reason.is_rejected()),
         "{error}"
     );
     // It is served to its end, and it is Bob's.

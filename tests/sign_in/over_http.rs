@@ -104,7 +104,7 @@ async fn a_wrong_password_is_told_and_not_tried_again_by_itself() {
     let mut events = tokens.subscribe();
     let error = tokens.token().await.unwrap_err();
     assert!(
-        matches!(error.endpoint(), Some(EndpointError::Misconfigured { .. })),
+        matches!(error.endpoint(), Some(EndpointError::Refused { .. })),
         "{error:?}"
     );
     // A person has to mend it: neither is the session over, nor does trying help.
@@ -186,7 +186,7 @@ async fn without_a_revocation_url_a_logout_is_a_local_one_and_says_so() {
     assert!(logout.stored.is_ok());
     assert!(matches!(
         logout.revoked,
-        Err(EndpointError::Misconfigured { .. })
+        Err(EndpointError::Refused { .. })
     ));
     assert!(!logout.is_complete());
     assert!(matches!(tokens.token().await, Err(Error::Ended { .. })));

@@ -65,7 +65,7 @@ impl TokenEndpoint for SimEndpoint {
         let (token, window) = match grant {
             Grant::Refresh { token, window, .. } => (Some(token.clone()), window),
             Grant::SignIn { window, .. } => (None, window),
-            _ => return Err(EndpointError::misconfigured("no such grant")),
+            _ => return Err(EndpointError::refused("no such grant")),
         };
         if !window.is_open() {
             observer.note(|| format!("{} is too late to send", self.gate.id));
@@ -148,8 +148,8 @@ impl SimEndpoint {
         match fault {
             Some(Answer::LostBefore) => return Err(unread("lost on the way")),
             Some(Answer::Status500) => return Err(unread("status 500")),
-            Some(Answer::Later(after)) => return Err(EndpointError::retry(Some(seconds(after)))),
-            Some(Answer::Misconfigured) => return Err(EndpointError::misconfigured("client")),
+            Some(Answer::Later(after)) => return Err(EndpointError::later(Some(seconds(after)))),
+            Some(Answer::Misconfigured) => return Err(EndpointError::refused("client")),
             Some(Answer::SlowBefore(span)) => sleep(seconds(span)).await,
             _ => {}
         }

@@ -138,7 +138,7 @@ fn ends(world: &World, last: &[(Node, Last)]) {
                 if may_expire || is_rivalry || observer.log().has_cause() {
                     observer.cause(match reason {
                         EndReason::Expired => "loss: expired",
-                        EndReason::Rejected => "loss: rejected",
+                        EndReason::Rejected(_) => "loss: rejected",
                         _ => "loss: outcome unknown",
                     });
                 } else {

@@ -11,7 +11,7 @@ impl Turn<'_> {
     /// One turn of the loop in `Rotation::run`, up to the next call.
     pub(crate) fn look(&mut self) {
         if self.load_fails() {
-            return self.finish();
+            return self.failed();
         }
         let row = self.world.store;
         if let Some(exit) = self.me().exit
@@ -45,8 +45,7 @@ impl Turn<'_> {
             }
             Look::Current => {
                 let Some(row) = row else { return };
-                let me = self.me();
-                me.next_number = me.next_number.max(row.next_number);
+                self.me().saw(&row);
                 self.judge(&row);
             }
         }
@@ -60,9 +59,9 @@ impl Turn<'_> {
             version: row.version,
             token,
             number: row.committed_number,
+            sign_ins: row.sign_ins,
         };
-        let me = self.me();
-        me.next_number = me.next_number.max(row.next_number);
+        self.me().saw(row);
         self.hold(held)
     }
 
@@ -120,7 +119,7 @@ impl Turn<'_> {
     pub(crate) fn bring(&mut self, write: Write) {
         match self.swap(write) {
             Swap::Swapped | Swap::Lost => self.go(Phase::Look),
-            Swap::Error => self.finish(),
+            Swap::Error => self.failed(),
         }
     }
 }

@@ -44,7 +44,7 @@ async fn a_wrong_secret_is_an_error_and_the_right_one_goes_on(judge: Arc<Judge>)
     let wrong = start(WRONG.secret);
     let error = wrong.rotate().await.unwrap_err();
     let reason = match error.endpoint() {
-        Some(EndpointError::Misconfigured { reason, .. }) => reason.clone(),
+        Some(EndpointError::Refused { code: reason, .. }) => reason.clone(),
         _ => panic!("{error:?}"),
     };
     assert!(reason.contains("invalid_client"), "{reason}");

@@ -201,8 +201,8 @@ impl Observer {
                 send.is_unspent |= matches!(
                     error,
                     EndpointError::NotSent { .. }
-                        | EndpointError::Retry { .. }
-                        | EndpointError::Misconfigured { .. }
+                        | EndpointError::Later { .. }
+                        | EndpointError::Refused { .. }
                 );
                 let what = kind(error);
                 self.note_locked(&mut log, || format!("{by} reads: {what}"));
@@ -240,8 +240,8 @@ fn judge_alone(log: &Log, by: NodeId, token: Option<usize>) -> Option<String> {
 fn kind(error: &EndpointError) -> &'static str {
     match error {
         EndpointError::NotSent { .. } => "not sent",
-        EndpointError::Retry { .. } => "later",
-        EndpointError::Misconfigured { .. } => "misconfigured",
+        EndpointError::Later { .. } => "later",
+        EndpointError::Refused { .. } => "misconfigured",
         EndpointError::Rejected { .. } => "rejected",
         _ => "unknown",
     }

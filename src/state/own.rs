@@ -1,0 +1,89 @@
+//! The claims of this manager, as far as it remembers them: which it may have written without sending, and under which
+//! it has sent and read no clear answer.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::State;
+use crate::clock::{LATE, Timestamp};
+use crate::record::claim::{Holder, Own};
+
+/// A claim whose request is over. Its holder may send the token again soon, because it knows that no request of its own
+/// is under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Over {
+    pub(crate) holder: Holder,
+    pub(crate) sent: Sent,
+}
+
+/// When a request was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    /// By the clock that counts suspend.
+    at: Timestamp,
+    wall: Duration,
+    /// By the clock that stands still while the machine sleeps.
+    awake: Instant,
+}
+
+impl Sent {
+    pub(crate) fn new(at: Timestamp, wall: Duration) -> Self {
+        Self {
+            at,
+            wall,
+            awake: Instant::now(),
+        }
+    }
+
+    /// Whether the process was awake since the sending. A copy of a machine that was made while the request was out takes
+    /// its broken connection for the end of the request, which goes on elsewhere.
+    fn was_awake(&self, now: Timestamp, wall: Duration) -> bool {
+        let awake = self.awake.elapsed() + SLACK;
+        now.since(self.at) <= awake && wall.saturating_sub(self.wall) <= awake
+    }
+}
+
+/// By how much clocks may drift apart, or the wall clock be set, while the process is awake.
+const SLACK: Duration = Duration::from_secs(5).saturating_add(LATE);
+
+impl State {
+    /// What a look at a claim has to know of our own.
+    pub(crate) fn own(&self, now: Timestamp, wall: Duration) -> Own<'_> {
+        let over = self.over.filter(|over| over.sent.was_awake(now, wall));
+        Own {
+            unsent: &self.unsent,
+            over: over.map(|over| over.holder),
+        }
+    }
+
+    /// This claim is being written, or may be written.
+    pub(crate) fn attempted(&mut self, claim: Holder) {
+        if !self.unsent.contains(&claim) {
+            self.unsent.push(claim);
+        }
+    }
+
+    /// The token is about to be sent: no claim attempted before is one under which nothing was, should
+    /// a store that lost a write show it again.
+    pub(crate) fn sending(&mut self) {
+        self.unsent.clear();
+        self.over = None;
+    }
+
+    /// The request is over that was sent under a claim, and the answer was unclear.
+    pub(crate) fn sent(&mut self, over: Over) {
+        self.over = Some(over);
+    }
+
+    /// The claim whose request is over, if there is one.
+    pub(crate) fn over(&self) -> Option<Holder> {
+        self.over.map(|over| over.holder)
+    }
+
+    /// This claim is known to be gone.
+    pub(crate) fn settle(&mut self, claim: Holder) {
+        self.unsent.retain(|attempted| *attempted != claim);
+        self.over.take_if(|over| over.holder == claim);
+    }
+}
