@@ -18,7 +18,7 @@
 //! impl TokenEndpoint for Vault {
 //!     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
 //!         let Grant::Refresh { token, .. } = grant else {
-//!             return Err(EndpointError::misconfigured("this endpoint only refreshes"));
+//!             return Err(EndpointError::refused("unsupported_grant_type"));
 //!         };
 //!         let request = self.http.post(&self.url).body(token.expose().to_owned());
 //!         let answer = request.send().await.map_err(EndpointError::from_reqwest)?;

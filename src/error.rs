@@ -154,14 +154,15 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Endpoint { source, .. } => {
-                !matches!(
-                    **source,
-                    EndpointError::Refused { .. }
-                        | EndpointError::UserNeeded { .. }
-                        | EndpointError::NotSent { is_lasting: true, .. }
-                )
-            }
+            Self::Endpoint { source, .. } => !matches!(
+                **source,
+                EndpointError::Refused { .. }
+                    | EndpointError::UserNeeded { .. }
+                    | EndpointError::NotSent {
+                        is_lasting: true,
+                        ..
+                    }
+            ),
             Self::NoAccessToken { .. }
             | Self::Store { .. }
             | Self::Collision { .. }

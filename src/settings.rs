@@ -59,7 +59,7 @@ pub enum OnStoreFailure {
     Fail,
 }
 
-/// What becomes of a [seed](crate::Builder::seed) where another session is stored under its key that goes on.
+/// What becomes of a [seed](crate::Builder::seed) that the store does not know, where another session goes on under its key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -200,7 +200,8 @@ fn seconds(span: Duration) -> String {
     format!("{} s", span.as_secs_f64())
 }
 
-/// How long nothing is tried after a failure; doubled with each further one.
+/// The pauses after failures: no instance sends before one is over. Each further failure doubles it. The store is looked at
+/// all the same, callers with a valid token are served, and the others wait.
 ///
 /// ```
 /// use std::time::Duration;
@@ -219,7 +220,7 @@ pub struct CoolDown {
     pub expired: Duration,
     /// The pause at which doubling ends. Default: 60 s.
     pub longest: Duration,
-    /// The longest that the token endpoint may put us off by `Retry-After`. Default: 1 h.
+    /// The longest pause that the token endpoint may ask for by `Retry-After`. Default: 1 h.
     pub retry_after_limit: Duration,
 }
 
@@ -256,7 +257,7 @@ impl CoolDown {
         self
     }
 
-    /// The longest that the token endpoint may put us off by `Retry-After` (RFC 9110 section 10.2.3).
+    /// The longest pause that the token endpoint may ask for by `Retry-After` (RFC 9110 section 10.2.3).
     #[must_use]
     pub fn retry_after_limit(mut self, limit: Duration) -> Self {
         self.retry_after_limit = limit;

@@ -261,7 +261,8 @@ impl State {
             held.schedule.wake_at.is_some_and(|at| at <= late)
         };
         let may = !self.closed && self.end.is_none() && self.rotatable(now);
-        may && self.held.as_ref().is_some_and(is_due) && self.pause.timer_from().is_some_and(|from| from <= now)
+        may && self.held.as_ref().is_some_and(is_due)
+            && self.pause.timer_from().is_some_and(|from| from <= now)
     }
 
     /// Whether the rotation in flight waits for the end of a pause.

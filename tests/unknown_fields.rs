@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::seal::FakeSealer;
 
 /// Where a later version may add something.
-const LEVELS: [&str; 11] = [
+const LEVELS: [&str; 12] = [
     "",
     "/key",
     "/pair",

@@ -13,6 +13,9 @@ const QUOTE: usize = 256;
 /// What is quoted of a page at most, in characters.
 const FIRST_WORDS: usize = 80;
 
+/// From this length on a run of letters and digits may be a token.
+const KEY: usize = 16;
+
 /// What is looked at of a page, in bytes.
 const PAGE: usize = 4 * QUOTE;
 
@@ -67,7 +70,7 @@ impl Secrets {
         let is_odd = TOKEN_FIELDS.iter().any(|name| small.contains(name))
             || ESCAPES.iter().any(|escape| small.contains(escape));
         // A secret may have been wrapped at the end of a line.
-        if is_odd || self.is_shown_by(&visible(&text, PAGE)) {
+        if is_odd || holds_a_key(&text) || self.is_shown_by(&visible(&text, PAGE)) {
             return None;
         }
         let mut line = Zeroizing::new(String::with_capacity(text.len() + 1));
@@ -97,6 +100,17 @@ impl Secrets {
             self.0.push(Zeroizing::new(text.to_owned()));
         }
     }
+}
+
+/// Whether something in `text` looks like a token, of which nothing else is known: a long run of the characters that a
+/// token has (RFC 6750 section 2.1), with letters and digits among them.
+fn holds_a_key(text: &str) -> bool {
+    let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    text.split(|c| !is_of_a_key(c)).any(|run| {
+        run.len() >= KEY
+            && run.contains(|c: char| c.is_ascii_digit())
+            && run.contains(|c: char| c.is_ascii_alphabetic())
+    })
 }
 
 /// The beginning of `text` without control characters, of at least so many bytes if there are so many.

@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::claim::{Claim, Holder, Owner};
-use super::wiped::{Fields, Wiped};
 use super::pause::{Class, NotBefore};
+use super::wiped::{Fields, Wiped};
 use super::{FORMAT, Origin, Record, Retired, State, StoredPair, format};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lifetime, Lineage, Session, TokenPair, Validity};

@@ -209,12 +209,7 @@ pub(crate) enum Standing {
 
 impl Record {
     /// Judges the claim for an instance of this `quarantine`.
-    pub(crate) fn standing(
-        &self,
-        own: Own<'_>,
-        now: StoreTime,
-        quarantine: Duration,
-    ) -> Standing {
+    pub(crate) fn standing(&self, own: Own<'_>, now: StoreTime, quarantine: Duration) -> Standing {
         let Some(claim) = self.claim.as_ref().filter(|claim| self.is_current(claim)) else {
             return Standing::Free;
         };

@@ -105,7 +105,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testkit::{rejected, KEY_CLIENT, NOW, ONE, TWO, active, pair};
+    use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair, rejected};
     use crate::token::Lineage;
 
     fn held(record: &Record) -> Held {

@@ -74,7 +74,10 @@ mod tests {
         assert_eq!(record.failures(), 3);
         let left = |now| record.pause_left(now, hour).map(|(left, _)| left);
         assert_eq!(left(NOW), Some(hour));
-        assert_eq!(left(NOW.after(2 * hour - Duration::from_secs(1))), Some(Duration::from_secs(1)));
+        assert_eq!(
+            left(NOW.after(2 * hour - Duration::from_secs(1))),
+            Some(Duration::from_secs(1))
+        );
         assert_eq!(left(NOW.after(2 * hour)), None);
     }
 }

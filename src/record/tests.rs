@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::claim::{Claimant, DoubtfulBy, Own, Standing};
-use super::pause::{Class, NotBefore};
 use super::land::{Landing, Rival, Verdict};
+use super::pause::{Class, NotBefore};
 use super::testkit::{KEY_CLIENT, NOW, ONE, QUARANTINE, TWO, active, pair, rejected};
 use super::*;
 

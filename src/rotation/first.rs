@@ -126,9 +126,7 @@ pub(crate) async fn replace(
             None => None,
         };
         let next = match before.as_ref().or(seen.record()) {
-            Some(record) => {
-                record.replaced(lineage, Some(stored), session.lock().sign_ins(), now)
-            }
+            Some(record) => record.replaced(lineage, Some(stored), session.lock().sign_ins(), now),
             None => {
                 let sign_ins = session.lock().sign_ins().saturating_add(1);
                 Record::first(session.key.clone(), lineage, stored, sign_ins)

@@ -63,12 +63,14 @@ impl Rotation {
         let is_echo = pair.digest(&session.key) == claimed.record.digest();
         let before = claimed.record.pair.as_ref().filter(|_| is_echo);
         let origin = before.map_or(Origin::Endpoint, |stored| stored.origin);
+        let highest = session.lock().sign_ins();
+        let sign_ins = claimed.sign_ins(highest);
         let held = session.holding(
             pair,
             identity,
             Landed {
                 number: claimed.holder.number,
-                sign_ins: claimed.sign_ins(session.lock().sign_ins()),
+                sign_ins,
                 origin,
             },
             answer.sent_at,

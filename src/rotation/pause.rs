@@ -1,12 +1,13 @@
 //! The pause after a failed attempt: nothing is sent, and the store is watched, because another instance may have
 //! succeeded.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::failure::{cause, class, passes, told};
 use super::{Rotation, Seen, store_failed};
 use crate::error::Error;
-use crate::record::pause::NotBefore;
+use crate::record::pause::{Class, NotBefore};
 use crate::session::Failure;
 use crate::state::{Cause, Progress};
 use crate::store::{Revision, StoreError, StoreTime};
@@ -20,9 +21,9 @@ impl Rotation {
 
     pub(super) fn fail_with(&mut self, error: Error, cause: Cause) -> Failure {
         let failure = self.flight.fail(error, cause);
-        tracing::debug!(
+        tracing::warn!(
             key = %self.session().key,
-            error = %failure.error,
+            error = %Causes(&failure.error),
             pause = ?failure.pause,
             "an attempt to rotate has failed"
         );
@@ -32,8 +33,13 @@ impl Rotation {
     /// What the record says of a failure, until the end of the pause after it.
     pub(super) fn not_before(failure: &Failure, now: StoreTime) -> Option<NotBefore> {
         let (class, code) = class(&failure.error)?;
+        // Where this instance does not get through, another one may: it goes first.
+        let lead = match class {
+            Class::NotSent => failure.pause / 10,
+            _ => Duration::ZERO,
+        };
         Some(NotBefore {
-            until: now.after(failure.pause),
+            until: now.after(failure.pause.saturating_sub(lead)),
             class,
             code,
             failures: failure.count,
@@ -87,6 +93,7 @@ impl Rotation {
             self.is_counted = true;
             return Err(failure.error);
         }
+        self.unless_left()?;
         let progress = Progress::Pausing(failure.error.clone(), failure.until);
         self.flight.report(progress);
         let session = self.flight.session();
@@ -95,9 +102,7 @@ impl Rotation {
             match watched {
                 Some(revision) => {
                     let store = &session.shared.store;
-                    store
-                        .changed(&session.key, revision, Duration::MAX)
-                        .await;
+                    store.changed(&session.key, revision, Duration::MAX).await;
                 }
                 None => std::future::pending().await,
             }
@@ -124,6 +129,7 @@ impl Rotation {
 
     /// Waits for the end of the pause after a failure of the store, needed or not: what is to be stored is not forgotten.
     pub(super) async fn sit_out(&mut self, error: StoreError) -> Result<(), Error> {
+        self.unless_left()?;
         let failure = self.fail(store_failed(error), 0);
         self.flight
             .report(Progress::Pausing(failure.error, failure.until));
@@ -136,11 +142,32 @@ impl Rotation {
         Ok(())
     }
 
+    /// [`Error::Pending`] once the user has done something with the session: nothing is waited for on its behalf any more.
+    fn unless_left(&self) -> Result<(), Error> {
+        let is_left = self.session().lock().epoch() != self.flight.epoch();
+        if is_left { Err(Error::Pending) } else { Ok(()) }
+    }
+
     /// Whether a caller or the worker needs a newer token.
     fn is_needed(&self) -> bool {
         let session = self.session();
         let (now, wall) = (session.now(), session.wall());
         let state = session.lock();
         state.has_waiters() || state.timer_is_due(now, wall)
+    }
+}
+
+/// An error and what it came from, in one line.
+struct Causes<'a>(&'a Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = std::error::Error::source(self.0);
+        while let Some(error) = next {
+            write!(f, ": {error}")?;
+            next = error.source();
+        }
+        Ok(())
     }
 }

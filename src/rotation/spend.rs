@@ -69,7 +69,8 @@ impl Rotation {
             return Ok(None);
         }
         self.closed = 0;
-        let slow = "the store is so slow that the time to send a token is over when its claim is written";
+        let slow =
+            "the store is so slow that the time to send a token is over when its claim is written";
         Err(store_failed(StoreError::new(slow)))
     }
 
@@ -127,7 +128,10 @@ impl Rotation {
         let ours = claimed.record.digest();
         // Or it would be taken for one that somebody has replaced.
         if !self.uses_claims() {
-            store_next(self.session()).await?;
+            // To give up here would be to send the dead token again.
+            while let Err(error) = store_next(self.session()).await {
+                self.sit_out(error).await?;
+            }
         }
         loop {
             let seen = match load_patiently(self.session()).await {
@@ -150,7 +154,8 @@ impl Rotation {
             if let Some(claim) = theirs.filter(|claim| claim.digest == ours) {
                 let now = self.store_now(seen.clock);
                 let quarantine = self.session().settings().quarantine;
-                if let Standing::Live { stale_in } = record.standing(Own::default(), now, quarantine)
+                if let Standing::Live { stale_in } =
+                    record.standing(Own::default(), now, quarantine)
                     && !self.is_given_up(&claim.clone()).await
                 {
                     self.wait_for_change(seen.revision(), stale_in).await?;
@@ -180,7 +185,9 @@ impl Rotation {
                     return Ok(None);
                 }
                 Ok(Swap::Swapped(_)) => {
-                    let Some(reason) = reason else { return Ok(None) };
+                    let Some(reason) = reason else {
+                        return Ok(None);
+                    };
                     let ended = self.session().end_seen(reason, self.flight.epoch());
                     return ended.map_or(Ok(None), Err);
                 }

@@ -43,7 +43,11 @@ impl Rotation {
             self.session().lock().sent(Over { holder, sent });
         }
         let failed = endpoint_failed(error, claimed.kind);
-        let mut cause = cause(&failed, claimed.record.failures(), self.session().settings());
+        let mut cause = cause(
+            &failed,
+            claimed.record.failures(),
+            self.session().settings(),
+        );
         // A sign-in does not depend on what became of the token.
         let can_sign_in = self.session().shared.endpoint.can_sign_in();
         let resend = self.session().settings().server.resend;
@@ -163,9 +167,13 @@ impl Rotation {
         let Ok(seen) = load_patiently(session).await else {
             return;
         };
-        let next = seen
-            .record()
-            .and_then(|record| record.released(holder, None));
+        let next = seen.record().cloned().and_then(|mut record| {
+            // Where the remark could not be stored: the token may be spent all the same.
+            if let Some(claim) = record.claim.as_mut().filter(|claim| claim.is_of(holder)) {
+                claim.doubtful = Some(claim.suspect_since());
+            }
+            record.released(holder, None)
+        });
         let is_gone = match next {
             Some(next) => matches!(
                 self.swap(seen.revision(), &next).await,

@@ -1,7 +1,7 @@
 //! A job of several workers whose user is logged out everywhere in the middle of it.
 
 use evertoken::testing::{FolioServer, TestClock};
-use evertoken::{BackgroundTimer, EndReason, Error, Event, Events, TokenManager};
+use evertoken::{BackgroundTimer, Error, Event, Events, TokenManager};
 
 use crate::browser::{eureka, okapi};
 use crate::imports::{import, timed};

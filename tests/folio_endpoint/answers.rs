@@ -97,7 +97,10 @@ async fn a_refusal_is_folios_with_a_code_and_a_page_without() {
         let server = RawServer::start(bodies.map(|body| answer(status, &text, body))).await;
         let endpoint = okapi(&server);
         let refused = refresh(&endpoint, "r1").await.unwrap_err();
-        let EndpointError::Refused { code, description, .. } = refused else {
+        let EndpointError::Refused {
+            code, description, ..
+        } = refused
+        else {
             panic!("{refused}");
         };
         assert_eq!(code, "token.parse.failure");
@@ -126,7 +129,10 @@ async fn q9_a_422_carries_message_and_code_and_an_empty_one_is_an_error_too() {
     .await;
     let endpoint = eureka(&server);
     let error = refresh(&endpoint, "r1").await.unwrap_err();
-    let EndpointError::Rejected { code, description, .. } = error else {
+    let EndpointError::Rejected {
+        code, description, ..
+    } = error
+    else {
         panic!("{error}");
     };
     assert_eq!(code, "token.refresh.unprocessable");

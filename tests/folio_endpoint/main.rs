@@ -37,7 +37,8 @@ const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkaWt1X2FkbWluIiwiZXhwIjoxNzI5
 const UNPROCESSABLE: &str = r#"{"errors":[{"message":"Authorization server unable to process token refresh request","type":"error","code":"token.refresh.unprocessable"}]}"#;
 
 /// What the login service answers when it finds no cookie, and what Eureka's sidecar answers in the same form.
-const REFUSED: &str = r#"{"errors":[{"message":"Bad request","type":"error","code":"token.parse.failure"}]}"#;
+const REFUSED: &str =
+    r#"{"errors":[{"message":"Bad request","type":"error","code":"token.parse.failure"}]}"#;
 
 fn window(open_for: Duration) -> SendWindow {
     SendWindow::new(Arc::new(SystemClock), SystemClock.now() + open_for)

@@ -151,10 +151,7 @@ async fn t6_a_logout_has_the_cookie_of_its_session_or_is_not_made() {
         (TokenPair::new("a1"), "refused"),
         (TokenPair::new("a1").refresh_token(""), "refused"),
         (TokenPair::new("a1").refresh_token("r 1"), "refused"),
-        (
-            TokenPair::new("a1").refresh_token("r1;x=y"),
-            "refused",
-        ),
+        (TokenPair::new("a1").refresh_token("r1;x=y"), "refused"),
         (TokenPair::default(), "issued"),
     ] {
         assert_eq!(class(endpoint.revoke(&odd).await), expected, "{odd:?}");

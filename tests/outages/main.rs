@@ -7,7 +7,9 @@
 
 mod at_once;
 mod front;
+mod grace;
 mod import;
+mod simulated;
 mod store;
 mod table;
 

@@ -34,7 +34,7 @@ const OUTAGES: [(&str, Out); 15] = [
 
 /// Attempts while the endpoint is out, at most: after pauses of 2, 4, 8 and 16 s that are up to a fifth shorter, and
 /// the early ones of a token that is still valid.
-const ATTEMPTS: u64 = 9;
+pub(crate) const ATTEMPTS: u64 = 9;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_fails_through_any_outage_of_the_token_endpoint() {

@@ -111,7 +111,9 @@ async fn a_rejection_ends_the_digest_at_once_and_serves_the_access_token_to_its_
     }
     cluster.expire().await;
     for node in [&one, &two] {
-        assert!(reason(&node.token().await.unwrap_err()).is_some_and(|reason| reason.is_rejected()));
+        assert!(
+            reason(&node.token().await.unwrap_err()).is_some_and(|reason| reason.is_rejected())
+        );
     }
     assert_eq!(
         cluster.server.exchanges(),

@@ -28,7 +28,10 @@ async fn t14_after_a_500_the_token_is_not_sent_again_before_the_pause_is_over() 
         cluster.expire().await;
         cluster.server.fail_next(fault);
         let callers = [one, two].map(|node| tokio::spawn(async move { node.token().await }));
-        cluster.clock.advance(seconds(2) - Duration::from_millis(1)).await;
+        cluster
+            .clock
+            .advance(seconds(2) - Duration::from_millis(1))
+            .await;
         assert!(callers.iter().all(|caller| !caller.is_finished()));
         assert_eq!(cluster.counts(), (1, 0, 0));
         cluster.server.arrived(2).await;

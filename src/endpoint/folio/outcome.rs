@@ -386,19 +386,6 @@ mod tests {
         assert!(!format!("{odd:?}").contains("unknown-to-us"));
     }
 
-    #[test]
-    fn a_logout_that_failed_may_be_tried_again() {
-        let outcome = |status| {
-            let done = logout(reply(status, b""), &Secrets::default());
-            done.map_or_else(|error| class(&error), |()| "done")
-        };
-        assert_eq!(outcome(204), "done");
-        assert_eq!(outcome(422), "unknown");
-        assert_eq!(outcome(500), "unknown");
-        assert_eq!(outcome(400), "misconfigured");
-        assert_eq!(outcome(429), "retry");
-    }
-
     proptest! {
         #[test]
         fn q9_no_answer_makes_the_judge_panic(

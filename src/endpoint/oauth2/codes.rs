@@ -42,7 +42,7 @@ const KNOWN: [(&str, Meaning); 12] = [
 /// The table, with what was added to it for one server.
 #[derive(Debug, Default)]
 pub(super) struct Codes {
-    added: Vec<(String, Meaning)>,
+    pub(super) added: Vec<(String, Meaning)>,
     /// Whether a 400 without a body says that the refresh token is dead.
     pub(super) bare_400_is_dead: bool,
 }

@@ -22,7 +22,10 @@ fn a_claim_is_live_for_others_until_the_quarantine_is_over() {
         record.standing(Own::default(), just_before, QUARANTINE),
         Standing::Live { stale_in }
     );
-    assert_eq!(record.standing(Own::default(), LATER, QUARANTINE), Standing::Stale);
+    assert_eq!(
+        record.standing(Own::default(), LATER, QUARANTINE),
+        Standing::Stale
+    );
 }
 
 #[test]
@@ -58,8 +61,7 @@ fn a_claim_of_a_clone_with_our_owner_and_number_is_not_ours() {
 }
 
 #[test]
-fn a_claim_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_quarantine()
-{
+fn a_claim_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_quarantine() {
     let record = active();
     let patience = 2 * QUARANTINE;
     let patient = Claimant { patience, ..ONE };
@@ -85,16 +87,16 @@ fn a_claim_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_reade
 fn a_claim_on_a_token_that_is_no_longer_current_binds_nobody() {
     let record = active();
     let record = record.claimed(ONE, Digest::of("an older token"), NOW);
-    assert_eq!(record.standing(Own::default(), NOW, QUARANTINE), Standing::Free);
+    assert_eq!(
+        record.standing(Own::default(), NOW, QUARANTINE),
+        Standing::Free
+    );
 }
 
 #[test]
 fn taking_over_a_stale_claim_makes_it_doubtful_since_the_first_claim() {
     let record = active();
-    let record =
-        record
-            .claimed(ONE, record.digest(), NOW)
-            .resent(TWO, LATER);
+    let record = record.claimed(ONE, record.digest(), NOW).resent(TWO, LATER);
     let claim = record.claim.as_ref().unwrap();
     assert_eq!(
         (claim.owner, claim.doubtful, claim.since),
@@ -125,19 +127,22 @@ fn releasing_a_plain_claim_frees_the_token() {
     let claimed = record.claimed(ONE, record.digest(), NOW);
     let holder = ONE.holder(number(&claimed));
     let freed = claimed.released(holder, None).unwrap();
-    assert_eq!(freed.standing(Own::default(), NOW, QUARANTINE), Standing::Free);
+    assert_eq!(
+        freed.standing(Own::default(), NOW, QUARANTINE),
+        Standing::Free
+    );
 }
 
 #[test]
 fn releasing_a_doubtful_claim_leaves_it_in_place_and_stale() {
     let record = active();
-    let doubtful =
-        record
-            .claimed(ONE, record.digest(), NOW)
-            .resent(TWO, LATER);
+    let doubtful = record.claimed(ONE, record.digest(), NOW).resent(TWO, LATER);
     let holder = TWO.holder(number(&doubtful));
     let released = doubtful.released(holder, None).unwrap();
-    assert_eq!(released.standing(Own::default(), LATER, QUARANTINE), Standing::Stale);
+    assert_eq!(
+        released.standing(Own::default(), LATER, QUARANTINE),
+        Standing::Stale
+    );
     assert_eq!(released.claim.as_ref().unwrap().doubtful, Some(NOW));
     assert!(number(&released) == holder.number);
 }

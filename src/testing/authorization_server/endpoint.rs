@@ -10,9 +10,7 @@ use super::AuthorizationServer;
 use super::exchange::{Ask, Reply};
 use super::rules::{Client, Words};
 use super::state::Refusal;
-use crate::endpoint::{
-    EndpointError, Grant, Issued, ServerProfile, TokenEndpoint, judge_oauth2,
-};
+use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint, judge_oauth2};
 use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 
 /// An [`AuthorizationServer`] in this process, as a [`TokenEndpoint`].

@@ -39,8 +39,8 @@ pub struct Config {
     pub server: Server,
     /// Of each instance: after so many ticks a claim is stale. It is what an instance writes into its claims, too.
     pub quarantines: [u8; 3],
-    /// Of each: for so many ticks after the first attempt to claim it a token may be sent. What is left of the quarantine
-    /// is what a request may take.
+    /// Of each: for so many ticks after the first attempt to claim it a token may be sent. What is left of the
+    /// quarantine is what a request may take.
     pub send_windows: [u8; 3],
     /// What the clients are told of the server.
     pub resend: Resend,

@@ -27,17 +27,17 @@ pub struct Instance {
     /// How often it may still be asked for a new pair.
     pub demands: u8,
     pub starts: u8,
+    /// The lineages that it has logged out of, a bit each.
+    pub out: u16,
     /// No part of what it knows: the tokens for which it has read a pair, or that they are dead, a bit each.
     pub answered: u16,
-    /// The same: the lineages that it has logged out of.
-    pub out: u16,
 }
 
 /// How far a logout is, as `state::Exit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {
     Asked,
-    Written(u8),
+    Written,
 }
 
 /// A task of `Rotation::run`.
@@ -191,8 +191,8 @@ impl Instance {
             chores: Vec::new(),
             demands,
             starts: 1,
-            answered: 0,
             out: 0,
+            answered: 0,
         }
     }
 
@@ -234,15 +234,9 @@ impl Instance {
         self.sign_ins = self.sign_ins.max(row.sign_ins);
     }
 
-    /// `State::hold`. Returns whether it may be held.
-    pub fn hold(&mut self, held: Held) -> bool {
-        match self.exit {
-            Some(Exit::Asked) => return false,
-            Some(Exit::Written(lineage)) if lineage == held.lineage => return false,
-            _ => {}
-        }
-        self.begin(held);
-        true
+    /// Whether `State::hold` takes a pair.
+    pub fn may_hold(&self) -> bool {
+        self.exit != Some(Exit::Asked)
     }
 
     /// `State::begin`.

@@ -1,8 +1,8 @@
 //! Storing and publishing what was issued: `rotation/land.rs` and `rotation/place.rs`.
 
 use crate::instance::{Claimed, Phase, Unstored};
-use crate::record::land::{Landing, Rival, Verdict};
 use crate::property;
+use crate::record::land::{Landing, Rival, Verdict};
 use crate::row::{Held, NOW, Row, digest, key, lineage, stored};
 use crate::server::{Truths, revoke};
 use crate::token::Identity;

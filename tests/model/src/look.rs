@@ -14,9 +14,7 @@ impl Turn<'_> {
             return self.failed();
         }
         let row = self.world.store;
-        if let Some(exit) = self.me().exit
-            && self.keeps_out(exit, row)
-        {
+        if self.keeps_out(row) {
             return;
         }
         if self.rotation().orphan {
@@ -82,13 +80,21 @@ impl Turn<'_> {
         self.claim(row);
     }
 
-    /// `logout::keep_out`. Returns whether it said what is next.
-    fn keeps_out(&mut self, exit: Exit, row: Option<Row>) -> bool {
-        let (Exit::Written(lineage), Some(row)) = (exit, row) else {
-            self.finish();
-            return true;
+    /// `logout::keep_out`: no session that this instance has logged out of comes back. Returns whether it said what is
+    /// next.
+    fn keeps_out(&mut self, row: Option<Row>) -> bool {
+        let exit = self.me().exit;
+        let Some(row) = row.filter(|_| exit != Some(Exit::Asked)) else {
+            if exit.is_some() {
+                self.finish();
+            }
+            return exit.is_some();
         };
-        if row.lineage != lineage || row.state == Status::LoggedOut {
+        let me = self.me();
+        // Where the user has signed in since, that session is written over it.
+        let is_past = me.held.is_some_and(|held| held.sign_ins > row.sign_ins);
+        let has_left = me.out & (1 << row.lineage) != 0 && !is_past;
+        if !has_left || row.state == Status::LoggedOut {
             return false;
         }
         let write = self.write(&row.record().ended(State::LoggedOut), true);

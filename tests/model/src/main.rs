@@ -101,7 +101,9 @@ fn shown(world: &World) -> String {
                     is(claim.released, ", released"),
                 )
             });
-            let token = row.token.map_or_else(|| "none".to_owned(), |token| format!("t{token}"));
+            let token = row
+                .token
+                .map_or_else(|| "none".to_owned(), |token| format!("t{token}"));
             format!(
                 "{token} {:?}, sign-in {} ({} counted), version {}, committed {}{claim}",
                 row.state, row.lineage, row.sign_ins, row.version, row.committed_number
@@ -112,13 +114,23 @@ fn shown(world: &World) -> String {
         let tasks = instance.rotations.iter().map(|it| word(&it.phase));
         let chores = instance.chores.iter().map(word);
         let tasks: Vec<_> = tasks.chain(chores).collect();
-        let held = instance.held.map_or_else(|| "nothing".to_owned(), |held| format!("t{}", held.token));
-        let is_down = if instance.life.is_none() { ", down" } else { "" };
+        let held = instance
+            .held
+            .map_or_else(|| "nothing".to_owned(), |held| format!("t{}", held.token));
+        let is_down = if instance.life.is_none() {
+            ", down"
+        } else {
+            ""
+        };
         format!(" | holds {held}{is_down} {}", tasks.join(", "))
     });
     let lives = world.truths.iter().map(|truth| word(&truth.life));
     let lives: Vec<_> = lives.collect();
-    format!("{record}{} | {}", instances.collect::<String>(), lives.join(" "))
+    format!(
+        "{record}{} | {}",
+        instances.collect::<String>(),
+        lives.join(" ")
+    )
 }
 
 /// The first word of how it prints itself.

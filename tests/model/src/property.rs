@@ -6,7 +6,7 @@ use stateright::Property;
 use crate::config::{Config, Resend};
 use crate::instance::{Claimed, Instance, Phase, Rotation};
 use crate::land::is_live;
-use crate::row::{Held, Mark, Name, Row, Status, Token};
+use crate::row::{By, Held, Mark, Name, Row, Status, Token};
 use crate::server::{Answer, Life, Reuse, descends};
 use crate::symmetry::LIVES;
 use crate::world::{Turn, World};
@@ -77,8 +77,11 @@ impl World {
 /// An instance sends a token under this claim.
 pub(crate) fn sent(world: &mut World, config: &Config, at: usize, claimed: &Claimed) {
     let (token, claim) = (claimed.token(), claimed.claim());
-    let is_out = |it: &Rotation| matches!(it.phase, Phase::Sent(other, None) if other.token() == token);
-    let mut others = (0..).zip(&world.instances).filter(|(other, _)| *other != at);
+    let is_out =
+        |it: &Rotation| matches!(it.phase, Phase::Sent(other, None) if other.token() == token);
+    let mut others = (0..)
+        .zip(&world.instances)
+        .filter(|(other, _)| *other != at);
     let is_alone = !others.any(|(_, it)| it.life.is_some() && it.rotations.iter().any(is_out));
     let is_anothers = |mark: &Mark| mark.name != claimed.name && owner(mark.name) != at;
     let is_live = |mark: &Mark| !mark.released && mark.age < mark.patience;
@@ -237,7 +240,9 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
         (_, None) => false,
     };
     let family = |token: Token| world.truths[usize::from(token)].family;
-    let is_foreign = next.token.is_some_and(|token| family(token) != next.lineage);
+    let is_foreign = next
+        .token
+        .is_some_and(|token| family(token) != next.lineage);
     if is_foreign || is_older || world.nth(next.lineage) < world.nth(old.lineage) {
         world.unless_failed_over(Flaw::Overwritten);
     }
@@ -252,15 +257,17 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
     }
 }
 
-/// Whether nobody can say what became of the token, and the profile does not permit to find out. A holder that gave its
-/// claim up knows what its requests ended in; one that died or slept does not say.
+/// Whether the record does not say that the token is probably unspent, and the profile asks for that. A claim that was
+/// taken for a sending which did not come about counts as silence, as does one whose remark could not be stored.
 fn is_unknown(world: &World, config: &Config, old: &Row, token: Token) -> bool {
     let Some(claim) = old.claim_on_current() else {
         return false;
     };
     match config.resend {
         Resend::Always => false,
-        Resend::WhenUnavailable => world.truths[usize::from(token)].silent || !claim.released,
+        Resend::WhenUnavailable => {
+            world.truths[usize::from(token)].silent || claim.by != Some(By::Unavailable)
+        }
         Resend::Never => true,
     }
 }
@@ -365,11 +372,7 @@ fn is_revoked(world: &World, row: &Row) -> bool {
 fn is_untroubled(world: &World) -> bool {
     let state = world.store.map(|row| row.state);
     let goes_on = matches!(state, Some(Status::Active | Status::LoggedOut));
-    goes_on
-        && world
-            .truths
-            .iter()
-            .all(|truth| !truth.again)
+    goes_on && world.truths.iter().all(|truth| !truth.again)
 }
 
 /// What must be possible in a world, lest it be so small that nothing is shown.
@@ -401,12 +404,16 @@ pub enum Goal {
 impl Goal {
     fn property(self) -> Property<Config> {
         match self {
-            Self::Repeated => Property::sometimes("the server answers again", |_, world: &World| {
-                let is_stored = child_is_stored(world, |truth| truth.again);
-                let parent = world.token().and_then(|token| world.truths[usize::from(token)].parent);
-                let siblings = world.truths.iter().filter(|it| it.parent == parent);
-                is_stored && siblings.count() > 1
-            }),
+            Self::Repeated => {
+                Property::sometimes("the server answers again", |_, world: &World| {
+                    let is_stored = child_is_stored(world, |truth| truth.again);
+                    let parent = world
+                        .token()
+                        .and_then(|token| world.truths[usize::from(token)].parent);
+                    let siblings = world.truths.iter().filter(|it| it.parent == parent);
+                    is_stored && siblings.count() > 1
+                })
+            }
             Self::AgainSaves => {
                 Property::sometimes("a second sending saves the session", |_, world: &World| {
                     child_is_stored(world, |truth| truth.again)
@@ -428,14 +435,15 @@ impl Goal {
                     !old.released && world.instances.iter().any(is_its_own)
                 })
             }),
-            Self::Paused => {
-                Property::sometimes("an instance waits for another's pause", |_, world: &World| {
+            Self::Paused => Property::sometimes(
+                "an instance waits for another's pause",
+                |_, world: &World| {
                     let is_pausing = |it: &Rotation| matches!(it.phase, Phase::Pause { .. });
                     world.instances.iter().any(|instance| {
                         instance.over.is_none() && instance.rotations.iter().any(is_pausing)
                     })
-                })
-            }
+                },
+            ),
             Self::LetGo => Property::sometimes("a claim is let go", |_, world: &World| {
                 let claim = world.store.and_then(|row| row.claim);
                 claim.is_some_and(|claim| claim.released)
@@ -498,7 +506,9 @@ impl Goal {
 fn is_lost(world: &World) -> bool {
     world.is_quiet()
         && world.store.is_some_and(|row| match row.state {
-            Status::Active => row.token.is_some_and(|token| !is_live(&world.truths, token)),
+            Status::Active => row
+                .token
+                .is_some_and(|token| !is_live(&world.truths, token)),
             Status::Rejected(_) | Status::OutcomeUnknown(_) => true,
             Status::LoggedOut => false,
         })

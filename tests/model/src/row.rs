@@ -62,8 +62,8 @@ pub struct Mark {
     pub released: bool,
 }
 
-/// A [`Holder`]: one claim of one instance. The owner stands for the nonce too, so each claim has one that no other claim
-/// in the world has.
+/// A [`Holder`]: one claim of one instance. The owner stands for the nonce too, so each claim has one that no other
+/// claim in the world has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     pub owner: u8,

@@ -33,18 +33,27 @@ impl World {
 
     /// Every claim that is named somewhere.
     pub(crate) fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
-        let rows = self.store.iter_mut().chain(&mut self.past).chain(&mut self.late);
+        let rows = self
+            .store
+            .iter_mut()
+            .chain(&mut self.past)
+            .chain(&mut self.late);
         rows.for_each(|row| row.each_name(change));
         for instance in &mut self.instances {
             instance.each_name(change);
         }
     }
 
-    /// Forgets claims that no record shows any more and none is going to, and gives the others the first names there are.
+    /// Forgets claims that no record shows any more and none is going to, and gives the others the first names there
+    /// are.
     pub(crate) fn forget(&mut self) {
         let mut shown = Vec::new();
         let mut note = |row: &mut Row| shown.extend(row.claim.map(|claim| claim.name));
-        let rows = self.store.iter_mut().chain(&mut self.past).chain(&mut self.late);
+        let rows = self
+            .store
+            .iter_mut()
+            .chain(&mut self.past)
+            .chain(&mut self.late);
         rows.for_each(&mut note);
         for instance in &mut self.instances {
             instance.each_row(&mut note);
@@ -99,7 +108,9 @@ fn renamed(owners: u64, rename: impl Fn(u8) -> Option<u8>) -> u64 {
 
 impl Row {
     fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
-        self.claim.iter_mut().for_each(|claim| change(&mut claim.name));
+        self.claim
+            .iter_mut()
+            .for_each(|claim| change(&mut claim.name));
     }
 }
 
@@ -107,7 +118,10 @@ impl Instance {
     /// Every claim that is named in its memory.
     pub(crate) fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
         self.each_row(&mut |row| row.each_name(change));
-        self.unsent.iter_mut().chain(&mut self.over).for_each(&mut *change);
+        self.unsent
+            .iter_mut()
+            .chain(&mut self.over)
+            .for_each(&mut *change);
         for rotation in &mut self.rotations {
             match &mut rotation.phase {
                 Phase::Send(claimed)

@@ -53,10 +53,15 @@ impl Turn<'_> {
         let (Some(claim), false) = (over, self.load_fails()) else {
             return self.gone();
         };
-        let released = self
-            .world
-            .store
-            .and_then(|row| row.record().released(claim.holder(), None));
+        let released = self.world.store.and_then(|row| {
+            let mut record = row.record();
+            let ours = record.claim.as_mut().filter(|it| it.is_of(claim.holder()));
+            // Where the remark could not be stored: the token may be spent all the same.
+            if let Some(ours) = ours {
+                ours.doubtful = Some(ours.suspect_since());
+            }
+            record.released(claim.holder(), None)
+        });
         match released {
             Some(released) => {
                 let write = self.write(&released, true);

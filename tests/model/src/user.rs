@@ -125,7 +125,7 @@ impl Turn<'_> {
     fn left(&mut self, lineage: u8) {
         self.me().out |= 1 << lineage;
         if self.me().exit == Some(Exit::Asked) {
-            self.me().exit = Some(Exit::Written(lineage));
+            self.me().exit = Some(Exit::Written);
         }
     }
 
@@ -160,10 +160,9 @@ impl Turn<'_> {
         let left_behind = row.filter(|row| is_leaving || row.state == Status::LoggedOut);
         let known = self.me().sign_ins.into();
         let next = match row {
-            Some(row) => {
-                row.record()
-                    .replaced(lineage(number), Some(stored(token)), known, NOW)
-            }
+            Some(row) => row
+                .record()
+                .replaced(lineage(number), Some(stored(token)), known, NOW),
             None => Record::first(key().clone(), lineage(number), stored(token), known + 1),
         };
         let write = self.write(&next, true);

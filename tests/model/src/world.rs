@@ -184,8 +184,12 @@ impl Turn<'_> {
     }
 
     pub fn hold(&mut self, held: Held) -> bool {
-        self.notice_held(held);
-        self.me().hold(held)
+        let may = self.me().may_hold();
+        if may {
+            self.notice_held(held);
+            self.me().begin(held);
+        }
+        may
     }
 
     pub fn notice_held(&mut self, held: Held) {
@@ -279,13 +283,14 @@ impl World {
 
     /// Nobody waits for the requests of this instance any more, and the server may yet handle them.
     fn leave_pending(&mut self, at: usize) {
-        let sent = self.instances[at]
-            .rotations
-            .iter()
-            .filter_map(|rotation| match rotation.phase {
-                Phase::Sent(claimed, None) => Some(claimed.token()),
-                _ => None,
-            });
+        let sent =
+            self.instances[at]
+                .rotations
+                .iter()
+                .filter_map(|rotation| match rotation.phase {
+                    Phase::Sent(claimed, None) => Some(claimed.token()),
+                    _ => None,
+                });
         self.pending.extend(sent);
         self.pending.sort_unstable();
     }
@@ -520,7 +525,8 @@ impl Model for Config {
         }
         if self.clones && world.instances[1].starts == 0 {
             let original = &world.instances[0].rotations;
-            let is_claiming = |it: &Rotation| matches!(it.phase, Phase::Claim { .. } | Phase::Send(_));
+            let is_claiming =
+                |it: &Rotation| matches!(it.phase, Phase::Claim { .. } | Phase::Send(_));
             if !original.iter().any(is_claiming) {
                 actions.push(Action::Clone);
             }

@@ -212,7 +212,7 @@ pub fn small() -> Vec<Config> {
                 pauses: 3,
                 ..NONE
             },
-            goals: &[Goal::Spare],
+            goals: &[Goal::Spare, Goal::AgainLoses],
             ..Config::new("last-wins", Reuse::LastWins)
         },
         Config {
@@ -597,7 +597,6 @@ pub fn large() -> Vec<Config> {
         Config {
             logouts: 1,
             faults: Faults {
-                undelivered: 1,
                 store: 1,
                 late: 1,
                 pauses: 2,
@@ -704,10 +703,7 @@ pub fn large() -> Vec<Config> {
         },
         Config {
             sign_ins: 2,
-            faults: Faults {
-                pauses: 1,
-                ..NONE
-            },
+            faults: Faults { pauses: 1, ..NONE },
             goals: &[Goal::SignedIn],
             ..strict("sign-ins")
         },
@@ -716,7 +712,7 @@ pub fn large() -> Vec<Config> {
             sign_ins: 1,
             faults: Faults {
                 unread: 1,
-                pauses: 3,
+                pauses: 2,
                 ..NONE
             },
             goals: &[Goal::Spare, Goal::SignedIn],
@@ -772,6 +768,52 @@ pub fn large() -> Vec<Config> {
             },
             goals: &[Goal::SignedIn, Goal::LoggedOut],
             ..strict("set-back-and-logout")
+        },
+        Config {
+            logouts: 2,
+            sign_ins: 1,
+            faults: Faults {
+                failovers: 1,
+                ..NONE
+            },
+            goals: &[Goal::SignedIn, Goal::LoggedOut],
+            ..strict("set-back-and-logouts")
+        },
+        Config {
+            sign_ins: 1,
+            faults: Faults {
+                crashes: 1,
+                failovers: 1,
+                pauses: 1,
+                ..NONE
+            },
+            goals: &[Goal::SignedIn, Goal::Forward],
+            ..strict("set-back-and-crash")
+        },
+        Config {
+            pause: 1,
+            faults: Faults {
+                crashes: 1,
+                undelivered: 1,
+                store: 2,
+                deadlines: 1,
+                pauses: 2,
+                ..NONE
+            },
+            goals: &[Goal::LetGo, Goal::HolderAgain, Goal::Paused],
+            ..strict("let-go-mixed")
+        },
+        Config {
+            rotations: 2,
+            faults: Faults {
+                undelivered: 1,
+                unread: 1,
+                deadlines: 1,
+                pauses: 3,
+                ..NONE
+            },
+            goals: &[Goal::LetGo, Goal::HolderAgain, Goal::Spare],
+            ..Config::new("let-go-fork", Reuse::Forks)
         },
     ]
 }
