@@ -78,6 +78,7 @@ pub(crate) fn start(flight: Flight) {
             sent: None,
             has_worked: false,
             is_counted: false,
+            has_paused: false,
         };
         let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
         let outcome = run.unwrap_or_else(|_| {
@@ -135,6 +136,8 @@ struct Rotation {
     has_worked: bool,
     /// Whether the failure that it ends with was counted.
     is_counted: bool,
+    /// Whether it has waited for the end of a pause since it looked last.
+    has_paused: bool,
 }
 
 /// A record as it was read, and the store's clock at that time.
@@ -213,7 +216,7 @@ impl Rotation {
             let seen = self.load().await.map_err(store_failed)?;
             // A store that says "changed" or "lost" and shows the same record again, as a replica that
             // lags behind does, is not asked without pause.
-            if before == Some(seen.revision()) {
+            if before == Some(seen.revision()) && !std::mem::take(&mut self.has_paused) {
                 tokio::time::sleep(SAME_AGAIN).await;
             }
             before = Some(seen.revision());

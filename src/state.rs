@@ -84,6 +84,8 @@ pub(crate) struct State {
     sign_ins: u64,
     /// Claims that were written, or may have been, and under which nothing was sent.
     unsent: Vec<Holder>,
+    /// When the first of them was attempted.
+    attempted: Option<Sent>,
     /// The claim whose request is over, and whose answer was unclear.
     over: Option<Over>,
     seed: Option<(TokenPair, Timestamp)>,
@@ -97,6 +99,8 @@ pub(crate) struct State {
     epoch: u64,
     /// Of the end of the session, should nobody rotate the pair that is held.
     warned: bool,
+    /// When a rotation looked last.
+    looked: Option<Timestamp>,
     /// As the endpoint said last.
     can_sign_in: bool,
     closed: bool,
@@ -116,6 +120,7 @@ impl State {
             next_number: 1,
             sign_ins: 0,
             unsent: Vec::new(),
+            attempted: None,
             over: None,
             seed,
             exit: None,
@@ -123,6 +128,7 @@ impl State {
             leaves: 0,
             epoch: 0,
             warned: false,
+            looked: None,
             can_sign_in,
             closed: false,
             runtime_gone: false,
@@ -235,6 +241,7 @@ impl State {
             pause,
             until: now + pause,
             count: self.pause.count(),
+            is_told: self.pause.is_told(),
         })
     }
 
@@ -322,6 +329,7 @@ impl State {
 
     /// A rotation starts.
     pub(crate) fn take_off(&mut self, progress: watch::Sender<Progress>, began: Timestamp) {
+        self.looked = Some(began);
         self.flight = Some(UnderWay { progress, began });
     }
 

@@ -195,6 +195,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
             patience: std::time::Duration::ZERO,
             doubtful: None,
             by: None,
+            before: None,
             sendings: 0,
             released: false,
         }),

@@ -80,6 +80,9 @@ pub struct Claim {
     /// What left it doubtful; `None` of a claim whose holder did not say.
     #[serde(default)]
     pub by: Option<DoubtfulBy>,
+    /// What had left it doubtful before its holder claimed it for another sending, which may not have come about.
+    #[serde(default)]
+    pub before: Option<DoubtfulBy>,
     /// How often the token was sent again after an unclear answer.
     #[serde(default)]
     pub sendings: u32,
@@ -114,6 +117,18 @@ impl Claim {
     /// What may be done about the token, which may be spent, where the profile says `resend`.
     pub(crate) fn permits(&self, resend: Resend, can_sign_in: bool) -> Permit {
         permits(self.by, resend, can_sign_in)
+    }
+
+    /// The answer to the last sending was unclear in this way. A silence stays one, whatever follows on it.
+    pub(crate) fn doubt(&mut self, by: DoubtfulBy) {
+        let was_silent = match self.before {
+            Some(before) => before == DoubtfulBy::Silence,
+            None => self.sendings > 0,
+        };
+        let by = if was_silent { DoubtfulBy::Silence } else { by };
+        self.doubtful = Some(self.suspect_since());
+        self.by = Some(by);
+        self.before = Some(by);
     }
 
     pub(crate) fn holder(&self) -> Holder {
@@ -245,6 +260,7 @@ impl Record {
             patience: by.patience,
             doubtful: None,
             by: None,
+            before: None,
             sendings: 0,
             released: false,
         })
@@ -258,6 +274,7 @@ impl Record {
         self.reclaimed(by, now, |old| Claim {
             doubtful: Some(old.suspect_since()),
             by: Some(DoubtfulBy::Silence),
+            before: old.by,
             sendings: old.sendings.saturating_add(1),
             ..old
         })
@@ -282,8 +299,7 @@ impl Record {
     ) -> Self {
         let mut next = self.clone();
         if let Some(claim) = next.claim.as_mut().filter(|claim| claim.is_of(holder)) {
-            claim.doubtful = Some(claim.suspect_since());
-            claim.by = Some(by);
+            claim.doubt(by);
             claim.since = now;
             claim.patience = quarantine.saturating_add(pause.until.since(now));
             next.not_before = Some(pause);
@@ -291,12 +307,13 @@ impl Record {
         next
     }
 
-    /// Gives our claim up; `None` if it is not ours any more. "May be spent" is never wiped by an instance that did not find
+    /// Gives our claim up under which nothing was sent, or after its last answer; `None` if it is not ours any more. "May be spent" is never wiped by an instance that did not find
     /// out: a doubtful claim stays in place, stale at once. After a failure no instance sends before the `pause` is over.
     pub(crate) fn released(&self, holder: Holder, pause: Option<NotBefore>) -> Option<Self> {
         let claim = self.claim.as_ref().filter(|claim| claim.is_of(holder))?;
         let mut next = self.clone();
         next.claim = claim.doubtful.is_some().then(|| Claim {
+            by: claim.before,
             released: true,
             ..claim.clone()
         });

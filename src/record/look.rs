@@ -91,7 +91,10 @@ impl Record {
         next.lineage = held.identity.lineage;
         next.version = held.identity.version;
         next.pair = Some(pair);
-        next.state = State::Active;
+        // A server that echoes it may have refused the very token since.
+        if next.state.condemned() != Some(held.digest) {
+            next.state = State::Active;
+        }
         next.sign_ins = next.sign_ins.max(held.sign_ins);
         next.committed_number = held.number;
         next.next_number = next

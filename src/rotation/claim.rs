@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::claim::{Claim, Claimant, Holder, Permit, Standing};
 use crate::record::{Record, State};
+use crate::state::Sent;
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{Lineage, TokenPair};
 
@@ -188,6 +189,17 @@ impl Rotation {
         claim: &Claim,
         seen: &Seen,
     ) -> Result<Option<Record>, Error> {
+        // Our own claim, where the remark about its answer could not be stored.
+        let mut noted = record.clone();
+        let over = self.session().lock().over();
+        if let (Some(claim), Some(over)) = (&mut noted.claim, over)
+            && claim.is_of(over.holder)
+            && (claim.by.is_none() || claim.before != claim.by)
+        {
+            claim.doubt(over.by);
+        }
+        let record = &noted;
+        let claim = record.claim.as_ref().unwrap_or(claim);
         match self.permit(claim) {
             Permit::Send => {
                 let now = self.store_now_for(claim, seen.clock);
@@ -254,7 +266,8 @@ impl Rotation {
             _ => now,
         };
         self.attempt = Some((number, since));
-        session.lock().attempted(holder);
+        let attempt = Sent::new(session.now(), session.wall());
+        session.lock().attempted(holder, attempt);
         match self.swap(seen.revision(), &next).await {
             Ok(Swap::Swapped(revision)) => {
                 let seen = Seen {

@@ -241,7 +241,16 @@ impl Rotation {
         let session = self.session();
         let spare = session.take_spare(claimed.record.lineage, self.flight.epoch());
         // It may be the token that was refused, or one that was landed and rotated on since.
-        let Some(spare) = spare.filter(|spare| !claimed.record.knows(&spare.digest)) else {
+        // Its name is forgotten once it has expired.
+        let now = session.now();
+        let is_good = |spare: &Held| {
+            spare
+                .schedule
+                .refresh_expires_at
+                .is_none_or(|end| now < end)
+        };
+        let is_new = |spare: &Held| !claimed.record.knows(&spare.digest) && is_good(spare);
+        let Some(spare) = spare.filter(is_new) else {
             return Ok(false);
         };
         let identity = Identity {

@@ -195,7 +195,9 @@ impl Rotation {
         let has_left = {
             let state = self.session().lock();
             // Where the user has signed in since, that session is written over it.
-            let is_past = state.held().is_some_and(|held| held.sign_ins > record.sign_ins);
+            let is_past = state
+                .held()
+                .is_some_and(|held| held.sign_ins > record.sign_ins);
             // Or the user had replaced it before he logged out.
             let is_older = exit.is_some() && record.sign_ins < state.sign_ins();
             state.has_left(record.lineage) && !is_past || is_older

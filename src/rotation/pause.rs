@@ -74,6 +74,7 @@ impl Rotation {
                     pause: left,
                     until,
                     count: pause.failures,
+                    is_told: true,
                 };
                 let timer = cause(&failure.error, 0, session.settings()).timer;
                 self.flight.learn_of_failure(&failure, timer);
@@ -89,7 +90,7 @@ impl Rotation {
         failure: Failure,
         watched: Option<Option<Revision>>,
     ) -> Result<(), Error> {
-        if !passes(&failure.error, self.has_worked) {
+        if !failure.is_told && !passes(&failure.error, self.has_worked) {
             self.is_counted = true;
             return Err(failure.error);
         }
@@ -123,6 +124,7 @@ impl Rotation {
         if is_over && !self.is_needed() {
             return Err(Error::Pending);
         }
+        self.has_paused = is_over;
         self.flight.report(Progress::Running);
         Ok(())
     }

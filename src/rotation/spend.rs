@@ -223,7 +223,9 @@ impl Rotation {
             }
         }
         // Nothing was sent under it, so the next rotation may find it ours.
-        self.session().lock().attempted(claimed.holder);
+        let session = self.session();
+        let attempt = Sent::new(session.now(), session.wall());
+        session.lock().attempted(claimed.holder, attempt);
         tracing::warn!(key = %self.session().key, "a claim could not be released");
     }
 }

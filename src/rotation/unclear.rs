@@ -40,7 +40,7 @@ impl Rotation {
         // First, because the swap may be lost or fail, and the request is over all the same.
         if let Some(sent) = self.sent {
             let holder = claimed.holder;
-            self.session().lock().sent(Over { holder, sent });
+            self.session().lock().sent(Over { holder, by, sent });
         }
         let failed = endpoint_failed(error, claimed.kind);
         let mut cause = cause(
@@ -51,7 +51,7 @@ impl Rotation {
         // A sign-in does not depend on what became of the token.
         let can_sign_in = self.session().shared.endpoint.can_sign_in();
         let resend = self.session().settings().server.resend;
-        cause.has_no_pause = permits(Some(by), resend, can_sign_in) == Permit::SignIn;
+        cause.has_no_pause = permits(Some(by), resend, can_sign_in) != Permit::Send;
         let failure = self.fail_with(failed, cause);
         let session = self.session();
         let now = self.store_now(claimed.seen.clock);
@@ -122,6 +122,7 @@ impl Rotation {
             pause: until.since(now),
             until,
             count: record.failures(),
+            is_told: false,
         };
         self.flight.learn_of_failure(&failure, Timer::AfterPause);
         self.wait_out(failure, Some(seen.revision())).await
@@ -161,7 +162,7 @@ impl Rotation {
     /// Gives up the claim whose request is over, where nobody needs its token any more.
     pub(super) async fn let_go(&self) {
         let session = self.session();
-        let Some(holder) = session.lock().over() else {
+        let Some(Over { holder, by, .. }) = session.lock().over() else {
             return;
         };
         let Ok(seen) = load_patiently(session).await else {
@@ -170,7 +171,7 @@ impl Rotation {
         let next = seen.record().cloned().and_then(|mut record| {
             // Where the remark could not be stored: the token may be spent all the same.
             if let Some(claim) = record.claim.as_mut().filter(|claim| claim.is_of(holder)) {
-                claim.doubtful = Some(claim.suspect_since());
+                claim.doubt(by);
             }
             record.released(holder, None)
         });

@@ -95,6 +95,7 @@ impl Flight {
                 pause: Duration::ZERO,
                 until: now,
                 count: 0,
+                is_told: false,
             };
         };
         let is_refusal = matches!(error.endpoint(), Some(EndpointError::Rejected { .. }));
@@ -113,6 +114,7 @@ impl Flight {
             pause,
             until: now + pause,
             count,
+            is_told: false,
         }
     }
 
@@ -168,6 +170,8 @@ pub(crate) struct Failure {
     pub(crate) until: Timestamp,
     /// How many there were in a row.
     pub(crate) count: u32,
+    /// Whether it is another instance's, whose configuration may be wrong where ours is right.
+    pub(crate) is_told: bool,
 }
 
 impl Drop for Flight {

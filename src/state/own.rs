@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::State;
 use crate::clock::{LATE, Timestamp};
+use crate::record::DoubtfulBy;
 use crate::record::claim::{Holder, Own};
 
 /// A claim whose request is over. Its holder may send the token again soon, because it knows that no request of its own
@@ -14,10 +15,11 @@ use crate::record::claim::{Holder, Own};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Over {
     pub(crate) holder: Holder,
+    pub(crate) by: DoubtfulBy,
     pub(crate) sent: Sent,
 }
 
-/// When a request was sent.
+/// The moment of a sending, or of an attempt to claim.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
     /// By the clock that counts suspend.
@@ -51,14 +53,21 @@ impl State {
     /// What a look at a claim has to know of our own.
     pub(crate) fn own(&self, now: Timestamp, wall: Duration) -> Own<'_> {
         let over = self.over.filter(|over| over.sent.was_awake(now, wall));
+        // A copy of a machine that was made meanwhile remembers the same attempts.
+        let is_one = self
+            .attempted
+            .is_some_and(|attempted| attempted.was_awake(now, wall));
         Own {
-            unsent: &self.unsent,
+            unsent: if is_one { &self.unsent } else { &[] },
             over: over.map(|over| over.holder),
         }
     }
 
     /// This claim is being written, or may be written.
-    pub(crate) fn attempted(&mut self, claim: Holder) {
+    pub(crate) fn attempted(&mut self, claim: Holder, at: Sent) {
+        if self.unsent.is_empty() {
+            self.attempted = Some(at);
+        }
         if !self.unsent.contains(&claim) {
             self.unsent.push(claim);
         }
@@ -77,8 +86,8 @@ impl State {
     }
 
     /// The claim whose request is over, if there is one.
-    pub(crate) fn over(&self) -> Option<Holder> {
-        self.over.map(|over| over.holder)
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.over
     }
 
     /// This claim is known to be gone.

@@ -23,6 +23,8 @@ struct Failure {
     timer_from: Option<Timestamp>,
     /// `None` if the server issued a pair that brought no progress.
     error: Option<Error>,
+    /// Whether another instance has failed, and not this one.
+    is_told: bool,
 }
 
 /// What a pause depends on besides the failures before.
@@ -108,6 +110,10 @@ impl Pause {
         stalled && self.left(now).is_some()
     }
 
+    pub(super) fn is_told(&self) -> bool {
+        self.0.as_ref().is_some_and(|failure| failure.is_told)
+    }
+
     /// How many failures in a row there were.
     pub(super) fn count(&self) -> u32 {
         self.0.as_ref().map_or(0, |failure| failure.count)
@@ -145,7 +151,7 @@ impl Pause {
         // It does not outlast the moment from which the token is needed. But what the server asks for
         // holds, needed or not: it would only ask again.
         let until = match next_need {
-            Some(need) if cause.least.is_zero() => own.min(need),
+            Some(need) if cause.least.is_zero() && !cause.is_longest => own.min(need),
             _ => own,
         };
         let until = until.max(now + asked.unwrap_or_default().min(cool_down.retry_after_limit));
@@ -157,6 +163,7 @@ impl Pause {
             until,
             timer_from,
             error: Some(error),
+            is_told: false,
         });
         until.since(now)
     }
@@ -175,6 +182,7 @@ impl Pause {
             until: failure.until,
             timer_from: timer.from(failure.until, longest),
             error: Some(failure.error.clone()),
+            is_told: true,
         });
     }
 
@@ -205,6 +213,7 @@ impl Pause {
             until,
             timer_from: Some(until),
             error: None,
+            is_told: false,
         });
     }
 }

@@ -93,6 +93,14 @@ impl State {
                 _ => Verdict::Join(flight.progress.subscribe()),
             };
         }
+        // A pause forbids to send, and not to look.
+        let may_look = !self.runtime_gone
+            && self
+                .looked
+                .is_none_or(|at| now.since(at) >= settings.look_every);
+        if may_look {
+            return Verdict::Rotate;
+        }
         self.obstacle(now).map_or(Verdict::Rotate, Verdict::Fail)
     }
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{Fault, GraceAnswer, InProcessEndpoint, Reuse};
 use evertoken::{
-    EndReason, EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest, OnStoreFailure,
-    Persistence, Record, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore,
-    async_trait,
+    EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest, OnStoreFailure, Persistence,
+    Record, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 

@@ -270,3 +270,28 @@ fn a_word_of_a_later_version_counts_as_silence() {
     let claim: Claim = serde_json::from_value(form).unwrap();
     assert_eq!(claim.by, Some(DoubtfulBy::Silence));
 }
+
+#[test]
+fn a_sending_that_did_not_come_about_leaves_the_doubt_as_it_was() {
+    for by in [DoubtfulBy::Unavailable, DoubtfulBy::Silence] {
+        let (record, _) = doubted(by);
+        let renewed = record.resent(TWO, LATER);
+        let holder = renewed.claim.as_ref().unwrap().holder();
+        let released = renewed.released(holder, None).unwrap();
+        assert_eq!(released.claim.unwrap().by, Some(by));
+    }
+}
+
+#[test]
+fn a_page_after_a_silence_does_not_make_the_token_unspent() {
+    let (record, _) = doubted(DoubtfulBy::Silence);
+    for known in [true, false] {
+        let mut renewed = record.resent(TWO, LATER);
+        let claim = renewed.claim.as_mut().unwrap();
+        if !known {
+            claim.before = None;
+        }
+        claim.doubt(DoubtfulBy::Unavailable);
+        assert_eq!(claim.by, Some(DoubtfulBy::Silence));
+    }
+}

@@ -135,6 +135,7 @@ fn claim(digest: Digest) -> Claim {
         patience: Duration::from_secs(60),
         doubtful: Some(StoreTime::from_millis(1_700_000_000_999)),
         by: Some(DoubtfulBy::Unavailable),
+        before: Some(DoubtfulBy::Silence),
         sendings: 2,
         released: true,
     }

@@ -13,6 +13,8 @@ pub(super) struct Failed {
     pub(super) at: u64,
     /// Whether the access token was over by then.
     was_over: bool,
+    /// Of the record.
+    version: Option<u64>,
     /// What users had done by then.
     begins: (u32, u32),
     /// The server asked for so much, in milliseconds.
@@ -71,7 +73,9 @@ impl Observer {
         // It was about to sign in instead, and then the store had lost its claim.
         let claimed_from = failed.at.saturating_sub(self.scenario.longest_quarantine() * 1_000);
         let is_lost = self.scenario.sign_in && log.failed_over_since(claimed_from);
-        if failed.token == token && is_early && !is_lost {
+        // Another may have got through.
+        let is_same = failed.version == record.map(|record| record.version);
+        if failed.token == token && is_same && is_early && !is_lost {
             return Some(format!("sends {} ms after a failure", now - failed.at));
         }
         let asked = log.asked.get(&by.node).copied().unwrap_or(0);
@@ -114,6 +118,7 @@ impl Observer {
             token,
             at: now,
             was_over: self.is_over(log, now),
+            version: log.record.as_ref().map(|record| record.version),
             begins: log.done_by_users(),
             asked,
             refuses_sign_in: token.is_none() && refuses,

@@ -210,7 +210,7 @@ mod tests {
             .collect();
         assert_eq!(
             sum,
-            "8ed26d0a58e49d29f3779f9be93f6df7c3db1125bfb0082d511a9470f5531776"
+            "6a963a7d0febb1dc9aeda65078e02c6c7e1517cf73d3d9d0a7b8f563c7ae9dfc"
         );
     }
 
