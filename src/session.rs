@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, broadcast, watch};
 
 use self::ending::Chore;
-pub(crate) use self::flight::{Failure, Flight};
+pub(crate) use self::flight::Flight;
 pub(crate) use self::on_rotated::OnRotated;
 pub(crate) use self::pairs::draw;
 use self::unstored::Outbox;

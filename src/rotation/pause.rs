@@ -8,8 +8,7 @@ use super::failure::{cause, class, passes, told};
 use super::{Rotation, Seen, store_failed};
 use crate::error::Error;
 use crate::record::pause::{Class, NotBefore};
-use crate::session::Failure;
-use crate::state::{Cause, Progress};
+use crate::state::{Cause, Failure, Progress};
 use crate::store::{Revision, StoreError, StoreTime};
 
 impl Rotation {

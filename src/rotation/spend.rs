@@ -13,8 +13,7 @@ use crate::error::{Error, cut};
 use crate::record::State;
 use crate::record::claim::{Own, Standing};
 use crate::served::Token;
-use crate::session::Failure;
-use crate::state::Sent;
+use crate::state::{Failure, Sent};
 use crate::store::{StoreError, Swap};
 use crate::token::RefreshToken;
 

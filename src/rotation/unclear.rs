@@ -14,8 +14,7 @@ use crate::error::Error;
 use crate::record::Record;
 use crate::record::claim::{Claimant, DoubtfulBy, Permit, permits};
 use crate::served::Token;
-use crate::session::Failure;
-use crate::state::{Over, Timer};
+use crate::state::{Failure, Over, Timer};
 use crate::store::Swap;
 
 /// In place of an end that is not known.
@@ -35,6 +34,15 @@ impl Rotation {
             _ => DoubtfulBy::Silence,
         };
         if !self.uses_claims() && !self.claim_late(&mut claimed).await? {
+            return Ok(None);
+        }
+        // A copy of a machine that was made while the request was out does not know how it ends: the claim is another's to it,
+        // and to one that merely slept. A page was read by the one that it was meant for.
+        let (now, wall) = (self.session().now(), self.session().wall());
+        let was_awake = self.sent.is_none_or(|sent| sent.was_awake(now, wall));
+        if by == DoubtfulBy::Silence && !was_awake && self.uses_claims() {
+            let failed = endpoint_failed(error, claimed.kind);
+            self.fail(failed, claimed.record.failures());
             return Ok(None);
         }
         // First, because the swap may be lost or fail, and the request is over all the same.

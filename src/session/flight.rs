@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::served::Token;
 use crate::settings::Coordination;
-use crate::state::{Cause, Progress, State, Timer};
+use crate::state::{Cause, Failure, Progress, State, Timer};
 use crate::token::Identity;
 use crate::user_code::Moment;
 
@@ -159,19 +159,6 @@ impl Flight {
             outcome => Progress::Done(outcome, self.epoch),
         });
     }
-}
-
-/// A failure that was counted.
-#[derive(Debug, Clone)]
-pub(crate) struct Failure {
-    /// With the pause as the time after which to try again.
-    pub(crate) error: Error,
-    pub(crate) pause: Duration,
-    pub(crate) until: Timestamp,
-    /// How many there were in a row.
-    pub(crate) count: u32,
-    /// Whether it is another instance's, whose configuration may be wrong where ours is right.
-    pub(crate) is_told: bool,
 }
 
 impl Drop for Flight {

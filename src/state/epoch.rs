@@ -5,11 +5,10 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::pause::{Cause, Timer};
+use super::pause::{Cause, Failure, Timer};
 use super::{Exit, Held, State};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
-use crate::session::Failure;
 use crate::settings::Settings;
 use crate::token::Lineage;
 

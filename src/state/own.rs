@@ -40,7 +40,7 @@ impl Sent {
 
     /// Whether the process was awake since the sending. A copy of a machine that was made while the request was out takes
     /// its broken connection for the end of the request, which goes on elsewhere.
-    fn was_awake(&self, now: Timestamp, wall: Duration) -> bool {
+    pub(crate) fn was_awake(&self, now: Timestamp, wall: Duration) -> bool {
         let awake = self.awake.elapsed() + SLACK;
         now.since(self.at) <= awake && wall.saturating_sub(self.wall) <= awake
     }

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::session;
 use crate::settings::CoolDown;
 
 /// What failed last, if nothing has succeeded since.
 #[derive(Debug, Default)]
-pub(super) struct Pause(Option<Failure>);
+pub(super) struct Pause(Option<Last>);
 
 #[derive(Debug)]
-struct Failure {
+struct Last {
     /// In a row, of its kind.
     count: u32,
     /// Whether the token was still good.
@@ -25,6 +24,19 @@ struct Failure {
     error: Option<Error>,
     /// Whether another instance has failed, and not this one.
     is_told: bool,
+}
+
+/// A failure that was counted.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    /// With the pause as the time after which to try again.
+    pub(crate) error: Error,
+    pub(crate) pause: Duration,
+    pub(crate) until: Timestamp,
+    /// How many there were in a row.
+    pub(crate) count: u32,
+    /// Whether it is another instance's, whose configuration may be wrong where ours is right.
+    pub(crate) is_told: bool,
 }
 
 /// What a pause depends on besides the failures before.
@@ -157,7 +169,7 @@ impl Pause {
         let until = until.max(now + asked.unwrap_or_default().min(cool_down.retry_after_limit));
         let until = if cause.has_no_pause { now } else { until };
         let timer_from = cause.timer.from(until, now + cool_down.longest);
-        self.0 = Some(Failure {
+        self.0 = Some(Last {
             count,
             early,
             until,
@@ -171,12 +183,12 @@ impl Pause {
     /// Another instance has failed, in this way.
     pub(super) fn learn(
         &mut self,
-        failure: &session::Failure,
+        failure: &Failure,
         early: bool,
         timer: Timer,
         longest: Timestamp,
     ) {
-        self.0 = Some(Failure {
+        self.0 = Some(Last {
             count: failure.count,
             early,
             until: failure.until,
@@ -207,7 +219,7 @@ impl Pause {
             Some(expiry) if now < expiry => own.min(expiry),
             _ => own,
         };
-        self.0 = Some(Failure {
+        self.0 = Some(Last {
             count,
             early: true,
             until,

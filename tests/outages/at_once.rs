@@ -1,9 +1,10 @@
 //! What does not pass by itself is told at once, in the server's words: callers do not wait for it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evertoken::testing::AuthorizationServer;
 use evertoken::{EndReason, EndpointError, Error, TokenManager, TokenPair};
+use tokio::time::Instant;
 
 use crate::import::{Strategy, World, endpoint, told};
 

@@ -1,11 +1,12 @@
 //! An import in the README's form: a batch after the other, with `?`, and no retry of its own.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi};
 use evertoken::{
     BackgroundTimer, Builder, Error, OAuth2, OnRequest, OptimisticEarly, TokenManager,
 };
+use tokio::time::Instant;
 
 use crate::TTL;
 use crate::front::Front;

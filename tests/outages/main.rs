@@ -1,7 +1,7 @@
 //! An import in the README's form goes through whatever stands between it and its token endpoint: no call fails, on
 //! default settings and with each strategy. What cannot pass by itself ends it at once, with the server's words.
 //!
-//! On real sockets, in real time: all imports run at once, for a minute and a half.
+//! On real sockets, in real time: all imports run at once, for a minute.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 #![cfg(all(feature = "testing", unix))]
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 const OUTAGE: Duration = Duration::from_secs(20);
 
 /// How long an import runs.
-const IMPORT: Duration = Duration::from_secs(80);
+const IMPORT: Duration = Duration::from_secs(60);
 
 /// After so long each import has rotated once.
 const FIRST: Duration = Duration::from_secs(6);

@@ -84,7 +84,7 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
             "the session was revoked",
         ),
         (world.api.records() == batches, "records were lost"),
-        (batches > 300, "the import stood still for long"),
+        (batches > 200, "the import stood still for long"),
         (attempts <= ATTEMPTS, "too many attempts"),
         (failures > 0, "nothing was told of the outage"),
         (

@@ -67,10 +67,14 @@ impl Before {
         match result {
             Ok(token) => {
                 let is_same = self.identity == Some(token.identity());
-                let patience = self.patience(world).filter(|_| is_same && !self.is_rejected);
+                let patience = self
+                    .patience(world)
+                    .filter(|_| is_same && !self.is_rejected);
                 if patience.is_some_and(|patience| took > patience + SLACK) {
                     let took = took.as_secs_f64();
-                    world.observer.violation(format!("O7 {id} waited {took} s with a valid token"));
+                    world
+                        .observer
+                        .violation(format!("O7 {id} waited {took} s with a valid token"));
                 }
             }
             Err(error) => {
@@ -100,11 +104,7 @@ impl Before {
         if world.scenario.faults.iter().any(is_stepped) {
             return Some(left);
         }
-        Some(if left > LEEWAY {
-            JOIN_LIMIT
-        } else {
-            left / 2
-        })
+        Some(if left > LEEWAY { JOIN_LIMIT } else { left / 2 })
     }
 
     /// Whether a failure passes by itself, so that it is waited for.

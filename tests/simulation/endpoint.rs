@@ -8,8 +8,8 @@ use std::time::Duration;
 use evertoken::clock::Timestamp;
 use evertoken::testing::{InProcessEndpoint, TestClock};
 use evertoken::{
-    EndpointError, Grant, Issued, Key, RefreshToken, SendWindow, ServerProfile, TokenEndpoint, TokenPair,
-    async_trait,
+    EndpointError, Grant, Issued, Key, RefreshToken, SendWindow, ServerProfile, TokenEndpoint,
+    TokenPair, async_trait,
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};

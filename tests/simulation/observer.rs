@@ -412,7 +412,12 @@ impl Log {
     /// instance died.
     pub(crate) fn live_after_logout(&self, is_live: impl Fn(&str) -> bool) -> Vec<usize> {
         let is_known = |left: &&Left| !(self.failed_over_since(left.at) && self.is_dead(left.by));
-        let families: Vec<_> = self.left.iter().filter(is_known).map(|left| left.family).collect();
+        let families: Vec<_> = self
+            .left
+            .iter()
+            .filter(is_known)
+            .map(|left| left.family)
+            .collect();
         let tokens = self.tokens.iter().enumerate();
         tokens
             .filter(|(_, it)| families.contains(&it.family) && is_live(&it.text))

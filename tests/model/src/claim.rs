@@ -56,10 +56,13 @@ impl Turn<'_> {
     fn standing(&mut self, row: &Row) -> Standing {
         let quarantine = self.quarantine();
         let me = self.me();
-        let unsent: Vec<Holder> = me.unsent.iter().map(|claim| claim.holder()).collect();
+        let unsent: Vec<Holder> = match me.slept {
+            true => Vec::new(),
+            false => me.unsent.iter().map(|claim| claim.holder()).collect(),
+        };
         let own = Own {
             unsent: &unsent,
-            over: me.over.map(Name::holder),
+            over: me.over.map(|over| over.name.holder()),
         };
         row.record().standing(own, NOW, quarantine)
     }
@@ -74,6 +77,15 @@ impl Turn<'_> {
 
     /// `take_over`; `None` if that was to end the session.
     fn take_over(&mut self, record: &Record) -> Option<Record> {
+        // Its own claim, where the remark about its answer could not be stored.
+        let mut noted = record.clone();
+        if let (Some(claim), Some(over)) = (&mut noted.claim, self.me().over)
+            && claim.is_of(over.name.holder())
+            && (claim.by.is_none() || claim.before != claim.by)
+        {
+            claim.doubt(over.by.real());
+        }
+        let record = &noted;
         match self.permit(record) {
             Permit::Send => {
                 let by = claimant(self.draw(), self.quarantine());

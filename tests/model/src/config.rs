@@ -47,8 +47,8 @@ pub struct Config {
     /// For so many ticks after a failed attempt no instance sends. With none, a pause is any time, as every step of an
     /// instance is; but the others do not keep it.
     pub pause: u8,
-    /// The second instance is a copy of the first one, memory and all, made at any moment but while a claim is being
-    /// written or a token about to be sent.
+    /// The second instance is a copy of the first one, memory and all, made at any moment but while a token is about
+    /// to be sent.
     pub clones: bool,
     pub faults: Faults,
     pub logouts: u8,

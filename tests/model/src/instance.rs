@@ -1,7 +1,7 @@
 //! One process: what its session holds, and how far its rotations are. A step is one call of the store or of
 //! the server, with everything that is computed up to the next.
 
-use crate::row::{Held, Mark, Name, Row, Token};
+use crate::row::{By, Held, Mark, Name, Row, Token};
 use crate::server::Answer;
 
 /// What `State` and `Session` hold, as far as rotations see it.
@@ -15,8 +15,10 @@ pub struct Instance {
     pub sign_ins: u8,
     /// Claims that were attempted, and under which nothing was sent.
     pub unsent: Vec<Name>,
+    /// Whether it knows that it has slept since the first of these attempts: it is a copy, and they may be another's.
+    pub slept: bool,
     /// The claim whose request is over, and whose answer was unclear.
-    pub over: Option<Name>,
+    pub over: Option<Over>,
     /// For how many more ticks nothing is sent after a failure of its own.
     pub pause: u8,
     pub exit: Option<Exit>,
@@ -31,6 +33,13 @@ pub struct Instance {
     pub out: u16,
     /// No part of what it knows: the tokens for which it has read a pair, or that they are dead, a bit each.
     pub answered: u16,
+}
+
+/// As `state::Over`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Over {
+    pub name: Name,
+    pub by: By,
 }
 
 /// How far a logout is, as `state::Exit`.
@@ -184,6 +193,7 @@ impl Instance {
             next_number: 1,
             sign_ins: held.map_or(0, |held| held.sign_ins),
             unsent: Vec::new(),
+            slept: false,
             over: None,
             pause: 0,
             exit: None,
@@ -211,6 +221,9 @@ impl Instance {
 
     /// `State::attempted`.
     pub fn attempted(&mut self, claim: Name) {
+        if self.unsent.is_empty() {
+            self.slept = false;
+        }
         if !self.unsent.contains(&claim) {
             self.unsent.push(claim);
         }
@@ -225,7 +238,7 @@ impl Instance {
     /// `State::settle`.
     pub fn settle(&mut self, claim: Name) {
         self.unsent.retain(|attempted| *attempted != claim);
-        self.over.take_if(|over| *over == claim);
+        self.over.take_if(|over| over.name == claim);
     }
 
     /// `State::saw`.

@@ -6,7 +6,7 @@ use stateright::Property;
 use crate::config::{Config, Resend};
 use crate::instance::{Claimed, Instance, Phase, Rotation};
 use crate::land::is_live;
-use crate::row::{By, Held, Mark, Name, Row, Status, Token};
+use crate::row::{Held, Mark, Name, Row, Status, Token};
 use crate::server::{Answer, Life, Reuse, descends};
 use crate::symmetry::LIVES;
 use crate::world::{Turn, World};
@@ -257,8 +257,7 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
     }
 }
 
-/// Whether the record does not say that the token is probably unspent, and the profile asks for that. A claim that was
-/// taken for a sending which did not come about counts as silence, as does one whose remark could not be stored.
+/// Whether the profile asks for an answer, and a request for this token had none, or the holder of its claim is silent.
 fn is_unknown(world: &World, config: &Config, old: &Row, token: Token) -> bool {
     let Some(claim) = old.claim_on_current() else {
         return false;
@@ -266,7 +265,8 @@ fn is_unknown(world: &World, config: &Config, old: &Row, token: Token) -> bool {
     match config.resend {
         Resend::Always => false,
         Resend::WhenUnavailable => {
-            world.truths[usize::from(token)].silent || claim.by != Some(By::Unavailable)
+            let is_stale = !claim.released && claim.age >= claim.patience;
+            world.truths[usize::from(token)].silent || is_stale
         }
         Resend::Never => true,
     }
@@ -431,7 +431,8 @@ impl Goal {
             }
             Self::HolderAgain => Property::sometimes("a holder sends again", |_, world: &World| {
                 claims(world).any(|(old, _)| {
-                    let is_its_own = |it: &Instance| it.over == Some(old.name);
+                    let is_its_own =
+                        |it: &Instance| it.over.is_some_and(|over| over.name == old.name);
                     !old.released && world.instances.iter().any(is_its_own)
                 })
             }),

@@ -57,6 +57,7 @@ pub struct Mark {
     pub patience: u8,
     pub doubtful: bool,
     pub by: Option<By>,
+    pub before: Option<By>,
     /// Whether the token was sent again under it or one before it.
     pub again: bool,
     pub released: bool,
@@ -232,6 +233,7 @@ impl Mark {
             // Since when is told apart by lifetimes only, which the model has not.
             doubtful: self.doubtful.then_some(NOW),
             by: self.by.map(By::real),
+            before: self.before.map(By::real),
             sendings: self.again.into(),
             released: self.released,
         }
@@ -251,6 +253,7 @@ impl Mark {
             patience: ticks(claim.patience),
             doubtful: claim.doubtful.is_some(),
             by: claim.by.map(By::of),
+            before: claim.before.map(By::of),
             again: claim.sendings > 0,
             released: claim.released,
         }

@@ -61,7 +61,8 @@ impl World {
         for instance in &mut self.instances {
             instance.unsent.retain(|claim| shown.contains(claim));
             instance.unsent.sort_unstable();
-            instance.over.take_if(|claim| !shown.contains(claim));
+            instance.slept &= !instance.unsent.is_empty();
+            instance.over.take_if(|over| !shown.contains(&over.name));
         }
         let mut names = [None; 64];
         let mut taken = [0; 8];
@@ -120,7 +121,7 @@ impl Instance {
         self.each_row(&mut |row| row.each_name(change));
         self.unsent
             .iter_mut()
-            .chain(&mut self.over)
+            .chain(self.over.iter_mut().map(|over| &mut over.name))
             .for_each(&mut *change);
         for rotation in &mut self.rotations {
             match &mut rotation.phase {

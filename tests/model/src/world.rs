@@ -72,8 +72,11 @@ pub enum Action {
     Page(usize, usize),
     /// No caller needs the token any more.
     Abandon(usize, usize),
-    /// The first instance is copied.
-    Clone,
+    /// The first instance is copied. Of a claim that is being written the copy hears nothing, or it writes it
+    /// once more.
+    Clone {
+        again: bool,
+    },
     LogOut(usize),
     SignIn(usize),
     /// A task of the user's makes its next call.
@@ -525,10 +528,14 @@ impl Model for Config {
         }
         if self.clones && world.instances[1].starts == 0 {
             let original = &world.instances[0].rotations;
-            let is_claiming =
-                |it: &Rotation| matches!(it.phase, Phase::Claim { .. } | Phase::Send(_));
-            if !original.iter().any(is_claiming) {
-                actions.push(Action::Clone);
+            let is_about_to_send = |it: &Rotation| matches!(it.phase, Phase::Send(_));
+            let is_claiming = |it: &Rotation| matches!(it.phase, Phase::Claim { .. });
+            if !original.iter().any(is_about_to_send) {
+                actions.push(Action::Clone { again: false });
+                // Where the original's swap fails, the copy's looks like one that it has made all the same.
+                if original.iter().any(is_claiming) && self.faults.store == 0 {
+                    actions.push(Action::Clone { again: true });
+                }
             }
         }
         actions.extend((0..world.pending.len()).map(Action::Arrive));
@@ -599,14 +606,15 @@ impl Model for Config {
                 world.faults.deadlines -= 1;
                 self.turn(&mut world, at, number, Outcome::Good).finish();
             }
-            Action::Clone => {
+            Action::Clone { again } => {
                 world.instances[1] = world.instances[0].clone();
+                world.instances[1].slept = !world.instances[1].unsent.is_empty();
                 for number in 0..world.instances[1].rotations.len() {
                     let mut turn = self.turn(&mut world, 1, number, Outcome::Good);
-                    if matches!(turn.rotation().phase, Phase::Sent(..)) {
-                        // Its connection is broken. As it has slept since the sending, the claim is a stranger's to it.
-                        turn.unclear(By::Silence);
-                        turn.me().over = None;
+                    match turn.rotation().phase {
+                        Phase::Sent(..) => turn.slept(),
+                        Phase::Claim { .. } if !again => turn.failed(),
+                        _ => {}
                     }
                 }
             }

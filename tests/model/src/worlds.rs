@@ -268,10 +268,11 @@ pub fn small() -> Vec<Config> {
         Config {
             faults: Faults {
                 undelivered: 1,
+                deadlines: 1,
                 pauses: 2,
                 ..NONE
             },
-            goals: &[Goal::HolderAgain],
+            goals: &[Goal::HolderAgain, Goal::LetGo],
             ..cloned("clone")
         },
         Config {
@@ -646,6 +647,49 @@ pub fn large() -> Vec<Config> {
             },
             goals: &[Goal::HolderAgain],
             ..cloned("clone-store")
+        },
+        Config {
+            resend: Resend::Never,
+            rotations: 2,
+            faults: Faults {
+                not_sent: 1,
+                store: 1,
+                deadlines: 1,
+                pauses: 2,
+                ..NONE
+            },
+            goals: &[Goal::OutcomeUnknown],
+            ..cloned("clone-never")
+        },
+        Config {
+            pause: 1,
+            resend: Resend::WhenUnavailable,
+            rotations: 2,
+            faults: Faults {
+                pages: 2,
+                not_sent: 1,
+                deadlines: 1,
+                pauses: 2,
+                ..NONE
+            },
+            goals: &[Goal::OutcomeUnknown, Goal::HolderAgain, Goal::LetGo],
+            ..cloned("clone-when-unavailable")
+        },
+        Config {
+            pause: 1,
+            resend: Resend::WhenUnavailable,
+            faults: Faults {
+                crashes: 1,
+                undelivered: 1,
+                not_sent: 1,
+                store: 1,
+                pages: 2,
+                deadlines: 1,
+                pauses: 2,
+                ..NONE
+            },
+            goals: &[Goal::OutcomeUnknown, Goal::HolderAgain, Goal::LetGo],
+            ..strict("when-unavailable-in-a-pause")
         },
         Config {
             rotations: 2,

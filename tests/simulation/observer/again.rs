@@ -86,7 +86,9 @@ impl Observer {
 
     /// Whether the store may have lost what was known of it.
     fn may_be_forgotten(&self, log: &Log, send: &Send) -> bool {
-        let claimed_from = send.at.saturating_sub(self.scenario.longest_quarantine() * 1_000);
+        let claimed_from = send
+            .at
+            .saturating_sub(self.scenario.longest_quarantine() * 1_000);
         log.failed_over_since(claimed_from)
     }
 

@@ -4,6 +4,7 @@
 use evertoken::{CoolDown, EndpointError, Record};
 
 use super::{Log, NodeId, Observer, View};
+use crate::scenario::Resend;
 
 /// An attempt that brought no pair.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub(super) struct Failed {
     begins: (u32, u32),
     /// The server asked for so much, in milliseconds.
     asked: u64,
+    /// Whether the token may be sent again, so that there is a pause before that.
+    is_resent: bool,
     /// The server does not take the credentials.
     refuses_sign_in: bool,
 }
@@ -49,30 +52,31 @@ impl Observer {
         }
     }
 
-    fn judge_pause(
-        &self,
-        log: &Log,
-        by: NodeId,
-        token: Option<usize>,
-        now: u64,
-    ) -> Option<String> {
+    fn judge_pause(&self, log: &Log, by: NodeId, token: Option<usize>, now: u64) -> Option<String> {
         let record = log.record.as_ref();
         let pause = record.and_then(|record| record.not_before.as_ref());
         let until = pause.map_or(0, |pause| pause.until.saturating_sub(self.epoch()));
         let claim = log.sends.claim_of(by, token);
         let is_lost = claim.is_some_and(|claim| log.failed_over_since(claim.at));
         if self.scenario.coordinated && now < until && !is_lost {
-            return Some(format!("sends {} ms before the record permits", until - now));
+            return Some(format!(
+                "sends {} ms before the record permits",
+                until - now
+            ));
         }
         let failed = log.failed.get(&by)?;
         if failed.begins != log.done_by_users() {
             return None;
         }
-        let least = failed.asked.max(CoolDown::default().expired.as_millis() as u64);
+        let least = failed
+            .asked
+            .max(CoolDown::default().expired.as_millis() as u64);
         let is_early = failed.was_over && now + SLACK < failed.at + least;
-        // It was about to sign in instead, and then the store had lost its claim.
-        let claimed_from = failed.at.saturating_sub(self.scenario.longest_quarantine() * 1_000);
-        let is_lost = self.scenario.sign_in && log.failed_over_since(claimed_from);
+        // It was about to do something else instead, and then the store had lost its claim.
+        let claimed_from = failed
+            .at
+            .saturating_sub(self.scenario.longest_quarantine() * 1_000);
+        let is_lost = !failed.is_resent && log.failed_over_since(claimed_from);
         // Another may have got through.
         let is_same = failed.version == record.map(|record| record.version);
         if failed.token == token && is_same && is_early && !is_lost {
@@ -121,9 +125,22 @@ impl Observer {
             version: log.record.as_ref().map(|record| record.version),
             begins: log.done_by_users(),
             asked,
+            is_resent: self.permits(error),
             refuses_sign_in: token.is_none() && refuses,
         };
         log.failed.insert(by, failed);
+    }
+
+    /// Whether a token is sent again after this.
+    fn permits(&self, error: &EndpointError) -> bool {
+        let is_silence = matches!(error, EndpointError::Unknown { .. });
+        match self.scenario.resend {
+            _ if !error.is_unclear() => true,
+            _ if self.scenario.sign_in && is_silence => false,
+            Resend::Always => true,
+            Resend::WhenUnavailable => !is_silence,
+            Resend::Never => false,
+        }
     }
 
     /// Whether the access token of the record is over, for every client there is.
@@ -161,7 +178,7 @@ impl Observer {
         // The store's time as its last answer told it may be so much behind.
         let lag = log.lags.get(&by).copied().unwrap_or(0) + SLACK;
         let until = pause.until.saturating_sub(self.epoch()) + lag;
-        let is_sign_in = failed.token.is_none() || self.scenario.sign_in;
+        let is_resent = failed.token.is_some() && failed.is_resent;
         let count = pause.failures;
         // The user has done something since its rotation began.
         if count == 0 {
@@ -173,9 +190,11 @@ impl Observer {
         // Another instance may get through, and goes first.
         let lead = u64::from(pause.class == "not_sent") * least / 10;
         let least = least - lead;
-        if failed.was_over && !is_sign_in && until < failed.at + least {
+        if failed.was_over && is_resent && until < failed.at + least {
             let short = failed.at + least - until;
-            problems.push(format!("makes the pause after failure {count} {short} ms too short"));
+            problems.push(format!(
+                "makes the pause after failure {count} {short} ms too short"
+            ));
         }
         problems
     }

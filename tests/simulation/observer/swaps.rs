@@ -27,7 +27,9 @@ impl Observer {
         if let Some(problem) = self.end_problem(&log, old.as_ref(), &next) {
             self.break_locked(&mut log, format!("O5 {by} {problem}"));
         }
-        let pauses = old.as_ref().map(|old| self.pause_problems(&log, by, old, &next));
+        let pauses = old
+            .as_ref()
+            .map(|old| self.pause_problems(&log, by, old, &next));
         for problem in pauses.into_iter().flatten() {
             self.break_locked(&mut log, format!("O8 {by} {problem}"));
         }
@@ -36,7 +38,11 @@ impl Observer {
             let is_news = old.as_ref().is_none_or(|old| old.state != State::LoggedOut);
             if next.state == State::LoggedOut && is_news {
                 let family = log.tokens[name].family;
-                log.left.push(Left { family, by, at: now });
+                log.left.push(Left {
+                    family,
+                    by,
+                    at: now,
+                });
             }
         }
         if let Some(problem) = self.another_session(&mut log, &next) {
@@ -192,10 +198,13 @@ impl Observer {
         if is_alive {
             let token = log.names.get(&before.digest).copied();
             let sent = holder.and_then(|holder| log.sends.under(holder, token, before.number));
-            if let Some(claim) = written.filter(|claim| claim.digest == before.digest) {
-                problems.extend(self.renewal(log, by, holder, before, claim, sent, now));
+            if written.is_some_and(|claim| claim.digest == before.digest) {
+                problems.extend(self.renewal(log, by, holder, before, new, sent, now));
             }
-            if holder == Some(by) && written.is_none_or(same) && self.is_without_pause(log, sent, new, now) {
+            if holder == Some(by)
+                && written.is_none_or(same)
+                && self.is_without_pause(log, sent, new, now)
+            {
                 problems.push("gives its claim up after a failure without a pause".to_owned());
             }
         }
@@ -204,7 +213,9 @@ impl Observer {
 
     /// Whether others may take it.
     fn is_stale(&self, claim: &Claim, by: NodeId, now: u64) -> bool {
-        let patience = claim.patience.max(self.scenario.quarantine_of(by.node) * 1_000);
+        let patience = claim
+            .patience
+            .max(self.scenario.quarantine_of(by.node) * 1_000);
         claim.released || now >= claim.since_ms(self) + patience
     }
 
@@ -216,15 +227,15 @@ impl Observer {
         by: NodeId,
         holder: Option<NodeId>,
         before: &Claim,
-        claim: &Claim,
+        new: &View,
         sent: Option<&Send>,
         now: u64,
     ) -> Vec<String> {
         let mut problems = Vec::new();
-        let is_own = log.owners.get(&claim.owner) == Some(&by);
-        if !is_own {
+        let is_own = |claim: &&Claim| log.owners.get(&claim.owner) == Some(&by);
+        let Some(claim) = new.claim.as_ref().filter(is_own) else {
             return problems;
-        }
+        };
         let quarantine = self.scenario.quarantine_of(by.node) * 1_000;
         if claim.patience < quarantine {
             problems.push("asks for less patience than it has".to_owned());
@@ -245,6 +256,11 @@ impl Observer {
                     problems.push(format!("says that {:?} left it doubtful", claim.by));
                 }
             }
+            let pause = new.not_before.as_ref().map_or(0, |pause| pause.until);
+            let is_remark = claim.doubtful.is_some() && claim.since != before.since;
+            if is_remark && claim.since + claim.patience < pause + quarantine {
+                problems.push("lets its claim go stale in its own pause".to_owned());
+            }
             if claim.sendings != before.sendings {
                 problems.push("counts sendings that were none".to_owned());
             }
@@ -255,7 +271,10 @@ impl Observer {
             return problems;
         }
         if claim.doubtful.is_some() && claim.sendings != before.sendings + 1 {
-            problems.push(format!("counts {} sendings after {}", claim.sendings, before.sendings));
+            problems.push(format!(
+                "counts {} sendings after {}",
+                claim.sendings, before.sendings
+            ));
         }
         if claim.doubtful.is_some() && claim.by != Some(By::Silence) {
             problems.push("takes the answer for granted before it sends again".to_owned());

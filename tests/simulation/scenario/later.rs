@@ -118,7 +118,9 @@ fn late(draw: &mut Draw, scenario: &mut Scenario) {
     if draw.chance(20) {
         let after = draw.one(&[1, 2, 3, 4, 8, 40]);
         let answer = Answer::SlowBefore(scenario.timeout + after);
-        scenario.faults.push((moment(draw, scenario), Fault::Answer(answer)));
+        scenario
+            .faults
+            .push((moment(draw, scenario), Fault::Answer(answer)));
     }
 }
 
@@ -152,14 +154,18 @@ fn outage(draw: &mut Draw, scenario: &mut Scenario) {
             _ => Answer::Status(draw.one(&STATUSES)),
         };
         let span = draw.one(&[10, 40, 130, 400]);
-        scenario.faults.push((moment(draw, scenario), Fault::Outage(answer, span)));
+        scenario
+            .faults
+            .push((moment(draw, scenario), Fault::Outage(answer, span)));
     }
 }
 
 fn client(draw: &mut Draw, scenario: &mut Scenario) {
     if draw.chance(8) {
         let answer = draw.one(&[Answer::Misconfigured, Answer::UserNeeded]);
-        scenario.faults.push((moment(draw, scenario), Fault::Answer(answer)));
+        scenario
+            .faults
+            .push((moment(draw, scenario), Fault::Answer(answer)));
     }
 }
 
@@ -178,7 +184,9 @@ fn set_back(draw: &mut Draw, scenario: &mut Scenario) {
     };
     let back_at = at + draw.within(1..20) * 1_000;
     let writes = draw.index(4) + 1;
-    scenario.faults.extend([(at, what), (back_at, Fault::Failover(writes))]);
+    scenario
+        .faults
+        .extend([(at, what), (back_at, Fault::Failover(writes))]);
     let other = draw.index(scenario.nodes.len());
     rotates(scenario, other, &[back_at + draw.within(1..5_000)]);
 }
