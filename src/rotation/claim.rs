@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::claim::{Claim, Claimant, Holder, Permit, Standing};
 use crate::record::{Record, State};
-use crate::state::Sent;
+use crate::state::{Over, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{Lineage, TokenPair};
 
@@ -111,6 +111,12 @@ impl Rotation {
         let now = self.store_now(seen.clock);
         // Without coordination nobody claims; but a token that may be spent is remembered, as a claim.
         if !self.uses_claims() && record.claim.is_none() {
+            let over = session.lock().over();
+            if let Some(over) = over.filter(|over| over.digest == record.digest())
+                && kind == Kind::Refresh
+            {
+                return self.claim_doubtful(record, over, by, seen).await;
+            }
             let holder = by.holder(record.next_number);
             return Claimed::new(record.clone(), seen.clone(), holder, kind, session.now())
                 .map(Some);
@@ -148,6 +154,28 @@ impl Rotation {
         };
         self.write_claim(next, standing == Standing::Ours, seen, kind)
             .await
+    }
+
+    /// The store did not take the remark that the token may be spent: it is written with the claim for the next sending, as
+    /// far as that is permitted.
+    async fn claim_doubtful(
+        &mut self,
+        record: &Record,
+        over: Over,
+        by: Claimant,
+        seen: &Seen,
+    ) -> Result<Option<Claimed>, Error> {
+        let now = self.store_now(seen.clock);
+        let mut noted = record.claimed(by, over.digest, now);
+        let Some(claim) = &mut noted.claim else {
+            return Ok(None);
+        };
+        claim.doubt(over.by);
+        let claim = claim.clone();
+        match self.take_over(&noted, &claim, seen).await? {
+            Some(next) => self.write_claim(next, false, seen, Kind::Refresh).await,
+            None => Ok(None),
+        }
     }
 
     /// This instance, as it writes itself into its next claim.

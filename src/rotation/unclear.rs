@@ -33,9 +33,6 @@ impl Rotation {
             }
             _ => DoubtfulBy::Silence,
         };
-        if !self.uses_claims() && !self.claim_late(&mut claimed).await? {
-            return Ok(None);
-        }
         // A copy of a machine that was made while the request was out does not know how it ends: the claim is another's to it,
         // and to one that merely slept. A page was read by the one that it was meant for.
         let (now, wall) = (self.session().now(), self.session().wall());
@@ -45,11 +42,12 @@ impl Rotation {
             self.fail(failed, claimed.record.failures());
             return Ok(None);
         }
-        // First, because the swap may be lost or fail, and the request is over all the same.
-        if let Some(sent) = self.sent {
-            let holder = claimed.holder;
-            self.session().lock().sent(Over { holder, by, sent });
+        // First, because the store may fail, and the request is over all the same.
+        self.is_over(&claimed, by);
+        if !self.uses_claims() && !self.claim_late(&mut claimed).await? {
+            return Ok(None);
         }
+        self.is_over(&claimed, by);
         let failed = endpoint_failed(error, claimed.kind);
         let mut cause = cause(
             &failed,
@@ -78,13 +76,28 @@ impl Rotation {
                 };
                 self.at_once(&doubted, &seen).await?;
             }
-            Ok(Swap::Lost(_)) => session.lock().settle(claimed.holder),
+            Ok(Swap::Lost(_)) if self.uses_claims() => session.lock().settle(claimed.holder),
+            // The token is as doubtful, whatever else the record says.
+            Ok(Swap::Lost(_)) => {}
             // The claim stands without the remark; an instance that finds it stale is as careful.
             Err(_) if self.uses_claims() => {}
             // There is none: to look again would be to send again.
             Err(error) => return Err(store_failed(error)),
         }
         Ok(None)
+    }
+
+    /// Remembers that the request under this claim is over.
+    fn is_over(&self, claimed: &Claimed, by: DoubtfulBy) {
+        if let Some(sent) = self.sent {
+            let (holder, digest) = (claimed.holder, claimed.record.digest());
+            self.session().lock().sent(Over {
+                holder,
+                digest,
+                by,
+                sent,
+            });
+        }
     }
 
     /// What the profile asks for instead of sending the token again is done without a pause.
@@ -188,7 +201,8 @@ impl Rotation {
                 self.swap(seen.revision(), &next).await,
                 Ok(Swap::Swapped(_))
             ),
-            None => true,
+            // Without coordination the store may not know of it.
+            None => self.uses_claims(),
         };
         if is_gone {
             session.lock().settle(holder);

@@ -9,12 +9,15 @@ use super::State;
 use crate::clock::{LATE, Timestamp};
 use crate::record::DoubtfulBy;
 use crate::record::claim::{Holder, Own};
+use crate::token::Digest;
 
 /// A claim whose request is over. Its holder may send the token again soon, because it knows that no request of its own
 /// is under way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Over {
     pub(crate) holder: Holder,
+    /// The token that was sent.
+    pub(crate) digest: Digest,
     pub(crate) by: DoubtfulBy,
     pub(crate) sent: Sent,
 }
