@@ -8,7 +8,7 @@ use crate::draw::Draw;
 type Kind = (&'static str, fn(&mut Draw, &mut Scenario));
 
 /// The name of a kind is the name of its stream.
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     ("a refusal", refusal),
     ("a landing that a sign-in overtakes", overtaken),
     ("a landing that goes unnoticed", unnoticed),
@@ -20,6 +20,7 @@ const KINDS: [Kind; 11] = [
     ("an outage", outage),
     ("a client that is refused", client),
     ("a store that is set back", set_back),
+    ("a verdict that cannot be stored", verdict),
 ];
 
 pub(super) fn add_to(scenario: &mut Scenario) {
@@ -189,6 +190,21 @@ fn set_back(draw: &mut Draw, scenario: &mut Scenario) {
         .extend([(at, what), (back_at, Fault::Failover(writes))]);
     let other = draw.index(scenario.nodes.len());
     rotates(scenario, other, &[back_at + draw.within(1..5_000)]);
+}
+
+/// The server refuses a token, and the store is down by the time that its instance reads that.
+fn verdict(draw: &mut Draw, scenario: &mut Scenario) {
+    // Else the instance would have given up by then.
+    if scenario.timeout < 30 || !draw.chance(8) {
+        return;
+    }
+    let node = draw.index(scenario.nodes.len());
+    let at = moment(draw, scenario);
+    scenario.faults.extend([
+        (at, Fault::At(node, Point::AfterExchange, Ambush::Hang(8))),
+        (at + 4_000, Fault::StoreDown(20)),
+    ]);
+    refused(scenario, node, at);
 }
 
 /// Two instances, in so many percent of the scenarios that have them.
