@@ -234,14 +234,7 @@ impl State {
 
     /// The failure after which nothing is tried yet.
     pub(crate) fn pause(&self, now: Timestamp) -> Option<Failure> {
-        let (error, pause) = (self.pause.error(now)?, self.pause.left(now)?);
-        Some(Failure {
-            error,
-            pause,
-            until: now + pause,
-            count: self.pause.count(),
-            is_told: self.pause.is_told(),
-        })
+        self.pause.longest(now)
     }
 
     pub(crate) fn cooling(&self, now: Timestamp) -> bool {

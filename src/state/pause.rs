@@ -8,7 +8,11 @@ use crate::settings::CoolDown;
 
 /// What failed last, if nothing has succeeded since.
 #[derive(Debug, Default)]
-pub(super) struct Pause(Option<Last>);
+pub(super) struct Pause {
+    last: Option<Last>,
+    /// What the endpoint answered last. A failure of the store does not make the pause after it shorter.
+    answer: Option<Failure>,
+}
 
 #[derive(Debug)]
 struct Last {
@@ -80,16 +84,16 @@ impl Timer {
 
 impl Pause {
     pub(super) fn has_failed(&self) -> bool {
-        self.0.is_some()
+        self.last.is_some()
     }
 
     pub(super) fn ends_at(&self) -> Option<Timestamp> {
-        self.0.as_ref().map(|failure| failure.until)
+        self.last.as_ref().map(|failure| failure.until)
     }
 
     /// When the worker may try again; `None` if it never does.
     pub(super) fn timer_from(&self) -> Option<Timestamp> {
-        match &self.0 {
+        match &self.last {
             Some(failure) => failure.timer_from,
             None => Some(Timestamp::from_nanos(0)),
         }
@@ -103,32 +107,49 @@ impl Pause {
 
     /// What those are told who need a token during the pause.
     pub(super) fn error(&self, now: Timestamp) -> Option<Error> {
-        let error = self.0.as_ref()?.error.clone()?;
+        let error = self.last.as_ref()?.error.clone()?;
         Some(error.with_retry_after(self.left(now)?))
     }
 
     /// What failed last, and how long nothing is tried for it.
     pub(super) fn last_error(&self, now: Timestamp) -> Option<Error> {
-        let error = self.0.as_ref()?.error.clone()?;
+        let error = self.last.as_ref()?.error.clone()?;
         Some(error.with_retry_after(self.left(now).unwrap_or_default()))
     }
 
     /// Whether the server is being left alone because it issued nothing new.
     pub(super) fn is_stall(&self, now: Timestamp) -> bool {
         let stalled = self
-            .0
+            .last
             .as_ref()
             .is_some_and(|failure| failure.error.is_none());
         stalled && self.left(now).is_some()
     }
 
-    pub(super) fn is_told(&self) -> bool {
-        self.0.as_ref().is_some_and(|failure| failure.is_told)
+    /// The failure after which nothing is sent for the longest.
+    pub(super) fn longest(&self, now: Timestamp) -> Option<Failure> {
+        let last = self.last.as_ref().and_then(|last| {
+            Some(Failure {
+                error: last.error.clone()?,
+                pause: Duration::ZERO,
+                until: last.until,
+                count: last.count,
+                is_told: last.is_told,
+            })
+        });
+        let failures = last.into_iter().chain(self.answer.clone());
+        let longest = failures.max_by_key(|failure| failure.until)?;
+        let pause = longest.until.since(now);
+        (!pause.is_zero()).then(|| Failure {
+            error: longest.error.with_retry_after(pause),
+            pause,
+            ..longest
+        })
     }
 
     /// How many failures in a row there were.
     pub(super) fn count(&self) -> u32 {
-        self.0.as_ref().map_or(0, |failure| failure.count)
+        self.last.as_ref().map_or(0, |failure| failure.count)
     }
 
     /// A pause after an error, while the token is still good (`early`) or not. Returns how long it is.
@@ -144,7 +165,7 @@ impl Pause {
         // That there is no session is not a failure that may last longer the longer it lasts: a user may sign in at
         // another instance any moment.
         let lasts = !matches!(error, Error::NoSession);
-        let before = match &self.0 {
+        let before = match &self.last {
             // Once the token is needed, the patience of the early failures does not count any more.
             Some(failure) if failure.early != early => 0,
             Some(failure) => failure.count.max(cause.recorded),
@@ -167,17 +188,29 @@ impl Pause {
             _ => own,
         };
         let until = until.max(now + asked.unwrap_or_default().min(cool_down.retry_after_limit));
+        // Nothing is tried in a pause but the store, whose failure does not end it.
+        let until = self.ends_at().map_or(until, |before| until.max(before));
         let until = if cause.has_no_pause { now } else { until };
         let timer_from = cause.timer.from(until, now + cool_down.longest);
-        self.0 = Some(Last {
+        self.last = Some(Last {
             count,
             early,
             until,
             timer_from,
-            error: Some(error),
+            error: Some(error.clone()),
             is_told: false,
         });
-        until.since(now)
+        let pause = until.since(now);
+        if error.endpoint().is_some() {
+            self.answer = Some(Failure {
+                error,
+                pause,
+                until,
+                count,
+                is_told: false,
+            });
+        }
+        pause
     }
 
     /// Another instance has failed, in this way.
@@ -188,7 +221,7 @@ impl Pause {
         timer: Timer,
         longest: Timestamp,
     ) {
-        self.0 = Some(Last {
+        self.last = Some(Last {
             count: failure.count,
             early,
             until: failure.until,
@@ -196,11 +229,12 @@ impl Pause {
             error: Some(failure.error.clone()),
             is_told: true,
         });
+        self.answer = Some(failure.clone());
     }
 
     /// How often in a row the server brought nothing new.
     pub(super) fn stalls(&self) -> u32 {
-        let stalled = self.0.as_ref().filter(|failure| failure.error.is_none());
+        let stalled = self.last.as_ref().filter(|failure| failure.error.is_none());
         stalled.map_or(0, |failure| failure.count)
     }
 
@@ -219,7 +253,7 @@ impl Pause {
             Some(expiry) if now < expiry => own.min(expiry),
             _ => own,
         };
-        self.0 = Some(Last {
+        self.last = Some(Last {
             count,
             early: true,
             until,

@@ -68,9 +68,7 @@ impl Observer {
         if failed.begins != log.done_by_users() {
             return None;
         }
-        let least = failed
-            .asked
-            .max(CoolDown::default().expired.as_millis() as u64);
+        let least = failed.asked.max(millis(CoolDown::default().expired));
         let is_early = failed.was_over && now + SLACK < failed.at + least;
         // It was about to do something else instead, and then the store had lost its claim.
         let claimed_from = failed
@@ -107,7 +105,7 @@ impl Observer {
         let now = self.now();
         let asked = match error {
             EndpointError::Later { after, .. } | EndpointError::Unavailable { after, .. } => {
-                after.map_or(0, |after| after.as_millis() as u64)
+                after.map_or(0, millis)
             }
             _ => 0,
         };
@@ -184,9 +182,9 @@ impl Observer {
         if count == 0 {
             return problems;
         }
-        let usual = CoolDown::default().expired.as_millis() as u64;
+        let usual = millis(CoolDown::default().expired);
         let doubled = usual << count.saturating_sub(1).min(10);
-        let least = doubled.min(CoolDown::default().longest.as_millis() as u64);
+        let least = doubled.min(millis(CoolDown::default().longest));
         // Another instance may get through, and goes first.
         let lead = u64::from(pause.class == "not_sent") * least / 10;
         let least = least - lead;
@@ -214,4 +212,8 @@ impl Observer {
         let now = self.now();
         self.log().asked.insert(node, now);
     }
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
