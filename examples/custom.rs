@@ -36,14 +36,15 @@ impl TokenEndpoint for Ticketing {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         let current = self.current.load(Ordering::SeqCst);
         match grant {
-            // The token was consumed before, or is not ours: nobody may send it again.
+            // The server's own word that the token was consumed before, or is not ours: it is not sent again.
             Grant::Refresh { token, .. } if token.expose() != current.to_string() => {
                 return Err(EndpointError::rejected("used or unknown"));
             }
             Grant::Refresh { .. } | Grant::SignIn { .. } => {}
-            // A connection that was refused would be `EndpointError::not_sent(..)`, an answer that was not
-            // read `EndpointError::unknown(..)`; `EndpointError::from_reqwest` tells the two apart.
-            _ => return Err(EndpointError::misconfigured("an unknown grant")),
+            // A connection that was refused would be `EndpointError::not_sent(..)`, and an answer that was not read
+            // `EndpointError::unknown(..)`; `EndpointError::from_reqwest` tells the two apart. A proxy's page is
+            // `EndpointError::page(..)`, and a gateway's 503 `EndpointError::unavailable(..)`.
+            _ => return Err(EndpointError::refused("unsupported_grant")),
         }
         let next = current + 1;
         self.current.store(next, Ordering::SeqCst);

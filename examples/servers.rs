@@ -61,7 +61,7 @@ struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "3ms", value_parser = humantime::parse_duration)]
     time_per_record: Duration,
 
-    /// What becomes of a refresh token that comes again
+    /// What the server does with a refresh token that comes again
     #[arg(long, value_enum, default_value = "strict")]
     reuse: ReuseChoice,
 
@@ -103,11 +103,12 @@ impl Arguments {
         }
     }
 
-    /// For how long a client may send a token again.
-    fn replay_window(&self) -> Duration {
+    /// How soon a client may send a token again after silence.
+    fn resend_after_silence(&self) -> &'static str {
         match self.reuse {
-            ReuseChoice::Strict | ReuseChoice::Refuse => Duration::ZERO,
-            ReuseChoice::Grace | ReuseChoice::Fork | ReuseChoice::LastWins => self.grace,
+            // An earlier request that the server handles late would kill the pair of the later one.
+            ReuseChoice::LastWins => "quarantine",
+            _ => "soon",
         }
     }
 }
@@ -177,7 +178,7 @@ impl Servers {
         let (token_url, api_url) = (self.token_endpoint.url(), self.records.url());
         let origin = self.records.origin();
         let seed_file = json!(self.seed_file);
-        let replay_window = humantime::format_duration(arguments.replay_window());
+        let resend_after_silence = arguments.resend_after_silence();
         format!(
             r#"# Written by the `servers` example, for servers that end with it.
 [import]
@@ -194,6 +195,7 @@ origins = ["{origin}"]
 [store]
 kind = "file"
 path = "session"
+timeout = "3s"
 
 [endpoint]
 kind = "oauth2"
@@ -203,7 +205,7 @@ client_secret = "{CLIENT_SECRET}"
 timeout = "2s"
 
 [endpoint.server]
-replay_window = "{replay_window}"
+resend_after_silence = "{resend_after_silence}"
 
 [seed]
 refresh_token = {{ file = {seed_file} }}

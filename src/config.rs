@@ -268,7 +268,6 @@ fn refused(error: BuildError) -> ConfigError {
         "store_timeout" => "store.timeout".to_owned(),
         "origin" => "http.origins".to_owned(),
         "cookie" => "http.cookie".to_owned(),
-        "replay_window" | "last_resorts" => format!("endpoint.server.{name}"),
         _ => format!("refresh.{name}"),
     };
     ConfigError::new(path, problem)

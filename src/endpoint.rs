@@ -18,7 +18,7 @@
 //! impl TokenEndpoint for Vault {
 //!     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
 //!         let Grant::Refresh { token, .. } = grant else {
-//!             return Err(EndpointError::misconfigured("this endpoint only refreshes"));
+//!             return Err(EndpointError::refused("unsupported_grant_type"));
 //!         };
 //!         let request = self.http.post(&self.url).body(token.expose().to_owned());
 //!         let answer = request.send().await.map_err(EndpointError::from_reqwest)?;
@@ -65,8 +65,10 @@ pub use self::folio::Folio;
 pub(crate) use self::folio::Mode as FolioMode;
 pub use self::issued::Issued;
 pub(crate) use self::issued::{Predecessor, stated_by_token};
+#[cfg(feature = "testing")]
+pub(crate) use self::oauth2::judge as judge_oauth2;
 pub use self::oauth2::{ClientAuth, OAuth2};
-pub use self::profile::{OldPair, ServerProfile};
+pub use self::profile::{OldPair, Resend, ResendAfterSilence, ServerProfile};
 pub(crate) use self::retry_after::{retry_after, server_time};
 pub use self::static_token::StaticToken;
 pub use self::window::SendWindow;
@@ -130,7 +132,8 @@ pub trait TokenEndpoint: Debug + Send + Sync + 'static {
     /// Tells the server that the pair is no longer needed (RFC 7009).
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
         let _ = pair;
-        Err(EndpointError::misconfigured("this endpoint cannot revoke"))
+        let why = "this endpoint cannot revoke";
+        Err(EndpointError::refused_here("unsupported", why))
     }
 
     /// What is known of the server. Default: the strictest.

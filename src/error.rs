@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::end::EndReason;
+pub(crate) use self::end::cut;
+pub use self::end::{EndReason, ServerWord};
 use crate::endpoint::EndpointError;
 use crate::settings::PENDING_PAUSE;
 use crate::store::StoreError;
@@ -37,6 +38,15 @@ pub enum Error {
         /// Why; see also [`Error::endpoint`].
         source: Arc<EndpointError>,
         /// How long until another attempt is made.
+        retry_after: Duration,
+    },
+    /// The token endpoint refused to sign in, or to sign in anew. It is not asked again by itself: accounts get locked.
+    #[error("the sign-in was refused")]
+    #[non_exhaustive]
+    SignInRefused {
+        /// What it said; see also [`Error::endpoint`].
+        source: Arc<EndpointError>,
+        /// How long until a caller may make another attempt.
         retry_after: Duration,
     },
     /// The token endpoint issued a pair without an access token. Its refresh token is kept.
@@ -69,6 +79,8 @@ pub enum Error {
     TimedOut {
         /// The deadline.
         after: Duration,
+        /// What failed last, if anything has.
+        source: Option<Arc<Error>>,
     },
     /// Only from `try_token`: a token is being fetched.
     #[error("a token is not there yet")]
@@ -131,16 +143,26 @@ impl Error {
     /// Whether only a new sign-in helps.
     #[must_use]
     pub fn needs_sign_in(&self) -> bool {
-        matches!(self, Self::Ended { .. } | Self::NoSession)
+        match self {
+            Self::Ended { .. } | Self::NoSession | Self::SignInRefused { .. } => true,
+            Self::Endpoint { source, .. } => matches!(**source, EndpointError::UserNeeded { .. }),
+            _ => false,
+        }
     }
 
     /// Whether the same call may succeed later, see [`retry_after`](Self::retry_after).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Endpoint { source, .. } => {
-                !matches!(**source, EndpointError::Misconfigured { .. })
-            }
+            Self::Endpoint { source, .. } => !matches!(
+                **source,
+                EndpointError::Refused { .. }
+                    | EndpointError::UserNeeded { .. }
+                    | EndpointError::NotSent {
+                        is_lasting: true,
+                        ..
+                    }
+            ),
             Self::NoAccessToken { .. }
             | Self::Store { .. }
             | Self::Collision { .. }
@@ -151,11 +173,12 @@ impl Error {
         }
     }
 
-    /// What the token endpoint answered, if it was that.
+    /// What the token endpoint answered, if it was that; also where a caller waited for the next answer in vain.
     #[must_use]
     pub fn endpoint(&self) -> Option<&EndpointError> {
         match self {
-            Self::Endpoint { source, .. } => Some(source),
+            Self::Endpoint { source, .. } | Self::SignInRefused { source, .. } => Some(source),
+            Self::TimedOut { source, .. } => source.as_deref()?.endpoint(),
             _ => None,
         }
     }
@@ -165,6 +188,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Endpoint { retry_after, .. }
+            | Self::SignInRefused { retry_after, .. }
             | Self::NoAccessToken { retry_after }
             | Self::Collision { retry_after }
             | Self::TaskDied { retry_after }
@@ -180,6 +204,7 @@ impl Error {
     pub(crate) fn with_retry_after(mut self, left: Duration) -> Self {
         match &mut self {
             Self::Endpoint { retry_after, .. }
+            | Self::SignInRefused { retry_after, .. }
             | Self::NoAccessToken { retry_after }
             | Self::Collision { retry_after }
             | Self::TaskDied { retry_after }
@@ -289,7 +314,10 @@ mod tests {
                 retry_after,
             },
             Error::Collision { retry_after },
-            Error::TimedOut { after: retry_after },
+            Error::TimedOut {
+                after: retry_after,
+                source: None,
+            },
             Error::Pending,
             Error::TaskDied { retry_after },
         ];

@@ -46,10 +46,11 @@ pub enum Event {
         /// How soon.
         left: Duration,
     },
-    /// A rotation brought no pair. The current token is served as long as it is valid.
+    /// An attempt to rotate brought no pair: one event for each. The current token is served as long as it is valid; callers
+    /// without one wait for the next attempt, unless the failure cannot pass by itself.
     #[non_exhaustive]
     Failed {
-        /// What those were told who waited for it.
+        /// What failed, and how long the pause before the next attempt is.
         error: Error,
     },
     /// The session is over. Sent once for each end; for a session that nothing can prolong 200 ms before

@@ -51,13 +51,13 @@ pub use self::config::{Config, ConfigError, Registry};
 #[cfg(feature = "folio")]
 pub use self::endpoint::Folio;
 pub use self::endpoint::{
-    ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, SendWindow, ServerProfile,
-    StaticToken, TokenEndpoint,
+    ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, Resend, ResendAfterSilence,
+    SendWindow, ServerProfile, StaticToken, TokenEndpoint,
 };
-pub use self::error::{BuildError, EndReason, Error};
+pub use self::error::{BuildError, EndReason, Error, ServerWord};
 pub use self::event::{Event, Events};
 pub use self::manager::{Authorization, Builder, TokenManager};
-pub use self::record::{Claim, Owner, Record};
+pub use self::record::{Claim, DoubtfulBy, Owner, Record};
 pub use self::served::Token;
 pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 pub use self::state::Rejection;

@@ -115,7 +115,13 @@ impl TokenManager {
         }
         match self.decide() {
             Decision::Serve(token) => Ok(token),
-            Decision::Join(_) => session.usable().ok_or(Error::Pending),
+            Decision::Join(progress) => match session.usable() {
+                Some(token) => Ok(token),
+                None => Err(match &*progress.borrow() {
+                    Progress::Pausing(error, until) => session.still(error, *until),
+                    _ => Error::Pending,
+                }),
+            },
             Decision::Fail(error) => Err(error),
         }
     }
@@ -229,7 +235,10 @@ impl TokenManager {
         };
         self.by(self.deadline(), over)
             .await
-            .map_err(|_| Error::TimedOut { after })?;
+            .map_err(|_| Error::TimedOut {
+                after,
+                source: None,
+            })?;
         match session.given_up() {
             Some(source) => Err(Error::Store {
                 source,
@@ -349,6 +358,7 @@ impl TokenManager {
         if rotation::is_inside(session) {
             return Some(Err(Error::Reentrant));
         }
+        let mut last = None;
         let policy = session.settings().on_store_failure;
         let mut limit = match session.patience().filter(|_| may_go_on) {
             Some(patience) => Instant::now()
@@ -378,6 +388,20 @@ impl TokenManager {
                     }
                 }
                 Progress::Running => {}
+                // Nothing comes before the pause is over, and then perhaps another failure.
+                Progress::Pausing(error, until) => {
+                    if let Some(token) = valid_token() {
+                        return Some(Ok(token));
+                    }
+                    let error = session.still(&error, until);
+                    let next = error
+                        .retry_after()
+                        .and_then(|left| Instant::now().checked_add(left));
+                    if session.usable().is_some() || next.is_none_or(|next| next > deadline) {
+                        return Some(Err(error));
+                    }
+                    last = Some(Arc::new(error));
+                }
                 Progress::Waiting => {
                     if let Some(token) = valid_token() {
                         return Some(Ok(token));
@@ -398,7 +422,8 @@ impl TokenManager {
                     None if limit < deadline => limit = deadline,
                     None => {
                         let after = session.settings().wait;
-                        return Some(Err(Error::TimedOut { after }));
+                        let source = last;
+                        return Some(Err(Error::TimedOut { after, source }));
                     }
                 },
             }

@@ -7,6 +7,7 @@
 //!
 //! - [`claim`]: who may spend the token, and whether it may be spent already
 //! - [`look`]: what a record means to somebody who holds a pair already
+//! - [`pause`]: when nobody sends after a failure, and why
 //! - [`land`]: how a new pair gets in, and how a session ends
 //! - [`outline`]: what may be known of a record without its tokens
 //! - [`carried`]: how a record is written out, with what later versions put into its parts
@@ -20,14 +21,16 @@ mod format;
 pub(crate) mod land;
 pub(crate) mod look;
 mod outline;
+pub(crate) mod pause;
 mod wiped;
 
 use serde::{Deserialize, Serialize};
 
 use self::carried::Carried;
-pub use self::claim::{Claim, Owner};
+pub use self::claim::{Claim, DoubtfulBy, Owner};
+use self::pause::NotBefore;
 use self::wiped::Fields;
-use crate::error::EndReason;
+use crate::error::{EndReason, ServerWord};
 use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
 
@@ -59,6 +62,11 @@ pub struct Record {
     pub(crate) pair: Option<StoredPair>,
     pub(crate) state: State,
     pub(crate) claim: Option<Claim>,
+    /// The pause after a failed attempt; landing clears it.
+    pub(crate) not_before: Option<NotBefore>,
+    /// Counts sign-ins, seeds and replacements: of two lineages the one with more is the newer, whatever a store that was
+    /// set back shows.
+    pub(crate) sign_ins: u64,
     /// The number the next claim gets. It never restarts within a key, or a claimant who slept
     /// could take a later claim for its own.
     pub(crate) next_number: u64,
@@ -105,13 +113,17 @@ impl Origin {
 }
 
 /// Whether the session goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum State {
     Active,
-    /// The server refused the token of this digest.
+    /// The server refused the token of this digest, in these words.
     Rejected {
         digest: Digest,
+        #[serde(default)]
+        code: Option<String>,
+        #[serde(default)]
+        description: Option<String>,
     },
     /// The token of this digest may be spent, and nothing more can be tried.
     OutcomeUnknown {
@@ -123,10 +135,15 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) fn end(self) -> Option<EndReason> {
+    pub(crate) fn end(&self) -> Option<EndReason> {
         match self {
             Self::Active => None,
-            Self::Rejected { .. } => Some(EndReason::Rejected),
+            Self::Rejected {
+                code, description, ..
+            } => {
+                let word = ServerWord::new(code.as_deref(), description.as_deref());
+                Some(EndReason::Rejected(word))
+            }
             Self::OutcomeUnknown { .. } => Some(EndReason::OutcomeUnknown),
             Self::LoggedOut => Some(EndReason::LoggedOut),
             Self::Expired => Some(EndReason::Expired),
@@ -135,9 +152,9 @@ impl State {
     }
 
     /// The token a verdict is bound to: another pair overrides it.
-    pub(crate) fn condemned(self) -> Option<Digest> {
+    pub(crate) fn condemned(&self) -> Option<Digest> {
         match self {
-            Self::Rejected { digest } | Self::OutcomeUnknown { digest } => Some(digest),
+            Self::Rejected { digest, .. } | Self::OutcomeUnknown { digest } => Some(*digest),
             Self::Active | Self::LoggedOut | Self::Expired | Self::Idle => None,
         }
     }
@@ -155,10 +172,11 @@ pub(crate) struct Retired {
 
 impl Record {
     /// The first record of a key.
-    pub(crate) fn first(key: Key, lineage: Lineage, pair: StoredPair) -> Self {
+    pub(crate) fn first(key: Key, lineage: Lineage, pair: StoredPair, sign_ins: u64) -> Self {
         Self {
             version: 1,
             pair: Some(pair),
+            sign_ins,
             ..Self::vacant(key, lineage)
         }
     }
@@ -173,6 +191,8 @@ impl Record {
             pair: None,
             state: State::Active,
             claim: None,
+            not_before: None,
+            sign_ins: 0,
             next_number: 1,
             committed_number: 0,
             retired: Vec::new(),
@@ -260,9 +280,9 @@ mod testkit {
     use std::time::Duration;
 
     use super::claim::Claimant;
-    use super::{Origin, Owner, Record, StoredPair};
+    use super::{Origin, Owner, Record, State, StoredPair};
     use crate::store::StoreTime;
-    use crate::token::{Key, Lineage, TokenPair};
+    use crate::token::{Digest, Key, Lineage, TokenPair};
 
     pub(super) const ONE: Claimant = claimant(1);
     pub(super) const TWO: Claimant = claimant(2);
@@ -286,12 +306,22 @@ mod testkit {
         }
     }
 
+    /// The end of a session whose token of this digest was refused.
+    pub(super) fn rejected(digest: Digest) -> State {
+        State::Rejected {
+            digest,
+            code: Some("invalid_grant".into()),
+            description: None,
+        }
+    }
+
     /// An active record whose refresh token is "r1".
     pub(super) fn active() -> Record {
         Record::first(
             Key::new("issuer", KEY_CLIENT),
             Lineage::from_bits(1),
             pair("r1"),
+            1,
         )
     }
 }

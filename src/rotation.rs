@@ -6,8 +6,11 @@
 //! window, **land** what was issued. Whenever another instance was faster, the loop starts over with
 //! what that one wrote. The rules themselves are in [`record`](crate::record); here is what awaits.
 //!
+//! - [`look`]: which of the record and what is held is newer, and what is to be done
 //! - [`claim`]: who may send a token
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
+//! - [`unclear`]: an answer that does not say whether the token is spent
+//! - [`failure`], [`pause`]: what a failure means, and the pause after it
 //! - [`land`]: storing and publishing what was issued, by [`place`] and [`behind`] callers' backs
 //! - [`first`], [`logout`]: seeds, pairs of a new sign-in, and logging out
 //! - [`revoke`]: pairs that nobody is to use any more
@@ -16,13 +19,17 @@
 mod behind;
 mod calls;
 mod claim;
+mod failure;
 mod first;
 mod guard;
 mod land;
 mod logout;
+mod look;
+mod pause;
 mod place;
 mod revoke;
 mod spend;
+mod unclear;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -37,15 +44,14 @@ use tracing::Instrument;
 use self::claim::Observed;
 pub(crate) use self::guard::is_inside;
 pub(crate) use self::logout::log_out;
+use self::look::Next;
 use crate::clock::Timestamp;
-use crate::error::{EndReason, Error};
-use crate::record::look::{Look, look};
-use crate::record::{Record, State};
-use crate::schedule::Due;
+use crate::error::Error;
+use crate::record::Record;
 use crate::served::Token;
 use crate::session::{Flight, Session};
 use crate::settings::Coordination;
-use crate::state::{Notice, Progress};
+use crate::state::{Notice, Progress, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::Lineage;
 
@@ -68,14 +74,21 @@ pub(crate) fn start(flight: Flight) {
             observed: None,
             issued: 0,
             woken: 0,
+            closed: 0,
+            sent: None,
+            has_worked: false,
+            is_counted: false,
+            has_paused: false,
         };
         let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
         let outcome = run.unwrap_or_else(|_| {
             tracing::error!("a rotation panicked: this is a bug in evertoken");
-            Err(Error::TaskDied {
+            let died = Error::TaskDied {
                 retry_after: Duration::ZERO,
-            })
+            };
+            Err(rotation.fail(died, 0).error)
         });
+        rotation.let_go().await;
         rotation.flight.finish(outcome);
     });
     runtime.spawn(task.instrument(span));
@@ -115,6 +128,16 @@ struct Rotation {
     issued: u32,
     /// How often its time to send was over because the process did not run.
     woken: u32,
+    /// How often in a row its time to send was over because the store was slow.
+    closed: u32,
+    /// When its token was sent last.
+    sent: Option<Sent>,
+    /// Whether a pair was ever landed under this key.
+    has_worked: bool,
+    /// Whether the failure that it ends with was counted.
+    is_counted: bool,
+    /// Whether it has waited for the end of a pause since it looked last.
+    has_paused: bool,
 }
 
 /// A record as it was read, and the store's clock at that time.
@@ -156,20 +179,34 @@ enum Kind {
     SignIn,
 }
 
-/// What a look at the store leads to.
-enum Next {
-    Done(Token),
-    Again,
-    /// The token of this record, which is the store's unless ours is on its way there.
-    Claim(Kind, Box<Record>),
-}
-
 impl Rotation {
     fn session(&self) -> &Arc<Session> {
         self.flight.session()
     }
 
+    /// Goes on through failures that pass by themselves, as long as the token is needed. [`Error::Pending`] if that is over,
+    /// or if the user has done something: then each waiter decides anew.
     async fn run(&mut self) -> Result<Token, Error> {
+        loop {
+            let error = match self.attempt().await {
+                Err(error) => error,
+                done => return done,
+            };
+            if matches!(error, Error::ShutDown | Error::Pending) || self.is_counted {
+                return Err(error);
+            }
+            let is_of_store = matches!(error, Error::Store { .. });
+            let failure = self.fail(error, 0);
+            if !is_of_store {
+                return Err(failure.error);
+            }
+            // There is nothing to watch.
+            self.wait_out(failure, None).await?;
+        }
+    }
+
+    /// Until there is a newer pair, or until something fails.
+    async fn attempt(&mut self) -> Result<Token, Error> {
         // What is claimed next is what the store holds.
         if self.uses_claims() {
             behind::store_next(self.session()).await?;
@@ -179,7 +216,7 @@ impl Rotation {
             let seen = self.load().await.map_err(store_failed)?;
             // A store that says "changed" or "lost" and shows the same record again, as a replica that
             // lags behind does, is not asked without pause.
-            if before == Some(seen.revision()) {
+            if before == Some(seen.revision()) && !std::mem::take(&mut self.has_paused) {
                 tokio::time::sleep(SAME_AGAIN).await;
             }
             before = Some(seen.revision());
@@ -208,155 +245,6 @@ impl Rotation {
 
     fn store_now(&self, clock: StoreClock) -> StoreTime {
         calls::store_now(self.session(), clock)
-    }
-
-    /// Compares what was read with what is held, and brings the one that is behind up to date.
-    async fn look(&mut self, seen: &Seen) -> Result<Next, Error> {
-        let exit = self.session().lock().exit();
-        if let Some(exit) = exit
-            && let Some(next) = self.keep_out(exit, seen).await?
-        {
-            return Ok(next);
-        }
-        if let Some(next) = self.seed(seen).await? {
-            return Ok(next);
-        }
-        let held = {
-            let state = self.session().lock();
-            // The user has done something since: whoever waits has to decide again, and what began
-            // meanwhile must not be judged by what was there before.
-            if state.epoch() != self.flight.epoch() {
-                return Err(Error::Pending);
-            }
-            state.held().cloned()
-        };
-        let now = self.store_now(seen.clock);
-        match look(seen.record(), held.as_ref().map(|held| held.for_look())) {
-            Look::Vacant if self.session().shared.endpoint.can_sign_in() => {
-                let vacant = Record::vacant(self.session().key.clone(), lineage()?);
-                // There is nothing to be claimed.
-                if !self.uses_claims() {
-                    return Ok(Next::Claim(Kind::SignIn, Box::new(vacant)));
-                }
-                self.swap(None, &vacant).await.map_err(store_failed)?;
-                Ok(Next::Again)
-            }
-            Look::Vacant => Err(Error::NoSession),
-            Look::LoggedOut => {
-                if let Some(record) = seen.record() {
-                    let epoch = self.flight.epoch();
-                    logout::clean_up(self.session(), record, seen, held.as_ref(), epoch).await;
-                }
-                self.ended(EndReason::LoggedOut)
-            }
-            Look::Forward => {
-                if let Some(held) = &held {
-                    let session = self.session();
-                    let next_number = session.lock().next_number();
-                    let pair = session.stored(held, now);
-                    let next = Record::forwarded(
-                        seen.record(),
-                        &session.key,
-                        held.for_look(),
-                        pair,
-                        next_number,
-                        now,
-                    );
-                    // It is on its way there already.
-                    if !self.uses_claims() && session.outbox.is_behind() {
-                        return self.judge(&next, seen).await;
-                    }
-                    self.swap(seen.revision(), &next)
-                        .await
-                        .map_err(store_failed)?;
-                }
-                Ok(Next::Again)
-            }
-            Look::Adopt => match seen.record() {
-                Some(record) => {
-                    let (epoch, took) = (self.flight.epoch(), self.flight.took());
-                    let latest = calls::latest_store_now(self.session(), seen.clock);
-                    if !self.session().adopt(record, latest, epoch, took) {
-                        return Ok(Next::Again);
-                    }
-                    self.judge(record, seen).await
-                }
-                None => Ok(Next::Again),
-            },
-            Look::Current => match seen.record() {
-                Some(record) => {
-                    self.session().lock().saw_next_number(record.next_number);
-                    self.judge(record, seen).await
-                }
-                None => Ok(Next::Again),
-            },
-        }
-    }
-
-    /// The pair held is the record's. Is it what was asked for, and if not, what brings a newer one?
-    async fn judge(&mut self, record: &Record, seen: &Seen) -> Result<Next, Error> {
-        let session = self.session();
-        let revision = seen.revision();
-        let can_sign_in = session.shared.endpoint.can_sign_in();
-        if let Some(reason) = record.state.end() {
-            if can_sign_in && reason != EndReason::Idle {
-                return Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())));
-            }
-            let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
-                return Ok(Next::Again);
-            };
-            // Those who could go on with the token that is held do so; who asked for a newer one gets the error.
-            return Err(error);
-        }
-        if record.pair.is_none() {
-            return if can_sign_in {
-                Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())))
-            } else {
-                Err(Error::NoSession)
-            };
-        }
-        let (now, wall) = (session.now(), session.wall());
-        let standing = session.lock().standing(now, wall);
-        if standing.identity != self.flight.seen()
-            && standing.due < Due::First
-            && let Some(token) = standing.usable
-        {
-            return Ok(Next::Done(token));
-        }
-        if standing.is_idle {
-            return self.end(record, revision, State::Idle).await;
-        }
-        if standing.refresh_is_good {
-            return Ok(Next::Claim(Kind::Refresh, Box::new(record.clone())));
-        }
-        if can_sign_in {
-            return Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())));
-        }
-        if standing.usable.is_some() {
-            return Err(Error::NotRotatable);
-        }
-        self.end(record, revision, State::Expired).await
-    }
-
-    /// The record says that the session is over; or that was before the user did something.
-    fn ended(&self, reason: EndReason) -> Result<Next, Error> {
-        match self.session().end_seen(reason, self.flight.epoch()) {
-            Some(error) => Err(error),
-            None => Ok(Next::Again),
-        }
-    }
-
-    /// Writes an end into the record. The next look finds it, or finds that somebody was faster.
-    async fn end(
-        &self,
-        record: &Record,
-        revision: Option<Revision>,
-        state: State,
-    ) -> Result<Next, Error> {
-        self.swap(revision, &record.ended(state))
-            .await
-            .map_err(store_failed)?;
-        Ok(Next::Again)
     }
 
     /// Waits until the record may have changed, `limit` at most; callers with a valid token do not.

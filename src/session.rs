@@ -23,6 +23,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use self::ending::Chore;
 pub(crate) use self::flight::Flight;
 pub(crate) use self::on_rotated::OnRotated;
+pub(crate) use self::pairs::draw;
 use self::unstored::Outbox;
 pub(crate) use self::unstored::Unstored;
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -243,7 +244,7 @@ impl Session {
         if let Some((at, notice)) = notice
             && at <= now
         {
-            if notice == Notice::Over {
+            if notice == Notice::Over && state.flight().is_none() {
                 return Wake::Rotate(self.take_off(&mut state, moment).0);
             }
             return Wake::Tell(notice);
@@ -323,6 +324,11 @@ impl Session {
         self.store_failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A failure, with what is left of the pause after it.
+    pub(crate) fn still(&self, error: &Error, until: Timestamp) -> Error {
+        error.clone().with_retry_after(until.since(self.now()))
+    }
+
     /// The token held, as long as it may be served.
     pub(crate) fn usable(&self) -> Option<Token> {
         let now = self.now();
@@ -342,7 +348,7 @@ impl Session {
                 .filter(|held| held.token.is_some())
                 .and_then(|held| left(held.schedule.expires_at)),
             refresh_expires_in: left(schedule.and_then(|schedule| schedule.refresh_expires_at)),
-            is_rotating: state.flight().is_some(),
+            is_rotating: state.flight().is_some() && !state.is_pausing(),
             is_unpersisted: state.is_unstored() || self.outbox.is_behind(),
             store_failures: self.store_failures.load(Ordering::Relaxed),
             failure: state.failure(now),

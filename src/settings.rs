@@ -59,7 +59,7 @@ pub enum OnStoreFailure {
     Fail,
 }
 
-/// What becomes of a [seed](crate::Builder::seed) where another session is stored under its key that goes on.
+/// What becomes of a [seed](crate::Builder::seed) that the store does not know, where another session goes on under its key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -153,23 +153,17 @@ impl Settings {
             );
             return Some(("wait", problem));
         }
-        let least = timeout.saturating_add(2 * SEND_MARGIN);
-        if self.quarantine < least {
-            let least = seconds(least);
-            let problem = format!("must be at least {least}, 10 s over the endpoint's timeout");
-            return Some(("quarantine", problem));
-        }
-        let replay_window = self.server.replay_window;
-        if !replay_window.is_zero() && replay_window < timeout {
+        // The claim is read and written before its token is sent, and each may take the store's whole time.
+        let store = self.store_timeout.saturating_mul(2);
+        let least = timeout
+            .saturating_add(SEND_MARGIN)
+            .saturating_add(store.max(SEND_MARGIN));
+        if self.quarantine <= least {
             let problem = format!(
-                "must be zero or at least the endpoint's timeout of {}",
-                seconds(timeout)
+                "must be longer than {}: the endpoint's timeout, twice the store's timeout, and 5 s",
+                seconds(least)
             );
-            return Some(("replay_window", problem));
-        }
-        if self.server.last_resort && self.server.last_resorts == 0 {
-            let problem = "must be at least 1; without any, `last_resort` is false";
-            return Some(("last_resorts", problem.to_owned()));
+            return Some(("quarantine", problem));
         }
         if self.persistence.has_no_queue() {
             let problem = "must be at least 1; without write-behind, `workers` is 0";
@@ -206,7 +200,8 @@ fn seconds(span: Duration) -> String {
     format!("{} s", span.as_secs_f64())
 }
 
-/// How long nothing is tried after a failure; doubled with each further one.
+/// The pauses after failures: no instance sends before one is over. Each further failure doubles it. The store is looked at
+/// all the same, callers with a valid token are served, and the others wait.
 ///
 /// ```
 /// use std::time::Duration;
@@ -225,7 +220,7 @@ pub struct CoolDown {
     pub expired: Duration,
     /// The pause at which doubling ends. Default: 60 s.
     pub longest: Duration,
-    /// The longest that the token endpoint may put us off by `Retry-After`. Default: 1 h.
+    /// The longest pause that the token endpoint may ask for by `Retry-After`. Default: 1 h.
     pub retry_after_limit: Duration,
 }
 
@@ -262,7 +257,7 @@ impl CoolDown {
         self
     }
 
-    /// The longest that the token endpoint may put us off by `Retry-After` (RFC 9110 section 10.2.3).
+    /// The longest pause that the token endpoint may ask for by `Retry-After` (RFC 9110 section 10.2.3).
     #[must_use]
     pub fn retry_after_limit(mut self, limit: Duration) -> Self {
         self.retry_after_limit = limit;

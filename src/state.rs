@@ -5,6 +5,7 @@
 mod epoch;
 mod held;
 mod notice;
+mod own;
 mod pause;
 mod rejections;
 mod succession;
@@ -14,20 +15,23 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(crate) use self::held::{Exit, Held, Leaving};
+pub(crate) use self::held::{Exit, Held, Landed, Leaving};
 pub(crate) use self::notice::Notice;
+pub(crate) use self::own::{Over, Sent};
 use self::pause::Pause;
+pub(crate) use self::pause::{Cause, Failure, Timer};
 pub use self::rejections::Rejection;
 use self::rejections::Rejections;
 pub(crate) use self::verdict::Verdict;
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
+use crate::record::Record;
 use crate::record::claim::Holder;
 use crate::schedule::Due;
 use crate::served::Token;
 use crate::settings::Settings;
 use crate::strategy::OnExpiry;
-use crate::token::{Identity, TokenPair};
+use crate::token::{Identity, Lineage, TokenPair};
 
 /// What a rotation asks of the pair it finds.
 #[derive(Debug, Clone)]
@@ -47,6 +51,8 @@ pub(crate) enum Progress {
     Running,
     /// It waits, for another instance or for a quarantine to end: nobody with a valid token should.
     Waiting,
+    /// An attempt has failed in this way, and the next one comes at this time.
+    Pausing(Error, Timestamp),
     /// The pair is there, but storing it fails; it is kept and tried again.
     Unstored(Error),
     /// It is over, and this is the answer for every waiter, unless the user has done something since this epoch.
@@ -73,17 +79,27 @@ pub(crate) struct State {
     rejections: Rejections,
     /// The highest next number that was seen in a record.
     next_number: u64,
+    /// The highest count of sign-ins that was seen in a record.
+    sign_ins: u64,
     /// Claims that were written, or may have been, and under which nothing was sent.
     unsent: Vec<Holder>,
+    /// When the first of them was attempted.
+    attempted: Option<Sent>,
+    /// The claim whose request is over, and whose answer was unclear.
+    over: Option<Over>,
     seed: Option<(TokenPair, Timestamp)>,
     /// Set by a logout of this manager, until another session takes the place of that one.
     exit: Option<Exit>,
+    /// The sessions that the user has left here: a store that is set back may show one as active again.
+    left: Vec<Lineage>,
     /// How often the user logged out.
     leaves: u64,
     /// Counts what the user does with the session: what was read before is no news after it.
     epoch: u64,
     /// Of the end of the session, should nobody rotate the pair that is held.
     warned: bool,
+    /// When a rotation looked last.
+    looked: Option<Timestamp>,
     /// As the endpoint said last.
     can_sign_in: bool,
     closed: bool,
@@ -101,12 +117,17 @@ impl State {
             pause: Pause::default(),
             rejections: Rejections::default(),
             next_number: 1,
+            sign_ins: 0,
             unsent: Vec::new(),
+            attempted: None,
+            over: None,
             seed,
             exit: None,
+            left: Vec::new(),
             leaves: 0,
             epoch: 0,
             warned: false,
+            looked: None,
             can_sign_in,
             closed: false,
             runtime_gone: false,
@@ -155,30 +176,15 @@ impl State {
         self.next_number
     }
 
-    pub(crate) fn saw_next_number(&mut self, number: u64) {
-        self.next_number = self.next_number.max(number);
+    /// The highest count of sign-ins that was seen in a record.
+    pub(crate) fn sign_ins(&self) -> u64 {
+        self.sign_ins
     }
 
-    pub(crate) fn unsent(&self) -> &[Holder] {
-        &self.unsent
-    }
-
-    /// This claim is being written, or may be written.
-    pub(crate) fn attempted(&mut self, claim: Holder) {
-        if !self.unsent.contains(&claim) {
-            self.unsent.push(claim);
-        }
-    }
-
-    /// The token is about to be sent: no claim attempted before is one under which nothing was, should
-    /// a store that lost a write show it again.
-    pub(crate) fn sending(&mut self) {
-        self.unsent.clear();
-    }
-
-    /// This claim is known to be gone.
-    pub(crate) fn settle(&mut self, claim: Holder) {
-        self.unsent.retain(|attempted| *attempted != claim);
+    /// Notes the counts of a record, which a store that is set back does not show again.
+    pub(crate) fn saw(&mut self, record: &Record) {
+        self.next_number = self.next_number.max(record.next_number);
+        self.sign_ins = self.sign_ins.max(record.sign_ins);
     }
 
     /// Whether the token that is held may still be served.
@@ -226,6 +232,11 @@ impl State {
         }
     }
 
+    /// The failure after which nothing is tried yet.
+    pub(crate) fn pause(&self, now: Timestamp) -> Option<Failure> {
+        self.pause.longest(now)
+    }
+
     pub(crate) fn cooling(&self, now: Timestamp) -> bool {
         self.pause.left(now).is_some()
     }
@@ -239,15 +250,36 @@ impl State {
         let late = schedule.at_the_latest(now, wall);
         // Measured by the clock that ran further, and told by ours.
         let wake_at = now + schedule.wake_at?.since(late);
-        if self.pause.needs_a_caller() {
-            return None;
-        }
-        Some(self.pause.ends_at().map_or(wake_at, |end| wake_at.max(end)))
+        self.pause.timer_from().map(|from| wake_at.max(from))
+    }
+
+    /// Whether the worker wants the pair that is held to be rotated by now.
+    pub(crate) fn timer_is_due(&self, now: Timestamp, wall: Duration) -> bool {
+        let is_due = |held: &Held| {
+            let late = held.schedule.at_the_latest(now, wall);
+            held.schedule.wake_at.is_some_and(|at| at <= late)
+        };
+        let may = !self.closed && self.end.is_none() && self.rotatable(now);
+        may && self.held.as_ref().is_some_and(is_due)
+            && self.pause.timer_from().is_some_and(|from| from <= now)
+    }
+
+    /// Whether the rotation in flight waits for the end of a pause.
+    pub(crate) fn is_pausing(&self) -> bool {
+        let flight = self.flight.as_ref();
+        flight.is_some_and(|flight| matches!(*flight.progress.borrow(), Progress::Pausing(..)))
+    }
+
+    /// Whether a caller waits for the rotation in flight.
+    pub(crate) fn has_waiters(&self) -> bool {
+        let flight = self.flight.as_ref();
+        flight.is_some_and(|flight| flight.progress.receiver_count() > 0)
     }
 
     /// What is to be told next of the session's end, and when.
     pub(crate) fn next_notice(&self, settings: &Settings) -> Option<(Timestamp, Notice)> {
-        if self.closed || self.end.is_some() || self.flight.is_some() || self.can_sign_in {
+        let is_in_flight = self.flight.is_some() && !self.is_pausing();
+        if self.closed || self.end.is_some() || is_in_flight || self.can_sign_in {
             return None;
         }
         let held = self.held.as_ref()?;
@@ -289,6 +321,7 @@ impl State {
 
     /// A rotation starts.
     pub(crate) fn take_off(&mut self, progress: watch::Sender<Progress>, began: Timestamp) {
+        self.looked = Some(began);
         self.flight = Some(UnderWay { progress, began });
     }
 
@@ -335,7 +368,7 @@ impl State {
             return Rejection::NotRotatable;
         }
         // Nothing can bring a newer one before the pause is over, and the rejection may be an error.
-        if self.flight.is_none() && self.cooling(now) {
+        if (self.flight.is_none() || self.is_pausing()) && self.cooling(now) {
             return Rejection::TooSoon;
         }
         let accepted = held.token.as_ref().is_some_and(Token::accepted);

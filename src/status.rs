@@ -39,7 +39,7 @@ pub struct Logout {
     /// in the background.
     pub stored: Result<(), StoreError>,
     /// Whether the server was told. Without a revocation endpoint it cannot be:
-    /// [`EndpointError::Misconfigured`]. A server that is not reached, or asks to be called later, is told in the
+    /// [`EndpointError::Refused`]. A server that is not reached, or asks to be called later, is told in the
     /// background for as long as the manager lives, a day at most.
     pub revoked: Result<(), EndpointError>,
 }

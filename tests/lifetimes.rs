@@ -281,12 +281,14 @@ async fn fm30_a_misconfiguration_is_told_and_mended_without_a_restart() {
     };
     world.server.fail_always(Some(fault));
     world.clock.advance(599 * SECOND).await;
-    // The timer does not repeat what a human has to mend.
-    world.assert_exchanges(1);
+    // A human has to mend it, so the timer leaves the longest pause in between.
+    world.assert_exchanges(2);
     tokens.token().await.unwrap();
     world.clock.advance(HOUR).await;
+    assert!(world.server.exchanges() <= 63);
     let error = tokens.token().await.unwrap_err();
     assert!(!error.is_retryable() && !error.needs_sign_in(), "{error}");
+    world.assert_unharmed();
     world.server.fail_always(None);
     world.clock.advance(MINUTE).await;
     assert!(world.is_live(&tokens.token().await.unwrap()));
@@ -319,7 +321,7 @@ async fn fm31_the_last_handle_takes_the_worker_along() {
 #[tokio::test(start_paused = true)]
 async fn fm31_the_last_handle_takes_a_rotation_along_that_is_over_its_exchange() {
     let faults = [
-        // It waits: for a quarantine, for the answer, or for the next attempt.
+        // It waits: for the end of a pause, for the answer, or for the next attempt.
         Fault::status(500),
         Fault::Delay(20 * SECOND),
         later(None),

@@ -75,9 +75,12 @@ fn class(outcome: Result<Issued, EndpointError>) -> &'static str {
     match outcome {
         Ok(_) => "issued",
         Err(EndpointError::NotSent { .. }) => "not sent",
-        Err(EndpointError::Retry { .. }) => "retry",
-        Err(EndpointError::Misconfigured { .. }) => "misconfigured",
+        Err(EndpointError::Later { .. }) => "later",
         Err(EndpointError::Rejected { .. }) => "rejected",
+        Err(EndpointError::UserNeeded { .. }) => "user needed",
+        Err(EndpointError::Refused { .. }) => "refused",
+        Err(EndpointError::Page { .. }) => "page",
+        Err(EndpointError::Unavailable { .. }) => "unavailable",
         Err(EndpointError::Unknown { .. }) => "unknown",
         Err(_) => "another",
     }
@@ -165,10 +168,10 @@ async fn fm39_client_authentication_is_never_probed() {
         let server = RawServer::start([Step::Answer(refusal.into())]).await;
         let endpoint = public(&server).client_secret("sesame").client_auth(auth);
         let error = refresh(&endpoint, "r1").await.unwrap_err();
-        let EndpointError::Misconfigured { reason, .. } = error else {
+        let EndpointError::Refused { code, .. } = error else {
             panic!("{error}");
         };
-        assert_eq!(reason, "401: invalid_client");
+        assert_eq!(code, "invalid_client");
         assert_eq!(server.connections().await, [1], "{auth:?}");
     }
 }
@@ -362,7 +365,7 @@ async fn fm40_no_token_in_any_debug_or_error() {
     }
     assert_eq!(server.connections().await, vec![1; 2 * answers.len()]);
     assert!(
-        printed.contains("refuses this client: 401: bad"),
+        printed.contains("refuses this client: bad") && printed.contains("with a page: 401"),
         "{printed}"
     );
     for secret in ["S3same", "the+d00r", "the d00r", "ZSt0aGUr"] {
@@ -416,8 +419,124 @@ async fn q9_a_refusal_carries_code_and_message_and_an_unreadable_one_is_an_error
         "\u{0}\u{1}",
         "\"\\ud800\"",
     ] {
-        assert_eq!(class(exchange(answer(odd)).await), "rejected", "{odd}");
+        assert_eq!(class(exchange(answer(odd)).await), "page", "{odd}");
     }
+}
+
+/// An answer of this status, with headers and a body.
+fn answered(status: &str, headers: &str, body: &str) -> Step {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n");
+    Step::AnswerAndClose(format!("{head}{body}").into())
+}
+
+#[tokio::test]
+async fn only_the_servers_own_word_is_a_verdict() {
+    let html = "Content-Type: text/html\r\n";
+    let json = "Content-Type: application/json\r\n";
+    let table = [
+        ("403 Forbidden", html, "<html>blocked</html>", "page"),
+        ("400 Bad Request", html, "<html>no</html>", "page"),
+        ("400 Bad Request", "", "", "page"),
+        ("401 Unauthorized", html, "<html>no</html>", "page"),
+        ("404 Not Found", html, "", "page"),
+        ("404 Not Found", json, r#"{"error":"Not Found"}"#, "page"),
+        ("413 Too Large", html, "", "page"),
+        ("301 Moved", "Location: /elsewhere\r\n", "", "page"),
+        (
+            "400 Bad Request",
+            json,
+            r#"{"message":"Bad Request","errors":[{"field":"client_id","code":"invalid"}]}"#,
+            "page",
+        ),
+        ("408 Request Timeout", "", "", "unavailable"),
+        ("502 Bad Gateway", html, "<html>", "unavailable"),
+        ("503 Unavailable", "", "", "unavailable"),
+        ("504 Timeout", html, "<html>", "unavailable"),
+        ("500 Error", html, "<html>", "unknown"),
+        ("200 OK", html, "<html>sign in</html>", "unknown"),
+        (
+            "503 Unavailable",
+            json,
+            r#"{"error":"temporarily_unavailable"}"#,
+            "later",
+        ),
+        (
+            "200 OK",
+            json,
+            r#"{"error":"temporarily_unavailable"}"#,
+            "later",
+        ),
+        (
+            "400 Bad Request",
+            json,
+            r#"{"error":"server_error"}"#,
+            "later",
+        ),
+        (
+            "403 Forbidden",
+            json,
+            r#"{"error":"too_many_attempts"}"#,
+            "later",
+        ),
+        ("425 Too Early", "", "", "later"),
+        ("429 Too Many Requests", html, "<html>", "later"),
+        (
+            "400 Bad Request",
+            json,
+            r#"{"error":"interaction_required"}"#,
+            "user needed",
+        ),
+        (
+            "200 OK",
+            json,
+            r#"{"error":"bad_refresh_token"}"#,
+            "rejected",
+        ),
+        ("200 OK", "", "error=bad_refresh_token", "rejected"),
+        (
+            "400 Bad Request",
+            json,
+            r#"{"error":"invalid_request"}"#,
+            "refused",
+        ),
+    ];
+    let steps = table.map(|(status, headers, body, _)| answered(status, headers, body));
+    for ((status, _, body, expected), outcome) in table.iter().zip(exchanges(steps).await) {
+        assert_eq!(class(outcome), *expected, "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_told_by_its_status_its_type_and_its_first_words() {
+    let body = "<!DOCTYPE html>\n<html>\n <title>Blocked</title>";
+    let headers = "Content-Type: text/html; charset=utf-8\r\n";
+    let error = exchange(answered("403 Forbidden", headers, body)).await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "the token endpoint answered with a page: 403, text/html; charset=utf-8, \
+         \"<!DOCTYPE html> <html> <title>Blocked</title>\""
+    );
+}
+
+#[tokio::test]
+async fn what_a_server_means_by_its_own_codes_can_be_said() {
+    let refusal = |code: &str| {
+        let body = format!(r#"{{"error":"{code}"}}"#);
+        answered("400 Bad Request", "", &body)
+    };
+    let codes = ["invalid_request", "quota", "mfa_required", "invalid_scope"];
+    let bare = answered("400 Bad Request", "", "");
+    let server = RawServer::start(codes.map(refusal).into_iter().chain([bare])).await;
+    let endpoint = public(&server)
+        .dead_codes(["invalid_request"])
+        .later_codes(["quota"])
+        .user_codes(["mfa_required"])
+        .bare_400_is_dead(true);
+    for expected in ["rejected", "later", "user needed", "refused", "rejected"] {
+        assert_eq!(class(refresh(&endpoint, "r1").await), expected);
+    }
+    assert_eq!(server.connections().await, [1; 5]);
 }
 
 #[tokio::test]
@@ -442,7 +561,7 @@ async fn a_redirect_is_not_followed() {
         let server = RawServer::start([Step::Answer(answer.into())]).await;
         let follow = reqwest::Client::builder().redirect(redirect::Policy::limited(5));
         let endpoint = public(&server).http(follow).unwrap();
-        assert_eq!(class(refresh(&endpoint, "r1").await), "unknown", "{status}");
+        assert_eq!(class(refresh(&endpoint, "r1").await), "page", "{status}");
         assert_eq!(server.connections().await, [1]);
         assert_eq!(other.connections().await, [0; 0]);
     }
@@ -525,6 +644,116 @@ async fn without_a_connection_nothing_is_sent() {
     assert_eq!(class(refresh(&endpoint, "r1").await), "not sent");
 }
 
+#[tokio::test]
+async fn what_may_pass_by_itself_is_not_lasting() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    drop(listener);
+    let refused = OAuth2::new(url, "importer").unwrap();
+    assert_eq!(is_lasting(refresh(&refused, "r1").await), Some(false));
+    let unresolved = OAuth2::new("https://evertoken.invalid/token", "importer").unwrap();
+    assert_eq!(is_lasting(refresh(&unresolved, "r1").await), Some(false));
+}
+
+/// Of a request that was not sent.
+fn is_lasting(outcome: Result<Issued, EndpointError>) -> Option<bool> {
+    match outcome {
+        Err(EndpointError::NotSent { is_lasting, .. }) => Some(is_lasting),
+        _ => None,
+    }
+}
+
+/// A server by TLS with a certificate of its own, for `localhost` and until 2120.
+#[cfg(feature = "rustls")]
+mod tls {
+    use std::net::SocketAddr;
+    use std::thread::JoinHandle;
+
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+    use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto};
+
+    use super::*;
+
+    const CERTIFICATE: &str = "\
+        MIIBaDCCAQ6gAwIBAgIBATAKBggqhkjOPQQDAjAZMRcwFQYDVQQDDA5ldmVydG9rZW4gdGVzdDAgFw0yMDAxMDEwMDAwMDBaGA8y\
+        MTIwMDEwMTAwMDAwMFowGTEXMBUGA1UEAwwOZXZlcnRva2VuIHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAT53dp9IYZC\
+        g4pR2BmjGjichQb6kY6oiBRtAN9wcZIFprfQos0IyjAaPl2OLKNAlKk+WWVA5ZIEL6JBznV5k80Qo0UwQzAUBgNVHREEDTALggls\
+        b2NhbGhvc3QwDAYDVR0TAQH/BAIwADAdBgNVHQ4EFgQUF5FDN/CqGGhDwaBrtaPTS0wuvGMwCgYIKoZIzj0EAwIDSAAwRQIhANKF\
+        2sfnQ+hwi1og+d5sTVtc7wUQTJI/gSZRjVYjXdnhAiBQmVfs0ty4H8i8m+GjwFvpMvnQfCTurigXfXEnvo69vA==";
+
+    /// Of this test alone.
+    const KEY: &str = "\
+        MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg2XTgRQR8/RcAn4XIYOI1w+Px3vFMlfl6A0cOFHtOcCShRANCAAT5\
+        3dp9IYZCg4pR2BmjGjichQb6kY6oiBRtAN9wcZIFprfQos0IyjAaPl2OLKNAlKk+WWVA5ZIEL6JBznV5k80Q";
+
+    pub(super) fn certificate() -> Vec<u8> {
+        BASE64_STANDARD.decode(CERTIFICATE).unwrap()
+    }
+
+    /// Answers one request with a pair, and returns whether any came.
+    pub(super) fn start() -> (SocketAddr, JoinHandle<bool>) {
+        let key = BASE64_STANDARD.decode(KEY).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
+        let chain = vec![CertificateDer::from(certificate())];
+        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let connection = ServerConnection::new(Arc::new(config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream);
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.windows(16).any(|end| end == b"refresh_token=r1") {
+                match stream.read(&mut byte) {
+                    Ok(1) => request.extend(byte),
+                    _ => return false,
+                }
+            }
+            let answer = ok(r#"{"access_token":"a2","refresh_token":"r2"}"#);
+            stream.write_all(&answer).unwrap();
+            stream.flush().unwrap();
+            // Until the client has read it.
+            let _ = stream.read(&mut byte);
+            true
+        });
+        (address, server)
+    }
+}
+
+#[cfg(feature = "rustls")]
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_or_names_another_host_is_lasting() {
+    let trusted = || {
+        let certificate = reqwest::Certificate::from_der(&tls::certificate()).unwrap();
+        reqwest::Client::builder().tls_certs_only([certificate])
+    };
+    let distrusted = reqwest::Client::builder;
+    for (host, http, expected) in [
+        ("localhost", trusted(), None),
+        ("127.0.0.1", trusted(), Some(true)),
+        ("localhost", distrusted(), Some(true)),
+    ] {
+        let (address, server) = tls::start();
+        let url = format!("https://{host}:{}/token", address.port());
+        let http = http.resolve("localhost", address);
+        let endpoint = OAuth2::new(url, "importer").unwrap().http(http).unwrap();
+        let outcome = refresh(&endpoint, "r1").await;
+        let shown = format!("{outcome:?}");
+        assert_eq!(outcome.is_ok(), expected.is_none(), "{host}: {shown}");
+        assert_eq!(is_lasting(outcome), expected, "{host}: {shown}");
+        assert_eq!(server.join().unwrap(), expected.is_none());
+    }
+}
+
 #[cfg(feature = "rustls")]
 #[tokio::test]
 async fn a_handshake_that_does_not_end_in_time_sends_nothing() {
@@ -556,7 +785,7 @@ async fn a_date_to_retry_after_is_by_the_servers_clock() {
     let answer = "HTTP/1.1 503 Busy\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
         Retry-After: Sun, 06 Nov 1994 08:49:44 GMT\r\nContent-Length: 0\r\n\r\n";
     let error = exchange(Step::Answer(answer.into())).await.unwrap_err();
-    let EndpointError::Retry { after, .. } = error else {
+    let EndpointError::Unavailable { after, .. } = error else {
         panic!("{error}");
     };
     assert_eq!(after, Some(Duration::from_secs(7)));
@@ -568,7 +797,7 @@ async fn a_sign_in_is_refused_without_a_request() {
     let endpoint = public(&server);
     assert!(!endpoint.can_sign_in());
     let outcome = endpoint.exchange(Grant::sign_in(&window(HOUR))).await;
-    assert_eq!(class(outcome), "misconfigured");
+    assert_eq!(class(outcome), "refused");
     assert_eq!(server.connections().await, [0; 0]);
 }
 
@@ -603,17 +832,19 @@ async fn a_revocation_that_failed_says_so() {
     let without = OAuth2::new("http://localhost/token", "importer").unwrap();
     assert_eq!(
         class(without.revoke(&pair).await.map(|()| Issued::default())),
-        "misconfigured"
+        "refused"
     );
-    for (status, expected) in [
-        ("400 Bad Request", "misconfigured"),
-        ("429 Slow down", "retry"),
-        ("503 Busy", "retry"),
-        ("500 Error", "unknown"),
-        ("302 Found", "unknown"),
+    let refusal = r#"{"error":"unsupported_token_type"}"#;
+    for (status, body, expected) in [
+        ("400 Bad Request", refusal, "refused"),
+        ("400 Bad Request", "", "page"),
+        ("404 Not Found", "<html>", "page"),
+        ("429 Slow down", "", "later"),
+        ("503 Busy", "", "unavailable"),
+        ("500 Error", refusal, "unknown"),
+        ("302 Found", "", "page"),
     ] {
-        let answer = format!("HTTP/1.1 {status}\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
-        let server = RawServer::start([Step::Answer(answer.into())]).await;
+        let server = RawServer::start([answered(status, "Retry-After: 7\r\n", body)]).await;
         let endpoint = public(&server)
             .revocation_url(server.url("/revoke"))
             .unwrap();

@@ -275,47 +275,82 @@ async fn fm12_the_last_handle_goes_in_mid_rotation_and_the_pair_is_stored() {
     world.assert_exchanges(1);
 }
 
+/// Refused in the server's own words, with nothing rotated.
+fn client_refused() -> Fault {
+    Fault::Status {
+        status: 401,
+        body: r#"{"error":"invalid_client"}"#.to_owned(),
+        retry_after: None,
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn fm25_one_failed_call_answers_100_callers_and_the_cool_down_all_later_ones() {
-    let faults = [
-        later(None),
-        Fault::Status {
-            status: 401,
-            body: r#"{"error":"invalid_client"}"#.to_owned(),
-            retry_after: None,
-        },
-    ];
-    for fault in faults {
+async fn fm25_one_failed_call_is_the_answer_for_100_callers_and_all_later_ones_in_the_pause() {
+    let world = World::new(600 * SECOND);
+    // Nothing was ever issued to this client here, so that no caller waits for the next attempt.
+    let tokens = expired(&world).await;
+    let mut events = tokens.subscribe();
+    world.server.fail_always(Some(client_refused()));
+    for caller in callers(&tokens, 100) {
+        let error = caller.await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Endpoint { .. }), "{error}");
+        assert!(!error.needs_sign_in());
+    }
+    world.assert_exchanges(1);
+    for _ in 0..19 {
+        world.clock.advance(SECOND / 10).await;
+        for caller in callers(&tokens, 10) {
+            assert!(caller.await.unwrap().is_err());
+        }
+        assert!(tokens.rotate().await.is_err());
+        assert!(tokens.try_token().is_err());
+    }
+    world.assert_exchanges(1);
+    assert_eq!(failed(&drain(&mut events)), 1);
+    // An hour of a request a second: 2, 4, .. 32 s, then once a minute.
+    for _ in 0..3_600 {
+        assert!(tokens.token().await.is_err());
+        world.clock.advance(SECOND).await;
+    }
+    world.assert_exchanges(6 + 58);
+    world.server.fail_always(None);
+    world.clock.advance(MINUTE).await;
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    assert_eq!(ended(&drain(&mut events)), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fm25_callers_wait_through_a_failure_that_passes_and_one_call_a_pause_is_made_for_all() {
+    for fault in [later(None), client_refused()] {
         let world = World::new(600 * SECOND);
-        let tokens = expired(&world).await;
+        let tokens = world.manager(OnRequest::default()).await;
+        tokens.rotate().await.unwrap();
+        world.clock.advance(600 * SECOND).await;
         let mut events = tokens.subscribe();
         world.server.fail_always(Some(fault.clone()));
-        for caller in callers(&tokens, 100) {
-            let error = caller.await.unwrap().unwrap_err();
-            assert!(matches!(error, Error::Endpoint { .. }), "{error}");
-            assert!(!error.needs_sign_in());
-        }
-        world.assert_exchanges(1);
+        let mut waiting = callers(&tokens, 100);
+        settle().await;
         for _ in 0..19 {
+            world.assert_exchanges(1 + 1);
+            waiting.extend(callers(&tokens, 10));
+            assert!(
+                tokens
+                    .try_token()
+                    .is_err_and(|error| error.endpoint().is_some())
+            );
             world.clock.advance(SECOND / 10).await;
-            for caller in callers(&tokens, 10) {
-                assert!(caller.await.unwrap().is_err());
-            }
-            assert!(tokens.rotate().await.is_err());
-            assert!(tokens.try_token().is_err());
         }
-        world.assert_exchanges(1);
         assert_eq!(failed(&drain(&mut events)), 1);
-        // An hour of a request a second: 2, 4, .. 32 s, then once a minute.
-        for _ in 0..3_600 {
-            assert!(tokens.token().await.is_err());
-            world.clock.advance(SECOND).await;
-        }
-        world.assert_exchanges(6 + 58);
+        assert!(waiting.iter().all(|caller| !caller.is_finished()));
         world.server.fail_always(None);
-        world.clock.advance(MINUTE).await;
-        assert!(world.is_live(&tokens.token().await.unwrap()));
-        assert_eq!(ended(&drain(&mut events)), 0);
+        for caller in waiting {
+            assert!(world.is_live(&caller.await.unwrap().unwrap()));
+        }
+        world.assert_exchanges(1 + 2);
+        assert_eq!(
+            (failed(&drain(&mut events)), tokens.status().end),
+            (0, None)
+        );
     }
 }
 

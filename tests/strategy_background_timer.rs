@@ -181,7 +181,7 @@ async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_furthe
         assert!(matches!(
             error,
             Error::Ended {
-                reason: EndReason::Rejected,
+                reason: EndReason::Rejected(_),
                 ..
             }
         ));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::seal::FakeSealer;
 
 /// Where a later version may add something.
-const LEVELS: [&str; 11] = [
+const LEVELS: [&str; 12] = [
     "",
     "/key",
     "/pair",
@@ -22,6 +22,7 @@ const LEVELS: [&str; 11] = [
     "/pair/lifetime/refresh/known",
     "/state",
     "/claim",
+    "/not_before",
     "/retired/0",
     "/retired/1",
 ];
@@ -46,11 +47,14 @@ fn form() -> Value {
         "state": { "is": "active" },
         "claim": {
             "owner": "fedcba9876543210fedcba9876543210", "number": 7, "nonce": 9, "digest": Digest::of("refresh-sesame"),
-            "since": 1, "patience": 60_000, "doubtful": 2, "released": true, "replays": 1, "resorts": 1,
+            "since": 1, "patience": 60_000, "doubtful": 2, "released": true, "by": "silence", "before": "unavailable", "sendings": 1,
         },
+        "not_before": { "until": 9, "class": "page", "code": "404", "failures": 2 }, "sign_ins": 1,
         "next_number": 8, "committed_number": 6, "retired": [past("one"), past("two")],
     });
-    form["state"] = json!({ "is": "rejected", "digest": Digest::of("refresh-sesame") });
+    form["state"] = json!({
+        "is": "rejected", "digest": Digest::of("refresh-sesame"), "code": "invalid_grant", "description": "used before",
+    });
     form
 }
 

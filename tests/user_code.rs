@@ -8,12 +8,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::{GraceAnswer, InProcessEndpoint, Reuse};
 use evertoken::{
     BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, Lifetime, MemoryStore,
-    OnRequest, Plan, RefreshStrategy, ServerProfile, Token, TokenEndpoint, TokenManager,
+    OnRequest, Plan, RefreshStrategy, Resend, ServerProfile, Token, TokenEndpoint, TokenManager,
 };
 use parking_lot::Mutex;
 use support::{Hooked, MINUTE, SECOND, SlowStore, World, drain, ended, loaded, settle, text};
@@ -34,16 +35,6 @@ async fn expired(world: &World, endpoint: impl TokenEndpoint) -> TokenManager {
     tokens
 }
 
-/// All of them get an answer, within their deadline of 35 s.
-async fn all_time_out(world: &World, callers: Vec<JoinHandle<Result<Token, Error>>>) {
-    let start = world.clock.now();
-    for caller in callers {
-        let error = caller.await.unwrap().unwrap_err();
-        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
-    }
-    assert!(world.clock.now().since(start) <= 35 * SECOND);
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_panics_before_it_sent_loses_nothing() {
     let world = World::new(600 * SECOND);
@@ -55,13 +46,11 @@ async fn an_endpoint_that_panics_before_it_sent_loses_nothing() {
     });
     let tokens = expired(&world, endpoint.clone()).await;
     let mut events = tokens.subscribe();
-    all_time_out(&world, callers(&tokens, 10)).await;
-    world.assert_exchanges(0);
-    // The token may be spent, for all the manager knows: it is tried again after the quarantine.
+    // The token may be spent, for all the manager knows: it is sent again after a pause of 2 s.
     for caller in callers(&tokens, 10) {
         assert!(world.is_live(&caller.await.unwrap().unwrap()));
     }
-    assert_eq!(world.clock.wall().as_secs(), 1_700_000_660);
+    assert_eq!(world.clock.wall().as_secs(), 1_700_000_602);
     world.assert_exchanges(1);
     assert_eq!(endpoint.calls(), 2);
     assert_eq!(ended(&drain(&mut events)), 0);
@@ -81,15 +70,16 @@ async fn an_endpoint_that_panics_before_it_sent_costs_no_valid_token() {
         assert!(world.is_live(&tokens.token().await.unwrap()));
         world.clock.advance(SECOND).await;
     }
-    // 540 s, in place of 480, then every 480 s.
+    // 484 s, in place of 480, then every 480 s.
     world.assert_exchanges(4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_panics_after_the_server_rotated_ends_typed_on_a_strict_server() {
-    for last_resort in [true, false] {
+    for resend in [Resend::Always, Resend::Never] {
+        let again = u64::from(resend == Resend::Always);
         let world = World::new(600 * SECOND);
-        let profile = ServerProfile::strict().last_resort(last_resort);
+        let profile = ServerProfile::strict().resend(resend);
         let endpoint = Hooked::new(world.server.endpoint().with_profile(profile)).after(|call| {
             assert_ne!(
                 call, 1,
@@ -98,45 +88,40 @@ async fn an_endpoint_that_panics_after_the_server_rotated_ends_typed_on_a_strict
         });
         let tokens = expired(&world, endpoint.clone()).await;
         let mut events = tokens.subscribe();
-        let first_callers = callers(&tokens, 10);
-        let expected = if last_resort {
-            all_time_out(&world, first_callers).await;
-            for caller in callers(&tokens, 10) {
-                assert!(caller.await.unwrap().unwrap_err().needs_sign_in());
-            }
-            EndReason::Rejected
+        let start = world.clock.now();
+        for caller in callers(&tokens, 10) {
+            let error = caller.await.unwrap().unwrap_err();
+            let Error::Ended { reason, .. } = &error else {
+                panic!("{error}");
+            };
+            assert_eq!(reason.is_rejected(), again == 1, "{reason}");
+            assert_eq!(*reason == EndReason::OutcomeUnknown, again == 0, "{reason}");
+        }
+        // After a pause where it was sent again, and else at once.
+        let waited = if again == 1 {
+            2 * SECOND
         } else {
-            let start = world.clock.now();
-            for caller in first_callers {
-                assert!(caller.await.unwrap().unwrap_err().needs_sign_in());
-            }
-            assert_eq!(world.clock.now(), start);
-            EndReason::OutcomeUnknown
+            Duration::ZERO
         };
-        let error = tokens.token().await.unwrap_err();
-        assert!(
-            matches!(&error, Error::Ended { reason, .. } if *reason == expected),
-            "{error}"
-        );
+        assert_eq!(world.clock.now().since(start), waited);
         world.clock.advance(60 * MINUTE).await;
         assert!(tokens.token().await.unwrap_err().needs_sign_in());
         assert_eq!(ended(&drain(&mut events)), 1);
-        // The one replay that the profile asked for, and not one where it forbade it.
-        assert_eq!(world.server.replays(), u64::from(last_resort));
-        assert_eq!(endpoint.calls(), 1 + u64::from(last_resort));
+        // The second sending that the profile permits, and none where it forbids it.
+        assert_eq!(world.server.replays(), again);
+        assert_eq!(endpoint.calls(), 1 + again);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_panics_after_the_server_rotated_is_replayed_where_the_profile_permits() {
+async fn an_endpoint_that_panics_after_the_server_rotated_is_asked_again_inside_a_grace_window() {
     let world = World::with(|server| {
         server.access_ttl(600 * SECOND).reuse(Reuse::Grace {
             window: MINUTE,
             answer: GraceAnswer::SamePair,
         })
     });
-    let profile = ServerProfile::strict().replay_window(MINUTE);
-    let endpoint = Hooked::new(world.server.endpoint().with_profile(profile)).after(|call| {
+    let endpoint = Hooked::new(world.server.endpoint()).after(|call| {
         assert_ne!(
             call, 1,
             "a panic of the endpoint's, with the answer in hand"
@@ -147,7 +132,7 @@ async fn an_endpoint_that_panics_after_the_server_rotated_is_replayed_where_the_
     for caller in callers(&tokens, 10) {
         assert!(world.is_live(&caller.await.unwrap().unwrap()));
     }
-    assert_eq!(world.clock.now(), start);
+    assert_eq!(world.clock.now().since(start), 2 * SECOND);
     assert_eq!((world.server.exchanges(), world.server.rotations()), (2, 1));
     assert_eq!(world.server.families_revoked(), 0);
 }
@@ -189,12 +174,9 @@ async fn an_endpoint_that_panics_without_a_future_answers_everybody_and_loses_no
     let tokens = expired(&world, endpoint).await;
     let start = world.clock.now();
     for caller in callers(&tokens, 10) {
-        let error = caller.await.unwrap().unwrap_err();
-        assert!(error.is_retryable() && !error.needs_sign_in(), "{error}");
+        assert!(world.is_live(&caller.await.unwrap().unwrap()));
     }
-    assert!(world.clock.now().since(start) <= 35 * SECOND);
-    world.clock.advance(MINUTE).await;
-    assert!(world.is_live(&tokens.token().await.unwrap()));
+    assert_eq!(world.clock.now().since(start), 2 * SECOND);
     world.assert_exchanges(1);
 }
 
@@ -280,8 +262,12 @@ async fn an_endpoint_that_asks_its_own_manager_from_another_task_is_no_deadlock(
     });
     let tokens = expired(&world, endpoint).await;
     manager.set(tokens.clone()).unwrap();
-    all_time_out(&world, callers(&tokens, 10)).await;
-    assert!(world.is_live(&tokens.token().await.unwrap()));
+    // Given up after the endpoint's timeout of 30 s, and asked again after a pause.
+    let start = world.clock.now();
+    for caller in callers(&tokens, 10) {
+        assert!(world.is_live(&caller.await.unwrap().unwrap()));
+    }
+    assert!(world.clock.now().since(start) <= 35 * SECOND);
     world.assert_exchanges(1);
 }
 
@@ -389,7 +375,7 @@ fn troubled(world: &World, trouble: &Arc<AtomicBool>, hangs: bool, at_swap: bool
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_panics_or_hangs_before_anything_was_sent_is_a_typed_error() {
+async fn a_store_that_panics_or_hangs_before_anything_was_sent_is_waited_for() {
     for (hangs, at_swap) in [(false, false), (false, true), (true, false), (true, true)] {
         let world = World::new(600 * SECOND);
         let trouble = Arc::<AtomicBool>::default();
@@ -399,19 +385,40 @@ async fn a_store_that_panics_or_hangs_before_anything_was_sent_is_a_typed_error(
         world.clock.advance(600 * SECOND).await;
         trouble.store(true, Ordering::SeqCst);
         let start = world.clock.now();
-        for caller in callers(&tokens, 10) {
-            let error = caller.await.unwrap().unwrap_err();
-            assert!(matches!(error, Error::Store { .. }), "{error}");
-            assert!(error.is_retryable());
-        }
-        let limit = if hangs { 5 } else { 0 };
-        assert_eq!(world.clock.now().since(start), limit * SECOND);
+        let waiting = callers(&tokens, 10);
+        world.clock.advance(10 * SECOND).await;
         world.assert_exchanges(0);
         trouble.store(false, Ordering::SeqCst);
-        world.clock.advance(2 * SECOND).await;
-        assert!(world.is_live(&tokens.token().await.unwrap()));
+        for caller in waiting {
+            assert!(world.is_live(&caller.await.unwrap().unwrap()));
+        }
+        assert!(world.clock.now().since(start) <= 20 * SECOND);
         world.assert_exchanges(1);
         assert_eq!(ended(&drain(&mut events)), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_or_hangs_for_longer_than_callers_wait_is_a_typed_error() {
+    for (hangs, at_swap) in [(false, false), (false, true), (true, false), (true, true)] {
+        let world = World::new(600 * SECOND);
+        let trouble = Arc::<AtomicBool>::default();
+        let store = troubled(&world, &trouble, hangs, at_swap);
+        let tokens = loaded(world.builder(OnRequest::default()).store(store)).await;
+        world.clock.advance(600 * SECOND).await;
+        trouble.store(true, Ordering::SeqCst);
+        let start = world.clock.now();
+        for caller in callers(&tokens, 10) {
+            let error = caller.await.unwrap().unwrap_err();
+            let last = match &error {
+                Error::TimedOut { source, .. } => source.as_deref(),
+                error => Some(error),
+            };
+            assert!(matches!(last, Some(Error::Store { .. })), "{error:?}");
+            assert!(error.is_retryable());
+        }
+        assert!(world.clock.now().since(start) <= 35 * SECOND);
+        world.assert_exchanges(0);
     }
 }
 

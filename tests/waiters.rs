@@ -18,7 +18,7 @@ struct Unused;
 #[async_trait]
 impl TokenEndpoint for Unused {
     async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
-        Err(EndpointError::retry(None))
+        Err(EndpointError::later(None))
     }
 }
 
@@ -69,16 +69,24 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
                 .wait(Duration::from_secs(31))
                 .build()
                 .unwrap();
-            // The first failure writes the record; then somebody else claims the token.
-            tokens.token().await.unwrap_err();
+            // The first failure is in the record; then another instance claims the token.
+            tokens.try_token().unwrap_err();
             let key = tokens.key().clone();
-            let (record, revision) = store.0.load(&key).await.unwrap().entry.unwrap();
+            let (record, revision) = loop {
+                let entry = store.0.load(&key).await.unwrap().entry;
+                if let Some((record, revision)) = entry
+                    && serde_json::to_value(&record).unwrap()["not_before"].is_object()
+                {
+                    break (record, revision);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            };
             let mut json = serde_json::to_value(&record).unwrap();
             json["claim"] = serde_json::json!({
-                "owner": "2a", "number": 1, "digest": record.digest(),
+                "owner": "2a", "number": 8, "digest": record.digest(),
                 "since": store.0.load(&key).await.unwrap().now,
             });
-            json["next_number"] = 2.into();
+            json["next_number"] = 9.into();
             let claimed: Record = serde_json::from_value(json).unwrap();
             store.0.swap(&key, Some(revision), &claimed).await.unwrap();
             tokio::time::sleep(Duration::from_millis(2_500)).await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
-use evertoken::ServerProfile;
 use evertoken::testing::{GraceAnswer, Reuse};
+use evertoken::{OldPair, ResendAfterSilence, ServerProfile};
 use serde::{Deserialize, Serialize};
 
 use crate::store::Location;
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = humantime::parse_duration)]
     pub(crate) latency: Duration,
 
-    /// What becomes of a refresh token that comes again
+    /// What the server does with a refresh token that comes again
     #[arg(long, value_enum, default_value = "strict")]
     pub(crate) server: ServerChoice,
 
@@ -130,13 +130,13 @@ pub(crate) enum ServerChoice {
     LastWins,
 }
 
-/// Of those that have one.
-const REPLAY_WINDOW: Duration = Duration::from_secs(60);
+/// For how long a lenient server answers a refresh token that comes again.
+const WINDOW: Duration = Duration::from_secs(60);
 
 impl ServerChoice {
     pub(crate) fn reuse(self) -> Reuse {
         let grace = |answer| Reuse::Grace {
-            window: REPLAY_WINDOW,
+            window: WINDOW,
             answer,
         };
         match self {
@@ -151,11 +151,10 @@ impl ServerChoice {
     pub(crate) fn profile(self) -> ServerProfile {
         let strict = ServerProfile::strict();
         match self {
-            Self::Strict => strict,
-            Self::Grace | Self::Fork => strict.replay_window(REPLAY_WINDOW),
+            Self::Strict | Self::Grace | Self::Fork => strict,
             Self::LastWins => strict
-                .replay_window(REPLAY_WINDOW)
-                .old_pair(evertoken::OldPair::DiesAtFirstUse),
+                .resend_after_silence(ResendAfterSilence::Quarantine)
+                .old_pair(OldPair::DiesAtFirstUse),
         }
     }
 }

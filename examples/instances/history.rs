@@ -1,7 +1,7 @@
 //! What the record of the session went through, as somebody sees it who looks at it all the time. It does no
 //! I/O and reads no clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 
 use evertoken::{Claim, Digest, EndReason, Lineage, Record};
@@ -71,7 +71,7 @@ impl fmt::Display for View {
             if claim.released {
                 f.write_str(", released")?;
             }
-            write!(f, ", replays {}, resorts {}", claim.replays, claim.resorts)?;
+            write!(f, ", second sendings {}", claim.sendings)?;
         }
         match &self.end {
             Some(reason) => write!(f, ", ended: {reason}"),
@@ -99,10 +99,8 @@ pub(crate) struct History {
     /// By digest, the version that it was landed as.
     pairs: HashMap<Digest, u64>,
     ended: Vec<Lineage>,
-    /// Pairs that were landed twice: the answer to a replay may be the pair that is there already.
+    /// Pairs that were landed twice: the answer to a second sending may be the pair that is there already.
     pub(crate) again: u64,
-    resorts: BTreeSet<(Digest, u32)>,
-    replays: BTreeSet<(Digest, u32)>,
 }
 
 impl History {
@@ -114,9 +112,6 @@ impl History {
             }
             return findings;
         };
-        if let Some(claim) = &view.claim {
-            self.saw_claim(claim);
-        }
         self.compare(&view, &mut findings);
         if let Some(reason) = view.end.clone()
             && !self.ended.contains(&view.lineage)
@@ -154,26 +149,6 @@ impl History {
         self.pairs.entry(digest).or_insert(version);
     }
 
-    /// A claim that was seen here, or told of.
-    pub(crate) fn saw_claim(&mut self, claim: &Claim) {
-        if claim.resorts > 0 {
-            self.resorts.insert((claim.digest, claim.resorts));
-        }
-        if claim.replays > 0 {
-            self.replays.insert((claim.digest, claim.replays));
-        }
-    }
-
-    /// How often a token was claimed for a last resort.
-    pub(crate) fn last_resorts(&self) -> u64 {
-        self.resorts.len() as u64
-    }
-
-    /// How often one was claimed for a replay that the server permits.
-    pub(crate) fn permitted_replays(&self) -> u64 {
-        self.replays.len() as u64
-    }
-
     pub(crate) fn last(&self) -> Option<&View> {
         self.last.as_ref()
     }
@@ -181,6 +156,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use evertoken::ServerWord;
+
     use super::*;
 
     fn view(lineage: u32, version: u64, token: &str, committed: u64) -> View {
@@ -235,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_a_replay_brought_again_is_landed_twice() {
+    fn a_pair_that_a_second_sending_brought_again_is_landed_twice() {
         let mut history = History::default();
         for (version, token) in [(1, "a"), (2, "b"), (3, "b")] {
             history.saw(Some(view(1, version, token, version)));
@@ -247,12 +224,13 @@ mod tests {
     fn an_end_is_found_once_for_each_sign_in() {
         let mut history = History::default();
         let mut ended = view(1, 1, "a", 0);
-        ended.end = Some(EndReason::Rejected);
-        let ends = |findings: Vec<Finding>| findings.contains(&Finding::Ended(EndReason::Rejected));
+        let reason = EndReason::Rejected(ServerWord::default());
+        ended.end = Some(reason.clone());
+        let ends = |findings: Vec<Finding>| findings.contains(&Finding::Ended(reason.clone()));
         assert!(ends(history.saw(Some(ended.clone()))));
         assert!(!ends(history.saw(Some(ended))));
         let mut next = view(2, 2, "b", 0);
-        next.end = Some(EndReason::Rejected);
+        next.end = Some(reason.clone());
         assert!(ends(history.saw(Some(next))));
     }
 }

@@ -17,6 +17,7 @@ mod instance;
 mod message;
 mod report;
 mod run;
+mod sendings;
 mod setup;
 mod site;
 mod store;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evertoken::Claim;
 use evertoken::clock::{Clock as _, SystemClock};
+use evertoken::{Claim, Digest};
 use serde::{Deserialize, Serialize};
 
 /// Microseconds of the machine's wall clock, since the Unix epoch: what the processes have in common.
@@ -34,6 +34,10 @@ pub(crate) enum News {
     Adopted { version: u64, waited: Micros },
     /// Its claim is in the store.
     Claimed { claim: Claim },
+    /// It is about to send this token: for the first time, as far as its claim says, or for a second one.
+    Sends { token: Digest, is_second: bool },
+    /// It read a clear answer to that: a pair, or that the token is dead.
+    Answered { token: Digest },
     /// It was told that the session is over.
     Ended { reason: String },
     /// Its requests since the last of these.

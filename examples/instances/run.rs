@@ -17,6 +17,7 @@ use crate::fleet::Fleet;
 use crate::history::{Finding, History, View};
 use crate::message::{Message, Micros, News, now};
 use crate::report::Outcome;
+use crate::sendings::Sendings;
 use crate::setup::Setup;
 use crate::site::Site;
 use crate::store::Location;
@@ -50,6 +51,7 @@ pub(crate) struct Tally {
     pub(crate) overwritten: Vec<String>,
     pub(crate) adoptions: Adoptions,
     pub(crate) history: History,
+    pub(crate) sendings: Sendings,
     /// When a request of each instance succeeded last.
     last_ok: HashMap<u64, Micros>,
     /// For each new sign-in, the instances that have not had a request succeed since.
@@ -83,7 +85,6 @@ impl Run {
                 tally.adoptions.adopted(instance, version, at, waited);
             }
             News::Claimed { claim } => {
-                tally.history.saw_claim(&claim);
                 if claim.number > tally.highest_claim {
                     tally.highest_claim = claim.number;
                     if claim.doubtful.is_none() {
@@ -91,6 +92,10 @@ impl Run {
                     }
                 }
             }
+            News::Sends { token, is_second } => {
+                tally.sendings.sent(instance, token, at, is_second);
+            }
+            News::Answered { token } => tally.sendings.answered(instance, token, at),
             News::Ended { reason } => note(format!("is told that the session ended: {reason}")),
             News::Detail { text } => note(text),
             News::Requests(requests) => {

@@ -19,6 +19,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// of them end, and shorter than a long pause.
 const QUARANTINE: Duration = Duration::from_secs(15);
 
+/// How long one call of the store may take: the quarantine has room for two.
+const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// What an instance is told when it starts, on one line of its standard input.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Setup {
@@ -61,6 +64,7 @@ impl Setup {
         builder
             .strategy(OptimisticEarly::default())
             .quarantine(QUARANTINE)
+            .store_timeout(STORE_TIMEOUT)
             .origin(&self.api_origin)
     }
 }

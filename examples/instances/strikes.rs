@@ -98,8 +98,8 @@ impl Striker {
         }
     }
 
-    /// Who claims a token next. Nobody who takes another's claim over: after a few of those in a row,
-    /// quarantines are longer than callers wait.
+    /// Which instance claims a token next. None that takes another's claim over: a few of those in a row are struck for
+    /// longer than callers wait.
     async fn claimant(&mut self) -> Option<u64> {
         let mut claims = self.run.claims.subscribe();
         claims.mark_unchanged();

@@ -19,6 +19,8 @@ use crate::message::{Message, News, now};
 #[derive(Debug, Clone)]
 pub(crate) struct Voice {
     in_detail: bool,
+    /// What this instance claimed last.
+    claim: Arc<Mutex<Option<Claim>>>,
     /// Lines of several threads must not mix.
     turn: Arc<Mutex<()>>,
 }
@@ -27,6 +29,7 @@ impl Voice {
     pub(crate) fn new(in_detail: bool) -> Self {
         Self {
             in_detail,
+            claim: Arc::default(),
             turn: Arc::default(),
         }
     }
@@ -43,6 +46,13 @@ impl Voice {
             // Nobody is left who started it.
             std::process::exit(1);
         }
+    }
+
+    /// Whether what is claimed for this token is a second sending.
+    fn is_second(&self, token: Digest) -> bool {
+        let claim = self.claim.lock();
+        let of_this = claim.as_ref().filter(|claim| claim.digest == token);
+        of_this.is_some_and(|claim| claim.sendings > 0)
     }
 
     pub(crate) fn detail(&self, text: impl FnOnce() -> String) {
@@ -94,6 +104,7 @@ impl TokenStore for TellingStore {
         if let Ok(Swap::Swapped(_)) = &swapped
             && let Some(claim) = View::of(next).claim
         {
+            *self.voice.claim.lock() = Some(claim.clone());
             self.voice.say(News::Claimed { claim });
         }
         swapped
@@ -134,12 +145,21 @@ impl TellingEndpoint {
 #[async_trait]
 impl TokenEndpoint for TellingEndpoint {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
-        let name = match grant {
-            Grant::Refresh { token, .. } => brief(&Digest::of(token.expose())),
-            _ => "a sign-in".to_owned(),
+        let token = match grant {
+            Grant::Refresh { token, .. } => Some(Digest::of(token.expose())),
+            _ => None,
         };
+        let name = token.as_ref().map_or("a sign-in".to_owned(), brief);
         self.voice.detail(|| format!("sends {name}"));
+        if let Some(token) = token {
+            let is_second = self.voice.is_second(token);
+            self.voice.say(News::Sends { token, is_second });
+        }
         let answer = self.endpoint.exchange(grant).await;
+        let is_clear = matches!(answer, Ok(_) | Err(EndpointError::Rejected { .. }));
+        if let Some(token) = token.filter(|_| is_clear) {
+            self.voice.say(News::Answered { token });
+        }
         self.voice.detail(|| match &answer {
             Ok(_) => format!("{name} brought a pair"),
             Err(error) => format!("{name} brought none: {:#}", anyhow::anyhow!(error.clone())),

@@ -37,8 +37,8 @@ impl Watcher {
             );
             if counted != seen {
                 seen = counted;
-                let (exchanges, replays, revoked) = seen;
-                let what = format!("{exchanges} exchanges, {replays} replays, {revoked} revoked");
+                let (exchanges, again, revoked) = seen;
+                let what = format!("{exchanges} exchanges, {again} came again, {revoked} revoked");
                 self.run.trace.note("server", what);
             }
             sleep(LOOK).await;

@@ -14,7 +14,9 @@ use super::error::ConfigError;
 use super::registry::Registry;
 use super::scalar::{PositiveSpan, Scopes, Span, path};
 use super::secret::Secret;
-use crate::endpoint::{ClientAuth, OAuth2, OldPair, ServerProfile, StaticToken};
+use crate::endpoint::{
+    ClientAuth, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile, StaticToken,
+};
 use crate::error::BuildError;
 use crate::store::{FileStore, GroupAccess};
 use crate::strategy::{BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly};
@@ -99,7 +101,27 @@ struct OAuth2Parameters {
     body_limit: Option<usize>,
     #[serde(default)]
     server: ServerProfile,
+    #[serde(default)]
+    codes: CodeKeys,
+    bare_400: Option<Bare400>,
     sign_in: Option<SignIn>,
+}
+
+/// What is added to the table of error codes.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CodeKeys {
+    dead: Vec<String>,
+    later: Vec<String>,
+    user: Vec<String>,
+}
+
+/// What a 400 without a body is.
+#[derive(PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Bare400 {
+    Page,
+    Dead,
 }
 
 fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, Boxed> {
@@ -113,9 +135,16 @@ fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, B
         timeout,
         body_limit,
         server,
+        codes,
+        bare_400,
         sign_in,
     } = parameters;
-    let mut endpoint = OAuth2::with_http(token_url, client_id, http)?.profile(server);
+    let mut endpoint = OAuth2::with_http(token_url, client_id, http)?
+        .profile(server)
+        .dead_codes(codes.dead)
+        .later_codes(codes.later)
+        .user_codes(codes.user)
+        .bare_400_is_dead(bare_400 == Some(Bare400::Dead));
     if let Some(secret) = client_secret {
         let secret = secret.read_at("client_secret")?;
         endpoint = endpoint.client_secret(secret.as_str());
@@ -223,27 +252,23 @@ fn static_token(parameters: Static) -> Result<StaticToken, ConfigError> {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ServerKeys {
-    replay_window: Option<Span>,
-    replays: Option<u32>,
-    last_resort: Option<bool>,
-    last_resorts: Option<u32>,
+    resend: Option<Resend>,
+    resend_after_silence: Option<ResendAfterSilence>,
     old_pair: Option<OldPair>,
 }
 
 impl ServerKeys {
     fn over(self, known: ServerProfile) -> ServerProfile {
-        let window = self.replay_window.map(|window| window.0);
+        let silence = self.resend_after_silence;
         ServerProfile {
-            replay_window: window.unwrap_or(known.replay_window),
-            replays: self.replays.unwrap_or(known.replays),
-            last_resort: self.last_resort.unwrap_or(known.last_resort),
-            last_resorts: self.last_resorts.unwrap_or(known.last_resorts),
+            resend: self.resend.unwrap_or(known.resend),
+            resend_after_silence: silence.unwrap_or(known.resend_after_silence),
             old_pair: self.old_pair.unwrap_or(known.old_pair),
         }
     }
 }
 
-/// Of a table, in a configuration: `replay_window`, `replays`, `last_resort`, `last_resorts`, `old_pair`.
+/// Of a table, in a configuration: `resend`, `resend_after_silence`, `old_pair`.
 impl<'de> Deserialize<'de> for ServerProfile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let keys = ServerKeys::deserialize(deserializer)?;

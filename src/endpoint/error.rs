@@ -1,10 +1,12 @@
 use std::error::Error as StdError;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 type Source = Arc<dyn StdError + Send + Sync>;
 
-/// Why an exchange brought no pair, classed by what that means for the refresh token.
+/// Why an exchange brought no pair, classed by what that means for the refresh token. Only what the server says in so
+/// many words counts as its word: whatever stands between it and its client answers too.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
@@ -14,30 +16,65 @@ pub enum EndpointError {
     NotSent {
         /// What went wrong on the way.
         source: Source,
+        /// Whether it goes wrong until a human has mended something: a certificate that is not trusted, or that names
+        /// another host.
+        is_lasting: bool,
     },
     /// The server answered that it did nothing and is to be asked later: the token is unspent.
     #[error("the token endpoint asks to be called later")]
     #[non_exhaustive]
-    Retry {
+    Later {
         /// How much later, where it said so.
         after: Option<Duration>,
     },
-    /// The server refused for a reason that lies in the configuration. No pair was issued. A human
-    /// has to act; the session is not ended for other instances, whose configuration may be right.
-    #[error("the token endpoint refuses this client: {reason}")]
-    #[non_exhaustive]
-    Misconfigured {
-        /// As the server or the endpoint put it, without secrets.
-        reason: String,
-    },
     /// The server does not accept this token: it is dead, as far as this copy of it knows.
-    #[error("the refresh token was rejected: {code}{}", said(message.as_deref()))]
+    #[error("the refresh token was rejected: {}", said(code, description.as_deref()))]
     #[non_exhaustive]
     Rejected {
         /// The server's error code, `invalid_grant` mostly.
         code: String,
         /// What it said besides, without secrets.
-        message: Option<String>,
+        description: Option<String>,
+    },
+    /// The server wants the user: to sign in, to consent, to choose (OpenID Connect Core section 3.1.2.6). The token is
+    /// unspent.
+    #[error("the token endpoint asks for the user: {code}")]
+    #[non_exhaustive]
+    UserNeeded {
+        /// The server's error code.
+        code: String,
+    },
+    /// The server refuses this client, in its own words (RFC 6749 section 5.2). The token is unspent, and the session is
+    /// not ended for other instances, whose configuration may be right.
+    #[error("the token endpoint refuses this client: {}", said(code, description.as_deref()))]
+    #[non_exhaustive]
+    Refused {
+        /// The server's error code, or what stands in its place.
+        code: String,
+        /// What it said besides, without secrets.
+        description: Option<String>,
+    },
+    /// A redirect, or an error without an error code of the server's: a page of something in between, most probably, and the
+    /// token is most probably unspent. Where this client has never got a pair there, the URL is probably wrong.
+    #[error("the token endpoint answered with a page: {}", shown(*status, content_type.as_deref(), start.as_deref()))]
+    #[non_exhaustive]
+    Page {
+        /// The HTTP status.
+        status: u16,
+        /// What the answer says that it is.
+        content_type: Option<String>,
+        /// Its first words, without secrets.
+        start: Option<String>,
+    },
+    /// A gateway does not get at the server, or the server is not up: 502, 503, 504 or 408. The token is probably
+    /// unspent.
+    #[error("the token endpoint is not available: it answered {status}")]
+    #[non_exhaustive]
+    Unavailable {
+        /// The HTTP status.
+        status: u16,
+        /// When to ask again, where the answer said so.
+        after: Option<Duration>,
     },
     /// It is not known whether the server consumed the token: it may be spent.
     #[error("it is unknown whether the token endpoint consumed the refresh token")]
@@ -52,35 +89,61 @@ impl EndpointError {
     /// See [`NotSent`](Self::NotSent).
     pub fn not_sent(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into().into();
-        Self::NotSent { source }
+        Self::NotSent {
+            source,
+            is_lasting: false,
+        }
     }
 
-    /// See [`Retry`](Self::Retry).
+    /// See [`Later`](Self::Later).
     #[must_use]
-    pub fn retry(after: Option<Duration>) -> Self {
-        Self::Retry { after }
-    }
-
-    /// See [`Misconfigured`](Self::Misconfigured).
-    pub fn misconfigured(reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        Self::Misconfigured { reason }
+    pub fn later(after: Option<Duration>) -> Self {
+        Self::Later { after }
     }
 
     /// See [`Rejected`](Self::Rejected).
     pub fn rejected(code: impl Into<String>) -> Self {
         Self::Rejected {
             code: code.into(),
-            message: None,
+            description: None,
         }
     }
 
-    /// Adds what the server said besides the code of a [`Rejected`](Self::Rejected), without secrets;
-    /// other errors stay as they are.
+    /// See [`UserNeeded`](Self::UserNeeded).
+    pub fn user_needed(code: impl Into<String>) -> Self {
+        Self::UserNeeded { code: code.into() }
+    }
+
+    /// See [`Refused`](Self::Refused).
+    pub fn refused(code: impl Into<String>) -> Self {
+        Self::Refused {
+            code: code.into(),
+            description: None,
+        }
+    }
+
+    /// See [`Page`](Self::Page). `start` holds no secret.
     #[must_use]
-    pub fn with_message(mut self, text: Option<String>) -> Self {
-        if let Self::Rejected { message, .. } = &mut self {
-            *message = text;
+    pub fn page(status: u16, content_type: Option<String>, start: Option<String>) -> Self {
+        Self::Page {
+            status,
+            content_type,
+            start,
+        }
+    }
+
+    /// See [`Unavailable`](Self::Unavailable).
+    #[must_use]
+    pub fn unavailable(status: u16, after: Option<Duration>) -> Self {
+        Self::Unavailable { status, after }
+    }
+
+    /// Adds what the server said besides the code of a [`Rejected`](Self::Rejected) or [`Refused`](Self::Refused),
+    /// without secrets; other errors stay as they are.
+    #[must_use]
+    pub fn with_description(mut self, text: Option<String>) -> Self {
+        if let Self::Rejected { description, .. } | Self::Refused { description, .. } = &mut self {
+            *description = text;
         }
         self
     }
@@ -91,21 +154,82 @@ impl EndpointError {
         Self::Unknown { source }
     }
 
+    /// Whether it says nothing sure of the token, which may be spent.
+    #[must_use]
+    pub fn is_unclear(&self) -> bool {
+        matches!(
+            self,
+            Self::Page { .. } | Self::Unavailable { .. } | Self::Unknown { .. }
+        )
+    }
+
+    /// How much later the server, or what stands before it, wants to be asked again.
+    pub(crate) fn asked_pause(&self) -> Duration {
+        match self {
+            Self::Later { after } | Self::Unavailable { after, .. } => after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// What an endpoint refuses by itself, in a word and in a sentence. Nothing was sent.
+    pub(crate) fn refused_here(code: &str, why: &str) -> Self {
+        Self::refused(code).with_description(Some(why.to_owned()))
+    }
+
+    /// A request that is known not to have left, whatever reqwest makes of it.
+    pub(crate) fn unsent(error: reqwest::Error) -> Self {
+        // A URL may hold credentials.
+        let error = error.without_url();
+        let is_lasting = error.is_builder() || is_about_a_certificate(&error);
+        let source = Arc::new(error);
+        Self::NotSent { source, is_lasting }
+    }
+
     /// Classes an error of reqwest: only a failed connection attempt, or a request that could not
     /// be built, is [`NotSent`](Self::NotSent); everything else is [`Unknown`](Self::Unknown),
     /// because the request may have arrived.
     #[must_use]
     pub fn from_reqwest(error: reqwest::Error) -> Self {
-        // A URL may hold credentials.
-        let error = error.without_url();
         if error.is_connect() || error.is_builder() {
-            Self::not_sent(error)
+            Self::unsent(error)
         } else {
-            Self::unknown(error)
+            Self::unknown(error.without_url())
         }
     }
 }
 
-fn said(message: Option<&str>) -> String {
-    message.map_or_else(String::new, |message| format!(": {message}"))
+/// Whether a server was met and its certificate refused. The TLS library is the user's choice, so its type is not
+/// known here, and its words have to do.
+fn is_about_a_certificate(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error
+            .to_string()
+            .to_ascii_lowercase()
+            .contains("certificate")
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn said(code: &str, description: Option<&str>) -> String {
+    description.map_or_else(
+        || code.to_owned(),
+        |description| format!("{code}: {description}"),
+    )
+}
+
+fn shown(status: u16, content_type: Option<&str>, start: Option<&str>) -> String {
+    let mut shown = status.to_string();
+    // Writing to a string does not fail.
+    if let Some(content_type) = content_type {
+        let _ = write!(shown, ", {content_type}");
+    }
+    if let Some(start) = start {
+        let _ = write!(shown, ", \"{start}\"");
+    }
+    shown
 }

@@ -29,7 +29,7 @@ use self::site::Site;
 use self::wire::Letter;
 use super::scrub::Secrets;
 use super::transport::{self, Reply};
-use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};
+use super::{EndpointError, Grant, Issued, Resend, SendWindow, ServerProfile, TokenEndpoint};
 use crate::clock::{Clock, SystemClock};
 use crate::error::BuildError;
 use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
@@ -79,11 +79,18 @@ use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 ///
 /// # What an answer means
 ///
-/// A 422 ends the session; the server's code and message are logged. FOLIO answers so for a token that is expired,
-/// used or revoked, and for a failure of the authorization server as well, which nothing tells apart; but a token that
-/// was refused must not be sent again to find out: in Okapi that could end every session of the user. A 400 or any other
-/// 4xx is a matter of the configuration, 429 and a 503 with `Retry-After` are waited out, and anything else (a 500, or no
-/// answer) leaves it unknown whether the token was spent.
+/// | answer | [`EndpointError`] |
+/// |---|---|
+/// | 422 | `Rejected`: the session ends, and the server's code and message are told |
+/// | any other 4xx with one of FOLIO's error codes, of the login service or of Eureka's sidecar | `Refused` |
+/// | 3xx, or 4xx without such a code: text of Okapi, pages of proxies | `Page` |
+/// | 429, 425 | `Later` |
+/// | 408, 502, 503, 504 | `Unavailable` |
+/// | anything else: a 500, a success without tokens, no answer | `Unknown` |
+///
+/// FOLIO answers with a 422 for a token that is expired, used or revoked, and for a failure of the authorization server as
+/// well, which nothing tells apart; but a token that was refused must not be sent again to find out: in Okapi that could
+/// end every session of the user.
 pub struct Folio {
     site: Site,
     sign_in: Option<SignIn>,
@@ -124,8 +131,9 @@ impl Folio {
     /// FOLIO behind Okapi, at the URL that its interfaces are below (the `X-Okapi-Url`, with its path).
     ///
     /// A session is prolonged by each rotation. A refresh token that is sent twice ends *every* session of the user, so
-    /// one that may be spent is never tried again: without a sign-in of one's own, an answer that was lost ends the
-    /// session. An access token lives to its expiry, also after a logout.
+    /// one that may be spent is not sent again after a 500 or after silence: without a sign-in of one's own, an answer that
+    /// was lost ends the session once its access token has expired. After a page and after a 408, 502, 503 or 504 it is
+    /// sent again ([`Resend::WhenUnavailable`]). An access token lives to its expiry, also after a logout.
     ///
     /// # Errors
     ///
@@ -138,7 +146,8 @@ impl Folio {
     /// FOLIO with Eureka, at the URL of its gateway.
     ///
     /// A session ends a fixed time after its sign-in, however often it is rotated. A refresh token that is sent twice
-    /// ends its session, and so does a logout of whoever shares it.
+    /// ends its own session and no other, so one that may be spent is sent again ([`Resend::Always`]): a session whose
+    /// token was spent is lost already. A logout of any client that shares the session ends it, too.
     ///
     /// # Errors
     ///
@@ -174,7 +183,7 @@ impl Folio {
     fn by(site: Site, way: Way) -> Self {
         Self {
             profile: match site.mode {
-                Mode::Okapi => ServerProfile::strict().last_resort(false),
+                Mode::Okapi => ServerProfile::strict().resend(Resend::WhenUnavailable),
                 Mode::Eureka => ServerProfile::strict(),
             },
             site,
@@ -201,7 +210,8 @@ impl Folio {
     }
 
     /// Signs in, once, with the code that a browser brought back from Eureka's sign-in page to `redirect_uri`. A code that
-    /// cannot have been used, because nothing was sent or the server asked to be called later, is kept for the next time.
+    /// has not been used, or probably not, is kept for the next time: where nothing was sent, the server asked to be called
+    /// later, or something in between answered in its place.
     #[must_use]
     pub fn sign_in_with_code(
         mut self,
@@ -219,9 +229,9 @@ impl Folio {
         self
     }
 
-    /// What is known of the server. Default: [`ServerProfile::strict`], and behind Okapi without a last resort, which
-    /// would end all of the user's sessions if the token was spent: another profile permits it, unless it says
-    /// [`last_resort(false)`](ServerProfile::last_resort).
+    /// What is known of the server. Default: [`ServerProfile::strict`], and behind Okapi with
+    /// [`Resend::WhenUnavailable`], because a second use of a token that was spent would end all of the user's sessions:
+    /// another profile permits it, unless it says the same.
     #[must_use]
     pub fn profile(mut self, profile: ServerProfile) -> Self {
         self.profile = profile;
@@ -351,9 +361,10 @@ impl TokenEndpoint for Folio {
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
         let Some(token) = &pair.refresh else {
             return match pair.access {
-                Some(_) => Err(EndpointError::misconfigured(
-                    "FOLIO revokes no access tokens; this one lives to its expiry",
-                )),
+                Some(_) => {
+                    let why = "FOLIO revokes no access tokens; this one lives to its expiry";
+                    Err(EndpointError::refused_here("unsupported", why))
+                }
                 None => Ok(()),
             };
         };

@@ -9,6 +9,7 @@
 mod answer;
 mod classify;
 mod client_auth;
+mod codes;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod sign_in;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 use self::client_auth::Client;
 pub use self::client_auth::ClientAuth;
+use self::codes::{Codes, Meaning};
 use self::sign_in::SignIn;
 use super::scrub::Secrets;
 use super::secure::secure;
@@ -36,17 +38,33 @@ use crate::token::{Digest, Key, Scope, TokenPair};
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use evertoken::{OAuth2, ServerProfile};
+/// use evertoken::{OAuth2, Resend, ServerProfile};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoint = OAuth2::new("https://id.example.org/token", "importer")?
 ///     .client_secret(std::env::var("IMPORTER_SECRET")?)
 ///     .timeout(Duration::from_secs(10))
-///     .profile(ServerProfile::strict().replay_window(Duration::from_secs(30)))
+///     .profile(ServerProfile::strict().resend(Resend::WhenUnavailable))
 ///     .revocation_url("https://id.example.org/revoke")?;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # What an answer means
+///
+/// | answer | [`EndpointError`] |
+/// |---|---|
+/// | an error code that calls the refresh token dead: `invalid_grant`, GitHub's `bad_refresh_token`, light-oauth2's `ERR12029` | `Rejected` |
+/// | 429, 425; `temporarily_unavailable`, `slow_down` or `too_many_attempts` at any status; `server_error` or `unknown_error` below 500 | `Later` |
+/// | `interaction_required`, `consent_required`, `login_required`, `account_selection_required` | `UserNeeded` |
+/// | any other error code at 4xx, or at 200 as GitHub has it | `Refused` |
+/// | 3xx, or 4xx without an error code | `Page` |
+/// | 408, 502, 503, 504 | `Unavailable` |
+/// | anything else: a 500, a success that cannot be read, no answer | `Unknown` |
+///
+/// An error code is the `error` of a JSON object or of a form. One that only repeats the name of the status
+/// (`"error": "Not Found"`) is none: frameworks and gateways write that. What a server says with codes of its own,
+/// [`dead_codes`](Self::dead_codes), [`later_codes`](Self::later_codes) and [`user_codes`](Self::user_codes) add.
 pub struct OAuth2 {
     token_url: Url,
     revocation_url: Option<Url>,
@@ -56,6 +74,7 @@ pub struct OAuth2 {
     timeout: Duration,
     profile: ServerProfile,
     body_limit: usize,
+    codes: Codes,
     http: reqwest::Client,
 }
 
@@ -97,6 +116,7 @@ impl OAuth2 {
             timeout: Duration::from_secs(30),
             profile: ServerProfile::strict(),
             body_limit: transport::BODY_LIMIT,
+            codes: Codes::default(),
             http,
         })
     }
@@ -169,6 +189,40 @@ impl OAuth2 {
         self
     }
 
+    /// Error codes by which this server calls a refresh token dead, besides those that are known (see
+    /// [above](Self#what-an-answer-means)). Some servers say `invalid_request` then. A session ends by such an answer, so
+    /// only a code belongs here that the server gives for nothing else.
+    #[must_use]
+    pub fn dead_codes<C: Into<String>>(mut self, codes: impl IntoIterator<Item = C>) -> Self {
+        self.codes.add(codes, Meaning::Dead);
+        self
+    }
+
+    /// Error codes by which this server says, at any status, that it did nothing with the refresh token and is to be asked
+    /// later, besides those that are known.
+    #[must_use]
+    pub fn later_codes<C: Into<String>>(mut self, codes: impl IntoIterator<Item = C>) -> Self {
+        self.codes.add(codes, Meaning::Later);
+        self
+    }
+
+    /// Error codes by which this server asks for the user, who has to sign in or to consent anew, besides those that are
+    /// known.
+    #[must_use]
+    pub fn user_codes<C: Into<String>>(mut self, codes: impl IntoIterator<Item = C>) -> Self {
+        self.codes.add(codes, Meaning::UserNeeded);
+        self
+    }
+
+    /// Whether a 400 without a body says that the refresh token is dead. Default: no, because a gateway may answer so. It is
+    /// for servers that give no error codes (Glewlwyd). Such a server answers a wrong client secret in the same way, so
+    /// with this a wrong secret ends the session.
+    #[must_use]
+    pub fn bare_400_is_dead(mut self, is_dead: bool) -> Self {
+        self.codes.bare_400_is_dead = is_dead;
+        self
+    }
+
     /// Builds the HTTP client from `builder`, for proxies, certificates, name resolution and the
     /// like. Redirects, retries, kept connections and decompression are switched off in any case, and
     /// so are proxies if the token URL is a plain `http` one: the token would leave the machine.
@@ -235,9 +289,8 @@ impl TokenEndpoint for OAuth2 {
             }
             Grant::SignIn { window } => {
                 let Some(sign_in) = &self.sign_in else {
-                    return Err(EndpointError::misconfigured(
-                        "this endpoint has nothing to sign in with",
-                    ));
+                    let why = "this endpoint has nothing to sign in with";
+                    return Err(EndpointError::refused_here("unsupported", why));
                 };
                 (sign_in.fields(), sign_in.secret(), window)
             }
@@ -248,7 +301,7 @@ impl TokenEndpoint for OAuth2 {
         let (reply, secrets) = self
             .post(&self.token_url, secret, &fields, Some(window))
             .await?;
-        classify::exchange(reply, secrets)
+        classify::exchange(reply, &self.codes, secrets)
     }
 
     fn can_sign_in(&self) -> bool {
@@ -257,7 +310,8 @@ impl TokenEndpoint for OAuth2 {
 
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
         let Some(url) = &self.revocation_url else {
-            return Err(EndpointError::misconfigured("there is no revocation URL"));
+            let why = "there is no revocation URL";
+            return Err(EndpointError::refused_here("unsupported", why));
         };
         let (token, hint) = match (&pair.refresh, &pair.access) {
             (Some(refresh), _) => (refresh.expose(), "refresh_token"),
@@ -266,7 +320,7 @@ impl TokenEndpoint for OAuth2 {
         };
         let fields = [("token", token), ("token_type_hint", hint)];
         let (reply, secrets) = self.post(url, token, &fields, None).await?;
-        classify::revocation(reply, secrets)
+        classify::revocation(reply, &self.codes, secrets)
     }
 
     fn profile(&self) -> ServerProfile {
@@ -291,6 +345,19 @@ impl TokenEndpoint for OAuth2 {
     }
 }
 
+/// What an endpoint makes of an answer, for one that gets its answers in another way.
+#[cfg(feature = "testing")]
+pub(crate) fn judge(
+    status: http::StatusCode,
+    body: String,
+    retry_after: Option<Duration>,
+) -> Result<Issued, EndpointError> {
+    let body = Zeroizing::new(body.into_bytes());
+    let mut reply = Reply::new(status, http::HeaderMap::new(), body, None, Duration::ZERO);
+    reply.retry_after = retry_after;
+    classify::exchange(reply, &Codes::default(), Secrets::default())
+}
+
 /// Without the secret, and without the parts of a URL and of an HTTP client that may hold others.
 impl fmt::Debug for OAuth2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -304,6 +371,7 @@ impl fmt::Debug for OAuth2 {
             .field("timeout", &self.timeout)
             .field("profile", &self.profile)
             .field("body_limit", &self.body_limit)
+            .field("codes", &self.codes)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use serde::Deserialize;
 
 /// What becomes of the old pair when a new one is issued.
@@ -18,62 +16,72 @@ pub enum OldPair {
     DiesAtFirstUse,
 }
 
-/// What is known of an authorization server. Safe defaults: the strictest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a refresh token is sent again after an unclear answer, one that does not say whether the server
+/// consumed it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Resend {
+    /// After every unclear answer, with pauses in between, for as long as the refresh token may be alive. A strict server
+    /// that did consume the token revokes the session then, which was lost already.
+    #[default]
+    Always,
+    /// After a page that is not the server's word, and after a gateway's 502, 503, 504 or 408; not after silence, where the
+    /// token may well be spent. For servers on which a second use costs more than the session: Okapi revokes every
+    /// session of the user.
+    WhenUnavailable,
+    /// Never. An unclear answer ends the session once its access token has expired.
+    Never,
+}
+
+/// How soon a refresh token is sent again after silence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ResendAfterSilence {
+    /// After the usual pause: servers with a grace window answer it again within that.
+    #[default]
+    Soon,
+    /// After the quarantine. For servers on which the last of several answers counts (Synapse): a request that the server
+    /// handles late would kill the pair of the second sending.
+    Quarantine,
+}
+
+/// What is known of an authorization server. The defaults suit the strictest one: single-use refresh tokens, and a
+/// second use revokes the whole family (RFC 9700 section 4.14.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerProfile {
-    /// For how long after its first use the server answers the same refresh token again. Zero, the
-    /// default: never. A value other than zero must not be shorter than the endpoint's timeout.
-    pub replay_window: Duration,
-    /// How often a token may be replayed inside the window. Default: 1.
-    pub replays: u32,
-    /// Whether a token that may be spent is tried once more after the quarantine, when nobody has
-    /// landed a newer pair and the session would otherwise be lost. Default: yes.
-    pub last_resort: bool,
-    /// How often that is tried, with the quarantine doubling in between. Default: 3.
-    pub last_resorts: u32,
+    /// Whether a token is sent again after an unclear answer. Default: always.
+    pub resend: Resend,
+    /// How soon that is done after silence, and after a 504. Default: soon.
+    pub resend_after_silence: ResendAfterSilence,
     /// What becomes of the old pair when a new one is issued.
     pub old_pair: OldPair,
 }
 
 impl ServerProfile {
-    /// Single-use refresh tokens, and a replay revokes the whole family (RFC 9700 section 4.14.2).
+    /// The defaults.
     #[must_use]
     pub const fn strict() -> Self {
         Self {
-            replay_window: Duration::ZERO,
-            replays: 1,
-            last_resort: true,
-            last_resorts: 3,
+            resend: Resend::Always,
+            resend_after_silence: ResendAfterSilence::Soon,
             old_pair: OldPair::AccessLivesOn,
         }
     }
 
-    /// For how long after its first use the server answers the same refresh token again.
+    /// Whether a token is sent again after an unclear answer.
     #[must_use]
-    pub const fn replay_window(mut self, window: Duration) -> Self {
-        self.replay_window = window;
+    pub const fn resend(mut self, resend: Resend) -> Self {
+        self.resend = resend;
         self
     }
 
-    /// How often a token may be replayed inside the window.
+    /// How soon a token is sent again after silence.
     #[must_use]
-    pub const fn replays(mut self, times: u32) -> Self {
-        self.replays = times;
-        self
-    }
-
-    /// Whether a token that may be spent is tried once more rather than given up.
-    #[must_use]
-    pub const fn last_resort(mut self, allowed: bool) -> Self {
-        self.last_resort = allowed;
-        self
-    }
-
-    /// How often that is tried; 1 at least.
-    #[must_use]
-    pub const fn last_resorts(mut self, times: u32) -> Self {
-        self.last_resorts = times;
+    pub const fn resend_after_silence(mut self, pace: ResendAfterSilence) -> Self {
+        self.resend_after_silence = pace;
         self
     }
 
@@ -82,11 +90,5 @@ impl ServerProfile {
     pub const fn old_pair(mut self, fate: OldPair) -> Self {
         self.old_pair = fate;
         self
-    }
-}
-
-impl Default for ServerProfile {
-    fn default() -> Self {
-        Self::strict()
     }
 }

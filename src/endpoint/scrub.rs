@@ -7,8 +7,30 @@ use zeroize::Zeroizing;
 
 use super::encoded::encoded;
 
-/// What is quoted at most, in characters.
-const QUOTE: usize = 200;
+/// What is quoted at most, in bytes.
+const QUOTE: usize = 256;
+
+/// What is quoted of a page at most, in characters.
+const FIRST_WORDS: usize = 80;
+
+/// From this length on a run of letters and digits may be a token.
+const KEY: usize = 16;
+
+/// What is looked at of a page, in bytes.
+const PAGE: usize = 4 * QUOTE;
+
+/// Names of fields that hold tokens. The token behind one may not be known, and may break off.
+const TOKEN_FIELDS: [&str; 6] = [
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "accesstoken",
+    "refreshtoken",
+    "okapitoken",
+];
+
+/// What escapes in JSON and in HTML begin with. A secret may be spelled with them.
+const ESCAPES: [&str; 2] = ["\\u", "&#"];
 
 /// So many bytes in a row that also stand in a secret give a part of it away. Fewer are chance, or
 /// part of what all tokens of a server begin with.
@@ -30,15 +52,45 @@ impl Secrets {
         secrets
     }
 
-    /// `text` without control characters and not too long; `None` if it may not be quoted at all.
+    /// `text` without control characters and cut to 256 bytes; `None` if it may not be quoted at all.
     pub(super) fn scrub(&self, text: &str) -> Option<String> {
         // A secret that begins inside the quote and ends outside it must be seen.
-        let visible = text.chars().filter(|c| !c.is_control());
-        let seen: Zeroizing<String> = Zeroizing::new(visible.take(QUOTE + PIECE).collect());
-        if seen.trim().is_empty() || self.0.iter().any(|secret| shares_a_piece(&seen, secret)) {
+        let seen = visible(text, QUOTE + PIECE);
+        if seen.trim().is_empty() || self.is_shown_by(&seen) {
             return None;
         }
-        Some(seen.chars().take(QUOTE).collect())
+        Some(cut(&seen, QUOTE).to_owned())
+    }
+
+    /// What a page begins with, in one line; `None` if it is empty or may not be quoted.
+    pub(super) fn first_words(&self, body: &[u8]) -> Option<String> {
+        let body = &body[..body.len().min(PAGE)];
+        let text = Zeroizing::new(String::from_utf8_lossy(body).into_owned());
+        let small = Zeroizing::new(text.to_ascii_lowercase());
+        let is_odd = TOKEN_FIELDS.iter().any(|name| small.contains(name))
+            || ESCAPES.iter().any(|escape| small.contains(escape));
+        // A secret may have been wrapped at the end of a line.
+        if is_odd || holds_a_key(&text) || self.is_shown_by(&visible(&text, PAGE)) {
+            return None;
+        }
+        let mut line = Zeroizing::new(String::with_capacity(text.len() + 1));
+        for word in text.split_whitespace() {
+            line.push_str(word);
+            line.push(' ');
+        }
+        let quote = self.scrub(&line)?;
+        let start: String = quote.chars().take(FIRST_WORDS).collect();
+        Some(start.trim_end().to_owned())
+    }
+
+    /// `text` as [`scrub`](Self::scrub) has it, cut to so many bytes.
+    pub(super) fn scrub_to(&self, text: &str, bytes: usize) -> Option<String> {
+        let quote = self.scrub(text)?;
+        Some(cut(&quote, bytes).to_owned())
+    }
+
+    fn is_shown_by(&self, text: &str) -> bool {
+        self.0.iter().any(|secret| shares_a_piece(text, secret))
     }
 
     /// One more.
@@ -48,6 +100,38 @@ impl Secrets {
             self.0.push(Zeroizing::new(text.to_owned()));
         }
     }
+}
+
+/// Whether something in `text` looks like a token, of which nothing else is known: a long run of the characters that a
+/// token has (RFC 6750 section 2.1), with letters and digits among them.
+fn holds_a_key(text: &str) -> bool {
+    let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    text.split(|c| !is_of_a_key(c)).any(|run| {
+        run.len() >= KEY
+            && run.contains(|c: char| c.is_ascii_digit())
+            && run.contains(|c: char| c.is_ascii_alphabetic())
+    })
+}
+
+/// The beginning of `text` without control characters, of at least so many bytes if there are so many.
+fn visible(text: &str, bytes: usize) -> Zeroizing<String> {
+    let mut seen = Zeroizing::new(String::with_capacity(bytes + 4));
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if seen.len() >= bytes {
+            break;
+        }
+        seen.push(c);
+    }
+    seen
+}
+
+/// The beginning of `text`, of whole characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 fn shares_a_piece(text: &str, secret: &str) -> bool {
@@ -61,12 +145,16 @@ fn shares_a_piece(text: &str, secret: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn scrub(text: &str) -> Option<String> {
+    fn secrets() -> Secrets {
         let mut headers = HeaderMap::new();
         if let Ok(credentials) = "Basic aW1wb3J0ZXI6c2VzYW1lL3NlY3JldA==".parse() {
             headers.insert(AUTHORIZATION, credentials);
         }
-        Secrets::new(["sesame/refresh&token", "sesame"], &headers).scrub(text)
+        Secrets::new(["sesame/refresh&token", "sesame"], &headers)
+    }
+
+    fn scrub(text: &str) -> Option<String> {
+        secrets().scrub(text)
     }
 
     #[test]
@@ -75,7 +163,9 @@ mod tests {
             scrub("no\r\nsuch\u{7f} \u{85}clié\0nt").as_deref(),
             Some("nosuch cliént")
         );
-        assert_eq!(scrub(&"é".repeat(900)), Some("é".repeat(200)));
+        assert_eq!(scrub(&"é".repeat(900)), Some("é".repeat(128)));
+        assert_eq!(scrub(&"x".repeat(900)), Some("x".repeat(256)));
+        assert_eq!(scrub(&"€".repeat(900)), Some("€".repeat(85)));
         assert_eq!(scrub("\n \n"), None);
         assert_eq!(scrub(""), None);
     }
@@ -93,15 +183,48 @@ mod tests {
             assert_eq!(scrub(words), None, "{words}");
         }
         assert_eq!(
-            scrub(&format!("{}fresh&token", "x".repeat(200))),
-            Some("x".repeat(200))
+            scrub(&format!("{}fresh&token", "x".repeat(256))),
+            Some("x".repeat(256))
         );
-        for before in 180..200 {
+        for before in 236..256 {
             assert_eq!(
                 scrub(&format!("{}/refresh&token", "x".repeat(before))),
                 None,
                 "{before}"
             );
+        }
+    }
+
+    #[test]
+    fn of_a_page_the_first_words_are_quoted_in_one_line() {
+        let first_words = |body: &[u8]| secrets().first_words(body);
+        let page = b"<html>\r\n  <title>403\tForbidden</title>\n\x07</html>\n";
+        assert_eq!(
+            first_words(page).as_deref(),
+            Some("<html> <title>403 Forbidden</title> </html>")
+        );
+        let long = "no such page ".repeat(500);
+        assert_eq!(
+            first_words(long.as_bytes()),
+            Some(long.trim_end()[..80].trim_end().to_owned())
+        );
+        assert_eq!(first_words(&[0xff, b'!']).as_deref(), Some("\u{fffd}!"));
+        assert_eq!(first_words(b""), None);
+        assert_eq!(first_words(b" \r\n\t "), None);
+    }
+
+    #[test]
+    fn a_page_that_may_hold_a_token_is_not_quoted() {
+        for page in [
+            "<p>sesame/refresh&token</p>",
+            "<p>sesame/ref\r\nresh&token</p>",
+            "<p>\n\n\n\nThis token is used, sorry:\n\n\n sesame%2Frefresh%26token</p>",
+            r#"{"message":"no","refresh_token":"unknown-to-us"}"#,
+            r#"{"okapiToken":"unknown-to-"#,
+            r#"{"message":"\u0073\u0065"}"#,
+            "<p>&#115;&#101;same",
+        ] {
+            assert_eq!(secrets().first_words(page.as_bytes()), None, "{page}");
         }
     }
 }

@@ -36,9 +36,8 @@ impl StaticToken {
 #[async_trait]
 impl TokenEndpoint for StaticToken {
     async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
-        Err(EndpointError::misconfigured(
-            "a static token has no endpoint",
-        ))
+        let why = "a static token has no endpoint";
+        Err(EndpointError::refused_here("unsupported", why))
     }
 
     fn first_pair(&self) -> Option<TokenPair> {

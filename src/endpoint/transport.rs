@@ -5,12 +5,14 @@ use std::mem;
 use std::pin::pin;
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use reqwest::{Body, ClientBuilder, Request, Response, redirect, retry};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::parcel::{Parcel, TooLate};
+use super::scrub::Secrets;
 use crate::clock::{Clock, Patience, SystemClock};
 use crate::endpoint::{EndpointError, SendWindow, retry_after, server_time};
 use crate::error::BuildError;
@@ -20,13 +22,16 @@ pub(super) const BODY_LIMIT: usize = 64 * 1024;
 /// The whole room is taken beforehand.
 pub(super) const BODY_LIMIT_MOST: usize = 16 * 1024 * 1024;
 
+/// What is told of a content type, in bytes.
+const CONTENT_TYPE_LIMIT: usize = 100;
+
 /// In place of a timeout that the client was built with: the time is measured here.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
 /// An answer, as far as it was read.
 #[cfg_attr(
     not(feature = "folio"),
-    allow(dead_code, reason = "of OAuth2, all that matters is in the body")
+    allow(dead_code, reason = "OAuth2 tells no points in time")
 )]
 pub(crate) struct Reply {
     pub(super) status: StatusCode,
@@ -74,6 +79,42 @@ impl Reply {
             body,
             broken,
         }
+    }
+
+    /// Whether a limit of requests is reached, or the server would not act upon a request that may be a replay (RFC 8470
+    /// section 5.2): it did nothing, whatever else it says.
+    pub(super) fn asks_for_later(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY
+        )
+    }
+
+    /// Whether it is what a gateway answers that does not get at the server, or a server that is not up. A 408 is that of
+    /// a gateway that did not get the whole request, or waited for the server in vain.
+    pub(super) fn is_unavailable(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::REQUEST_TIMEOUT
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+        )
+    }
+
+    /// It says nothing that is known to be the server's word.
+    pub(super) fn page(&self, secrets: &Secrets) -> EndpointError {
+        let content_type = self.headers.get(CONTENT_TYPE).and_then(|it| {
+            let text = it.to_str().ok()?;
+            secrets.scrub_to(text, CONTENT_TYPE_LIMIT)
+        });
+        let start = secrets.first_words(&self.body);
+        EndpointError::page(self.status.as_u16(), content_type, start)
+    }
+
+    /// See [`is_unavailable`](Self::is_unavailable).
+    pub(super) fn unavailable(&self) -> EndpointError {
+        EndpointError::unavailable(self.status.as_u16(), self.retry_after)
     }
 }
 
@@ -131,9 +172,7 @@ pub(super) async fn send(
     loop {
         match patience.wait_for(&mut executing).await {
             Some(Ok(response)) => return Ok(read(response, patience, timeout, limit).await),
-            Some(Err(error)) if receipt.recall() => {
-                return Err(EndpointError::not_sent(error.without_url()));
-            }
+            Some(Err(error)) if receipt.recall() => return Err(EndpointError::unsent(error)),
             Some(Err(error)) if !is_gated => return Err(EndpointError::from_reqwest(error)),
             Some(Err(error)) => return Err(EndpointError::unknown(error.without_url())),
             None if receipt.recall() => return Err(EndpointError::not_sent(TimedOut(timeout))),

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a session cannot be prolonged any more.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -7,7 +8,7 @@ pub enum EndReason {
     /// Both tokens have expired.
     Expired,
     /// The server does not accept the refresh token: used before, revoked or expired.
-    Rejected,
+    Rejected(ServerWord),
     /// An exchange was sent and its answer never read; the token may be spent, and the server's
     /// profile does not permit to send it again.
     OutcomeUnknown,
@@ -17,14 +18,77 @@ pub enum EndReason {
     Idle,
 }
 
+impl EndReason {
+    /// Whether the server rejected the refresh token.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        matches!(self, Self::Rejected(_))
+    }
+}
+
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Expired => "it expired",
-            Self::Rejected => "the server rejected its refresh token",
-            Self::OutcomeUnknown => "the outcome of its last rotation is unknown",
-            Self::LoggedOut => "the user logged out",
-            Self::Idle => "it was idle for too long",
-        })
+        match self {
+            Self::Expired => f.write_str("it expired"),
+            Self::Rejected(word) => write!(f, "the server rejected its refresh token{word}"),
+            Self::OutcomeUnknown => f.write_str("the outcome of its last rotation is unknown"),
+            Self::LoggedOut => f.write_str("the user logged out"),
+            Self::Idle => f.write_str("it was idle for too long"),
+        }
     }
+}
+
+/// What the server said when it rejected a token: without secrets, and not longer than 256 bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ServerWord(Option<Arc<Words>>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Words {
+    code: String,
+    description: Option<String>,
+}
+
+/// What is kept of each part, in bytes.
+const LIMIT: usize = 256;
+
+impl ServerWord {
+    pub(crate) fn new(code: Option<&str>, description: Option<&str>) -> Self {
+        Self(code.map(|code| {
+            Arc::new(Words {
+                code: cut(code).to_owned(),
+                description: description.map(|text| cut(text).to_owned()),
+            })
+        }))
+    }
+
+    /// Its error code, `invalid_grant` mostly; `None` where an earlier version of this crate stored the end.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.0.as_ref().map(|words| words.code.as_str())
+    }
+
+    /// What it said besides.
+    #[must_use]
+    pub fn description(&self) -> Option<&str> {
+        self.0.as_ref()?.description.as_deref()
+    }
+}
+
+/// As it follows on a sentence: ": invalid_grant: used before".
+impl fmt::Display for ServerWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.code().into_iter().chain(self.description()) {
+            write!(f, ": {part}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of `text`, of whole characters.
+pub(crate) fn cut(text: &str) -> &str {
+    let mut end = text.len().min(LIMIT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }

@@ -1,6 +1,7 @@
 //! For threads outside any runtime.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -8,6 +9,9 @@ use super::TokenManager;
 use super::user::cause_of_death;
 use crate::error::Error;
 use crate::served::Token;
+
+/// What an answer that is there at the deadline needs to get to another thread.
+const MOMENT: Duration = Duration::from_secs(1);
 
 impl TokenManager {
     /// A valid access token, for threads outside any runtime (rayon's, a thread that uses
@@ -35,10 +39,14 @@ impl TokenManager {
             // If nobody waits any more, the token is for nobody.
             let _ = sender.send(tokens.token().await);
         });
+        // The answer itself says that the time is over, and what failed; unless its runtime stands still.
         let after = self.session.settings().wait;
-        match receiver.recv_timeout(after) {
+        match receiver.recv_timeout(after.saturating_add(MOMENT)) {
             Ok(answer) => answer,
-            Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::TimedOut { after }),
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::TimedOut {
+                after,
+                source: None,
+            }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let died = asking.now_or_never().and_then(Result::err);
                 let pause = self.session.settings().cool_down.expired;

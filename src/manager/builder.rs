@@ -78,7 +78,8 @@ impl Builder {
     }
 
     /// The first pair. It counts only if the store never knew it: after a restart, the pair that was
-    /// rotated from it wins. Its times count from now. Where another session is stored under the key that goes on,
+    /// rotated from it wins. Its times count from now. A pair that the store does not know is used where there is no
+    /// session under the key, or one that has ended; where another session goes on there,
     /// [`on_seed_conflict`](Self::on_seed_conflict) decides.
     pub fn seed(mut self, pair: TokenPair) -> Self {
         self.seed = Some(pair);
@@ -135,8 +136,9 @@ impl Builder {
         self
     }
 
-    /// How long a caller waits for a token. Default: 35 s. It must be longer than the endpoint's
-    /// timeout.
+    /// How long a caller without a valid token waits for one, also through the pauses after failures that pass by
+    /// themselves; then it gets [`Error::TimedOut`](crate::Error::TimedOut) with the last failure. Default: 35 s. It must
+    /// be longer than the endpoint's timeout.
     pub fn wait(mut self, deadline: Duration) -> Self {
         self.settings.wait = deadline;
         self
@@ -156,8 +158,9 @@ impl Builder {
         self
     }
 
-    /// How long an instance that claimed the token is left alone. Default: 60 s. It must be 10 s longer
-    /// than the endpoint's timeout at least.
+    /// How long an instance that claimed the token is left alone by the others; after a failure, from the end of its pause
+    /// on. Default: 60 s. It must be longer than the endpoint's timeout, 5 s and twice the store's timeout (5 s at least)
+    /// together.
     pub fn quarantine(mut self, quarantine: Duration) -> Self {
         self.settings.quarantine = quarantine;
         self
@@ -191,15 +194,15 @@ impl Builder {
         self
     }
 
-    /// What becomes of the seed where another session is stored under its key that goes on. Default:
-    /// [`OnSeedConflict::Error`].
+    /// What becomes of a [seed](Self::seed) that the store does not know, where another session goes on under its key.
+    /// Default: [`OnSeedConflict::Error`], which costs neither session.
     pub fn on_seed_conflict(mut self, policy: OnSeedConflict) -> Self {
         self.settings.on_seed_conflict = policy;
         self
     }
 
-    /// How long nothing is tried after a failure. Default: [`CoolDown::default`], 4 s while the token is
-    /// valid and 2 s once it has expired, doubling to 60 s.
+    /// The pauses after failures, in which no instance sends. Default: [`CoolDown::default`], 4 s while the token is
+    /// valid and 2 s once it has expired, doubling to 60 s; up to 20 % shorter, unless the [jitter](Self::jitter) is 0.
     pub fn cool_down(mut self, cool_down: CoolDown) -> Self {
         self.settings.cool_down = cool_down;
         self

@@ -151,7 +151,8 @@ impl TokenStore for Faster {
         next: &Record,
     ) -> Result<Swap, StoreError> {
         if let Some(session) = self.session.get().and_then(Weak::upgrade) {
-            let count = session.lock().unsent().len();
+            let (now, wall) = (session.now(), session.wall());
+            let count = session.lock().own(now, wall).unsent.len();
             let mut remembered = self.remembered.lock();
             *remembered = count.max(*remembered);
         }

@@ -94,7 +94,10 @@ impl TokenManager {
         let told = async { while answer.changed().await.is_ok() {} };
         let missing = match self.by(self.deadline(), told).await {
             Ok(()) => Error::RuntimeGone,
-            Err(_) => Error::TimedOut { after },
+            Err(_) => Error::TimedOut {
+                after,
+                source: None,
+            },
         };
         let known = answer.borrow().clone();
         let unfinished = unfinished(missing);
@@ -130,6 +133,7 @@ impl TokenManager {
             Ok(Err(died)) => Err(later(&self.session, cause_of_death(&died))),
             Err(_) => Err(Error::TimedOut {
                 after: self.session.settings().wait,
+                source: None,
             }),
         }
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::claim::{Claim, Holder, Owner};
+use super::pause::{Class, NotBefore};
 use super::wiped::{Fields, Wiped};
 use super::{FORMAT, Origin, Record, Retired, State, StoredPair, format};
 use crate::store::StoreTime;
@@ -24,6 +25,7 @@ pub(crate) struct Carried {
     pair: Option<(Digest, Fields)>,
     state: Option<(State, Fields)>,
     claim: Option<(Holder, Fields)>,
+    not_before: Option<(NotBefore, Fields)>,
     retired: Vec<(Digest, Fields)>,
 }
 
@@ -55,6 +57,11 @@ impl Carried {
         {
             put_back(fields, &mut form["claim"]);
         }
+        if let Some((pause, fields)) = &self.not_before
+            && record.not_before.as_ref() == Some(pause)
+        {
+            put_back(fields, &mut form["not_before"]);
+        }
         for (digest, fields) in &self.retired {
             let at = record.retired().position(|past| past == digest);
             if let Some(at) = at {
@@ -78,7 +85,8 @@ impl<'de> Deserialize<'de> for Record {
         // Before anything that a later format may have changed.
         format::check(&form).map_err(serde::de::Error::custom)?;
         let mut inside = |part: &str| take(&mut form[part], &KNOWN[part]);
-        let [key, pair, state, claim] = ["key", "pair", "state", "claim"].map(&mut inside);
+        let parts = ["key", "pair", "state", "claim", "not_before"];
+        let [key, pair, state, claim, not_before] = parts.map(&mut inside);
         let retired: Vec<Fields> = match &mut form["retired"] {
             Value::Array(retired) => {
                 let known = &KNOWN["retired"][0];
@@ -95,8 +103,9 @@ impl<'de> Deserialize<'de> for Record {
         record.carried = Carried {
             key,
             pair: some(pair).map(|fields| (record.digest(), fields)),
-            state: some(state).map(|fields| (record.state, fields)),
+            state: some(state).map(|fields| (record.state.clone(), fields)),
             claim: claimed.zip(some(claim)),
+            not_before: record.not_before.clone().zip(some(not_before)),
             retired: record
                 .retired()
                 .copied()
@@ -131,6 +140,10 @@ struct Form {
     pair: Option<StoredPair>,
     state: State,
     claim: Option<Claim>,
+    #[serde(default)]
+    not_before: Option<NotBefore>,
+    #[serde(default)]
+    sign_ins: u64,
     next_number: u64,
     committed_number: u64,
     retired: Vec<Retired>,
@@ -168,7 +181,11 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
                 scope: None,
             },
         }),
-        state: State::Rejected { digest },
+        state: State::Rejected {
+            digest,
+            code: None,
+            description: None,
+        },
         claim: Some(Claim {
             owner: Owner::from_bits(0),
             number: 0,
@@ -177,10 +194,18 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
             since: time,
             patience: std::time::Duration::ZERO,
             doubtful: None,
+            by: None,
+            before: None,
+            sendings: 0,
             released: false,
-            replays: 0,
-            resorts: 0,
         }),
+        not_before: Some(NotBefore {
+            until: time,
+            class: Class::Unknown,
+            code: None,
+            failures: 0,
+        }),
+        sign_ins: 0,
         next_number: 0,
         committed_number: 0,
         retired: vec![Retired {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Record;
-use crate::endpoint::ServerProfile;
+use super::pause::NotBefore;
+use crate::endpoint::Resend;
 use crate::store::StoreTime;
 use crate::token::Digest;
 
@@ -76,15 +77,30 @@ pub struct Claim {
     /// Since when the token may be spent, by this claim or one before it.
     #[serde(default)]
     pub doubtful: Option<StoreTime>,
+    /// What left it doubtful; `None` of a claim whose holder did not say.
+    #[serde(default)]
+    pub by: Option<DoubtfulBy>,
+    /// What had left it doubtful before its holder claimed it for another sending, which may not have come about.
+    #[serde(default)]
+    pub before: Option<DoubtfulBy>,
+    /// How often the token was sent again after an unclear answer.
+    #[serde(default)]
+    pub sendings: u32,
     /// Given up by its holder, who did not find out whether the token is spent.
     #[serde(default)]
     pub released: bool,
-    /// How often the token was sent again inside the server's replay window.
-    #[serde(default)]
-    pub replays: u32,
-    /// How often it was sent again as a last resort.
-    #[serde(default)]
-    pub resorts: u32,
+}
+
+/// What left a claim doubtful.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DoubtfulBy {
+    /// A page, or an answer of a gateway: the token is probably unspent.
+    Unavailable,
+    /// No answer that can be read: the token may well be spent. A word that this version does not know counts as it.
+    #[serde(other)]
+    Silence,
 }
 
 impl Claim {
@@ -93,47 +109,26 @@ impl Claim {
         self.doubtful.unwrap_or(self.since)
     }
 
-    /// How long the holder is left alone by an instance of this `quarantine`; doubled with each last resort.
+    /// How long the holder is left alone by an instance of this `quarantine`.
     pub(crate) fn patience(&self, quarantine: Duration) -> Duration {
-        let patience = self.patience.max(quarantine);
-        patience.saturating_mul(1_u32.checked_shl(self.resorts).unwrap_or(u32::MAX))
+        self.patience.max(quarantine)
     }
 
-    /// What the server's profile permits about the token, which may be spent.
-    pub(crate) fn permits(
-        &self,
-        server: &ServerProfile,
-        can_sign_in: bool,
-        quarantine: Duration,
-        now: StoreTime,
-    ) -> Permit {
-        if now.since(self.suspect_since()) < server.replay_window && self.replays < server.replays {
-            return Permit::Send(Again::Replay);
-        }
-        if can_sign_in {
-            return Permit::SignIn;
-        }
-        if !server.last_resort || self.resorts >= server.last_resorts {
-            return Permit::Nothing;
-        }
-        let left = self
-            .patience(quarantine)
-            .saturating_sub(now.since(self.since));
-        if left.is_zero() {
-            Permit::Send(Again::LastResort)
-        } else {
-            Permit::Wait(left)
-        }
+    /// What may be done about the token, which may be spent, where the profile says `resend`.
+    pub(crate) fn permits(&self, resend: Resend, can_sign_in: bool) -> Permit {
+        permits(self.by, resend, can_sign_in)
     }
 
-    /// What is left of the server's replay window, if this claim was made for a replay. Replays come
-    /// before last resorts, so without one of those it was.
-    pub(crate) fn replay_left(&self, server: &ServerProfile, now: StoreTime) -> Option<Duration> {
-        (self.doubtful.is_some() && self.resorts == 0).then(|| {
-            server
-                .replay_window
-                .saturating_sub(now.since(self.suspect_since()))
-        })
+    /// The answer to the last sending was unclear in this way. A silence stays one, whatever follows on it.
+    pub(crate) fn doubt(&mut self, by: DoubtfulBy) {
+        let was_silent = match self.before {
+            Some(before) => before == DoubtfulBy::Silence,
+            None => self.sendings > 0,
+        };
+        let by = if was_silent { DoubtfulBy::Silence } else { by };
+        self.doubtful = Some(self.suspect_since());
+        self.by = Some(by);
+        self.before = Some(by);
     }
 
     pub(crate) fn holder(&self) -> Holder {
@@ -178,52 +173,66 @@ impl Claimant {
     }
 }
 
-/// Why a token that may be spent is sent once more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
-    /// The server answers it again for a while.
-    Replay,
-    /// The session is lost otherwise.
-    LastResort,
-}
-
 /// What may be done about a token that may be spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permit {
-    Send(Again),
+    /// It may be sent again.
+    Send,
     SignIn,
-    /// A last resort, after this time.
-    Wait(Duration),
     /// Nothing: the outcome stays unknown.
     Nothing,
 }
 
-/// What the record's claim means for somebody who wants to spend a token.
+/// What may be done about a token that was left doubtful `by` this, where the profile says `resend`.
+pub(crate) fn permits(by: Option<DoubtfulBy>, resend: Resend, can_sign_in: bool) -> Permit {
+    let is_unavailable = by == Some(DoubtfulBy::Unavailable);
+    // After a page the same server would answer the sign-in.
+    if can_sign_in && !is_unavailable {
+        return Permit::SignIn;
+    }
+    match resend {
+        Resend::Always => Permit::Send,
+        Resend::WhenUnavailable if is_unavailable => Permit::Send,
+        Resend::WhenUnavailable | Resend::Never if can_sign_in => Permit::SignIn,
+        Resend::WhenUnavailable | Resend::Never => Permit::Nothing,
+    }
+}
+
+/// What an instance remembers of its own claims on one key.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Own<'a> {
+    /// Claims that were attempted, and under which nothing was sent.
+    pub(crate) unsent: &'a [Holder],
+    /// The claim whose request is over, and whose answer was unclear.
+    pub(crate) over: Option<Holder>,
+}
+
+/// What the record's claim means for an instance that wants to spend a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Nobody claims this token.
     Free,
     /// Our own claim, under which nothing was sent: its swap was ambiguous.
     Ours,
-    /// Somebody is spending it; his claim goes stale after this time.
+    /// Our own claim, whose request is over: the token may be spent, and no other instance sends it meanwhile.
+    Over,
+    /// Another instance is spending it; its claim goes stale after this time.
     Live { stale_in: Duration },
-    /// Somebody may have spent it and has not said.
+    /// Another instance may have spent it and has not said.
     Stale,
 }
 
 impl Record {
-    /// Judges the claim for an instance whose claims `unsent` were attempted and never sent under.
-    pub(crate) fn standing(
-        &self,
-        unsent: &[Holder],
-        now: StoreTime,
-        quarantine: Duration,
-    ) -> Standing {
+    /// Judges the claim for an instance of this `quarantine`.
+    pub(crate) fn standing(&self, own: Own<'_>, now: StoreTime, quarantine: Duration) -> Standing {
         let Some(claim) = self.claim.as_ref().filter(|claim| self.is_current(claim)) else {
             return Standing::Free;
         };
-        if unsent.contains(&claim.holder()) {
+        if own.unsent.contains(&claim.holder()) {
             return Standing::Ours;
+        }
+        if own.over == Some(claim.holder()) && !claim.released {
+            return Standing::Over;
         }
         let left = claim
             .patience(quarantine)
@@ -250,24 +259,23 @@ impl Record {
             since: now,
             patience: by.patience,
             doubtful: None,
+            by: None,
+            before: None,
+            sendings: 0,
             released: false,
-            replays: 0,
-            resorts: 0,
         })
     }
 
-    /// A claim under which the token may be spent becomes this claimant's, for sending it once more. It is
-    /// doubtful, so nobody takes it for a plain one.
+    /// A claim under which the token may be spent becomes this claimant's, for sending the token once more: a stale claim of
+    /// another instance, or our own whose request is over. It has a number and a nonce of its own, so that of two clones of
+    /// one process one sends, and it is doubtful, so that no instance takes it for a plain one.
     #[must_use]
-    pub(crate) fn taken_over(&self, by: Claimant, again: Again, now: StoreTime) -> Self {
+    pub(crate) fn resent(&self, by: Claimant, now: StoreTime) -> Self {
         self.reclaimed(by, now, |old| Claim {
             doubtful: Some(old.suspect_since()),
-            replays: old
-                .replays
-                .saturating_add(u32::from(again == Again::Replay)),
-            resorts: old
-                .resorts
-                .saturating_add(u32::from(again == Again::LastResort)),
+            by: Some(DoubtfulBy::Silence),
+            before: old.by,
+            sendings: old.sendings.saturating_add(1),
             ..old
         })
     }
@@ -278,25 +286,38 @@ impl Record {
         self.reclaimed(by, now, |old| old)
     }
 
-    /// Our claim, under which the token was sent and no answer read.
+    /// Our claim, under which the token was sent and the answer was unclear. It is ours through the `pause` and the
+    /// `quarantine` after it, so that it does not go stale before its holder sends again.
     #[must_use]
-    pub(crate) fn doubted(&self, holder: Holder) -> Self {
+    pub(crate) fn doubted(
+        &self,
+        holder: Holder,
+        by: DoubtfulBy,
+        pause: NotBefore,
+        quarantine: Duration,
+        now: StoreTime,
+    ) -> Self {
         let mut next = self.clone();
         if let Some(claim) = next.claim.as_mut().filter(|claim| claim.is_of(holder)) {
-            claim.doubtful = Some(claim.suspect_since());
+            claim.doubt(by);
+            claim.since = now;
+            claim.patience = quarantine.saturating_add(pause.until.since(now));
+            next.not_before = Some(pause);
         }
         next
     }
 
-    /// Gives our claim up; `None` if it is not ours any more. "May be spent" is never wiped by
-    /// somebody who did not find out: a doubtful claim stays in place, stale.
-    pub(crate) fn released(&self, holder: Holder) -> Option<Self> {
+    /// Gives our claim up under which nothing was sent, or after its last answer; `None` if it is not ours any more. "May be spent" is never wiped by an instance that did not find
+    /// out: a doubtful claim stays in place, stale at once. After a failure no instance sends before the `pause` is over.
+    pub(crate) fn released(&self, holder: Holder, pause: Option<NotBefore>) -> Option<Self> {
         let claim = self.claim.as_ref().filter(|claim| claim.is_of(holder))?;
         let mut next = self.clone();
         next.claim = claim.doubtful.is_some().then(|| Claim {
+            by: claim.before,
             released: true,
             ..claim.clone()
         });
+        next.not_before = pause.or(next.not_before);
         Some(next)
     }
 
@@ -325,219 +346,4 @@ impl Record {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::testkit::{NOW, ONE, QUARANTINE, TWO, active};
-
-    const LATER: StoreTime = StoreTime::from_millis(NOW.as_millis() + 60_000);
-
-    fn number(record: &Record) -> u64 {
-        record.claim.as_ref().unwrap().number
-    }
-
-    #[test]
-    fn a_claim_is_live_for_others_until_the_quarantine_is_over() {
-        let record = active();
-        let record = record.claimed(ONE, record.digest(), NOW);
-        let just_before = StoreTime::from_millis(LATER.as_millis() - 1);
-        let stale_in = Duration::from_millis(1);
-        assert_eq!(
-            record.standing(&[], just_before, QUARANTINE),
-            Standing::Live { stale_in }
-        );
-        assert_eq!(record.standing(&[], LATER, QUARANTINE), Standing::Stale);
-    }
-
-    #[test]
-    fn a_claim_is_ours_only_if_owner_and_number_match() {
-        let record = active();
-        let record = record.claimed(ONE, record.digest(), NOW);
-        let ours = number(&record);
-        assert_eq!(
-            record.standing(&[ONE.holder(ours)], NOW, QUARANTINE),
-            Standing::Ours
-        );
-        assert!(matches!(
-            record.standing(&[TWO.holder(ours)], NOW, QUARANTINE),
-            Standing::Live { .. }
-        ));
-        assert!(matches!(
-            record.standing(&[ONE.holder(ours + 1)], NOW, QUARANTINE),
-            Standing::Live { .. }
-        ));
-    }
-
-    #[test]
-    fn a_claim_of_a_clone_with_our_owner_and_number_is_not_ours() {
-        let record = active();
-        let clone = Claimant { nonce: 99, ..ONE };
-        let record = record.claimed(clone, record.digest(), NOW);
-        let ours = ONE.holder(number(&record));
-        assert!(matches!(
-            record.standing(&[ours], NOW, QUARANTINE),
-            Standing::Live { .. }
-        ));
-        assert_eq!(record.released(ours), None);
-    }
-
-    #[test]
-    fn a_claim_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_quarantine()
-    {
-        let record = active();
-        let patience = 2 * QUARANTINE;
-        let patient = Claimant { patience, ..ONE };
-        let record = record.claimed(patient, record.digest(), NOW);
-        let stale_in = QUARANTINE;
-        assert_eq!(
-            record.standing(&[], LATER, QUARANTINE),
-            Standing::Live { stale_in }
-        );
-        let much_later = LATER.after(QUARANTINE);
-        assert_eq!(
-            record.standing(&[], much_later, QUARANTINE),
-            Standing::Stale
-        );
-        // A reader that waits longer of its own accord does so.
-        assert!(matches!(
-            record.standing(&[], much_later, 3 * QUARANTINE),
-            Standing::Live { .. }
-        ));
-    }
-
-    #[test]
-    fn a_claim_on_a_token_that_is_no_longer_current_binds_nobody() {
-        let record = active();
-        let record = record.claimed(ONE, Digest::of("an older token"), NOW);
-        assert_eq!(record.standing(&[], NOW, QUARANTINE), Standing::Free);
-    }
-
-    #[test]
-    fn taking_over_a_stale_claim_makes_it_doubtful_since_the_first_claim() {
-        let record = active();
-        let record =
-            record
-                .claimed(ONE, record.digest(), NOW)
-                .taken_over(TWO, Again::LastResort, LATER);
-        let claim = record.claim.as_ref().unwrap();
-        assert_eq!(
-            (claim.owner, claim.doubtful, claim.since),
-            (TWO.owner, Some(NOW), LATER)
-        );
-        // A second take-over does not move the doubt.
-        let again = record.taken_over(ONE, Again::Replay, LATER.after(QUARANTINE));
-        assert_eq!(again.claim.unwrap().doubtful, Some(NOW));
-    }
-
-    #[test]
-    fn retaking_an_ambiguous_claim_inherits_its_doubt() {
-        let record = active();
-        let plain = record
-            .claimed(ONE, record.digest(), NOW)
-            .retaken(ONE, LATER);
-        assert_eq!(plain.claim.unwrap().doubtful, None);
-        let doubtful = record
-            .claimed(ONE, record.digest(), NOW)
-            .taken_over(TWO, Again::LastResort, LATER)
-            .retaken(TWO, LATER);
-        assert_eq!(doubtful.claim.unwrap().doubtful, Some(NOW));
-    }
-
-    #[test]
-    fn releasing_a_plain_claim_frees_the_token() {
-        let record = active();
-        let claimed = record.claimed(ONE, record.digest(), NOW);
-        let holder = ONE.holder(number(&claimed));
-        let freed = claimed.released(holder).unwrap();
-        assert_eq!(freed.standing(&[], NOW, QUARANTINE), Standing::Free);
-    }
-
-    #[test]
-    fn releasing_a_doubtful_claim_leaves_it_in_place_and_stale() {
-        let record = active();
-        let doubtful =
-            record
-                .claimed(ONE, record.digest(), NOW)
-                .taken_over(TWO, Again::LastResort, LATER);
-        let holder = TWO.holder(number(&doubtful));
-        let released = doubtful.released(holder).unwrap();
-        assert_eq!(released.standing(&[], LATER, QUARANTINE), Standing::Stale);
-        assert_eq!(released.claim.as_ref().unwrap().doubtful, Some(NOW));
-        assert!(number(&released) == holder.number);
-    }
-
-    #[test]
-    fn nobody_releases_anothers_claim() {
-        let record = active();
-        let claimed = record.claimed(ONE, record.digest(), NOW);
-        let number = number(&claimed);
-        assert_eq!(claimed.released(TWO.holder(number)), None);
-        assert_eq!(claimed.released(ONE.holder(number + 1)), None);
-    }
-
-    #[test]
-    fn each_last_resort_doubles_the_patience() {
-        let record = active();
-        let mut record = record.claimed(ONE, record.digest(), NOW);
-        for factor in [1, 2, 4, 8] {
-            let claim = record.claim.as_ref().unwrap();
-            assert_eq!(claim.patience(QUARANTINE), QUARANTINE * factor);
-            record = record.taken_over(ONE, Again::LastResort, NOW);
-        }
-    }
-
-    #[test]
-    fn a_claim_since_a_moment_the_store_has_not_reached_does_not_panic() {
-        let record = active();
-        let record = record.claimed(ONE, record.digest(), LATER);
-        let stale_in = QUARANTINE;
-        assert_eq!(
-            record.standing(&[], NOW, QUARANTINE),
-            Standing::Live { stale_in }
-        );
-    }
-
-    #[test]
-    fn a_token_that_may_be_spent_is_sent_again_only_as_the_profile_permits() {
-        let record = active();
-        let claim = record.claimed(ONE, record.digest(), NOW).claim.unwrap();
-        let permits = |claim: &Claim, server: ServerProfile, seconds, sign_in| {
-            claim.permits(
-                &server,
-                sign_in,
-                QUARANTINE,
-                NOW.after(Duration::from_secs(seconds)),
-            )
-        };
-        let strict = ServerProfile::strict();
-        let left = Permit::Wait(Duration::from_secs(59));
-        assert_eq!(permits(&claim, strict, 1, false), left);
-        assert_eq!(
-            permits(&claim, strict, 60, false),
-            Permit::Send(Again::LastResort)
-        );
-        assert_eq!(permits(&claim, strict, 1, true), Permit::SignIn);
-        assert_eq!(
-            permits(&claim, strict.last_resort(false), 1, false),
-            Permit::Nothing
-        );
-        let grace = strict.replay_window(Duration::from_secs(30));
-        assert_eq!(
-            permits(&claim, grace, 29, false),
-            Permit::Send(Again::Replay)
-        );
-        assert_eq!(
-            permits(&claim, grace, 30, false),
-            Permit::Wait(Duration::from_secs(30))
-        );
-        let replayed = Claim {
-            replays: 1,
-            ..claim.clone()
-        };
-        assert_eq!(permits(&replayed, grace, 1, false), left);
-        let exhausted = Claim {
-            resorts: 3,
-            ..claim
-        };
-        assert_eq!(permits(&exhausted, strict, 10_000, false), Permit::Nothing);
-    }
-}
+mod tests;

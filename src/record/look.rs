@@ -13,6 +13,8 @@ pub(crate) struct Held {
     pub(crate) digest: Digest,
     /// The number of the claim under which it was landed.
     pub(crate) number: u64,
+    /// The count of sign-ins of its lineage.
+    pub(crate) sign_ins: u64,
 }
 
 /// What a record means to somebody who holds a pair, or none.
@@ -43,20 +45,24 @@ pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
     if record.pair.is_none() && record.version == 0 {
         return Look::Forward;
     }
-    if record.lineage != held.identity.lineage || record.version > held.identity.version {
-        return Look::Adopt;
+    // A store that was set back shows a session that was replaced.
+    if record.lineage != held.identity.lineage {
+        return match record.sign_ins < held.sign_ins {
+            true => Look::Forward,
+            false => Look::Adopt,
+        };
     }
-    let is_ours = record.digest() == held.digest && record.committed_number == held.number;
-    if record.version == held.identity.version && is_ours {
-        return Look::Current;
+    // The number of the claim decides, whatever the versions say: a store that was set back counts those anew.
+    match record.committed_number.cmp(&held.number) {
+        Ordering::Less => Look::Forward,
+        Ordering::Greater => Look::Adopt,
+        Ordering::Equal if record.digest() != held.digest => Look::Adopt,
+        Ordering::Equal => match record.version.cmp(&held.identity.version) {
+            Ordering::Less => Look::Forward,
+            Ordering::Equal => Look::Current,
+            Ordering::Greater => Look::Adopt,
+        },
     }
-    // The store lost writes. Where somebody has landed a later pair since, that one counts, whatever its version.
-    let is_older = match record.committed_number.cmp(&held.number) {
-        Ordering::Less => true,
-        Ordering::Equal => record.version < held.identity.version,
-        Ordering::Greater => false,
-    };
-    if is_older { Look::Forward } else { Look::Adopt }
 }
 
 impl Record {
@@ -72,7 +78,12 @@ impl Record {
     ) -> Self {
         let mut next = match record {
             Some(record) => record.clone(),
-            None => Self::first(key.clone(), held.identity.lineage, pair.clone()),
+            None => Self::first(
+                key.clone(),
+                held.identity.lineage,
+                pair.clone(),
+                held.sign_ins,
+            ),
         };
         if next.digest() != held.digest {
             next.retire_current(now);
@@ -80,7 +91,11 @@ impl Record {
         next.lineage = held.identity.lineage;
         next.version = held.identity.version;
         next.pair = Some(pair);
-        next.state = State::Active;
+        // A server that echoes it may have refused the very token since.
+        if next.state.condemned() != Some(held.digest) {
+            next.state = State::Active;
+        }
+        next.sign_ins = next.sign_ins.max(held.sign_ins);
         next.committed_number = held.number;
         next.next_number = next
             .next_number
@@ -93,7 +108,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair};
+    use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair, rejected};
     use crate::token::Lineage;
 
     fn held(record: &Record) -> Held {
@@ -101,6 +116,7 @@ mod tests {
             identity: record.identity(),
             digest: record.digest(),
             number: record.committed_number,
+            sign_ins: record.sign_ins,
         }
     }
 
@@ -133,9 +149,7 @@ mod tests {
         assert_eq!(look(Some(&first), Some(held(&second))), Look::Forward);
         assert_eq!(look(None, Some(held(&second))), Look::Forward);
         let mut condemned = first.clone();
-        condemned.state = State::Rejected {
-            digest: first.digest(),
-        };
+        condemned.state = rejected(first.digest());
         assert_eq!(look(Some(&condemned), Some(held(&second))), Look::Forward);
     }
 
@@ -155,9 +169,7 @@ mod tests {
         let second = rotated(&first, "r2");
         let mut old = first.claimed(TWO, first.digest(), NOW);
         old.next_number = 9;
-        old.state = State::Rejected {
-            digest: first.digest(),
-        };
+        old.state = rejected(first.digest());
         let key = Key::new("issuer", KEY_CLIENT);
         let forwarded = Record::forwarded(Some(&old), &key, held(&second), pair("r2"), 5, NOW);
         assert_eq!(forwarded.claim, old.claim);

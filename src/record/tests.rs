@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::claim::{Again, Claimant, Standing};
+use super::claim::{Claimant, DoubtfulBy, Own, Standing};
 use super::land::{Landing, Rival, Verdict};
-use super::testkit::{KEY_CLIENT, NOW, ONE, QUARANTINE, TWO, active, pair};
+use super::pause::{Class, NotBefore};
+use super::testkit::{KEY_CLIENT, NOW, ONE, QUARANTINE, TWO, active, pair, rejected};
 use super::*;
 
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +19,8 @@ enum Step {
     Reject,
     LogOut,
     Replace,
-    Resort(bool),
+    SendAgain(bool),
+    Doubt(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -30,7 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Reject),
         Just(Step::LogOut),
         Just(Step::Replace),
-        any::<bool>().prop_map(Step::Resort),
+        any::<bool>().prop_map(Step::SendAgain),
+        any::<bool>().prop_map(Step::Doubt),
     ]
 }
 
@@ -57,6 +60,7 @@ impl World {
             passed: Vec::new(),
             rival: Rival::Wins,
             lineage: record.lineage,
+            sign_ins: record.sign_ins,
             pair: pair(&format!("issued {}", self.issued)),
         }
     }
@@ -67,15 +71,15 @@ impl World {
             Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds.into())),
             Step::Claim(second) if before.state == State::Active => {
                 let by = Self::claimant(second);
-                let next = match before.standing(&[], self.now, QUARANTINE) {
+                let next = match before.standing(Own::default(), self.now, QUARANTINE) {
                     Standing::Free => before.claimed(by, before.digest(), self.now),
-                    Standing::Stale => before.taken_over(by, Again::LastResort, self.now),
-                    Standing::Ours | Standing::Live { .. } => return,
+                    Standing::Stale => before.resent(by, self.now),
+                    Standing::Ours | Standing::Over | Standing::Live { .. } => return,
                 };
                 self.claims[usize::from(second)] = Some(self.fetched_under(&next));
                 self.record = next;
             }
-            Step::Resort(second) => {
+            Step::SendAgain(second) => {
                 let Some(landing) = self.claims[usize::from(second)].clone() else {
                     return;
                 };
@@ -84,14 +88,26 @@ impl World {
                     .as_ref()
                     .is_some_and(|claim| claim.is_of(landing.holder))
                 {
-                    let next = before.taken_over(Self::claimant(second), Again::Replay, self.now);
+                    let next = before.resent(Self::claimant(second), self.now);
                     self.claims[usize::from(second)] = Some(self.fetched_under(&next));
                     self.record = next;
                 }
             }
+            Step::Doubt(second) => {
+                if let Some(landing) = &self.claims[usize::from(second)] {
+                    let pause = NotBefore {
+                        until: self.now.after(Duration::from_secs(2)),
+                        class: Class::Unknown,
+                        code: None,
+                        failures: before.failures() + 1,
+                    };
+                    let by = DoubtfulBy::Silence;
+                    self.record = before.doubted(landing.holder, by, pause, QUARANTINE, self.now);
+                }
+            }
             Step::Release(second) => {
                 if let Some(landing) = &self.claims[usize::from(second)]
-                    && let Some(next) = before.released(landing.holder)
+                    && let Some(next) = before.released(landing.holder, None)
                 {
                     self.record = next;
                 }
@@ -105,16 +121,14 @@ impl World {
                 }
             }
             Step::Reject if before.state == State::Active => {
-                self.record = before.ended(State::Rejected {
-                    digest: before.digest(),
-                });
+                self.record = before.ended(rejected(before.digest()));
             }
             Step::LogOut => self.record = before.ended(State::LoggedOut),
             Step::Replace => {
                 self.issued += 1;
                 let fresh = pair(&format!("issued {}", self.issued));
                 let lineage = Lineage::from_bits(1_000 + u128::from(self.issued));
-                self.record = before.replaced(lineage, Some(fresh), self.now);
+                self.record = before.replaced(lineage, Some(fresh), 0, self.now);
             }
             Step::Claim(_) | Step::Reject => {}
         }
@@ -142,6 +156,10 @@ proptest! {
                 prop_assert!(after.knows(&before.digest()), "a past token is remembered");
                 prop_assert!(!before.knows(&after.digest()), "and never current again");
                 prop_assert!(after.version > before.version);
+            }
+            if before.not_before.is_some() && after.not_before.is_none() {
+                let is_new = after.digest() != before.digest() || after.lineage != before.lineage;
+                prop_assert!(is_new || after.state != State::Active, "a pause is forgotten");
             }
             // A doubt about the current token goes only with that token, or with an end.
             if let Some(claim) = &before.claim
@@ -191,7 +209,7 @@ fn fields_of_later_versions_go_with_what_they_stand_in() {
     assert_eq!(colours(&record), [true; 4]);
     let taken_over = record.claimed(TWO, record.digest(), NOW);
     assert_eq!(colours(&taken_over), [true, true, true, false]);
-    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), NOW);
+    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0, NOW);
     assert_eq!(colours(&replaced), [true, false, true, false]);
     let ended = record.ended(State::LoggedOut);
     assert_eq!(colours(&ended)[..3], [true, true, false]);
@@ -225,7 +243,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
     let key = Key::new("issuer", KEY_CLIENT);
     let mut seed = pair("seed");
     seed.origin = Origin::Seed;
-    let mut record = Record::first(key.clone(), Lineage::from_bits(1), seed);
+    let mut record = Record::first(key.clone(), Lineage::from_bits(1), seed, 1);
     for round in 0..1_000 {
         let claimed = record.claimed(ONE, record.digest(), NOW);
         let landing = Landing {
@@ -235,6 +253,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
             passed: Vec::new(),
             rival: Rival::Wins,
             lineage: record.lineage,
+            sign_ins: record.sign_ins,
             pair: pair(&format!("r{round}")),
         };
         let Verdict::Write(next) = landing.judge(Some(&claimed), &key, NOW) else {
@@ -255,11 +274,11 @@ fn of_seeds_and_of_replacements_the_last_sixteen_are_remembered() {
             let mut brought = pair(&format!("{origin:?} {round}"));
             brought.origin = origin;
             brought.pair.lifetime.refresh = Duration::from_secs(1).into();
-            record = record.replaced(Lineage::from_bits(2), Some(brought), NOW);
+            record = record.replaced(Lineage::from_bits(2), Some(brought), 0, NOW);
         }
     }
     let later = NOW.after(Duration::from_secs(3_600));
-    record = record.replaced(Lineage::from_bits(3), Some(pair("last")), later);
+    record = record.replaced(Lineage::from_bits(3), Some(pair("last")), 0, later);
     for origin in [Origin::Seed, Origin::Replacement] {
         let knows = |round| record.knows(&Digest::of(format!("{origin:?} {round}")));
         assert!((24..40).all(knows), "{origin:?}");
@@ -273,12 +292,12 @@ fn a_past_token_is_forgotten_when_it_has_expired() {
     let key = Key::new("issuer", KEY_CLIENT);
     let mut short = pair("short");
     short.pair.lifetime.refresh = Duration::from_secs(60).into();
-    let record = Record::first(key, Lineage::from_bits(1), short);
+    let record = Record::first(key, Lineage::from_bits(1), short, 1);
     let later = NOW.after(Duration::from_secs(30));
-    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), later);
+    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0, later);
     assert!(replaced.knows(&Digest::of("short")));
     let much_later = NOW.after(Duration::from_secs(61));
-    let again = replaced.replaced(Lineage::from_bits(3), Some(pair("r3")), much_later);
+    let again = replaced.replaced(Lineage::from_bits(3), Some(pair("r3")), 0, much_later);
     assert!(!again.knows(&Digest::of("short")));
 }
 
@@ -299,15 +318,16 @@ fn numbers_at_their_end_do_not_overflow() {
     record.pair = Some(stored);
     let claimed = record.claimed(ONE, record.digest(), NOW);
     assert_eq!(claimed.next_number, u64::MAX);
-    let taken = claimed.taken_over(TWO, Again::LastResort, NOW);
-    assert!(taken.released(TWO.holder(u64::MAX)).is_some());
-    let _ = taken.standing(&[], NOW, Duration::MAX);
-    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), NOW);
+    let taken = claimed.resent(TWO, NOW);
+    assert!(taken.released(TWO.holder(u64::MAX), None).is_some());
+    let _ = taken.standing(Own::default(), NOW, Duration::MAX);
+    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0, NOW);
     assert_eq!(replaced.version, u64::MAX);
     let held = look::Held {
         identity: record.identity(),
         digest: record.digest(),
         number: u64::MAX,
+        sign_ins: u64::MAX,
     };
     let forwarded = Record::forwarded(Some(&active()), &key, held, pair("r2"), u64::MAX, NOW);
     assert_eq!(forwarded.next_number, u64::MAX);
@@ -317,6 +337,7 @@ fn numbers_at_their_end_do_not_overflow() {
         predecessor: record.digest(),
         passed: vec![Digest::of("passed")],
         lineage: record.lineage,
+        sign_ins: u64::MAX,
         rival: Rival::Loses,
         pair: pair("r3"),
     };

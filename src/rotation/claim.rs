@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::claim::{Claim, Claimant, Holder, Permit, Standing};
 use crate::record::{Record, State};
+use crate::state::{Over, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{Lineage, TokenPair};
 
@@ -71,6 +72,14 @@ impl Claimed {
         })
     }
 
+    /// The count of sign-ins of the lineage that the new pair will belong to; `highest` is what this process has seen.
+    pub(super) fn sign_ins(&self, highest: u64) -> u64 {
+        match self.kind {
+            Kind::Refresh => self.record.sign_ins,
+            Kind::SignIn => self.record.sign_ins.max(highest).saturating_add(1),
+        }
+    }
+
     pub(super) fn pair(&self) -> Option<&TokenPair> {
         self.record.pair.as_ref().map(|stored| &stored.pair)
     }
@@ -91,17 +100,32 @@ impl Rotation {
         seen: &Seen,
         kind: Kind,
     ) -> Result<Option<Claimed>, Error> {
+        // A pause forbids to send, and not to look.
+        if let Some(failure) = self.forbids(seen) {
+            self.wait_out(failure, Some(seen.revision())).await?;
+            return Ok(None);
+        }
         let session = self.session();
         let quarantine = session.settings().quarantine;
         let by = self.claimant()?;
         let now = self.store_now(seen.clock);
         // Without coordination nobody claims; but a token that may be spent is remembered, as a claim.
         if !self.uses_claims() && record.claim.is_none() {
+            let over = session.lock().over();
+            if let Some(over) = over.filter(|over| over.digest == record.digest())
+                && kind == Kind::Refresh
+            {
+                return self.claim_doubtful(record, over, by, seen).await;
+            }
             let holder = by.holder(record.next_number);
             return Claimed::new(record.clone(), seen.clone(), holder, kind, session.now())
                 .map(Some);
         }
-        let standing = record.standing(session.lock().unsent(), now, quarantine);
+        let (our_now, wall) = (session.now(), session.wall());
+        let standing = {
+            let state = session.lock();
+            record.standing(state.own(our_now, wall), now, quarantine)
+        };
         let digest = match kind {
             Kind::Refresh => record.digest(),
             Kind::SignIn => session.key.digest(),
@@ -118,19 +142,7 @@ impl Rotation {
                     None => return Ok(None),
                 }
             }
-            (Standing::Stale, Some(claim)) if kind == Kind::Refresh => {
-                match self.take_over(record, claim, seen).await? {
-                    Some(next) => next,
-                    None => return Ok(None),
-                }
-            }
-            // Attempted for a replay, whose time has run out since.
-            (Standing::Ours, Some(claim))
-                if kind == Kind::Refresh
-                    && claim
-                        .replay_left(&session.settings().server, now)
-                        .is_some_and(|left| left.is_zero()) =>
-            {
+            (Standing::Stale | Standing::Over, Some(claim)) if kind == Kind::Refresh => {
                 match self.take_over(record, claim, seen).await? {
                     Some(next) => next,
                     None => return Ok(None),
@@ -142,6 +154,28 @@ impl Rotation {
         };
         self.write_claim(next, standing == Standing::Ours, seen, kind)
             .await
+    }
+
+    /// The store did not take the remark that the token may be spent: it is written with the claim for the next sending, as
+    /// far as that is permitted.
+    async fn claim_doubtful(
+        &mut self,
+        record: &Record,
+        over: Over,
+        by: Claimant,
+        seen: &Seen,
+    ) -> Result<Option<Claimed>, Error> {
+        let now = self.store_now(seen.clock);
+        let mut noted = record.claimed(by, over.digest, now);
+        let Some(claim) = &mut noted.claim else {
+            return Ok(None);
+        };
+        claim.doubt(over.by);
+        let claim = claim.clone();
+        match self.take_over(&noted, &claim, seen).await? {
+            Some(next) => self.write_claim(next, false, seen, Kind::Refresh).await,
+            None => Ok(None),
+        }
     }
 
     /// This instance, as it writes itself into its next claim.
@@ -178,37 +212,42 @@ impl Rotation {
     /// The token may be spent. What the profile permits is prepared; `None` if that was to end the
     /// session, or to wait.
     async fn take_over(
-        &self,
+        &mut self,
         record: &Record,
         claim: &Claim,
         seen: &Seen,
     ) -> Result<Option<Record>, Error> {
-        match self.permit(claim, seen.clock) {
-            Permit::Send(again) => {
+        // Our own claim, where the remark about its answer could not be stored.
+        let mut noted = record.clone();
+        let over = self.session().lock().over();
+        if let (Some(claim), Some(over)) = (&mut noted.claim, over)
+            && claim.is_of(over.holder)
+            && (claim.by.is_none() || claim.before != claim.by)
+        {
+            claim.doubt(over.by);
+        }
+        let record = &noted;
+        let claim = record.claim.as_ref().unwrap_or(claim);
+        match self.permit(claim) {
+            Permit::Send => {
                 let now = self.store_now_for(claim, seen.clock);
-                Ok(Some(record.taken_over(self.claimant()?, again, now)))
+                Ok(Some(record.resent(self.claimant()?, now)))
             }
-            Permit::Wait(left) => {
-                self.wait_for_change(seen.revision(), left).await?;
+            Permit::SignIn => {
+                self.end_unknown(record, seen.revision()).await?;
                 Ok(None)
             }
-            Permit::SignIn | Permit::Nothing => {
-                self.end_unknown(record, seen.revision()).await?;
+            Permit::Nothing => {
+                self.outlive(record, seen).await?;
                 Ok(None)
             }
         }
     }
 
-    pub(super) fn permit(&self, claim: &Claim, clock: StoreClock) -> Permit {
+    pub(super) fn permit(&self, claim: &Claim) -> Permit {
         let session = self.session();
-        let settings = session.settings();
         let can_sign_in = session.shared.endpoint.can_sign_in();
-        claim.permits(
-            &settings.server,
-            can_sign_in,
-            settings.quarantine,
-            self.store_now_for(claim, clock),
-        )
+        claim.permits(session.settings().server.resend, can_sign_in)
     }
 
     /// The store's time, as far as a claim is concerned that has been watched: a store whose clock was
@@ -255,7 +294,8 @@ impl Rotation {
             _ => now,
         };
         self.attempt = Some((number, since));
-        session.lock().attempted(holder);
+        let attempt = Sent::new(session.now(), session.wall());
+        session.lock().attempted(holder, attempt);
         match self.swap(seen.revision(), &next).await {
             Ok(Swap::Swapped(revision)) => {
                 let seen = Seen {

@@ -68,6 +68,7 @@ pub(super) fn seeded(
         &session.key,
         lineage,
         pair,
+        session.lock().sign_ins(),
         now,
     ))
 }
@@ -125,8 +126,11 @@ pub(crate) async fn replace(
             None => None,
         };
         let next = match before.as_ref().or(seen.record()) {
-            Some(record) => record.replaced(lineage, Some(stored), now),
-            None => Record::first(session.key.clone(), lineage, stored),
+            Some(record) => record.replaced(lineage, Some(stored), session.lock().sign_ins(), now),
+            None => {
+                let sign_ins = session.lock().sign_ins().saturating_add(1);
+                Record::first(session.key.clone(), lineage, stored, sign_ins)
+            }
         };
         let swapped = swap(session, seen.revision(), &next).await;
         // Also if it may have been stored only.
@@ -167,7 +171,7 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
             .or(seen.record())
             .filter(|record| is_leaving || record.state != State::Active)
         {
-            let next = record.replaced(lineage()?, None, now);
+            let next = record.replaced(lineage()?, None, session.lock().sign_ins(), now);
             let swapped = swap(session, seen.revision(), &next).await;
             if !matches!(swapped, Ok(Swap::Lost(_))) {
                 let records = before.iter().chain(seen.record());

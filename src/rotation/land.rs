@@ -19,7 +19,7 @@ use crate::record::land::Rival;
 use crate::served::Token;
 use crate::session::Unstored;
 use crate::settings::OnStoreFailure;
-use crate::state::{Held, Progress};
+use crate::state::{Held, Landed, Progress};
 use crate::strategy::OnExpiry;
 use crate::token::Identity;
 
@@ -30,6 +30,9 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How many pairs one rotation asks for whose access tokens are over when they are there: the process may be stopped
 /// more than once.
 const ISSUED_AT_MOST: u32 = 3;
+
+/// No server answers a token again for longer after its first use.
+const LONGEST_GRACE: Duration = Duration::from_secs(300);
 
 impl Rotation {
     /// Lands what was issued; `None` to look again, where another pair took its place.
@@ -60,11 +63,16 @@ impl Rotation {
         let is_echo = pair.digest(&session.key) == claimed.record.digest();
         let before = claimed.record.pair.as_ref().filter(|_| is_echo);
         let origin = before.map_or(Origin::Endpoint, |stored| stored.origin);
+        let highest = session.lock().sign_ins();
+        let sign_ins = claimed.sign_ins(highest);
         let held = session.holding(
             pair,
             identity,
-            claimed.holder.number,
-            origin,
+            Landed {
+                number: claimed.holder.number,
+                sign_ins,
+                origin,
+            },
             answer.sent_at,
         );
         // However slow everything is, it is not rotated without end; and not twice where that was of no use before. Nor
@@ -113,7 +121,10 @@ impl Rotation {
         // To find the pair expired would be to take the session for idle.
         let is_repeat = claimed.kind == Kind::Refresh && !ends_itself;
         let age = self.store_now(claimed.seen.clock).since(since);
-        is_repeat.then(|| session.now().before(age).min(sent_at))
+        let half = claimed.pair().and_then(|pair| pair.lifetime.access.total());
+        let longest = half.map_or(LONGEST_GRACE, |total| LONGEST_GRACE.min(total / 2));
+        let first = session.now().before(age).min(sent_at);
+        is_repeat.then(|| first.max(sent_at.before(longest)))
     }
 
     /// Stores and publishes a pair, in the order that the server's profile, the policy for a failing store and the
@@ -230,7 +241,16 @@ impl Rotation {
         let session = self.session();
         let spare = session.take_spare(claimed.record.lineage, self.flight.epoch());
         // It may be the token that was refused, or one that was landed and rotated on since.
-        let Some(spare) = spare.filter(|spare| !claimed.record.knows(&spare.digest)) else {
+        // Its name is forgotten once it has expired.
+        let now = session.now();
+        let is_good = |spare: &Held| {
+            spare
+                .schedule
+                .refresh_expires_at
+                .is_none_or(|end| now < end)
+        };
+        let is_new = |spare: &Held| !claimed.record.knows(&spare.digest) && is_good(spare);
+        let Some(spare) = spare.filter(is_new) else {
             return Ok(false);
         };
         let identity = Identity {
@@ -238,10 +258,13 @@ impl Rotation {
             version: claimed.record.version.saturating_add(1),
         };
         let held = session.holding(
-            spare.pair,
+            spare.pair.clone(),
             identity,
-            claimed.holder.number,
-            spare.origin,
+            Landed {
+                number: claimed.holder.number,
+                sign_ins: claimed.record.sign_ins,
+                origin: spare.origin,
+            },
             spare.sent_at,
         );
         self.store(&claimed, held, true).await?;

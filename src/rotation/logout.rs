@@ -182,17 +182,27 @@ pub(super) async fn clean_up(
 }
 
 impl Rotation {
-    /// After a logout of our own: nothing of that session is adopted, also where the store lost it.
-    /// `None` if the record is another session, or says the same.
-    pub(super) async fn keep_out(&self, exit: Exit, seen: &Seen) -> Result<Option<Next>, Error> {
-        let logged_out = || Error::ended(EndReason::LoggedOut);
-        let Exit::Written(lineage) = exit else {
-            return Err(logged_out());
+    /// After logouts of our own: no session of theirs is adopted, also where the store was set back and shows one as
+    /// active. `None` if the record is another session, or says the same.
+    pub(super) async fn keep_out(&self, seen: &Seen) -> Result<Option<Next>, Error> {
+        let exit = self.session().lock().exit();
+        let Some(record) = seen.record().filter(|_| exit != Some(Exit::Asked)) else {
+            return match exit {
+                Some(_) => Err(Error::ended(EndReason::LoggedOut)),
+                None => Ok(None),
+            };
         };
-        let Some(record) = seen.record() else {
-            return Err(logged_out());
+        let has_left = {
+            let state = self.session().lock();
+            // Where the user has signed in since, that session is written over it.
+            let is_past = state
+                .held()
+                .is_some_and(|held| held.sign_ins > record.sign_ins);
+            // Or the user had replaced it before he logged out.
+            let is_older = exit.is_some() && record.sign_ins < state.sign_ins();
+            state.has_left(record.lineage) && !is_past || is_older
         };
-        if record.lineage != lineage || record.state == State::LoggedOut {
+        if !has_left || record.state == State::LoggedOut {
             return Ok(None);
         }
         self.swap(seen.revision(), &record.ended(State::LoggedOut))

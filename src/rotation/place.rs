@@ -125,7 +125,8 @@ pub(super) async fn settle(
             session.keep_spare(held, epoch);
             Ok(None)
         }
-        Placed::Condemned => ended(EndReason::Rejected),
+        // It is the record's own verdict, which the next look finds.
+        Placed::Condemned => Ok(None),
         Placed::Crowded => {
             revoke_aside(session, held.pair);
             Err(Error::Collision {
@@ -148,7 +149,7 @@ async fn publish_landed(
         save_elsewhere(session, &held, epoch).await;
     }
     if held.identity != identity {
-        held = session.holding(held.pair, identity, held.number, held.origin, held.sent_at);
+        held = session.holding(held.pair.clone(), identity, held.landed(), held.sent_at);
     }
     let token = held.token.clone();
     let current = session.lock().identity();

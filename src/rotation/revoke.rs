@@ -124,7 +124,7 @@ pub(super) async fn clear(session: &Session, seen: &Seen) -> Result<(), Endpoint
 fn is_unheard(revoked: &Result<(), EndpointError>) -> bool {
     !matches!(
         revoked,
-        Ok(()) | Err(EndpointError::Misconfigured { .. } | EndpointError::Rejected { .. })
+        Ok(()) | Err(EndpointError::Refused { .. } | EndpointError::Rejected { .. })
     )
 }
 

@@ -63,7 +63,9 @@ impl Session {
     /// The logout is stored in this record.
     pub(crate) fn left(&self, record: Option<&Record>) {
         if let Some(record) = record {
-            self.state.lock().left(record.lineage);
+            let mut state = self.state.lock();
+            state.saw(record);
+            state.left(record.lineage);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::served::Token;
 use crate::settings::Coordination;
-use crate::state::{Progress, State};
+use crate::state::{Cause, Failure, Progress, State, Timer};
 use crate::token::Identity;
 use crate::user_code::Moment;
 
@@ -76,7 +76,68 @@ impl Flight {
         }
     }
 
-    /// Ends it. The snapshot and the state are what they will be before anybody wakes.
+    /// Counts a failure of this rotation, and tells of it; nothing is tried for a while.
+    pub(crate) fn fail(&self, error: Error, cause: Cause) -> Failure {
+        let session = &self.session;
+        let moment = session.moment();
+        let mut state = session.state.lock();
+        let failure = self.count(&mut state, moment, error, cause);
+        drop(state);
+        failure
+    }
+
+    fn count(&self, state: &mut State, moment: Moment, error: Error, cause: Cause) -> Failure {
+        let session = &self.session;
+        let now = moment.now;
+        let Some(mut current) = state.in_epoch(self.epoch) else {
+            return Failure {
+                error,
+                pause: Duration::ZERO,
+                until: now,
+                count: 0,
+                is_told: false,
+            };
+        };
+        let is_refusal = matches!(error.endpoint(), Some(EndpointError::Rejected { .. }));
+        let quietly = session.settings().coordination == Coordination::None
+            && is_refusal
+            && current.usable(now).is_some();
+        let (pause, count) = current.fail(error.clone(), cause, session.settings(), now);
+        session.republish(&current, moment);
+        let error = error.with_retry_after(pause);
+        if !matches!(error, Error::Ended { .. }) && !quietly {
+            let error = error.clone();
+            session.send(Event::Failed { error });
+        }
+        Failure {
+            error,
+            pause,
+            until: now + pause,
+            count,
+            is_told: false,
+        }
+    }
+
+    /// Another instance has failed, and says so in the record: nothing is tried before its pause is over.
+    pub(crate) fn learn_of_failure(&self, failure: &Failure, timer: Timer) {
+        let moment = self.session.moment();
+        let mut state = self.session.state.lock();
+        if let Some(mut current) = state.in_epoch(self.epoch) {
+            current.learn_of_failure(failure, timer, self.session.settings(), moment.now);
+            self.session.republish(&current, moment);
+        }
+    }
+
+    /// Returns when the user has done something with the session since this began.
+    pub(crate) async fn left(&self) {
+        let mut progress = self.progress.subscribe();
+        // The sender lives in `self`, so there is no error to wait for.
+        let _ = progress
+            .wait_for(|progress| matches!(progress, Progress::Again))
+            .await;
+    }
+
+    /// Ends it, with a failure that was counted. The snapshot and the state are what they will be before any waiter wakes.
     pub(crate) fn finish(mut self, outcome: Result<Token, Error>) {
         let session = Arc::clone(&self.session);
         let (mut state, moment) = session.lock_asking();
@@ -90,30 +151,12 @@ impl Flight {
             return;
         };
         current.touch_down();
-        let quietly = session.settings().coordination == Coordination::None
-            && is_refusal(&outcome)
-            && current.usable(moment.now).is_some();
-        let outcome = outcome.map_err(|error| match error {
-            Error::ShutDown => error,
-            error => {
-                let cool_down = current.fail(error.clone(), session.settings(), moment.now);
-                error.with_retry_after(cool_down)
-            }
-        });
         session.republish(&current, moment);
-        if let Err(error) = &outcome
-            && !matches!(error, Error::Ended { .. } | Error::ShutDown)
-            && !quietly
-        {
-            session.send(Event::Failed {
-                error: error.clone(),
-            });
-        }
-        let over = matches!(self.progress.borrow().clone(), Progress::Unstored(_));
-        self.progress.send_replace(if over {
-            Progress::Again
-        } else {
-            Progress::Done(outcome, self.epoch)
+        let is_unstored = matches!(*self.progress.borrow(), Progress::Unstored(_));
+        self.progress.send_replace(match outcome {
+            _ if is_unstored => Progress::Again,
+            Err(Error::Pending) => Progress::Again,
+            outcome => Progress::Done(outcome, self.epoch),
         });
     }
 }
@@ -135,11 +178,7 @@ impl Drop for Flight {
             state.lose_runtime();
             Error::RuntimeGone
         };
-        self.land(&mut state, moment, Err(error));
+        let failure = self.count(&mut state, moment, error, Cause::default());
+        self.land(&mut state, moment, Err(failure.error));
     }
-}
-
-fn is_refusal(outcome: &Result<Token, Error>) -> bool {
-    let answer = outcome.as_ref().err().and_then(Error::endpoint);
-    matches!(answer, Some(EndpointError::Rejected { .. }))
 }

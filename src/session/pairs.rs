@@ -7,10 +7,10 @@ use super::Session;
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::record::look::{Look, look};
-use crate::record::{Origin, Record, StoredPair};
+use crate::record::{Record, StoredPair};
 use crate::schedule::{Pacing, Schedule};
 use crate::served::Token;
-use crate::state::Held;
+use crate::state::{Held, Landed};
 use crate::store::{StoreError, StoreTime};
 use crate::token::{Identity, Lineage, TokenPair};
 
@@ -20,8 +20,7 @@ impl Session {
         &self,
         pair: TokenPair,
         identity: Identity,
-        number: u64,
-        origin: Origin,
+        landed: Landed,
         sent_at: Timestamp,
     ) -> Held {
         let settings = self.settings();
@@ -49,8 +48,9 @@ impl Session {
                 .map(|access| Token::new(access, identity, &self.shared.prefix)),
             pair,
             identity,
-            number,
-            origin,
+            number: landed.number,
+            sign_ins: landed.sign_ins,
+            origin: landed.origin,
             sent_at,
         }
     }
@@ -62,8 +62,11 @@ impl Session {
         Some(self.holding(
             stored.pair,
             record.identity(),
-            record.committed_number,
-            stored.origin,
+            Landed {
+                number: record.committed_number,
+                sign_ins: record.sign_ins,
+                origin: stored.origin,
+            },
             sent_at,
         ))
     }
@@ -84,7 +87,7 @@ impl Session {
         let identity = held.identity;
         let moment = self.moment();
         let mut state = self.state.lock();
-        state.saw_next_number(record.next_number);
+        state.saw(record);
         let Some(mut current) = state.in_epoch(epoch) else {
             return false;
         };
@@ -109,7 +112,7 @@ impl Session {
         };
         let moment = self.moment();
         let mut state = self.state.lock();
-        state.saw_next_number(record.next_number);
+        state.saw(record);
         if let Some(mut current) = state.in_epoch(epoch) {
             current.begin_seeded(held);
             self.republish(&current, moment);
@@ -134,7 +137,7 @@ impl Session {
         let Some(held) = held else {
             return true;
         };
-        state.saw_next_number(record.next_number);
+        state.saw(record);
         state.begin_anew(held);
         self.republish(&state, moment);
         drop(state);
@@ -214,7 +217,7 @@ fn brought_nothing(old: &Held, new: &Held, now: Timestamp) -> bool {
 }
 
 /// A random share, 0 to 1. Without randomness there is no jitter.
-fn draw() -> f64 {
+pub(crate) fn draw() -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     crate::token::random().map_or(0.0, |bits| {
         ((bits >> 75) as u64) as f64 / (1_u64 << 53) as f64

@@ -45,6 +45,7 @@ impl Unstored {
             predecessor: self.predecessor,
             passed: self.passed.clone(),
             lineage: self.held.identity.lineage,
+            sign_ins: self.held.sign_ins,
             rival: self.rival,
             pair,
         }

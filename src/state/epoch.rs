@@ -5,6 +5,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
+use super::pause::{Cause, Failure, Timer};
 use super::{Exit, Held, State};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
@@ -75,13 +76,34 @@ impl Current<'_> {
         self.0.flight = None;
     }
 
-    /// Counts a failure: nothing is tried for a while. Returns how long that is.
-    pub(crate) fn fail(&mut self, error: Error, settings: &Settings, now: Timestamp) -> Duration {
+    /// Counts a failure: nothing is tried for a while. Returns how long that is, and how many there were in a row.
+    pub(crate) fn fail(
+        &mut self,
+        error: Error,
+        cause: Cause,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> (Duration, u32) {
         let early = self.usable(now).is_some();
         let schedule = self.held.as_ref().map(|held| &held.schedule);
         let need = schedule.and_then(|schedule| schedule.next_need(now));
         let cool_down = settings.cool_down;
-        self.0.pause.after_error(error, early, need, cool_down, now)
+        let pause = &mut self.0.pause;
+        let left = pause.after_error(error, cause, early, need, cool_down, now);
+        (left, pause.count())
+    }
+
+    /// Another instance has failed: nothing is tried before its pause is over.
+    pub(crate) fn learn_of_failure(
+        &mut self,
+        failure: &Failure,
+        timer: Timer,
+        settings: &Settings,
+        now: Timestamp,
+    ) {
+        let early = self.usable(now).is_some();
+        let longest = now + settings.cool_down.longest;
+        self.0.pause.learn(failure, early, timer, longest);
     }
 
     /// The server brought nothing new, for one more time than `before`.

@@ -14,6 +14,8 @@ pub(crate) struct Held {
     pub(crate) digest: Digest,
     /// The number of the claim under which it was landed.
     pub(crate) number: u64,
+    /// The count of sign-ins of its lineage.
+    pub(crate) sign_ins: u64,
     pub(crate) origin: Origin,
     pub(crate) sent_at: Timestamp,
     pub(crate) schedule: Schedule,
@@ -33,8 +35,27 @@ impl Held {
             identity: self.identity,
             digest: self.digest,
             number: self.number,
+            sign_ins: self.sign_ins,
         }
     }
+
+    pub(crate) fn landed(&self) -> Landed {
+        Landed {
+            number: self.number,
+            sign_ins: self.sign_ins,
+            origin: self.origin,
+        }
+    }
+}
+
+/// How a pair got into its record, or will.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Landed {
+    /// The number of the claim.
+    pub(crate) number: u64,
+    /// The count of sign-ins.
+    pub(crate) sign_ins: u64,
+    pub(crate) origin: Origin,
 }
 
 /// How far a logout of this manager is.

@@ -3,33 +3,100 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::endpoint::EndpointError;
 use crate::error::Error;
 use crate::settings::CoolDown;
 
 /// What failed last, if nothing has succeeded since.
 #[derive(Debug, Default)]
-pub(super) struct Pause(Option<Failure>);
+pub(super) struct Pause {
+    last: Option<Last>,
+    /// What the endpoint answered last. A failure of the store does not make the pause after it shorter.
+    answer: Option<Failure>,
+}
 
 #[derive(Debug)]
-struct Failure {
+struct Last {
     /// In a row, of its kind.
     count: u32,
     /// Whether the token was still good.
     early: bool,
     /// Nothing is tried before.
     until: Timestamp,
+    /// The worker tries nothing before this either; `None` if it never does.
+    timer_from: Option<Timestamp>,
     /// `None` if the server issued a pair that brought no progress.
     error: Option<Error>,
+    /// Whether another instance has failed, and not this one.
+    is_told: bool,
+}
+
+/// A failure that was counted.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    /// With the pause as the time after which to try again.
+    pub(crate) error: Error,
+    pub(crate) pause: Duration,
+    pub(crate) until: Timestamp,
+    /// How many there were in a row.
+    pub(crate) count: u32,
+    /// Whether it is another instance's, whose configuration may be wrong where ours is right.
+    pub(crate) is_told: bool,
+}
+
+/// What a pause depends on besides the failures before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cause {
+    /// How many failures in a row the record counts, of all instances.
+    pub(crate) recorded: u32,
+    /// The pause is not shorter than this.
+    pub(crate) least: Duration,
+    /// Whether another way is gone at once.
+    pub(crate) has_no_pause: bool,
+    /// Whether it is the longest pause, because a human has to act.
+    pub(crate) is_longest: bool,
+    /// What the worker makes of it.
+    pub(crate) timer: Timer,
+    /// The share by which the pause is shortened, 0 to 1.
+    pub(crate) jitter: f64,
+}
+
+/// When the worker tries again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// After the pause.
+    #[default]
+    AfterPause,
+    /// After the longest pause.
+    AfterLongest,
+    /// Never: accounts get locked. A caller may.
+    Never,
+}
+
+impl Timer {
+    fn from(self, until: Timestamp, longest: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::AfterPause => Some(until),
+            Self::AfterLongest => Some(until.max(longest)),
+            Self::Never => None,
+        }
+    }
 }
 
 impl Pause {
     pub(super) fn has_failed(&self) -> bool {
-        self.0.is_some()
+        self.last.is_some()
     }
 
     pub(super) fn ends_at(&self) -> Option<Timestamp> {
-        self.0.as_ref().map(|failure| failure.until)
+        self.last.as_ref().map(|failure| failure.until)
+    }
+
+    /// When the worker may try again; `None` if it never does.
+    pub(super) fn timer_from(&self) -> Option<Timestamp> {
+        match &self.last {
+            Some(failure) => failure.timer_from,
+            None => Some(Timestamp::from_nanos(0)),
+        }
     }
 
     /// How much of it is left; `None` when it is over.
@@ -40,68 +107,134 @@ impl Pause {
 
     /// What those are told who need a token during the pause.
     pub(super) fn error(&self, now: Timestamp) -> Option<Error> {
-        let error = self.0.as_ref()?.error.clone()?;
+        let error = self.last.as_ref()?.error.clone()?;
         Some(error.with_retry_after(self.left(now)?))
     }
 
     /// What failed last, and how long nothing is tried for it.
     pub(super) fn last_error(&self, now: Timestamp) -> Option<Error> {
-        let error = self.0.as_ref()?.error.clone()?;
+        let error = self.last.as_ref()?.error.clone()?;
         Some(error.with_retry_after(self.left(now).unwrap_or_default()))
     }
 
     /// Whether the server is being left alone because it issued nothing new.
     pub(super) fn is_stall(&self, now: Timestamp) -> bool {
         let stalled = self
-            .0
+            .last
             .as_ref()
             .is_some_and(|failure| failure.error.is_none());
         stalled && self.left(now).is_some()
     }
 
-    /// A misconfiguration is told, and not tried again unless a caller needs a token.
-    pub(super) fn needs_a_caller(&self) -> bool {
-        let error = self.0.as_ref().and_then(|failure| failure.error.as_ref());
-        let answer = error.and_then(Error::endpoint);
-        matches!(answer, Some(EndpointError::Misconfigured { .. }))
+    /// The failure after which nothing is sent for the longest.
+    pub(super) fn longest(&self, now: Timestamp) -> Option<Failure> {
+        let last = self.last.as_ref().and_then(|last| {
+            Some(Failure {
+                error: last.error.clone()?,
+                pause: Duration::ZERO,
+                until: last.until,
+                count: last.count,
+                is_told: last.is_told,
+            })
+        });
+        let failures = last.into_iter().chain(self.answer.clone());
+        let longest = failures.max_by_key(|failure| failure.until)?;
+        let pause = longest.until.since(now);
+        (!pause.is_zero()).then(|| Failure {
+            error: longest.error.with_retry_after(pause),
+            pause,
+            ..longest
+        })
+    }
+
+    /// How many failures in a row there were.
+    pub(super) fn count(&self) -> u32 {
+        self.last.as_ref().map_or(0, |failure| failure.count)
     }
 
     /// A pause after an error, while the token is still good (`early`) or not. Returns how long it is.
     pub(super) fn after_error(
         &mut self,
         error: Error,
+        cause: Cause,
         early: bool,
         next_need: Option<Timestamp>,
         cool_down: CoolDown,
         now: Timestamp,
     ) -> Duration {
-        // Once the token is needed, the patience of the early failures does not count any more.
-        let before = self.0.as_ref().filter(|failure| failure.early == early);
         // That there is no session is not a failure that may last longer the longer it lasts: a user may sign in at
         // another instance any moment.
-        let before = before.filter(|_| !matches!(error, Error::NoSession));
-        let count = before.map_or(0, |failure| failure.count).saturating_add(1);
-        let asked = match error.endpoint() {
-            Some(EndpointError::Retry { after }) => after.unwrap_or_default(),
-            _ => Duration::ZERO,
+        let lasts = !matches!(error, Error::NoSession);
+        let before = match &self.last {
+            // Once the token is needed, the patience of the early failures does not count any more.
+            Some(failure) if failure.early != early => 0,
+            Some(failure) => failure.count.max(cause.recorded),
+            None => cause.recorded,
         };
-        let own = now + cool_down.after(count, early);
+        let before = if lasts { before } else { 0 };
+        let count = before.saturating_add(1);
+        let asked = error.endpoint().map(|error| error.asked_pause());
+        let usual = match cause.is_longest {
+            true => cool_down.longest,
+            false => cool_down.after(count, early),
+        };
+        // Instances that failed together do not come back together.
+        let usual = usual.saturating_sub(usual.mul_f64(cause.jitter * LARGEST_CUT));
+        let own = now + usual.max(cause.least);
         // It does not outlast the moment from which the token is needed. But what the server asks for
         // holds, needed or not: it would only ask again.
-        let until = next_need.map_or(own, |need| own.min(need));
-        let until = until.max(now + asked.min(cool_down.retry_after_limit));
-        self.0 = Some(Failure {
+        let until = match next_need {
+            Some(need) if cause.least.is_zero() && !cause.is_longest => own.min(need),
+            _ => own,
+        };
+        let until = until.max(now + asked.unwrap_or_default().min(cool_down.retry_after_limit));
+        // Nothing is tried in a pause but the store, whose failure does not end it.
+        let until = self.ends_at().map_or(until, |before| until.max(before));
+        let until = if cause.has_no_pause { now } else { until };
+        let timer_from = cause.timer.from(until, now + cool_down.longest);
+        self.last = Some(Last {
             count,
             early,
             until,
-            error: Some(error),
+            timer_from,
+            error: Some(error.clone()),
+            is_told: false,
         });
-        until.since(now)
+        let pause = until.since(now);
+        if error.endpoint().is_some() {
+            self.answer = Some(Failure {
+                error,
+                pause,
+                until,
+                count,
+                is_told: false,
+            });
+        }
+        pause
+    }
+
+    /// Another instance has failed, in this way.
+    pub(super) fn learn(
+        &mut self,
+        failure: &Failure,
+        early: bool,
+        timer: Timer,
+        longest: Timestamp,
+    ) {
+        self.last = Some(Last {
+            count: failure.count,
+            early,
+            until: failure.until,
+            timer_from: timer.from(failure.until, longest),
+            error: Some(failure.error.clone()),
+            is_told: true,
+        });
+        self.answer = Some(failure.clone());
     }
 
     /// How often in a row the server brought nothing new.
     pub(super) fn stalls(&self) -> u32 {
-        let stalled = self.0.as_ref().filter(|failure| failure.error.is_none());
+        let stalled = self.last.as_ref().filter(|failure| failure.error.is_none());
         stalled.map_or(0, |failure| failure.count)
     }
 
@@ -120,11 +253,16 @@ impl Pause {
             Some(expiry) if now < expiry => own.min(expiry),
             _ => own,
         };
-        self.0 = Some(Failure {
+        self.last = Some(Last {
             count,
             early: true,
             until,
+            timer_from: Some(until),
             error: None,
+            is_told: false,
         });
     }
 }
+
+/// The share of a pause by which it is shortened at the most.
+const LARGEST_CUT: f64 = 0.2;

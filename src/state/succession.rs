@@ -4,11 +4,15 @@ use super::{Exit, Held, Leaving, Pause, Progress, State};
 use crate::error::EndReason;
 use crate::token::Lineage;
 
+/// How many sessions that were left are remembered: a store is not set back by more sign-ins than these.
+const LEFT_LIMIT: usize = 64;
+
 impl State {
     /// The user does something with the session: a rotation under way goes on for nobody, and whoever
     /// waited for it decides again.
     fn turn(&mut self) {
         self.epoch += 1;
+        self.over = None;
         if let Some(flight) = self.flight.take() {
             flight.progress.send_replace(Progress::Again);
         }
@@ -16,7 +20,8 @@ impl State {
 
     /// A pair takes the place of the one held, whose token is not served any more.
     pub(super) fn begin(&mut self, held: Held) {
-        self.saw_next_number(held.number.saturating_add(1));
+        self.next_number = self.next_number.max(held.number.saturating_add(1));
+        self.sign_ins = self.sign_ins.max(held.sign_ins);
         // What was outrun in another session is nothing to fall back on in this one.
         self.spare
             .take_if(|spare| spare.identity.lineage != held.identity.lineage);
@@ -66,6 +71,11 @@ impl State {
         self.leaves += 1;
         self.turn();
         self.exit = Some(Exit::Asked);
+        let held = self.held.iter().chain(&self.spare);
+        let lineages: Vec<Lineage> = held.map(|held| held.identity.lineage).collect();
+        lineages
+            .into_iter()
+            .for_each(|lineage| self.remember_left(lineage));
         let leaving = Leaving {
             held: self.held.take(),
             spare: self.spare.take(),
@@ -75,8 +85,22 @@ impl State {
         (leaving, self.set_end(EndReason::LoggedOut))
     }
 
+    /// Whether the user has logged out of this lineage here.
+    pub(crate) fn has_left(&self, lineage: Lineage) -> bool {
+        self.left.contains(&lineage)
+    }
+
+    fn remember_left(&mut self, lineage: Lineage) {
+        if !self.has_left(lineage) {
+            let surplus = (self.left.len() + 1).saturating_sub(LEFT_LIMIT);
+            self.left.drain(..surplus);
+            self.left.push(lineage);
+        }
+    }
+
     /// The logout is stored.
     pub(crate) fn left(&mut self, lineage: Lineage) {
+        self.remember_left(lineage);
         if self.exit == Some(Exit::Asked) {
             self.exit = Some(Exit::Written(lineage));
             self.seed = None;

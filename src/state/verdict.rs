@@ -54,7 +54,8 @@ impl State {
         let due = held.schedule.due(now, wall);
         if let Some(flight) = &self.flight {
             let running = matches!(*flight.progress.borrow(), Progress::Running);
-            let join = needs_newer(settings, due)
+            // After a failure of this rotation, the token that is there is worth more than the next attempt.
+            let join = needs_newer(settings, due) && !self.pause.has_failed()
                 || held.schedule.while_rotating == WhileRotating::Join
                     && now < flight.began + settings.join_limit;
             return if running && join {
@@ -68,7 +69,6 @@ impl State {
         }
         match due {
             Due::Nothing => serve,
-            Due::Background if self.pause.needs_a_caller() => serve,
             Due::Background => Verdict::ServeAndRotate(token.clone()),
             Due::First | Due::Expired => Verdict::Rotate,
         }
@@ -92,6 +92,14 @@ impl State {
                 }
                 _ => Verdict::Join(flight.progress.subscribe()),
             };
+        }
+        // A pause forbids to send, and not to look.
+        let may_look = !self.runtime_gone
+            && self
+                .looked
+                .is_none_or(|at| now.since(at) >= settings.look_every);
+        if may_look {
+            return Verdict::Rotate;
         }
         self.obstacle(now).map_or(Verdict::Rotate, Verdict::Fail)
     }

@@ -77,11 +77,9 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// those who wait for the claim learn at once that its holder is dead, and that the token may be spent;
 /// what they do then is what the server's profile permits about such a token:
 ///
-/// - where the server answers a token again for a while, it is [sent again](crate::ServerProfile::replay_window)
-///   at once;
 /// - where the endpoint can sign in, it does so at once;
-/// - where the server is strict, the [last resort](crate::ServerProfile::last_resort) still waits for the
-///   [quarantine](crate::Builder::quarantine); and where that is not permitted either, the session ends at once.
+/// - else it is [sent again](crate::ServerProfile::resend) at once;
+/// - where that is not permitted, the session ends once its access token has expired.
 ///
 /// Death is proven or it is not known, and what is not known is waited for. So a process that is stopped, that
 /// hangs, or that dropped its store or its runtime and goes on, is left alone for the quarantine, and so is the

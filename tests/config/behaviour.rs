@@ -1,5 +1,6 @@
 //! What was configured is what happens.
 
+use evertoken::clock::Clock as _;
 use evertoken::{Config, Registry, TokenManager};
 
 use crate::support::{HOUR, SECOND, World, later, loaded};
@@ -15,34 +16,39 @@ async fn manager(world: &World, text: &str) -> TokenManager {
 #[tokio::test(start_paused = true)]
 async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
     let world = World::new(600 * SECOND);
-    let tokens = manager(&world, "[refresh.cool_down]\nretry_after_limit = \"2h\"").await;
+    let text =
+        "refresh = { jitter = 0, wait = \"40s\", cool_down = { retry_after_limit = \"2h\" } }";
+    let tokens = manager(&world, text).await;
     world.clock.advance(600 * SECOND).await;
     world.server.fail_next(later(Some(24 * HOUR)));
+    let failed_at = world.clock.now();
+    // The next attempt lies behind the deadline.
     assert!(tokens.token().await.is_err());
-    world.clock.advance(2 * HOUR - SECOND).await;
+    world.clock.advance(2 * HOUR - 41 * SECOND).await;
     assert!(tokens.token().await.is_err());
     world.assert_exchanges(1);
-    world.clock.advance(SECOND).await;
+    world.clock.advance(2 * SECOND).await;
     assert!(world.is_live(&tokens.token().await.unwrap()));
     world.assert_exchanges(2);
+    // The store is looked at every 20 ms.
+    let paused = world.clock.now().since(failed_at);
+    assert_eq!(paused.as_secs(), 7_200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_after_a_failure_is_as_long_as_is_configured_and_doubles_to_the_longest() {
     let world = World::new(600 * SECOND);
-    let cool_down = "refresh.cool_down = { expired = \"7s\", longest = \"10s\" }";
-    let tokens = manager(&world, cool_down).await;
+    let text = "refresh = { jitter = 0, cool_down = { expired = \"7s\", longest = \"10s\" } }";
+    let tokens = manager(&world, text).await;
     world.clock.advance(600 * SECOND).await;
-    let mut exchanges = 0;
-    for pause in [7, 10, 10] {
+    for _ in 0..3 {
         world.server.fail_next(later(None));
-        assert!(tokens.token().await.is_err());
-        exchanges += 1;
-        world.clock.advance((pause - 1) * SECOND).await;
-        assert!(tokens.token().await.is_err());
-        world.assert_exchanges(exchanges);
-        world.clock.advance(SECOND).await;
     }
+    let begun = world.clock.now();
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    let paused = world.clock.now().since(begun);
+    assert_eq!(paused.as_secs(), 7 + 10 + 10);
+    world.assert_exchanges(4);
 }
 
 /// A machine that sleeps for an hour: its timers stand still, and then it looks.

@@ -47,7 +47,7 @@ revocation_url = "http://127.0.0.1/revoke""#,
 token_url = "https://id.example.org/token"
 client_id = "a"
 clientid = "a""#,
-            "line 4, column 1: endpoint.clientid: is not a key of `oauth2`; allowed here: `token_url`, `client_id`, `client_secret`, `client_auth`, `scope`, `revocation_url`, `timeout`, `body_limit`, `server`, `sign_in`, `kind`",
+            "line 4, column 1: endpoint.clientid: is not a key of `oauth2`; allowed here: `token_url`, `client_id`, `client_secret`, `client_auth`, `scope`, `revocation_url`, `timeout`, `body_limit`, `server`, `codes`, `bare_400`, `sign_in`, `kind`",
         ),
         (
             r#"[endpoint]
@@ -111,15 +111,54 @@ token_url = "https://id.example.org/token"
 client_id = "a"
 [endpoint.server]
 replay_window = "10s""#,
-            "line 5, column 1: endpoint.server.replay_window: must be zero or at least the endpoint's timeout of 30 s",
+            "line 5, column 1: endpoint.server.replay_window: is not a key; allowed here: `resend`, `resend_after_silence`, `old_pair`",
         ),
         (
             r#"[endpoint]
 token_url = "https://id.example.org/token"
 client_id = "a"
 [endpoint.server]
-last_resorts = 0"#,
-            "line 5, column 1: endpoint.server.last_resorts: must be at least 1; without any, `last_resort` is false",
+last_resort = false"#,
+            "line 5, column 1: endpoint.server.last_resort: is not a key; allowed here: `resend`, `resend_after_silence`, `old_pair`",
+        ),
+        (
+            r#"[endpoint]
+token_url = "https://id.example.org/token"
+client_id = "a"
+[endpoint.server]
+resend = "sometimes""#,
+            "line 5, column 1: endpoint.server.resend: must be `always`, `when-unavailable` or `never`",
+        ),
+        (
+            r#"[endpoint]
+token_url = "https://id.example.org/token"
+client_id = "a"
+[endpoint.server]
+resend_after_silence = "never""#,
+            "line 5, column 1: endpoint.server.resend_after_silence: must be `soon` or `quarantine`",
+        ),
+        (
+            r#"[endpoint]
+token_url = "https://id.example.org/token"
+client_id = "a"
+bare_400 = "later""#,
+            "line 4, column 1: endpoint.bare_400: must be `page` or `dead`",
+        ),
+        (
+            r#"[endpoint]
+token_url = "https://id.example.org/token"
+client_id = "a"
+[endpoint.codes]
+dead = "invalid_request""#,
+            "line 5, column 1: endpoint.codes.dead: is a string, but must be a list",
+        ),
+        (
+            r#"[endpoint]
+token_url = "https://id.example.org/token"
+client_id = "a"
+[endpoint.codes]
+client = ["invalid_request"]"#,
+            "line 5, column 1: endpoint.codes.client: is not a key; allowed here: `dead`, `later`, `user`",
         ),
         (
             r#"[endpoint]
@@ -135,7 +174,7 @@ token_url = "https://id.example.org/token"
 client_id = "a"
 [endpoint.server]
 retired_for = "30s""#,
-            "line 5, column 1: endpoint.server.retired_for: is not a key; allowed here: `replay_window`, `replays`, `last_resort`, `last_resorts`, `old_pair`",
+            "line 5, column 1: endpoint.server.retired_for: is not a key; allowed here: `resend`, `resend_after_silence`, `old_pair`",
         ),
         (
             r#"[endpoint]

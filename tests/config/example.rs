@@ -107,6 +107,7 @@ async fn the_example_has_every_key() {
         ("store", "store.kind = \"postgres\""),
         ("endpoint", ""),
         ("endpoint", "folio"),
+        ("endpoint.codes", ""),
         ("endpoint.server", ""),
         ("session", ""),
         ("seed", ""),
@@ -134,7 +135,7 @@ async fn the_example_has_every_key() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 79);
+    assert_eq!(keys, 82);
 }
 
 #[tokio::test]

@@ -87,7 +87,9 @@ async fn without_the_feature_it_is_told_which_one_is_missing() {
 mod with_the_feature {
     use std::time::Duration;
 
-    use evertoken::{ApiProfile, Builder, Folio, ServerProfile, TokenEndpoint, TokenManager};
+    use evertoken::{
+        ApiProfile, Builder, Folio, Resend, ServerProfile, TokenEndpoint, TokenManager,
+    };
 
     use super::LEAST;
     use crate::{builder, refusal};
@@ -120,14 +122,14 @@ url = "https://folio.example.org"
 tenant = "central"
 timeout = "20s"
 body_limit = 131072
-server = { last_resorts = 2 }
+server = { resend = "never" }
 sign_in = { username = "ada", password = "sesame" }
 "#;
         let endpoint = Folio::eureka("https://folio.example.org", "central")
             .unwrap()
             .timeout(Duration::from_secs(20))
             .body_limit(131_072)
-            .profile(ServerProfile::strict().last_resorts(2))
+            .profile(ServerProfile::strict().resend(Resend::Never))
             .sign_in_with_password("ada", "sesame");
         let statuses = [http::StatusCode::UNAUTHORIZED, http::StatusCode::FORBIDDEN];
         let api = ApiProfile::eureka().reject_on(statuses);
@@ -151,17 +153,15 @@ sign_in = { username = "ada", password = "sesame" }
 
     /// What is said of the server changes that, and not what is known of Okapi besides.
     #[tokio::test]
-    async fn okapi_has_no_last_resort_unless_it_is_asked_for() {
-        let is_on = |shown: String| shown.contains("last_resort: true");
-        assert!(!is_on(shown(LEAST).await));
-        assert!(!is_on(
-            shown(&format!("{LEAST}server = {{ replays = 2 }}")).await
-        ));
-        let asked = format!("{LEAST}server = {{ last_resort = true }}");
-        assert!(is_on(shown(&asked).await));
-        assert!(is_on(
-            shown(&LEAST.replace("\"okapi\"", "\"eureka\"")).await
-        ));
+    async fn okapi_is_sent_nothing_again_after_silence_unless_that_is_asked_for() {
+        let is_spared = |shown: String| shown.contains("resend: WhenUnavailable");
+        assert!(is_spared(shown(LEAST).await));
+        let other = format!("{LEAST}server = {{ resend_after_silence = \"quarantine\" }}");
+        assert!(is_spared(shown(&other).await));
+        let asked = format!("{LEAST}server = {{ resend = \"always\" }}");
+        assert!(!is_spared(shown(&asked).await));
+        let eureka = LEAST.replace("\"okapi\"", "\"eureka\"");
+        assert!(!is_spared(shown(&eureka).await));
     }
 
     #[tokio::test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use evertoken::{
     ApiProfile, ClientAuth, Config, CoolDown, Coordination, Key, OAuth2, OldPair, OnExpiry,
-    OnStoreFailure, OptimisticEarly, Persistence, Registry, ServerProfile, Session, TokenManager,
-    TokenPair,
+    OnStoreFailure, OptimisticEarly, Persistence, Registry, Resend, ResendAfterSilence,
+    ServerProfile, Session, TokenManager, TokenPair,
 };
 use http::{HeaderName, StatusCode};
 
@@ -52,12 +52,15 @@ scope = "records.write records.read"
 revocation_url = "https://id.example.org/revoke"
 timeout = "31s"
 body_limit = 131072
+bare_400 = "dead"
 sign_in = { username = "ada", password = "sesame" }
+[endpoint.codes]
+dead = ["invalid_request"]
+later = ["quota"]
+user = ["mfa_required"]
 [endpoint.server]
-replay_window = "40s"
-replays = 2
-last_resort = false
-last_resorts = 5
+resend = "when-unavailable"
+resend_after_silence = "quarantine"
 old_pair = "dies-at-first-use"
 [session]
 issuer = "https://id.example.org"
@@ -89,13 +92,15 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
         .scope("records.write records.read")
         .timeout(seconds(31))
         .body_limit(131_072)
+        .dead_codes(["invalid_request"])
+        .later_codes(["quota"])
+        .user_codes(["mfa_required"])
+        .bare_400_is_dead(true)
         .sign_in_with_password("ada", "sesame")
         .profile(
             ServerProfile::strict()
-                .replay_window(seconds(40))
-                .replays(2)
-                .last_resort(false)
-                .last_resorts(5)
+                .resend(Resend::WhenUnavailable)
+                .resend_after_silence(ResendAfterSilence::Quarantine)
                 .old_pair(OldPair::DiesAtFirstUse),
         );
     let by_hand = TokenManager::builder(endpoint)
@@ -166,7 +171,7 @@ async fn every_key_makes_a_difference() {
         assert_eq!(differs, !without_trace.contains(&key), "{line}");
         keys += 1;
     }
-    assert_eq!(keys, 51);
+    assert_eq!(keys, 53);
 }
 
 #[tokio::test]

@@ -198,8 +198,8 @@ wait = "30s""#,
         ),
         (
             r#"[refresh]
-quarantine = "39s""#,
-            "line 2, column 1: refresh.quarantine: must be at least 40 s, 10 s over the endpoint's timeout",
+quarantine = "45s""#,
+            "line 2, column 1: refresh.quarantine: must be longer than 45 s: the endpoint's timeout, twice the store's timeout, and 5 s",
         ),
         (
             "[refresh]\njitter = 0.9",

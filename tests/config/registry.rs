@@ -103,7 +103,7 @@ async fn what_a_user_registered_is_made_of_its_own_table() {
         kind = "vault"
         socket = "vault.sock"
         key = { file = "key" }
-        server = { last_resort = false }
+        server = { resend = "never" }
     "#;
     let config = Config::from_toml(text).unwrap().relative_to(&directory);
     // In a task of its own, as a service may do.
@@ -114,7 +114,7 @@ async fn what_a_user_registered_is_made_of_its_own_table() {
         "Every { age: 300s, hours: [1, 2] }",
         "store_timeout: 6s",
         "store: Some(MemoryStore",
-        "last_resort: false",
+        "resend: Never",
         &socket,
     ] {
         assert!(shown.contains(part), "{part} in {shown}");

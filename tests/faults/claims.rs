@@ -45,8 +45,8 @@ async fn an_instance_with_a_shorter_quarantine_leaves_a_claim_alone_for_as_long_
     let patient = world
         .builder(OnRequest::default())
         .store(slow)
-        .quarantine(120 * SECOND)
-        .store_timeout(100 * SECOND)
+        .quarantine(200 * SECOND)
+        .store_timeout(75 * SECOND)
         .wait(300 * SECOND);
     let hasty = world
         .builder(OnRequest::default())

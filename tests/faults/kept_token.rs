@@ -51,7 +51,7 @@ struct Omits(Arc<Mutex<Vec<String>>>);
 impl TokenEndpoint for Omits {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         let Grant::Refresh { token, .. } = grant else {
-            return Err(EndpointError::misconfigured("refreshes only"));
+            return Err(EndpointError::refused("refreshes only"));
         };
         let mut sent = self.0.lock();
         sent.push(token.expose().to_owned());

@@ -7,9 +7,8 @@ use std::time::Duration;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{Fault, GraceAnswer, InProcessEndpoint, Reuse};
 use evertoken::{
-    EndReason, EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest, OnStoreFailure,
-    Persistence, Record, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore,
-    async_trait,
+    EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest, OnStoreFailure, Persistence,
+    Record, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 
@@ -186,7 +185,7 @@ async fn a_pair_that_was_outrun_is_not_served_in_the_session_of_another_user() {
     endpoint.refuse();
     let error = here.rotate().await.unwrap_err();
     assert!(
-        matches!(&error, Error::Ended { reason, .. } if *reason == EndReason::Rejected),
+        matches!(&error, Error::Ended { reason, .. } if reason.is_rejected()),
         "{error}"
     );
     // It is served to its end, and it is Bob's.

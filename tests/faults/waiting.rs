@@ -33,7 +33,7 @@ async fn a_session_that_has_ended_is_not_rotated_and_does_not_return_its_old_tok
         ] {
             let error = asked.unwrap_err();
             assert!(
-                matches!(&error, Error::Ended { reason, .. } if *reason == EndReason::Rejected),
+                matches!(&error, Error::Ended { reason, .. } if reason.is_rejected()),
                 "{error}"
             );
         }
@@ -175,7 +175,7 @@ struct Unused(InProcessEndpoint);
 #[async_trait]
 impl TokenEndpoint for Unused {
     async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
-        Err(EndpointError::retry(None))
+        Err(EndpointError::later(None))
     }
 
     fn key(&self) -> Key {

@@ -81,11 +81,15 @@ async fn a_wrong_password_is_told_and_not_tried_again_by_itself() {
         let tokens = builder(endpoint, &clock, OnRequest::default());
         let tokens = tokens.build().unwrap();
         let error = tokens.token().await.unwrap_err();
-        let Error::Endpoint { source, .. } = &error else {
+        let Error::SignInRefused { source, .. } = &error else {
             panic!("{error}");
         };
-        assert!(matches!(**source, EndpointError::Misconfigured { .. }));
-        assert!(!error.is_retryable() && !format!("{error:?}").contains("sesame"));
+        let is_folios = |source: &EndpointError| {
+            let rejected = matches!(source, EndpointError::Rejected { .. });
+            rejected || matches!(source, EndpointError::Refused { .. })
+        };
+        assert!(is_folios(source), "{source}");
+        assert!(error.needs_sign_in() && !format!("{error:?}").contains("sesame"));
         assert_eq!(folio.seen().len(), 1);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use evertoken::{EndpointError, Session, TokenEndpoint};
+use evertoken::{EndpointError, Resend, Session, TokenEndpoint};
 
 use crate::raw_server::{RawServer, Step};
-use crate::{JWT, UNPROCESSABLE, answer, class, eureka, okapi, pair, refresh, sign_in};
+use crate::{JWT, REFUSED, UNPROCESSABLE, answer, class, eureka, okapi, pair, refresh, sign_in};
 
 #[tokio::test]
 async fn a1_a_login_brings_both_tokens_and_both_ends() {
@@ -72,12 +72,50 @@ async fn tokens_count_whatever_else_is_odd() {
 }
 
 #[tokio::test]
-async fn t14_a_500_leaves_it_unknown() {
+async fn t14_a_500_leaves_it_unknown_and_a_gateways_failure_does_not_count_for_one() {
     let failure = r#"{"errors":[{"message":"x","type":"error","code":"token.refresh.failure"}]}"#;
-    for status in [500, 502, 504] {
+    for (status, expected) in [
+        (500, "unknown"),
+        (501, "unknown"),
+        (408, "unavailable"),
+        (502, "unavailable"),
+        (503, "unavailable"),
+        (504, "unavailable"),
+    ] {
         let server = RawServer::start([answer(status, &[], failure)]).await;
-        assert_eq!(class(refresh(&okapi(&server), "r1").await), "unknown");
+        assert_eq!(class(refresh(&okapi(&server), "r1").await), expected);
         assert_eq!(server.connections().await, [1]);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_folios_with_a_code_and_a_page_without() {
+    let text = ["Content-Type: text/plain"];
+    let kong = r#"{"message":"no Route matched with those values"}"#;
+    for status in [400, 401, 403, 404] {
+        let bodies = [REFUSED, "No suitable module found", "<html>", kong, ""];
+        let server = RawServer::start(bodies.map(|body| answer(status, &text, body))).await;
+        let endpoint = okapi(&server);
+        let refused = refresh(&endpoint, "r1").await.unwrap_err();
+        let EndpointError::Refused {
+            code, description, ..
+        } = refused
+        else {
+            panic!("{refused}");
+        };
+        assert_eq!(code, "token.parse.failure");
+        assert_eq!(description.as_deref(), Some("Bad request"));
+        let page = refresh(&endpoint, "r1").await.unwrap_err();
+        assert_eq!(
+            page.to_string(),
+            format!(
+                "the token endpoint answered with a page: {status}, text/plain, \"No suitable module found\""
+            )
+        );
+        for body in &bodies[2..] {
+            let outcome = refresh(&endpoint, "r1").await;
+            assert_eq!(class(outcome), "page", "{status} {body}");
+        }
     }
 }
 
@@ -91,12 +129,15 @@ async fn q9_a_422_carries_message_and_code_and_an_empty_one_is_an_error_too() {
     .await;
     let endpoint = eureka(&server);
     let error = refresh(&endpoint, "r1").await.unwrap_err();
-    let EndpointError::Rejected { code, message, .. } = error else {
+    let EndpointError::Rejected {
+        code, description, ..
+    } = error
+    else {
         panic!("{error}");
     };
     assert_eq!(code, "token.refresh.unprocessable");
     let said = "Authorization server unable to process token refresh request";
-    assert_eq!(message.as_deref(), Some(said));
+    assert_eq!(description.as_deref(), Some(said));
     for _ in 0..2 {
         let error = refresh(&endpoint, "r1").await.unwrap_err();
         assert_eq!(error.to_string(), "the refresh token was rejected: 422");
@@ -146,7 +187,7 @@ async fn a7_a_tenant_without_expiries_gives_a_token_that_never_expires() {
 async fn a7_nothing_but_a_404_of_okapis_falls_back() {
     let server = RawServer::start([answer(404, &[], "")]).await;
     let endpoint = eureka(&server).sign_in_with_password("ada", "sesame");
-    assert_eq!(class(sign_in(&endpoint).await), "misconfigured");
+    assert_eq!(class(sign_in(&endpoint).await), "page");
     assert_eq!(server.connections().await, [1]);
     for status in [400, 422, 500] {
         let server = RawServer::start([answer(status, &[], "")]).await;
@@ -161,12 +202,10 @@ async fn what_is_known_of_each_server() {
     let server = RawServer::start([]).await;
     let (okapi, eureka) = (okapi(&server), eureka(&server));
     let profiles = [&okapi, &eureka].map(TokenEndpoint::profile);
-    // It would end every session of the user.
-    assert_eq!(profiles.map(|profile| profile.last_resort), [false, true]);
-    assert!(
-        profiles
-            .iter()
-            .all(|profile| profile.replay_window.is_zero())
+    // Behind Okapi a second use of a token that was spent would end every session of the user.
+    assert_eq!(
+        profiles.map(|profile| profile.resend),
+        [Resend::WhenUnavailable, Resend::Always]
     );
     let key = okapi.sign_in_with_password("ada", "sesame").key();
     assert_eq!(key.issuer, server.url("/okapi"));

@@ -36,6 +36,10 @@ const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkaWt1X2FkbWluIiwiZXhwIjoxNzI5
 /// What the login service answers when it will not rotate.
 const UNPROCESSABLE: &str = r#"{"errors":[{"message":"Authorization server unable to process token refresh request","type":"error","code":"token.refresh.unprocessable"}]}"#;
 
+/// What the login service answers when it finds no cookie, and what Eureka's sidecar answers in the same form.
+const REFUSED: &str =
+    r#"{"errors":[{"message":"Bad request","type":"error","code":"token.parse.failure"}]}"#;
+
 fn window(open_for: Duration) -> SendWindow {
     SendWindow::new(Arc::new(SystemClock), SystemClock.now() + open_for)
 }
@@ -82,9 +86,12 @@ fn class<T>(outcome: Result<T, EndpointError>) -> &'static str {
     match outcome {
         Ok(_) => "issued",
         Err(EndpointError::NotSent { .. }) => "not sent",
-        Err(EndpointError::Retry { .. }) => "retry",
-        Err(EndpointError::Misconfigured { .. }) => "misconfigured",
+        Err(EndpointError::Later { .. }) => "later",
         Err(EndpointError::Rejected { .. }) => "rejected",
+        Err(EndpointError::UserNeeded { .. }) => "user needed",
+        Err(EndpointError::Refused { .. }) => "refused",
+        Err(EndpointError::Page { .. }) => "page",
+        Err(EndpointError::Unavailable { .. }) => "unavailable",
         Err(EndpointError::Unknown { .. }) => "unknown",
         Err(_) => "another",
     }

@@ -6,7 +6,7 @@ use evertoken::{AccessToken, EndpointError, Folio, Grant, RefreshToken, TokenEnd
 use tokio::net::TcpListener;
 
 use crate::raw_server::{RawServer, Request, Step};
-use crate::{answer, class, eureka, okapi, pair, refresh, sign_in, window};
+use crate::{REFUSED, answer, class, eureka, okapi, pair, refresh, sign_in, window};
 
 fn only(requests: &[Request]) -> &Request {
     let [request] = requests else {
@@ -87,7 +87,7 @@ async fn a_code_is_exchanged_once() {
     assert!(endpoint.can_sign_in());
     assert_eq!(class(sign_in(&endpoint).await), "issued");
     assert!(!endpoint.can_sign_in());
-    assert_eq!(class(sign_in(&endpoint).await), "misconfigured");
+    assert_eq!(class(sign_in(&endpoint).await), "refused");
     let requests = server.requests().await;
     let request = only(&requests);
     assert_eq!(
@@ -112,10 +112,11 @@ async fn a_code_that_was_not_sent_is_still_good() {
     assert!(endpoint.can_sign_in());
     // So is one that the server did nothing with.
     let busy = |status| answer(status, &["Retry-After: 1"], "");
-    let server = RawServer::start([busy(429), busy(503), pair("a1", "r1")]).await;
+    let page = answer(404, &[], "<html>");
+    let server = RawServer::start([busy(429), busy(503), page, pair("a1", "r1")]).await;
     let endpoint = eureka(&server).sign_in_with_code("c1", "https://folio.example.org");
-    for _ in 0..2 {
-        assert_eq!(class(sign_in(&endpoint).await), "retry");
+    for expected in ["later", "unavailable", "page"] {
+        assert_eq!(class(sign_in(&endpoint).await), expected);
         assert!(endpoint.can_sign_in());
     }
     assert_eq!(class(sign_in(&endpoint).await), "issued");
@@ -147,13 +148,10 @@ async fn t6_a_logout_has_the_cookie_of_its_session_or_is_not_made() {
     endpoint.revoke(&pair).await.unwrap();
     // What has none, or one that no cookie can hold.
     for (odd, expected) in [
-        (TokenPair::new("a1"), "misconfigured"),
-        (TokenPair::new("a1").refresh_token(""), "misconfigured"),
-        (TokenPair::new("a1").refresh_token("r 1"), "misconfigured"),
-        (
-            TokenPair::new("a1").refresh_token("r1;x=y"),
-            "misconfigured",
-        ),
+        (TokenPair::new("a1"), "refused"),
+        (TokenPair::new("a1").refresh_token(""), "refused"),
+        (TokenPair::new("a1").refresh_token("r 1"), "refused"),
+        (TokenPair::new("a1").refresh_token("r1;x=y"), "refused"),
         (TokenPair::default(), "issued"),
     ] {
         assert_eq!(class(endpoint.revoke(&odd).await), expected, "{odd:?}");
@@ -195,10 +193,10 @@ async fn t6_in_eureka_no_logout_is_made_without_the_cookie() {
     let endpoint = eureka(&server);
     for odd in ["", "r 1", "r1;x=y"] {
         let pair = TokenPair::new("a1").refresh_token(odd);
-        assert_eq!(class(endpoint.revoke(&pair).await), "misconfigured");
+        assert_eq!(class(endpoint.revoke(&pair).await), "refused");
     }
     let alone = TokenPair::new("a1");
-    assert_eq!(class(endpoint.revoke(&alone).await), "misconfigured");
+    assert_eq!(class(endpoint.revoke(&alone).await), "refused");
     assert!(server.requests().await.is_empty());
 }
 
@@ -209,10 +207,10 @@ async fn t4_in_eureka_a_logout_whose_access_token_is_refused_is_made_by_the_cook
     for (first, second, expected, sent) in [
         (401, 204, "issued", &both[..]),
         (401, 422, "unknown", &both),
-        (401, 401, "misconfigured", &both),
+        (401, 401, "page", &both),
         // No other answer is about the access token.
         (422, 204, "unknown", &both[..1]),
-        (403, 204, "misconfigured", &both[..1]),
+        (403, 204, "page", &both[..1]),
         (500, 204, "unknown", &both[..1]),
     ] {
         let server = RawServer::start([first, second].map(|status| answer(status, &[], ""))).await;
@@ -222,10 +220,10 @@ async fn t4_in_eureka_a_logout_whose_access_token_is_refused_is_made_by_the_cook
         assert_eq!(carried(&requests), sent, "{first} {second}");
     }
     // By that alone from the start, there is nothing else to try.
-    let server = RawServer::start([answer(401, &[], "")]).await;
+    let server = RawServer::start([answer(401, &[], REFUSED)]).await;
     let alone = TokenPair::from_refresh_token("r1");
     let outcome = class(eureka(&server).revoke(&alone).await);
-    assert_eq!(outcome, "misconfigured");
+    assert_eq!(outcome, "refused");
     assert_eq!(carried(&server.requests().await), [(COOKIE, None)]);
 }
 
@@ -236,10 +234,10 @@ async fn t6_logging_out_everywhere_is_a_call_of_its_own() {
     let access = AccessToken::new("a1");
     endpoint.logout_all(&access).await.unwrap();
     let error = endpoint.logout_all(&access).await.unwrap_err();
-    let EndpointError::Misconfigured { reason, .. } = error else {
+    let EndpointError::Page { status, start, .. } = error else {
         panic!("{error}");
     };
-    assert_eq!(reason, "401: Invalid token");
+    assert_eq!((status, start.as_deref()), (401, Some("Invalid token")));
     let requests = server.requests().await;
     assert_eq!(requests[0].line(), "POST /authn/logout-all HTTP/1.1");
     assert_eq!(requests[0].header("x-okapi-token"), Some("a1"));
@@ -282,7 +280,7 @@ async fn a_redirect_is_not_followed_with_the_token() {
     let elsewhere = RawServer::start([pair("a2", "r2")]).await;
     let location = format!("Location: {}", elsewhere.url("/authn/refresh"));
     let server = RawServer::start([answer(307, &[&location], "")]).await;
-    assert_eq!(class(refresh(&eureka(&server), "r1").await), "unknown");
+    assert_eq!(class(refresh(&eureka(&server), "r1").await), "page");
     assert_eq!(server.connections().await, [1]);
     assert!(elsewhere.requests().await.is_empty());
 }

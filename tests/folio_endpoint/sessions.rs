@@ -56,7 +56,10 @@ async fn t11_a_422_is_one_clear_end_and_nothing_is_sent_again() {
     for _ in 0..3 {
         let error = tokens.token().await.unwrap_err();
         assert!(error.needs_sign_in() && !error.is_retryable());
-        assert_eq!(reason(error), EndReason::Rejected);
+        let EndReason::Rejected(word) = reason(error) else {
+            panic!("another reason");
+        };
+        assert_eq!(word.code(), Some("token.refresh.unprocessable"));
     }
     let ends = std::iter::from_fn(|| events.try_recv());
     let ends = ends.filter(|event| matches!(event, Event::Ended { .. }));

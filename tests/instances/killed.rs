@@ -46,8 +46,8 @@ fn n4_on_a_strict_server_a_session_is_lost_only_with_a_pair_that_nobody_got() {
     for aim in [&[][..], &["--aim"]] {
         let counts = killed("strict", aim);
         let said = counts.says();
-        // Whatever came twice was a last resort, and nobody's mistake.
-        assert!(counts.of("replays") <= counts.of("last_resorts"), "{said}");
+        // A token that came again came from a claim that was taken over, or after an unclear answer.
+        assert_eq!(counts.of("replays"), 0, "{said}");
         let lost = counts.of("sessions_lost");
         assert!(counts.of("families_revoked") <= lost, "{said}");
         assert_eq!(counts.of("pairs_lost"), lost, "{said}");
@@ -59,11 +59,12 @@ fn n15_where_the_server_answers_a_token_again_nothing_is_lost() {
     for server in ["grace", "fork", "last-wins"] {
         let counts = killed(server, &["--aim"]);
         let said = counts.says();
-        for none in ["sessions_lost", "families_revoked", "told"] {
+        for none in ["replays", "sessions_lost", "families_revoked", "told"] {
             assert_eq!(counts.of(none), 0, "{none}: {said}");
         }
         // Of those who are stopped themselves, or wait for three that are, one after the other.
-        let may_fail = ["no token within", "is it stopped?"];
+        // And a pair that is repeated after half its lifetime, which is a second here, counts as younger than it is.
+        let may_fail = ["no token within", "is it stopped?", "401 Unauthorized"];
         for error in counts.errors() {
             let is_known = may_fail.iter().any(|known| error.contains(known));
             assert!(is_known, "{error}: {said}");

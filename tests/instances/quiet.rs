@@ -23,8 +23,7 @@ fn assert_once(counts: &Counts, instances: u64) {
         "sessions_lost",
         "pairs_lost",
         "overwritten",
-        "last_resorts",
-        "permitted_replays",
+        "second_sendings",
         "stuck",
     ] {
         assert_eq!(counts.of(none), 0, "{none}: {said}");

@@ -130,8 +130,8 @@ impl Import {
         Process::start(&mut command)
     }
 
-    /// No kill aims at the claim of somebody who takes another's over: after a few of those in a row,
-    /// quarantines are longer than callers wait.
+    /// No kill aims at the claim of an import that takes another's over: after a few of those in a row, the quarantines
+    /// together are longer than callers wait.
     fn moment(&self, random: &mut Random) -> Moment {
         match Moment::draw(random) {
             Moment::Claim(_) if self.left.is_some() => self.moment(random),

@@ -93,11 +93,9 @@ async fn they_serve_tell_what_they_saw_sign_in_and_end_when_asked() {
 }
 
 #[tokio::test]
-async fn a_lenient_server_answers_a_token_again_and_its_configuration_says_so() {
+async fn a_lenient_server_answers_a_token_again() {
     let directory = tempfile::tempdir().unwrap();
     let servers = Servers::start(directory.path(), &["--reuse", "grace", "--grace", "20s"]);
-    let config = std::fs::read_to_string(&servers.config).unwrap();
-    assert!(config.contains("replay_window = \"20s\""), "{config}");
     let seed = servers.seed();
     for _ in 0..2 {
         assert_eq!(refresh(&servers, &seed).await.status(), 200);

@@ -1,6 +1,6 @@
 //! Claim, then look, then spend.
 
-use evertoken::{EndReason, Error};
+use evertoken::{EndReason, EndpointError, Error, Event, Resend};
 
 use crate::cluster::{Cluster, QUARANTINE, TTL, reason, seconds};
 use crate::fault_store::Fate;
@@ -61,7 +61,7 @@ async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n4_a_stale_claim_is_taken_over_as_a_last_resort_only_after_the_quarantine() {
+async fn n4_a_stale_claim_is_taken_over_and_its_token_sent_only_after_the_quarantine() {
     let cluster = Cluster::strict();
     let node = cluster.patient_node().await;
     cluster.expire().await;
@@ -73,7 +73,7 @@ async fn n4_a_stale_claim_is_taken_over_as_a_last_resort_only_after_the_quaranti
         waited >= QUARANTINE && waited < QUARANTINE + seconds(6),
         "{waited:?}"
     );
-    // The token had not been spent, so the last resort harmed nobody.
+    // The token had not been spent, so sending it does no harm.
     assert_eq!(cluster.counts(), (1, 0, 0));
     assert!(cluster.store.json(&cluster.key()).await["claim"].is_null());
 }
@@ -81,7 +81,7 @@ async fn n4_a_stale_claim_is_taken_over_as_a_last_resort_only_after_the_quaranti
 #[tokio::test(start_paused = true)]
 async fn a_stale_claim_never_permits_a_plain_spend() {
     let mut cluster = Cluster::strict();
-    cluster.profile = cluster.profile.last_resort(false);
+    cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.warm_node().await;
     cluster.plant_claim().await;
     cluster.expire().await;
@@ -95,21 +95,23 @@ async fn a_stale_claim_never_permits_a_plain_spend() {
 async fn fm5_a_claim_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
+    let mut events = node.subscribe();
     cluster.expire().await;
     cluster.store.swaps([Fate::AppliedUnanswered]);
     let before = tokio::time::Instant::now();
-    let error = node.token().await.unwrap_err();
-    assert!(
-        matches!(error, Error::Store { .. }) && error.is_retryable(),
-        "{error:?}"
-    );
-    tokio::time::sleep(error.retry_after().unwrap()).await;
     node.token().await.unwrap();
     assert!(
         before.elapsed() < seconds(5),
         "no quarantine for our own claim"
     );
     assert_eq!(cluster.counts(), (1, 0, 0));
+    let Some(Event::Failed { error, .. }) = events.try_recv() else {
+        panic!("the failure of the store is not reported");
+    };
+    assert!(
+        matches!(error, Error::Store { .. }) && error.is_retryable(),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,17 +120,15 @@ async fn a_claim_whose_swap_was_lost_is_made_again() {
     let node = cluster.warm_node().await;
     cluster.expire().await;
     cluster.store.swaps([Fate::Lost]);
-    let error = node.token().await.unwrap_err();
-    tokio::time::sleep(error.retry_after().unwrap()).await;
     node.token().await.unwrap();
     assert_eq!(cluster.counts(), (1, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn our_own_claim_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket() {
-    // The pair was rotated, its answer lost: the claim stands under our own name, and is waited for.
+    // The pair was rotated, its answer lost: the claim stands under our own name.
     let mut cluster = Cluster::strict();
-    cluster.profile = cluster.profile.last_resort(false);
+    cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.warm_node().await;
     cluster.expire().await;
     cluster
@@ -147,27 +147,35 @@ async fn our_own_claim_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket()
 #[tokio::test(start_paused = true)]
 async fn releasing_a_doubtful_claim_leaves_it_in_place() {
     let cluster = Cluster::strict();
-    let node = cluster.patient_node().await;
+    let node = cluster.warm_node().await;
     cluster.plant_claim().await;
     cluster.expire().await;
-    cluster.clock.advance(QUARANTINE).await;
-    // The last resort does not get through: nothing was found out.
+    // The claim is stale and taken over, but the token does not get out: nothing was found out.
     cluster.server.set_reachable(false);
     let error = node.token().await.unwrap_err();
-    assert!(matches!(error, Error::Endpoint { .. }), "{error:?}");
-    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
+    assert!(
+        matches!(error.endpoint(), Some(EndpointError::NotSent { .. })),
+        "{error:?}"
+    );
+    let record = cluster.store.json(&cluster.key()).await;
+    let claim = &record["claim"];
     assert_eq!(claim["released"], true);
     assert!(claim["doubtful"].is_u64(), "{claim}");
+    let sendings = claim["sendings"].as_u64().unwrap();
+    assert!(sendings > 1, "{claim}");
+    // Another instance may send it at once when the pause is over, and the count goes on.
     cluster.server.set_reachable(true);
-    // Another instance may try, and does as a last resort: the count goes on.
     let other = cluster
         .builder(cluster.endpoint())
         .wait(seconds(300))
         .build()
         .unwrap();
-    other.token().await.unwrap();
-    // The answer may have been a repetition of one that nobody read, and its token as old as the doubt.
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    let (hold, waiter) = cluster.call_in_flight(&other).await;
+    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
+    assert_eq!(claim["sendings"].as_u64(), Some(sendings + 1));
+    drop(hold);
+    waiter.await.unwrap().unwrap();
+    assert_eq!(cluster.counts(), (1, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,24 +220,19 @@ async fn n3_the_refresh_token_appears_in_no_key_and_no_claim() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_attempted_before_the_token_was_sent_is_no_free_ticket_after_it() {
     let mut cluster = Cluster::strict();
-    cluster.profile = cluster.profile.last_resort(false);
-    let node = cluster
-        .builder(cluster.endpoint())
-        .wait(seconds(300))
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    cluster.profile = cluster.profile.resend(Resend::Never);
+    let node = cluster.patient_node().await;
     cluster.expire().await;
     cluster.store.swaps([Fate::AppliedUnanswered]);
-    let error = node.token().await.unwrap_err();
-    let attempted = cluster.store.record(&cluster.key()).await.unwrap();
-    tokio::time::sleep(error.retry_after().unwrap()).await;
-    // Retaken and sent; the answer is lost, and the store falls back to the first attempt.
     let hold = cluster.server.hold();
+    let waiter = tokio::spawn(async move { node.token().await });
+    cluster.clock.advance(seconds(1)).await;
+    let attempted = cluster.store.record(&cluster.key()).await.unwrap();
+    assert!(cluster.store.json(&cluster.key()).await["claim"].is_object());
+    // Retaken and sent; the answer is lost, and the store falls back to the first attempt.
     cluster
         .server
         .fail_next(evertoken::testing::Fault::DropAfter);
-    let waiter = tokio::spawn(async move { node.token().await });
     cluster.server.arrived(1).await;
     cluster.store.put(&cluster.key(), &attempted).await;
     drop(hold);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evertoken::testing::{
-    AuthorizationServer, AuthorizationServerBuilder, Hold, InProcessEndpoint, TestClock,
+    AuthorizationServer, AuthorizationServerBuilder, Fault, Hold, InProcessEndpoint, TestClock,
 };
 use evertoken::{
     Builder, EndReason, Error, Event, Events, Key, ServerProfile, Token, TokenEndpoint,
@@ -93,6 +93,13 @@ impl Cluster {
         node
     }
 
+    /// A machine that has rotated, so that its client is known to work here.
+    pub(crate) async fn begun_node(&self) -> TokenManager {
+        let node = self.warm_node().await;
+        node.rotate().await.expect("is rotated");
+        node
+    }
+
     /// A caller who waits for a rotation that has arrived at the server, which decides once the guard is
     /// dropped.
     pub(crate) async fn call_in_flight(&self, node: &TokenManager) -> (Hold, Caller) {
@@ -145,6 +152,34 @@ impl Cluster {
                 });
             })
             .await;
+    }
+}
+
+/// So many callers at once.
+pub(crate) fn callers(node: &TokenManager, count: usize) -> Vec<Caller> {
+    (0..count)
+        .map(|_| {
+            let node = node.clone();
+            tokio::spawn(async move { node.token().await })
+        })
+        .collect()
+}
+
+/// What something between the client and the server answers.
+pub(crate) fn page(status: u16) -> Fault {
+    Fault::Status {
+        status,
+        body: "<html><body>This is not the page that you are looking for</body></html>".to_owned(),
+        retry_after: None,
+    }
+}
+
+/// What the server itself answers, with nothing rotated.
+pub(crate) fn refusal(status: u16, code: &str) -> Fault {
+    Fault::Status {
+        status,
+        body: format!(r#"{{"error":"{code}"}}"#),
+        retry_after: None,
     }
 }
 

@@ -27,7 +27,7 @@ async fn a_dead_session_is_told_once_and_costs_no_further_call() {
     assert!(matches!(
         error,
         Error::Ended {
-            reason: EndReason::Rejected,
+            reason: EndReason::Rejected(_),
             ..
         }
     ));

@@ -89,11 +89,11 @@ async fn fm40_no_token_in_errors_and_events() {
         Fault::Truncate,
         Fault::Body {
             status: 400,
-            body: r#"{"error":"invalid_request","error_description":"{refresh_token}"}"#.to_owned(),
+            body: r#"{"error":"invalid_request","error_description":"not {refresh_token}","refresh_token":"{refresh_token}"}"#.to_owned(),
         },
         Fault::Body {
             status: 200,
-            body: r#"{"access_token":"{access_token}","refresh_token":"{refresh_token}"#.to_owned(),
+            body: r#"{"access":"{access_token}","refresh":"{refresh_token}"}"#.to_owned(),
         },
     ] {
         let world = World::new().await;

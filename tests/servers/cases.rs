@@ -6,12 +6,15 @@ mod expiry;
 mod grace;
 mod import;
 mod logout;
+mod lost_answers;
 mod old_access;
+mod outages;
 mod refused;
 mod relaying;
-mod replay;
 mod rotation;
+mod second_use;
 mod seeds;
+mod words;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -48,12 +51,15 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         rotation::CASES,
         callers::CASES,
         seeds::CASES,
-        replay::CASES,
+        second_use::CASES,
         refused::CASES,
         clients::CASES,
         expiry::CASES,
         old_access::CASES,
         grace::CASES,
+        outages::CASES,
+        lost_answers::CASES,
+        words::CASES,
         logout::CASES,
         import::CASES,
     ]

@@ -83,6 +83,7 @@ struct Shared {
     revocation: Url,
     http: reqwest::Client,
     steps: Mutex<VecDeque<Step>>,
+    always: Mutex<Option<Step>>,
     seen: Mutex<Seen>,
     presented: Mutex<HashSet<Digest>>,
 }
@@ -94,6 +95,7 @@ impl Relay {
             revocation: revocation_url.parse().expect("a URL"),
             http: reqwest::Client::new(),
             steps: Mutex::default(),
+            always: Mutex::default(),
             seen: Mutex::default(),
             presented: Mutex::default(),
         });
@@ -118,6 +120,11 @@ impl Relay {
     /// The next token request meets this; several are met in their order. Others are passed on.
     pub(crate) fn next(&self, step: Step) {
         self.shared.steps.lock().push_back(step);
+    }
+
+    /// Every token request meets this, once those of [`next`](Self::next) are used up; `None` ends it.
+    pub(crate) fn always(&self, step: Option<Step>) {
+        *self.shared.always.lock() = step;
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -166,6 +173,7 @@ impl Shared {
             }
             self.seen.lock().arrived += 1;
             let step = self.steps.lock().pop_front();
+            let step = step.or_else(|| self.always.lock().clone());
             match step {
                 None => connection.write(&self.exchange(request).await).await,
                 Some(Step::Drop) => {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::{
-    Builder, Event, Events, OAuth2, OldPair, RefreshStrategy, ServerProfile, TokenManager,
+    Builder, Error, Event, Events, OAuth2, OldPair, OnRequest, RefreshStrategy, Rejection,
+    ServerProfile, Token, TokenManager,
 };
 
 use crate::judge::{CLIENT, First, Judge, Rules, Server};
@@ -62,6 +63,15 @@ impl World {
             .seed(self.first.pair())
     }
 
+    /// A manager that has rotated once, so that its record knows that this client works here.
+    pub(crate) async fn begun(&self) -> TokenManager {
+        let tokens = self.builder(OnRequest::default()).jitter(0.0);
+        let tokens = tokens.shortest_interval(SHORTEST_INTERVAL);
+        let tokens = tokens.build().expect("its settings hold together");
+        tokens.rotate().await.expect("nothing is in the way yet");
+        tokens
+    }
+
     /// Each refresh token reached the server once, and each brought a pair: so many of them.
     #[track_caller]
     pub(crate) fn assert_rotations(&self, rotations: u64) {
@@ -69,6 +79,24 @@ impl World {
         let counted = (seen.arrived, seen.exchanges, seen.repeated, seen.issued);
         assert_eq!(counted, (rotations, rotations, 0, rotations), "{seen:?}");
     }
+}
+
+/// Between two rotations, for tests that do not wait for a second.
+pub(crate) const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// An API rejects the token that is served.
+pub(crate) async fn reject(tokens: &TokenManager) {
+    let token = tokens.token().await.expect("it is served");
+    // One that was issued in the last moment is served on.
+    while tokens.reject(&token) == Rejection::TooSoon {
+        tokio::time::sleep(SHORTEST_INTERVAL).await;
+    }
+}
+
+/// What a caller gets whose token an API has rejected.
+pub(crate) async fn without_a_token(tokens: &TokenManager) -> Result<Token, Error> {
+    reject(tokens).await;
+    tokens.token().await
 }
 
 /// How often this manager rotated, of what has happened so far.

@@ -91,7 +91,7 @@ async fn two_users_of_one_client_are_two_sessions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_password_is_told_and_not_tried_again_by_itself() {
+async fn a_wrong_password_is_reported_and_not_tried_again_by_itself() {
     let world = World::new(600 * SECOND);
     let body = r#"{"error":"invalid_grant","error_description":"bad password: open sesame&+%"}"#;
     let refused = || Step::AnswerAndClose(status("400 Bad Request", body));
@@ -103,17 +103,14 @@ async fn a_wrong_password_is_told_and_not_tried_again_by_itself() {
         .unwrap();
     let mut events = tokens.subscribe();
     let error = tokens.token().await.unwrap_err();
-    assert!(
-        matches!(error.endpoint(), Some(EndpointError::Misconfigured { .. })),
-        "{error:?}"
-    );
-    // A person has to mend it: neither is the session over, nor does trying help.
+    assert!(matches!(error, Error::SignInRefused { .. }), "{error:?}");
+    // A person has to mend it, and trying does not help.
     assert!(!error.is_retryable());
-    assert!(!error.needs_sign_in());
+    assert!(error.needs_sign_in());
     let told = format!("{error:?} {error} {:?}", error.endpoint());
     assert!(told.contains("invalid_grant"), "{told}");
     assert!(!told.contains("sesame"), "{told}");
-    // Nobody asks any more: nothing is sent, for an hour.
+    // No caller asks any more: nothing is sent, for an hour.
     world.clock.advance(3_600 * SECOND).await;
     let events = drain(&mut events);
     assert!(
@@ -134,14 +131,14 @@ async fn a_wrong_password_is_not_hammered_by_those_who_ask() {
     let builder = TokenManager::builder(with_password(&server)).clock(world.clock.clone());
     let tokens = builder.build().unwrap();
     let mut refused = 0;
-    // Every second for five minutes; the pause doubles from 2 s to a minute.
+    // Every second for five minutes, and a bit for the connections: once in the longest pause.
     for _ in 0..300 {
         refused += u32::from(tokens.token().await.is_err());
         world.clock.advance(SECOND).await;
     }
     assert_eq!(refused, 300);
-    // At 0, 2, 6, 14, 30, 62, 122, 182 and 242 s.
-    assert_eq!(server.requests().await.len(), 9);
+    let requests = server.requests().await.len();
+    assert!((5..=6).contains(&requests), "{requests}");
 }
 
 #[tokio::test]
@@ -184,10 +181,7 @@ async fn without_a_revocation_url_a_logout_is_a_local_one_and_says_so() {
     tokens.token().await.unwrap();
     let logout = tokens.logout().await;
     assert!(logout.stored.is_ok());
-    assert!(matches!(
-        logout.revoked,
-        Err(EndpointError::Misconfigured { .. })
-    ));
+    assert!(matches!(logout.revoked, Err(EndpointError::Refused { .. })));
     assert!(!logout.is_complete());
     assert!(matches!(tokens.token().await, Err(Error::Ended { .. })));
 }

@@ -4,14 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::testing::AccessCheck;
-use evertoken::{Error, Rejection, Token};
+use evertoken::{EndpointError, Error, Identity, Rejection, Token};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::scenario::{Action, Caller, seconds};
+use crate::scenario::{Action, Caller, Fault, Server, seconds};
 use crate::world::{Node, World};
 
 /// In milliseconds.
 const LONGEST_PAUSE: u64 = 60_000;
+
+/// For so long a rotation is waited for by callers who need no newer token.
+const JOIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Before its end a token is renewed first, if it can be.
+const LEEWAY: Duration = Duration::from_secs(10);
+
+/// With less left a token counts as over.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Beyond a deadline: nothing but what rounding takes.
 const SLACK: Duration = Duration::from_millis(10);
@@ -25,10 +34,105 @@ pub(crate) async fn run(world: Arc<World>, caller: Caller) {
     }
 }
 
+/// What a caller could have had, or could know, when he came.
+struct Before {
+    identity: Option<Identity>,
+    left: Option<Duration>,
+    is_rejected: bool,
+    /// Whether nothing is tried for a while.
+    is_pause: bool,
+    /// Whether this client has got a pair before.
+    has_worked: bool,
+}
+
+impl Before {
+    fn of(world: &World, node: &Node) -> Self {
+        let status = node.manager.status();
+        let rejected = *node.rejected.lock();
+        let pause = status.failure.and_then(|failure| failure.retry_after());
+        let record = world.observer.record();
+        Self {
+            identity: status.identity,
+            left: status.access_expires_in.filter(|_| status.end.is_none()),
+            is_rejected: rejected.is_some() && status.identity == rejected,
+            is_pause: pause.is_some_and(|pause| !pause.is_zero()) && !status.is_rotating,
+            has_worked: record.is_some_and(|record| record.committed_number > 0),
+        }
+    }
+
+    /// A caller with a valid token does not wait for a newer one that does not come; one without waits through failures
+    /// that pass.
+    fn judge(&self, world: &World, node: &Node, result: &Result<Token, Error>, took: Duration) {
+        let id = node.id;
+        match result {
+            Ok(token) => {
+                let is_same = self.identity == Some(token.identity());
+                let patience = self
+                    .patience(world)
+                    .filter(|_| is_same && !self.is_rejected);
+                if patience.is_some_and(|patience| took > patience + SLACK) {
+                    let took = took.as_secs_f64();
+                    world
+                        .observer
+                        .violation(format!("O7 {id} waited {took} s with a valid token"));
+                }
+            }
+            Err(error) => {
+                let left = seconds(world.scenario.wait).saturating_sub(took);
+                let next = error.retry_after().unwrap_or(Duration::MAX);
+                if self.passes(world, error) && next + SLACK < left {
+                    world.observer.violation(format!(
+                        "O7 {id} is refused ({error}) though it goes on in {} s",
+                        next.as_secs_f64()
+                    ));
+                }
+            }
+        }
+    }
+
+    fn patience(&self, world: &World) -> Option<Duration> {
+        let left = self.left.filter(|left| *left > LAST_MOMENT)?;
+        if self.is_pause {
+            return Some(Duration::ZERO);
+        }
+        // There the old token dies with the rotation.
+        if world.scenario.server == Server::OldAccessDies && world.scenario.is_known {
+            return None;
+        }
+        let is_stepped = |(_, fault): &(u64, Fault)| matches!(fault, Fault::StepWall(..));
+        // By the wall clock it may be due for long.
+        if world.scenario.faults.iter().any(is_stepped) {
+            return Some(left);
+        }
+        Some(if left > LEEWAY { JOIN_LIMIT } else { left / 2 })
+    }
+
+    /// Whether a failure passes by itself, so that it is waited for.
+    fn passes(&self, world: &World, error: &Error) -> bool {
+        let is_lost = world.observer.log().has_failed_over();
+        match error {
+            Error::Store { .. } => !world.scenario.fails_unstored,
+            Error::Endpoint { source, .. } => match &**source {
+                EndpointError::NotSent { .. }
+                | EndpointError::Later { .. }
+                | EndpointError::Unavailable { .. }
+                | EndpointError::Unknown { .. } => true,
+                EndpointError::Page { .. } | EndpointError::Refused { .. } => {
+                    self.has_worked && !is_lost
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
 async fn act(world: &World, node: &Node, action: Action) {
     let manager = &node.manager;
     let began = Instant::now();
     let begins = world.observer.log().begins;
+    world.observer.asked(node.id.node);
+    let before = Before::of(world, node);
     let (result, waits) = match action {
         Action::Token => (manager.token().await, 1),
         Action::TryToken => (manager.try_token(), 0),
@@ -60,6 +164,9 @@ async fn act(world: &World, node: &Node, action: Action) {
         world
             .observer
             .violation(format!("O7 {id} waited {took} s for {action:?}"));
+    }
+    if action == Action::Token {
+        before.judge(world, node, &result, took);
     }
     match &result {
         Ok(token) => {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use evertoken::clock::Timestamp;
 use evertoken::testing::{InProcessEndpoint, TestClock};
 use evertoken::{
-    EndpointError, Grant, Issued, Key, SendWindow, ServerProfile, TokenEndpoint, TokenPair,
-    async_trait,
+    EndpointError, Grant, Issued, Key, RefreshToken, SendWindow, ServerProfile, TokenEndpoint,
+    TokenPair, async_trait,
 };
 use parking_lot::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::gate::Gate;
 use crate::observer::SendId;
@@ -23,6 +23,8 @@ use crate::scenario::{Answer, Point, seconds};
 pub(crate) struct Line {
     pub(crate) answers: Mutex<VecDeque<Answer>>,
     pub(crate) is_down: Mutex<bool>,
+    /// What every exchange meets that nothing else does.
+    pub(crate) outage: Mutex<Option<Answer>>,
 }
 
 #[derive(Clone)]
@@ -52,6 +54,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// The answer of something between the server and its client.
+fn between(status: u16) -> EndpointError {
+    match status {
+        408 | 502..=504 => EndpointError::unavailable(status, None),
+        _ => EndpointError::page(status, Some("text/html".to_owned()), None),
+    }
+}
+
 fn unread(what: &'static str) -> EndpointError {
     EndpointError::unknown(what)
 }
@@ -61,20 +71,32 @@ impl TokenEndpoint for SimEndpoint {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         let observer = &self.gate.observer;
         let gone = |_| unread("the instance is gone");
+        let began = Instant::now();
+        let was_out = observer.is_out(self.gate.id);
         self.gate.pass(Point::BeforeExchange).await.map_err(gone)?;
         let (token, window) = match grant {
             Grant::Refresh { token, window, .. } => (Some(token.clone()), window),
             Grant::SignIn { window, .. } => (None, window),
-            _ => return Err(EndpointError::misconfigured("no such grant")),
+            _ => return Err(EndpointError::refused("no such grant")),
         };
         if !window.is_open() {
             observer.note(|| format!("{} is too late to send", self.gate.id));
             return Err(EndpointError::not_sent("the send window is over"));
         }
         let fault = self.line.answers.lock().pop_front();
+        let fault = fault.or(*self.line.outage.lock());
+        let text = token.as_ref().map(RefreshToken::expose);
+        // To an instance that stood still here this was no attempt.
+        let was_stopped = began.elapsed() >= self.inner.timeout();
+        if !was_stopped {
+            observer.attempts(self.gate.id, text, was_out);
+        }
         if *self.line.is_down.lock() || fault == Some(Answer::NotSent) {
-            observer.note(|| format!("{} does not reach the server", self.gate.id));
-            return Err(EndpointError::not_sent("connection refused"));
+            let error = EndpointError::not_sent("connection refused");
+            if !was_stopped {
+                observer.unreached(self.gate.id, text, &error);
+            }
+            return Err(error);
         }
         let id = observer.sent(self.gate.id, token.as_ref());
         let waiting = Waiting(&self.gate, id);
@@ -148,8 +170,12 @@ impl SimEndpoint {
         match fault {
             Some(Answer::LostBefore) => return Err(unread("lost on the way")),
             Some(Answer::Status500) => return Err(unread("status 500")),
-            Some(Answer::Later(after)) => return Err(EndpointError::retry(Some(seconds(after)))),
-            Some(Answer::Misconfigured) => return Err(EndpointError::misconfigured("client")),
+            Some(Answer::Later(after)) => return Err(EndpointError::later(Some(seconds(after)))),
+            Some(Answer::Misconfigured) => return Err(EndpointError::refused("client")),
+            Some(Answer::UserNeeded) => {
+                return Err(EndpointError::user_needed("interaction_required"));
+            }
+            Some(Answer::Status(status)) => return Err(between(status)),
             Some(Answer::SlowBefore(span)) => sleep(seconds(span)).await,
             _ => {}
         }
@@ -164,6 +190,7 @@ impl SimEndpoint {
         sleep(self.latency / 2).await;
         match (fault, answer) {
             (Some(Answer::LostAfter | Answer::Garbled), _) => Err(unread("lost on the way back")),
+            (Some(Answer::StatusAfter(status)), _) => Err(between(status)),
             (Some(Answer::NoAccess), Ok(mut issued)) if issued.refresh.is_some() => {
                 issued.access = None;
                 Ok(issued)

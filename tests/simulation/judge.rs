@@ -7,10 +7,10 @@ use tokio::time::sleep;
 
 use crate::callers::served;
 use crate::observer::{State, Unaccounted};
-use crate::scenario::{Server, Strategy, seconds};
+use crate::scenario::{Resend, Server, Strategy, seconds};
 use crate::world::{Node, World};
 
-/// Enough for three last resorts, each after twice the quarantine of the one before.
+/// Enough for the longest pause, and for claims that go stale one after another.
 const ROUNDS: usize = 40;
 
 /// What an instance says in the end.
@@ -39,6 +39,7 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
     for round in 0..ROUNDS {
         last.clear();
         for node in world.nodes() {
+            world.observer.asked(node.id.node);
             let answer = node.manager.token().await;
             let said = said(world, &node, &answer);
             world
@@ -55,7 +56,7 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
         if last.iter().all(is_final) && agree && is_sure {
             break;
         }
-        sleep(seconds(world.scenario.quarantine)).await;
+        sleep(seconds(world.scenario.longest_quarantine())).await;
     }
     last
 }
@@ -119,11 +120,10 @@ fn ends(world: &World, last: &[(Node, Last)]) {
                 if can_go_on || scenario.sign_in {
                     observer.violation(format!("O5 {} ends ({reason}) and could go on", node.id));
                 }
-                let gives_up = *reason == EndReason::OutcomeUnknown && !scenario.last_resort;
+                let gives_up =
+                    *reason == EndReason::OutcomeUnknown && scenario.resend != Resend::Always;
                 if is_live && !can_go_on && gives_up {
                     observer.cause("loss: an unspent token was given up");
-                } else if is_live && *reason == EndReason::OutcomeUnknown {
-                    observer.cause("loss: no last resort was answered");
                 } else if is_live && !can_go_on && *reason != EndReason::Expired {
                     observer.violation(format!("O5 {} gave a live token up: {reason}", node.id));
                 }
@@ -138,7 +138,7 @@ fn ends(world: &World, last: &[(Node, Last)]) {
                 if may_expire || is_rivalry || observer.log().has_cause() {
                     observer.cause(match reason {
                         EndReason::Expired => "loss: expired",
-                        EndReason::Rejected => "loss: rejected",
+                        EndReason::Rejected(_) => "loss: rejected",
                         _ => "loss: outcome unknown",
                     });
                 } else {

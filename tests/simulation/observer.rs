@@ -1,12 +1,15 @@
 //! Sees the truth: what left for the server and what it did, what the store held and who wrote it. It notes
 //! the history, in which tokens have names of their own, and everything that breaks a rule.
 
+mod again;
+mod pauses;
 mod spends;
 mod swaps;
 mod view;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::time::Duration;
 
 use evertoken::clock::{Clock, Timestamp};
 use evertoken::testing::TestClock;
@@ -14,6 +17,7 @@ use evertoken::{AccessToken, Issued, Key, Record, RefreshToken, TokenPair};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use self::pauses::Failed;
 pub(crate) use self::spends::SendId;
 use self::spends::Sends;
 pub(crate) use self::view::{State, View};
@@ -65,12 +69,24 @@ pub(crate) struct Log {
     families: HashMap<String, usize>,
     /// When the store lost writes.
     failovers: Vec<u64>,
-    /// When everything had slept.
-    sleeps: Vec<u64>,
+    /// When everything had slept, and for how long.
+    sleeps: Vec<(u64, u64)>,
     dead: Vec<NodeId>,
-    /// Families that a record held when a logout was written.
-    left: Vec<usize>,
+    /// Logouts that were written.
+    left: Vec<Left>,
     busy: HashMap<NodeId, (u64, u32)>,
+    /// The last attempt of each instance that brought no pair.
+    failed: HashMap<NodeId, Failed>,
+    /// When each instance was asked last.
+    asked: HashMap<usize, u64>,
+    /// When a call of the store's failed last, or took too long.
+    troubles: HashMap<NodeId, u64>,
+    /// For how long an answer of the store's was on its way, at the most.
+    lags: HashMap<NodeId, u64>,
+    /// The highest count of sign-ins that each instance has read.
+    seen_sign_ins: HashMap<NodeId, u64>,
+    /// Instances that were logged out, and how often the session had been begun anew then.
+    out: HashMap<NodeId, u32>,
     /// The user has signed in anew, or somebody may have done it for him.
     pub(crate) begins: u32,
     /// One of these may still be going on.
@@ -91,6 +107,13 @@ struct Minted {
     was_refused: bool,
     /// Or was about to be.
     was_revoked: bool,
+}
+
+/// A logout, as it was written.
+struct Left {
+    family: usize,
+    by: NodeId,
+    at: u64,
 }
 
 /// Store calls of one instance in one second that are no storm yet.
@@ -259,10 +282,25 @@ impl Observer {
         self.note_locked(&mut log, || format!("{node} dies"));
     }
 
-    /// Everything has slept.
-    pub(crate) fn slept(&self) {
+    /// Everything has slept for so long.
+    pub(crate) fn slept(&self, span: Duration) {
         let now = self.now();
-        self.log().sleeps.push(now);
+        let span = u64::try_from(span.as_millis()).unwrap();
+        self.log().sleeps.push((now, span));
+    }
+
+    /// A call of the store's has failed, or is not waited for any more.
+    pub(crate) fn troubled(&self, by: NodeId) {
+        let now = self.now();
+        self.log().troubles.insert(by, now);
+    }
+
+    /// The user logs out of this instance.
+    pub(crate) fn leaves(&self, by: NodeId) {
+        let mut log = self.log();
+        log.logouts += 1;
+        let begins = log.begins;
+        log.out.insert(by, begins);
     }
 
     /// Whether the server does not take it any more because of its age; or those do not send it who have counted
@@ -298,6 +336,25 @@ impl Observer {
 impl Log {
     fn is_dead(&self, node: NodeId) -> bool {
         self.dead.contains(&node)
+    }
+
+    fn slept_since(&self, moment: u64) -> bool {
+        self.sleeps.iter().any(|(at, _)| *at >= moment)
+    }
+
+    /// Whether it has certainly slept after that moment, for longer than that.
+    fn slept_long_since(&self, moment: u64, long: u64) -> bool {
+        let mut sleeps = self.sleeps.iter();
+        sleeps.any(|(at, span)| *at > moment && *span > long)
+    }
+
+    fn has_trouble_since(&self, by: NodeId, moment: u64) -> bool {
+        self.troubles.get(&by).is_some_and(|at| *at >= moment)
+    }
+
+    /// What users have done with the session so far.
+    fn done_by_users(&self) -> (u32, u32) {
+        (self.begins, self.logouts)
     }
 
     fn failed_over_since(&self, moment: u64) -> bool {
@@ -351,11 +408,19 @@ impl Log {
         })
     }
 
-    /// Tokens that the server still accepts of what was logged out.
+    /// Tokens that the server still accepts of what was logged out; not where the store lost the logout, and its
+    /// instance died.
     pub(crate) fn live_after_logout(&self, is_live: impl Fn(&str) -> bool) -> Vec<usize> {
+        let is_known = |left: &&Left| !(self.failed_over_since(left.at) && self.is_dead(left.by));
+        let families: Vec<_> = self
+            .left
+            .iter()
+            .filter(is_known)
+            .map(|left| left.family)
+            .collect();
         let tokens = self.tokens.iter().enumerate();
         tokens
-            .filter(|(_, it)| self.left.contains(&it.family) && is_live(&it.text))
+            .filter(|(_, it)| families.contains(&it.family) && is_live(&it.text))
             .map(|(name, _)| name)
             .collect()
     }

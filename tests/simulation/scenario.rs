@@ -9,7 +9,7 @@ use std::time::Duration;
 use evertoken::testing::{
     AuthorizationServer, AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse,
 };
-use evertoken::{OldPair, ServerProfile};
+use evertoken::{OldPair, ResendAfterSilence, ServerProfile};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::drawn::drawn;
@@ -37,6 +37,25 @@ pub(crate) enum Server {
     OldAccessDies,
     /// The refresh token lives as long as the access token.
     ShortRefresh,
+}
+
+/// Whether a token is sent again after an unclear answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Resend {
+    Always,
+    WhenUnavailable,
+    Never,
+}
+
+impl From<Resend> for evertoken::Resend {
+    fn from(resend: Resend) -> Self {
+        match resend {
+            Resend::Always => Self::Always,
+            Resend::WhenUnavailable => Self::WhenUnavailable,
+            Resend::Never => Self::Never,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +98,7 @@ pub(crate) struct Scenario {
     pub(crate) server: Server,
     /// Whether the client knows what kind of server it is; else it believes the strictest.
     pub(crate) is_known: bool,
-    pub(crate) last_resort: bool,
+    pub(crate) resend: Resend,
     pub(crate) sign_in: bool,
     /// Whether the managers are given a first pair; only a sign-in does without.
     pub(crate) seeded: bool,
@@ -88,6 +107,9 @@ pub(crate) struct Scenario {
     pub(crate) store_latency_ms: u64,
     pub(crate) timeout: u64,
     pub(crate) quarantine: u64,
+    /// Of each instance, where they are unlike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) quarantines: Vec<u64>,
     pub(crate) wait: u64,
     pub(crate) store_timeout: u64,
     pub(crate) coordinated: bool,
@@ -103,9 +125,23 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
+    /// In seconds, of this instance.
+    pub(crate) fn quarantine_of(&self, node: usize) -> u64 {
+        let own = self.quarantines.get(node);
+        own.copied().unwrap_or(self.quarantine)
+    }
+
+    pub(crate) fn longest_quarantine(&self) -> u64 {
+        let own = self.quarantines.iter().copied();
+        own.fold(self.quarantine, u64::max)
+    }
+
+    /// For how long after its first use the server answers a token again.
     pub(crate) fn window(&self) -> u64 {
         match self.server {
-            Server::GraceSamePair | Server::Fork | Server::LastWins => self.timeout * 2,
+            Server::GraceSamePair | Server::Fork => self.timeout * 2,
+            // Until its successor is used.
+            Server::LastWins => self.longest_quarantine() * 4,
             _ => 0,
         }
     }
@@ -139,13 +175,14 @@ impl Scenario {
     }
 
     pub(crate) fn profile(&self) -> ServerProfile {
-        let profile = ServerProfile::strict().last_resort(self.last_resort);
+        let profile = ServerProfile::strict().resend(self.resend.into());
         if !self.is_known {
             return profile;
         }
         match self.server {
             Server::OldAccessDies => profile.old_pair(OldPair::AccessDiesAtRotation),
-            _ => profile.replay_window(seconds(self.window())),
+            Server::LastWins => profile.resend_after_silence(ResendAfterSilence::Quarantine),
+            _ => profile,
         }
     }
 }

@@ -56,6 +56,10 @@ pub(crate) async fn happen(world: &Arc<World>, fault: Fault) {
             *world.line.is_down.lock() = true;
             later(world, span, |world| *world.line.is_down.lock() = false);
         }
+        Fault::Outage(answer, span) => {
+            *world.line.outage.lock() = Some(answer);
+            later(world, span, |world| *world.line.outage.lock() = None);
+        }
         Fault::Crash(node, span) => world.crash(node, span),
         Fault::Pause(node, span) => world.pause(node, span),
         Fault::Suspend(span) => world.suspend(seconds(span)),
@@ -95,7 +99,7 @@ fn log_out(world: &Arc<World>, node: usize) {
         world.observer.note(|| format!("{} logs out", node.id));
         // Asked for by the first poll, and by nothing before that.
         *node.left.lock() = Some(world.observer.log().begins);
-        world.observer.log().logouts += 1;
+        world.observer.leaves(node.id);
         let logout = node.manager.logout().await;
         world
             .observer
@@ -128,6 +132,7 @@ fn sign_in(world: &Arc<World>, node: usize) {
     tokio::spawn(async move {
         world.observer.note(|| format!("{} signs in anew", node.id));
         begin(&world);
+        world.observer.asked(node.id.node);
         *node.left.lock() = None;
         let signed_in = node.manager.sign_in().await.map(drop);
         begun(&world, &signed_in);

@@ -99,6 +99,29 @@ impl fmt::Debug for SimStore {
     }
 }
 
+/// Notes that a call has failed, or that nobody waits for its answer any more, unless it was read.
+struct Waiting<'a> {
+    gate: &'a Gate,
+    is_answered: bool,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(gate: &'a Gate) -> Self {
+        Self {
+            gate,
+            is_answered: false,
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.gate.observer.troubled(self.gate.id);
+        }
+    }
+}
+
 fn gone(_: Gone) -> StoreError {
     StoreError::new("the instance is gone")
 }
@@ -144,12 +167,20 @@ impl SimStore {
 #[async_trait]
 impl TokenStore for SimStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        let observer = &self.gate.observer;
+        let mut waiting = Waiting::new(&self.gate);
         self.called().await;
         self.gate.pass(Point::BeforeLoad).await.map_err(gone)?;
         self.way().await?;
         let loaded = self.storage.inner.load(key).await;
+        let read_at = observer.now();
         self.way().await?;
         self.gate.pass(Point::AfterLoad).await.map_err(gone)?;
+        if let Ok(loaded) = &loaded {
+            let record = loaded.entry.as_ref().map(|(record, _)| record);
+            observer.loaded(self.gate.id, record, observer.now() - read_at);
+        }
+        waiting.is_answered = loaded.is_ok();
         loaded
     }
 
@@ -159,6 +190,7 @@ impl TokenStore for SimStore {
         seen: Option<Revision>,
         next: &Record,
     ) -> Result<Swap, StoreError> {
+        let mut waiting = Waiting::new(&self.gate);
         self.called().await;
         self.gate.pass(Point::BeforeSwap).await.map_err(gone)?;
         self.way().await?;
@@ -184,6 +216,7 @@ impl TokenStore for SimStore {
         }
         self.way().await?;
         self.gate.pass(Point::AfterSwap).await.map_err(gone)?;
+        waiting.is_answered = answer.is_ok();
         answer
     }
 

@@ -177,7 +177,7 @@ impl World {
             .store(store)
             .jitter(0.0)
             .wait(seconds(scenario.wait))
-            .quarantine(seconds(scenario.quarantine))
+            .quarantine(seconds(scenario.quarantine_of(node)))
             .store_timeout(seconds(scenario.store_timeout))
             .persistence(Persistence::write_behind(scenario.workers));
         if !scenario.coordinated {
@@ -266,7 +266,7 @@ impl World {
         for clock in clocks.chain([&self.server_clock, &self.store_clock]) {
             clock.suspend(span);
         }
-        self.observer.slept();
+        self.observer.slept(span);
     }
 
     pub(crate) fn ambush(&self, node: usize, point: Point, what: Ambush) {
@@ -289,6 +289,7 @@ impl World {
         *self.storage.latency.lock() = Duration::from_millis(self.scenario.store_latency_ms);
         self.storage.cut_off.send_replace(Vec::new());
         *self.line.is_down.lock() = false;
+        *self.line.outage.lock() = None;
         self.line.answers.lock().clear();
         for (node, slot) in self.slots.iter().enumerate() {
             slot.ambushes.lock().clear();

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use evertoken::TokenManager;
 use evertoken::testing::AuthorizationServer;
+use evertoken::{Event, TokenManager};
 
 use crate::scene::Database;
 
@@ -27,7 +27,11 @@ async fn a_manager_learns_what_is_in_the_way_however_little_time_it_gives() {
         .seed(server.issue())
         .build()
         .unwrap();
-    let error = tokens.token().await.unwrap_err();
+    let mut events = tokens.subscribe();
+    tokens.try_token().unwrap_err();
+    let Some(Event::Failed { error, .. }) = events.recv().await else {
+        panic!("the store answers");
+    };
     let mut causes = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {

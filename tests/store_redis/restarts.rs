@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evertoken::TokenStore;
+use evertoken::{Event, TokenStore};
 
 use crate::scene::{open, server, until, with};
 use crate::services::Redis;
@@ -79,8 +79,7 @@ async fn a_server_that_forgot_everything_is_told_again_by_who_holds_the_pair() {
     assert!(record.identity().version >= world.server.rotations());
 }
 
-/// A manager that is built while the server is away has no token, and an error that may be retried; once it is
-/// there, it goes on by itself.
+/// A manager that is built while the server is away says so at once, and its callers wait for the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_away_is_told_and_waited_for() {
     let mut server = with(&["--save", ""]);
@@ -88,13 +87,21 @@ async fn a_server_that_is_away_is_told_and_waited_for() {
     let store = open(&server).await;
     server.kill();
     let node = world.builder(&store).build().unwrap();
-    let error = node.token().await.unwrap_err();
+    let mut events = node.subscribe();
+    let caller = tokio::spawn({
+        let node = node.clone();
+        async move { node.token().await }
+    });
+    let Some(Event::Failed { error, .. }) = events.recv().await else {
+        panic!("the store answers");
+    };
     assert!(error.is_retryable(), "{error:?}");
     assert!(
         format!("{error:?}").contains("nothing listens there"),
         "{error:?}"
     );
+    assert!(!caller.is_finished());
     server.restart().unwrap();
-    until("a token", async || node.token().await.is_ok()).await;
+    caller.await.unwrap().unwrap();
     assert_eq!(world.server.replays(), 0);
 }

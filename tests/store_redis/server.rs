@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evertoken::testing::AuthorizationServer;
-use evertoken::{Error, RedisStore, StoreError, TokenManager, TokenStore};
+use evertoken::{Error, Event, RedisStore, StoreError, TokenManager, TokenStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -202,8 +202,14 @@ async fn a_manager_learns_what_is_in_the_way_however_little_time_it_gives() {
             .seed(issuer.issue())
             .build()
             .unwrap();
-        let Err(Error::Store { source, .. }) = tokens.token().await else {
-            panic!("the store answers");
+        let mut events = tokens.subscribe();
+        assert!(matches!(tokens.try_token(), Err(Error::Pending)));
+        let failed = events.recv().await;
+        let Some(Event::Failed { error, .. }) = failed else {
+            panic!("the store answers: {failed:?}");
+        };
+        let Error::Store { source, .. } = error else {
+            panic!("{error:?}");
         };
         let error = told(&source);
         assert!(error.contains("it has not answered in time"), "{error}");

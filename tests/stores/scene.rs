@@ -11,7 +11,7 @@ use evertoken::testing::{
     TestClock,
 };
 use evertoken::{
-    Builder, Digest, EndReason, Error, Event, Events, Key, Record, ServerProfile, Token,
+    Builder, CoolDown, Digest, EndReason, Error, Event, Events, Key, Record, ServerProfile, Token,
     TokenEndpoint, TokenManager, TokenPair, TokenStore,
 };
 use serde_json::{Value, json};
@@ -23,6 +23,12 @@ use crate::line::{Ahead, Line};
 pub(crate) const TTL: Duration = Duration::from_secs(600);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// The longest that the quarantine leaves time for.
+const STORE_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// A pause that callers wait through, and that does not end while a test looks on.
+pub(crate) const PAUSE: Duration = Duration::from_secs(20);
 
 /// Longer than anything that is waited for takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,8 +105,8 @@ impl Scene {
             .jitter(0.0)
             // Nothing is waited for longer than it takes.
             .look_every(millis(20))
-            // What is stopped on purpose is not given up, nor served for that.
-            .store_timeout(HOUR)
+            // What is stopped on purpose is not given up soon, nor served for that.
+            .store_timeout(STORE_TIMEOUT)
     }
 
     pub(crate) fn builder(&self, line: &Line) -> Builder {
@@ -300,6 +306,11 @@ pub(crate) fn reason(error: &Error) -> Option<EndReason> {
         Error::Ended { reason, .. } => Some(reason.clone()),
         _ => None,
     }
+}
+
+/// A manager with this pause after the first failure without a token.
+pub(crate) fn pausing(pause: Duration) -> impl FnOnce(Builder) -> Builder {
+    move |builder| builder.cool_down(CoolDown::default().expired(pause))
 }
 
 /// How many pairs were rotated and adopted, by what was told so far.

@@ -1,16 +1,35 @@
 //! Says what an answer means for the token that was sent. It does no I/O and reads no clock.
 //!
+//! Only FOLIO's own word counts, and its errors have a form by which they are known: JSON with a list of `errors`, each with
+//! a `code`. Who answers what:
+//!
+//! | status | with a code | without |
+//! |---|---|---|
+//! | 400 | mod-login and mod-login-keycloak: no cookie was found, the password does not match. Eureka's sidecar: the tenant is not enabled (yet) | Okapi, as text: no such tenant, a header is missing. Proxies |
+//! | 401, 403 | Eureka's sidecar: the caller is not let in | mod-authtoken, as text: `Invalid token`. Firewalls |
+//! | 404 | Eureka's sidecar: there is no such route | Okapi, as text: `No suitable module found`, also while a module is deployed. Kong: `no Route matched` |
+//! | 408 | Eureka's sidecar waited for the module in vain | Proxies |
+//! | 422 | mod-login and mod-login-keycloak: the authorization server would not do it | - |
+//! | 429 | - | Kong |
+//! | 500 | mod-login: it did not get at mod-authtoken, or lost its answer. Eureka's sidecar | Okapi |
+//! | 502, 503, 504 | Eureka's sidecar, with a `Retry-After`: its own token was refused | Kong, proxies |
+//!
+//! A **4xx with a code** is a refusal of this client. Either the service found nothing to look at, or the sidecar before it
+//! did not pass the request on, and in both cases the token is unspent. **Without a code** it is a page: text and HTML come
+//! from what stands before the service, and say nothing of the token.
+//!
 //! **A 422 ends the token.** The login service answers so whenever the authorization server behind it would not rotate:
 //! the token had expired, was used before or revoked - or that server had a failure of its own, which nothing in the
-//! answer tells apart. It counts as a refusal all the same. With Okapi the token must not be sent again in any case: if
-//! it was spent, be it by this very request, a second use ends every session of the user, and what is lost to be careful
-//! is one session that a sign-in replaces. To take it for unknown would spare nothing there, and would tell a user whose
-//! session was ended so that nobody knows. In Eureka a failure that is taken for the end costs a session that might have
-//! been kept; to try the token again after each 422 would cost every session that did end minutes of errors, before
-//! anybody is told. An endpoint that can sign in heals both at once.
+//! answer tells apart. It counts as a refusal all the same, also without a code: no gateway in front of FOLIO gives that
+//! status by itself. With Okapi the token must not be sent again in any case: if it was spent, be it by this very request,
+//! a second use ends every session of the user, and what is lost to be careful is one session that a sign-in replaces. To
+//! take it for unknown would spare nothing there, and would tell a user whose session was ended that its end is not known.
+//! In Eureka a failure that is taken for the end costs a session that might have been kept; to try the token again after
+//! each 422 would cost every session that did end minutes of errors before its user is told. An endpoint that can sign in
+//! heals both at once.
 //!
-//! A 400 says that no cookie was found, and every other refusal is that of something in front of the service: no pair
-//! was issued, and the token was not looked at.
+//! **A 500 leaves it unknown.** Behind Okapi it is what mod-login answers when mod-authtoken consumed the token and its
+//! answer was lost. A **408, 502, 503 or 504** comes from something that did not get at the service or gave up on it.
 
 use std::fmt::Write as _;
 
@@ -47,12 +66,12 @@ pub(super) fn exchange(
         }
         return Ok(issued);
     }
-    let complaint = Complaint::read(&reply.body, secrets);
     if reply.status == StatusCode::UNPROCESSABLE_ENTITY {
+        let complaint = Complaint::read(&reply, secrets);
         let code = complaint.code.unwrap_or_else(|| "422".to_owned());
-        return Err(EndpointError::rejected(code).with_message(complaint.message));
+        return Err(EndpointError::rejected(code).with_description(complaint.message));
     }
-    Err(no_verdict(reply, secrets))
+    Err(not_done(reply, secrets, "neither a token nor a refusal"))
 }
 
 /// Whether a session was ended. A 422 is no verdict on it: the authorization server may have failed, or, in Eureka, no
@@ -62,20 +81,28 @@ pub(super) fn logout(reply: Reply, secrets: &Secrets) -> Result<(), EndpointErro
     match reply.status {
         status if status.is_success() => Ok(()),
         StatusCode::UNPROCESSABLE_ENTITY => Err(unclear(reply, secrets, "the session not ended")),
-        _ => Err(no_verdict(reply, secrets)),
+        _ => Err(not_done(reply, secrets, "no word on the session")),
     }
 }
 
-fn no_verdict(reply: Reply, secrets: &Secrets) -> EndpointError {
-    match reply.status {
-        StatusCode::TOO_MANY_REQUESTS => EndpointError::retry(reply.retry_after),
-        // From a gateway that did not pass the request on.
-        StatusCode::SERVICE_UNAVAILABLE if reply.retry_after.is_some() => {
-            EndpointError::retry(reply.retry_after)
-        }
-        status if status.is_client_error() => EndpointError::misconfigured(said(&reply, secrets)),
-        _ => unclear(reply, secrets, "neither a token nor a refusal"),
+fn not_done(reply: Reply, secrets: &Secrets, missing: &'static str) -> EndpointError {
+    if reply.asks_for_later() {
+        return EndpointError::later(reply.retry_after);
     }
+    if reply.is_unavailable() {
+        return reply.unavailable();
+    }
+    let status = reply.status;
+    if status.is_client_error() {
+        let complaint = Complaint::read(&reply, secrets);
+        if let Some(code) = complaint.code {
+            return EndpointError::refused(code).with_description(complaint.message);
+        }
+    }
+    if status.is_client_error() || status.is_redirection() {
+        return reply.page(secrets);
+    }
+    unclear(reply, secrets, missing)
 }
 
 fn unclear(reply: Reply, secrets: &Secrets, missing: &'static str) -> EndpointError {
@@ -89,9 +116,9 @@ fn unclear(reply: Reply, secrets: &Secrets, missing: &'static str) -> EndpointEr
 /// The status, and the server's own words as far as they may be quoted.
 fn said(reply: &Reply, secrets: &Secrets) -> String {
     let complaint = match reply.status.is_success() {
-        // It may hold a token that nobody knows to be one.
+        // It may hold a token that is not known to be one.
         true => Complaint::default(),
-        false => Complaint::read(&reply.body, secrets),
+        false => Complaint::read(reply, secrets),
     };
     let mut said = reply.status.as_str().to_owned();
     for quote in [complaint.code, complaint.message].into_iter().flatten() {
@@ -104,16 +131,17 @@ fn said(reply: &Reply, secrets: &Secrets) -> String {
 /// Why the service refused: the first of the errors in its list, or a line of text.
 #[derive(Default)]
 struct Complaint {
+    /// The status stands in for one that may not be quoted.
     code: Option<String>,
     message: Option<String>,
 }
 
 impl Complaint {
-    fn read(body: &[u8], secrets: &Secrets) -> Self {
+    fn read(reply: &Reply, secrets: &Secrets) -> Self {
         let mut complaint = Self::default();
-        let Some(members) = Members::of(body) else {
-            let text = String::from_utf8_lossy(body);
-            // A page is nobody's word.
+        let Some(members) = Members::of(&reply.body) else {
+            let text = String::from_utf8_lossy(&reply.body);
+            // A page is not FOLIO's word.
             if !text.trim_start().starts_with(['<', '[']) {
                 complaint.message = secrets.scrub(&Zeroizing::new(text.into_owned()));
             }
@@ -127,7 +155,10 @@ impl Complaint {
             for (name, value) in error {
                 let Value::Text(text) = value else { continue };
                 match name.as_str() {
-                    "code" => complaint.code = secrets.scrub(&text),
+                    "code" if !text.trim().is_empty() => {
+                        let status = || reply.status.as_str().to_owned();
+                        complaint.code = Some(secrets.scrub(&text).unwrap_or_else(status));
+                    }
                     "message" => complaint.message = secrets.scrub(&text),
                     _ => {}
                 }
@@ -151,6 +182,12 @@ mod tests {
     const PARSE: &str = r#"{"errors":[{"message":"Bad request","type":"error","code":"token.parse.failure"}],"total_records":1}"#;
     const FAILURE: &str = r#"{"errors":[{"message":"Token refresh failed","type":"error","code":"token.refresh.failure"}]}"#;
 
+    const UNAUTHORIZED: &str = r#"{"errors":[{"message":"Unauthorized","type":"UnauthorizedException","code":"authorization_error"}],"total_records":1}"#;
+    const ROUTE: &str = r#"{"errors":[{"message":"Route is not found","type":"NotFoundException","code":"route_not_found_error"}],"total_records":1}"#;
+    const TENANT: &str = r#"{"errors":[{"message":"Application is not enabled for tenant: diku","type":"TenantNotEnabledException","code":"tenant_not_enabled"}],"total_records":1}"#;
+    const TIMEOUT: &str = r#"{"errors":[{"message":"Request Timeout","type":"TimeoutException","code":"read_timeout_error"}],"total_records":1}"#;
+    const KONG: &str = r#"{"message":"no Route matched with those values","request_id":"7"}"#;
+
     fn reply(status: u16, body: &[u8]) -> Reply {
         let body = Zeroizing::new(body.into());
         let status = StatusCode::from_u16(status).unwrap();
@@ -164,9 +201,12 @@ mod tests {
     fn class(error: &EndpointError) -> &'static str {
         match error {
             EndpointError::NotSent { .. } => "not sent",
-            EndpointError::Retry { .. } => "retry",
-            EndpointError::Misconfigured { .. } => "misconfigured",
+            EndpointError::Later { .. } => "later",
             EndpointError::Rejected { .. } => "rejected",
+            EndpointError::UserNeeded { .. } => "user needed",
+            EndpointError::Refused { .. } => "refused",
+            EndpointError::Page { .. } => "page",
+            EndpointError::Unavailable { .. } => "unavailable",
             EndpointError::Unknown { .. } => "unknown",
         }
     }
@@ -177,18 +217,33 @@ mod tests {
             (422, UNPROCESSABLE, "rejected"),
             (422, "", "rejected"),
             (422, "<html>", "rejected"),
-            (400, PARSE, "misconfigured"),
-            (400, "Unable to process request: tenant", "misconfigured"),
-            (401, "Invalid token", "misconfigured"),
-            (403, "", "misconfigured"),
-            (404, "No suitable module found", "misconfigured"),
-            (429, "", "retry"),
+            (400, PARSE, "refused"),
+            (400, TENANT, "refused"),
+            (400, "Unable to process request: tenant", "page"),
+            (400, "<html>", "page"),
+            (400, "", "page"),
+            (401, UNAUTHORIZED, "refused"),
+            (401, "Invalid token", "page"),
+            (401, "", "page"),
+            (403, UNAUTHORIZED, "refused"),
+            (403, "<html>", "page"),
+            (404, ROUTE, "refused"),
+            (404, "No suitable module found", "page"),
+            (404, KONG, "page"),
+            (408, TIMEOUT, "unavailable"),
+            (408, "", "unavailable"),
+            (413, "", "page"),
+            (425, "", "later"),
+            (429, KONG, "later"),
             (500, FAILURE, "unknown"),
             (500, "", "unknown"),
-            (502, UNPROCESSABLE, "unknown"),
-            (503, "", "unknown"),
-            (504, "", "unknown"),
-            (301, "", "unknown"),
+            (501, "", "unknown"),
+            (502, UNPROCESSABLE, "unavailable"),
+            (503, "", "unavailable"),
+            (503, KONG, "unavailable"),
+            (504, "", "unavailable"),
+            (301, "", "page"),
+            (307, PARSE, "page"),
             (200, "", "unknown"),
             (
                 201,
@@ -212,7 +267,7 @@ mod tests {
         let error = refreshed(reply(400, PARSE.as_bytes())).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the token endpoint refuses this client: 400: token.parse.failure: Bad request"
+            "the token endpoint refuses this client: token.parse.failure: Bad request"
         );
         let error = refreshed(reply(500, FAILURE.as_bytes())).unwrap_err();
         let EndpointError::Unknown { source, .. } = error else {
@@ -247,17 +302,58 @@ mod tests {
     }
 
     #[test]
-    fn i8_a_gateway_that_names_a_time_asks_to_be_called_later() {
-        for (status, expected) in [(503, "retry"), (429, "retry"), (500, "unknown")] {
-            let mut reply = reply(status, b"");
-            reply.retry_after = Some(Duration::from_secs(1));
-            assert_eq!(class(&refreshed(reply).unwrap_err()), expected);
+    fn i8_a_gateway_that_names_a_time_is_asked_again_then() {
+        let after = |status| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            let read = Reply::new(status, headers, Zeroizing::default(), None, Duration::ZERO);
+            match refreshed(read).unwrap_err() {
+                EndpointError::Later { after } => ("later", after),
+                EndpointError::Unavailable { after, .. } => ("unavailable", after),
+                other => (class(&other), None),
+            }
+        };
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(after(StatusCode::TOO_MANY_REQUESTS), ("later", second));
+        assert_eq!(
+            after(StatusCode::SERVICE_UNAVAILABLE),
+            ("unavailable", second)
+        );
+        assert_eq!(after(StatusCode::INTERNAL_SERVER_ERROR), ("unknown", None));
+    }
+
+    #[test]
+    fn a_page_tells_what_it_is() {
+        let error = refreshed(reply(
+            404,
+            b"No suitable module\nfound for path /authn/refresh",
+        ));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            r#"the token endpoint answered with a page: 404, "No suitable module found for path /authn/refresh""#
+        );
+    }
+
+    #[test]
+    fn a_logout_is_heard_only_in_folios_own_words() {
+        for (status, body, expected) in [
+            (204, "", "done"),
+            (200, "", "done"),
+            (422, UNPROCESSABLE, "unknown"),
+            (400, PARSE, "refused"),
+            (401, UNAUTHORIZED, "refused"),
+            (401, "Invalid token", "page"),
+            (404, "No suitable module found", "page"),
+            (302, "", "page"),
+            (429, "", "later"),
+            (408, "", "unavailable"),
+            (503, "", "unavailable"),
+            (500, FAILURE, "unknown"),
+        ] {
+            let ended = logout(reply(status, body.as_bytes()), &Secrets::default());
+            let shown = ended.as_ref().map_or_else(class, |()| "done");
+            assert_eq!(shown, expected, "{status} {body}");
         }
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        let read = Reply::new(status, headers, Zeroizing::default(), None, Duration::ZERO);
-        assert_eq!(class(&refreshed(read).unwrap_err()), "retry");
     }
 
     #[test]
@@ -288,19 +384,6 @@ mod tests {
         // Of a success that cannot be read nothing is quoted at all.
         let odd = refreshed(reply(200, br#"token: unknown-to-us"#)).unwrap_err();
         assert!(!format!("{odd:?}").contains("unknown-to-us"));
-    }
-
-    #[test]
-    fn a_logout_that_failed_may_be_tried_again() {
-        let outcome = |status| {
-            let done = logout(reply(status, b""), &Secrets::default());
-            done.map_or_else(|error| class(&error), |()| "done")
-        };
-        assert_eq!(outcome(204), "done");
-        assert_eq!(outcome(422), "unknown");
-        assert_eq!(outcome(500), "unknown");
-        assert_eq!(outcome(400), "misconfigured");
-        assert_eq!(outcome(429), "retry");
     }
 
     proptest! {

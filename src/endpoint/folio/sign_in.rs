@@ -79,23 +79,32 @@ impl Folio {
                 self.log_in(username, password, window).await
             }
             // Which is not used up by that.
-            Some(SignIn::Code(_)) if self.site.mode == Mode::Okapi => Err(
-                EndpointError::misconfigured("a code is exchanged by Eureka, and this is Okapi"),
-            ),
+            Some(SignIn::Code(_)) if self.site.mode == Mode::Okapi => {
+                let why = "a code is exchanged by Eureka, and this is Okapi";
+                Err(EndpointError::refused_here("unsupported", why))
+            }
             Some(SignIn::Code(once)) => {
                 let Some((code, redirect_uri)) = once.take() else {
-                    return Err(EndpointError::misconfigured("the code was used before"));
+                    let why = "the code was used before";
+                    return Err(EndpointError::refused_here("code_used", why));
                 };
                 let issued = self.exchange_code(code, redirect_uri, window).await;
-                // Nothing was done with it.
-                if let Err(EndpointError::NotSent { .. } | EndpointError::Retry { .. }) = issued {
+                // Nothing was done with it, in all probability. To drop it would lose it for certain.
+                if let Err(
+                    EndpointError::NotSent { .. }
+                    | EndpointError::Later { .. }
+                    | EndpointError::Page { .. }
+                    | EndpointError::Unavailable { .. },
+                ) = issued
+                {
                     once.give_back();
                 }
                 issued
             }
-            None => Err(EndpointError::misconfigured(
-                "this endpoint has nothing to sign in with",
-            )),
+            None => {
+                let why = "this endpoint has nothing to sign in with";
+                Err(EndpointError::refused_here("unsupported", why))
+            }
         }
     }
 

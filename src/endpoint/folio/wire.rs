@@ -17,6 +17,9 @@ use crate::token::{AccessToken, RefreshToken};
 pub(super) const TENANT: HeaderName = HeaderName::from_static("x-okapi-tenant");
 pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-okapi-token");
 
+/// The code for a token that no header can hold.
+const UNSENDABLE: &str = "unsendable_token";
+
 pub(super) type Letter = Request<Zeroizing<Vec<u8>>>;
 
 /// Exchanges the refresh token, which is spent by it.
@@ -52,7 +55,7 @@ pub(super) fn logout(
 /// Ends all sessions of the user whose access token this is.
 pub(super) fn logout_all(site: &Site, token: &AccessToken) -> Result<Letter, EndpointError> {
     let value = access_header(token).ok_or_else(|| {
-        EndpointError::misconfigured("the access token cannot be sent in a header")
+        EndpointError::refused_here(UNSENDABLE, "the access token cannot be sent in a header")
     })?;
     letter(
         site,
@@ -101,8 +104,9 @@ fn nothing() -> Zeroizing<Vec<u8>> {
 }
 
 fn refresh_cookie(token: &RefreshToken) -> Result<HeaderValue, EndpointError> {
-    cookies::header(cookies::REFRESH, token.expose())
-        .ok_or_else(|| EndpointError::misconfigured("the refresh token cannot be sent in a cookie"))
+    cookies::header(cookies::REFRESH, token.expose()).ok_or_else(|| {
+        EndpointError::refused_here(UNSENDABLE, "the refresh token cannot be sent in a cookie")
+    })
 }
 
 /// The access token for its header; `None` if no header can hold it.
@@ -121,7 +125,7 @@ fn letter(
 ) -> Result<Letter, EndpointError> {
     // The path may hold a code, so nothing is said of it.
     let uri = site.at(path).map_err(|_| {
-        EndpointError::misconfigured("the URL of FOLIO cannot be continued with a path")
+        EndpointError::refused_here("invalid_url", "the URL of FOLIO cannot be continued")
     })?;
     let has_content = !content.is_empty();
     let mut letter = Request::new(content);

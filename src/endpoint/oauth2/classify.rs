@@ -1,19 +1,16 @@
 //! Says what an answer means for the token that was sent. It does no I/O and reads no clock.
 //!
-//! Only what the server says in so many words counts as its word: a pair it issued, or a refusal. All
-//! else - a proxy's error page, a redirect, a success that cannot be read - may come from a server
-//! that has consumed the token, or from one that never saw it.
+//! Only what the server says in so many words counts as its word: a pair it issued, or an error code. All else - a
+//! proxy's error page, a redirect, a success that cannot be read - may come from a server that has consumed the token, or
+//! from something in between that never passed it on.
 
 use http::StatusCode;
 
 use super::answer::Answer;
+use super::codes::{Codes, Meaning};
 use crate::endpoint::scrub::Secrets;
 use crate::endpoint::transport::{Broken, Reply};
 use crate::endpoint::{EndpointError, Issued};
-
-/// Error codes that say that the refresh token is dead: the one of RFC 6749 section 5.2, GitHub's, and
-/// light-oauth2's.
-const DEAD: [&str; 3] = ["invalid_grant", "bad_refresh_token", "ERR12029"];
 
 /// An answer that says nothing of the token.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +22,11 @@ struct Unclear {
 }
 
 /// What became of a refresh token that was exchanged.
-pub(super) fn exchange(reply: Reply, mut secrets: Secrets) -> Result<Issued, EndpointError> {
+pub(super) fn exchange(
+    reply: Reply,
+    codes: &Codes,
+    secrets: Secrets,
+) -> Result<Issued, EndpointError> {
     let status = reply.status;
     let answer = Answer::read(&reply.body, reply.broken.is_none());
     if status.is_success() && answer.has_token() {
@@ -36,56 +37,42 @@ pub(super) fn exchange(reply: Reply, mut secrets: Secrets) -> Result<Issued, End
         }
         return Ok(answer.into_issued(reply.date));
     }
+    let words = Words::new(&answer, status, codes, secrets);
     // GitHub refuses with a 200.
-    let refused = status.is_client_error() || status.is_success() && answer.error.is_some();
-    if !refused {
-        return Err(not_refused(
-            reply,
-            "neither a token nor a refusal that can be read",
-        ));
-    }
-    let code = answer.error.as_ref().map(|code| code.as_str());
-    if let Some(code) = DEAD.into_iter().find(|dead| code == Some(*dead)) {
-        add_tokens(&mut secrets, &answer);
-        let message = answer.error_description.as_ref();
-        let quote = message.and_then(|text| secrets.scrub(text));
-        return Err(EndpointError::rejected(code).with_message(quote));
-    }
-    match (status, code) {
-        (StatusCode::TOO_MANY_REQUESTS, _) => Err(EndpointError::retry(reply.retry_after)),
-        // A broken body may have held one.
-        (StatusCode::BAD_REQUEST, None) if reply.broken.is_some() => {
-            Err(unclear(reply, "no error code that can be read"))
+    if status.is_client_error() || status.is_success() {
+        match (words.code, words.meaning) {
+            (Some(_), Some(Meaning::Dead)) => {
+                return Err(EndpointError::rejected(words.quoted_code())
+                    .with_description(words.description()));
+            }
+            (Some(_), Some(Meaning::UserNeeded)) => {
+                return Err(EndpointError::user_needed(words.quoted_code()));
+            }
+            (None, _) if is_bare_400(&reply, codes) => {
+                return Err(EndpointError::rejected(status.as_str()));
+            }
+            _ => {}
         }
-        (StatusCode::BAD_REQUEST, None) => {
-            Err(EndpointError::rejected("400 without an error code"))
-        }
-        _ => Err(refusal(status, &answer, &mut secrets)),
     }
+    Err(words.not_done(reply, "neither a token nor an error code that can be read"))
 }
 
-/// Whether a token was revoked (RFC 7009 section 2.2).
-pub(super) fn revocation(reply: Reply, mut secrets: Secrets) -> Result<(), EndpointError> {
+/// Whether a token was revoked (RFC 7009 section 2.2). No answer to that says that a refresh token is dead.
+pub(super) fn revocation(
+    reply: Reply,
+    codes: &Codes,
+    secrets: Secrets,
+) -> Result<(), EndpointError> {
     let status = reply.status;
     if status.is_success() {
         return Ok(());
     }
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(EndpointError::retry(reply.retry_after));
+    if is_bare_400(&reply, codes) {
+        return Err(EndpointError::refused(status.as_str()));
     }
-    if status.is_client_error() {
-        let answer = Answer::read(&reply.body, reply.broken.is_none());
-        return Err(refusal(status, &answer, &mut secrets));
-    }
-    Err(not_refused(reply, "no word on the token"))
-}
-
-/// No pair, and no refusal either.
-fn not_refused(reply: Reply, missing: &'static str) -> EndpointError {
-    if reply.status == StatusCode::SERVICE_UNAVAILABLE && reply.retry_after.is_some() {
-        return EndpointError::retry(reply.retry_after);
-    }
-    unclear(reply, missing)
+    let answer = Answer::read(&reply.body, reply.broken.is_none());
+    let words = Words::new(&answer, status, codes, secrets);
+    Err(words.not_done(reply, "no word on the token"))
 }
 
 fn unclear(reply: Reply, missing: &'static str) -> EndpointError {
@@ -96,33 +83,85 @@ fn unclear(reply: Reply, missing: &'static str) -> EndpointError {
     })
 }
 
-/// The server will not serve this client, in its own words as far as they may be quoted.
-fn refusal(status: StatusCode, answer: &Answer, secrets: &mut Secrets) -> EndpointError {
-    add_tokens(secrets, answer);
-    let words = [&answer.error, &answer.error_description];
-    let quotes = words
-        .into_iter()
-        .flatten()
-        .filter_map(|text| secrets.scrub(text));
-    let reason = quotes.fold(status.as_str().to_owned(), |reason, quote| {
-        format!("{reason}: {quote}")
-    });
-    EndpointError::misconfigured(reason)
+/// Whether it is the whole refusal of a server that gives no error codes. A page in its place has a body.
+fn is_bare_400(reply: &Reply, codes: &Codes) -> bool {
+    codes.bare_400_is_dead
+        && reply.status == StatusCode::BAD_REQUEST
+        && reply.broken.is_none()
+        && reply.body.trim_ascii().is_empty()
 }
 
-fn add_tokens(secrets: &mut Secrets, answer: &Answer) {
-    let tokens = [&answer.access_token, &answer.refresh_token];
-    tokens
-        .into_iter()
-        .flatten()
-        .for_each(|token| secrets.add(token));
+/// An error code and what stands beside it.
+struct Words<'a> {
+    status: StatusCode,
+    code: Option<&'a str>,
+    meaning: Option<Meaning>,
+    description: Option<&'a str>,
+    secrets: Secrets,
+}
+
+impl<'a> Words<'a> {
+    fn new(answer: &'a Answer, status: StatusCode, codes: &Codes, mut secrets: Secrets) -> Self {
+        let tokens = [&answer.access_token, &answer.refresh_token];
+        let tokens = tokens.into_iter().flatten();
+        tokens.for_each(|token| secrets.add(token));
+        let code = answer.error.as_ref().map(|code| code.as_str());
+        let meaning = code.and_then(|code| codes.meaning(code));
+        // Frameworks and gateways put the name of the status there, which is not an error code of OAuth2.
+        let is_name = |code: &str| {
+            let name = status.canonical_reason();
+            name.is_some_and(|name| code.eq_ignore_ascii_case(name))
+        };
+        Self {
+            status,
+            code: code.filter(|code| meaning.is_some() || !is_name(code)),
+            meaning,
+            description: answer.error_description.as_ref().map(|text| text.as_str()),
+            secrets,
+        }
+    }
+
+    /// The code, or the status in the place of one that may not be quoted.
+    fn quoted_code(&self) -> String {
+        let quote = self.code.and_then(|code| self.secrets.scrub(code));
+        quote.unwrap_or_else(|| self.status.as_str().to_owned())
+    }
+
+    fn description(&self) -> Option<String> {
+        self.secrets.scrub(self.description?)
+    }
+
+    /// Why nothing was done, as far as that can be known, where the token is not said to be dead.
+    fn not_done(self, reply: Reply, missing: &'static str) -> EndpointError {
+        let status = reply.status;
+        let is_later = match self.meaning {
+            Some(Meaning::Later) => true,
+            Some(Meaning::LaterBelow500) => status.as_u16() < 500,
+            _ => reply.asks_for_later(),
+        };
+        if is_later {
+            return EndpointError::later(reply.retry_after);
+        }
+        if reply.is_unavailable() {
+            return reply.unavailable();
+        }
+        let may_be_its_word = status.is_client_error() || status.is_success();
+        if self.code.is_some() && may_be_its_word {
+            return EndpointError::refused(self.quoted_code()).with_description(self.description());
+        }
+        if status.is_client_error() || status.is_redirection() {
+            return reply.page(&self.secrets);
+        }
+        unclear(reply, missing)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use http::HeaderMap;
+    use http::header::CONTENT_TYPE;
+    use http::{HeaderMap, HeaderValue};
     use zeroize::Zeroizing;
 
     use super::*;
@@ -133,21 +172,58 @@ mod tests {
         Reply::new(status, HeaderMap::new(), body, None, Duration::ZERO)
     }
 
-    fn verdict(reply: Reply) -> String {
-        match exchange(reply, Secrets::default()) {
-            Ok(issued) => format!("issued {}", issued.refresh.unwrap().expose()),
-            Err(EndpointError::Rejected { code, .. }) => format!("rejected: {code}"),
-            Err(EndpointError::Retry { after }) => format!("retry: {after:?}"),
-            Err(EndpointError::Misconfigured { reason }) => format!("misconfigured: {reason}"),
-            Err(EndpointError::NotSent { .. }) => "not sent".into(),
-            Err(EndpointError::Unknown { .. }) => "unknown".into(),
+    fn shown(error: EndpointError) -> String {
+        let words = |code: String, description: Option<String>| match description {
+            Some(description) => format!("{code}: {description}"),
+            None => code,
+        };
+        match error {
+            EndpointError::NotSent { .. } => "not sent".into(),
+            EndpointError::Later { after } => format!("later: {after:?}"),
+            EndpointError::Rejected { code, description } => {
+                format!("rejected: {}", words(code, description))
+            }
+            EndpointError::UserNeeded { code } => format!("user needed: {code}"),
+            EndpointError::Refused { code, description } => {
+                format!("refused: {}", words(code, description))
+            }
+            EndpointError::Page { status, start, .. } => format!("page {status}: {start:?}"),
+            EndpointError::Unavailable { status, after } => {
+                format!("unavailable {status}: {after:?}")
+            }
+            EndpointError::Unknown { source } => format!("unknown: {source}"),
         }
+    }
+
+    fn verdict_with(reply: Reply, codes: &Codes) -> String {
+        match exchange(reply, codes, Secrets::default()) {
+            Ok(issued) => format!("issued {}", issued.refresh.unwrap().expose()),
+            Err(error) => shown(error),
+        }
+    }
+
+    fn verdict(reply: Reply) -> String {
+        verdict_with(reply, &Codes::default())
+    }
+
+    fn unknown(status: &str) -> String {
+        format!(
+            "unknown: the token endpoint answered {status}, with neither a token nor an error code that can be read"
+        )
+    }
+
+    const DEAD: &str =
+        r#"{"error":"invalid_grant","error_description":"grant request is invalid"}"#;
+    const CLIENT: &str = r#"{"error":"invalid_client","error_description":"who?"}"#;
+
+    fn code(code: &str) -> String {
+        format!(r#"{{"error":"{code}"}}"#)
     }
 
     #[test]
     fn each_answer_says_one_thing_of_the_token() {
-        let dead = r#"{"error":"invalid_grant","error_description":"grant request is invalid"}"#;
-        let client = r#"{"error":"invalid_client","error_description":"who?"}"#;
+        let rejected = "rejected: invalid_grant: grant request is invalid";
+        let refused = "refused: invalid_client: who?";
         let table = [
             (200, r#"{"refresh_token":"r2"}"#, "issued r2"),
             (
@@ -155,43 +231,193 @@ mod tests {
                 r#"{"refresh_token":"r2","error":"invalid_grant"}"#,
                 "issued r2",
             ),
-            (200, dead, "rejected: invalid_grant"),
+            (200, DEAD, rejected),
             (
                 200,
                 "error=bad_refresh_token&error_description=x",
+                "rejected: bad_refresh_token: x",
+            ),
+            (
+                200,
+                r#"{"error":"bad_refresh_token"}"#,
                 "rejected: bad_refresh_token",
             ),
-            (200, client, "misconfigured: 200: invalid_client: who?"),
-            (200, "", "unknown"),
-            (200, "<html>", "unknown"),
-            (200, r#"{"access_token":""}"#, "unknown"),
-            (204, "", "unknown"),
-            (400, dead, "rejected: invalid_grant"),
-            (401, dead, "rejected: invalid_grant"),
-            (403, dead, "rejected: invalid_grant"),
-            (400, "", "rejected: 400 without an error code"),
-            (400, "<html>", "rejected: 400 without an error code"),
+            (200, CLIENT, refused),
+            (400, DEAD, rejected),
+            (401, DEAD, rejected),
+            (403, DEAD, rejected),
+            (408, DEAD, rejected),
+            (429, DEAD, rejected),
+            (400, CLIENT, refused),
+            (401, CLIENT, refused),
+            (
+                400,
+                r#"{"error":"invalid_request","error_description":"Refresh token is invalid"}"#,
+                "refused: invalid_request: Refresh token is invalid",
+            ),
+            (400, "", "page 400: None"),
+            (400, "<html>", "page 400: Some(\"<html>\")"),
             (
                 400,
                 r#"{"error":{"code":7}}"#,
-                "rejected: 400 without an error code",
+                r#"page 400: Some("{\"error\":{\"code\":7}}")"#,
             ),
-            (400, client, "misconfigured: 400: invalid_client: who?"),
-            (401, client, "misconfigured: 401: invalid_client: who?"),
-            (401, "", "misconfigured: 401"),
-            (404, "<html>", "misconfigured: 404"),
-            (429, client, "retry: None"),
-            (301, r#"{"refresh_token":"r2"}"#, "unknown"),
-            (307, dead, "unknown"),
-            (500, dead, "unknown"),
-            (500, r#"{"refresh_token":"r2"}"#, "unknown"),
-            (503, client, "unknown"),
-            (599, "", "unknown"),
-            (999, "", "unknown"),
+            (401, "", "page 401: None"),
+            (
+                403,
+                "<html>blocked</html>",
+                "page 403: Some(\"<html>blocked</html>\")",
+            ),
+            (404, "", "page 404: None"),
+            (413, "", "page 413: None"),
+            (301, r#"{"refresh_token":"r2"}"#, "page 301: None"),
+            (302, "", "page 302: None"),
+            (
+                307,
+                "moved  to\r\nthere",
+                "page 307: Some(\"moved to there\")",
+            ),
+            (429, CLIENT, "later: None"),
+            (429, "", "later: None"),
+            (425, "", "later: None"),
+            (408, "", "unavailable 408: None"),
+            (408, CLIENT, "unavailable 408: None"),
+            (502, "", "unavailable 502: None"),
+            (503, "<html>", "unavailable 503: None"),
+            (503, CLIENT, "unavailable 503: None"),
+            (503, DEAD, "unavailable 503: None"),
+            (504, "", "unavailable 504: None"),
         ];
         for (status, body, expected) in table {
             assert_eq!(verdict(reply(status, body)), expected, "{status} {body}");
         }
+        for (status, shown, body) in [
+            (200, "200 OK", ""),
+            (200, "200 OK", "<html>"),
+            (200, "200 OK", r#"{"access_token":""}"#),
+            (204, "204 No Content", ""),
+            (500, "500 Internal Server Error", DEAD),
+            (500, "500 Internal Server Error", CLIENT),
+            (
+                500,
+                "500 Internal Server Error",
+                r#"{"refresh_token":"r2"}"#,
+            ),
+            (501, "501 Not Implemented", ""),
+            (599, "599 <unknown status code>", ""),
+            (999, "999 <unknown status code>", ""),
+        ] {
+            assert_eq!(verdict(reply(status, body)), unknown(shown), "{status}");
+        }
+    }
+
+    #[test]
+    fn each_code_says_one_thing_of_the_token_at_each_status() {
+        let table = [
+            ("temporarily_unavailable", [200, 400, 503, 500], "later"),
+            ("slow_down", [400, 403, 500, 504], "later"),
+            ("too_many_attempts", [400, 403, 429, 503], "later"),
+            ("server_error", [200, 400, 401, 403], "later"),
+            ("unknown_error", [200, 400, 401, 403], "later"),
+            ("interaction_required", [200, 400, 401, 403], "user needed"),
+            ("consent_required", [200, 400, 401, 403], "user needed"),
+            ("login_required", [200, 400, 401, 403], "user needed"),
+            (
+                "account_selection_required",
+                [200, 400, 401, 403],
+                "user needed",
+            ),
+            ("invalid_scope", [200, 400, 401, 403], "refused"),
+            ("unauthorized_client", [200, 400, 401, 403], "refused"),
+            ("something_else", [200, 400, 418, 451], "refused"),
+        ];
+        for (name, statuses, expected) in table {
+            for status in statuses {
+                let verdict = verdict(reply(status, &code(name)));
+                let (class, _) = verdict.split_once(':').unwrap();
+                assert_eq!(class, expected, "{status} {name}");
+            }
+        }
+        for name in ["server_error", "unknown_error", "login_required"] {
+            for (status, expected) in [(500, "unknown"), (503, "unavailable 503")] {
+                let verdict = verdict(reply(status, &code(name)));
+                assert!(verdict.starts_with(expected), "{status} {name}: {verdict}");
+            }
+        }
+    }
+
+    /// As Spring, NestJS and many a gateway have it.
+    #[test]
+    fn the_name_of_the_status_is_not_an_error_code() {
+        for (status, name) in [
+            (400, "Bad Request"),
+            (401, "Unauthorized"),
+            (403, "forbidden"),
+            (404, "Not Found"),
+        ] {
+            let verdict = verdict(reply(status, &code(name)));
+            assert!(verdict.starts_with("page"), "{verdict}");
+        }
+        assert_eq!(
+            verdict(reply(400, &code("Not Found"))),
+            "refused: Not Found"
+        );
+        let mut codes = Codes::default();
+        codes.add(["Bad Request"], Meaning::Dead);
+        assert_eq!(
+            verdict_with(reply(400, &code("Bad Request")), &codes),
+            "rejected: Bad Request"
+        );
+    }
+
+    #[test]
+    fn codes_that_were_added_mean_what_is_said_of_them() {
+        let mut codes = Codes::default();
+        codes.add(["invalid_request", "token_expired"], Meaning::Dead);
+        codes.add(["quota"], Meaning::Later);
+        codes.add(["mfa_required"], Meaning::UserNeeded);
+        for (status, name, expected) in [
+            (400, "invalid_request", "rejected: invalid_request"),
+            (403, "token_expired", "rejected: token_expired"),
+            (502, "token_expired", "unavailable 502: None"),
+            (403, "quota", "later: None"),
+            (500, "quota", "later: None"),
+            (403, "mfa_required", "user needed: mfa_required"),
+            (400, "invalid_grant", "rejected: invalid_grant"),
+            (400, "invalid_client", "refused: invalid_client"),
+        ] {
+            assert_eq!(
+                verdict_with(reply(status, &code(name)), &codes),
+                expected,
+                "{status} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bare_400_is_a_page_unless_the_server_is_known_to_say_nothing_else() {
+        let codes = Codes {
+            bare_400_is_dead: true,
+            ..Codes::default()
+        };
+        assert_eq!(verdict(reply(400, "")), "page 400: None");
+        assert_eq!(verdict_with(reply(400, ""), &codes), "rejected: 400");
+        assert_eq!(verdict_with(reply(400, " \r\n"), &codes), "rejected: 400");
+        for (status, body, expected) in [
+            (400, "<html>", "page 400: Some(\"<html>\")"),
+            (401, "", "page 401: None"),
+            (404, "", "page 404: None"),
+            (400, CLIENT, "refused: invalid_client: who?"),
+        ] {
+            assert_eq!(verdict_with(reply(status, body), &codes), expected);
+        }
+        let cut = Reply {
+            broken: Some(Broken::TooLong { limit: 0 }),
+            ..reply(400, "")
+        };
+        assert_eq!(verdict_with(cut, &codes), "page 400: None");
+        let revoked = revocation(reply(400, ""), &codes, Secrets::default());
+        assert_eq!(shown(revoked.unwrap_err()), "refused: 400");
     }
 
     #[test]
@@ -201,21 +427,20 @@ mod tests {
         };
         for (http, code, expected) in [
             (404, "ERR12029", "rejected: ERR12029"),
-            (400, "ERR12028", "misconfigured: 400: ERR12028"),
-            (401, "ERR12007", "misconfigured: 401: ERR12007"),
-            (500, "ERR12029", "unknown"),
-            // Not light-4j's: a 400 that says nothing.
-            (400, "ERR1", "rejected: 400 without an error code"),
-            (400, "invalid", "rejected: 400 without an error code"),
-            (404, "invalid", "misconfigured: 404"),
+            (400, "ERR12028", "refused: ERR12028"),
+            (401, "ERR12007", "refused: ERR12007"),
         ] {
             assert_eq!(verdict(reply(http, &status(code))), expected, "{code}");
         }
+        let unclear = verdict(reply(500, &status("ERR12029")));
+        assert!(unclear.starts_with("unknown"), "{unclear}");
+        // Not light-4j's.
+        for (http, code) in [(400, "ERR1"), (400, "invalid"), (404, "invalid")] {
+            let page = verdict(reply(http, &status(code)));
+            assert!(page.starts_with(&format!("page {http}")), "{page}");
+        }
         let both = r#"{"code":"ERR12029","error":"invalid_client"}"#;
-        assert_eq!(
-            verdict(reply(404, both)),
-            "misconfigured: 404: invalid_client"
-        );
+        assert_eq!(verdict(reply(404, both)), "refused: invalid_client");
     }
 
     #[test]
@@ -224,21 +449,31 @@ mod tests {
             broken: Some(Broken::TooLong { limit: 65_536 }),
             ..reply(200, body)
         };
-        assert_eq!(verdict(cut(r#"{"access_token":"a2","refr"#)), "unknown");
+        assert_eq!(
+            verdict(cut(r#"{"access_token":"a2","refr"#)),
+            "unknown: the token endpoint answered 200 OK, with no refresh token before it broke off"
+        );
         assert_eq!(verdict(cut(r#"{"refresh_token":"r2","acc"#)), "issued r2");
     }
 
     #[test]
-    fn a_server_that_names_a_time_asks_to_be_called_later() {
-        for (status, expected) in [
-            (429, "retry: Some(7s)"),
-            (503, "retry: Some(7s)"),
-            (500, "unknown"),
+    fn a_time_to_ask_again_comes_along() {
+        for (status, body, expected) in [
+            (429, "", "later: Some(7s)"),
+            (425, "", "later: Some(7s)"),
+            (400, "error=slow_down", "later: Some(7s)"),
+            (503, "error=temporarily_unavailable", "later: Some(7s)"),
+            (503, "", "unavailable 503: Some(7s)"),
+            (502, "", "unavailable 502: Some(7s)"),
+            (408, "", "unavailable 408: Some(7s)"),
         ] {
-            let mut reply = reply(status, "");
+            let mut reply = reply(status, body);
             reply.retry_after = Some(Duration::from_secs(7));
-            assert_eq!(verdict(reply), expected, "{status}");
+            assert_eq!(verdict(reply), expected, "{status} {body}");
         }
+        let mut failed = reply(500, "");
+        failed.retry_after = Some(Duration::from_secs(7));
+        assert_eq!(verdict(failed), unknown("500 Internal Server Error"));
     }
 
     #[test]
@@ -249,14 +484,113 @@ mod tests {
                 r#"{"error":"invalid_grant","err"#,
                 "rejected: invalid_grant",
             ),
-            (400, r#"{"error":"invalid_"#, "unknown"),
-            (400, "error=invalid_grant", "unknown"),
-            (401, r#"{"err"#, "misconfigured: 401"),
-            (200, r#"{"err"#, "unknown"),
+            (
+                400,
+                r#"{"error":"invalid_"#,
+                r#"page 400: Some("{\"error\":\"invalid_")"#,
+            ),
+            (
+                400,
+                "error=invalid_grant",
+                "page 400: Some(\"error=invalid_grant\")",
+            ),
+            (401, r#"{"err"#, r#"page 401: Some("{\"err")"#),
+            (
+                200,
+                r#"{"err"#,
+                "unknown: the token endpoint answered 200 OK, with neither a token nor an error code that can be read",
+            ),
         ] {
             let mut reply = reply(status, body);
             reply.broken = Some(Broken::TooLong { limit: 65_536 });
             assert_eq!(verdict(reply), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_page_tells_what_it_is() {
+        let page = |content_type: &[u8]| {
+            let mut reply = reply(404, "<html>no</html>");
+            let value = HeaderValue::from_bytes(content_type).unwrap();
+            reply.headers.insert(CONTENT_TYPE, value);
+            let mut secrets = Secrets::default();
+            secrets.add("sesame-refresh-token");
+            exchange(reply, &Codes::default(), secrets).unwrap_err()
+        };
+        assert_eq!(
+            page(b"text/html; charset=utf-8").to_string(),
+            r#"the token endpoint answered with a page: 404, text/html; charset=utf-8, "<html>no</html>""#
+        );
+        for (content_type, told) in [
+            (&b"text\thtml"[..], Some("texthtml".to_owned())),
+            (&[b'x'; 900], Some("x".repeat(100))),
+            (b"text/\xff", None),
+            (b"text/html; was=sesame-refresh-token", None),
+            (b"", None),
+        ] {
+            let EndpointError::Page { content_type, .. } = page(content_type) else {
+                panic!();
+            };
+            assert_eq!(content_type, told);
+        }
+    }
+
+    #[test]
+    fn a_code_that_may_not_be_quoted_gives_its_place_to_the_status() {
+        let mut secrets = Secrets::default();
+        secrets.add("sesame-refresh-token");
+        let body =
+            r#"{"error":"sesame-refresh-token","error_description":"sesame-refresh-token?"}"#;
+        let error = exchange(reply(400, body), &Codes::default(), secrets).unwrap_err();
+        assert_eq!(shown(error), "refused: 400");
+        let long = code(&"é".repeat(900));
+        let error = verdict(reply(400, &long));
+        assert_eq!(error, format!("refused: {}", "é".repeat(128)));
+    }
+
+    #[test]
+    fn a_revocation_is_heard_only_in_the_servers_own_words() {
+        let revoked = |status, body: &str| match revocation(
+            reply(status, body),
+            &Codes::default(),
+            Secrets::default(),
+        ) {
+            Ok(()) => "revoked".to_owned(),
+            Err(error) => shown(error),
+        };
+        for (status, body, expected) in [
+            (200, "", "revoked"),
+            (204, CLIENT, "revoked"),
+            (
+                400,
+                r#"{"error":"unsupported_token_type"}"#,
+                "refused: unsupported_token_type",
+            ),
+            (401, CLIENT, "refused: invalid_client: who?"),
+            (
+                400,
+                DEAD,
+                "refused: invalid_grant: grant request is invalid",
+            ),
+            (400, "error=login_required", "refused: login_required"),
+            (400, "", "page 400: None"),
+            (404, "", "page 404: None"),
+            (302, "", "page 302: None"),
+            (429, "", "later: None"),
+            (425, "", "later: None"),
+            (400, "error=slow_down", "later: None"),
+            (503, "error=temporarily_unavailable", "later: None"),
+            (408, "", "unavailable 408: None"),
+            (502, "", "unavailable 502: None"),
+            (503, "", "unavailable 503: None"),
+            (504, "", "unavailable 504: None"),
+            (
+                500,
+                CLIENT,
+                "unknown: the token endpoint answered 500 Internal Server Error, with no word on the token",
+            ),
+        ] {
+            assert_eq!(revoked(status, body), expected, "{status} {body}");
         }
     }
 }

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::answer::Answer;
 use super::classify;
+use super::codes::Codes;
 use crate::endpoint::EndpointError;
 use crate::endpoint::fuzzing::SECRET;
 use crate::endpoint::json::steps;
@@ -16,7 +17,7 @@ pub(crate) fn answer(input: &[u8]) -> Vec<EndpointError> {
     let Some((first, body)) = input.split_first() else {
         return Vec::new();
     };
-    let statuses = [200, 400, 401, 429, 503, 302];
+    let statuses = [200, 400, 401, 429, 503, 302, 500];
     let status = statuses[usize::from(first >> 1) % statuses.len()];
     let is_whole = first & 1 == 0;
     let (steps, answer) = steps::of(|| Answer::read(body, is_whole));
@@ -32,11 +33,12 @@ pub(crate) fn answer(input: &[u8]) -> Vec<EndpointError> {
         Reply::new(status, HeaderMap::new(), body, broken, Default::default())
     };
     let secrets = || Secrets::new([SECRET, ""], &HeaderMap::new());
-    let exchanged = classify::exchange(reply(), secrets());
+    let codes = Codes::default();
+    let exchanged = classify::exchange(reply(), &codes, secrets());
     if let Ok(issued) = &exchanged {
         assert!(!issued.is_empty());
     }
-    let revoked = classify::revocation(reply(), secrets());
+    let revoked = classify::revocation(reply(), &codes, secrets());
     exchanged.err().into_iter().chain(revoked.err()).collect()
 }
 

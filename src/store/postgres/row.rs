@@ -43,7 +43,7 @@ impl Columns {
         Ok(Self {
             session: record.key.digest(),
             key,
-            state: state(record.state),
+            state: state(&record.state),
             lineage: record.lineage.to_string(),
             version: capped(record.version),
             digest: record.pair.as_ref().map(|_| record.digest()),
@@ -87,7 +87,7 @@ impl Columns {
 }
 
 /// The states that the requirement of one active pair for a session has.
-fn state(state: State) -> &'static str {
+fn state(state: &State) -> &'static str {
     match state {
         State::Active => "ACTIVE",
         State::Rejected { .. } | State::LoggedOut => "REVOKED",

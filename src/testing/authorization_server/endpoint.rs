@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Deserialize;
+use http::StatusCode;
 
 use super::AuthorizationServer;
 use super::exchange::{Ask, Reply};
 use super::rules::{Client, Words};
 use super::state::Refusal;
-use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint};
+use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint, judge_oauth2};
 use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 
 /// An [`AuthorizationServer`] in this process, as a [`TokenEndpoint`].
@@ -101,7 +101,12 @@ impl TokenEndpoint for InProcessEndpoint {
                 status,
                 body,
                 retry_after,
-            } => Err(classed(status, &body, retry_after)),
+            } => {
+                // A status that there is not is nothing that a client could read.
+                let status = StatusCode::from_u16(status).map_err(EndpointError::unknown)?;
+                let issued = judge_oauth2(status, body, retry_after)?;
+                Ok(issued.server_time(self.server.date()))
+            }
             Reply::Truncated(_) => Err(EndpointError::unknown("the answer ended early")),
             Reply::Dropped => Err(EndpointError::unknown("closed before the answer")),
         }
@@ -144,25 +149,7 @@ fn refused(refusal: Refusal, words: Words) -> EndpointError {
     if refusal.is_verdict(words) {
         EndpointError::rejected(code)
     } else {
-        EndpointError::misconfigured(code)
-    }
-}
-
-/// What an answer of this status means for the refresh token, as far as a client can tell.
-fn classed(status: u16, body: &str, retry_after: Option<Duration>) -> EndpointError {
-    #[derive(Deserialize)]
-    struct Body {
-        error: String,
-    }
-    let code = serde_json::from_str(body).map(|body: Body| body.error);
-    match (status, code) {
-        (400..500, Ok(code)) if code == "invalid_grant" => EndpointError::rejected(code),
-        (400, Err(_)) => EndpointError::rejected("400"),
-        (429, _) => EndpointError::retry(retry_after),
-        (503, _) if retry_after.is_some() => EndpointError::retry(retry_after),
-        (400..500, Ok(code)) => EndpointError::misconfigured(code),
-        (400..500, Err(_)) => EndpointError::misconfigured(status.to_string()),
-        _ => EndpointError::unknown(format!("status {status} without a readable pair")),
+        EndpointError::refused(code)
     }
 }
 

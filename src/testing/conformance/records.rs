@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::record::{Claim, Origin, Owner, Record, Retired, State, StoredPair};
+use crate::record::pause::{Class, NotBefore};
+use crate::record::{Claim, DoubtfulBy, Origin, Owner, Record, Retired, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lineage, Session, TokenPair, Validity, random};
 
@@ -36,7 +37,7 @@ pub(super) fn record(key: &Key, version: u64) -> Record {
         },
         pair,
     };
-    let mut record = Record::first(key.clone(), lineage(key), stored);
+    let mut record = Record::first(key.clone(), lineage(key), stored, 1);
     record.version = version;
     record
 }
@@ -73,6 +74,13 @@ pub(super) fn every_kind(key: &Key) -> Vec<Record> {
     full.next_number = 8;
     full.committed_number = 7;
     full.claim = Some(claim(full.digest()));
+    full.sign_ins = 3;
+    full.not_before = Some(NotBefore {
+        until: StoreTime::from_millis(1_700_000_002_000),
+        class: Class::Page,
+        code: Some("404".to_owned()),
+        failures: 2,
+    });
     full.retired = (0..256)
         .map(|number| retired(Digest::of(format!("{number}"))))
         .collect();
@@ -94,7 +102,11 @@ pub(super) fn every_kind(key: &Key) -> Vec<Record> {
 
     let digest = full.digest();
     let ends = [
-        State::Rejected { digest },
+        State::Rejected {
+            digest,
+            code: Some("invalid_grant".to_owned()),
+            description: Some("used \u{1F511} before".to_owned()),
+        },
         State::OutcomeUnknown { digest },
         State::LoggedOut,
         State::Expired,
@@ -122,8 +134,9 @@ fn claim(digest: Digest) -> Claim {
         since: StoreTime::from_millis(1_700_000_001_000),
         patience: Duration::from_secs(60),
         doubtful: Some(StoreTime::from_millis(1_700_000_000_999)),
+        by: Some(DoubtfulBy::Unavailable),
+        before: Some(DoubtfulBy::Silence),
+        sendings: 2,
         released: true,
-        replays: 1,
-        resorts: 2,
     }
 }

@@ -1,28 +1,33 @@
 //! Claiming a token: `rotation/claim.rs`.
 
+use std::time::Duration;
+
 use crate::instance::{Claimed, Phase, Write};
-use crate::record::claim::{Permit, Standing};
+use crate::record::claim::{Holder, Own, Permit, Standing};
 use crate::record::{Record, State};
-use crate::row::{Mark, NOW, Row, TICK, claimant, digest, holder, ticks};
+use crate::row::{Mark, NOW, Name, Row, TICK, claimant, digest, ticks};
 use crate::symmetry::LIVES;
 use crate::world::{Swap, Turn};
 
 impl Turn<'_> {
+    pub(crate) fn quarantine(&self) -> Duration {
+        TICK * self.config.quarantines[self.instance].into()
+    }
+
+    pub(crate) fn window(&self) -> u8 {
+        self.config.send_windows[self.instance]
+    }
+
     /// `Rotation::claim`, up to its call of the store.
     pub(crate) fn claim(&mut self, row: &Row) {
+        let forbidden = self.forbidden(row);
+        if forbidden > 0 {
+            return self.wait_out(forbidden);
+        }
         let record = row.record();
-        let me = self.owner();
-        let unsent: Vec<_> = self
-            .me()
-            .unsent()
-            .into_iter()
-            .map(|number| holder(me, number))
-            .collect();
-        let quarantine = TICK * self.config.quarantine.into();
-        let standing = record.standing(&unsent, NOW, quarantine);
-        let is_ours = standing == Standing::Ours;
-        let next = match (standing, row.claim.as_ref(), record.claim.as_ref()) {
-            (Standing::Live { stale_in }, Some(mark), _) => {
+        let standing = self.standing(row);
+        let next = match (standing, row.claim.as_ref()) {
+            (Standing::Live { stale_in }, Some(mark)) => {
                 if !self.is_given_up(mark) {
                     return self.go(Phase::Wait {
                         fresh: true,
@@ -31,46 +36,60 @@ impl Turn<'_> {
                 }
                 self.take_over(&record)
             }
-            (Standing::Stale, ..) => self.take_over(&record),
-            (Standing::Ours, _, Some(claim))
-                if claim
-                    .replay_left(&self.config.profile(), NOW)
-                    .is_some_and(|left| left.is_zero()) =>
-            {
-                self.take_over(&record)
+            (Standing::Stale | Standing::Over, _) => self.take_over(&record),
+            (Standing::Ours, _) => {
+                let by = claimant(self.draw(), self.quarantine());
+                Some(record.retaken(by, NOW))
             }
-            (Standing::Ours, ..) => Some(record.retaken(claimant(me), NOW)),
             _ => {
                 let token = row.token.expect("a pair is claimed");
-                Some(record.claimed(claimant(me), digest(token), NOW))
+                let by = claimant(self.draw(), self.quarantine());
+                Some(record.claimed(by, digest(token), NOW))
             }
         };
         if let Some(next) = next {
-            self.write_claim(&next, is_ours);
+            self.write_claim(&next, standing == Standing::Ours);
         }
+    }
+
+    /// `Record::standing`, by what this instance remembers of its own claims.
+    fn standing(&mut self, row: &Row) -> Standing {
+        let quarantine = self.quarantine();
+        let me = self.me();
+        let unsent: Vec<Holder> = match me.slept {
+            true => Vec::new(),
+            false => me.unsent.iter().map(|claim| claim.holder()).collect(),
+        };
+        let own = Own {
+            unsent: &unsent,
+            over: me.over.map(|over| over.name.holder()),
+        };
+        row.record().standing(own, NOW, quarantine)
     }
 
     /// `is_given_up`, where the store's clock is everybody's.
     pub(crate) fn is_given_up(&self, mark: &Mark) -> bool {
-        let instance = &self.world.instances[usize::from(mark.owner / LIVES)];
-        self.config.death_shows && instance.life != Some(mark.owner % LIVES)
+        let owner = mark.name.owner;
+        let instance = &self.world.instances[usize::from(owner / LIVES)];
+        let is_dead = instance.life.is_none() || self.world.dead & (1 << owner) != 0;
+        self.config.death_shows && is_dead
     }
 
-    /// `take_over`; `None` if that was to end the session, or to wait.
+    /// `take_over`; `None` if that was to end the session.
     fn take_over(&mut self, record: &Record) -> Option<Record> {
-        let claim = record.claim.as_ref()?;
-        let quarantine = TICK * self.config.quarantine.into();
-        match claim.permits(&self.config.profile(), false, quarantine, NOW) {
-            Permit::Send(again) => {
-                let me = claimant(self.owner());
-                Some(record.taken_over(me, again, NOW))
-            }
-            Permit::Wait(left) => {
-                self.go(Phase::Wait {
-                    fresh: true,
-                    left: ticks(left),
-                });
-                None
+        // Its own claim, where the remark about its answer could not be stored.
+        let mut noted = record.clone();
+        if let (Some(claim), Some(over)) = (&mut noted.claim, self.me().over)
+            && claim.is_of(over.name.holder())
+            && (claim.by.is_none() || claim.before != claim.by)
+        {
+            claim.doubt(over.by.real());
+        }
+        let record = &noted;
+        match self.permit(record) {
+            Permit::Send => {
+                let by = claimant(self.draw(), self.quarantine());
+                Some(record.resent(by, NOW))
             }
             Permit::SignIn | Permit::Nothing => {
                 self.end_unknown(record);
@@ -79,50 +98,46 @@ impl Turn<'_> {
         }
     }
 
-    pub(crate) fn end_unknown(&mut self, record: &Record) {
+    pub(crate) fn permit(&self, record: &Record) -> Permit {
+        let claim = record.claim.as_ref().expect("it is claimed");
+        claim.permits(self.config.resend, false)
+    }
+
+    /// `end_unknown`, and `outlive` where no access token is held.
+    fn end_unknown(&mut self, record: &Record) {
         let digest = record.digest();
         let write = self.write(&record.ended(State::OutcomeUnknown { digest }), true);
         self.go(Phase::Bring(write));
     }
 
     /// `write_claim`, up to its swap.
-    pub(crate) fn write_claim(&mut self, next: &Record, continues: bool) {
+    fn write_claim(&mut self, next: &Record, continues: bool) {
         let write = self.write(next, true);
-        let number = write.next.claim.expect("a claim is written").number;
+        let name = Name::of(&write.next);
         let age = match self.rotation().attempt {
-            Some((attempted, age)) if continues || attempted == number => age,
+            Some((attempted, age)) if continues || attempted == name.number => age,
             _ => 0,
         };
-        self.rotation().attempt = Some((number, age));
-        let is_first = self.me().unsent & (1 << number) == 0;
-        self.me().unsent |= 1 << number;
-        self.go(Phase::Claim {
-            write,
-            age,
-            is_first,
-        });
+        self.rotation().attempt = Some((name.number, age));
+        self.me().attempted(name);
+        self.go(Phase::Claim { write, age });
     }
 
     /// The swap of `write_claim`.
-    pub(crate) fn claimed(&mut self, write: Write, age: u8, is_first: bool) {
-        let number = write.next.claim.expect("a claim is written").number;
+    pub(crate) fn claimed(&mut self, write: Write, age: u8) {
+        let name = Name::of(&write.next);
         match self.swap(write) {
             Swap::Swapped => self.go(Phase::Send(Claimed {
                 record: write.next,
                 fresh: true,
-                number,
+                name,
                 age,
             })),
             Swap::Lost => {
-                if is_first {
-                    self.me().unsent &= !(1 << number);
-                }
+                self.me().settle(name);
                 self.go(Phase::Look);
             }
-            Swap::Error => {
-                self.me().unsent |= 1 << number;
-                self.finish();
-            }
+            Swap::Error => self.failed(),
         }
     }
 }

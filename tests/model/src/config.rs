@@ -1,8 +1,7 @@
 //! How large a world is, and what may go wrong in it.
 
-use crate::endpoint::ServerProfile;
+pub use crate::endpoint::Resend;
 use crate::property::Goal;
-use crate::row::TICK;
 use crate::server::{Reuse, Server};
 
 /// How often each fault may come.
@@ -20,6 +19,12 @@ pub struct Faults {
     pub store: u8,
     /// The store takes a record from its past.
     pub failovers: u8,
+    /// The client gives up or dies, and the server handles its request at any later moment, or never.
+    pub late: u8,
+    /// A gateway answers in the server's place: the server has handled the request, or never gets it.
+    pub pages: u8,
+    /// No caller needs the token any more while its rotation pauses.
+    pub deadlines: u8,
     /// A tick passes while somebody could go on. Two in a row make a claim stale.
     pub pauses: u8,
 }
@@ -32,14 +37,19 @@ pub struct Config {
     /// How often each instance is asked for a new pair.
     pub rotations: u8,
     pub server: Server,
-    /// A claim is stale after so many ticks.
-    pub quarantine: u8,
-    /// A token may be sent for so many ticks after the first attempt to claim it. What is left of the quarantine
-    /// is what a request may take.
-    pub send_window: u8,
-    /// What the client is told of the server: a replay window in ticks, and the number of replays.
-    pub replay_window: u8,
-    pub last_resorts: u8,
+    /// Of each instance: after so many ticks a claim is stale. It is what an instance writes into its claims, too.
+    pub quarantines: [u8; 3],
+    /// Of each: for so many ticks after the first attempt to claim it a token may be sent. What is left of the
+    /// quarantine is what a request may take.
+    pub send_windows: [u8; 3],
+    /// What the clients are told of the server.
+    pub resend: Resend,
+    /// For so many ticks after a failed attempt no instance sends. With none, a pause is any time, as every step of an
+    /// instance is; but the others do not keep it.
+    pub pause: u8,
+    /// The second instance is a copy of the first one, memory and all, made at any moment but while a token is about
+    /// to be sent.
+    pub clones: bool,
     pub faults: Faults,
     pub logouts: u8,
     pub sign_ins: u8,
@@ -61,10 +71,11 @@ impl Config {
             instances: 2,
             rotations: 1,
             server: Server { reuse, grace: 0 },
-            quarantine: 2,
-            send_window: 1,
-            replay_window: 0,
-            last_resorts: 1,
+            quarantines: [2; 3],
+            send_windows: [1; 3],
+            resend: Resend::Always,
+            pause: 0,
+            clones: false,
             faults: Faults {
                 crashes: 0,
                 unread: 0,
@@ -72,6 +83,9 @@ impl Config {
                 not_sent: 0,
                 store: 0,
                 failovers: 0,
+                late: 0,
+                pages: 0,
+                deadlines: 0,
                 pauses: 0,
             },
             logouts: 0,
@@ -83,10 +97,8 @@ impl Config {
         }
     }
 
-    pub(crate) fn profile(&self) -> ServerProfile {
-        ServerProfile::strict()
-            .replay_window(TICK * self.replay_window.into())
-            .last_resort(self.last_resorts > 0)
-            .last_resorts(self.last_resorts.into())
+    /// The longest quarantine of an instance.
+    pub(crate) fn longest(&self) -> u8 {
+        self.quarantines.into_iter().max().unwrap_or(0)
     }
 }

@@ -1,7 +1,7 @@
 //! One process: what its session holds, and how far its rotations are. A step is one call of the store or of
 //! the server, with everything that is computed up to the next.
 
-use crate::row::{Held, Mark, Row, Token};
+use crate::row::{By, Held, Mark, Name, Row, Token};
 use crate::server::Answer;
 
 /// What `State` and `Session` hold, as far as rotations see it.
@@ -12,8 +12,15 @@ pub struct Instance {
     pub held: Option<Held>,
     pub spare: Option<Held>,
     pub next_number: u8,
-    /// Numbers under which nothing was sent, a bit each.
-    pub unsent: u16,
+    pub sign_ins: u8,
+    /// Claims that were attempted, and under which nothing was sent.
+    pub unsent: Vec<Name>,
+    /// Whether it knows that it has slept since the first of these attempts: it is a copy, and they may be another's.
+    pub slept: bool,
+    /// The claim whose request is over, and whose answer was unclear.
+    pub over: Option<Over>,
+    /// For how many more ticks nothing is sent after a failure of its own.
+    pub pause: u8,
     pub exit: Option<Exit>,
     /// The one that callers wait for, and those that go on for nobody.
     pub rotations: Vec<Rotation>,
@@ -22,13 +29,24 @@ pub struct Instance {
     /// How often it may still be asked for a new pair.
     pub demands: u8,
     pub starts: u8,
+    /// The lineages that it has logged out of, a bit each.
+    pub out: u16,
+    /// No part of what it knows: the tokens for which it has read a pair, or that they are dead, a bit each.
+    pub answered: u16,
+}
+
+/// As `state::Over`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Over {
+    pub name: Name,
+    pub by: By,
 }
 
 /// How far a logout is, as `state::Exit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {
     Asked,
-    Written(u8),
+    Written,
 }
 
 /// A task of `Rotation::run`.
@@ -58,7 +76,7 @@ pub struct Claimed {
     /// With the claim, as it was written.
     pub record: Row,
     pub fresh: bool,
-    pub number: u8,
+    pub name: Name,
     /// Ticks since the first attempt.
     pub age: u8,
 }
@@ -81,7 +99,7 @@ impl Claimed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Unstored {
     pub held: Held,
-    pub number: u8,
+    pub name: Name,
     pub base: (u8, u8),
     pub predecessor: Token,
     /// What the store held when it was last asked, and whether it still does.
@@ -90,13 +108,6 @@ pub struct Unstored {
     pub published: bool,
     /// It is a spare: the store is looked at again afterwards.
     pub spare: bool,
-}
-
-/// What a release is followed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Then {
-    Look,
-    Fail,
 }
 
 /// The call that is to be made next.
@@ -108,19 +119,18 @@ pub enum Phase {
     Bring(Write),
     /// `wait_for_change`, for so many ticks at most.
     Wait { fresh: bool, left: u8 },
+    /// `wait_out`, for so many ticks at most.
+    Pause { fresh: bool, left: u8 },
     /// `write_claim`.
-    /// With whether no earlier attempt at its number went unanswered.
-    Claim {
-        write: Write,
-        age: u8,
-        is_first: bool,
-    },
+    Claim { write: Write, age: u8 },
     /// `send`, until the token is out.
     Send(Claimed),
     /// The token is out.
     Sent(Claimed, Option<Answer>),
-    /// `again`: no answer was read.
+    /// The swap of `unclear`.
     Doubt(Claimed, Write),
+    /// The swap of `at_once`: nothing more can be tried under this claim.
+    Yield(Name, Write),
     /// `refused`, up to its next load.
     Refused(Claimed),
     /// The same, waiting for another's claim.
@@ -133,12 +143,16 @@ pub enum Phase {
     Reject(Claimed, Write),
     /// `place`.
     Land(Unstored),
-    /// `release`.
+    /// `release`, with a pause after it if the attempt has failed.
     Release {
         claimed: Claimed,
         tried: bool,
-        then: Then,
+        failed: bool,
     },
+    /// `let_go`, up to its load.
+    LetGo,
+    /// The swap of `let_go`.
+    LetGoSwap(Name, Write),
     /// `logout::clear`.
     Clear(Write),
 }
@@ -161,9 +175,11 @@ pub enum Chore {
         token: Token,
         left: bool,
     },
+    /// With the pair of a session that the user has left, which goes out of the store with it.
     ReplaceSwap {
         token: Token,
         left: bool,
+        behind: Option<Token>,
         write: Write,
     },
 }
@@ -175,12 +191,18 @@ impl Instance {
             held,
             spare: None,
             next_number: 1,
-            unsent: 0,
+            sign_ins: held.map_or(0, |held| held.sign_ins),
+            unsent: Vec::new(),
+            slept: false,
+            over: None,
+            pause: 0,
             exit: None,
             rotations: Vec::new(),
             chores: Vec::new(),
             demands,
             starts: 1,
+            out: 0,
+            answered: 0,
         }
     }
 
@@ -194,28 +216,47 @@ impl Instance {
         for rotation in &mut self.rotations {
             rotation.orphan = true;
         }
+        self.over = None;
     }
 
-    pub fn unsent(&self) -> Vec<u8> {
-        (0..16)
-            .filter(|number| self.unsent & (1 << number) != 0)
-            .collect()
-    }
-
-    /// `State::hold`. Returns whether it may be held.
-    pub fn hold(&mut self, held: Held) -> bool {
-        match self.exit {
-            Some(Exit::Asked) => return false,
-            Some(Exit::Written(lineage)) if lineage == held.lineage => return false,
-            _ => {}
+    /// `State::attempted`.
+    pub fn attempted(&mut self, claim: Name) {
+        if self.unsent.is_empty() {
+            self.slept = false;
         }
-        self.begin(held);
-        true
+        if !self.unsent.contains(&claim) {
+            self.unsent.push(claim);
+        }
+    }
+
+    /// `State::sending`.
+    pub fn sending(&mut self) {
+        self.unsent.clear();
+        self.over = None;
+    }
+
+    /// `State::settle`.
+    pub fn settle(&mut self, claim: Name) {
+        self.unsent.retain(|attempted| *attempted != claim);
+        self.over.take_if(|over| over.name == claim);
+    }
+
+    /// `State::saw`.
+    pub fn saw(&mut self, row: &Row) {
+        self.next_number = self.next_number.max(row.next_number);
+        self.sign_ins = self.sign_ins.max(row.sign_ins);
+    }
+
+    /// Whether `State::hold` takes a pair.
+    pub fn may_hold(&self) -> bool {
+        self.exit != Some(Exit::Asked)
     }
 
     /// `State::begin`.
     pub fn begin(&mut self, held: Held) {
         self.next_number = self.next_number.max(held.number + 1);
+        self.sign_ins = self.sign_ins.max(held.sign_ins);
+        self.pause = 0;
         self.spare.take_if(|spare| spare.lineage != held.lineage);
         self.held = Some(held);
         self.exit = None;
@@ -244,6 +285,7 @@ impl Instance {
 
     pub fn tick(&mut self, age: &impl Fn(&mut Row), window: u8) {
         self.each_row(&mut |row| age(row));
+        self.pause = self.pause.saturating_sub(1);
         for rotation in &mut self.rotations {
             if let Some((_, since)) = &mut rotation.attempt {
                 *since = (*since + 1).min(window);
@@ -256,10 +298,14 @@ impl Instance {
 impl Phase {
     fn store_changed(&mut self) {
         match self {
-            Self::Bring(write) | Self::Claim { write, .. } | Self::Clear(write) => {
-                write.fresh = false;
-            }
-            Self::Wait { fresh, .. } | Self::RefusedWait { fresh, .. } => *fresh = false,
+            Self::Bring(write)
+            | Self::Claim { write, .. }
+            | Self::Yield(_, write)
+            | Self::LetGoSwap(_, write)
+            | Self::Clear(write) => write.fresh = false,
+            Self::Wait { fresh, .. }
+            | Self::Pause { fresh, .. }
+            | Self::RefusedWait { fresh, .. } => *fresh = false,
             Self::Send(claimed) | Self::Sent(claimed, _) | Self::Release { claimed, .. } => {
                 claimed.fresh = false;
             }
@@ -268,7 +314,7 @@ impl Phase {
                 write.fresh = false;
             }
             Self::Land(unstored) => unstored.fresh = false,
-            Self::Look | Self::Refused(_) => {}
+            Self::Look | Self::Refused(_) | Self::LetGo => {}
         }
         self.forget();
     }
@@ -276,6 +322,7 @@ impl Phase {
     /// What does not matter any more is not told apart.
     fn forget(&mut self) {
         if let Self::Wait { fresh: false, left }
+        | Self::Pause { fresh: false, left }
         | Self::RefusedWait {
             fresh: false, left, ..
         } = self
@@ -287,7 +334,7 @@ impl Phase {
     fn tick(&mut self, window: u8) {
         match self {
             Self::Claim { age, .. } => *age = (*age + 1).min(window),
-            Self::Wait { left, .. } => *left = left.saturating_sub(1),
+            Self::Wait { left, .. } | Self::Pause { left, .. } => *left = left.saturating_sub(1),
             Self::Send(claimed)
             | Self::Sent(claimed, _)
             | Self::Doubt(claimed, _)
@@ -298,7 +345,13 @@ impl Phase {
                 claimed.tick(window);
                 *left = left.saturating_sub(1);
             }
-            Self::Look | Self::Bring(_) | Self::Land(_) | Self::Clear(_) => {}
+            Self::Look
+            | Self::Bring(_)
+            | Self::Yield(..)
+            | Self::Land(_)
+            | Self::LetGo
+            | Self::LetGoSwap(..)
+            | Self::Clear(_) => {}
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Storing and publishing what was issued: `rotation/land.rs` and `rotation/place.rs`.
 
 use crate::instance::{Claimed, Phase, Unstored};
+use crate::property;
 use crate::record::land::{Landing, Rival, Verdict};
-use crate::row::{Held, NOW, Row, digest, holder, key, lineage, stored};
+use crate::row::{Held, NOW, Row, digest, key, lineage, stored};
 use crate::server::{Truths, revoke};
 use crate::token::Identity;
 use crate::world::{Outcome, Swap, Turn};
@@ -15,11 +16,12 @@ impl Turn<'_> {
             lineage: row.lineage,
             version: row.version + 1,
             token,
-            number: claimed.number,
+            number: claimed.name.number,
+            sign_ins: row.sign_ins,
         };
         self.go(Phase::Land(Unstored {
             held,
-            number: claimed.number,
+            name: claimed.name,
             base: row.identity(),
             predecessor: claimed.token(),
             seen: Some(*row),
@@ -35,11 +37,12 @@ impl Turn<'_> {
             lineage: row.lineage,
             version: row.version + 1,
             token: spare.token,
-            number: claimed.number,
+            number: claimed.name.number,
+            sign_ins: row.sign_ins,
         };
         self.go(Phase::Land(Unstored {
             held,
-            number: claimed.number,
+            name: claimed.name,
             base: row.identity(),
             predecessor: row.token.expect("a refused pair"),
             seen: Some(row),
@@ -52,7 +55,7 @@ impl Turn<'_> {
     /// One attempt of `place`, and `settle` or the next turn of the loop in `store`.
     pub(crate) fn place(&mut self, mut unstored: Unstored) {
         let landing = Landing {
-            holder: holder(self.owner(), unstored.number),
+            holder: unstored.name.holder(),
             base: Identity {
                 lineage: lineage(unstored.base.0),
                 version: unstored.base.1.into(),
@@ -60,6 +63,7 @@ impl Turn<'_> {
             predecessor: digest(unstored.predecessor),
             passed: Vec::new(),
             lineage: lineage(unstored.held.lineage),
+            sign_ins: unstored.held.sign_ins.into(),
             rival: Rival::Wins,
             pair: stored(unstored.held.token),
         };
@@ -108,6 +112,7 @@ impl Turn<'_> {
                 self.finish();
             }
             Verdict::Superseded => {
+                property::superseded(self.world, unstored.seen, unstored.held);
                 revoke(&mut self.world.truths, ours);
                 self.go(Phase::Look);
             }

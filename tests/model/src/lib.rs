@@ -5,7 +5,7 @@
 //! - [`row`]: a record in a few bytes, and back
 //! - [`server`]: the authorization server and the truth about every token
 //! - [`instance`]: one process
-//! - [`look`], [`claim`], [`spend`], [`land`], [`user`]: its steps, as in `src/rotation/`
+//! - [`look`], [`pause`], [`claim`], [`spend`], [`unclear`], [`land`], [`user`]: its steps, as in `src/rotation/`
 //! - [`world`]: everything at once, and what can happen next
 //! - [`property`]: what must hold
 //! - [`symmetry`]: which worlds are one
@@ -16,11 +16,13 @@ pub mod config;
 pub mod instance;
 mod land;
 mod look;
+mod pause;
 pub mod property;
 pub mod row;
 pub mod server;
 mod spend;
 pub mod symmetry;
+mod unclear;
 mod user;
 pub mod world;
 pub mod worlds;
@@ -34,12 +36,12 @@ mod real {
 
     pub(crate) mod endpoint {
         mod profile;
-        pub(crate) use self::profile::ServerProfile;
+        pub use self::profile::Resend;
     }
 
     pub(crate) mod error {
         mod end;
-        pub(crate) use self::end::EndReason;
+        pub(crate) use self::end::{EndReason, ServerWord};
     }
 
     pub(crate) mod store {

@@ -11,12 +11,10 @@ impl Turn<'_> {
     /// One turn of the loop in `Rotation::run`, up to the next call.
     pub(crate) fn look(&mut self) {
         if self.load_fails() {
-            return self.finish();
+            return self.failed();
         }
         let row = self.world.store;
-        if let Some(exit) = self.me().exit
-            && self.keeps_out(exit, row)
-        {
+        if self.keeps_out(row) {
             return;
         }
         if self.rotation().orphan {
@@ -45,8 +43,7 @@ impl Turn<'_> {
             }
             Look::Current => {
                 let Some(row) = row else { return };
-                let me = self.me();
-                me.next_number = me.next_number.max(row.next_number);
+                self.me().saw(&row);
                 self.judge(&row);
             }
         }
@@ -60,9 +57,9 @@ impl Turn<'_> {
             version: row.version,
             token,
             number: row.committed_number,
+            sign_ins: row.sign_ins,
         };
-        let me = self.me();
-        me.next_number = me.next_number.max(row.next_number);
+        self.me().saw(row);
         self.hold(held)
     }
 
@@ -83,13 +80,21 @@ impl Turn<'_> {
         self.claim(row);
     }
 
-    /// `logout::keep_out`. Returns whether it said what is next.
-    fn keeps_out(&mut self, exit: Exit, row: Option<Row>) -> bool {
-        let (Exit::Written(lineage), Some(row)) = (exit, row) else {
-            self.finish();
-            return true;
+    /// `logout::keep_out`: no session that this instance has logged out of comes back. Returns whether it said what is
+    /// next.
+    fn keeps_out(&mut self, row: Option<Row>) -> bool {
+        let exit = self.me().exit;
+        let Some(row) = row.filter(|_| exit != Some(Exit::Asked)) else {
+            if exit.is_some() {
+                self.finish();
+            }
+            return exit.is_some();
         };
-        if row.lineage != lineage || row.state == Status::LoggedOut {
+        let me = self.me();
+        // Where the user has signed in since, that session is written over it.
+        let is_past = me.held.is_some_and(|held| held.sign_ins > row.sign_ins);
+        let has_left = me.out & (1 << row.lineage) != 0 && !is_past;
+        if !has_left || row.state == Status::LoggedOut {
             return false;
         }
         let write = self.write(&row.record().ended(State::LoggedOut), true);
@@ -120,7 +125,7 @@ impl Turn<'_> {
     pub(crate) fn bring(&mut self, write: Write) {
         match self.swap(write) {
             Swap::Swapped | Swap::Lost => self.go(Phase::Look),
-            Swap::Error => self.finish(),
+            Swap::Error => self.failed(),
         }
     }
 }

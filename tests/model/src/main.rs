@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use evertoken_model::config::Config;
+use evertoken_model::world::World;
 use evertoken_model::worlds;
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
@@ -72,10 +73,69 @@ fn explore(world: Config, limit: Option<Duration>) -> bool {
         holds &= is_good;
         if let Some(path) = found.filter(|_| !is_good) {
             for (state, action) in path.into_vec() {
-                println!("      store {:?}", state.store);
-                println!("      {action:?}");
+                println!("      {}", shown(&state));
+                if let Some(action) = action {
+                    println!("    {action:?}");
+                }
             }
         }
     }
     holds
+}
+
+/// A state in one line: the record, the instances with what each is about to do, and the tokens.
+fn shown(world: &World) -> String {
+    let record = world.store.map_or_else(
+        || "no record".to_owned(),
+        |row| {
+            let claim = row.claim.map_or_else(String::new, |claim| {
+                let is = |flag: bool, name: &'static str| if flag { name } else { "" };
+                format!(
+                    ", claim {} of {} for t{} (age {} of {}{}{})",
+                    claim.name.number,
+                    claim.name.owner,
+                    claim.token,
+                    claim.age,
+                    claim.patience,
+                    is(claim.doubtful, ", doubtful"),
+                    is(claim.released, ", released"),
+                )
+            });
+            let token = row
+                .token
+                .map_or_else(|| "none".to_owned(), |token| format!("t{token}"));
+            format!(
+                "{token} {:?}, sign-in {} ({} counted), version {}, committed {}{claim}",
+                row.state, row.lineage, row.sign_ins, row.version, row.committed_number
+            )
+        },
+    );
+    let instances = world.instances.iter().map(|instance| {
+        let tasks = instance.rotations.iter().map(|it| word(&it.phase));
+        let chores = instance.chores.iter().map(word);
+        let tasks: Vec<_> = tasks.chain(chores).collect();
+        let held = instance
+            .held
+            .map_or_else(|| "nothing".to_owned(), |held| format!("t{}", held.token));
+        let is_down = if instance.life.is_none() {
+            ", down"
+        } else {
+            ""
+        };
+        format!(" | holds {held}{is_down} {}", tasks.join(", "))
+    });
+    let lives = world.truths.iter().map(|truth| word(&truth.life));
+    let lives: Vec<_> = lives.collect();
+    format!(
+        "{record}{} | {}",
+        instances.collect::<String>(),
+        lives.join(" ")
+    )
+}
+
+/// The first word of how it prints itself.
+fn word(of: &impl std::fmt::Debug) -> String {
+    let text = format!("{of:?}");
+    let end = text.find(|letter: char| !letter.is_alphanumeric());
+    text[..end.unwrap_or(text.len())].to_owned()
 }

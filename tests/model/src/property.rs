@@ -3,21 +3,25 @@
 
 use stateright::Property;
 
-use crate::config::Config;
-use crate::instance::{Instance, Phase};
+use crate::config::{Config, Resend};
+use crate::instance::{Claimed, Instance, Phase, Rotation};
 use crate::land::is_live;
-use crate::row::{Held, Mark, Row, Status, Token};
+use crate::row::{Held, Mark, Name, Row, Status, Token};
 use crate::server::{Answer, Life, Reuse, descends};
-use crate::world::World;
+use crate::symmetry::LIVES;
+use crate::world::{Turn, World};
 
 /// What must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     /// A token that may be spent was sent as if it was not.
     DoubleSpend,
-    /// It was sent again more often than the profile permits, after its replay window, or as a last resort before
-    /// the quarantine was over.
+    /// It was sent again where the profile does not permit that.
     Unpermitted,
+    /// It was sent while a request of another instance for it was out, or a claim of another instance live.
+    AtATime,
+    /// It was sent by an instance that had read a pair issued for it, or that it is dead.
+    Answered,
     /// An older pair took the place of a newer one.
     Overwritten,
     /// The session came back after a logout.
@@ -28,6 +32,10 @@ pub enum Flaw {
     DoubtWiped,
     /// An instance took an older pair than it held.
     Backwards,
+    /// The pair of a later sign-in was revoked for the sake of an earlier one.
+    RevokedNewer,
+    /// An instance took a session again that it has logged out of.
+    LeftAdopted,
     /// A session was ended that none of the unavoidable reasons explains.
     LostWithoutCause,
 }
@@ -37,10 +45,12 @@ pub enum Flaw {
 pub enum Cause {
     /// The server's answer was read by nobody, or not stored by who did.
     Unread,
-    /// A last resort sent a token that was spent: whoever had spent it was silent for a quarantine.
-    Resort,
+    /// A token was sent again that was spent.
+    Again,
     /// The store lost a write.
     Failover,
+    /// A request was handled after its client had given up.
+    Late,
 }
 
 impl World {
@@ -64,51 +74,100 @@ impl World {
     }
 }
 
-/// A token goes out under this claim.
-pub(crate) fn sent(world: &mut World, config: &Config, token: Token, claim: &Mark) {
+/// An instance sends a token under this claim.
+pub(crate) fn sent(world: &mut World, config: &Config, at: usize, claimed: &Claimed) {
+    let (token, claim) = (claimed.token(), claimed.claim());
+    let is_out =
+        |it: &Rotation| matches!(it.phase, Phase::Sent(other, None) if other.token() == token);
+    let mut others = (0..)
+        .zip(&world.instances)
+        .filter(|(other, _)| *other != at);
+    let is_alone = !others.any(|(_, it)| it.life.is_some() && it.rotations.iter().any(is_out));
+    let is_anothers = |mark: &Mark| mark.name != claimed.name && owner(mark.name) != at;
+    let is_live = |mark: &Mark| !mark.released && mark.age < mark.patience;
+    let current = world.store.as_ref().and_then(Row::claim_on_current);
+    let is_taken = world.token() == Some(token)
+        && current.is_some_and(|mark| is_anothers(mark) && is_live(mark))
+        && !config.death_shows;
+    if !is_alone || is_taken {
+        world.unless_failed_over(Flaw::AtATime);
+    }
+    if world.instances[at].answered & (1 << token) != 0 {
+        world.unless_failed_over(Flaw::Answered);
+    }
     let truth = &mut world.truths[usize::from(token)];
-    let before = truth.sent;
-    truth.sent.get_or_insert(0);
-    if claim.doubtful.is_none() {
-        if before.is_some() {
+    let before = *truth;
+    truth.sent = true;
+    if !claim.doubtful {
+        if before.sent || before.life == Life::Spent {
             world.unless_failed_over(Flaw::DoubleSpend);
         }
-    } else if claim.resorts == 0 {
-        truth.replays += 1;
-        let is_late = before.is_some_and(|age| age >= config.replay_window);
-        if truth.replays > 1 || is_late {
-            world.unless_failed_over(Flaw::Unpermitted);
-        }
-    } else {
-        truth.resorts += 1;
-        let (resorts, is_spent) = (truth.resorts, truth.life == Life::Spent);
-        if resorts > config.last_resorts {
-            world.unless_failed_over(Flaw::Unpermitted);
-        }
-        if is_spent {
-            world.cause(Cause::Resort);
-        }
+        return;
     }
+    truth.again = true;
+    let is_permitted = match config.resend {
+        Resend::Always => true,
+        Resend::WhenUnavailable => !before.silent,
+        Resend::Never => false,
+    };
+    if before.sent && !is_permitted {
+        world.unless_failed_over(Flaw::Unpermitted);
+    }
+    if before.life == Life::Spent {
+        world.cause(Cause::Again);
+    }
+}
+
+fn owner(claim: Name) -> usize {
+    usize::from(claim.owner / LIVES)
 }
 
 /// It is known that this request spent nothing.
 pub(crate) fn not_sent(world: &mut World, token: Token, claim: &Mark) {
-    let truth = &mut world.truths[usize::from(token)];
-    if claim.doubtful.is_none() {
-        truth.sent = None;
-    } else if claim.resorts == 0 {
-        truth.replays -= 1;
-    } else {
-        truth.resorts -= 1;
+    if !claim.doubtful {
+        world.truths[usize::from(token)].sent = false;
     }
 }
 
-pub(crate) fn lost(world: &mut World) {
-    world.cause(Cause::Unread);
+/// A request ends in silence.
+pub(crate) fn unread(turn: &mut Turn<'_>) {
+    if let Phase::Sent(claimed, _) = turn.rotation().phase {
+        turn.world.truths[usize::from(claimed.token())].silent = true;
+    }
+    unavailable(turn);
 }
 
+/// An answer of the server gets lost on the way.
+pub(crate) fn unavailable(turn: &mut Turn<'_>) {
+    if let Phase::Sent(_, Some(Answer::Issued(_))) = turn.rotation().phase {
+        turn.world.cause(Cause::Unread);
+    }
+}
+
+/// The server handles a request that no instance waits for.
+pub(crate) fn arrived(world: &mut World, token: Token) {
+    world.cause(Cause::Late);
+    world.cause(Cause::Unread);
+    world.truths[usize::from(token)].silent = true;
+}
+
+/// A pair gives way to one of another sign-in.
+pub(crate) fn superseded(world: &mut World, row: Option<Row>, ours: Held) {
+    if row.is_some_and(|row| world.nth(row.lineage) < world.nth(ours.lineage)) {
+        world.flaw(Flaw::RevokedNewer);
+    }
+}
+
+/// An instance dies.
 pub(crate) fn crashed(world: &mut World, at: usize) {
     let instance = &world.instances[at];
+    let sent = instance.rotations.iter().filter_map(|it| match it.phase {
+        Phase::Sent(claimed, _) => Some(usize::from(claimed.token())),
+        _ => None,
+    });
+    for token in sent {
+        world.truths[token].silent = true;
+    }
     let has_unstored = instance.rotations.iter().any(|rotation| {
         matches!(
             rotation.phase,
@@ -126,41 +185,48 @@ pub(crate) fn failed_over(world: &mut World) {
 }
 
 /// An instance takes a pair.
-pub(crate) fn held(world: &mut World, old: Option<Held>, new: Held) {
-    let Some(old) = old else { return };
-    if descends(&world.truths, old.token, new.token) {
-        world.flaw(Flaw::Backwards);
+pub(crate) fn held(world: &mut World, at: usize, new: Held) {
+    let instance = &world.instances[at];
+    let old = instance.held;
+    if instance.out & (1 << new.lineage) != 0 {
+        world.flaw(Flaw::LeftAdopted);
     }
-    if new.lineage < old.lineage {
-        world.unless_failed_over(Flaw::Backwards);
+    let Some(old) = old else { return };
+    let is_older = descends(&world.truths, old.token, new.token);
+    if is_older || world.nth(new.lineage) < world.nth(old.lineage) {
+        world.flaw(Flaw::Backwards);
     }
 }
 
 /// The store takes a record.
 pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
     if let Some(token) = next.token.filter(|_| next.state == Status::Active) {
-        let may_be_spent = world.truths[usize::from(token)].sent.is_some();
+        let may_be_spent = world.truths[usize::from(token)].sent;
         if may_be_spent && next.claim_on_current().is_none() {
             world.unless_failed_over(Flaw::DoubtWiped);
         }
     }
     let Some(old) = world.store else { return };
-    let claim = |row: &Row| row.claim.map(|claim| (claim.owner, claim.number));
+    let claim = |row: &Row| row.claim.map(|claim| claim.name);
     let is_new_claim = claim(next).is_some() && claim(next) != claim(&old);
     if next.next_number < old.next_number
         || next.committed_number < old.committed_number
-        || is_new_claim && claim(next).is_some_and(|(_, number)| number != old.next_number)
-        || claim(next).is_some_and(|(_, number)| number >= next.next_number)
+        || is_new_claim && claim(next).is_some_and(|claim| claim.number != old.next_number)
+        || claim(next).is_some_and(|claim| claim.number >= next.next_number)
     {
         world.unless_failed_over(Flaw::NumberRestarted);
     }
     let is_early = |old: &Mark, new: &Mark| {
-        new.resorts > old.resorts && old.age < config.quarantine << old.resorts
+        let is_anothers = owner(old.name) != owner(new.name) && old.token == new.token;
+        is_anothers && !old.released && old.age < old.patience
     };
+    // Clones own each other's claims.
     if let (Some(old), Some(new)) = (&old.claim, &next.claim)
         && is_early(old, new)
+        && !config.death_shows
+        && !config.clones
     {
-        world.unless_failed_over(Flaw::Unpermitted);
+        world.unless_failed_over(Flaw::AtATime);
     }
     if old.state == Status::LoggedOut
         && next.state != Status::LoggedOut
@@ -173,20 +239,36 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
         (None, Some(_)) => old.state != Status::LoggedOut,
         (_, None) => false,
     };
-    if is_older || next.lineage < old.lineage {
+    let family = |token: Token| world.truths[usize::from(token)].family;
+    let is_foreign = next
+        .token
+        .is_some_and(|token| family(token) != next.lineage);
+    if is_foreign || is_older || world.nth(next.lineage) < world.nth(old.lineage) {
         world.unless_failed_over(Flaw::Overwritten);
     }
     let has_reason = match next.state {
         _ if next.state == old.state => true,
         Status::Active | Status::LoggedOut => true,
-        Status::Rejected(_) => world.knows(Cause::Resort),
-        Status::OutcomeUnknown(_) => {
-            let resorts = old.claim_on_current().map_or(0, |claim| claim.resorts);
-            resorts >= config.last_resorts
-        }
+        Status::Rejected(_) => world.knows(Cause::Again) || world.knows(Cause::Late),
+        Status::OutcomeUnknown(token) => is_unknown(world, config, &old, token),
     };
     if !has_reason {
         world.unless_failed_over(Flaw::LostWithoutCause);
+    }
+}
+
+/// Whether the profile asks for an answer, and a request for this token had none, or the holder of its claim is silent.
+fn is_unknown(world: &World, config: &Config, old: &Row, token: Token) -> bool {
+    let Some(claim) = old.claim_on_current() else {
+        return false;
+    };
+    match config.resend {
+        Resend::Always => false,
+        Resend::WhenUnavailable => {
+            let is_stale = !claim.released && claim.age >= claim.patience;
+            world.truths[usize::from(token)].silent || is_stale
+        }
+        Resend::Never => true,
     }
 }
 
@@ -200,6 +282,12 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
             "sent again only as the profile permits",
             |_, world: &World| !world.has(Flaw::Unpermitted),
         ),
+        Property::<Config>::always("one instance at a time sends it", |_, world: &World| {
+            !world.has(Flaw::AtATime)
+        }),
+        Property::<Config>::always("nobody sends it after its answer", |_, world: &World| {
+            !world.has(Flaw::Answered)
+        }),
         Property::<Config>::always("no newer pair is overwritten", |_, world: &World| {
             !world.has(Flaw::Overwritten)
         }),
@@ -215,6 +303,12 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::always("nobody goes back to an older pair", |_, world: &World| {
             !world.has(Flaw::Backwards)
         }),
+        Property::<Config>::always("no newer sign-in gives way", |_, world: &World| {
+            !world.has(Flaw::RevokedNewer)
+        }),
+        Property::<Config>::always("what was left is not taken again", |_, world: &World| {
+            !world.has(Flaw::LeftAdopted)
+        }),
         Property::<Config>::always("no session is lost without cause", |_, world: &World| {
             !world.has(Flaw::LostWithoutCause)
         }),
@@ -224,9 +318,10 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::always(
             "what was read is stored in the end",
             |config, world: &World| {
-                // A last resort may kill what another instance has landed, or is about to.
+                // A token that is sent again may kill what another instance has landed, or is about to.
                 let kills = matches!(config.server.reuse, Reuse::KillsFamily | Reuse::LastWins);
-                let is_killed = kills && world.knows(Cause::Resort);
+                let is_again = world.knows(Cause::Again) || world.knows(Cause::Late);
+                let is_killed = kills && is_again;
                 let is_lost = world.knows(Cause::Unread) || world.knows(Cause::Failover);
                 let is_excused = is_killed || is_lost || !world.is_quiet();
                 is_excused || world.store.is_none_or(|row| is_good(world, &row))
@@ -277,19 +372,26 @@ fn is_revoked(world: &World, row: &Row) -> bool {
 fn is_untroubled(world: &World) -> bool {
     let state = world.store.map(|row| row.state);
     let goes_on = matches!(state, Some(Status::Active | Status::LoggedOut));
-    goes_on
-        && world
-            .truths
-            .iter()
-            .all(|truth| truth.replays + truth.resorts == 0)
+    goes_on && world.truths.iter().all(|truth| !truth.again)
 }
 
 /// What must be possible in a world, lest it be so small that nothing is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    Replay,
-    ResortSaves,
-    ResortKills,
+    /// The server answers again in its grace.
+    Repeated,
+    /// A token that is sent again saves the session.
+    AgainSaves,
+    /// A token that is sent again loses it.
+    AgainLoses,
+    /// The holder of a claim sends again, without any other having been there.
+    HolderAgain,
+    /// An instance waits for the end of another's pause.
+    Paused,
+    /// A claim whose request is over is let go.
+    LetGo,
+    /// A late request loses the session.
+    LateLoses,
     OutcomeUnknown,
     Spare,
     Forward,
@@ -302,22 +404,51 @@ pub enum Goal {
 impl Goal {
     fn property(self) -> Property<Config> {
         match self {
-            Self::Replay => Property::sometimes("a replay brings the pair", |_, world: &World| {
-                child_is_stored(world, |truth| truth.replays > 0)
+            Self::Repeated => {
+                Property::sometimes("the server answers again", |_, world: &World| {
+                    let is_stored = child_is_stored(world, |truth| truth.again);
+                    let parent = world
+                        .token()
+                        .and_then(|token| world.truths[usize::from(token)].parent);
+                    let siblings = world.truths.iter().filter(|it| it.parent == parent);
+                    is_stored && siblings.count() > 1
+                })
+            }
+            Self::AgainSaves => {
+                Property::sometimes("a second sending saves the session", |_, world: &World| {
+                    child_is_stored(world, |truth| truth.again)
+                })
+            }
+            Self::AgainLoses => {
+                Property::sometimes("a second sending loses the session", |_, world: &World| {
+                    world.knows(Cause::Again) && is_lost(world)
+                })
+            }
+            Self::LateLoses => {
+                Property::sometimes("a late request loses the session", |_, world: &World| {
+                    world.knows(Cause::Late) && is_lost(world)
+                })
+            }
+            Self::HolderAgain => Property::sometimes("a holder sends again", |_, world: &World| {
+                claims(world).any(|(old, _)| {
+                    let is_its_own =
+                        |it: &Instance| it.over.is_some_and(|over| over.name == old.name);
+                    !old.released && world.instances.iter().any(is_its_own)
+                })
             }),
-            Self::ResortSaves => {
-                Property::sometimes("a last resort saves the session", |_, world: &World| {
-                    child_is_stored(world, |truth| truth.resorts > 0)
-                })
-            }
-            Self::ResortKills => {
-                Property::sometimes("a last resort loses the session", |_, world: &World| {
-                    world.knows(Cause::Resort)
-                        && world
-                            .store
-                            .is_some_and(|row| matches!(row.state, Status::Rejected(_)))
-                })
-            }
+            Self::Paused => Property::sometimes(
+                "an instance waits for another's pause",
+                |_, world: &World| {
+                    let is_pausing = |it: &Rotation| matches!(it.phase, Phase::Pause { .. });
+                    world.instances.iter().any(|instance| {
+                        instance.over.is_none() && instance.rotations.iter().any(is_pausing)
+                    })
+                },
+            ),
+            Self::LetGo => Property::sometimes("a claim is let go", |_, world: &World| {
+                let claim = world.store.and_then(|row| row.claim);
+                claim.is_some_and(|claim| claim.released)
+            }),
             Self::OutcomeUnknown => {
                 Property::sometimes("an outcome stays unknown", |_, world: &World| {
                     world
@@ -345,21 +476,9 @@ impl Goal {
             Self::Retaken => Property::sometimes(
                 "a doubtful claim is found to be ours",
                 |_, world: &World| {
-                    world.instances.iter().any(|instance: &Instance| {
-                        instance
-                            .rotations
-                            .iter()
-                            .any(|rotation| match rotation.phase {
-                                Phase::Claim { write, .. } => {
-                                    let old = world.store.and_then(|row| row.claim);
-                                    let doubt = |claim: &Mark| claim.doubtful.is_some();
-                                    write.fresh
-                                        && old.as_ref().is_some_and(doubt)
-                                        && old.map(|it| (it.owner, it.resorts))
-                                            == write.next.claim.map(|it| (it.owner, it.resorts))
-                                }
-                                _ => false,
-                            })
+                    claims(world).any(|(old, new)| {
+                        let is_unsent = |it: &Instance| it.unsent.contains(&old.name);
+                        old.doubtful && world.instances.iter().any(is_unsent) && new.doubtful
                     })
                 },
             ),
@@ -382,6 +501,28 @@ impl Goal {
             }
         }
     }
+}
+
+/// Whether nothing goes on, and the session does not either.
+fn is_lost(world: &World) -> bool {
+    world.is_quiet()
+        && world.store.is_some_and(|row| match row.state {
+            Status::Active => row
+                .token
+                .is_some_and(|token| !is_live(&world.truths, token)),
+            Status::Rejected(_) | Status::OutcomeUnknown(_) => true,
+            Status::LoggedOut => false,
+        })
+}
+
+/// The claims that are about to be written in place of one that the store has, which comes first.
+fn claims(world: &World) -> impl Iterator<Item = (Mark, Mark)> {
+    let old = world.store.and_then(|row| row.claim);
+    let rotations = world.instances.iter().flat_map(|it| &it.rotations);
+    rotations.filter_map(move |rotation| match rotation.phase {
+        Phase::Claim { write, .. } if write.fresh => old.zip(write.next.claim),
+        _ => None,
+    })
 }
 
 fn child_is_stored(world: &World, is_parent: impl Fn(&crate::server::Truth) -> bool) -> bool {

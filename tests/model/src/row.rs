@@ -4,8 +4,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::record::claim::{Claim, Claimant, Holder, Owner};
+use crate::record::claim::{Claim, Claimant, DoubtfulBy, Holder, Owner};
 use crate::record::look;
+use crate::record::pause::{Class, NotBefore};
 use crate::record::{Origin, Record, Retired, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
@@ -28,6 +29,9 @@ pub struct Row {
     pub token: Option<Token>,
     pub state: Status,
     pub claim: Option<Mark>,
+    /// For how many more ticks no instance sends.
+    pub pause: u8,
+    pub sign_ins: u8,
     pub next_number: u8,
     pub committed_number: u8,
     /// A bit for each token.
@@ -46,16 +50,32 @@ pub enum Status {
 /// A [`Claim`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark {
+    pub name: Name,
+    pub token: Token,
+    /// In ticks, as is the patience.
+    pub age: u8,
+    pub patience: u8,
+    pub doubtful: bool,
+    pub by: Option<By>,
+    pub before: Option<By>,
+    /// Whether the token was sent again under it or one before it.
+    pub again: bool,
+    pub released: bool,
+}
+
+/// A [`Holder`]: one claim of one instance. The owner stands for the nonce too, so each claim has one that no other
+/// claim in the world has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
     pub owner: u8,
     pub number: u8,
-    pub token: Token,
-    /// In ticks.
-    pub age: u8,
-    /// The age of the doubt, in ticks.
-    pub doubtful: Option<u8>,
-    pub released: bool,
-    pub replays: u8,
-    pub resorts: u8,
+}
+
+/// A [`DoubtfulBy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum By {
+    Unavailable,
+    Silence,
 }
 
 /// A pair in an instance's memory.
@@ -65,6 +85,7 @@ pub struct Held {
     pub version: u8,
     pub token: Token,
     pub number: u8,
+    pub sign_ins: u8,
 }
 
 /// What the small numbers stand for.
@@ -122,17 +143,23 @@ pub(crate) fn stored(token: Token) -> StoredPair {
     }
 }
 
-/// Memory is not cloned here, so all nonces are alike; and so are all quarantines.
-pub(crate) fn claimant(owner_number: u8) -> Claimant {
+/// Who claims under this name, and how long it wants to be left alone.
+pub(crate) fn claimant(owner_name: u8, patience: Duration) -> Claimant {
     Claimant {
-        owner: owner(owner_number),
-        nonce: 0,
-        patience: Duration::ZERO,
+        owner: owner(owner_name),
+        nonce: owner_name.into(),
+        patience,
     }
 }
 
-pub(crate) fn holder(owner_number: u8, number: u8) -> Holder {
-    claimant(owner_number).holder(number.into())
+/// The pause after a failed attempt, of so many ticks.
+pub(crate) fn not_before(pause: u8) -> NotBefore {
+    NotBefore {
+        until: NOW.after(TICK * pause.into()),
+        class: Class::Unknown,
+        code: None,
+        failures: 1,
+    }
 }
 
 pub(crate) fn ticks(span: Duration) -> u8 {
@@ -157,11 +184,79 @@ impl Held {
             },
             digest: digest(self.token),
             number: self.number.into(),
+            sign_ins: self.sign_ins.into(),
         }
     }
 
     pub fn identity(self) -> (u8, u8) {
         (self.lineage, self.version)
+    }
+}
+
+impl Name {
+    pub(crate) fn holder(self) -> Holder {
+        claimant(self.owner, Duration::ZERO).holder(self.number.into())
+    }
+
+    /// The claim that is written into this record.
+    pub(crate) fn of(row: &Row) -> Self {
+        row.claim.expect("a claim is written").name
+    }
+}
+
+impl By {
+    pub(crate) fn real(self) -> DoubtfulBy {
+        match self {
+            Self::Unavailable => DoubtfulBy::Unavailable,
+            Self::Silence => DoubtfulBy::Silence,
+        }
+    }
+
+    fn of(by: DoubtfulBy) -> Self {
+        match by {
+            DoubtfulBy::Unavailable => Self::Unavailable,
+            DoubtfulBy::Silence => Self::Silence,
+        }
+    }
+}
+
+impl Mark {
+    fn claim(self) -> Claim {
+        let Name { owner, number } = self.name;
+        Claim {
+            owner: self::owner(owner),
+            number: number.into(),
+            nonce: owner.into(),
+            digest: digest(self.token),
+            since: NOW.before(TICK * self.age.into()),
+            patience: TICK * self.patience.into(),
+            // Since when is told apart by lifetimes only, which the model has not.
+            doubtful: self.doubtful.then_some(NOW),
+            by: self.by.map(By::real),
+            before: self.before.map(By::real),
+            sendings: self.again.into(),
+            released: self.released,
+        }
+    }
+
+    fn of(claim: &Claim) -> Self {
+        let names = names();
+        let name = Name {
+            owner: place(&names.owners, &claim.owner),
+            number: small(claim.number),
+        };
+        debug_assert_eq!(name.holder(), claim.holder());
+        Self {
+            name,
+            token: place(&names.digests, &claim.digest),
+            age: ticks(NOW.since(claim.since)),
+            patience: ticks(claim.patience),
+            doubtful: claim.doubtful.is_some(),
+            by: claim.by.map(By::of),
+            before: claim.before.map(By::of),
+            again: claim.sendings > 0,
+            released: claim.released,
+        }
     }
 }
 
@@ -187,24 +282,17 @@ impl Row {
                 Status::Active => State::Active,
                 Status::Rejected(token) => State::Rejected {
                     digest: digest(token),
+                    code: None,
+                    description: None,
                 },
                 Status::OutcomeUnknown(token) => State::OutcomeUnknown {
                     digest: digest(token),
                 },
                 Status::LoggedOut => State::LoggedOut,
             },
-            claim: self.claim.map(|claim| Claim {
-                owner: owner(claim.owner),
-                number: claim.number.into(),
-                nonce: 0,
-                digest: digest(claim.token),
-                since: NOW.before(TICK * claim.age.into()),
-                patience: Duration::ZERO,
-                doubtful: claim.doubtful.map(|age| NOW.before(TICK * age.into())),
-                released: claim.released,
-                replays: claim.replays.into(),
-                resorts: claim.resorts.into(),
-            }),
+            claim: self.claim.map(Mark::claim),
+            not_before: (self.pause > 0).then(|| not_before(self.pause)),
+            sign_ins: self.sign_ins.into(),
             next_number: self.next_number.into(),
             committed_number: self.committed_number.into(),
             retired: (0..TOKENS)
@@ -219,11 +307,10 @@ impl Row {
         }
     }
 
-    /// Reading it back must lose nothing.
+    /// Reading it back loses only how often a token was sent again, and since when it may be spent.
     pub(crate) fn of(record: &Record) -> Self {
         let names = names();
         let token = |digest: &Digest| place(&names.digests, digest);
-        let age = |at: StoreTime| ticks(NOW.since(at));
         let row = Self {
             lineage: place(&names.lineages, &record.lineage),
             version: small(record.version),
@@ -233,28 +320,23 @@ impl Row {
                 .map(|pair| token(&pair.pair.digest(&names.key))),
             state: match record.state {
                 State::Active => Status::Active,
-                State::Rejected { digest } => Status::Rejected(token(&digest)),
+                State::Rejected { digest, .. } => Status::Rejected(token(&digest)),
                 State::OutcomeUnknown { digest } => Status::OutcomeUnknown(token(&digest)),
                 State::LoggedOut => Status::LoggedOut,
                 State::Expired | State::Idle => unreachable!("nothing expires in the model"),
             },
-            claim: record.claim.as_ref().map(|claim| Mark {
-                owner: place(&names.owners, &claim.owner),
-                number: small(claim.number),
-                token: token(&claim.digest),
-                age: age(claim.since),
-                doubtful: claim.doubtful.map(age),
-                released: claim.released,
-                replays: small(claim.replays.into()),
-                resorts: small(claim.resorts.into()),
-            }),
+            claim: record.claim.as_ref().map(Mark::of),
+            pause: record
+                .not_before
+                .as_ref()
+                .map_or(0, |pause| ticks(pause.until.since(NOW))),
+            sign_ins: small(record.sign_ins),
             next_number: small(record.next_number),
             committed_number: small(record.committed_number),
             retired: record
                 .retired()
                 .fold(0, |all, digest| all | 1 << token(digest)),
         };
-        debug_assert_eq!(row.record().claim, record.claim);
         debug_assert_eq!(row.record().pair, record.pair);
         row
     }

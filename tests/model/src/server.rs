@@ -38,12 +38,12 @@ pub struct Truth {
     pub life: Life,
     /// Ticks since the server answered it first.
     pub used: Option<u8>,
-    /// Ticks since a client sent it first, not counting requests that it knew to have spent nothing.
-    pub sent: Option<u8>,
-    /// How often it was sent again in a replay window.
-    pub replays: u8,
-    /// How often it was sent again as a last resort.
-    pub resorts: u8,
+    /// A client has sent it, not counting requests that it knew to have spent nothing.
+    pub sent: bool,
+    /// It was sent again.
+    pub again: bool,
+    /// No instance knows what became of one of its requests, and nothing says that the server is unavailable.
+    pub silent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,9 +61,9 @@ pub fn issue(truths: &mut Truths, family: u8, parent: Option<Token>) -> Token {
         parent,
         life: Life::Live,
         used: None,
-        sent: None,
-        replays: 0,
-        resorts: 0,
+        sent: false,
+        again: false,
+        silent: false,
     });
     u8::try_from(truths.len() - 1).expect("few tokens")
 }

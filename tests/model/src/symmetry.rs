@@ -3,11 +3,14 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::instance::{Chore, Instance, Phase};
-use crate::row::{Mark, Row};
+use crate::row::{Name, Row};
 use crate::world::World;
 
-/// Starts of one process that are told apart.
+/// The claims of one instance that are told apart at a time.
 pub const LIVES: u8 = 8;
+
+/// An owner of no instance in particular.
+const ANOTHERS: u8 = LIVES;
 
 impl World {
     /// The world with its instances in an order that depends on what they do, as far as that goes.
@@ -22,56 +25,136 @@ impl World {
             places[*at] = u8::try_from(place).expect("few");
         }
         self.instances = order.iter().map(|at| self.instances[*at].clone()).collect();
-        let mut rename = |row: &mut Row| {
-            if let Some(claim) = &mut row.claim {
-                claim.owner =
-                    places[usize::from(claim.owner / LIVES)] * LIVES + claim.owner % LIVES;
-            }
-        };
+        let rename = |owner: u8| places[usize::from(owner / LIVES)] * LIVES + owner % LIVES;
+        self.dead = renamed(self.dead, |owner| Some(rename(owner)));
+        self.each_name(&mut |name| name.owner = rename(name.owner));
+        self
+    }
+
+    /// Every claim that is named somewhere.
+    pub(crate) fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
         let rows = self
             .store
             .iter_mut()
             .chain(&mut self.past)
             .chain(&mut self.late);
-        rows.for_each(&mut rename);
+        rows.for_each(|row| row.each_name(change));
         for instance in &mut self.instances {
-            instance.each_row(&mut rename);
+            instance.each_name(change);
         }
-        self
+    }
+
+    /// Forgets claims that no record shows any more and none is going to, and gives the others the first names there
+    /// are.
+    pub(crate) fn forget(&mut self) {
+        let mut shown = Vec::new();
+        let mut note = |row: &mut Row| shown.extend(row.claim.map(|claim| claim.name));
+        let rows = self
+            .store
+            .iter_mut()
+            .chain(&mut self.past)
+            .chain(&mut self.late);
+        rows.for_each(&mut note);
+        for instance in &mut self.instances {
+            instance.each_row(&mut note);
+        }
+        for instance in &mut self.instances {
+            instance.unsent.retain(|claim| shown.contains(claim));
+            instance.unsent.sort_unstable();
+            instance.slept &= !instance.unsent.is_empty();
+            instance.over.take_if(|over| !shown.contains(&over.name));
+        }
+        let mut names = [None; 64];
+        let mut taken = [0; 8];
+        self.each_name(&mut |name| {
+            let place = usize::from(name.owner / LIVES);
+            name.owner = *names[usize::from(name.owner)].get_or_insert_with(|| {
+                let first = name.owner / LIVES * LIVES + taken[place];
+                taken[place] += 1;
+                first
+            });
+        });
+        self.dead = renamed(self.dead, |owner| names[usize::from(owner)]);
     }
 
     /// What tells an instance from the others, without its place.
     fn name(&self, at: usize) -> u64 {
         let mut instance = self.instances[at].clone();
-        let anonymous = |claim: &mut Mark| {
-            let is_its_own = usize::from(claim.owner / LIVES) == at;
-            claim.owner = if is_its_own {
-                claim.owner % LIVES
-            } else {
-                LIVES
+        let anonymous = |name: &mut Name| {
+            let is_its_own = usize::from(name.owner / LIVES) == at;
+            name.owner = match is_its_own {
+                true => name.owner % LIVES,
+                false => ANOTHERS,
             };
         };
-        instance.each_row(&mut |row| row.claim.iter_mut().for_each(anonymous));
+        instance.each_name(&mut |name| anonymous(name));
         let mut hasher = DefaultHasher::new();
         instance.hash(&mut hasher);
         let rows = self.store.iter().chain(&self.past).chain(&self.late);
         for mut claim in rows.filter_map(|row| row.claim) {
-            anonymous(&mut claim);
+            anonymous(&mut claim.name);
             claim.hash(&mut hasher);
         }
         hasher.finish()
     }
 }
 
+/// The owners of this set by their new names; those that have none are gone.
+fn renamed(owners: u64, rename: impl Fn(u8) -> Option<u8>) -> u64 {
+    let named = (0..64).filter(|owner| owners & (1 << owner) != 0);
+    named
+        .filter_map(rename)
+        .fold(0, |all, owner| all | 1 << owner)
+}
+
+impl Row {
+    fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
+        self.claim
+            .iter_mut()
+            .for_each(|claim| change(&mut claim.name));
+    }
+}
+
 impl Instance {
+    /// Every claim that is named in its memory.
+    pub(crate) fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
+        self.each_row(&mut |row| row.each_name(change));
+        self.unsent
+            .iter_mut()
+            .chain(self.over.iter_mut().map(|over| &mut over.name))
+            .for_each(&mut *change);
+        for rotation in &mut self.rotations {
+            match &mut rotation.phase {
+                Phase::Send(claimed)
+                | Phase::Sent(claimed, _)
+                | Phase::Doubt(claimed, _)
+                | Phase::Refused(claimed)
+                | Phase::RefusedWait { claimed, .. }
+                | Phase::Reject(claimed, _)
+                | Phase::Release { claimed, .. } => change(&mut claimed.name),
+                Phase::Yield(name, _) | Phase::LetGoSwap(name, _) => change(name),
+                Phase::Land(unstored) => change(&mut unstored.name),
+                Phase::Look
+                | Phase::Bring(_)
+                | Phase::Wait { .. }
+                | Phase::Pause { .. }
+                | Phase::Claim { .. }
+                | Phase::LetGo
+                | Phase::Clear(_) => {}
+            }
+        }
+    }
+
     /// Every record in its hands.
     pub(crate) fn each_row(&mut self, change: &mut impl FnMut(&mut Row)) {
         for rotation in &mut self.rotations {
             match &mut rotation.phase {
-                Phase::Look | Phase::Wait { .. } => {}
-                Phase::Bring(write) | Phase::Clear(write) | Phase::Claim { write, .. } => {
-                    change(&mut write.next);
-                }
+                Phase::Look | Phase::Wait { .. } | Phase::Pause { .. } | Phase::LetGo => {}
+                Phase::Bring(write)
+                | Phase::Clear(write)
+                | Phase::Claim { write, .. }
+                | Phase::Yield(_, write)
+                | Phase::LetGoSwap(_, write) => change(&mut write.next),
                 Phase::Send(claimed)
                 | Phase::Sent(claimed, _)
                 | Phase::Refused(claimed)

@@ -34,6 +34,7 @@ impl Instance {
             }
         }
         let (held, spare) = (self.held.take(), self.spare.take());
+        self.out |= held.map_or(0, |held| 1 << held.lineage);
         self.chores.push(Chore::Leave { held, spare });
     }
 
@@ -66,14 +67,25 @@ impl Turn<'_> {
                 self.chore_done();
             }
             Chore::Replace { token, left } => self.replace(token, left),
-            Chore::ReplaceSwap { token, left, write } => match self.swap(write) {
-                Swap::Swapped => {
-                    self.begun(token, left, write);
-                    self.chore_done();
+            Chore::ReplaceSwap {
+                token,
+                left,
+                behind,
+                write,
+            } => {
+                let swapped = self.swap(write);
+                if swapped == Swap::Lost {
+                    return self.next_chore(Chore::Replace { token, left });
                 }
-                Swap::Lost => self.next_chore(Chore::Replace { token, left }),
-                Swap::Error => self.chore_done(),
-            },
+                // Also if it may have been stored only.
+                if let Some(behind) = behind {
+                    revoke(&mut self.world.truths, behind);
+                }
+                if swapped == Swap::Swapped {
+                    self.begun(token, left, write);
+                }
+                self.chore_done();
+            }
         }
     }
 
@@ -83,6 +95,10 @@ impl Turn<'_> {
             return;
         }
         if self.me().exit != Some(Exit::Asked) {
+            // The user has signed in anew meanwhile.
+            for held in held.into_iter().chain(spare) {
+                revoke(&mut self.world.truths, held.token);
+            }
             return self.chore_done();
         }
         let row = self.world.store;
@@ -107,8 +123,9 @@ impl Turn<'_> {
 
     /// `State::left`.
     fn left(&mut self, lineage: u8) {
+        self.me().out |= 1 << lineage;
         if self.me().exit == Some(Exit::Asked) {
-            self.me().exit = Some(Exit::Written(lineage));
+            self.me().exit = Some(Exit::Written);
         }
     }
 
@@ -138,14 +155,23 @@ impl Turn<'_> {
             return self.chore_done();
         }
         let number = self.world.truths[usize::from(token)].family;
-        let next = match self.world.store {
+        let row = self.world.store;
+        let is_leaving = self.me().exit == Some(Exit::Asked);
+        let left_behind = row.filter(|row| is_leaving || row.state == Status::LoggedOut);
+        let known = self.me().sign_ins.into();
+        let next = match row {
             Some(row) => row
                 .record()
-                .replaced(lineage(number), Some(stored(token)), NOW),
-            None => Record::first(key().clone(), lineage(number), stored(token)),
+                .replaced(lineage(number), Some(stored(token)), known, NOW),
+            None => Record::first(key().clone(), lineage(number), stored(token), known + 1),
         };
         let write = self.write(&next, true);
-        self.next_chore(Chore::ReplaceSwap { token, left, write });
+        self.next_chore(Chore::ReplaceSwap {
+            token,
+            left,
+            behind: left_behind.and_then(|row| row.token),
+            write,
+        });
     }
 
     /// `Session::begin`.
@@ -159,10 +185,11 @@ impl Turn<'_> {
             version: row.version,
             token,
             number: row.committed_number,
+            sign_ins: row.sign_ins,
         };
         self.notice_held(held);
         let me = self.me();
-        me.next_number = me.next_number.max(row.next_number);
+        me.saw(&row);
         me.begin(held);
         me.turn();
     }

@@ -5,7 +5,7 @@ use stateright::{Model, Property};
 use crate::config::{Config, Faults};
 use crate::instance::{Instance, Phase, Rotation, Write};
 use crate::property::{self, Flaw};
-use crate::row::{Held, Row, Status, Token};
+use crate::row::{By, Held, Row, Status, Token};
 use crate::server::{Answer, Truths, issue};
 use crate::symmetry::LIVES;
 
@@ -18,6 +18,12 @@ pub struct World {
     /// Swaps that nobody waits for any more and that the store has yet to make.
     pub late: Vec<Row>,
     pub truths: Truths,
+    /// The tokens of requests that no instance waits for and that the server may yet handle.
+    pub pending: Vec<Token>,
+    /// Lineages in the order in which the store has taken them first.
+    pub order: Vec<u8>,
+    /// The owners of claims whose holder has died, a bit each, where that shows.
+    pub dead: u64,
     pub instances: Vec<Instance>,
     /// What may still go wrong.
     pub faults: Faults,
@@ -58,11 +64,26 @@ pub enum Action {
     Undelivered(usize, usize),
     /// The request is known not to have spent the token.
     NotSent(usize, usize),
+    /// The client gives up, and the server may handle the request later.
+    GiveUp(usize, usize),
+    /// The server handles such a request.
+    Arrive(usize),
+    /// A gateway answers, and the server has handled the request or never gets it.
+    Page(usize, usize),
+    /// No caller needs the token any more.
+    Abandon(usize, usize),
+    /// The first instance is copied. Of a claim that is being written the copy hears nothing, or it writes it
+    /// once more.
+    Clone {
+        again: bool,
+    },
     LogOut(usize),
     SignIn(usize),
     /// A task of the user's makes its next call.
     Chore(usize, Outcome),
     Crash(usize),
+    /// The same, and the server may handle its requests later.
+    CrashLate(usize),
     Start(usize),
     LateSwap(usize),
     /// The store takes this record from its past, or none.
@@ -104,16 +125,31 @@ impl Turn<'_> {
         self.rotation().phase = phase;
     }
 
-    /// The rotation is over, and whoever waited has an answer.
+    /// The rotation is over. A claim whose request is over is let go first.
     pub fn finish(&mut self) {
+        if self.me().over.is_some() {
+            self.go(Phase::LetGo);
+        } else {
+            self.gone();
+        }
+    }
+
+    /// Whoever waited has an answer.
+    pub fn gone(&mut self) {
         let rotation = self.rotation;
         self.me().rotations.remove(rotation);
     }
 
-    /// Unique to this start of this process.
-    pub fn owner(&mut self) -> u8 {
-        let life = self.me().life.expect("it runs");
-        u8::try_from(self.instance).expect("few") * LIVES + life
+    /// An owner of this instance that no claim has.
+    pub fn draw(&mut self) -> u8 {
+        let mut used = self.world.dead;
+        self.world
+            .clone()
+            .each_name(&mut |name| used |= 1 << name.owner);
+        let first = u8::try_from(self.instance).expect("few") * LIVES;
+        (first..first + LIVES)
+            .find(|owner| used & (1 << owner) == 0)
+            .expect("few claims at a time")
     }
 
     pub fn write(&self, next: &crate::record::Record, fresh: bool) -> Write {
@@ -151,31 +187,33 @@ impl Turn<'_> {
     }
 
     pub fn hold(&mut self, held: Held) -> bool {
-        self.notice_held(held);
-        self.me().hold(held)
+        let may = self.me().may_hold();
+        if may {
+            self.notice_held(held);
+            self.me().begin(held);
+        }
+        may
     }
 
     pub fn notice_held(&mut self, held: Held) {
-        let old = self.me().held;
-        property::held(self.world, old, held);
+        property::held(self.world, self.instance, held);
     }
 }
 
 impl Config {
     pub fn canonical(&self, mut row: Row) -> Row {
         if let Some(claim) = &mut row.claim {
-            let patience = self.quarantine << claim.resorts;
-            claim.age = claim.age.min(patience.max(self.replay_window));
-            claim.doubtful = claim.doubtful.map(|age| age.min(self.replay_window));
+            claim.age = claim.age.min(claim.patience.max(self.longest()));
         }
         row
     }
 
     /// One tick later; `None` if nothing is told apart by it, or a request has to get through before.
     fn tick(&self, world: &World) -> Option<World> {
-        let live = world.instances.iter().flat_map(|it| &it.rotations);
-        let is_under_way = live.into_iter().any(|rotation| {
-            matches!(rotation.phase, Phase::Sent(claimed, None) if claimed.age >= self.send_window)
+        let is_under_way = (0..).zip(&world.instances).any(|(at, instance)| {
+            let window: u8 = self.send_windows[at];
+            let is_old = |it: &Rotation| matches!(it.phase, Phase::Sent(claimed, None) if claimed.age >= window);
+            instance.rotations.iter().any(is_old)
         });
         let next = world.ticked(self);
         (!is_under_way && next != *world).then_some(next)
@@ -191,8 +229,8 @@ impl Config {
     fn older(&self, row: &mut Row) {
         if let Some(claim) = &mut row.claim {
             claim.age += 1;
-            claim.doubtful = claim.doubtful.map(|age| age + 1);
         }
+        row.pause = row.pause.saturating_sub(1);
         *row = self.canonical(*row);
     }
 }
@@ -207,6 +245,8 @@ impl World {
             token: Some(token),
             state: Status::Active,
             claim: None,
+            pause: 0,
+            sign_ins: 0,
             next_number: 1,
             committed_number: 0,
             retired: 0,
@@ -216,14 +256,26 @@ impl World {
             version: 1,
             token,
             number: 0,
+            sign_ins: 0,
         };
-        let instance = Instance::new(Some(held), config.rotations);
+        let mut instances =
+            vec![Instance::new(Some(held), config.rotations); config.instances.into()];
+        if config.clones {
+            instances[1] = Instance {
+                life: None,
+                starts: 0,
+                ..Instance::new(None, 0)
+            };
+        }
         Self {
             store: Some(row),
             past: Vec::new(),
             late: Vec::new(),
             truths,
-            instances: vec![instance; config.instances.into()],
+            pending: Vec::new(),
+            order: vec![0],
+            dead: 0,
+            instances,
             faults: config.faults,
             logouts: config.logouts,
             sign_ins: config.sign_ins,
@@ -232,12 +284,40 @@ impl World {
         }
     }
 
+    /// Nobody waits for the requests of this instance any more, and the server may yet handle them.
+    fn leave_pending(&mut self, at: usize) {
+        let sent =
+            self.instances[at]
+                .rotations
+                .iter()
+                .filter_map(|rotation| match rotation.phase {
+                    Phase::Sent(claimed, None) => Some(claimed.token()),
+                    _ => None,
+                });
+        self.pending.extend(sent);
+        self.pending.sort_unstable();
+    }
+
+    /// The claims of this instance are known to be those of a dead process.
+    fn bury(&mut self, at: usize) {
+        let mut dead = self.dead;
+        self.each_name(&mut |name| {
+            if usize::from(name.owner / LIVES) == at {
+                dead |= 1 << name.owner;
+            }
+        });
+        self.dead = dead;
+    }
+
     pub fn flaw(&mut self, flaw: Flaw) {
         self.flaws |= 1 << flaw as u16;
     }
 
     /// The store has another record now.
     fn replace(&mut self, config: &Config, next: Row) {
+        if !self.order.contains(&next.lineage) {
+            self.order.push(next.lineage);
+        }
         property::replaced(self, config, &next);
         if self.faults.failovers > 0 {
             self.past.extend(self.store);
@@ -268,14 +348,19 @@ impl World {
         {
             age(row);
         }
-        for instance in &mut next.instances {
-            instance.tick(&age, config.send_window);
+        for (instance, window) in next.instances.iter_mut().zip(config.send_windows) {
+            instance.tick(&age, window);
         }
         for truth in &mut next.truths {
             truth.used = truth.used.map(|age| (age + 1).min(config.server.grace));
-            truth.sent = truth.sent.map(|age| (age + 1).min(config.replay_window));
         }
         next
+    }
+
+    /// Which of the sign-ins that the store has seen it was.
+    pub fn nth(&self, lineage: u8) -> usize {
+        let at = self.order.iter().position(|it| *it == lineage);
+        at.unwrap_or(self.order.len())
     }
 
     pub fn token(&self) -> Option<Token> {
@@ -291,6 +376,7 @@ impl World {
             for (number, rotation) in instance.rotations.iter().enumerate() {
                 match rotation.phase {
                     Phase::Wait { fresh: true, left }
+                    | Phase::Pause { fresh: true, left }
                     | Phase::RefusedWait {
                         fresh: true, left, ..
                     } if left > 0 => {}
@@ -310,7 +396,9 @@ impl World {
         live.flat_map(|it| &it.rotations).any(|rotation| {
             matches!(
                 rotation.phase,
-                Phase::Wait { fresh: true, .. } | Phase::RefusedWait { fresh: true, .. }
+                Phase::Wait { fresh: true, .. }
+                    | Phase::Pause { fresh: true, .. }
+                    | Phase::RefusedWait { fresh: true, .. }
             )
         })
     }
@@ -352,12 +440,20 @@ impl World {
 fn outcomes(phase: &Phase) -> Option<usize> {
     let swap = |fresh: bool| Some(if fresh { 3 } else { 1 });
     match phase {
-        Phase::Look | Phase::Refused(_) => Some(1),
-        Phase::Bring(write) | Phase::Claim { write, .. } | Phase::Clear(write) => swap(write.fresh),
+        Phase::Look | Phase::Refused(_) | Phase::LetGo => Some(1),
+        Phase::Bring(write)
+        | Phase::Claim { write, .. }
+        | Phase::Yield(_, write)
+        | Phase::LetGoSwap(_, write)
+        | Phase::Clear(write) => swap(write.fresh),
         Phase::Doubt(_, write) | Phase::Reject(_, write) => swap(write.fresh),
         Phase::Release { claimed, .. } => swap(claimed.fresh),
         Phase::Land(unstored) => swap(unstored.fresh),
-        Phase::Wait { .. } | Phase::RefusedWait { .. } | Phase::Send(_) | Phase::Sent(..) => None,
+        Phase::Wait { .. }
+        | Phase::Pause { .. }
+        | Phase::RefusedWait { .. }
+        | Phase::Send(_)
+        | Phase::Sent(..) => None,
     }
 }
 
@@ -385,6 +481,10 @@ impl Model for Config {
             let is_idle = instance.rotations.is_empty() && instance.chores.is_empty();
             if faults.crashes > 0 && (!is_idle || self.faults.failovers > 0) {
                 actions.push(Action::Crash(at));
+                let is_sent = |it: &Rotation| matches!(it.phase, Phase::Sent(_, None));
+                if faults.late > 0 && instance.rotations.iter().any(is_sent) {
+                    actions.push(Action::CrashLate(at));
+                }
             }
             if instance.demands > 0 && !instance.waits() {
                 actions.push(Action::Demand(at));
@@ -404,14 +504,41 @@ impl Model for Config {
                         if faults.not_sent > 0 {
                             actions.push(Action::NotSent(at, number));
                         }
+                        if faults.late > 0 {
+                            actions.push(Action::GiveUp(at, number));
+                        }
                     }
                     Phase::Sent(_, Some(_)) if faults.unread > 0 => {
                         actions.push(Action::Unread(at, number));
                     }
                     _ => {}
                 }
+                if faults.pages > 0 && matches!(rotation.phase, Phase::Sent(..)) {
+                    actions.push(Action::Page(at, number));
+                }
+                let is_pausing = match rotation.phase {
+                    Phase::Pause { .. } => true,
+                    Phase::Look => instance.over.is_some(),
+                    _ => false,
+                };
+                if faults.deadlines > 0 && is_pausing && !rotation.orphan {
+                    actions.push(Action::Abandon(at, number));
+                }
             }
         }
+        if self.clones && world.instances[1].starts == 0 {
+            let original = &world.instances[0].rotations;
+            let is_about_to_send = |it: &Rotation| matches!(it.phase, Phase::Send(_));
+            let is_claiming = |it: &Rotation| matches!(it.phase, Phase::Claim { .. });
+            if !original.iter().any(is_about_to_send) {
+                actions.push(Action::Clone { again: false });
+                // Where the original's swap fails, the copy's looks like one that it has made all the same.
+                if original.iter().any(is_claiming) && self.faults.store == 0 {
+                    actions.push(Action::Clone { again: true });
+                }
+            }
+        }
+        actions.extend((0..world.pending.len()).map(Action::Arrive));
         actions.extend((0..world.late.len()).map(Action::LateSwap));
         if faults.failovers > 0 {
             // The last one brings back nothing at all.
@@ -443,15 +570,53 @@ impl Model for Config {
             Action::Read(at, number) => self.turn(&mut world, at, number, Outcome::Good).read(),
             Action::Unread(at, number) => {
                 world.faults.unread -= 1;
-                self.turn(&mut world, at, number, Outcome::Good).unread();
+                let mut turn = self.turn(&mut world, at, number, Outcome::Good);
+                property::unread(&mut turn);
+                turn.unclear(By::Silence);
             }
             Action::Undelivered(at, number) => {
                 world.faults.undelivered -= 1;
-                self.turn(&mut world, at, number, Outcome::Good).unread();
+                let mut turn = self.turn(&mut world, at, number, Outcome::Good);
+                property::unread(&mut turn);
+                turn.unclear(By::Silence);
             }
             Action::NotSent(at, number) => {
                 world.faults.not_sent -= 1;
                 self.turn(&mut world, at, number, Outcome::Good).not_sent();
+            }
+            Action::GiveUp(at, number) => {
+                world.faults.late -= 1;
+                world.leave_pending(at);
+                let mut turn = self.turn(&mut world, at, number, Outcome::Good);
+                property::unread(&mut turn);
+                turn.unclear(By::Silence);
+            }
+            Action::Arrive(at) => {
+                let token = world.pending.remove(at);
+                property::arrived(&mut world, token);
+                self.server.exchange(&mut world.truths, token);
+            }
+            Action::Page(at, number) => {
+                world.faults.pages -= 1;
+                let mut turn = self.turn(&mut world, at, number, Outcome::Good);
+                property::unavailable(&mut turn);
+                turn.unclear(By::Unavailable);
+            }
+            Action::Abandon(at, number) => {
+                world.faults.deadlines -= 1;
+                self.turn(&mut world, at, number, Outcome::Good).finish();
+            }
+            Action::Clone { again } => {
+                world.instances[1] = world.instances[0].clone();
+                world.instances[1].slept = !world.instances[1].unsent.is_empty();
+                for number in 0..world.instances[1].rotations.len() {
+                    let mut turn = self.turn(&mut world, 1, number, Outcome::Good);
+                    match turn.rotation().phase {
+                        Phase::Sent(..) => turn.slept(),
+                        Phase::Claim { .. } if !again => turn.failed(),
+                        _ => {}
+                    }
+                }
             }
             Action::LogOut(at) => {
                 world.logouts -= 1;
@@ -464,9 +629,16 @@ impl Model for Config {
                 world.instances[at].sign_in(token);
             }
             Action::Chore(at, outcome) => self.turn(&mut world, at, 0, outcome).chore(),
-            Action::Crash(at) => {
+            Action::Crash(at) | Action::CrashLate(at) => {
                 world.faults.crashes -= 1;
+                if matches!(action, Action::CrashLate(_)) {
+                    world.faults.late -= 1;
+                    world.leave_pending(at);
+                }
                 property::crashed(&mut world, at);
+                if self.death_shows {
+                    world.bury(at);
+                }
                 let instance = &mut world.instances[at];
                 *instance = Instance {
                     life: None,
@@ -501,6 +673,7 @@ impl Model for Config {
             }
         }
         let is_news = world != *last;
+        world.forget();
         let world = if self.symmetric {
             world.representative()
         } else {
@@ -536,24 +709,23 @@ impl Turn<'_> {
     fn step(&mut self) {
         let phase = self.rotation().phase;
         match phase {
-            Phase::Look | Phase::Wait { .. } => self.look(),
+            Phase::Look | Phase::Wait { .. } | Phase::Pause { .. } => self.look(),
             Phase::Bring(write) => self.bring(write),
-            Phase::Claim {
-                write,
-                age,
-                is_first,
-            } => self.claimed(write, age, is_first),
+            Phase::Claim { write, age } => self.claimed(write, age),
             Phase::Send(claimed) => self.send(claimed),
             Phase::Sent(..) => {}
             Phase::Doubt(claimed, write) => self.doubted(claimed, write),
+            Phase::Yield(claim, write) => self.yielded(claim, write),
             Phase::Refused(claimed) | Phase::RefusedWait { claimed, .. } => self.refused(claimed),
             Phase::Reject(claimed, write) => self.reject(claimed, write),
             Phase::Land(unstored) => self.place(unstored),
             Phase::Release {
                 claimed,
                 tried,
-                then,
-            } => self.release(claimed, tried, then),
+                failed,
+            } => self.release(claimed, tried, failed),
+            Phase::LetGo => self.let_go(),
+            Phase::LetGoSwap(claim, write) => self.let_go_swap(claim, write),
             Phase::Clear(write) => {
                 self.swap(write);
                 self.finish();
@@ -571,8 +743,14 @@ impl Turn<'_> {
 
     fn read(&mut self) {
         match self.rotation().phase {
-            Phase::Sent(claimed, Some(Answer::Issued(token))) => self.land(claimed, token),
-            Phase::Sent(claimed, Some(Answer::Rejected)) => self.go(Phase::Refused(claimed)),
+            Phase::Sent(claimed, Some(Answer::Issued(token))) => {
+                self.me().answered |= 1 << claimed.token();
+                self.land(claimed, token);
+            }
+            Phase::Sent(claimed, Some(Answer::Rejected)) => {
+                self.me().answered |= 1 << claimed.token();
+                self.go(Phase::Refused(claimed));
+            }
             _ => {}
         }
     }

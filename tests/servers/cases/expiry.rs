@@ -34,7 +34,7 @@ async fn an_expired_refresh_token_ends_the_session(judge: Arc<Judge>) {
     let is_rejected = matches!(
         &error,
         Error::Ended {
-            reason: EndReason::Rejected,
+            reason: EndReason::Rejected(_),
             ..
         }
     );

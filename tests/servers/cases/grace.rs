@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evertoken::{OnRequest, TokenManager};
+use evertoken::OnRequest;
 
 use super::cases;
 use crate::judge::{Judge, Reuse, Rules};
@@ -67,10 +67,7 @@ async fn a_token_two_generations_old_revokes_the_family_or_forks_it(judge: Arc<J
 
 async fn an_answer_that_is_lost_inside_the_window_costs_nothing(judge: Arc<Judge>) {
     let world = World::new(&judge, LONG).await;
-    let profile = world.profile().replay_window(Duration::from_secs(60));
-    let endpoint = world.endpoint().profile(profile);
-    let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
-    let tokens = builder.seed(world.first.pair()).build().unwrap();
+    let tokens = world.builder(OnRequest::default()).build().unwrap();
     tokens.token().await.unwrap();
     for step in [Step::Drop, Step::Cut] {
         world.relay.next(step);

@@ -20,7 +20,7 @@ fn assert_rejected(answer: Result<evertoken::Token, Error>) {
     let is_rejected = matches!(
         &error,
         Error::Ended {
-            reason: EndReason::Rejected,
+            reason: EndReason::Rejected(_),
             ..
         }
     );

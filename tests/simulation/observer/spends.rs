@@ -10,30 +10,47 @@ pub(crate) struct SendId(usize);
 
 #[derive(Debug, Default)]
 pub(crate) struct Sends {
-    all: Vec<Send>,
+    pub(super) all: Vec<Send>,
     claims: Vec<Claimed>,
 }
 
 #[derive(Debug)]
-struct Send {
-    by: NodeId,
+pub(super) struct Send {
+    pub(super) by: NodeId,
     /// `None` for a sign-in.
-    token: Option<usize>,
-    at: u64,
-    ended: bool,
-    is_unspent: bool,
+    pub(super) token: Option<usize>,
+    /// Of the claim that it was sent under.
+    pub(super) number: Option<u64>,
+    pub(super) at: u64,
+    pub(super) ended: bool,
+    /// What its instance made of the answer, and when.
+    pub(super) read: Option<(Read, u64)>,
+    pub(super) is_unspent: bool,
     /// The server committed, and nobody has read it yet.
     committed: bool,
     was_committed: bool,
 }
 
+/// What an answer says to the instance that reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    Issued,
+    Dead,
+    /// The token is unspent.
+    Unspent,
+    /// A page, or a gateway's answer.
+    Unavailable,
+    Silence,
+}
+
 /// A claim that was written.
 #[derive(Debug)]
-struct Claimed {
-    by: NodeId,
-    token: Option<usize>,
-    at: u64,
-    is_doubtful: bool,
+pub(super) struct Claimed {
+    pub(super) by: NodeId,
+    pub(super) token: Option<usize>,
+    pub(super) number: u64,
+    pub(super) at: u64,
+    pub(super) is_doubtful: bool,
 }
 
 impl Sends {
@@ -47,13 +64,26 @@ impl Sends {
         sends.any(|send| send.token == Some(token) && send.was_committed)
     }
 
-    pub(super) fn claimed(&mut self, by: NodeId, token: Option<usize>, at: u64, is_doubtful: bool) {
-        self.claims.push(Claimed {
-            by,
-            token,
-            at,
-            is_doubtful,
-        });
+    /// Whether an instance has read that the server calls it dead.
+    pub(super) fn is_known_dead(&self, token: usize) -> bool {
+        let is_dead = |send: &Send| matches!(send.read, Some((Read::Dead, _)));
+        let mut sends = self.all.iter();
+        sends.any(|send| send.token == Some(token) && is_dead(send))
+    }
+
+    /// What was sent under this claim last.
+    pub(super) fn under(&self, by: NodeId, token: Option<usize>, number: u64) -> Option<&Send> {
+        let mut sends = self.all.iter().rev();
+        sends.find(|it| it.by == by && it.token == token && it.number == Some(number))
+    }
+
+    pub(super) fn claimed(&mut self, claim: Claimed) {
+        self.claims.push(claim);
+    }
+
+    pub(super) fn claim_of(&self, by: NodeId, token: Option<usize>) -> Option<&Claimed> {
+        let mut claims = self.claims.iter().rev();
+        claims.find(|claim| claim.by == by && claim.token == token)
     }
 }
 
@@ -72,60 +102,25 @@ impl Observer {
         } else {
             judge_alone(&log, by, token)
         };
+        let problem = problem.or_else(|| self.judge_again(&log, by, token));
         if let Some(problem) = problem {
             let name = token.map_or("the credentials".to_owned(), |token| format!("r{token}"));
             self.break_locked(&mut log, format!("O1 {by} sends {name}: {problem}"));
         }
+        let claim = log.sends.claim_of(by, token);
+        let number = claim.map(|claim| claim.number);
         log.sends.all.push(Send {
             by,
             token,
+            number,
             at: now,
             ended: false,
+            read: None,
             is_unspent: false,
             committed: false,
             was_committed: false,
         });
         SendId(log.sends.all.len() - 1)
-    }
-
-    fn judge_coordinated(
-        &self,
-        log: &Log,
-        by: NodeId,
-        token: Option<usize>,
-        now: u64,
-    ) -> Option<String> {
-        let claims = log.sends.claims.iter().rev();
-        let mut claims = claims.filter(|claim| claim.by == by && claim.token == token);
-        let Some(claim) = claims.next() else {
-            return Some("it never claimed it".to_owned());
-        };
-        let window = (self.scenario.quarantine - self.scenario.timeout - 5) * 1_000;
-        if now - claim.at >= window.max(1) && claim.at != now {
-            return Some(format!("its claim is {} ms old", now - claim.at));
-        }
-        let earlier = log.sends.all.iter().filter(|send| send.token == token);
-        for send in earlier.filter(|send| !send.is_unspent) {
-            if log.failed_over_since(send.at.saturating_sub(self.scenario.quarantine * 1_000)) {
-                continue;
-            }
-            if !send.ended && !log.is_dead(send.by) && !self.was_slept_through(log, send) {
-                return Some(format!("{}'s exchange is still under way", send.by));
-            }
-            if token.is_some() && !claim.is_doubtful {
-                return Some(format!(
-                    "{} may have spent it, and its claim is plain",
-                    send.by
-                ));
-            }
-        }
-        None
-    }
-
-    /// Nobody can tell an exchange from one that is over whose machine has slept since.
-    fn was_slept_through(&self, log: &Log, send: &Send) -> bool {
-        let is_over = self.now() - send.at >= (self.scenario.timeout + 5) * 1_000;
-        is_over && log.sleeps.iter().any(|at| *at >= send.at)
     }
 
     /// What the server did.
@@ -138,7 +133,7 @@ impl Observer {
                 log.tokens[token].was_refused = true;
             }
             self.note_locked(&mut log, || format!("the server refuses {by}"));
-            // The rules allowed it, or that was said already: it came after a last resort, or was one.
+            // The rules allowed it, or that was said already.
             let others = log.sends.all.iter().enumerate();
             let is_spent =
                 |(at, it): (usize, &Send)| at != id.0 && it.token == token && it.was_committed;
@@ -149,11 +144,13 @@ impl Observer {
         };
         let (access, refresh) = parts(issued);
         if let Some(access) = access.filter(|it| log.accesses.contains_key(*it)) {
-            let mut claims = log.sends.claims.iter().rev();
-            let claim = claims.find(|claim| claim.by == by && claim.token == token);
+            let claim = log.sends.claim_of(by, token);
             // To find the pair expired would be to take the session for idle.
             let ends_idle = self.scenario.nodes[by.node] == Strategy::EndsIdle;
-            if ends_idle || !claim.is_some_and(|claim| claim.is_doubtful) {
+            // No client takes it for older than that.
+            let ttl = self.scenario.access_ttl * 1_000;
+            let is_old = self.now() + ttl / 2 > log.accesses[access];
+            if ends_idle || is_old || !claim.is_some_and(|claim| claim.is_doubtful) {
                 log.repeated.insert(access.to_owned());
                 self.cause_locked(&mut log, "a pair came again unexpectedly");
             }
@@ -169,10 +166,22 @@ impl Observer {
 
     /// The instance reads the answer.
     pub(crate) fn answered(&self, id: SendId, answer: &Result<Issued, EndpointError>) {
+        let now = self.now();
         let mut log = self.log();
         let send = &mut log.sends.all[id.0];
         send.ended = true;
-        let by = send.by;
+        let (by, token) = (send.by, send.token);
+        let read = match answer {
+            Ok(_) => Read::Issued,
+            Err(EndpointError::Rejected { .. }) => Read::Dead,
+            Err(EndpointError::Page { .. } | EndpointError::Unavailable { .. }) => {
+                Read::Unavailable
+            }
+            Err(EndpointError::Unknown { .. }) => Read::Silence,
+            Err(_) => Read::Unspent,
+        };
+        send.read = Some((read, now));
+        send.is_unspent |= read == Read::Unspent;
         match answer {
             Ok(issued) => {
                 send.committed = false;
@@ -180,7 +189,6 @@ impl Observer {
                 let refresh = refresh.filter(|text| !text.is_empty());
                 let name = refresh.and_then(|it| log.texts.get(it).copied());
                 // The token goes on to be good, whatever became of it before.
-                let token = log.sends.all[id.0].token;
                 if name.is_none() || name == token {
                     let all = log.sends.all.iter().enumerate();
                     let is_done = |it: &Send| {
@@ -198,23 +206,21 @@ impl Observer {
                 self.note_locked(&mut log, || format!("{by} reads r{name:?}"));
             }
             Err(error) => {
-                send.is_unspent |= matches!(
-                    error,
-                    EndpointError::NotSent { .. }
-                        | EndpointError::Retry { .. }
-                        | EndpointError::Misconfigured { .. }
-                );
-                let what = kind(error);
-                self.note_locked(&mut log, || format!("{by} reads: {what}"));
+                self.note_locked(&mut log, || format!("{by} reads: {error}"));
+                if read != Read::Dead || token.is_none() {
+                    self.failed_locked(&mut log, by, token, error);
+                }
             }
         }
     }
 
     /// The instance does not wait for the answer any more.
     pub(crate) fn gave_up(&self, id: SendId) {
+        let now = self.now();
         let mut log = self.log();
         if !log.sends.all[id.0].ended {
             log.sends.all[id.0].ended = true;
+            log.sends.all[id.0].read = Some((Read::Silence, now));
             let by = log.sends.all[id.0].by;
             self.note_locked(&mut log, || format!("{by} gives up"));
         }
@@ -235,14 +241,4 @@ fn judge_alone(log: &Log, by: NodeId, token: Option<usize>) -> Option<String> {
     let mut earlier = log.sends.all.iter();
     let same = earlier.any(|send| send.by == by && send.token == token && !send.ended);
     same.then(|| "an exchange of its own is still under way".to_owned())
-}
-
-fn kind(error: &EndpointError) -> &'static str {
-    match error {
-        EndpointError::NotSent { .. } => "not sent",
-        EndpointError::Retry { .. } => "later",
-        EndpointError::Misconfigured { .. } => "misconfigured",
-        EndpointError::Rejected { .. } => "rejected",
-        _ => "unknown",
-    }
 }

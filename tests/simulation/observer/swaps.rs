@@ -2,8 +2,16 @@
 
 use evertoken::Record;
 
-use super::view::State;
-use super::{Log, NodeId, Observer, View};
+use super::spends::{Claimed, Read, Send};
+use super::view::{By, Claim, State};
+use super::{Left, Log, NodeId, Observer, View};
+use crate::scenario::Resend;
+
+/// Of all pauses after failures, in milliseconds.
+const SHORTEST_PAUSE: u64 = 2_000;
+
+/// A machine that sleeps for longer than this has certainly noticed, in milliseconds.
+const LONG_SLEEP: u64 = 6_000;
 
 impl Observer {
     /// The instance's write was applied.
@@ -16,18 +24,50 @@ impl Observer {
         for problem in self.problems(&mut log, by, old.as_ref(), &next, now) {
             self.break_locked(&mut log, format!("O3 {by} {problem}"));
         }
+        if let Some(problem) = self.end_problem(&log, old.as_ref(), &next) {
+            self.break_locked(&mut log, format!("O5 {by} {problem}"));
+        }
+        let pauses = old
+            .as_ref()
+            .map(|old| self.pause_problems(&log, by, old, &next));
+        for problem in pauses.into_iter().flatten() {
+            self.break_locked(&mut log, format!("O8 {by} {problem}"));
+        }
         if let Some(name) = self.current(&log, &next) {
             log.tokens[name].was_stored = true;
             let is_news = old.as_ref().is_none_or(|old| old.state != State::LoggedOut);
             if next.state == State::LoggedOut && is_news {
                 let family = log.tokens[name].family;
-                log.left.push(family);
+                log.left.push(Left {
+                    family,
+                    by,
+                    at: now,
+                });
             }
         }
         if let Some(problem) = self.another_session(&mut log, &next) {
             self.break_locked(&mut log, format!("O3 {by} {problem}"));
         }
         log.record = Some(next);
+    }
+
+    /// Only the server's own word ends a session, and what the profile forbids to find out.
+    fn end_problem(&self, log: &Log, old: Option<&View>, new: &View) -> Option<&'static str> {
+        if old.is_some_and(|old| old.state == new.state) {
+            return None;
+        }
+        match &new.state {
+            State::Rejected { digest } => {
+                let token = log.names.get(digest);
+                let is_dead = token.is_some_and(|token| log.sends.is_known_dead(*token));
+                (!is_dead).then_some("calls a token dead that the server did not")
+            }
+            State::OutcomeUnknown { .. } => {
+                let may_send = self.scenario.resend == Resend::Always && !self.scenario.sign_in;
+                may_send.then_some("gives up a token that it may send")
+            }
+            _ => None,
+        }
     }
 
     /// A lineage is one sign-in: no pair of another gets into it.
@@ -66,11 +106,20 @@ impl Observer {
         if new.next_number < old.next_number {
             problems.push("takes the next number back".to_owned());
         }
-        if new.version < old.version {
+        // A store that was set back goes on with a session that was replaced, and then that gives way again.
+        let is_same = new.lineage == old.lineage || !log.has_failed_over();
+        if new.version < old.version && is_same {
             problems.push(format!("takes version {} back", old.version));
         }
-        if new.committed_number < old.committed_number {
+        if new.committed_number < old.committed_number && is_same {
             problems.push("takes the committed number back".to_owned());
+        }
+        if new.sign_ins < old.sign_ins {
+            problems.push("takes the count of sign-ins back".to_owned());
+        }
+        let seen = log.seen_sign_ins.get(&by).copied().unwrap_or(0);
+        if new.sign_ins < seen && new.pair.is_some() && new.state != State::LoggedOut {
+            problems.push(format!("goes back to sign-in {} from {seen}", new.sign_ins));
         }
         if let (Some(before), Some(after)) = (self.current(log, old), self.current(log, new))
             && before != after
@@ -83,7 +132,7 @@ impl Observer {
             } else if is_older && is_spent {
                 problems.push("falls back on a pair that is spent".to_owned());
             }
-            if new.version == old.version {
+            if new.version == old.version && is_same {
                 problems.push("writes another pair under the same version".to_owned());
             }
         }
@@ -104,28 +153,32 @@ impl Observer {
         let mut problems = Vec::new();
         let before = old.and_then(|old| old.binding(&self.key));
         let written = new.claim.as_ref();
-        let same = |one: &super::view::Claim| before.is_some_and(|it| it.number == one.number);
+        let same = |one: &Claim| before.is_some_and(|it| it.number == one.number);
         if let Some(claim) = written.filter(|claim| !same(claim)) {
             let owner = *log.owners.entry(claim.owner.clone()).or_insert(by);
             if owner != by && old.is_none_or(|old| old.claim != new.claim) {
                 problems.push(format!("writes a claim of {owner}'s"));
             }
             if owner == by {
-                let token = log.names.get(&claim.digest).copied();
-                let is_doubtful = claim.doubtful.is_some();
-                log.sends.claimed(by, token, now, is_doubtful);
+                log.sends.claimed(Claimed {
+                    by,
+                    token: log.names.get(&claim.digest).copied(),
+                    number: claim.number,
+                    at: now,
+                    is_doubtful: claim.doubtful.is_some(),
+                });
             }
         }
         let (Some(old), Some(before)) = (old, before) else {
             return problems;
         };
         let holder = log.owners.get(&before.owner).copied();
-        let goes_on =
+        let is_alive =
             new.state == State::Active && new.version == old.version && new.lineage == old.lineage;
         let is_old = self
             .current(log, old)
             .is_some_and(|it| self.is_old(&log.tokens[it]));
-        let goes_on = goes_on && !is_old;
+        let goes_on = is_alive && !is_old;
         if goes_on && before.doubtful.is_some() && written.is_none_or(|it| it.doubtful.is_none()) {
             // A sign-in that may have worked may be done again.
             if before.digest == old.digest && old.pair.is_some() {
@@ -133,9 +186,7 @@ impl Observer {
             }
         }
         if goes_on && holder != Some(by) && !written.is_some_and(same) {
-            let patience = self.scenario.quarantine * 1_000 * (1 << before.resorts);
-            let is_stale = before.released || now >= before.since_ms(self) + patience;
-            if !is_stale && !log.failed_over_since(before.since_ms(self)) {
+            if !self.is_stale(before, by, now) && !log.failed_over_since(before.since_ms(self)) {
                 problems.push(format!("takes the live claim of {holder:?}"));
             }
             // Nobody is harmed by a second sign-in.
@@ -144,21 +195,124 @@ impl Observer {
                 problems.push("takes a stale claim for a free one".to_owned());
             }
         }
-        if let Some(claim) = written.filter(|claim| claim.digest == new.digest) {
-            let profile = self.scenario.profile();
-            if claim.resorts > profile.last_resorts * u32::from(profile.last_resort) {
-                problems.push("goes beyond the last resort".to_owned());
+        if is_alive {
+            let token = log.names.get(&before.digest).copied();
+            let sent = holder.and_then(|holder| log.sends.under(holder, token, before.number));
+            if written.is_some_and(|claim| claim.digest == before.digest) {
+                problems.extend(self.renewal(log, by, holder, before, new, sent, now));
             }
-            let may_replay = !profile.replay_window.is_zero();
-            if claim.replays > profile.replays * u32::from(may_replay) {
-                problems.push("replays too often".to_owned());
+            if holder == Some(by)
+                && written.is_none_or(same)
+                && self.is_without_pause(log, sent, new, now)
+            {
+                problems.push("gives its claim up after a failure without a pause".to_owned());
             }
         }
         problems
     }
+
+    /// Whether others may take it.
+    fn is_stale(&self, claim: &Claim, by: NodeId, now: u64) -> bool {
+        let patience = claim
+            .patience
+            .max(self.scenario.quarantine_of(by.node) * 1_000);
+        claim.released || now >= claim.since_ms(self) + patience
+    }
+
+    /// A claim on the same token in place of one `before`, or that one with a remark.
+    #[allow(clippy::too_many_arguments)]
+    fn renewal(
+        &self,
+        log: &Log,
+        by: NodeId,
+        holder: Option<NodeId>,
+        before: &Claim,
+        new: &View,
+        sent: Option<&Send>,
+        now: u64,
+    ) -> Vec<String> {
+        let mut problems = Vec::new();
+        let is_own = |claim: &&Claim| log.owners.get(&claim.owner) == Some(&by);
+        let Some(claim) = new.claim.as_ref().filter(is_own) else {
+            return problems;
+        };
+        let quarantine = self.scenario.quarantine_of(by.node) * 1_000;
+        if claim.patience < quarantine {
+            problems.push("asks for less patience than it has".to_owned());
+        }
+        let read = sent.and_then(|sent| sent.read).map(|(read, _)| read);
+        let is_new = claim.number != before.number;
+        if !is_new {
+            // The remark that its token may be spent, and by what.
+            if claim.doubtful.is_some() && before.doubtful.is_none() || claim.by != before.by {
+                let is_right = match read {
+                    // Where the remark could not be stored in time.
+                    _ if claim.released && claim.by.is_none() => true,
+                    Some(Read::Unavailable) => claim.by == Some(By::Unavailable),
+                    Some(Read::Silence) => claim.by == Some(By::Silence),
+                    _ => true,
+                };
+                if !is_right {
+                    problems.push(format!("says that {:?} left it doubtful", claim.by));
+                }
+            }
+            let pause = new.not_before.as_ref().map_or(0, |pause| pause.until);
+            let is_remark = claim.doubtful.is_some() && claim.since != before.since;
+            if is_remark && claim.since + claim.patience < pause + quarantine {
+                problems.push("lets its claim go stale in its own pause".to_owned());
+            }
+            if claim.sendings != before.sendings {
+                problems.push("counts sendings that were none".to_owned());
+            }
+            return problems;
+        }
+        let is_lost = sent.is_none_or(|sent| log.failed_over_since(sent.at));
+        if is_lost || before.digest == self.key.digest().to_string() {
+            return problems;
+        }
+        if claim.doubtful.is_some() && claim.sendings != before.sendings + 1 {
+            problems.push(format!(
+                "counts {} sendings after {}",
+                claim.sendings, before.sendings
+            ));
+        }
+        if claim.doubtful.is_some() && claim.by != Some(By::Silence) {
+            problems.push("takes the answer for granted before it sends again".to_owned());
+        }
+        let is_unclear = matches!(read, Some(Read::Unavailable | Read::Silence));
+        if holder == Some(by) && is_unclear && !self.is_stale(before, by, now) {
+            let at = sent.map_or(now, |sent| sent.at);
+            if before.doubtful.is_none() && !log.has_trouble_since(by, at) {
+                problems.push("sends again without a remark before the pause".to_owned());
+            }
+            if log.slept_long_since(at, LONG_SLEEP) {
+                problems.push("sends again soon though it slept meanwhile".to_owned());
+            }
+        }
+        problems
+    }
+
+    /// Whether the holder of a claim says nothing of the pause after its failure, which goes on.
+    fn is_without_pause(&self, log: &Log, sent: Option<&Send>, new: &View, now: u64) -> bool {
+        let Some(sent) = sent.filter(|sent| !log.failed_over_since(sent.at)) else {
+            return false;
+        };
+        let (is_failure, at) = match sent.read {
+            Some((Read::Unspent | Read::Unavailable | Read::Silence, at)) => {
+                (now < at + SHORTEST_PAUSE, at)
+            }
+            _ => (false, 0),
+        };
+        let lag = log.lags.get(&sent.by).copied().unwrap_or(0) + 1_000;
+        let is_kept = new
+            .not_before
+            .as_ref()
+            .is_some_and(|pause| pause.until.saturating_sub(self.epoch()) + lag >= at);
+        is_failure && !is_kept
+    }
 }
 
-impl super::view::Claim {
+impl Claim {
     /// As the observer counts.
     fn since_ms(&self, observer: &Observer) -> u64 {
         self.since.saturating_sub(observer.epoch())

@@ -10,6 +10,8 @@ pub(crate) struct View {
     pub(crate) pair: Option<Pair>,
     pub(crate) state: State,
     pub(crate) claim: Option<Claim>,
+    pub(crate) not_before: Option<NotBefore>,
+    pub(crate) sign_ins: u64,
     pub(crate) next_number: u64,
     pub(crate) committed_number: u64,
     #[serde(skip)]
@@ -18,7 +20,16 @@ pub(crate) struct View {
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Pair {
+    pub(crate) access_token: Option<String>,
     pub(crate) refresh_token: Option<String>,
+}
+
+/// All times are store time, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct NotBefore {
+    pub(crate) until: u64,
+    pub(crate) class: String,
+    pub(crate) failures: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -38,10 +49,19 @@ pub(crate) struct Claim {
     pub(crate) number: u64,
     pub(crate) digest: String,
     pub(crate) since: u64,
+    pub(crate) patience: u64,
     pub(crate) doubtful: Option<u64>,
+    pub(crate) by: Option<By>,
+    pub(crate) sendings: u32,
     pub(crate) released: bool,
-    pub(crate) replays: u32,
-    pub(crate) resorts: u32,
+}
+
+/// What left a claim doubtful.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum By {
+    Unavailable,
+    Silence,
 }
 
 impl View {
@@ -50,6 +70,10 @@ impl View {
         let mut view: Self = serde_json::from_slice(&json).expect("a record as it was written");
         view.digest = record.digest().to_string();
         view
+    }
+
+    pub(crate) fn access(&self) -> Option<&str> {
+        self.pair.as_ref()?.access_token.as_deref()
     }
 
     pub(crate) fn refresh(&self) -> Option<&str> {
@@ -75,10 +99,11 @@ impl View {
             State::Idle => "idle",
         };
         let claim = self.claim.as_ref().map_or_else(String::new, |claim| {
-            let doubtful = if claim.doubtful.is_some() {
-                " doubtful"
-            } else {
-                ""
+            let doubtful = match (claim.doubtful, claim.by) {
+                (None, _) => "",
+                (Some(_), None) => " doubtful",
+                (Some(_), Some(By::Unavailable)) => " doubtful by a page",
+                (Some(_), Some(By::Silence)) => " doubtful by silence",
             };
             let released = if claim.released { " released" } else { "" };
             let stray = if self.binding(key).is_none() {
@@ -86,16 +111,16 @@ impl View {
             } else {
                 ""
             };
-            let (replays, resorts) = (claim.replays, claim.resorts);
-            format!(
-                ", claim {}{doubtful}{released}{stray} {replays}/{resorts}",
-                claim.number
-            )
+            let (number, sendings) = (claim.number, claim.sendings);
+            format!(", claim {number}{doubtful}{released}{stray}, sent again {sendings}")
+        });
+        let pause = self.not_before.as_ref().map_or_else(String::new, |pause| {
+            format!(", a pause after {} ({})", pause.class, pause.failures)
         });
         let pair = if self.pair.is_some() { "" } else { " empty" };
         format!(
-            "v{} {state}{pair}, committed {}, next {}{claim}",
-            self.version, self.committed_number, self.next_number
+            "v{} {state}{pair}, sign-in {}, committed {}, next {}{claim}{pause}",
+            self.version, self.sign_ins, self.committed_number, self.next_number
         )
     }
 }

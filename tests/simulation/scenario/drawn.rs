@@ -1,5 +1,5 @@
 use super::{
-    Action, Ambush, Answer, Caller, Fault, Point, Scenario, Server, Strategy, Write, later,
+    Action, Ambush, Answer, Caller, Fault, Point, Resend, Scenario, Server, Strategy, Write, later,
 };
 use crate::draw::Draw;
 
@@ -17,7 +17,7 @@ fn first(seed: u64) -> Scenario {
     let access_ttl = draw.one(&[30, 60, 120, 300, 600]);
     let length = draw.within(2..8) * access_ttl.max(100);
     let count = draw.within(1..6);
-    let (timeout, quarantine, wait) = draw.one(&[(30, 60, 35), (30, 60, 35), (5, 20, 12)]);
+    let (timeout, quarantine, wait) = draw.one(&[(30, 60, 35), (30, 60, 35), (5, 21, 12)]);
     let sign_in = draw.chance(15);
     let workers = if draw.chance(25) {
         draw.index(3) + 1
@@ -28,7 +28,11 @@ fn first(seed: u64) -> Scenario {
         seed,
         server,
         is_known: draw.chance(80),
-        last_resort: draw.chance(85),
+        resend: if draw.chance(85) {
+            Resend::Always
+        } else {
+            Resend::Never
+        },
         sign_in,
         seeded: !sign_in || draw.chance(50),
         access_ttl,
@@ -36,8 +40,9 @@ fn first(seed: u64) -> Scenario {
         store_latency_ms: draw.one(&[0, 2, 20, 500]),
         timeout,
         quarantine,
+        quarantines: Vec::new(),
         wait,
-        store_timeout: draw.one(&[5, 5, 5, 600]),
+        store_timeout: draw.one(&[5, 5, 5, 12]),
         coordinated: draw.chance(85),
         workers,
         fails_unstored: workers == 0 && draw.chance(15),
@@ -46,6 +51,8 @@ fn first(seed: u64) -> Scenario {
         faults: Vec::new(),
         length,
     };
+    // Else there would be no time to send in.
+    scenario.quarantine = quarantine.max(timeout + 2 * scenario.store_timeout + 6);
     let callers = draw.one(&[1, 3, 8, 20, 49]) + 1;
     scenario.callers = (0..draw.within(1..callers))
         .map(|_| caller(&mut draw, &scenario))
@@ -203,7 +210,7 @@ mod tests {
             .collect();
         assert_eq!(
             sum,
-            "8ed26d0a58e49d29f3779f9be93f6df7c3db1125bfb0082d511a9470f5531776"
+            "6a963a7d0febb1dc9aeda65078e02c6c7e1517cf73d3d9d0a7b8f563c7ae9dfc"
         );
     }
 
@@ -218,6 +225,10 @@ mod tests {
                     .all(|fault| drawn.faults.contains(fault))
             );
             assert!(drawn.callers.starts_with(&first.callers));
+            // Settings that came later.
+            assert!(drawn.resend == first.resend || drawn.resend == Resend::WhenUnavailable);
+            drawn.resend = first.resend;
+            drawn.quarantines.clear();
             drawn.callers.clone_from(&first.callers);
             drawn.faults.clone_from(&first.faults);
             assert_eq!(drawn, first, "seed {seed}");

@@ -73,6 +73,12 @@ pub(crate) enum Answer {
     Garbled,
     /// The server refuses a token that is good, this once.
     Refused,
+    /// Something in between answers with this status, and the server never sees it.
+    Status(u16),
+    /// The server commits, and something in between answers with this status.
+    StatusAfter(u16),
+    /// The server wants the user.
+    UserNeeded,
 }
 
 /// What becomes of a swap.
@@ -114,6 +120,8 @@ pub(crate) enum Fault {
     /// The store takes so many writes back.
     Failover(usize),
     Unreachable(u64),
+    /// Every exchange is answered so for so many seconds.
+    Outage(Answer, u64),
     Crash(usize, u64),
     Pause(usize, u64),
     /// Every machine sleeps, and the clocks go on.

@@ -1,18 +1,26 @@
-//! Kinds of faults that came after the first ones. Each draws from a stream of its own and only adds to a scenario, so
-//! that a seed keeps what it meant before: the first stream is closed, and a new kind of fault belongs here.
+//! Kinds of faults, and settings, that came after the first ones. Each draws from a stream of its own and only adds to a
+//! scenario, so that a seed keeps what it meant before: the first stream is closed, and a new kind of fault belongs here.
 
 use super::drawn::moment;
-use super::{Action, Ambush, Answer, Caller, Fault, Point, Scenario, Write};
+use super::{Action, Ambush, Answer, Caller, Fault, Point, Resend, Scenario, Write};
 use crate::draw::Draw;
 
 type Kind = (&'static str, fn(&mut Draw, &mut Scenario));
 
 /// The name of a kind is the name of its stream.
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 12] = [
     ("a refusal", refusal),
     ("a landing that a sign-in overtakes", overtaken),
     ("a landing that goes unnoticed", unnoticed),
     ("a panic", panic),
+    ("when a token is sent again", resend),
+    ("unlike quarantines", unlike),
+    ("a request that the server handles late", late),
+    ("pages", pages),
+    ("an outage", outage),
+    ("a client that is refused", client),
+    ("a store that is set back", set_back),
+    ("a verdict that cannot be stored", verdict),
 ];
 
 pub(super) fn add_to(scenario: &mut Scenario) {
@@ -89,6 +97,114 @@ fn panic(draw: &mut Draw, scenario: &mut Scenario) {
         let at = moment(draw, scenario);
         scenario.faults.push((at, Fault::Panic(node)));
     }
+}
+
+/// A part of those scenarios which send a token always, or never.
+fn resend(draw: &mut Draw, scenario: &mut Scenario) {
+    if draw.chance(12) {
+        scenario.resend = Resend::WhenUnavailable;
+    }
+}
+
+fn unlike(draw: &mut Draw, scenario: &mut Scenario) {
+    if scenario.nodes.len() > 1 && draw.chance(15) {
+        let quarantine = scenario.quarantine;
+        let own = |_: &_| quarantine * draw.one(&[1, 1, 2, 3]);
+        scenario.quarantines = scenario.nodes.iter().map(own).collect();
+    }
+}
+
+/// The client gives up, and the server handles its request while the token is sent again, or before or after that.
+fn late(draw: &mut Draw, scenario: &mut Scenario) {
+    if draw.chance(20) {
+        let after = draw.one(&[1, 2, 3, 4, 8, 40]);
+        let answer = Answer::SlowBefore(scenario.timeout + after);
+        scenario
+            .faults
+            .push((moment(draw, scenario), Fault::Answer(answer)));
+    }
+}
+
+const STATUSES: [u16; 10] = [301, 400, 401, 403, 404, 408, 413, 502, 503, 504];
+
+/// One or several in a row, with or without a commit behind them.
+fn pages(draw: &mut Draw, scenario: &mut Scenario) {
+    if !draw.chance(30) {
+        return;
+    }
+    let at = moment(draw, scenario);
+    for _ in 0..draw.one(&[1, 1, 2, 3, 5]) {
+        let status = draw.one(&STATUSES);
+        let answer = if draw.chance(30) {
+            Answer::StatusAfter(status)
+        } else {
+            Answer::Status(status)
+        };
+        scenario.faults.push((at, Fault::Answer(answer)));
+    }
+}
+
+fn outage(draw: &mut Draw, scenario: &mut Scenario) {
+    if draw.chance(10) {
+        let answer = match draw.within(0..8) {
+            0 => Answer::NotSent,
+            1 => Answer::LostBefore,
+            2 => Answer::Status500,
+            3 => Answer::Misconfigured,
+            4 => Answer::Later(draw.one(&[0, 30])),
+            _ => Answer::Status(draw.one(&STATUSES)),
+        };
+        let span = draw.one(&[10, 40, 130, 400]);
+        scenario
+            .faults
+            .push((moment(draw, scenario), Fault::Outage(answer, span)));
+    }
+}
+
+fn client(draw: &mut Draw, scenario: &mut Scenario) {
+    if draw.chance(8) {
+        let answer = draw.one(&[Answer::Misconfigured, Answer::UserNeeded]);
+        scenario
+            .faults
+            .push((moment(draw, scenario), Fault::Answer(answer)));
+    }
+}
+
+/// The store shows a session again that the user has replaced or left.
+fn set_back(draw: &mut Draw, scenario: &mut Scenario) {
+    if !draw.chance(6) {
+        return;
+    }
+    let node = draw.index(scenario.nodes.len());
+    let at = moment(draw, scenario);
+    let leaves = draw.chance(50);
+    let what = if leaves {
+        Fault::Logout(node)
+    } else {
+        Fault::Replace(node)
+    };
+    let back_at = at + draw.within(1..20) * 1_000;
+    let writes = draw.index(4) + 1;
+    scenario
+        .faults
+        .extend([(at, what), (back_at, Fault::Failover(writes))]);
+    let other = draw.index(scenario.nodes.len());
+    rotates(scenario, other, &[back_at + draw.within(1..5_000)]);
+}
+
+/// The server refuses a token, and the store is down by the time that its instance reads that.
+fn verdict(draw: &mut Draw, scenario: &mut Scenario) {
+    // Else the instance would have given up by then.
+    if scenario.timeout < 30 || !draw.chance(8) {
+        return;
+    }
+    let node = draw.index(scenario.nodes.len());
+    let at = moment(draw, scenario);
+    scenario.faults.extend([
+        (at, Fault::At(node, Point::AfterExchange, Ambush::Hang(8))),
+        (at + 4_000, Fault::StoreDown(20)),
+    ]);
+    refused(scenario, node, at);
 }
 
 /// Two instances, in so many percent of the scenarios that have them.

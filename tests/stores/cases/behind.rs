@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evertoken::{Builder, Coordination, EndReason, Event, Persistence};
+use evertoken::{Builder, Coordination, EndReason, Event, Persistence, Resend};
 
 use crate::backend::Storage;
 use crate::mortal::Mortal;
@@ -122,7 +122,7 @@ async fn w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_store
 
 async fn w11_what_a_dead_process_had_not_stored_is_not_spent_again(storage: Arc<dyn Storage>) {
     let mut scene = Scene::strict(&storage);
-    scene.profile = scene.profile.last_resort(false);
+    scene.profile = scene.profile.resend(Resend::Never);
     let holder = Mortal::with(&scene, behind(1)).await;
     let other = scene.node().await;
     scene.expire().await;

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use evertoken::EndReason;
 use evertoken::testing::{GraceAnswer, Reuse};
+use evertoken::{EndReason, Resend};
 
 use crate::backend::Storage;
 use crate::mortal::{Mortal, never, unanswered};
-use crate::scene::{Scene, answer, common_token, reason, seconds, until};
+use crate::scene::{PAUSE, Scene, answer, common_token, pausing, reason, seconds, until};
 
 super::cases![
     n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_before,
     n4_a_dead_holders_spent_token_ends_the_session_as_rejected,
     n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it,
     n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again,
-    n4_a_last_resort_that_did_not_get_through_is_not_tried_again_at_once,
+    n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_one_of_all,
     n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_refreshed,
     n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over,
     n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair,
@@ -46,14 +46,14 @@ async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc
     holder.die_sending(&scene, unanswered()).await;
     scene.outlast_claims().await;
     let error = next.token().await.unwrap_err();
-    assert_eq!(reason(&error), Some(EndReason::Rejected));
-    assert_eq!(scene.counts(), (2, 1, 1), "the last resort, once");
+    assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
+    assert_eq!(scene.counts(), (2, 1, 1), "it was sent once more");
     assert_eq!(scene.active().await, []);
     // It is over for everybody, without another call.
     let third = scene.line().await;
     let third = scene.builder(&third).build().unwrap();
     let error = third.token().await.unwrap_err();
-    assert_eq!(reason(&error), Some(EndReason::Rejected));
+    assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
     assert_eq!(scene.counts(), (2, 1, 1));
 }
 
@@ -61,7 +61,7 @@ async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
     storage: Arc<dyn Storage>,
 ) {
     let mut scene = Scene::strict(&storage);
-    scene.profile = scene.profile.last_resort(false);
+    scene.profile = scene.profile.resend(Resend::Never);
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
     scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
@@ -80,8 +80,7 @@ async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
         window,
         answer: GraceAnswer::SamePair,
     };
-    let mut scene = Scene::new(&storage, |server| server.reuse(reuse));
-    scene.profile = scene.profile.replay_window(window).last_resort(false);
+    let scene = Scene::new(&storage, |server| server.reuse(reuse));
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
     scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
@@ -93,26 +92,31 @@ async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
     assert_eq!(scene.inactive().await, [scene.first.digest(&scene.key)]);
 }
 
-async fn n4_a_last_resort_that_did_not_get_through_is_not_tried_again_at_once(
+async fn n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_one_of_all(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
-    let (one, other) = (scene.node().await, scene.node().await);
+    let one = scene.node_with(pausing(PAUSE)).await;
+    let other = scene.node().await;
     scene.expire().await;
     scene.plant_claim().await;
     scene.outlast_claims().await;
     scene.server.set_reachable(false);
-    assert!(one.token().await.unwrap_err().is_retryable());
+    let first = one.call();
+    until("it was not sent", async || {
+        scene.json().await["claim"]["released"] == true
+    })
+    .await;
     scene.server.set_reachable(true);
-    assert_eq!(scene.json().await["claim"]["released"], true);
-    let caller = other.call();
-    other.line.waited(1).await;
-    other.line.looked(3).await;
+    // The other one reads of the failure in the record.
+    let second = other.call();
+    until("it waits for the end of the pause", async || {
+        other.status().failure.is_some()
+    })
+    .await;
     assert_eq!(scene.counts(), (0, 0, 0));
-    // The quarantine has doubled.
-    scene.outlast_claims().await;
-    scene.outlast_claims().await;
-    answer(caller).await.unwrap();
+    scene.pass(PAUSE).await;
+    common_token([first, second]).await;
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
@@ -120,7 +124,8 @@ async fn n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
-    let (holder, next) = (scene.node().await, scene.node().await);
+    let holder = scene.node().await;
+    let next = scene.node_with(pausing(PAUSE)).await;
     scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let waiter = next.call();
@@ -130,10 +135,13 @@ async fn n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_
     drop(hold);
     let token = answer(caller).await.unwrap();
     drop(holder);
-    assert!(answer(waiter).await.is_err());
-    scene.outlast_claims().await;
+    until("it has failed to read it", async || {
+        next.status().failure.is_some()
+    })
+    .await;
     next.line.cut(false);
-    let found = scene.token_at_last(&next).await;
+    scene.outlast_claims().await;
+    let found = answer(waiter).await.unwrap();
     assert_eq!(found.identity(), token.identity());
     assert_eq!(scene.counts(), (1, 0, 0));
 }
@@ -158,14 +166,13 @@ async fn n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over(storage: Ar
 async fn n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair(
     storage: Arc<dyn Storage>,
 ) {
-    // Every replay is answered with another pair, and all of them live.
+    // Every second use is answered with another pair, and all of them live.
     let window = seconds(300);
     let reuse = Reuse::Grace {
         window,
         answer: GraceAnswer::Fork,
     };
-    let mut scene = Scene::new(&storage, |server| server.reuse(reuse));
-    scene.profile = scene.profile.replay_window(window);
+    let scene = Scene::new(&storage, |server| server.reuse(reuse));
     let (slow, next) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&slow).await;
@@ -193,8 +200,7 @@ async fn n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_claim(
         window,
         answer: GraceAnswer::Fork,
     };
-    let mut scene = Scene::new(&storage, |server| server.reuse(reuse));
-    scene.profile = scene.profile.replay_window(window);
+    let scene = Scene::new(&storage, |server| server.reuse(reuse));
     let (slow, next) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let (hold, first) = scene.call_in_flight(&slow).await;

@@ -6,7 +6,7 @@ use evertoken::{CoolDown, Persistence};
 
 use crate::backend::Storage;
 use crate::line::Fate;
-use crate::scene::{Node, Scene, millis, until};
+use crate::scene::{Node, Scene, common_token, millis, until};
 
 super::cases![
     fm5_whatever_is_lost_on_the_way_a_token_is_spent_once_and_everybody_gets_the_pair,
@@ -62,10 +62,7 @@ async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
                 node.line.swaps_meet((0..4).map(|_| dice.fate()));
             }
             scene.expire().await;
-            let callers: Vec<_> = nodes.iter().map(persistent_call).collect();
-            for caller in callers {
-                caller.await.expect("no panic");
-            }
+            common_token(nodes.iter().map(Node::call)).await;
             until("everything is settled", async || {
                 let settled = |node: &Node| {
                     let status = node.status();
@@ -84,15 +81,4 @@ async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
             assert_eq!(scene.counts(), (round, 0, 0), "seed {seed:x}");
         }
     }
-}
-
-/// Calls until there is a token.
-fn persistent_call(node: &Node) -> tokio::task::JoinHandle<()> {
-    let tokens = node.tokens.clone();
-    tokio::spawn(async move {
-        while let Err(error) = tokens.token().await {
-            assert!(error.is_retryable(), "{error:?}");
-            tokio::time::sleep(error.retry_after().unwrap_or(millis(10))).await;
-        }
-    })
 }

@@ -103,35 +103,60 @@ async fn every_fault_leaves_the_token_as_it_says() {
         body: "{}".to_owned(),
     };
     let cases = [
-        (status(400, "", None), "rejected", 0),
-        (status(401, invalid, None), "misconfigured", 0),
-        (status(400, invalid, None), "misconfigured", 0),
+        (status(400, "", None), "page", 0),
+        (status(401, "<html>", None), "page", 0),
+        (status(401, invalid, None), "refused", 0),
+        (status(400, invalid, None), "refused", 0),
         (
             status(403, r#"{"error":"invalid_grant"}"#, None),
             "rejected",
             0,
         ),
-        (status(429, "", None), "retry", 0),
-        (status(503, "", Some(SECOND)), "retry", 0),
-        (Fault::status(503), "unknown", 0),
-        (Fault::status(302), "unknown", 0),
+        (
+            status(400, r#"{"error":"login_required"}"#, None),
+            "user needed",
+            0,
+        ),
+        (status(429, "", Some(SECOND)), "later", 0),
+        (
+            status(503, r#"{"error":"temporarily_unavailable"}"#, None),
+            "later",
+            0,
+        ),
+        (status(503, "", Some(SECOND)), "unavailable", 0),
+        (Fault::status(503), "unavailable", 0),
+        (Fault::status(408), "unavailable", 0),
+        (Fault::status(302), "page", 0),
+        (Fault::status(404), "page", 0),
+        (Fault::status(500), "unknown", 0),
+        (Fault::status(9), "unknown", 0),
         (Fault::DropBefore, "unknown", 0),
         (Fault::DropAfter, "unknown", 1),
         (Fault::Truncate, "unknown", 1),
         (replaced(200), "unknown", 1),
         (replaced(500), "unknown", 1),
+        (replaced(502), "unavailable", 1),
+        (replaced(404), "page", 1),
     ];
     for (fault, expected, rotations) in cases {
         let setting = Setting::new(|server| server);
         setting.server.fail_next(fault.clone());
+        let asked = match fault {
+            Fault::Status { retry_after, .. } => retry_after,
+            _ => None,
+        };
         let class = match setting.refresh().await {
             Err(EndpointError::Rejected { .. }) => "rejected",
-            Err(EndpointError::Misconfigured { .. }) => "misconfigured",
-            Err(EndpointError::Retry { after }) => {
-                let asked =
-                    matches!(fault, Fault::Status { retry_after, .. } if retry_after == after);
-                assert!(asked, "{fault:?}");
-                "retry"
+            Err(EndpointError::UserNeeded { .. }) => "user needed",
+            Err(EndpointError::Refused { .. }) => "refused",
+            Err(EndpointError::Page { .. }) => "page",
+            Err(EndpointError::Later { after }) => {
+                assert_eq!(after, asked, "{fault:?}");
+                "later"
+            }
+            Err(EndpointError::Unavailable { after, .. }) => {
+                assert_eq!(after, asked, "{fault:?}");
+                "unavailable"
             }
             Err(EndpointError::Unknown { .. }) => "unknown",
             other => panic!("{fault:?}: {other:?}"),
@@ -166,11 +191,11 @@ async fn faults_come_in_their_order_and_then_the_standing_one() {
     setting.server.fail_next(Fault::status(429));
     assert!(matches!(
         setting.refresh().await,
-        Err(EndpointError::Rejected { .. })
+        Err(EndpointError::Page { .. })
     ));
     assert!(matches!(
         setting.refresh().await,
-        Err(EndpointError::Retry { .. })
+        Err(EndpointError::Later { .. })
     ));
     for _ in 0..2 {
         assert!(matches!(
@@ -269,7 +294,7 @@ async fn signing_in_and_revoking_go_the_same_way() {
     let grant = Grant::SignIn { window: &window };
     let stranger = setting.endpoint.clone().with_client("importer", "wrong");
     let refused = stranger.exchange(grant).await;
-    assert!(matches!(refused, Err(EndpointError::Misconfigured { .. })));
+    assert!(matches!(refused, Err(EndpointError::Refused { .. })));
     assert!(stranger.revoke(&setting.pair).await.is_err());
     setting.server.fail_next(Fault::DropBefore);
     assert!(setting.endpoint.exchange(grant).await.is_err());

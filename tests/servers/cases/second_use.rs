@@ -101,7 +101,7 @@ fn assert_ended(answer: Result<evertoken::Token, Error>) {
     let is_rejected = matches!(
         &error,
         Error::Ended {
-            reason: EndReason::Rejected,
+            reason: EndReason::Rejected(_),
             ..
         }
     );

@@ -1,0 +1,297 @@
+use super::*;
+use crate::record::pause::Class;
+use crate::record::testkit::{NOW, ONE, QUARANTINE, TWO, active};
+
+const LATER: StoreTime = StoreTime::from_millis(NOW.as_millis() + 60_000);
+
+fn unsent(unsent: &[Holder]) -> Own<'_> {
+    Own { unsent, over: None }
+}
+
+fn number(record: &Record) -> u64 {
+    record.claim.as_ref().unwrap().number
+}
+
+#[test]
+fn a_claim_is_live_for_others_until_the_quarantine_is_over() {
+    let record = active();
+    let record = record.claimed(ONE, record.digest(), NOW);
+    let just_before = StoreTime::from_millis(LATER.as_millis() - 1);
+    let stale_in = Duration::from_millis(1);
+    assert_eq!(
+        record.standing(Own::default(), just_before, QUARANTINE),
+        Standing::Live { stale_in }
+    );
+    assert_eq!(
+        record.standing(Own::default(), LATER, QUARANTINE),
+        Standing::Stale
+    );
+}
+
+#[test]
+fn a_claim_is_ours_only_if_owner_and_number_match() {
+    let record = active();
+    let record = record.claimed(ONE, record.digest(), NOW);
+    let ours = number(&record);
+    assert_eq!(
+        record.standing(unsent(&[ONE.holder(ours)]), NOW, QUARANTINE),
+        Standing::Ours
+    );
+    assert!(matches!(
+        record.standing(unsent(&[TWO.holder(ours)]), NOW, QUARANTINE),
+        Standing::Live { .. }
+    ));
+    assert!(matches!(
+        record.standing(unsent(&[ONE.holder(ours + 1)]), NOW, QUARANTINE),
+        Standing::Live { .. }
+    ));
+}
+
+#[test]
+fn a_claim_of_a_clone_with_our_owner_and_number_is_not_ours() {
+    let record = active();
+    let clone = Claimant { nonce: 99, ..ONE };
+    let record = record.claimed(clone, record.digest(), NOW);
+    let ours = ONE.holder(number(&record));
+    assert!(matches!(
+        record.standing(unsent(&[ours]), NOW, QUARANTINE),
+        Standing::Live { .. }
+    ));
+    assert_eq!(record.released(ours, None), None);
+}
+
+#[test]
+fn a_claim_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_quarantine() {
+    let record = active();
+    let patience = 2 * QUARANTINE;
+    let patient = Claimant { patience, ..ONE };
+    let record = record.claimed(patient, record.digest(), NOW);
+    let stale_in = QUARANTINE;
+    assert_eq!(
+        record.standing(Own::default(), LATER, QUARANTINE),
+        Standing::Live { stale_in }
+    );
+    let much_later = LATER.after(QUARANTINE);
+    assert_eq!(
+        record.standing(Own::default(), much_later, QUARANTINE),
+        Standing::Stale
+    );
+    // A reader that waits longer of its own accord does so.
+    assert!(matches!(
+        record.standing(Own::default(), much_later, 3 * QUARANTINE),
+        Standing::Live { .. }
+    ));
+}
+
+#[test]
+fn a_claim_on_a_token_that_is_no_longer_current_binds_nobody() {
+    let record = active();
+    let record = record.claimed(ONE, Digest::of("an older token"), NOW);
+    assert_eq!(
+        record.standing(Own::default(), NOW, QUARANTINE),
+        Standing::Free
+    );
+}
+
+#[test]
+fn taking_over_a_stale_claim_makes_it_doubtful_since_the_first_claim() {
+    let record = active();
+    let record = record.claimed(ONE, record.digest(), NOW).resent(TWO, LATER);
+    let claim = record.claim.as_ref().unwrap();
+    assert_eq!(
+        (claim.owner, claim.doubtful, claim.since),
+        (TWO.owner, Some(NOW), LATER)
+    );
+    // A second take-over does not move the doubt.
+    let again = record.resent(ONE, LATER.after(QUARANTINE));
+    assert_eq!(again.claim.unwrap().doubtful, Some(NOW));
+}
+
+#[test]
+fn retaking_an_ambiguous_claim_inherits_its_doubt() {
+    let record = active();
+    let plain = record
+        .claimed(ONE, record.digest(), NOW)
+        .retaken(ONE, LATER);
+    assert_eq!(plain.claim.unwrap().doubtful, None);
+    let doubtful = record
+        .claimed(ONE, record.digest(), NOW)
+        .resent(TWO, LATER)
+        .retaken(TWO, LATER);
+    assert_eq!(doubtful.claim.unwrap().doubtful, Some(NOW));
+}
+
+#[test]
+fn releasing_a_plain_claim_frees_the_token() {
+    let record = active();
+    let claimed = record.claimed(ONE, record.digest(), NOW);
+    let holder = ONE.holder(number(&claimed));
+    let freed = claimed.released(holder, None).unwrap();
+    assert_eq!(
+        freed.standing(Own::default(), NOW, QUARANTINE),
+        Standing::Free
+    );
+}
+
+#[test]
+fn releasing_a_doubtful_claim_leaves_it_in_place_and_stale() {
+    let record = active();
+    let doubtful = record.claimed(ONE, record.digest(), NOW).resent(TWO, LATER);
+    let holder = TWO.holder(number(&doubtful));
+    let released = doubtful.released(holder, None).unwrap();
+    assert_eq!(
+        released.standing(Own::default(), LATER, QUARANTINE),
+        Standing::Stale
+    );
+    assert_eq!(released.claim.as_ref().unwrap().doubtful, Some(NOW));
+    assert!(number(&released) == holder.number);
+}
+
+#[test]
+fn nobody_releases_anothers_claim() {
+    let record = active();
+    let claimed = record.claimed(ONE, record.digest(), NOW);
+    let number = number(&claimed);
+    assert_eq!(claimed.released(TWO.holder(number), None), None);
+    assert_eq!(claimed.released(ONE.holder(number + 1), None), None);
+}
+
+#[test]
+fn a_claim_since_a_moment_the_store_has_not_reached_does_not_panic() {
+    let record = active();
+    let record = record.claimed(ONE, record.digest(), LATER);
+    let stale_in = QUARANTINE;
+    assert_eq!(
+        record.standing(Own::default(), NOW, QUARANTINE),
+        Standing::Live { stale_in }
+    );
+}
+
+/// Claimed by ONE at NOW, and left doubtful at LATER, for a pause of four seconds.
+fn doubted(by: DoubtfulBy) -> (Record, Holder) {
+    let record = active();
+    let record = record.claimed(ONE, record.digest(), NOW);
+    let holder = ONE.holder(number(&record));
+    let pause = NotBefore {
+        until: LATER.after(Duration::from_secs(4)),
+        class: Class::Unknown,
+        code: None,
+        failures: 1,
+    };
+    (record.doubted(holder, by, pause, QUARANTINE, LATER), holder)
+}
+
+#[test]
+fn a_claim_does_not_go_stale_in_its_holders_own_pause() {
+    let (record, holder) = doubted(DoubtfulBy::Silence);
+    let claim = record.claim.as_ref().unwrap();
+    assert_eq!((claim.since, claim.doubtful), (LATER, Some(NOW)));
+    let last = LATER.after(Duration::from_secs(63));
+    assert!(matches!(
+        record.standing(Own::default(), last, QUARANTINE),
+        Standing::Live { .. }
+    ));
+    let own = Own {
+        unsent: &[],
+        over: Some(holder),
+    };
+    assert_eq!(record.standing(own, last, QUARANTINE), Standing::Over);
+    assert_eq!(record.failures(), 1);
+    let stale = last.after(Duration::from_secs(1));
+    assert_eq!(
+        record.standing(Own::default(), stale, QUARANTINE),
+        Standing::Stale
+    );
+}
+
+#[test]
+fn of_two_clones_one_sends_again_because_the_claim_gets_a_number_and_a_nonce_of_its_own() {
+    let (record, holder) = doubted(DoubtfulBy::Unavailable);
+    let renewed = record.resent(Claimant { nonce: 7, ..ONE }, LATER);
+    let claim = renewed.claim.as_ref().unwrap();
+    assert_eq!((claim.number, claim.nonce), (holder.number + 1, 7));
+    assert_eq!(
+        (claim.by, claim.sendings, claim.doubtful),
+        (Some(DoubtfulBy::Silence), 1, Some(NOW))
+    );
+    let own = Own {
+        unsent: &[],
+        over: Some(holder),
+    };
+    assert!(matches!(
+        renewed.standing(own, LATER, QUARANTINE),
+        Standing::Live { .. }
+    ));
+}
+
+#[test]
+fn a_claim_that_its_holder_released_is_not_its_own_any_more() {
+    let (record, holder) = doubted(DoubtfulBy::Silence);
+    let released = record.released(holder, None).unwrap();
+    let own = Own {
+        unsent: &[],
+        over: Some(holder),
+    };
+    assert_eq!(released.standing(own, LATER, QUARANTINE), Standing::Stale);
+    assert_eq!(released.failures(), 1, "the pause stays");
+}
+
+#[test]
+fn a_token_that_may_be_spent_is_sent_again_only_as_the_profile_permits() {
+    let (page, _) = doubted(DoubtfulBy::Unavailable);
+    let (silence, _) = doubted(DoubtfulBy::Silence);
+    let record = active();
+    let unsaid = record.claimed(ONE, record.digest(), NOW);
+    let permits = |record: &Record, resend, sign_in| {
+        let claim = record.claim.as_ref().unwrap();
+        claim.permits(resend, sign_in)
+    };
+    use Permit::{Nothing, Send, SignIn};
+    for (resend, of_page, of_silence, page_with_sign_in) in [
+        (Resend::Always, Send, Send, Send),
+        (Resend::WhenUnavailable, Send, Nothing, Send),
+        (Resend::Never, Nothing, Nothing, SignIn),
+    ] {
+        assert_eq!(permits(&page, resend, false), of_page);
+        assert_eq!(permits(&silence, resend, false), of_silence);
+        assert_eq!(permits(&unsaid, resend, false), of_silence);
+        assert_eq!(permits(&page, resend, true), page_with_sign_in);
+        assert_eq!(permits(&silence, resend, true), SignIn);
+        assert_eq!(permits(&unsaid, resend, true), SignIn);
+    }
+}
+
+#[test]
+fn a_word_of_a_later_version_counts_as_silence() {
+    let (record, _) = doubted(DoubtfulBy::Unavailable);
+    let mut form = serde_json::to_value(record.claim.unwrap()).unwrap();
+    assert_eq!(form["by"], "unavailable");
+    form["by"] = "something_new".into();
+    let claim: Claim = serde_json::from_value(form).unwrap();
+    assert_eq!(claim.by, Some(DoubtfulBy::Silence));
+}
+
+#[test]
+fn a_sending_that_did_not_come_about_leaves_the_doubt_as_it_was() {
+    for by in [DoubtfulBy::Unavailable, DoubtfulBy::Silence] {
+        let (record, _) = doubted(by);
+        let renewed = record.resent(TWO, LATER);
+        let holder = renewed.claim.as_ref().unwrap().holder();
+        let released = renewed.released(holder, None).unwrap();
+        assert_eq!(released.claim.unwrap().by, Some(by));
+    }
+}
+
+#[test]
+fn a_page_after_a_silence_does_not_make_the_token_unspent() {
+    let (record, _) = doubted(DoubtfulBy::Silence);
+    for known in [true, false] {
+        let mut renewed = record.resent(TWO, LATER);
+        let claim = renewed.claim.as_mut().unwrap();
+        if !known {
+            claim.before = None;
+        }
+        claim.doubt(DoubtfulBy::Unavailable);
+        assert_eq!(claim.by, Some(DoubtfulBy::Silence));
+    }
+}

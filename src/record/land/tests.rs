@@ -1,0 +1,266 @@
+use super::*;
+use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair, rejected};
+
+fn key() -> Key {
+    Key::new("issuer", KEY_CLIENT)
+}
+
+/// A record claimed by ONE, and the landing of what ONE was issued.
+fn claimed(token: &str) -> (Record, Landing) {
+    let record = active();
+    let claimed = record.claimed(ONE, record.digest(), NOW);
+    let landing = Landing {
+        holder: ONE.holder(record.next_number),
+        base: record.identity(),
+        predecessor: record.digest(),
+        passed: Vec::new(),
+        lineage: record.lineage,
+        sign_ins: record.sign_ins,
+        rival: Rival::Wins,
+        pair: pair(token),
+    };
+    (claimed, landing)
+}
+
+fn written(verdict: Verdict) -> Record {
+    match verdict {
+        Verdict::Write(record) => *record,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn landing_writes_the_records_version_plus_one_and_takes_our_claim_out() {
+    let (mut record, landing) = claimed("r2");
+    // The store lost a write while we were away.
+    record.version = 40;
+    let landed = written(landing.judge(Some(&record), &key(), NOW));
+    assert_eq!(landed.version, 41);
+    assert_eq!(landed.claim, None);
+    assert_eq!(landed.committed_number, landing.holder.number);
+    assert!(
+        landed
+            .retired()
+            .any(|digest| *digest == landing.predecessor)
+    );
+}
+
+#[test]
+fn landing_leaves_a_newer_live_claim_in_place() {
+    let (record, landing) = claimed("r2");
+    let taken = record.resent(TWO, NOW);
+    let landed = written(landing.judge(Some(&taken), &key(), NOW));
+    assert_eq!(landed.claim, taken.claim);
+}
+
+#[test]
+fn an_echoed_refresh_token_is_not_retired() {
+    let (record, landing) = claimed("r1");
+    let landed = written(landing.judge(Some(&record), &key(), NOW));
+    assert_eq!(landed.digest(), record.digest());
+    assert_eq!(landed.retired().count(), 0);
+}
+
+#[test]
+fn a_swap_that_seemed_to_fail_had_landed() {
+    let (record, landing) = claimed("r2");
+    let landed = written(landing.judge(Some(&record), &key(), NOW));
+    assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Landed);
+}
+
+#[test]
+fn a_pair_landing_after_the_logout_is_never_stored() {
+    let (record, landing) = claimed("r2");
+    let out = record.ended(State::LoggedOut);
+    assert_eq!(landing.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
+}
+
+#[test]
+fn another_lineage_supersedes_ours() {
+    let (record, landing) = claimed("r2");
+    let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0, NOW);
+    assert_eq!(
+        landing.judge(Some(&replaced), &key(), NOW),
+        Verdict::Superseded
+    );
+}
+
+#[test]
+fn a_new_session_is_not_claimed_by_a_sign_in_to_the_one_before() {
+    let record = active().claimed(ONE, key().digest(), NOW);
+    let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0, NOW);
+    assert_eq!(replaced.claim, None);
+}
+
+/// A sign-in of ours, into a key that has come to hold another's.
+fn rivals(rival: Rival) -> (Record, Landing) {
+    let (_, landing) = claimed("ours");
+    let vacant = Record::vacant(key(), Lineage::from_bits(1));
+    let theirs = vacant.replaced(Lineage::from_bits(2), Some(pair("theirs")), 0, NOW);
+    let ours = Landing {
+        base: vacant.identity(),
+        predecessor: key().digest(),
+        lineage: Lineage::from_bits(3),
+        rival,
+        ..landing
+    };
+    (theirs, ours)
+}
+
+#[test]
+fn a_rival_that_is_good_wins_unless_ours_is_given_out() {
+    let (theirs, ours) = rivals(Rival::WinsWhileGood);
+    assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
+    let (theirs, ours) = rivals(Rival::Loses);
+    let landed = written(ours.judge(Some(&theirs), &key(), NOW));
+    assert_eq!((landed.lineage, landed.version), (ours.lineage, 2));
+    assert!(landed.retired().any(|digest| *digest == theirs.digest()));
+    assert_eq!(ours.judge(Some(&landed), &key(), NOW), Verdict::Landed);
+}
+
+#[test]
+fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
+    let (mut theirs, ours) = rivals(Rival::WinsWhileGood);
+    for state in [State::Expired, State::Idle] {
+        let landed = written(ours.judge(Some(&theirs.ended(state)), &key(), NOW));
+        assert_eq!(landed.lineage, ours.lineage);
+    }
+    let out = theirs.ended(State::LoggedOut);
+    assert_eq!(ours.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
+    if let Some(stored) = &mut theirs.pair {
+        stored.pair = stored
+            .pair
+            .clone()
+            .expires_in(std::time::Duration::from_secs(1));
+    }
+    assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
+    let later = NOW.after(std::time::Duration::from_secs(1));
+    assert_eq!(
+        written(ours.judge(Some(&theirs), &key(), later)).lineage,
+        ours.lineage
+    );
+}
+
+#[test]
+fn pairs_that_were_passed_over_count_and_are_retired() {
+    let (record, mut landing) = claimed("r4");
+    landing.passed = vec![landing.predecessor, Digest::of("r2")];
+    landing.predecessor = Digest::of("r3");
+    let landed = written(landing.judge(Some(&record), &key(), NOW));
+    assert_eq!(landed.version, record.version + 3);
+    let retired: Vec<_> = landed.retired().copied().collect();
+    assert_eq!(retired, ["r1", "r2", "r3"].map(Digest::of));
+}
+
+/// A record into which TWO has landed under a later claim, and the landing of what ONE was issued.
+fn outrun() -> (Record, Landing) {
+    let (record, landing) = claimed("ours");
+    let taken = record.resent(TWO, NOW);
+    let theirs = Landing {
+        holder: TWO.holder(record.next_number),
+        pair: pair("theirs"),
+        ..landing.clone()
+    };
+    let landed = written(theirs.judge(Some(&taken), &key(), NOW));
+    (landed, landing)
+}
+
+#[test]
+fn a_later_claim_committed_first_outruns_ours() {
+    let (landed, landing) = outrun();
+    assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Outrun);
+}
+
+/// An issuer that repeats its access token until that expires, without a refresh token: the pair is known by the access
+/// token's digest, which an earlier session has left among the past ones.
+#[test]
+fn a_sign_in_that_brings_the_token_of_an_earlier_session_is_landed() {
+    let (mut record, landing) = claimed("ours");
+    record.forbid(landing.pair.pair.digest(&key()), Digest::of("another"));
+    let ours = Landing {
+        lineage: Lineage::from_bits(3),
+        ..landing
+    };
+    let landed = written(ours.judge(Some(&record), &key(), NOW));
+    assert_eq!(landed.lineage, ours.lineage);
+}
+
+#[test]
+fn a_pair_that_is_among_the_past_ones_had_landed() {
+    let (record, landing) = claimed("ours");
+    let landed = written(landing.judge(Some(&record), &key(), NOW));
+    let theirs = Landing {
+        holder: TWO.holder(landed.next_number),
+        base: landed.identity(),
+        predecessor: landed.digest(),
+        pair: pair("theirs"),
+        ..landing.clone()
+    };
+    let rotated = written(theirs.judge(Some(&landed), &key(), NOW));
+    assert_eq!(landing.judge(Some(&rotated), &key(), NOW), Verdict::Passed);
+}
+
+#[test]
+fn a_sign_in_that_was_outrun_gives_way_for_good() {
+    let (landed, landing) = outrun();
+    let ours = Landing {
+        lineage: Lineage::from_bits(3),
+        ..landing
+    };
+    assert_eq!(ours.judge(Some(&landed), &key(), NOW), Verdict::Superseded);
+    // Ours had landed, and somebody has rotated it since.
+    let rotated = Record {
+        lineage: ours.lineage,
+        ..landed
+    };
+    assert_eq!(ours.judge(Some(&rotated), &key(), NOW), Verdict::Outrun);
+}
+
+#[test]
+fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
+    let (record, landing) = claimed("r2");
+    for state in [
+        rejected(landing.predecessor),
+        State::OutcomeUnknown {
+            digest: landing.predecessor,
+        },
+    ] {
+        let landed = written(landing.judge(Some(&record.ended(state)), &key(), NOW));
+        assert_eq!(landed.state, State::Active);
+    }
+    let digest = landing.pair.pair.digest(&key());
+    let dead = record.ended(rejected(digest));
+    assert_eq!(landing.judge(Some(&dead), &key(), NOW), Verdict::Condemned);
+}
+
+#[test]
+fn a_record_that_vanished_is_written_anew_with_its_numbers() {
+    let (record, landing) = claimed("r2");
+    let landed = written(landing.judge(None, &key(), NOW));
+    assert_eq!(landed.version, record.version + 1);
+    assert!(landed.next_number > landing.holder.number);
+}
+
+#[test]
+fn a_seed_counts_only_if_the_store_never_knew_its_token() {
+    let (record, landing) = claimed("r2");
+    let landed = written(landing.judge(Some(&record), &key(), NOW));
+    let lineage = Lineage::from_bits(9);
+    let seeded = |record: &Record, token: &str| {
+        Record::seeded(Some(record), &key(), lineage, pair(token), 0, NOW)
+    };
+    assert_eq!(seeded(&landed, "r2"), Seeding::Known, "current");
+    assert_eq!(seeded(&landed, "r1"), Seeding::Known, "retired");
+    let ended = landed.ended(rejected(landed.digest()));
+    assert_eq!(seeded(&ended, "r2"), Seeding::Known, "ended");
+    assert!(matches!(seeded(&ended, "r9"), Seeding::Begins(_)));
+    let Seeding::Displaces(fresh) = seeded(&landed, "r9") else {
+        panic!("the session goes on");
+    };
+    assert_eq!(fresh.lineage, lineage);
+    assert_eq!(fresh.next_number, landed.next_number);
+    assert!(fresh.version > landed.version);
+    assert!(fresh.knows(&landed.digest()));
+    let begun = Record::seeded(None, &key(), lineage, pair("r1"), 0, NOW);
+    assert!(matches!(begun, Seeding::Begins(_)));
+}

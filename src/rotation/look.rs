@@ -1,0 +1,168 @@
+//! A look at the record: the one of the two that is behind, the store or the manager, is brought up to date, and the
+//! pair that is held then is judged.
+
+use super::{Kind, Rotation, Seen, calls, lineage, logout, store_failed};
+use crate::error::{EndReason, Error};
+use crate::record::look::{Look, look};
+use crate::record::{Record, State};
+use crate::schedule::Due;
+use crate::served::Token;
+use crate::store::Revision;
+
+/// What a look at the store leads to.
+pub(super) enum Next {
+    Done(Token),
+    Again,
+    /// The token of this record, which is the store's unless ours is on its way there.
+    Claim(Kind, Box<Record>),
+}
+
+impl Rotation {
+    /// Compares what was read with what is held, and brings the one that is behind up to date.
+    pub(super) async fn look(&mut self, seen: &Seen) -> Result<Next, Error> {
+        if let Some(next) = self.keep_out(seen).await? {
+            return Ok(next);
+        }
+        if let Some(next) = self.seed(seen).await? {
+            return Ok(next);
+        }
+        let held = {
+            let state = self.session().lock();
+            // The user has done something since: whoever waits has to decide again, and what began
+            // meanwhile must not be judged by what was there before.
+            if state.epoch() != self.flight.epoch() {
+                return Err(Error::Pending);
+            }
+            state.held().cloned()
+        };
+        let was_committed = |record: &Record| record.committed_number > 0;
+        self.has_worked = seen.record().is_some_and(was_committed);
+        let now = self.store_now(seen.clock);
+        match look(seen.record(), held.as_ref().map(|held| held.for_look())) {
+            Look::Vacant if self.session().shared.endpoint.can_sign_in() => {
+                let vacant = Record::vacant(self.session().key.clone(), lineage()?);
+                // There is nothing to be claimed.
+                if !self.uses_claims() {
+                    return Ok(Next::Claim(Kind::SignIn, Box::new(vacant)));
+                }
+                self.swap(None, &vacant).await.map_err(store_failed)?;
+                Ok(Next::Again)
+            }
+            Look::Vacant => Err(Error::NoSession),
+            Look::LoggedOut => {
+                if let Some(record) = seen.record() {
+                    let epoch = self.flight.epoch();
+                    logout::clean_up(self.session(), record, seen, held.as_ref(), epoch).await;
+                }
+                self.ended(EndReason::LoggedOut)
+            }
+            Look::Forward => {
+                if let Some(held) = &held {
+                    let session = self.session();
+                    let next_number = session.lock().next_number();
+                    let pair = session.stored(held, now);
+                    let next = Record::forwarded(
+                        seen.record(),
+                        &session.key,
+                        held.for_look(),
+                        pair,
+                        next_number,
+                        now,
+                    );
+                    // It is on its way there already.
+                    if !self.uses_claims() && session.outbox.is_behind() {
+                        return self.judge(&next, seen).await;
+                    }
+                    self.swap(seen.revision(), &next)
+                        .await
+                        .map_err(store_failed)?;
+                }
+                Ok(Next::Again)
+            }
+            Look::Adopt => match seen.record() {
+                Some(record) => {
+                    let (epoch, took) = (self.flight.epoch(), self.flight.took());
+                    let latest = calls::latest_store_now(self.session(), seen.clock);
+                    if !self.session().adopt(record, latest, epoch, took) {
+                        return Ok(Next::Again);
+                    }
+                    self.judge(record, seen).await
+                }
+                None => Ok(Next::Again),
+            },
+            Look::Current => match seen.record() {
+                Some(record) => {
+                    self.session().lock().saw(record);
+                    self.judge(record, seen).await
+                }
+                None => Ok(Next::Again),
+            },
+        }
+    }
+
+    /// The pair held is the record's. Is it what was asked for, and if not, what brings a newer one?
+    async fn judge(&mut self, record: &Record, seen: &Seen) -> Result<Next, Error> {
+        let session = self.session();
+        let revision = seen.revision();
+        let can_sign_in = session.shared.endpoint.can_sign_in();
+        if let Some(reason) = record.state.end() {
+            if can_sign_in && reason != EndReason::Idle {
+                return Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())));
+            }
+            let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
+                return Ok(Next::Again);
+            };
+            // Those who could go on with the token that is held do so; who asked for a newer one gets the error.
+            return Err(error);
+        }
+        if record.pair.is_none() {
+            return if can_sign_in {
+                Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())))
+            } else {
+                Err(Error::NoSession)
+            };
+        }
+        let (now, wall) = (session.now(), session.wall());
+        let standing = session.lock().standing(now, wall);
+        if standing.identity != self.flight.seen()
+            && standing.due < Due::First
+            && let Some(token) = standing.usable
+        {
+            return Ok(Next::Done(token));
+        }
+        if standing.is_idle {
+            return self.end(record, revision, State::Idle).await;
+        }
+        if standing.refresh_is_good {
+            return Ok(Next::Claim(Kind::Refresh, Box::new(record.clone())));
+        }
+        if can_sign_in {
+            return Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())));
+        }
+        if standing.usable.is_some() {
+            return Err(Error::NotRotatable);
+        }
+        self.end(record, revision, State::Expired).await
+    }
+
+    /// The record says that the session is over; or that was before the user did something.
+    fn ended(&self, reason: EndReason) -> Result<Next, Error> {
+        match self.session().end_seen(reason, self.flight.epoch()) {
+            Some(error) => Err(error),
+            None => Ok(Next::Again),
+        }
+    }
+
+    /// Writes an end into the record. The next look finds it, or finds that somebody was faster.
+    pub(super) async fn end(
+        &self,
+        record: &Record,
+        revision: Option<Revision>,
+        state: State,
+    ) -> Result<Next, Error> {
+        self.swap(revision, &record.ended(state))
+            .await
+            .map_err(store_failed)?;
+        Ok(Next::Again)
+    }
+}

@@ -1,0 +1,211 @@
+//! An answer that does not say whether the token is spent: a page, a gateway's, or none. The claim stays and becomes
+//! doubtful, and its holder sends the same token again after a pause, as far as the server's profile permits: only the
+//! server's own word ends a session.
+
+use std::time::Duration;
+
+use super::behind::store_next;
+use super::calls::load_patiently;
+use super::claim::Claimed;
+use super::failure::{cause, endpoint_failed};
+use super::{Kind, Rotation, Seen, store_failed};
+use crate::endpoint::EndpointError;
+use crate::error::Error;
+use crate::record::Record;
+use crate::record::claim::{Claimant, DoubtfulBy, Permit, permits};
+use crate::served::Token;
+use crate::state::{Failure, Over, Timer};
+use crate::store::Swap;
+
+/// In place of an end that is not known.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Rotation {
+    /// The claim says that its token may be spent, and no instance sends before the pause is over. The next step is a look.
+    pub(super) async fn unclear(
+        &mut self,
+        mut claimed: Claimed,
+        error: EndpointError,
+    ) -> Result<Option<Token>, Error> {
+        let by = match &error {
+            EndpointError::Page { .. } | EndpointError::Unavailable { .. } => {
+                DoubtfulBy::Unavailable
+            }
+            _ => DoubtfulBy::Silence,
+        };
+        // A copy of a machine that was made while the request was out does not know how it ends: the claim is another's to it,
+        // and to one that merely slept. A page was read by the one that it was meant for.
+        let (now, wall) = (self.session().now(), self.session().wall());
+        let was_awake = self.sent.is_none_or(|sent| sent.was_awake(now, wall));
+        if by == DoubtfulBy::Silence && !was_awake && self.uses_claims() {
+            let failed = endpoint_failed(error, claimed.kind);
+            self.fail(failed, claimed.record.failures());
+            return Ok(None);
+        }
+        // First, because the store may fail, and the request is over all the same.
+        self.is_over(&claimed, by);
+        if !self.uses_claims() && !self.claim_late(&mut claimed).await? {
+            return Ok(None);
+        }
+        self.is_over(&claimed, by);
+        let failed = endpoint_failed(error, claimed.kind);
+        let mut cause = cause(
+            &failed,
+            claimed.record.failures(),
+            self.session().settings(),
+        );
+        // A sign-in does not depend on what became of the token.
+        let can_sign_in = self.session().shared.endpoint.can_sign_in();
+        let resend = self.session().settings().server.resend;
+        cause.has_no_pause = permits(Some(by), resend, can_sign_in) != Permit::Send;
+        let failure = self.fail_with(failed, cause);
+        let session = self.session();
+        let now = self.store_now(claimed.seen.clock);
+        let Some(pause) = Self::not_before(&failure, now) else {
+            return Ok(None);
+        };
+        let quarantine = session.settings().quarantine;
+        let doubted = claimed
+            .record
+            .doubted(claimed.holder, by, pause, quarantine, now);
+        match self.swap(claimed.seen.revision(), &doubted).await {
+            Ok(Swap::Swapped(revision)) => {
+                let seen = Seen {
+                    entry: Some((doubted.clone(), revision)),
+                    clock: claimed.seen.clock,
+                };
+                self.at_once(&doubted, &seen).await?;
+            }
+            Ok(Swap::Lost(_)) if self.uses_claims() => session.lock().settle(claimed.holder),
+            // The token is as doubtful, whatever else the record says.
+            Ok(Swap::Lost(_)) => {}
+            // The claim stands without the remark; an instance that finds it stale is as careful.
+            Err(_) if self.uses_claims() => {}
+            // There is none: to look again would be to send again.
+            Err(error) => return Err(store_failed(error)),
+        }
+        Ok(None)
+    }
+
+    /// Remembers that the request under this claim is over.
+    fn is_over(&self, claimed: &Claimed, by: DoubtfulBy) {
+        if let Some(sent) = self.sent {
+            let (holder, digest) = (claimed.holder, claimed.record.digest());
+            self.session().lock().sent(Over {
+                holder,
+                digest,
+                by,
+                sent,
+            });
+        }
+    }
+
+    /// What the profile asks for instead of sending the token again is done without a pause.
+    async fn at_once(&mut self, doubted: &Record, seen: &Seen) -> Result<(), Error> {
+        let Some(claim) = &doubted.claim else {
+            return Ok(());
+        };
+        match self.permit(claim) {
+            Permit::SignIn => self.end_unknown(doubted, seen.revision()).await,
+            // Other instances find out at once that nothing more can be tried.
+            Permit::Nothing => {
+                if let Some(released) = doubted.released(claim.holder(), None) {
+                    self.swap(seen.revision(), &released)
+                        .await
+                        .map_err(store_failed)?;
+                    self.session().lock().settle(claim.holder());
+                }
+                Ok(())
+            }
+            Permit::Send => Ok(()),
+        }
+    }
+
+    /// The token may be spent, and may not be sent again: the session lives for as long as its access token.
+    pub(super) async fn outlive(&mut self, record: &Record, seen: &Seen) -> Result<(), Error> {
+        let session = self.session();
+        let now = session.now();
+        let until = {
+            let state = session.lock();
+            let is_usable = state.usable(now).is_some();
+            let held = state.held().filter(|_| is_usable);
+            // Without a known end, until an API rejects it.
+            held.map(|held| held.schedule.expires_at.unwrap_or(now + FAR))
+        };
+        let Some(until) = until else {
+            return self.end_unknown(record, seen.revision()).await;
+        };
+        let unsure = EndpointError::unknown(
+            "the refresh token may be spent, and the server's profile does not permit to send it again",
+        );
+        let failure = Failure {
+            error: endpoint_failed(unsure, Kind::Refresh),
+            pause: until.since(now),
+            until,
+            count: record.failures(),
+            is_told: false,
+        };
+        self.flight.learn_of_failure(&failure, Timer::AfterPause);
+        self.wait_out(failure, Some(seen.revision())).await
+    }
+
+    /// Without coordination nobody claims before a token is sent; that it may be spent is written all the same. Returns
+    /// whether the record still holds it.
+    async fn claim_late(&mut self, claimed: &mut Claimed) -> Result<bool, Error> {
+        // Nothing kept the record from changing meanwhile, be it to what was on its way there.
+        store_next(self.session()).await?;
+        claimed.seen = load_patiently(self.session()).await?;
+        match claimed.seen.record() {
+            Some(record) if record.digest() == claimed.record.digest() => {
+                claimed.record = record.clone();
+            }
+            _ => return Ok(false),
+        }
+        if claimed.record.claim.is_none() {
+            let session = self.session();
+            let now = self.store_now(claimed.seen.clock);
+            // What it says of the token is true since it was sent.
+            let since = now.before(session.now().since(claimed.since));
+            let by = Claimant {
+                owner: claimed.holder.owner,
+                nonce: claimed.holder.nonce,
+                patience: session.settings().quarantine,
+            };
+            let digest = claimed.record.digest();
+            claimed.record = claimed.record.claimed(by, digest, since);
+            if let Some(claim) = &claimed.record.claim {
+                claimed.holder = claim.holder();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives up the claim whose request is over, where nobody needs its token any more.
+    pub(super) async fn let_go(&self) {
+        let session = self.session();
+        let Some(Over { holder, by, .. }) = session.lock().over() else {
+            return;
+        };
+        let Ok(seen) = load_patiently(session).await else {
+            return;
+        };
+        let next = seen.record().cloned().and_then(|mut record| {
+            // Where the remark could not be stored: the token may be spent all the same.
+            if let Some(claim) = record.claim.as_mut().filter(|claim| claim.is_of(holder)) {
+                claim.doubt(by);
+            }
+            record.released(holder, None)
+        });
+        let is_gone = match next {
+            Some(next) => matches!(
+                self.swap(seen.revision(), &next).await,
+                Ok(Swap::Swapped(_))
+            ),
+            // Without coordination the store may not know of it.
+            None => self.uses_claims(),
+        };
+        if is_gone {
+            session.lock().settle(holder);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The claims of this manager, as far as it remembers them: which it may have written without sending, and under which
+//! it has sent and read no clear answer.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::State;
+use crate::clock::{LATE, Timestamp};
+use crate::record::DoubtfulBy;
+use crate::record::claim::{Holder, Own};
+use crate::token::Digest;
+
+/// A claim whose request is over. Its holder may send the token again soon, because it knows that no request of its own
+/// is under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Over {
+    pub(crate) holder: Holder,
+    /// The token that was sent.
+    pub(crate) digest: Digest,
+    pub(crate) by: DoubtfulBy,
+    pub(crate) sent: Sent,
+}
+
+/// The moment of a sending, or of an attempt to claim.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    /// By the clock that counts suspend.
+    at: Timestamp,
+    wall: Duration,
+    /// By the clock that stands still while the machine sleeps.
+    awake: Instant,
+}
+
+impl Sent {
+    pub(crate) fn new(at: Timestamp, wall: Duration) -> Self {
+        Self {
+            at,
+            wall,
+            awake: Instant::now(),
+        }
+    }
+
+    /// Whether the process was awake since the sending. A copy of a machine that was made while the request was out takes
+    /// its broken connection for the end of the request, which goes on elsewhere.
+    pub(crate) fn was_awake(&self, now: Timestamp, wall: Duration) -> bool {
+        let awake = self.awake.elapsed() + SLACK;
+        now.since(self.at) <= awake && wall.saturating_sub(self.wall) <= awake
+    }
+}
+
+/// By how much clocks may drift apart, or the wall clock be set, while the process is awake.
+const SLACK: Duration = Duration::from_secs(5).saturating_add(LATE);
+
+impl State {
+    /// What a look at a claim has to know of our own.
+    pub(crate) fn own(&self, now: Timestamp, wall: Duration) -> Own<'_> {
+        let over = self.over.filter(|over| over.sent.was_awake(now, wall));
+        // A copy of a machine that was made meanwhile remembers the same attempts.
+        let is_one = self
+            .attempted
+            .is_some_and(|attempted| attempted.was_awake(now, wall));
+        Own {
+            unsent: if is_one { &self.unsent } else { &[] },
+            over: over.map(|over| over.holder),
+        }
+    }
+
+    /// This claim is being written, or may be written.
+    pub(crate) fn attempted(&mut self, claim: Holder, at: Sent) {
+        if self.unsent.is_empty() {
+            self.attempted = Some(at);
+        }
+        if !self.unsent.contains(&claim) {
+            self.unsent.push(claim);
+        }
+    }
+
+    /// The token is about to be sent: no claim attempted before is one under which nothing was, should
+    /// a store that lost a write show it again.
+    pub(crate) fn sending(&mut self) {
+        self.unsent.clear();
+        self.over = None;
+    }
+
+    /// The request is over that was sent under a claim, and the answer was unclear.
+    pub(crate) fn sent(&mut self, over: Over) {
+        self.over = Some(over);
+    }
+
+    /// The claim whose request is over, if there is one.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.over
+    }
+
+    /// This claim is known to be gone.
+    pub(crate) fn settle(&mut self, claim: Holder) {
+        self.unsent.retain(|attempted| *attempted != claim);
+        self.over.take_if(|over| over.holder == claim);
+    }
+}

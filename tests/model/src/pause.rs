@@ -1,0 +1,41 @@
+//! The pause after a failed attempt: `rotation/pause.rs`, and the loop of `Rotation::run`.
+
+use crate::instance::Phase;
+use crate::row::Row;
+use crate::world::Turn;
+
+impl Turn<'_> {
+    /// `Rotation::fail`: for how many ticks nothing is sent. A rotation that goes on for nobody counts no failure.
+    pub(crate) fn fail(&mut self) -> u8 {
+        if self.rotation().orphan {
+            return 0;
+        }
+        let pause = self.config.pause;
+        self.me().pause = pause;
+        pause
+    }
+
+    /// `forbids`: for how many ticks nothing is to be sent, by what this instance knows and the record says.
+    pub(crate) fn forbidden(&mut self, row: &Row) -> u8 {
+        let me = self.me();
+        me.pause = me.pause.max(row.pause);
+        me.pause
+    }
+
+    /// `wait_out`.
+    pub(crate) fn wait_out(&mut self, left: u8) {
+        self.go(Phase::Pause { fresh: true, left });
+    }
+
+    /// A call of the store has failed, and is made again after a pause.
+    pub(crate) fn failed(&mut self) {
+        let pause = self.fail();
+        if self.rotation().orphan {
+            self.finish();
+        } else if pause > 0 {
+            self.wait_out(pause);
+        } else {
+            self.go(Phase::Look);
+        }
+    }
+}

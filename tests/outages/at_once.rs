@@ -1,0 +1,105 @@
+//! What does not pass by itself is told at once, in the server's words: callers do not wait for it.
+
+use std::time::Duration;
+
+use evertoken::testing::AuthorizationServer;
+use evertoken::{EndReason, EndpointError, Error, TokenManager, TokenPair};
+use tokio::time::Instant;
+
+use crate::import::{Strategy, World, endpoint, told};
+
+/// Within this an error counts as told at once.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+async fn failing(tokens: &TokenManager) -> Error {
+    let began = Instant::now();
+    let error = tokens.token().await.expect_err("there is no token");
+    let took = began.elapsed();
+    assert!(took < AT_ONCE, "{took:?}: {}", told(&error));
+    error
+}
+
+fn first(server: &AuthorizationServer) -> TokenPair {
+    let refresh = server.issue().refresh.expect("one");
+    TokenPair::from_refresh_token(refresh)
+}
+
+#[tokio::test]
+async fn a_dead_session_ends_with_the_servers_words() {
+    let world = World::new().await;
+    let tokens = world.builder(Strategy::OnRequest);
+    let tokens = tokens.seed(first(&world.server)).build().expect("it holds");
+    world.server.revoke_all();
+    let error = failing(&tokens).await;
+    let Error::Ended {
+        reason: EndReason::Rejected(word),
+        ..
+    } = &error
+    else {
+        panic!("{}", told(&error));
+    };
+    assert_eq!(word.code(), Some("invalid_grant"));
+    assert!(told(&error).contains("invalid_grant"), "{}", told(&error));
+}
+
+#[tokio::test]
+async fn a_wrong_secret_at_the_first_call_is_told_with_the_servers_words() {
+    let world = World::new().await;
+    let tokens = TokenManager::builder(world.endpoint("wrong")).seed(first(&world.server));
+    let error = failing(&tokens.build().expect("it holds")).await;
+    assert!(
+        matches!(error.endpoint(), Some(EndpointError::Refused { code, .. }) if code == "invalid_client"),
+        "{}",
+        told(&error)
+    );
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn a_wrong_path_at_the_first_call_is_told_with_status_and_first_words() {
+    let world = World::new().await;
+    let url = world.front.url().replace("/token", "/tokens");
+    let tokens = TokenManager::builder(endpoint(&url, "secret")).seed(first(&world.server));
+    let error = failing(&tokens.build().expect("it holds")).await;
+    assert!(
+        matches!(
+            error.endpoint(),
+            Some(EndpointError::Page { status: 404, .. })
+        ),
+        "{}",
+        told(&error)
+    );
+    assert!(told(&error).contains("404"), "{}", told(&error));
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_known_is_told_of_at_once_and_waited_for() {
+    let server = AuthorizationServer::builder().build();
+    let wait = Duration::from_secs(5);
+    // Reserved for this (RFC 6761 section 6.4).
+    let endpoint =
+        endpoint("https://nowhere.invalid/token", "secret").timeout(Duration::from_secs(3));
+    let tokens = TokenManager::builder(endpoint)
+        .seed(first(&server))
+        .wait(wait)
+        .build()
+        .expect("it holds");
+    let mut events = tokens.subscribe();
+    let began = Instant::now();
+    let waiting = tokio::spawn({
+        let tokens = tokens.clone();
+        async move { tokens.token().await }
+    });
+    let event = tokio::time::timeout(AT_ONCE, events.recv()).await;
+    assert!(
+        matches!(event, Ok(Some(evertoken::Event::Failed { .. }))),
+        "{event:?}"
+    );
+    let error = waiting.await.expect("it does not panic").expect_err("none");
+    assert!(began.elapsed() < wait + AT_ONCE);
+    assert!(
+        matches!(error.endpoint(), Some(EndpointError::NotSent { .. })),
+        "{}",
+        told(&error)
+    );
+}

@@ -1,0 +1,85 @@
+//! Answers that are lost after the server has rotated. A server that answers the same token again for a while has lost
+//! nothing then, if the token comes again within that while.
+
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, Fault, GraceAnswer, Reuse, TestClock};
+use evertoken::{BackgroundTimer, Builder, OnRequest, OptimisticEarly, TokenManager};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TTL: Duration = Duration::from_secs(60);
+
+/// Sessions of which each loses an answer.
+const SESSIONS: usize = 200;
+
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    /// The connection is reset.
+    Reset,
+    /// The connection hangs until the client gives up, so many seconds before the window ends.
+    Hang(u64),
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_session_is_lost_with_an_answer_on_a_server_with_a_grace_window() {
+    for window in [10, 30] {
+        for answer in [
+            GraceAnswer::SamePair,
+            GraceAnswer::Fork,
+            GraceAnswer::LastWins,
+        ] {
+            for lost in [Lost::Reset, Lost::Hang(6)] {
+                let mut sessions = tokio::task::JoinSet::new();
+                for number in 0..SESSIONS {
+                    sessions.spawn(outlives(window, answer, lost, number));
+                }
+                let lost_ones = sessions.join_all().await.into_iter().filter(|lives| !lives);
+                assert_eq!(lost_ones.count(), 0, "{window} s, {answer:?}, {lost:?}");
+            }
+        }
+    }
+}
+
+fn strategy(builder: Builder, number: usize) -> Builder {
+    match number % 3 {
+        0 => builder.strategy(OnRequest::default()),
+        1 => builder.strategy(BackgroundTimer::default()),
+        _ => builder.strategy(OptimisticEarly::default()),
+    }
+}
+
+/// Whether the session lives after an answer to its third rotation was lost.
+async fn outlives(window: u64, answer: GraceAnswer, lost: Lost, number: usize) -> bool {
+    let clock = TestClock::new();
+    let window = Duration::from_secs(window);
+    let server = AuthorizationServer::builder()
+        .clock(clock.clone())
+        .access_ttl(TTL)
+        .reuse(Reuse::Grace { window, answer })
+        .build();
+    let (fault, timeout) = match lost {
+        Lost::Reset => (Fault::DropAfter, 30 * SECOND),
+        Lost::Hang(less) => (
+            Fault::Delay(3_600 * SECOND),
+            window - Duration::from_secs(less),
+        ),
+    };
+    let endpoint = server.endpoint().with_timeout(timeout);
+    let builder = TokenManager::builder(endpoint)
+        .clock(clock.clone())
+        .seed(server.issue());
+    let tokens = strategy(builder, number).build().expect("it holds");
+    tokens.token().await.expect("it is seeded");
+    let mut step = 0;
+    while server.rotations() < 4 {
+        if server.rotations() == 2 && step == 0 {
+            server.fail_next(fault.clone());
+            step = 1;
+        }
+        let (token, ()) = tokio::join!(tokens.token(), clock.advance(SECOND));
+        if token.is_err() {
+            return false;
+        }
+    }
+    server.families_revoked() == 0 && tokens.status().end.is_none()
+}

@@ -1,0 +1,103 @@
+//! An import in the README's form: a batch after the other, with `?`, and no retry of its own.
+
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi};
+use evertoken::{
+    BackgroundTimer, Builder, Error, OAuth2, OnRequest, OptimisticEarly, TokenManager,
+};
+use tokio::time::Instant;
+
+use crate::TTL;
+use crate::front::Front;
+
+/// A strict server behind a front, and an API that accepts its tokens.
+pub(crate) struct World {
+    pub(crate) server: AuthorizationServer,
+    pub(crate) front: Front,
+    pub(crate) api: ImportApi,
+    pub(crate) records: HttpServer,
+    _listening: HttpServer,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let server = AuthorizationServer::builder()
+            .access_ttl(TTL)
+            .client("importer", "secret")
+            .build();
+        let listening = server.listen().await.expect("a port");
+        let api = ImportApi::builder(&server).build();
+        Self {
+            front: Front::of(listening.addr()).await,
+            records: api.listen().await.expect("a port"),
+            _listening: listening,
+            server,
+            api,
+        }
+    }
+
+    pub(crate) fn endpoint(&self, secret: &str) -> OAuth2 {
+        endpoint(&self.front.url(), secret)
+    }
+
+    /// On default settings.
+    pub(crate) fn builder(&self, strategy: Strategy) -> Builder {
+        let builder = TokenManager::builder(self.endpoint("secret"))
+            .seed(self.server.issue())
+            .origin(self.records.origin());
+        match strategy {
+            Strategy::OnRequest => builder.strategy(OnRequest::default()),
+            Strategy::BackgroundTimer => builder.strategy(BackgroundTimer::default()),
+            Strategy::OptimisticEarly => builder.strategy(OptimisticEarly::default()),
+        }
+    }
+}
+
+pub(crate) fn endpoint(url: &str, secret: &str) -> OAuth2 {
+    OAuth2::new(url, "importer")
+        .expect("a URL")
+        .client_secret(secret)
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Strategy {
+    OnRequest,
+    BackgroundTimer,
+    OptimisticEarly,
+}
+
+pub(crate) const STRATEGIES: [Strategy; 3] = [
+    Strategy::OnRequest,
+    Strategy::BackgroundTimer,
+    Strategy::OptimisticEarly,
+];
+
+/// Sends batches for so long, and counts them.
+pub(crate) async fn import(
+    tokens: TokenManager,
+    url: String,
+    lasting: Duration,
+) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+    let http = reqwest::Client::new();
+    let began = Instant::now();
+    let mut batches = 0;
+    while began.elapsed() < lasting {
+        let batch = http.post(&url).body("record\u{1d}");
+        tokens.send(batch).await?.error_for_status()?;
+        batches += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(batches)
+}
+
+/// The error and all that it came from.
+pub(crate) fn told(error: &Error) -> String {
+    let mut told = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(source) = next {
+        told = format!("{told}: {source}");
+        next = source.source();
+    }
+    told
+}

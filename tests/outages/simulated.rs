@@ -1,0 +1,102 @@
+//! The same imports on simulated time, two minutes long, through each outage and with each strategy.
+
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, Fault, ImportApi, TestClock};
+use evertoken::{BackgroundTimer, OnRequest, OptimisticEarly, TokenManager};
+
+use crate::front::HTML;
+use crate::import::{STRATEGIES, Strategy};
+use crate::table::{ATTEMPTS, counted_failures};
+use crate::{OUTAGE, TTL};
+
+const BATCH: Duration = Duration::from_millis(100);
+const LASTING: Duration = Duration::from_secs(120);
+
+/// `None` refuses connections.
+fn outages() -> Vec<Option<Fault>> {
+    let page = |status| Fault::Status {
+        status,
+        body: HTML.to_owned(),
+        retry_after: None,
+    };
+    let refused = Fault::Status {
+        status: 401,
+        body: r#"{"error":"invalid_client"}"#.to_owned(),
+        retry_after: None,
+    };
+    let empty = [500, 502, 503, 504, 408].map(Fault::status);
+    let pages = [200, 301, 400, 401, 403, 404, 413, 503].map(page);
+    let faults = empty.into_iter().chain(pages);
+    let faults = faults.chain([refused, Fault::DropBefore]).map(Some);
+    faults.chain([None]).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_call_fails_through_any_outage() {
+    for strategy in STRATEGIES {
+        for fault in outages() {
+            goes_through(strategy, fault).await;
+        }
+    }
+}
+
+async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
+    let about = format!("{strategy:?}, {fault:?}");
+    let clock = TestClock::new();
+    let server = AuthorizationServer::builder()
+        .clock(clock.clone())
+        .access_ttl(TTL)
+        .build();
+    let api = ImportApi::builder(&server).build();
+    let builder = TokenManager::builder(server.endpoint())
+        .clock(clock.clone())
+        .seed(server.issue());
+    let builder = match strategy {
+        Strategy::OnRequest => builder.strategy(OnRequest::default()),
+        Strategy::BackgroundTimer => builder.strategy(BackgroundTimer::default()),
+        Strategy::OptimisticEarly => builder.strategy(OptimisticEarly::default()),
+    };
+    let tokens = builder.build().expect("it holds");
+    let failures = counted_failures(&tokens);
+    let importing = tokio::spawn({
+        let (tokens, api) = (tokens.clone(), api.clone());
+        async move {
+            loop {
+                let mut token = tokens.token().await?;
+                if api.call(token.expose(), 1).await != 200 {
+                    tokens.reject(&token);
+                    token = tokens.token().await?;
+                    assert_eq!(api.call(token.expose(), 1).await, 200);
+                }
+                tokio::time::sleep(BATCH).await;
+            }
+            #[expect(unreachable_code, reason = "it names the type of the error")]
+            Ok::<(), evertoken::Error>(())
+        }
+    });
+    while server.rotations() == 0 {
+        clock.advance(BATCH).await;
+    }
+    let (rotated, asked) = (server.rotations(), server.exchanges());
+    match &fault {
+        Some(fault) => server.fail_always(Some(fault.clone())),
+        None => server.set_reachable(false),
+    }
+    clock.advance(OUTAGE).await;
+    let attempts = server.exchanges() - asked;
+    assert_eq!(server.rotations(), rotated, "{about}");
+    server.fail_always(None);
+    server.set_reachable(true);
+    clock.advance(LASTING).await;
+    assert!(!importing.is_finished(), "{about}: {:?}", importing.await);
+    importing.abort();
+    let _ = importing.await;
+    assert!(attempts <= ATTEMPTS, "{about}: {attempts} attempts");
+    assert!(server.rotations() > rotated + 20, "{about}");
+    assert_eq!(server.families_revoked(), 0, "{about}");
+    assert_eq!(api.records(), api.calls() - api.unauthorized(), "{about}");
+    tokens.shutdown().await.expect("it ends");
+    drop(tokens);
+    assert!(failures.await.expect("no panic") > 0, "{about}");
+}

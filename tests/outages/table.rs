@@ -1,0 +1,154 @@
+//! The outages of a token endpoint that pass by themselves.
+
+use std::time::Duration;
+
+use evertoken::{Event, TokenManager};
+use tokio::time::sleep;
+
+use crate::front::{HTML, Out};
+use crate::import::{STRATEGIES, Strategy, World, import};
+use crate::{FIRST, IMPORT, OUTAGE};
+
+const JSON: &str = "application/json";
+
+const OUTAGES: [(&str, Out); 15] = [
+    ("refused connections", Out::Refused),
+    ("503", Out::Answered(503, JSON, "")),
+    ("502", Out::Answered(502, "text/html", HTML)),
+    ("504", Out::Answered(504, "text/html", HTML)),
+    ("500", Out::Answered(500, JSON, "")),
+    ("404", Out::Answered(404, "text/html", HTML)),
+    ("403", Out::Answered(403, "text/html", HTML)),
+    ("413", Out::Answered(413, "text/html", HTML)),
+    ("400 with HTML", Out::Answered(400, "text/html", HTML)),
+    ("401 with HTML", Out::Answered(401, "text/html", HTML)),
+    ("301", Out::Answered(301, "text/html", HTML)),
+    ("200 with a page", Out::Answered(200, "text/html", HTML)),
+    ("408", Out::Answered(408, JSON, "")),
+    ("reset in mid-answer", Out::Reset),
+    (
+        "invalid_client",
+        Out::Answered(401, JSON, r#"{"error":"invalid_client"}"#),
+    ),
+];
+
+/// Attempts while the endpoint is out, at most: after pauses of 2, 4, 8 and 16 s that are up to a fifth shorter, and
+/// the early ones of a token that is still valid.
+pub(crate) const ATTEMPTS: u64 = 9;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_fails_through_any_outage_of_the_token_endpoint() {
+    let mut imports = tokio::task::JoinSet::new();
+    for strategy in STRATEGIES {
+        for (name, out) in OUTAGES {
+            imports.spawn(async move {
+                let said = goes_through(strategy, out).await;
+                said.map_err(|said| format!("{strategy:?}, {name}: {said}"))
+            });
+        }
+    }
+    let failed: Vec<String> = imports
+        .join_all()
+        .await
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
+    let world = World::new().await;
+    let tokens = world.builder(strategy).build().expect("it holds");
+    let failures = counted_failures(&tokens);
+    let url = world.records.url().to_owned();
+    let importing = tokio::spawn(import(tokens.clone(), url, IMPORT));
+    sleep(FIRST).await;
+    let rotated = world.server.rotations();
+    world.front.begin(out).await;
+    sleep(OUTAGE).await;
+    world.front.end();
+    let batches = importing.await.expect("it does not panic");
+    let batches = batches.map_err(|error| format!("a call failed: {error} {error:?}"))?;
+    let shutdown = tokens.shutdown().await;
+    drop(tokens);
+    let failures = failures.await.expect("it does not panic");
+    let attempts = world.front.answered();
+    let checks = [
+        (rotated > 0, "not rotated before the outage"),
+        (
+            world.server.rotations() > rotated + 10,
+            "hardly rotated after it",
+        ),
+        (
+            world.server.families_revoked() == 0,
+            "the session was revoked",
+        ),
+        (world.api.records() == batches, "records were lost"),
+        (batches > 200, "the import stood still for long"),
+        (attempts <= ATTEMPTS, "too many attempts"),
+        (failures > 0, "nothing was told of the outage"),
+        (
+            out == Out::Refused || failures == attempts,
+            "a failure is not told once",
+        ),
+        (shutdown.is_ok(), "it does not shut down"),
+    ];
+    for (holds, what) in checks {
+        if !holds {
+            return Err(format!(
+                "{what} ({batches} batches, {attempts} attempts, {failures} failures, {} rotations)",
+                world.server.rotations()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How many failures are told until the manager is gone.
+pub(crate) fn counted_failures(tokens: &TokenManager) -> tokio::task::JoinHandle<u64> {
+    let mut events = tokens.subscribe();
+    tokio::spawn(async move {
+        let mut failures = 0;
+        while let Some(event) = events.recv().await {
+            failures += u64::from(matches!(event, Event::Failed { .. }));
+        }
+        failures
+    })
+}
+
+/// All callers of one process, and two processes, make one attempt for each pause.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_and_instances_make_one_attempt_in_each_pause() {
+    let world = World::new().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let seed = world.server.issue();
+    let open = || evertoken::FileStore::new(directory.path().join("session")).expect("ours");
+    let build = || {
+        let builder =
+            TokenManager::builder(world.endpoint("secret")).origin(world.records.origin());
+        let builder = builder.seed(seed.clone()).store(open());
+        builder.build().expect("it holds")
+    };
+    let instances = [build(), build()];
+    let lasting = FIRST + OUTAGE + Duration::from_secs(20);
+    let url = world.records.url();
+    let mut imports = tokio::task::JoinSet::new();
+    for tokens in &instances {
+        for _ in 0..10 {
+            imports.spawn(import(tokens.clone(), url.to_owned(), lasting));
+        }
+    }
+    sleep(FIRST).await;
+    world
+        .front
+        .begin(Out::Answered(503, "text/html", HTML))
+        .await;
+    sleep(OUTAGE).await;
+    world.front.end();
+    for imported in imports.join_all().await {
+        imported.expect("no call fails");
+    }
+    let attempts = world.front.answered();
+    assert!((3..=ATTEMPTS).contains(&attempts), "{attempts}");
+    assert_eq!(world.server.families_revoked(), 0);
+}

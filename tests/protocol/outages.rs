@@ -1,0 +1,229 @@
+//! What passes by itself is waited through, however long it lasts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use evertoken::testing::{Fault, InProcessEndpoint};
+use evertoken::{
+    EndpointError, Error, Grant, Issued, Key, ServerProfile, TokenEndpoint, TokenManager,
+    async_trait,
+};
+
+use crate::cluster::{Cluster, callers, ends, page, seconds};
+
+/// Why no token is to be had for a while.
+#[derive(Debug, Clone, Copy)]
+enum Outage {
+    Refused,
+    /// With an empty body.
+    Empty(u16),
+    Page(u16),
+    Store,
+}
+
+impl Outage {
+    const OF_THE_SERVER: [Self; 4] = [
+        Self::Refused,
+        Self::Empty(503),
+        Self::Empty(500),
+        Self::Page(404),
+    ];
+
+    fn set(self, cluster: &Cluster, is_on: bool) {
+        let fault = match self {
+            Self::Refused => return cluster.server.set_reachable(!is_on),
+            Self::Store => return cluster.store.set_down(is_on),
+            Self::Empty(status) => Fault::status(status),
+            Self::Page(status) => page(status),
+        };
+        cluster.server.fail_always(is_on.then_some(fault));
+    }
+}
+
+/// Counts the requests that its client makes, whether or not one arrives.
+#[derive(Debug, Clone)]
+struct Counted {
+    inner: InProcessEndpoint,
+    requests: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl TokenEndpoint for Counted {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        self.inner.exchange(grant).await
+    }
+
+    fn profile(&self) -> ServerProfile {
+        self.inner.profile()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.inner.timeout()
+    }
+
+    fn key(&self) -> Key {
+        self.inner.key()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_without_a_token_waits_through_an_outage_of_20_s() {
+    let outages = Outage::OF_THE_SERVER.into_iter();
+    for outage in outages.chain([Outage::Store]) {
+        let cluster = Cluster::strict();
+        let node = cluster.begun_node().await;
+        let mut events = node.subscribe();
+        cluster.expire().await;
+        outage.set(&cluster, true);
+        let waiting = callers(&node, 20);
+        cluster.clock.advance(seconds(20)).await;
+        assert!(waiting.iter().all(|caller| !caller.is_finished()));
+        outage.set(&cluster, false);
+        for caller in waiting {
+            let token = caller.await.unwrap();
+            let token = token.unwrap_or_else(|error| panic!("{outage:?}: {error:?}"));
+            assert_eq!(token.identity().version, 3, "{outage:?}");
+        }
+        assert_eq!(
+            (cluster.counts().1, cluster.counts().2),
+            (0, 0),
+            "{outage:?}"
+        );
+        assert_eq!(ends(&mut events), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_first_success_an_outage_is_waited_through_too_unless_it_is_a_page() {
+    for outage in [
+        Outage::Refused,
+        Outage::Empty(503),
+        Outage::Empty(500),
+        Outage::Store,
+    ] {
+        let cluster = Cluster::strict();
+        let node = cluster.warm_node().await;
+        cluster.expire().await;
+        outage.set(&cluster, true);
+        let waiting = callers(&node, 1).remove(0);
+        cluster.clock.advance(seconds(20)).await;
+        outage.set(&cluster, false);
+        let token = waiting.await.unwrap();
+        assert!(token.is_ok(), "{outage:?}: {token:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_valid_token_is_served_at_once_in_an_outage() {
+    let outages = Outage::OF_THE_SERVER.into_iter();
+    for outage in outages.chain([Outage::Store]) {
+        let cluster = Cluster::strict();
+        let node = cluster.begun_node().await;
+        // Due, and valid for 5 s more.
+        cluster.clock.advance(seconds(595)).await;
+        outage.set(&cluster, true);
+        let start = tokio::time::Instant::now();
+        for caller in callers(&node, 20) {
+            assert_eq!(caller.await.unwrap().unwrap().identity().version, 2);
+        }
+        assert!(start.elapsed() < seconds(1), "{outage:?}");
+    }
+}
+
+/// Two hours in which callers of all instances ask every second. Returns how many requests there were.
+async fn two_hours(cluster: &Cluster, outage: Outage, instances: usize) -> u64 {
+    let requests = Arc::<AtomicU64>::default();
+    let node = || {
+        let inner = cluster.endpoint();
+        let requests = Arc::clone(&requests);
+        let endpoint = Counted { inner, requests };
+        cluster.builder(endpoint).build().unwrap()
+    };
+    let nodes: Vec<TokenManager> = (0..instances).map(|_| node()).collect();
+    for node in &nodes {
+        node.token().await.unwrap();
+    }
+    nodes[0].rotate().await.unwrap();
+    cluster.expire().await;
+    requests.store(0, Ordering::SeqCst);
+    outage.set(cluster, true);
+    for _ in 0..2 * 60 * 60 {
+        for node in &nodes {
+            drop(callers(node, 1));
+        }
+        cluster.clock.advance(seconds(1)).await;
+    }
+    outage.set(cluster, false);
+    let sent = requests.load(Ordering::SeqCst);
+    let mut events: Vec<_> = nodes.iter().map(TokenManager::subscribe).collect();
+    for _ in 0..60 {
+        for node in &nodes {
+            drop(callers(node, 1));
+        }
+        cluster.clock.advance(seconds(1)).await;
+    }
+    for node in &nodes {
+        let token = node.try_token().unwrap();
+        assert_eq!(token.identity().version, 3, "{outage:?} {instances}");
+    }
+    for events in &mut events {
+        assert_eq!(ends(events), []);
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), sent + 1);
+    sent
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_two_hours_costs_at_most_150_requests_of_all_instances() {
+    for outage in Outage::OF_THE_SERVER {
+        for instances in [1, 2, 4] {
+            let day = seconds(24 * 60 * 60);
+            let cluster = Cluster::new(|server| server.refresh_ttl(day));
+            let sent = two_hours(&cluster, outage, instances).await;
+            // 2, 4, 8, 16 and 32 s, and then a minute each.
+            assert!(
+                (100..=150).contains(&sent),
+                "{outage:?} {instances}: {sent}"
+            );
+            assert_eq!((cluster.counts().1, cluster.counts().2), (0, 0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_for_two_hours_is_waited_for_and_nothing_is_sent() {
+    let cluster = Cluster::strict();
+    assert_eq!(two_hours(&cluster, Outage::Store, 2).await, 0);
+}
+
+/// The whole time, as a job does that knows of no pause.
+#[tokio::test(start_paused = true)]
+async fn callers_in_a_long_outage_get_the_failure_when_the_next_attempt_is_behind_their_deadline() {
+    let cluster = Cluster::strict();
+    let node = cluster.begun_node().await;
+    cluster.expire().await;
+    Outage::Empty(503).set(&cluster, true);
+    let start = tokio::time::Instant::now();
+    let failed = |error: Error| {
+        let answer = error.endpoint();
+        let is_page = matches!(answer, Some(EndpointError::Unavailable { status: 503, .. }));
+        assert!(
+            is_page && matches!(error, Error::Endpoint { .. }),
+            "{error:?}"
+        );
+        error.retry_after().unwrap().as_secs()
+    };
+    // The attempts are made at 0, 2, 6, 14 and 30 s; the next one comes at 62 s, and the deadline is at 35 s.
+    let left = failed(node.token().await.unwrap_err());
+    assert_eq!((start.elapsed().as_secs(), left), (30, 32));
+    // For a caller with a later deadline that one is near enough.
+    cluster.clock.advance(seconds(1)).await;
+    let left = failed(node.token().await.unwrap_err());
+    assert_eq!((start.elapsed().as_secs(), left), (62, 60));
+    // And then for none.
+    let left = failed(node.token().await.unwrap_err());
+    assert_eq!((start.elapsed().as_secs(), left), (62, 60));
+    assert_eq!(failed(node.try_token().unwrap_err()), 60);
+}

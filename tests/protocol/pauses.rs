@@ -1,0 +1,270 @@
+//! A pause after a failure holds for all callers of all instances: nothing is sent in it, and the store is read.
+
+use std::time::Duration;
+
+use evertoken::testing::Fault;
+use evertoken::{EndReason, EndpointError, Error, Event};
+
+use crate::cluster::{Cluster, QUARANTINE, callers, ends, page, reason, refusal, seconds};
+
+fn put_off(status: u16, after: Duration) -> Fault {
+    Fault::Status {
+        status,
+        body: String::new(),
+        retry_after: Some(after),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_never_more_than_one_exchange_in_a_pause_for_20_callers_of_2_instances() {
+    for fault in [
+        page(404),
+        Fault::status(503),
+        Fault::status(500),
+        Fault::DropBefore,
+        refusal(429, "slow_down"),
+        refusal(401, "invalid_client"),
+    ] {
+        let cluster = Cluster::strict();
+        let nodes = [cluster.begun_node().await, cluster.warm_node().await];
+        let mut events = nodes[0].subscribe();
+        cluster.expire().await;
+        cluster.server.fail_always(Some(fault.clone()));
+        let start = tokio::time::Instant::now();
+        let mut waiting: Vec<_> = nodes.iter().flat_map(|node| callers(node, 20)).collect();
+        // The first one was the rotation that had succeeded.
+        for (exchanges, until) in [(2, 2), (3, 6), (4, 14)] {
+            cluster.server.arrived(exchanges).await;
+            while start.elapsed() < seconds(until) - Duration::from_millis(200) {
+                waiting.extend(nodes.iter().flat_map(|node| callers(node, 1)));
+                cluster.clock.advance(Duration::from_millis(100)).await;
+                assert_eq!(cluster.server.exchanges(), exchanges, "{fault:?}");
+            }
+        }
+        cluster.server.fail_always(None);
+        for caller in waiting {
+            assert_eq!(caller.await.unwrap().unwrap().identity().version, 3);
+        }
+        assert_eq!(cluster.counts(), (5, 0, 0), "{fault:?}");
+        // One event for each failure of its own.
+        let seen: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
+        let failed = seen
+            .iter()
+            .filter(|event| matches!(event, Event::Failed { .. }));
+        assert!(failed.count() <= 3, "{seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_one_instance_is_kept_by_another_whose_callers_learn_the_reason() {
+    let cluster = Cluster::strict();
+    let one = cluster.begun_node().await;
+    let endpoint = cluster.endpoint().with_timeout(seconds(34));
+    let two = cluster.builder(endpoint).build().unwrap();
+    two.token().await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(page(404));
+    one.try_token().unwrap_err();
+    cluster.server.arrived(2).await;
+    cluster.clock.advance(Duration::from_millis(100)).await;
+    // The first instance goes, so that it is the other one that makes the next attempt, and it gets no answer.
+    one.shutdown().await.unwrap();
+    let hold = cluster.server.hold();
+    let waiting = callers(&two, 20);
+    cluster.clock.advance(Duration::from_millis(1_700)).await;
+    assert_eq!(cluster.server.exchanges(), 2);
+    let failure = two.status().failure.unwrap();
+    assert!(
+        matches!(
+            failure.endpoint(),
+            Some(EndpointError::Page { status: 404, .. })
+        ),
+        "{failure:?}"
+    );
+    cluster.clock.advance(seconds(1)).await;
+    assert_eq!(cluster.server.exchanges(), 3);
+    for caller in waiting {
+        let error = caller.await.unwrap().unwrap_err();
+        let Error::TimedOut { source, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert!(matches!(source.as_deref(), Some(Error::Endpoint { .. })));
+        assert!(
+            matches!(
+                error.endpoint(),
+                Some(EndpointError::Page { status: 404, .. })
+            ),
+            "{error:?}"
+        );
+    }
+    drop(hold);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_whose_deadline_is_before_the_next_attempt_of_another_instance_gets_its_failure() {
+    let cluster = Cluster::strict();
+    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    cluster.expire().await;
+    cluster.server.fail_next(put_off(503, seconds(120)));
+    let start = tokio::time::Instant::now();
+    for (node, left) in [(&one, 120), (&two, 120)] {
+        let error = node.token().await.unwrap_err();
+        assert!(
+            matches!(
+                error.endpoint(),
+                Some(EndpointError::Unavailable { status: 503, .. })
+            ),
+            "{error:?}"
+        );
+        assert_eq!(
+            error.retry_after().unwrap().as_secs_f64().round(),
+            f64::from(left)
+        );
+        assert!(error.is_retryable());
+    }
+    assert!(start.elapsed() < Duration::from_millis(100));
+    assert_eq!(cluster.server.exchanges(), 2);
+    // With the end of the pause near, callers wait for it.
+    cluster.clock.advance(seconds(90)).await;
+    let (one, two) = tokio::join!(one.token(), two.token());
+    assert_eq!(one.unwrap().identity(), two.unwrap().identity());
+    assert!(start.elapsed() < seconds(121));
+    assert_eq!(cluster.counts(), (3, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t02_a_pair_that_another_instance_stored_is_adopted_in_a_long_pause() {
+    for fault in [
+        put_off(429, seconds(1_800)),
+        put_off(503, seconds(1_800)),
+        // A human has to act: the pause is the longest, and no caller waits for its end.
+        refusal(400, "interaction_required"),
+    ] {
+        let cluster = Cluster::strict();
+        let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+        cluster.expire().await;
+        cluster.server.fail_next(fault.clone());
+        one.token().await.unwrap_err();
+        // The user signs in anew elsewhere.
+        two.replace(cluster.server.issue()).await.unwrap();
+        let stored = two.token().await.unwrap();
+        // What looks for it at most is one reading of the store in 5 s.
+        let mut waited = 0;
+        let token = loop {
+            match one.token().await {
+                Ok(token) => break token,
+                Err(_) if waited < 6 => waited += 1,
+                Err(error) => panic!("{fault:?}: {error:?}"),
+            }
+            cluster.clock.advance(seconds(1)).await;
+        };
+        assert_eq!(token.identity(), stored.identity());
+        assert_eq!(cluster.server.exchanges(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_in_a_pause_ends_it_at_once_and_nothing_is_sent() {
+    for elsewhere in [false, true] {
+        for fault in [Fault::status(503), refusal(429, "slow_down")] {
+            let cluster = Cluster::strict();
+            let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
+            let mut events = node.subscribe();
+            cluster.expire().await;
+            cluster.server.fail_next(fault);
+            let waiting = callers(&node, 20);
+            cluster.clock.advance(seconds(1)).await;
+            let start = tokio::time::Instant::now();
+            let leaving = if elsewhere { &other } else { &node };
+            assert!(leaving.logout().await.is_complete());
+            for caller in waiting {
+                let error = caller.await.unwrap().unwrap_err();
+                assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+            }
+            assert!(start.elapsed() < Duration::from_millis(100));
+            cluster.clock.advance(seconds(7_200)).await;
+            assert_eq!(cluster.counts(), (2, 0, 0));
+            assert_eq!(ends(&mut events), [EndReason::LoggedOut]);
+            let record = cluster.store.json(&cluster.key()).await;
+            assert!(
+                record["claim"].is_null() && record["not_before"].is_null(),
+                "{record}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_claim() {
+    for fault in [Fault::DropBefore, page(404), refusal(429, "slow_down")] {
+        let cluster = Cluster::strict();
+        let node = cluster.begun_node().await;
+        cluster.expire().await;
+        cluster.server.fail_next(fault.clone());
+        let waiting = callers(&node, 20);
+        cluster.clock.advance(seconds(1)).await;
+        let start = tokio::time::Instant::now();
+        node.shutdown().await.unwrap();
+        assert!(start.elapsed() < Duration::from_millis(100));
+        for caller in waiting {
+            assert!(matches!(caller.await.unwrap(), Err(Error::ShutDown)));
+        }
+        let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
+        assert!(
+            claim.is_null() || claim["released"] == true,
+            "{fault:?}: {claim}"
+        );
+        // The next process waits for the end of the pause, and not for a quarantine.
+        let next = cluster.node();
+        next.token().await.unwrap();
+        let waited = start.elapsed();
+        assert!(
+            waited >= Duration::from_millis(900) && waited < seconds(2),
+            "{waited:?}"
+        );
+        assert_eq!(cluster.counts(), (3, 0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_no_caller_and_no_timer_waits_for_ends_with_its_claim_released() {
+    let cluster = Cluster::strict();
+    let node = cluster.begun_node().await;
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    node.try_token().unwrap_err();
+    cluster.server.arrived(2).await;
+    cluster.clock.advance(seconds(1)).await;
+    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
+    assert_eq!(
+        (&claim["released"], &claim["by"]),
+        (&false.into(), &"silence".into())
+    );
+    cluster.clock.advance(seconds(2)).await;
+    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
+    assert_eq!(claim["released"], true);
+    assert_eq!(cluster.server.exchanges(), 2);
+    // Whichever instance needs the token sends it without a quarantine.
+    let start = tokio::time::Instant::now();
+    cluster.warm_node().await;
+    assert!(start.elapsed() < seconds(1));
+    assert_eq!(cluster.counts(), (3, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_does_not_go_stale_in_its_holders_own_pause() {
+    let cluster = Cluster::strict();
+    let (one, two) = (cluster.begun_node().await, cluster.patient_node().await);
+    cluster.expire().await;
+    // Twice as long as the quarantine.
+    cluster.server.fail_next(put_off(503, QUARANTINE * 2));
+    one.token().await.unwrap_err();
+    let waiting = callers(&two, 1).remove(0);
+    cluster.clock.advance(QUARANTINE * 2 - seconds(1)).await;
+    assert_eq!(cluster.server.exchanges(), 2);
+    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
+    assert_eq!(claim["released"], false, "{claim}");
+    // In milliseconds: the pause, and the quarantine after it.
+    assert_eq!(claim["patience"], 3 * 60_000);
+    drop(waiting);
+}

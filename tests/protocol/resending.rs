@@ -1,0 +1,191 @@
+//! After an unclear answer its holder sends the same token again, as far as the server's profile permits.
+
+use evertoken::testing::Fault;
+use evertoken::{EndReason, Resend};
+
+use crate::cluster::{Cluster, QUARANTINE, TTL, callers, ends, page, reason, seconds};
+
+/// Unclear answers, and whether the token is probably unspent behind them.
+fn unclear() -> [(Fault, bool); 8] {
+    [
+        (page(404), true),
+        (page(400), true),
+        (Fault::status(401), true),
+        (Fault::status(502), true),
+        (Fault::status(503), true),
+        (Fault::status(504), true),
+        (Fault::status(500), false),
+        (Fault::DropBefore, false),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_profile_permits_is_sent_again_and_else_the_session_ends_once_its_token_is_over() {
+    for resend in [Resend::Always, Resend::WhenUnavailable, Resend::Never] {
+        for (fault, is_unavailable) in unclear() {
+            let mut cluster = Cluster::strict();
+            cluster.profile = cluster.profile.resend(resend);
+            let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+            let mut events = one.subscribe();
+            cluster.expire().await;
+            cluster.server.fail_next(fault.clone());
+            let is_permitted = match resend {
+                Resend::Always => true,
+                Resend::WhenUnavailable => is_unavailable,
+                _ => false,
+            };
+            let start = tokio::time::Instant::now();
+            if is_permitted {
+                assert_eq!(one.token().await.unwrap().identity().version, 3);
+                assert_eq!(start.elapsed().as_secs(), 2, "{resend:?} {fault:?}");
+                assert_eq!(two.token().await.unwrap().identity().version, 3);
+                assert_eq!(ends(&mut events), []);
+                assert_eq!(cluster.counts(), (3, 0, 0), "{resend:?} {fault:?}");
+            } else {
+                for node in [&one, &two] {
+                    let error = node.token().await.unwrap_err();
+                    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+                }
+                assert!(start.elapsed() < seconds(1));
+                assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
+                assert_eq!(cluster.counts(), (2, 0, 0), "{resend:?} {fault:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_it_is_not_sent_again_the_access_token_is_served_to_its_end_and_ends_the_session() {
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster.profile.resend(Resend::Never);
+    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    let mut events = one.subscribe();
+    cluster.clock.advance(TTL / 2).await;
+    cluster.server.fail_next(Fault::status(503));
+    one.rotate().await.unwrap_err();
+    for node in [&one, &two] {
+        assert_eq!(node.token().await.unwrap().identity().version, 2);
+    }
+    cluster.clock.advance(TTL / 2 - seconds(2)).await;
+    for node in [&one, &two] {
+        assert_eq!(node.token().await.unwrap().identity().version, 2);
+    }
+    assert_eq!(ends(&mut events), []);
+    cluster.clock.advance(seconds(2)).await;
+    for node in [&one, &two] {
+        let error = node.token().await.unwrap_err();
+        assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+    }
+    assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
+    assert_eq!(cluster.counts(), (2, 0, 0));
+}
+
+/// The claim says what left it doubtful.
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_takes_over_sends_what_the_profile_permits_after_that_answer() {
+    for (fault, is_permitted) in [(Fault::status(503), true), (Fault::DropBefore, false)] {
+        let mut cluster = Cluster::strict();
+        let one = cluster.begun_node().await;
+        cluster.profile = cluster.profile.resend(Resend::WhenUnavailable);
+        let two = cluster.warm_node().await;
+        cluster.expire().await;
+        cluster.server.fail_next(fault.clone());
+        one.try_token().unwrap_err();
+        cluster.server.arrived(2).await;
+        one.shutdown().await.unwrap();
+        cluster.clock.advance(seconds(2)).await;
+        match two.token().await {
+            Ok(token) => assert!(is_permitted && token.identity().version == 3, "{fault:?}"),
+            Err(error) => {
+                assert!(!is_permitted, "{fault:?}: {error:?}");
+                assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+            }
+        }
+        assert_eq!(cluster.server.exchanges(), 2 + u64::from(is_permitted));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_it_at_the_second_sending() {
+    let cluster = Cluster::strict();
+    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    let mut events = [one.subscribe(), two.subscribe()];
+    cluster.expire().await;
+    let body = "<html>Bad Gateway</html>".to_owned();
+    cluster.server.fail_next(Fault::Body { status: 502, body });
+    let start = tokio::time::Instant::now();
+    for caller in [callers(&one, 20), callers(&two, 20)].into_iter().flatten() {
+        let error = caller.await.unwrap().unwrap_err();
+        let Some(EndReason::Rejected(word)) = reason(&error) else {
+            panic!("{error:?}");
+        };
+        assert_eq!(word.code(), Some("invalid_grant"));
+        assert!(error.needs_sign_in());
+    }
+    assert_eq!(start.elapsed().as_secs(), 2);
+    cluster.clock.advance(QUARANTINE * 10).await;
+    assert!(one.token().await.is_err() && two.token().await.is_err());
+    assert_eq!(cluster.counts(), (3, 1, 1));
+    for events in &mut events {
+        assert!(matches!(ends(events)[..], [EndReason::Rejected(_)]));
+    }
+}
+
+/// A copy of a machine that was made while the request was out takes its broken connection for the end of the request,
+/// which goes on elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_slept_after_sending_leaves_its_claim_alone_for_its_patience() {
+    for slept in [false, true] {
+        let cluster = Cluster::strict();
+        let node = cluster.patient_node().await;
+        node.rotate().await.unwrap();
+        cluster.expire().await;
+        cluster.server.fail_next(Fault::DropBefore);
+        let (hold, waiter) = cluster.call_in_flight(&node).await;
+        if slept {
+            cluster.clock.suspend(seconds(20));
+        }
+        let start = tokio::time::Instant::now();
+        drop(hold);
+        waiter.await.unwrap().unwrap();
+        let waited = start.elapsed();
+        // The store's clock went on while the process slept.
+        let expected = match slept {
+            true => QUARANTINE - seconds(20),
+            false => seconds(2),
+        };
+        assert!(
+            waited >= expected && waited < expected + seconds(6),
+            "{slept}: {waited:?}"
+        );
+        assert_eq!(cluster.counts(), (3, 0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_taken_over_meanwhile_is_not_sent_under() {
+    let cluster = Cluster::strict();
+    let (node, other) = (cluster.patient_node().await, cluster.patient_node().await);
+    node.rotate().await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    let waiter = callers(&node, 1).remove(0);
+    cluster.clock.advance(seconds(1)).await;
+    // Another instance takes it over, with a request of its own that takes a while.
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["claim"]["owner"] = "2a".into();
+            record["claim"]["number"] = record["next_number"].clone();
+            record["claim"]["since"] = cluster.store_now().into();
+            let next = record["next_number"].as_u64().unwrap() + 1;
+            record["next_number"] = next.into();
+        })
+        .await;
+    cluster.clock.advance(QUARANTINE - seconds(5)).await;
+    assert_eq!(cluster.server.exchanges(), 2);
+    assert!(!waiter.is_finished());
+    let (token, other) = (waiter.await.unwrap().unwrap(), other.token().await.unwrap());
+    assert_eq!(token.identity(), other.identity());
+    assert_eq!(cluster.counts(), (3, 0, 0));
+}

@@ -1,0 +1,114 @@
+//! A store that was set back shows sessions that the user has replaced or left. None of them comes back.
+
+use evertoken::{EndReason, Identity, TokenManager};
+
+use crate::cluster::{Cluster, reason, seconds};
+
+async fn identity(node: &TokenManager) -> Identity {
+    node.token().await.unwrap().identity()
+}
+
+#[tokio::test(start_paused = true)]
+async fn t03_a_session_that_was_replaced_does_not_come_back() {
+    for (has_left, has_rotated) in [(false, false), (false, true), (true, false), (true, true)] {
+        let cluster = Cluster::strict();
+        let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
+        let old = cluster.store.record(&cluster.key()).await.unwrap();
+        let before = identity(&node).await;
+        if has_left {
+            assert!(node.logout().await.is_complete());
+        }
+        let fresh = cluster.server.issue();
+        node.replace(fresh.clone()).await.unwrap();
+        if has_rotated {
+            node.rotate().await.unwrap();
+        }
+        let held = identity(&node).await;
+        assert_ne!(held.lineage, before.lineage);
+        // The store loses what was written in the last moments.
+        cluster.store.put(&cluster.key(), &old).await;
+        cluster.clock.advance(seconds(300)).await;
+        let rotated = node.rotate().await.unwrap();
+        assert_eq!(rotated.identity().lineage, held.lineage);
+        let record = cluster.store.record(&cluster.key()).await.unwrap();
+        assert_eq!(record.identity(), rotated.identity());
+        // The instance that has seen nothing of it all adopts it.
+        cluster.expire().await;
+        assert_eq!(identity(&node).await, identity(&other).await);
+        assert_eq!(identity(&other).await.lineage, held.lineage);
+        assert_eq!((cluster.counts().1, cluster.counts().2), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t03_a_pair_that_is_issued_while_the_store_is_set_back_is_stored() {
+    let cluster = Cluster::strict();
+    let node = cluster.begun_node().await;
+    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    node.replace(cluster.server.issue()).await.unwrap();
+    let held = identity(&node).await;
+    cluster.expire().await;
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
+    cluster.store.put(&cluster.key(), &old).await;
+    drop(hold);
+    let token = waiter.await.unwrap().unwrap();
+    assert_eq!(token.identity().lineage, held.lineage);
+    cluster.clock.advance(seconds(10)).await;
+    let record = cluster.store.record(&cluster.key()).await.unwrap();
+    assert_eq!(record.identity(), token.identity());
+    assert_eq!(cluster.server.revocations(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t51_a_session_that_was_left_does_not_come_back() {
+    for sessions in 1..=3 {
+        let cluster = Cluster::strict();
+        let node = cluster.begun_node().await;
+        let old = cluster.store.record(&cluster.key()).await.unwrap();
+        for nth in 0..sessions {
+            if nth > 0 {
+                node.replace(cluster.server.issue()).await.unwrap();
+            }
+            assert!(node.logout().await.is_complete());
+        }
+        for _ in 0..2 {
+            cluster.store.put(&cluster.key(), &old).await;
+            cluster.clock.advance(seconds(120)).await;
+            // It says at once that the session is over, and looks whether there is another.
+            for _ in 0..3 {
+                let error = node.token().await.unwrap_err();
+                assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+                cluster.clock.advance(seconds(5)).await;
+            }
+            let record = cluster.store.json(&cluster.key()).await;
+            assert_eq!(record["state"]["is"], "logged_out", "{sessions}");
+        }
+        assert_eq!(cluster.counts(), (1, 0, 0));
+        // The user may sign in anew.
+        node.replace(cluster.server.issue()).await.unwrap();
+        node.token().await.unwrap();
+        assert_eq!(
+            cluster.warm_node().await.token().await.unwrap().identity(),
+            identity(&node).await
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back() {
+    let cluster = Cluster::strict();
+    let node = cluster.begun_node().await;
+    let held = identity(&node).await;
+    // As many landings again, of which this instance has seen none: the number of the claim tells.
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            record["version"] = 9.into();
+            record["committed_number"] = 1.into();
+        })
+        .await;
+    cluster.expire().await;
+    let token = node.token().await.unwrap();
+    assert_eq!(token.identity().lineage, held.lineage);
+    assert_eq!(cluster.counts(), (2, 0, 0));
+}

@@ -1,0 +1,123 @@
+//! What callers are told: the server's own words where it ends a session or refuses a client, and an error at once where
+//! nothing has ever worked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::{EndReason, EndpointError, Error, OnRequest, Token, TokenManager, TokenPair};
+
+use super::cases;
+use crate::judge::{Judge, Rules};
+use crate::relay::{Page, Step};
+use crate::world::{World, without_a_token};
+
+cases![
+    an_end_has_the_servers_words,
+    a_page_at_the_first_call_is_an_error_at_once,
+    a_wrong_secret_at_the_first_call_is_an_error_at_once,
+    a_client_that_is_refused_once_in_mid_session_waits_and_goes_on,
+];
+
+/// Shorter than any pause.
+const AT_ONCE: Duration = Duration::from_millis(1_500);
+
+#[track_caller]
+pub(super) fn assert_rejected(answer: Result<Token, Error>) {
+    match answer {
+        Err(Error::Ended {
+            reason: EndReason::Rejected(word),
+            ..
+        }) => assert_eq!(word.code(), Some("invalid_grant")),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn an_end_has_the_servers_words(judge: Arc<Judge>) {
+    let world = World::new(&judge, Rules::CALM).await;
+    let tokens = world.begun().await;
+    let pair = tokens.token().await.unwrap();
+    assert_eq!(world.server.revoke(pair.expose()).await, 200);
+    assert_rejected(without_a_token(&tokens).await);
+    assert_eq!(world.relay.seen().repeated, 0);
+}
+
+/// A manager that has a refresh token alone, so that its first call needs an exchange.
+fn first_call(world: &World, secret: Option<&str>) -> TokenManager {
+    let endpoint = match secret {
+        Some(secret) => world.endpoint().client_secret(secret),
+        None => world.endpoint(),
+    };
+    let seed = TokenPair::from_refresh_token(world.first.refresh_token.as_str());
+    let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
+    builder.seed(seed).build().unwrap()
+}
+
+async fn failed_at_once(tokens: &TokenManager) -> Error {
+    let answer = tokio::time::timeout(AT_ONCE, tokens.token()).await;
+    answer.expect("it is told at once").unwrap_err()
+}
+
+/// A pair was never landed here, so the URL is probably wrong.
+async fn a_page_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {
+    let world = World::new(&judge, Rules::CALM).await;
+    world.relay.next(Step::Page(Page::html(404)));
+    let tokens = first_call(&world, None);
+    let error = failed_at_once(&tokens).await;
+    match error.endpoint() {
+        Some(EndpointError::Page {
+            status,
+            content_type,
+            start,
+            ..
+        }) => {
+            assert_eq!(*status, 404);
+            assert_eq!(content_type.as_deref(), Some("text/html"));
+            assert!(
+                start
+                    .as_deref()
+                    .is_some_and(|start| start.contains("in the way"))
+            );
+        }
+        _ => panic!("{error:?}"),
+    }
+    assert!(!error.needs_sign_in(), "{error:?}");
+    assert_eq!(world.relay.seen().arrived, 1);
+    // The session goes on when the way is free and the pause over.
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    let token = tokens.token().await.unwrap();
+    assert!(world.server.is_live_access(token.expose()).await);
+    let seen = world.relay.seen();
+    assert_eq!((seen.arrived, seen.exchanges, seen.repeated), (2, 1, 0));
+}
+
+#[track_caller]
+fn assert_refused(error: &Error) {
+    match error.endpoint() {
+        Some(EndpointError::Refused { code, .. }) => assert_eq!(code, "invalid_client"),
+        _ => panic!("{error:?}"),
+    }
+}
+
+async fn a_wrong_secret_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {
+    let world = World::new(&judge, Rules::CALM).await;
+    let tokens = first_call(&world, Some("wrong"));
+    assert_refused(&failed_at_once(&tokens).await);
+    assert_eq!(world.relay.seen().arrived, 1);
+    let refresh = &world.first.refresh_token;
+    assert!(world.server.is_live_refresh(refresh).await);
+}
+
+/// A client that has worked here is refused while a deployment is under way.
+async fn a_client_that_is_refused_once_in_mid_session_waits_and_goes_on(judge: Arc<Judge>) {
+    let world = World::new(&judge, Rules::CALM).await;
+    let tokens = world.begun().await;
+    world.relay.next(Step::Page(Page {
+        status: 401,
+        content_type: "application/json",
+        body: r#"{"error":"invalid_client"}"#,
+    }));
+    let token = without_a_token(&tokens).await.unwrap();
+    assert!(world.server.is_live_access(token.expose()).await);
+    let seen = world.relay.seen();
+    assert_eq!((seen.arrived, seen.exchanges, seen.repeated), (3, 2, 0));
+}

@@ -1,0 +1,100 @@
+//! Who may send a token, and who may send it again.
+
+use super::spends::{Read, Send};
+use super::{Log, NodeId, Observer};
+use crate::scenario::Resend;
+
+impl Observer {
+    pub(super) fn judge_coordinated(
+        &self,
+        log: &Log,
+        by: NodeId,
+        token: Option<usize>,
+        now: u64,
+    ) -> Option<String> {
+        let Some(claim) = log.sends.claim_of(by, token) else {
+            return Some("it never claimed it".to_owned());
+        };
+        let window = self.scenario.quarantine_of(by.node) - self.scenario.timeout - 5;
+        if now - claim.at >= (window * 1_000).max(1) && claim.at != now {
+            return Some(format!("its claim is {} ms old", now - claim.at));
+        }
+        let last = log.sends.under(by, token, claim.number);
+        if last.is_some_and(|last| !self.may_be_forgotten(log, last)) {
+            return Some(format!("a second time under claim {}", claim.number));
+        }
+        let earlier = log.sends.all.iter().filter(|send| send.token == token);
+        for send in earlier.filter(|send| !send.is_unspent) {
+            if self.may_be_forgotten(log, send) {
+                continue;
+            }
+            if !send.ended && !log.is_dead(send.by) && !self.was_slept_through(log, send) {
+                return Some(format!("{}'s exchange is still under way", send.by));
+            }
+            if token.is_some() && !claim.is_doubtful {
+                return Some(format!(
+                    "{} may have spent it, and its claim is plain",
+                    send.by
+                ));
+            }
+        }
+        None
+    }
+
+    /// What is true of a second sending whether or not instances coordinate.
+    pub(super) fn judge_again(
+        &self,
+        log: &Log,
+        by: NodeId,
+        token: Option<usize>,
+    ) -> Option<String> {
+        let token = token?;
+        let sends = log.sends.all.iter();
+        let earlier = sends.filter(|send| send.token == Some(token) && !send.is_unspent);
+        for send in earlier.filter(|send| !self.may_be_forgotten(log, send)) {
+            let is_own = send.by == by;
+            // Others may not know of it.
+            if !is_own && !self.scenario.coordinated {
+                continue;
+            }
+            let read = send.read.map(|(read, _)| read);
+            match read {
+                Some(Read::Issued) if is_own => {
+                    return Some("it was issued another for it".to_owned());
+                }
+                // It says nothing of the session where others spend its tokens unasked.
+                Some(Read::Dead) if is_own && self.scenario.coordinated => {
+                    return Some("it was told that it is dead".to_owned());
+                }
+                Some(Read::Issued | Read::Dead) => continue,
+                _ => {}
+            }
+            let is_page = read == Some(Read::Unavailable);
+            if self.scenario.sign_in && !is_page {
+                return Some("after silence, and its endpoint can sign in".to_owned());
+            }
+            match self.scenario.resend {
+                Resend::Never => return Some("again, which is never permitted".to_owned()),
+                Resend::WhenUnavailable if !is_page => {
+                    return Some("after silence, which is not permitted".to_owned());
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Whether the store may have lost what was known of it.
+    fn may_be_forgotten(&self, log: &Log, send: &Send) -> bool {
+        let claimed_from = send
+            .at
+            .saturating_sub(self.scenario.longest_quarantine() * 1_000);
+        log.failed_over_since(claimed_from)
+    }
+
+    /// Nobody can tell an exchange from one that is over whose machine has slept since.
+    pub(super) fn was_slept_through(&self, log: &Log, send: &Send) -> bool {
+        let is_over = self.now() - send.at >= (self.scenario.timeout + 5) * 1_000;
+        is_over && log.slept_since(send.at)
+    }
+}

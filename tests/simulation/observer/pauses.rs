@@ -1,0 +1,219 @@
+//! The pauses after failed attempts: how long they are, who keeps them, and what ends them. What a user does ends them
+//! all.
+
+use evertoken::{CoolDown, EndpointError, Record};
+
+use super::{Log, NodeId, Observer, View};
+use crate::scenario::Resend;
+
+/// An attempt that brought no pair.
+#[derive(Debug, Clone)]
+pub(super) struct Failed {
+    pub(super) token: Option<usize>,
+    /// When that was read.
+    pub(super) at: u64,
+    /// Whether the access token was over by then.
+    was_over: bool,
+    /// Of the record.
+    version: Option<u64>,
+    /// What users had done by then.
+    begins: (u32, u32),
+    /// The server asked for so much, in milliseconds.
+    asked: u64,
+    /// Whether the token may be sent again, so that there is a pause before that.
+    is_resent: bool,
+    /// The server does not take the credentials.
+    refuses_sign_in: bool,
+}
+
+/// What rounding takes, in milliseconds.
+const SLACK: u64 = 50;
+
+impl Observer {
+    /// Whether the user has logged out of this instance, and nobody has signed in anew since.
+    pub(crate) fn is_out(&self, by: NodeId) -> bool {
+        let log = self.log();
+        // Another instance, which signs in by itself, never learned of a logout that the store lost.
+        let is_lost = self.scenario.sign_in && log.has_failed_over();
+        log.out.get(&by) == Some(&log.begins) && !log.is_stray && !is_lost
+    }
+
+    /// The instance is about to send, or would if it reached the server; `was_out` says whether it was logged out by the
+    /// time at which it decided that.
+    pub(crate) fn attempts(&self, by: NodeId, refresh: Option<&str>, was_out: bool) {
+        let now = self.now();
+        let mut log = self.log();
+        let token = refresh.map(|refresh| log.texts[refresh]);
+        if let Some(problem) = self.judge_pause(&log, by, token, now) {
+            self.break_locked(&mut log, format!("O8 {by} {problem}"));
+        }
+        if was_out {
+            self.break_locked(&mut log, format!("O6 {by} sends after its logout"));
+        }
+    }
+
+    fn judge_pause(&self, log: &Log, by: NodeId, token: Option<usize>, now: u64) -> Option<String> {
+        let record = log.record.as_ref();
+        let pause = record.and_then(|record| record.not_before.as_ref());
+        let until = pause.map_or(0, |pause| pause.until.saturating_sub(self.epoch()));
+        let claim = log.sends.claim_of(by, token);
+        let is_lost = claim.is_some_and(|claim| log.failed_over_since(claim.at));
+        if self.scenario.coordinated && now < until && !is_lost {
+            return Some(format!(
+                "sends {} ms before the record permits",
+                until - now
+            ));
+        }
+        let failed = log.failed.get(&by)?;
+        if failed.begins != log.done_by_users() {
+            return None;
+        }
+        let least = failed.asked.max(millis(CoolDown::default().expired));
+        let is_early = failed.was_over && now + SLACK < failed.at + least;
+        // It was about to do something else instead, and then the store had lost its claim.
+        let claimed_from = failed
+            .at
+            .saturating_sub(self.scenario.longest_quarantine() * 1_000);
+        let is_lost = !failed.is_resent && log.failed_over_since(claimed_from);
+        // Another may have got through.
+        let is_same = failed.version == record.map(|record| record.version);
+        if failed.token == token && is_same && is_early && !is_lost {
+            return Some(format!("sends {} ms after a failure", now - failed.at));
+        }
+        let asked = log.asked.get(&by.node).copied().unwrap_or(0);
+        if token.is_none() && failed.refuses_sign_in && asked < failed.at {
+            return Some("signs in again though it was refused and nobody asked".to_owned());
+        }
+        None
+    }
+
+    /// An attempt has failed that was made for so many milliseconds before it reached anything.
+    pub(crate) fn unreached(&self, by: NodeId, refresh: Option<&str>, error: &EndpointError) {
+        let mut log = self.log();
+        let token = refresh.map(|refresh| log.texts[refresh]);
+        self.note_locked(&mut log, || format!("{by} does not reach the server"));
+        self.failed_locked(&mut log, by, token, error);
+    }
+
+    pub(super) fn failed_locked(
+        &self,
+        log: &mut Log,
+        by: NodeId,
+        token: Option<usize>,
+        error: &EndpointError,
+    ) {
+        let now = self.now();
+        let asked = match error {
+            EndpointError::Later { after, .. } | EndpointError::Unavailable { after, .. } => {
+                after.map_or(0, millis)
+            }
+            _ => 0,
+        };
+        let refuses = match error {
+            EndpointError::Rejected { .. }
+            | EndpointError::Refused { .. }
+            | EndpointError::UserNeeded { .. } => true,
+            EndpointError::Page { status, .. } => [400, 401].contains(status),
+            _ => false,
+        };
+        let failed = Failed {
+            token,
+            at: now,
+            was_over: self.is_over(log, now),
+            version: log.record.as_ref().map(|record| record.version),
+            begins: log.done_by_users(),
+            asked,
+            is_resent: self.permits(error),
+            refuses_sign_in: token.is_none() && refuses,
+        };
+        log.failed.insert(by, failed);
+    }
+
+    /// Whether a token is sent again after this.
+    fn permits(&self, error: &EndpointError) -> bool {
+        let is_silence = matches!(error, EndpointError::Unknown { .. });
+        match self.scenario.resend {
+            _ if !error.is_unclear() => true,
+            _ if self.scenario.sign_in && is_silence => false,
+            Resend::Always => true,
+            Resend::WhenUnavailable => !is_silence,
+            Resend::Never => false,
+        }
+    }
+
+    /// Whether the access token of the record is over, for every client there is.
+    fn is_over(&self, log: &Log, now: u64) -> bool {
+        let record = log.record.as_ref();
+        let access = record.and_then(View::access);
+        // One without an access token is renewed when that would be due.
+        access.is_some_and(|access| {
+            let ends_at = log.accesses.get(access).copied().unwrap_or(0);
+            ends_at <= now && !log.repeated.contains(access)
+        })
+    }
+
+    /// What a write makes of the pause.
+    pub(super) fn pause_problems(
+        &self,
+        log: &Log,
+        by: NodeId,
+        old: &View,
+        new: &View,
+    ) -> Vec<String> {
+        let mut problems = Vec::new();
+        let pause = new.not_before.as_ref();
+        let brought = new.refresh().and_then(|refresh| log.texts.get(refresh));
+        let is_new = brought.is_some_and(|name| !log.tokens[*name].was_stored);
+        if is_new && new.version > old.version && pause.is_some() {
+            problems.push("lands a pair and leaves the pause in".to_owned());
+        }
+        let (Some(failed), Some(pause)) = (log.failed.get(&by), pause) else {
+            return problems;
+        };
+        if Some(pause) == old.not_before.as_ref() || failed.begins != log.done_by_users() {
+            return problems;
+        }
+        // The store's time as its last answer told it may be so much behind.
+        let lag = log.lags.get(&by).copied().unwrap_or(0) + SLACK;
+        let until = pause.until.saturating_sub(self.epoch()) + lag;
+        let is_resent = failed.token.is_some() && failed.is_resent;
+        let count = pause.failures;
+        // The user has done something since its rotation began.
+        if count == 0 {
+            return problems;
+        }
+        let usual = millis(CoolDown::default().expired);
+        let doubled = usual << count.saturating_sub(1).min(10);
+        let least = doubled.min(millis(CoolDown::default().longest));
+        // Another instance may get through, and goes first.
+        let lead = u64::from(pause.class == "not_sent") * least / 10;
+        let least = least - lead;
+        if failed.was_over && is_resent && until < failed.at + least {
+            let short = failed.at + least - until;
+            problems.push(format!(
+                "makes the pause after failure {count} {short} ms too short"
+            ));
+        }
+        problems
+    }
+
+    /// The store has answered the instance with a record, and took so many milliseconds for the way back.
+    pub(crate) fn loaded(&self, by: NodeId, record: Option<&Record>, lag: u64) {
+        let sign_ins = record.map_or(0, |record| View::of(record).sign_ins);
+        let mut log = self.log();
+        let most = log.lags.entry(by).or_default();
+        *most = lag.max(*most);
+        let seen = log.seen_sign_ins.entry(by).or_default();
+        *seen = sign_ins.max(*seen);
+    }
+
+    /// A caller uses the instance.
+    pub(crate) fn asked(&self, node: usize) {
+        let now = self.now();
+        self.log().asked.insert(node, now);
+    }
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
