@@ -22,12 +22,14 @@
 //!         };
 //!         let request = self.http.post(&self.url).body(token.expose().to_owned());
 //!         let answer = request.send().await.map_err(EndpointError::from_reqwest)?;
-//!         if answer.status() == 403 {
-//!             return Err(EndpointError::rejected("forbidden"));
+//!         let failed = answer.error_for_status_ref().err();
+//!         let body = answer.text().await.map_err(EndpointError::from_reqwest)?;
+//!         match failed {
+//!             None => Ok(Issued::new(body)),
+//!             // The server's own word. A status alone may be that of a proxy.
+//!             Some(_) if body == "token revoked" => Err(EndpointError::rejected("revoked")),
+//!             Some(error) => Err(EndpointError::from_reqwest(error)),
 //!         }
-//!         let answer = answer.error_for_status().map_err(EndpointError::from_reqwest)?;
-//!         let access = answer.text().await.map_err(EndpointError::from_reqwest)?;
-//!         Ok(Issued::new(access))
 //!     }
 //! }
 //! ```

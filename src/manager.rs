@@ -169,7 +169,8 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// As [`token`](Self::token); during the cool-down after a failure, that failure.
+    /// As [`token`](Self::token). While the access token is valid, a failure is returned at once, and so is the last one in
+    /// the pause after it.
     pub async fn rotate(&self) -> Result<Token, Error> {
         let session = &self.session;
         let current = session.usable();

@@ -160,7 +160,7 @@ impl Settings {
             .saturating_add(store.max(SEND_MARGIN));
         if self.quarantine <= least {
             let problem = format!(
-                "must be longer than {}: the endpoint's timeout, twice the store's timeout, and 5 s",
+                "must be longer than {}: the endpoint's timeout, twice the store's timeout (5 s at least), and 5 s",
                 seconds(least)
             );
             return Some(("quarantine", problem));

@@ -1,7 +1,7 @@
 //! Decides *when* a pair is rotated. It does no I/O, keeps no state and reads no clock.
 //!
 //! A strategy is a pure function from a pair's times to a [`Plan`]: it is asked once per token, and
-//! jitter, clamps, back-off and cool-downs are the manager's. So the same rotation core serves every
+//! jitter, clamps, back-off and pauses are the manager's. So the same rotation core serves every
 //! strategy, a strategy of one's own cannot break the rotation, and all of them pass one test suite.
 //!
 //! A strategy of your own:

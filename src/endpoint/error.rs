@@ -190,6 +190,15 @@ impl EndpointError {
     /// because the request may have arrived.
     #[must_use]
     pub fn from_reqwest(error: reqwest::Error) -> Self {
+        // Of `error_for_status`: the answer came, and its body was not read.
+        if let Some(status) = error.status() {
+            return match status.as_u16() {
+                425 | 429 => Self::later(None),
+                status @ (408 | 502..=504) => Self::unavailable(status, None),
+                status @ 300..=499 => Self::page(status, None, None),
+                _ => Self::unknown(error.without_url()),
+            };
+        }
         if error.is_connect() || error.is_builder() {
             Self::unsent(error)
         } else {
@@ -203,11 +212,10 @@ impl EndpointError {
 fn is_about_a_certificate(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error
-            .to_string()
-            .to_ascii_lowercase()
-            .contains("certificate")
-        {
+        let text = error.to_string().to_ascii_lowercase();
+        // A clock that is set late, or a renewal that comes late, passes by itself.
+        let passes = ["expired", "not valid yet", "not yet valid"];
+        if text.contains("certificate") && !passes.iter().any(|it| text.contains(it)) {
             return true;
         }
         next = error.source();

@@ -38,13 +38,13 @@ use crate::token::{Digest, Key, Scope, TokenPair};
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use evertoken::{OAuth2, Resend, ServerProfile};
+/// use evertoken::{OAuth2, OldPair, ServerProfile};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoint = OAuth2::new("https://id.example.org/token", "importer")?
 ///     .client_secret(std::env::var("IMPORTER_SECRET")?)
 ///     .timeout(Duration::from_secs(10))
-///     .profile(ServerProfile::strict().resend(Resend::WhenUnavailable))
+///     .profile(ServerProfile::strict().old_pair(OldPair::AccessDiesAtRotation))
 ///     .revocation_url("https://id.example.org/revoke")?;
 /// # Ok(())
 /// # }

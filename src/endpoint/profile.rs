@@ -30,7 +30,7 @@ pub enum Resend {
     /// token may well be spent. For servers on which a second use costs more than the session: Okapi revokes every
     /// session of the user.
     WhenUnavailable,
-    /// Never. An unclear answer ends the session once its access token has expired.
+    /// Never. An unclear answer ends the session once its access token has expired, unless the endpoint can sign in.
     Never,
 }
 

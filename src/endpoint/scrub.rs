@@ -70,7 +70,7 @@ impl Secrets {
         let is_odd = TOKEN_FIELDS.iter().any(|name| small.contains(name))
             || ESCAPES.iter().any(|escape| small.contains(escape));
         // A secret may have been wrapped at the end of a line.
-        if is_odd || holds_a_key(&text) || self.is_shown_by(&visible(&text, PAGE)) {
+        if is_odd || self.is_shown_by(&visible(&text, PAGE)) {
             return None;
         }
         let mut line = Zeroizing::new(String::with_capacity(text.len() + 1));
@@ -79,6 +79,11 @@ impl Secrets {
             line.push(' ');
         }
         let quote = self.scrub(&line)?;
+        let shown: Zeroizing<String> =
+            Zeroizing::new(line.chars().take(FIRST_WORDS + KEY).collect());
+        if holds_a_key(&shown) {
+            return None;
+        }
         let start: String = quote.chars().take(FIRST_WORDS).collect();
         Some(start.trim_end().to_owned())
     }
@@ -105,7 +110,7 @@ impl Secrets {
 /// Whether something in `text` looks like a token, of which nothing else is known: a long run of the characters that a
 /// token has (RFC 6750 section 2.1), with letters and digits among them.
 fn holds_a_key(text: &str) -> bool {
-    let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
     text.split(|c| !is_of_a_key(c)).any(|run| {
         run.len() >= KEY
             && run.contains(|c: char| c.is_ascii_digit())

@@ -199,7 +199,7 @@ wait = "30s""#,
         (
             r#"[refresh]
 quarantine = "45s""#,
-            "line 2, column 1: refresh.quarantine: must be longer than 45 s: the endpoint's timeout, twice the store's timeout, and 5 s",
+            "line 2, column 1: refresh.quarantine: must be longer than 45 s: the endpoint's timeout, twice the store's timeout (5 s at least), and 5 s",
         ),
         (
             "[refresh]\njitter = 0.9",

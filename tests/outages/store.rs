@@ -94,7 +94,7 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     if world.server.families_revoked() > 0 {
         return Err("the session was revoked".into());
     }
-    if batches < 200 {
+    if batches < 150 {
         return Err(format!(
             "the import stood still for long: {batches} batches"
         ));
