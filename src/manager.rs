@@ -423,7 +423,8 @@ impl TokenManager {
                     None if limit < deadline => limit = deadline,
                     None => {
                         let after = session.settings().wait;
-                        let source = last;
+                        let now = session.now();
+                        let source = last.or_else(|| session.lock().failure(now).map(Arc::new));
                         return Some(Err(Error::TimedOut { after, source }));
                     }
                 },

@@ -368,7 +368,8 @@ impl State {
             return Rejection::NotRotatable;
         }
         // Nothing can bring a newer one before the pause is over, and the rejection may be an error.
-        if (self.flight.is_none() || self.is_pausing()) && self.cooling(now) {
+        let is_final = self.pause.is_final();
+        if (self.flight.is_none() || self.is_pausing()) && self.cooling(now) && !is_final {
             return Rejection::TooSoon;
         }
         let accepted = held.token.as_ref().is_some_and(Token::accepted);

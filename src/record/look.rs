@@ -87,6 +87,8 @@ impl Record {
         };
         if next.digest() != held.digest {
             next.retire_current(now);
+            // Of the pair that it held.
+            next.not_before = None;
         }
         next.lineage = held.identity.lineage;
         next.version = held.identity.version;

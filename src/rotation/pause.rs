@@ -50,7 +50,12 @@ impl Rotation {
         let session = self.session();
         let now = session.now();
         let own = session.lock().pause(now);
-        let longest = session.settings().cool_down.retry_after_limit;
+        let settings = session.settings();
+        let cool_down = settings.cool_down;
+        let longest = cool_down
+            .retry_after_limit
+            .max(cool_down.longest)
+            .max(settings.quarantine);
         let store_now = self.store_now(seen.clock);
         let recorded = seen
             .record()
@@ -74,6 +79,7 @@ impl Rotation {
                     until,
                     count: pause.failures,
                     is_told: true,
+                    is_final: false,
                 };
                 let timer = cause(&failure.error, 0, session.settings()).timer;
                 self.flight.learn_of_failure(&failure, timer);

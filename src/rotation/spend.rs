@@ -166,6 +166,7 @@ impl Rotation {
             }
             if !self.uses_claims() && self.session().usable().is_some() {
                 // Others spend these tokens without telling us, so this says nothing of the session.
+                self.release(claimed, None).await;
                 return Err(endpoint_failed(error, claimed.kind));
             }
             let (code, description) = match &error {

@@ -89,14 +89,17 @@ impl Rotation {
 
     /// Remembers that the request under this claim is over.
     fn is_over(&self, claimed: &Claimed, by: DoubtfulBy) {
-        if let Some(sent) = self.sent {
-            let (holder, digest) = (claimed.holder, claimed.record.digest());
-            self.session().lock().sent(Over {
-                holder,
-                digest,
-                by,
-                sent,
-            });
+        let Some(sent) = self.sent else { return };
+        let over = Over {
+            holder: claimed.holder,
+            digest: claimed.record.digest(),
+            by,
+            sent,
+        };
+        let mut state = self.session().lock();
+        // Else the memory is that of another session's rotation.
+        if state.epoch() == self.flight.epoch() {
+            state.sent(over);
         }
     }
 
@@ -144,8 +147,15 @@ impl Rotation {
             until,
             count: record.failures(),
             is_told: false,
+            is_final: true,
         };
         self.flight.learn_of_failure(&failure, Timer::AfterPause);
+        // Looked at now and then, because an API may reject the token.
+        let look_at = now + session.settings().look_every;
+        let failure = Failure {
+            until: until.min(look_at),
+            ..failure
+        };
         self.wait_out(failure, Some(seen.revision())).await
     }
 
@@ -183,18 +193,27 @@ impl Rotation {
     /// Gives up the claim whose request is over, where nobody needs its token any more.
     pub(super) async fn let_go(&self) {
         let session = self.session();
-        let Some(Over { holder, by, .. }) = session.lock().over() else {
+        let over = {
+            let state = session.lock();
+            state
+                .over()
+                .filter(|_| state.epoch() == self.flight.epoch())
+        };
+        let Some(Over { holder, by, .. }) = over else {
             return;
         };
         let Ok(seen) = load_patiently(session).await else {
             return;
         };
+        let now = session.now();
+        let pause = session.lock().pause(now);
+        let pause = pause.and_then(|failure| Self::not_before(&failure, self.store_now(seen.clock)));
         let next = seen.record().cloned().and_then(|mut record| {
             // Where the remark could not be stored: the token may be spent all the same.
             if let Some(claim) = record.claim.as_mut().filter(|claim| claim.is_of(holder)) {
                 claim.doubt(by);
             }
-            record.released(holder, None)
+            record.released(holder, pause)
         });
         let is_gone = match next {
             Some(next) => matches!(

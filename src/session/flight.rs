@@ -96,6 +96,7 @@ impl Flight {
                 until: now,
                 count: 0,
                 is_told: false,
+                is_final: false,
             };
         };
         let is_refusal = matches!(error.endpoint(), Some(EndpointError::Rejected { .. }));
@@ -115,6 +116,7 @@ impl Flight {
             until: now + pause,
             count,
             is_told: false,
+            is_final: false,
         }
     }
 

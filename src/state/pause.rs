@@ -16,7 +16,7 @@ pub(super) struct Pause {
 
 #[derive(Debug)]
 struct Last {
-    /// In a row, of its kind.
+    /// In a row.
     count: u32,
     /// Whether the token was still good.
     early: bool,
@@ -41,6 +41,8 @@ pub(crate) struct Failure {
     pub(crate) count: u32,
     /// Whether it is another instance's, whose configuration may be wrong where ours is right.
     pub(crate) is_told: bool,
+    /// Whether there is nothing to try until the access token is over, which an API may say.
+    pub(crate) is_final: bool,
 }
 
 /// What a pause depends on besides the failures before.
@@ -126,6 +128,11 @@ impl Pause {
         stalled && self.left(now).is_some()
     }
 
+    /// Whether there is nothing to try until the access token is over.
+    pub(super) fn is_final(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.is_final)
+    }
+
     /// The failure after which nothing is sent for the longest.
     pub(super) fn longest(&self, now: Timestamp) -> Option<Failure> {
         let last = self.last.as_ref().and_then(|last| {
@@ -135,6 +142,7 @@ impl Pause {
                 until: last.until,
                 count: last.count,
                 is_told: last.is_told,
+                is_final: false,
             })
         });
         let failures = last.into_iter().chain(self.answer.clone());
@@ -188,10 +196,9 @@ impl Pause {
             _ => own,
         };
         let until = until.max(now + asked.unwrap_or_default().min(cool_down.retry_after_limit));
-        // Nothing is tried in a pause but the store, whose failure does not end it.
-        let until = self.ends_at().map_or(until, |before| until.max(before));
         let until = if cause.has_no_pause { now } else { until };
         let timer_from = cause.timer.from(until, now + cool_down.longest);
+        let timer_from = self.timer_from_after(timer_from, error.endpoint().is_some());
         self.last = Some(Last {
             count,
             early,
@@ -208,9 +215,20 @@ impl Pause {
                 until,
                 count,
                 is_told: false,
+                is_final: false,
             });
         }
         pause
+    }
+
+    /// When the worker tries again after one more failure: never where a sign-in was refused before, until a pair is held or
+    /// the user does something; and not sooner for a failure of the store.
+    fn timer_from_after(&self, next: Option<Timestamp>, is_answer: bool) -> Option<Timestamp> {
+        match self.last.as_ref().map(|last| last.timer_from) {
+            Some(None) => None,
+            Some(before) if !is_answer => Some(next?.max(before?)),
+            _ => next,
+        }
     }
 
     /// Another instance has failed, in this way.
@@ -225,7 +243,7 @@ impl Pause {
             count: failure.count,
             early,
             until: failure.until,
-            timer_from: timer.from(failure.until, longest),
+            timer_from: self.timer_from_after(timer.from(failure.until, longest), true),
             error: Some(failure.error.clone()),
             is_told: true,
         });

@@ -25,6 +25,8 @@ impl State {
         // What was outrun in another session is nothing to fall back on in this one.
         self.spare
             .take_if(|spare| spare.identity.lineage != held.identity.lineage);
+        // The token that may be spent is not needed any more.
+        self.over.take_if(|over| over.digest != held.digest);
         self.held = Some(held);
         self.end = None;
         self.exit = None;

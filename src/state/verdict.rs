@@ -55,7 +55,9 @@ impl State {
         if let Some(flight) = &self.flight {
             let running = matches!(*flight.progress.borrow(), Progress::Running);
             // After a failure of this rotation, the token that is there is worth more than the next attempt.
-            let join = needs_newer(settings, due) && !self.pause.has_failed()
+            let is_worth_it = !self.pause.has_failed()
+                || settings.server.old_pair == OldPair::AccessDiesAtRotation;
+            let join = needs_newer(settings, due) && is_worth_it
                 || held.schedule.while_rotating == WhileRotating::Join
                     && now < flight.began + settings.join_limit;
             return if running && join {

@@ -1,6 +1,7 @@
 //! What has to be true in the end, when nothing fails any more and enough time has passed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evertoken::{EndReason, Error, Token};
 use tokio::time::sleep;
@@ -12,6 +13,9 @@ use crate::world::{Node, World};
 
 /// Enough for the longest pause, and for claims that go stale one after another.
 const ROUNDS: usize = 40;
+
+/// Whoever was told an end does not look again before.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What an instance says in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +56,8 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
         let agree = last.windows(2).all(|two| two[0].1 == two[1].1);
         let agree = agree || !world.scenario.coordinated && round > 1;
         // Whoever is refused is told the end that is known, and has the store looked at meanwhile.
-        let is_sure = round > 1 || last.iter().all(|(_, said)| *said == Last::Served);
+        let waited = seconds(world.scenario.longest_quarantine()) * u32::try_from(round).unwrap();
+        let is_sure = waited > LONGEST_PAUSE || last.iter().all(|(_, said)| *said == Last::Served);
         if last.iter().all(is_final) && agree && is_sure {
             break;
         }

@@ -176,10 +176,7 @@ impl TokenStore for SimStore {
         let read_at = observer.now();
         self.way().await?;
         self.gate.pass(Point::AfterLoad).await.map_err(gone)?;
-        if let Ok(loaded) = &loaded {
-            let record = loaded.entry.as_ref().map(|(record, _)| record);
-            observer.loaded(self.gate.id, record, observer.now() - read_at);
-        }
+        observer.loaded(self.gate.id, observer.now() - read_at);
         waiting.is_answered = loaded.is_ok();
         loaded
     }

@@ -28,6 +28,10 @@ impl Observer {
             if self.may_be_forgotten(log, send) {
                 continue;
             }
+            // A user who signs in does not wait for a sign-in that is under way.
+            if token.is_none() && log.begins > 0 {
+                continue;
+            }
             if !send.ended && !log.is_dead(send.by) && !self.was_slept_through(log, send) {
                 return Some(format!("{}'s exchange is still under way", send.by));
             }

@@ -1,7 +1,7 @@
 //! The pauses after failed attempts: how long they are, who keeps them, and what ends them. What a user does ends them
 //! all.
 
-use evertoken::{CoolDown, EndpointError, Record};
+use evertoken::{CoolDown, EndpointError};
 
 use super::{Log, NodeId, Observer, View};
 use crate::scenario::Resend;
@@ -58,7 +58,10 @@ impl Observer {
         let until = pause.map_or(0, |pause| pause.until.saturating_sub(self.epoch()));
         let claim = log.sends.claim_of(by, token);
         let is_lost = claim.is_some_and(|claim| log.failed_over_since(claim.at));
-        if self.scenario.coordinated && now < until && !is_lost {
+        // The pause of a session that took the place of this one's is none of its own.
+        let current = record.and_then(|record| log.names.get(&record.digest).copied());
+        let is_current = token.is_none() || token == current;
+        if self.scenario.coordinated && now < until && is_current && !is_lost {
             return Some(format!(
                 "sends {} ms before the record permits",
                 until - now
@@ -197,14 +200,11 @@ impl Observer {
         problems
     }
 
-    /// The store has answered the instance with a record, and took so many milliseconds for the way back.
-    pub(crate) fn loaded(&self, by: NodeId, record: Option<&Record>, lag: u64) {
-        let sign_ins = record.map_or(0, |record| View::of(record).sign_ins);
+    /// The store has answered the instance, and took so many milliseconds for the way back.
+    pub(crate) fn loaded(&self, by: NodeId, lag: u64) {
         let mut log = self.log();
         let most = log.lags.entry(by).or_default();
         *most = lag.max(*most);
-        let seen = log.seen_sign_ins.entry(by).or_default();
-        *seen = sign_ins.max(*seen);
     }
 
     /// A caller uses the instance.

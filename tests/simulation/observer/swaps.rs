@@ -111,16 +111,17 @@ impl Observer {
         if new.version < old.version && is_same {
             problems.push(format!("takes version {} back", old.version));
         }
-        if new.committed_number < old.committed_number && is_same {
+        if new.committed_number < old.committed_number && new.lineage == old.lineage {
             problems.push("takes the committed number back".to_owned());
         }
         if new.sign_ins < old.sign_ins {
             problems.push("takes the count of sign-ins back".to_owned());
         }
-        let seen = log.seen_sign_ins.get(&by).copied().unwrap_or(0);
-        if new.sign_ins < seen && new.pair.is_some() && new.state != State::LoggedOut {
+        let seen = log.written_sign_ins.entry(by).or_default();
+        if new.sign_ins < *seen && new.pair.is_some() && new.state != State::LoggedOut {
             problems.push(format!("goes back to sign-in {} from {seen}", new.sign_ins));
         }
+        *seen = new.sign_ins.max(*seen);
         if let (Some(before), Some(after)) = (self.current(log, old), self.current(log, new))
             && before != after
         {
@@ -266,7 +267,8 @@ impl Observer {
             }
             return problems;
         }
-        let is_lost = sent.is_none_or(|sent| log.failed_over_since(sent.at));
+        // After an answer that left it unspent it may be claimed like one that was never sent.
+        let is_lost = sent.is_none_or(|sent| sent.is_unspent || log.failed_over_since(sent.at));
         if is_lost || before.digest == self.key.digest().to_string() {
             return problems;
         }

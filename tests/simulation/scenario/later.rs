@@ -8,7 +8,7 @@ use crate::draw::Draw;
 type Kind = (&'static str, fn(&mut Draw, &mut Scenario));
 
 /// The name of a kind is the name of its stream.
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     ("a refusal", refusal),
     ("a landing that a sign-in overtakes", overtaken),
     ("a landing that goes unnoticed", unnoticed),
@@ -21,6 +21,7 @@ const KINDS: [Kind; 12] = [
     ("a client that is refused", client),
     ("a store that is set back", set_back),
     ("a verdict that cannot be stored", verdict),
+    ("a sign-in that is refused", sign_in_refused),
 ];
 
 pub(super) fn add_to(scenario: &mut Scenario) {
@@ -190,6 +191,16 @@ fn set_back(draw: &mut Draw, scenario: &mut Scenario) {
         .extend([(at, what), (back_at, Fault::Failover(writes))]);
     let other = draw.index(scenario.nodes.len());
     rotates(scenario, other, &[back_at + draw.within(1..5_000)]);
+}
+
+/// An answer is lost, and the sign-in that follows on it is refused.
+fn sign_in_refused(draw: &mut Draw, scenario: &mut Scenario) {
+    if scenario.sign_in && draw.chance(30) {
+        let at = moment(draw, scenario);
+        let answers = [Answer::LostBefore, Answer::Misconfigured];
+        let faults = answers.map(|answer| (at, Fault::Answer(answer)));
+        scenario.faults.extend(faults);
+    }
 }
 
 /// The server refuses a token, and the store is down by the time that its instance reads that.
