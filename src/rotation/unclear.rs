@@ -207,7 +207,8 @@ impl Rotation {
         };
         let now = session.now();
         let pause = session.lock().pause(now);
-        let pause = pause.and_then(|failure| Self::not_before(&failure, self.store_now(seen.clock)));
+        let pause =
+            pause.and_then(|failure| Self::not_before(&failure, self.store_now(seen.clock)));
         let next = seen.record().cloned().and_then(|mut record| {
             // Where the remark could not be stored: the token may be spent all the same.
             if let Some(claim) = record.claim.as_mut().filter(|claim| claim.is_of(holder)) {

@@ -1,12 +1,13 @@
 //! An import in the README's form: a batch after the other, with `?`, and no retry of its own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi};
 use evertoken::{
     BackgroundTimer, Builder, Error, OAuth2, OnRequest, OptimisticEarly, TokenManager,
 };
-use tokio::time::Instant;
 
 use crate::TTL;
 use crate::front::Front;
@@ -73,16 +74,22 @@ pub(crate) const STRATEGIES: [Strategy; 3] = [
     Strategy::OptimisticEarly,
 ];
 
-/// Sends batches for so long, and counts them.
+/// Returns when the server has rotated so often.
+pub(crate) async fn rotated(server: &AuthorizationServer, times: u64) {
+    while server.rotations() < times {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Sends batches until it is told to stop, and counts them.
 pub(crate) async fn import(
     tokens: TokenManager,
     url: String,
-    lasting: Duration,
+    stop: Arc<AtomicBool>,
 ) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
     let http = reqwest::Client::new();
-    let began = Instant::now();
     let mut batches = 0;
-    while began.elapsed() < lasting {
+    while !stop.load(Ordering::SeqCst) {
         let batch = http.post(&url).body("record\u{1d}");
         tokens.send(batch).await?.error_for_status()?;
         batches += 1;

@@ -1,7 +1,7 @@
 //! An import in the README's form goes through whatever stands between it and its token endpoint: no call fails, on
 //! default settings and with each strategy. What cannot pass by itself ends it at once, with the server's words.
 //!
-//! On real sockets, in real time: all imports run at once, for a minute.
+//! On real sockets, in real time: all imports run at once, for about a minute.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 #![cfg(all(feature = "testing", unix))]
 
@@ -18,11 +18,8 @@ use std::time::Duration;
 /// How long the token endpoint, or the store, is out.
 const OUTAGE: Duration = Duration::from_secs(20);
 
-/// How long an import runs.
-const IMPORT: Duration = Duration::from_secs(60);
-
-/// After so long each import has rotated once.
-const FIRST: Duration = Duration::from_secs(6);
+/// How often an import rotates after that before it ends.
+const ROTATIONS: u64 = 5;
 
 /// The lifetime of an access token.
 const TTL: Duration = Duration::from_secs(3);

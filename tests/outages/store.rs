@@ -1,14 +1,15 @@
 //! A store that fails, or does not answer, for a while.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::{FileStore, Key, Record, StoreError, TokenStore, async_trait};
 use tokio::time::sleep;
 
-use crate::import::{STRATEGIES, Strategy, World, import};
-use crate::{FIRST, IMPORT, OUTAGE};
+use crate::import::{STRATEGIES, Strategy, World, import, rotated};
+use crate::table::GIVE_UP;
+use crate::{OUTAGE, ROTATIONS};
 
 /// How the store is out.
 #[derive(Debug, Clone, Copy)]
@@ -84,20 +85,25 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     let builder = world.builder(strategy).store(store.clone());
     let tokens = builder.build().expect("it holds");
     let url = world.records.url().to_owned();
-    let importing = tokio::spawn(import(tokens.clone(), url, IMPORT));
-    sleep(FIRST).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let importing = tokio::spawn(import(tokens.clone(), url, stop.clone()));
+    rotated(&world.server, 1).await;
     store.out.store(out as u8, Ordering::SeqCst);
     sleep(OUTAGE).await;
     store.out.store(0, Ordering::SeqCst);
+    let so_far = world.server.rotations();
+    tokio::select! {
+        () = rotated(&world.server, so_far + ROTATIONS) => {}
+        () = sleep(GIVE_UP) => {}
+    }
+    stop.store(true, Ordering::SeqCst);
     let batches = importing.await.expect("it does not panic");
     let batches = batches.map_err(|error| format!("a call failed: {error} {error:?}"))?;
     if world.server.families_revoked() > 0 {
         return Err("the session was revoked".into());
     }
-    if batches < 150 {
-        return Err(format!(
-            "the import stood still for long: {batches} batches"
-        ));
+    if world.server.rotations() < so_far + ROTATIONS {
+        return Err(format!("hardly rotated after it: {batches} batches"));
     }
     tokens.shutdown().await.map_err(|error| error.to_string())
 }

@@ -83,7 +83,7 @@ pub(crate) struct Log {
     troubles: HashMap<NodeId, u64>,
     /// For how long an answer of the store's was on its way, at the most.
     lags: HashMap<NodeId, u64>,
-    /// The highest count of sign-ins that each instance has written.
+    /// The highest count of sign-ins that each instance knows to have written.
     written_sign_ins: HashMap<NodeId, u64>,
     /// Instances that were logged out, and how often the session had been begun anew then.
     out: HashMap<NodeId, u32>,

@@ -214,6 +214,9 @@ impl TokenStore for SimStore {
         self.way().await?;
         self.gate.pass(Point::AfterSwap).await.map_err(gone)?;
         waiting.is_answered = answer.is_ok();
+        if let Ok(Swap::Swapped(_)) = answer {
+            self.gate.observer.wrote(by, next);
+        }
         answer
     }
 

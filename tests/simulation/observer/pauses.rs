@@ -84,7 +84,7 @@ impl Observer {
             return Some(format!("sends {} ms after a failure", now - failed.at));
         }
         let asked = log.asked.get(&by.node).copied().unwrap_or(0);
-        if token.is_none() && failed.refuses_sign_in && asked < failed.at {
+        if token.is_none() && is_same && failed.refuses_sign_in && asked < failed.at {
             return Some("signs in again though it was refused and nobody asked".to_owned());
         }
         None

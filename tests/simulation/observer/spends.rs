@@ -185,6 +185,7 @@ impl Observer {
         match answer {
             Ok(issued) => {
                 send.committed = false;
+                log.failed.remove(&by);
                 let (_, refresh) = parts(issued);
                 let refresh = refresh.filter(|text| !text.is_empty());
                 let name = refresh.and_then(|it| log.texts.get(it).copied());

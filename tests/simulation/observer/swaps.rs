@@ -51,6 +51,14 @@ impl Observer {
         log.record = Some(next);
     }
 
+    /// The instance knows that its write was applied.
+    pub(crate) fn wrote(&self, by: NodeId, next: &Record) {
+        let sign_ins = View::of(next).sign_ins;
+        let mut log = self.log();
+        let most = log.written_sign_ins.entry(by).or_default();
+        *most = sign_ins.max(*most);
+    }
+
     /// Only the server's own word ends a session, and what the profile forbids to find out.
     fn end_problem(&self, log: &Log, old: Option<&View>, new: &View) -> Option<&'static str> {
         if old.is_some_and(|old| old.state == new.state) {
@@ -117,11 +125,10 @@ impl Observer {
         if new.sign_ins < old.sign_ins {
             problems.push("takes the count of sign-ins back".to_owned());
         }
-        let seen = log.written_sign_ins.entry(by).or_default();
-        if new.sign_ins < *seen && new.pair.is_some() && new.state != State::LoggedOut {
+        let seen = log.written_sign_ins.get(&by).copied().unwrap_or(0);
+        if new.sign_ins < seen && new.pair.is_some() && new.state != State::LoggedOut {
             problems.push(format!("goes back to sign-in {} from {seen}", new.sign_ins));
         }
-        *seen = new.sign_ins.max(*seen);
         if let (Some(before), Some(after)) = (self.current(log, old), self.current(log, new))
             && before != after
         {
