@@ -110,11 +110,13 @@ impl Landing {
         }
         // The same number can only be somebody else's where instances do not coordinate.
         if record.committed_number > self.holder.number || same_number {
-            // A session of its own is nothing to fall back on in the one before.
-            return if began_here && record.lineage != self.lineage {
-                Verdict::Superseded
-            } else {
-                Verdict::Outrun
+            if !began_here || record.lineage == self.lineage {
+                return Verdict::Outrun;
+            }
+            // Of two sessions the later sign-in counts, here as in a look.
+            return match record.sign_ins < self.sign_ins {
+                true => Verdict::Write(Box::new(self.instead_of(record, ours, now))),
+                false => Verdict::Superseded,
             };
         }
         if record.state.condemned() == Some(ours) {

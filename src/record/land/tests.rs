@@ -264,3 +264,30 @@ fn a_seed_counts_only_if_the_store_never_knew_its_token() {
     let begun = Record::seeded(None, &key(), lineage, pair("r1"), 0, NOW);
     assert!(matches!(begun, Seeding::Begins(_)));
 }
+
+/// A sign-in of ours, and a rotation of the session before that landed meanwhile.
+#[test]
+fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
+    let before = active();
+    let (_, landing) = claimed("theirs");
+    let theirs = written(landing.judge(Some(&before), &key(), NOW));
+    let ours = Landing {
+        holder: ONE.holder(landing.holder.number),
+        base: before.identity(),
+        predecessor: key().digest(),
+        lineage: Lineage::from_bits(3),
+        sign_ins: before.sign_ins + 1,
+        pair: pair("ours"),
+        ..landing
+    };
+    let landed = written(ours.judge(Some(&theirs), &key(), NOW));
+    assert_eq!(
+        (landed.lineage, landed.digest()),
+        (ours.lineage, Digest::of("ours"))
+    );
+    assert!(landed.retired().any(|digest| *digest == theirs.digest()));
+    // A later sign-in than ours stays.
+    let mut later = theirs;
+    later.sign_ins = ours.sign_ins + 1;
+    assert_eq!(ours.judge(Some(&later), &key(), NOW), Verdict::Superseded);
+}
