@@ -85,13 +85,19 @@ impl Record {
                 held.sign_ins,
             ),
         };
+        let is_same_session = record.is_some_and(|it| it.lineage == held.identity.lineage);
+        let mut version = held.identity.version;
         if next.digest() != held.digest {
             next.retire_current(now);
             // Of the pair that it held.
             next.not_before = None;
+            // Two pairs of one session do not have one name.
+            if is_same_session {
+                version = version.max(next.version.saturating_add(1));
+            }
         }
         next.lineage = held.identity.lineage;
-        next.version = held.identity.version;
+        next.version = version;
         next.pair = Some(pair);
         // A server that echoes it may have refused the very token since.
         if next.state.condemned() != Some(held.digest) {
@@ -189,6 +195,20 @@ mod tests {
             Look::Current
         );
         assert_eq!(from_nothing.next_number, 5);
+    }
+
+    #[test]
+    fn ours_does_not_get_the_version_of_a_sibling_that_it_is_written_over() {
+        let first = active();
+        let theirs = rotated(&first, "r2-theirs");
+        let mut ours = held(&rotated(&first, "r2-ours"));
+        ours.number += 1;
+        assert_eq!(look(Some(&theirs), Some(ours)), Look::Forward);
+        let key = Key::new("issuer", KEY_CLIENT);
+        let forwarded = Record::forwarded(Some(&theirs), &key, ours, pair("r2-ours"), 0, NOW);
+        assert_eq!(forwarded.version, theirs.version + 1);
+        // The instance that wrote it takes the version from the record.
+        assert_eq!(look(Some(&forwarded), Some(ours)), Look::Adopt);
     }
 
     #[test]
