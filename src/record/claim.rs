@@ -307,6 +307,17 @@ impl Record {
         next
     }
 
+    /// The token was sent beside the claim that another instance holds on it, and the answer was unclear in this way. The
+    /// claim stays that instance's.
+    #[must_use]
+    pub(crate) fn noted(&self, by: DoubtfulBy) -> Self {
+        let mut next = self.clone();
+        if let Some(claim) = &mut next.claim {
+            claim.doubt(by);
+        }
+        next
+    }
+
     /// Gives our claim up under which nothing was sent, or after its last answer; `None` if it is not ours any more. "May be spent" is never wiped by an instance that did not find
     /// out: a doubtful claim stays in place, stale at once. After a failure no instance sends before the `pause` is over.
     pub(crate) fn released(&self, holder: Holder, pause: Option<NotBefore>) -> Option<Self> {

@@ -109,14 +109,16 @@ impl Rotation {
         let quarantine = session.settings().quarantine;
         let by = self.claimant()?;
         let now = self.store_now(seen.clock);
-        // Without coordination nobody claims; but a token that may be spent is remembered, as a claim.
+        // The store did not take, or has lost, what says that the token may be spent.
+        let over = session.lock().over();
+        if let Some(over) = over.filter(|over| over.digest == record.digest())
+            && record.claim.is_none()
+            && kind == Kind::Refresh
+        {
+            return self.claim_doubtful(record, over, by, seen).await;
+        }
+        // Without coordination no instance claims a token before it sends it.
         if !self.uses_claims() && record.claim.is_none() {
-            let over = session.lock().over();
-            if let Some(over) = over.filter(|over| over.digest == record.digest())
-                && kind == Kind::Refresh
-            {
-                return self.claim_doubtful(record, over, by, seen).await;
-            }
             let holder = by.holder(record.next_number);
             return Claimed::new(record.clone(), seen.clone(), holder, kind, session.now())
                 .map(Some);
@@ -156,8 +158,7 @@ impl Rotation {
             .await
     }
 
-    /// The store did not take the remark that the token may be spent: it is written with the claim for the next sending, as
-    /// far as that is permitted.
+    /// That the token may be spent is written with the claim for the next sending, as far as that is permitted.
     async fn claim_doubtful(
         &mut self,
         record: &Record,

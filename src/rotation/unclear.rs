@@ -44,11 +44,15 @@ impl Rotation {
         }
         // First, because the store may fail, and the request is over all the same.
         self.is_over(&claimed, by);
-        if !self.uses_claims() && !self.claim_late(&mut claimed).await? {
-            return Ok(None);
-        }
-        self.is_over(&claimed, by);
         let failed = endpoint_failed(error, claimed.kind);
+        if !self.uses_claims() {
+            let is_ours = self.claim_late(&mut claimed, by).await;
+            if !matches!(is_ours, Ok(true)) {
+                self.fail(failed, claimed.record.failures());
+                return is_ours.map(|_| None);
+            }
+            self.is_over(&claimed, by);
+        }
         let mut cause = cause(
             &failed,
             claimed.record.failures(),
@@ -76,9 +80,8 @@ impl Rotation {
                 };
                 self.at_once(&doubted, &seen).await?;
             }
-            Ok(Swap::Lost(_)) if self.uses_claims() => session.lock().settle(claimed.holder),
             // The token is as doubtful, whatever else the record says.
-            Ok(Swap::Lost(_)) => {}
+            Ok(Swap::Lost(_)) => session.lock().lost(claimed.holder),
             // The claim stands without the remark; an instance that finds it stale is as careful.
             Err(_) if self.uses_claims() => {}
             // There is none: to look again would be to send again.
@@ -95,6 +98,7 @@ impl Rotation {
             digest: claimed.record.digest(),
             by,
             sent,
+            is_held: true,
         };
         let mut state = self.session().lock();
         // Else the memory is that of another session's rotation.
@@ -116,7 +120,7 @@ impl Rotation {
                     self.swap(seen.revision(), &released)
                         .await
                         .map_err(store_failed)?;
-                    self.session().lock().settle(claim.holder());
+                    self.session().lock().lost(claim.holder());
                 }
                 Ok(())
             }
@@ -159,9 +163,10 @@ impl Rotation {
         self.wait_out(failure, Some(seen.revision())).await
     }
 
-    /// Without coordination nobody claims before a token is sent; that it may be spent is written all the same. Returns
-    /// whether the record still holds it.
-    async fn claim_late(&mut self, claimed: &mut Claimed) -> Result<bool, Error> {
+    /// Without coordination no instance claims a token before it sends it; that the token may be spent is written all the
+    /// same. Returns whether the claim that says so is ours: the record may hold another token, or another instance's claim
+    /// on this one.
+    async fn claim_late(&mut self, claimed: &mut Claimed, by: DoubtfulBy) -> Result<bool, Error> {
         // Nothing kept the record from changing meanwhile, be it to what was on its way there.
         store_next(self.session()).await?;
         claimed.seen = load_patiently(self.session()).await?;
@@ -170,6 +175,16 @@ impl Rotation {
                 claimed.record = record.clone();
             }
             _ => return Ok(false),
+        }
+        let digest = claimed.record.digest();
+        let theirs = claimed.record.claim.as_ref();
+        let theirs = theirs.filter(|claim| claim.digest == digest && !claim.is_of(claimed.holder));
+        if theirs.is_some() {
+            let noted = claimed.record.noted(by);
+            self.swap(claimed.seen.revision(), &noted)
+                .await
+                .map_err(store_failed)?;
+            return Ok(false);
         }
         if claimed.record.claim.is_none() {
             let session = self.session();
@@ -181,7 +196,6 @@ impl Rotation {
                 nonce: claimed.holder.nonce,
                 patience: session.settings().quarantine,
             };
-            let digest = claimed.record.digest();
             claimed.record = claimed.record.claimed(by, digest, since);
             if let Some(claim) = &claimed.record.claim {
                 claimed.holder = claim.holder();
@@ -195,9 +209,8 @@ impl Rotation {
         let session = self.session();
         let over = {
             let state = session.lock();
-            state
-                .over()
-                .filter(|_| state.epoch() == self.flight.epoch())
+            let over = state.over().filter(|over| over.is_held);
+            over.filter(|_| state.epoch() == self.flight.epoch())
         };
         let Some(Over { holder, by, .. }) = over else {
             return;
@@ -221,11 +234,10 @@ impl Rotation {
                 self.swap(seen.revision(), &next).await,
                 Ok(Swap::Swapped(_))
             ),
-            // Without coordination the store may not know of it.
-            None => self.uses_claims(),
+            None => true,
         };
         if is_gone {
-            session.lock().settle(holder);
+            session.lock().lost(holder);
         }
     }
 }

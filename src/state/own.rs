@@ -20,6 +20,9 @@ pub(crate) struct Over {
     pub(crate) digest: Digest,
     pub(crate) by: DoubtfulBy,
     pub(crate) sent: Sent,
+    /// Whether the claim may still be in the record. Without it the token is as doubtful, should a store that lost writes show
+    /// it without any claim.
+    pub(crate) is_held: bool,
 }
 
 /// The moment of a sending, or of an attempt to claim.
@@ -91,6 +94,13 @@ impl State {
     /// The claim whose request is over, if there is one.
     pub(crate) fn over(&self) -> Option<Over> {
         self.over
+    }
+
+    /// The claim whose request is over is not ours any more.
+    pub(crate) fn lost(&mut self, claim: Holder) {
+        if let Some(over) = self.over.as_mut().filter(|over| over.holder == claim) {
+            over.is_held = false;
+        }
     }
 
     /// This claim is known to be gone.

@@ -25,8 +25,10 @@ impl State {
         // What was outrun in another session is nothing to fall back on in this one.
         self.spare
             .take_if(|spare| spare.identity.lineage != held.identity.lineage);
-        // The token that may be spent is not needed any more.
-        self.over.take_if(|over| over.digest != held.digest);
+        // The token that may be spent is not needed any more; or it is echoed, and good again.
+        if self.identity() != Some(held.identity) {
+            self.over = None;
+        }
         self.held = Some(held);
         self.end = None;
         self.exit = None;
