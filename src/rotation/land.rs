@@ -72,6 +72,7 @@ impl Rotation {
                 number: claimed.holder.number,
                 sign_ins,
                 origin,
+                may_be_repeat: first_sent.is_some(),
             },
             answer.sent_at,
         );
@@ -264,6 +265,7 @@ impl Rotation {
                 number: claimed.holder.number,
                 sign_ins: claimed.record.sign_ins,
                 origin: spare.origin,
+                may_be_repeat: spare.may_be_repeat,
             },
             spare.sent_at,
         );

@@ -51,6 +51,7 @@ impl Session {
             number: landed.number,
             sign_ins: landed.sign_ins,
             origin: landed.origin,
+            may_be_repeat: landed.may_be_repeat,
             sent_at,
         }
     }
@@ -66,6 +67,7 @@ impl Session {
                 number: record.committed_number,
                 sign_ins: record.sign_ins,
                 origin: stored.origin,
+                may_be_repeat: false,
             },
             sent_at,
         ))
@@ -165,10 +167,11 @@ impl Session {
             .held()
             .is_some_and(|old| brought_nothing(old, &held, now));
         let stalls = current.stalls();
+        let may_be_old = held.may_be_repeat;
         if !current.hold(held) {
             return false;
         }
-        current.issued(now);
+        current.issued(now, may_be_old);
         let expired = current.usable(judged_at).is_none();
         if stalled || expired {
             current.stall(stalls, self.settings(), now);

@@ -113,8 +113,9 @@ impl Current<'_> {
         self.0.pause.after_stall(before, expiry, cool_down, now);
     }
 
-    /// A pair was issued: the next is not fetched at once, whatever an API says of this one.
-    pub(crate) fn issued(&mut self, now: Timestamp) {
-        self.0.rejections.issued(now);
+    /// A pair was issued: the next is not fetched at once, whatever an API says of this one, unless it may be older than it
+    /// counts.
+    pub(crate) fn issued(&mut self, now: Timestamp, may_be_old: bool) {
+        self.0.rejections.issued(now, may_be_old);
     }
 }

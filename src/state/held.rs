@@ -17,6 +17,7 @@ pub(crate) struct Held {
     /// The count of sign-ins of its lineage.
     pub(crate) sign_ins: u64,
     pub(crate) origin: Origin,
+    pub(crate) may_be_repeat: bool,
     pub(crate) sent_at: Timestamp,
     pub(crate) schedule: Schedule,
     /// `None` if the pair has no access token.
@@ -44,6 +45,7 @@ impl Held {
             number: self.number,
             sign_ins: self.sign_ins,
             origin: self.origin,
+            may_be_repeat: self.may_be_repeat,
         }
     }
 }
@@ -56,6 +58,8 @@ pub(crate) struct Landed {
     /// The count of sign-ins.
     pub(crate) sign_ins: u64,
     pub(crate) origin: Origin,
+    /// Whether the server may have issued it to an earlier sending of the same token, so that it may be older than it counts.
+    pub(crate) may_be_repeat: bool,
 }
 
 /// How far a logout of this manager is.

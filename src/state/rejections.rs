@@ -32,7 +32,7 @@ pub(super) struct Rejections {
     in_a_row: u32,
     /// Whether the token that is held was rejected, and too soon for that to count.
     too_soon: bool,
-    /// When this manager was last issued a pair.
+    /// When this manager was last issued a pair, if that was new.
     issued_at: Option<Timestamp>,
     /// Whether that is the one that is held.
     issued_this: bool,
@@ -50,9 +50,10 @@ impl Rejections {
         self.issued_this
     }
 
-    /// A pair was issued: the next is not fetched at once, whatever an API says of this one.
-    pub(super) fn issued(&mut self, now: Timestamp) {
-        self.issued_at = Some(now);
+    /// A pair was issued: the next is not fetched at once, whatever an API says of this one. If it may be older than it
+    /// counts, an API is right to reject its token at once.
+    pub(super) fn issued(&mut self, now: Timestamp, may_be_old: bool) {
+        self.issued_at = (!may_be_old).then_some(now);
         self.issued_this = true;
     }
 
