@@ -5,7 +5,7 @@ use std::time::Duration;
 use evertoken::testing::Fault;
 use evertoken::{EndReason, EndpointError, Error, Event};
 
-use crate::cluster::{Cluster, QUARANTINE, callers, ends, page, reason, refusal, seconds};
+use crate::cluster::{Cluster, QUARANTINE, TTL, callers, ends, page, reason, refusal, seconds};
 
 fn put_off(status: u16, after: Duration) -> Fault {
     Fault::Status {
@@ -98,6 +98,21 @@ async fn a_pause_of_one_instance_is_kept_by_another_whose_callers_learn_the_reas
         );
     }
     drop(hold);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_with_a_valid_token_does_not_wait_for_the_next_attempt() {
+    let cluster = Cluster::strict();
+    let node = cluster.begun_node().await;
+    // The rest is so short that a caller waits for the rotation, and gets what is there if it fails.
+    cluster.clock.advance(TTL - seconds(8)).await;
+    cluster.server.fail_always(Some(Fault::status(503)));
+    let start = tokio::time::Instant::now();
+    for _ in 0..20 {
+        assert_eq!(node.token().await.unwrap().identity().version, 2);
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(cluster.server.exchanges(), 2);
 }
 
 #[tokio::test(start_paused = true)]

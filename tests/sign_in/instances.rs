@@ -7,7 +7,7 @@ use evertoken::{
     RefreshStrategy, TokenManager, TokenPair,
 };
 
-use crate::support::{HOUR, SECOND, World, drain, ended, loaded, settle};
+use crate::support::{HOUR, SECOND, World, drain, ended, failed, loaded, settle};
 
 struct Site {
     world: World,
@@ -94,6 +94,29 @@ async fn a_session_that_the_server_ended_is_replaced_whatever_the_strategy() {
     is_replaced(OnRequest::default()).await;
     is_replaced(BackgroundTimer::default()).await;
     is_replaced(OptimisticEarly::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_sign_in_in_place_of_a_session_that_ended_is_not_repeated_by_a_timer() {
+    let site = Site::new();
+    let tokens = loaded(site.builder(BackgroundTimer::default())).await;
+    let mut events = tokens.subscribe();
+    site.world.server.revoke_all();
+    site.world.server.fail_always(Some(Fault::Status {
+        status: 400,
+        body: r#"{"error":"invalid_grant"}"#.to_owned(),
+        retry_after: None,
+    }));
+    // For hours: the account would be locked.
+    for _ in 0..4 * 60 {
+        site.world.clock.advance(60 * SECOND).await;
+    }
+    assert_eq!(failed(&drain(&mut events)), 1);
+    assert_eq!(site.world.server.sign_ins(), 2);
+    // A caller may have the sign-in tried again, and it works by then.
+    site.world.server.fail_always(None);
+    assert!(site.world.is_live(&tokens.token().await.unwrap()));
+    assert_eq!(site.world.server.sign_ins(), 3);
 }
 
 #[tokio::test(start_paused = true)]
