@@ -61,18 +61,18 @@ use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 /// A job needs a session that is its own:
 ///
 /// - **A sign-in of its own** ([`sign_in_with_password`](Self::sign_in_with_password)), to an account that is the job's
-///   alone, is the recommended form. What others do with their sessions, it outlives; only a logout everywhere ends it,
-///   and then it signs in anew.
+///   alone, is the recommended form. It outlives what others do with their sessions; only a logout everywhere ends it,
+///   and then the endpoint signs in anew.
 /// - **A pair that was handed over**: [`seed`](crate::Builder::seed) it into a store that lives on, under a
 ///   [key](crate::Builder::key) that says whose it is, and [`rotate`](crate::TokenManager::rotate) at once. From then on
-///   *nobody else may use it*. If the user's browser, which holds the other copy, refreshes with it
+///   *no other program may use it*. If the user's browser, which holds the other copy, refreshes with it
 ///   by its own timer, Okapi takes that for a theft, and revokes every refresh token of the user, the job's new one too:
 ///   the browser is refused with a 422, and the job with its next rotation. In Eureka the session ends likewise, and
 ///   ends in any case when the user logs out.
 /// - **A token without an expiry**, of a tenant that still has those: a [`StaticToken`](crate::StaticToken), or a
 ///   sign-in of one's own, which falls back to them.
 ///
-/// A seed of which nobody knows when it expires is taken as FOLIO's own user interface takes it with
+/// A seed whose expiry is not known is taken as FOLIO's own user interface takes it with
 /// [`ACCESS_IF_UNKNOWN`](Self::ACCESS_IF_UNKNOWN) and [`REFRESH_IF_UNKNOWN`](Self::REFRESH_IF_UNKNOWN); a seed without
 /// its access token rotates with the first request. One from Eureka belongs to a
 /// [fixed](crate::Session::Fixed) session.
@@ -81,7 +81,7 @@ use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 ///
 /// | answer | [`EndpointError`] |
 /// |---|---|
-/// | 422 | `Rejected`: the session ends, and the server's code and message are told |
+/// | 422 | `Rejected`: the session ends, and the error holds the server's code and message |
 /// | any other 4xx with one of FOLIO's error codes, of the login service or of Eureka's sidecar | `Refused` |
 /// | 3xx, or 4xx without such a code: text of Okapi, pages of proxies | `Page` |
 /// | 429, 425 | `Later` |
@@ -257,7 +257,7 @@ impl Folio {
         Ok(self)
     }
 
-    /// Logs the user out everywhere, whose access token this is: every refresh token of his ends, those of others' jobs
+    /// Logs the user of this access token out everywhere: every refresh token of the user ends, those of other jobs
     /// too. Nothing else here does that; [`TokenManager::logout`](crate::TokenManager::logout) ends one session.
     ///
     /// # Errors
@@ -357,7 +357,7 @@ impl TokenEndpoint for Folio {
     ///
     /// Eureka ends a session only for one who shows an access token of it that has not expired, so that of the pair is
     /// sent along. Where there is none, or it has expired, Eureka is asked all the same, and answers with a 422: the
-    /// session lives on at the server, which is told as [`EndpointError::Unknown`]. To try that again harms nobody.
+    /// session lives on at the server, and the error is [`EndpointError::Unknown`]. To try again does no harm.
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
         let Some(token) = &pair.refresh else {
             return match pair.access {

@@ -22,7 +22,7 @@ pub(super) const BODY_LIMIT: usize = 64 * 1024;
 /// The whole room is taken beforehand.
 pub(super) const BODY_LIMIT_MOST: usize = 16 * 1024 * 1024;
 
-/// What is told of a content type, in bytes.
+/// How many bytes of a content type an error holds.
 const CONTENT_TYPE_LIMIT: usize = 100;
 
 /// In place of a timeout that the client was built with: the time is measured here.

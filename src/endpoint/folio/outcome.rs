@@ -23,9 +23,9 @@
 //! answer tells apart. It counts as a refusal all the same, also without a code: no gateway in front of FOLIO gives that
 //! status by itself. With Okapi the token must not be sent again in any case: if it was spent, be it by this very request,
 //! a second use ends every session of the user, and what is lost to be careful is one session that a sign-in replaces. To
-//! take it for unknown would spare nothing there, and would tell a user whose session was ended that its end is not known.
+//! take it for unknown would spare nothing there, and would report an end that is not known where the session did end.
 //! In Eureka a failure that is taken for the end costs a session that might have been kept; to try the token again after
-//! each 422 would cost every session that did end minutes of errors before its user is told. An endpoint that can sign in
+//! each 422 would cost every session that did end minutes of errors before its end is reported. An endpoint that can sign in
 //! heals both at once.
 //!
 //! **A 500 leaves it unknown.** Behind Okapi it is what mod-login answers when mod-authtoken consumed the token and its
