@@ -57,7 +57,8 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
         let agree = agree || !world.scenario.coordinated && round > 1;
         // Whoever is refused is told the end that is known, and has the store looked at meanwhile.
         let waited = seconds(world.scenario.longest_quarantine()) * u32::try_from(round).unwrap();
-        let is_sure = waited > LONGEST_PAUSE || last.iter().all(|(_, said)| *said == Last::Served);
+        let is_sure =
+            waited > 2 * LONGEST_PAUSE || last.iter().all(|(_, said)| *said == Last::Served);
         if last.iter().all(is_final) && agree && is_sure {
             break;
         }

@@ -59,8 +59,9 @@ impl Observer {
         let claim = log.sends.claim_of(by, token);
         let is_lost = claim.is_some_and(|claim| log.failed_over_since(claim.at));
         // The pause of a session that took the place of this one's is none of its own.
-        let current = record.and_then(|record| log.names.get(&record.digest).copied());
-        let is_current = token.is_none() || token == current;
+        let written = record.and_then(|record| record.claim.as_ref());
+        let number = claim.map(|claim| claim.number);
+        let is_current = written.map(|claim| claim.number) == number;
         if self.scenario.coordinated && now < until && is_current && !is_lost {
             return Some(format!(
                 "sends {} ms before the record permits",
@@ -88,6 +89,13 @@ impl Observer {
             return Some("signs in again though it was refused and nobody asked".to_owned());
         }
         None
+    }
+
+    /// Whether the last failure of an instance is followed by another way at once, or by a pause that may be cut short.
+    pub(super) fn has_no_pause(&self, log: &Log, by: NodeId, token: Option<usize>) -> bool {
+        let failed = log.failed.get(&by);
+        let failed = failed.filter(|failed| failed.token == token);
+        failed.is_some_and(|failed| !failed.is_resent || !failed.was_over)
     }
 
     /// An attempt has failed that was made for so many milliseconds before it reached anything.

@@ -77,6 +77,12 @@ impl Sends {
         sends.find(|it| it.by == by && it.token == token && it.number == Some(number))
     }
 
+    /// When an instance sent this token last.
+    pub(super) fn last(&self, by: NodeId, token: Option<usize>) -> Option<&Send> {
+        let mut sends = self.all.iter().rev();
+        sends.find(|it| it.by == by && it.token == token)
+    }
+
     pub(super) fn claimed(&mut self, claim: Claimed) {
         self.claims.push(claim);
     }
