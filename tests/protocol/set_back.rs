@@ -1,6 +1,7 @@
 //! A store that was set back shows sessions that the user has replaced or left. None of them comes back.
 
-use evertoken::{EndReason, Identity, TokenManager};
+use evertoken::testing::Fault;
+use evertoken::{EndReason, Identity, Resend, TokenManager};
 
 use crate::cluster::{Cluster, reason, seconds};
 
@@ -57,6 +58,23 @@ async fn t03_a_pair_that_is_issued_while_the_store_is_set_back_is_stored() {
     let record = cluster.store.record(&cluster.key()).await.unwrap();
     assert_eq!(record.identity(), token.identity());
     assert_eq!(cluster.server.revocations(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_outlives_the_claim_that_the_store_loses() {
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster.profile.resend(Resend::Never);
+    let node = cluster.begun_node().await;
+    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
+    // The claim is lost before the remark that its token may be spent.
+    cluster.store.put(&cluster.key(), &old).await;
+    drop(hold);
+    let error = waiter.await.unwrap().unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown), "{error:?}");
+    assert_eq!(cluster.server.exchanges(), 2);
 }
 
 #[tokio::test(start_paused = true)]
