@@ -9,8 +9,8 @@ use evertoken::{
     BackgroundTimer, Builder, Error, OAuth2, OnRequest, OptimisticEarly, TokenManager,
 };
 
-use crate::TTL;
 use crate::front::Front;
+use crate::{GIVE_UP, ROTATIONS, TTL};
 
 /// A strict server behind a front, and an API that accepts its tokens.
 pub(crate) struct World {
@@ -96,6 +96,50 @@ pub(crate) async fn import(
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(batches)
+}
+
+/// Imports through an outage that begins after the first rotation, and until the server has rotated some times since.
+/// Returns how many batches arrived.
+pub(crate) async fn through(
+    world: &World,
+    tokens: &TokenManager,
+    outage: impl Future<Output = ()>,
+) -> Result<u64, String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let url = world.records.url().to_owned();
+    let importing = tokio::spawn(import(tokens.clone(), url, stop.clone()));
+    rotated(&world.server, 1).await;
+    outage.await;
+    let enough = world.server.rotations() + ROTATIONS;
+    tokio::select! {
+        () = rotated(&world.server, enough) => {}
+        // An import that has failed rotates no more.
+        () = tokio::time::sleep(GIVE_UP) => {}
+    }
+    stop.store(true, Ordering::SeqCst);
+    let batches = importing.await.expect("it does not panic");
+    let batches = batches.map_err(|error| format!("a call failed: {error} {error:?}"))?;
+    let rotations = world.server.rotations();
+    for (holds, what) in [
+        (rotations >= enough, "hardly rotated after it"),
+        (
+            world.server.families_revoked() == 0,
+            "the session was revoked",
+        ),
+        (world.api.records() == batches, "records were lost"),
+    ] {
+        if !holds {
+            return Err(format!("{what}: {batches} batches, {rotations} rotations"));
+        }
+    }
+    Ok(batches)
+}
+
+/// Waits for all imports; each says how it failed.
+pub(crate) async fn all(imports: tokio::task::JoinSet<Result<(), String>>) {
+    let ended = imports.join_all().await;
+    let failed: Vec<_> = ended.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 /// The error and all that it came from.

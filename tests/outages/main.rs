@@ -9,6 +9,11 @@ mod at_once;
 mod front;
 mod grace;
 mod import;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+mod restarts;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+#[path = "../support/services.rs"]
+mod services;
 mod simulated;
 mod store;
 mod table;
@@ -20,6 +25,9 @@ const OUTAGE: Duration = Duration::from_secs(20);
 
 /// How often an import rotates after that before it ends.
 const ROTATIONS: u64 = 5;
+
+/// After so long without that the import does not go on any more.
+const GIVE_UP: Duration = Duration::from_secs(120);
 
 /// The lifetime of an access token.
 const TTL: Duration = Duration::from_secs(3);

@@ -1,15 +1,14 @@
 //! A store that fails, or does not answer, for a while.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::{FileStore, Key, Record, StoreError, TokenStore, async_trait};
 use tokio::time::sleep;
 
-use crate::import::{STRATEGIES, Strategy, World, import, rotated};
-use crate::table::GIVE_UP;
-use crate::{OUTAGE, ROTATIONS};
+use crate::OUTAGE;
+use crate::import::{STRATEGIES, Strategy, World, all, through};
 
 /// How the store is out.
 #[derive(Debug, Clone, Copy)]
@@ -65,13 +64,7 @@ async fn no_call_fails_through_an_outage_of_the_store() {
             });
         }
     }
-    let failed: Vec<String> = imports
-        .join_all()
-        .await
-        .into_iter()
-        .filter_map(Result::err)
-        .collect();
-    assert!(failed.is_empty(), "{failed:#?}");
+    all(imports).await;
 }
 
 async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
@@ -84,26 +77,11 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     };
     let builder = world.builder(strategy).store(store.clone());
     let tokens = builder.build().expect("it holds");
-    let url = world.records.url().to_owned();
-    let stop = Arc::new(AtomicBool::new(false));
-    let importing = tokio::spawn(import(tokens.clone(), url, stop.clone()));
-    rotated(&world.server, 1).await;
-    store.out.store(out as u8, Ordering::SeqCst);
-    sleep(OUTAGE).await;
-    store.out.store(0, Ordering::SeqCst);
-    let so_far = world.server.rotations();
-    tokio::select! {
-        () = rotated(&world.server, so_far + ROTATIONS) => {}
-        () = sleep(GIVE_UP) => {}
-    }
-    stop.store(true, Ordering::SeqCst);
-    let batches = importing.await.expect("it does not panic");
-    let batches = batches.map_err(|error| format!("a call failed: {error} {error:?}"))?;
-    if world.server.families_revoked() > 0 {
-        return Err("the session was revoked".into());
-    }
-    if world.server.rotations() < so_far + ROTATIONS {
-        return Err(format!("hardly rotated after it: {batches} batches"));
-    }
+    through(&world, &tokens, async {
+        store.out.store(out as u8, Ordering::SeqCst);
+        sleep(OUTAGE).await;
+        store.out.store(0, Ordering::SeqCst);
+    })
+    .await?;
     tokens.shutdown().await.map_err(|error| error.to_string())
 }
