@@ -119,6 +119,24 @@ impl Claim {
         permits(self.by, resend, can_sign_in)
     }
 
+    /// Whether its holder has not said what came of the last sending.
+    pub(crate) fn answer_is_open(&self) -> bool {
+        self.by.is_none() || self.by != self.before
+    }
+
+    /// The answer to a sending beside this claim was unclear in this way. What the claim says of its holder's own request,
+    /// which may be under way, stays.
+    fn doubt_beside(&mut self, by: DoubtfulBy) {
+        if !self.answer_is_open() {
+            return self.doubt(by);
+        }
+        self.doubtful = Some(self.suspect_since());
+        self.before = match self.before {
+            Some(DoubtfulBy::Silence) => self.before,
+            _ => Some(by),
+        };
+    }
+
     /// The answer to the last sending was unclear in this way. A silence stays one, whatever follows on it.
     pub(crate) fn doubt(&mut self, by: DoubtfulBy) {
         let was_silent = match self.before {
@@ -243,6 +261,13 @@ impl Record {
         Standing::Live { stale_in: left }
     }
 
+    /// Whether the token that is current, or a sign-in, is claimed.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.claim
+            .as_ref()
+            .is_some_and(|claim| self.is_current(claim))
+    }
+
     /// Whether the claim names the token that is current, or a sign-in.
     fn is_current(&self, claim: &Claim) -> bool {
         claim.digest == self.digest() || claim.digest == self.key.digest()
@@ -313,13 +338,13 @@ impl Record {
     pub(crate) fn noted(&self, by: DoubtfulBy) -> Self {
         let mut next = self.clone();
         if let Some(claim) = &mut next.claim {
-            claim.doubt(by);
+            claim.doubt_beside(by);
         }
         next
     }
 
-    /// Gives our claim up under which nothing was sent, or after its last answer; `None` if it is not ours any more. "May be spent" is never wiped by an instance that did not find
-    /// out: a doubtful claim stays in place, stale at once. After a failure no instance sends before the `pause` is over.
+    /// Gives our claim up under which nothing was sent, or after its last answer; `None` if it is not ours any more. "May be
+    /// spent" is never wiped by an instance that did not find out: a doubtful claim stays in place, stale at once. After a failure no instance sends before the `pause` is over.
     pub(crate) fn released(&self, holder: Holder, pause: Option<NotBefore>) -> Option<Self> {
         let claim = self.claim.as_ref().filter(|claim| claim.is_of(holder))?;
         let mut next = self.clone();

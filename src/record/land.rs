@@ -114,7 +114,8 @@ impl Landing {
                 return Verdict::Outrun;
             }
             // Of two sessions the later sign-in counts, here as in a look.
-            return match record.sign_ins < self.sign_ins {
+            let is_later = record.sign_ins < self.sign_ins;
+            return match is_later && record.state.condemned() != Some(ours) {
                 true => Verdict::Write(Box::new(self.instead_of(record, ours, now))),
                 false => Verdict::Superseded,
             };
@@ -149,6 +150,8 @@ impl Landing {
     fn instead_of(&self, record: &Record, ours: Digest, now: StoreTime) -> Record {
         let mut next = record.replaced(self.lineage, Some(self.pair.clone()), 0, now);
         next.sign_ins = record.sign_ins.max(self.sign_ins);
+        // A server may bring the same refresh token again.
+        next.allow(ours);
         self.forbid_used(&mut next, ours);
         next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.committed_number = self.holder.number;
@@ -248,6 +251,11 @@ impl Record {
         next.claim = None;
         next.not_before = None;
         next
+    }
+
+    /// A digest that was used is that of the current token again.
+    fn allow(&mut self, current: Digest) {
+        self.retired.retain(|past| past.digest != current);
     }
 
     /// Notes a digest as used, unless it is `current` or noted already.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Kind, Next, Rotation, Seen, StoreClock, lineage, store_failed};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::record::claim::{Claim, Claimant, Holder, Permit, Standing};
+use crate::record::claim::{Claim, Claimant, DoubtfulBy, Holder, Permit, Standing};
 use crate::record::{Record, State};
 use crate::state::{Over, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
@@ -112,7 +112,7 @@ impl Rotation {
         // The store did not take, or has lost, what says that the token may be spent.
         let over = session.lock().over();
         if let Some(over) = over.filter(|over| over.digest == record.digest())
-            && record.claim.is_none()
+            && !record.is_claimed()
             && kind == Kind::Refresh
         {
             return self.claim_doubtful(record, over, by, seen).await;
@@ -173,6 +173,15 @@ impl Rotation {
         };
         claim.doubt(over.by);
         let claim = claim.clone();
+        // Other instances have to know it as well, and need not wait for us.
+        if self.permit(&claim) == Permit::Nothing
+            && let Some(released) = noted.released(claim.holder(), None)
+        {
+            self.swap(seen.revision(), &released)
+                .await
+                .map_err(store_failed)?;
+            return Ok(None);
+        }
         match self.take_over(&noted, &claim, seen).await? {
             Some(next) => self.write_claim(next, false, seen, Kind::Refresh).await,
             None => Ok(None),
@@ -218,14 +227,18 @@ impl Rotation {
         claim: &Claim,
         seen: &Seen,
     ) -> Result<Option<Record>, Error> {
-        // Our own claim, where the remark about its answer could not be stored.
+        // The remark about the answer to our own request may not be stored.
         let mut noted = record.clone();
         let over = self.session().lock().over();
         if let (Some(claim), Some(over)) = (&mut noted.claim, over)
-            && claim.is_of(over.holder)
-            && (claim.by.is_none() || claim.before != claim.by)
+            && claim.digest == over.digest
         {
-            claim.doubt(over.by);
+            let is_open = claim.is_of(over.holder) && claim.answer_is_open();
+            let is_worse =
+                over.by == DoubtfulBy::Silence && claim.by == Some(DoubtfulBy::Unavailable);
+            if is_open || is_worse {
+                claim.doubt(over.by);
+            }
         }
         let record = &noted;
         let claim = record.claim.as_ref().unwrap_or(claim);

@@ -92,7 +92,7 @@ impl Rotation {
             _ => Grant::SignIn { window: &window },
         };
         // From here on the claim is not one under which nothing was sent.
-        session.lock().sending();
+        session.lock().sending(&grant);
         let sent_at = session.now();
         self.sent = Some(Sent::new(sent_at, session.wall()));
         let timeout = session.settings().endpoint_timeout;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::behind::store_next;
-use super::calls::load_patiently;
+use super::calls::{STORE_TRIES, load_patiently};
 use super::claim::Claimed;
 use super::failure::{cause, endpoint_failed};
 use super::{Kind, Rotation, Seen, store_failed};
@@ -63,29 +63,36 @@ impl Rotation {
         let resend = self.session().settings().server.resend;
         cause.has_no_pause = permits(Some(by), resend, can_sign_in) != Permit::Send;
         let failure = self.fail_with(failed, cause);
-        let session = self.session();
-        let now = self.store_now(claimed.seen.clock);
-        let Some(pause) = Self::not_before(&failure, now) else {
-            return Ok(None);
-        };
-        let quarantine = session.settings().quarantine;
-        let doubted = claimed
-            .record
-            .doubted(claimed.holder, by, pause, quarantine, now);
-        match self.swap(claimed.seen.revision(), &doubted).await {
-            Ok(Swap::Swapped(revision)) => {
-                let seen = Seen {
-                    entry: Some((doubted.clone(), revision)),
-                    clock: claimed.seen.clock,
-                };
-                self.at_once(&doubted, &seen).await?;
+        let quarantine = self.session().settings().quarantine;
+        for _ in 0..STORE_TRIES {
+            let now = self.store_now(claimed.seen.clock);
+            let Some(pause) = Self::not_before(&failure, now) else {
+                break;
+            };
+            let doubted = claimed
+                .record
+                .doubted(claimed.holder, by, pause, quarantine, now);
+            match self.swap(claimed.seen.revision(), &doubted).await {
+                Ok(Swap::Swapped(revision)) => {
+                    let seen = Seen {
+                        entry: Some((doubted.clone(), revision)),
+                        clock: claimed.seen.clock,
+                    };
+                    self.at_once(&doubted, &seen).await?;
+                    break;
+                }
+                // The token is as doubtful, whatever else the record says.
+                Ok(Swap::Lost(_)) => self.session().lock().lost(claimed.holder),
+                // The claim stands without the remark; an instance that finds it stale is as careful.
+                Err(_) if self.uses_claims() => break,
+                // There is none: to look again would be to send again.
+                Err(error) => return Err(store_failed(error)),
             }
-            // The token is as doubtful, whatever else the record says.
-            Ok(Swap::Lost(_)) => session.lock().lost(claimed.holder),
-            // The claim stands without the remark; an instance that finds it stale is as careful.
-            Err(_) if self.uses_claims() => {}
-            // There is none: to look again would be to send again.
-            Err(error) => return Err(store_failed(error)),
+            // Without coordination another instance may have said at the same time what came of the token.
+            if self.uses_claims() || !self.claim_late(&mut claimed, by).await? {
+                break;
+            }
+            self.is_over(&claimed, by);
         }
         Ok(None)
     }
@@ -169,39 +176,51 @@ impl Rotation {
     async fn claim_late(&mut self, claimed: &mut Claimed, by: DoubtfulBy) -> Result<bool, Error> {
         // Nothing kept the record from changing meanwhile, be it to what was on its way there.
         store_next(self.session()).await?;
-        claimed.seen = load_patiently(self.session()).await?;
-        match claimed.seen.record() {
-            Some(record) if record.digest() == claimed.record.digest() => {
-                claimed.record = record.clone();
+        for _ in 0..STORE_TRIES {
+            claimed.seen = load_patiently(self.session()).await?;
+            match claimed.seen.record() {
+                Some(record) if record.digest() == claimed.record.digest() => {
+                    claimed.record = record.clone();
+                }
+                _ => return Ok(false),
             }
-            _ => return Ok(false),
-        }
-        let digest = claimed.record.digest();
-        let theirs = claimed.record.claim.as_ref();
-        let theirs = theirs.filter(|claim| claim.digest == digest && !claim.is_of(claimed.holder));
-        if theirs.is_some() {
+            if claimed.claim().is_some() {
+                return Ok(true);
+            }
+            if !claimed.record.is_claimed() {
+                self.claim_since(claimed);
+                return Ok(true);
+            }
+            let digest = claimed.record.digest();
+            let theirs = claimed.record.claim.as_ref();
+            if theirs.is_none_or(|claim| claim.digest != digest) {
+                // A sign-in is under way, and has to be left alone.
+                return Ok(false);
+            }
             let noted = claimed.record.noted(by);
-            self.swap(claimed.seen.revision(), &noted)
-                .await
-                .map_err(store_failed)?;
-            return Ok(false);
-        }
-        if claimed.record.claim.is_none() {
-            let session = self.session();
-            let now = self.store_now(claimed.seen.clock);
-            // What it says of the token is true since it was sent.
-            let since = now.before(session.now().since(claimed.since));
-            let by = Claimant {
-                owner: claimed.holder.owner,
-                nonce: claimed.holder.nonce,
-                patience: session.settings().quarantine,
-            };
-            claimed.record = claimed.record.claimed(by, digest, since);
-            if let Some(claim) = &claimed.record.claim {
-                claimed.holder = claim.holder();
+            let swap = self.swap(claimed.seen.revision(), &noted).await;
+            if let Swap::Swapped(_) = swap.map_err(store_failed)? {
+                break;
             }
         }
-        Ok(true)
+        Ok(false)
+    }
+
+    /// Claims the token that was sent, which no instance claims.
+    fn claim_since(&self, claimed: &mut Claimed) {
+        let session = self.session();
+        let now = self.store_now(claimed.seen.clock);
+        // What it says of the token is true since it was sent.
+        let since = now.before(session.now().since(claimed.since));
+        let by = Claimant {
+            owner: claimed.holder.owner,
+            nonce: claimed.holder.nonce,
+            patience: session.settings().quarantine,
+        };
+        claimed.record = claimed.record.claimed(by, claimed.record.digest(), since);
+        if let Some(claim) = &claimed.record.claim {
+            claimed.holder = claim.holder();
+        }
     }
 
     /// Gives up the claim whose request is over, where nobody needs its token any more.

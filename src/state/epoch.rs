@@ -40,7 +40,9 @@ impl Current<'_> {
             Some(Exit::Written(lineage)) if lineage == held.identity.lineage => return false,
             _ => {}
         }
-        self.0.begin(held);
+        if !self.0.rename(&held) {
+            self.0.begin(held);
+        }
         true
     }
 

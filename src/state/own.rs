@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::State;
 use crate::clock::{LATE, Timestamp};
+use crate::endpoint::Grant;
 use crate::record::DoubtfulBy;
 use crate::record::claim::{Holder, Own};
 use crate::token::Digest;
@@ -79,11 +80,13 @@ impl State {
         }
     }
 
-    /// The token is about to be sent: no claim attempted before is one under which nothing was, should
-    /// a store that lost a write show it again.
-    pub(crate) fn sending(&mut self) {
+    /// A grant is about to be sent: no claim attempted before is one under which nothing was, should
+    /// a store that lost a write show it again. With a sign-in the doubt about the token stays: the sign-in may fail.
+    pub(crate) fn sending(&mut self, grant: &Grant<'_>) {
         self.unsent.clear();
-        self.over = None;
+        if matches!(grant, Grant::Refresh { .. }) {
+            self.over = None;
+        }
     }
 
     /// The request is over that was sent under a claim, and the answer was unclear.

@@ -26,9 +26,7 @@ impl State {
         self.spare
             .take_if(|spare| spare.identity.lineage != held.identity.lineage);
         // The token that may be spent is not needed any more; or it is echoed, and good again.
-        if self.identity() != Some(held.identity) {
-            self.over = None;
-        }
+        self.over = None;
         self.held = Some(held);
         self.end = None;
         self.exit = None;
@@ -36,6 +34,25 @@ impl State {
         self.pause = Pause::default();
         self.warned = false;
         self.seed = None;
+    }
+
+    /// The pair that is held has another version in the record, where it was written over another: what is known of its
+    /// tokens stays. Returns whether it is that pair.
+    pub(super) fn rename(&mut self, held: &Held) -> bool {
+        let is_over = self.end.is_some() || self.exit.is_some();
+        let is_same = |old: &Held| {
+            old.identity.lineage == held.identity.lineage
+                && (old.number, old.digest) == (held.number, held.digest)
+                && old.pair.access == held.pair.access
+        };
+        match self.held.as_mut().filter(|old| !is_over && is_same(old)) {
+            Some(old) => {
+                old.identity = held.identity;
+                old.token.clone_from(&held.token);
+                true
+            }
+            None => false,
+        }
     }
 
     /// A pair that the user brings, in place of whatever is being done about the session that was.

@@ -78,6 +78,90 @@ async fn a_doubt_outlives_the_claim_that_the_store_loses() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_doubt_is_remembered_beside_a_claim_on_the_token_before() {
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster.profile.resend(Resend::Never);
+    let node = cluster.begun_node().await;
+    cluster.expire().await;
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
+    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    drop(hold);
+    waiter.await.unwrap().unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
+    cluster.store.put(&cluster.key(), &old).await;
+    drop(hold);
+    let error = waiter.await.unwrap().unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown), "{error:?}");
+    assert_eq!(cluster.server.exchanges(), 3);
+}
+
+/// As where it is written over a sibling.
+#[tokio::test(start_paused = true)]
+async fn a_doubt_outlives_another_version_of_its_pair() {
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster.profile.resend(Resend::Never);
+    let node = cluster.begun_node().await;
+    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
+    cluster.store.put(&cluster.key(), &old).await;
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            let version = record["version"].as_u64().unwrap();
+            record["version"] = (version + 1).into();
+        })
+        .await;
+    drop(hold);
+    let error = waiter.await.unwrap().unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown), "{error:?}");
+    assert_eq!(cluster.server.exchanges(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_that_the_store_loses_is_passed_on_to_the_other_instances() {
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster.profile.resend(Resend::Never);
+    let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
+    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    cluster.server.fail_next(Fault::DropBefore);
+    let hold = cluster.server.hold();
+    let rotation = tokio::spawn({
+        let node = node.clone();
+        async move { node.rotate().await }
+    });
+    cluster.server.arrived(2).await;
+    cluster.store.put(&cluster.key(), &old).await;
+    drop(hold);
+    cluster.clock.advance(seconds(5)).await;
+    // The access token is good for minutes, and the other instance wants a new one.
+    assert!(other.rotate().await.is_err());
+    assert!(rotation.await.unwrap().is_err());
+    assert_eq!(cluster.server.exchanges(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_outlives_a_sign_in_that_fails() {
+    let cluster = Cluster::new(|server| server.sign_in(true));
+    let node = cluster.begun_node().await;
+    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    cluster.server.fail_next(Fault::status(503));
+    node.try_token().unwrap_err();
+    cluster.clock.advance(seconds(1)).await;
+    assert_eq!(cluster.server.exchanges(), 2);
+    cluster.store.put(&cluster.key(), &old).await;
+    cluster.clock.advance(seconds(2)).await;
+    let token = node.token().await.unwrap();
+    assert_eq!(cluster.server.exchanges(), 2);
+    assert!(token.identity().version > 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn t51_a_session_that_was_left_does_not_come_back() {
     for sessions in 1..=3 {
         let cluster = Cluster::strict();

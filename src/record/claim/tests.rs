@@ -295,3 +295,34 @@ fn a_page_after_a_silence_does_not_make_the_token_unspent() {
         assert_eq!(claim.by, Some(DoubtfulBy::Silence));
     }
 }
+
+/// Without coordination a token is sent beside a claim, under which another request may be under way.
+#[test]
+fn what_is_noted_beside_a_request_under_way_does_not_say_how_that_ended() {
+    use DoubtfulBy::{Silence, Unavailable};
+    let (doubtful, holder) = doubted(Unavailable);
+    let plain = active();
+    let plain = plain.claimed(ONE, plain.digest(), NOW);
+    let again = doubtful.resent(TWO, LATER);
+    for (record, by, before, noted) in [
+        // Nothing is under way.
+        (&doubtful, Some(Silence), Some(Silence), Silence),
+        (&doubtful, Some(Unavailable), Some(Unavailable), Unavailable),
+        // A first or a second sending is under way, which may spend the token.
+        (&plain, None, Some(Unavailable), Unavailable),
+        (&again, Some(Silence), Some(Unavailable), Unavailable),
+        (&again, Some(Silence), Some(Silence), Silence),
+    ] {
+        let next = record.noted(noted);
+        let claim = next.claim.as_ref().unwrap();
+        assert_eq!((claim.by, claim.before), (by, before), "{record:?}");
+        assert!(claim.doubtful.is_some());
+        assert_eq!(claim.holder(), record.claim.as_ref().unwrap().holder());
+    }
+    assert_eq!(doubtful.claim.unwrap().holder(), holder);
+    // A silence that was noted stays one, and its holder does not wipe it.
+    let noted = plain.noted(Silence);
+    let holder = noted.claim.as_ref().unwrap().holder();
+    let released = noted.released(holder, None).unwrap();
+    assert_eq!(released.claim.unwrap().by, Some(Silence));
+}

@@ -291,3 +291,26 @@ fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
     later.sign_ins = ours.sign_ins + 1;
     assert_eq!(ours.judge(Some(&later), &key(), NOW), Verdict::Superseded);
 }
+
+#[test]
+fn a_refresh_token_that_a_sign_in_brings_again_is_not_retired() {
+    let (_, landing) = claimed("theirs");
+    let theirs = written(landing.judge(Some(&active()), &key(), NOW));
+    let ours = Landing {
+        predecessor: key().digest(),
+        lineage: Lineage::from_bits(3),
+        sign_ins: theirs.sign_ins + 1,
+        pair: pair("theirs"),
+        ..landing
+    };
+    let landed = written(ours.judge(Some(&theirs), &key(), NOW));
+    assert_eq!(
+        (landed.lineage, landed.digest()),
+        (ours.lineage, theirs.digest())
+    );
+    assert!(landed.retired().all(|digest| *digest != theirs.digest()));
+    // A token that the server called dead is not active again.
+    let state = rejected(theirs.digest());
+    let dead = Record { state, ..theirs };
+    assert_eq!(ours.judge(Some(&dead), &key(), NOW), Verdict::Superseded);
+}

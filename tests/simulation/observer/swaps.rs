@@ -255,16 +255,15 @@ impl Observer {
         if claim.patience < quarantine {
             problems.push("asks for less patience than it has".to_owned());
         }
-        // Without coordination a token is sent beside the claims on it.
-        let sent = match self.scenario.coordinated {
-            true => sent,
-            false => log.sends.last(by, log.names.get(&claim.digest).copied()),
-        };
         let read = sent.and_then(|sent| sent.read).map(|(read, _)| read);
         let is_new = claim.number != before.number;
         if !is_new {
             // The remark that its token may be spent, and by what.
             if claim.doubtful.is_some() && before.doubtful.is_none() || claim.by != before.by {
+                // Without coordination a token is sent beside the claims on it.
+                let beside = log.sends.last(by, log.names.get(&claim.digest).copied());
+                let beside = beside.filter(|_| !self.scenario.coordinated);
+                let read = beside.map_or(read, |sent| sent.read.map(|(read, _)| read));
                 let is_right = match read {
                     // Where the remark could not be stored in time.
                     _ if claim.released && claim.by.is_none() => true,
