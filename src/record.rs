@@ -158,6 +158,14 @@ impl State {
             Self::Active | Self::LoggedOut | Self::Expired | Self::Idle => None,
         }
     }
+
+    /// The refresh token that the server called dead.
+    pub(crate) fn refused(&self) -> Option<Digest> {
+        match self {
+            Self::Rejected { digest, .. } => Some(*digest),
+            _ => None,
+        }
+    }
 }
 
 /// A past refresh token, by name: it is never sent again.

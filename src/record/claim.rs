@@ -127,23 +127,27 @@ impl Claim {
     /// The answer to a sending beside this claim was unclear in this way. What the claim says of its holder's own request,
     /// which may be under way, stays.
     fn doubt_beside(&mut self, by: DoubtfulBy) {
-        if !self.answer_is_open() {
-            return self.doubt(by);
-        }
+        let is_open = self.answer_is_open();
+        let by = self.worse_of(by);
         self.doubtful = Some(self.suspect_since());
-        self.before = match self.before {
-            Some(DoubtfulBy::Silence) => self.before,
-            _ => Some(by),
-        };
+        self.before = Some(by);
+        if !is_open {
+            self.by = Some(by);
+        }
     }
 
-    /// The answer to the last sending was unclear in this way. A silence stays one, whatever follows on it.
-    pub(crate) fn doubt(&mut self, by: DoubtfulBy) {
+    /// What leaves the token doubtful after this answer too: a silence stays one, whatever follows on it.
+    fn worse_of(&self, by: DoubtfulBy) -> DoubtfulBy {
         let was_silent = match self.before {
             Some(before) => before == DoubtfulBy::Silence,
             None => self.sendings > 0,
         };
-        let by = if was_silent { DoubtfulBy::Silence } else { by };
+        if was_silent { DoubtfulBy::Silence } else { by }
+    }
+
+    /// The answer to the last sending was unclear in this way.
+    pub(crate) fn doubt(&mut self, by: DoubtfulBy) {
+        let by = self.worse_of(by);
         self.doubtful = Some(self.suspect_since());
         self.by = Some(by);
         self.before = Some(by);

@@ -105,7 +105,8 @@ impl Landing {
         }
         // Written over what was rotated from it, it would be sent though it is spent. A sign-in may bring the access token
         // of the one before it.
-        if record.lineage == self.lineage && record.retired().any(|past| *past == ours) {
+        let was_used = record.digest() != ours && record.retired().any(|past| *past == ours);
+        if record.lineage == self.lineage && was_used {
             return Verdict::Passed;
         }
         // The same number can only be somebody else's where instances do not coordinate.
@@ -115,12 +116,12 @@ impl Landing {
             }
             // Of two sessions the later sign-in counts, here as in a look.
             let is_later = record.sign_ins < self.sign_ins;
-            return match is_later && record.state.condemned() != Some(ours) {
+            return match is_later && record.state.refused() != Some(ours) {
                 true => Verdict::Write(Box::new(self.instead_of(record, ours, now))),
                 false => Verdict::Superseded,
             };
         }
-        if record.state.condemned() == Some(ours) {
+        if record.state.refused() == Some(ours) {
             return Verdict::Condemned;
         }
         Verdict::Write(Box::new(self.onto(record, ours, now)))

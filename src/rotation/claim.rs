@@ -173,13 +173,8 @@ impl Rotation {
         };
         claim.doubt(over.by);
         let claim = claim.clone();
-        // Other instances have to know it as well, and need not wait for us.
-        if self.permit(&claim) == Permit::Nothing
-            && let Some(released) = noted.released(claim.holder(), None)
-        {
-            self.swap(seen.revision(), &released)
-                .await
-                .map_err(store_failed)?;
+        if self.permit(&claim) == Permit::Nothing {
+            self.pass_on(&noted, &claim, seen).await?;
             return Ok(None);
         }
         match self.take_over(&noted, &claim, seen).await? {
@@ -223,12 +218,12 @@ impl Rotation {
     /// session, or to wait.
     async fn take_over(
         &mut self,
-        record: &Record,
+        read: &Record,
         claim: &Claim,
         seen: &Seen,
     ) -> Result<Option<Record>, Error> {
         // The remark about the answer to our own request may not be stored.
-        let mut noted = record.clone();
+        let mut noted = read.clone();
         let over = self.session().lock().over();
         if let (Some(claim), Some(over)) = (&mut noted.claim, over)
             && claim.digest == over.digest
@@ -251,11 +246,25 @@ impl Rotation {
                 self.end_unknown(record, seen.revision()).await?;
                 Ok(None)
             }
+            Permit::Nothing if record.claim != read.claim => {
+                self.pass_on(record, claim, seen).await?;
+                Ok(None)
+            }
             Permit::Nothing => {
                 self.outlive(record, seen).await?;
                 Ok(None)
             }
         }
+    }
+
+    /// Writes what this instance knows of the token and may not act on: the others have to know it, and need not wait for it.
+    async fn pass_on(&self, noted: &Record, claim: &Claim, seen: &Seen) -> Result<(), Error> {
+        if let Some(released) = noted.released(claim.holder(), None) {
+            self.swap(seen.revision(), &released)
+                .await
+                .map_err(store_failed)?;
+        }
+        Ok(())
     }
 
     pub(super) fn permit(&self, claim: &Claim) -> Permit {

@@ -11,8 +11,8 @@ use super::failure::{cause, endpoint_failed};
 use super::{Kind, Rotation, Seen, store_failed};
 use crate::endpoint::EndpointError;
 use crate::error::Error;
-use crate::record::Record;
 use crate::record::claim::{Claimant, DoubtfulBy, Permit, permits};
+use crate::record::{Record, State};
 use crate::served::Token;
 use crate::state::{Failure, Over, Timer};
 use crate::store::Swap;
@@ -171,17 +171,21 @@ impl Rotation {
     }
 
     /// Without coordination no instance claims a token before it sends it; that the token may be spent is written all the
-    /// same. Returns whether the claim that says so is ours: the record may hold another token, or another instance's claim
-    /// on this one.
+    /// same. Returns whether the claim that says so is ours: the record may hold another token, an end, or another instance's
+    /// claim on this one.
     async fn claim_late(&mut self, claimed: &mut Claimed, by: DoubtfulBy) -> Result<bool, Error> {
         // Nothing kept the record from changing meanwhile, be it to what was on its way there.
         store_next(self.session()).await?;
         for _ in 0..STORE_TRIES {
             claimed.seen = load_patiently(self.session()).await?;
             match claimed.seen.record() {
-                Some(record) if record.digest() == claimed.record.digest() => {
+                Some(record)
+                    if record.state == State::Active
+                        && record.digest() == claimed.record.digest() =>
+                {
                     claimed.record = record.clone();
                 }
+                // The session has ended, or holds another token.
                 _ => return Ok(false),
             }
             if claimed.claim().is_some() {

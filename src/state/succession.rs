@@ -48,6 +48,7 @@ impl State {
         match self.held.as_mut().filter(|old| !is_over && is_same(old)) {
             Some(old) => {
                 old.identity = held.identity;
+                old.sign_ins = old.sign_ins.max(held.sign_ins);
                 old.token.clone_from(&held.token);
                 true
             }

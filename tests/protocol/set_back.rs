@@ -1,7 +1,7 @@
 //! A store that was set back shows sessions that the user has replaced or left. None of them comes back.
 
 use evertoken::testing::Fault;
-use evertoken::{EndReason, Identity, Record, Resend, TokenManager};
+use evertoken::{Coordination, EndReason, Identity, Record, Resend, TokenManager};
 
 use crate::cluster::{Cluster, reason, seconds};
 
@@ -157,6 +157,32 @@ async fn a_doubt_outlives_a_sign_in_that_fails() {
     let token = node.token().await.unwrap();
     assert_eq!(cluster.server.exchanges(), 2);
     assert!(token.identity().version > 2);
+}
+
+/// Without coordination a doubt is noted after the answer, in whatever the record is by then.
+#[tokio::test(start_paused = true)]
+async fn a_doubt_does_not_undo_a_logout() {
+    let cluster = Cluster::new(|server| server.sign_in(true));
+    let uncoordinated = async || {
+        let builder = cluster.builder(cluster.endpoint());
+        let node = builder.coordination(Coordination::None).build().unwrap();
+        node.token().await.unwrap();
+        node
+    };
+    let (node, other) = (uncoordinated().await, uncoordinated().await);
+    cluster.expire().await;
+    cluster.server.fail_next(Fault::DropBefore);
+    let (hold, waiter) = cluster.call_in_flight(&node).await;
+    // The pair stays in the record until it can be revoked.
+    cluster.server.set_reachable(false);
+    other.logout().await;
+    drop(hold);
+    let error = waiter.await.unwrap().unwrap_err();
+    assert_eq!(reason(&error), Some(EndReason::LoggedOut), "{error:?}");
+    cluster.server.set_reachable(true);
+    cluster.clock.advance(seconds(300)).await;
+    assert!(node.token().await.unwrap_err().needs_sign_in());
+    assert_eq!(cluster.server.sign_ins(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -304,6 +304,8 @@ fn what_is_noted_beside_a_request_under_way_does_not_say_how_that_ended() {
     let plain = active();
     let plain = plain.claimed(ONE, plain.digest(), NOW);
     let again = doubtful.resent(TWO, LATER);
+    // Its first holder did not say what came of it.
+    let taken_over = plain.resent(TWO, LATER);
     for (record, by, before, noted) in [
         // Nothing is under way.
         (&doubtful, Some(Silence), Some(Silence), Silence),
@@ -312,6 +314,7 @@ fn what_is_noted_beside_a_request_under_way_does_not_say_how_that_ended() {
         (&plain, None, Some(Unavailable), Unavailable),
         (&again, Some(Silence), Some(Unavailable), Unavailable),
         (&again, Some(Silence), Some(Silence), Silence),
+        (&taken_over, Some(Silence), Some(Silence), Unavailable),
     ] {
         let next = record.noted(noted);
         let claim = next.claim.as_ref().unwrap();

@@ -314,3 +314,28 @@ fn a_refresh_token_that_a_sign_in_brings_again_is_not_retired() {
     let dead = Record { state, ..theirs };
     assert_eq!(ours.judge(Some(&dead), &key(), NOW), Verdict::Superseded);
 }
+
+#[test]
+fn a_token_whose_outcome_was_unknown_is_good_again_if_the_server_issues_it() {
+    let (record, landing) = claimed("r1");
+    let state = State::OutcomeUnknown {
+        digest: record.digest(),
+    };
+    let unknown = Record { state, ..record };
+    let landed = written(landing.judge(Some(&unknown), &key(), NOW));
+    assert_eq!(landed.state, State::Active);
+}
+
+/// A sign-in after an end may bring the token of the session before, which the record has noted as used.
+#[test]
+fn a_refresh_token_that_is_current_was_not_rotated_on() {
+    let (record, landing) = claimed("r1");
+    let mut record = record;
+    record.retired.push(crate::record::Retired {
+        digest: record.digest(),
+        until: None,
+        origin: Origin::Endpoint,
+    });
+    let landed = written(landing.judge(Some(&record), &key(), NOW));
+    assert_eq!(landed.committed_number, landing.holder.number);
+}
