@@ -98,13 +98,15 @@ pub(crate) async fn import(
     Ok(batches)
 }
 
-/// Imports through an outage that begins after the first rotation, and until the server has rotated some times since.
-/// Returns how many batches arrived.
+/// Imports through an outage that begins after the first rotation, for so long at least, and until the server has rotated
+/// some times since. Returns how many batches arrived.
 pub(crate) async fn through(
     world: &World,
     tokens: &TokenManager,
+    length: Duration,
     outage: impl Future<Output = ()>,
 ) -> Result<u64, String> {
+    let ends = tokio::time::Instant::now() + length;
     let stop = Arc::new(AtomicBool::new(false));
     let url = world.records.url().to_owned();
     let importing = tokio::spawn(import(tokens.clone(), url, stop.clone()));
@@ -112,7 +114,7 @@ pub(crate) async fn through(
     outage.await;
     let enough = world.server.rotations() + ROTATIONS;
     tokio::select! {
-        () = rotated(&world.server, enough) => {}
+        () = rotated(&world.server, enough) => tokio::time::sleep_until(ends).await,
         // An import that has failed rotates no more.
         () = tokio::time::sleep(GIVE_UP) => {}
     }

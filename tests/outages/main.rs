@@ -1,7 +1,7 @@
 //! An import in the README's form goes through whatever stands between it and its token endpoint: no call fails, on
 //! default settings and with each strategy. What cannot pass by itself ends it at once, with the server's words.
 //!
-//! On real sockets, in real time: all imports run at once, for about a minute.
+//! On real sockets, in real time: the imports of a test run at once.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 #![cfg(all(feature = "testing", unix))]
 
@@ -23,7 +23,10 @@ use std::time::Duration;
 /// How long the token endpoint, or the store, is out.
 const OUTAGE: Duration = Duration::from_secs(20);
 
-/// How often an import rotates after that before it ends.
+/// How long an import through an outage of the token endpoint takes.
+const IMPORT: Duration = Duration::from_secs(120);
+
+/// How often an import rotates after the outage before it ends.
 const ROTATIONS: u64 = 5;
 
 /// After so long without that the import does not go on any more.

@@ -79,7 +79,7 @@ async fn no_call_fails<S: Server>() {
             let builder = world.builder(strategy).store(store);
             let tokens = builder.build().expect("it holds");
             let away = sleep_until(begin + OUTAGE);
-            let imported = through(&world, &tokens, away).await;
+            let imported = through(&world, &tokens, OUTAGE, away).await;
             let shutdown = tokens.shutdown().await.map_err(|error| error.to_string());
             let done = imported.and(shutdown);
             done.map_err(|said| format!("{strategy:?}: {said}"))

@@ -77,7 +77,7 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     };
     let builder = world.builder(strategy).store(store.clone());
     let tokens = builder.build().expect("it holds");
-    through(&world, &tokens, async {
+    through(&world, &tokens, OUTAGE, async {
         store.out.store(out as u8, Ordering::SeqCst);
         sleep(OUTAGE).await;
         store.out.store(0, Ordering::SeqCst);

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::front::{HTML, Out};
 use crate::import::{STRATEGIES, Strategy, World, all, import, rotated, through};
-use crate::{GIVE_UP, OUTAGE, ROTATIONS};
+use crate::{GIVE_UP, IMPORT, OUTAGE, ROTATIONS};
 
 const JSON: &str = "application/json";
 
@@ -55,7 +55,7 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     let world = World::new().await;
     let tokens = world.builder(strategy).build().expect("it holds");
     let failures = counted_failures(&tokens);
-    let batches = through(&world, &tokens, async {
+    let batches = through(&world, &tokens, IMPORT, async {
         world.front.begin(out).await;
         sleep(OUTAGE).await;
         world.front.end();
