@@ -116,6 +116,29 @@ async fn a_caller_with_a_valid_token_does_not_wait_for_the_next_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pause_of_the_next_instance_is_twice_that_of_the_one_before() {
+    let cluster = Cluster::strict();
+    let (one, two) = (cluster.begun_node().await, cluster.patient_node().await);
+    cluster.expire().await;
+    cluster.server.fail_always(Some(Fault::status(503)));
+    one.try_token().unwrap_err();
+    cluster.server.arrived(2).await;
+    cluster.clock.advance(Duration::from_millis(100)).await;
+    one.shutdown().await.unwrap();
+    // That pause is over by then, and the record says that there was one.
+    cluster.clock.advance(seconds(3)).await;
+    let waiting = callers(&two, 1);
+    for (after, exchanges) in [(100, 3), (3_500, 3), (1_000, 4), (7_000, 4), (1_500, 5)] {
+        cluster.clock.advance(Duration::from_millis(after)).await;
+        assert_eq!(cluster.server.exchanges(), exchanges);
+    }
+    cluster.server.fail_always(None);
+    for caller in waiting {
+        caller.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_whose_deadline_is_before_the_next_attempt_of_another_instance_gets_its_failure() {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);

@@ -1,7 +1,7 @@
 //! After an unclear answer its holder sends the same token again, as far as the server's profile permits.
 
 use evertoken::testing::Fault;
-use evertoken::{EndReason, Resend};
+use evertoken::{Coordination, EndReason, Resend};
 
 use crate::cluster::{Cluster, QUARANTINE, TTL, callers, ends, page, reason, seconds};
 
@@ -103,6 +103,35 @@ async fn an_instance_that_takes_over_sends_what_the_profile_permits_after_that_a
         }
         assert_eq!(cluster.server.exchanges(), 2 + u64::from(is_permitted));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_coordination_a_silence_beside_the_claim_of_another_instance_is_noted_in_it() {
+    let mut cluster = Cluster::strict();
+    cluster.profile = cluster.profile.resend(Resend::WhenUnavailable);
+    let uncoordinated = async || {
+        let builder = cluster.builder(cluster.endpoint());
+        let builder = builder.coordination(Coordination::None);
+        let node = builder.wait(seconds(300)).build().unwrap();
+        node.token().await.unwrap();
+        node
+    };
+    let (one, two) = (uncoordinated().await, uncoordinated().await);
+    cluster.expire().await;
+    // The first request gets no answer in time, and the second a page, as do those that follow on it.
+    cluster.server.fail_next(Fault::DelayBefore(seconds(3_600)));
+    let first = callers(&one, 1);
+    cluster.server.arrived(1).await;
+    cluster.server.fail_always(Some(Fault::status(503)));
+    let second = callers(&two, 1);
+    cluster.clock.advance(seconds(25)).await;
+    assert_eq!(cluster.server.exchanges(), 5);
+    cluster.clock.advance(seconds(60)).await;
+    for caller in first.into_iter().chain(second) {
+        let error = caller.await.unwrap().unwrap_err();
+        assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown), "{error:?}");
+    }
+    assert_eq!(cluster.server.exchanges(), 5);
 }
 
 #[tokio::test(start_paused = true)]
