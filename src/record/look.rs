@@ -198,6 +198,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_of_an_earlier_claim_gives_way_however_high_its_version_is() {
+        let first = active();
+        let theirs = rotated(&rotated(&first, "r2-theirs"), "r3-theirs");
+        let mut ours = held(&rotated(&first, "r2-ours"));
+        ours.number = theirs.committed_number + 1;
+        assert!(ours.identity.version < theirs.version);
+        assert_eq!(look(Some(&theirs), Some(ours)), Look::Forward);
+    }
+
+    #[test]
     fn ours_does_not_get_the_version_of_a_sibling_that_it_is_written_over() {
         let first = active();
         let theirs = rotated(&first, "r2-theirs");
