@@ -10,7 +10,7 @@ use evertoken::{
     Token, TokenEndpoint, TokenManager, async_trait,
 };
 
-use crate::cluster::{Cluster, QUARANTINE, TTL, ends, reason, seconds};
+use crate::cluster::{Cluster, QUARANTINE, TTL, callers, ends, reason, seconds};
 use crate::fault_store::Fate;
 
 /// The machine sleeps once, after the manager looked at the window and before the bytes leave.
@@ -266,6 +266,34 @@ async fn n15_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
     assert_eq!(cluster.server.check(token.expose()), AccessCheck::Expired);
     let next = node.token().await.unwrap();
     assert_eq!(cluster.server.check(next.expose()), AccessCheck::Live);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n15_without_coordination_too_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
+    let ttl = QUARANTINE * 3;
+    let grace = Reuse::Grace {
+        window: QUARANTINE * 2,
+        answer: GraceAnswer::SamePair,
+    };
+    let cluster = Cluster::new(|server| server.access_ttl(ttl).reuse(grace));
+    let builder = cluster.builder(cluster.endpoint());
+    let builder = builder.coordination(Coordination::None).wait(seconds(300));
+    let node = builder.build().unwrap();
+    node.token().await.unwrap();
+    cluster.clock.advance(ttl).await;
+    // The pair is issued now, and its answer comes too late. What is noted of that is half a minute younger.
+    cluster.server.fail_next(Fault::Delay(seconds(3_600)));
+    let waiting = callers(&node, 1);
+    cluster.clock.advance(seconds(40)).await;
+    for caller in waiting {
+        let token = caller.await.unwrap().unwrap();
+        assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
+    }
+    assert_eq!(cluster.counts(), (2, 1, 0));
+    cluster.clock.advance(ttl - seconds(39)).await;
+    let token = node.token().await.unwrap();
+    assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
+    assert_eq!(cluster.counts(), (3, 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
