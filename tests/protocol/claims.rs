@@ -2,7 +2,7 @@
 
 use evertoken::{EndReason, EndpointError, Error, Event, Resend};
 
-use crate::cluster::{Cluster, QUARANTINE, TTL, reason, seconds};
+use crate::cluster::{Cluster, QUARANTINE, TTL, callers, reason, seconds};
 use crate::fault_store::Fate;
 
 #[tokio::test(start_paused = true)]
@@ -239,4 +239,26 @@ async fn a_claim_attempted_before_the_token_was_sent_is_no_free_ticket_after_it(
     let error = waiter.await.unwrap().unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(cluster.counts(), (1, 0, 0));
+}
+
+/// It may have landed unnoticed, and by the time that it is found the refresh token has expired.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in() {
+    let cluster = Cluster::new(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));
+    let node = cluster.begun_node().await;
+    cluster.expire().await;
+    cluster.store.swaps([Fate::AppliedUnanswered]);
+    let hold = cluster.server.hold();
+    let waiting = callers(&node, 1);
+    cluster.clock.advance(seconds(5)).await;
+    let record = cluster.store.json(&cluster.key()).await;
+    let digest = cluster.store.record(&cluster.key()).await.unwrap().digest();
+    assert_eq!(cluster.server.exchanges(), 1);
+    assert!(record["claim"].is_object(), "{record}");
+    assert_ne!(record["claim"]["digest"], digest.to_string(), "{record}");
+    drop(hold);
+    for caller in waiting {
+        caller.await.unwrap().unwrap();
+    }
+    assert_eq!(cluster.server.sign_ins(), 1);
 }
