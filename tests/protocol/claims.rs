@@ -262,3 +262,33 @@ async fn a_claim_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in(
     }
     assert_eq!(cluster.server.sign_ins(), 1);
 }
+
+/// Its holder is in the pause after a page, and says so in the same claim.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_its_holder_prolongs_is_watched_anew() {
+    let cluster = Cluster::strict();
+    let node = cluster.patient_node().await;
+    cluster.expire().await;
+    cluster.plant_claim().await;
+    let waiting = callers(&node, 1);
+    cluster.clock.advance(seconds(30)).await;
+    let now = cluster.store_now();
+    cluster
+        .store
+        .edit(&cluster.key(), |record| {
+            let claim = &mut record["claim"];
+            claim["doubtful"] = claim["since"].clone();
+            claim["since"] = now.into();
+            claim["by"] = "unavailable".into();
+            claim["before"] = "unavailable".into();
+            claim["patience"] = 62_000.into();
+        })
+        .await;
+    cluster.clock.advance(seconds(61)).await;
+    assert_eq!(cluster.server.exchanges(), 0);
+    cluster.clock.advance(seconds(2)).await;
+    for caller in waiting {
+        caller.await.unwrap().unwrap();
+    }
+    assert_eq!(cluster.server.exchanges(), 1);
+}
