@@ -348,7 +348,8 @@ impl Record {
     }
 
     /// Gives our claim up under which nothing was sent, or after its last answer; `None` if it is not ours any more. "May be
-    /// spent" is never wiped by an instance that did not find out: a doubtful claim stays in place, stale at once. After a failure no instance sends before the `pause` is over.
+    /// spent" is never wiped by an instance that did not find out: a doubtful claim stays in place, stale at once. After a
+    /// failure no instance sends before the `pause` is over.
     pub(crate) fn released(&self, holder: Holder, pause: Option<NotBefore>) -> Option<Self> {
         let claim = self.claim.as_ref().filter(|claim| claim.is_of(holder))?;
         let mut next = self.clone();

@@ -129,7 +129,8 @@ impl Observer {
         let is_landing = self
             .current(log, new)
             .is_some_and(|name| !log.tokens[name].was_stored);
-        // Where instances do not coordinate, a remark does not say that the token is to be sent.
+        // Nor is it gone on with by an end of it, which is why only an active record counts. Where instances do not
+        // coordinate, a remark does not say that the token is to be sent.
         let is_remark = !self.scenario.coordinated && new.digest == old.digest;
         let is_excused = is_landing || is_remark;
         let seen = log.written_sign_ins.get(&by).copied().unwrap_or(0);
