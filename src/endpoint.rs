@@ -3,7 +3,8 @@
 //!
 //! Everything that makes rotation safe hangs on one question after a failure: may the server have
 //! consumed the refresh token? So [`EndpointError`] is classed by its answer and not by its cause,
-//! and an endpoint of one's own has only that question to think about:
+//! and an endpoint of one's own has only that question to think about. For a server that answers in the form of RFC 6749,
+//! [`Issued::from_response`] answers it:
 //!
 //! ```
 //! use evertoken::{EndpointError, Grant, Issued, TokenEndpoint, async_trait};
@@ -20,20 +21,16 @@
 //!         let Grant::Refresh { token, .. } = grant else {
 //!             return Err(EndpointError::refused("unsupported_grant_type"));
 //!         };
-//!         let request = self.http.post(&self.url).body(token.expose().to_owned());
+//!         let secret = token.expose();
+//!         let request = self.http.post(&self.url).header("x-vault-token", secret);
 //!         let answer = request.send().await.map_err(EndpointError::from_reqwest)?;
-//!         let failed = answer.error_for_status_ref().err();
-//!         let body = answer.text().await.map_err(EndpointError::from_reqwest)?;
-//!         match failed {
-//!             None => Ok(Issued::new(body)),
-//!             // The server's own word. A status alone may be that of a proxy.
-//!             Some(_) if body == "token revoked" => Err(EndpointError::rejected("revoked")),
-//!             Some(error) => Err(EndpointError::from_reqwest(error)),
-//!         }
+//!         // Tells an answer of the server's from a page of a proxy's, and quotes no secret of the request.
+//!         Issued::from_response(answer, &[secret]).await
 //!     }
 //! }
 //! ```
 
+mod coding;
 mod encoded;
 mod error;
 #[cfg(feature = "folio")]
@@ -45,10 +42,13 @@ mod json;
 mod oauth2;
 mod parcel;
 mod profile;
+mod quote;
+mod response;
 mod retry_after;
 mod scrub;
 mod secure;
 mod static_token;
+mod time;
 mod transport;
 mod window;
 
@@ -68,13 +68,19 @@ pub(crate) use self::folio::Mode as FolioMode;
 pub use self::issued::Issued;
 pub(crate) use self::issued::{Predecessor, stated_by_token};
 #[cfg(feature = "testing")]
-pub(crate) use self::oauth2::judge as judge_oauth2;
-pub use self::oauth2::{ClientAuth, OAuth2};
+pub(crate) use self::oauth2::judge_testing as judge_oauth2;
+pub use self::oauth2::{Bare400, ClientAuth, Codes, OAuth2};
 pub use self::profile::{OldPair, Resend, ResendAfterSilence, ServerProfile};
+pub use self::quote::Quote;
 pub(crate) use self::retry_after::{retry_after, server_time};
 pub use self::static_token::StaticToken;
+#[cfg(feature = "config")]
+pub(crate) use self::transport::builder as http_builder;
 pub use self::window::SendWindow;
 use crate::token::{Key, RefreshToken, TokenPair};
+
+/// A lifetime beyond ten years is taken for a mistake: for milliseconds, or for a point in time.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// What is exchanged for a pair.
 #[derive(Debug, Clone, Copy)]

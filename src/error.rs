@@ -18,12 +18,14 @@ use crate::store::StoreError;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The session is over; somebody has to sign in anew.
+    /// The session is over; the user has to sign in anew.
     #[error("the session has ended: {reason}")]
     #[non_exhaustive]
     Ended {
         /// Why.
         reason: EndReason,
+        /// Where it expired, or its outcome is unknown: what failed last, if anything has.
+        source: Option<Arc<Error>>,
     },
     /// There is no pair: none was seeded, the store has none, and the endpoint cannot sign in.
     #[error("there is no session: seed a first pair")]
@@ -150,6 +152,28 @@ impl Error {
         }
     }
 
+    /// Whether something has to be changed by a human before any attempt can succeed: the client's credentials, the token URL,
+    /// a certificate, the key of the session. A page is no such error, unless [`token`](crate::TokenManager::token) returns
+    /// it at once: that is what a wrong URL looks like at the first call.
+    #[must_use]
+    pub fn needs_configuration(&self) -> bool {
+        match self {
+            Self::Endpoint { source, .. } => matches!(
+                **source,
+                EndpointError::Refused { .. }
+                    | EndpointError::NotSent {
+                        is_lasting: true,
+                        ..
+                    }
+            ),
+            Self::TimedOut { source, .. } => {
+                source.as_ref().is_some_and(|it| it.needs_configuration())
+            }
+            Self::SeedConflict | Self::InvalidHeader | Self::ForeignClient => true,
+            _ => false,
+        }
+    }
+
     /// Whether the same call may succeed later, see [`retry_after`](Self::retry_after).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -215,7 +239,8 @@ impl Error {
     }
 
     pub(crate) fn ended(reason: EndReason) -> Self {
-        Self::Ended { reason }
+        let source = None;
+        Self::Ended { reason, source }
     }
 }
 
@@ -277,6 +302,21 @@ impl From<reqwest::Error> for BuildError {
     fn from(source: reqwest::Error) -> Self {
         let source = Arc::new(source);
         Self::Client { source }
+    }
+}
+
+/// An error and what it came from, in one line.
+pub(crate) struct Causes<'a>(pub(crate) &'a Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = std::error::Error::source(self.0);
+        while let Some(error) = next {
+            write!(f, ": {error}")?;
+            next = error.source();
+        }
+        Ok(())
     }
 }
 

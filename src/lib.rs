@@ -51,8 +51,8 @@ pub use self::config::{Config, ConfigError, Registry};
 #[cfg(feature = "folio")]
 pub use self::endpoint::Folio;
 pub use self::endpoint::{
-    ClientAuth, EndpointError, Grant, Issued, OAuth2, OldPair, Resend, ResendAfterSilence,
-    SendWindow, ServerProfile, StaticToken, TokenEndpoint,
+    Bare400, ClientAuth, Codes, EndpointError, Grant, Issued, OAuth2, OldPair, Quote, Resend,
+    ResendAfterSilence, SendWindow, ServerProfile, StaticToken, TokenEndpoint,
 };
 pub use self::error::{BuildError, EndReason, Error, ServerWord};
 pub use self::event::{Event, Events};

@@ -11,6 +11,7 @@ mod rejections;
 mod succession;
 mod verdict;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -305,6 +306,19 @@ impl State {
         self.pause.last_error(now)
     }
 
+    /// That the session is over, and what failed last where nothing else says why.
+    pub(crate) fn ended(&self, reason: EndReason, now: Timestamp) -> Error {
+        let failed = match reason {
+            EndReason::Expired | EndReason::OutcomeUnknown => self.failure(now),
+            _ => None,
+        };
+        let failed = failed.filter(|error| !matches!(error, Error::Ended { .. }));
+        Error::Ended {
+            reason,
+            source: failed.map(Arc::new),
+        }
+    }
+
     /// Why a rotation that somebody asked for cannot start now.
     pub(crate) fn obstacle(&self, now: Timestamp) -> Option<Error> {
         if self.closed {
@@ -314,7 +328,7 @@ impl State {
             return Some(Error::RuntimeGone);
         }
         if let Some(reason) = self.end.as_ref().filter(|_| self.cooling(now)) {
-            return Some(Error::ended(reason.clone()));
+            return Some(self.ended(reason.clone(), now));
         }
         self.pause.error(now)
     }

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use evertoken::clock::{Clock, SystemClock};
 use evertoken::{
-    BuildError, ClientAuth, EndpointError, Grant, Issued, OAuth2, RefreshToken, SendWindow,
-    TokenEndpoint, TokenPair,
+    Bare400, BuildError, ClientAuth, Codes, EndpointError, Grant, Issued, OAuth2, RefreshToken,
+    SendWindow, TokenEndpoint, TokenPair,
 };
 use reqwest::redirect;
 use tokio::net::TcpListener;
@@ -29,6 +29,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Long enough for a loopback exchange on a busy machine, short enough to wait for.
 const SHORT: Duration = Duration::from_secs(1);
+
+/// What a request names as its client, unless the user says otherwise.
+const AGENT: &str = concat!("evertoken/", env!("CARGO_PKG_VERSION"));
 
 /// Well before an exchange with the default timeout is over.
 const SOON: Duration = Duration::from_secs(15);
@@ -128,9 +131,39 @@ async fn a_refresh_is_one_form_and_names_the_client_once() {
         );
         assert_eq!(request.header("accept"), Some("application/json"));
         assert_eq!(request.header("authorization"), authorization);
-        for absent in ["transfer-encoding", "accept-encoding", "cookie", "referer"] {
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
+        assert_eq!(request.header("user-agent"), Some(AGENT));
+        for absent in ["transfer-encoding", "cookie", "referer"] {
             assert_eq!(request.header(absent), None, "{absent}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_names_itself_as_the_user_says() {
+    let set = |endpoint: OAuth2| endpoint.user_agent("importer/7").unwrap();
+    let built = |endpoint: OAuth2| {
+        let builder = reqwest::Client::builder().user_agent("built/1");
+        endpoint.http(builder).unwrap()
+    };
+    let answers = [(); 3].map(|()| Step::Answer(ok(r#"{"access_token":"a2"}"#)));
+    let server = RawServer::start(answers).await;
+    for endpoint in [
+        set(public(&server)),
+        built(public(&server)),
+        built(set(public(&server))),
+    ] {
+        refresh(&endpoint, "r1").await.unwrap();
+    }
+    let requests = server.requests().await;
+    let agents: Vec<_> = requests.iter().map(|it| it.header("user-agent")).collect();
+    assert_eq!(
+        agents,
+        [Some("importer/7"), Some("built/1"), Some("importer/7")]
+    );
+    for odd in ["", "a\nb"] {
+        let endpoint = OAuth2::new("https://id.example.org/token", "importer").unwrap();
+        assert!(endpoint.user_agent(odd).is_err(), "{odd}");
     }
 }
 
@@ -168,10 +201,8 @@ async fn fm39_client_authentication_is_never_probed() {
         let server = RawServer::start([Step::Answer(refusal.into())]).await;
         let endpoint = public(&server).client_secret("sesame").client_auth(auth);
         let error = refresh(&endpoint, "r1").await.unwrap_err();
-        let EndpointError::Refused { code, .. } = error else {
-            panic!("{error}");
-        };
-        assert_eq!(code, "invalid_client");
+        assert!(matches!(error, EndpointError::Refused { .. }), "{error}");
+        assert_eq!(error.code(), Some("invalid_client"));
         assert_eq!(server.connections().await, [1], "{auth:?}");
     }
 }
@@ -399,7 +430,7 @@ async fn q9_a_refusal_carries_code_and_message_and_an_unreadable_one_is_an_error
     .unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the refresh token was rejected: invalid_grant: the session is over"
+        "the token endpoint rejected the grant: invalid_grant: the session is over (400)"
     );
     let client = exchange(answer(
         r#"{"error":"invalid_client","error_description":"who?"}"#,
@@ -528,11 +559,13 @@ async fn what_a_server_means_by_its_own_codes_can_be_said() {
     let codes = ["invalid_request", "quota", "mfa_required", "invalid_scope"];
     let bare = answered("400 Bad Request", "", "");
     let server = RawServer::start(codes.map(refusal).into_iter().chain([bare])).await;
-    let endpoint = public(&server)
-        .dead_codes(["invalid_request"])
-        .later_codes(["quota"])
-        .user_codes(["mfa_required"])
-        .bare_400_is_dead(true);
+    let endpoint = public(&server).codes(
+        Codes::default()
+            .dead(["invalid_request"])
+            .later(["quota"])
+            .user(["mfa_required"])
+            .bare_400(Bare400::Dead),
+    );
     for expected in ["rejected", "later", "user needed", "refused", "rejected"] {
         assert_eq!(class(refresh(&endpoint, "r1").await), expected);
     }
@@ -785,10 +818,7 @@ async fn a_date_to_retry_after_is_by_the_servers_clock() {
     let answer = "HTTP/1.1 503 Busy\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
         Retry-After: Sun, 06 Nov 1994 08:49:44 GMT\r\nContent-Length: 0\r\n\r\n";
     let error = exchange(Step::Answer(answer.into())).await.unwrap_err();
-    let EndpointError::Unavailable { after, .. } = error else {
-        panic!("{error}");
-    };
-    assert_eq!(after, Some(Duration::from_secs(7)));
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
 }
 
 #[tokio::test]

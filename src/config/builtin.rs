@@ -1,3 +1,4 @@
+mod codes;
 mod folio;
 mod postgres;
 mod redis;
@@ -15,7 +16,7 @@ use super::registry::Registry;
 use super::scalar::{PositiveSpan, Scopes, Span, path};
 use super::secret::Secret;
 use crate::endpoint::{
-    ClientAuth, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile, StaticToken,
+    ClientAuth, Codes, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile, StaticToken,
 };
 use crate::error::BuildError;
 use crate::store::{FileStore, GroupAccess};
@@ -102,26 +103,9 @@ struct OAuth2Parameters {
     #[serde(default)]
     server: ServerProfile,
     #[serde(default)]
-    codes: CodeKeys,
-    bare_400: Option<Bare400>,
+    codes: Codes,
+    user_agent: Option<String>,
     sign_in: Option<SignIn>,
-}
-
-/// What is added to the table of error codes.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct CodeKeys {
-    dead: Vec<String>,
-    later: Vec<String>,
-    user: Vec<String>,
-}
-
-/// What a 400 without a body is.
-#[derive(PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Bare400 {
-    Page,
-    Dead,
 }
 
 fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, Boxed> {
@@ -136,15 +120,12 @@ fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, B
         body_limit,
         server,
         codes,
-        bare_400,
+        user_agent,
         sign_in,
     } = parameters;
     let mut endpoint = OAuth2::with_http(token_url, client_id, http)?
         .profile(server)
-        .dead_codes(codes.dead)
-        .later_codes(codes.later)
-        .user_codes(codes.user)
-        .bare_400_is_dead(bare_400 == Some(Bare400::Dead));
+        .codes(codes);
     if let Some(secret) = client_secret {
         let secret = secret.read_at("client_secret")?;
         endpoint = endpoint.client_secret(secret.as_str());
@@ -163,6 +144,9 @@ fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, B
     }
     if let Some(bytes) = self::body_limit(body_limit, OAuth2::BODY_LIMITS)? {
         endpoint = endpoint.body_limit(bytes);
+    }
+    if let Some(agent) = user_agent {
+        endpoint = endpoint.user_agent(agent)?;
     }
     Ok(match sign_in {
         None => endpoint,

@@ -72,7 +72,7 @@ impl Registry {
             strategies: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             stores: BTreeMap::new(),
-            http: Arc::new(reqwest::Client::builder),
+            http: Arc::new(crate::endpoint::http_builder),
         };
         builtin::register(registry)
     }
@@ -175,7 +175,8 @@ impl Registry {
     }
 
     /// What the HTTP client of the endpoints `oauth2` and `folio` is built from, for proxies, certificates
-    /// and the like; see [`OAuth2::http`](crate::OAuth2::http). Default: `reqwest::Client::builder`.
+    /// and the like; see [`OAuth2::http`](crate::OAuth2::http). Default: `reqwest::Client::builder`, with
+    /// `evertoken/<version>` as `User-Agent`.
     #[must_use]
     pub fn http(mut self, client: impl Fn() -> ClientBuilder + Send + Sync + 'static) -> Self {
         self.http = Arc::new(client);

@@ -12,7 +12,6 @@ pub(crate) mod fuzzing;
 mod outcome;
 mod sign_in;
 mod site;
-mod time;
 mod wire;
 
 use std::fmt;
@@ -140,7 +139,7 @@ impl Folio {
     /// [`BuildError::Invalid`] unless the URL is an `https` one, or an `http` one to loopback, without a user name, a
     /// password or a query, and if the tenant's name cannot be sent. [`BuildError::Client`] if TLS cannot be set up.
     pub fn okapi(url: impl AsRef<str>, tenant: impl Into<String>) -> Result<Self, BuildError> {
-        Self::with_http(Mode::Okapi, url, tenant, reqwest::Client::builder())
+        Self::with_http(Mode::Okapi, url, tenant, transport::builder())
     }
 
     /// FOLIO with Eureka, at the URL of its gateway.
@@ -153,7 +152,7 @@ impl Folio {
     ///
     /// As [`okapi`](Self::okapi).
     pub fn eureka(url: impl AsRef<str>, tenant: impl Into<String>) -> Result<Self, BuildError> {
-        Self::with_http(Mode::Eureka, url, tenant, reqwest::Client::builder())
+        Self::with_http(Mode::Eureka, url, tenant, transport::builder())
     }
 
     /// Without the client that the others build: a system may have no certificates but those that `builder` brings.

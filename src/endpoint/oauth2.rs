@@ -18,13 +18,13 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use url::Url;
 use zeroize::Zeroizing;
 
 use self::client_auth::Client;
 pub use self::client_auth::ClientAuth;
-use self::codes::{Codes, Meaning};
+pub use self::codes::{Bare400, Codes};
 use self::sign_in::SignIn;
 use super::scrub::Secrets;
 use super::secure::secure;
@@ -63,8 +63,12 @@ use crate::token::{Digest, Key, Scope, TokenPair};
 /// | anything else: a 500, a success that cannot be read, no answer | `Unknown` |
 ///
 /// An error code is the `error` of a JSON object or of a form. One that only repeats the name of the status
-/// (`"error": "Not Found"`) is none: frameworks and gateways write that. What a server says with codes of its own,
-/// [`dead_codes`](Self::dead_codes), [`later_codes`](Self::later_codes) and [`user_codes`](Self::user_codes) add.
+/// (`"error": "Not Found"`) is none: frameworks and gateways write that. In other places - `code`, `error_code`,
+/// `errorCode`, `status`, and those within objects up to two levels down - a code counts if it is known, or was
+/// [added](Self::codes). What a server says with codes of its own, [`codes`](Self::codes) adds.
+///
+/// A pair is found in the answer's JSON object or form, in an object one level down (Slack's `authed_user`), behind a notice
+/// that stands before the object, and in an answer that came compressed. Lifetimes beyond ten years count as unknown.
 pub struct OAuth2 {
     token_url: Url,
     revocation_url: Option<Url>,
@@ -75,6 +79,7 @@ pub struct OAuth2 {
     profile: ServerProfile,
     body_limit: usize,
     codes: Codes,
+    user_agent: Option<HeaderValue>,
     http: reqwest::Client,
 }
 
@@ -95,7 +100,7 @@ impl OAuth2 {
         token_url: impl AsRef<str>,
         client_id: impl Into<String>,
     ) -> Result<Self, BuildError> {
-        Self::with_http(token_url, client_id, reqwest::Client::builder())
+        Self::with_http(token_url, client_id, transport::builder())
     }
 
     /// As [`new`](Self::new) and [`http`](Self::http), without the client that `new` builds: a system may
@@ -117,6 +122,7 @@ impl OAuth2 {
             profile: ServerProfile::strict(),
             body_limit: transport::BODY_LIMIT,
             codes: Codes::default(),
+            user_agent: None,
             http,
         })
     }
@@ -189,43 +195,32 @@ impl OAuth2 {
         self
     }
 
-    /// Error codes by which this server calls a refresh token dead, besides those that are known (see
-    /// [above](Self#what-an-answer-means)). Some servers say `invalid_request` then. A session ends by such an answer, so
-    /// only a code belongs here that the server gives for nothing else.
+    /// What this server means by error codes of its own. Default: only those that are [known](Self#what-an-answer-means)
+    /// mean something.
     #[must_use]
-    pub fn dead_codes<C: Into<String>>(mut self, codes: impl IntoIterator<Item = C>) -> Self {
-        self.codes.add(codes, Meaning::Dead);
+    pub fn codes(mut self, codes: Codes) -> Self {
+        self.codes = codes;
         self
     }
 
-    /// Error codes by which this server says, at any status, that it did nothing with the refresh token and is to be asked
-    /// later, besides those that are known.
-    #[must_use]
-    pub fn later_codes<C: Into<String>>(mut self, codes: impl IntoIterator<Item = C>) -> Self {
-        self.codes.add(codes, Meaning::Later);
-        self
-    }
-
-    /// Error codes by which this server asks for the user, who has to sign in or to consent anew, besides those that are
-    /// known.
-    #[must_use]
-    pub fn user_codes<C: Into<String>>(mut self, codes: impl IntoIterator<Item = C>) -> Self {
-        self.codes.add(codes, Meaning::UserNeeded);
-        self
-    }
-
-    /// Whether a 400 without a body says that the refresh token is dead. Default: no, because a gateway may answer so. It is
-    /// for servers that give no error codes (Glewlwyd). Such a server answers a wrong client secret in the same way, so
-    /// with this a wrong secret ends the session.
-    #[must_use]
-    pub fn bare_400_is_dead(mut self, is_dead: bool) -> Self {
-        self.codes.bare_400_is_dead = is_dead;
-        self
+    /// What is sent as `User-Agent`, for servers and firewalls that let only known clients in. Default: `evertoken/`
+    /// and the version of this crate, or what the builder given to [`http`](Self::http) sends.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Invalid`] if no header can hold it.
+    pub fn user_agent(mut self, agent: impl AsRef<str>) -> Result<Self, BuildError> {
+        let agent = HeaderValue::from_str(agent.as_ref());
+        let agent = agent.ok().filter(|agent| !agent.is_empty());
+        let problem = "must be visible ASCII, and not empty";
+        self.user_agent = Some(agent.ok_or_else(|| BuildError::invalid("user_agent", problem))?);
+        Ok(self)
     }
 
     /// Builds the HTTP client from `builder`, for proxies, certificates, name resolution and the
     /// like. Redirects, retries, kept connections and decompression are switched off in any case, and
-    /// so are proxies if the token URL is a plain `http` one: the token would leave the machine.
+    /// so are proxies if the token URL is a plain `http` one: the token would leave the machine. The builder's `User-Agent`
+    /// is sent, if it has one.
     ///
     /// # Errors
     ///
@@ -267,6 +262,9 @@ impl OAuth2 {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let form_encoded = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.insert(CONTENT_TYPE, form_encoded);
+        if let Some(agent) = &self.user_agent {
+            headers.insert(USER_AGENT, agent.clone());
+        }
         let secrets = Secrets::new([token, self.client.secret()], request.headers());
         let form = self.client.form(fields);
         let (http, timeout, limit) = (&self.http, self.timeout, self.body_limit);
@@ -346,8 +344,17 @@ impl TokenEndpoint for OAuth2 {
 }
 
 /// What an endpoint makes of an answer, for one that gets its answers in another way.
+pub(super) fn judge(
+    reply: Reply,
+    codes: &Codes,
+    secrets: Secrets,
+) -> Result<Issued, EndpointError> {
+    classify::exchange(reply, codes, secrets)
+}
+
+/// The same of an answer that never was one of HTTP.
 #[cfg(feature = "testing")]
-pub(crate) fn judge(
+pub(crate) fn judge_testing(
     status: http::StatusCode,
     body: String,
     retry_after: Option<Duration>,
@@ -355,7 +362,7 @@ pub(crate) fn judge(
     let body = Zeroizing::new(body.into_bytes());
     let mut reply = Reply::new(status, http::HeaderMap::new(), body, None, Duration::ZERO);
     reply.retry_after = retry_after;
-    classify::exchange(reply, &Codes::default(), Secrets::default())
+    judge(reply, &Codes::default(), Secrets::default())
 }
 
 /// Without the secret, and without the parts of a URL and of an HTTP client that may hold others.
@@ -372,6 +379,7 @@ impl fmt::Debug for OAuth2 {
             .field("profile", &self.profile)
             .field("body_limit", &self.body_limit)
             .field("codes", &self.codes)
+            .field("user_agent", &self.user_agent)
             .finish_non_exhaustive()
     }
 }

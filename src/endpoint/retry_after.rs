@@ -3,18 +3,27 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-/// Reads `Retry-After` (RFC 9110 section 10.2.3), as seconds or as a date. A date is
-/// measured against the answer's own `Date`, else against `wall`.
+/// A clock that is set wrong by more than this is not measured against.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Reads `Retry-After` (RFC 9110 section 10.2.3), as seconds or as a date. Fractions of a second count as a whole one. A
+/// date is measured against the answer's own `Date`, else, or where that is years away, against `wall`.
 pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let after = if is_number {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = [whole, fraction]
+        .iter()
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_number {
         // A number too long to be held is just long.
-        text.parse().map_or(Duration::MAX, Duration::from_secs)
-    } else {
-        date(text)?.saturating_sub(server_time(headers).unwrap_or(wall))
-    };
-    Some(after)
+        let seconds = whole.parse().map_or(Duration::MAX, Duration::from_secs);
+        let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+        return Some(seconds.saturating_add(Duration::from_secs(more)));
+    }
+    let date = date(text)?;
+    let by_the_servers = server_time(headers).map(|now| date.saturating_sub(now));
+    let is_believed = by_the_servers.filter(|after| *after <= LONGEST);
+    Some(is_believed.unwrap_or_else(|| date.saturating_sub(wall)))
 }
 
 /// The server's clock when it answered (RFC 9110 section 6.6.1), since the Unix epoch.
@@ -55,8 +64,12 @@ mod tests {
         assert_eq!(after("99999999999999999999999", None), Some(u64::MAX));
         let half_a_century = after("Mon, 07 Nov 2044 12:00:00 GMT", None);
         assert_eq!(half_a_century, Some(1_578_021_023));
+        let unset = Some("Thu, 01 Jan 1970 00:10:00 GMT");
+        assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", unset), Some(30));
+        assert_eq!(after("120.5", None), Some(121));
+        assert_eq!(after("120.0", None), Some(120));
         assert_eq!(after("Sunday, 06-Nov-94 08:50:07 GMT", None), Some(30));
-        for odd in ["soon", "-1", "1.5", "NaN", ""] {
+        for odd in ["soon", "-1", "1.", ".5", "1.5.2", "1e3", "NaN", ""] {
             assert_eq!(after(odd, None), None, "{odd}");
         }
     }

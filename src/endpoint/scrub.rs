@@ -3,6 +3,7 @@
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::encoded::encoded;
@@ -52,6 +53,13 @@ impl Secrets {
         secrets
     }
 
+    /// These, of a request that was built elsewhere.
+    pub(super) fn of(texts: &[&str]) -> Self {
+        let mut secrets = Self::default();
+        texts.iter().for_each(|text| secrets.add(text));
+        secrets
+    }
+
     /// `text` without control characters and cut to 256 bytes; `None` if it may not be quoted at all.
     pub(super) fn scrub(&self, text: &str) -> Option<String> {
         // A secret that begins inside the quote and ends outside it must be seen.
@@ -67,7 +75,7 @@ impl Secrets {
         let body = &body[..body.len().min(PAGE)];
         let text = Zeroizing::new(String::from_utf8_lossy(body).into_owned());
         let small = Zeroizing::new(text.to_ascii_lowercase());
-        let is_odd = TOKEN_FIELDS.iter().any(|name| small.contains(name))
+        let is_odd = TOKEN_FIELDS.iter().any(|name| has_a_value(&small, name))
             || ESCAPES.iter().any(|escape| small.contains(escape));
         // A secret may have been wrapped at the end of a line.
         if is_odd || self.is_shown_by(&visible(&text, PAGE)) {
@@ -94,6 +102,25 @@ impl Secrets {
         Some(cut(&quote, bytes).to_owned())
     }
 
+    /// Where a redirect leads, without what may hold a credential; `None` if it is no URL, or its path may hold a token.
+    pub(super) fn target(&self, location: &str) -> Option<String> {
+        // A relative one is on the same server.
+        let base = Url::parse("relative:///").ok()?;
+        let mut url = base.join(location).ok()?;
+        url.set_query(None);
+        url.set_fragment(None);
+        // These fail where there is nothing to be taken away.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        let text = match (url.scheme(), url.host()) {
+            ("relative", None) => url.path(),
+            ("relative", Some(_)) => url.as_str().strip_prefix("relative:")?,
+            _ => url.as_str(),
+        };
+        let quote = self.scrub(text)?;
+        (!holds_a_key(url.path())).then_some(quote)
+    }
+
     fn is_shown_by(&self, text: &str) -> bool {
         self.0.iter().any(|secret| shares_a_piece(text, secret))
     }
@@ -105,6 +132,15 @@ impl Secrets {
             self.0.push(Zeroizing::new(text.to_owned()));
         }
     }
+}
+
+/// Whether a value follows on the name of a field somewhere in `text`: in JSON, a form, XML or HTML.
+fn has_a_value(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let behind = text[at + name.len()..].replace("&quot;", "");
+        let behind = behind.trim_start_matches(|c: char| c.is_whitespace() || "\"'\\".contains(c));
+        behind.is_empty() || behind.starts_with([':', '=', '>', '<'])
+    })
 }
 
 /// Whether something in `text` looks like a token, of which nothing else is known: a long run of the characters that a
@@ -219,6 +255,28 @@ mod tests {
     }
 
     #[test]
+    fn of_a_redirect_the_target_is_quoted_without_what_may_be_a_credential() {
+        let target = |location| secrets().target(location);
+        for (location, shown) in [
+            (
+                "https://u:p@portal.example.org/login?token=x#y",
+                "https://portal.example.org/login",
+            ),
+            ("/login?next=/token", "/login"),
+            ("//portal.example.org/a", "//portal.example.org/a"),
+        ] {
+            assert_eq!(target(location).as_deref(), Some(shown), "{location}");
+        }
+        for location in [
+            "https://portal.example.org/sesame/refresh&token",
+            "/login;jsessionid=0123456789abcdef",
+            "https://[",
+        ] {
+            assert_eq!(target(location), None, "{location}");
+        }
+    }
+
+    #[test]
     fn a_page_that_may_hold_a_token_is_not_quoted() {
         for page in [
             "<p>sesame/refresh&token</p>",
@@ -228,6 +286,11 @@ mod tests {
             r#"{"okapiToken":"unknown-to-"#,
             r#"{"message":"\u0073\u0065"}"#,
             "<p>&#115;&#101;same",
+            "<refresh_token>unknown-to-us</refresh_token>",
+            "<td>access_token</td><td>unknown-to-us</td>",
+            "{&quot;refresh_token&quot; : &quot;unknown",
+            r#""{\"refresh_token\":\"unknown"#,
+            "refreshToken=unknown",
         ] {
             assert_eq!(secrets().first_words(page.as_bytes()), None, "{page}");
         }

@@ -1,17 +1,22 @@
 //! Sends one request over one connection and reads what comes back. It judges nothing: an answer that
 //! broke off is an answer, with what arrived of it.
 
+use std::io;
 use std::mem;
 use std::pin::pin;
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, StatusCode, Version};
 use reqwest::{Body, ClientBuilder, Request, Response, redirect, retry};
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::coding;
 use super::parcel::{Parcel, TooLate};
+use super::quote::Quote;
 use super::scrub::Secrets;
 use crate::clock::{Clock, Patience, SystemClock};
 use crate::endpoint::{EndpointError, SendWindow, retry_after, server_time};
@@ -24,6 +29,9 @@ pub(super) const BODY_LIMIT_MOST: usize = 16 * 1024 * 1024;
 
 /// How many bytes of a content type an error holds.
 const CONTENT_TYPE_LIMIT: usize = 100;
+
+/// Which client it is (RFC 9110 section 10.1.5).
+const AGENT: &str = concat!("evertoken/", env!("CARGO_PKG_VERSION"));
 
 /// In place of a timeout that the client was built with: the time is measured here.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
@@ -45,6 +53,9 @@ pub(crate) struct Reply {
     pub(super) body: Zeroizing<Vec<u8>>,
     /// Why the body is not all that the server meant to send.
     pub(super) broken: Option<Broken>,
+    /// Whether the answer says where its body ends. Else it ends where the connection does, and a connection that broke
+    /// looks the same.
+    pub(super) is_delimited: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +66,8 @@ pub(crate) enum Broken {
     Cut(#[source] reqwest::Error),
     #[error("the answer did not come to its end")]
     Late(#[source] TimedOut),
+    #[error("the answer came compressed, and cannot be decompressed")]
+    Garbled(#[source] io::Error),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +91,7 @@ impl Reply {
             read_at: wall,
             body,
             broken,
+            is_delimited: true,
         }
     }
 
@@ -102,20 +116,34 @@ impl Reply {
         )
     }
 
-    /// It says nothing that is known to be the server's word.
-    pub(super) fn page(&self, secrets: &Secrets) -> EndpointError {
+    /// Whether the body is known to be all that the server meant to send, wherever it ends.
+    pub(super) fn is_whole(&self) -> bool {
+        self.broken.is_none() && self.is_delimited
+    }
+
+    /// What can be quoted of an answer in which no error code was found.
+    pub(super) fn quote(&self, secrets: &Secrets) -> Quote {
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|it| {
             let text = it.to_str().ok()?;
             secrets.scrub_to(text, CONTENT_TYPE_LIMIT)
         });
-        let start = secrets.first_words(&self.body);
-        EndpointError::page(self.status.as_u16(), content_type, start)
+        let location = self.headers.get(LOCATION).and_then(|it| {
+            let text = it.to_str().ok()?;
+            secrets.target(text)
+        });
+        Quote {
+            content_type,
+            start: secrets.first_words(&self.body),
+            location: location.filter(|_| self.status.is_redirection()),
+            retry_after: self.retry_after,
+            ..Quote::status(self.status.as_u16())
+        }
     }
+}
 
-    /// See [`is_unavailable`](Self::is_unavailable).
-    pub(super) fn unavailable(&self) -> EndpointError {
-        EndpointError::unavailable(self.status.as_u16(), self.retry_after)
-    }
+/// What a client is built from, unless the user brings a builder.
+pub(crate) fn builder() -> ClientBuilder {
+    reqwest::Client::builder().user_agent(AGENT)
 }
 
 /// A client that sends a request exactly once and nowhere but to its URL.
@@ -128,8 +156,7 @@ pub(super) fn client(builder: ClientBuilder, url: &Url) -> Result<reqwest::Clien
         .pool_max_idle_per_host(0)
         // It would log the bytes.
         .connection_verbose(false)
-        // A compressed body that breaks off shows little of what arrived. Another crate may have
-        // switched these on.
+        // Another crate may have switched these on. A body that is compressed all the same is decompressed here.
         .no_gzip()
         .no_brotli()
         .no_deflate()
@@ -164,6 +191,9 @@ pub(super) async fn send(
     if !is_gated && window.is_some_and(|window| !window.is_open()) {
         return Err(EndpointError::not_sent(TooLate));
     }
+    let headers = request.headers_mut();
+    // A compressed body that breaks off shows little of what arrived.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let (parcel, receipt) = Parcel::new(content, window.cloned());
     *request.body_mut() = Some(Body::wrap(parcel));
     *request.timeout_mut() = Some(NEVER);
@@ -183,13 +213,17 @@ pub(super) async fn send(
     }
 }
 
-async fn read(
+/// Reads an answer, of which the first bytes are there, with what is left of `patience`.
+pub(super) async fn read(
     mut response: Response,
     mut patience: Patience,
     timeout: Duration,
     limit: usize,
 ) -> Reply {
     let (status, headers) = (response.status(), mem::take(response.headers_mut()));
+    let is_delimited = response.version() > Version::HTTP_11
+        || headers.contains_key(CONTENT_LENGTH)
+        || headers.contains_key(TRANSFER_ENCODING);
     // Whole from the start: a buffer that grows leaves a copy of the tokens behind.
     let mut body = Zeroizing::new(Vec::with_capacity(limit));
     let broken = loop {
@@ -208,5 +242,12 @@ async fn read(
             None => break Some(Broken::Late(TimedOut(timeout))),
         }
     };
-    Reply::new(status, headers, body, broken, SystemClock.wall())
+    let (body, broken) = match coding::decoded(&headers, &body, limit) {
+        None => (body, broken),
+        Some((decoded, garbled)) => (decoded, broken.or(garbled)),
+    };
+    Reply {
+        is_delimited,
+        ..Reply::new(status, headers, body, broken, SystemClock.wall())
+    }
 }

@@ -21,7 +21,7 @@ pub(super) fn endpoint_failed(source: EndpointError, kind: Kind) -> Error {
         EndpointError::Rejected { .. }
         | EndpointError::Refused { .. }
         | EndpointError::UserNeeded { .. } => true,
-        EndpointError::Page { status, .. } => REFUSALS.contains(status),
+        EndpointError::Page { quote, .. } => quote.status.is_some_and(|it| REFUSALS.contains(&it)),
         _ => false,
     };
     let source = Arc::new(source);
@@ -60,7 +60,7 @@ pub(super) fn cause(error: &Error, recorded: u32, settings: &Settings) -> Cause 
     let is_refusal = matches!(error, Error::SignInRefused { .. });
     let is_silence = match answer {
         Some(EndpointError::Unknown { .. }) => true,
-        Some(EndpointError::Unavailable { status, .. }) => *status == 504,
+        Some(EndpointError::Unavailable { quote, .. }) => quote.status == Some(504),
         _ => false,
     };
     let waits = settings.server.resend_after_silence == ResendAfterSilence::Quarantine;
@@ -88,17 +88,16 @@ pub(super) fn cause(error: &Error, recorded: u32, settings: &Settings) -> Cause 
 
 /// What the record says of it; `None` of what no other instance need know.
 pub(super) fn class(error: &Error) -> Option<(Class, Option<String>)> {
-    let status = |status: &u16| Some(status.to_string());
-    let code = |code: &String| Some(cut(code).to_owned());
-    let (class, said) = match error.endpoint()? {
+    let answer = error.endpoint()?;
+    let status = || answer.status().map(|status| status.to_string());
+    let code = || answer.code().map(|code| cut(code).to_owned());
+    let (class, said) = match answer {
         EndpointError::NotSent { .. } => (Class::NotSent, None),
         EndpointError::Later { .. } => (Class::Later, None),
-        EndpointError::UserNeeded { code: said } => (Class::UserNeeded, code(said)),
-        EndpointError::Refused { code: said, .. } | EndpointError::Rejected { code: said, .. } => {
-            (Class::Refused, code(said))
-        }
-        EndpointError::Page { status: said, .. } => (Class::Page, status(said)),
-        EndpointError::Unavailable { status: said, .. } => (Class::Unavailable, status(said)),
+        EndpointError::UserNeeded { .. } => (Class::UserNeeded, code()),
+        EndpointError::Refused { .. } | EndpointError::Rejected { .. } => (Class::Refused, code()),
+        EndpointError::Page { .. } => (Class::Page, status()),
+        EndpointError::Unavailable { .. } => (Class::Unavailable, status()),
         EndpointError::Unknown { .. } => (Class::Unknown, None),
     };
     match error {
@@ -116,7 +115,7 @@ pub(super) fn told(pause: &NotBefore) -> Error {
         Class::Later => EndpointError::later(None),
         Class::UserNeeded => EndpointError::user_needed(code),
         Class::Refused | Class::SignInRefused => EndpointError::refused(code),
-        Class::Page => EndpointError::page(status, None, None),
+        Class::Page => EndpointError::page(status),
         Class::Unavailable => EndpointError::unavailable(status, None),
         Class::Unknown => EndpointError::unknown(ToAnother),
     };

@@ -1,12 +1,11 @@
 //! The pause after a failed attempt: nothing is sent, and the store is watched, because another instance may have
 //! succeeded.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::failure::{cause, class, passes, told};
 use super::{Rotation, Seen, store_failed};
-use crate::error::Error;
+use crate::error::{Causes, Error};
 use crate::record::pause::{Class, NotBefore};
 use crate::state::{Cause, Failure, Progress};
 use crate::store::{Revision, StoreError, StoreTime};
@@ -161,20 +160,5 @@ impl Rotation {
         let (now, wall) = (session.now(), session.wall());
         let state = session.lock();
         state.has_waiters() || state.timer_is_due(now, wall)
-    }
-}
-
-/// An error and what it came from, in one line.
-struct Causes<'a>(&'a Error);
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = std::error::Error::source(self.0);
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
     }
 }

@@ -169,14 +169,10 @@ impl Rotation {
                 self.release(claimed, None).await;
                 return Err(endpoint_failed(error, claimed.kind));
             }
-            let (code, description) = match &error {
-                EndpointError::Rejected { code, description } => (Some(code), description.as_ref()),
-                _ => (None, None),
-            };
             let ended = record.ended(State::Rejected {
                 digest: ours,
-                code: code.map(|code| cut(code).to_owned()),
-                description: description.map(|text| cut(text).to_owned()),
+                code: error.code().map(|code| cut(code).to_owned()),
+                description: error.description().map(|text| cut(text).to_owned()),
             });
             let reason = ended.state.end();
             match self.swap(seen.revision(), &ended).await {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 
 use super::Session;
-use crate::error::{EndReason, Error};
+use crate::error::{Causes, EndReason, Error};
 use crate::event::Event;
 use crate::record::Record;
 use crate::served::Token;
@@ -75,8 +75,9 @@ impl Session {
         let moment = self.moment();
         let mut state = self.state.lock();
         let is_news = state.in_epoch(epoch)?.end(reason.clone());
-        self.tell_end(state, reason.clone(), is_news, moment);
-        Some(Error::ended(reason))
+        let error = state.ended(reason.clone(), moment.now);
+        self.tell_end(state, reason, is_news, moment);
+        Some(error)
     }
 
     /// The session cannot be prolonged; told once.
@@ -88,9 +89,10 @@ impl Session {
         moment: Moment,
     ) {
         self.republish(&state, moment);
+        let error = state.ended(reason.clone(), moment.now);
         drop(state);
         if is_news {
-            tracing::warn!(key = %self.key, %reason, "the session has ended");
+            tracing::warn!(key = %self.key, error = %Causes(&error), "the session has ended");
             self.send(Event::Ended { reason });
         }
     }

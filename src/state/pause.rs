@@ -181,7 +181,7 @@ impl Pause {
         };
         let before = if lasts { before } else { 0 };
         let count = before.saturating_add(1);
-        let asked = error.endpoint().map(|error| error.asked_pause());
+        let asked = error.endpoint().and_then(|error| error.retry_after());
         let usual = match cause.is_longest {
             true => cool_down.longest,
             false => cool_down.after(count, early),

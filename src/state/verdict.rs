@@ -78,7 +78,7 @@ impl State {
 
     fn verdict_without_token(&self, settings: &Settings, now: Timestamp) -> Verdict {
         if let Some(reason) = &self.end {
-            let error = Error::ended(reason.clone());
+            let error = self.ended(reason.clone(), now);
             let leaving = self.exit == Some(Exit::Asked);
             let cannot_look = self.cooling(now) || self.runtime_gone;
             return if self.flight.is_some() || cannot_look || leaving {

@@ -14,13 +14,25 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// How long the token is good for from the moment it was asked for.
+    /// The server's time when it wrote the token, as far as it is known.
     ///
-    /// `server` is the server's own time at that moment where it is known (its `Date` header);
-    /// else the token's `iat` stands for it, since ours may be skewed; else `local` has to do. `None` if
+    /// That is `server`, which the answer says (its `Date` header), unless it differs from the token's `iat` by more than
+    /// the token lives: then what wrote the header has another clock than what wrote the token. Else the token's `iat`
+    /// stands for it.
+    pub(crate) fn server_time(&self, server: Option<Duration>) -> Option<Duration> {
+        let is_near = |server: &Duration| {
+            self.issued_at.is_none_or(|issued_at| {
+                server.abs_diff(issued_at) <= self.expires_at.saturating_sub(issued_at)
+            })
+        };
+        server.filter(is_near).or(self.issued_at)
+    }
+
+    /// How long the token is good for from the moment it was asked for: by the [server's
+    /// time](Self::server_time), since ours may be skewed; where that is not known, `local` has to do. `None` if
     /// by that the token was over before it was asked for: then it is `local` that is wrong.
     pub(crate) fn lifetime(&self, server: Option<Duration>, local: Duration) -> Option<Duration> {
-        match server.or(self.issued_at) {
+        match self.server_time(server) {
             Some(asked_at) => Some(self.expires_at.saturating_sub(asked_at)),
             None => self
                 .expires_at
@@ -82,6 +94,32 @@ mod tests {
         assert_eq!(lifetime, Some(Duration::from_secs(60)));
         let vector = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjE2NzI3MjAwMDB9.signature";
         assert_eq!(secs(vector), Some((1_672_720_000, None)));
+    }
+
+    #[test]
+    fn a_date_that_is_further_from_iat_than_the_token_lives_is_not_believed() {
+        let times = Times {
+            expires_at: Duration::from_secs(1_060),
+            issued_at: Some(Duration::from_secs(1_000)),
+        };
+        let lifetime = |server| {
+            let server = Some(Duration::from_secs(server));
+            let lifetime = times.lifetime(server, Duration::ZERO);
+            lifetime.map(|span| span.as_secs())
+        };
+        assert_eq!(lifetime(600), Some(60));
+        assert_eq!(lifetime(939), Some(60));
+        assert_eq!(lifetime(940), Some(120));
+        assert_eq!(lifetime(1_010), Some(50));
+        assert_eq!(lifetime(1_060), Some(0));
+        assert_eq!(lifetime(1_061), Some(60));
+        let without = Times {
+            issued_at: None,
+            ..times
+        };
+        let server = Some(Duration::from_secs(600));
+        let span = without.lifetime(server, Duration::ZERO);
+        assert_eq!(span, Some(Duration::from_secs(460)));
     }
 
     #[test]

@@ -47,7 +47,7 @@ revocation_url = "http://127.0.0.1/revoke""#,
 token_url = "https://id.example.org/token"
 client_id = "a"
 clientid = "a""#,
-            "line 4, column 1: endpoint.clientid: is not a key of `oauth2`; allowed here: `token_url`, `client_id`, `client_secret`, `client_auth`, `scope`, `revocation_url`, `timeout`, `body_limit`, `server`, `codes`, `bare_400`, `sign_in`, `kind`",
+            "line 4, column 1: endpoint.clientid: is not a key of `oauth2`; allowed here: `token_url`, `client_id`, `client_secret`, `client_auth`, `scope`, `revocation_url`, `timeout`, `body_limit`, `server`, `codes`, `user_agent`, `sign_in`, `kind`",
         ),
         (
             r#"[endpoint]
@@ -141,8 +141,9 @@ resend_after_silence = "never""#,
             r#"[endpoint]
 token_url = "https://id.example.org/token"
 client_id = "a"
+[endpoint.codes]
 bare_400 = "later""#,
-            "line 4, column 1: endpoint.bare_400: must be `page` or `dead`",
+            "line 5, column 1: endpoint.codes.bare_400: must be `page` or `dead`",
         ),
         (
             r#"[endpoint]
@@ -157,8 +158,24 @@ dead = "invalid_request""#,
 token_url = "https://id.example.org/token"
 client_id = "a"
 [endpoint.codes]
-client = ["invalid_request"]"#,
-            "line 5, column 1: endpoint.codes.client: is not a key; allowed here: `dead`, `later`, `user`",
+clients = ["invalid_request"]"#,
+            "line 5, column 1: endpoint.codes.clients: is not a key; allowed here: `dead`, `later`, `user`, `client`, `bare_400`",
+        ),
+        (
+            r#"[endpoint]
+token_url = "https://id.example.org/token"
+client_id = "a"
+[endpoint.codes]
+dead = ["invalid_request"]
+later = ["quota", "invalid_request"]"#,
+            "line 4, column 11: endpoint.codes: the code `invalid_request` is named twice",
+        ),
+        (
+            r#"[endpoint]
+token_url = "https://id.example.org/token"
+client_id = "a"
+user_agent = "a\nb""#,
+            "line 4, column 1: endpoint.user_agent: must be visible ASCII, and not empty",
         ),
         (
             r#"[endpoint]

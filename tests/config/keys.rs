@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evertoken::{
-    ApiProfile, ClientAuth, Config, CoolDown, Coordination, Key, OAuth2, OldPair, OnExpiry,
-    OnStoreFailure, OptimisticEarly, Persistence, Registry, Resend, ResendAfterSilence,
+    ApiProfile, Bare400, ClientAuth, Codes, Config, CoolDown, Coordination, Key, OAuth2, OldPair,
+    OnExpiry, OnStoreFailure, OptimisticEarly, Persistence, Registry, Resend, ResendAfterSilence,
     ServerProfile, Session, TokenManager, TokenPair,
 };
 use http::{HeaderName, StatusCode};
@@ -52,12 +52,14 @@ scope = "records.write records.read"
 revocation_url = "https://id.example.org/revoke"
 timeout = "31s"
 body_limit = 131072
-bare_400 = "dead"
+user_agent = "import/7"
 sign_in = { username = "ada", password = "sesame" }
 [endpoint.codes]
 dead = ["invalid_request"]
 later = ["quota"]
 user = ["mfa_required"]
+client = ["server_error"]
+bare_400 = "dead"
 [endpoint.server]
 resend = "when-unavailable"
 resend_after_silence = "quarantine"
@@ -92,10 +94,16 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
         .scope("records.write records.read")
         .timeout(seconds(31))
         .body_limit(131_072)
-        .dead_codes(["invalid_request"])
-        .later_codes(["quota"])
-        .user_codes(["mfa_required"])
-        .bare_400_is_dead(true)
+        .codes(
+            Codes::default()
+                .dead(["invalid_request"])
+                .later(["quota"])
+                .user(["mfa_required"])
+                .client(["server_error"])
+                .bare_400(Bare400::Dead),
+        )
+        .user_agent("import/7")
+        .unwrap()
         .sign_in_with_password("ada", "sesame")
         .profile(
             ServerProfile::strict()
@@ -171,7 +179,7 @@ async fn every_key_makes_a_difference() {
         assert_eq!(differs, !without_trace.contains(&key), "{line}");
         keys += 1;
     }
-    assert_eq!(keys, 53);
+    assert_eq!(keys, 55);
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use tokio::net::TcpListener;
 use crate::raw_server::{RawServer, Request, Step};
 use crate::{REFUSED, answer, class, eureka, okapi, pair, refresh, sign_in, window};
 
+/// What a request names as its client.
+const AGENT: &str = concat!("evertoken/", env!("CARGO_PKG_VERSION"));
+
 fn only(requests: &[Request]) -> &Request {
     let [request] = requests else {
         panic!("{} requests", requests.len());
@@ -30,12 +33,13 @@ async fn a4_a_refresh_is_the_refresh_tokens_cookie_and_nothing_else_that_proves_
         request.header("accept"),
         Some("application/json, text/plain")
     );
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
+    assert_eq!(request.header("user-agent"), Some(AGENT));
     assert_eq!(request.body(), "{}");
     for absent in [
         "x-okapi-token",
         "authorization",
         "referer",
-        "accept-encoding",
         "transfer-encoding",
     ] {
         assert_eq!(request.header(absent), None, "{absent}");
@@ -234,10 +238,10 @@ async fn t6_logging_out_everywhere_is_a_call_of_its_own() {
     let access = AccessToken::new("a1");
     endpoint.logout_all(&access).await.unwrap();
     let error = endpoint.logout_all(&access).await.unwrap_err();
-    let EndpointError::Page { status, start, .. } = error else {
-        panic!("{error}");
-    };
-    assert_eq!((status, start.as_deref()), (401, Some("Invalid token")));
+    assert!(matches!(error, EndpointError::Page { .. }), "{error}");
+    let quote = error.quote().unwrap();
+    assert_eq!(quote.status, Some(401));
+    assert_eq!(quote.start.as_deref(), Some("Invalid token"));
     let requests = server.requests().await;
     assert_eq!(requests[0].line(), "POST /authn/logout-all HTTP/1.1");
     assert_eq!(requests[0].header("x-okapi-token"), Some("a1"));

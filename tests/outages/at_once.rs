@@ -48,7 +48,7 @@ async fn a_wrong_secret_at_the_first_call_is_told_with_the_servers_words() {
     let tokens = TokenManager::builder(world.endpoint("wrong")).seed(first(&world.server));
     let error = failing(&tokens.build().expect("it holds")).await;
     assert!(
-        matches!(error.endpoint(), Some(EndpointError::Refused { code, .. }) if code == "invalid_client"),
+        matches!(error.endpoint(), Some(EndpointError::Refused { quote, .. }) if quote.code.as_deref() == Some("invalid_client")),
         "{}",
         told(&error)
     );
@@ -64,7 +64,7 @@ async fn a_wrong_path_at_the_first_call_is_told_with_status_and_first_words() {
     assert!(
         matches!(
             error.endpoint(),
-            Some(EndpointError::Page { status: 404, .. })
+            Some(EndpointError::Page { quote, .. }) if quote.status == Some(404)
         ),
         "{}",
         told(&error)

@@ -208,7 +208,7 @@ async fn callers_in_a_long_outage_get_the_failure_when_the_next_attempt_is_behin
     let start = tokio::time::Instant::now();
     let failed = |error: Error| {
         let answer = error.endpoint();
-        let is_page = matches!(answer, Some(EndpointError::Unavailable { status: 503, .. }));
+        let is_page = matches!(answer, Some(EndpointError::Unavailable { quote, .. }) if quote.status == Some(503));
         assert!(
             is_page && matches!(error, Error::Endpoint { .. }),
             "{error:?}"

@@ -77,7 +77,7 @@ async fn a_pause_of_one_instance_is_kept_by_another_whose_callers_learn_the_reas
     assert!(
         matches!(
             failure.endpoint(),
-            Some(EndpointError::Page { status: 404, .. })
+            Some(EndpointError::Page { quote, .. }) if quote.status == Some(404)
         ),
         "{failure:?}"
     );
@@ -92,7 +92,7 @@ async fn a_pause_of_one_instance_is_kept_by_another_whose_callers_learn_the_reas
         assert!(
             matches!(
                 error.endpoint(),
-                Some(EndpointError::Page { status: 404, .. })
+                Some(EndpointError::Page { quote, .. }) if quote.status == Some(404)
             ),
             "{error:?}"
         );
@@ -150,7 +150,7 @@ async fn a_caller_whose_deadline_is_before_the_next_attempt_of_another_instance_
         assert!(
             matches!(
                 error.endpoint(),
-                Some(EndpointError::Unavailable { status: 503, .. })
+                Some(EndpointError::Unavailable { quote, .. }) if quote.status == Some(503)
             ),
             "{error:?}"
         );

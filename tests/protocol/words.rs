@@ -44,15 +44,12 @@ async fn a_page_at_the_first_call_is_an_error_at_once_that_quotes_it_and_ends_no
     let start = tokio::time::Instant::now();
     let error = node.token().await.unwrap_err();
     assert!(start.elapsed() < seconds(1));
-    let Some(EndpointError::Page { status, start, .. }) = error.endpoint() else {
+    let Some(EndpointError::Page { quote, .. }) = error.endpoint() else {
         panic!("{error:?}");
     };
-    assert_eq!(*status, 404);
-    assert!(
-        start
-            .as_deref()
-            .is_some_and(|start| start.contains("not the page"))
-    );
+    assert_eq!(quote.status, Some(404));
+    let start = quote.start.as_deref();
+    assert!(start.is_some_and(|start| start.contains("not the page")));
     assert!(!error.needs_sign_in() && error.is_retryable());
     cluster.clock.advance(error.retry_after().unwrap()).await;
     node.token().await.unwrap();
@@ -72,7 +69,7 @@ async fn a_client_that_is_refused_after_a_first_success_waits_until_that_has_pas
         cluster.clock.advance(seconds(20)).await;
         let failure = node.status().failure.unwrap();
         assert!(
-            matches!(failure.endpoint(), Some(EndpointError::Refused { code: said, .. }) if said == code),
+            matches!(failure.endpoint(), Some(EndpointError::Refused { quote, .. }) if quote.code.as_deref() == Some(code)),
             "{failure:?}"
         );
         cluster.server.fail_always(None);
@@ -97,7 +94,7 @@ async fn a_client_that_stays_refused_is_an_error_with_the_servers_words_at_the_d
     let error = node.token().await.unwrap_err();
     assert!(start.elapsed() <= seconds(35));
     assert!(
-        matches!(error.endpoint(), Some(EndpointError::Refused { code, .. }) if code == "invalid_client"),
+        matches!(error.endpoint(), Some(EndpointError::Refused { quote, .. }) if quote.code.as_deref() == Some("invalid_client")),
         "{error:?}"
     );
     assert!(!error.needs_sign_in());
@@ -113,10 +110,10 @@ async fn a_wrong_secret_at_the_first_call_is_an_error_at_once() {
     let start = tokio::time::Instant::now();
     for _ in 0..20 {
         let error = node.token().await.unwrap_err();
-        let Some(EndpointError::Refused { code, .. }) = error.endpoint() else {
+        let Some(EndpointError::Refused { quote, .. }) = error.endpoint() else {
             panic!("{error:?}");
         };
-        assert_eq!(code, "invalid_client");
+        assert_eq!(quote.code.as_deref(), Some("invalid_client"));
         assert!(matches!(error, Error::Endpoint { .. }));
         assert!(!error.is_retryable() && !error.needs_sign_in());
     }

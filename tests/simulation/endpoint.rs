@@ -58,7 +58,7 @@ impl Drop for Waiting<'_> {
 fn between(status: u16) -> EndpointError {
     match status {
         408 | 502..=504 => EndpointError::unavailable(status, None),
-        _ => EndpointError::page(status, Some("text/html".to_owned()), None),
+        _ => EndpointError::page(status),
     }
 }
 

@@ -8,14 +8,11 @@ use zeroize::Zeroizing;
 
 use super::cookies::{self, Cookie};
 use super::site::Mode;
-use super::{Asked, time, wire};
-use crate::endpoint::Issued;
+use super::{Asked, wire};
 use crate::endpoint::json::{Members, Value};
 use crate::endpoint::transport::Reply;
+use crate::endpoint::{Issued, LONGEST_LIFETIME, time};
 use crate::token::{Session, jwt};
-
-/// A lifetime beyond this is taken for a mistake.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// What was issued; it may be nothing.
 pub(super) fn read(reply: &Reply, mode: Mode, asked: Asked) -> Issued {
@@ -30,8 +27,7 @@ pub(super) fn read(reply: &Reply, mode: Mode, asked: Asked) -> Issued {
         .filter(|token| !token.is_empty());
     let refresh = refresh_cookie.map(|cookie| cookie.value);
     let times = access.and_then(jwt::times);
-    // The token tells what the server's clock was when it had none of its own in the answer.
-    let server = reply.date.or(times.and_then(|times| times.issued_at));
+    let server = times.map_or(reply.date, |times| times.server_time(reply.date));
     let access_end = said.access_ends.or(times.map(|times| times.expires_at));
     let refresh_end = said
         .refresh_ends

@@ -7,12 +7,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use zeroize::Zeroizing;
 
 use super::site::Mode;
-use super::{Asked, cookies, outcome, time};
-use crate::endpoint::EndpointError;
+use super::{Asked, cookies, outcome};
 use crate::endpoint::fuzzing::SECRET;
 use crate::endpoint::json::steps;
 use crate::endpoint::scrub::Secrets;
 use crate::endpoint::transport::Reply;
+use crate::endpoint::{EndpointError, time};
 
 /// The first byte says which status follows, and to what; then a cookie to a line, and after an empty one the body. Returns
 /// the errors it leads to.

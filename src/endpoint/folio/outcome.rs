@@ -31,8 +31,6 @@
 //! **A 500 leaves it unknown.** Behind Okapi it is what mod-login answers when mod-authtoken consumed the token and its
 //! answer was lost. A **408, 502, 503 or 504** comes from something that did not get at the service or gave up on it.
 
-use std::fmt::Write as _;
-
 use http::StatusCode;
 use zeroize::Zeroizing;
 
@@ -41,13 +39,13 @@ use super::{Asked, answer};
 use crate::endpoint::json::{Members, Value};
 use crate::endpoint::scrub::Secrets;
 use crate::endpoint::transport::{Broken, Reply};
-use crate::endpoint::{EndpointError, Issued};
+use crate::endpoint::{EndpointError, Issued, Quote};
 
 /// An answer that says nothing of the token.
 #[derive(Debug, thiserror::Error)]
-#[error("FOLIO answered {said}, with {missing}")]
+#[error("FOLIO answered {quote}, with {missing}")]
 struct Unclear {
-    said: String,
+    quote: Quote,
     missing: &'static str,
     source: Option<Broken>,
 }
@@ -68,8 +66,11 @@ pub(super) fn exchange(
     }
     if reply.status == StatusCode::UNPROCESSABLE_ENTITY {
         let complaint = Complaint::read(&reply, secrets);
-        let code = complaint.code.unwrap_or_else(|| "422".to_owned());
-        return Err(EndpointError::rejected(code).with_description(complaint.message));
+        return Err(EndpointError::rejected("").with_quote(Quote {
+            code: complaint.code.or_else(|| Some("422".to_owned())),
+            description: complaint.message,
+            ..Quote::status(422)
+        }));
     }
     Err(not_done(reply, secrets, "neither a token nor a refusal"))
 }
@@ -86,46 +87,35 @@ pub(super) fn logout(reply: Reply, secrets: &Secrets) -> Result<(), EndpointErro
 }
 
 fn not_done(reply: Reply, secrets: &Secrets, missing: &'static str) -> EndpointError {
-    if reply.asks_for_later() {
-        return EndpointError::later(reply.retry_after);
-    }
-    if reply.is_unavailable() {
-        return reply.unavailable();
-    }
     let status = reply.status;
-    if status.is_client_error() {
-        let complaint = Complaint::read(&reply, secrets);
-        if let Some(code) = complaint.code {
-            return EndpointError::refused(code).with_description(complaint.message);
-        }
-    }
-    if status.is_client_error() || status.is_redirection() {
-        return reply.page(secrets);
-    }
-    unclear(reply, secrets, missing)
+    let complaint = Complaint::read(&reply, secrets);
+    let has_code = complaint.code.is_some();
+    let error = if reply.asks_for_later() {
+        EndpointError::later(None)
+    } else if reply.is_unavailable() {
+        EndpointError::unavailable(status.as_u16(), None)
+    } else if status.is_client_error() && has_code {
+        EndpointError::refused("")
+    } else if status.is_client_error() || status.is_redirection() {
+        EndpointError::page(status.as_u16())
+    } else {
+        return unclear(reply, secrets, missing);
+    };
+    error.with_quote(complaint.quote(&reply, secrets))
 }
 
 fn unclear(reply: Reply, secrets: &Secrets, missing: &'static str) -> EndpointError {
-    EndpointError::unknown(Unclear {
-        said: said(&reply, secrets),
+    let quote = match reply.status.is_success() {
+        // It may hold a token that is not known to be one.
+        true => Quote::status(reply.status.as_u16()),
+        false => Complaint::read(&reply, secrets).quote(&reply, secrets),
+    };
+    let unclear = Unclear {
+        quote: quote.clone(),
         missing,
         source: reply.broken,
-    })
-}
-
-/// The status, and the server's own words as far as they may be quoted.
-fn said(reply: &Reply, secrets: &Secrets) -> String {
-    let complaint = match reply.status.is_success() {
-        // It may hold a token that is not known to be one.
-        true => Complaint::default(),
-        false => Complaint::read(reply, secrets),
     };
-    let mut said = reply.status.as_str().to_owned();
-    for quote in [complaint.code, complaint.message].into_iter().flatten() {
-        // Writing to a string does not fail.
-        let _ = write!(said, ": {quote}");
-    }
-    said
+    EndpointError::unknown(unclear).with_quote(quote)
 }
 
 /// Why the service refused: the first of the errors in its list, or a line of text.
@@ -137,6 +127,19 @@ struct Complaint {
 }
 
 impl Complaint {
+    /// What can be quoted: the service's own words, or else what a page begins with.
+    fn quote(self, reply: &Reply, secrets: &Secrets) -> Quote {
+        match self.code {
+            None => reply.quote(secrets),
+            code => Quote {
+                code,
+                description: self.message,
+                retry_after: reply.retry_after,
+                ..Quote::status(reply.status.as_u16())
+            },
+        }
+    }
+
     fn read(reply: &Reply, secrets: &Secrets) -> Self {
         let mut complaint = Self::default();
         let Some(members) = Members::of(&reply.body) else {
@@ -262,12 +265,12 @@ mod tests {
         let error = refreshed(reply(422, UNPROCESSABLE.as_bytes())).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the refresh token was rejected: token.refresh.unprocessable: Authorization server unable to process token refresh request"
+            "the token endpoint rejected the grant: token.refresh.unprocessable: Authorization server unable to process token refresh request (422)"
         );
         let error = refreshed(reply(400, PARSE.as_bytes())).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the token endpoint refuses this client: token.parse.failure: Bad request"
+            "the token endpoint refuses this client: token.parse.failure: Bad request (400)"
         );
         let error = refreshed(reply(500, FAILURE.as_bytes())).unwrap_err();
         let EndpointError::Unknown { source, .. } = error else {
@@ -275,7 +278,7 @@ mod tests {
         };
         assert_eq!(
             source.to_string(),
-            "FOLIO answered 500: token.refresh.failure: Token refresh failed, with neither a token nor a refusal"
+            "FOLIO answered token.refresh.failure: Token refresh failed (500), with neither a token nor a refusal"
         );
     }
 
@@ -295,7 +298,10 @@ mod tests {
             br#"{"errors":[x"]",]"#,
         ] {
             let error = refreshed(reply(422, body)).unwrap_err();
-            assert_eq!(error.to_string(), "the refresh token was rejected: 422");
+            assert_eq!(
+                error.to_string(),
+                "the token endpoint rejected the grant: 422"
+            );
         }
         let error = refreshed(reply(422, b"no\xff way")).unwrap_err();
         assert!(error.to_string().contains("no\u{fffd} way"));
@@ -307,11 +313,8 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             let read = Reply::new(status, headers, Zeroizing::default(), None, Duration::ZERO);
-            match refreshed(read).unwrap_err() {
-                EndpointError::Later { after } => ("later", after),
-                EndpointError::Unavailable { after, .. } => ("unavailable", after),
-                other => (class(&other), None),
-            }
+            let error = refreshed(read).unwrap_err();
+            (class(&error), error.retry_after())
         };
         let second = Some(Duration::from_secs(1));
         assert_eq!(after(StatusCode::TOO_MANY_REQUESTS), ("later", second));
@@ -319,7 +322,10 @@ mod tests {
             after(StatusCode::SERVICE_UNAVAILABLE),
             ("unavailable", second)
         );
-        assert_eq!(after(StatusCode::INTERNAL_SERVER_ERROR), ("unknown", None));
+        assert_eq!(
+            after(StatusCode::INTERNAL_SERVER_ERROR),
+            ("unknown", second)
+        );
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //! prefers that. It refuses nothing; what cannot be read counts as absent.
 //!
 //! The refresh token that was sent is spent by now, so a new one counts for more than the answer's
-//! correctness: an odd lifetime, a wrong type or a body that breaks off must not cost it. Each field
+//! correctness: an odd lifetime, a wrong type, a wrapper around it or a body that breaks off must not cost it. Each field
 //! is read by itself, and of a broken body every field that was read to its end. A field cut short is
 //! none: half a token is worse than no token.
+
+mod fields;
+mod wrapping;
 
 use std::mem;
 use std::time::Duration;
@@ -12,153 +15,134 @@ use std::time::Duration;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
+use self::fields::{Fields, until};
 use crate::endpoint::Issued;
-use crate::endpoint::json::{Members, Value};
+use crate::endpoint::json::Members;
 use crate::token::Scope;
 
-/// A lifetime beyond this is taken for a mistake, milliseconds or a point in time perhaps.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// The fields that matter, none of them empty.
+/// What was read.
 #[derive(Default)]
 pub(super) struct Answer {
-    pub(super) access_token: Option<Zeroizing<String>>,
-    pub(super) refresh_token: Option<Zeroizing<String>>,
-    token_type: Option<Zeroizing<String>>,
-    scope: Option<Zeroizing<String>>,
-    expires_in: Option<Duration>,
-    refresh_expires_in: Option<Duration>,
-    refresh_in: Option<Duration>,
-    pub(super) error: Option<Zeroizing<String>>,
-    pub(super) error_description: Option<Zeroizing<String>>,
-    code: Option<Zeroizing<String>>,
+    fields: Fields,
+    /// Error codes in other places than `error`, in the order in which they count. They may be anything: only a code that
+    /// is known means something there.
+    codes: Vec<Zeroizing<String>>,
+    /// Whether a token may have stood where the end of the answer is.
+    is_cut: bool,
 }
 
 impl Answer {
-    /// Reads what there is. `is_whole` says that `body` did not break off.
+    /// Reads what there is. `is_whole` says that `body` is known to be all that the server meant to send.
     pub(super) fn read(body: &[u8], is_whole: bool) -> Self {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let mut answer = Self::default();
         if let Some(members) = Members::of(body) {
-            for (name, value) in members {
-                answer.member(&name, value);
-            }
-        } else if let Some(form) = form(body.trim_ascii(), is_whole) {
-            for (name, value) in form_urlencoded::parse(form) {
-                answer.text(&name, Zeroizing::new(value.into_owned()));
-            }
+            return wrapping::object(members);
         }
-        if answer.error.is_none() {
-            answer.error = answer.code.take().filter(|code| is_light4j(code));
+        // White space at its end says that the last field is whole.
+        let is_whole = is_whole || body.last().is_some_and(u8::is_ascii_whitespace);
+        match Form::of(body.trim_ascii(), is_whole) {
+            Some(form) => form.read(),
+            None => wrapping::behind_a_notice(body),
         }
-        answer
+    }
+
+    pub(super) fn access_token(&self) -> Option<&str> {
+        self.fields.access_token.as_ref().map(|it| it.as_str())
+    }
+
+    pub(super) fn refresh_token(&self) -> Option<&str> {
+        self.fields.refresh_token.as_ref().map(|it| it.as_str())
     }
 
     pub(super) fn has_token(&self) -> bool {
-        self.access_token.is_some() || self.refresh_token.is_some()
+        self.fields.has_token()
     }
 
-    pub(super) fn has_refresh_token(&self) -> bool {
-        self.refresh_token.is_some()
+    /// Whether a token may have stood where the end of the answer is.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
-    /// What was issued.
-    pub(super) fn into_issued(self, server_time: Option<Duration>) -> Issued {
+    /// The `error` (RFC 6749 section 5.2).
+    pub(super) fn error(&self) -> Option<&str> {
+        self.fields.error.as_ref().map(|it| it.as_str())
+    }
+
+    /// What else may be an error code.
+    pub(super) fn other_codes(&self) -> impl Iterator<Item = &str> {
+        self.codes.iter().map(|code| code.as_str())
+    }
+
+    pub(super) fn description(&self) -> Option<&str> {
+        self.fields.description()
+    }
+
+    /// What was issued. `server_time` is that of the answer, and `wall` ours when it was read.
+    pub(super) fn into_issued(self, server_time: Option<Duration>, wall: Duration) -> Issued {
         let plain = |mut text: Zeroizing<String>| mem::take(&mut *text);
+        let fields = self.fields;
+        let until = |point| until(point, server_time, wall);
         Issued {
-            access: self.access_token.map(plain).map(Into::into),
-            refresh: self.refresh_token.map(plain).map(Into::into),
-            expires_in: self.expires_in,
-            refresh_expires_in: self.refresh_expires_in,
-            refresh_in: self.refresh_in,
-            token_type: self.token_type.map(plain),
-            scope: self.scope.map(|text| Scope::parse(&text)),
+            access: fields.access_token.map(plain).map(Into::into),
+            refresh: fields.refresh_token.map(plain).map(Into::into),
+            expires_in: fields.expires_in.or_else(|| until(fields.expires_at)),
+            refresh_expires_in: fields
+                .refresh_expires_in
+                .or_else(|| until(fields.refresh_expires_at)),
+            refresh_in: fields.refresh_in,
+            token_type: fields.token_type.map(plain),
+            scope: fields.scope.map(|text| Scope::parse(&text)),
             server_time,
             ..Issued::default()
         }
     }
+}
 
-    fn member(&mut self, name: &str, value: Value<'_>) {
-        match value {
-            Value::Text(text) => self.text(name, text),
-            Value::Bare(text) => self.number(name, text),
-            Value::Array(elements) if name == "scope" => {
-                let mut scopes = Zeroizing::new(String::new());
-                for element in elements {
-                    if let Value::Text(scope) = element {
-                        scopes.push_str(&scope);
-                        scopes.push(' ');
-                    }
-                }
-                self.text(name, scopes);
-            }
-            Value::Array(_) | Value::Object(_) | Value::Other => {}
+/// A form, and not a page in its place.
+struct Form<'a> {
+    /// The fields that are known to be whole.
+    whole: &'a [u8],
+    /// What follows on the last `&` of a form of which nothing tells where it ends.
+    rest: &'a [u8],
+}
+
+impl<'a> Form<'a> {
+    fn of(body: &'a [u8], is_whole: bool) -> Option<Self> {
+        let is_form = body
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && !br#"<>"{}"#.contains(byte));
+        let end = match is_whole {
+            true => body.len(),
+            false => body.iter().rposition(|byte| *byte == b'&').unwrap_or(0),
+        };
+        let (whole, rest) = body.split_at(end);
+        is_form.then_some(Self { whole, rest })
+    }
+
+    fn read(self) -> Answer {
+        let mut answer = Answer::default();
+        for (name, value) in form_urlencoded::parse(self.whole) {
+            answer
+                .fields
+                .text(&name, Zeroizing::new(value.into_owned()));
+        }
+        answer.is_cut = self.ends_in_a_token();
+        answer.codes.extend(answer.fields.take_codes());
+        answer
+    }
+
+    /// Whether what may not be whole is a token, or may have become one.
+    fn ends_in_a_token(&self) -> bool {
+        let rest = self.rest.strip_prefix(b"&").unwrap_or(self.rest);
+        let name = rest
+            .iter()
+            .position(|byte| *byte == b'=')
+            .map(|end| &rest[..end]);
+        match name {
+            Some(name) => name == b"access_token" || name == b"refresh_token",
+            None => !self.rest.is_empty(),
         }
     }
-
-    fn text(&mut self, name: &str, text: Zeroizing<String>) {
-        let field = match name {
-            "access_token" => &mut self.access_token,
-            "refresh_token" => &mut self.refresh_token,
-            "token_type" => &mut self.token_type,
-            "scope" => &mut self.scope,
-            "error" => &mut self.error,
-            "error_description" => &mut self.error_description,
-            "code" => &mut self.code,
-            _ => return self.number(name, &text),
-        };
-        if field.is_none() && !text.is_empty() {
-            *field = Some(text);
-        }
-    }
-
-    fn number(&mut self, name: &str, text: &str) {
-        let lifetime = seconds(text).filter(|span| *span <= LONGEST_LIFETIME);
-        let (field, lifetime) = match name {
-            "expires_in" => (&mut self.expires_in, lifetime),
-            "refresh_in" => (&mut self.refresh_in, lifetime),
-            // Keycloak's name, and that of GitHub and Azure. Keycloak writes 0 for a token without an
-            // end of its own (keycloak/keycloak#8919).
-            "refresh_expires_in" | "refresh_token_expires_in" => (
-                &mut self.refresh_expires_in,
-                lifetime.filter(|span| !span.is_zero()),
-            ),
-            _ => return,
-        };
-        *field = field.or(lifetime);
-    }
-}
-
-/// Whether it is an error code of light-4j's, which has its own form of refusal: `ERR` and five digits.
-fn is_light4j(code: &str) -> bool {
-    let digits = code.strip_prefix("ERR").unwrap_or_default();
-    digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// A number of seconds, fractions included; `None` for one that is negative or no number.
-fn seconds(text: &str) -> Option<Duration> {
-    let seconds: f64 = text.trim().parse().ok()?;
-    if seconds.is_infinite() {
-        return None;
-    }
-    // From here on, a span that is too long to be held is just long.
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .or_else(|| (seconds > 0.0).then_some(Duration::MAX))
-}
-
-/// `body`, if it is a form and not a page that somebody put in its place. What follows the last `&` of
-/// a form that broke off is dropped, since nothing tells where a value ends.
-fn form(body: &[u8], is_whole: bool) -> Option<&[u8]> {
-    let is_form = body
-        .iter()
-        .all(|byte| byte.is_ascii_graphic() && !br#"<>"{}"#.contains(byte));
-    let end = if is_whole {
-        body.len()
-    } else {
-        body.iter().rposition(|byte| *byte == b'&').unwrap_or(0)
-    };
-    is_form.then_some(&body[..end])
 }
 
 #[cfg(test)]

@@ -10,13 +10,13 @@ use super::answer::Answer;
 use super::codes::{Codes, Meaning};
 use crate::endpoint::scrub::Secrets;
 use crate::endpoint::transport::{Broken, Reply};
-use crate::endpoint::{EndpointError, Issued};
+use crate::endpoint::{EndpointError, Issued, Quote};
 
 /// An answer that says nothing of the token.
 #[derive(Debug, thiserror::Error)]
-#[error("the token endpoint answered {status}, with {missing}")]
+#[error("the token endpoint answered {quote}, with {missing}")]
 struct Unclear {
-    status: StatusCode,
+    quote: Quote,
     missing: &'static str,
     source: Option<Broken>,
 }
@@ -28,28 +28,33 @@ pub(super) fn exchange(
     secrets: Secrets,
 ) -> Result<Issued, EndpointError> {
     let status = reply.status;
-    let answer = Answer::read(&reply.body, reply.broken.is_none());
+    let answer = Answer::read(&reply.body, reply.is_whole());
+    let words = Words::new(&reply, &answer, codes, secrets);
     if status.is_success() && answer.has_token() {
         // Where the answer broke off before a refresh token, none may have been meant to come, or the
         // old one is spent: it must not be taken for kept.
-        if reply.broken.is_some() && !answer.has_refresh_token() {
-            return Err(unclear(reply, "no refresh token before it broke off"));
+        let may_go_on = reply.broken.is_some() || answer.is_cut();
+        if may_go_on && answer.refresh_token().is_none() {
+            let quote = Quote::status(status.as_u16());
+            return Err(unclear(
+                reply,
+                quote,
+                "no refresh token before it broke off",
+            ));
         }
-        return Ok(answer.into_issued(reply.date));
+        return Ok(answer.into_issued(reply.date, reply.read_at));
     }
-    let words = Words::new(&answer, status, codes, secrets);
     // GitHub refuses with a 200.
     if status.is_client_error() || status.is_success() {
-        match (words.code, words.meaning) {
-            (Some(_), Some(Meaning::Dead)) => {
-                return Err(EndpointError::rejected(words.quoted_code())
-                    .with_description(words.description()));
+        match words.meaning {
+            Some(Meaning::Dead) => {
+                return Err(EndpointError::rejected("").with_quote(words.quote));
             }
-            (Some(_), Some(Meaning::UserNeeded)) => {
-                return Err(EndpointError::user_needed(words.quoted_code()));
+            Some(Meaning::UserNeeded) => {
+                return Err(EndpointError::user_needed("").with_quote(words.quote));
             }
-            (None, _) if is_bare_400(&reply, codes) => {
-                return Err(EndpointError::rejected(status.as_str()));
+            None if !words.has_code && is_bare_400(&reply, codes) => {
+                return Err(EndpointError::rejected(status.as_str()).with_status(status));
             }
             _ => {}
         }
@@ -68,67 +73,70 @@ pub(super) fn revocation(
         return Ok(());
     }
     if is_bare_400(&reply, codes) {
-        return Err(EndpointError::refused(status.as_str()));
+        return Err(EndpointError::refused(status.as_str()).with_status(status));
     }
-    let answer = Answer::read(&reply.body, reply.broken.is_none());
-    let words = Words::new(&answer, status, codes, secrets);
+    let answer = Answer::read(&reply.body, reply.is_whole());
+    let words = Words::new(&reply, &answer, codes, secrets);
     Err(words.not_done(reply, "no word on the token"))
 }
 
-fn unclear(reply: Reply, missing: &'static str) -> EndpointError {
-    EndpointError::unknown(Unclear {
-        status: reply.status,
+fn unclear(reply: Reply, quote: Quote, missing: &'static str) -> EndpointError {
+    let unclear = Unclear {
+        quote: quote.clone(),
         missing,
         source: reply.broken,
-    })
+    };
+    EndpointError::unknown(unclear).with_quote(quote)
 }
 
 /// Whether it is the whole refusal of a server that gives no error codes. A page in its place has a body.
 fn is_bare_400(reply: &Reply, codes: &Codes) -> bool {
-    codes.bare_400_is_dead
+    codes.is_bare_400_dead()
         && reply.status == StatusCode::BAD_REQUEST
         && reply.broken.is_none()
         && reply.body.trim_ascii().is_empty()
 }
 
-/// An error code and what stands beside it.
-struct Words<'a> {
-    status: StatusCode,
-    code: Option<&'a str>,
+/// What an answer says that is no token.
+struct Words {
+    has_code: bool,
     meaning: Option<Meaning>,
-    description: Option<&'a str>,
-    secrets: Secrets,
+    quote: Quote,
 }
 
-impl<'a> Words<'a> {
-    fn new(answer: &'a Answer, status: StatusCode, codes: &Codes, mut secrets: Secrets) -> Self {
-        let tokens = [&answer.access_token, &answer.refresh_token];
+impl Words {
+    fn new(reply: &Reply, answer: &Answer, codes: &Codes, mut secrets: Secrets) -> Self {
+        let tokens = [answer.access_token(), answer.refresh_token()];
         let tokens = tokens.into_iter().flatten();
         tokens.for_each(|token| secrets.add(token));
-        let code = answer.error.as_ref().map(|code| code.as_str());
-        let meaning = code.and_then(|code| codes.meaning(code));
-        // Frameworks and gateways put the name of the status there, which is not an error code of OAuth2.
-        let is_name = |code: &str| {
-            let name = status.canonical_reason();
-            name.is_some_and(|name| code.eq_ignore_ascii_case(name))
+        let said: Vec<_> = answer
+            .error()
+            .into_iter()
+            .chain(answer.other_codes())
+            .collect();
+        let (code, meaning) = match codes.word(&said) {
+            Some((code, meaning)) => (Some(code), Some(meaning)),
+            None => (unknown_code(reply.status, answer), None),
+        };
+        let quote = match code {
+            None => reply.quote(&secrets),
+            Some(code) => Quote {
+                // The status stands in the place of a code that may not be quoted.
+                code: Some(
+                    secrets
+                        .scrub(code)
+                        .unwrap_or_else(|| reply.status.as_str().to_owned()),
+                ),
+                description: answer.description().and_then(|text| secrets.scrub(text)),
+                retry_after: reply.retry_after,
+                ..Quote::status(reply.status.as_u16())
+            },
         };
         Self {
-            status,
-            code: code.filter(|code| meaning.is_some() || !is_name(code)),
+            has_code: code.is_some(),
             meaning,
-            description: answer.error_description.as_ref().map(|text| text.as_str()),
-            secrets,
+            quote,
         }
-    }
-
-    /// The code, or the status in the place of one that may not be quoted.
-    fn quoted_code(&self) -> String {
-        let quote = self.code.and_then(|code| self.secrets.scrub(code));
-        quote.unwrap_or_else(|| self.status.as_str().to_owned())
-    }
-
-    fn description(&self) -> Option<String> {
-        self.secrets.scrub(self.description?)
     }
 
     /// Why nothing was done, as far as that can be known, where the token is not said to be dead.
@@ -139,21 +147,37 @@ impl<'a> Words<'a> {
             Some(Meaning::LaterBelow500) => status.as_u16() < 500,
             _ => reply.asks_for_later(),
         };
-        if is_later {
-            return EndpointError::later(reply.retry_after);
-        }
-        if reply.is_unavailable() {
-            return reply.unavailable();
-        }
         let may_be_its_word = status.is_client_error() || status.is_success();
-        if self.code.is_some() && may_be_its_word {
-            return EndpointError::refused(self.quoted_code()).with_description(self.description());
-        }
-        if status.is_client_error() || status.is_redirection() {
-            return reply.page(&self.secrets);
-        }
-        unclear(reply, missing)
+        let error = if is_later {
+            EndpointError::later(None)
+        } else if reply.is_unavailable() {
+            EndpointError::unavailable(status.as_u16(), None)
+        } else if self.has_code && may_be_its_word {
+            EndpointError::refused("")
+        } else if status.is_client_error() || status.is_redirection() {
+            EndpointError::page(status.as_u16())
+        } else {
+            return unclear(reply, self.quote, missing);
+        };
+        error.with_quote(self.quote)
     }
+}
+
+/// An error code that is not in the table: the `error`, or one of light-4j's, which has its own form of refusal.
+fn unknown_code<'a>(status: StatusCode, answer: &'a Answer) -> Option<&'a str> {
+    // Frameworks and gateways put the name of the status there, which is not an error code of OAuth2.
+    let is_name = |code: &str| {
+        let name = status.canonical_reason();
+        name.is_some_and(|name| code.eq_ignore_ascii_case(name))
+    };
+    let error = answer.error().filter(|code| !is_name(code));
+    error.or_else(|| answer.other_codes().find(|code| is_light4j(code)))
+}
+
+/// Whether it is an error code of light-4j's: `ERR` and five digits.
+fn is_light4j(code: &str) -> bool {
+    let digits = code.strip_prefix("ERR").unwrap_or_default();
+    digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -63,23 +63,13 @@ async fn a_page_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {
     world.relay.next(Step::Page(Page::html(404)));
     let tokens = first_call(&world, None);
     let error = failed_at_once(&tokens).await;
-    match error.endpoint() {
-        Some(EndpointError::Page {
-            status,
-            content_type,
-            start,
-            ..
-        }) => {
-            assert_eq!(*status, 404);
-            assert_eq!(content_type.as_deref(), Some("text/html"));
-            assert!(
-                start
-                    .as_deref()
-                    .is_some_and(|start| start.contains("in the way"))
-            );
-        }
-        _ => panic!("{error:?}"),
-    }
+    let Some(EndpointError::Page { quote, .. }) = error.endpoint() else {
+        panic!("{error:?}");
+    };
+    assert_eq!(quote.status, Some(404));
+    assert_eq!(quote.content_type.as_deref(), Some("text/html"));
+    let start = quote.start.as_deref();
+    assert!(start.is_some_and(|start| start.contains("in the way")));
     assert!(!error.needs_sign_in(), "{error:?}");
     assert_eq!(world.relay.seen().arrived, 1);
     // The session goes on when the way is free and the pause over.
@@ -92,10 +82,9 @@ async fn a_page_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {
 
 #[track_caller]
 fn assert_refused(error: &Error) {
-    match error.endpoint() {
-        Some(EndpointError::Refused { code, .. }) => assert_eq!(code, "invalid_client"),
-        _ => panic!("{error:?}"),
-    }
+    let answer = error.endpoint().unwrap();
+    assert!(matches!(answer, EndpointError::Refused { .. }), "{error:?}");
+    assert_eq!(answer.code(), Some("invalid_client"));
 }
 
 async fn a_wrong_secret_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {

@@ -114,17 +114,12 @@ impl Observer {
         error: &EndpointError,
     ) {
         let now = self.now();
-        let asked = match error {
-            EndpointError::Later { after, .. } | EndpointError::Unavailable { after, .. } => {
-                after.map_or(0, millis)
-            }
-            _ => 0,
-        };
+        let asked = error.retry_after().map_or(0, millis);
         let refuses = match error {
             EndpointError::Rejected { .. }
             | EndpointError::Refused { .. }
             | EndpointError::UserNeeded { .. } => true,
-            EndpointError::Page { status, .. } => [400, 401].contains(status),
+            EndpointError::Page { quote, .. } => matches!(quote.status, Some(400 | 401)),
             _ => false,
         };
         let failed = Failed {

@@ -150,12 +150,12 @@ async fn every_fault_leaves_the_token_as_it_says() {
             Err(EndpointError::UserNeeded { .. }) => "user needed",
             Err(EndpointError::Refused { .. }) => "refused",
             Err(EndpointError::Page { .. }) => "page",
-            Err(EndpointError::Later { after }) => {
-                assert_eq!(after, asked, "{fault:?}");
+            Err(error @ EndpointError::Later { .. }) => {
+                assert_eq!(error.retry_after(), asked, "{fault:?}");
                 "later"
             }
-            Err(EndpointError::Unavailable { after, .. }) => {
-                assert_eq!(after, asked, "{fault:?}");
+            Err(error @ EndpointError::Unavailable { .. }) => {
+                assert_eq!(error.retry_after(), asked, "{fault:?}");
                 "unavailable"
             }
             Err(EndpointError::Unknown { .. }) => "unknown",

@@ -1,6 +1,6 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Reads a point in time as FOLIO's modules write it (ISO 8601), since the Unix epoch: with or without fractions and
+/// Reads a point in time as servers write it (ISO 8601, RFC 3339), since the Unix epoch: with or without fractions and
 /// seconds, with `Z`, with an offset in any of its forms, or without any, which means UTC.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let (text, offset) = split_offset(text.trim())?;
