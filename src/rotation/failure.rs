@@ -123,6 +123,7 @@ pub(super) fn told(pause: &NotBefore) -> Error {
         Class::SignInRefused => Kind::SignIn,
         _ => Kind::Refresh,
     };
+    let answer = answer.with_description(Some(ToAnother.to_string()));
     endpoint_failed(answer, kind)
 }
 

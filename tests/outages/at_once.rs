@@ -6,7 +6,8 @@ use evertoken::testing::AuthorizationServer;
 use evertoken::{EndReason, EndpointError, Error, TokenManager, TokenPair};
 use tokio::time::Instant;
 
-use crate::import::{Strategy, World, endpoint, told};
+use crate::import::{Strategy, World, endpoint};
+use crate::reasons::chain;
 
 /// Within this an error counts as told at once.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -15,7 +16,7 @@ async fn failing(tokens: &TokenManager) -> Error {
     let began = Instant::now();
     let error = tokens.token().await.expect_err("there is no token");
     let took = began.elapsed();
-    assert!(took < AT_ONCE, "{took:?}: {}", told(&error));
+    assert!(took < AT_ONCE, "{took:?}: {}", chain(&error));
     error
 }
 
@@ -36,10 +37,10 @@ async fn a_dead_session_ends_with_the_servers_words() {
         ..
     } = &error
     else {
-        panic!("{}", told(&error));
+        panic!("{}", chain(&error));
     };
     assert_eq!(word.code(), Some("invalid_grant"));
-    assert!(told(&error).contains("invalid_grant"), "{}", told(&error));
+    assert!(chain(&error).contains("invalid_grant"), "{}", chain(&error));
 }
 
 #[tokio::test]
@@ -50,7 +51,7 @@ async fn a_wrong_secret_at_the_first_call_is_told_with_the_servers_words() {
     assert!(
         matches!(error.endpoint(), Some(EndpointError::Refused { quote, .. }) if quote.code.as_deref() == Some("invalid_client")),
         "{}",
-        told(&error)
+        chain(&error)
     );
     assert!(!error.is_retryable());
 }
@@ -67,9 +68,9 @@ async fn a_wrong_path_at_the_first_call_is_told_with_status_and_first_words() {
             Some(EndpointError::Page { quote, .. }) if quote.status == Some(404)
         ),
         "{}",
-        told(&error)
+        chain(&error)
     );
-    assert!(told(&error).contains("404"), "{}", told(&error));
+    assert!(chain(&error).contains("404"), "{}", chain(&error));
 }
 
 #[tokio::test]
@@ -100,6 +101,6 @@ async fn a_name_that_is_not_known_is_told_of_at_once_and_waited_for() {
     assert!(
         matches!(error.endpoint(), Some(EndpointError::NotSent { .. })),
         "{}",
-        told(&error)
+        chain(&error)
     );
 }

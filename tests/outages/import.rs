@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi};
-use evertoken::{
-    BackgroundTimer, Builder, Error, OAuth2, OnRequest, OptimisticEarly, TokenManager,
-};
+use evertoken::{BackgroundTimer, Builder, OAuth2, OnRequest, OptimisticEarly, TokenManager};
 
 use crate::front::Front;
+use crate::reasons::{self, chain};
 use crate::{GIVE_UP, ROTATIONS, TTL};
 
 /// A strict server behind a front, and an API that accepts its tokens.
@@ -107,6 +106,7 @@ pub(crate) async fn through(
     outage: impl Future<Output = ()>,
 ) -> Result<u64, String> {
     let ends = tokio::time::Instant::now() + length;
+    let mut events = tokens.subscribe();
     let stop = Arc::new(AtomicBool::new(false));
     let url = world.records.url().to_owned();
     let importing = tokio::spawn(import(tokens.clone(), url, stop.clone()));
@@ -121,6 +121,16 @@ pub(crate) async fn through(
     stop.store(true, Ordering::SeqCst);
     let batches = importing.await.expect("it does not panic");
     let batches = batches.map_err(|error| format!("a call failed: {error} {error:?}"))?;
+    let last = tokens.token().await.map_err(|error| chain(&error))?;
+    while let Some(event) = events.try_recv() {
+        let shown = format!("{event:?}");
+        if let Some(lacking) = reasons::lacking_in_event(&event) {
+            return Err(format!("{lacking}: {shown}"));
+        }
+        if shown.contains(last.expose()) {
+            return Err("an event holds a token".to_owned());
+        }
+    }
     let rotations = world.server.rotations();
     for (holds, what) in [
         (rotations >= enough, "hardly rotated after it"),
@@ -142,15 +152,4 @@ pub(crate) async fn all(imports: tokio::task::JoinSet<Result<(), String>>) {
     let ended = imports.join_all().await;
     let failed: Vec<_> = ended.into_iter().filter_map(Result::err).collect();
     assert!(failed.is_empty(), "{failed:#?}");
-}
-
-/// The error and all that it came from.
-pub(crate) fn told(error: &Error) -> String {
-    let mut told = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(source) = next {
-        told = format!("{told}: {source}");
-        next = source.source();
-    }
-    told
 }

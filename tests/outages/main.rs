@@ -9,6 +9,8 @@ mod at_once;
 mod front;
 mod grace;
 mod import;
+#[path = "../support/reasons.rs"]
+mod reasons;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 mod restarts;
 #[cfg(any(feature = "redis", feature = "postgres"))]

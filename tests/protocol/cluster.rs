@@ -11,6 +11,7 @@ use evertoken::{
 };
 
 use crate::fault_store::FaultStore;
+use crate::reasons;
 
 pub(crate) const TTL: Duration = Duration::from_secs(600);
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(60);
@@ -193,6 +194,7 @@ pub(crate) fn reason(error: &Error) -> Option<EndReason> {
 /// The ends among the events so far.
 pub(crate) fn ends(events: &mut Events) -> Vec<EndReason> {
     std::iter::from_fn(|| events.try_recv())
+        .inspect(|event| assert_eq!(reasons::lacking_in_event(event), None))
         .filter_map(|event| match event {
             Event::Ended { reason, .. } => Some(reason),
             _ => None,

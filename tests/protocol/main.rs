@@ -11,6 +11,9 @@ mod looks;
 mod outages;
 mod outcomes;
 mod pauses;
+#[path = "../support/reasons.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod reasons;
 mod resending;
 mod server_errors;
 mod set_back;

@@ -7,6 +7,7 @@ use evertoken::testing::AccessCheck;
 use evertoken::{EndpointError, Error, Identity, Rejection, Token};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::reasons;
 use crate::scenario::{Action, Caller, Fault, Server, seconds};
 use crate::world::{Node, World};
 
@@ -185,6 +186,12 @@ async fn act(world: &World, node: &Node, action: Action) {
             }
         }
         Err(error) => {
+            let failure = manager.status().failure;
+            let errors = [Some(error), failure.as_ref()];
+            let mut lacking = errors.into_iter().flatten().filter_map(reasons::lacking);
+            if let Some(lacking) = lacking.next() {
+                world.observer.violation(format!("O9 {id}: {lacking}"));
+            }
             if matches!(
                 error,
                 Error::TaskDied { .. } | Error::RuntimeGone | Error::Reentrant

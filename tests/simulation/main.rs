@@ -19,6 +19,8 @@ mod endpoint;
 mod gate;
 mod judge;
 mod observer;
+#[path = "../support/reasons.rs"]
+mod reasons;
 mod run;
 mod scenario;
 mod script;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::endpoint::{Line, SimEndpoint};
 use crate::gate::{Gate, Mode, Strike};
 use crate::observer::{NodeId, Observer};
+use crate::reasons;
 use crate::scenario::{Ambush, Point, Scenario, Strategy, Write, seconds};
 use crate::store::{Landing, SimStore, Storage};
 
@@ -322,6 +323,10 @@ async fn listen(manager: TokenManager, gate: Arc<Gate>) {
     let mut ended = None;
     let mut begun = 0;
     while let Some(event) = events.recv().await {
+        if let Some(lacking) = reasons::lacking_in_event(&event) {
+            gate.observer
+                .violation(format!("O9 {}: {lacking}", gate.id));
+        }
         match event {
             Event::Ended { reason, .. } => {
                 let id = gate.id;

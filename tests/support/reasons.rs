@@ -1,0 +1,71 @@
+//! Whether an error says why: to the user who reads it, what failed in the end has to be somewhere in its chain.
+
+use std::error::Error as StdError;
+
+use evertoken::{EndReason, EndpointError, Error, Event};
+
+/// What an event lacks, if it is one of a failure or an end.
+pub(crate) fn lacking_in_event(event: &Event) -> Option<String> {
+    match event {
+        Event::Failed { error, .. } => lacking(error),
+        Event::Ended { reason, .. } => lacking_in_reason(reason),
+        _ => None,
+    }
+}
+
+/// What an error of a caller's, of an event or of a status lacks; `None` if it says why.
+pub(crate) fn lacking(error: &Error) -> Option<String> {
+    let lacks = |what: &str| Some(format!("{what} in {}", chain(error)));
+    if error.to_string().is_empty() {
+        return lacks("there are no words");
+    }
+    match error {
+        Error::Ended { reason, .. } => lacking_in_reason(reason),
+        Error::Endpoint { source, .. } | Error::SignInRefused { source, .. } => {
+            if !is_told(source) {
+                return lacks("there is no answer");
+            }
+            if !chain(error).contains(&source.to_string()) {
+                return lacks("the answer is missing");
+            }
+            None
+        }
+        // Where nothing has failed, there is nothing but the time.
+        Error::TimedOut { source, .. } => source.as_deref().and_then(lacking),
+        Error::Store { source, .. } if source.to_string().is_empty() => lacks("there is no store"),
+        _ => None,
+    }
+}
+
+fn lacking_in_reason(reason: &EndReason) -> Option<String> {
+    match reason {
+        EndReason::Rejected(word) if word.code().is_none_or(str::is_empty) => {
+            Some(format!("there is no word of the server's in {reason}"))
+        }
+        reason if reason.to_string().is_empty() => Some("there is no reason".to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether an answer, or what was seen in place of one, is named.
+fn is_told(error: &EndpointError) -> bool {
+    match error {
+        EndpointError::NotSent { source, .. } | EndpointError::Unknown { source, .. } => {
+            !source.to_string().is_empty()
+        }
+        EndpointError::Page { .. } | EndpointError::Unavailable { .. } => error.status().is_some(),
+        EndpointError::Later { .. } => error.quote().is_some(),
+        _ => error.code().is_some_and(|code| !code.is_empty()),
+    }
+}
+
+/// The error and all that it came from.
+pub(crate) fn chain(error: &Error) -> String {
+    let mut told = error.to_string();
+    let mut next = StdError::source(error);
+    while let Some(source) = next {
+        told = format!("{told}: {source}");
+        next = source.source();
+    }
+    told
+}
