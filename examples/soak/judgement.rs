@@ -1,8 +1,9 @@
 //! Whether something grew.
 //!
-//! A run has four quarters. The first is warm-up: connections are made, and the allocator takes what it needs. The least
-//! value of the last quarter is compared with the least value of the second: a leak raises the least value, and
-//! an outage, in which tasks wait, does not.
+//! A run has four quarters. The first is warm-up: connections are made, the allocator takes what it needs, and each
+//! record comes to remember as many past tokens as it may (256, which takes seven minutes). The least value of the last
+//! quarter is compared with the least value of the second: a leak raises the least value, and an outage, in which tasks
+//! wait, does not.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::process::Sample;
 /// Memory may grow by a tenth..
 const SHARE: u64 = 10;
 
-/// .. and by this, because an allocator gives little back.
+/// .. and by this: an allocator gives little back, and the records of a short run still grow.
 const ALLOWANCE: u64 = 2 * 1024 * 1024;
 
 /// The least values of each quarter of a run.

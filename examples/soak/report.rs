@@ -103,7 +103,7 @@ pub(crate) fn introduction(
         span(arguments.run_time),
         arguments.callers,
         arguments.rate,
-        span(arguments.access_ttl),
+        humantime::format_duration(arguments.access_ttl),
     )?;
     writeln!(
         out,
