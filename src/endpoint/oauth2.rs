@@ -54,8 +54,8 @@ use crate::token::{Digest, Key, Scope, TokenPair};
 ///
 /// | answer | [`EndpointError`] |
 /// |---|---|
-/// | an error code that calls the refresh token dead: `invalid_grant`, GitHub's `bad_refresh_token`, light-oauth2's `ERR12029` | `Rejected` |
-/// | 429, 425; `temporarily_unavailable`, `slow_down` or `too_many_attempts` at any status; `server_error` or `unknown_error` below 500 | `Later` |
+/// | an error code that calls the refresh token dead: `invalid_grant`, `bad_refresh_token` (GitHub), `invalid_refresh_token` (Slack), `invalid_code` (Zoho), `BAD_REFRESH_TOKEN` (HubSpot), `refresh_token_reused` and `refresh_token_invalidated` (OpenAI), `refresh_token_not_found` and `refresh_token_already_used` (Supabase), `RefreshToken.invalid` (Strava: the `resource` and the `code`), `ERR12029` (light-oauth2) | `Rejected` |
+/// | 429, 425; `temporarily_unavailable`, `slow_down` or `too_many_attempts` at any status; `server_error`, `unknown_error` (Salesforce) or `internal_failure` (Google) below 500 | `Later` |
 /// | `interaction_required`, `consent_required`, `login_required`, `account_selection_required` | `UserNeeded` |
 /// | any other error code at 4xx, or at 200 as GitHub has it | `Refused` |
 /// | 3xx, or 4xx without an error code | `Page` |
