@@ -77,10 +77,7 @@ pub use self::static_token::StaticToken;
 #[cfg(feature = "config")]
 pub(crate) use self::transport::builder as http_builder;
 pub use self::window::SendWindow;
-use crate::token::{Key, RefreshToken, TokenPair};
-
-/// A lifetime beyond ten years is taken for a mistake: for milliseconds, or for a point in time.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+use crate::token::{Key, LONGEST_LIFETIME, RefreshToken, TokenPair};
 
 /// What is exchanged for a pair.
 #[derive(Debug, Clone, Copy)]

@@ -34,11 +34,13 @@ pub enum Error {
     #[error("there is nothing to rotate with")]
     NotRotatable,
     /// The token endpoint brought no pair.
-    #[error("the token could not be refreshed")]
+    #[error("{}", if *is_sign_in { "the sign-in failed" } else { "the token could not be refreshed" })]
     #[non_exhaustive]
     Endpoint {
         /// Why; see also [`Error::endpoint`].
         source: Arc<EndpointError>,
+        /// Whether it was asked to sign in, and not to exchange a refresh token.
+        is_sign_in: bool,
         /// How long until another attempt is made.
         retry_after: Duration,
     },
@@ -346,6 +348,7 @@ mod tests {
         let errors = [
             Error::Endpoint {
                 source: Arc::new(EndpointError::not_sent("refused")),
+                is_sign_in: false,
                 retry_after,
             },
             Error::NoAccessToken { retry_after },

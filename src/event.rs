@@ -1,6 +1,7 @@
 //! What happened to a session, for whoever subscribed. Nobody who listens slowly, or not at all, holds
 //! a rotation up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -59,6 +60,8 @@ pub enum Event {
     Ended {
         /// Why.
         reason: EndReason,
+        /// Where it expired, or its outcome is unknown: what failed last, if anything has.
+        source: Option<Arc<Error>>,
     },
     /// This subscriber was too slow: the oldest events it had not read are gone.
     #[non_exhaustive]

@@ -14,7 +14,7 @@ pub use self::digest::Digest;
 pub(crate) use self::identity::random;
 pub use self::identity::{Identity, Lineage};
 pub use self::key::{Key, Scope};
-pub(crate) use self::lifetime::millis;
+pub(crate) use self::lifetime::{LONGEST_LIFETIME, millis};
 pub use self::lifetime::{Lifetime, Session, Validity};
 pub use self::pair::TokenPair;
 pub use self::secret::{AccessToken, RefreshToken};

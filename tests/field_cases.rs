@@ -314,6 +314,7 @@ fn told(outcome: &Result<Issued, EndpointError>) -> String {
         EndpointError::Later { .. } => "later".to_owned(),
         EndpointError::Page { .. } => format!("page {status}"),
         EndpointError::Unavailable { .. } => format!("unavailable {status}"),
+        EndpointError::Unknown { .. } => "unknown".to_owned(),
         other => format!("{other:?}"),
     };
     if let Some(after) = error.retry_after() {
@@ -342,6 +343,145 @@ async fn each_answer_of_the_field_means_what_its_server_says_with_it() {
             );
         }
     }
+}
+
+/// What stands between a client and its server writes JSON as well, and pages hold tokens of others.
+const OTHERS: &[Case] = &[
+    case(
+        0,
+        200,
+        r#"<html><script>window.cfg={"accessToken":"pk.eyJ1"}</script></html>"#,
+        "unknown",
+    ),
+    case(
+        0,
+        200,
+        r#"<!DOCTYPE html><script>cfg = {"access_token":"a2","token_type":"bearer","expires_in":60}</script>"#,
+        "unknown",
+    ),
+    case(0, 200, r#"{"config":{"accessToken":"pk.eyJ1"}}"#, "unknown"),
+    case(
+        0,
+        200,
+        r#"{"error":"bad_refresh_token","refresh_token":"refresh-token-of-the-test"}"#,
+        "dead bad_refresh_token",
+    ),
+    case(
+        0,
+        400,
+        r#"{"error":"access_denied","cause":{"error":"invalid_grant"}}"#,
+        "client access_denied",
+    ),
+    case(
+        0,
+        400,
+        r#"{"error":"access_denied","data":{"error":"invalid_grant"}}"#,
+        "client access_denied",
+    ),
+    case(
+        0,
+        400,
+        r#"{"message":"upstream","request":{"status":400,"error":"invalid_grant"}}"#,
+        "page 400",
+    ),
+    case(
+        0,
+        504,
+        r#"{"code":"temporarily_unavailable","message":"upstream timed out"}"#,
+        "unavailable 504",
+    ),
+    case(
+        0,
+        502,
+        r#"{"error":{"code":"slow_down"}}"#,
+        "unavailable 502",
+    ),
+    case(0, 403, r#"{"code":"login_required"}"#, "page 403"),
+    case(
+        0,
+        400,
+        r#"<p>Notice</p>{"error":"invalid_grant"}"#,
+        "page 400",
+    ),
+    case(
+        0,
+        200,
+        r#"<p>Notice</p>{"error":"invalid_grant"}"#,
+        "unknown",
+    ),
+    // Whole pairs in the wrong company.
+    case(
+        0,
+        200,
+        r#"{"error":"success","data":{"access_token":"a2","refresh_token":"r2"}}"#,
+        "issued a2 r2, -, -",
+    ),
+    case(
+        0,
+        200,
+        r#"{"refresh_token":"refresh-token-of-the-test","data":{"access_token":"a2","refresh_token":"r2"}}"#,
+        "issued a2 r2, -, -",
+    ),
+    case(
+        0,
+        200,
+        r#"{"bot":{"access_token":"b"},"user":{"access_token":"a2","refresh_token":"r2"}}"#,
+        "issued a2 r2, -, -",
+    ),
+    case(
+        0,
+        200,
+        r#"{"expires_in":60,"data":[{"access_token":"a2","refresh_token":"r2"}]}"#,
+        "issued a2 r2, 60 s, -",
+    ),
+    case(
+        0,
+        200,
+        r#"{"access_token":"a2","refresh_token":"r2","expires_at":"1767229200000"}"#,
+        "issued a2 r2, 3600 s, -",
+    )
+    .with("Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"),
+    case(
+        0,
+        200,
+        r#"{"access_token":"a2","refresh_token":"r2","expires_at":-1,"expires_in":"soon"}"#,
+        "issued a2 r2, -, -",
+    ),
+    case(
+        0,
+        400,
+        r#"{"error_code":"refresh_token_not_found","resource":"/token"}"#,
+        "dead refresh_token_not_found",
+    ),
+];
+
+#[tokio::test]
+async fn what_others_say_is_not_taken_for_the_servers_word() {
+    for case in OTHERS {
+        let outcome = outcome(case.answer(), Codes::default()).await;
+        assert_eq!(told(&outcome), case.means, "{}", case.body);
+    }
+}
+
+/// It looks like one after a gateway that cut its connection to the server.
+#[tokio::test]
+async fn a_bare_400_that_does_not_say_where_it_ends_is_a_page() {
+    let codes = || Codes::default().bare_400(Bare400::Dead);
+    let cut = "HTTP/1.1 400 x\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n";
+    let outcome = outcome(Step::AnswerAndClose(cut.into()), codes()).await;
+    assert_eq!(told(&outcome), "page 400");
+}
+
+#[tokio::test]
+async fn a_redirect_is_told_with_its_target() {
+    let headers = "Location: https://portal.example.org/login?back=/token\r\n";
+    let error = outcome(answer(302, headers, b""), Codes::default())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the token endpoint answered with a page: 302, to https://portal.example.org/login"
+    );
 }
 
 #[tokio::test]
@@ -432,16 +572,26 @@ async fn a_pair_that_came_compressed_is_issued_though_it_was_not_asked_for() {
 
 /// It ends where the connection does, and a connection that broke ends as well.
 #[tokio::test]
-async fn half_a_token_of_a_form_without_a_length_is_none() {
+async fn half_a_token_of_an_answer_without_a_length_is_none() {
     for (body, means) in [
         (
             "access_token=a2&refresh_token=r2&token_type=bear",
             "issued a2 r2, -, -",
         ),
         ("access_token=a2&refresh_token=r2\n", "issued a2 r2, -, -"),
+        ("access_token=a2&expires_in=60&token_type=bearer", ""),
         (
-            "access_token=a2&expires_in=60&token_type=bearer",
+            "access_token=a2&expires_in=60&token_type=bearer\n",
             "issued a2 -, 60 s, -",
+        ),
+        (
+            r#"{"access_token":"a2","expires_in":60}"#,
+            "issued a2 -, 60 s, -",
+        ),
+        (r#"{"access_token":"a2","expires_in":60,"#, ""),
+        (
+            r#"{"access_token":"a2","refresh_token":"r2","exp"#,
+            "issued a2 r2, -, -",
         ),
         ("refresh_token=r2&access_token=a", "issued - r2, -, -"),
         ("access_token=a2&refresh_token=r", ""),
@@ -451,6 +601,7 @@ async fn half_a_token_of_a_form_without_a_length_is_none() {
         let outcome = outcome(Step::AnswerAndClose(whole.into()), Codes::default()).await;
         match (&outcome, means) {
             (Err(EndpointError::Unknown { .. }), "") => {}
+            (_, "") => panic!("{body}: {outcome:?}"),
             _ => assert_eq!(told(&outcome), means, "{body}"),
         }
     }

@@ -53,6 +53,11 @@ impl<'a> Members<'a> {
         let text = text.trim_ascii_start();
         text.starts_with(b"{").then_some(Self(text))
     }
+
+    /// Whether the object comes to its end, whatever follows on that.
+    pub(super) fn is_closed(&self) -> bool {
+        strict::members(self.0).is_some() || lenient::is_closed(self.0)
+    }
 }
 
 impl<'a> IntoIterator for Members<'a> {

@@ -63,12 +63,15 @@ use crate::token::{Digest, Key, Scope, TokenPair};
 /// | anything else: a 500, a success that cannot be read, no answer | `Unknown` |
 ///
 /// An error code is the `error` of a JSON object or of a form. One that only repeats the name of the status
-/// (`"error": "Not Found"`) is none: frameworks and gateways write that. In other places - `code`, `error_code`,
-/// `errorCode`, `status`, and those within objects up to two levels down - a code counts if it is known, or was
-/// [added](Self::codes). What a server says with codes of its own, [`codes`](Self::codes) adds.
+/// (`"error": "Not Found"`) is none: frameworks and gateways write that. Below 500 a code also counts beside it, in `code`,
+/// `error_code`, `errorCode`, `ErrorCode`, `errorcode`, `errcode`, `error_type`, `errorType` and a textual `status`, if it is
+/// known or was [added](Self::codes); and where there is no `error`, in an object under `error`, `errors`, `fault`, `detail`
+/// or `data`, two levels down at most, there also with the object's `resource` and a full stop before it. What a server says
+/// with codes of its own, [`codes`](Self::codes) adds.
 ///
 /// A pair is found in the answer's JSON object or form, in an object one level down (Slack's `authed_user`), behind a notice
-/// that stands before the object, and in an answer that came compressed. Lifetimes beyond ten years count as unknown.
+/// that stands before the object, and in an answer that came compressed with gzip or deflate. Lifetimes beyond ten years
+/// count as unknown.
 pub struct OAuth2 {
     token_url: Url,
     revocation_url: Option<Url>,

@@ -10,7 +10,7 @@ pub struct Quote {
     pub status: Option<u16>,
     /// The error code (RFC 6749 section 5.2), or the status in the place of one that may not be quoted.
     pub code: Option<String>,
-    /// What the server said besides the code.
+    /// What the server said besides the code; of a failure that another instance met, that it did.
     pub description: Option<String>,
     /// What an answer without an error code says that it is.
     pub content_type: Option<String>,

@@ -3,11 +3,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-/// A clock that is set wrong by more than this is not measured against.
+/// A wait beyond this is taken for that of a clock that is set wrong.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Reads `Retry-After` (RFC 9110 section 10.2.3), as seconds or as a date. Fractions of a second count as a whole one. A
-/// date is measured against the answer's own `Date`, else, or where that is years away, against `wall`.
+/// date is measured against the answer's own `Date`, else, or where by that it is over or years away, against `wall`.
 pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -21,9 +21,10 @@ pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duratio
         return Some(seconds.saturating_add(Duration::from_secs(more)));
     }
     let date = date(text)?;
+    let is_believed = |after: &Duration| !after.is_zero() && *after <= LONGEST;
     let by_the_servers = server_time(headers).map(|now| date.saturating_sub(now));
-    let is_believed = by_the_servers.filter(|after| *after <= LONGEST);
-    Some(is_believed.unwrap_or_else(|| date.saturating_sub(wall)))
+    let after = by_the_servers.filter(is_believed);
+    Some(after.unwrap_or_else(|| date.saturating_sub(wall)))
 }
 
 /// The server's clock when it answered (RFC 9110 section 6.6.1), since the Unix epoch.
@@ -64,8 +65,13 @@ mod tests {
         assert_eq!(after("99999999999999999999999", None), Some(u64::MAX));
         let half_a_century = after("Mon, 07 Nov 2044 12:00:00 GMT", None);
         assert_eq!(half_a_century, Some(1_578_021_023));
-        let unset = Some("Thu, 01 Jan 1970 00:10:00 GMT");
-        assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", unset), Some(30));
+        for wrong in [
+            "Thu, 01 Jan 1970 00:10:00 GMT",
+            "Fri, 06 Nov 2026 08:49:37 GMT",
+        ] {
+            let after = after("Sun, 06 Nov 1994 08:50:07 GMT", Some(wrong));
+            assert_eq!(after, Some(30), "{wrong}");
+        }
         assert_eq!(after("120.5", None), Some(121));
         assert_eq!(after("120.0", None), Some(120));
         assert_eq!(after("Sunday, 06-Nov-94 08:50:07 GMT", None), Some(30));

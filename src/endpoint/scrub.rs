@@ -118,7 +118,13 @@ impl Secrets {
             _ => url.as_str(),
         };
         let quote = self.scrub(text)?;
-        (!holds_a_key(url.path())).then_some(quote)
+        let is_odd = url.path().split('/').any(holds_a_key);
+        (!is_odd).then_some(quote)
+    }
+
+    /// Whether it is one of them, as it was added.
+    pub(super) fn holds(&self, text: &str) -> bool {
+        self.0.iter().any(|secret| secret.as_str() == text)
     }
 
     fn is_shown_by(&self, text: &str) -> bool {
@@ -127,9 +133,16 @@ impl Secrets {
 
     /// One more.
     pub(super) fn add(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.0.push(encoded(text));
-            self.0.push(Zeroizing::new(text.to_owned()));
+        if text.is_empty() {
+            return;
+        }
+        self.0.push(encoded(text));
+        self.0.push(Zeroizing::new(text.to_owned()));
+        // As JSON and HTML may have it; the other escapes are odd enough for nothing to be quoted.
+        for (plain, escaped) in [("/", "\\/"), ("\"", "\\\""), ("&", "&amp;")] {
+            if text.contains(plain) {
+                self.0.push(Zeroizing::new(text.replace(plain, escaped)));
+            }
         }
     }
 }
@@ -137,8 +150,10 @@ impl Secrets {
 /// Whether a value follows on the name of a field somewhere in `text`: in JSON, a form, XML or HTML.
 fn has_a_value(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
-        let behind = text[at + name.len()..].replace("&quot;", "");
-        let behind = behind.trim_start_matches(|c: char| c.is_whitespace() || "\"'\\".contains(c));
+        let is_quote = |c: char| c.is_whitespace() || "\"'\\".contains(c);
+        let behind = text[at + name.len()..].trim_start_matches(is_quote);
+        let behind = behind.trim_start_matches("&quot;");
+        let behind = behind.trim_start_matches(is_quote);
         behind.is_empty() || behind.starts_with([':', '=', '>', '<'])
     })
 }
@@ -146,6 +161,15 @@ fn has_a_value(text: &str, name: &str) -> bool {
 /// Whether something in `text` looks like a token, of which nothing else is known: a long run of the characters that a
 /// token has (RFC 6750 section 2.1), with letters and digits among them.
 fn holds_a_key(text: &str) -> bool {
+    text.split(|c: char| c.is_whitespace() || "\"'<>=".contains(c))
+        .any(|word| match word.split_once("://") {
+            // Of a URL, one part after the other.
+            Some((_, rest)) => rest.split('/').any(has_a_long_run),
+            None => has_a_long_run(word),
+        })
+}
+
+fn has_a_long_run(text: &str) -> bool {
     let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
     text.split(|c| !is_of_a_key(c)).any(|run| {
         run.len() >= KEY
@@ -249,6 +273,11 @@ mod tests {
             first_words(long.as_bytes()),
             Some(long.trim_end()[..80].trim_end().to_owned())
         );
+        let xhtml = br#"<html xmlns="http://www.w3.org/1999/xhtml"><h1>No</h1>"#;
+        assert_eq!(
+            first_words(xhtml).as_deref(),
+            Some(r#"<html xmlns="http://www.w3.org/1999/xhtml"><h1>No</h1>"#)
+        );
         assert_eq!(first_words(&[0xff, b'!']).as_deref(), Some("\u{fffd}!"));
         assert_eq!(first_words(b""), None);
         assert_eq!(first_words(b" \r\n\t "), None);
@@ -263,6 +292,10 @@ mod tests {
                 "https://portal.example.org/login",
             ),
             ("/login?next=/token", "/login"),
+            (
+                "https://idp.example.org/oauth2/authorize",
+                "https://idp.example.org/oauth2/authorize",
+            ),
             ("//portal.example.org/a", "//portal.example.org/a"),
         ] {
             assert_eq!(target(location).as_deref(), Some(shown), "{location}");
@@ -285,6 +318,8 @@ mod tests {
             r#"{"message":"no","refresh_token":"unknown-to-us"}"#,
             r#"{"okapiToken":"unknown-to-"#,
             r#"{"message":"\u0073\u0065"}"#,
+            r#"{"message":"sesame\/refresh&token"}"#,
+            "<p>sesame/refresh&amp;token",
             "<p>&#115;&#101;same",
             "<refresh_token>unknown-to-us</refresh_token>",
             "<td>access_token</td><td>unknown-to-us</td>",

@@ -131,9 +131,12 @@ impl Reply {
             let text = it.to_str().ok()?;
             secrets.target(text)
         });
+        // A success may hold a token that is not known to be one; a page does not.
+        let is_page = self.body.trim_ascii_start().starts_with(b"<");
+        let start = secrets.first_words(&self.body);
         Quote {
             content_type,
-            start: secrets.first_words(&self.body),
+            start: start.filter(|_| is_page || !self.status.is_success()),
             location: location.filter(|_| self.status.is_redirection()),
             retry_after: self.retry_after,
             ..Quote::status(self.status.as_u16())
@@ -221,7 +224,7 @@ pub(super) async fn read(
     limit: usize,
 ) -> Reply {
     let (status, headers) = (response.status(), mem::take(response.headers_mut()));
-    let is_delimited = response.version() > Version::HTTP_11
+    let mut is_delimited = response.version() > Version::HTTP_11
         || headers.contains_key(CONTENT_LENGTH)
         || headers.contains_key(TRANSFER_ENCODING);
     // Whole from the start: a buffer that grows leaves a copy of the tokens behind.
@@ -244,6 +247,11 @@ pub(super) async fn read(
     };
     let (body, broken) = match coding::decoded(&headers, &body, limit) {
         None => (body, broken),
+        // A compressed body says where it ends.
+        Some((decoded, None)) => {
+            is_delimited = true;
+            (decoded, None)
+        }
         Some((decoded, garbled)) => (decoded, broken.or(garbled)),
     };
     Reply {

@@ -32,6 +32,7 @@ pub(super) fn endpoint_failed(source: EndpointError, kind: Kind) -> Error {
         },
         _ => Error::Endpoint {
             source,
+            is_sign_in: kind == Kind::SignIn,
             retry_after,
         },
     }

@@ -93,7 +93,11 @@ impl Session {
         drop(state);
         if is_news {
             tracing::warn!(key = %self.key, error = %Causes(&error), "the session has ended");
-            self.send(Event::Ended { reason });
+            let source = match error {
+                Error::Ended { source, .. } => source,
+                _ => None,
+            };
+            self.send(Event::Ended { reason, source });
         }
     }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::LONGEST_LIFETIME;
+
 /// `iat` and `exp` (RFC 7519 section 4.1), since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Times {
@@ -30,15 +32,20 @@ impl Times {
 
     /// How long the token is good for from the moment it was asked for: by the [server's
     /// time](Self::server_time), since ours may be skewed; where that is not known, `local` has to do. `None` if
-    /// by that the token was over before it was asked for: then it is `local` that is wrong.
+    /// by that the token was over before it was asked for: then it is `local` that is wrong. It is not good for longer than
+    /// from its `iat` on, and not for more than ten years.
     pub(crate) fn lifetime(&self, server: Option<Duration>, local: Duration) -> Option<Duration> {
-        match self.server_time(server) {
-            Some(asked_at) => Some(self.expires_at.saturating_sub(asked_at)),
-            None => self
-                .expires_at
-                .checked_sub(local)
-                .filter(|left| !left.is_zero()),
-        }
+        let is_sane = |span: &Duration| *span <= LONGEST_LIFETIME;
+        let by_the_servers = self.server_time(server).map(|asked_at| {
+            let span = self.expires_at.saturating_sub(asked_at);
+            let whole = self.issued_at.map(|at| self.expires_at.saturating_sub(at));
+            span.min(whole.unwrap_or(span))
+        });
+        let by_ours = || {
+            let left = self.expires_at.checked_sub(local);
+            left.filter(|left| !left.is_zero() && is_sane(left))
+        };
+        by_the_servers.filter(is_sane).or_else(by_ours)
     }
 }
 
@@ -109,7 +116,7 @@ mod tests {
         };
         assert_eq!(lifetime(600), Some(60));
         assert_eq!(lifetime(939), Some(60));
-        assert_eq!(lifetime(940), Some(120));
+        assert_eq!(lifetime(940), Some(60));
         assert_eq!(lifetime(1_010), Some(50));
         assert_eq!(lifetime(1_060), Some(0));
         assert_eq!(lifetime(1_061), Some(60));
@@ -120,6 +127,14 @@ mod tests {
         let server = Some(Duration::from_secs(600));
         let span = without.lifetime(server, Duration::ZERO);
         assert_eq!(span, Some(Duration::from_secs(460)));
+        let now = Duration::from_secs(1_767_225_600);
+        let recent = Times {
+            expires_at: now + Duration::from_secs(60),
+            issued_at: None,
+        };
+        let unset = Some(Duration::from_secs(600));
+        assert_eq!(recent.lifetime(unset, now), Some(Duration::from_secs(60)));
+        assert_eq!(recent.lifetime(unset, Duration::ZERO), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! After an unclear answer its holder sends the same token again, as far as the server's profile permits.
 
 use evertoken::testing::Fault;
-use evertoken::{Coordination, EndReason, Resend};
+use evertoken::{Coordination, EndReason, EndpointError, Error, Resend};
 
 use crate::cluster::{Cluster, QUARANTINE, TTL, callers, ends, page, reason, seconds};
 
@@ -42,10 +42,16 @@ async fn what_the_profile_permits_is_sent_again_and_else_the_session_ends_once_i
                 assert_eq!(ends(&mut events), []);
                 assert_eq!(cluster.counts(), (3, 0, 0), "{resend:?} {fault:?}");
             } else {
-                for node in [&one, &two] {
-                    let error = node.token().await.unwrap_err();
-                    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
-                }
+                let error = one.token().await.unwrap_err();
+                assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+                // What left it unknown is where the user looks for it.
+                let Error::Ended { source, .. } = &error else {
+                    panic!("{error:?}");
+                };
+                let answer = source.as_deref().and_then(Error::endpoint);
+                assert!(answer.is_some_and(EndpointError::is_unclear), "{error:?}");
+                let error = two.token().await.unwrap_err();
+                assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
                 assert!(start.elapsed() < seconds(1));
                 assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
                 assert_eq!(cluster.counts(), (2, 0, 0), "{resend:?} {fault:?}");

@@ -193,6 +193,7 @@ async fn a_sign_in_whose_answer_was_lost_is_reported_and_done_again_after_a_paus
     let error = tokens.try_token().unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
     assert!(!error.needs_sign_in());
+    assert_eq!(error.to_string(), "the sign-in failed");
     for caller in callers {
         assert!(site.world.is_live(&caller.await.unwrap().unwrap()));
     }

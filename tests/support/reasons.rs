@@ -8,7 +8,9 @@ use evertoken::{EndReason, EndpointError, Error, Event};
 pub(crate) fn lacking_in_event(event: &Event) -> Option<String> {
     match event {
         Event::Failed { error, .. } => lacking(error),
-        Event::Ended { reason, .. } => lacking_in_reason(reason),
+        Event::Ended { reason, source, .. } => {
+            lacking_in_reason(reason).or_else(|| lacking(source.as_deref()?))
+        }
         _ => None,
     }
 }
@@ -20,15 +22,14 @@ pub(crate) fn lacking(error: &Error) -> Option<String> {
         return lacks("there are no words");
     }
     match error {
-        Error::Ended { reason, .. } => lacking_in_reason(reason),
+        Error::Ended { reason, source, .. } => {
+            lacking_in_reason(reason).or_else(|| lacking(source.as_deref()?))
+        }
         Error::Endpoint { source, .. } | Error::SignInRefused { source, .. } => {
-            if !is_told(source) {
-                return lacks("there is no answer");
+            match is_told(source) {
+                true => None,
+                false => lacks("there is no answer"),
             }
-            if !chain(error).contains(&source.to_string()) {
-                return lacks("the answer is missing");
-            }
-            None
         }
         // Where nothing has failed, there is nothing but the time.
         Error::TimedOut { source, .. } => source.as_deref().and_then(lacking),

@@ -18,6 +18,12 @@ pub(super) fn members(object: &[u8]) -> Vec<(&[u8], &[u8])> {
     iter::from_fn(|| scanner.member()).collect()
 }
 
+/// Whether the object that `object` begins with comes to its end.
+pub(super) fn is_closed(object: &[u8]) -> bool {
+    let mut scanner = Scanner(object.strip_prefix(b"{").unwrap_or_default());
+    scanner.end_of_nest().is_some()
+}
+
 /// The values of the array that `array` begins with.
 pub(super) fn elements(array: &[u8]) -> Vec<&[u8]> {
     let mut scanner = Scanner(array.strip_prefix(b"[").unwrap_or_default());

@@ -24,10 +24,12 @@ use crate::token::Scope;
 #[derive(Default)]
 pub(super) struct Answer {
     fields: Fields,
-    /// Error codes in other places than `error`, in the order in which they count. They may be anything: only a code that
-    /// is known means something there.
+    /// Error codes beside `error`, in the order in which they count. They may be anything: only a code that is known means
+    /// something there.
     codes: Vec<Zeroizing<String>>,
-    /// Whether a token may have stood where the end of the answer is.
+    /// Likewise, of the objects in which servers put their errors.
+    inner_codes: Vec<Zeroizing<String>>,
+    /// Whether more may have followed where the answer ends.
     is_cut: bool,
 }
 
@@ -36,13 +38,30 @@ impl Answer {
     pub(super) fn read(body: &[u8], is_whole: bool) -> Self {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if let Some(members) = Members::of(body) {
-            return wrapping::object(members);
+            return Self {
+                is_cut: !members.is_closed(),
+                ..wrapping::object(members)
+            };
         }
         // White space at its end says that the last field is whole.
         let is_whole = is_whole || body.last().is_some_and(u8::is_ascii_whitespace);
-        match Form::of(body.trim_ascii(), is_whole) {
-            Some(form) => form.read(),
+        let trimmed = body.trim_ascii();
+        match form(trimmed, is_whole) {
+            Some(form) => Self::of_form(form, form.len() < trimmed.len()),
             None => wrapping::behind_a_notice(body),
+        }
+    }
+
+    fn of_form(form: &[u8], is_cut: bool) -> Self {
+        let mut fields = Fields::default();
+        for (name, value) in form_urlencoded::parse(form) {
+            fields.text(&name, Zeroizing::new(value.into_owned()));
+        }
+        Self {
+            codes: fields.take_codes(),
+            fields,
+            inner_codes: Vec::new(),
+            is_cut,
         }
     }
 
@@ -58,7 +77,7 @@ impl Answer {
         self.fields.has_token()
     }
 
-    /// Whether a token may have stood where the end of the answer is.
+    /// Whether more may have followed where the answer ends: a refresh token, say.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut
     }
@@ -68,9 +87,14 @@ impl Answer {
         self.fields.error.as_ref().map(|it| it.as_str())
     }
 
-    /// What else may be an error code.
-    pub(super) fn other_codes(&self) -> impl Iterator<Item = &str> {
+    /// What else may be an error code, beside `error`.
+    pub(super) fn codes(&self) -> impl Iterator<Item = &str> {
         self.codes.iter().map(|code| code.as_str())
+    }
+
+    /// What else may be an error code, within an object or a list.
+    pub(super) fn inner_codes(&self) -> impl Iterator<Item = &str> {
+        self.inner_codes.iter().map(|code| code.as_str())
     }
 
     pub(super) fn description(&self) -> Option<&str> {
@@ -98,51 +122,17 @@ impl Answer {
     }
 }
 
-/// A form, and not a page in its place.
-struct Form<'a> {
-    /// The fields that are known to be whole.
-    whole: &'a [u8],
-    /// What follows on the last `&` of a form of which nothing tells where it ends.
-    rest: &'a [u8],
-}
-
-impl<'a> Form<'a> {
-    fn of(body: &'a [u8], is_whole: bool) -> Option<Self> {
-        let is_form = body
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() && !br#"<>"{}"#.contains(byte));
-        let end = match is_whole {
-            true => body.len(),
-            false => body.iter().rposition(|byte| *byte == b'&').unwrap_or(0),
-        };
-        let (whole, rest) = body.split_at(end);
-        is_form.then_some(Self { whole, rest })
-    }
-
-    fn read(self) -> Answer {
-        let mut answer = Answer::default();
-        for (name, value) in form_urlencoded::parse(self.whole) {
-            answer
-                .fields
-                .text(&name, Zeroizing::new(value.into_owned()));
-        }
-        answer.is_cut = self.ends_in_a_token();
-        answer.codes.extend(answer.fields.take_codes());
-        answer
-    }
-
-    /// Whether what may not be whole is a token, or may have become one.
-    fn ends_in_a_token(&self) -> bool {
-        let rest = self.rest.strip_prefix(b"&").unwrap_or(self.rest);
-        let name = rest
-            .iter()
-            .position(|byte| *byte == b'=')
-            .map(|end| &rest[..end]);
-        match name {
-            Some(name) => name == b"access_token" || name == b"refresh_token",
-            None => !self.rest.is_empty(),
-        }
-    }
+/// `body`, if it is a form and not a page that something put in its place. What follows the last `&` of a form of which
+/// nothing says where it ends is dropped, since nothing says either whether its value is whole.
+fn form(body: &[u8], is_whole: bool) -> Option<&[u8]> {
+    let is_form = body
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() && !br#"<>"{}"#.contains(byte));
+    let end = match is_whole {
+        true => body.len(),
+        false => body.iter().rposition(|byte| *byte == b'&').unwrap_or(0),
+    };
+    is_form.then_some(&body[..end])
 }
 
 #[cfg(test)]

@@ -29,8 +29,10 @@ pub(super) fn exchange(
 ) -> Result<Issued, EndpointError> {
     let status = reply.status;
     let answer = Answer::read(&reply.body, reply.is_whole());
-    let words = Words::new(&reply, &answer, codes, secrets);
-    if status.is_success() && answer.has_token() {
+    // A server that repeats the request in its complaint has issued nothing.
+    let repeats = |token| secrets.holds(token);
+    let is_echo = answer.access_token().is_none() && answer.refresh_token().is_some_and(repeats);
+    if status.is_success() && answer.has_token() && !is_echo {
         // Where the answer broke off before a refresh token, none may have been meant to come, or the
         // old one is spent: it must not be taken for kept.
         let may_go_on = reply.broken.is_some() || answer.is_cut();
@@ -44,6 +46,7 @@ pub(super) fn exchange(
         }
         return Ok(answer.into_issued(reply.date, reply.read_at));
     }
+    let words = Words::new(&reply, &answer, codes, secrets);
     // GitHub refuses with a 200.
     if status.is_client_error() || status.is_success() {
         match words.meaning {
@@ -93,7 +96,7 @@ fn unclear(reply: Reply, quote: Quote, missing: &'static str) -> EndpointError {
 fn is_bare_400(reply: &Reply, codes: &Codes) -> bool {
     codes.is_bare_400_dead()
         && reply.status == StatusCode::BAD_REQUEST
-        && reply.broken.is_none()
+        && reply.is_whole()
         && reply.body.trim_ascii().is_empty()
 }
 
@@ -109,12 +112,7 @@ impl Words {
         let tokens = [answer.access_token(), answer.refresh_token()];
         let tokens = tokens.into_iter().flatten();
         tokens.for_each(|token| secrets.add(token));
-        let said: Vec<_> = answer
-            .error()
-            .into_iter()
-            .chain(answer.other_codes())
-            .collect();
-        let (code, meaning) = match codes.word(&said) {
+        let (code, meaning) = match word(reply.status, answer, codes) {
             Some((code, meaning)) => (Some(code), Some(meaning)),
             None => (unknown_code(reply.status, answer), None),
         };
@@ -163,15 +161,34 @@ impl Words {
     }
 }
 
+/// The error code that counts, and what it means.
+///
+/// Outside of `error`, gateways write codes of their own. At 500 and above these say nothing, and never that the user is
+/// needed, unless the user of this crate says so. Within an object they count only where there is no other `error`.
+fn word<'a>(status: StatusCode, answer: &'a Answer, codes: &Codes) -> Option<(&'a str, Meaning)> {
+    let error = answer.error();
+    let mut said: Vec<_> = error.into_iter().collect();
+    if status.as_u16() < 500 {
+        said.extend(answer.codes());
+        if error.is_none_or(|error| is_name_of(status, error)) {
+            said.extend(answer.inner_codes());
+        }
+    }
+    let (code, meaning) = codes.word(&said)?;
+    let is_a_guess = meaning == Meaning::UserNeeded && error != Some(code);
+    (!is_a_guess || codes.is_added(code)).then_some((code, meaning))
+}
+
 /// An error code that is not in the table: the `error`, or one of light-4j's, which has its own form of refusal.
 fn unknown_code<'a>(status: StatusCode, answer: &'a Answer) -> Option<&'a str> {
-    // Frameworks and gateways put the name of the status there, which is not an error code of OAuth2.
-    let is_name = |code: &str| {
-        let name = status.canonical_reason();
-        name.is_some_and(|name| code.eq_ignore_ascii_case(name))
-    };
-    let error = answer.error().filter(|code| !is_name(code));
-    error.or_else(|| answer.other_codes().find(|code| is_light4j(code)))
+    let error = answer.error().filter(|code| !is_name_of(status, code));
+    error.or_else(|| answer.codes().find(|code| is_light4j(code)))
+}
+
+/// Whether it is the name of the status, which frameworks and gateways put in the place of an error code.
+fn is_name_of(status: StatusCode, code: &str) -> bool {
+    let name = status.canonical_reason();
+    name.is_some_and(|name| code.eq_ignore_ascii_case(name))
 }
 
 /// Whether it is an error code of light-4j's: `ERR` and five digits.

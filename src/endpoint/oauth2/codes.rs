@@ -20,7 +20,7 @@ pub(super) enum Meaning {
 
 /// Each with its source.
 const KNOWN: &[(&str, Meaning)] = &[
-    // RFC 6749 section 5.2.
+    // RFC 6749 section 5.2: these are all that Auth0, Cognito, Hydra, Keycloak, Lark, Okta and Zoom say of a refresh token.
     ("invalid_grant", Dead),
     ("invalid_client", Client),
     ("invalid_request", Client),
@@ -38,6 +38,7 @@ const KNOWN: &[(&str, Meaning)] = &[
     // OpenAI, in an object under `error`.
     ("refresh_token_reused", Dead),
     ("refresh_token_invalidated", Dead),
+    ("refresh_token_expired", Dead),
     // Supabase, in `error_code`.
     ("refresh_token_not_found", Dead),
     ("refresh_token_already_used", Dead),
@@ -56,7 +57,7 @@ const KNOWN: &[(&str, Meaning)] = &[
     ("unknown_error", LaterBelow500),
     // Google (google-auth-library-python repeats a request then).
     ("internal_failure", LaterBelow500),
-    // OpenID Connect Core section 3.1.2.6.
+    // OpenID Connect Core section 3.1.2.6; Entra gives the first where a policy asks for more than a password.
     ("interaction_required", UserNeeded),
     ("consent_required", UserNeeded),
     ("login_required", UserNeeded),
@@ -141,6 +142,11 @@ impl Codes {
             said.iter().find_map(|code| Some((*code, meaning(code)?)))
         };
         find(&|code| self.added(code)).or_else(|| find(&known))
+    }
+
+    /// Whether the user of this crate says what it means.
+    pub(super) fn is_added(&self, code: &str) -> bool {
+        self.added(code).is_some()
     }
 
     fn added(&self, code: &str) -> Option<Meaning> {

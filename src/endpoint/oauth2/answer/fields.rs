@@ -40,6 +40,23 @@ impl Fields {
         self.access_token.is_some() || self.refresh_token.is_some()
     }
 
+    pub(super) fn has_both_tokens(&self) -> bool {
+        self.access_token.is_some() && self.refresh_token.is_some()
+    }
+
+    /// Whether there is an access token, and something beside it that says that it is one: other objects hold an
+    /// `accessToken` too, a page's settings for instance.
+    pub(super) fn is_of_a_token(&self) -> bool {
+        let has_lifetime = self.expires_in.is_some() || self.expires_at.is_some();
+        self.access_token.is_some() && (has_lifetime || self.token_type.is_some())
+    }
+
+    /// Whether nothing was read.
+    pub(super) fn is_empty(&self) -> bool {
+        let has_words = self.error.is_some() || self.description().is_some();
+        !self.has_token() && !has_words && self.codes.is_empty()
+    }
+
     pub(super) fn description(&self) -> Option<&str> {
         let text = self.error_description.as_ref().or(self.message.as_ref());
         text.map(|text| text.as_str())
@@ -71,9 +88,9 @@ impl Fields {
     pub(super) fn take_codes(&mut self) -> Vec<Zeroizing<String>> {
         let mut codes = mem::take(&mut self.codes);
         if let Some(resource) = self.resource.take() {
-            for code in &mut codes {
-                *code = Zeroizing::new(format!("{}.{}", *resource, **code));
-            }
+            let with_resource = codes.iter().map(|code| format!("{}.{}", *resource, **code));
+            let with_resource: Vec<_> = with_resource.map(Zeroizing::new).collect();
+            codes.extend(with_resource);
         }
         codes
     }
@@ -109,8 +126,7 @@ impl Fields {
             "error" => &mut self.error,
             "error_description" => &mut self.error_description,
             "message" | "description" | "msg" => &mut self.message,
-            "code" | "error_code" | "errorCode" | "ErrorCode" | "errorcode" | "errorType"
-            | "status" => {
+            name if name == "status" || is_code(name) => {
                 return self.code(text);
             }
             "resource" => &mut self.resource,
@@ -121,9 +137,7 @@ impl Fields {
 
     fn bare(&mut self, name: &str, text: &str) {
         match name {
-            "code" | "error_code" | "errorCode" | "errorcode" | "errcode" => {
-                self.code(Zeroizing::new(text.to_owned()));
-            }
+            name if is_code(name) => self.code(Zeroizing::new(text.to_owned())),
             _ => self.number(name, text),
         }
     }
@@ -156,6 +170,21 @@ impl Fields {
         };
         *field = field.or(span);
     }
+}
+
+/// Whether it is a name under which servers give error codes, besides `error`; a `status` is one if it is a text.
+fn is_code(name: &str) -> bool {
+    matches!(
+        name,
+        "code"
+            | "error_code"
+            | "errorCode"
+            | "ErrorCode"
+            | "errorcode"
+            | "errcode"
+            | "error_type"
+            | "errorType"
+    )
 }
 
 /// A number of seconds that may be a lifetime. A longer one is milliseconds or a point in time.

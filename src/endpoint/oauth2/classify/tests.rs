@@ -328,7 +328,7 @@ fn a_broken_refusal_counts_for_what_was_read_of_it() {
         (
             200,
             r#"{"err"#,
-            "unknown: the token endpoint answered 200, \"{\"err\", with neither a token nor an error code that can be read",
+            "unknown: the token endpoint answered 200, with neither a token nor an error code that can be read",
         ),
     ] {
         let mut reply = reply(status, body);
