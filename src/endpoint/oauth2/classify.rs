@@ -180,7 +180,7 @@ fn word<'a>(status: StatusCode, answer: &'a Answer, codes: &Codes) -> Option<(&'
 }
 
 /// An error code that is not in the table: the `error`, or one of light-4j's, which has its own form of refusal.
-fn unknown_code<'a>(status: StatusCode, answer: &'a Answer) -> Option<&'a str> {
+fn unknown_code(status: StatusCode, answer: &Answer) -> Option<&str> {
     let error = answer.error().filter(|code| !is_name_of(status, code));
     error.or_else(|| answer.codes().find(|code| is_light4j(code)))
 }
