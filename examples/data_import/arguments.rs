@@ -81,6 +81,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     refresh_ttl: Option<Duration>,
 
+    /// For how long a batch waits for an API that is not available, before the import stops
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "10m")]
+    pub(crate) api_wait: Duration,
+
     /// How the embedded API judges access tokens [default: eureka]
     #[arg(long, value_enum)]
     gateway: Option<GatewayChoice>,
@@ -289,6 +293,7 @@ mod tests {
             ("--batch", "0"),
             ("--workers", "0"),
             ("--strategy", "none"),
+            ("--api-wait", "long"),
         ] {
             assert!(parsed(&[flag, value]).is_err(), "{flag} {value}");
         }

@@ -63,9 +63,9 @@ impl Tally {
         });
     }
 
-    /// The manager has landed so many pairs by now.
-    pub(crate) fn rotated(&self, rotations: u64) {
-        self.rotations.store(rotations, Ordering::Relaxed);
+    /// The manager has rotated.
+    pub(crate) fn rotated(&self) {
+        self.rotations.fetch_add(1, Ordering::Relaxed);
         let at = self.elapsed();
         self.timeline.lock().rotated(at);
     }
@@ -96,6 +96,7 @@ impl Tally {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Those that were noted: a slow follower misses some.
     pub(crate) fn rotations(&self) -> u64 {
         self.rotations.load(Ordering::Relaxed)
     }

@@ -166,11 +166,11 @@ impl<'a> Lane<'a> {
         let outcome = self.outcome;
         let x = axis.x(outcome.elapsed);
         let after = |what: &str| format!("{what} after {}", brief(outcome.elapsed));
-        let (class, verdict) = match &outcome.first_failure {
+        let (class, verdict) = match (&outcome.stopped, &outcome.first_failure) {
             _ if outcome.interrupted => ("end", after("interrupted")),
-            _ if outcome.session_ended.is_some() => ("end bad", after("session ended")),
-            None => ("end", after("complete")),
-            Some(failure) => {
+            (Some(stopped), _) => ("end bad", after(stopped.kind.verdict())),
+            (None, None) => ("end", after("complete")),
+            (None, Some(failure)) => {
                 let from = brief(failure.after);
                 ("end bad", format!("from {from} on, {}", failure.why))
             }

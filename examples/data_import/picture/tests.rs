@@ -26,7 +26,7 @@ fn outcome(strategy: Strategy, failed: u64, rotations: &[u64]) -> Outcome {
         }),
         done_before: 0,
         rejected_before: 0,
-        session_ended: None,
+        stopped: None,
         rotations: rotations.len() as u64,
         counters: None,
         elapsed: Duration::from_secs(8),
