@@ -117,6 +117,9 @@ pub(crate) async fn run(
     let follower = tokens
         .as_ref()
         .map(|tokens| tokio::spawn(follow(tokens.subscribe(), Arc::clone(&tally))));
+    let weather = tokens
+        .as_ref()
+        .and_then(|tokens| site.weather(tokens.subscribe(), &tally));
     let stop = Arc::new(Stop::default());
     let (notices, mut noticed) = Notices::new();
     let job = Arc::new(Job {
@@ -160,6 +163,7 @@ pub(crate) async fn run(
     while let Ok(notice) = noticed.try_recv() {
         note(&notice)?;
     }
+    drop(weather);
 
     // A rotation may be under way: its pair is neither lost nor left out of the count.
     let (shut_down, rotations) = match tokens {

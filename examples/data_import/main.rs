@@ -32,6 +32,7 @@ mod stop;
 mod stopped;
 mod tally;
 mod timeline;
+mod weather;
 mod worker;
 
 #[cfg(test)]

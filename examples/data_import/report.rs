@@ -60,6 +60,12 @@ pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::R
         None => {
             let lifetime = humantime::format_duration(arguments.access_ttl());
             writeln!(out, "Access tokens live for {lifetime}.")?;
+            if let Some(weather) = &arguments.weather {
+                writeln!(
+                    out,
+                    "After a rotation, the token endpoint is out of order: {weather}."
+                )?;
+            }
         }
     }
     match arguments.strategies().contains(&Strategy::Fixed) {
@@ -95,6 +101,14 @@ pub(crate) fn table(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()
                 HumanCount(outcome.records()),
                 failure.after.as_secs_f64(),
                 failure.why,
+            )?;
+        }
+        if !outcome.timeline.outages.is_empty() {
+            writeln!(
+                out,
+                "{} went through {} outages of the token endpoint.",
+                outcome.strategy,
+                outcome.timeline.outages.len(),
             )?;
         }
         if outcome.done_before > 0 {
@@ -177,6 +191,7 @@ struct Line<'a> {
     done_before: u64,
     session_ended: Option<&'a str>,
     stopped: Option<&'a Stopped>,
+    outages: usize,
     complete: bool,
 }
 
@@ -201,6 +216,7 @@ pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<(
             .filter(|stopped| stopped.kind == Kind::SessionEnded)
             .map(|stopped| stopped.reason.as_str()),
         stopped,
+        outages: outcome.timeline.outages.len(),
         complete: outcome.is_complete(),
     };
     writeln!(out, "{}", serde_json::to_string(&line)?)?;

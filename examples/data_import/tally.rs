@@ -70,6 +70,17 @@ impl Tally {
         self.timeline.lock().rotated(at);
     }
 
+    /// The token endpoint is out of order from now on.
+    pub(crate) fn outage_begins(&self, name: &'static str) {
+        let at = self.elapsed();
+        self.timeline.lock().outage_begins(name, at);
+    }
+
+    pub(crate) fn outage_ends(&self) {
+        let at = self.elapsed();
+        self.timeline.lock().outage_ends(at);
+    }
+
     /// The API has answered 401 so many times by now.
     pub(crate) fn unauthorized(&self, count: u64) {
         let before = self.unauthorized.fetch_max(count, Ordering::Relaxed);

@@ -76,6 +76,28 @@ fn each_token_rotation_and_rejection_is_drawn_where_it_was() {
 }
 
 #[test]
+fn each_outage_is_a_band_with_its_name() {
+    let mut outcome = outcome(Strategy::OnRequest, 0, &[2, 6]);
+    outcome
+        .timeline
+        .outage_begins("404", Duration::from_secs(2));
+    outcome.timeline.outage_ends(Duration::from_secs(4));
+    // It is not over when the import is.
+    outcome
+        .timeline
+        .outage_begins("reset", Duration::from_secs(6));
+    let svg = drawn(&[outcome]);
+    let bands = || svg.lines().filter(|line| line.contains("class=\"outage\""));
+    assert_eq!(bands().count(), 2);
+    let quarter = (WIDTH - MARGIN - LEFT) / 4.0;
+    let width = format!("width=\"{quarter}\"");
+    assert!(bands().all(|band| band.contains(&width)), "{svg}");
+    for name in ["404", "reset"] {
+        assert!(svg.contains(&format!("\n{name}\n")), "{svg}");
+    }
+}
+
+#[test]
 fn very_many_tokens_are_one_bar() {
     let rotations: Vec<_> = (0..4_000).map(|number| number / 500).collect();
     let svg = drawn(&[outcome(Strategy::OnRequest, 0, &rotations)]);

@@ -76,6 +76,30 @@ async fn until(holds: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_outage_is_gone_through_and_counted() {
+    let mut imports = Vec::new();
+    for (name, strategy) in ["refused", "500", "reset", "301", "invalid_client"]
+        .into_iter()
+        .zip(MANAGED.into_iter().cycle())
+    {
+        imports.push(async move {
+            let arguments = format!(
+                "--weather={name} --records 4000 --batch 25 --access-ttl 500ms --strategy {strategy} --json"
+            );
+            let ran = ran(&arguments).await;
+            let line = &ran.lines()[0];
+            assert_eq!(ran.status, 0, "{name}: {line} {}", ran.err);
+            assert_eq!((number(line, "ok"), number(line, "failed")), (4_000, 0));
+            assert_eq!(number(line, "outages"), 1, "{name}: {line}");
+            // What the front answers does not get to the server.
+            assert_eq!(number(line, "exchanges"), number(line, "rotations"));
+            assert_eq!(number(line, "families_revoked"), 0, "{name}: {line}");
+        });
+    }
+    join_all(imports).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_ends_an_import_that_waits_for_a_token() {
     let place = Place::open(Duration::from_millis(300)).await;
     place.server.fail_always(Some(Fault::status(503)));
