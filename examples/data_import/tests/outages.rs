@@ -111,5 +111,8 @@ async fn an_interrupt_ends_an_import_that_waits_for_a_token() {
     );
     let ran = ran.await.unwrap().unwrap();
     assert_eq!(ran.status, INTERRUPTED);
-    assert_eq!(number(&ran.lines()[0], "failed"), 0);
+    let line = &ran.lines()[0];
+    assert_eq!(number(line, "failed"), 0);
+    // Those that wait are not cut off, which would take so long.
+    assert!(number(line, "elapsed_ms") < 5_000, "{line}");
 }
