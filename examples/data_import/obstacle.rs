@@ -12,6 +12,10 @@ use crate::stopped::{Kind, Stopped};
 /// server that restarts may refuse its clients for a while.
 const REFUSALS: u32 = 3;
 
+/// The pause after the first refusal is shorter. A longer one may be after a refusal of another instance, or of an
+/// earlier run, whose configuration was wrong where this one is right: after it, this client has its own answer.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
 /// Before the manager is asked again, at least.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -26,12 +30,14 @@ pub(crate) enum Obstacle {
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
     refusals: u32,
+    /// Whether a refusal that came at once was waited out.
+    has_waited: bool,
 }
 
 impl Judge {
     /// The worker got a token.
     pub(crate) fn reset(&mut self) {
-        self.refusals = 0;
+        *self = Self::default();
     }
 
     /// `has_rotated` says whether this manager ever got a pair: if so, its configuration was right then.
@@ -54,7 +60,10 @@ impl Judge {
             (
                 Error::Endpoint { .. },
                 Some(EndpointError::Refused { .. } | EndpointError::Page { .. }),
-            ) => !has_rotated,
+            ) => {
+                let is_first = error.retry_after() < Some(FIRST_PAUSE);
+                !has_rotated && (is_first || std::mem::replace(&mut self.has_waited, true))
+            }
             (Error::Endpoint { .. }, _) => false,
             _ => !error.is_retryable(),
         };
