@@ -76,6 +76,8 @@ pub(crate) struct Session {
     order: tokio::sync::Mutex<()>,
     /// What is given out before it is stored.
     pub(crate) outbox: Outbox,
+    /// Pairs that this manager was issued and serves, or served.
+    rotations: AtomicU64,
     /// Attempts to store a pair that failed.
     store_failures: AtomicU64,
     /// Why something was not stored that nobody tries to store any more.
@@ -122,6 +124,7 @@ impl Session {
             chores: watch::Sender::new(0),
             order: tokio::sync::Mutex::new(()),
             outbox: Outbox::default(),
+            rotations: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
             given_up: Mutex::default(),
         }
@@ -350,6 +353,7 @@ impl Session {
             refresh_expires_in: left(schedule.and_then(|schedule| schedule.refresh_expires_at)),
             is_rotating: state.flight().is_some() && !state.is_pausing(),
             is_unpersisted: state.is_unstored() || self.outbox.is_behind(),
+            rotations: self.rotations.load(Ordering::Relaxed),
             store_failures: self.store_failures.load(Ordering::Relaxed),
             failure: state.failure(now),
         }

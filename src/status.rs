@@ -24,6 +24,10 @@ pub struct Status {
     pub is_rotating: bool,
     /// Whether the pair that is held is not stored yet.
     pub is_unpersisted: bool,
+    /// How many pairs this manager has rotated to since it was built: one for each
+    /// [`Event::Rotated`](crate::Event::Rotated), also for those that a slow subscriber missed. Pairs of other
+    /// instances are not counted.
+    pub rotations: u64,
     /// How many attempts to store a pair have failed since the manager was built.
     pub store_failures: u64,
     /// What went wrong at the last rotation, if none has succeeded since.

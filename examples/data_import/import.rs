@@ -1,6 +1,7 @@
 //! One import with one strategy: what an application needs of evertoken, from the manager's start to its
 //! end.
 
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,11 @@ use tokio::time::timeout;
 use crate::arguments::{Arguments, Strategy};
 use crate::batches::{self, Batches};
 use crate::journal::{Books, Journal};
+use crate::notices::Notices;
 use crate::progress::Progress;
 use crate::site::{Counters, Site};
 use crate::stop::Stop;
+use crate::stopped::Stopped;
 use crate::tally::{Failure, Tally};
 use crate::timeline::Timeline;
 use crate::worker::{Access, Job};
@@ -25,7 +28,10 @@ use crate::worker::{Access, Job};
 /// Longer than any batch takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// For the requests that are under way when somebody interrupts the import.
+/// Then the API counts as not available.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For the requests that are under way when the import is interrupted.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What became of an import.
@@ -39,9 +45,9 @@ pub(crate) struct Outcome {
     pub(crate) done_before: u64,
     /// Of these, the ones that failed then.
     pub(crate) rejected_before: u64,
-    /// Why it was stopped before its end: only a new sign-in helps.
-    pub(crate) session_ended: Option<evertoken::Error>,
-    /// Pairs that the manager landed.
+    /// Why it stopped by itself before its end.
+    pub(crate) stopped: Option<Stopped>,
+    /// Pairs that this import's manager rotated to.
     pub(crate) rotations: u64,
     /// What the servers saw of it, if they tell.
     pub(crate) counters: Option<Counters>,
@@ -66,20 +72,21 @@ impl Outcome {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        let to_the_end = self.broken_input.is_none() && self.session_ended.is_none();
+        let to_the_end = self.broken_input.is_none() && self.stopped.is_none();
         to_the_end && !self.interrupted && self.failed == 0
     }
 }
 
-/// Imports everything that is not done yet, or what is done when `interrupt` resolves or the session
-/// ends.
+/// Imports everything that is not done yet, or what is done when `interrupt` resolves or the import stops by
+/// itself. What it waits for meanwhile goes to `err`.
 pub(crate) async fn run(
     strategy: Strategy,
     arguments: &Arguments,
     books: Books,
     site: Arc<Site>,
     progress: &Progress,
-    interrupt: Pin<&mut impl Future<Output = ()>>,
+    err: &mut impl Write,
+    mut interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> anyhow::Result<Outcome> {
     let done_before = books.checkpoint.records();
     let rejected_before = books.checkpoint.rejected;
@@ -87,7 +94,10 @@ pub(crate) async fn run(
     let bar = progress.bar(strategy, &books.checkpoint);
     let run = books.checkpoint.run().to_owned();
     let journal = Journal::start(books)?;
-    let http = Client::builder().timeout(REQUEST_TIMEOUT).build()?;
+    let http = Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
+        .build()?;
     let before = site.counters().await?;
     let builder = site.builder(strategy).await?;
     // As if somebody had signed in and pressed the button: the last thing before the start.
@@ -107,7 +117,11 @@ pub(crate) async fn run(
     let follower = tokens
         .as_ref()
         .map(|tokens| tokio::spawn(follow(tokens.subscribe(), Arc::clone(&tally))));
+    let weather = tokens
+        .as_ref()
+        .and_then(|tokens| site.weather(tokens.subscribe(), &tally));
     let stop = Arc::new(Stop::default());
+    let (notices, mut noticed) = Notices::new();
     let job = Arc::new(Job {
         batches: Mutex::new(receiver),
         http,
@@ -119,6 +133,8 @@ pub(crate) async fn run(
         stop: Arc::clone(&stop),
         tally: Arc::clone(&tally),
         bar,
+        notices,
+        api_wait: arguments.api_wait,
     });
 
     let mut workers = JoinSet::new();
@@ -127,9 +143,13 @@ pub(crate) async fn run(
         workers.spawn(async move { job.work().await });
     }
     drop(job);
-    let interrupted = tokio::select! {
-        finished = all(&mut workers) => finished.map(|()| false)?,
-        () = interrupt => true,
+    let mut note = |notice: &str| progress.note(err, &format!("{strategy}: {notice}"));
+    let interrupted = loop {
+        tokio::select! {
+            finished = all(&mut workers) => break finished.map(|()| false)?,
+            () = &mut interrupt => break true,
+            Some(notice) = noticed.recv() => note(&notice)?,
+        }
     };
     if interrupted {
         stop.request();
@@ -140,11 +160,15 @@ pub(crate) async fn run(
     }
     workers.shutdown().await;
     let elapsed = tally.elapsed();
+    while let Ok(notice) = noticed.try_recv() {
+        note(&notice)?;
+    }
+    drop(weather);
 
     // A rotation may be under way: its pair is neither lost nor left out of the count.
-    let shut_down = match tokens {
-        Some(tokens) => tokens.shutdown().await,
-        None => Ok(()),
+    let (shut_down, rotations) = match tokens {
+        Some(tokens) => (tokens.shutdown().await, tokens.status().rotations),
+        None => (Ok(()), 0),
     };
     // If the import was stopped, it may wait for input that does not come.
     let read = match stop.is_requested() {
@@ -165,8 +189,8 @@ pub(crate) async fn run(
         first_failure: tally.first_failure().cloned(),
         done_before,
         rejected_before,
-        session_ended: stop.why().cloned(),
-        rotations: tally.rotations(),
+        stopped: stop.why().cloned(),
+        rotations,
         counters: before.zip(after).map(|(before, after)| after.since(before)),
         elapsed,
         wait_p50: tally.wait(0.5),
@@ -184,13 +208,11 @@ fn seeded(builder: Builder, first: Option<TokenPair>) -> Builder {
     }
 }
 
-/// Counts rotations until the manager is gone. Versions do not miss any, even if events were missed.
+/// Notes when the manager rotates, until it is gone.
 async fn follow(mut events: Events, tally: Arc<Tally>) {
-    let mut before = None;
     while let Some(event) = events.recv().await {
-        if let Event::Rotated { identity, .. } = event {
-            let before = *before.get_or_insert(identity.version - 1);
-            tally.rotated(identity.version - before);
+        if let Event::Rotated { .. } = event {
+            tally.rotated();
         }
     }
 }

@@ -9,6 +9,7 @@
 //! call. `import` and `site` have all that an application needs of evertoken, and `worker` the one call
 //! that sends. `journal` keeps what is done, so that a stopped or killed import goes on.
 
+mod answer;
 mod arguments;
 mod batches;
 mod checkpoint;
@@ -19,14 +20,19 @@ mod import;
 mod input;
 mod journal;
 mod marc_file;
+mod notices;
+mod obstacle;
+mod patience;
 mod picture;
 mod progress;
 mod rejects;
 mod report;
 mod site;
 mod stop;
+mod stopped;
 mod tally;
 mod timeline;
+mod weather;
 mod worker;
 
 #[cfg(test)]
@@ -45,6 +51,7 @@ use self::import::Outcome;
 use self::journal::Books;
 use self::progress::Progress;
 use self::site::Site;
+use self::stopped::Kind;
 
 /// With a strategy of evertoken's, records failed.
 const RECORDS_LOST: u8 = 1;
@@ -53,8 +60,14 @@ const RECORDS_LOST: u8 = 1;
 /// arguments have this status too.
 const BAD_INPUT: u8 = 2;
 
-/// Somebody has to sign in before the import can go on.
+/// A user has to sign in before the import can go on.
 const SESSION_ENDED: u8 = 3;
+
+/// The configuration has to be mended: the client's secret or the URL of the token endpoint, say.
+const MISCONFIGURED: u8 = 4;
+
+/// The API was not available for as long as an import waits.
+const API_UNAVAILABLE: u8 = 5;
 
 /// As a shell reports it: 128 and the number of the signal.
 const INTERRUPTED: u8 = 130;
@@ -107,6 +120,7 @@ async fn run(
             books,
             site,
             progress,
+            err,
             interrupt.as_mut(),
         )
         .await?;
@@ -166,10 +180,17 @@ async fn terminate() {
 
 fn status(outcomes: &[Outcome]) -> u8 {
     let any = |test: fn(&Outcome) -> bool| outcomes.iter().any(test);
+    let mut stopped = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.stopped.as_ref());
     if any(|outcome| outcome.interrupted) {
         INTERRUPTED
-    } else if any(|outcome| outcome.session_ended.is_some()) {
-        SESSION_ENDED
+    } else if let Some(stopped) = stopped.next() {
+        match stopped.kind {
+            Kind::SessionEnded => SESSION_ENDED,
+            Kind::Configuration => MISCONFIGURED,
+            Kind::ApiUnavailable => API_UNAVAILABLE,
+        }
     } else if any(|outcome| outcome.strategy != Strategy::Fixed && outcome.lost() > 0) {
         RECORDS_LOST
     } else if any(|outcome| outcome.broken_input.is_some()) {

@@ -1,5 +1,7 @@
 //! The progress bars: one for each strategy, on standard error.
 
+use std::io::{self, Write};
+
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::arguments::{Arguments, Strategy};
@@ -44,6 +46,11 @@ impl Progress {
         }
     }
 
+    /// Writes a line beside the bars, if those are on the same terminal.
+    pub(crate) fn note(&self, err: &mut impl Write, line: &str) -> io::Result<()> {
+        self.bars.suspend(|| writeln!(err, "{line}"))
+    }
+
     /// Starts where the import does.
     pub(crate) fn bar(&self, strategy: Strategy, checkpoint: &Checkpoint) -> Bar {
         let bar = ProgressBar::new(self.total)
@@ -67,6 +74,11 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
+    /// Until a batch is done with.
+    pub(crate) fn waits(&self, what: &str) {
+        self.bar.set_message(format!("waits {what}"));
+    }
+
     /// A batch is done with, well or not.
     pub(crate) fn advance(&self, records: u64, bytes: u64, tally: &Tally) {
         self.bar.set_message(format!(

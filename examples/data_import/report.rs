@@ -12,6 +12,7 @@ use crate::arguments::{Action, Arguments, Strategy};
 use crate::checkpoint::Checkpoint;
 use crate::import::Outcome;
 use crate::site::Counters;
+use crate::stopped::{Kind, Stopped};
 
 const COLUMNS: [&str; 10] = [
     "strategy",
@@ -59,6 +60,12 @@ pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::R
         None => {
             let lifetime = humantime::format_duration(arguments.access_ttl());
             writeln!(out, "Access tokens live for {lifetime}.")?;
+            if let Some(weather) = &arguments.weather {
+                writeln!(
+                    out,
+                    "After a rotation, the token endpoint is out of order: {weather}."
+                )?;
+            }
         }
     }
     match arguments.strategies().contains(&Strategy::Fixed) {
@@ -96,6 +103,14 @@ pub(crate) fn table(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()
                 failure.why,
             )?;
         }
+        if !outcome.timeline.outages.is_empty() {
+            writeln!(
+                out,
+                "{} went through {} outages of the token endpoint.",
+                outcome.strategy,
+                outcome.timeline.outages.len(),
+            )?;
+        }
         if outcome.done_before > 0 {
             writeln!(
                 out,
@@ -119,11 +134,11 @@ fn row(outcome: &Outcome) -> Vec<Cell> {
         Strategy::Fixed => "-".to_owned(),
         _ => brief(span),
     };
-    let verdict = match outcome.failed {
+    let verdict = match (outcome.failed, &outcome.stopped) {
         _ if outcome.interrupted => "interrupted",
-        _ if outcome.session_ended.is_some() => "session ended",
-        0 if outcome.broken_input.is_some() => "broken input",
-        0 => "complete",
+        (_, Some(stopped)) => stopped.kind.verdict(),
+        (0, None) if outcome.broken_input.is_some() => "broken input",
+        (0, None) => "complete",
         _ => "FAILED",
     };
     [
@@ -160,7 +175,7 @@ fn brief(span: Duration) -> String {
 
 /// One line of `--json`.
 #[derive(Serialize)]
-struct Line {
+struct Line<'a> {
     strategy: &'static str,
     records: u64,
     ok: u64,
@@ -174,12 +189,15 @@ struct Line {
     wait_p50_us: u128,
     wait_p99_us: u128,
     done_before: u64,
-    session_ended: Option<String>,
+    session_ended: Option<&'a str>,
+    stopped: Option<&'a Stopped>,
+    outages: usize,
     complete: bool,
 }
 
 pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let counters = outcome.counters.as_ref();
+    let stopped = outcome.stopped.as_ref();
     let line = Line {
         strategy: outcome.strategy.name(),
         records: outcome.records(),
@@ -194,7 +212,11 @@ pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<(
         wait_p50_us: outcome.wait_p50.as_micros(),
         wait_p99_us: outcome.wait_p99.as_micros(),
         done_before: outcome.done_before,
-        session_ended: outcome.session_ended.as_ref().map(ToString::to_string),
+        session_ended: stopped
+            .filter(|stopped| stopped.kind == Kind::SessionEnded)
+            .map(|stopped| stopped.reason.as_str()),
+        stopped,
+        outages: outcome.timeline.outages.len(),
         complete: outcome.is_complete(),
     };
     writeln!(out, "{}", serde_json::to_string(&line)?)?;
@@ -251,9 +273,19 @@ pub(crate) fn stopped(
     outcomes: &[Outcome],
 ) -> io::Result<()> {
     for outcome in outcomes {
-        let (why, first) = match &outcome.session_ended {
-            Some(error) => (error.to_string(), "Sign in, then run it again"),
-            None if outcome.interrupted => ("interrupted".to_owned(), "Run it again"),
+        let (why, first) = match &outcome.stopped {
+            Some(stopped) => {
+                let beginning = match stopped.kind {
+                    Kind::SessionEnded => "",
+                    Kind::Configuration => "the configuration has to be mended: ",
+                    Kind::ApiUnavailable => "the API is not available: ",
+                };
+                (
+                    format!("{beginning}{}", stopped.reason),
+                    format!("{}, then run it again", stopped.remedy),
+                )
+            }
+            None if outcome.interrupted => ("interrupted".to_owned(), "Run it again".to_owned()),
             None => continue,
         };
         let rejected = arguments.rejects.as_ref().map_or(0, |_| outcome.failed);

@@ -7,14 +7,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi};
 use evertoken::{
-    BackgroundTimer, Builder, OAuth2, OnRequest, OptimisticEarly, RefreshStrategy, TokenManager,
-    TokenPair,
+    BackgroundTimer, Builder, Events, OAuth2, OnRequest, OptimisticEarly, RefreshStrategy,
+    TokenManager, TokenPair,
 };
 use reqwest::{Client, Url};
 use serde::Deserialize;
+use tokio::task::JoinSet;
 
 use crate::arguments::{Arguments, Strategy};
 use crate::configuration::{Configuration, External};
+use crate::tally::Tally;
+use crate::weather::{Front, Weather};
 
 pub(crate) const CLIENT_ID: &str = "data-import";
 pub(crate) const CLIENT_SECRET: &str = "of the embedded server";
@@ -45,6 +48,8 @@ pub(crate) struct Embedded {
     api: ImportApi,
     token_endpoint: HttpServer,
     records: HttpServer,
+    /// Before the token endpoint, and the outages of it.
+    front: Option<(Arc<Front>, Weather)>,
     configuration: Option<Configuration>,
 }
 
@@ -90,7 +95,11 @@ impl Site {
             .gateway(arguments.gateway())
             .time_per_record(TIME_PER_RECORD)
             .build();
-        Self::of(server, api, arguments.config.clone()).await
+        let site = Self::of(server, api, arguments.config.clone()).await?;
+        match &arguments.weather {
+            Some(weather) => site.behind_front(weather.clone()).await,
+            None => Ok(site),
+        }
     }
 
     pub(crate) async fn of(
@@ -103,8 +112,33 @@ impl Site {
             records: api.listen().await.context("cannot listen")?,
             server,
             api,
+            front: None,
             configuration,
         }))
+    }
+
+    async fn behind_front(mut self, weather: Weather) -> anyhow::Result<Self> {
+        if let Self::Embedded(embedded) = &mut self {
+            let front = Front::before(embedded.token_endpoint.addr()).await;
+            let front = Arc::new(front.context("cannot listen")?);
+            embedded.front = Some((front, weather));
+        }
+        Ok(self)
+    }
+
+    /// Starts the outages of the token endpoint, if there are to be any, until the answer is dropped.
+    pub(crate) fn weather(&self, events: Events, tally: &Arc<Tally>) -> Option<JoinSet<()>> {
+        let Self::Embedded(Embedded {
+            front: Some((front, weather)),
+            ..
+        }) = self
+        else {
+            return None;
+        };
+        let mut task = JoinSet::new();
+        let (front, tally) = (Arc::clone(front), Arc::clone(tally));
+        task.spawn(weather.clone().pass(front, events, tally));
+        Some(task)
     }
 
     /// The URL for records.
@@ -156,7 +190,11 @@ impl Site {
             Self::External { configuration, .. } => return configuration.builder().await.map(Some),
             Self::Embedded(embedded) => embedded,
         };
-        let endpoint = OAuth2::new(embedded.token_endpoint.url(), CLIENT_ID)?
+        let token_url = match &embedded.front {
+            Some((front, _)) => front.url(),
+            None => embedded.token_endpoint.url().to_owned(),
+        };
+        let endpoint = OAuth2::new(&token_url, CLIENT_ID)?
             .client_secret(CLIENT_SECRET)
             .timeout(TOKEN_ENDPOINT_TIMEOUT);
         let builder = match &embedded.configuration {

@@ -1,23 +1,24 @@
-//! Ends an import before its input ends: nobody takes another batch, and nobody waits to try one again.
+//! Ends an import before its input ends: no worker takes another batch, and none waits to try one again.
 
 use std::sync::OnceLock;
 
 use tokio::sync::watch;
 
-#[derive(Debug, Default)]
-pub(crate) struct Stop {
+/// `R` says why, where the import stops by itself.
+#[derive(Debug)]
+pub(crate) struct Stop<R> {
     requested: watch::Sender<bool>,
-    ended: OnceLock<evertoken::Error>,
+    reason: OnceLock<R>,
 }
 
-impl Stop {
+impl<R> Stop<R> {
     pub(crate) fn request(&self) {
         self.requested.send_replace(true);
     }
 
-    /// Because only a new sign-in helps. The first reason counts.
-    pub(crate) fn session_ended(&self, error: evertoken::Error) {
-        self.ended.get_or_init(|| error);
+    /// For a reason that does not pass by itself. The first one counts.
+    pub(crate) fn because(&self, reason: R) {
+        self.reason.get_or_init(|| reason);
         self.request();
     }
 
@@ -31,7 +32,16 @@ impl Stop {
         let _ = requested.wait_for(|requested| *requested).await;
     }
 
-    pub(crate) fn why(&self) -> Option<&evertoken::Error> {
-        self.ended.get()
+    pub(crate) fn why(&self) -> Option<&R> {
+        self.reason.get()
+    }
+}
+
+impl<R> Default for Stop<R> {
+    fn default() -> Self {
+        Self {
+            requested: watch::Sender::default(),
+            reason: OnceLock::new(),
+        }
     }
 }

@@ -63,11 +63,22 @@ impl Tally {
         });
     }
 
-    /// The manager has landed so many pairs by now.
-    pub(crate) fn rotated(&self, rotations: u64) {
-        self.rotations.store(rotations, Ordering::Relaxed);
+    /// The manager has rotated.
+    pub(crate) fn rotated(&self) {
+        self.rotations.fetch_add(1, Ordering::Relaxed);
         let at = self.elapsed();
         self.timeline.lock().rotated(at);
+    }
+
+    /// The token endpoint is out of order from now on.
+    pub(crate) fn outage_begins(&self, name: &'static str) {
+        let at = self.elapsed();
+        self.timeline.lock().outage_begins(name, at);
+    }
+
+    pub(crate) fn outage_ends(&self) {
+        let at = self.elapsed();
+        self.timeline.lock().outage_ends(at);
     }
 
     /// The API has answered 401 so many times by now.
@@ -96,6 +107,7 @@ impl Tally {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Those that were noted: a slow follower misses some.
     pub(crate) fn rotations(&self) -> u64 {
         self.rotations.load(Ordering::Relaxed)
     }

@@ -1,9 +1,12 @@
 //! The command as a whole: what it writes, and its exit status.
 
+mod api;
 mod configured;
 mod ends;
+mod outages;
 mod rejects;
 mod resume;
+mod stops;
 
 use std::future::pending;
 use std::path::PathBuf;

@@ -78,9 +78,33 @@ pub(crate) struct Timeline {
     pub(crate) imported: Bins,
     pub(crate) unauthorized: Bins,
     pub(crate) rotations: Vec<Duration>,
+    pub(crate) outages: Vec<Outage>,
+}
+
+/// Of the token endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Outage {
+    pub(crate) name: &'static str,
+    pub(crate) start: Duration,
+    /// `None` if it was not over when the import was.
+    pub(crate) end: Option<Duration>,
 }
 
 impl Timeline {
+    pub(crate) fn outage_begins(&mut self, name: &'static str, at: Duration) {
+        self.outages.push(Outage {
+            name,
+            start: at,
+            end: None,
+        });
+    }
+
+    pub(crate) fn outage_ends(&mut self, at: Duration) {
+        if let Some(outage) = self.outages.last_mut() {
+            outage.end.get_or_insert(at);
+        }
+    }
+
     pub(crate) fn rotated(&mut self, at: Duration) {
         if self.rotations.len() < ROTATIONS {
             self.rotations.push(at);

@@ -1,36 +1,31 @@
 //! What each of the workers does: it takes a batch, sends it with a token until its fate is known, and
 //! notes that.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use evertoken::TokenManager;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Method, Response, StatusCode};
-use serde::Deserialize;
+use reqwest::{Client, Method};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep};
 
+use crate::answer::{Failure, imported};
 use crate::batches::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::journal::{Closed, Pen};
+use crate::notices::Notices;
+use crate::obstacle::chain;
+use crate::patience::{Next, Patience};
 use crate::progress::Bar;
 use crate::site::Site;
 use crate::stop::Stop;
+use crate::stopped::Stopped;
 use crate::tally::Tally;
 
-/// How often a batch is tried if no token can be had for it, or no answer.
-const TRIES: u32 = 3;
-
-/// Before the next try, where the error does not say how long to wait.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// Before the API is asked again whether it is done with a batch that it works on.
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long it may work on one.
-const BUSY_LIMIT: Duration = Duration::from_secs(60);
+/// After so long without a token, the import says what it waits for.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What the workers of one import share.
 #[derive(Debug)]
@@ -43,9 +38,12 @@ pub(crate) struct Job {
     /// What the keys of the batches start with.
     pub(crate) run: String,
     pub(crate) pen: Pen,
-    pub(crate) stop: Arc<Stop>,
+    pub(crate) stop: Arc<Stop<Stopped>>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) bar: Bar,
+    pub(crate) notices: Notices,
+    /// For how long a batch waits for an API that is not available.
+    pub(crate) api_wait: Duration,
 }
 
 /// What a request is authorized with.
@@ -56,29 +54,11 @@ pub(crate) enum Access {
     Managed(TokenManager),
 }
 
-/// What the API answers.
-#[derive(Debug, Deserialize)]
-struct Imported {
-    records: u64,
-}
-
-/// Why a batch was not imported by this try.
-#[derive(Debug)]
-enum Failure {
-    /// There was no token, or no answer.
-    NoAnswer(evertoken::Error),
-    /// An earlier request with this batch, maybe of a killed import, is still being worked on.
-    Busy,
-    /// Not even the second token was accepted.
-    Unauthorized,
-    Refused(anyhow::Error),
-}
-
 #[derive(Debug)]
 enum Fate {
     Imported(u64),
     Failed(anyhow::Error),
-    /// It was told to stop first.
+    /// The import stopped first.
     Open,
 }
 
@@ -132,39 +112,37 @@ impl Job {
     /// Sends a batch again where nothing is known of it, and not only where it is known not to have been
     /// acted upon: by its key, the API tells the second request from another batch.
     async fn fate(&self, batch: &Batch) -> Fate {
-        let started = Instant::now();
-        let mut tries = 0;
+        let mut patience = Patience::new(self.api_wait);
         loop {
-            if self.stop.is_requested() {
-                return Fate::Open;
-            }
-            let failure = match self.send(batch).await {
+            let tried = match self.wait_for_token().await {
+                None => return Fate::Open,
+                Some(Ok(())) => {
+                    patience.got_token();
+                    self.send(batch).await
+                }
+                Some(Err(error)) => Err(error.into()),
+            };
+            let failure = match tried {
                 Ok(records) => return Fate::Imported(records),
                 Err(failure) => failure,
             };
-            let pause = match &failure {
-                Failure::NoAnswer(error) if error.needs_sign_in() => {
-                    self.stop.session_ended(error.clone());
+            let (is_managed, has_rotated) = match &self.access {
+                Access::Fixed(_) => (false, false),
+                Access::Managed(tokens) => (true, tokens.status().rotations > 0),
+            };
+            match patience.after(&failure, is_managed, has_rotated) {
+                Next::Again(pause) => {
+                    self.waits(&failure);
+                    tokio::select! {
+                        () = self.stop.requested() => return Fate::Open,
+                        () = sleep(pause) => {}
+                    }
+                }
+                Next::Stop(stopped) => {
+                    self.stop.because(stopped);
                     return Fate::Open;
                 }
-                Failure::NoAnswer(error) if may_succeed(error) => {
-                    tries += 1;
-                    (tries < TRIES).then(|| error.retry_after().unwrap_or(PAUSE))
-                }
-                Failure::Busy => (started.elapsed() < BUSY_LIMIT).then_some(BUSY_PAUSE),
-                // A token that was rejected as soon as it was issued is not rotated at once.
-                Failure::Unauthorized if matches!(self.access, Access::Managed(_)) => {
-                    tries += 1;
-                    (tries < TRIES).then_some(PAUSE)
-                }
-                _ => None,
-            };
-            match pause {
-                Some(pause) => tokio::select! {
-                    () = self.stop.requested() => return Fate::Open,
-                    () = sleep(pause) => {}
-                },
-                None => return Fate::Failed(failure.into()),
+                Next::Fail => return Fate::Failed(failure.into()),
             }
         }
     }
@@ -179,66 +157,50 @@ impl Job {
             .body(batch.body.clone());
         let response = match &self.access {
             Access::Fixed(token) => request.bearer_auth(token.expose()).send().await?,
-            Access::Managed(tokens) => {
-                self.wait_for_token(tokens).await?;
-                tokens.send(request).await?
-            }
+            Access::Managed(tokens) => tokens.send(request).await?,
         };
-        let imported = imported(response).await?;
-        match imported.records == batch.records {
-            true => Ok(imported.records),
-            false => Err(Failure::Refused(anyhow!(
-                "the API took {} of {} records",
-                imported.records,
-                batch.records
-            ))),
+        imported(response, batch).await
+    }
+
+    /// `send` would do it too, but then there would be nothing to measure, and no stop in between. `None` if the
+    /// import stops meanwhile.
+    async fn wait_for_token(&self) -> Option<Result<(), evertoken::Error>> {
+        let tokens = match &self.access {
+            _ if self.stop.is_requested() => return None,
+            Access::Fixed(_) => return Some(Ok(())),
+            Access::Managed(tokens) => tokens,
+        };
+        let asked = Instant::now();
+        let mut answer = pin!(tokens.token());
+        loop {
+            tokio::select! {
+                biased;
+                token = &mut answer => {
+                    self.tally.waited(asked.elapsed());
+                    return Some(token.map(drop));
+                }
+                () = self.stop.requested() => return None,
+                () = sleep(QUIET) => {
+                    self.bar.waits("for a token");
+                    if let Some(error) = tokens.status().failure {
+                        self.notices.waits_for_token(chain(&error));
+                    }
+                }
+            }
         }
     }
 
-    /// `send` would do it too, but then there would be nothing to measure.
-    async fn wait_for_token(&self, tokens: &TokenManager) -> Result<(), evertoken::Error> {
-        let asked = Instant::now();
-        let token = tokens.token().await;
-        self.tally.waited(asked.elapsed());
-        token.map(drop)
-    }
-}
-
-async fn imported(response: Response) -> Result<Imported, Failure> {
-    match response.status() {
-        StatusCode::CONFLICT => Err(Failure::Busy),
-        StatusCode::UNAUTHORIZED => Err(Failure::Unauthorized),
-        status if status.is_success() => Ok(response.json().await?),
-        status => Err(Failure::Refused(anyhow!("the API answered {status}"))),
-    }
-}
-
-fn may_succeed(error: &evertoken::Error) -> bool {
-    match error {
-        evertoken::Error::Request { source, .. } => !source.is_builder(),
-        error => error.is_retryable(),
-    }
-}
-
-impl From<evertoken::Error> for Failure {
-    fn from(error: evertoken::Error) -> Self {
-        Self::NoAnswer(error)
-    }
-}
-
-impl From<reqwest::Error> for Failure {
-    fn from(error: reqwest::Error) -> Self {
-        Self::NoAnswer(error.into())
-    }
-}
-
-impl From<Failure> for anyhow::Error {
-    fn from(failure: Failure) -> Self {
+    fn waits(&self, failure: &Failure) {
         match failure {
-            Failure::NoAnswer(error) => error.into(),
-            Failure::Busy => anyhow!("the API works on it for more than {BUSY_LIMIT:?}"),
-            Failure::Unauthorized => anyhow!("the API answered {}", StatusCode::UNAUTHORIZED),
-            Failure::Refused(error) => error,
+            Failure::NoToken(error) => {
+                self.bar.waits("for a token");
+                self.notices.waits_for_token(chain(error));
+            }
+            Failure::Unavailable { why, .. } => {
+                self.bar.waits("for the API");
+                self.notices.waits_for_api(format_args!("{why:#}"));
+            }
+            _ => {}
         }
     }
 }

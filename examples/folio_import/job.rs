@@ -87,7 +87,7 @@ pub(crate) async fn run(
 
 struct Imported {
     tally: Arc<Tally>,
-    stop: Arc<Stop>,
+    stop: Arc<Stop<evertoken::Error>>,
     elapsed: Duration,
 }
 
@@ -165,13 +165,11 @@ fn tokens(session: Session, site: &Site, pair: &TokenPair) -> anyhow::Result<Opt
     Ok(Some(builder.build()?))
 }
 
-/// Counts rotations until the manager is gone.
+/// Notes rotations until the manager is gone.
 async fn follow(mut events: Events, tally: Arc<Tally>) {
-    let mut rotations = 0;
     while let Some(event) = events.recv().await {
         if let Event::Rotated { .. } = event {
-            rotations += 1;
-            tally.rotated(rotations);
+            tally.rotated();
         }
     }
 }

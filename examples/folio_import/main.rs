@@ -37,6 +37,7 @@ mod stop;
 #[allow(dead_code)]
 #[path = "../data_import/tally.rs"]
 mod tally;
+#[allow(dead_code)]
 #[path = "../data_import/timeline.rs"]
 mod timeline;
 

@@ -29,7 +29,7 @@ pub(crate) struct Worker {
     pub(crate) access: Access,
     pub(crate) url: String,
     pub(crate) tally: Arc<Tally>,
-    pub(crate) stop: Arc<Stop>,
+    pub(crate) stop: Arc<Stop<evertoken::Error>>,
 }
 
 /// What requests are sent with.
@@ -76,7 +76,7 @@ impl Worker {
                 Err(error) => error,
             };
             if error.needs_sign_in() {
-                self.stop.session_ended(error.clone());
+                self.stop.because(error.clone());
             }
             if tries == TRIES || !error.is_retryable() {
                 return Err(error.into());

@@ -1,6 +1,7 @@
 //! How a pair comes to be held: adopted from the store, given by the user, issued to this manager. What was
 //! read before the user did something is no news.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Session;
@@ -176,6 +177,7 @@ impl Session {
         if stalled || expired {
             current.stall(stalls, self.settings(), now);
         }
+        self.rotations.fetch_add(1, Ordering::Relaxed);
         self.republish(&current, moment);
         drop(state);
         tracing::info!(key = %self.key, version = identity.version, "rotated");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evertoken::testing::Fault;
-use evertoken::{EndReason, Error, OnRequest, Session, Status};
+use evertoken::{EndReason, Error, Event, OnRequest, Session, Status};
 
 use crate::probe::{Probe, ProbedStore};
 use crate::support::{SECOND, World, later, loaded};
@@ -154,6 +154,37 @@ async fn a_new_sign_in_clears_what_was_told_of_the_old_session() {
     tokens.replace(world.server.issue()).await.unwrap();
     assert_calm(&tokens.status());
     assert!(tokens.status().identity.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rotations_are_counted_by_the_manager_that_made_them_and_also_those_that_no_subscriber_read()
+ {
+    let world = World::new(600 * SECOND);
+    let store = ProbedStore::new(&world.clock, &Probe::default());
+    let first = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
+    let second = loaded(world.builder(OnRequest::default()).store(store)).await;
+    let counts = || (first.status().rotations, second.status().rotations);
+    assert_eq!(counts(), (0, 0));
+    // More than are kept for a subscriber.
+    let mut silent = first.subscribe();
+    for _ in 0..300 {
+        world.clock.advance(10 * SECOND).await;
+        first.rotate().await.unwrap();
+    }
+    assert!(matches!(silent.try_recv(), Some(Event::Lagged { .. })));
+    assert_eq!(counts(), (300, 0));
+    world.clock.advance(10 * SECOND).await;
+    second.rotate().await.unwrap();
+    second.rotate().await.unwrap();
+    let rotated = counts();
+    assert_eq!(rotated.0 + rotated.1, world.server.rotations());
+    assert!(rotated.1 >= 1, "{rotated:?}");
+    // A pair that does not come, and one that the user brings, are none.
+    world.server.fail_next(Fault::status(503));
+    world.clock.advance(10 * SECOND).await;
+    assert!(second.rotate().await.is_err());
+    first.replace(world.server.issue()).await.unwrap();
+    assert_eq!(counts(), rotated);
 }
 
 #[tokio::test(start_paused = true)]

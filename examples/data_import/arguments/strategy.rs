@@ -13,14 +13,16 @@ pub(crate) enum Strategy {
 }
 
 impl Strategy {
+    /// Evertoken's own.
+    pub(crate) const MANAGED: [Self; 3] = [
+        Self::OnRequest,
+        Self::BackgroundTimer,
+        Self::OptimisticEarly,
+    ];
+
     /// One of evertoken's own, as configurations name it.
     pub(crate) fn configured(name: &str) -> Option<Self> {
-        let strategies = [
-            Self::OnRequest,
-            Self::BackgroundTimer,
-            Self::OptimisticEarly,
-        ];
-        strategies
+        Self::MANAGED
             .into_iter()
             .find(|strategy| strategy.name() == name)
     }

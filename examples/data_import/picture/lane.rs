@@ -34,6 +34,12 @@ const WINDOWS: u32 = 9;
 /// Narrower tokens would be a blur.
 const NARROWEST_TOKEN: f64 = 1.5;
 
+/// Narrower outages would not be seen.
+const NARROWEST_OUTAGE: f64 = 3.0;
+
+/// About the width of a letter or digit of an outage's name.
+const LETTER: f64 = 5.3;
+
 pub(super) struct Lane<'a> {
     outcome: &'a Outcome,
     access_ttl: Duration,
@@ -56,6 +62,7 @@ impl<'a> Lane<'a> {
 
     pub(super) fn group(&self, axis: &Axis, fastest: f64, top: f64) -> Group {
         let group = Group::new().add(self.separator(axis, top));
+        let group = self.outages(group, axis, top);
         let group = self.names(group, top);
         let group = self.throughput(group, fastest, top);
         let group = self.rejections(group, axis, top);
@@ -114,6 +121,26 @@ impl<'a> Lane<'a> {
             .add(Path::new().set("class", "line").set("d", line))
     }
 
+    /// Behind everything else, with their names below the tokens.
+    fn outages(&self, mut group: Group, axis: &Axis, top: f64) -> Group {
+        let (high, low) = (top + AREA.0 - 2.0, top + TOKENS[1] + TOKEN + 2.0);
+        let mut taken = 0.0;
+        for outage in &self.outcome.timeline.outages {
+            let start = axis.x(outage.start);
+            let end = axis.x(outage.end.unwrap_or(self.outcome.elapsed));
+            let width = (end - start).max(NARROWEST_OUTAGE);
+            // Beside the name before, if that reaches into this outage.
+            let half = outage.name.len() as f64 * LETTER / 2.0;
+            let middle = f64::max(start + width / 2.0, taken + half);
+            taken = middle + half + LETTER;
+            let name = text(middle, low + 10.0, "outage-name", outage.name);
+            group = group
+                .add(rectangle(start, high, width, low - high, "outage"))
+                .add(name);
+        }
+        group
+    }
+
     fn rejections(&self, group: Group, axis: &Axis, top: f64) -> Group {
         let low = top + AREA.1;
         let moments = self.outcome.timeline.unauthorized.moments();
@@ -166,11 +193,11 @@ impl<'a> Lane<'a> {
         let outcome = self.outcome;
         let x = axis.x(outcome.elapsed);
         let after = |what: &str| format!("{what} after {}", brief(outcome.elapsed));
-        let (class, verdict) = match &outcome.first_failure {
+        let (class, verdict) = match (&outcome.stopped, &outcome.first_failure) {
             _ if outcome.interrupted => ("end", after("interrupted")),
-            _ if outcome.session_ended.is_some() => ("end bad", after("session ended")),
-            None => ("end", after("complete")),
-            Some(failure) => {
+            (Some(stopped), _) => ("end bad", after(stopped.kind.verdict())),
+            (None, None) => ("end", after("complete")),
+            (None, Some(failure)) => {
                 let from = brief(failure.after);
                 ("end bad", format!("from {from} on, {}", failure.why))
             }

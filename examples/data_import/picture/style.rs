@@ -11,6 +11,8 @@ text { font-family: -apple-system, 'Segoe UI', 'Noto Sans', Helvetica, Arial, 'D
 .bad, .end.bad { fill: #cf222e; }
 .grid { stroke: #d1d9e0; stroke-width: 1; stroke-dasharray: 2 4; }
 .separator { stroke: #d1d9e0; stroke-width: 1; }
+.outage { fill: #d4a72c; fill-opacity: 0.28; }
+.outage-name { font-size: 9.5px; fill: #7d4e00; text-anchor: middle; }
 .area { fill: #54aeff; fill-opacity: 0.28; }
 .line { fill: none; stroke: #0969da; stroke-width: 1.6; stroke-linejoin: round; }
 .edge { fill: #0969da; }
@@ -28,6 +30,8 @@ text { fill: #f0f6fc; }
 .end { fill: #3fb950; }
 .bad, .end.bad { fill: #f85149; }
 .grid, .separator { stroke: #3d444d; }
+.outage { fill: #bb8009; fill-opacity: 0.35; }
+.outage-name { fill: #d29922; }
 .area { fill: #388bfd; fill-opacity: 0.3; }
 .line { stroke: #58a6ff; }
 .edge { fill: #58a6ff; }

@@ -26,7 +26,7 @@ fn outcome(strategy: Strategy, failed: u64, rotations: &[u64]) -> Outcome {
         }),
         done_before: 0,
         rejected_before: 0,
-        session_ended: None,
+        stopped: None,
         rotations: rotations.len() as u64,
         counters: None,
         elapsed: Duration::from_secs(8),
@@ -73,6 +73,28 @@ fn each_token_rotation_and_rejection_is_drawn_where_it_was() {
         svg.contains("from 3.0 s on, the API &lt;answered&gt; 401")
             && svg.contains("complete after 8.0 s")
     );
+}
+
+#[test]
+fn each_outage_is_a_band_with_its_name() {
+    let mut outcome = outcome(Strategy::OnRequest, 0, &[2, 6]);
+    outcome
+        .timeline
+        .outage_begins("404", Duration::from_secs(2));
+    outcome.timeline.outage_ends(Duration::from_secs(4));
+    // It is not over when the import is.
+    outcome
+        .timeline
+        .outage_begins("reset", Duration::from_secs(6));
+    let svg = drawn(&[outcome]);
+    let bands = || svg.lines().filter(|line| line.contains("class=\"outage\""));
+    assert_eq!(bands().count(), 2);
+    let quarter = (WIDTH - MARGIN - LEFT) / 4.0;
+    let width = format!("width=\"{quarter}\"");
+    assert!(bands().all(|band| band.contains(&width)), "{svg}");
+    for name in ["404", "reset"] {
+        assert!(svg.contains(&format!("\n{name}\n")), "{svg}");
+    }
 }
 
 #[test]

@@ -12,16 +12,16 @@ use super::*;
 use crate::configuration::Configuration;
 
 /// Servers that know nothing of the import, and a directory for its files.
-struct Elsewhere {
-    server: AuthorizationServer,
-    api: ImportApi,
+pub(super) struct Elsewhere {
+    pub(super) server: AuthorizationServer,
+    pub(super) api: ImportApi,
     token_endpoint: HttpServer,
-    records: HttpServer,
-    directory: tempfile::TempDir,
+    pub(super) records: HttpServer,
+    pub(super) directory: tempfile::TempDir,
 }
 
 impl Elsewhere {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let server = AuthorizationServer::builder()
             .client("importer", "secret")
             .access_ttl(Duration::from_millis(300))
@@ -43,7 +43,7 @@ impl Elsewhere {
     }
 
     /// Everything, with a store and a seed in its directory.
-    fn configuration(&self, import: &str) -> String {
+    pub(super) fn configuration(&self, import: &str) -> String {
         let (token_url, origin) = (self.token_endpoint.url(), self.records.origin());
         format!(
             r#"
@@ -71,11 +71,11 @@ refresh_token = {{ file = "seed" }}
         )
     }
 
-    fn api_url(&self) -> String {
+    pub(super) fn api_url(&self) -> String {
         format!("api_url = \"{}\"", self.records.url())
     }
 
-    fn file(&self, content: &str) -> PathBuf {
+    pub(super) fn file(&self, content: &str) -> PathBuf {
         let path = self.directory.path().join("import.toml");
         fs::write(&path, content).unwrap();
         path
@@ -83,7 +83,7 @@ refresh_token = {{ file = "seed" }}
 }
 
 /// As a secret has to be: its owner's only.
-fn write(path: &Path, content: &str) {
+pub(super) fn write(path: &Path, content: &str) {
     use std::io::Write as _;
     let mut options = fs::File::options();
     options.write(true).create_new(true);
@@ -93,7 +93,7 @@ fn write(path: &Path, content: &str) {
     file.write_all(content.as_bytes()).unwrap();
 }
 
-fn config(path: &Path) -> String {
+pub(super) fn config(path: &Path) -> String {
     format!("--config {}", path.display())
 }
 
@@ -141,6 +141,22 @@ async fn servers_of_a_configuration_are_imported_into_and_the_session_is_kept_be
     let api = format!("The API is {}.", servers.records.url());
     assert!(table.out.contains(&api), "{}", table.out);
     assert!(!table.out.contains("picture"), "{}", table.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imports_that_share_a_session_each_count_their_own_rotations() {
+    let servers = Elsewhere::new().await;
+    let file = servers.file(&servers.configuration(&servers.api_url()));
+    let arguments = format!(
+        "{} --records 2000 --workers 2 --batch 25 --json",
+        config(&file)
+    );
+    let (one, two) = tokio::join!(ran(&arguments), ran(&arguments));
+    let rotations = [&one, &two].map(|ran| number(&ran.lines()[0], "rotations"));
+    assert_eq!((one.status, two.status), (0, 0), "{}{}", one.err, two.err);
+    let both = servers.server.rotations();
+    assert!(both >= 2, "{both}");
+    assert_eq!(rotations.iter().sum::<u64>(), both, "{rotations:?}");
 }
 
 /// Answers every request alike, and each the first time it is asked with the first of the bodies.
@@ -317,6 +333,7 @@ async fn what_the_configuration_decides_is_refused_on_the_command_line() {
         "--refresh-ttl 3s",
         "--gateway okapi",
         "--picture a.svg",
+        "--weather",
     ] {
         let refused = parsed(&format!("{config} {flag}")).check().unwrap_err();
         let name = flag.split(' ').next().unwrap();

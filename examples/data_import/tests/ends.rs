@@ -4,7 +4,7 @@ use super::*;
 
 const WORKERS: u64 = 4;
 
-const MANAGED: [&str; 3] = ["on-request", "background-timer", "optimistic-early"];
+pub(super) const MANAGED: [&str; 3] = ["on-request", "background-timer", "optimistic-early"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_a_logout_everywhere_ends_the_job_within_one_request_per_worker() {
@@ -70,6 +70,8 @@ async fn i14_a_job_whose_session_is_dead_ends_in_bounded_time_with_its_count() {
         assert!(ran.err.contains(&done), "{}", ran.err);
         let reason = line["session_ended"].as_str().unwrap();
         assert!(reason.starts_with("the session has ended: "), "{reason}");
+        assert_eq!(line["stopped"]["kind"], "session_ended");
+        assert_eq!(line["stopped"]["reason"], reason);
     }
 }
 
