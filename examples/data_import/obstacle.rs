@@ -46,7 +46,7 @@ impl Judge {
             return lasting(Kind::SessionEnded, error, "Sign in");
         }
         let answer = error.endpoint();
-        self.refusals = match answer.is_some_and(is_refusal) {
+        self.refusals = match error.needs_configuration() {
             true => self.refusals + 1,
             false => 0,
         };
@@ -73,17 +73,6 @@ impl Judge {
         let pause = error.retry_after().unwrap_or_default();
         Obstacle::Passing(pause.max(SHORTEST_PAUSE))
     }
-}
-
-fn is_refusal(answer: &EndpointError) -> bool {
-    matches!(
-        answer,
-        EndpointError::Refused { .. }
-            | EndpointError::NotSent {
-                is_lasting: true,
-                ..
-            }
-    )
 }
 
 fn remedy(answer: Option<&EndpointError>) -> &'static str {
