@@ -287,7 +287,17 @@ async fn exchanged(endpoint: &impl TokenEndpoint) -> Result<Issued, EndpointErro
     let token = RefreshToken::new("refresh-token-of-the-test");
     let until = SystemClock.now() + Duration::from_secs(3_600);
     let window = SendWindow::new(Arc::new(SystemClock), until);
-    endpoint.exchange(Grant::refresh(&token, &window)).await
+    let outcome = endpoint.exchange(Grant::refresh(&token, &window)).await;
+    if let Err(error) = &outcome {
+        let mut shown = format!("{error:?} {error}");
+        let mut next = std::error::Error::source(error);
+        while let Some(source) = next {
+            shown.push_str(&source.to_string());
+            next = source.source();
+        }
+        assert!(!shown.contains(token.expose()), "{shown}");
+    }
+    outcome
 }
 
 fn told(outcome: &Result<Issued, EndpointError>) -> String {
