@@ -1,33 +1,38 @@
-//! Sends a user's reqwest calls with a token, and replays the one that found it rejected. It never
-//! replays anything else.
-//!
-//! A retry policy of HTTP middleware asks "did it fail?". Here the question is what the answer proves:
-//! a rejection proves that the request was not acted upon, so it may be sent once more with another
-//! token; a redirect, a reset or a 500 proves nothing, so it is the caller's. A token goes to the
-//! configured origins only, and a rejection counts only from the origin that the token was sent to.
+//! Sends a user's reqwest calls with a token, by the rule of [`call`].
 
 mod api;
+mod call;
 mod channel;
 mod peek;
+mod proxies;
 
 use std::cell::Cell;
-use std::time::Duration;
 
-use http::{HeaderValue, Method};
-use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
+use http::HeaderMap;
+use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 pub use self::api::ApiProfile;
+pub use self::call::{ApiAnswer, CallError, Credential};
+use self::call::{Asked, Attempts, Route};
 pub(crate) use self::channel::Channel;
-use crate::endpoint::retry_after;
+use self::proxies::is_plain;
 use crate::error::{BuildError, Error};
 use crate::manager::TokenManager;
-use crate::served::Token;
-use crate::state::Rejection;
 
 tokio::task_local! {
-    /// Whether a client of our own followed a redirect for the request that this task executes.
-    static FOLLOWED: Cell<bool>;
+    /// What redirects a client of our own followed for the request that this task executes.
+    static FOLLOWED: Cell<Followed>;
+}
+
+#[derive(Clone, Copy)]
+enum Followed {
+    None,
+    /// The last one led to the same host and port as the request before it, or to another: reqwest takes `Authorization` and
+    /// cookies off then.
+    Last {
+        is_same_host: bool,
+    },
 }
 
 /// As many redirects as reqwest follows by itself.
@@ -57,10 +62,13 @@ impl TokenManager {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
         let request = request?;
-        if !self.calls.channel.is_taken_off() && self.takes_token(request.url()) {
-            return Err(Error::ForeignClient);
+        if self.allows(request.url()) {
+            if !self.calls.channel.is_taken_off() {
+                return Err(Error::ForeignClient);
+            }
+            self.warn_of_proxies(request.url());
         }
-        self.send_on(&client, request).await
+        self.send_on(&client, false, request).await
     }
 
     /// A client of our own making, which follows redirects within the configured origins only, and
@@ -69,192 +77,152 @@ impl TokenManager {
     ///
     /// ```no_run
     /// # async fn example(tokens: evertoken::TokenManager) -> Result<(), Box<dyn std::error::Error>> {
-    /// let http = tokens.client(reqwest::Client::builder())?;
+    /// let http = tokens.client(reqwest::Client::builder)?;
     /// http.send(http.http().get("https://api.example.org/records")).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
+    /// `builder` is asked for a client for `https` and for one for plain `http`, which goes to loopback and through no proxy,
+    /// as far as the origins need both.
+    ///
     /// # Errors
     ///
     /// [`BuildError::Client`] if reqwest cannot build it.
-    pub fn client(&self, builder: ClientBuilder) -> Result<TokenClient, BuildError> {
+    pub fn client(&self, builder: impl Fn() -> ClientBuilder) -> Result<TokenClient, BuildError> {
+        let origins = &self.calls.origins;
+        let plain = match origins.any(is_plain) {
+            true => Some(self.client_of(builder().no_proxy(), true)?),
+            false => None,
+        };
+        let http = match &plain {
+            Some(plain) if origins.all(is_plain) => plain.clone(),
+            _ => self.client_of(builder(), false)?,
+        };
+        Ok(TokenClient {
+            http,
+            plain,
+            tokens: self.clone(),
+        })
+    }
+
+    /// A client that follows redirects within the origins. One that may have proxies does not follow to where a token goes
+    /// in the clear.
+    fn client_of(&self, builder: ClientBuilder, takes_plain: bool) -> Result<Client, BuildError> {
         let origins = self.calls.origins.clone();
         let policy = reqwest::redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > REDIRECTS_LIMIT {
                 attempt.error("too many redirects")
-            } else if origins.allow(attempt.url()) {
-                // Without a request of ours there is nobody to tell.
-                let _ = FOLLOWED.try_with(|followed| followed.set(true));
+            } else if origins.allow(attempt.url()) && (takes_plain || !is_plain(attempt.url())) {
+                // Without a request of ours nothing asks.
+                let before = attempt.previous().last();
+                let is_same_host = before.is_some_and(|before| {
+                    before.host_str() == attempt.url().host_str()
+                        && before.port_or_known_default() == attempt.url().port_or_known_default()
+                });
+                let last = Followed::Last { is_same_host };
+                let _ = FOLLOWED.try_with(|followed| followed.set(last));
                 attempt.follow()
             } else {
                 attempt.stop()
             }
         });
-        let http = builder.redirect(policy).build()?;
-        Ok(TokenClient {
-            http,
-            tokens: self.clone(),
-        })
+        Ok(builder.redirect(policy).build()?)
     }
 
-    async fn send_on(&self, client: &Client, mut request: Request) -> Result<Response, Error> {
-        if !self.takes_token(request.url()) {
-            return Ok(client.execute(request).await?);
+    async fn send_on(
+        &self,
+        client: &Client,
+        is_ours: bool,
+        request: Request,
+    ) -> Result<Response, Error> {
+        let asked = Asked::new(request.method().clone(), request.url());
+        let mut attempts = Reqwest {
+            client,
+            is_ours,
+            asked: &asked,
+            is_taken_off: self.calls.channel.is_taken_off(),
+            request: Some(request),
+        };
+        match self.drive(&asked, &mut attempts).await {
+            Ok(response) => Ok(response),
+            Err(CallError::Token(error)) => Err(error),
+            Err(CallError::Request(error)) => Err(error.into()),
         }
-        let mut may_replay = true;
-        let mut may_wait = true;
-        let mut token = self.token().await?;
-        loop {
-            let spare = if may_replay || may_wait {
-                request.try_clone()
-            } else {
-                None
-            };
-            let exchange = Exchange::of(&request);
-            self.authorize(&mut request, &token)?;
-            let (response, followed) = FOLLOWED
-                .scope(Cell::new(false), async {
-                    let response = client.execute(request).await;
-                    (response, FOLLOWED.with(Cell::get))
-                })
-                .await;
-            let response = response?;
-            let exchange = exchange.judged(&response, followed);
-            let reached = self.token_reached(&exchange, response.url());
-            if !reached && !self.calls.origins.allow(response.url()) {
-                tracing::warn!(
-                    key = %self.session.key,
-                    "a request with a token was redirected to another origin; send through \
-                     TokenManager::client to keep redirects within the origins"
-                );
-            }
-            let (response, rejected) = match reached {
-                true => self.calls.api.judged(response).await,
-                false => (response, false),
-            };
-            if rejected {
-                let spare = spare.filter(|_| may_replay && exchange.may_be_repeated());
-                let next = self.after_rejection(&token, spare.is_some()).await?;
-                let (Some(spare), Some(next)) = (spare, next) else {
-                    return Ok(response);
-                };
-                request = spare;
-                token = next;
-                may_replay = false;
-                continue;
-            }
-            if reached && response.status().is_success() {
-                self.session.accept(&token);
-            }
-            match (self.pause(&exchange, &response), spare) {
-                (Some(pause), Some(spare)) if may_wait => {
-                    tokio::time::sleep(pause).await;
-                    request = spare;
-                    token = self.token().await?;
-                    may_wait = false;
-                }
-                _ => return Ok(response),
-            }
-        }
-    }
-
-    fn authorize(&self, request: &mut Request, token: &Token) -> Result<(), Error> {
-        let value: HeaderValue = token.authorization()?;
-        let calls = &self.calls;
-        calls
-            .api
-            .authorize(request.headers_mut(), &calls.channel, value);
-        Ok(())
-    }
-
-    fn takes_token(&self, url: &Url) -> bool {
-        self.calls.origins.allow(url) && !self.calls.api.is_tokenless(url.path())
-    }
-
-    /// Whether the token came to the URL that answered. reqwest takes `Authorization` and cookies off
-    /// along a redirect to another origin; a header of one's own stays, and our client follows within
-    /// the configured ones.
-    fn token_reached(&self, exchange: &Exchange, answered: &Url) -> bool {
-        if self.calls.channel.is_taken_off() {
-            answered.origin() == exchange.url.origin()
-        } else {
-            self.calls.origins.allow(answered)
-        }
-    }
-
-    /// Tells that the token was rejected. With `replay`, waits for the one to send next; `None` if the
-    /// answer is to be returned.
-    async fn after_rejection(&self, token: &Token, replay: bool) -> Result<Option<Token>, Error> {
-        match self.reject(token) {
-            Rejection::Outdated | Rejection::Rotating | Rejection::Ended if !replay => Ok(None),
-            Rejection::Outdated | Rejection::Rotating | Rejection::Ended => {
-                let next = self.token().await?;
-                Ok((next.identity() != token.identity()).then_some(next))
-            }
-            Rejection::TooSoon | Rejection::NotRotatable => Ok(None),
-        }
-    }
-
-    /// How long to wait before the request is sent once more, if the answer asks for that and the
-    /// request may be.
-    fn pause(&self, exchange: &Exchange, response: &Response) -> Option<Duration> {
-        if response.status() != http::StatusCode::SERVICE_UNAVAILABLE || exchange.was_redirected {
-            return None;
-        }
-        if !exchange.method.is_idempotent() && !self.calls.api.unavailable_is_the_gateways() {
-            return None;
-        }
-        let session = &self.session;
-        retry_after(response.headers(), session.wall())
-            .filter(|pause| *pause <= session.settings().wait)
     }
 }
 
-/// What was asked, for judging the answer.
-struct Exchange {
-    method: Method,
-    /// Without its fragment.
-    url: Url,
-    /// Whether something else answered first. Of another client than ours only the URLs can tell, so
-    /// there a redirect to the same URL looks like none.
-    was_redirected: bool,
-}
-
-impl Exchange {
-    fn of(request: &Request) -> Self {
-        Self {
-            method: request.method().clone(),
-            url: without_fragment(request.url()),
-            was_redirected: false,
-        }
+impl ApiAnswer for Response {
+    fn status(&self) -> StatusCode {
+        self.status()
     }
 
-    fn judged(self, response: &Response, followed: bool) -> Self {
-        Self {
-            was_redirected: followed || without_fragment(response.url()) != self.url,
-            ..self
-        }
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
     }
 
-    /// Whether a rejection proves that the request was not acted upon. After a redirect, something else
-    /// had answered first.
-    fn may_be_repeated(&self) -> bool {
-        !self.was_redirected || self.method.is_safe()
+    fn url(&self) -> Option<&Url> {
+        Some(self.url())
+    }
+
+    async fn begins_with(self, text: &'static str) -> (Self, bool) {
+        peek::begins_with(self, text).await
     }
 }
 
-/// A fragment is not sent, and the URL of an answer has lost it.
-fn without_fragment(url: &Url) -> Url {
-    let mut url = url.clone();
-    url.set_fragment(None);
-    url
+/// A request of a user's, which is sent again if its body can be cloned.
+struct Reqwest<'a> {
+    client: &'a Client,
+    is_ours: bool,
+    asked: &'a Asked,
+    is_taken_off: bool,
+    /// What is sent next.
+    request: Option<Request>,
+}
+
+impl Attempts for Reqwest<'_> {
+    type Answer = Response;
+    type Error = reqwest::Error;
+
+    async fn send(
+        &mut self,
+        credential: Credential,
+        keeps: bool,
+    ) -> Result<(Response, Route), CallError<reqwest::Error>> {
+        let Some(mut request) = self.request.take() else {
+            unreachable!("it is sent again only where a spare was kept")
+        };
+        self.request = if keeps { request.try_clone() } else { None };
+        credential.put(request.headers_mut());
+        let (response, followed) = FOLLOWED
+            .scope(Cell::new(Followed::None), async {
+                let response = self.client.execute(request).await;
+                (response, FOLLOWED.with(Cell::get))
+            })
+            .await;
+        let response = response.map_err(CallError::Request)?;
+        let route = match followed {
+            Followed::Last { is_same_host } => Route::Redirected {
+                // A header of one's own stays.
+                carried: Some(is_same_host || !self.is_taken_off),
+            },
+            Followed::None if self.is_ours => Route::Straight,
+            Followed::None => self.asked.route_to(Some(response.url())),
+        };
+        Ok((response, route))
+    }
+
+    fn can_repeat(&self) -> bool {
+        self.request.is_some()
+    }
 }
 
 /// A client whose redirects stay within the origins that may be given tokens.
 #[derive(Debug, Clone)]
 pub struct TokenClient {
     http: Client,
+    /// For origins to which tokens go in the clear, which is loopback.
+    plain: Option<Client>,
     tokens: TokenManager,
 }
 
@@ -272,6 +240,9 @@ impl TokenClient {
     /// As [`TokenManager::send`].
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (_, request) = request.build_split();
-        self.tokens.send_on(&self.http, request?).await
+        let request = request?;
+        let plain = self.plain.as_ref().filter(|_| is_plain(request.url()));
+        let http = plain.unwrap_or(&self.http);
+        self.tokens.send_on(http, true, request).await
     }
 }

@@ -66,7 +66,7 @@ pub use self::folio::Folio;
 #[cfg(all(feature = "folio", any(feature = "config", feature = "testing")))]
 pub(crate) use self::folio::Mode as FolioMode;
 pub use self::issued::Issued;
-pub(crate) use self::issued::{Predecessor, stated_by_token};
+pub(crate) use self::issued::Predecessor;
 #[cfg(feature = "testing")]
 pub(crate) use self::oauth2::judge_testing as judge_oauth2;
 pub use self::oauth2::{Bare400, ClientAuth, Codes, OAuth2};
@@ -157,33 +157,41 @@ pub trait TokenEndpoint: Debug + Send + Sync + 'static {
     }
 }
 
-#[async_trait]
-impl<E: TokenEndpoint + ?Sized> TokenEndpoint for Arc<E> {
-    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
-        (**self).exchange(grant).await
-    }
+/// Whatever points to an endpoint is one.
+macro_rules! pointed_to {
+    ($pointer:ident) => {
+        #[async_trait]
+        impl<E: TokenEndpoint + ?Sized> TokenEndpoint for $pointer<E> {
+            async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+                (**self).exchange(grant).await
+            }
 
-    fn first_pair(&self) -> Option<TokenPair> {
-        (**self).first_pair()
-    }
+            fn first_pair(&self) -> Option<TokenPair> {
+                (**self).first_pair()
+            }
 
-    fn can_sign_in(&self) -> bool {
-        (**self).can_sign_in()
-    }
+            fn can_sign_in(&self) -> bool {
+                (**self).can_sign_in()
+            }
 
-    async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
-        (**self).revoke(pair).await
-    }
+            async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
+                (**self).revoke(pair).await
+            }
 
-    fn profile(&self) -> ServerProfile {
-        (**self).profile()
-    }
+            fn profile(&self) -> ServerProfile {
+                (**self).profile()
+            }
 
-    fn timeout(&self) -> Duration {
-        (**self).timeout()
-    }
+            fn timeout(&self) -> Duration {
+                (**self).timeout()
+            }
 
-    fn key(&self) -> Key {
-        (**self).key()
-    }
+            fn key(&self) -> Key {
+                (**self).key()
+            }
+        }
+    };
 }
+
+pointed_to!(Arc);
+pointed_to!(Box);

@@ -274,6 +274,12 @@ pub enum BuildError {
         "a token manager needs a tokio runtime with a timer: call `enable_all` on the runtime's builder"
     )]
     NoTimer,
+    /// The tokio runtime's time is paused, as a test has it (`start_paused`), and the manager is on the system's clock: its
+    /// tokens would not expire. Give it a clock that stands still as well.
+    #[error(
+        "the runtime's time is paused, and the manager is on the system's clock: give it a clock of the test with `.clock(..)`"
+    )]
+    PausedTime,
     /// Code of an endpoint or a clock panicked.
     #[error("`{name}` panicked: see the panic's message, and mend that method")]
     #[non_exhaustive]

@@ -14,11 +14,15 @@ use crate::token::Identity;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// This manager rotated the pair.
+    /// This manager was issued a pair: it rotated, or signed in.
     #[non_exhaustive]
     Rotated {
         /// The new pair's.
         identity: Identity,
+        /// How long it took from sending the request until callers got the pair: the exchange, and storing what it brought.
+        took: Duration,
+        /// Whether it came of a sign-in, and not of the refresh token of the pair before.
+        is_sign_in: bool,
     },
     /// A pair was taken from the store: another instance rotated it, or an earlier process stored it.
     #[non_exhaustive]

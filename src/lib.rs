@@ -45,7 +45,7 @@ mod user_code;
 #[doc(no_inline)]
 pub use async_trait::async_trait;
 
-pub use self::client::{ApiProfile, TokenClient};
+pub use self::client::{ApiAnswer, ApiProfile, CallError, Credential, TokenClient};
 #[cfg(feature = "config")]
 pub use self::config::{Config, ConfigError, Registry};
 #[cfg(feature = "folio")]

@@ -12,7 +12,7 @@ mod user;
 mod worker;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -52,6 +52,8 @@ pub(crate) struct Calls {
     pub(crate) origins: Origins,
     pub(crate) api: ApiProfile,
     pub(crate) channel: Channel,
+    /// That a client of another making may have proxies is said once.
+    pub(crate) proxy_warning: Once,
 }
 
 /// Dropped with the last clone. The worker and rotations hold the session, never this.

@@ -1,12 +1,12 @@
 //! Where tokens may go. An origin is scheme, host and port (RFC 6454); paths and redirects do not extend it.
 
-use url::{Host, Origin, Url};
+use url::{Host, Url};
 
 use crate::error::BuildError;
 
 /// The origins that may be given tokens.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Origins(Vec<Origin>);
+pub(crate) struct Origins(Vec<Url>);
 
 impl Origins {
     pub(crate) fn parse(texts: &[String]) -> Result<Self, BuildError> {
@@ -19,7 +19,16 @@ impl Origins {
 
     /// Whether a request to this URL may carry a token.
     pub(crate) fn allow(&self, url: &Url) -> bool {
-        self.0.contains(&url.origin())
+        let origin = url.origin();
+        self.0.iter().any(|allowed| allowed.origin() == origin)
+    }
+
+    pub(crate) fn any(&self, test: fn(&Url) -> bool) -> bool {
+        self.0.iter().any(test)
+    }
+
+    pub(crate) fn all(&self, test: fn(&Url) -> bool) -> bool {
+        self.0.iter().all(test)
     }
 }
 
@@ -29,12 +38,13 @@ pub(crate) fn is_private(url: &Url) -> bool {
         ("https", Some(_)) => true,
         ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
         ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
-        ("http", Some(Host::Domain(name))) => name == "localhost" || name.ends_with(".localhost"),
+        // Names below it are resolved by DNS, as others are.
+        ("http", Some(Host::Domain(name))) => name == "localhost",
         _ => false,
     }
 }
 
-fn origin(text: &str) -> Result<Origin, BuildError> {
+fn origin(text: &str) -> Result<Url, BuildError> {
     let is_none = "an origin has no path, query or credentials: https://host[:port]";
     // First, because the others repeat the text.
     if text.contains('@') {
@@ -55,7 +65,7 @@ fn origin(text: &str) -> Result<Origin, BuildError> {
     if !is_bare {
         return Err(BuildError::invalid("origin", is_none));
     }
-    Ok(url.origin())
+    Ok(url)
 }
 
 #[cfg(test)]
@@ -85,6 +95,7 @@ mod tests {
     fn what_is_no_origin_is_refused_with_what_is_allowed() {
         for text in [
             "http://api.example.org",
+            "http://api.localhost",
             "api.example.org",
             "https://a.org/path",
             "https://u:p@a.org",

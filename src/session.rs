@@ -315,6 +315,11 @@ impl Session {
         }
     }
 
+    /// See [`State::counts_behind_redirect`].
+    pub(crate) fn counts_behind_redirect(&self, token: &Token) -> bool {
+        self.state.lock().counts_behind_redirect(token.identity())
+    }
+
     /// How long a caller waits for a newer token who could go on with the one that is held.
     pub(crate) fn patience(&self) -> Option<Duration> {
         let moment = self.moment();

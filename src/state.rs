@@ -78,6 +78,8 @@ pub(crate) struct State {
     flight: Option<UnderWay>,
     pause: Pause,
     rejections: Rejections,
+    /// The last token that was rejected from behind a redirect.
+    behind_redirect: Option<Identity>,
     /// The highest next number that was seen in a record.
     next_number: u64,
     /// The highest count of sign-ins that was seen in a record.
@@ -117,6 +119,7 @@ impl State {
             flight: None,
             pause: Pause::default(),
             rejections: Rejections::default(),
+            behind_redirect: None,
             next_number: 1,
             sign_ins: 0,
             unsent: Vec::new(),
@@ -394,6 +397,18 @@ impl State {
             settings.cool_down,
             now,
         )
+    }
+
+    /// Whether a rejection of this token counts that came from behind a redirect, where the client may have taken the token
+    /// off. Of a token that took the place of one that was rejected so it does not: rotating has not helped then.
+    pub(crate) fn counts_behind_redirect(&mut self, of: Identity) -> bool {
+        let is_next =
+            |before: Identity| before.lineage == of.lineage && before.version + 1 == of.version;
+        if self.behind_redirect.is_some_and(is_next) {
+            return false;
+        }
+        self.behind_redirect = Some(of);
+        true
     }
 
     /// An API accepted the token that is held: another instance's pair works, so ours is not needed.

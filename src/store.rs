@@ -180,30 +180,38 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
     }
 }
 
-#[async_trait]
-impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
-    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
-        (**self).load(key).await
-    }
+/// Whatever points to a store is one.
+macro_rules! pointed_to {
+    ($pointer:ident) => {
+        #[async_trait]
+        impl<S: TokenStore + ?Sized> TokenStore for $pointer<S> {
+            async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+                (**self).load(key).await
+            }
 
-    async fn swap(
-        &self,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        (**self).swap(key, seen, next).await
-    }
+            async fn swap(
+                &self,
+                key: &Key,
+                seen: Option<Revision>,
+                next: &Record,
+            ) -> Result<Swap, StoreError> {
+                (**self).swap(key, seen, next).await
+            }
 
-    async fn changed(&self, key: &Key, seen: Option<Revision>) {
-        (**self).changed(key, seen).await;
-    }
+            async fn changed(&self, key: &Key, seen: Option<Revision>) {
+                (**self).changed(key, seen).await;
+            }
 
-    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        (**self).find(digest).await
-    }
+            async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+                (**self).find(digest).await
+            }
 
-    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
-        (**self).holder_is_dead(key, claim).await
-    }
+            async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
+                (**self).holder_is_dead(key, claim).await
+            }
+        }
+    };
 }
+
+pointed_to!(Arc);
+pointed_to!(Box);

@@ -99,7 +99,7 @@ impl Site {
 
     /// Sends with the manager's token.
     pub(crate) fn client(&self, tokens: &TokenManager) -> anyhow::Result<TokenClient> {
-        Ok(tokens.client(with_tenant())?)
+        Ok(tokens.client(with_tenant)?)
     }
 
     /// Sends with this token and no other.

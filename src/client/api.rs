@@ -5,10 +5,9 @@ use std::borrow::Cow;
 
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, StatusCode};
-use reqwest::Response;
 
+use super::call::ApiAnswer;
 use super::channel::Channel;
-use super::peek;
 
 /// How an API behaves towards tokens, and what stands in front of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,16 +60,16 @@ impl ApiProfile {
     }
 
     /// The answer as it was, and whether it rejects the token.
-    pub(super) async fn judged(&self, response: Response) -> (Response, bool) {
-        let status = response.status();
+    pub(super) async fn judged<A: ApiAnswer + Send>(&self, answer: A) -> (A, bool) {
+        let status = answer.status();
         if self.reject_on.contains(&status) {
-            return (response, true);
+            return (answer, true);
         }
         match self.by_text {
-            Some(by) if by.status == status && is_plain_text(response.headers()) => {
-                peek::begins_with(response, by.beginning).await
+            Some(by) if by.status == status && is_plain_text(answer.headers()) => {
+                answer.begins_with(by.beginning).await
             }
-            _ => (response, false),
+            _ => (answer, false),
         }
     }
 

@@ -48,7 +48,7 @@ use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 ///     .build()?;
 /// let mut headers = reqwest::header::HeaderMap::new();
 /// headers.insert("x-okapi-tenant", "diku".parse()?);
-/// let http = tokens.client(reqwest::Client::builder().default_headers(headers))?;
+/// let http = tokens.client(|| reqwest::Client::builder().default_headers(headers.clone()))?;
 /// let url = "https://folio.example.org/okapi/instance-storage/instances";
 /// http.send(http.http().get(url)).await?.error_for_status()?;
 /// # Ok(())

@@ -187,11 +187,7 @@ impl Predecessor<'_> {
 }
 
 /// What an access token says of its own lifetime, counted from the moment it was asked for.
-pub(crate) fn stated_by_token(
-    access: &AccessToken,
-    server: Option<Duration>,
-    local: Duration,
-) -> Validity {
+fn stated_by_token(access: &AccessToken, server: Option<Duration>, local: Duration) -> Validity {
     jwt::times(access.expose())
         .and_then(|times| times.lifetime(server, local))
         .map_or(Validity::Unknown, Validity::from)

@@ -1,6 +1,7 @@
-use url::{Host, Url};
+use url::Url;
 
 use crate::error::BuildError;
+use crate::origin::is_private;
 
 /// A URL that a token may be sent to. The text stays out of the error: it may hold a password.
 pub(super) fn secure(name: &'static str, text: &str) -> Result<Url, BuildError> {
@@ -12,16 +13,9 @@ pub(super) fn secure(name: &'static str, text: &str) -> Result<Url, BuildError> 
             "must not hold a user name or password",
         ));
     }
-    let is_loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if is_loopback => Ok(url),
-        _ => Err(BuildError::invalid(
+    match is_private(&url) {
+        true => Ok(url),
+        false => Err(BuildError::invalid(
             name,
             "must be an `https` URL, or an `http` one to loopback",
         )),
@@ -49,6 +43,7 @@ mod tests {
             "http://id.example.org/token",
             "http://10.0.0.1/token",
             "http://localhost.example.org/token",
+            "http://id.localhost/token",
             "http://127.0.0.1.example.org/token",
             "http://[::2]/token",
             "ftp://127.0.0.1/token",

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -19,6 +19,9 @@ use crate::store::{MemoryStore, TokenStore};
 use crate::strategy::{OnRequest, RefreshStrategy};
 use crate::token::{Key, TokenPair};
 use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy, caught};
+
+/// Within this the system's clock ticks.
+const LEAST_TICK: Duration = Duration::from_micros(1);
 
 /// Builds a [`TokenManager`]. Nothing is checked, read or started before [`build`](Self::build).
 #[derive(Debug)]
@@ -259,7 +262,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`], if settings cannot hold together, no runtime is there, or it has no timer.
+    /// [`BuildError`], if settings cannot hold together, no runtime is there, it has no timer, or its time is paused while
+    /// the system's clock goes on.
     pub fn build(self) -> Result<TokenManager, BuildError> {
         if let Some(name) = self.panicked {
             return Err(BuildError::Panicked { name });
@@ -272,6 +276,9 @@ impl Builder {
         // Without one, every wait would panic; tokio has no other way to ask.
         if caught("tokio::time::sleep", || tokio::time::sleep(Duration::ZERO)).is_none() {
             return Err(BuildError::NoTimer);
+        }
+        if self.clock.is_none() && is_paused() {
+            return Err(BuildError::PausedTime);
         }
         let owner = Owner::random().map_err(|_| BuildError::NoRandomness)?;
         let on_system_clock = self.clock.is_none();
@@ -309,7 +316,18 @@ impl Builder {
             origins,
             api: self.api,
             channel,
+            proxy_warning: Once::new(),
         };
         Ok(TokenManager::new(session, calls))
     }
+}
+
+/// Whether tokio's time stands still, as tests have it (`start_paused`), which tokio does not tell.
+fn is_paused() -> bool {
+    let (began, frozen) = (std::time::Instant::now(), tokio::time::Instant::now());
+    // The system's clock is fine-grained, though not everywhere as fine as two calls are near.
+    while began.elapsed() < LEAST_TICK {
+        std::hint::spin_loop();
+    }
+    tokio::time::Instant::now() == frozen
 }

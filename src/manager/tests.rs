@@ -10,6 +10,7 @@ use crate::endpoint::{EndpointError, Grant, Issued};
 use crate::record::{Claim, Record};
 use crate::store::{Loaded, MemoryStore, Revision, StoreError, Swap, TokenStore};
 use crate::strategy::{BackgroundTimer, Plan, RefreshStrategy};
+use crate::testing::TestClock;
 use crate::token::{Lifetime, TokenPair};
 
 /// User code of every kind, which notes at each call whether the state of its session is locked. The tests have one
@@ -191,6 +192,7 @@ async fn the_numbers_of_lost_claims_are_forgotten() {
         }
     }
     let tokens = TokenManager::builder(Refuses)
+        .clock(TestClock::new())
         .store(store.clone())
         .seed(TokenPair::from_refresh_token("r1"))
         .build()

@@ -7,14 +7,14 @@ use tokio::sync::watch;
 use tokio::task::JoinError;
 
 use super::{TokenManager, worker};
-use crate::endpoint::{EndpointError, stated_by_token};
+use crate::endpoint::EndpointError;
 use crate::error::Error;
 use crate::rotation;
 use crate::served::Token;
 use crate::session::Session;
 use crate::status::{Logout, LogoutProgress, Status};
 use crate::store::StoreError;
-use crate::token::{TokenPair, Validity};
+use crate::token::{TokenPair, Validity, jwt};
 
 impl TokenManager {
     /// The user signed in anew: this pair takes the place of whatever is held and stored, also after an
@@ -107,6 +107,23 @@ impl TokenManager {
         }
     }
 
+    /// The pair that is held, with a valid access token and what is left of its lifetimes, for those who hand it on: to a
+    /// child process, say. Whichever of the two rotates first ends the other's copy, and on a strict server the session, if
+    /// both do; so [shut down](Self::shutdown) before, or hand on a store and a [key](Self::key) instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
+    pub async fn pair(&self) -> Result<TokenPair, Error> {
+        self.token().await?;
+        let now = self.session.now();
+        let state = self.session.lock();
+        let held = state.held().ok_or(Error::NoSession)?;
+        let mut pair = held.pair.clone();
+        pair.lifetime = pair.lifetime.aged(held.schedule.age(now));
+        Ok(pair)
+    }
+
     /// How the session is. It neither waits nor starts anything, and knows only what this manager has
     /// seen: before the first use nothing.
     #[must_use]
@@ -150,7 +167,9 @@ impl TokenManager {
 /// An access token that is a JWT says when it expires, if nobody else did.
 pub(super) fn with_stated_times(mut pair: TokenPair, wall: Duration) -> TokenPair {
     if let (Some(access), Validity::Unknown) = (&pair.access, pair.lifetime.access) {
-        pair.lifetime.access = stated_by_token(access, Some(wall), wall);
+        // It may be an old one, so only our clock can tell.
+        let left = jwt::times(access.expose()).and_then(|times| times.left(wall));
+        pair.lifetime.access = left.map_or(Validity::Unknown, Validity::from);
     }
     pair
 }

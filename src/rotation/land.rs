@@ -73,6 +73,7 @@ impl Rotation {
                 sign_ins,
                 origin,
                 may_be_repeat: first_sent.is_some(),
+                is_sign_in: claimed.kind == Kind::SignIn,
             },
             answer.sent_at,
         );
@@ -266,6 +267,7 @@ impl Rotation {
                 sign_ins: claimed.record.sign_ins,
                 origin: spare.origin,
                 may_be_repeat: spare.may_be_repeat,
+                is_sign_in: spare.is_sign_in,
             },
             spare.sent_at,
         );

@@ -53,6 +53,7 @@ impl Session {
             sign_ins: landed.sign_ins,
             origin: landed.origin,
             may_be_repeat: landed.may_be_repeat,
+            is_sign_in: landed.is_sign_in,
             sent_at,
         }
     }
@@ -69,6 +70,7 @@ impl Session {
                 sign_ins: record.sign_ins,
                 origin: stored.origin,
                 may_be_repeat: false,
+                is_sign_in: false,
             },
             sent_at,
         ))
@@ -159,6 +161,8 @@ impl Session {
         let identity = held.identity;
         let moment = self.moment();
         let now = moment.now;
+        let took = now.since(held.sent_at);
+        let is_sign_in = held.is_sign_in;
         let judged_at = if is_last { now } else { held.sent_at };
         let mut state = self.state.lock();
         let Some(mut current) = state.in_epoch(epoch) else {
@@ -180,8 +184,12 @@ impl Session {
         self.rotations.fetch_add(1, Ordering::Relaxed);
         self.republish(&current, moment);
         drop(state);
-        tracing::info!(key = %self.key, version = identity.version, "rotated");
-        self.send(Event::Rotated { identity });
+        tracing::info!(key = %self.key, version = identity.version, ?took, is_sign_in, "rotated");
+        self.send(Event::Rotated {
+            identity,
+            took,
+            is_sign_in,
+        });
         true
     }
 

@@ -18,6 +18,7 @@ pub(crate) struct Held {
     pub(crate) sign_ins: u64,
     pub(crate) origin: Origin,
     pub(crate) may_be_repeat: bool,
+    pub(crate) is_sign_in: bool,
     pub(crate) sent_at: Timestamp,
     pub(crate) schedule: Schedule,
     /// `None` if the pair has no access token.
@@ -46,6 +47,7 @@ impl Held {
             sign_ins: self.sign_ins,
             origin: self.origin,
             may_be_repeat: self.may_be_repeat,
+            is_sign_in: self.is_sign_in,
         }
     }
 }
@@ -60,6 +62,8 @@ pub(crate) struct Landed {
     pub(crate) origin: Origin,
     /// Whether the server may have issued it to an earlier sending of the same token, so that it may be older than it counts.
     pub(crate) may_be_repeat: bool,
+    /// Whether this manager got it by signing in.
+    pub(crate) is_sign_in: bool,
 }
 
 /// How far a logout of this manager is.

@@ -35,17 +35,19 @@ impl Times {
     /// by that the token was over before it was asked for: then it is `local` that is wrong. It is not good for longer than
     /// from its `iat` on, and not for more than ten years.
     pub(crate) fn lifetime(&self, server: Option<Duration>, local: Duration) -> Option<Duration> {
-        let is_sane = |span: &Duration| *span <= LONGEST_LIFETIME;
-        let by_the_servers = self.server_time(server).map(|asked_at| {
-            let span = self.expires_at.saturating_sub(asked_at);
-            let whole = self.issued_at.map(|at| self.expires_at.saturating_sub(at));
-            span.min(whole.unwrap_or(span))
-        });
-        let by_ours = || {
-            let left = self.expires_at.checked_sub(local);
-            left.filter(|left| !left.is_zero() && is_sane(left))
-        };
-        by_the_servers.filter(is_sane).or_else(by_ours)
+        let by_the_servers = self
+            .server_time(server)
+            .and_then(|asked_at| self.left(asked_at));
+        let by_ours = || self.left(local).filter(|left| !left.is_zero());
+        by_the_servers.or_else(by_ours)
+    }
+
+    /// How long the token is good for from `now` on, and no longer than from its `iat` on; `None` if that is too long to be
+    /// believed.
+    pub(crate) fn left(&self, now: Duration) -> Option<Duration> {
+        let left = self.expires_at.saturating_sub(now);
+        let whole = self.issued_at.map(|at| self.expires_at.saturating_sub(at));
+        Some(left.min(whole.unwrap_or(left))).filter(|span| *span <= LONGEST_LIFETIME)
     }
 }
 

@@ -33,6 +33,16 @@ impl Validity {
     }
 }
 
+impl Validity {
+    /// What is left of it after so long.
+    fn aged(self, age: Duration) -> Self {
+        match self {
+            Self::Known { total } => total.saturating_sub(age).into(),
+            other => other,
+        }
+    }
+}
+
 impl From<Duration> for Validity {
     fn from(total: Duration) -> Self {
         Self::Known { total }
@@ -76,6 +86,16 @@ impl Lifetime {
         Self {
             access,
             ..Self::default()
+        }
+    }
+
+    /// What is left of each after so long.
+    pub(crate) fn aged(self, age: Duration) -> Self {
+        Self {
+            access: self.access.aged(age),
+            refresh: self.refresh.aged(age),
+            refresh_in: self.refresh_in.map(|it| it.saturating_sub(age)),
+            session: self.session,
         }
     }
 

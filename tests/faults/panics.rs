@@ -137,7 +137,7 @@ fn an_endpoint_that_panics_in_every_method_is_an_error_and_the_process_lives_on(
     runtime.shutdown_timeout(Duration::from_secs(10));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_endpoint_that_panics_while_a_manager_is_built_is_named() {
     let world = World::new(600 * SECOND);
     for method in ["profile", "timeout", "key", "first_pair"] {

@@ -44,7 +44,7 @@ async fn a5_a_record_arrives_by_each_channel_and_each_carries_one_token() {
             let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
             let builder = builder.origin(http.origin()).api(api);
             let tokens = change(builder).build().unwrap();
-            let client = tokens.client(Client::builder().default_headers(tenant()));
+            let client = tokens.client(|| Client::builder().default_headers(tenant()));
             let client = client.unwrap();
             let record = client.http().post(format!("{}/records", http.url()));
             let response = client.send(record.body("record\x1d")).await.unwrap();
@@ -76,7 +76,7 @@ async fn q6_a_token_that_went_missing_is_replaced_and_the_record_sent_once_more(
         .api(ApiProfile::okapi())
         .build()
         .unwrap();
-    let client = tokens.client(Client::builder().default_headers(tenant()));
+    let client = tokens.client(|| Client::builder().default_headers(tenant()));
     let client = client.unwrap();
     let missing = "Token missing, access requires permission: records.post";
     let answer = Answer::status(400).header("content-type", "text/plain");

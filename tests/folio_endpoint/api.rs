@@ -88,7 +88,7 @@ async fn q6_a_missing_token_and_a_401_cost_one_refresh_and_one_replay() {
             let world = World::new();
             let api = rejecting(world.first(), status, kind, body).await;
             let tokens = world.tokens(api.origin(), profile);
-            let http = tokens.client(Client::builder()).unwrap();
+            let http = tokens.client(Client::builder).unwrap();
             let request = http.http().post(api.url("/records")).body("record");
             let response = http.send(request).await.unwrap();
             assert_eq!(response.status(), 200, "{status} {kind} {body}");
@@ -124,7 +124,7 @@ async fn q7_any_other_400_is_returned_as_it_was() {
         let world = World::new();
         let api = rejecting(world.first(), status, kind, body).await;
         let tokens = world.tokens(api.origin(), ApiProfile::okapi());
-        let http = tokens.client(Client::builder()).unwrap();
+        let http = tokens.client(Client::builder).unwrap();
         let url = api.url("/records?limit=1");
         let response = http.send(http.http().get(&url)).await.unwrap();
         assert_eq!(response.status(), status);
@@ -142,7 +142,7 @@ async fn q8_a_token_that_is_missing_again_is_the_callers_to_see() {
     let world = World::new();
     let api = Recorder::start(|_| std::future::ready(text(400, "text/plain", MISSING))).await;
     let tokens = world.tokens(api.origin(), ApiProfile::okapi());
-    let http = tokens.client(Client::builder()).unwrap();
+    let http = tokens.client(Client::builder).unwrap();
     let response = http
         .send(http.http().get(api.url("/records")))
         .await
@@ -164,7 +164,7 @@ async fn q6_a_text_is_read_as_far_as_it_has_to_be() {
     let api = RawServer::start([Step::Stall(pieces.into()), Step::Answer(ok)]).await;
     let world = World::new();
     let tokens = world.tokens(&api.url(""), ApiProfile::okapi());
-    let http = tokens.client(Client::builder().timeout(TTL)).unwrap();
+    let http = tokens.client(|| Client::builder().timeout(TTL)).unwrap();
     let response = http
         .send(http.http().get(api.url("/records")))
         .await
@@ -175,7 +175,7 @@ async fn q6_a_text_is_read_as_far_as_it_has_to_be() {
     let api = RawServer::start([Step::AnswerAndClose(cut.into())]).await;
     let world = World::new();
     let tokens = world.tokens(&api.url(""), ApiProfile::okapi());
-    let http = tokens.client(Client::builder()).unwrap();
+    let http = tokens.client(Client::builder).unwrap();
     let mut response = http
         .send(http.http().get(api.url("/records")))
         .await
@@ -281,7 +281,7 @@ async fn q12_and_nothing_else_is() {
     let world = World::new();
     let api = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
     let tokens = world.tokens(api.origin(), ApiProfile::eureka());
-    let http = tokens.client(Client::builder()).unwrap();
+    let http = tokens.client(Client::builder).unwrap();
     for path in [
         "/authn/credentials",
         "/authn/update",
@@ -308,7 +308,7 @@ async fn i8_a_503_with_retry_after_is_eurekas_gateways_for_any_method() {
         let busy = || reply(503, &[("retry-after", "1")]);
         let api = Recorder::with("/records", busy).await;
         let tokens = world.tokens(api.origin(), profile);
-        let http = tokens.client(Client::builder()).unwrap();
+        let http = tokens.client(Client::builder).unwrap();
         let request = http.http().post(api.url("/records")).body("record");
         assert_eq!(http.send(request).await.unwrap().status(), 503);
         assert_eq!((api.seen().len(), world.server.exchanges()), (calls, 0));

@@ -29,7 +29,7 @@ fn crowded(request: RequestBuilder) -> RequestBuilder {
 async fn arrived(change: impl FnOnce(Builder) -> Builder) -> Arrived {
     let api = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
     let tokens = change(builder(api.origin())).build().unwrap();
-    let http = tokens.client(Client::builder()).unwrap();
+    let http = tokens.client(Client::builder).unwrap();
     let request = crowded(http.http().get(api.url("/records")));
     http.send(request).await.unwrap();
     let mut seen = api.seen();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use evertoken::store::Swap;
-use evertoken::testing::Fault;
+use evertoken::testing::{Fault, TestClock};
 use evertoken::{
     Builder, Coordination, EndpointError, Error, Grant, Issued, MemoryStore, OnRequest,
     Persistence, TokenEndpoint, TokenManager, TokenPair, TokenStore as _, async_trait,
@@ -174,7 +174,9 @@ impl TokenEndpoint for SamePair {
 async fn a_pair_that_the_other_has_as_well_is_not_revoked() {
     let (endpoint, store) = (SamePair::default(), MemoryStore::new());
     let node = || {
-        let tokens = TokenManager::builder(endpoint.clone()).store(store.clone());
+        let tokens = TokenManager::builder(endpoint.clone())
+            .clock(TestClock::new())
+            .store(store.clone());
         tokens.coordination(Coordination::None).build().unwrap()
     };
     let (a, b) = (node(), node());

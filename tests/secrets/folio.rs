@@ -46,7 +46,7 @@ pub(crate) async fn okapi() {
     let tokens = builder.build().unwrap();
     let token = tokens.token().await.unwrap();
     assert_eq!(token.expose(), FOLIO_ACCESS);
-    net::debug(&tokens.client(reqwest::Client::builder()).unwrap());
+    net::debug(&tokens.client(reqwest::Client::builder).unwrap());
     net::outcome(tokens.rotate().await);
     net::debug(&tokens.status());
     let pair = TokenPair::new(FOLIO_ACCESS).refresh_token(FOLIO_REFRESH);

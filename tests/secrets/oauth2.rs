@@ -187,7 +187,7 @@ pub(crate) async fn sends() {
     let request = get("/records").header(AUTHORIZATION, header);
     net::debug(&request);
     net::debug(&request.build().unwrap());
-    let ours = tokens.client(reqwest::Client::builder()).unwrap();
+    let ours = tokens.client(reqwest::Client::builder).unwrap();
     net::debug(&ours);
     net::outcome(ours.send(ours.http().get(api.url("/moved"))).await);
     net::outcome(tokens.send(get("/records")).await);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use evertoken::store::{Loaded, Revision, SealError, Sealer, Swap, Zeroizing};
+use evertoken::testing::TestClock;
 use evertoken::{
     EndpointError, Grant, Issued, Key, Lifetime, MemoryStore, OnStoreFailure, Persistence, Plan,
     Record, RefreshStrategy, StaticToken, StoreError, TokenEndpoint, TokenManager, TokenPair,
@@ -135,6 +136,7 @@ pub(crate) async fn fails() {
             inner: MemoryStore::new(),
         };
         let builder = TokenManager::builder(Endpoint { panics: false })
+            .clock(TestClock::new())
             .store(store)
             .persistence(persistence)
             .on_store_failure(policy)
@@ -143,7 +145,13 @@ pub(crate) async fn fails() {
     }
     let fixed = StaticToken::new(SEED_ACCESS);
     net::debug(&fixed);
-    use_up(TokenManager::builder(fixed).build().unwrap()).await;
+    use_up(
+        TokenManager::builder(fixed)
+            .clock(TestClock::new())
+            .build()
+            .unwrap(),
+    )
+    .await;
 }
 
 pub(crate) async fn panics() {
@@ -152,7 +160,9 @@ pub(crate) async fn panics() {
             panics: store,
             inner: MemoryStore::new(),
         };
-        let builder = TokenManager::builder(Endpoint { panics: endpoint }).seed(seed());
+        let builder = TokenManager::builder(Endpoint { panics: endpoint })
+            .clock(TestClock::new())
+            .seed(seed());
         let builder = match store.panics {
             true => builder.store(store),
             false => builder,
@@ -160,6 +170,7 @@ pub(crate) async fn panics() {
         use_up(builder.build().unwrap()).await;
     }
     let builder = TokenManager::builder(Endpoint { panics: false })
+        .clock(TestClock::new())
         .strategy(Strategy)
         .on_rotated(|_| async { panics_with(PANIC) })
         .seed(seed());

@@ -103,7 +103,7 @@ async fn a_header_of_its_own_goes_through_no_foreign_client() {
 async fn our_own_client_sends_it_bare_and_replays_it() {
     let world = World::new().await;
     let tokens = with_own_header(&world);
-    let ours = tokens.client(Client::builder()).unwrap();
+    let ours = tokens.client(Client::builder).unwrap();
     let post = ours.http().post(world.http.url()).body("record");
     assert_eq!(ours.send(post).await.unwrap().status(), 200);
     world.api.answer_next(Answer::status(401));
@@ -123,7 +123,7 @@ async fn our_own_client_returns_a_redirect_that_leads_elsewhere() {
         } else {
             world.tokens.clone()
         };
-        let ours = tokens.client(Client::builder()).unwrap();
+        let ours = tokens.client(Client::builder).unwrap();
         for status in [301, 302, 303, 307, 308] {
             world
                 .api
@@ -147,7 +147,7 @@ async fn our_own_client_has_its_own_policy_whatever_the_builder_said() {
     let elsewhere = Recorder::with("/none", || None).await;
     let world = World::new().await;
     let tokens = with_own_header(&world);
-    let http = Client::builder().redirect(reqwest::redirect::Policy::limited(5));
+    let http = || Client::builder().redirect(reqwest::redirect::Policy::limited(5));
     let ours = tokens.client(http).unwrap();
     world.api.answer_path("/moved", to(302, elsewhere.url("/")));
     let get = ours.http().get(world.url("/moved"));
@@ -158,7 +158,7 @@ async fn our_own_client_has_its_own_policy_whatever_the_builder_said() {
 #[tokio::test(start_paused = true)]
 async fn our_own_client_keeps_it_within_the_origin() {
     let world = World::new().await;
-    let ours = with_own_header(&world).client(Client::builder()).unwrap();
+    let ours = with_own_header(&world).client(Client::builder).unwrap();
     world.api.answer_path("/moved", to(307, "/records"));
     let post = world.client.post(world.url("/moved")).body("record");
     assert_eq!(ours.send(post).await.unwrap().status(), 200);
@@ -184,7 +184,7 @@ async fn a_401_from_another_configured_origin_that_got_the_token_replaces_it() {
         .header(OKAPI_TOKEN)
         .build()
         .unwrap();
-    let ours = tokens.client(Client::builder()).unwrap();
+    let ours = tokens.client(Client::builder).unwrap();
     world.api.answer_path("/moved", to(307, other.url("/")));
     let get = ours.http().get(world.url("/moved"));
     assert_eq!(ours.send(get).await.unwrap().status(), 200);
@@ -195,7 +195,7 @@ async fn a_401_from_another_configured_origin_that_got_the_token_replaces_it() {
 async fn a_redirect_loop_ends_with_an_error() {
     let world = World::new().await;
     world.api.answer_path("/loop", to(302, "/loop"));
-    let ours = world.tokens.client(Client::builder()).unwrap();
+    let ours = world.tokens.client(Client::builder).unwrap();
     let get = || world.client.get(world.url("/loop"));
     let error = ours.send(get()).await.unwrap_err();
     assert!(matches!(&error, Error::Request { source, .. } if source.is_redirect()));
@@ -209,7 +209,7 @@ async fn a_redirect_loop_ends_with_an_error() {
 #[tokio::test(start_paused = true)]
 async fn i7_our_own_client_repeats_no_post_that_was_answered_by_a_redirect_to_its_own_url() {
     let world = World::new().await;
-    let http = world.tokens.client(Client::builder()).unwrap();
+    let http = world.tokens.client(Client::builder).unwrap();
     world.api.answer_next(to(303, "/records"));
     world.api.answer_next(Answer::status(401));
     let post = http.http().post(world.url("/records")).body("record");
@@ -228,7 +228,7 @@ async fn i7_our_own_client_repeats_no_post_that_was_answered_by_a_redirect_to_it
 async fn our_own_client_brings_no_token_to_the_second_page_of_a_foreign_host() {
     let elsewhere = Recorder::with("/x", || reply(302, &[("location", "/y")])).await;
     let world = World::new().await;
-    let http = world.tokens.client(Client::builder()).unwrap();
+    let http = world.tokens.client(Client::builder).unwrap();
     world
         .api
         .answer_path("/moved", to(302, elsewhere.url("/x")));

@@ -64,14 +64,14 @@ async fn fm40_no_token_in_managers_builders_requests_and_clients() {
         printed.add(&tokens);
         let token = tokens.token().await.unwrap();
         printed.add(&token);
-        printed.add(&tokens.client(Client::builder()).unwrap());
+        printed.add(&tokens.client(Client::builder).unwrap());
         let request = world.client.get(world.http.url());
         let request = request.header("authorization", tokens.authorization().await.unwrap());
         printed.add(&request);
         printed.add(&request.build().unwrap());
         printed.add(&tokens);
     }
-    let ours = seeded().build().unwrap().client(Client::builder()).unwrap();
+    let ours = seeded().build().unwrap().client(Client::builder).unwrap();
     printed.add(&ours.send(world.record()).await.unwrap());
     printed.add(&world.tokens.send(world.record()).await.unwrap());
     printed.add(&world.api);
