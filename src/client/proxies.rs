@@ -39,7 +39,7 @@ pub(super) fn is_plain(url: &Url) -> bool {
 fn may_be_proxied(url: &Url, variable: impl Fn(&str) -> Option<String>) -> bool {
     let is_set = |name: &&str| variable(name).is_some_and(|value| !value.trim().is_empty());
     let is_named = |name: &&str| variable(name).is_some_and(|list| names(&list, url));
-    PROXIES.iter().any(|name| is_set(&name)) && !EXCEPTIONS.iter().any(|name| is_named(&name))
+    PROXIES.iter().any(is_set) && !EXCEPTIONS.iter().any(is_named)
 }
 
 /// Whether a list of exceptions names the host of this URL.

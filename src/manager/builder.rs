@@ -6,7 +6,7 @@ use http::HeaderName;
 use super::user::with_stated_times;
 use super::{Calls, TokenManager};
 use crate::client::{ApiProfile, Channel};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::endpoint::TokenEndpoint;
 use crate::error::BuildError;
 use crate::origin::Origins;
@@ -324,9 +324,9 @@ impl Builder {
 
 /// Whether tokio's time stands still, as tests have it (`start_paused`), which tokio does not tell.
 fn is_paused() -> bool {
-    let (began, frozen) = (std::time::Instant::now(), tokio::time::Instant::now());
+    let (began, frozen) = (SystemClock.now(), tokio::time::Instant::now());
     // The system's clock is fine-grained, though not everywhere as fine as two calls are near.
-    while began.elapsed() < LEAST_TICK {
+    while SystemClock.now().since(began) < LEAST_TICK {
         std::hint::spin_loop();
     }
     tokio::time::Instant::now() == frozen
