@@ -8,7 +8,7 @@ mod proxies;
 
 use std::cell::Cell;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response, StatusCode};
 use url::Url;
 
@@ -28,11 +28,23 @@ tokio::task_local! {
 #[derive(Clone, Copy)]
 enum Followed {
     None,
-    /// The last one led to the same host and port as the request before it, or to another: reqwest takes `Authorization` and
-    /// cookies off then.
+    /// The last one led to the same scheme, host and port as the request before it, or to another: reqwest takes
+    /// `Authorization` and cookies off then.
     Last {
         is_same_host: bool,
     },
+}
+
+impl Followed {
+    fn route(self, is_taken_off: bool) -> Route {
+        match self {
+            Self::None => Route::Straight,
+            Self::Last { is_same_host } => Route::Redirected {
+                // A header of one's own stays.
+                carried: Some(is_same_host || !is_taken_off),
+            },
+        }
+    }
 }
 
 /// As many redirects as reqwest follows by itself.
@@ -66,7 +78,6 @@ impl TokenManager {
             if !self.calls.channel.is_taken_off() {
                 return Err(Error::ForeignClient);
             }
-            self.warn_of_proxies(request.url());
         }
         self.send_on(&client, false, request).await
     }
@@ -83,24 +94,20 @@ impl TokenManager {
     /// # }
     /// ```
     ///
-    /// `builder` is asked for a client for `https` and for one for plain `http`, which goes to loopback and through no proxy,
-    /// as far as the origins need both.
+    /// Where an origin is a plain `http` one, which is on loopback, `builder` is asked for a second client, which goes there and
+    /// through no proxy. The two have pools and cookies of their own, and the first follows no redirect from `https` to plain
+    /// `http`.
     ///
     /// # Errors
     ///
     /// [`BuildError::Client`] if reqwest cannot build it.
     pub fn client(&self, builder: impl Fn() -> ClientBuilder) -> Result<TokenClient, BuildError> {
-        let origins = &self.calls.origins;
-        let plain = match origins.any(is_plain) {
+        let plain = match self.calls.origins.any(is_plain) {
             true => Some(self.client_of(builder().no_proxy(), true)?),
             false => None,
         };
-        let http = match &plain {
-            Some(plain) if origins.all(is_plain) => plain.clone(),
-            _ => self.client_of(builder(), false)?,
-        };
         Ok(TokenClient {
-            http,
+            http: self.client_of(builder(), false)?,
             plain,
             tokens: self.clone(),
         })
@@ -117,7 +124,8 @@ impl TokenManager {
                 // Without a request of ours nothing asks.
                 let before = attempt.previous().last();
                 let is_same_host = before.is_some_and(|before| {
-                    before.host_str() == attempt.url().host_str()
+                    before.scheme() == attempt.url().scheme()
+                        && before.host_str() == attempt.url().host_str()
                         && before.port_or_known_default() == attempt.url().port_or_known_default()
                 });
                 let last = Followed::Last { is_same_host };
@@ -165,7 +173,7 @@ impl ApiAnswer for Response {
         Some(self.url())
     }
 
-    async fn begins_with(self, text: &'static str) -> (Self, bool) {
+    async fn begins_with(self, text: &str) -> (Self, bool) {
         peek::begins_with(self, text).await
     }
 }
@@ -194,20 +202,11 @@ impl Attempts for Reqwest<'_> {
         };
         self.request = if keeps { request.try_clone() } else { None };
         credential.put(request.headers_mut());
-        let (response, followed) = FOLLOWED
-            .scope(Cell::new(Followed::None), async {
-                let response = self.client.execute(request).await;
-                (response, FOLLOWED.with(Cell::get))
-            })
-            .await;
+        let (response, followed) = watched(self.client.execute(request)).await;
         let response = response.map_err(CallError::Request)?;
-        let route = match followed {
-            Followed::Last { is_same_host } => Route::Redirected {
-                // A header of one's own stays.
-                carried: Some(is_same_host || !self.is_taken_off),
-            },
-            Followed::None if self.is_ours => Route::Straight,
-            Followed::None => self.asked.route_to(Some(response.url())),
+        let route = match self.is_ours {
+            true => followed.route(self.is_taken_off),
+            false => self.asked.route_to(Some(response.url())),
         };
         Ok((response, route))
     }
@@ -215,6 +214,54 @@ impl Attempts for Reqwest<'_> {
     fn can_repeat(&self) -> bool {
         self.request.is_some()
     }
+
+    fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+}
+
+/// A user's closure that sends with a client of ours.
+struct OnOurs<'a, F> {
+    send: F,
+    client: &'a Client,
+    is_taken_off: bool,
+}
+
+impl<E, F, S> Attempts for OnOurs<'_, F>
+where
+    F: FnMut(Client, Credential) -> S,
+    S: Future<Output = Result<Response, E>>,
+{
+    type Answer = Response;
+    type Error = E;
+
+    async fn send(
+        &mut self,
+        credential: Credential,
+        _keeps: bool,
+    ) -> Result<(Response, Route), CallError<E>> {
+        let sending = (self.send)(self.client.clone(), credential);
+        let (response, followed) = watched(sending).await;
+        let response = response.map_err(CallError::Request)?;
+        Ok((response, followed.route(self.is_taken_off)))
+    }
+
+    fn can_repeat(&self) -> bool {
+        true
+    }
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+}
+
+/// What comes of a request, and which redirects a client of ours followed for it.
+async fn watched<T>(sending: impl Future<Output = T>) -> (T, Followed) {
+    let watched = async {
+        let sent = sending.await;
+        (sent, FOLLOWED.with(Cell::get))
+    };
+    FOLLOWED.scope(Cell::new(Followed::None), watched).await
 }
 
 /// A client whose redirects stay within the origins that may be given tokens.
@@ -241,8 +288,38 @@ impl TokenClient {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (_, request) = request.build_split();
         let request = request?;
-        let plain = self.plain.as_ref().filter(|_| is_plain(request.url()));
-        let http = plain.unwrap_or(&self.http);
+        let http = self.http_for(request.url());
         self.tokens.send_on(http, true, request).await
+    }
+
+    /// As [`TokenManager::call`], with the client that is to send to `url`.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenManager::call`].
+    pub async fn call<E, F, S>(
+        &self,
+        method: Method,
+        url: &Url,
+        send: F,
+    ) -> Result<Response, CallError<E>>
+    where
+        F: FnMut(Client, Credential) -> S,
+        S: Future<Output = Result<Response, E>>,
+    {
+        let mut attempts = OnOurs {
+            send,
+            client: self.http_for(url),
+            is_taken_off: self.tokens.calls.channel.is_taken_off(),
+        };
+        let asked = Asked::new(method, url);
+        self.tokens.drive(&asked, &mut attempts).await
+    }
+
+    /// The one without proxies, for what would carry a token in the clear.
+    fn http_for(&self, url: &Url) -> &Client {
+        let is_ours = is_plain(url) && self.tokens.calls.origins.allow(url);
+        let plain = self.plain.as_ref().filter(|_| is_ours);
+        plain.unwrap_or(&self.http)
     }
 }

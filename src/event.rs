@@ -19,7 +19,7 @@ pub enum Event {
     Rotated {
         /// The new pair's.
         identity: Identity,
-        /// How long it took from sending the request until callers got the pair: the exchange, and storing what it brought.
+        /// How long it took from sending the request, for the first time if it was sent again, until callers got the pair.
         took: Duration,
         /// Whether it came of a sign-in, and not of the refresh token of the pair before.
         is_sign_in: bool,

@@ -1,12 +1,12 @@
 //! Where tokens may go. An origin is scheme, host and port (RFC 6454); paths and redirects do not extend it.
 
-use url::{Host, Url};
+use url::{Host, Origin, Url};
 
 use crate::error::BuildError;
 
 /// The origins that may be given tokens.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Origins(Vec<Url>);
+pub(crate) struct Origins(Vec<(Origin, Url)>);
 
 impl Origins {
     pub(crate) fn parse(texts: &[String]) -> Result<Self, BuildError> {
@@ -20,15 +20,11 @@ impl Origins {
     /// Whether a request to this URL may carry a token.
     pub(crate) fn allow(&self, url: &Url) -> bool {
         let origin = url.origin();
-        self.0.iter().any(|allowed| allowed.origin() == origin)
+        self.0.iter().any(|(allowed, _)| *allowed == origin)
     }
 
     pub(crate) fn any(&self, test: fn(&Url) -> bool) -> bool {
-        self.0.iter().any(test)
-    }
-
-    pub(crate) fn all(&self, test: fn(&Url) -> bool) -> bool {
-        self.0.iter().all(test)
+        self.0.iter().any(|(_, url)| test(url))
     }
 }
 
@@ -44,7 +40,7 @@ pub(crate) fn is_private(url: &Url) -> bool {
     }
 }
 
-fn origin(text: &str) -> Result<Url, BuildError> {
+fn origin(text: &str) -> Result<(Origin, Url), BuildError> {
     let is_none = "an origin has no path, query or credentials: https://host[:port]";
     // First, because the others repeat the text.
     if text.contains('@') {
@@ -65,7 +61,7 @@ fn origin(text: &str) -> Result<Url, BuildError> {
     if !is_bare {
         return Err(BuildError::invalid("origin", is_none));
     }
-    Ok(url)
+    Ok((url.origin(), url))
 }
 
 #[cfg(test)]

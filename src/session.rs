@@ -317,7 +317,21 @@ impl Session {
 
     /// See [`State::counts_behind_redirect`].
     pub(crate) fn counts_behind_redirect(&self, token: &Token) -> bool {
-        self.state.lock().counts_behind_redirect(token.identity())
+        let (now, longest) = (self.now(), self.settings().cool_down.longest);
+        let mut state = self.state.lock();
+        state.counts_behind_redirect(token.identity(), now, longest)
+    }
+
+    /// See [`State::rejected_behind_redirect`].
+    pub(crate) fn rejected_behind_redirect(&self, token: &Token) {
+        let now = self.now();
+        let mut state = self.state.lock();
+        state.rejected_behind_redirect(token.identity(), now);
+    }
+
+    /// See [`State::accepted_behind_redirect`].
+    pub(crate) fn accepted_behind_redirect(&self) {
+        self.state.lock().accepted_behind_redirect();
     }
 
     /// How long a caller waits for a newer token who could go on with the one that is held.

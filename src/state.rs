@@ -69,6 +69,15 @@ struct UnderWay {
     began: Timestamp,
 }
 
+/// A token that was rejected from behind a redirect, so that it was replaced.
+#[derive(Debug)]
+struct BehindRedirect {
+    rejected: Identity,
+    at: Timestamp,
+    /// The token that took its place, once that is known.
+    next: Option<Identity>,
+}
+
 #[derive(Debug)]
 pub(crate) struct State {
     held: Option<Held>,
@@ -78,8 +87,7 @@ pub(crate) struct State {
     flight: Option<UnderWay>,
     pause: Pause,
     rejections: Rejections,
-    /// The last token that was rejected from behind a redirect.
-    behind_redirect: Option<Identity>,
+    behind_redirect: Option<BehindRedirect>,
     /// The highest next number that was seen in a record.
     next_number: u64,
     /// The highest count of sign-ins that was seen in a record.
@@ -400,15 +408,39 @@ impl State {
     }
 
     /// Whether a rejection of this token counts that came from behind a redirect, where the client may have taken the token
-    /// off. Of a token that took the place of one that was rejected so it does not: rotating has not helped then.
-    pub(crate) fn counts_behind_redirect(&mut self, of: Identity) -> bool {
-        let is_next =
-            |before: Identity| before.lineage == of.lineage && before.version + 1 == of.version;
-        if self.behind_redirect.is_some_and(is_next) {
-            return false;
+    /// off. Of the token that took the place of one that was rejected so it does not, for a while: rotating has not helped.
+    pub(crate) fn counts_behind_redirect(
+        &mut self,
+        of: Identity,
+        now: Timestamp,
+        longest: Duration,
+    ) -> bool {
+        let Some(behind) = self.behind_redirect.as_mut() else {
+            return true;
+        };
+        if behind.rejected == of {
+            return true;
         }
-        self.behind_redirect = Some(of);
-        true
+        let is_next = *behind.next.get_or_insert(of) == of;
+        if !is_next || now.since(behind.at) >= longest {
+            self.behind_redirect = None;
+            return true;
+        }
+        false
+    }
+
+    /// This token was rejected from behind a redirect, and is being replaced.
+    pub(crate) fn rejected_behind_redirect(&mut self, of: Identity, at: Timestamp) {
+        self.behind_redirect = Some(BehindRedirect {
+            rejected: of,
+            at,
+            next: None,
+        });
+    }
+
+    /// A token came through a redirect.
+    pub(crate) fn accepted_behind_redirect(&mut self) {
+        self.behind_redirect = None;
     }
 
     /// An API accepted the token that is held: another instance's pair works, so ours is not needed.

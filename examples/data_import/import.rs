@@ -148,7 +148,8 @@ pub(crate) async fn run(
         tokio::select! {
             finished = all(&mut workers) => break finished.map(|()| false)?,
             () = &mut interrupt => break true,
-            Some(notice) = noticed.recv() => note(&notice)?,
+            // An import goes on though its words reach no reader.
+            Some(notice) = noticed.recv() => drop(note(&notice)),
         }
     };
     if interrupted {
@@ -161,7 +162,7 @@ pub(crate) async fn run(
     workers.shutdown().await;
     let elapsed = tally.elapsed();
     while let Ok(notice) = noticed.try_recv() {
-        note(&notice)?;
+        drop(note(&notice));
     }
     drop(weather);
 

@@ -15,8 +15,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a batch is tried to which there is no answer, or one that may be its own fault.
 const TRIES: u32 = 5;
 
-/// How often with tokens that the API does not accept.
-const TRIES_UNAUTHORIZED: u32 = 3;
+/// For how long with tokens that the API does not accept. No record fails for that: an API whose keys are old accepts them
+/// later, and one that expects other tokens takes no record at all.
+const UNAUTHORIZED_LIMIT: Duration = Duration::from_secs(60);
 
 /// Before the API is asked again whether it is done with a batch that it works on.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -43,7 +44,8 @@ pub(crate) struct Patience {
     /// Since when it is not, without another answer in between.
     unavailable: Option<(Instant, Pauses)>,
     unclear: Pauses,
-    unauthorized: u32,
+    /// Since when the API accepts no token.
+    unauthorized: Option<(Instant, Pauses)>,
     tokens: Judge,
 }
 
@@ -54,7 +56,7 @@ impl Patience {
             limit,
             unavailable: None,
             unclear: Pauses::default(),
-            unauthorized: 0,
+            unauthorized: None,
             tokens: Judge::default(),
         }
     }
@@ -83,13 +85,25 @@ impl Patience {
             }
             Failure::Busy => (self.started.elapsed() < BUSY_LIMIT).then_some(BUSY_PAUSE),
             // A token that was rejected as soon as it was issued is not rotated at once.
-            Failure::Unauthorized if is_managed => {
-                self.unauthorized += 1;
-                (self.unauthorized < TRIES_UNAUTHORIZED).then_some(SHORTEST_PAUSE)
-            }
+            Failure::Unauthorized if is_managed => return self.unauthorized(),
             Failure::Unauthorized | Failure::Refused(_) => None,
         };
         pause.map_or(Next::Fail, Next::Again)
+    }
+
+    fn unauthorized(&mut self) -> Next {
+        let (since, pauses) = self
+            .unauthorized
+            .get_or_insert_with(|| (Instant::now(), Pauses::default()));
+        let pause = pauses.next();
+        if since.elapsed().saturating_add(pause) <= UNAUTHORIZED_LIMIT {
+            return Next::Again(pause);
+        }
+        Next::Stop(Stopped {
+            kind: Kind::Configuration,
+            reason: "the API accepts no token: it answered 401 to each".to_owned(),
+            remedy: "Check the scope and the audience of the tokens, and which server the API trusts",
+        })
     }
 
     fn unavailable(&mut self, why: &anyhow::Error, after: Option<Duration>) -> Next {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::runtime::Handle;
 use url::Url;
 
 use crate::endpoint::retry_after;
@@ -33,7 +34,7 @@ pub trait ApiAnswer: Sized {
 
     /// Whether its body begins with this text, and the answer as it was. Asked only where an API tells a rejection from
     /// other answers of its status by nothing but the text (Okapi). Default: no.
-    fn begins_with(self, text: &'static str) -> impl Future<Output = (Self, bool)> + Send
+    fn begins_with(self, text: &str) -> impl Future<Output = (Self, bool)> + Send
     where
         Self: Send,
     {
@@ -42,7 +43,8 @@ pub trait ApiAnswer: Sized {
     }
 }
 
-/// Of a client that follows no redirects, such as hyper's.
+/// Of a client that follows no redirects, such as hyper's. Where an API tells a rejection by its text (Okapi), or the client
+/// does follow redirects, wrap the answer in a type of your own.
 impl<B> ApiAnswer for http::Response<B> {
     fn status(&self) -> StatusCode {
         self.status()
@@ -53,7 +55,7 @@ impl<B> ApiAnswer for http::Response<B> {
     }
 }
 
-/// Why a call brought no answer.
+/// Why a call brought no answer. It is an error if `E` is one.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError<E> {
@@ -121,12 +123,15 @@ pub(super) trait Attempts {
 
     /// Whether it can be sent again.
     fn can_repeat(&self) -> bool;
+
+    /// Whether the client is one of this crate's making.
+    fn is_ours(&self) -> bool;
 }
 
 /// What is asked.
 pub(super) struct Asked {
     pub(super) method: Method,
-    /// Without its fragment, which is not sent.
+    /// Without what is not sent: its fragment, a user name and a password.
     url: Url,
 }
 
@@ -134,17 +139,26 @@ impl Asked {
     pub(super) fn new(method: Method, url: &Url) -> Self {
         let mut url = url.clone();
         url.set_fragment(None);
+        // These fail where there is nothing to be taken away.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
         Self { method, url }
     }
 
     /// The route of an answer of a client that tells nothing but which URL answered. A redirect to the same URL looks like
     /// none.
     pub(super) fn route_to(&self, answered: Option<&Url>) -> Route {
-        match answered {
-            Some(answered) if Self::new(Method::GET, answered).url != self.url => {
-                Route::Redirected { carried: None }
+        let is_same = answered.is_none_or(|answered| {
+            let mut answered = Self::new(Method::GET, answered).url;
+            // A client may have added it.
+            if self.url.query().is_none() {
+                answered.set_query(None);
             }
-            _ => Route::Straight,
+            answered == self.url
+        });
+        match is_same {
+            true => Route::Straight,
+            false => Route::Redirected { carried: None },
         }
     }
 
@@ -156,7 +170,7 @@ impl Asked {
 }
 
 /// Whether a token came to what answered.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Reached {
     Yes,
     /// Behind a redirect within the origin, which may have led elsewhere in between: a client takes the token off then.
@@ -166,23 +180,29 @@ enum Reached {
 
 impl TokenManager {
     /// Calls an API with a valid access token, on any HTTP client. `send` builds and sends the request, with the
-    /// [credential](Credential) that it is given, once or twice: each time anew, so that a stream or a multipart form can
-    /// be sent again as well.
+    /// [credential](Credential) that it is given: each time anew, so that a stream or a multipart form can be sent again as
+    /// well.
     ///
     /// If the API rejects the token (see [`ApiProfile`](crate::ApiProfile)), the token is rotated and the request sent once
     /// more. A 503 with `Retry-After` is waited for and the request sent once more, as the profile permits. Every other
-    /// answer is returned as it is, and so is the answer to the second request.
+    /// answer is returned as it is, and so is that to a request that was sent again for the same reason.
     ///
-    /// A URL outside the configured [origins](crate::Builder::origin) is called without a token, and so
-    /// is a path that the profile says needs none. A client that follows redirects must not take the token to another
-    /// origin, and its answers have to say which URL answered ([`ApiAnswer::url`]).
+    /// `url` is the one that `send` sends to. Outside the configured [origins](crate::Builder::origin) it is called without
+    /// a token, and so is a path that the profile says needs none.
+    ///
+    /// **Redirects are the client's own.** One that follows them must not take the token to another origin: reqwest takes
+    /// `Authorization` and cookies off then, and puts them on again when that host redirects within itself; a token in a
+    /// header of its own it takes anywhere. So use a client that follows none, or
+    /// [`TokenClient::call`](crate::TokenClient::call), which never leaves the origins. The answers of a client that does
+    /// follow have to say which URL answered ([`ApiAnswer::url`]).
     ///
     /// ```no_run
     /// use evertoken::{CallError, TokenManager};
     /// use http::Method;
     ///
     /// # async fn example(tokens: TokenManager, file: Vec<u8>) -> Result<(), CallError<reqwest::Error>> {
-    /// let http = reqwest::Client::new();
+    /// let policy = reqwest::redirect::Policy::none();
+    /// let http = reqwest::Client::builder().redirect(policy).build().expect("a client");
     /// let url = "https://api.example.org/files".parse().expect("a URL");
     /// let answer = tokens
     ///     .call(Method::POST, &url, |credential| {
@@ -245,6 +265,9 @@ impl TokenManager {
             let (answer, _) = attempts.send(self.credential(None)?, false).await?;
             return Ok(answer);
         }
+        if !attempts.is_ours() {
+            self.warn_of_proxies(&asked.url);
+        }
         let mut may_replay = true;
         let mut may_wait = true;
         let mut token = self.token().await.map_err(CallError::Token)?;
@@ -263,7 +286,7 @@ impl TokenManager {
                     return Ok(answer);
                 }
                 let can_repeat = can_repeat && may_replay && asked.may_be_repeated(&route);
-                let next = self.after_rejection(&token, can_repeat).await;
+                let next = self.after_rejection(&token, reached, can_repeat).await;
                 let (true, Some(next)) = (can_repeat, next.map_err(CallError::Token)?) else {
                     return Ok(answer);
                 };
@@ -274,15 +297,28 @@ impl TokenManager {
             if reached != Reached::No && answer.status().is_success() {
                 self.session.accept(&token);
             }
+            if reached == Reached::Perhaps && answer.status().is_success() {
+                self.session.accepted_behind_redirect();
+            }
             match self.pause(asked, &route, &answer) {
                 Some(pause) if may_wait && can_repeat => {
-                    tokio::time::sleep(pause).await;
+                    self.sleep(pause).await;
                     token = self.token().await.map_err(CallError::Token)?;
                     may_wait = false;
                 }
                 _ => return Ok(answer),
             }
         }
+    }
+
+    /// Whatever executor the caller is on.
+    async fn sleep(&self, pause: Duration) {
+        let sleep = {
+            let runtime = &self.session.shared.runtime;
+            let _entered = Handle::try_current().is_err().then(|| runtime.enter());
+            tokio::time::sleep(pause)
+        };
+        sleep.await;
     }
 
     fn credential<E>(&self, token: Option<&Token>) -> Result<Credential, CallError<E>> {
@@ -328,8 +364,17 @@ impl TokenManager {
 
     /// Tells that the token was rejected. With `replay`, waits for the one to send next; `None` if the
     /// answer is to be returned.
-    async fn after_rejection(&self, token: &Token, replay: bool) -> Result<Option<Token>, Error> {
-        match self.reject(token) {
+    async fn after_rejection(
+        &self,
+        token: &Token,
+        reached: Reached,
+        replay: bool,
+    ) -> Result<Option<Token>, Error> {
+        let rejection = self.reject(token);
+        if reached == Reached::Perhaps && rejection == Rejection::Rotating {
+            self.session.rejected_behind_redirect(token);
+        }
+        match rejection {
             Rejection::Outdated | Rejection::Rotating | Rejection::Ended if !replay => Ok(None),
             Rejection::Outdated | Rejection::Rotating | Rejection::Ended => {
                 let next = self.token().await?;
@@ -381,5 +426,9 @@ where
 
     fn can_repeat(&self) -> bool {
         true
+    }
+
+    fn is_ours(&self) -> bool {
+        false
     }
 }

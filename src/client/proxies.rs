@@ -1,6 +1,8 @@
 //! Tokens for loopback, which go there in the clear, do not go through a proxy: it would carry them over the network.
 
 use std::env;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use url::{Host, Url};
 
@@ -9,14 +11,15 @@ use super::TokenManager;
 /// The environment's proxies for plain `http`, as reqwest and other clients read them.
 const PROXIES: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
-/// The hosts that are reached without one.
-const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
+/// As it is at the first request.
+static ENVIRONMENT: LazyLock<Environment> =
+    LazyLock::new(|| Environment::of(|name| env::var(name).ok()));
 
 impl TokenManager {
     /// Warns once, where a client that is not ours may send a token for loopback through a proxy: it shows neither its
     /// proxies nor that it has none.
     pub(super) fn warn_of_proxies(&self, url: &Url) {
-        if !is_plain(url) || !may_be_proxied(url, |name| env::var(name).ok()) {
+        if !is_plain(url) || !ENVIRONMENT.may_proxy(url) {
             return;
         }
         let key = &self.session.key;
@@ -36,24 +39,53 @@ pub(super) fn is_plain(url: &Url) -> bool {
     url.scheme() == "http"
 }
 
-fn may_be_proxied(url: &Url, variable: impl Fn(&str) -> Option<String>) -> bool {
-    let is_set = |name: &&str| variable(name).is_some_and(|value| !value.trim().is_empty());
-    let is_named = |name: &&str| variable(name).is_some_and(|list| names(&list, url));
-    PROXIES.iter().any(is_set) && !EXCEPTIONS.iter().any(is_named)
+/// What the environment says of proxies.
+struct Environment {
+    has_proxy: bool,
+    /// The hosts that are reached without one.
+    exceptions: String,
 }
 
-/// Whether a list of exceptions names the host of this URL.
-fn names(list: &str, url: &Url) -> bool {
-    list.split(',')
-        .map(str::trim)
-        .any(|entry| match url.host() {
-            _ if entry == "*" => true,
-            Some(Host::Domain(name)) => entry.trim_start_matches('.').eq_ignore_ascii_case(name),
-            // Networks are written as 127.0.0.0/8.
-            Some(Host::Ipv4(address)) => entry == address.to_string() || entry == "127.0.0.0/8",
-            Some(Host::Ipv6(address)) => entry.trim_matches(['[', ']']) == address.to_string(),
-            None => false,
-        })
+impl Environment {
+    fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let is_set = |name: &&str| variable(name).is_some_and(|value| !value.trim().is_empty());
+        let exceptions = variable("NO_PROXY").or_else(|| variable("no_proxy"));
+        Self {
+            has_proxy: PROXIES.iter().any(is_set),
+            exceptions: exceptions.unwrap_or_default(),
+        }
+    }
+
+    fn may_proxy(&self, url: &Url) -> bool {
+        let mut entries = self.exceptions.split(',').map(str::trim);
+        self.has_proxy && !entries.any(|entry| names(entry, url))
+    }
+}
+
+/// Whether an exception names the host of this URL, by the rule that reqwest has (hyper-util's `Matcher`): a star stands for
+/// names alone, and addresses have no brackets.
+fn names(entry: &str, url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            entry == "*" || entry.trim_start_matches('.').eq_ignore_ascii_case(name)
+        }
+        Some(Host::Ipv4(address)) => match entry.split_once('/') {
+            None => entry.parse() == Ok(address),
+            Some((network, prefix)) => is_within(address, network, prefix).unwrap_or(false),
+        },
+        Some(Host::Ipv6(address)) => {
+            let entry = entry.strip_suffix("/128").unwrap_or(entry);
+            entry.parse::<Ipv6Addr>() == Ok(address)
+        }
+        None => false,
+    }
+}
+
+fn is_within(address: Ipv4Addr, network: &str, prefix: &str) -> Option<bool> {
+    let network: Ipv4Addr = network.parse().ok()?;
+    let prefix: u32 = prefix.parse().ok().filter(|prefix| *prefix <= 32)?;
+    let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+    Some((address.to_bits() ^ network.to_bits()) & mask == 0)
 }
 
 #[cfg(test)]
@@ -96,13 +128,33 @@ mod tests {
             ),
             (
                 "http://[::1]/",
-                &[("http_proxy", "http://p:1"), ("no_proxy", "[::1]")],
+                &[("http_proxy", "http://p:1"), ("no_proxy", "::1")],
                 false,
+            ),
+            // As reqwest reads these.
+            (
+                "http://[::1]/",
+                &[("http_proxy", "http://p:1"), ("no_proxy", "[::1]")],
+                true,
+            ),
+            (
+                "http://localhost/",
+                &[("http_proxy", "http://p:1"), ("no_proxy", "*")],
+                false,
+            ),
+            (
+                "http://localhost/",
+                &[
+                    ("http_proxy", "http://p:1"),
+                    ("NO_PROXY", ""),
+                    ("no_proxy", "*"),
+                ],
+                true,
             ),
             (
                 "http://[::1]/",
                 &[("http_proxy", "http://p:1"), ("no_proxy", "*")],
-                false,
+                true,
             ),
         ] {
             let variable = |name: &str| {
@@ -111,11 +163,8 @@ mod tests {
                     .map(|(_, value)| (*value).to_owned())
             };
             let url = Url::parse(url).unwrap();
-            assert_eq!(
-                may_be_proxied(&url, variable),
-                expected,
-                "{url} {variables:?}"
-            );
+            let may_proxy = Environment::of(variable).may_proxy(&url);
+            assert_eq!(may_proxy, expected, "{url} {variables:?}");
         }
     }
 }

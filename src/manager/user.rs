@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::rotation;
 use crate::served::Token;
 use crate::session::Session;
+use crate::state::Progress;
 use crate::status::{Logout, LogoutProgress, Status};
 use crate::store::StoreError;
 use crate::token::{TokenPair, Validity, jwt};
@@ -108,14 +109,22 @@ impl TokenManager {
     }
 
     /// The pair that is held, with a valid access token and what is left of its lifetimes, for those who hand it on: to a
-    /// child process, say. Whichever of the two rotates first ends the other's copy, and on a strict server the session, if
-    /// both do; so [shut down](Self::shutdown) before, or hand on a store and a [key](Self::key) instead.
+    /// child process, say. It waits for a rotation that is under way. Whichever of the two holders rotates first ends the
+    /// other's copy, and on a strict server the session, if both do: [shut down](Self::shutdown) at once after, or hand on
+    /// a store and a [key](Self::key) instead.
     ///
     /// # Errors
     ///
     /// As [`token`](Self::token).
     pub async fn pair(&self) -> Result<TokenPair, Error> {
         self.token().await?;
+        let flight = self.session.lock().flight();
+        if let Some(mut flight) = flight {
+            let is_over =
+                |progress: &Progress| matches!(progress, Progress::Done(..) | Progress::Again);
+            // Without an end of it by then, the pair that is held is what there is.
+            let _ = self.by(self.deadline(), flight.wait_for(is_over)).await;
+        }
         let now = self.session.now();
         let state = self.session.lock();
         let held = state.held().ok_or(Error::NoSession)?;

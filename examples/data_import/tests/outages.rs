@@ -18,7 +18,7 @@ const ANSWERS: [(u16, &str, &str); 5] = [
         "{\"error\":\"invalid_client\"}",
         "refuses this client: invalid_client",
     ),
-    (503, HTML, "is not available: it answered 503"),
+    (503, HTML, "is not available: 503"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
