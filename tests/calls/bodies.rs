@@ -2,10 +2,11 @@
 
 use evertoken::TokenManager;
 use evertoken::testing::AccessCheck;
+use tokio::time::timeout;
 
 use crate::recorder::{Arrived, Recorder, reply};
 use crate::ways::{Body, Call, Way, ways};
-use crate::world::{ACCESS_TTL, World, builder};
+use crate::world::{ACCESS_TTL, SECOND, World, builder};
 
 ways! {
     #[tokio::test(start_paused = true)]
@@ -80,7 +81,7 @@ async fn returned<W: Way>(body: Body) {
     assert_eq!(answer.status, 401);
     assert_whole(&api, 1);
     // Without being asked for, the next token is under way.
-    world.server.arrived(1).await;
+    timeout(SECOND, world.server.arrived(1)).await.unwrap();
     let answer = way.call(post(&api, body)).await.unwrap();
     assert_eq!(answer.status, 200);
     assert_eq!(world.server.exchanges(), 1);

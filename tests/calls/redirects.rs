@@ -2,6 +2,7 @@
 
 use evertoken::testing::Answer;
 use http::Method;
+use tokio::time::timeout;
 
 use crate::recorder::{Arrived, Recorder, reply};
 use crate::ways::{Body, Call, Way, ways};
@@ -75,7 +76,7 @@ async fn a_post_is_not_repeated_for_a_401_behind_a_redirect<W: Way>() {
     assert_eq!(answer.status, 401);
     assert_eq!((world.api.calls(), world.api.records()), (2, 0));
     // The token is replaced all the same.
-    world.server.arrived(1).await;
+    timeout(SECOND, world.server.arrived(1)).await.unwrap();
     let answer = way.call(Call::post(world.url("/moved"))).await.unwrap();
     assert_eq!(answer.status, 200);
     assert_eq!(world.counts(), (4, 1, 1));

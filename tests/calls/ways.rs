@@ -1,5 +1,6 @@
 //! The ways to call an API with a token, each behind one trait.
 
+mod by_call;
 mod by_client;
 mod by_driver;
 mod by_following_driver;
@@ -17,6 +18,7 @@ use reqwest::multipart::Form;
 use reqwest::{Client, RequestBuilder};
 use url::Url;
 
+pub(crate) use self::by_call::ByCall;
 pub(crate) use self::by_client::ByClient;
 pub(crate) use self::by_driver::ByDriver;
 pub(crate) use self::by_following_driver::ByFollowingDriver;
@@ -128,7 +130,7 @@ macro_rules! ways {
         $(
             crate::ways::ways! {
                 #[$test]
-                $case: by_send BySend, by_client ByClient, by_driver ByDriver,
+                $case: by_send BySend, by_client ByClient, by_call ByCall, by_driver ByDriver,
                     by_following_driver ByFollowingDriver, by_hand ByHand
             }
         )+
@@ -138,7 +140,7 @@ macro_rules! ways {
         $(
             crate::ways::ways! {
                 #[$test]
-                $case: by_send BySend, by_client ByClient, by_driver ByDriver,
+                $case: by_send BySend, by_client ByClient, by_call ByCall, by_driver ByDriver,
                     by_following_driver ByFollowingDriver
             }
         )+
@@ -148,7 +150,8 @@ macro_rules! ways {
         $(
             crate::ways::ways! {
                 #[$test]
-                $case: by_driver ByDriver, by_following_driver ByFollowingDriver, by_hand ByHand
+                $case: by_call ByCall, by_driver ByDriver, by_following_driver ByFollowingDriver,
+                    by_hand ByHand
             }
         )+
     };
@@ -167,7 +170,8 @@ macro_rules! ways {
         $(
             crate::ways::ways! {
                 #[$test]
-                $case: by_send BySend, by_client ByClient, by_following_driver ByFollowingDriver
+                $case: by_send BySend, by_client ByClient, by_call ByCall,
+                    by_following_driver ByFollowingDriver
             }
         )+
     };
@@ -175,7 +179,7 @@ macro_rules! ways {
         $(
             crate::ways::ways! {
                 #[$test]
-                $case: by_send BySend, by_following_driver ByFollowingDriver
+                $case: by_send BySend, by_call ByCall, by_following_driver ByFollowingDriver
             }
         )+
     };
