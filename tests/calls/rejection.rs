@@ -6,6 +6,7 @@ use std::time::Duration;
 use evertoken::testing::{AccessCheck, Answer};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::recorder::{Arrived, Recorder, reply};
 use crate::ways::{Call, Way, ways};
@@ -100,7 +101,7 @@ async fn late_401s_of_one_token_cost_one_refresh<W: Way>() {
     }
     // All are there with the same token, which expires now. Each is judged when the one before has been through with
     // the new token.
-    api.arrived(CALLS).await;
+    timeout(SECOND, api.arrived(CALLS)).await.unwrap();
     world.clock.advance(ACCESS_TTL).await;
     for _ in 0..CALLS {
         permits.add_permits(1);
