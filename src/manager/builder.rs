@@ -324,7 +324,9 @@ impl Builder {
 
 /// Whether tokio's time stands still, as tests have it (`start_paused`), which tokio does not tell.
 fn is_paused() -> bool {
-    let (began, frozen) = (SystemClock.now(), tokio::time::Instant::now());
+    // In this order: what this thread is held up between the two would count as time that tokio's has not noticed.
+    let frozen = tokio::time::Instant::now();
+    let began = SystemClock.now();
     // The system's clock is fine-grained, though not everywhere as fine as two calls are near.
     while SystemClock.now().since(began) < LEAST_TICK {
         std::hint::spin_loop();
