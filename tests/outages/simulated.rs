@@ -1,9 +1,12 @@
 //! The same imports on simulated time, two minutes long, through each outage and with each strategy.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use evertoken::testing::{AuthorizationServer, Fault, ImportApi, TestClock};
-use evertoken::{BackgroundTimer, OnRequest, OptimisticEarly, TokenManager};
+use evertoken::{BackgroundTimer, CallError, Credential, OnRequest, OptimisticEarly, TokenManager};
+use http::{Method, Response};
+use url::Url;
 
 use crate::front::HTML;
 use crate::import::{STRATEGIES, Strategy};
@@ -11,6 +14,8 @@ use crate::table::{ATTEMPTS, counted_failures};
 use crate::{OUTAGE, TTL};
 
 const BATCH: Duration = Duration::from_millis(100);
+/// The API's, which is called in this process.
+const ORIGIN: &str = "http://127.0.0.1:1";
 const LASTING: Duration = Duration::from_secs(120);
 
 /// `None` refuses connections.
@@ -41,6 +46,14 @@ async fn no_call_fails_through_any_outage() {
     }
 }
 
+/// A batch for the API, with the token of one attempt.
+async fn called(api: &ImportApi, credential: &Credential) -> Response<()> {
+    let token = credential.token().expect("its origin is configured");
+    let mut answer = Response::new(());
+    *answer.status_mut() = api.call(token.expose(), 1).await;
+    answer
+}
+
 async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
     let about = format!("{strategy:?}, {fault:?}");
     let clock = TestClock::new();
@@ -51,6 +64,7 @@ async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
     let api = ImportApi::builder(&server).build();
     let builder = TokenManager::builder(server.endpoint())
         .clock(clock.clone())
+        .origin(ORIGIN)
         .seed(server.issue());
     let builder = match strategy {
         Strategy::OnRequest => builder.strategy(OnRequest::default()),
@@ -61,18 +75,18 @@ async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
     let failures = counted_failures(&tokens);
     let importing = tokio::spawn({
         let (tokens, api) = (tokens.clone(), api.clone());
+        let url = Url::parse(ORIGIN).expect("a URL");
         async move {
             loop {
-                let mut token = tokens.token().await?;
-                if api.call(token.expose(), 1).await != 200 {
-                    tokens.reject(&token);
-                    token = tokens.token().await?;
-                    assert_eq!(api.call(token.expose(), 1).await, 200);
-                }
+                let answer = tokens.call(Method::POST, &url, |credential| {
+                    let api = api.clone();
+                    async move { Ok::<_, Infallible>(called(&api, &credential).await) }
+                });
+                assert_eq!(answer.await?.status(), 200);
                 tokio::time::sleep(BATCH).await;
             }
             #[expect(unreachable_code, reason = "it names the type of the error")]
-            Ok::<(), evertoken::Error>(())
+            Ok::<(), CallError<Infallible>>(())
         }
     });
     while server.rotations() == 0 {

@@ -1,0 +1,105 @@
+//! Bodies that are read once: what builds them anew repeats them, what was given them built gets the 401 back.
+
+use evertoken::TokenManager;
+use evertoken::testing::AccessCheck;
+use tokio::time::timeout;
+
+use crate::recorder::{Arrived, Recorder, reply};
+use crate::ways::{Body, Call, Way, ways};
+use crate::world::{ACCESS_TTL, SECOND, World, builder};
+
+ways! {
+    #[tokio::test(start_paused = true)]
+    building ways:
+    a_form_that_is_built_anew_is_repeated_after_a_401,
+    a_stream_that_is_built_anew_is_repeated_after_a_401,
+}
+
+ways! {
+    #[tokio::test(start_paused = true)]
+    given ways:
+    a_form_that_was_given_gets_its_401_back_and_the_next_call_succeeds,
+    a_stream_that_was_given_gets_its_401_back_and_the_next_call_succeeds,
+}
+
+const FILE: &str = "all of the file";
+
+fn form() -> Body {
+    Body::Form(FILE)
+}
+
+fn stream() -> Body {
+    Body::Stream(&["all ", "of the", " file"])
+}
+
+/// An API that keeps each call whole and asks the server about its token, and a manager with a token that has expired
+/// there.
+async fn with_stale_token() -> (World, Recorder, TokenManager) {
+    let world = World::new().await;
+    let server = world.server.clone();
+    let api = Recorder::start(move |call: Arrived| {
+        let check = server.check(call.token().unwrap_or_default());
+        let status = if check == AccessCheck::Live { 200 } else { 401 };
+        std::future::ready(reply(status, &[]))
+    })
+    .await;
+    let believed = world.server.issue().expires_in(100 * ACCESS_TTL);
+    world.clock.advance(ACCESS_TTL).await;
+    let tokens = builder(&world.server, &world.clock, &believed)
+        .origin(api.origin())
+        .build()
+        .unwrap();
+    (world, api, tokens)
+}
+
+/// Each call brought all of the file.
+fn assert_whole(api: &Recorder, calls: usize) {
+    let seen = api.seen();
+    assert_eq!(seen.len(), calls);
+    for seen in seen {
+        let body = String::from_utf8(seen.body.to_vec()).unwrap();
+        assert_eq!(body.matches(FILE).count(), 1, "{body}");
+    }
+}
+
+fn post(api: &Recorder, body: Body) -> Call {
+    Call::new(http::Method::POST, api.url("/files"), body)
+}
+
+async fn repeated<W: Way>(body: Body) {
+    let (world, api, tokens) = with_stale_token().await;
+    let answer = W::new(&tokens).call(post(&api, body)).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(world.server.exchanges(), 1);
+    assert_whole(&api, 2);
+}
+
+async fn returned<W: Way>(body: Body) {
+    let (world, api, tokens) = with_stale_token().await;
+    let way = W::new(&tokens);
+    let answer = way.call(post(&api, body.clone())).await.unwrap();
+    assert_eq!(answer.status, 401);
+    assert_whole(&api, 1);
+    // Without being asked for, the next token is under way.
+    timeout(SECOND, world.server.arrived(1)).await.unwrap();
+    let answer = way.call(post(&api, body)).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(world.server.exchanges(), 1);
+    assert_whole(&api, 2);
+}
+
+async fn a_form_that_is_built_anew_is_repeated_after_a_401<W: Way>() {
+    repeated::<W>(form()).await;
+}
+
+async fn a_stream_that_is_built_anew_is_repeated_after_a_401<W: Way>() {
+    repeated::<W>(stream()).await;
+}
+
+async fn a_form_that_was_given_gets_its_401_back_and_the_next_call_succeeds<W: Way>() {
+    returned::<W>(form()).await;
+}
+
+async fn a_stream_that_was_given_gets_its_401_back_and_the_next_call_succeeds<W: Way>() {
+    returned::<W>(stream()).await;
+}

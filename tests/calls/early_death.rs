@@ -1,0 +1,87 @@
+//! Tokens that die long before the server said: each call succeeds all the same.
+
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, ImportApi, InProcessEndpoint, TestClock};
+use evertoken::{
+    EndpointError, Grant, Issued, Rejection, TokenEndpoint, TokenManager, async_trait,
+};
+
+use crate::ways::{Call, Way, ways};
+use crate::world::{SECOND, World};
+
+ways! {
+    #[tokio::test(start_paused = true)]
+    every way:
+    every_call_succeeds_though_tokens_die_long_before_the_server_said,
+}
+
+/// Says of each token that it lives for an hour.
+#[derive(Debug)]
+struct Overstating(InProcessEndpoint);
+
+#[async_trait]
+impl TokenEndpoint for Overstating {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        let issued = self.0.exchange(grant).await?;
+        Ok(issued.expires_in(Duration::from_secs(3_600)))
+    }
+}
+
+async fn every_call_succeeds_though_tokens_die_long_before_the_server_said<W: Way>() {
+    const CALLS: u64 = 300;
+    let clock = TestClock::new();
+    let server = AuthorizationServer::builder()
+        .clock(clock.clone())
+        .access_ttl(3 * SECOND)
+        .build();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let tokens = TokenManager::builder(Overstating(server.endpoint()))
+        .clock(clock.clone())
+        .seed(server.issue())
+        .origin(http.origin())
+        .build()
+        .unwrap();
+    let way = W::new(&tokens);
+    let mut succeeded = 0;
+    for _ in 0..CALLS {
+        let answer = way.call(Call::post(http.url())).await.unwrap();
+        succeeded += u64::from(answer.status == 200);
+        clock.advance(SECOND).await;
+    }
+    assert_eq!((succeeded, api.records()), (CALLS, CALLS));
+    // One for each three seconds; a 401 each, but for the first token, whose lifetime is known.
+    assert_eq!((server.exchanges(), api.unauthorized()), (99, 98));
+    assert_eq!(server.replays(), 0);
+}
+
+/// Why a loop of the user's own has to say what was accepted.
+#[tokio::test(start_paused = true)]
+async fn a_rejection_soon_after_another_counts_only_if_a_token_was_accepted_in_between() {
+    for (is_accepted, expected) in [(true, Rejection::Rotating), (false, Rejection::TooSoon)] {
+        let world = World::new().await;
+        let first = world.tokens.token().await.unwrap();
+        assert_eq!(world.tokens.reject(&first), Rejection::Rotating);
+        let second = world.tokens.token().await.unwrap();
+        if is_accepted {
+            world.tokens.accepted(&second);
+        }
+        // Longer than between any two rotations, shorter than the pause after a rejection.
+        world.clock.advance(SECOND * 3 / 2).await;
+        assert_eq!(world.tokens.reject(&second), expected);
+    }
+}
+
+/// What came of a token that is not held any more says nothing of the one that is.
+#[tokio::test(start_paused = true)]
+async fn an_old_token_that_is_accepted_late_does_not_make_the_next_rejection_count() {
+    let world = World::new().await;
+    let first = world.tokens.token().await.unwrap();
+    assert_eq!(world.tokens.reject(&first), Rejection::Rotating);
+    let second = world.tokens.token().await.unwrap();
+    world.tokens.accepted(&first);
+    world.clock.advance(SECOND * 3 / 2).await;
+    assert_eq!(world.tokens.reject(&second), Rejection::TooSoon);
+    assert_eq!(world.server.exchanges(), 1);
+}

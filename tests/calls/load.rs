@@ -1,0 +1,114 @@
+//! Many callers at once: before the first token, and while tokens expire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, ImportApi, TestClock};
+use evertoken::{TokenManager, TokenPair};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use crate::ways::{Call, Way, ways};
+use crate::world::{SECOND, builder};
+
+const CALLERS: usize = 64;
+
+ways! {
+    #[tokio::test(start_paused = true)]
+    every way:
+    callers_without_a_token_share_one_exchange,
+    callers_that_cross_expiries_meet_no_401,
+}
+
+ways! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    every way:
+    callers_on_many_threads_without_a_token_share_one_exchange,
+}
+
+/// What a new process has that was given no more.
+fn refresh_alone(server: &AuthorizationServer) -> TokenPair {
+    TokenPair::from_refresh_token(server.issue().refresh.unwrap())
+}
+
+/// The statuses of as many calls at once.
+async fn at_once<W: Way>(way: &W, url: &str) -> Vec<u16> {
+    let start = Arc::new(Barrier::new(CALLERS));
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let (way, start, call) = (way.clone(), start.clone(), Call::post(url));
+        callers.spawn(async move {
+            start.wait().await;
+            way.call(call).await.unwrap().status
+        });
+    }
+    callers.join_all().await
+}
+
+async fn callers_without_a_token_share_one_exchange<W: Way>() {
+    let clock = TestClock::new();
+    let server = AuthorizationServer::builder()
+        .clock(clock.clone())
+        .latency(SECOND)
+        .build();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let tokens = builder(&server, &clock, &refresh_alone(&server))
+        .origin(http.origin())
+        .build()
+        .unwrap();
+    let statuses = at_once(&W::new(&tokens), http.url()).await;
+    assert_eq!(statuses, [200; CALLERS]);
+    assert_eq!((api.calls(), api.unauthorized()), (CALLERS as u64, 0));
+    assert_eq!((server.exchanges(), server.replays()), (1, 0));
+}
+
+async fn callers_on_many_threads_without_a_token_share_one_exchange<W: Way>() {
+    let server = AuthorizationServer::builder()
+        .latency(Duration::from_millis(20))
+        .build();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let tokens = TokenManager::builder(server.endpoint())
+        .seed(refresh_alone(&server))
+        .origin(http.origin())
+        .build()
+        .unwrap();
+    let statuses = at_once(&W::new(&tokens), http.url()).await;
+    assert_eq!(statuses, [200; CALLERS]);
+    assert_eq!((api.calls(), api.unauthorized()), (CALLERS as u64, 0));
+    assert_eq!((server.exchanges(), server.replays()), (1, 0));
+}
+
+/// Three minutes of tokens that live for one minute.
+async fn callers_that_cross_expiries_meet_no_401<W: Way>() {
+    const CALLERS: u64 = 16;
+    const CALLS: u64 = 180;
+    let clock = TestClock::new();
+    let server = AuthorizationServer::builder()
+        .clock(clock.clone())
+        .access_ttl(60 * SECOND)
+        .latency(Duration::from_millis(50))
+        .build();
+    let api = ImportApi::builder(&server).build();
+    let http = api.listen().await.unwrap();
+    let tokens = builder(&server, &clock, &server.issue())
+        .origin(http.origin())
+        .build()
+        .unwrap();
+    let way = W::new(&tokens);
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let (way, call) = (way.clone(), Call::post(http.url()));
+        callers.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(caller)).await;
+            for _ in 0..CALLS {
+                assert_eq!(way.call(call.clone()).await.unwrap().status, 200);
+                tokio::time::sleep(SECOND).await;
+            }
+        });
+    }
+    callers.join_all().await;
+    assert_eq!((api.calls(), api.unauthorized()), (CALLERS * CALLS, 0));
+    assert_eq!((server.exchanges(), server.replays()), (3, 0));
+}

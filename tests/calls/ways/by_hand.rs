@@ -1,0 +1,58 @@
+//! A loop of the user's own, by `allows()`, `token()`, `accepted()` and `reject()`.
+//!
+//! Its client follows no redirects: a loop sees no more of one than its last answer, so that it cannot know whether the
+//! token came to what rejected it.
+
+use evertoken::TokenManager;
+use http::StatusCode;
+use http::header::AUTHORIZATION;
+use reqwest::Client;
+use reqwest::redirect::Policy;
+
+use super::{Answer, Call, Failure, Way};
+
+#[derive(Clone)]
+pub(crate) struct ByHand {
+    tokens: TokenManager,
+    http: Client,
+}
+
+impl Way for ByHand {
+    fn new(tokens: &TokenManager) -> Self {
+        Self {
+            tokens: tokens.clone(),
+            http: Client::builder().redirect(Policy::none()).build().unwrap(),
+        }
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, Failure> {
+        let tokens = &self.tokens;
+        if !tokens.allows(&call.url) {
+            return Ok(call.request(&self.http).send().await?.into());
+        }
+        let mut token = tokens.token().await?;
+        let mut is_repeated = false;
+        loop {
+            let request = call.request(&self.http);
+            let request = request.header(AUTHORIZATION, token.authorization()?);
+            let response = request.send().await?;
+            if response.status().is_success() {
+                tokens.accepted(&token);
+            }
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response.into());
+            }
+            tokens.reject(&token);
+            if is_repeated {
+                return Ok(response.into());
+            }
+            let next = tokens.token().await?;
+            // The one that was rejected is served on where another would be of no use.
+            if next.identity() == token.identity() {
+                return Ok(response.into());
+            }
+            token = next;
+            is_repeated = true;
+        }
+    }
+}
