@@ -74,10 +74,8 @@ impl TokenManager {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
         let request = request?;
-        if self.allows(request.url()) {
-            if !self.calls.channel.is_taken_off() {
-                return Err(Error::ForeignClient);
-            }
+        if self.allows(request.url()) && !self.calls.channel.is_taken_off() {
+            return Err(Error::ForeignClient);
         }
         self.send_on(&client, false, request).await
     }

@@ -41,6 +41,10 @@ use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy}
 /// Events a slow subscriber may fall behind by; there are a few for each rotation.
 const EVENTS_KEPT: usize = 256;
 
+/// For how many of the longest pauses a redirect that loses tokens is remembered: ten minutes. It is forgotten sooner where a
+/// token comes through, and for good it would hide that the token in place of the rejected one has died as well.
+const BEHIND_REDIRECT: u32 = 10;
+
 /// What many sessions may share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -317,9 +321,10 @@ impl Session {
 
     /// See [`State::counts_behind_redirect`].
     pub(crate) fn counts_behind_redirect(&self, token: &Token) -> bool {
-        let (now, longest) = (self.now(), self.settings().cool_down.longest);
+        let now = self.now();
+        let while_marked = self.settings().cool_down.longest * BEHIND_REDIRECT;
         let mut state = self.state.lock();
-        state.counts_behind_redirect(token.identity(), now, longest)
+        state.counts_behind_redirect(token.identity(), now, while_marked)
     }
 
     /// See [`State::rejected_behind_redirect`].

@@ -413,7 +413,7 @@ impl State {
         &mut self,
         of: Identity,
         now: Timestamp,
-        longest: Duration,
+        while_marked: Duration,
     ) -> bool {
         let Some(behind) = self.behind_redirect.as_mut() else {
             return true;
@@ -422,7 +422,7 @@ impl State {
             return true;
         }
         let is_next = *behind.next.get_or_insert(of) == of;
-        if !is_next || now.since(behind.at) >= longest {
+        if !is_next || now.since(behind.at) >= while_marked {
             self.behind_redirect = None;
             return true;
         }
