@@ -2,18 +2,25 @@
 
 use std::time::Duration;
 
-use evertoken::testing::{AuthorizationServer, ImportApi, InProcessEndpoint, TestClock};
+use evertoken::testing::{Answer, AuthorizationServer, ImportApi, InProcessEndpoint, TestClock};
 use evertoken::{
     EndpointError, Grant, Issued, Rejection, TokenEndpoint, TokenManager, async_trait,
 };
+use http::Method;
 
-use crate::ways::{Call, Way, ways};
+use crate::ways::{Body, Call, Way, ways};
 use crate::world::{SECOND, World};
 
 ways! {
     #[tokio::test(start_paused = true)]
     every way:
     every_call_succeeds_though_tokens_die_long_before_the_server_said,
+}
+
+ways! {
+    #[tokio::test(start_paused = true)]
+    ways that follow redirects within origins:
+    every_call_behind_a_redirect_succeeds_though_tokens_die_long_before_the_server_said,
 }
 
 /// Says of each token that it lives for an hour.
@@ -29,6 +36,17 @@ impl TokenEndpoint for Overstating {
 }
 
 async fn every_call_succeeds_though_tokens_die_long_before_the_server_said<W: Way>() {
+    every_call_succeeds::<W>("/records").await;
+}
+
+/// On a client that does not tell of redirects as well.
+async fn every_call_behind_a_redirect_succeeds_though_tokens_die_long_before_the_server_said<
+    W: Way,
+>() {
+    every_call_succeeds::<W>("/moved").await;
+}
+
+async fn every_call_succeeds<W: Way>(path: &str) {
     const CALLS: u64 = 300;
     let clock = TestClock::new();
     let server = AuthorizationServer::builder()
@@ -36,6 +54,8 @@ async fn every_call_succeeds_though_tokens_die_long_before_the_server_said<W: Wa
         .access_ttl(3 * SECOND)
         .build();
     let api = ImportApi::builder(&server).build();
+    let to_records = Answer::status(307).header("location", "/records");
+    api.answer_path("/moved", to_records);
     let http = api.listen().await.unwrap();
     let tokens = TokenManager::builder(Overstating(server.endpoint()))
         .clock(clock.clone())
@@ -44,9 +64,12 @@ async fn every_call_succeeds_though_tokens_die_long_before_the_server_said<W: Wa
         .build()
         .unwrap();
     let way = W::new(&tokens);
+    let url = format!("{}{path}", http.origin());
+    // Safe, so that it is repeated behind a redirect as well.
+    let call = Call::new(Method::GET, url, Body::Text("record"));
     let mut succeeded = 0;
     for _ in 0..CALLS {
-        let answer = way.call(Call::post(http.url())).await.unwrap();
+        let answer = way.call(call.clone()).await.unwrap();
         succeeded += u64::from(answer.status == 200);
         clock.advance(SECOND).await;
     }
