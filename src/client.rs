@@ -150,10 +150,15 @@ impl TokenManager {
             is_taken_off: self.calls.channel.is_taken_off(),
             request: Some(request),
         };
-        match self.drive(&asked, &mut attempts).await {
-            Ok(response) => Ok(response),
-            Err(CallError::Token(error)) => Err(error),
-            Err(CallError::Request(error)) => Err(error.into()),
+        Ok(self.drive(&asked, &mut attempts).await?)
+    }
+}
+
+impl From<CallError<reqwest::Error>> for Error {
+    fn from(error: CallError<reqwest::Error>) -> Self {
+        match error {
+            CallError::Token(error) => error,
+            CallError::Request(error) => error.into(),
         }
     }
 }
