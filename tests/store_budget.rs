@@ -40,7 +40,7 @@ impl TokenStore for Around {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_store_of_ones_own_learns_its_budget_at_every_call() {
     let server = AuthorizationServer::builder().build();
     let store = Around::default();
