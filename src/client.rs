@@ -13,8 +13,8 @@ use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response, StatusCo
 use url::Url;
 
 pub use self::api::ApiProfile;
+use self::call::{Answered, Asked, Attempt, Route};
 pub use self::call::{ApiAnswer, CallError, Credential};
-use self::call::{Asked, Attempts, Route};
 pub(crate) use self::channel::Channel;
 use self::proxies::is_plain;
 use crate::error::{BuildError, Error};
@@ -77,7 +77,9 @@ impl TokenManager {
         if self.allows(request.url()) && !self.calls.channel.is_taken_off() {
             return Err(Error::ForeignClient);
         }
-        self.send_on(&client, false, request).await
+        let asked = Asked::new(request.method().clone(), request.url());
+        let attempt = OnForeign { client, request };
+        Ok(self.drive(asked, attempt).await?)
     }
 
     /// A client of our own making, which follows redirects within the configured origins only, and
@@ -135,23 +137,6 @@ impl TokenManager {
         });
         Ok(builder.redirect(policy).build()?)
     }
-
-    async fn send_on(
-        &self,
-        client: &Client,
-        is_ours: bool,
-        request: Request,
-    ) -> Result<Response, Error> {
-        let asked = Asked::new(request.method().clone(), request.url());
-        let mut attempts = Reqwest {
-            client,
-            is_ours,
-            asked: &asked,
-            is_taken_off: self.calls.channel.is_taken_off(),
-            request: Some(request),
-        };
-        Ok(self.drive(&asked, &mut attempts).await?)
-    }
 }
 
 impl From<CallError<reqwest::Error>> for Error {
@@ -181,56 +166,85 @@ impl ApiAnswer for Response {
     }
 }
 
-/// A request of a user's, which is sent again if its body can be cloned.
-struct Reqwest<'a> {
-    client: &'a Client,
-    is_ours: bool,
-    asked: &'a Asked,
-    is_taken_off: bool,
-    /// What is sent next.
-    request: Option<Request>,
+/// A request of a user's on a client that is not ours; it is sent again if its body can be cloned.
+struct OnForeign {
+    client: Client,
+    request: Request,
 }
 
-impl Attempts for Reqwest<'_> {
+impl Attempt for OnForeign {
     type Answer = Response;
     type Error = reqwest::Error;
 
+    const IS_OURS: bool = false;
+
     async fn send(
-        &mut self,
+        mut self,
+        asked: &Asked,
         credential: Credential,
         keeps: bool,
-    ) -> Result<(Response, Route), CallError<reqwest::Error>> {
-        let Some(mut request) = self.request.take() else {
-            unreachable!("it is sent again only where a spare was kept")
+    ) -> Result<Answered<Self>, CallError<reqwest::Error>> {
+        let spare = if keeps {
+            self.request.try_clone()
+        } else {
+            None
         };
-        self.request = if keeps { request.try_clone() } else { None };
-        credential.put(request.headers_mut());
-        let (response, followed) = watched(self.client.execute(request)).await;
-        let response = response.map_err(CallError::Request)?;
-        let route = match self.is_ours {
-            true => followed.route(self.is_taken_off),
-            false => self.asked.route_to(Some(response.url())),
+        credential.put(self.request.headers_mut());
+        let answer = self.client.execute(self.request).await;
+        let answer = answer.map_err(CallError::Request)?;
+        Ok(Answered {
+            route: asked.route_to(Some(answer.url())),
+            answer,
+            next: spare.map(|request| Self {
+                client: self.client,
+                request,
+            }),
+        })
+    }
+}
+
+/// The same on a client of ours.
+struct OnOurs<'a> {
+    client: &'a TokenClient,
+    request: Request,
+}
+
+impl Attempt for OnOurs<'_> {
+    type Answer = Response;
+    type Error = reqwest::Error;
+
+    const IS_OURS: bool = true;
+
+    async fn send(
+        mut self,
+        _asked: &Asked,
+        credential: Credential,
+        keeps: bool,
+    ) -> Result<Answered<Self>, CallError<reqwest::Error>> {
+        let spare = if keeps {
+            self.request.try_clone()
+        } else {
+            None
         };
-        Ok((response, route))
-    }
-
-    fn can_repeat(&self) -> bool {
-        self.request.is_some()
-    }
-
-    fn is_ours(&self) -> bool {
-        self.is_ours
+        credential.put(self.request.headers_mut());
+        let http = self.client.http_for(self.request.url());
+        let (answer, route) = self.client.watched(http.execute(self.request)).await;
+        Ok(Answered {
+            answer: answer.map_err(CallError::Request)?,
+            route,
+            next: spare.map(|request| Self { request, ..self }),
+        })
     }
 }
 
 /// A user's closure that sends with a client of ours.
-struct OnOurs<'a, F> {
+struct ClosureOnOurs<'a, F> {
+    client: &'a TokenClient,
+    http: &'a Client,
     send: F,
-    client: &'a Client,
-    is_taken_off: bool,
 }
 
-impl<E, F, S> Attempts for OnOurs<'_, F>
+impl<E, F, S> Attempt for ClosureOnOurs<'_, F>
 where
     F: FnMut(Client, Credential) -> S,
     S: Future<Output = Result<Response, E>>,
@@ -238,33 +252,22 @@ where
     type Answer = Response;
     type Error = E;
 
+    const IS_OURS: bool = true;
+
     async fn send(
-        &mut self,
+        mut self,
+        _asked: &Asked,
         credential: Credential,
         _keeps: bool,
-    ) -> Result<(Response, Route), CallError<E>> {
-        let sending = (self.send)(self.client.clone(), credential);
-        let (response, followed) = watched(sending).await;
-        let response = response.map_err(CallError::Request)?;
-        Ok((response, followed.route(self.is_taken_off)))
+    ) -> Result<Answered<Self>, CallError<E>> {
+        let sending = (self.send)(self.http.clone(), credential);
+        let (answer, route) = self.client.watched(sending).await;
+        Ok(Answered {
+            answer: answer.map_err(CallError::Request)?,
+            route,
+            next: Some(self),
+        })
     }
-
-    fn can_repeat(&self) -> bool {
-        true
-    }
-
-    fn is_ours(&self) -> bool {
-        true
-    }
-}
-
-/// What comes of a request, and which redirects a client of ours followed for it.
-async fn watched<T>(sending: impl Future<Output = T>) -> (T, Followed) {
-    let watched = async {
-        let sent = sending.await;
-        (sent, FOLLOWED.with(Cell::get))
-    };
-    FOLLOWED.scope(Cell::new(Followed::None), watched).await
 }
 
 /// A client whose redirects stay within the origins that may be given tokens.
@@ -291,8 +294,12 @@ impl TokenClient {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (_, request) = request.build_split();
         let request = request?;
-        let http = self.http_for(request.url());
-        self.tokens.send_on(http, true, request).await
+        let asked = Asked::new(request.method().clone(), request.url());
+        let attempt = OnOurs {
+            client: self,
+            request,
+        };
+        Ok(self.tokens.drive(asked, attempt).await?)
     }
 
     /// As [`TokenManager::call`], with the client that is to send to `url`.
@@ -310,13 +317,25 @@ impl TokenClient {
         F: FnMut(Client, Credential) -> S,
         S: Future<Output = Result<Response, E>>,
     {
-        let mut attempts = OnOurs {
+        let attempt = ClosureOnOurs {
+            client: self,
+            http: self.http_for(url),
             send,
-            client: self.http_for(url),
-            is_taken_off: self.tokens.calls.channel.is_taken_off(),
         };
-        let asked = Asked::new(method, url);
-        self.tokens.drive(&asked, &mut attempts).await
+        self.tokens.drive(Asked::new(method, url), attempt).await
+    }
+
+    /// What comes of a request, and the route of its answer.
+    async fn watched<T>(&self, sending: impl Future<Output = T>) -> (T, Route) {
+        let watched = async {
+            let sent = sending.await;
+            (sent, FOLLOWED.with(Cell::get))
+        };
+        let (sent, followed) = FOLLOWED.scope(Cell::new(Followed::None), watched).await;
+        (
+            sent,
+            followed.route(self.tokens.calls.channel.is_taken_off()),
+        )
     }
 
     /// The one without proxies, for what would carry a token in the clear.

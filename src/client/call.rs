@@ -109,23 +109,28 @@ pub(super) enum Route {
     },
 }
 
-/// Sends one request, and again if it can.
-pub(super) trait Attempts {
+/// A request that is sent once.
+pub(super) trait Attempt: Sized {
     type Answer: ApiAnswer + Send;
     type Error;
 
-    /// Sends it. `keeps` asks for another one to be ready if that can be.
+    /// Whether the client is one of this crate's making.
+    const IS_OURS: bool;
+
+    /// Sends it. `keeps` asks for the next attempt, which is there if the request can be sent again.
     async fn send(
-        &mut self,
+        self,
+        asked: &Asked,
         credential: Credential,
         keeps: bool,
-    ) -> Result<(Self::Answer, Route), CallError<Self::Error>>;
+    ) -> Result<Answered<Self>, CallError<Self::Error>>;
+}
 
-    /// Whether it can be sent again.
-    fn can_repeat(&self) -> bool;
-
-    /// Whether the client is one of this crate's making.
-    fn is_ours(&self) -> bool;
+/// What came of an attempt.
+pub(super) struct Answered<T: Attempt> {
+    pub(super) answer: T::Answer,
+    pub(super) route: Route,
+    pub(super) next: Option<T>,
 }
 
 /// What is asked.
@@ -234,12 +239,7 @@ impl TokenManager {
         F: FnMut(Credential) -> S,
         S: Future<Output = Result<A, E>>,
     {
-        let asked = Asked::new(method, url);
-        let mut closure = Closure {
-            send,
-            asked: Asked::new(asked.method.clone(), url),
-        };
-        self.drive(&asked, &mut closure).await
+        self.drive(Asked::new(method, url), Closure(send)).await
     }
 
     /// Whether a request to this URL is given a token: its origin is configured, and its path is none that is called
@@ -256,16 +256,17 @@ impl TokenManager {
         self.session.accept(token);
     }
 
-    pub(super) async fn drive<T: Attempts>(
+    pub(super) async fn drive<T: Attempt>(
         &self,
-        asked: &Asked,
-        attempts: &mut T,
+        asked: Asked,
+        mut attempt: T,
     ) -> Result<T::Answer, CallError<T::Error>> {
+        let asked = &asked;
         if !self.allows(&asked.url) {
-            let (answer, _) = attempts.send(self.credential(None)?, false).await?;
-            return Ok(answer);
+            let answered = attempt.send(asked, self.credential(None)?, false).await?;
+            return Ok(answered.answer);
         }
-        if !attempts.is_ours() {
+        if !T::IS_OURS {
             self.warn_of_proxies(&asked.url);
         }
         let mut may_replay = true;
@@ -274,8 +275,12 @@ impl TokenManager {
         loop {
             let credential = self.credential(Some(&token))?;
             let keeps = may_replay || may_wait;
-            let (answer, route) = attempts.send(credential, keeps).await?;
-            let can_repeat = keeps && attempts.can_repeat();
+            let answered = attempt.send(asked, credential, keeps).await?;
+            let Answered {
+                answer,
+                route,
+                next,
+            } = answered;
             let reached = self.reached(asked, &route, answer.url());
             let (answer, rejected) = match reached {
                 Reached::No => (answer, false),
@@ -285,12 +290,12 @@ impl TokenManager {
                 if reached == Reached::Perhaps && !self.session.counts_behind_redirect(&token) {
                     return Ok(answer);
                 }
-                let can_repeat = can_repeat && may_replay && asked.may_be_repeated(&route);
-                let next = self.after_rejection(&token, reached, can_repeat).await;
-                let (true, Some(next)) = (can_repeat, next.map_err(CallError::Token)?) else {
+                let next = next.filter(|_| may_replay && asked.may_be_repeated(&route));
+                let newer = self.after_rejection(&token, reached, next.is_some()).await;
+                let (Some(next), Some(newer)) = (next, newer.map_err(CallError::Token)?) else {
                     return Ok(answer);
                 };
-                token = next;
+                (attempt, token) = (next, newer);
                 may_replay = false;
                 continue;
             }
@@ -300,14 +305,14 @@ impl TokenManager {
             if reached == Reached::Perhaps && answer.status().is_success() {
                 self.session.accepted_behind_redirect();
             }
-            match self.pause(asked, &route, &answer) {
-                Some(pause) if may_wait && can_repeat => {
-                    self.sleep(pause).await;
-                    token = self.token().await.map_err(CallError::Token)?;
-                    may_wait = false;
-                }
-                _ => return Ok(answer),
-            }
+            let pause = self.pause(asked, &route, &answer);
+            let (Some(pause), Some(next)) = (pause, next.filter(|_| may_wait)) else {
+                return Ok(answer);
+            };
+            self.sleep(pause).await;
+            token = self.token().await.map_err(CallError::Token)?;
+            attempt = next;
+            may_wait = false;
         }
     }
 
@@ -400,12 +405,9 @@ impl TokenManager {
 }
 
 /// A user's closure, which builds each request anew.
-struct Closure<F> {
-    send: F,
-    asked: Asked,
-}
+struct Closure<F>(F);
 
-impl<A, E, F, S> Attempts for Closure<F>
+impl<A, E, F, S> Attempt for Closure<F>
 where
     A: ApiAnswer + Send,
     F: FnMut(Credential) -> S,
@@ -414,21 +416,19 @@ where
     type Answer = A;
     type Error = E;
 
+    const IS_OURS: bool = false;
+
     async fn send(
-        &mut self,
+        mut self,
+        asked: &Asked,
         credential: Credential,
         _keeps: bool,
-    ) -> Result<(A, Route), CallError<E>> {
-        let answer = (self.send)(credential).await.map_err(CallError::Request)?;
-        let route = self.asked.route_to(answer.url());
-        Ok((answer, route))
-    }
-
-    fn can_repeat(&self) -> bool {
-        true
-    }
-
-    fn is_ours(&self) -> bool {
-        false
+    ) -> Result<Answered<Self>, CallError<E>> {
+        let answer = (self.0)(credential).await.map_err(CallError::Request)?;
+        Ok(Answered {
+            route: asked.route_to(answer.url()),
+            answer,
+            next: Some(self),
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::testing::{AuthorizationServer, ImportApi, TestClock};
-use evertoken::{TokenManager, TokenPair};
+use evertoken::{Builder, TokenManager, TokenPair};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -51,29 +51,22 @@ async fn callers_without_a_token_share_one_exchange<W: Way>() {
         .clock(clock.clone())
         .latency(SECOND)
         .build();
-    let api = ImportApi::builder(&server).build();
-    let http = api.listen().await.unwrap();
-    let tokens = builder(&server, &clock, &refresh_alone(&server))
-        .origin(http.origin())
-        .build()
-        .unwrap();
-    let statuses = at_once(&W::new(&tokens), http.url()).await;
-    assert_eq!(statuses, [200; CALLERS]);
-    assert_eq!((api.calls(), api.unauthorized()), (CALLERS as u64, 0));
-    assert_eq!((server.exchanges(), server.replays()), (1, 0));
+    let tokens = builder(&server, &clock, &refresh_alone(&server));
+    one_exchange_serves_all::<W>(&server, tokens).await;
 }
 
 async fn callers_on_many_threads_without_a_token_share_one_exchange<W: Way>() {
     let server = AuthorizationServer::builder()
         .latency(Duration::from_millis(20))
         .build();
-    let api = ImportApi::builder(&server).build();
+    let tokens = TokenManager::builder(server.endpoint()).seed(refresh_alone(&server));
+    one_exchange_serves_all::<W>(&server, tokens).await;
+}
+
+async fn one_exchange_serves_all<W: Way>(server: &AuthorizationServer, tokens: Builder) {
+    let api = ImportApi::builder(server).build();
     let http = api.listen().await.unwrap();
-    let tokens = TokenManager::builder(server.endpoint())
-        .seed(refresh_alone(&server))
-        .origin(http.origin())
-        .build()
-        .unwrap();
+    let tokens = tokens.origin(http.origin()).build().unwrap();
     let statuses = at_once(&W::new(&tokens), http.url()).await;
     assert_eq!(statuses, [200; CALLERS]);
     assert_eq!((api.calls(), api.unauthorized()), (CALLERS as u64, 0));

@@ -1,4 +1,5 @@
-//! Stands before a server, passes connections on to it, and answers in its place while it is told to.
+//! The front stands before a server and passes connections on to it. During an outage the front answers in the server's
+//! place.
 
 use std::convert::Infallible;
 use std::io;
