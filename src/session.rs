@@ -322,7 +322,8 @@ impl Session {
     /// See [`State::counts_behind_redirect`].
     pub(crate) fn counts_behind_redirect(&self, token: &Token) -> bool {
         let now = self.now();
-        let while_marked = self.settings().cool_down.longest * BEHIND_REDIRECT;
+        let while_marked = self.settings().cool_down.longest;
+        let while_marked = while_marked.saturating_mul(BEHIND_REDIRECT);
         let mut state = self.state.lock();
         state.counts_behind_redirect(token.identity(), now, while_marked)
     }

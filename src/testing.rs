@@ -9,7 +9,9 @@
 //! [`FolioServer`] is both in one for FOLIO's clients, of either kind: its sign-in with cookies, and an API
 //! behind its gateway.
 //!
-//! All of them have two faces. In one process, under tokio's paused time and a [`TestClock`], an hour takes
+//! [`Front`] stands before any server, and answers in its place during an [`Outage`].
+//!
+//! All of the servers have two faces. In one process, under tokio's paused time and a [`TestClock`], an hour takes
 //! milliseconds:
 //!
 //! ```
@@ -43,6 +45,7 @@ mod clock;
 pub mod conformance;
 mod fault;
 mod folio_server;
+mod front;
 mod http;
 mod import_api;
 mod latency;
@@ -56,5 +59,6 @@ pub use self::fault::Fault;
 pub use self::folio_server::{
     FolioCounters, FolioRequest, FolioServer, FolioServerBuilder, TokenExpirationError,
 };
+pub use self::front::{Front, Outage};
 pub use self::http::HttpServer;
 pub use self::import_api::{Answer, Gateway, ImportApi, ImportApiBuilder, Seen};

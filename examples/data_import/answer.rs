@@ -1,11 +1,10 @@
 //! What the API answers to a batch, and what that means: the batch is imported, the API is not available, or the batch
 //! has failed.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::anyhow;
-use evertoken::clock::{Clock as _, SystemClock};
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use evertoken::ApiAnswer as _;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -46,7 +45,7 @@ pub(crate) async fn imported(response: Response, batch: &Batch) -> Result<u64, F
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE => {
-            let after = retry_after(response.headers());
+            let after = response.retry_after();
             return Err(Failure::Unavailable { why: why(), after });
         }
         // A batch that takes too long, or that breaks the API, has such an answer every time.
@@ -64,22 +63,6 @@ pub(crate) async fn imported(response: Response, batch: &Batch) -> Result<u64, F
             batch.records
         ))),
     }
-}
-
-/// Seconds, or a date (RFC 9110 section 10.2.3) by the server's own clock, where it says what that is.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    let after = text(RETRY_AFTER)?.trim();
-    if let Ok(seconds) = after.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = |text| {
-        let date = httpdate::parse_http_date(text).ok()?;
-        date.duration_since(UNIX_EPOCH).ok()
-    };
-    let now = text(DATE).and_then(date);
-    // What has passed is now.
-    Some(date(after)?.saturating_sub(now.unwrap_or_else(|| SystemClock.wall())))
 }
 
 impl From<evertoken::Error> for Failure {
@@ -112,33 +95,5 @@ impl From<Failure> for anyhow::Error {
             Failure::Busy => anyhow!("the API works on it for too long"),
             Failure::Unauthorized => anyhow!("the API answered {}", StatusCode::UNAUTHORIZED),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use reqwest::header::HeaderValue;
-
-    use super::*;
-
-    fn after(text: &'static str, date: Option<&'static str>) -> Option<u64> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
-        headers.extend(date.map(|date| (DATE, HeaderValue::from_static(date))));
-        retry_after(&headers).map(|span| span.as_secs())
-    }
-
-    #[test]
-    fn seconds_and_dates_are_read() {
-        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
-        for (text, seconds) in [
-            ("7", Some(7)),
-            ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("soon", None),
-        ] {
-            assert_eq!(after(text, date), seconds, "{text}");
-        }
-        assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", None), Some(0));
     }
 }

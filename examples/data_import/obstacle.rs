@@ -1,7 +1,6 @@
 //! What it means for an import that no token can be had: whether that passes by itself, or a human has to do
 //! something first.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use evertoken::{EndpointError, Error};
@@ -99,12 +98,6 @@ fn lasting(kind: Kind, error: &Error, remedy: &'static str) -> Obstacle {
 }
 
 /// An error and all that it came from.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut chain = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        chain = format!("{chain}: {source}");
-        next = source.source();
-    }
-    chain
+pub(crate) fn chain(error: &Error) -> String {
+    format!("{:#}", anyhow::Error::new(error.clone()))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi};
+use evertoken::testing::{AuthorizationServer, Front, HttpServer, ImportApi};
 use evertoken::{
     BackgroundTimer, Builder, Events, OAuth2, OnRequest, OptimisticEarly, RefreshStrategy,
     TokenManager, TokenPair,
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::arguments::{Arguments, Strategy};
 use crate::configuration::{Configuration, External};
 use crate::tally::Tally;
-use crate::weather::{Front, Weather};
+use crate::weather::Weather;
 
 pub(crate) const CLIENT_ID: &str = "data-import";
 pub(crate) const CLIENT_SECRET: &str = "of the embedded server";
@@ -191,7 +191,7 @@ impl Site {
             Self::Embedded(embedded) => embedded,
         };
         let token_url = match &embedded.front {
-            Some((front, _)) => front.url(),
+            Some((front, _)) => format!("{}/token", front.origin()),
             None => embedded.token_endpoint.url().to_owned(),
         };
         let endpoint = OAuth2::new(&token_url, CLIENT_ID)?

@@ -1,17 +1,14 @@
 //! `--weather`: outages of the embedded token endpoint, one after the other. What stands before it answers in its
 //! place, as proxies, gateways and deployments do.
 
-mod front;
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evertoken::{Event, Events};
+use evertoken::testing::{Answer, Front};
+use evertoken::{Event, Events, testing};
 use tokio::time::sleep;
 
-use self::front::Effect;
-pub(crate) use self::front::Front;
 use crate::tally::Tally;
 
 /// How long an outage lasts: longer than a token of the embedded server lives, so that requests come too late for
@@ -23,6 +20,33 @@ struct Outage {
     name: &'static str,
     effect: Effect,
     length: Length,
+}
+
+/// What the client meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Refused,
+    /// Status, content type and body.
+    Answered(u16, &'static str, &'static str),
+    Reset,
+}
+
+impl Effect {
+    fn outage(self) -> testing::Outage {
+        match self {
+            Self::Refused => testing::Outage::Refused,
+            Self::Reset => testing::Outage::Reset,
+            Self::Answered(status, content_type, body) => {
+                let answer = Answer::status(status)
+                    .header("content-type", content_type)
+                    .body(body);
+                testing::Outage::Answered(match status {
+                    300..=399 => answer.header("location", "/sign-in"),
+                    _ => answer,
+                })
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +138,7 @@ impl Weather {
             }
             let answered = front.answered();
             tally.outage_begins(outage.name);
-            if let Err(error) = front.begin(outage.effect).await {
+            if let Err(error) = front.begin(outage.effect.outage()).await {
                 // The import goes on without this outage.
                 tracing::warn!(%error, "the token endpoint cannot be put out of order");
             }

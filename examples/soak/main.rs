@@ -8,14 +8,13 @@
 //! Each strategy has a session of its own, and callers that call an API all the time. A front before the token
 //! endpoint answers in its place now and then, as gateways and firewalls do; the store fails now and then; and each
 //! manager is shut down and built anew now and then. `session` and `callers` have what an application needs of
-//! evertoken, `weather`, `front` and `shaky` what stands in its way, and `process` and `judgement` what is measured.
+//! evertoken, `weather` and `shaky` what stands in its way, and `process` and `judgement` what is measured.
 //!
 //! The servers and the front are a process of their own, this program once more: the embedded authorization server
 //! remembers every token that it issued, and that memory is not the client's.
 
 mod arguments;
 mod callers;
-mod front;
 mod judgement;
 mod process;
 mod report;

@@ -5,11 +5,11 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use evertoken::testing::{AuthorizationServer, ImportApi};
+use evertoken::testing::{AuthorizationServer, Front, ImportApi};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 
-use crate::front::{Front, Out};
+use crate::weather::Out;
 
 pub(crate) const CLIENT_ID: &str = "soak";
 pub(crate) const CLIENT_SECRET: &str = "of the embedded server";
@@ -66,15 +66,15 @@ pub(crate) async fn main() -> anyhow::Result<()> {
     let token_endpoint = server.listen().await?;
     let api = ImportApi::builder(&server).build();
     let records = api.listen().await?;
-    let mut front = Front::before(token_endpoint.addr()).await?;
+    let front = Front::before(token_endpoint.addr()).await?;
     say(&Addresses {
-        token_url: front.token_url(),
+        token_url: format!("{}/token", front.origin()),
         api_url: records.url().to_owned(),
         api_origin: records.origin().to_owned(),
     })?;
     while let Some(order) = next(&mut orders).await? {
         match order {
-            Order::Begin(out) => front.begin(out).await?,
+            Order::Begin(out) => out.begin(&front).await?,
             Order::End => front.end()?,
             Order::Count => {}
         }

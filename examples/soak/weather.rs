@@ -1,13 +1,15 @@
 //! The weather: which outage comes when, and how long it takes. There is one at a time, and half a minute of calm
 //! between two of them, so that no caller waits through more than one.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evertoken::testing::{self, Answer, Front};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::front::Out;
 use crate::servers::Order;
 use crate::shaky::Trouble;
 use crate::site::Site;
@@ -22,6 +24,42 @@ const SHORT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 /// What one outage in four takes. A caller waits for 35 s, and the pause before the attempt that follows may take 16 s.
 const LONG: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(20));
 const LONG_ONE_IN: u64 = 4;
+
+/// What becomes of requests to the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Out {
+    /// No connection is accepted.
+    Refused,
+    /// Each is answered with this status, and an HTML page or nothing.
+    Answered { status: u16, page: bool },
+    /// One is answered with this status; then the outage is over.
+    Once { status: u16 },
+    /// The connection is reset in the middle of an answer.
+    Reset,
+}
+
+impl Out {
+    pub(crate) async fn begin(self, front: &Front) -> io::Result<()> {
+        let empty = |status| Answer::status(status).header("content-type", "application/json");
+        let page = |status| {
+            Answer::status(status)
+                .header("content-type", "text/html")
+                .body(PAGE)
+        };
+        let outage = match self {
+            Self::Refused => testing::Outage::Refused,
+            Self::Reset => testing::Outage::Reset,
+            Self::Answered { status, page: true } => testing::Outage::Answered(page(status)),
+            Self::Answered { status, .. } => testing::Outage::Answered(empty(status)),
+            Self::Once { status } => {
+                return front.begin_once(testing::Outage::Answered(empty(status)));
+            }
+        };
+        front.begin(outage).await
+    }
+}
+
+const PAGE: &str = "<html><body>something is in the way</body></html>";
 
 /// What is out, and how.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::runtime::Handle;
 use url::Url;
 
+use crate::clock::{Clock, SystemClock};
 use crate::endpoint::retry_after;
 use crate::error::Error;
 use crate::manager::{Calls, TokenManager};
@@ -30,6 +31,12 @@ pub trait ApiAnswer: Sized {
     /// The URL that answered. Default: `None`, for a client that follows no redirects.
     fn url(&self) -> Option<&Url> {
         None
+    }
+
+    /// How long to wait before the next request, where it says so (`Retry-After`, RFC 9110 section 10.2.3): in seconds, or
+    /// as a date by the answer's own `Date`.
+    fn retry_after(&self) -> Option<Duration> {
+        retry_after(self.headers(), SystemClock.wall())
     }
 
     /// Whether its body begins with this text, and the answer as it was. Asked only where an API tells a rejection from

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Something that listens on the loopback, until it is dropped.
@@ -95,13 +95,7 @@ where
                 Ok((stream, _)) => {
                     // Half an answer has to leave before its connection is closed.
                     let _ = stream.set_nodelay(true);
-                    let answer = answer.clone();
-                    let service = service_fn(move |request| {
-                        let sent = answer(request);
-                        async move { sent.await.into_response() }
-                    });
-                    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                    connections.spawn(connection);
+                    connections.spawn(answer_on(stream, answer.clone()));
                 }
                 // Out of file descriptors, most likely: some will be closed soon.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -109,6 +103,21 @@ where
             Some(_) = connections.join_next() => {}
         }
     }
+}
+
+/// Answers the requests of one connection.
+pub(super) async fn answer_on<A, F>(stream: TcpStream, answer: A)
+where
+    A: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Sent>,
+{
+    let service = service_fn(move |request| {
+        let sent = answer(request);
+        async move { sent.await.into_response() }
+    });
+    // A connection ends with an error where it is closed on purpose, and where the client hangs up.
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    drop(connection.await);
 }
 
 /// An error for hyper, which closes the connection on it.

@@ -59,7 +59,7 @@ async fn a_wrong_secret_at_the_first_call_is_told_with_the_servers_words() {
 #[tokio::test]
 async fn a_wrong_path_at_the_first_call_is_told_with_status_and_first_words() {
     let world = World::new().await;
-    let url = world.front.url().replace("/token", "/tokens");
+    let url = format!("{}/tokens", world.front.origin());
     let tokens = TokenManager::builder(endpoint(&url, "secret")).seed(first(&world.server));
     let error = failing(&tokens.build().expect("it holds")).await;
     assert!(

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi};
+use evertoken::testing::{AuthorizationServer, Front, HttpServer, ImportApi};
 use evertoken::{BackgroundTimer, Builder, OAuth2, OnRequest, OptimisticEarly, TokenManager};
 
-use crate::front::Front;
 use crate::reasons::{self, chain};
 use crate::{GIVE_UP, ROTATIONS, TTL};
 
@@ -29,7 +28,7 @@ impl World {
         let listening = server.listen().await.expect("a port");
         let api = ImportApi::builder(&server).build();
         Self {
-            front: Front::of(listening.addr()).await,
+            front: Front::before(listening.addr()).await.expect("a port"),
             records: api.listen().await.expect("a port"),
             _listening: listening,
             server,
@@ -38,7 +37,7 @@ impl World {
     }
 
     pub(crate) fn endpoint(&self, secret: &str) -> OAuth2 {
-        endpoint(&self.front.url(), secret)
+        endpoint(&format!("{}/token", self.front.origin()), secret)
     }
 
     /// On default settings.

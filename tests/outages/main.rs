@@ -6,7 +6,6 @@
 #![cfg(all(feature = "testing", unix))]
 
 mod at_once;
-mod front;
 mod grace;
 mod import;
 #[path = "../support/reasons.rs"]

@@ -8,9 +8,8 @@ use evertoken::{BackgroundTimer, CallError, Credential, OnRequest, OptimisticEar
 use http::{Method, Response};
 use url::Url;
 
-use crate::front::HTML;
 use crate::import::{STRATEGIES, Strategy};
-use crate::table::{ATTEMPTS, counted_failures};
+use crate::table::{ATTEMPTS, HTML, counted_failures};
 use crate::{OUTAGE, TTL};
 
 const BATCH: Duration = Duration::from_millis(100);

@@ -3,14 +3,41 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use evertoken::testing::{Answer, Outage};
 use evertoken::{Event, TokenManager};
 use tokio::time::sleep;
 
-use crate::front::{HTML, Out};
 use crate::import::{STRATEGIES, Strategy, World, all, import, rotated, through};
 use crate::{GIVE_UP, IMPORT, OUTAGE, ROTATIONS};
 
 const JSON: &str = "application/json";
+
+pub(crate) const HTML: &str = "<html><body>something is in the way</body></html>";
+
+/// What becomes of a request meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Out {
+    /// No connection is accepted.
+    Refused,
+    /// Status, content type and body.
+    Answered(u16, &'static str, &'static str),
+    /// The connection is reset in the middle of an answer.
+    Reset,
+}
+
+impl Out {
+    fn outage(self) -> Outage {
+        match self {
+            Self::Refused => Outage::Refused,
+            Self::Reset => Outage::Reset,
+            Self::Answered(status, content_type, body) => Outage::Answered(
+                Answer::status(status)
+                    .header("content-type", content_type)
+                    .body(body),
+            ),
+        }
+    }
+}
 
 const OUTAGES: [(&str, Out); 15] = [
     ("refused connections", Out::Refused),
@@ -56,9 +83,10 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     let tokens = world.builder(strategy).build().expect("it holds");
     let failures = counted_failures(&tokens);
     let batches = through(&world, &tokens, IMPORT, async {
-        world.front.begin(out).await;
+        let begun = world.front.begin(out.outage()).await;
+        begun.expect("the port is ours");
         sleep(OUTAGE).await;
-        world.front.end();
+        world.front.end().expect("the port is ours");
     })
     .await?;
     let shutdown = tokens.shutdown().await;
@@ -119,12 +147,11 @@ async fn many_callers_and_instances_make_one_attempt_in_each_pause() {
         }
     }
     rotated(&world.server, 1).await;
-    world
-        .front
-        .begin(Out::Answered(503, "text/html", HTML))
-        .await;
+    let unavailable = Out::Answered(503, "text/html", HTML).outage();
+    let begun = world.front.begin(unavailable).await;
+    begun.expect("the port is ours");
     sleep(OUTAGE).await;
-    world.front.end();
+    world.front.end().expect("the port is ours");
     let so_far = world.server.rotations();
     tokio::select! {
         () = rotated(&world.server, so_far + ROTATIONS) => {}

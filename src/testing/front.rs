@@ -1,0 +1,249 @@
+//! What stands between a client and its server: it passes connections on, and during an outage it answers in the server's
+//! place. It knows nothing of tokens.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Answer;
+use super::http::{ANY_PORT, Sent, answer_on};
+
+/// Connections that wait to be accepted, at most.
+const BACKLOG: u32 = 512;
+
+/// What becomes of a request in place of an answer of the server's. The server does not see the request.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Outage {
+    /// No connection is accepted.
+    Refused,
+    /// This answer is given, as a proxy, a gateway or a firewall does it.
+    Answered(Answer),
+    /// The connection is reset in the middle of an answer.
+    Reset,
+}
+
+/// A front on the loopback. When it is dropped, it accepts no connection any more.
+///
+/// ```
+/// use evertoken::testing::{Answer, AuthorizationServer, Front, Outage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = AuthorizationServer::builder().build().listen().await?;
+/// let front = Front::before(server.addr()).await?;
+/// let token_url = format!("{}/token", front.origin());
+/// // The client's requests arrive at the server, until there is an outage.
+/// front.begin(Outage::Answered(Answer::status(503))).await?;
+/// front.end()?;
+/// # let _ = token_url;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Front {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    door: Mutex<Door>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: SocketAddr,
+    weather: Mutex<Weather>,
+    /// How many requests were answered in place of the server.
+    answered: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+enum Weather {
+    Calm,
+    Out(Outage),
+    /// One request meets it.
+    Once(Outage),
+}
+
+#[derive(Debug)]
+enum Door {
+    Open(JoinHandle<()>),
+    /// A socket that does not listen keeps the port.
+    Closed(TcpSocket),
+    /// While it is opened or closed, and where that has failed.
+    Moving,
+}
+
+impl Front {
+    /// A front on a free port of the loopback, before the server at this address. Call it within a tokio runtime, in whose
+    /// tasks it works.
+    ///
+    /// # Errors
+    ///
+    /// Those of listening on the loopback.
+    pub async fn before(server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(ANY_PORT).await?;
+        let shared = Arc::new(Shared {
+            server,
+            weather: Mutex::new(Weather::Calm),
+            answered: watch::Sender::new(0),
+        });
+        Ok(Self {
+            address: listener.local_addr()?,
+            door: Mutex::new(Door::Open(accept(listener, &shared))),
+            shared,
+        })
+    }
+
+    /// Where clients send to: `http`, the host and the port, without a slash at the end.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How many requests it has answered in place of the server.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        *self.shared.answered.borrow()
+    }
+
+    /// Resolves when it has answered so many requests.
+    pub async fn answers(&self, count: u64) {
+        let mut answered = self.shared.answered.subscribe();
+        // It fails only without a sender, which is `self`.
+        let _ = answered.wait_for(|answered| *answered >= count).await;
+    }
+
+    /// An outage begins, in the place of one that there is.
+    ///
+    /// # Errors
+    ///
+    /// Those of keeping the port while no connection is accepted.
+    pub async fn begin(&self, outage: Outage) -> io::Result<()> {
+        self.end()?;
+        let closes = matches!(outage, Outage::Refused);
+        *self.shared.weather.lock() = Weather::Out(outage);
+        if closes {
+            let door = std::mem::replace(&mut *self.door.lock(), Door::Moving);
+            if let Door::Open(accepting) = door {
+                accepting.abort();
+                // The port is free once the task is gone.
+                let _ = accepting.await;
+            }
+            let socket = TcpSocket::new_v4()?;
+            #[cfg(unix)]
+            socket.set_reuseaddr(true)?;
+            socket.bind(self.address)?;
+            *self.door.lock() = Door::Closed(socket);
+        }
+        Ok(())
+    }
+
+    /// One request meets this outage. A [refused](Outage::Refused) one is reset.
+    ///
+    /// # Errors
+    ///
+    /// As [`end`](Self::end).
+    pub fn begin_once(&self, outage: Outage) -> io::Result<()> {
+        self.end()?;
+        *self.shared.weather.lock() = Weather::Once(outage);
+        Ok(())
+    }
+
+    /// The outage is over. A request that it met is answered by it all the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of listening again.
+    pub fn end(&self) -> io::Result<()> {
+        *self.shared.weather.lock() = Weather::Calm;
+        let mut door = self.door.lock();
+        *door = match std::mem::replace(&mut *door, Door::Moving) {
+            Door::Closed(socket) => Door::Open(accept(socket.listen(BACKLOG)?, &self.shared)),
+            other => other,
+        };
+        Ok(())
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        if let Door::Open(accepting) = self.door.get_mut() {
+            accepting.abort();
+        }
+    }
+}
+
+/// Each connection has a task of its own, which outlives the listener: a request that was passed on is never cut off, since
+/// a strict server would have consumed its refresh token.
+fn accept(listener: TcpListener, shared: &Arc<Shared>) -> JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                // Out of file descriptors, most likely: some will be closed soon.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move { shared.serve(stream).await });
+        }
+    })
+}
+
+impl Shared {
+    async fn serve(&self, mut client: TcpStream) {
+        let Some(outage) = self.outage() else {
+            if let Ok(mut server) = TcpStream::connect(self.server).await {
+                // Either side may hang up.
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            }
+            return;
+        };
+        let is_reset = !matches!(outage, Outage::Answered(_));
+        if is_reset && client.set_zero_linger().is_err() {
+            return;
+        }
+        let answer = |request: hyper::Request<Incoming>| async {
+            // A client that is still sending would not read the answer.
+            let _ = request.into_body().collect().await;
+            self.answered.send_modify(|answered| *answered += 1);
+            match outage.clone() {
+                // The next request is not to meet an outage that is over.
+                Outage::Answered(answer) => {
+                    Sent::Whole(answer.header("connection", "close").into_response())
+                }
+                Outage::Reset | Outage::Refused => Sent::Half(half_of().into_response()),
+            }
+        };
+        answer_on(client, answer).await;
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        let mut weather = self.weather.lock();
+        match &*weather {
+            Weather::Calm => None,
+            Weather::Out(outage) => Some(outage.clone()),
+            Weather::Once(outage) => {
+                let outage = outage.clone();
+                *weather = Weather::Calm;
+                Some(outage)
+            }
+        }
+    }
+}
+
+/// An answer that looks as if there were more to come.
+fn half_of() -> Answer {
+    let body = r#"{"token_type":"Bearer","expires_in":3600}"#;
+    Answer::status(200)
+        .header("content-type", "application/json")
+        .body(body)
+}
