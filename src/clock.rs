@@ -26,6 +26,10 @@ impl Timestamp {
         Self(nanos)
     }
 
+    pub(crate) const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
     /// From `earlier` to this moment; zero if it is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

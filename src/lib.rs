@@ -39,6 +39,7 @@ pub mod store;
 mod strategy;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timer;
 mod token;
 mod user_code;
 

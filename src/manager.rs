@@ -12,7 +12,7 @@ mod user;
 mod worker;
 
 use std::fmt;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, LazyLock, Once};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -56,6 +56,26 @@ pub(crate) struct Calls {
     pub(crate) proxy_warning: Once,
 }
 
+impl Calls {
+    fn new(origins: Origins, api: ApiProfile, channel: Option<Channel>) -> Self {
+        Self {
+            origins,
+            channel: channel.unwrap_or_else(|| api.channel()),
+            api,
+            proxy_warning: Once::new(),
+        }
+    }
+
+    /// Of a manager that no API was named to, as all of them have it.
+    fn to_no_api() -> Arc<Self> {
+        static NO_API: LazyLock<Arc<Calls>> = LazyLock::new(|| {
+            let api = ApiProfile::default();
+            Arc::new(Calls::new(Origins::default(), api, None))
+        });
+        Arc::clone(&NO_API)
+    }
+}
+
 /// Dropped with the last clone. The worker and rotations hold the session, never this.
 struct LastHandle(Arc<Session>);
 
@@ -71,12 +91,11 @@ impl TokenManager {
         Builder::new(Arc::new(endpoint))
     }
 
-    fn new(session: Session, calls: Calls) -> Self {
-        let session = Arc::new(session);
+    fn new(session: Arc<Session>, calls: Arc<Calls>) -> Self {
         Self {
             _handle: Arc::new(LastHandle(Arc::clone(&session))),
             session,
-            calls: Arc::new(calls),
+            calls,
         }
     }
 
@@ -266,7 +285,6 @@ impl TokenManager {
 
     fn start(&self, flight: Option<Flight>) {
         if let Some(flight) = flight {
-            self.session.ensure_worker(worker::start);
             rotation::start(flight);
         }
     }
@@ -362,6 +380,7 @@ impl TokenManager {
             return Some(Err(Error::Reentrant));
         }
         let mut last = None;
+        let joined_with = session.lock().identity();
         let policy = session.settings().on_store_failure;
         let mut limit = match session.patience().filter(|_| may_go_on) {
             Some(patience) => Instant::now()
@@ -371,6 +390,12 @@ impl TokenManager {
             None => deadline,
         };
         loop {
+            // Of ten thousand waiters, most find the new token here, without a lock and without a count that they share.
+            if let Some(token) = self.quiet_token().filter(|_| may_go_on)
+                && Some(token.identity()) != joined_with
+            {
+                return Some(Ok(token));
+            }
             let valid_token = || session.usable().filter(|_| may_go_on);
             // Cloned: the rotation reports with the state locked, so whoever still borrowed the report
             // while asking the state would wait for the rotation, and the rotation for him.

@@ -9,6 +9,10 @@ use crate::error::BuildError;
 pub(crate) struct Origins(Vec<(Origin, Url)>);
 
 impl Origins {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn parse(texts: &[String]) -> Result<Self, BuildError> {
         texts
             .iter()

@@ -1,14 +1,15 @@
 //! The access token as callers get it, with its header ready made. It never decides anything.
 //!
-//! A header value is a reference-counted buffer, and cloning it writes the count: two threads that
-//! clone one header are slower than one. So there is a copy for each processor, each with its count
-//! on a cache line of its own, over one zeroizing buffer that holds the token once.
+//! A token and a header value are reference-counted, and cloning one writes the count: two threads that clone one header
+//! are slower than one. So each thread has a copy of its own, whose counts share no cache line with another's. The first
+//! thread has the copy that is made with the token; the others' are made when they show up. All copies are over one
+//! zeroizing buffer, which holds the token once.
 
 use std::cell::Cell;
 use std::fmt;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -18,49 +19,45 @@ use crate::clock::Coarse;
 use crate::error::Error;
 use crate::token::{AccessToken, Identity};
 
-/// Copies of a header are useful up to the number of processors; past 16 they cost more than they save.
-const STRIPES_LIMIT: usize = 16;
+/// Copies of a token are useful up to the number of processors; past 16 they cost more than they save.
+const COPIES_LIMIT: usize = 16;
 
 /// An access token as the manager served it, with the identity by which it can be rejected.
 ///
 /// Cloning is cheap. Its `Debug` form shows the identity and no secret.
 #[derive(Clone)]
 pub struct Token {
-    inner: Arc<Inner>,
+    copy: Arc<Copy>,
 }
 
-struct Inner {
+/// One thread's copy of a token. The alignment keeps its reference count, which `Arc` puts before it, on a cache line that
+/// holds nothing of another copy.
+#[repr(align(64))]
+struct Copy {
+    origin: Arc<Origin>,
+    /// `None` if the token holds characters that no header may carry.
+    header: Option<HeaderValue>,
+}
+
+/// What all copies of a token share.
+struct Origin {
     access: AccessToken,
     identity: Identity,
-    /// `None` if the token holds characters that no header may carry.
-    headers: Option<Stripes>,
     /// Whether an API is known to have accepted it.
     accepted: AtomicBool,
 }
 
 impl Token {
-    pub(crate) fn new(access: AccessToken, identity: Identity, prefix: &str) -> Self {
-        let headers = headers(&access, prefix);
-        Self {
-            inner: Arc::new(Inner {
-                access,
-                identity,
-                headers,
-                accepted: AtomicBool::new(false),
-            }),
-        }
-    }
-
     /// The token itself. Keep it out of logs and errors.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.inner.access.expose()
+        self.copy.origin.access.expose()
     }
 
     /// Which pair it belongs to.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        self.inner.identity
+        self.copy.origin.identity
     }
 
     /// The value of the header that carries it, marked sensitive; `Bearer ...` (RFC 6750 section 2.1)
@@ -70,22 +67,27 @@ impl Token {
     ///
     /// [`Error::InvalidHeader`] if the token holds characters that no header may carry.
     pub fn authorization(&self) -> Result<HeaderValue, Error> {
-        self.inner
-            .headers
-            .as_ref()
-            .map(Stripes::mine)
-            .ok_or(Error::InvalidHeader)
+        self.copy.header.clone().ok_or(Error::InvalidHeader)
     }
 
     pub(crate) fn accepted(&self) -> bool {
-        self.inner.accepted.load(Ordering::Relaxed)
+        self.copy.origin.accepted.load(Ordering::Relaxed)
     }
 
     /// An API accepted it.
     pub(crate) fn accept(&self) {
         // Looks first: a write for every response would have all threads fight for the line.
         if !self.accepted() {
-            self.inner.accepted.store(true, Ordering::Relaxed);
+            self.copy.origin.accepted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Another copy of it, with counts of its own.
+    fn copied(&self) -> Self {
+        let origin = Arc::clone(&self.copy.origin);
+        let header = header(&origin.access);
+        Self {
+            copy: Arc::new(Copy { origin, header }),
         }
     }
 }
@@ -93,9 +95,109 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
-            .field("identity", &self.inner.identity)
+            .field("identity", &self.identity())
             .finish_non_exhaustive()
     }
+}
+
+/// A token with the copies of it, one for each thread that asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Copies(Arc<ByThread>);
+
+#[derive(Debug)]
+struct ByThread {
+    /// The number of the thread that the first copy is for; [`UNCLAIMED`] until one asks.
+    first_for: AtomicUsize,
+    first: Ready,
+    /// Those of the other threads, as many as a power of two.
+    others: OnceLock<Box<[OnceLock<Ready>]>>,
+}
+
+const UNCLAIMED: usize = usize::MAX;
+
+/// A copy, with its header one step nearer.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) header: Option<HeaderValue>,
+    pub(crate) token: Token,
+}
+
+impl Ready {
+    fn new(token: Token) -> Self {
+        Self {
+            header: token.copy.header.clone(),
+            token,
+        }
+    }
+}
+
+impl Copies {
+    /// `access` becomes a part of the header's buffer: see [`access`](Self::access).
+    pub(crate) fn new(access: &AccessToken, identity: Identity, prefix: &str) -> Self {
+        // Sized first: growing would leave copies of the token behind.
+        let mut text = Zeroizing::new(String::with_capacity(prefix.len() + access.expose().len()));
+        text.push_str(prefix);
+        text.push_str(access.expose());
+        let access = AccessToken::behind(prefix.len(), text);
+        let header = header(&access);
+        let origin = Arc::new(Origin {
+            access,
+            identity,
+            accepted: AtomicBool::new(false),
+        });
+        let first = Token {
+            copy: Arc::new(Copy { origin, header }),
+        };
+        Self(Arc::new(ByThread {
+            first_for: AtomicUsize::new(UNCLAIMED),
+            first: Ready::new(first),
+            others: OnceLock::new(),
+        }))
+    }
+
+    /// The token, for those who do not serve it.
+    pub(crate) fn token(&self) -> &Token {
+        &self.0.first.token
+    }
+
+    /// The token's text, in the one buffer that holds it.
+    pub(crate) fn access(&self) -> AccessToken {
+        self.token().copy.origin.access.clone()
+    }
+
+    /// The copy for this thread.
+    #[inline]
+    pub(crate) fn mine(&self) -> &Ready {
+        let mine = thread_number();
+        if self.0.first_for.load(Ordering::Relaxed) == mine {
+            return &self.0.first;
+        }
+        self.other(mine)
+    }
+
+    fn other(&self, mine: usize) -> &Ready {
+        let ByThread {
+            first_for,
+            first,
+            others,
+        } = &*self.0;
+        let claimed =
+            first_for.compare_exchange(UNCLAIMED, mine, Ordering::Relaxed, Ordering::Relaxed);
+        if claimed.is_ok() {
+            return first;
+        }
+        let others = others.get_or_init(|| (0..copies()).map(|_| OnceLock::new()).collect());
+        // A number of threads share a copy where there are more of them.
+        others[mine & (others.len() - 1)].get_or_init(|| Ready::new(first.token.copied()))
+    }
+}
+
+fn copies() -> usize {
+    static COPIES: LazyLock<usize> = LazyLock::new(|| {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        processors.next_power_of_two().min(COPIES_LIMIT)
+    });
+    *COPIES
 }
 
 /// What a reader of a quiet token needs: one load, one comparison.
@@ -103,85 +205,57 @@ impl fmt::Debug for Token {
 pub(crate) struct Snapshot {
     /// Until then nothing has to be decided.
     pub(crate) quiet_until: Coarse,
-    /// The token's own, one step nearer.
-    headers: Option<Stripes>,
-    token: Token,
+    copies: Copies,
 }
 
 impl Snapshot {
-    pub(crate) fn new(token: Token, quiet_until: Coarse) -> Self {
+    pub(crate) fn new(copies: Copies, quiet_until: Coarse) -> Self {
         Self {
             quiet_until,
-            headers: token.inner.headers.clone(),
-            token,
+            copies,
         }
     }
 
     #[inline]
     pub(crate) fn token(&self) -> &Token {
-        &self.token
+        &self.copies.mine().token
     }
 
     /// `None` if no header may carry the token.
     #[inline]
-    pub(crate) fn headers(&self) -> Option<&Stripes> {
-        self.headers.as_ref()
+    pub(crate) fn header(&self) -> Option<&HeaderValue> {
+        self.copies.mine().header.as_ref()
     }
 }
 
-/// Copies of one header, as many as a power of two.
-#[derive(Debug, Clone)]
-pub(crate) struct Stripes(Arc<[HeaderValue]>);
+/// One header's owner of the shared buffer. The alignment gives the header's reference count, which `Bytes` puts before
+/// the owner, a cache line of its own.
+#[repr(align(64))]
+struct Buffer(Arc<Zeroizing<String>>);
 
-impl Stripes {
-    /// The copy for this thread.
-    #[inline]
-    pub(crate) fn mine(&self) -> HeaderValue {
-        self.0[stripe() & (self.0.len() - 1)].clone()
-    }
-}
-
-/// One copy's owner of the shared buffer. The alignment gives the copy's reference count, which `Bytes`
-/// puts before the owner, a cache line (two, for the processors that fetch pairs) of its own.
-#[repr(align(128))]
-struct Copy(Arc<Zeroizing<Vec<u8>>>);
-
-impl AsRef<[u8]> for Copy {
+impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 }
 
-fn headers(access: &AccessToken, prefix: &str) -> Option<Stripes> {
-    static STRIPES: LazyLock<usize> = LazyLock::new(|| {
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        processors.next_power_of_two().min(STRIPES_LIMIT)
-    });
-    // Sized first: growing would leave copies of the token behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(prefix.len() + access.expose().len()));
-    text.extend_from_slice(prefix.as_bytes());
-    text.extend_from_slice(access.expose().as_bytes());
-    let text = Arc::new(text);
-    (0..*STRIPES)
-        .map(|_| {
-            let mut value =
-                HeaderValue::from_maybe_shared(Bytes::from_owner(Copy(Arc::clone(&text)))).ok()?;
-            value.set_sensitive(true);
-            Some(value)
-        })
-        .collect::<Option<_>>()
-        .map(Stripes)
+/// A header over the buffer that the token is a part of.
+fn header(access: &AccessToken) -> Option<HeaderValue> {
+    let bytes = Bytes::from_owner(Buffer(access.buffer()));
+    let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The thread's number, dealt out in turn.
 #[inline]
-fn stripe() -> usize {
+fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+        static MINE: Cell<usize> = const { Cell::new(UNCLAIMED) };
     }
     MINE.with(|mine| {
-        if mine.get() == usize::MAX {
+        if mine.get() == UNCLAIMED {
             mine.set(NEXT.fetch_add(1, Ordering::Relaxed));
         }
         mine.get()
@@ -193,29 +267,68 @@ mod tests {
     use super::*;
     use crate::token::Lineage;
 
-    fn token(text: &str) -> Token {
+    fn copies(text: &str) -> Copies {
         let identity = Identity {
             lineage: Lineage::from_bits(1),
             version: 1,
         };
-        Token::new(text.into(), identity, "Bearer ")
+        Copies::new(&text.into(), identity, "Bearer ")
     }
 
     #[test]
     fn the_header_is_sensitive_and_debug_shows_no_secret() -> Result<(), Error> {
-        let token = token("sesame");
-        let value = token.authorization()?;
+        let copies = copies("sesame");
+        let value = copies.token().authorization()?;
         assert_eq!(value, "Bearer sesame");
         assert!(value.is_sensitive());
-        assert!(!format!("{token:?} {value:?}").contains("sesame"));
+        assert!(!format!("{copies:?} {value:?}").contains("sesame"));
         Ok(())
     }
 
     #[test]
     fn a_token_that_no_header_may_carry_is_a_typed_error() {
+        let copies = copies("two\nlines");
         assert!(matches!(
-            token("two\nlines").authorization(),
+            copies.token().authorization(),
             Err(Error::InvalidHeader)
         ));
+        assert!(copies.mine().header.is_none());
+    }
+
+    #[test]
+    fn the_token_its_text_and_all_its_headers_are_in_one_buffer() {
+        let copies = copies("sesame");
+        let text = copies.access().expose().as_ptr();
+        let buffer = |token: &Token| token.authorization().map(|value| value.as_bytes().as_ptr());
+        let here = buffer(&copies.mine().token);
+        let elsewhere = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let token = &copies.mine().token;
+                assert_eq!(token.expose(), "sesame");
+                buffer(token).map(|at| at.addr())
+            });
+            other.join().unwrap()
+        });
+        assert_eq!(copies.token().expose().as_ptr(), text);
+        assert_eq!(here.unwrap().addr() + "Bearer ".len(), text.addr());
+        assert_eq!(elsewhere.unwrap() + "Bearer ".len(), text.addr());
+    }
+
+    #[test]
+    fn a_second_thread_gets_a_copy_of_its_own_and_the_first_keeps_its() {
+        let copies = copies("sesame");
+        let first = Arc::as_ptr(&copies.mine().token.copy).addr();
+        assert!(copies.0.others.get().is_none(), "one thread needs one copy");
+        let second = std::thread::scope(|scope| {
+            let other = scope.spawn(|| Arc::as_ptr(&copies.mine().token.copy).addr());
+            other.join().unwrap()
+        });
+        assert_ne!(first, second);
+        assert_eq!(Arc::as_ptr(&copies.mine().token.copy).addr(), first);
+        copies.mine().token.accept();
+        assert!(
+            copies.token().accepted(),
+            "what is known of one is known of all"
+        );
     }
 }

@@ -6,6 +6,7 @@
 //! - [`flight`]: a rotation under way, and the answer to those who wait for it
 //! - [`unstored`]: a pair that was given out before it is stored
 
+mod awaited;
 mod ending;
 mod flight;
 mod on_rotated;
@@ -13,13 +14,14 @@ mod pairs;
 mod unstored;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
+use self::awaited::Awaited;
 use self::ending::Chore;
 pub(crate) use self::flight::Flight;
 pub(crate) use self::on_rotated::OnRotated;
@@ -35,6 +37,7 @@ use crate::settings::Settings;
 use crate::state::{Notice, Progress, Rejection, State, Verdict};
 use crate::status::Status;
 use crate::store::StoreError;
+use crate::timer::{Seat, Timer};
 use crate::token::{Identity, Key, TokenPair};
 use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy};
 
@@ -68,14 +71,15 @@ pub(crate) struct Session {
     snapshot: ArcSwapOption<Snapshot>,
     /// Then the hot path calls it without a detour.
     on_system_clock: bool,
-    events: broadcast::Sender<Event>,
-    /// Tells the worker that its next moment may have changed.
-    rescheduled: Arc<Notify>,
-    worker: Once,
-    /// Turns true at shutdown, or when the last handle is gone.
-    closing: watch::Sender<bool>,
+    /// Made for the first subscriber.
+    events: OnceLock<broadcast::Sender<Event>>,
+    /// At the runtime's timer, from the first moment on that is planned.
+    seat: OnceLock<Seat>,
+    this: Weak<Session>,
+    /// Becomes 1 at shutdown, or when the last handle is gone.
+    closing: Awaited,
     /// How much is being done besides rotations that a shutdown waits for.
-    chores: watch::Sender<usize>,
+    chores: Awaited,
     /// What the user does with the session is stored one after the other.
     order: tokio::sync::Mutex<()>,
     /// What is given out before it is stored.
@@ -88,13 +92,14 @@ pub(crate) struct Session {
     given_up: Mutex<Option<StoreError>>,
 }
 
-/// What the worker has to do.
+/// What a session has to do whose moment has come.
 #[derive(Debug)]
 pub(crate) enum Wake {
     Rotate(Flight),
+    /// To be followed by [`Session::told`].
     Tell(Notice),
-    /// Nothing for so long, or until something is planned.
-    Sleep(Option<Duration>),
+    /// Nothing, until the next moment that is planned.
+    Sleep,
 }
 
 /// What a caller has to do, with the rotation that was begun for it.
@@ -112,26 +117,26 @@ impl Session {
         owner: Owner,
         seed: Option<(TokenPair, Timestamp)>,
         on_system_clock: bool,
-    ) -> Self {
+    ) -> Arc<Self> {
         let can_sign_in = shared.endpoint.can_sign_in();
-        Self {
+        Arc::new_cyclic(|this| Self {
             shared,
             key,
             owner,
             state: Mutex::new(State::new(seed, can_sign_in)),
             snapshot: ArcSwapOption::empty(),
             on_system_clock,
-            events: broadcast::Sender::new(EVENTS_KEPT),
-            rescheduled: Arc::default(),
-            worker: Once::new(),
-            closing: watch::Sender::new(false),
-            chores: watch::Sender::new(0),
+            events: OnceLock::new(),
+            seat: OnceLock::new(),
+            this: Weak::clone(this),
+            closing: Awaited::default(),
+            chores: Awaited::default(),
             order: tokio::sync::Mutex::new(()),
             outbox: Outbox::default(),
             rotations: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
             given_up: Mutex::default(),
-        }
+        })
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -147,12 +152,26 @@ impl Session {
     }
 
     fn send(&self, event: Event) {
-        // Nobody may be listening.
-        let _ = self.events.send(event);
+        if let Some(events) = self.events.get() {
+            // An error means that no subscriber is left.
+            let _ = events.send(event);
+        }
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        let events = self
+            .events
+            .get_or_init(|| broadcast::Sender::new(EVENTS_KEPT));
+        let receiver = events.subscribe();
+        // There may be something to report of the session's end.
+        let moment = self.moment();
+        self.plan(&self.state.lock(), moment);
+        receiver
+    }
+
+    fn has_subscribers(&self) -> bool {
+        let events = self.events.get();
+        events.is_some_and(|events| events.receiver_count() > 0)
     }
 
     /// What readers see. It neither waits nor locks nor allocates.
@@ -239,12 +258,12 @@ impl Session {
         (Decision::Join(progress), Some(flight))
     }
 
-    /// What the worker has to do.
+    /// What has to be done now that a planned moment has come.
     pub(crate) fn wake(self: &Arc<Self>) -> Wake {
         let (mut state, moment) = self.lock_asking();
         let now = moment.now;
         let rotate_at = state.wake_at(now, moment.wall);
-        let notice = state.next_notice(self.settings());
+        let notice = self.next_notice(&state);
         if rotate_at.is_some_and(|at| at <= now) {
             return Wake::Rotate(self.take_off(&mut state, moment).0);
         }
@@ -254,23 +273,56 @@ impl Session {
             if notice == Notice::Over && state.flight().is_none() {
                 return Wake::Rotate(self.take_off(&mut state, moment).0);
             }
+            state.set_is_telling(true);
             return Wake::Tell(notice);
         }
-        // Timers stand still while the machine sleeps, so neither is slept for at once.
-        let settings = self.settings();
-        let rotating = rotate_at.map(|at| at.since(now).min(settings.look_every));
-        let telling = notice.map(|(at, _)| settings.look_until(at.since(now)));
-        Wake::Sleep(rotating.into_iter().chain(telling).min())
+        self.plan(&state, moment);
+        Wake::Sleep
     }
 
-    /// Starts the worker with the first rotation: before it there is nothing to wake for.
-    pub(crate) fn ensure_worker(self: &Arc<Self>, start: impl FnOnce(&Arc<Self>)) {
-        self.worker.call_once(|| start(self));
+    /// What there was to report of the session's end was reported.
+    pub(crate) fn told(&self) {
+        let moment = self.moment();
+        let mut state = self.state.lock();
+        state.set_is_telling(false);
+        self.plan(&state, moment);
     }
 
-    /// Wakes whoever waits for the plan to change.
-    pub(crate) fn rescheduled(&self) -> Arc<Notify> {
-        Arc::clone(&self.rescheduled)
+    /// What there is to report of the session's end, if a subscriber would hear of it, and when.
+    fn next_notice(&self, state: &State) -> Option<(Timestamp, Notice)> {
+        state
+            .next_notice(self.settings())
+            .filter(|_| self.has_subscribers())
+    }
+
+    /// Has the timer wake the session when there is something to do next.
+    fn plan(&self, state: &State, moment: Moment) {
+        let rotate_at = state.wake_at(moment.now, moment.wall);
+        let notice_at = self.next_notice(state).map(|(at, _)| at);
+        let at = rotate_at.into_iter().chain(notice_at).min();
+        if at.is_some_and(|_| !self.is_closing()) {
+            let seat = self.seat.get_or_init(|| {
+                let Shared { runtime, clock, .. } = &*self.shared;
+                Seat::new(Timer::of(runtime, clock))
+            });
+            seat.plan(
+                || Weak::<Self>::clone(&self.this),
+                at,
+                self.settings().look_every,
+            );
+        } else {
+            self.unplan();
+        }
+    }
+
+    fn unplan(&self) {
+        if let Some(seat) = self.seat.get() {
+            seat.plan(|| Weak::<Self>::clone(&self.this), None, Duration::MAX);
+        }
+    }
+
+    pub(crate) fn seat(&self) -> Option<&Seat> {
+        self.seat.get()
     }
 
     fn take_off(
@@ -287,14 +339,14 @@ impl Session {
 
     /// Makes the snapshot say what the state does. Every change of the state ends with it.
     fn republish(&self, state: &State, moment: Moment) {
-        let token = state.held().and_then(|held| held.token.clone());
+        let copies = state.held().and_then(|held| held.served.clone());
         let quiet_for = state.quiet_for(self.settings(), moment.now, moment.wall);
-        let snapshot = token.zip(quiet_for).map(|(token, quiet_for)| {
+        let snapshot = copies.zip(quiet_for).map(|(copies, quiet_for)| {
             let quiet_until = moment.coarse + quiet_for;
-            Arc::new(Snapshot::new(token, quiet_until))
+            Arc::new(Snapshot::new(copies, quiet_until))
         });
         self.snapshot.store(snapshot);
-        self.rescheduled.notify_one();
+        self.plan(state, moment);
     }
 
     pub(crate) fn reject(self: &Arc<Self>, identity: Identity) -> (Rejection, Option<Flight>) {
@@ -371,9 +423,9 @@ impl Session {
         let left = |end: Option<Timestamp>| end.map(|end| end.since(now));
         Status {
             identity: held.map(|held| held.identity),
-            end: state.end().cloned(),
+            end: state.end_by(now),
             access_expires_in: held
-                .filter(|held| held.token.is_some())
+                .filter(|held| held.served.is_some())
                 .and_then(|held| left(held.schedule.expires_at)),
             refresh_expires_in: left(schedule.and_then(|schedule| schedule.refresh_expires_at)),
             is_rotating: state.flight().is_some() && !state.is_pausing(),

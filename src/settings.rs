@@ -14,10 +14,6 @@ use crate::endpoint::ServerProfile;
 /// what a request may still need from the check of the window to its first byte.
 const SEND_MARGIN: Duration = Duration::from_secs(5);
 
-/// Clocks are looked at this often at least for the sake of a session's end. After a suspend, what there is to report of
-/// an end that was hours away comes so much late at the most; a caller is not served an expired token for that.
-const LONGEST_LOOK: Duration = Duration::from_secs(600);
-
 /// After so long a rotation that is under way may have brought a token: it takes some milliseconds at the least.
 pub(crate) const PENDING_PAUSE: Duration = Duration::from_millis(20);
 
@@ -130,12 +126,6 @@ impl Settings {
     pub(crate) fn send_window(&self) -> Duration {
         self.quarantine
             .saturating_sub(self.endpoint_timeout + SEND_MARGIN)
-    }
-
-    /// The pause between two readings of the clocks before a notice that is due in `left`: the nearer it is, the shorter.
-    pub(crate) fn look_until(&self, left: Duration) -> Duration {
-        let pause = (left / 60).clamp(self.look_every.min(LONGEST_LOOK), LONGEST_LOOK);
-        left.min(pause)
     }
 
     /// What cannot hold, as (setting, problem): the one place where settings are compared.

@@ -80,14 +80,14 @@ struct BehindRedirect {
 
 #[derive(Debug)]
 pub(crate) struct State {
-    held: Option<Held>,
+    held: Option<Box<Held>>,
     /// Ours, where another instance's pair was committed after it; until that has been accepted once.
-    spare: Option<Held>,
+    spare: Option<Box<Held>>,
     end: Option<EndReason>,
     flight: Option<UnderWay>,
     pause: Pause,
     rejections: Rejections,
-    behind_redirect: Option<BehindRedirect>,
+    behind_redirect: Option<Box<BehindRedirect>>,
     /// The highest next number that was seen in a record.
     next_number: u64,
     /// The highest count of sign-ins that was seen in a record.
@@ -97,8 +97,8 @@ pub(crate) struct State {
     /// When the first of them was attempted.
     attempted: Option<Sent>,
     /// The claim whose request is over, and whose answer was unclear.
-    over: Option<Over>,
-    seed: Option<(TokenPair, Timestamp)>,
+    over: Option<Box<Over>>,
+    seed: Option<Box<(TokenPair, Timestamp)>>,
     /// Set by a logout of this manager, until another session takes the place of that one.
     exit: Option<Exit>,
     /// The sessions that the user has left here: a store that is set back may show one as active again.
@@ -109,6 +109,8 @@ pub(crate) struct State {
     epoch: u64,
     /// Of the end of the session, should nobody rotate the pair that is held.
     warned: bool,
+    /// Something about that is being found out, to be reported.
+    is_telling: bool,
     /// When a rotation looked last.
     looked: Option<Timestamp>,
     /// As the endpoint said last.
@@ -133,12 +135,13 @@ impl State {
             unsent: Vec::new(),
             attempted: None,
             over: None,
-            seed,
+            seed: seed.map(Box::new),
             exit: None,
             left: Vec::new(),
             leaves: 0,
             epoch: 0,
             warned: false,
+            is_telling: false,
             looked: None,
             can_sign_in,
             closed: false,
@@ -147,11 +150,11 @@ impl State {
     }
 
     pub(crate) fn held(&self) -> Option<&Held> {
-        self.held.as_ref()
+        self.held.as_deref()
     }
 
     pub(crate) fn seed(&self) -> Option<&(TokenPair, Timestamp)> {
-        self.seed.as_ref().filter(|_| self.held.is_none())
+        self.seed.as_deref().filter(|_| self.held.is_none())
     }
 
     pub(crate) fn forget_seed(&mut self) {
@@ -176,8 +179,18 @@ impl State {
             .map(|flight| flight.progress.subscribe())
     }
 
-    pub(crate) fn end(&self) -> Option<&EndReason> {
-        self.end.as_ref()
+    /// Why the session is over, also where no caller and no timer has found that out: every token that is held has expired.
+    pub(crate) fn end_by(&self, now: Timestamp) -> Option<EndReason> {
+        if self.end.is_some() || self.can_sign_in || self.flight.is_some() {
+            return self.end.clone();
+        }
+        let schedule = &self.held.as_ref()?.schedule;
+        let ending = schedule.ending.filter(|ending| now >= ending.at)?;
+        let by_strategy = schedule.on_expiry == OnExpiry::End && !ending.is_final;
+        match by_strategy {
+            true => (!self.pause.has_failed()).then_some(EndReason::Idle),
+            false => Some(EndReason::Expired),
+        }
     }
 
     pub(crate) fn identity(&self) -> Option<Identity> {
@@ -209,9 +222,7 @@ impl State {
         let in_time = held.schedule.expires_at.is_none_or(|end| now < end);
         // A server that issues expired tokens is taken at its word once per cool-down: those who
         // waited get what it issued, and nobody calls it again meanwhile.
-        held.token
-            .as_ref()
-            .filter(|_| in_time || self.pause.is_stall(now))
+        held.token().filter(|_| in_time || self.pause.is_stall(now))
     }
 
     pub(crate) fn set_can_sign_in(&mut self, can_sign_in: bool) {
@@ -238,7 +249,7 @@ impl State {
                 && !self.rejections.current
                 && !self.pause.has_failed()
                 && held.is_some_and(|held| {
-                    held.token.is_some() && held.schedule.on_expiry == OnExpiry::End
+                    held.served.is_some() && held.schedule.on_expiry == OnExpiry::End
                 }),
             refresh_is_good: held.is_some_and(|held| held.can_refresh(now)),
         }
@@ -253,7 +264,7 @@ impl State {
         self.pause.left(now).is_some()
     }
 
-    /// When the worker has to rotate, if nobody else does before.
+    /// When the timer has to rotate, if no caller does before.
     pub(crate) fn wake_at(&self, now: Timestamp, wall: Duration) -> Option<Timestamp> {
         if self.closed || self.end.is_some() || self.flight.is_some() || !self.rotatable(now) {
             return None;
@@ -265,14 +276,14 @@ impl State {
         self.pause.timer_from().map(|from| wake_at.max(from))
     }
 
-    /// Whether the worker wants the pair that is held to be rotated by now.
+    /// Whether the timer wants the pair that is held to be rotated by now.
     pub(crate) fn timer_is_due(&self, now: Timestamp, wall: Duration) -> bool {
         let is_due = |held: &Held| {
             let late = held.schedule.at_the_latest(now, wall);
             held.schedule.wake_at.is_some_and(|at| at <= late)
         };
         let may = !self.closed && self.end.is_none() && self.rotatable(now);
-        may && self.held.as_ref().is_some_and(is_due)
+        may && self.held().is_some_and(is_due)
             && self.pause.timer_from().is_some_and(|from| from <= now)
     }
 
@@ -291,7 +302,8 @@ impl State {
     /// What is to be told next of the session's end, and when.
     pub(crate) fn next_notice(&self, settings: &Settings) -> Option<(Timestamp, Notice)> {
         let is_in_flight = self.flight.is_some() && !self.is_pausing();
-        if self.closed || self.end.is_some() || is_in_flight || self.can_sign_in {
+        let is_busy = is_in_flight || self.is_telling;
+        if self.closed || self.end.is_some() || is_busy || self.can_sign_in {
             return None;
         }
         let held = self.held.as_ref()?;
@@ -302,6 +314,10 @@ impl State {
         let (at, notice) = notice::next(&held.schedule, self.warned, settings)?;
         // After a look that failed, the next waits for the pause to end.
         Some((self.pause.ends_at().map_or(at, |end| at.max(end)), notice))
+    }
+
+    pub(crate) fn set_is_telling(&mut self, is_telling: bool) {
+        self.is_telling = is_telling;
     }
 
     pub(crate) fn is_unstored(&self) -> bool {
@@ -397,7 +413,7 @@ impl State {
         if (self.flight.is_none() || self.is_pausing()) && self.cooling(now) && !is_final {
             return Rejection::TooSoon;
         }
-        let accepted = held.token.as_ref().is_some_and(Token::accepted);
+        let accepted = held.token().is_some_and(Token::accepted);
         self.rejections.judge(
             &held.schedule,
             accepted,
@@ -431,11 +447,11 @@ impl State {
 
     /// This token was rejected from behind a redirect, and is being replaced.
     pub(crate) fn rejected_behind_redirect(&mut self, of: Identity, at: Timestamp) {
-        self.behind_redirect = Some(BehindRedirect {
+        self.behind_redirect = Some(Box::new(BehindRedirect {
             rejected: of,
             at,
             next: None,
-        });
+        }));
     }
 
     /// A token came through a redirect.

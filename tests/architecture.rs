@@ -14,7 +14,7 @@ const GROUPS: [&[&str]; 13] = [
     &["store", "record"],
     &["error"],
     &["event", "origin", "served", "status", "user_code"],
-    &["state"],
+    &["state", "timer"],
     &["session"],
     &["rotation"],
     &["client", "manager"],

@@ -51,8 +51,8 @@ impl Future for Authorization<'_> {
         if self.deciding.is_none() {
             let session = &self.tokens.session;
             let snapshot = session.snapshot();
-            if let Some(headers) = session.quiet(&snapshot).and_then(Snapshot::headers) {
-                return Poll::Ready(Ok(headers.mine()));
+            if let Some(header) = session.quiet(&snapshot).and_then(Snapshot::header) {
+                return Poll::Ready(Ok(header.clone()));
             }
         }
         self.decide(context)

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -16,7 +16,7 @@ use crate::settings::{
     CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, Settings,
 };
 use crate::store::{MemoryStore, TokenStore};
-use crate::strategy::{OnRequest, RefreshStrategy};
+use crate::strategy::RefreshStrategy;
 use crate::token::{Key, TokenPair};
 use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy, caught};
 
@@ -29,13 +29,13 @@ const LEAST_TICK: Duration = Duration::from_micros(1);
 pub struct Builder {
     endpoint: UserEndpoint,
     store: Option<Arc<dyn TokenStore>>,
-    strategy: Arc<dyn RefreshStrategy>,
+    strategy: Option<Arc<dyn RefreshStrategy>>,
     clock: Option<Arc<dyn Clock>>,
     key: Option<Key>,
     seed: Option<TokenPair>,
     settings: Settings,
     origins: Vec<String>,
-    api: ApiProfile,
+    api: Option<ApiProfile>,
     channel: Option<Channel>,
     on_rotated: Option<OnRotated>,
     /// What the endpoint could not say of itself.
@@ -55,13 +55,13 @@ impl Builder {
         Self {
             endpoint,
             store: None,
-            strategy: Arc::new(OnRequest::default()),
+            strategy: None,
             clock: None,
             key: None,
             seed: None,
             settings,
             origins: Vec::new(),
-            api: ApiProfile::default(),
+            api: None,
             channel: None,
             on_rotated: None,
             panicked,
@@ -70,7 +70,7 @@ impl Builder {
 
     /// Decides when to rotate. Default: [`OnRequest`].
     pub fn strategy(mut self, strategy: impl RefreshStrategy) -> Self {
-        self.strategy = Arc::new(strategy);
+        self.strategy = Some(Arc::new(strategy));
         self
     }
 
@@ -121,7 +121,7 @@ impl Builder {
     /// How the API behaves. Default: a 401 rejects the token, a 503 with `Retry-After` is retried once
     /// for idempotent methods.
     pub fn api(mut self, profile: ApiProfile) -> Self {
-        self.api = profile;
+        self.api = Some(profile);
         self
     }
 
@@ -283,7 +283,7 @@ impl Builder {
         let owner = Owner::random().map_err(|_| BuildError::NoRandomness)?;
         let on_system_clock = self.clock.is_none();
         let panicked = |name| BuildError::Panicked { name };
-        let clock = Arc::new(UserClock::new(self.clock));
+        let clock = UserClock::of(self.clock);
         let Moment { now, wall, .. } = clock.first_moment().map_err(panicked)?;
         let first = match self.seed {
             Some(pair) => Some(pair),
@@ -300,24 +300,22 @@ impl Builder {
             Some(key) => key,
             None => self.endpoint.key().ok_or(panicked("TokenEndpoint::key"))?,
         };
-        let channel = self.channel.unwrap_or_else(|| self.api.channel());
+        let calls = match (self.api, self.channel) {
+            // Nothing in it is this manager's own.
+            (None, None) if origins.is_empty() => Calls::to_no_api(),
+            (api, channel) => Arc::new(Calls::new(origins, api.unwrap_or_default(), channel)),
+        };
         let shared = Shared {
             endpoint: self.endpoint,
             store: UserStore::new(store, self.settings.store_timeout),
-            strategy: UserStrategy::new(self.strategy),
+            strategy: UserStrategy::of(self.strategy),
             clock,
             settings: self.settings,
             on_rotated: self.on_rotated,
-            prefix: channel.prefix(),
+            prefix: calls.channel.prefix(),
             runtime,
         };
         let session = Session::new(Arc::new(shared), key, owner, seed, on_system_clock);
-        let calls = Calls {
-            origins,
-            api: self.api,
-            channel,
-            proxy_warning: Once::new(),
-        };
         Ok(TokenManager::new(session, calls))
     }
 }

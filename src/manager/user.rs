@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
-use super::{TokenManager, worker};
+use super::TokenManager;
 use crate::endpoint::EndpointError;
 use crate::error::Error;
 use crate::rotation;
@@ -38,10 +38,7 @@ impl TokenManager {
         let leaves = session.lock().leaves();
         self.on_its_own(async move {
             let replaced = rotation::replace(&session, pair, leaves).await;
-            replaced.map_err(|error| later(&session, error))?;
-            // There may be something to wake for, though nobody has asked for a token yet.
-            session.ensure_worker(worker::start);
-            Ok(())
+            replaced.map_err(|error| later(&session, error))
         })
         .await?
     }

@@ -83,7 +83,7 @@ impl Rotation {
         self.issued += 1;
         let is_enough = self.issued == ISSUED_AT_MOST;
         let is_last = is_enough || is_slow || held.schedule.on_expiry == OnExpiry::End;
-        if held.token.is_some() {
+        if held.served.is_some() {
             return self.store(&claimed, held, is_last).await;
         }
         // The refresh token is kept first; that there is no access token is judged second.
@@ -143,7 +143,7 @@ impl Rotation {
         if let Some(room) = self.room_behind(&unstored.held) {
             save_elsewhere(&session, &unstored.held, unstored.epoch).await;
             if session.publish(unstored.held.clone(), unstored.epoch, is_last) {
-                let token = unstored.held.token.clone();
+                let token = unstored.held.token().cloned();
                 unstored.is_published = true;
                 if unstored.rival == Rival::WinsWhileGood {
                     unstored.rival = Rival::Loses;
@@ -217,7 +217,7 @@ impl Rotation {
     fn room_behind(&self, held: &Held) -> Option<OwnedSemaphorePermit> {
         // Without an access token that can be used nobody waits for it.
         let now = self.session().now();
-        let is_good = held.token.is_some() && held.schedule.expires_at.is_none_or(|end| now < end);
+        let is_good = held.served.is_some() && held.schedule.expires_at.is_none_or(|end| now < end);
         let may = self.may_publish_unstored() && is_good;
         may.then(|| self.session().settings().persistence.place())?
     }

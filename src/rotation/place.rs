@@ -151,7 +151,7 @@ async fn publish_landed(
     if held.identity != identity {
         held = session.holding(held.pair.clone(), identity, held.landed(), held.sent_at);
     }
-    let token = held.token.clone();
+    let token = held.token().cloned();
     let current = session.lock().identity();
     let is_passed = is_published
         && current

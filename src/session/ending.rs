@@ -112,18 +112,17 @@ impl Session {
 
     /// Nobody is left who could wait for this session.
     pub(crate) fn abandon(&self) {
-        self.closing.send_replace(true);
-        self.rescheduled.notify_one();
+        self.closing.set(1);
+        self.unplan();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        *self.closing.borrow()
+        self.closing.get() == 1
     }
 
     /// Returns when the session is closing.
     pub(crate) async fn closing(&self) {
-        // The sender lives in `self`, so there is no error to wait for.
-        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+        self.closing.becomes(1).await;
     }
 
     /// Waits for what the user did before to be stored, which is no rotation.
@@ -143,17 +142,12 @@ impl Session {
 
     /// Something begins that a shutdown waits for.
     pub(crate) fn chore(self: &Arc<Self>) -> Chore {
-        self.chores.send_modify(|chores| *chores += 1);
+        self.chores.add(1);
         Chore(Arc::clone(self))
     }
 
     pub(crate) async fn chores_done(&self) {
-        // The sender lives in `self`, so there is no error to wait for.
-        let _ = self
-            .chores
-            .subscribe()
-            .wait_for(|chores| *chores == 0)
-            .await;
+        self.chores.becomes(0).await;
     }
 }
 
@@ -163,6 +157,6 @@ pub(crate) struct Chore(Arc<Session>);
 
 impl Drop for Chore {
     fn drop(&mut self) {
-        self.0.chores.send_modify(|chores| *chores -= 1);
+        self.0.chores.subtract(1);
     }
 }

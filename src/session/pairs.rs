@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::record::look::{Look, look};
 use crate::record::{Record, StoredPair};
 use crate::schedule::{Pacing, Schedule};
-use crate::served::Token;
+use crate::served::Copies;
 use crate::state::{Held, Landed};
 use crate::store::{StoreError, StoreTime};
 use crate::token::{Identity, Lineage, TokenPair};
@@ -19,7 +19,7 @@ impl Session {
     /// What a pair becomes when it is held. Asks the strategy, so the state must not be locked.
     pub(crate) fn holding(
         &self,
-        pair: TokenPair,
+        mut pair: TokenPair,
         identity: Identity,
         landed: Landed,
         sent_at: Timestamp,
@@ -33,6 +33,11 @@ impl Session {
             jitter: settings.jitter * draw(),
         };
         let sent_wall = self.wall().saturating_sub(self.now().since(sent_at));
+        let prefix = &self.shared.prefix;
+        let served = pair.access.as_ref();
+        let served = served.map(|access| Copies::new(access, identity, prefix));
+        // The pair shares the one buffer with what is served.
+        pair.access = served.as_ref().map(Copies::access);
         Held {
             digest: pair.digest(&self.key),
             schedule: Schedule::new(
@@ -43,10 +48,7 @@ impl Session {
                 sent_at,
                 sent_wall,
             ),
-            token: pair
-                .access
-                .clone()
-                .map(|access| Token::new(access, identity, &self.shared.prefix)),
+            served,
             pair,
             identity,
             number: landed.number,

@@ -78,7 +78,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Content {
-    waiting: Option<Unstored>,
+    waiting: Option<Box<Unstored>>,
     /// Held for as long as anything waits: one place in the queue for one session.
     place: Option<OwnedSemaphorePermit>,
     is_writing: bool,
@@ -89,9 +89,9 @@ impl Outbox {
     pub(crate) fn put(&self, mut unstored: Unstored, place: OwnedSemaphorePermit) -> bool {
         let mut content = self.content.lock();
         if let Some(earlier) = content.waiting.take() {
-            unstored.follow(earlier);
+            unstored.follow(*earlier);
         }
-        content.waiting = Some(unstored);
+        content.waiting = Some(Box::new(unstored));
         let is_first = content.place.is_none();
         content.place.get_or_insert(place);
         is_first
@@ -102,7 +102,7 @@ impl Outbox {
         let mut content = self.content.lock();
         let taken = content.waiting.take();
         content.is_writing = taken.is_some();
-        taken
+        taken.map(|unstored| *unstored)
     }
 
     /// It could not be stored. Another may have come meanwhile.
@@ -111,7 +111,7 @@ impl Outbox {
         content.is_writing = false;
         match &mut content.waiting {
             Some(newer) => newer.follow(unstored),
-            waiting @ None => *waiting = Some(unstored),
+            waiting @ None => *waiting = Some(Box::new(unstored)),
         }
     }
 

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -48,7 +48,10 @@ impl Persistence {
     /// A pair is stored before anybody is given it.
     #[must_use]
     pub fn write_through() -> Self {
-        Self::write_behind(0)
+        // Shared, as nothing queues for it.
+        static WITHOUT_WORKERS: LazyLock<Persistence> =
+            LazyLock::new(|| Persistence::write_behind(0));
+        WITHOUT_WORKERS.clone()
     }
 
     /// A pair is given out at once, and stored by one of so many `workers`, each of which stores one pair at a

@@ -53,14 +53,14 @@ impl Current<'_> {
 
     /// Keeps a pair of ours that another instance's outran, until that one has been accepted once.
     pub(crate) fn keep_spare(&mut self, spare: Held) {
-        self.0.spare = Some(spare);
+        self.0.spare = Some(Box::new(spare));
     }
 
     /// The pair that was kept, if it is of this lineage. One of another lineage is dropped, and not revoked: its grant
     /// may live on elsewhere.
     pub(crate) fn take_spare(&mut self, lineage: Lineage) -> Option<Held> {
         let spare = self.0.spare.take()?;
-        (spare.identity.lineage == lineage).then_some(spare)
+        (spare.identity.lineage == lineage).then_some(*spare)
     }
 
     /// Returns whether that is news.

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::record::{Origin, look};
 use crate::schedule::Schedule;
-use crate::served::Token;
+use crate::served::{Copies, Token};
 use crate::token::{Digest, Identity, Lineage, TokenPair};
 
 /// The last good pair.
@@ -21,8 +21,8 @@ pub(crate) struct Held {
     pub(crate) is_sign_in: bool,
     pub(crate) sent_at: Timestamp,
     pub(crate) schedule: Schedule,
-    /// `None` if the pair has no access token.
-    pub(crate) token: Option<Token>,
+    /// The access token as it is served; `None` if the pair has none.
+    pub(crate) served: Option<Copies>,
 }
 
 impl Held {
@@ -30,6 +30,11 @@ impl Held {
     pub(super) fn can_refresh(&self, now: Timestamp) -> bool {
         let in_time = self.schedule.refresh_expires_at.is_none_or(|end| now < end);
         self.pair.refresh.is_some() && in_time
+    }
+
+    /// The access token, if the pair has one.
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.served.as_ref().map(Copies::token)
     }
 
     pub(crate) fn for_look(&self) -> look::Held {

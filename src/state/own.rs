@@ -59,7 +59,7 @@ const SLACK: Duration = Duration::from_secs(5).saturating_add(LATE);
 impl State {
     /// What a look at a claim has to know of our own.
     pub(crate) fn own(&self, now: Timestamp, wall: Duration) -> Own<'_> {
-        let over = self.over.filter(|over| over.sent.was_awake(now, wall));
+        let over = self.over().filter(|over| over.sent.was_awake(now, wall));
         // A copy of a machine that was made meanwhile remembers the same attempts.
         let is_one = self
             .attempted
@@ -91,12 +91,12 @@ impl State {
 
     /// The request is over that was sent under a claim, and the answer was unclear.
     pub(crate) fn sent(&mut self, over: Over) {
-        self.over = Some(over);
+        self.over = Some(Box::new(over));
     }
 
     /// The claim whose request is over, if there is one.
     pub(crate) fn over(&self) -> Option<Over> {
-        self.over
+        self.over.as_deref().copied()
     }
 
     /// The claim whose request is over is not ours any more.

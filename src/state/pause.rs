@@ -9,9 +9,9 @@ use crate::settings::CoolDown;
 /// What failed last, if nothing has succeeded since.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
-    last: Option<Last>,
+    last: Option<Box<Last>>,
     /// What the endpoint answered last. A failure of the store does not make the pause after it shorter.
-    answer: Option<Failure>,
+    answer: Option<Box<Failure>>,
 }
 
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Pause {
                 is_final: false,
             })
         });
-        let failures = last.into_iter().chain(self.answer.clone());
+        let failures = last.into_iter().chain(self.answer.as_deref().cloned());
         let longest = failures.max_by_key(|failure| failure.until)?;
         let pause = longest.until.since(now);
         (!pause.is_zero()).then(|| Failure {
@@ -199,24 +199,24 @@ impl Pause {
         let until = if cause.has_no_pause { now } else { until };
         let timer_from = cause.timer.from(until, now + cool_down.longest);
         let timer_from = self.timer_from_after(timer_from, error.endpoint().is_some());
-        self.last = Some(Last {
+        self.last = Some(Box::new(Last {
             count,
             early,
             until,
             timer_from,
             error: Some(error.clone()),
             is_told: false,
-        });
+        }));
         let pause = until.since(now);
         if error.endpoint().is_some() {
-            self.answer = Some(Failure {
+            self.answer = Some(Box::new(Failure {
                 error,
                 pause,
                 until,
                 count,
                 is_told: false,
                 is_final: false,
-            });
+            }));
         }
         pause
     }
@@ -239,15 +239,15 @@ impl Pause {
         timer: Timer,
         longest: Timestamp,
     ) {
-        self.last = Some(Last {
+        self.last = Some(Box::new(Last {
             count: failure.count,
             early,
             until: failure.until,
             timer_from: self.timer_from_after(timer.from(failure.until, longest), true),
             error: Some(failure.error.clone()),
             is_told: true,
-        });
-        self.answer = Some(failure.clone());
+        }));
+        self.answer = Some(Box::new(failure.clone()));
     }
 
     /// How often in a row the server brought nothing new.
@@ -271,14 +271,14 @@ impl Pause {
             Some(expiry) if now < expiry => own.min(expiry),
             _ => own,
         };
-        self.last = Some(Last {
+        self.last = Some(Box::new(Last {
             count,
             early: true,
             until,
             timer_from: Some(until),
             error: None,
             is_told: false,
-        });
+        }));
     }
 }
 

@@ -27,7 +27,7 @@ impl State {
             .take_if(|spare| spare.identity.lineage != held.identity.lineage);
         // The token that may be spent is not needed any more; or it is echoed, and good again.
         self.over = None;
-        self.held = Some(held);
+        self.held = Some(Box::new(held));
         self.end = None;
         self.exit = None;
         self.rejections.renew();
@@ -49,7 +49,8 @@ impl State {
             Some(old) => {
                 old.identity = held.identity;
                 old.sign_ins = old.sign_ins.max(held.sign_ins);
-                old.token.clone_from(&held.token);
+                old.served.clone_from(&held.served);
+                old.pair.access.clone_from(&held.pair.access);
                 true
             }
             None => false,
@@ -93,16 +94,20 @@ impl State {
         self.leaves += 1;
         self.turn();
         self.exit = Some(Exit::Asked);
-        let held = self.held.iter().chain(&self.spare);
+        let held = self
+            .held
+            .as_deref()
+            .into_iter()
+            .chain(self.spare.as_deref());
         let lineages: Vec<Lineage> = held.map(|held| held.identity.lineage).collect();
         lineages
             .into_iter()
             .for_each(|lineage| self.remember_left(lineage));
         let leaving = Leaving {
-            held: self.held.take(),
-            spare: self.spare.take(),
+            held: self.held.take().map(|held| *held),
+            spare: self.spare.take().map(|spare| *spare),
             // Until the logout is stored, so that another one knows it too.
-            seed: self.seed.clone(),
+            seed: self.seed.as_deref().cloned(),
         };
         (leaving, self.set_end(EndReason::LoggedOut))
     }

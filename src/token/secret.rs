@@ -7,22 +7,37 @@ use zeroize::Zeroizing;
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq)]
-        pub struct $name(Arc<Zeroizing<String>>);
+        #[derive(Clone)]
+        pub struct $name {
+            buffer: Arc<Zeroizing<String>>,
+            /// The text is what follows on this many bytes of the buffer.
+            behind: usize,
+        }
 
         impl $name {
             /// Takes the token's text; the buffer is zeroized when the last clone is dropped.
             #[must_use]
             pub fn new(text: impl Into<String>) -> Self {
-                Self(Arc::new(Zeroizing::new(text.into())))
+                Self {
+                    buffer: Arc::new(Zeroizing::new(text.into())),
+                    behind: 0,
+                }
             }
 
             /// The token itself. Keep it out of logs, errors and keys.
             #[must_use]
             pub fn expose(&self) -> &str {
-                &self.0
+                self.buffer.get(self.behind..).unwrap_or_default()
             }
         }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.expose() == other.expose()
+            }
+        }
+
+        impl Eq for $name {}
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,6 +67,21 @@ secret! {
 secret! {
     /// What the token endpoint exchanges, once, for a new pair (RFC 6749 section 1.5).
     RefreshToken
+}
+
+impl AccessToken {
+    /// The text behind so many bytes of the buffer, which is a header's.
+    pub(crate) fn behind(bytes: usize, buffer: Zeroizing<String>) -> Self {
+        Self {
+            buffer: Arc::new(buffer),
+            behind: bytes,
+        }
+    }
+
+    /// The buffer that the text is a part of.
+    pub(crate) fn buffer(&self) -> Arc<Zeroizing<String>> {
+        Arc::clone(&self.buffer)
+    }
 }
 
 #[cfg(test)]

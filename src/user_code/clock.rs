@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -24,7 +24,16 @@ pub(crate) struct UserClock {
 }
 
 impl UserClock {
-    pub(crate) fn new(code: Option<Arc<dyn Clock>>) -> Self {
+    /// The user's, or the system's, which all managers share.
+    pub(crate) fn of(code: Option<Arc<dyn Clock>>) -> Arc<Self> {
+        static SYSTEM: LazyLock<Arc<UserClock>> = LazyLock::new(|| Arc::new(UserClock::new(None)));
+        match code {
+            Some(code) => Arc::new(Self::new(Some(code))),
+            None => Arc::clone(&SYSTEM),
+        }
+    }
+
+    fn new(code: Option<Arc<dyn Clock>>) -> Self {
         Self {
             code,
             last: Mutex::new(Moment {
@@ -33,6 +42,11 @@ impl UserClock {
                 coarse: Coarse::PAST,
             }),
         }
+    }
+
+    /// Whether it is the system's, which all sessions read alike.
+    pub(crate) fn is_system(&self) -> bool {
+        self.code.is_none()
     }
 
     pub(crate) fn moment(&self) -> Moment {

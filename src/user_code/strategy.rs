@@ -1,7 +1,7 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::caught;
-use crate::strategy::{Plan, RefreshStrategy};
+use crate::strategy::{OnRequest, Plan, RefreshStrategy};
 use crate::token::Lifetime;
 
 /// A user's strategy, as the crate calls it.
@@ -9,8 +9,11 @@ use crate::token::Lifetime;
 pub(crate) struct UserStrategy(Arc<dyn RefreshStrategy>);
 
 impl UserStrategy {
-    pub(crate) fn new(code: Arc<dyn RefreshStrategy>) -> Self {
-        Self(code)
+    /// The user's, or on request, which all managers share.
+    pub(crate) fn of(code: Option<Arc<dyn RefreshStrategy>>) -> Self {
+        static ON_REQUEST: LazyLock<Arc<dyn RefreshStrategy>> =
+            LazyLock::new(|| Arc::new(OnRequest::default()));
+        Self(code.unwrap_or_else(|| Arc::clone(&ON_REQUEST)))
     }
 
     /// Its plan; after a panic, to rotate on request.

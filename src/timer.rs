@@ -1,0 +1,275 @@
+//! One timer for all sessions of a runtime: a session that waits for a moment has an entry here, and no task.
+//!
+//! The timer runs as long as an entry is left. It knows nothing of what a session does at its moment, and waits for nothing
+//! but time, so that one session does not hold another up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::{Handle, Id};
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Timestamp};
+use crate::user_code::UserClock;
+
+/// The pause after a panic, which would mostly come again at once.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
+
+/// By this much the wall clock may run ahead of the clock before all sessions are asked again for their moments, which may
+/// be earlier by it.
+const AHEAD_AT_MOST: Duration = Duration::from_millis(100);
+
+/// How many sessions are woken in a row before other tasks get their turn.
+const IN_A_ROW: usize = 64;
+
+/// What is woken at the moment it has asked for.
+pub(crate) trait Sleeper: Send + Sync {
+    /// The moment has come, or the clocks have moved. It asks for its next moment before it returns, and does not block.
+    fn wake_up(self: Arc<Self>);
+
+    /// Where its entry is noted, once it has had one.
+    fn seat(&self) -> Option<&Seat>;
+}
+
+/// A session's place at its timer.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    timer: Arc<Timer>,
+    number: u64,
+    /// The moment of its entry, in nanoseconds; [`NEVER`] if it has none. It is written with the agenda locked.
+    at: AtomicI64,
+}
+
+const NEVER: i64 = i64::MAX;
+
+/// Wakes the sessions of one runtime that go by one clock.
+pub(crate) struct Timer {
+    runtime: Handle,
+    clock: Arc<UserClock>,
+    seats: AtomicU64,
+    agenda: Mutex<Agenda>,
+    /// An entry has come that is earlier than the others.
+    sooner: Notify,
+}
+
+#[derive(Default)]
+struct Agenda {
+    entries: BTreeMap<(Timestamp, u64), Weak<dyn Sleeper>>,
+    /// The shortest that a session has asked for since there were none.
+    look_every: Option<Duration>,
+    is_running: bool,
+}
+
+impl Timer {
+    /// The timer of this runtime. Sessions on the system's clock share it; one on a clock of the user's has its own.
+    pub(crate) fn of(runtime: &Handle, clock: &Arc<UserClock>) -> Arc<Self> {
+        static SHARED: Mutex<Vec<(Id, Weak<Timer>)>> = Mutex::new(Vec::new());
+        let new = || {
+            Arc::new(Self {
+                runtime: runtime.clone(),
+                clock: Arc::clone(clock),
+                seats: AtomicU64::new(0),
+                agenda: Mutex::default(),
+                sooner: Notify::new(),
+            })
+        };
+        if !clock.is_system() {
+            return new();
+        }
+        let mut shared = SHARED.lock();
+        shared.retain(|(_, timer)| timer.strong_count() > 0);
+        let of_this = shared.iter().find(|(id, _)| *id == runtime.id());
+        if let Some(timer) = of_this.and_then(|(_, timer)| timer.upgrade()) {
+            return timer;
+        }
+        let timer = new();
+        shared.push((runtime.id(), Arc::downgrade(&timer)));
+        timer
+    }
+
+    fn run_if_needed(self: &Arc<Self>) {
+        let starts = {
+            let mut agenda = self.agenda.lock();
+            let starts = !agenda.is_running && !agenda.entries.is_empty();
+            agenda.is_running |= starts;
+            starts
+        };
+        if starts {
+            // Not with the agenda locked: a runtime that is shut down drops the task at once.
+            self.runtime.spawn(run(Running(Some(Arc::clone(self)))));
+        }
+    }
+
+    fn step(&self, ahead: &mut i128) -> Step {
+        let ahead_now = ahead_of(&self.clock);
+        if ahead_now > ahead.saturating_add(nanos(AHEAD_AT_MOST)) {
+            *ahead = ahead_now;
+            self.all().into_iter().for_each(wake);
+        }
+        *ahead = ahead_now.min(*ahead);
+        let now = self.clock.now();
+        let due = self.due(now);
+        if !due.is_empty() {
+            due.into_iter().for_each(wake);
+            return Step::Again;
+        }
+        let mut agenda = self.agenda.lock();
+        let Some(((at, _), _)) = agenda.entries.first_key_value() else {
+            // In one step with the look: an entry that comes later starts the timer anew.
+            agenda.is_running = false;
+            agenda.look_every = None;
+            return Step::Idle;
+        };
+        let left = at.since(now);
+        Step::Sleep(
+            agenda
+                .look_every
+                .map_or(left, |look_every| left.min(look_every)),
+        )
+    }
+
+    /// Takes out some of what is due by now.
+    fn due(&self, now: Timestamp) -> Vec<Arc<dyn Sleeper>> {
+        let mut agenda = self.agenda.lock();
+        let mut due = Vec::new();
+        while due.len() < IN_A_ROW
+            && let Some(first) = agenda.entries.first_entry()
+            && first.key().0 <= now
+        {
+            if let Some(sleeper) = first.remove().upgrade() {
+                if let Some(seat) = sleeper.seat() {
+                    seat.store(None);
+                }
+                due.push(sleeper);
+            }
+        }
+        due
+    }
+
+    /// All that have an entry.
+    fn all(&self) -> Vec<Arc<dyn Sleeper>> {
+        let agenda = self.agenda.lock();
+        agenda.entries.values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// What the timer's task does next.
+enum Step {
+    Again,
+    Sleep(Duration),
+    Idle,
+}
+
+impl Seat {
+    pub(crate) fn new(timer: Arc<Timer>) -> Self {
+        let number = timer.seats.fetch_add(1, Ordering::Relaxed);
+        Self {
+            timer,
+            number,
+            at: AtomicI64::new(NEVER),
+        }
+    }
+
+    /// Notes the moment of the entry, with the agenda locked, and returns the one that was noted.
+    fn store(&self, at: Option<Timestamp>) -> Option<Timestamp> {
+        let at = at.map_or(NEVER, Timestamp::as_nanos);
+        let before = self.at.swap(at, Ordering::Relaxed);
+        (before != NEVER).then_some(Timestamp::from_nanos(before))
+    }
+
+    /// Plans a wake-up of the `sleeper` whose seat this is, in place of the one that is planned; `None` for none. The clocks
+    /// are looked at every `look_every` until then: a timer of tokio's stands still while the machine sleeps.
+    pub(crate) fn plan(
+        &self,
+        sleeper: impl FnOnce() -> Weak<dyn Sleeper>,
+        at: Option<Timestamp>,
+        look_every: Duration,
+    ) {
+        if self.at.load(Ordering::Relaxed) == at.map_or(NEVER, Timestamp::as_nanos) {
+            return;
+        }
+        let mut agenda = self.timer.agenda.lock();
+        if let Some(before) = self.store(at) {
+            agenda.entries.remove(&(before, self.number));
+        }
+        if let Some(at) = at {
+            agenda.entries.insert((at, self.number), sleeper());
+            let shortest = agenda
+                .look_every
+                .map_or(look_every, |it| it.min(look_every));
+            agenda.look_every = Some(shortest);
+        }
+        let first = agenda.entries.first_key_value().map(|(key, _)| *key);
+        drop(agenda);
+        // The timer's task sleeps for too long now, or for nothing.
+        if first.is_none_or(|first| Some(first) == at.map(|at| (at, self.number))) {
+            self.timer.sooner.notify_one();
+        }
+        self.timer.run_if_needed();
+    }
+}
+
+/// Held by the timer's task, and dropped with it: by a runtime that shuts down, also before it has run.
+struct Running(Option<Arc<Timer>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(timer) = self.0.take() {
+            timer.agenda.lock().is_running = false;
+        }
+    }
+}
+
+async fn run(mut running: Running) {
+    let Some(timer) = running.0.clone() else {
+        return;
+    };
+    let mut ahead = ahead_of(&timer.clock);
+    loop {
+        match timer.step(&mut ahead) {
+            Step::Again => tokio::task::yield_now().await,
+            Step::Sleep(left) => {
+                let _ = tokio::time::timeout(left, timer.sooner.notified()).await;
+            }
+            Step::Idle => {
+                // Another task may be running by now.
+                running.0 = None;
+                return;
+            }
+        }
+    }
+}
+
+fn wake(sleeper: Arc<dyn Sleeper>) {
+    let again = Arc::clone(&sleeper);
+    if catch_unwind(AssertUnwindSafe(|| sleeper.wake_up())).is_err() {
+        tracing::error!("a session panicked when it was woken: this is a bug in evertoken");
+        if let Some(seat) = again.seat() {
+            let at = seat.timer.clock.now() + AFTER_PANIC;
+            seat.plan(|| Arc::downgrade(&again), Some(at), AFTER_PANIC);
+        }
+    }
+}
+
+/// By how much the wall clock is ahead of the clock, in nanoseconds; each counts from an origin of its own.
+fn ahead_of(clock: &UserClock) -> i128 {
+    nanos(clock.wall()).saturating_sub(clock.now().as_nanos().into())
+}
+
+fn nanos(span: Duration) -> i128 {
+    span.as_nanos().try_into().unwrap_or(i128::MAX)
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = self.agenda.lock().entries.len();
+        f.debug_struct("Timer")
+            .field("entries", &entries)
+            .finish_non_exhaustive()
+    }
+}
