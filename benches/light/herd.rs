@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use self::ways::{Leader, Notified, SharedFuture};
-use crate::samples::{Samples, waited_for_processor};
+use crate::samples::{Sample, Samples, waited_for_processor};
 use crate::table;
 
 const WAITERS: usize = 10_000;
@@ -143,8 +143,7 @@ pub(crate) fn run() {
     while !samples.iter().all(Samples::are_enough) {
         for ((_, way), samples) in WAYS.iter().zip(&mut samples) {
             if !samples.are_enough() {
-                let (took, is_quiet) = runtime.block_on(round(*way));
-                samples.add(took.as_secs_f64() * 1e3, is_quiet);
+                samples.add(runtime.block_on(round(*way)));
             }
         }
     }
@@ -170,8 +169,8 @@ pub(crate) fn run() {
     );
 }
 
-/// How long the last one slept on, and whether the round was as it should be.
-async fn round(way: Way) -> (Duration, bool) {
+/// How long the last one slept on, in ms.
+async fn round(way: Way) -> Sample {
     let source = Source::default();
     let waiter = way(&source);
     let waited = waited_for_processor();
@@ -206,5 +205,15 @@ async fn round(way: Way) -> (Duration, bool) {
     let (answered, begun) = source.0.answered.lock().expect("it answered");
     let last = Duration::from_nanos(last.load(Ordering::Relaxed));
     let took = last.saturating_sub(answered - since);
-    (took, begun == WAITERS && waited < DISTURBED)
+    // One that did not wait by the time of the answer was not woken.
+    let late = WAITERS - begun;
+    Sample {
+        value: took.as_secs_f64() * 1e3,
+        disturbance: if late > 0 {
+            f64::MAX
+        } else {
+            waited.as_secs_f64()
+        },
+        is_quiet: late == 0 && waited < DISTURBED,
+    }
 }

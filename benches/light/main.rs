@@ -11,7 +11,8 @@
 //!   thread took an `authorization()` of each, and *left* after all were dropped. *tasks* are those of the runtime for
 //!   each manager, once rotations have ended, after the first use and after all were dropped.
 //! - **many**: the same for 100,000 managers that share an endpoint, in all, and what share of a core the process uses
-//!   in 10 s in which nothing is asked of them.
+//!   in 10 s in which nothing is asked of them. *resident* is the process, with what the allocator has kept of the row
+//!   before.
 //! - **record**: what a record takes as JSON besides the two tokens, after 10 and after 10,000 rotations.
 //! - **writes**: what a rotation writes and how often it waits for the store. A *round trip* is a change of direction
 //!   on a connection, from the server's turn to the client's, as a proxy between them counts it: what is sent in one go
@@ -23,7 +24,8 @@
 //!   the last task runs again.
 //!
 //! A sample in which other processes had the processor is dropped, up to a limit; *samples* says how many there are
-//! left. Where it says *disturbed*, there were too few others.
+//! left. Where it says *disturbed*, there were too few others, and those count that were disturbed least: then what one
+//! thread does still holds, and what several do at once says little.
 
 #![allow(missing_docs)]
 #![expect(

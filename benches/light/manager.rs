@@ -78,6 +78,8 @@ impl Fleet {
         fleet.use_first();
         fleet.rotate();
         fleet.drop_all();
+        // In the other one the first session is there already, with another pair.
+        fleet.store = MemoryStore::new();
         fleet.tasks = fleet.runtime.metrics().num_alive_tasks();
         fleet.bytes = 0;
         fleet

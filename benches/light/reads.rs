@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::by_hand::{Floor, Striped, header};
 use crate::issuer::{ACCESS, Issuer, token};
-use crate::samples::{Samples, processor_time};
+use crate::samples::{Sample, Samples, processor_time};
 use crate::{here, table};
 
 /// How long each candidate runs for a sample; they take turns.
@@ -21,12 +21,6 @@ const TURN: Duration = Duration::from_millis(50);
 const CALLS: u32 = 1_000;
 
 const THREADS: [usize; 3] = [1, 2, 8];
-
-/// What a sample measured.
-struct Sample {
-    per_second: f64,
-    is_quiet: bool,
-}
 
 type Call<'a> = Box<dyn Fn(usize) -> Sample + 'a>;
 
@@ -64,11 +58,7 @@ pub(crate) fn run() {
         for ((_, call), samples) in candidates.iter().zip(&mut samples) {
             for (threads, samples) in THREADS.into_iter().zip(samples) {
                 if !samples.are_enough() {
-                    let Sample {
-                        per_second,
-                        is_quiet,
-                    } = call(threads);
-                    samples.add(per_second, is_quiet);
+                    samples.add(call(threads));
                 }
             }
         }
@@ -113,7 +103,9 @@ async fn warm() -> TokenManager {
     tokens
 }
 
-/// Has so many threads call for a while, each in a task of its own, as users do.
+/// Has so many threads call for a while, each in a task of its own, as users do. The value is the calls in a second in
+/// which this process has the processors: what others took of them is not counted, as far as threads did not have to take
+/// turns for it.
 fn sample(threads: usize, call: impl AsyncFn() -> bool + Sync) -> Sample {
     let start = Barrier::new(threads + 1);
     let task = async || {
@@ -124,9 +116,9 @@ fn sample(threads: usize, call: impl AsyncFn() -> bool + Sync) -> Sample {
             }
             calls += f64::from(CALLS);
         }
-        calls / began.elapsed().as_secs_f64()
+        calls
     };
-    let (per_second, used, took) = thread::scope(|scope| {
+    let (calls, used, took) = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| {
@@ -135,13 +127,14 @@ fn sample(threads: usize, call: impl AsyncFn() -> bool + Sync) -> Sample {
                 })
             })
             .collect();
+        let used = processor_time();
         start.wait();
-        let (used, since) = (processor_time(), Instant::now());
-        let rates = workers
+        let since = Instant::now();
+        let calls = workers
             .into_iter()
             .map(|worker| worker.join().expect("no panic"));
-        let per_second: f64 = rates.sum();
-        (per_second, processor_time() - used, since.elapsed())
+        let calls: f64 = calls.sum();
+        (calls, processor_time() - used, since.elapsed())
     });
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let usable = u32::try_from(threads.min(processors)).expect("there are few");
@@ -149,7 +142,8 @@ fn sample(threads: usize, call: impl AsyncFn() -> bool + Sync) -> Sample {
     // Threads that have to take turns end one after the other, and leave processors idle.
     let least = if threads > processors { 0.9 } else { 0.95 };
     Sample {
-        per_second,
+        value: calls / used.as_secs_f64() * f64::from(usable),
+        disturbance: 1.0 - share,
         is_quiet: share >= least,
     }
 }

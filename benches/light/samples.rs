@@ -1,48 +1,59 @@
-//! Samples of which those are dropped in which other processes had the processor.
+//! Samples, and how much other processes had of the processor meanwhile.
 
 use std::time::Duration;
 
 /// As many as a median is taken of.
-pub(crate) const WANTED: usize = 15;
+const WANTED: usize = 15;
 
 /// When no more are tried.
-const MOST: usize = 45;
+const MOST: usize = 30;
 
 /// Fewer undisturbed ones say too little.
 const LEAST: usize = 5;
 
 #[derive(Debug, Default)]
-pub(crate) struct Samples {
-    quiet: Vec<f64>,
-    disturbed: Vec<f64>,
+pub(crate) struct Samples(Vec<Sample>);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) value: f64,
+    /// By which those are chosen that count.
+    pub(crate) disturbance: f64,
+    /// Whether it is so little that the sample counts in any case.
+    pub(crate) is_quiet: bool,
 }
 
 impl Samples {
-    pub(crate) fn add(&mut self, value: f64, is_quiet: bool) {
-        match is_quiet {
-            true => self.quiet.push(value),
-            false => self.disturbed.push(value),
-        }
+    pub(crate) fn add(&mut self, sample: Sample) {
+        self.0.push(sample);
     }
 
     pub(crate) fn are_enough(&self) -> bool {
-        self.quiet.len() >= WANTED || self.quiet.len() + self.disturbed.len() >= MOST
+        self.quiet() >= WANTED || self.0.len() >= MOST
     }
 
+    fn quiet(&self) -> usize {
+        self.0.iter().filter(|sample| sample.is_quiet).count()
+    }
+
+    /// Of the undisturbed ones, or of the least disturbed third where there are too few of these.
     pub(crate) fn median(&self) -> f64 {
-        let mut values = self.quiet.clone();
-        if values.len() < LEAST {
-            values.extend(&self.disturbed);
+        let mut samples = self.0.clone();
+        samples.sort_by(|a, b| a.disturbance.total_cmp(&b.disturbance));
+        match self.quiet() {
+            ..LEAST => samples.truncate(samples.len().div_ceil(3)),
+            _ => samples.retain(|sample| sample.is_quiet),
         }
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+        samples.sort_by(|a, b| a.value.total_cmp(&b.value));
+        let middle = samples.get(samples.len() / 2);
+        middle.map_or(f64::NAN, |sample| sample.value)
     }
 
     /// How many the median is of, and of how many.
     pub(crate) fn count(&self) -> String {
-        let all = self.quiet.len() + self.disturbed.len();
-        match self.quiet.len() {
-            quiet if quiet < LEAST => format!("{all}, disturbed"),
+        let all = self.0.len();
+        match self.quiet() {
+            ..LEAST => format!("{} of {all}, disturbed", all.div_ceil(3)),
             quiet => format!("{quiet} of {all}"),
         }
     }

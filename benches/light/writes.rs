@@ -44,13 +44,13 @@ pub(crate) fn run() {
     let redis = Found::nothing("Redis", "redis");
     let header = [
         "a rotation",
-        "of a session with",
+        "from, to",
         "round trips",
         "log, bytes",
         "page images, bytes",
     ];
     let mut rotations = table(&header);
-    let mut kept = table(&["kept", "of a session with", "bytes", "in"]);
+    let mut kept = table(&["kept", "after rotations", "bytes", "in"]);
     for found in [postgres, redis] {
         rotations.add_rows(found.rotations);
         kept.add_rows(found.kept);

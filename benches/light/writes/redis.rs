@@ -41,9 +41,8 @@ async fn rotations(server: &Redis) -> Found {
         session.rotate_until(age).await;
         found.kept.push(admin.kept(&session).await);
         session.rotate(WARM_UP).await;
-        let age = session.age();
         let before = admin.log().await;
-        let trips = session.trips(&proxy).await;
+        let (age, trips) = session.trips(&proxy).await;
         let log = each(admin.log().await - before);
         let none = "none there".to_owned();
         found
@@ -88,6 +87,11 @@ impl Admin {
             keys.len() - 1,
             all - largest
         );
-        [STORE.to_owned(), session.age(), all.to_string(), others]
+        [
+            STORE.to_owned(),
+            session.rotated.to_string(),
+            all.to_string(),
+            others,
+        ]
     }
 }

@@ -45,19 +45,13 @@ impl Session {
         self.rotate(age.saturating_sub(self.rotated)).await;
     }
 
-    /// How many rotations it has behind it, as a table shows it.
-    pub(super) fn age(&self) -> String {
-        format!("{} rotations", self.rotated)
-    }
-
-    /// Rotates for a stretch, and returns how often each rotation waited for the server, as the proxy saw it.
-    pub(super) async fn trips(&mut self, proxy: &Proxy) -> String {
-        let before = proxy.trips();
+    /// Rotates for a stretch. Returns which rotations they were, and how often each waited for the server, as the proxy
+    /// saw it.
+    pub(super) async fn trips(&mut self, proxy: &Proxy) -> (String, String) {
+        let (from, before) = (self.rotated, proxy.trips());
         self.rotate(STRETCH).await;
-        format!(
-            "{:.2}",
-            f64::from(proxy.trips() - before) / f64::from(STRETCH)
-        )
+        let trips = f64::from(proxy.trips() - before) / f64::from(STRETCH);
+        (format!("{from} to {}", self.rotated), format!("{trips:.2}"))
     }
 }
 
