@@ -24,7 +24,7 @@ fn limit() -> Coarse {
     SystemClock.coarse() + HOUR
 }
 
-/// A session: a ready header and its expiry, the token to refresh it with, and a lock for whoever does.
+/// A session: a ready header and its expiry, the token to refresh it with, and a lock for the task that refreshes it.
 #[derive(Debug)]
 pub(crate) struct Session {
     current: ArcSwap<Current>,
