@@ -1,0 +1,131 @@
+//! What a program keeps that needs nothing but a fresh header: the best ways that are known to write it by hand.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use evertoken::clock::{Clock, Coarse, SystemClock};
+use http::HeaderValue;
+use tokio::sync::Mutex;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+pub(crate) fn header(token: &str) -> HeaderValue {
+    let mut header =
+        HeaderValue::from_maybe_shared(Bytes::from(format!("Bearer {token}"))).expect("ASCII");
+    header.set_sensitive(true);
+    header
+}
+
+fn limit() -> Coarse {
+    SystemClock.coarse() + HOUR
+}
+
+/// A session: a ready header and its expiry, the token to refresh it with, and a lock for the task that refreshes it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    current: ArcSwap<Current>,
+    refreshing: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Current {
+    header: HeaderValue,
+    limit: Coarse,
+    refresh: String,
+}
+
+impl Session {
+    pub(crate) fn new(access: &str, refresh: String) -> Arc<Self> {
+        let current = Current {
+            header: header(access),
+            limit: limit(),
+            refresh,
+        };
+        Arc::new(Self {
+            current: ArcSwap::from_pointee(current),
+            refreshing: Mutex::new(()),
+        })
+    }
+
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+        let current = self.current.load();
+        let is_fresh = SystemClock.coarse().is_before(current.limit);
+        is_fresh.then(|| current.header.clone())
+    }
+
+    /// As it refreshes, were there a server.
+    pub(crate) async fn refresh(&self, access: &str, refresh: impl FnOnce(&str) -> String) {
+        let _turn = self.refreshing.lock().await;
+        let refresh = refresh(&self.current.load().refresh);
+        let current = Current {
+            header: header(access),
+            limit: limit(),
+            refresh,
+        };
+        self.current.store(Arc::new(current));
+    }
+}
+
+/// One value for all threads: a header, or a shared text.
+pub(crate) struct Floor<T> {
+    current: ArcSwap<(T, Coarse)>,
+}
+
+impl<T: Clone> Floor<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            current: ArcSwap::from_pointee((value, limit())),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<T> {
+        let current = self.current.load();
+        SystemClock
+            .coarse()
+            .is_before(current.1)
+            .then(|| current.0.clone())
+    }
+}
+
+/// So many threads have a copy of their own.
+const STRIPES: usize = 16;
+
+/// A header for each thread, over a buffer of its own.
+pub(crate) struct Striped {
+    current: ArcSwap<([HeaderValue; STRIPES], Coarse)>,
+}
+
+impl Striped {
+    pub(crate) fn new(token: &str) -> Self {
+        let headers = std::array::from_fn(|_| header(token));
+        Self {
+            current: ArcSwap::from_pointee((headers, limit())),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<HeaderValue> {
+        let current = self.current.load();
+        let is_fresh = SystemClock.coarse().is_before(current.1);
+        is_fresh.then(|| current.0[mine()].clone())
+    }
+}
+
+/// The copy of this thread.
+fn mine() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    MINE.with(|mine| {
+        if mine.get() == usize::MAX {
+            mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
+        }
+        mine.get()
+    })
+}

@@ -1,0 +1,219 @@
+//! Very many tasks that wait for one token: how soon the last one runs again.
+
+mod ways;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use evertoken::testing::{AuthorizationServer, InProcessEndpoint};
+use evertoken::{
+    EndpointError, Grant, Issued, Key, ServerProfile, TokenEndpoint, TokenManager, async_trait,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use self::ways::{Leader, Notified, SharedFuture};
+use crate::samples::{Sample, Samples, waited_for_processor};
+use crate::table;
+
+const WAITERS: usize = 10_000;
+const TAKES: Duration = Duration::from_millis(20);
+
+/// What the threads of a round may wait for a processor, all together.
+const DISTURBED: Duration = Duration::from_millis(2);
+
+/// Where the token comes from, as a round sees it.
+#[derive(Debug, Clone, Default)]
+struct Source(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    begun: AtomicUsize,
+    /// When the source answered, and how many waited by then.
+    answered: Mutex<Option<(Instant, usize)>>,
+}
+
+impl Source {
+    /// The source of what is written by hand.
+    async fn answer(&self) -> http::HeaderValue {
+        sleep(TAKES).await;
+        let header = crate::by_hand::header("token");
+        self.note();
+        header
+    }
+
+    fn note(&self) {
+        let begun = self.0.begun.load(Ordering::Relaxed);
+        *self.0.answered.lock() = Some((Instant::now(), begun));
+    }
+}
+
+/// The server of ours. It notes when it answers.
+#[derive(Debug)]
+struct Noting(InProcessEndpoint, Source);
+
+#[async_trait]
+impl TokenEndpoint for Noting {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        let issued = self.0.exchange(grant).await;
+        self.1.note();
+        issued
+    }
+
+    fn profile(&self) -> ServerProfile {
+        self.0.profile()
+    }
+
+    fn key(&self) -> Key {
+        self.0.key()
+    }
+}
+
+/// Makes a waiter.
+type Waiter = Box<dyn Fn() -> BoxFuture<'static, bool> + Send>;
+
+/// A way to wait: for a token from this source.
+type Way = fn(&Source) -> Waiter;
+
+const OURS: usize = 2;
+const WAYS: [(&str, Way); 6] = [
+    ("token()", |source| {
+        let tokens = expired(source);
+        Box::new(move || {
+            let tokens = tokens.clone();
+            async move { tokens.token().await.is_ok() }.boxed()
+        })
+    }),
+    ("authorization()", |source| {
+        let tokens = expired(source);
+        Box::new(move || {
+            let tokens = tokens.clone();
+            async move { tokens.authorization().await.is_ok() }.boxed()
+        })
+    }),
+    ("by hand: leader, oneshot", |source| {
+        let leader = Leader::new(source);
+        Box::new(move || {
+            let leader = Arc::clone(&leader);
+            async move { leader.header().await.is_some() }.boxed()
+        })
+    }),
+    ("by hand: the same, a deadline each", |source| {
+        let leader = Leader::new(source);
+        Box::new(move || {
+            let leader = Arc::clone(&leader);
+            let header = async move { leader.header().await };
+            let limited = tokio::time::timeout(Duration::from_secs(35), header);
+            limited.map(|header| matches!(header, Ok(Some(_)))).boxed()
+        })
+    }),
+    ("by hand: futures' Shared", |source| {
+        let shared = SharedFuture::new(source);
+        Box::new(move || {
+            let shared = Arc::clone(&shared);
+            async move { !shared.header().await.is_empty() }.boxed()
+        })
+    }),
+    ("by hand: Notify, pointer", |source| {
+        let notified = Notified::new(source);
+        Box::new(move || {
+            let notified = Arc::clone(&notified);
+            async move { notified.header().await.is_some() }.boxed()
+        })
+    }),
+];
+
+/// A manager whose token has expired.
+fn expired(source: &Source) -> TokenManager {
+    let server = AuthorizationServer::builder().latency(TAKES).build();
+    let seed = server.issue().expires_in(Duration::ZERO);
+    TokenManager::builder(Noting(server.endpoint(), source.clone()))
+        .seed(seed)
+        .build()
+        .expect("it holds")
+}
+
+pub(crate) fn run() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut samples: Vec<Samples> = WAYS.iter().map(|_| Samples::default()).collect();
+    while !samples.iter().all(Samples::are_enough) {
+        for ((_, way), samples) in WAYS.iter().zip(&mut samples) {
+            if !samples.are_enough() {
+                samples.add(runtime.block_on(round(*way)));
+            }
+        }
+    }
+    let medians: Vec<f64> = samples.iter().map(Samples::median).collect();
+    let best = medians[OURS..].iter().copied().fold(f64::MAX, f64::min);
+    let header = [
+        "a herd",
+        "last one awake, ms",
+        "of the best by hand",
+        "samples",
+    ];
+    let mut table = table(&header);
+    for (((name, _), samples), median) in WAYS.iter().zip(&samples).zip(&medians) {
+        table.add_row([
+            (*name).to_owned(),
+            format!("{median:.2}"),
+            format!("{:.2}x", median / best),
+            samples.count(),
+        ]);
+    }
+    println!(
+        "{WAITERS} tasks wait for a token that takes {TAKES:?}; from the answer until the last one runs.\n{table}"
+    );
+}
+
+/// How long the last one slept on, in ms.
+async fn round(way: Way) -> Sample {
+    let source = Source::default();
+    let waiter = way(&source);
+    let waited = waited_for_processor();
+    let since = Instant::now();
+    let (last, left) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicUsize::new(WAITERS)),
+    );
+    let done = Arc::new(Notify::new());
+    // From a worker, as a server would, so that no other thread takes part.
+    let spawning = {
+        let (source, last, done) = (source.clone(), Arc::clone(&last), Arc::clone(&done));
+        async move {
+            for _ in 0..WAITERS {
+                let (seen, last, left) = (source.0.clone(), Arc::clone(&last), Arc::clone(&left));
+                let (done, waiting) = (Arc::clone(&done), waiter());
+                tokio::spawn(async move {
+                    seen.begun.fetch_add(1, Ordering::Relaxed);
+                    assert!(waiting.await, "it gets a token");
+                    let now = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    last.fetch_max(now, Ordering::Relaxed);
+                    if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        done.notify_one();
+                    }
+                });
+            }
+        }
+    };
+    tokio::spawn(spawning).await.expect("it does not panic");
+    done.notified().await;
+    let waited = waited_for_processor().saturating_sub(waited);
+    let (answered, begun) = source.0.answered.lock().expect("it answered");
+    let last = Duration::from_nanos(last.load(Ordering::Relaxed));
+    let took = last.saturating_sub(answered - since);
+    // One that did not wait by the time of the answer was not woken.
+    let late = WAITERS - begun;
+    Sample {
+        value: took.as_secs_f64() * 1e3,
+        disturbance: if late > 0 {
+            f64::MAX
+        } else {
+            waited.as_secs_f64()
+        },
+        is_quiet: late == 0 && waited < DISTURBED,
+    }
+}

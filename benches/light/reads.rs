@@ -1,0 +1,149 @@
+//! A call of a warm manager, on one thread and on several, beside the floor.
+
+use std::hint::black_box;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use evertoken::{BackgroundTimer, TokenManager};
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use crate::by_hand::{Floor, Striped, header};
+use crate::issuer::{ACCESS, Issuer, token};
+use crate::samples::{Sample, Samples, processor_time};
+use crate::{here, table};
+
+/// How long each candidate runs for a sample; they take turns.
+const TURN: Duration = Duration::from_millis(50);
+
+/// Between two looks at the time.
+const CALLS: u32 = 1_000;
+
+const THREADS: [usize; 3] = [1, 2, 8];
+
+type Call<'a> = Box<dyn Fn(usize) -> Sample + 'a>;
+
+pub(crate) fn run() {
+    let runtime = here();
+    let text = token(0, ACCESS);
+    let floor = Floor::new(header(&text));
+    let shared = Floor::new(Arc::<str>::from(text.as_str()));
+    let striped = Striped::new(&text);
+    let tokens = runtime.block_on(warm());
+    let candidates: [(&str, Call<'_>); 5] = [
+        (
+            "floor: one header",
+            Box::new(|threads| sample(threads, async || floor.get().is_some())),
+        ),
+        (
+            "striped floor: a header a thread",
+            Box::new(|threads| sample(threads, async || striped.get().is_some())),
+        ),
+        (
+            "by hand: one shared text",
+            Box::new(|threads| sample(threads, async || shared.get().is_some())),
+        ),
+        (
+            "authorization()",
+            Box::new(|threads| sample(threads, async || tokens.authorization().await.is_ok())),
+        ),
+        (
+            "token()",
+            Box::new(|threads| sample(threads, async || tokens.token().await.is_ok())),
+        ),
+    ];
+    let mut samples: Vec<[Samples; 3]> = candidates.iter().map(|_| Default::default()).collect();
+    while !samples.iter().flatten().all(Samples::are_enough) {
+        for ((_, call), samples) in candidates.iter().zip(&mut samples) {
+            for (threads, samples) in THREADS.into_iter().zip(samples) {
+                if !samples.are_enough() {
+                    samples.add(call(threads));
+                }
+            }
+        }
+    }
+    let header = [
+        "a call",
+        "one thread, ns",
+        "of the floor's",
+        "of the striped floor's",
+        "two over one",
+        "eight over one",
+        "samples",
+    ];
+    let mut table = table(&header);
+    let [floor, striped] = [0, 1].map(|candidate: usize| samples[candidate][0].median());
+    for ((name, _), samples) in candidates.iter().zip(&samples) {
+        let [one, two, eight] = samples;
+        let rate = one.median();
+        table.add_row([
+            (*name).to_owned(),
+            format!("{:.1}", 1e9 / rate),
+            format!("{:.2}x", floor / rate),
+            format!("{:.2}x", striped / rate),
+            format!("{:.2}x", two.median() / rate),
+            format!("{:.2}x", eight.median() / rate),
+            format!("{}; {}; {}", one.count(), two.count(), eight.count()),
+        ]);
+    }
+    println!(
+        "A call of a warm manager, awaited; calls a second of two and eight threads, over those of one.\n{table}"
+    );
+}
+
+async fn warm() -> TokenManager {
+    let issuer = Issuer::new();
+    let tokens = TokenManager::builder(issuer.clone())
+        .strategy(BackgroundTimer::default())
+        .seed(issuer.seed())
+        .build()
+        .expect("it holds");
+    tokens.token().await.expect("it is seeded");
+    tokens
+}
+
+/// Has so many threads call for a while, each in a task of its own, as users do. The value is the calls in a second in
+/// which this process has the processors: what others took of them is not counted, as far as threads did not have to take
+/// turns for it.
+fn sample(threads: usize, call: impl AsyncFn() -> bool + Sync) -> Sample {
+    let start = Barrier::new(threads + 1);
+    let task = async || {
+        let (began, mut calls) = (Instant::now(), 0.0);
+        while began.elapsed() < TURN {
+            for _ in 0..CALLS {
+                assert!(black_box(call().await), "it is warm");
+            }
+            calls += f64::from(CALLS);
+        }
+        calls
+    };
+    let (calls, used, took) = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    task().now_or_never().expect("nothing waits")
+                })
+            })
+            .collect();
+        let used = processor_time();
+        start.wait();
+        let since = Instant::now();
+        let calls = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("no panic"));
+        let calls: f64 = calls.sum();
+        (calls, processor_time() - used, since.elapsed())
+    });
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let usable = u32::try_from(threads.min(processors)).expect("there are few");
+    let share = used.as_secs_f64() / (took * usable).as_secs_f64();
+    // Threads that have to take turns end one after the other, and leave processors idle.
+    let least = if threads > processors { 0.9 } else { 0.95 };
+    Sample {
+        value: calls / used.as_secs_f64() * f64::from(usable),
+        disturbance: 1.0 - share,
+        is_quiet: share >= least,
+    }
+}
