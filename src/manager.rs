@@ -109,7 +109,8 @@ impl TokenManager {
         if let Some(token) = self.quiet_token() {
             return Ok(token);
         }
-        self.decided_token().await
+        // Boxed, so that the common case carries no state for it.
+        Box::pin(self.decided_token()).await
     }
 
     /// The value of the header that carries a valid access token, marked sensitive. In the common case,
@@ -289,22 +290,20 @@ impl TokenManager {
         }
     }
 
-    /// The way past the snapshot. Boxed, so that the common case carries no state for it.
-    fn decided_token(&self) -> impl Future<Output = Result<Token, Error>> + Send + '_ {
-        Box::pin(async move {
-            let deadline = self.deadline();
-            loop {
-                match self.decide() {
-                    Decision::Serve(token) => return Ok(token),
-                    Decision::Fail(error) => return Err(error),
-                    Decision::Join(progress) => {
-                        if let Some(answer) = self.joined(progress, deadline).await {
-                            return answer;
-                        }
+    /// The way past the snapshot.
+    async fn decided_token(&self) -> Result<Token, Error> {
+        let deadline = self.deadline();
+        loop {
+            match self.decide() {
+                Decision::Serve(token) => return Ok(token),
+                Decision::Fail(error) => return Err(error),
+                Decision::Join(progress) => {
+                    if let Some(answer) = self.joined(progress, deadline).await {
+                        return answer;
                     }
                 }
             }
-        })
+        }
     }
 
     /// A token newer than `seen`.

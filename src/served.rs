@@ -172,10 +172,15 @@ impl Copies {
         if self.0.first_for.load(Ordering::Relaxed) == mine {
             return &self.0.first;
         }
-        self.other(mine)
+        let others = self.0.others.get();
+        // A number of threads share a copy where there are more of them.
+        let ready = others.and_then(|others| others[mine & (others.len() - 1)].get());
+        ready.unwrap_or_else(|| self.made(mine))
     }
 
-    fn other(&self, mine: usize) -> &Ready {
+    /// The first copy, where no thread has asked yet; else a new one.
+    #[cold]
+    fn made(&self, mine: usize) -> &Ready {
         let ByThread {
             first_for,
             first,
@@ -187,7 +192,6 @@ impl Copies {
             return first;
         }
         let others = others.get_or_init(|| (0..copies()).map(|_| OnceLock::new()).collect());
-        // A number of threads share a copy where there are more of them.
         others[mine & (others.len() - 1)].get_or_init(|| Ready::new(first.token.copied()))
     }
 }

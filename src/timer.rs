@@ -273,3 +273,6 @@ impl fmt::Debug for Timer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
