@@ -127,7 +127,7 @@ fn record(session: usize, version: u64) -> Record {
     let retired = (0..10)
         .map(|past| json!({ "digest": Digest::of(format!("{session} {past}")), "until": null }));
     let form = json!({
-        "format": 1, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": version,
+        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": version,
         "pair": {
             "issued_at": 1_700_000_000_000_u64,
             "access_token": "a".repeat(900),

@@ -126,7 +126,7 @@ pub(crate) async fn replace(
             None => None,
         };
         let next = match before.as_ref().or(seen.record()) {
-            Some(record) => record.replaced(lineage, Some(stored), session.lock().sign_ins(), now),
+            Some(record) => record.replaced(lineage, Some(stored), session.lock().sign_ins()),
             None => {
                 let sign_ins = session.lock().sign_ins().saturating_add(1);
                 Record::first(session.key.clone(), lineage, stored, sign_ins)
@@ -159,7 +159,6 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
     let is_leaving = session.lock().exit() == Some(Exit::Asked);
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
-        let now = store_now(session, seen.clock);
         // A seed that was not stored yet is left too, or it would count at the next start.
         let seed = session.lock().seed().cloned().filter(|_| is_leaving);
         let before = match seed {
@@ -171,7 +170,7 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
             .or(seen.record())
             .filter(|record| is_leaving || record.state != State::Active)
         {
-            let next = record.replaced(lineage()?, None, session.lock().sign_ins(), now);
+            let next = record.replaced(lineage()?, None, session.lock().sign_ins());
             let swapped = swap(session, seen.revision(), &next).await;
             if !matches!(swapped, Ok(Swap::Lost(_))) {
                 let records = before.iter().chain(seen.record());

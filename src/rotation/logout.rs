@@ -155,7 +155,6 @@ fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, Sto
             held.for_look(),
             session.stored(held, now),
             0,
-            now,
         ),
         (None, None) => Record::vacant(session.key.clone(), lineage),
     })

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{SealError, Sealer, StoreError};
-use crate::record::{FORMAT, Record, SEALED_FORMAT};
+use crate::record::{FORMAT, Record, SEALED_FORMAT, is_unreleased};
 use crate::token::{Digest, Key};
 
 /// Turns records into bytes and back, for stores that keep them outside the process.
@@ -112,6 +112,7 @@ impl Codec {
             .map_err(Flaw::Sealing)?;
         let sealed = Sealed {
             digest: record.digest(),
+            access_digest: record.access_digest(),
             sealed: BASE64_URL_SAFE_NO_PAD.encode(sealed),
         };
         let mut form = serde_json::to_value(bare(record.clone())).map_err(Flaw::unreadable)?;
@@ -153,6 +154,8 @@ impl fmt::Debug for Codec {
 struct Sealed {
     /// The pair's, as [`Record::digest`] has it.
     digest: Digest,
+    /// The access token's, as [`Record::access_digest`] has it.
+    access_digest: Option<Digest>,
     /// The plain form of the whole record, sealed; base64url without padding.
     ///
     /// Not of the pair alone: the rest would be what any writer makes of it, and an older pair could be put under
@@ -169,7 +172,9 @@ impl Sealed {
         let plain = sealer.open(&copy.key, &sealed).map_err(Flaw::Opening)?;
         let record: Record = serde_json::from_slice(&plain).map_err(Flaw::unreadable)?;
         // The key too, for a sealer that does not bind it.
-        if record.digest() != self.digest || bare(record.clone()) != *copy {
+        let is_named =
+            record.digest() == self.digest && record.access_digest() == self.access_digest;
+        if !is_named || bare(record.clone()) != *copy {
             return Err(Flaw::Altered);
         }
         Ok(record)
@@ -199,6 +204,9 @@ impl Outline {
             format: u32,
         }
         let Probe { format } = serde_json::from_slice(bytes).map_err(Flaw::unreadable)?;
+        if is_unreleased(format) {
+            return Err(Flaw::Unreleased { format });
+        }
         if format > SEALED_FORMAT {
             return Err(Flaw::Newer { format });
         }
@@ -228,6 +236,14 @@ impl Outline {
         }
     }
 
+    /// As [`Record::access_digest`].
+    pub(super) fn access_digest(&self) -> Option<Digest> {
+        match &self.sealed {
+            Some(sealed) => sealed.access_digest,
+            None => self.record.access_digest(),
+        }
+    }
+
     /// As [`Record::knows`].
     pub(super) fn knows(&self, digest: &Digest) -> bool {
         match &self.sealed {
@@ -253,6 +269,10 @@ pub(super) enum Flaw {
          wrote it, or a later one"
     )]
     Newer { format: u32 },
+    #[error(
+        "it has format {format}, the layout of an unreleased version; move it away and sign in anew"
+    )]
+    Unreleased { format: u32 },
     #[error("it is the record of another session ({0}); move it away")]
     OtherKey(Box<Key>),
     #[error("it is sealed; give the store the sealer that it was written with")]

@@ -159,13 +159,14 @@ pub(super) fn untouched(path: &Path) -> String {
 pub(super) fn session_of(path: &Path, ending: &str) -> Option<Digest> {
     let name = path.file_name()?.to_str()?;
     let name = name.strip_suffix(ending)?;
-    name.get(..64)?.parse().ok()
+    name.get(..Digest::DIGITS)?.parse().ok()
 }
 
 /// The session whose record is at `path`, by its name and nothing more: a copy beside it is not its record.
 pub(super) fn record_of(path: &Path) -> Option<Digest> {
     let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
-    let is_plain = name.len() == 64 && !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let is_plain =
+        name.len() == Digest::DIGITS && !name.bytes().any(|byte| byte.is_ascii_uppercase());
     is_plain.then(|| name.parse().ok()).flatten()
 }
 

@@ -9,12 +9,15 @@ use redis::{Pipeline, Value, cmd};
 use zeroize::Zeroizing;
 
 use super::{MARGIN, RedisStore};
-use crate::record::{RETIRED_LIMIT, Record};
+use crate::record::Record;
 use crate::store::codec::Outline;
 use crate::store::{StoreError, StoreTime};
 use crate::token::{Digest, Key};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// For how many lifetimes of an access token a past refresh token is found.
+const LIFETIMES: u32 = 256;
 
 /// How many of the past tokens are entered with each swap. What a record goes through between two of them retires
 /// two at most: the current token, and a seed.
@@ -39,7 +42,7 @@ pub(super) fn enter(
     let needed = record.needed_until().map(|until| until.since(now) + MARGIN);
     let [least, most] = PAST_FOR;
     let known = lifetime(record).map_or(most, |lifetime| {
-        lifetime.saturating_mul(RETIRED_LIMIT).clamp(least, most)
+        lifetime.saturating_mul(LIFETIMES).clamp(least, most)
     });
     let past: Vec<_> = record.retired().collect();
     let recent = past.into_iter().rev().take(PAST);

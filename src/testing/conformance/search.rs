@@ -1,7 +1,7 @@
 //! Whose digest it is.
 
 use super::calls::{Store, entry, found, swap, write};
-use super::records::{key, nonce, record, retired};
+use super::records::{self, key, nonce, record};
 use crate::store::Swap;
 use crate::token::Digest;
 
@@ -25,7 +25,7 @@ pub(super) async fn a_digest_leads_to_its_key(handles: &[Store]) {
     for key in &keys {
         let first = write(&handles[0], key, None, &record(key, 1)).await;
         let mut next = record(key, 2);
-        next.retired = ["one", "two"].map(|name| retired(past(name, key))).to_vec();
+        next.past = records::past(["one", "two"].map(|name| past(name, key)));
         write(&handles[1], key, Some(first), &next).await;
     }
     for key in &keys {
@@ -49,7 +49,7 @@ pub(super) async fn a_digest_that_was_forgotten_leads_nowhere(handles: &[Store])
     let key = key("forgotten");
     let past = Digest::of(nonce());
     let mut first = record(&key, 1);
-    first.retired = vec![retired(past)];
+    first.past = records::past([past]);
     let revision = write(&handles[0], &key, None, &first).await;
     // Searched once, so that whoever keeps answers has something to keep.
     for store in handles {
