@@ -24,7 +24,7 @@ pub(crate) mod look;
 mod outline;
 pub(crate) mod past;
 pub(crate) mod pause;
-mod wiped;
+pub(crate) mod wiped;
 
 use serde::{Deserialize, Serialize};
 

@@ -189,6 +189,17 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         let _ = (key, claim);
         false
     }
+
+    /// The same as [`swap`](Self::swap), with the store's time of the swap if the store learns it on the way: a store
+    /// that answers it lets a manager claim without loading first, which saves a round trip. Default: without a time.
+    async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+        Ok((self.swap(key, seen, next).await?, None))
+    }
 }
 
 /// Whatever points to a store is one.
@@ -223,6 +234,15 @@ macro_rules! pointed_to {
 
             async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
                 (**self).holder_is_dead(key, claim).await
+            }
+
+            async fn swap_timed(
+                &self,
+                key: &Key,
+                seen: Option<Revision>,
+                next: &Record,
+            ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+                (**self).swap_timed(key, seen, next).await
             }
         }
     };

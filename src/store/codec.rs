@@ -1,5 +1,7 @@
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod aside;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod parts;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(super) use self::parts::{Parts, Shown};
 use super::{SealError, Sealer, StoreError};
 use crate::record::{FORMAT, Record, SEALED_FORMAT, is_unreleased};
 use crate::token::{Digest, Key};
@@ -198,18 +202,7 @@ pub(super) struct Outline {
 
 impl Outline {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Flaw> {
-        /// Everything else is skipped, so that an unknown format is told as that and nothing is copied.
-        #[derive(Deserialize)]
-        struct Probe {
-            format: u32,
-        }
-        let Probe { format } = serde_json::from_slice(bytes).map_err(Flaw::unreadable)?;
-        if is_unreleased(format) {
-            return Err(Flaw::Unreleased { format });
-        }
-        if format > SEALED_FORMAT {
-            return Err(Flaw::Newer { format });
-        }
+        let format = known_format(bytes)?;
         if format != SEALED_FORMAT {
             return Ok(Self {
                 record: serde_json::from_slice(bytes).map_err(Flaw::unreadable)?,
@@ -255,6 +248,23 @@ impl Outline {
     }
 }
 
+/// The format of a record, if this version reads it.
+fn known_format(bytes: &[u8]) -> Result<u32, Flaw> {
+    /// Everything else is skipped, so that an unknown format is told as that and nothing is copied.
+    #[derive(Deserialize)]
+    struct Probe {
+        format: u32,
+    }
+    let Probe { format } = serde_json::from_slice(bytes).map_err(Flaw::unreadable)?;
+    if is_unreleased(format) {
+        return Err(Flaw::Unreleased { format });
+    }
+    if format > SEALED_FORMAT {
+        return Err(Flaw::Newer { format });
+    }
+    Ok(format)
+}
+
 /// Why bytes are no record, or a record no bytes. It holds nothing of them but a key: what serde says of
 /// a value that is out of place quotes it, and it may be a token.
 #[derive(Debug, thiserror::Error)]
@@ -289,6 +299,12 @@ pub(super) enum Flaw {
     Altered,
     #[error("it could not be opened; give the store the sealer that it was written with")]
     Opening(SealError),
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    #[error(
+        "its parts are not of one record, so one was altered or lost; restore it from a backup, or move it away and \
+         sign in anew"
+    )]
+    Apart,
     #[error("it could not be sealed")]
     Sealing(SealError),
 }

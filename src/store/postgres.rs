@@ -27,11 +27,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{Connection as _, PgPool, Row as _};
 
+use self::calls::Replaced;
 use self::failure::Failure;
 use self::listen::{Deaf, Listener};
 use self::schema::Statements;
 use self::sending::Sending;
-use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
+use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore};
 use crate::record::Record;
 use crate::token::{Digest, Key};
 
@@ -266,18 +267,7 @@ impl TokenStore for PostgresStore {
         seen: Option<Revision>,
         next: &Record,
     ) -> Result<Swap, StoreError> {
-        if next.key != *key {
-            let problem = "the record of another session cannot be written to this one's row";
-            return Err(StoreError::new(problem));
-        }
-        let swapped = ask::in_time(self.replace(key, seen, next)).await;
-        let (swap, news) =
-            swapped.map_err(|failure| failure.of("store a session in PostgreSQL"))?;
-        // Not in the swap's own transaction: one that notifies holds a lock of the whole server until it is
-        // on the disk, so that 64 writers made 1,400 swaps a second instead of 6,800.
-        if let Some((change, connection)) = news {
-            connection.notify(change).await;
-        }
+        let (swap, _) = self.swap_timed(key, seen, next).await?;
         Ok(swap)
     }
 
@@ -307,8 +297,36 @@ impl TokenStore for PostgresStore {
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        let found = ask::in_time(self.search(digest)).await;
+        let statement = &self.shared.statements.find;
+        let found = ask::in_time(self.search(statement, digest)).await;
         found.map_err(|failure| failure.of("search PostgreSQL for a token"))
+    }
+
+    async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let statement = &self.shared.statements.find_by_access;
+        let found = ask::in_time(self.search(statement, digest)).await;
+        found.map_err(|failure| failure.of("search PostgreSQL for an access token"))
+    }
+
+    async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+        if next.key != *key {
+            let problem = "the record of another session cannot be written to this one's row";
+            return Err(StoreError::new(problem));
+        }
+        let swapped = ask::in_time(self.replace(key, seen, next)).await;
+        let Replaced { swap, now, news } =
+            swapped.map_err(|failure| failure.of("store a session in PostgreSQL"))?;
+        // Not in the swap's own transaction: one that notifies holds a lock of the whole server until it is
+        // on the disk, so that 64 writers made 1,400 swaps a second instead of 6,800.
+        if let Some((change, connection)) = news {
+            connection.notify(change).await;
+        }
+        Ok((swap, Some(now)))
     }
 }
 

@@ -24,10 +24,10 @@ use redis::{Client, Cmd, RedisError, RedisResult, Value, cmd, from_redis_value};
 
 use self::changes::Changes;
 use self::link::Link;
-use self::script::{Held, LOADING, Read, Swapping};
+use self::script::{Answer, Held, LOADING};
 use self::trouble::Place;
 use self::write::Replicas;
-use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
+use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore};
 use crate::record::Record;
 use crate::token::{Digest, Key};
 
@@ -193,9 +193,14 @@ impl RedisStore {
         format!("{}:{{{session}}}", self.prefix)
     }
 
-    /// The key of a token's entry in the index.
+    /// The key of a refresh token's entry in the index.
     fn entry(&self, token: &Digest) -> String {
         format!("{}:digest:{token}", self.prefix)
+    }
+
+    /// The key of an access token's entry.
+    fn access_entry(&self, token: &Digest) -> String {
+        format!("{}:access:{token}", self.prefix)
     }
 
     async fn ask(&self, question: Cmd) -> Result<Value, StoreError> {
@@ -230,11 +235,11 @@ impl RedisStore {
         name: &str,
         held: Option<Held>,
     ) -> Result<Option<(Record, Revision)>, StoreError> {
-        let Some(Held { revision, record }) = held else {
+        let Some(Held { revision, parts }) = held else {
             return Ok(None);
         };
         let thing = self.untouched(name);
-        let record = self.codec.decode_aside(key, record, thing).await?;
+        let record = self.codec.decode_parts_aside(key, parts, thing).await?;
         Ok(Some((record, revision)))
     }
 }
@@ -270,8 +275,8 @@ impl TokenStore for RedisStore {
         if script::is_unknown(&answer) {
             answer = link.read(READING, LOADING.teach(&name, &[])).await?;
         }
-        let read = answer.and_then(Read::parse);
-        let Read { now, held } = read.map_err(|error| self.reading(&error))?;
+        let read = answer.and_then(Answer::parse);
+        let Answer { now, held, .. } = read.map_err(|error| self.reading(&error))?;
         let entry = self.decoded(key, &name, held).await?;
         Ok(Loaded { entry, now })
     }
@@ -282,17 +287,8 @@ impl TokenStore for RedisStore {
         seen: Option<Revision>,
         next: &Record,
     ) -> Result<Swap, StoreError> {
-        let name = self.name(&key.digest());
-        if next.key() != key {
-            return Err(StoreError::new(format!(
-                "the record of another session cannot be written to `{name}`"
-            )));
-        }
-        let bytes = self.codec.encode_aside(next).await?;
-        match self.replace(&name, seen, next, &bytes).await? {
-            Swapping::Swapped(revision) => Ok(Swap::Swapped(revision)),
-            Swapping::Lost(held) => self.decoded(key, &name, held).await.map(Swap::Lost),
-        }
+        let (swap, _) = self.swap_timed(key, seen, next).await?;
+        Ok(swap)
     }
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
@@ -315,5 +311,30 @@ impl TokenStore for RedisStore {
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         self.whose(digest).await
+    }
+
+    async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        self.whose_access(digest).await
+    }
+
+    async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+        let name = self.name(&key.digest());
+        if next.key() != key {
+            return Err(StoreError::new(format!(
+                "the record of another session cannot be written to `{name}`"
+            )));
+        }
+        let parts = self.codec.encode_parts_aside(next).await?;
+        let answer = self.replace(&name, seen, next, &parts).await?;
+        let swap = match answer.won {
+            Some(revision) => Swap::Swapped(revision),
+            None => Swap::Lost(self.decoded(key, &name, answer.held).await?),
+        };
+        Ok((swap, Some(answer.now)))
     }
 }

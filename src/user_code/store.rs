@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{Trouble, guarded};
 use crate::record::{Claim, Record};
-use crate::store::{Loaded, Revision, StoreError, Swap, TokenStore, with_budget};
+use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore, with_budget};
 use crate::token::Key;
 
 /// A user's store, as the crate calls it: each call takes `limit` at the most.
@@ -30,7 +30,18 @@ impl UserStore {
         seen: Option<Revision>,
         next: &Record,
     ) -> Result<Swap, StoreError> {
-        let swapping = async { self.code.swap(key, seen, next).await };
+        let (swap, _) = self.swap_timed(key, seen, next).await?;
+        Ok(swap)
+    }
+
+    /// As [`swap`](Self::swap), with the store's time of it where the store learns that on the way.
+    pub(crate) async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+        let swapping = async { self.code.swap_timed(key, seen, next).await };
         let swapping = with_budget(self.limit, swapping);
         settled("storing", guarded(self.limit, swapping).await)
     }
