@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub(super) use self::parts::{Parts, Shown};
+pub(super) use self::parts::Parts;
+#[cfg(feature = "redis")]
+pub(super) use self::parts::Shown;
 use super::{SealError, Sealer, StoreError};
 use crate::record::{FORMAT, Record, SEALED_FORMAT, is_unreleased};
 use crate::token::{Digest, Key};

@@ -290,7 +290,10 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
     for foreign in [
         vec!["SET", &name, "foreign"],
         vec!["HSET", &name, "foreign", "1"],
-        vec!["HSET", &name, "revision", "one", "record", "two"],
+        vec![
+            "HSET", &name, "revision", "one", "record", "two", "claim", "{}",
+        ],
+        vec!["HSET", &name, "revision", "1", "record", "two"],
         vec!["HSET", &name, "revision", "1"],
         vec!["HSET", &name, "revision", "1", "past", "", "pair", "two"],
         vec!["RPUSH", &name, "foreign"],
@@ -321,7 +324,9 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
         (of_version_1, "the layout of an unreleased version"),
     ] {
         let () = other
-            .does(&["HSET", &name, "revision", "1", "record", record])
+            .does(&[
+                "HSET", &name, "revision", "1", "record", record, "claim", "{}",
+            ])
             .await;
         let error = told(&store.load(&key()).await.unwrap_err());
         assert!(

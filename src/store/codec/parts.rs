@@ -3,7 +3,6 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -18,8 +17,7 @@ use crate::token::{Digest, Key};
 /// The lists of past tokens, in the order in which they are put together.
 const LISTS: [&str; 3] = ["refreshed", "seeds", "replaced"];
 
-/// What a claim and its release change. It stands first in the rest, so that a database which logs the difference of
-/// two rows logs little of the rest.
+/// What a claim and its release change.
 const CHANGING: [&str; 3] = ["claim", "next_number", "not_before"];
 
 /// The parts of a record.
@@ -28,9 +26,64 @@ pub(in crate::store) struct Parts {
     pub(in crate::store) pair: Option<Zeroizing<Vec<u8>>>,
     /// The digests of past tokens, 16 bytes each, the lists one after the other.
     pub(in crate::store) past: Vec<u8>,
+    /// What a claim changes, as JSON.
+    pub(in crate::store) claim: Zeroizing<Vec<u8>>,
     /// Everything else as JSON, with the names of the tokens in the place of the pair, and with the length of each
     /// list in the place of the list. As secret as the pair only in what a later version put there.
     pub(in crate::store) rest: Zeroizing<Vec<u8>>,
+}
+
+impl Parts {
+    /// The claim and the rest as one JSON, which is read as the rest. The claim stands first: a database that logs
+    /// the difference of two rows logs little of what is behind it.
+    #[cfg(feature = "postgres")]
+    pub(in crate::store) fn record(&self) -> Zeroizing<Vec<u8>> {
+        let begun = self.claim.strip_suffix(b"}").unwrap_or_default();
+        let ended = self.rest.strip_prefix(b"{").unwrap_or_default();
+        Zeroizing::new([begun, b",", ended].concat())
+    }
+
+    /// The parts of such a JSON.
+    #[cfg(feature = "postgres")]
+    pub(in crate::store) fn of_record(
+        record: &[u8],
+        past: Vec<u8>,
+        pair: Option<Zeroizing<Vec<u8>>>,
+    ) -> Self {
+        Self {
+            pair,
+            past,
+            claim: Zeroizing::new(b"{}".to_vec()),
+            rest: Zeroizing::new(record.to_vec()),
+        }
+    }
+
+    fn is_sealed(&self) -> Result<bool, Flaw> {
+        Ok(known_format(&self.rest)? == SEALED_FORMAT)
+    }
+
+    /// What it says before anything else: parts of two records may be of two sessions.
+    fn key(&self) -> Result<Key, Flaw> {
+        #[derive(Deserialize)]
+        struct Whose {
+            key: Key,
+        }
+        let Whose { key } = serde_json::from_slice(&self.rest).map_err(Flaw::unreadable)?;
+        Ok(key)
+    }
+
+    /// The plain form of the record with this pair, and its names.
+    fn form(&self, pair: Value) -> Result<(Value, Option<Names>), Flaw> {
+        let read = |part: &[u8]| serde_json::from_slice::<Map<String, Value>>(part);
+        let mut form = read(&self.rest).map_err(Flaw::unreadable)?;
+        form.extend(read(&self.claim).map_err(Flaw::unreadable)?);
+        let names = form.remove("names").unwrap_or_default();
+        let names = serde_json::from_value(names).map_err(Flaw::unreadable)?;
+        put_lists(form.get_mut("past"), &self.past)?;
+        form.insert("format".to_owned(), FORMAT.into());
+        form.insert("pair".to_owned(), pair);
+        Ok((form.into(), names))
+    }
 }
 
 /// The names of the pair's tokens. A member more would be one that no seal covers.
@@ -66,27 +119,32 @@ impl Codec {
             None if pair.is_null() => None,
             None => Some(json(&*pair)?),
         };
-        let rest = json(&Rest(&form))?;
-        Ok(Parts { pair, past, rest })
+        let part = |changing| {
+            json(&Members {
+                form: &form,
+                changing,
+            })
+        };
+        Ok(Parts {
+            pair,
+            past,
+            claim: part(true)?,
+            rest: part(false)?,
+        })
     }
 
     /// The record of `key` from its parts.
     pub(in crate::store) fn decode_parts(&self, key: &Key, parts: &Parts) -> Result<Record, Flaw> {
-        /// What it says before anything else: parts of two records may be of two sessions.
-        #[derive(Deserialize)]
-        struct Whose {
-            key: Key,
-        }
-        known_format(&parts.rest)?;
-        let Whose { key: whose } = serde_json::from_slice(&parts.rest).map_err(Flaw::unreadable)?;
+        let is_sealed = parts.is_sealed()?;
+        let whose = parts.key()?;
         if whose != *key {
             return Err(Flaw::OtherKey(Box::new(whose)));
         }
-        let shown = Shown::read(&parts.rest, &parts.past)?;
-        match (&self.sealer, shown.is_sealed) {
+        match (&self.sealer, is_sealed) {
             (None, true) => Err(Flaw::NoSealer),
             (Some(_), false) if !self.accepts_plain => Err(Flaw::Plain),
             (Some(sealer), true) => {
+                let shown = Shown::read(parts)?;
                 let sealed = parts.pair.as_ref().ok_or(Flaw::Apart)?;
                 let plain = sealer.open(key, sealed).map_err(Flaw::Opening)?;
                 let record: Record = serde_json::from_slice(&plain).map_err(Flaw::unreadable)?;
@@ -101,9 +159,9 @@ impl Codec {
                     Some(pair) => serde_json::from_slice(pair).map_err(Flaw::unreadable)?,
                     None => Value::Null,
                 };
-                let (form, _) = form_of(&parts.rest, &parts.past, pair)?;
+                let (form, names) = parts.form(pair)?;
                 let record: Record = serde_json::from_value(form).map_err(Flaw::unreadable)?;
-                if Names::of(&record) != shown.names {
+                if Names::of(&record) != names {
                     return Err(Flaw::Apart);
                 }
                 Ok(record)
@@ -151,25 +209,25 @@ pub(in crate::store) struct Shown {
     /// Without its pair.
     record: Record,
     names: Option<Names>,
-    is_sealed: bool,
 }
 
 impl Shown {
-    pub(in crate::store) fn read(rest: &[u8], past: &[u8]) -> Result<Self, Flaw> {
-        let is_sealed = known_format(rest)? == SEALED_FORMAT;
-        let (form, names) = form_of(rest, past, Value::Null)?;
-        Ok(Self {
-            record: serde_json::from_value(form).map_err(Flaw::unreadable)?,
-            names: serde_json::from_value(names).map_err(Flaw::unreadable)?,
-            is_sealed,
-        })
+    /// `parts` may be without the pair.
+    pub(in crate::store) fn read(parts: &Parts) -> Result<Self, Flaw> {
+        // An unknown format is told as that.
+        parts.is_sealed()?;
+        let (form, names) = parts.form(Value::Null)?;
+        let record = serde_json::from_value(form).map_err(Flaw::unreadable)?;
+        Ok(Self { record, names })
     }
 
+    #[cfg(feature = "redis")]
     pub(in crate::store) fn key(&self) -> &Key {
         &self.record.key
     }
 
     /// As [`Record::knows`].
+    #[cfg(feature = "redis")]
     pub(in crate::store) fn knows(&self, digest: &Digest) -> bool {
         let is_current = self.names.is_some_and(|names| names.digest == *digest);
         // Without its pair, the record goes by the digest of the key.
@@ -177,20 +235,11 @@ impl Shown {
     }
 
     /// Whether this is the current access token's digest.
+    #[cfg(feature = "redis")]
     pub(in crate::store) fn has_access(&self, digest: &Digest) -> bool {
         self.names
             .is_some_and(|names| names.access_digest == Some(*digest))
     }
-}
-
-/// The plain form of a record, and its names.
-fn form_of(rest: &[u8], past: &[u8], pair: Value) -> Result<(Value, Value), Flaw> {
-    let mut form: Map<String, Value> = serde_json::from_slice(rest).map_err(Flaw::unreadable)?;
-    let names = form.remove("names").unwrap_or_default();
-    put_lists(form.get_mut("past"), past)?;
-    form.insert("format".to_owned(), FORMAT.into());
-    form.insert("pair".to_owned(), pair);
-    Ok((form.into(), names))
 }
 
 /// Moves the lists out, and leaves the length of each.
@@ -230,22 +279,17 @@ fn put_lists(past: Option<&mut Value>, mut all: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// With what changes most at the beginning.
-struct Rest<'a>(&'a Value);
+/// The members of a record's form that a claim changes, or the others but the pair.
+struct Members<'a> {
+    form: &'a Value,
+    changing: bool,
+}
 
-impl Serialize for Rest<'_> {
+impl Serialize for Members<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut rest = serializer.serialize_map(None)?;
-        for name in CHANGING {
-            rest.serialize_entry(name, &self.0[name])?;
-        }
-        let others = self.0.as_object().into_iter().flatten();
-        for (name, value) in others {
-            if name != "pair" && !CHANGING.contains(&name.as_str()) {
-                rest.serialize_entry(name, value)?;
-            }
-        }
-        rest.end()
+        let is_one = |name: &str| name != "pair" && CHANGING.contains(&name) == self.changing;
+        let members = self.form.as_object().into_iter().flatten();
+        serializer.collect_map(members.filter(|(name, _)| is_one(name)))
     }
 }
 

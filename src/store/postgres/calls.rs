@@ -53,14 +53,12 @@ impl PostgresStore {
         column: usize,
     ) -> Result<Option<(Record, Revision)>, Failure> {
         let part = |at: usize| row.try_get::<Option<&[u8]>, _>(column + at);
-        let Some(rest) = part(0)? else {
+        let Some(record) = part(0)? else {
             return Ok(None);
         };
-        let parts = Parts {
-            rest: Zeroizing::new(rest.to_vec()),
-            past: part(1)?.unwrap_or_default().to_vec(),
-            pair: part(2)?.map(|pair| Zeroizing::new(pair.to_vec())),
-        };
+        let past = part(1)?.unwrap_or_default().to_vec();
+        let pair = part(2)?.map(|pair| Zeroizing::new(pair.to_vec()));
+        let parts = Parts::of_record(record, past, pair);
         let revision = row::revision(row.try_get(column + 3)?);
         let decoding = self
             .codec

@@ -80,7 +80,7 @@ impl Columns {
         for time in self.times {
             arguments.add(time)?;
         }
-        arguments.add(self.parts.rest.as_slice())?;
+        arguments.add(self.parts.record().as_slice())?;
         arguments.add(self.parts.past.as_slice())?;
         arguments.add(self.parts.pair.as_ref().map(|pair| pair.as_slice()))?;
         let retired = self.retired.iter();

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{MARGIN, RedisStore};
 use crate::record::Record;
-use crate::store::codec::Shown;
+use crate::store::codec::{Parts, Shown};
 use crate::store::{StoreError, StoreTime, whole_millis};
 use crate::token::{Digest, Key};
 
@@ -161,7 +161,7 @@ impl RedisStore {
         let found = found.map_err(|error| StoreError::with_source(self.untouched(entry), error))?;
         let name = self.name(&found.session);
         let mut question = cmd("HMGET");
-        question.arg(&name).arg("record").arg("past");
+        question.arg(&name).arg(&["record", "claim", "past"]);
         let Value::Array(parts) = self.ask(question).await? else {
             return Ok(None);
         };
@@ -169,11 +169,17 @@ impl RedisStore {
             Value::BulkString(bytes) => Some(Zeroizing::new(bytes)),
             _ => None,
         });
-        let [record, past] = [(); 2].map(|()| parts.next().flatten());
-        let Some(record) = record else {
+        let [rest, claim, past] = [(); 3].map(|()| parts.next().flatten());
+        let (Some(rest), Some(claim)) = (rest, claim) else {
             return Ok(None);
         };
-        let shown = Shown::read(&record, &past.unwrap_or_default());
+        let parts = Parts {
+            pair: None,
+            past: past.unwrap_or_default().to_vec(),
+            claim,
+            rest,
+        };
+        let shown = Shown::read(&parts);
         let shown = shown.map_err(|flaw| flaw.of(self.untouched(&name)))?;
         // A copy under another name belongs to no session.
         let is_its = shown.key().digest() == found.session && says_so(&shown, found);

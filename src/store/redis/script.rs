@@ -10,20 +10,21 @@ use crate::store::{Revision, StoreTime};
 
 /// Reads what is held, and refuses what is no record: a value of another kind is refused by `HMGET` itself.
 ///
-/// Both scripts answer alike: whether they have written, the time, and what is held: revision, record, past, pair.
+/// Both scripts answer alike: whether they have written, the time, and what is held: revision, record, claim, past,
+/// pair.
 const HELD: &str = "
-local held = redis.call('HMGET', KEYS[1], 'revision', 'record', 'past', 'pair')
-if not (tonumber(held[1] or '') and held[2]) and redis.call('EXISTS', KEYS[1]) == 1 then
+local held = redis.call('HMGET', KEYS[1], 'revision', 'record', 'claim', 'past', 'pair')
+if not (tonumber(held[1] or '') and held[2] and held[3]) and redis.call('EXISTS', KEYS[1]) == 1 then
   return redis.error_reply('FOREIGN a hash that is no record')
 end
 local time = redis.call('TIME')
 ";
 
 const LOAD: &str = "
-return {0, time[1], time[2], held[1], held[2], held[3], held[4]}
+return {0, time[1], time[2], held[1], held[2], held[3], held[4], held[5]}
 ";
 
-/// Arguments: the revision seen (empty: none), the record, its past tokens and its pair, and when it is of no use any
+/// Arguments: the revision seen (empty: none), the record, its claim, its past tokens and its pair, and when it is of no use any
 /// more and how long it is kept after that, in milliseconds (empty: for good).
 ///
 /// A part is written where it differs from what is there, and so is the expiry: what is written goes to the server's
@@ -39,12 +40,12 @@ return {0, time[1], time[2], held[1], held[2], held[3], held[4]}
 /// would delete the record on the spot, although an instance is using it.
 const SWAP: &str = "
 if (held[1] or '') ~= ARGV[1] then
-  return {0, time[1], time[2], held[1], held[2], held[3], held[4]}
+  return {0, time[1], time[2], held[1], held[2], held[3], held[4], held[5]}
 end
 local now = time[1] * 1000000 + time[2]
 local revision = string.format('%.0f', math.max(now, (held[1] or 0) + 1))
 local fields = {'revision', revision}
-for at, name in ipairs({'record', 'past', 'pair'}) do
+for at, name in ipairs({'record', 'claim', 'past', 'pair'}) do
   if (held[at + 1] or '') ~= ARGV[at + 1] then
     fields[#fields + 1] = name
     fields[#fields + 1] = ARGV[at + 1]
@@ -52,18 +53,18 @@ for at, name in ipairs({'record', 'past', 'pair'}) do
 end
 redis.call('HSET', KEYS[1], unpack(fields))
 local left = redis.call('PTTL', KEYS[1])
-if ARGV[5] == '' then
+if ARGV[6] == '' then
   if left >= 0 then
     redis.call('PERSIST', KEYS[1])
   end
 else
-  local last = math.max(tonumber(ARGV[5]), now / 1000) + ARGV[6]
+  local last = math.max(tonumber(ARGV[6]), now / 1000) + ARGV[7]
   if left < 0 or math.abs(now / 1000 + left - last) > 1000 then
     redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', last))
   end
 end
 redis.pcall('PUBLISH', KEYS[1], revision)
-return {1, time[1], time[2], revision, false, false, false}
+return {1, time[1], time[2], revision, false, false, false, false}
 ";
 
 /// What the server runs in one go. Each touches one key, so that it runs in a cluster as well.
@@ -127,7 +128,16 @@ impl Answer {
     }
 
     pub(super) fn parse(answer: Value) -> RedisResult<Self> {
-        let [has_written, seconds, micros, revision, record, past, pair] = parts(answer)?;
+        let [
+            has_written,
+            seconds,
+            micros,
+            revision,
+            record,
+            claim,
+            past,
+            pair,
+        ] = parts(answer)?;
         let seconds: u64 = from_redis_value(seconds)?;
         let micros: u64 = from_redis_value(micros)?;
         let millis = seconds.saturating_mul(1_000).saturating_add(micros / 1_000);
@@ -140,6 +150,7 @@ impl Answer {
                 revision,
                 parts: Parts {
                     rest: Zeroizing::new(rest),
+                    claim: Zeroizing::new(bytes(claim)?.ok_or_else(unexpected)?),
                     past: bytes(past)?.unwrap_or_default(),
                     pair: bytes(pair)?.map(Zeroizing::new),
                 },

@@ -38,6 +38,7 @@ impl RedisStore {
         let arguments = [
             seen.as_bytes(),
             &parts.rest,
+            &parts.claim,
             &parts.past,
             pair,
             until.as_bytes(),

@@ -133,12 +133,17 @@ fn a_record_comes_back_from_its_parts() {
 #[test]
 fn the_pair_is_in_its_part_only_and_the_names_are_in_the_rest() {
     for (codec, is_sealed) in codecs().into_iter().zip([false, true]) {
-        let Parts { pair, past, rest } = parts(&codec, &later());
-        let [pair, rest] =
-            [pair.unwrap(), rest].map(|part| String::from_utf8_lossy(&part).into_owned());
+        let Parts {
+            pair,
+            past,
+            claim,
+            rest,
+        } = parts(&codec, &later());
+        let [pair, claim, rest] =
+            [pair.unwrap(), claim, rest].map(|part| String::from_utf8_lossy(&part).into_owned());
         assert_eq!(pair.contains("sesame"), !is_sealed);
         assert!(
-            !rest.contains("sesame") && !rest.contains("\"pair\""),
+            !(claim + &rest).contains("sesame") && !rest.contains("\"pair\""),
             "{rest}"
         );
         let form: Value = serde_json::from_str(&rest).unwrap();
@@ -157,21 +162,32 @@ fn the_pair_is_in_its_part_only_and_the_names_are_in_the_rest() {
 }
 
 #[test]
-fn a_claim_leaves_the_other_parts_as_they_are_and_stands_first() {
+fn a_claim_leaves_the_other_parts_as_they_are() {
     let codec = Codec::plain();
     let [before, after] = [record(), claimed(&record())].map(|record| parts(&codec, &record));
     assert_eq!(before.pair, after.pair);
     assert_eq!(before.past, after.past);
-    assert!(
-        before
-            .rest
-            .starts_with(br#"{"claim":null,"next_number":1,"not_before":null,"#)
+    assert_eq!(before.rest, after.rest);
+    assert_eq!(
+        *before.claim,
+        br#"{"claim":null,"next_number":1,"not_before":null}"#
     );
-    let after_claim = |rest: &[u8]| {
-        let text = String::from_utf8(rest.to_vec()).unwrap();
-        text.split_once("\"not_before\"").unwrap().1.to_owned()
-    };
-    assert_eq!(after_claim(&before.rest), after_claim(&after.rest));
+    assert_ne!(before.claim, after.claim);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn the_claim_and_the_rest_are_one_json_that_begins_with_the_claim() {
+    for codec in codecs() {
+        for record in every_kind() {
+            let parts = parts(&codec, &record);
+            let joined = parts.record();
+            assert!(joined.starts_with(br#"{"claim":"#));
+            serde_json::from_slice::<Value>(&joined).unwrap();
+            let parts = Parts::of_record(&joined, parts.past, parts.pair);
+            assert_eq!(codec.decode_parts(&key(), &parts).unwrap(), record);
+        }
+    }
 }
 
 #[test]
@@ -224,25 +240,26 @@ fn the_parts_of_two_records_are_none() {
 fn parts_that_are_not_whole_are_refused() {
     let [plain, sealed] = codecs();
     let cut = |codec: &Codec, part: usize| {
-        let Parts { pair, past, rest } = parts(codec, &record());
-        let mut all = [rest.to_vec(), past, pair.unwrap().to_vec()];
-        all[part].pop();
-        let [rest, past, pair] = all;
-        Parts {
-            pair: Some(Zeroizing::new(pair)),
-            past,
-            rest: Zeroizing::new(rest),
-        }
+        let mut parts = parts(codec, &record());
+        let part = match part {
+            0 => &mut *parts.rest,
+            1 => &mut parts.past,
+            2 => &mut *parts.claim,
+            _ => parts.pair.as_mut().unwrap(),
+        };
+        part.pop();
+        parts
     };
     for (part, reason) in [
         (0, "no whole record"),
         (1, "not of one record"),
         (2, "no whole record"),
+        (3, "no whole record"),
     ] {
         let told = refusal(&plain, &cut(&plain, part));
         assert!(told.contains(reason), "{part}: {told}");
     }
-    for part in 0..3 {
+    for part in 0..4 {
         refusal(&sealed, &cut(&sealed, part));
     }
 }
@@ -324,15 +341,15 @@ fn another_sessions_record_another_form_and_another_format_are_refused() {
     assert_eq!(accepted.unwrap(), record());
 }
 
+#[cfg(feature = "redis")]
 #[test]
 fn what_can_be_read_without_the_pair_tells_whose_a_token_is() {
     for codec in codecs() {
-        let Parts {
-            past: digests,
-            rest,
-            ..
-        } = parts(&codec, &record());
-        let shown = Shown::read(&rest, &digests).unwrap();
+        let shown = Parts {
+            pair: None,
+            ..parts(&codec, &record())
+        };
+        let shown = Shown::read(&shown).unwrap();
         assert_eq!(shown.key(), &key());
         for known in [
             Digest::of("refresh sesame"),
