@@ -76,11 +76,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 ///   swap writes the parts that it changes. The hash expires a week after the last token that it knows of, or never,
 ///   where that is unknown. The channel of its changes has the same name.
 /// - `<prefix>:digest:<digest of a refresh token>`: whose it is, for [`find`](TokenStore::find). The entries are written
-///   just before the record, when a pair lands. That of the current token (for a year, where its expiry is not known)
-///   and of a seed have to be confirmed by the record, so that a swap that is lost makes no token a known one. That of a
-///   past token says so, and is believed as long as there is a record of the session: it is there for as long as 256
-///   access tokens live, at least an hour and at most two days. Later, such a token leads nowhere, unless the record
-///   has it among the last ones.
+///   just before the record, when a pair lands, and have to be confirmed by the record, so that a swap that is lost makes
+///   no token a known one. That of a past token which leaves the record says so, and is believed as long as there is a
+///   record of the session: it is there for as long as 256 access tokens live, at least an hour and at most two days.
+///   Later, such a token leads nowhere. The others are there for a week longer than the last token that the record
+///   knows of, and for a year where that is not known.
 /// - `<prefix>:access:<digest of an access token>`: whose it is, for [`find_by_access`](TokenStore::find_by_access),
 ///   until an hour after it has expired (for 30 days, where that is not known). The record has to confirm that it is the
 ///   current one.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use evertoken::store::{Revision, Swap};
-use evertoken::{RedisStore, TokenStore};
+use evertoken::store::{Revision, StoreTime, Swap};
+use evertoken::{Record, RedisStore, TokenStore};
 
 use crate::keys::{expires_in, keys};
 use crate::scene::{
@@ -58,33 +58,26 @@ async fn entries_of_the_index_expire_with_what_they_lead_to() {
     is_for(index(2), 8 * DAY).await;
     is_for(access(2), DAY + HOUR).await;
 
-    // Past ones: two days at most, 256 lifetimes (of ten minutes: 42 hours and 40 minutes), an hour at least.
-    let of_ten_minutes =
-        |number| lasting(&key(), number, Some(now.after(Duration::from_secs(600))));
-    for (number, next, expected) in [
-        (3, record(&key(), 3), 2 * DAY),
-        (4, of_ten_minutes(4), 256 * 600_000),
+    // One that leaves the record: two days at most, 256 lifetimes (of ten minutes: 42 hours and 40 minutes), an hour
+    // at least.
+    let leaves = |next: &Record, first| with_past(next, "refreshed", first..first + 8);
+    let in_ten_minutes = Some(now.after(Duration::from_secs(600)));
+    for (next, first, expected) in [
+        (record(&key(), 3), 30, 2 * DAY),
+        (lasting(&key(), 4, in_ten_minutes), 40, 256 * 600_000),
     ] {
-        seen = put(
-            &store,
-            Some(seen),
-            &with_past(&next, "refreshed", [number - 1]),
-        )
-        .await;
-        is_for(index(number - 1), expected).await;
+        seen = put(&store, Some(seen), &leaves(&next, first)).await;
+        is_for(index(first), expected).await;
+        is_for(index(first + 1), expected).await;
     }
-    let mut form = serde_json::to_value(with_past(&record(&key(), 5), "refreshed", [4])).unwrap();
-    form["past"]["until"] = now.after(Duration::from_secs(2 * 3_600)).as_millis().into();
-    seen = put(
-        &store,
-        Some(seen),
-        &serde_json::from_value(form.clone()).unwrap(),
-    )
-    .await;
-    is_for(index(4), 2 * HOUR).await;
-    form["past"]["until"] = 1.into();
-    put(&store, Some(seen), &serde_json::from_value(form).unwrap()).await;
-    is_for(index(4), HOUR).await;
+    let mut form = serde_json::to_value(leaves(&record(&key(), 5), 50)).unwrap();
+    let in_two_hours = now.after(Duration::from_secs(2 * 3_600));
+    for (until, expected) in [(in_two_hours, 2 * HOUR), (StoreTime::from_millis(1), HOUR)] {
+        form["past"]["until"] = until.as_millis().into();
+        let next = serde_json::from_value(form.clone()).unwrap();
+        seen = put(&store, Some(seen), &next).await;
+        is_for(index(50), expected).await;
+    }
 }
 
 #[tokio::test]
@@ -115,6 +108,7 @@ async fn what_a_lost_swap_brought_is_found_by_none() {
         record(&key(), 91),
         with_past(&record(&key(), 92), "seeds", [93]),
         with_past(&record(&key(), 94), "replaced", [95]),
+        with_past(&record(&key(), 96), "refreshed", [97, 98, 99]),
     ];
     for next in lost {
         for seen in [None, Some(Revision::new(1))] {
@@ -126,12 +120,35 @@ async fn what_a_lost_swap_brought_is_found_by_none() {
         keys(&server).await.contains(&index(91)),
         "it was entered before"
     );
-    for number in 91..=95 {
+    for number in 91..=99 {
         assert_eq!(store.find(&digest(number)).await.unwrap(), None, "{number}");
         let found = store.find_by_access(&access_digest(number)).await.unwrap();
         assert_eq!(found, None, "{number}");
     }
     assert_eq!(entry(&store, &key()).await, Some((current, seen)));
+}
+
+/// An instance that is late writes over the entry of the token that it holds, and what it holds was used.
+#[tokio::test]
+async fn a_late_swap_makes_no_token_of_the_session_a_new_one() {
+    let server = server();
+    let store = open(&server).await;
+    rotate(&store, 4).await;
+    let late = record(&key(), 2);
+    let swap = store.swap(&key(), None, &late).await.unwrap();
+    assert!(matches!(swap, Swap::Lost(Some(_))));
+    let (_, seen) = entry(&store, &key()).await.unwrap();
+    let mut seen = seen;
+    for number in 5..=20 {
+        assert_eq!(store.find(&digest(2)).await.unwrap(), Some(key()));
+        let next = with_past(
+            &record(&key(), number),
+            "refreshed",
+            number.saturating_sub(8).max(1)..number,
+        );
+        seen = put(&store, Some(seen), &next).await;
+    }
+    assert_eq!(store.find(&digest(2)).await.unwrap(), Some(key()));
 }
 
 /// A seed and a token that a sign-in brought are in the record itself, and found as long as they are.

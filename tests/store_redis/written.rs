@@ -163,20 +163,29 @@ async fn a_claim_writes_what_it_changes_and_a_landing_the_pair() {
     }
 
     let monitor = monitored(&server).await;
-    let next = rotate_to(&store, claim, 5, 5).await;
-    put(&store, Some(next), &record(6)).await;
+    let landed = put(&store, Some(claim), &record(6)).await;
     let told = told_until_now(&server, monitor).await;
     let written = writes(&told);
-    let hash = written
-        .iter()
-        .find(|line| line.contains("\"HSET\""))
-        .unwrap();
-    for part in ["\"record\" ", "\"past\" ", "\"pair\" "] {
-        assert!(hash.contains(part), "{part}: {hash}");
+    let hash = written.iter().find(|line| line.contains("\"HSET\""));
+    for part in ["\"record\" ", "\"claim\" ", "\"past\" ", "\"pair\" "] {
+        assert!(hash.unwrap().contains(part), "{part}: {hash:?}");
     }
-    // The current tokens, the one that gave way, the one before, and the seed, which is there already.
+    // The names of both tokens; those that are there already are not written again.
+    assert_eq!(entries(&written), [2, 3], "{written:#?}");
+
+    let seen = rotate_to(&store, landed, 6, 20).await;
+    let monitor = monitored(&server).await;
+    put(&store, Some(seen), &record(21)).await;
+    let written = writes(&told_until_now(&server, monitor).await);
+    // And those of the two that leave the record next.
+    assert_eq!(entries(&written), [4, 3], "{written:#?}");
+}
+
+/// How many are written whatever is there, and how many unless they are there.
+fn entries(written: &[String]) -> [usize; 2] {
     let entries = written.iter().filter(|line| line.contains("\"SET\""));
-    assert_eq!(entries.count(), 5, "{written:#?}");
+    let (unless, always): (Vec<_>, Vec<_>) = entries.partition(|line| line.contains("\"NX\""));
+    [always.len(), unless.len()]
 }
 
 #[tokio::test]

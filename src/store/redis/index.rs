@@ -1,11 +1,10 @@
 //! Whose token is this: from a token's digest to its session.
 //!
 //! Each entry is a key of its own, which in a cluster lies anywhere. So it cannot be written in one step with the
-//! record, and is written before it: the swap may be lost. The entry of a current token, and of an access token, is a
-//! hint that the record has to confirm. The entry of a past token of the token endpoint's is believed, for the record
-//! forgets it sooner: this session has exchanged it, whether the swap is lost or not. Seeds and tokens that a new
-//! sign-in brought have hints only, because an instance that brings one may lose to a record that never had it; the
-//! record itself keeps them.
+//! record, and is written before it: the swap may be lost. So an entry is a hint that the record has to confirm. Only
+//! that of a token which is about to leave the record is believed: a swap that is lost enters it as well, and rightly,
+//! for the record that the swap was made from had it among its past tokens. Seeds and tokens that a new sign-in brought
+//! have hints only: the record itself keeps them.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{MARGIN, RedisStore};
 use crate::record::Record;
+use crate::record::past::REFRESHED_LIMIT;
 use crate::store::codec::{Parts, Shown};
 use crate::store::{StoreError, StoreTime, whole_millis};
 use crate::token::{Digest, Key};
@@ -22,9 +22,12 @@ use crate::token::{Digest, Key};
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = HOUR.saturating_mul(24);
 
-/// How many of the past tokens are entered when a pair lands: the one that gave way, and the one before it, whose entry
-/// may have failed.
-const PAST: usize = 2;
+/// How many past tokens are entered as such when a pair lands: of a full list the oldest, which leaves the record with
+/// the next pair, and the one behind it, should two leave it at once. An entry that failed is made good like this, too.
+const LEAVING: usize = 2;
+
+/// How many of the newest have a hint again, if theirs is gone.
+const RECENT: usize = 2;
 
 /// For how long the current token is found where its record is kept for good. A session that no instance wrote to for
 /// a year is found by its key only.
@@ -67,8 +70,7 @@ impl Entry {
     }
 }
 
-/// Enters the tokens of a record: its current ones, those that were current a moment ago, and those that may come
-/// back.
+/// Enters the tokens of a record: its current ones, those that are about to leave it, and those whose entry may be gone.
 ///
 /// A claim enters nothing, unless it makes the record: the entries were written when its pair landed.
 pub(super) fn enter(
@@ -96,7 +98,9 @@ pub(super) fn enter(
             entry.arg("NX");
         }
     };
-    for digest in past.refreshed.0.iter().rev().take(PAST) {
+    let refreshed = &past.refreshed.0;
+    let is_full = refreshed.len() >= REFRESHED_LIMIT;
+    for digest in refreshed.iter().take(LEAVING).filter(|_| is_full) {
         set(store.entry(digest), true, past_for, false);
     }
     set(store.entry(&record.digest()), false, current_for, false);
@@ -105,14 +109,10 @@ pub(super) fn enter(
         let span = until.map_or(ACCESS_FOR, |until| until.since(now) + ACCESS_MARGIN);
         set(store.access_entry(&digest), false, span, false);
     }
-    // They were entered when they were current, and that is written again only once it has expired.
-    for digest in past
-        .seeds
-        .0
-        .last()
-        .into_iter()
-        .chain(past.replaced.0.last())
-    {
+    // They were entered when they were current, and that is written again only once it is gone.
+    let recent = refreshed.iter().rev().take(RECENT);
+    let brought = [past.seeds.0.last(), past.replaced.0.last()];
+    for digest in recent.chain(brought.into_iter().flatten()) {
         set(store.entry(digest), false, current_for, true);
     }
 }
@@ -135,7 +135,7 @@ fn lifetime(record: &Record) -> Option<Duration> {
 }
 
 impl RedisStore {
-    /// What the index says of a refresh token, if it was written about a past one, or else if the record says so too.
+    /// What the index says of a refresh token, if it says that it is a past one, or else if the record says so too.
     pub(super) async fn whose(&self, token: &Digest) -> Result<Option<Key>, StoreError> {
         let says_so = |shown: &Shown, entry: Entry| entry.is_past || shown.knows(token);
         self.confirmed(&self.entry(token), says_so).await
