@@ -59,6 +59,9 @@ pub(crate) enum Verdict {
 pub(crate) enum Seeding {
     /// The record knows its token: what was rotated from it counts, or that it is over.
     Known,
+    /// The store says so, and the record that was read does not. It is to be read again: either its token has left the
+    /// record, or another instance has just stored it.
+    Left,
     /// This record is to be written: there was no session.
     Begins(Box<Record>),
     /// This record would be written over another session that goes on.

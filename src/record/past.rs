@@ -5,7 +5,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Origin;
+use super::{Origin, Record};
 use crate::store::StoreTime;
 use crate::token::Digest;
 
@@ -31,6 +31,14 @@ pub(crate) struct Past {
     /// When the last past token expires, whether it is still in a list or not; `None` once that was unknown of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<StoreTime>,
+}
+
+impl Record {
+    /// The past tokens that it keeps and `next`, which is written over it, does not.
+    pub(crate) fn leaving(&self, next: &Self) -> Vec<Digest> {
+        let left = self.retired().filter(|past| !next.knows(past));
+        left.copied().collect()
+    }
 }
 
 impl Past {

@@ -257,6 +257,10 @@ fn known_format(bytes: &[u8]) -> Result<u32, Flaw> {
     struct Probe {
         format: u32,
     }
+    // A list would be taken for the fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Flaw::Unreadable { line: 1, column: 1 });
+    }
     let Probe { format } = serde_json::from_slice(bytes).map_err(Flaw::unreadable)?;
     if is_unreleased(format) {
         return Err(Flaw::Unreleased { format });

@@ -23,10 +23,18 @@ impl Digest {
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
-        let whole: [u8; 32] = Sha256::digest(bytes.as_ref()).into();
-        let mut first = [0; Self::LENGTH];
-        first.copy_from_slice(&whole[..Self::LENGTH]);
-        Self(first)
+        let [first, _] = Self::halves_of(bytes);
+        first
+    }
+
+    /// All of the SHA-256.
+    pub(super) fn halves_of(bytes: impl AsRef<[u8]>) -> [Self; 2] {
+        let whole: [u8; 2 * Self::LENGTH] = Sha256::digest(bytes.as_ref()).into();
+        [0, Self::LENGTH].map(|start| {
+            let mut half = [0; Self::LENGTH];
+            half.copy_from_slice(&whole[start..start + Self::LENGTH]);
+            Self(half)
+        })
     }
 
     /// The 16 bytes.

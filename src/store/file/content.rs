@@ -14,9 +14,9 @@ use super::failed;
 use crate::record::Owner;
 use crate::store::codec::{Flaw, Outline};
 use crate::store::{Revision, StoreError};
-use crate::token::Digest;
+use crate::token::{Digest, Key};
 
-/// In bytes; a record with all that it may keep has some 30,000.
+/// In bytes; a record has two thousand besides its tokens, and what a later version adds.
 const LIMIT: usize = 1 << 20;
 
 /// FAT counts in steps of two seconds, and `ctime` is taken in whole ones here.
@@ -115,6 +115,20 @@ impl Found {
 
     pub(super) fn claimant(&self) -> Option<Owner> {
         Some(self.outline.record.claim.as_ref()?.owner)
+    }
+}
+
+/// An unreleased version named the file by all of the SHA-256. Taken for none, its session would begin anew, with a
+/// seed that may be used.
+pub(super) fn refuse_unreleased(directory: &Path, key: &Key) -> Result<(), StoreError> {
+    let path = directory.join(format!("{}.json", key.unreleased_name()));
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("look for", &path, error)),
+        Ok(_) => Err(StoreError::new(format!(
+            "{}: it has the name and the layout of an unreleased version; move it away and sign in anew",
+            untouched(&path)
+        ))),
     }
 }
 

@@ -61,6 +61,13 @@ fn lineage(key: &Key) -> Lineage {
     }
 }
 
+pub(super) fn access_digest(record: &Record) -> Digest {
+    match record.access_digest() {
+        Some(digest) => digest,
+        None => panic!("a record of the suite has an access token"),
+    }
+}
+
 /// Past tokens of the token endpoint's, the oldest first.
 pub(super) fn past(digests: impl IntoIterator<Item = Digest>) -> Past {
     let until = StoreTime::from_millis(1_700_000_600_000);
