@@ -12,6 +12,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use evertoken::testing::AuthorizationServer;
 use evertoken::{Digest, FileStore, Key, Record, TokenManager, TokenStore};
 use serde_json::json;
@@ -121,20 +123,20 @@ async fn finding() {
     println!("one for a token that another store has just written takes {took:.1?}");
 }
 
-/// As after ten rotations.
+/// As after ten rotations or more.
 fn record(session: usize, version: u64) -> Record {
     let key = Key::new("https://id.example.org/token", "bench").label(session.to_string());
-    let retired = (0..10)
-        .map(|past| json!({ "digest": Digest::of(format!("{session} {past}")), "until": null }));
+    let names = (0..8).flat_map(|past| *Digest::of(format!("{session} {past}")).as_bytes());
+    let names = BASE64_URL_SAFE_NO_PAD.encode(names.collect::<Vec<_>>());
     let form = json!({
-        "format": 1, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": version,
+        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": version,
         "pair": {
             "issued_at": 1_700_000_000_000_u64,
             "access_token": "a".repeat(900),
             "refresh_token": format!("{session} {version} {}", "r".repeat(600)),
         },
         "state": { "is": "active" }, "claim": null, "next_number": 1, "committed_number": 0,
-        "retired": retired.collect::<Vec<_>>(),
+        "past": { "refreshed": names },
     });
     serde_json::from_value(form).expect("a record")
 }

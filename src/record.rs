@@ -9,6 +9,7 @@
 //! - [`look`]: what a record means to somebody who holds a pair already
 //! - [`pause`]: when nobody sends after a failure, and why
 //! - [`land`]: how a new pair gets in, and how a session ends
+//! - [`past`]: the names of the tokens that were used
 //! - [`outline`]: what may be known of a record without its tokens
 //! - [`carried`]: how a record is written out, with what later versions put into its parts
 //! - [`wiped`]: what is wiped of that
@@ -21,32 +22,33 @@ mod format;
 pub(crate) mod land;
 pub(crate) mod look;
 mod outline;
+pub(crate) mod past;
 pub(crate) mod pause;
-mod wiped;
+pub(crate) mod wiped;
 
 use serde::{Deserialize, Serialize};
 
 use self::carried::Carried;
 pub use self::claim::{Claim, DoubtfulBy, Owner};
+use self::past::Past;
 use self::pause::NotBefore;
 use self::wiped::Fields;
 use crate::error::{EndReason, ServerWord};
 use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
 
-/// The number of the layout below; a reader refuses higher ones.
-pub(crate) const FORMAT: u32 = 1;
+/// The number of the layout below; a reader refuses every other one. Versions 1 and 2 were never released.
+pub(crate) const FORMAT: u32 = 3;
 
 /// The same layout with the pair sealed, as a codec writes it. A number of its own, so that whoever knows
 /// nothing of seals refuses the record; taken for a plain one, it would be a session without tokens.
-pub(crate) const SEALED_FORMAT: u32 = 2;
+pub(crate) const SEALED_FORMAT: u32 = 4;
 
-/// Past refresh tokens of the token endpoint's kept by name. At one rotation in ten minutes these are two days, in
-/// 25 KB; older ones would be refused by the server anyway.
-pub(crate) const RETIRED_LIMIT: u32 = 256;
-
-/// Past seeds, and past pairs of new sign-ins, kept by name: with a new one each day these are two weeks.
-pub(crate) const BROUGHT_LIMIT: u32 = 16;
+/// Whether records of this layout were written by versions that were never released: they are not read, and not
+/// migrated either.
+pub(crate) fn is_unreleased(format: u32) -> bool {
+    (1..FORMAT).contains(&format)
+}
 
 /// What a store holds for a key: the pair, who is spending it, and what became of earlier ones.
 ///
@@ -72,7 +74,7 @@ pub struct Record {
     pub(crate) next_number: u64,
     /// The number of the claim under which `pair` was landed.
     pub(crate) committed_number: u64,
-    pub(crate) retired: Vec<Retired>,
+    pub(crate) past: Past,
     /// Fields beside these that a later version of this crate wrote, carried along.
     pub(crate) unknown: Fields,
     /// The same inside these fields.
@@ -100,16 +102,6 @@ pub(crate) enum Origin {
     Seed,
     /// It was brought by a user who signed in anew, and may come back as a seed.
     Replacement,
-}
-
-impl Origin {
-    /// How many past tokens of this origin are remembered at the most, and whether only until they expire.
-    const fn memory(self) -> (u32, bool) {
-        match self {
-            Self::Endpoint => (RETIRED_LIMIT, true),
-            Self::Seed | Self::Replacement => (BROUGHT_LIMIT, false),
-        }
-    }
 }
 
 /// Whether the session goes on.
@@ -168,16 +160,6 @@ impl State {
     }
 }
 
-/// A past refresh token, by name: it is never sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Retired {
-    pub(crate) digest: Digest,
-    /// When the token would have expired anyway; `None` if that is not known.
-    pub(crate) until: Option<StoreTime>,
-    #[serde(default)]
-    pub(crate) origin: Origin,
-}
-
 impl Record {
     /// The first record of a key.
     pub(crate) fn first(key: Key, lineage: Lineage, pair: StoredPair, sign_ins: u64) -> Self {
@@ -203,7 +185,7 @@ impl Record {
             sign_ins: 0,
             next_number: 1,
             committed_number: 0,
-            retired: Vec::new(),
+            past: Past::default(),
             unknown: Fields::default(),
             carried: Carried::default(),
         }
@@ -223,12 +205,20 @@ impl Record {
             .map_or_else(|| self.key.digest(), |stored| stored.pair.digest(&self.key))
     }
 
-    /// The digests of past refresh tokens.
-    pub fn retired(&self) -> impl Iterator<Item = &Digest> {
-        self.retired.iter().map(|retired| &retired.digest)
+    /// The digest of the current access token; `None` if there is none.
+    #[must_use]
+    pub fn access_digest(&self) -> Option<Digest> {
+        let access = self.pair.as_ref()?.pair.access.as_ref()?;
+        Some(Digest::of(access.expose()))
     }
 
-    /// Whether this is the digest of the current token or of a past one.
+    /// The digests of the past refresh tokens that the record keeps: the last 8 of the token endpoint's, the last 16
+    /// that were given at start, and the last 16 that a new sign-in brought.
+    pub fn retired(&self) -> impl Iterator<Item = &Digest> {
+        self.past.iter()
+    }
+
+    /// Whether this is the digest of the current token or of a past one that the record keeps.
     #[must_use]
     pub fn knows(&self, digest: &Digest) -> bool {
         self.digest() == *digest
@@ -245,40 +235,15 @@ impl Record {
         }
     }
 
-    /// Notes the current token as past, and forgets those that have expired.
-    fn retire_current(&mut self, now: StoreTime) {
+    /// Notes the current token as past.
+    fn retire_current(&mut self) {
         let Some(stored) = &self.pair else { return };
-        let retired = Retired {
-            digest: stored.pair.digest(&self.key),
-            until: stored
-                .pair
-                .lifetime
-                .refresh
-                .total()
-                .map(|total| stored.issued_at.after(total)),
-            origin: stored.origin,
-        };
-        if !self.retired().any(|known| *known == retired.digest) {
-            self.retired.push(retired);
-        }
-        for origin in [Origin::Endpoint, Origin::Seed, Origin::Replacement] {
-            self.forget(origin, now);
-        }
-    }
-
-    /// Forgets the past tokens of this origin that can matter no more.
-    fn forget(&mut self, origin: Origin, now: StoreTime) {
-        let (limit, expire) = origin.memory();
-        let is_over = |past: &Retired| expire && past.until.is_some_and(|until| until <= now);
-        self.retired
-            .retain(|past| past.origin != origin || !is_over(past));
-        let alike = self.retired.iter().filter(|past| past.origin == origin);
-        let mut surplus = alike.count().saturating_sub(limit as usize);
-        self.retired.retain(|past| {
-            let drop = surplus > 0 && past.origin == origin;
-            surplus = surplus.saturating_sub(usize::from(drop));
-            !drop
-        });
+        let until = stored.pair.lifetime.refresh.total();
+        self.past.note(
+            stored.pair.digest(&self.key),
+            stored.origin,
+            until.map(|total| stored.issued_at.after(total)),
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where records live. A store holds one record for a key and replaces it by compare-and-swap; it
 //! knows nothing of endpoints, nor of what tokens mean.
 //!
-//! Claims, versions, ends and retired digests are transitions of the [`Record`], computed by pure code,
+//! Claims, versions, ends and past tokens are transitions of the [`Record`], computed by pure code,
 //! so every back end has them alike and a new one has two methods to write. A store brings its own
 //! time: all times in a record are read against the clock of the store that holds it, so no
 //! machine's clock is trusted by another.
@@ -163,8 +163,19 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         }
     }
 
-    /// Whose current or retired digest this is. Default: nobody's.
+    /// The key whose refresh token this is or was, as far as the store remembers. Default: none.
+    ///
+    /// A store finds each token that a record [knows](Record::knows). It may also find one that has left its record, of
+    /// which it keeps the name elsewhere: that a seed was used before is better known than not. It never finds a
+    /// session for a token that the session never had, such as one of a swap that was lost.
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let _ = digest;
+        Ok(None)
+    }
+
+    /// The key whose access token this is, at least for the [current one](Record::access_digest) of each record.
+    /// Default: none.
+    async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let _ = digest;
         Ok(None)
     }
@@ -177,6 +188,17 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
     async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
         let _ = (key, claim);
         false
+    }
+
+    /// The same as [`swap`](Self::swap), with the store's time of the swap if the store learns it on the way: a store
+    /// that answers it lets a manager claim without loading first, which saves a round trip. Default: without a time.
+    async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+        Ok((self.swap(key, seen, next).await?, None))
     }
 }
 
@@ -206,8 +228,21 @@ macro_rules! pointed_to {
                 (**self).find(digest).await
             }
 
+            async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+                (**self).find_by_access(digest).await
+            }
+
             async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
                 (**self).holder_is_dead(key, claim).await
+            }
+
+            async fn swap_timed(
+                &self,
+                key: &Key,
+                seen: Option<Revision>,
+                next: &Record,
+            ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+                (**self).swap_timed(key, seen, next).await
             }
         }
     };

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::seal::FakeSealer;
 
 /// Where a later version may add something.
-const LEVELS: [&str; 12] = [
+const LEVELS: [&str; 11] = [
     "",
     "/key",
     "/pair",
@@ -23,8 +23,7 @@ const LEVELS: [&str; 12] = [
     "/state",
     "/claim",
     "/not_before",
-    "/retired/0",
-    "/retired/1",
+    "/past",
 ];
 
 fn key() -> Key {
@@ -33,9 +32,10 @@ fn key() -> Key {
 
 /// Everything that a record can have.
 fn form() -> Value {
-    let past = |name: &str| json!({ "digest": Digest::of(name), "until": 5, "origin": "endpoint" });
+    // Two digests of 16 bytes.
+    let two = "A".repeat(43);
     let mut form = json!({
-        "format": 1, "key": key(), "lineage": "0123456789abcdef0123456789abcdef", "version": 3,
+        "format": 3, "key": key(), "lineage": "0123456789abcdef0123456789abcdef", "version": 3,
         "pair": {
             "issued_at": 1_700_000_000_000_u64, "origin": "seed", "access_token": "access-sesame",
             "refresh_token": "refresh-sesame", "token_type": "bearer", "scope": ["read", "write"],
@@ -50,7 +50,7 @@ fn form() -> Value {
             "since": 1, "patience": 60_000, "doubtful": 2, "released": true, "by": "silence", "before": "unavailable", "sendings": 1,
         },
         "not_before": { "until": 9, "class": "page", "code": "404", "failures": 2 }, "sign_ins": 1,
-        "next_number": 8, "committed_number": 6, "retired": [past("one"), past("two")],
+        "next_number": 8, "committed_number": 6, "past": { "refreshed": two, "seeds": two, "replaced": two, "until": 5 },
     });
     form["state"] = json!({
         "is": "rejected", "digest": Digest::of("refresh-sesame"), "code": "invalid_grant", "description": "used before",

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 
 use evertoken::store::{Codec, Zeroizing};
-use evertoken::{Digest, Key, Record};
+use evertoken::{Key, Record};
 
 /// Freed memory is used again: one of so many copies is still there.
 const COPIES: usize = 64;
@@ -81,16 +81,17 @@ fn key() -> Key {
 /// Tokens and unknown fields at every level, with this in place of the record's version and the pair's lifetime.
 fn record(version: &str, lifetime: &str) -> String {
     let key = serde_json::to_string(&key()).unwrap();
-    let past = Digest::of("past");
+    // A digest of 16 bytes.
+    let past = "A".repeat(22);
     let later: Vec<_> = (0..COPIES)
         .map(|number| format!(r#""later {number}":["$",{{"nested":"$"}}]"#))
         .collect();
     let later = later.join(",");
     format!(
-        r#"{{"format":1,"key":{key},"lineage":"0123456789abcdef0123456789abcdef","version":{version},"pair":{{
+        r#"{{"format":3,"key":{key},"lineage":"0123456789abcdef0123456789abcdef","version":{version},"pair":{{
         "issued_at":1,"access_token":"$","refresh_token":"$","lifetime":{lifetime},{later}}},"state":{{"is":"active",
-        {later}}},"claim":null,"next_number":1,"committed_number":0,"retired":[{{"digest":"{past}","until":null,
-        {later}}}],{later}}}"#
+        {later}}},"claim":null,"next_number":1,"committed_number":0,"past":{{"seeds":"{past}",
+        {later}}},{later}}}"#
     )
 }
 

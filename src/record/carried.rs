@@ -12,9 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::claim::{Claim, Holder, Owner};
+use super::past::{Names, Past};
 use super::pause::{Class, NotBefore};
 use super::wiped::{Fields, Wiped};
-use super::{FORMAT, Origin, Record, Retired, State, StoredPair, format};
+use super::{FORMAT, Origin, Record, State, StoredPair, format};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lifetime, Lineage, Session, TokenPair, Validity};
 
@@ -26,7 +27,7 @@ pub(crate) struct Carried {
     state: Option<(State, Fields)>,
     claim: Option<(Holder, Fields)>,
     not_before: Option<(NotBefore, Fields)>,
-    retired: Vec<(Digest, Fields)>,
+    past: Fields,
 }
 
 impl Carried {
@@ -62,12 +63,7 @@ impl Carried {
         {
             put_back(fields, &mut form["not_before"]);
         }
-        for (digest, fields) in &self.retired {
-            let at = record.retired().position(|past| past == digest);
-            if let Some(at) = at {
-                put_back(fields, &mut form["retired"][at]);
-            }
-        }
+        put_back(&self.past, &mut form["past"]);
     }
 }
 
@@ -85,15 +81,8 @@ impl<'de> Deserialize<'de> for Record {
         // Before anything that a later format may have changed.
         format::check(&form).map_err(serde::de::Error::custom)?;
         let mut inside = |part: &str| take(&mut form[part], &KNOWN[part]);
-        let parts = ["key", "pair", "state", "claim", "not_before"];
-        let [key, pair, state, claim, not_before] = parts.map(&mut inside);
-        let retired: Vec<Fields> = match &mut form["retired"] {
-            Value::Array(retired) => {
-                let known = &KNOWN["retired"][0];
-                retired.iter_mut().map(|past| take(past, known)).collect()
-            }
-            _ => Vec::new(),
-        };
+        let parts = ["key", "pair", "state", "claim", "not_before", "past"];
+        let [key, pair, state, claim, not_before, past] = parts.map(&mut inside);
         let unknown = take(&mut form, &KNOWN);
         // Borrowed: what is taken over of it is copied, and the form is wiped whether it is a record or not.
         let mut record = Form::deserialize(&*form).map_err(serde::de::Error::custom)?;
@@ -106,12 +95,7 @@ impl<'de> Deserialize<'de> for Record {
             state: some(state).map(|fields| (record.state.clone(), fields)),
             claim: claimed.zip(some(claim)),
             not_before: record.not_before.clone().zip(some(not_before)),
-            retired: record
-                .retired()
-                .copied()
-                .zip(retired)
-                .filter(|(_, fields)| !fields.is_empty())
-                .collect(),
+            past,
         };
         Ok(record)
     }
@@ -146,7 +130,7 @@ struct Form {
     sign_ins: u64,
     next_number: u64,
     committed_number: u64,
-    retired: Vec<Retired>,
+    past: Past,
     #[serde(flatten)]
     unknown: Fields,
     #[serde(skip)]
@@ -208,11 +192,12 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
         sign_ins: 0,
         next_number: 0,
         committed_number: 0,
-        retired: vec![Retired {
-            digest,
-            until: None,
-            origin: Origin::Endpoint,
-        }],
+        past: Past {
+            refreshed: Names(vec![digest]),
+            seeds: Names(vec![digest]),
+            replaced: Names(vec![digest]),
+            until: Some(time),
+        },
         unknown: Fields::default(),
         carried: Carried::default(),
     };

@@ -13,6 +13,11 @@ pub(super) fn check(form: &Value) -> Result<(), String> {
             "the record is sealed: it is read by a `store::Codec` with its sealer".to_owned(),
         );
     }
+    if super::is_unreleased(format) {
+        return Err(format!(
+            "the record has format {format}, the layout of an unreleased version; move it away and sign in anew"
+        ));
+    }
     // A codec numbers what it seals anew, so a number that no version writes would come back as another.
     if format == 0 {
         return Err("the record has format 0, which no version writes".to_owned());

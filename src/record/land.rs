@@ -59,6 +59,9 @@ pub(crate) enum Verdict {
 pub(crate) enum Seeding {
     /// The record knows its token: what was rotated from it counts, or that it is over.
     Known,
+    /// The store says so, and the record that was read does not. It is to be read again: either its token has left the
+    /// record, or another instance has just stored it.
+    Left,
     /// This record is to be written: there was no session.
     Begins(Box<Record>),
     /// This record would be written over another session that goes on.
@@ -94,12 +97,12 @@ impl Landing {
             return match self.rival {
                 // A store that was set back shows a session that was replaced.
                 _ if record.sign_ins < self.sign_ins => {
-                    Verdict::Write(Box::new(self.instead_of(record, ours, now)))
+                    Verdict::Write(Box::new(self.instead_of(record, ours)))
                 }
                 Rival::WinsWhileGood if !is_good => {
-                    Verdict::Write(Box::new(self.instead_of(record, ours, now)))
+                    Verdict::Write(Box::new(self.instead_of(record, ours)))
                 }
-                Rival::Loses => Verdict::Write(Box::new(self.instead_of(record, ours, now))),
+                Rival::Loses => Verdict::Write(Box::new(self.instead_of(record, ours))),
                 Rival::Wins | Rival::WinsWhileGood => Verdict::Superseded,
             };
         }
@@ -117,20 +120,20 @@ impl Landing {
             // Of two sessions the later sign-in counts, here as in a look.
             let is_later = record.sign_ins < self.sign_ins;
             return match is_later && record.state.refused() != Some(ours) {
-                true => Verdict::Write(Box::new(self.instead_of(record, ours, now))),
+                true => Verdict::Write(Box::new(self.instead_of(record, ours))),
                 false => Verdict::Superseded,
             };
         }
         if record.state.refused() == Some(ours) {
             return Verdict::Condemned;
         }
-        Verdict::Write(Box::new(self.onto(record, ours, now)))
+        Verdict::Write(Box::new(self.onto(record, ours)))
     }
 
-    fn onto(&self, record: &Record, ours: Digest, now: StoreTime) -> Record {
+    fn onto(&self, record: &Record, ours: Digest) -> Record {
         let mut next = record.clone();
         if record.digest() != ours {
-            next.retire_current(now);
+            next.retire_current();
         }
         self.forbid_used(&mut next, ours);
         next.lineage = self.lineage;
@@ -148,11 +151,11 @@ impl Landing {
     }
 
     /// Ours in place of the pair of another sign-in.
-    fn instead_of(&self, record: &Record, ours: Digest, now: StoreTime) -> Record {
-        let mut next = record.replaced(self.lineage, Some(self.pair.clone()), 0, now);
+    fn instead_of(&self, record: &Record, ours: Digest) -> Record {
+        let mut next = record.replaced(self.lineage, Some(self.pair.clone()), 0);
         next.sign_ins = record.sign_ins.max(self.sign_ins);
         // A server may bring the same refresh token again.
-        next.allow(ours);
+        next.past.forget(&ours);
         self.forbid_used(&mut next, ours);
         next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.committed_number = self.holder.number;
@@ -190,9 +193,9 @@ impl Record {
 
     /// Without the pair, which was revoked after a logout.
     #[must_use]
-    pub(crate) fn cleared(&self, now: StoreTime) -> Self {
+    pub(crate) fn cleared(&self) -> Self {
         let mut next = self.clone();
-        next.retire_current(now);
+        next.retire_current();
         next.pair = None;
         next
     }
@@ -214,7 +217,7 @@ impl Record {
         if record.knows(&pair.pair.digest(key)) {
             return Seeding::Known;
         }
-        let next = Box::new(record.replaced(lineage, Some(pair), sign_ins, now));
+        let next = Box::new(record.replaced(lineage, Some(pair), sign_ins));
         if record.is_live(now) {
             Seeding::Displaces(next)
         } else {
@@ -240,10 +243,9 @@ impl Record {
         lineage: Lineage,
         pair: Option<StoredPair>,
         sign_ins: u64,
-        now: StoreTime,
     ) -> Self {
         let mut next = self.clone();
-        next.retire_current(now);
+        next.retire_current();
         next.lineage = lineage;
         next.version = next.version.saturating_add(1);
         next.pair = pair;
@@ -254,22 +256,10 @@ impl Record {
         next
     }
 
-    /// A digest that was used is that of the current token again.
-    fn allow(&mut self, current: Digest) {
-        self.retired.retain(|past| past.digest != current);
-    }
-
     /// Notes a digest as used, unless it is `current` or noted already.
     fn forbid(&mut self, digest: Digest, current: Digest) {
-        if digest != current
-            && digest != self.key.digest()
-            && !self.retired().any(|known| *known == digest)
-        {
-            self.retired.push(super::Retired {
-                digest,
-                until: None,
-                origin: Origin::Endpoint,
-            });
+        if digest != current && digest != self.key.digest() && !self.past.knows(&digest) {
+            self.past.note(digest, Origin::Endpoint, None);
         }
     }
 }

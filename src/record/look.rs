@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 
 use super::{Record, State, StoredPair};
-use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key};
 
 /// What somebody holds in memory, as far as a look needs it.
@@ -74,7 +73,6 @@ impl Record {
         held: Held,
         pair: StoredPair,
         next_number: u64,
-        now: StoreTime,
     ) -> Self {
         let mut next = match record {
             Some(record) => record.clone(),
@@ -88,7 +86,7 @@ impl Record {
         let is_same_session = record.is_some_and(|it| it.lineage == held.identity.lineage);
         let mut version = held.identity.version;
         if next.digest() != held.digest {
-            next.retire_current(now);
+            next.retire_current();
             // Of the pair that it held.
             next.not_before = None;
             // Two pairs of one session do not have one name.
@@ -179,7 +177,7 @@ mod tests {
         old.next_number = 9;
         old.state = rejected(first.digest());
         let key = Key::new("issuer", KEY_CLIENT);
-        let forwarded = Record::forwarded(Some(&old), &key, held(&second), pair("r2"), 5, NOW);
+        let forwarded = Record::forwarded(Some(&old), &key, held(&second), pair("r2"), 5);
         assert_eq!(forwarded.claim, old.claim);
         assert_eq!(forwarded.next_number, 9);
         assert_eq!(forwarded.state, State::Active);
@@ -189,7 +187,7 @@ mod tests {
         );
         assert!(forwarded.retired().any(|digest| *digest == first.digest()));
 
-        let from_nothing = Record::forwarded(None, &key, held(&second), pair("r2"), 5, NOW);
+        let from_nothing = Record::forwarded(None, &key, held(&second), pair("r2"), 5);
         assert_eq!(
             look(Some(&from_nothing), Some(held(&second))),
             Look::Current
@@ -215,7 +213,7 @@ mod tests {
         ours.number += 1;
         assert_eq!(look(Some(&theirs), Some(ours)), Look::Forward);
         let key = Key::new("issuer", KEY_CLIENT);
-        let forwarded = Record::forwarded(Some(&theirs), &key, ours, pair("r2-ours"), 0, NOW);
+        let forwarded = Record::forwarded(Some(&theirs), &key, ours, pair("r2-ours"), 0);
         assert_eq!(forwarded.version, theirs.version + 1);
         // The instance that wrote it takes the version from the record.
         assert_eq!(look(Some(&forwarded), Some(ours)), Look::Adopt);

@@ -63,9 +63,7 @@ impl Record {
                 until = until.max(self.refresh_expires_at()?);
             }
         }
-        for past in &self.retired {
-            until = until.max(past.until?);
-        }
+        until = until.max(self.past.until()?);
         // Nothing was ever known: a sign-in that is claimed.
         (until != StoreTime::default()).then_some(until)
     }
@@ -74,8 +72,9 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::past::Past;
     use crate::record::testkit::{NOW, active, pair};
-    use crate::record::{Origin, Retired, State, StoredPair};
+    use crate::record::{Origin, State, StoredPair};
     use crate::token::{Digest, Key, Lineage, TokenPair};
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -95,12 +94,10 @@ mod tests {
         }
     }
 
-    fn past(until: Option<StoreTime>) -> Retired {
-        Retired {
-            digest: Digest::of("past"),
-            until,
-            origin: Origin::Endpoint,
-        }
+    fn past(until: Option<StoreTime>) -> Past {
+        let mut past = Past::default();
+        past.note(Digest::of("past"), Origin::Endpoint, until);
+        past
     }
 
     #[test]
@@ -108,7 +105,7 @@ mod tests {
         let mut record = lasting(HOUR, 2 * HOUR);
         assert_eq!(record.access_expires_at(), Some(NOW.after(HOUR)));
         assert_eq!(record.needed_until(), Some(NOW.after(2 * HOUR)));
-        record.retired = vec![past(Some(NOW.after(3 * HOUR)))];
+        record.past = past(Some(NOW.after(3 * HOUR)));
         assert_eq!(record.needed_until(), Some(NOW.after(3 * HOUR)));
         assert_eq!(
             lasting(2 * HOUR, HOUR).needed_until(),
@@ -119,10 +116,10 @@ mod tests {
     #[test]
     fn a_record_is_needed_for_good_where_an_expiry_is_unknown() {
         let mut record = lasting(HOUR, HOUR);
-        record.retired = vec![past(None)];
+        record.past = past(None);
         assert_eq!(record.needed_until(), None, "a past token");
         record.pair = Some(pair("r1"));
-        record.retired.clear();
+        record.past = Past::default();
         assert_eq!(record.needed_until(), None, "the current token");
         let vacant = Record::vacant(Key::new("issuer", "client"), Lineage::from_bits(1));
         assert_eq!(vacant.needed_until(), None, "a sign-in to come");

@@ -128,7 +128,7 @@ impl World {
                 self.issued += 1;
                 let fresh = pair(&format!("issued {}", self.issued));
                 let lineage = Lineage::from_bits(1_000 + u128::from(self.issued));
-                self.record = before.replaced(lineage, Some(fresh), 0, self.now);
+                self.record = before.replaced(lineage, Some(fresh), 0);
             }
             Step::Claim(_) | Step::Reject => {}
         }
@@ -209,7 +209,7 @@ fn fields_of_later_versions_go_with_what_they_stand_in() {
     assert_eq!(colours(&record), [true; 4]);
     let taken_over = record.claimed(TWO, record.digest(), NOW);
     assert_eq!(colours(&taken_over), [true, true, true, false]);
-    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0, NOW);
+    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0);
     assert_eq!(colours(&replaced), [true, false, true, false]);
     let ended = record.ended(State::LoggedOut);
     assert_eq!(colours(&ended)[..3], [true, true, false]);
@@ -219,8 +219,16 @@ fn fields_of_later_versions_go_with_what_they_stand_in() {
 fn a_sealed_record_and_one_of_a_format_that_is_not_known_are_refused() {
     for (format, reason) in [
         (0, "the record has format 0"),
+        (
+            1,
+            "the record has format 1, the layout of an unreleased version",
+        ),
+        (
+            2,
+            "the record has format 2, the layout of an unreleased version",
+        ),
         (SEALED_FORMAT, "the record is sealed"),
-        (SEALED_FORMAT + 1, "the record has format 3"),
+        (SEALED_FORMAT + 1, "the record has format 5"),
     ] {
         let mut value = serde_json::to_value(active()).unwrap();
         value["format"] = format.into();
@@ -263,7 +271,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
     }
     assert!(record.knows(&Digest::of("seed")));
     assert!(record.knows(&Digest::of("r998")) && record.knows(&Digest::of("r999")));
-    assert_eq!(record.retired().count(), RETIRED_LIMIT as usize + 1);
+    assert_eq!(record.retired().count(), past::REFRESHED_LIMIT + 1);
 }
 
 #[test]
@@ -274,31 +282,16 @@ fn of_seeds_and_of_replacements_the_last_sixteen_are_remembered() {
             let mut brought = pair(&format!("{origin:?} {round}"));
             brought.origin = origin;
             brought.pair.lifetime.refresh = Duration::from_secs(1).into();
-            record = record.replaced(Lineage::from_bits(2), Some(brought), 0, NOW);
+            record = record.replaced(Lineage::from_bits(2), Some(brought), 0);
         }
     }
-    let later = NOW.after(Duration::from_secs(3_600));
-    record = record.replaced(Lineage::from_bits(3), Some(pair("last")), 0, later);
+    record = record.replaced(Lineage::from_bits(3), Some(pair("last")), 0);
     for origin in [Origin::Seed, Origin::Replacement] {
         let knows = |round| record.knows(&Digest::of(format!("{origin:?} {round}")));
         assert!((24..40).all(knows), "{origin:?}");
         assert!(!(0..24).any(knows), "{origin:?}");
     }
     assert!(record.knows(&Digest::of("r1")));
-}
-
-#[test]
-fn a_past_token_is_forgotten_when_it_has_expired() {
-    let key = Key::new("issuer", KEY_CLIENT);
-    let mut short = pair("short");
-    short.pair.lifetime.refresh = Duration::from_secs(60).into();
-    let record = Record::first(key, Lineage::from_bits(1), short, 1);
-    let later = NOW.after(Duration::from_secs(30));
-    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0, later);
-    assert!(replaced.knows(&Digest::of("short")));
-    let much_later = NOW.after(Duration::from_secs(61));
-    let again = replaced.replaced(Lineage::from_bits(3), Some(pair("r3")), 0, much_later);
-    assert!(!again.knows(&Digest::of("short")));
 }
 
 /// A record as any process that can write to the store may have written it.
@@ -321,7 +314,7 @@ fn numbers_at_their_end_do_not_overflow() {
     let taken = claimed.resent(TWO, NOW);
     assert!(taken.released(TWO.holder(u64::MAX), None).is_some());
     let _ = taken.standing(Own::default(), NOW, Duration::MAX);
-    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0, NOW);
+    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0);
     assert_eq!(replaced.version, u64::MAX);
     let held = look::Held {
         identity: record.identity(),
@@ -329,7 +322,7 @@ fn numbers_at_their_end_do_not_overflow() {
         number: u64::MAX,
         sign_ins: u64::MAX,
     };
-    let forwarded = Record::forwarded(Some(&active()), &key, held, pair("r2"), u64::MAX, NOW);
+    let forwarded = Record::forwarded(Some(&active()), &key, held, pair("r2"), u64::MAX);
     assert_eq!(forwarded.next_number, u64::MAX);
     let landing = Landing {
         holder: TWO.holder(u64::MAX),

@@ -1,5 +1,6 @@
 //! The calls of the store and the endpoint, with the time at which each was made.
 
+use std::future::Future;
 use std::time::Duration;
 
 use super::{Seen, StoreClock};
@@ -7,7 +8,7 @@ use crate::endpoint::EndpointError;
 use crate::record::Record;
 use crate::session::Session;
 use crate::store::{Revision, StoreError, StoreTime, Swap};
-use crate::token::TokenPair;
+use crate::token::{Digest, TokenPair};
 
 /// How often the store is asked again where much hangs on its answer, and the first pause in between.
 pub(super) const STORE_TRIES: u32 = 3;
@@ -39,14 +40,28 @@ async fn load_once(session: &Session) -> Result<Seen, StoreError> {
 
 /// The same, where one failure of the store should not decide.
 pub(super) async fn load_patiently(session: &Session) -> Result<Seen, StoreError> {
+    patiently(|| load(session)).await
+}
+
+/// Whether the store says that this token is the session's or was, although the record that was read does not know it:
+/// past tokens leave a record, and the store may keep their names. The record may have come to know it since, too.
+pub(super) async fn was_ours(session: &Session, digest: &Digest) -> Result<bool, StoreError> {
+    let found = session.shared.store.find(digest).await?;
+    Ok(found.as_ref() == Some(&session.key))
+}
+
+pub(super) async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     let mut tries = 0;
     loop {
-        match load(session).await {
+        match call().await {
             Err(_) if tries < STORE_TRIES => {
                 tries += 1;
                 tokio::time::sleep(STORE_PAUSE * tries).await;
             }
-            loaded => return loaded,
+            answer => return answer,
         }
     }
 }

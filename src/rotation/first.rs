@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::calls::{load_patiently, store_now, swap};
+use super::calls::{load_patiently, patiently, store_now, swap, was_ours};
 use super::revoke::{revoke_aside, revoke_left_behind};
 use super::{Next, Rotation, Seen, lineage, store_failed};
 use crate::clock::Timestamp;
@@ -23,10 +23,14 @@ impl Rotation {
             return Ok(None);
         };
         let session = self.session();
-        let next = match seeded(session, seen, pair, given_at)? {
+        let next = match seeded(session, seen, pair, given_at).await? {
             Seeding::Known => {
                 session.lock().forget_seed();
                 return Ok(None);
+            }
+            Seeding::Left => {
+                session.lock().forget_seed();
+                return Ok(Some(Next::Again));
             }
             Seeding::Begins(next) => next,
             Seeding::Displaces(next) => match session.settings().on_seed_conflict {
@@ -49,8 +53,9 @@ impl Rotation {
     }
 }
 
-/// What becomes of a pair that was given at start.
-pub(super) fn seeded(
+/// What becomes of a pair that was given at start. Where the record does not know it, the store is asked: it may be one
+/// that has left the record.
+pub(super) async fn seeded(
     session: &Session,
     seen: &Seen,
     pair: TokenPair,
@@ -63,14 +68,19 @@ pub(super) fn seeded(
         pair,
     };
     let lineage = lineage()?;
-    Ok(Record::seeded(
-        seen.record(),
-        &session.key,
-        lineage,
-        pair,
-        session.lock().sign_ins(),
-        now,
-    ))
+    let digest = pair.pair.digest(&session.key);
+    let sign_ins = session.lock().sign_ins();
+    let seeding = Record::seeded(seen.record(), &session.key, lineage, pair, sign_ins, now);
+    let is_kept_out = matches!(seeding, Seeding::Displaces(_))
+        && session.settings().on_seed_conflict == OnSeedConflict::Keep;
+    if seen.record().is_some()
+        && !matches!(seeding, Seeding::Known)
+        && !is_kept_out
+        && was_ours(session, &digest).await.map_err(store_failed)?
+    {
+        return Ok(Seeding::Left);
+    }
+    Ok(seeding)
 }
 
 /// The record in which the seed is the session that is left or replaced; `None` if the record's is.
@@ -81,7 +91,7 @@ pub(super) fn displacing(session: &Session, seeding: Seeding) -> Option<Record> 
             let displaces = session.settings().on_seed_conflict == OnSeedConflict::Replace;
             displaces.then_some(*record)
         }
-        Seeding::Known => None,
+        Seeding::Known | Seeding::Left => None,
     }
 }
 
@@ -102,15 +112,25 @@ pub(crate) async fn replace(
     let digest = pair.digest(&session.key);
     // A logout that could not be stored yet is as good as one that was.
     let is_leaving = session.lock().exit() == Some(Exit::Asked);
+    let mut has_left = false;
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
         let now = store_now(session, seen.clock);
-        if let Some(record) = seen.record().filter(|record| record.knows(&digest)) {
+        let is_known = |record: &&Record| has_left || record.knows(&digest);
+        if let Some(record) = seen.record().filter(is_known) {
             if record.digest() == digest && record.state == State::Active {
                 let begun = session.begin(record, now, leaves, None);
                 return if begun { Ok(()) } else { Err(left()) };
             }
             return Err(Error::AlreadyUsed);
+        }
+        if seen.record().is_some() && !has_left {
+            let asked = patiently(|| was_ours(session, &digest)).await;
+            has_left = asked.map_err(store_failed)?;
+            if has_left {
+                // Another instance may have stored the very pair since.
+                continue;
+            }
         }
         let stored = StoredPair {
             issued_at: now.before(session.now().since(given_at)),
@@ -122,11 +142,13 @@ pub(crate) async fn replace(
         let seed = session.lock().seed().cloned();
         let seed = seed.filter(|(seed, _)| seed.digest(&session.key) != digest);
         let before = match seed {
-            Some((seed, given_at)) => displacing(session, seeded(session, &seen, seed, given_at)?),
+            Some((seed, given_at)) => {
+                displacing(session, seeded(session, &seen, seed, given_at).await?)
+            }
             None => None,
         };
         let next = match before.as_ref().or(seen.record()) {
-            Some(record) => record.replaced(lineage, Some(stored), session.lock().sign_ins(), now),
+            Some(record) => record.replaced(lineage, Some(stored), session.lock().sign_ins()),
             None => {
                 let sign_ins = session.lock().sign_ins().saturating_add(1);
                 Record::first(session.key.clone(), lineage, stored, sign_ins)
@@ -159,11 +181,12 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
     let is_leaving = session.lock().exit() == Some(Exit::Asked);
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
-        let now = store_now(session, seen.clock);
         // A seed that was not stored yet is left too, or it would count at the next start.
         let seed = session.lock().seed().cloned().filter(|_| is_leaving);
         let before = match seed {
-            Some((seed, given_at)) => displacing(session, seeded(session, &seen, seed, given_at)?),
+            Some((seed, given_at)) => {
+                displacing(session, seeded(session, &seen, seed, given_at).await?)
+            }
             None => None,
         };
         if let Some(record) = before
@@ -171,7 +194,7 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
             .or(seen.record())
             .filter(|record| is_leaving || record.state != State::Active)
         {
-            let next = record.replaced(lineage()?, None, session.lock().sign_ins(), now);
+            let next = record.replaced(lineage()?, None, session.lock().sign_ins());
             let swapped = swap(session, seen.revision(), &next).await;
             if !matches!(swapped, Ok(Swap::Lost(_))) {
                 let records = before.iter().chain(seen.record());

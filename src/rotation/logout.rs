@@ -89,14 +89,14 @@ async fn write(session: &Arc<Session>, leaving: &Leaving) -> Result<Option<Seen>
             return Ok(None);
         }
         if let Some((seed, given_at)) = &leaving.seed
-            && conflicts(session, &seen, seed, *given_at)?
+            && conflicts(session, &seen, seed, *given_at).await?
         {
             // The stored session is another's, and this manager never held it.
             revoke_aside(session, seed.clone());
             session.lock().left(lineage().map_err(no_random)?);
             return Ok(None);
         }
-        let last = last(session, leaving, &seen)?;
+        let last = last(session, leaving, &seen).await?;
         let is_same = |record: &&Record| record.lineage == last.lineage;
         let before = seen.record();
         if before
@@ -120,29 +120,41 @@ async fn write(session: &Arc<Session>, leaving: &Leaving) -> Result<Option<Seen>
     }
 }
 
+/// The store's own error, or the one about random numbers.
+fn not_seeded(error: Error) -> StoreError {
+    match error {
+        Error::Store { source, .. } => source,
+        error => no_random(error),
+    }
+}
+
 fn no_random(error: Error) -> StoreError {
     StoreError::with_source("no random numbers", error)
 }
 
 /// Whether the seed is refused for the sake of a stored session that goes on.
-fn conflicts(
+async fn conflicts(
     session: &Session,
     seen: &Seen,
     seed: &TokenPair,
     given_at: Timestamp,
 ) -> Result<bool, StoreError> {
-    let seeding = seeded(session, seen, seed.clone(), given_at).map_err(no_random)?;
+    let seeding = seeded(session, seen, seed.clone(), given_at)
+        .await
+        .map_err(not_seeded)?;
     let is_refused = session.settings().on_seed_conflict == OnSeedConflict::Error;
     Ok(is_refused && matches!(seeding, Seeding::Displaces(_)))
 }
 
 /// The record that is to be ended. Where the store has none, it is made up: it keeps a sign-in or a seed
 /// of the next start from undoing the logout.
-fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, StoreError> {
+async fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, StoreError> {
     let now = store_now(session, seen.clock);
     let lineage = lineage().map_err(no_random)?;
     if let Some((pair, given_at)) = &leaving.seed {
-        let seeding = seeded(session, seen, pair.clone(), *given_at).map_err(no_random)?;
+        let seeding = seeded(session, seen, pair.clone(), *given_at)
+            .await
+            .map_err(not_seeded)?;
         if let Some(record) = displacing(session, seeding) {
             return Ok(record);
         }
@@ -155,7 +167,6 @@ fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, Sto
             held.for_look(),
             session.stored(held, now),
             0,
-            now,
         ),
         (None, None) => Record::vacant(session.key.clone(), lineage),
     })

@@ -67,7 +67,6 @@ impl Rotation {
                         held.for_look(),
                         pair,
                         next_number,
-                        now,
                     );
                     // It is on its way there already.
                     if !self.uses_claims() && session.outbox.is_behind() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Seen;
-use super::calls::{revoke, store_now, swap};
+use super::calls::{revoke, swap};
 use crate::endpoint::EndpointError;
 use crate::record::{Record, State};
 use crate::session::Session;
@@ -113,7 +113,7 @@ pub(super) async fn clear(session: &Session, seen: &Seen) -> Result<(), Endpoint
     if is_unheard(&revoked) {
         return revoked;
     }
-    let cleared = record.cleared(store_now(session, seen.clock));
+    let cleared = record.cleared();
     if let Err(error) = swap(session, Some(*revision), &cleared).await {
         tracing::warn!(key = %session.key, %error, "a pair stays in the store after the logout");
     }

@@ -1,5 +1,7 @@
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod aside;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod parts;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,8 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(super) use self::parts::Parts;
+#[cfg(feature = "redis")]
+pub(super) use self::parts::Shown;
 use super::{SealError, Sealer, StoreError};
-use crate::record::{FORMAT, Record, SEALED_FORMAT};
+use crate::record::{FORMAT, Record, SEALED_FORMAT, is_unreleased};
 use crate::token::{Digest, Key};
 
 /// Turns records into bytes and back, for stores that keep them outside the process.
@@ -112,6 +118,7 @@ impl Codec {
             .map_err(Flaw::Sealing)?;
         let sealed = Sealed {
             digest: record.digest(),
+            access_digest: record.access_digest(),
             sealed: BASE64_URL_SAFE_NO_PAD.encode(sealed),
         };
         let mut form = serde_json::to_value(bare(record.clone())).map_err(Flaw::unreadable)?;
@@ -153,6 +160,8 @@ impl fmt::Debug for Codec {
 struct Sealed {
     /// The pair's, as [`Record::digest`] has it.
     digest: Digest,
+    /// The access token's, as [`Record::access_digest`] has it.
+    access_digest: Option<Digest>,
     /// The plain form of the whole record, sealed; base64url without padding.
     ///
     /// Not of the pair alone: the rest would be what any writer makes of it, and an older pair could be put under
@@ -169,7 +178,9 @@ impl Sealed {
         let plain = sealer.open(&copy.key, &sealed).map_err(Flaw::Opening)?;
         let record: Record = serde_json::from_slice(&plain).map_err(Flaw::unreadable)?;
         // The key too, for a sealer that does not bind it.
-        if record.digest() != self.digest || bare(record.clone()) != *copy {
+        let is_named =
+            record.digest() == self.digest && record.access_digest() == self.access_digest;
+        if !is_named || bare(record.clone()) != *copy {
             return Err(Flaw::Altered);
         }
         Ok(record)
@@ -193,15 +204,7 @@ pub(super) struct Outline {
 
 impl Outline {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Flaw> {
-        /// Everything else is skipped, so that an unknown format is told as that and nothing is copied.
-        #[derive(Deserialize)]
-        struct Probe {
-            format: u32,
-        }
-        let Probe { format } = serde_json::from_slice(bytes).map_err(Flaw::unreadable)?;
-        if format > SEALED_FORMAT {
-            return Err(Flaw::Newer { format });
-        }
+        let format = known_format(bytes)?;
         if format != SEALED_FORMAT {
             return Ok(Self {
                 record: serde_json::from_slice(bytes).map_err(Flaw::unreadable)?,
@@ -228,6 +231,14 @@ impl Outline {
         }
     }
 
+    /// As [`Record::access_digest`].
+    pub(super) fn access_digest(&self) -> Option<Digest> {
+        match &self.sealed {
+            Some(sealed) => sealed.access_digest,
+            None => self.record.access_digest(),
+        }
+    }
+
     /// As [`Record::knows`].
     pub(super) fn knows(&self, digest: &Digest) -> bool {
         match &self.sealed {
@@ -237,6 +248,27 @@ impl Outline {
             None => self.record.knows(digest),
         }
     }
+}
+
+/// The format of a record, if this version reads it.
+fn known_format(bytes: &[u8]) -> Result<u32, Flaw> {
+    /// Everything else is skipped, so that an unknown format is told as that and nothing is copied.
+    #[derive(Deserialize)]
+    struct Probe {
+        format: u32,
+    }
+    // A list would be taken for the fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Flaw::Unreadable { line: 1, column: 1 });
+    }
+    let Probe { format } = serde_json::from_slice(bytes).map_err(Flaw::unreadable)?;
+    if is_unreleased(format) {
+        return Err(Flaw::Unreleased { format });
+    }
+    if format > SEALED_FORMAT {
+        return Err(Flaw::Newer { format });
+    }
+    Ok(format)
 }
 
 /// Why bytes are no record, or a record no bytes. It holds nothing of them but a key: what serde says of
@@ -253,6 +285,10 @@ pub(super) enum Flaw {
          wrote it, or a later one"
     )]
     Newer { format: u32 },
+    #[error(
+        "it has format {format}, the layout of an unreleased version; move it away and sign in anew"
+    )]
+    Unreleased { format: u32 },
     #[error("it is the record of another session ({0}); move it away")]
     OtherKey(Box<Key>),
     #[error("it is sealed; give the store the sealer that it was written with")]
@@ -269,6 +305,12 @@ pub(super) enum Flaw {
     Altered,
     #[error("it could not be opened; give the store the sealer that it was written with")]
     Opening(SealError),
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    #[error(
+        "its parts are not of one record, so one was altered or lost; restore it from a backup, or move it away and \
+         sign in anew"
+    )]
+    Apart,
     #[error("it could not be sealed")]
     Sealing(SealError),
 }

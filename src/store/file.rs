@@ -9,6 +9,7 @@
 //! - [`watch`]: who waits for a change
 //! - [`life`]: whether the holder of a claim is alive
 //! - [`search`]: whose digest it is
+//! - [`past`]: the past tokens that have left a record
 //! - [`sweep`]: what others left behind
 //! - [`purge`]: sessions that nothing depends on any more
 
@@ -16,6 +17,7 @@ mod access;
 mod content;
 mod life;
 mod lock;
+mod past;
 mod purge;
 mod replace;
 mod search;
@@ -37,7 +39,7 @@ pub use self::access::GroupAccess;
 use self::content::{Content, Stamp};
 use self::life::Life;
 use self::replace::Disk;
-use self::search::Index;
+use self::search::{Index, Name};
 use super::codec::Flaw;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::clock::{Clock, SystemClock};
@@ -101,6 +103,11 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 ///
 /// The first [`find`](TokenStore::find) of a store and its clones reads every file; later ones read what has changed,
 /// and for a token of a known session that session's file alone.
+///
+/// The last 256 tokens that have left a record because it keeps newer ones are found too. Their digests are in the file
+/// `<digest of the key>.past`, which is written only when one leaves. Without the file, or with one that is damaged or
+/// another session's, those tokens are not found, and nothing else changes. What a sealer proves, it proves of the
+/// record: a writer to the directory can put digests of its choice into that file.
 ///
 /// # Time
 ///
@@ -230,6 +237,7 @@ impl FileStore {
         access::check_directory(&self.directory, self.group)?;
         let path = self.path(key);
         let Some(content) = Content::read(&path, self.group)? else {
+            content::refuse_unreleased(&self.directory, key)?;
             return Ok(None);
         };
         let unreadable = |flaw: Flaw| flaw.of(content::untouched(&path));
@@ -284,7 +292,11 @@ impl TokenStore for FileStore {
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        search::search(self, digest).await
+        search::search(self, Name::Refresh(*digest)).await
+    }
+
+    async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        search::search(self, Name::Access(*digest)).await
     }
 
     async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {

@@ -114,4 +114,11 @@ impl TokenStore for MemoryStore {
         let found = entries.iter().find(|(_, (record, _))| record.knows(digest));
         Ok(found.map(|(key, _)| key.clone()))
     }
+
+    async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let entries = self.shared.entries.lock();
+        let has = |record: &Record| record.access_digest().as_ref() == Some(digest);
+        let found = entries.iter().find(|(_, (record, _))| has(record));
+        Ok(found.map(|(key, _)| key.clone()))
+    }
 }

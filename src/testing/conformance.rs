@@ -14,6 +14,7 @@
 //! let memory = MemoryStore::new();
 //! conformance::store(async || memory.clone()).await;
 //! conformance::searchable_store(async || memory.clone()).await;
+//! conformance::searchable_by_access_store(async || memory.clone()).await;
 //! # }
 //! ```
 //!
@@ -27,7 +28,7 @@
 //! - torn: a reader sees whole records only
 //! - keys: keys that look alike are not
 //! - time: the store's time is one, and goes on
-//! - search: whose digest it is
+//! - search: whose token it is, or was
 //! - secrecy: no token is shown
 //! - seals: a store with a sealer believes what is sealed, and nothing else
 
@@ -80,6 +81,7 @@ pub async fn store<S: TokenStore>(open: impl AsyncFn() -> S) {
     changes::come_to_every_waiter(&handles).await;
     changes::of_other_keys_are_none(&handles).await;
     search::nothing_is_found_that_is_not_there(&handles).await;
+    search::a_swap_that_is_lost_enters_nothing(&handles).await;
     secrecy::no_token_is_shown(&handles).await;
     swaps::a_handle_that_is_opened_later(&handles, Arc::new(open().await)).await;
 }
@@ -93,7 +95,18 @@ pub async fn store<S: TokenStore>(open: impl AsyncFn() -> S) {
 pub async fn searchable_store<S: TokenStore>(open: impl AsyncFn() -> S) {
     let handles = handles(&open).await;
     search::a_digest_leads_to_its_key(&handles).await;
-    search::a_digest_that_was_forgotten_leads_nowhere(&handles).await;
+    search::a_token_that_has_left_its_record_is_its_or_nobodys(&handles).await;
+}
+
+/// What a [`TokenStore`] with a [`find_by_access`](TokenStore::find_by_access) of its own must do besides. `open` is as
+/// for [`store`].
+///
+/// # Panics
+///
+/// At the first thing that the store does not do.
+pub async fn searchable_by_access_store<S: TokenStore>(open: impl AsyncFn() -> S) {
+    let handles = handles(&open).await;
+    search::an_access_token_leads_to_its_key(&handles).await;
 }
 
 /// What a [`TokenStore`] that takes a [`Sealer`](crate::store::Sealer) must do besides. All three open handles on

@@ -130,6 +130,16 @@ impl Key {
     /// Names the key in stores, and the claim of a sign-in, which has no refresh token to name.
     #[must_use]
     pub fn digest(&self) -> Digest {
+        Digest::of(self.text())
+    }
+
+    /// What an unreleased version named the key with: all of the SHA-256.
+    pub(crate) fn unreleased_name(&self) -> String {
+        let [first, second] = Digest::halves_of(self.text());
+        format!("{first}{second}")
+    }
+
+    fn text(&self) -> String {
         let scope = self.scope.to_string();
         let parts = [
             &self.issuer,
@@ -145,7 +155,7 @@ impl Key {
             // The length keeps ("a", "bc") apart from ("ab", "c").
             text.push_str(&format!("\n{} {part}", part.len()));
         }
-        Digest::of(text)
+        text
     }
 }
 

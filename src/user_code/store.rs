@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::{Trouble, guarded};
 use crate::record::{Claim, Record};
-use crate::store::{Loaded, Revision, StoreError, Swap, TokenStore, with_budget};
-use crate::token::Key;
+use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore, with_budget};
+use crate::token::{Digest, Key};
 
 /// A user's store, as the crate calls it: each call takes `limit` at the most.
 #[derive(Debug)]
@@ -30,9 +30,26 @@ impl UserStore {
         seen: Option<Revision>,
         next: &Record,
     ) -> Result<Swap, StoreError> {
-        let swapping = async { self.code.swap(key, seen, next).await };
+        let (swap, _) = self.swap_timed(key, seen, next).await?;
+        Ok(swap)
+    }
+
+    /// As [`swap`](Self::swap), with the store's time of it where the store learns that on the way.
+    pub(crate) async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+        let swapping = async { self.code.swap_timed(key, seen, next).await };
         let swapping = with_budget(self.limit, swapping);
         settled("storing", guarded(self.limit, swapping).await)
+    }
+
+    pub(crate) async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let finding = async { self.code.find(digest).await };
+        let finding = with_budget(self.limit, finding);
+        settled("searching", guarded(self.limit, finding).await)
     }
 
     /// Returns when the record may have changed, or after `limit`.

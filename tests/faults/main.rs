@@ -7,6 +7,7 @@ mod support;
 
 mod claims;
 mod kept_token;
+mod left_tokens;
 mod panics;
 mod runtime;
 mod seeds;

@@ -10,6 +10,13 @@ use evertoken::{
 use crate::gate::Gate;
 use crate::support::{MINUTE, SECOND, World, drain, loaded, settle};
 
+/// How many past tokens a record names: digests of 16 bytes, in base64.
+fn past(stored: &serde_json::Value) -> usize {
+    let lists = stored["past"].as_object().unwrap().values();
+    let texts = lists.filter_map(|list| list.as_str());
+    texts.map(|names| names.len() * 6 / 8 / 16).sum()
+}
+
 struct Scene {
     world: World,
     store: Gate,
@@ -191,7 +198,7 @@ async fn the_next_rotation_stores_the_pair_before_it_claims() {
     assert!(scene.world.is_live(&token));
     let stored = scene.stored(&tokens).await;
     assert_eq!(stored["version"], 3);
-    assert_eq!(stored["retired"].as_array().unwrap().len(), 2);
+    assert_eq!(past(&stored), 2);
     scene.world.assert_exchanges(2);
 }
 
@@ -213,7 +220,7 @@ async fn w12_without_coordination_pairs_that_wait_are_stored_as_one_the_latest()
     let stored = scene.stored(&tokens).await;
     assert_eq!(stored["pair"]["access_token"], given[3].expose());
     assert_eq!(stored["version"], 5);
-    assert_eq!(stored["retired"].as_array().unwrap().len(), 4);
+    assert_eq!(past(&stored), 4);
     assert_eq!(tokens.status().identity, Some(given[3].identity()));
     let swaps = scene.store.swaps() - before;
     assert!(!tokens.status().is_unpersisted);

@@ -13,13 +13,13 @@ pub(crate) fn are_damaged() {
     let key = Key::default();
     let record = |lifetime: &Value| {
         json!({
-            "format": 1, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": 1,
+            "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": 1,
             "pair": {
                 "issued_at": 0, "access_token": SEED_ACCESS, "refresh_token": SEED_REFRESH,
                 "lifetime": { "access": lifetime, "refresh": "unknown" },
             },
             "state": { "is": "active" }, "claim": null,
-            "next_number": 1, "committed_number": 0, "retired": [],
+            "next_number": 1, "committed_number": 0, "past": {},
         })
         .to_string()
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::TestClock;
-use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Digest, Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -52,6 +52,13 @@ impl Storage {
             self.past.lock().push(next.clone());
         }
         answer
+    }
+
+    /// Also by a token that has left its record.
+    fn whose(&self, digest: &Digest) -> Option<Key> {
+        let past = self.past.lock();
+        let knows = past.iter().find(|record| record.knows(digest));
+        knows.map(|record| record.key().clone())
     }
 
     /// A replica takes over that missed the last `writes`.
@@ -218,6 +225,16 @@ impl TokenStore for SimStore {
             self.gate.observer.wrote(by, next);
         }
         answer
+    }
+
+    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let mut waiting = Waiting::new(&self.gate);
+        self.called().await;
+        self.way().await?;
+        let found = self.storage.whose(digest);
+        self.way().await?;
+        waiting.is_answered = true;
+        Ok(found)
     }
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {

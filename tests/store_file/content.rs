@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::scene::{
     directory, entry, files, json_in, key, long_record, open, path, put, record, refused, told,
 };
+use crate::seal::FakeSealer;
 
 #[tokio::test]
 async fn fm11_a_file_that_was_cut_off_anywhere_is_an_error_that_names_it_and_it_is_left() {
@@ -71,11 +72,15 @@ async fn a_foreign_file_is_an_error_that_names_it_and_quotes_nothing() {
             "no whole record",
         ),
         (
-            with(&|form| form["record"]["format"] = 3.into()),
-            "format 3",
+            with(&|form| form["record"]["format"] = 5.into()),
+            "format 5 and this version reads up to 4",
         ),
         (
-            with(&|form| form["record"]["format"] = 2.into()),
+            with(&|form| form["record"]["format"] = 4.into()),
+            "no whole record",
+        ),
+        (
+            with(&|form| form["record"]["format"] = 0.into()),
             "no whole record",
         ),
         (
@@ -88,6 +93,66 @@ async fn a_foreign_file_is_an_error_that_names_it_and_quotes_nothing() {
         std::fs::write(&path, &content).unwrap();
         let error = refused(&store, directory.path(), &key()).await;
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+/// In every way in which a record is read, and under the name that it had there.
+#[tokio::test]
+async fn a_file_of_an_unreleased_version_is_an_error_that_names_it_and_its_layout() {
+    for (format, pair) in [
+        (
+            1,
+            json!({ "issued_at": 1, "refresh_token": "refresh-sesame-1" }),
+        ),
+        (2, json!({ "digest": "00".repeat(32), "sealed": "AAAA" })),
+    ] {
+        let directory = directory();
+        let plain = open(&directory);
+        let sealed = open(&directory).sealed(FakeSealer::new("secret"));
+        let accepting = sealed.clone().accept_plain(true);
+        put(&plain, None, &record(&key(), 1)).await;
+        let now = path(&directory, &key());
+        let mut form: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&now).unwrap()).unwrap();
+        form["record"]["format"] = format.into();
+        form["record"]["pair"] = pair;
+        form["record"]["retired"] = json!([{ "digest": "00".repeat(32), "until": null }]);
+        form["record"].as_object_mut().unwrap().remove("past");
+        std::fs::write(&now, form.to_string()).unwrap();
+        let reason = format!(
+            "format {format}, the layout of an unreleased version; move it away and sign in anew"
+        );
+        for store in [&plain, &sealed, &accepting] {
+            let error = refused(store, directory.path(), &key()).await;
+            assert!(error.contains(&reason), "{error}");
+            let error = told(&store.find(&record(&key(), 1).digest()).await.unwrap_err());
+            assert!(error.contains(&reason), "{error}");
+            let error = told(&store.purge().await.unwrap_err());
+            assert!(error.contains(&reason), "{error}");
+        }
+        // All of the SHA-256 of `evertoken key 1` and the key's parts.
+        let whole = "5f5ef1b6f3febaa65068ba182548cd54f424b5f70fcfb2a39f3e0909fd9c6eff";
+        let before = now.with_file_name(format!("{whole}.json"));
+        std::fs::rename(&now, &before).unwrap();
+        for store in [&plain, &sealed, &accepting] {
+            let errors = [
+                store.load(&key()).await.unwrap_err(),
+                store
+                    .swap(&key(), None, &record(&key(), 1))
+                    .await
+                    .unwrap_err(),
+            ];
+            for error in errors {
+                let error = told(&error);
+                assert!(error.contains(&before.display().to_string()), "{error}");
+                assert!(
+                    error.contains("unreleased version; move it away"),
+                    "{error}"
+                );
+            }
+        }
+        std::fs::remove_file(&before).unwrap();
+        put(&plain, None, &record(&key(), 1)).await;
     }
 }
 
@@ -150,7 +215,7 @@ async fn odd_keys_have_files_of_their_own() {
     for name in names {
         let name = name.file_name().unwrap().to_str().unwrap().to_owned();
         let stem = name.strip_suffix(".json").unwrap();
-        assert_eq!(stem.len(), 64);
+        assert_eq!(stem.len(), 32);
         assert_eq!(stem, stem.to_lowercase());
     }
 }

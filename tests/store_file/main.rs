@@ -21,6 +21,7 @@ mod life;
 #[cfg(unix)]
 mod lock;
 mod manager;
+mod past;
 mod process;
 mod processes;
 mod purge;

@@ -28,14 +28,14 @@ pub(crate) fn key() -> Key {
 /// The record of a key, whose tokens name the number, and with a field of a later version that holds it.
 pub(crate) fn record(key: &Key, number: u64) -> Record {
     let form = json!({
-        "format": 1, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
         "pair": {
             "issued_at": 1_700_000_000_000_u64,
             "access_token": format!("access-sesame-{number}"),
             "refresh_token": format!("refresh-sesame-{number}"),
         },
         "state": { "is": "active" }, "claim": null,
-        "next_number": 1, "committed_number": 0, "retired": [],
+        "next_number": 1, "committed_number": 0, "past": {},
         LATER_FIELD: { "number": number, "filler": "" },
     });
     serde_json::from_value(form).unwrap()

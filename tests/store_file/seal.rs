@@ -48,7 +48,7 @@ impl Sealer for FakeSealer {
     }
 
     fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let (tag, hidden) = sealed.split_at_checked(32).ok_or(SealError::Refused)?;
+        let (tag, hidden) = sealed.split_at_checked(16).ok_or(SealError::Refused)?;
         if self.tag(key, hidden).as_bytes() != tag {
             return Err(SealError::Refused);
         }

@@ -1,5 +1,7 @@
 //! Pairs that are sealed at rest.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use evertoken::store::{Codec, SealError, Sealer, Zeroizing};
 use evertoken::{FileStore, Key, Record, TokenStore};
 use serde_json::{Value, json};
@@ -29,8 +31,10 @@ async fn w13_tokens_are_sealed_and_everything_else_is_readable() {
     let form = json_in(&directory, &key());
     let mut expected = serde_json::to_value(&first).unwrap();
     let sealed_pair = form["pair"]["sealed"].clone();
-    expected["format"] = 2.into();
-    expected["pair"] = json!({ "digest": first.digest(), "sealed": sealed_pair });
+    expected["format"] = 4.into();
+    expected["pair"] = json!({
+        "digest": first.digest(), "access_digest": first.access_digest(), "sealed": sealed_pair,
+    });
     assert_eq!(form, expected);
     let (found, _) = entry(&sealed(&directory), &key()).await.unwrap();
     assert_eq!(found, first);
@@ -70,13 +74,16 @@ async fn w13_what_cannot_be_opened_is_refused_and_left() {
     }
 
     let other = record(&key(), 3).digest();
-    let changes: [&dyn Fn(&mut Value); 7] = [
+    let names = BASE64_URL_SAFE_NO_PAD.encode(other.as_bytes());
+    let changes: [&dyn Fn(&mut Value); 9] = [
         &|form| form["pair"]["sealed"] = old_pair["sealed"].clone(),
         // An older pair, digest and all, under the newer version.
         &|form| form["pair"] = old_pair.clone(),
         &|form| form["version"] = 9.into(),
         &|form| form["state"] = json!({ "is": "logged_out" }),
-        &|form| form["retired"] = json!([{ "digest": other, "until": null }]),
+        &|form| form["pair"]["access_digest"] = json!(other),
+        &|form| form["pair"]["access_digest"] = Value::Null,
+        &|form| form["past"]["seeds"] = names.clone().into(),
         &|form| form["key"]["of_a_later_version"] = true.into(),
         &|form| form["beside"] = "the record".into(),
     ];
@@ -143,9 +150,9 @@ async fn w13_a_plain_record_that_is_permitted_is_sealed_when_it_is_written_next(
         .sealed(FakeSealer::new("secret"));
     let (found, seen) = entry(&store, &key()).await.unwrap();
     assert_eq!((&found, seen), (&record(&key(), 1), revision));
-    assert_eq!(json_in(&directory, &key())["format"], 1);
+    assert_eq!(json_in(&directory, &key())["format"], 3);
     put(&store, Some(seen), &record(&key(), 2)).await;
-    assert_eq!(json_in(&directory, &key())["format"], 2);
+    assert_eq!(json_in(&directory, &key())["format"], 4);
     let text = std::fs::read_to_string(path(&directory, &key())).unwrap();
     assert!(!text.contains("sesame"), "{text}");
     assert_eq!(
@@ -218,7 +225,7 @@ fn a_codec_gives_records_back_and_its_buffers_never_grew() {
         assert!(codec.decode(&key().label("another"), &bytes).is_err());
         assert!(!format!("{codec:?}").contains("secret"));
     }
-    let garbled = br#"{"format": 1, "pair": "refresh-sesame-1"}"#;
+    let garbled = br#"{"format": 3, "pair": "refresh-sesame-1"}"#;
     told(&Codec::plain().decode(&key(), garbled).unwrap_err());
 }
 

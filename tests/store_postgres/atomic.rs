@@ -40,7 +40,7 @@ async fn w14_a_rotation_is_one_transaction_that_a_killed_backend_undoes() {
     let database = Database::new();
     let store = database.open().await;
     let (before, revision) = claimed_pair(&store).await;
-    let columns = "id, state, digest, record, revision, retired_at, changed_at";
+    let columns = "id, state, digest, record, past, pair, revision, retired_at, changed_at";
     let rows = database.rows(columns);
     database.sql(&between("PERFORM pg_sleep(600)"));
     for kill in ["pg_cancel_backend(pid)", "pg_terminate_backend(pid)"] {
@@ -91,7 +91,8 @@ async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and
     let mut server = Postgres::durable().unwrap();
     let store = PostgresStore::connect(&server.url()).await.unwrap();
     let (before, revision) = claimed_pair(&store).await;
-    let rows = "SELECT id, state, digest, record, revision, retired_at FROM evertoken_pair";
+    let rows =
+        "SELECT id, state, digest, record, past, pair, revision, retired_at FROM evertoken_pair";
     let left = server.sql(rows);
     server.sql(&between("PERFORM pg_sleep(600)"));
     let rotation = {

@@ -6,7 +6,7 @@ use evertoken::Config;
 use evertoken::config::Registry;
 use evertoken::testing::AuthorizationServer;
 
-use crate::scene::Database;
+use crate::scene::{Database, STORED};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_names_the_database_by_a_secret() {
@@ -51,7 +51,5 @@ async fn a_configuration_names_the_database_by_a_secret() {
         token = tokens.rotate().await.unwrap();
     }
     assert_eq!(server.exchanges(), 6);
-    let stored = "SELECT convert_from(record, 'UTF8')::json->'pair'->>'access_token' FROM evertoken_pair \
-                  WHERE state = 'ACTIVE'";
-    assert_eq!(database.sql(stored), token.expose());
+    assert_eq!(database.sql(STORED), token.expose());
 }

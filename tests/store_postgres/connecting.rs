@@ -272,9 +272,11 @@ async fn connecting_reads_no_row_of_the_table_however_many_there_are() {
     let database = Database::new();
     drop(database.open().await);
     database.sql(&format!(
-        "INSERT INTO evertoken_pair (key_digest, key, state, digest, needed_until, changed_at, revision, record) \
-         SELECT sha256(number::text::bytea), '{{}}', 'REVOKED', sha256(number::text::bytea), \
-         clock_timestamp() + interval '1 day', clock_timestamp(), number, 'record' \
+        "INSERT INTO evertoken_pair (key_digest, key, state, digest, needed_until, changed_at, revision, record, \
+         past) \
+         SELECT substr(sha256(number::text::bytea), 1, 16), '{{}}', 'REVOKED', \
+         substr(sha256(number::text::bytea), 1, 16), clock_timestamp() + interval '1 day', clock_timestamp(), \
+         number, 'record', '' \
          FROM generate_series(1, {ROWS}) AS number"
     ));
     database.sql("ANALYZE evertoken_pair");

@@ -25,3 +25,4 @@ mod search;
 #[path = "../support/services.rs"]
 mod services;
 mod suite;
+mod written;

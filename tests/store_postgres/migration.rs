@@ -34,7 +34,7 @@ async fn ten_instances_that_start_at_once_create_the_tables_once() {
         for instance in starting.collect::<Vec<_>>() {
             instance.await.unwrap();
         }
-        assert_eq!(database.sql("SELECT version FROM evertoken_schema"), "1");
+        assert_eq!(database.sql("SELECT version FROM evertoken_schema"), "2");
         assert_eq!(database.sql("SELECT count(*) FROM evertoken_pair"), "10");
         database.open().await;
     }
@@ -82,12 +82,31 @@ async fn a_user_who_may_not_create_tables_uses_those_that_are_there() {
 async fn tables_of_a_later_version_are_refused() {
     let database = Database::new();
     database.open().await;
-    database.sql("UPDATE evertoken_schema SET version = 2");
+    database.sql("UPDATE evertoken_schema SET version = 3");
     let error = refusal(&database.url).await;
     assert!(
-        error.contains("are of version 2, and this version of evertoken knows up to 1"),
+        error.contains("are of version 3, and this version of evertoken knows up to 2"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn tables_of_the_unreleased_version_are_refused_and_left() {
+    let database = Database::new();
+    database.sql(
+        "CREATE TABLE evertoken_schema (version integer NOT NULL); INSERT INTO evertoken_schema VALUES (1); \
+         CREATE TABLE evertoken_pair (mine text); INSERT INTO evertoken_pair VALUES ('is here')",
+    );
+    let error = refusal(&database.url).await;
+    assert!(
+        error.contains("are of version 1, which was never released")
+            && error.contains("drop evertoken_pair"),
+        "{error}"
+    );
+    assert_eq!(database.sql("SELECT mine FROM evertoken_pair"), "is here");
+    // What the error says.
+    database.sql("DROP TABLE evertoken_pair, evertoken_schema");
+    put(&database.open().await, None, &record(&key(), 1)).await;
 }
 
 #[tokio::test]

@@ -77,7 +77,9 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
     let other = key().label("other");
     let revision = put(&store, None, &record(&key(), 1)).await;
     put(&store, None, &record(&other, 2)).await;
-    let whole = database.sql("SELECT encode(record, 'hex') FROM evertoken_pair WHERE version = 1");
+    let columns = "encode(record, 'hex'), encode(past, 'hex'), encode(pair, 'hex')";
+    let whole = database.rows(columns);
+    let whole: Vec<_> = whole[0].split('|').collect();
     for (sql, reason) in [
         ("record = substr(record, 1, 200)", "no whole record"),
         ("record = ''", "no whole record"),
@@ -86,9 +88,20 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
             "the record of another session",
         ),
         (
-            "record = convert_to(replace(convert_from(record, 'UTF8'), '\"format\":1', '\"format\":9'), 'UTF8')",
+            "record = convert_to(replace(convert_from(record, 'UTF8'), '\"format\":3', '\"format\":9'), 'UTF8')",
             "format 9",
         ),
+        (
+            "record = convert_to(replace(convert_from(record, 'UTF8'), '\"format\":3', '\"format\":1'), 'UTF8')",
+            "the layout of an unreleased version",
+        ),
+        ("pair = NULL", "not of one record"),
+        ("pair = substr(pair, 1, 50)", "no whole record"),
+        (
+            "pair = (SELECT pair FROM evertoken_pair WHERE version = 2)",
+            "not of one record",
+        ),
+        ("past = sha256('x')", "not of one record"),
     ] {
         database.sql(&format!(
             "UPDATE evertoken_pair SET {sql} WHERE version = 1"
@@ -104,11 +117,13 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
         assert_eq!(database.rows("*"), before, "{sql}");
         assert!(entry(&store, &other).await.is_some());
         database.sql(&format!(
-            "UPDATE evertoken_pair SET record = '\\x{whole}' WHERE version = 1"
+            "UPDATE evertoken_pair SET record = '\\x{}', past = '\\x{}', pair = '\\x{}' WHERE version = 1",
+            whole[0], whole[1], whole[2]
         ));
     }
     // A row under the key of another is nobody's.
-    database.sql("UPDATE evertoken_pair SET key_digest = sha256('x') WHERE version = 1");
+    database
+        .sql("UPDATE evertoken_pair SET key_digest = substr(sha256('x'), 1, 16) WHERE version = 1");
     assert_eq!(
         store.find(&digest(1)).await.unwrap(),
         Some(other),

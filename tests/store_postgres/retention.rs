@@ -91,7 +91,7 @@ async fn purging_takes_every_old_row_and_every_session_that_ran_out() {
     }
     // Of the third every token has run out, of the fourth it is not known.
     let mut over = form(&keys[2], 1);
-    over["retired"] = json!([]);
+    over["past"] = json!({});
     put(
         &store,
         None,

@@ -70,14 +70,19 @@ pub(crate) fn digest(number: u64) -> Digest {
     Digest::of(refresh_token(number))
 }
 
+/// A list of past tokens, as a record has it.
+pub(crate) fn names(digests: impl IntoIterator<Item = Digest>) -> String {
+    let digests = digests.into_iter();
+    let bytes: Vec<_> = digests.flat_map(|digest| *digest.as_bytes()).collect();
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
 /// The serialized record of a key after so many rotations; its tokens live an hour and a day,
 /// and it remembers the last eight.
 pub(crate) fn form(key: &Key, number: u64) -> Value {
-    let retired: Vec<_> = (number.saturating_sub(8).max(1)..number)
-        .map(|number| json!({ "digest": digest(number), "until": null }))
-        .collect();
+    let past = names((number.saturating_sub(8).max(1)..number).map(digest));
     json!({
-        "format": 1, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
         "pair": {
             "issued_at": ISSUED,
             "access_token": access_token(number),
@@ -87,7 +92,7 @@ pub(crate) fn form(key: &Key, number: u64) -> Value {
             },
         },
         "state": { "is": "active" }, "claim": null,
-        "next_number": number, "committed_number": number - 1, "retired": retired,
+        "next_number": number, "committed_number": number - 1, "past": { "refreshed": past },
     })
 }
 
@@ -129,6 +134,9 @@ pub(crate) fn ended(record: &Record, state: &Value) -> Record {
 pub(crate) async fn entry(store: &PostgresStore, key: &Key) -> Option<(Record, Revision)> {
     store.load(key).await.unwrap().entry
 }
+
+/// The access token of the session's current pair, as it is stored.
+pub(crate) const STORED: &str = "SELECT convert_from(pair, 'UTF8')::json->>'access_token' FROM evertoken_pair WHERE state = 'ACTIVE'";
 
 /// A swap that has to win.
 pub(crate) async fn put(store: &PostgresStore, seen: Option<Revision>, next: &Record) -> Revision {

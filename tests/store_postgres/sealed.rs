@@ -12,9 +12,12 @@ async fn sealed(database: &Database, secret: &str) -> PostgresStore {
     database.open().await.sealed(FakeSealer::new(secret))
 }
 
-/// What the record of the session is in the database.
+/// What the record of the session is in the database, and its pair.
 fn stored(database: &Database) -> String {
-    database.sql("SELECT convert_from(record, 'UTF8') FROM evertoken_pair WHERE retired_at IS NULL")
+    database.sql(
+        "SELECT convert_from(record, 'UTF8'), encode(pair, 'escape') FROM evertoken_pair \
+         WHERE retired_at IS NULL",
+    )
 }
 
 #[tokio::test]
@@ -56,11 +59,13 @@ async fn w13_what_cannot_be_opened_is_refused_and_left() {
     assert!(error.contains(&SealError::Refused.to_string()), "{error}");
     let lost = wrong.swap(&key(), None, &record(&key(), 2)).await;
     told(&lost.unwrap_err());
-    let altered = r#"replace(convert_from(record, 'UTF8'), '"sealed":"', '"sealed":"A')"#;
-    database.sql(&format!(
-        "UPDATE evertoken_pair SET record = convert_to({altered}, 'UTF8')"
-    ));
-    told(&store.load(&key()).await.unwrap_err());
+    for altered in [
+        "pair = set_byte(pair, 99, 255 - get_byte(pair, 99))",
+        "pair = NULL",
+    ] {
+        database.sql(&format!("UPDATE evertoken_pair SET {altered}"));
+        told(&store.load(&key()).await.unwrap_err());
+    }
     assert_ne!(database.rows("*"), before);
     assert_eq!(database.rows("revision"), [revision.number().to_string()]);
 }

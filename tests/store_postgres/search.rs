@@ -1,9 +1,17 @@
 //! Whose a token is, and that it is looked for by an index.
 
-use evertoken::TokenStore;
+use evertoken::store::{Revision, Swap};
+use evertoken::{Digest, TokenStore};
 use serde_json::json;
 
-use crate::scene::{Database, digest, entry, form, key, made_of, put, record, rotate};
+use crate::scene::{
+    Database, access_token, digest, entry, form, key, made_of, names, put, record, refresh_token,
+    rotate, told,
+};
+
+fn access_digest(number: u64) -> Digest {
+    Digest::of(access_token(number))
+}
 
 #[tokio::test]
 async fn past_tokens_that_never_had_a_row_are_found_too() {
@@ -20,8 +28,7 @@ async fn past_tokens_that_never_had_a_row_are_found_too() {
     }
     let (_, revision) = entry(&store, &key()).await.unwrap();
     let mut next = form(&key(), 6);
-    let stray = json!({ "digest": digest(99), "until": null });
-    next["retired"].as_array_mut().unwrap().push(stray);
+    next["past"]["seeds"] = names([digest(99)]).into();
     put(&store, Some(revision), &made_of(&next)).await;
     assert_eq!(store.find(&digest(99)).await.unwrap(), Some(key()));
     let columns = "encode(digest, 'hex'), state, record IS NULL";
@@ -52,7 +59,8 @@ async fn no_call_reads_the_whole_table() {
     let store = database.open().await;
     database.sql(
         "INSERT INTO evertoken_pair (key_digest, key, state, digest, changed_at, retired_at, revision) \
-         SELECT sha256((n % 100)::text::bytea), '{}', 'INACTIVE', sha256(n::text::bytea), now(), now(), 0 \
+         SELECT substr(sha256((n % 100)::text::bytea), 1, 16), '{}', 'INACTIVE', \
+         substr(sha256(n::text::bytea), 1, 16), now(), now(), 0 \
          FROM generate_series(1, 50000) AS n; \
          ANALYZE evertoken_pair",
     );
@@ -63,6 +71,8 @@ async fn no_call_reads_the_whole_table() {
     rotate(&store, &key(), 20).await;
     for number in 12..=20 {
         let found = store.find(&digest(number)).await.unwrap();
+        assert_eq!(found, Some(key()));
+        let found = store.find_by_access(&access_digest(number)).await.unwrap();
         assert_eq!(found, Some(key()));
         assert!(entry(&store, &key()).await.is_some());
     }
@@ -77,20 +87,76 @@ async fn no_call_reads_the_whole_table() {
 }
 
 #[tokio::test]
-async fn a_digest_is_found_only_while_the_record_knows_it() {
+async fn a_token_that_has_left_the_record_is_found_by_its_row() {
+    let database = Database::new();
+    let store = database.open().await;
+    let revision = rotate(&store, &key(), 20).await;
+    let (record, _) = entry(&store, &key()).await.unwrap();
+    assert!(!record.knows(&digest(1)), "it remembers the last eight");
+    for number in 1..=20 {
+        let found = store.find(&digest(number)).await.unwrap();
+        assert_eq!(found, Some(key()), "{number}");
+    }
+    let mut forgetful = form(&key(), 21);
+    forgetful["past"] = json!({});
+    put(&store, Some(revision), &made_of(&forgetful)).await;
+    assert_eq!(store.find(&digest(20)).await.unwrap(), Some(key()));
+}
+
+#[tokio::test]
+async fn of_two_sessions_with_one_token_the_one_that_has_it_now_is_found() {
+    let database = Database::new();
+    let store = database.open().await;
+    let other = key().label("other");
+    rotate(&store, &other, 1).await;
+    rotate(&store, &key(), 3).await;
+    assert_eq!(store.find(&digest(1)).await.unwrap(), Some(other));
+    assert_eq!(store.find(&digest(3)).await.unwrap(), Some(key()));
+}
+
+#[tokio::test]
+async fn an_access_token_is_found_and_that_of_a_lost_swap_is_not() {
     let database = Database::new();
     let store = database.open().await;
     rotate(&store, &key(), 3).await;
-    let other = key().label("other");
-    rotate(&store, &other, 1).await;
-    // The same first token in two sessions: either may be meant.
-    let found = store.find(&digest(1)).await.unwrap().unwrap();
-    assert!(found == key() || found == other);
-    assert_eq!(store.find(&digest(3)).await.unwrap(), Some(key()));
+    for (number, owner) in [(2, Some(key())), (3, Some(key())), (4, None)] {
+        let found = store.find_by_access(&access_digest(number)).await;
+        assert_eq!(found.unwrap(), owner, "{number}");
+    }
+    // By the name of one kind, none of the other kind is found.
+    assert_eq!(store.find(&access_digest(3)).await.unwrap(), None);
+    assert_eq!(store.find_by_access(&digest(3)).await.unwrap(), None);
+    for seen in [None, Some(Revision::new(1))] {
+        let swap = store.swap(&key(), seen, &record(&key(), 9)).await.unwrap();
+        assert!(matches!(swap, Swap::Lost(Some(_))));
+    }
+    for number in [4, 8, 9] {
+        assert_eq!(store.find(&digest(number)).await.unwrap(), None, "{number}");
+    }
+    let found = store.find_by_access(&access_digest(9)).await.unwrap();
+    assert_eq!(found, None);
+    let bare = json!({ "issued_at": 0, "refresh_token": refresh_token(4) });
+    let mut form = form(&key(), 4);
+    form["pair"] = bare;
     let (_, revision) = entry(&store, &key()).await.unwrap();
-    let mut forgetful = form(&key(), 4);
-    forgetful["retired"] = json!([]);
-    put(&store, Some(revision), &made_of(&forgetful)).await;
-    assert_eq!(store.find(&digest(3)).await.unwrap(), None);
-    assert_eq!(store.find(&digest(1)).await.unwrap(), Some(other));
+    put(&store, Some(revision), &made_of(&form)).await;
+    assert_eq!(database.rows("access_digest IS NULL").last().unwrap(), "t");
+}
+
+/// A row that was copied under another key is of no session.
+#[tokio::test]
+async fn a_row_whose_key_is_not_its_own_leads_nowhere() {
+    let database = Database::new();
+    let store = database.open().await;
+    rotate(&store, &key(), 2).await;
+    for key_of_it in ["json_build_object('issuer', 'x', 'client_id', 'y')", "'1'"] {
+        database.sql(&format!("UPDATE evertoken_pair SET key = {key_of_it}"));
+        for number in 1..=2 {
+            let found = store.find(&digest(number)).await;
+            match key_of_it {
+                "'1'" => assert!(told(&found.unwrap_err()).contains("it has no key")),
+                _ => assert_eq!(found.unwrap(), None),
+            }
+        }
+    }
 }

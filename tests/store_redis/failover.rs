@@ -220,7 +220,7 @@ async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
         let record = Other::at(&pair.primary).await;
         let mut record = record;
         let record: Vec<u8> = record
-            .does(&["HGET", &crate::scene::name(one.key()), "record"])
+            .does(&["HGET", &crate::scene::name(one.key()), "claim"])
             .await;
         String::from_utf8(record).unwrap().contains("\"number\":1")
     };

@@ -8,25 +8,27 @@ use futures_util::StreamExt as _;
 use redis::Client;
 use tokio::task::JoinHandle;
 
-use crate::scene::{Other, entry, key, lasting, name, open, put, record, server, told, with};
+use crate::scene::{
+    Other, access_digest, claimed, entry, key, lasting, name, open, put, record, server, told, with,
+};
 use crate::seal::FakeSealer;
 use crate::services::Redis;
 
 const DAY: u64 = 24 * 3_600 * 1_000;
 
-async fn keys(server: &Redis) -> Vec<String> {
+pub(crate) async fn keys(server: &Redis) -> Vec<String> {
     let mut keys: Vec<String> = Other::at(server).await.does(&["KEYS", "*"]).await;
     keys.sort();
     keys
 }
 
 /// In milliseconds from now; negative: for good.
-async fn expires_in(server: &Redis, name: &str) -> i64 {
+pub(crate) async fn expires_in(server: &Redis, name: &str) -> i64 {
     Other::at(server).await.does(&["PTTL", name]).await
 }
 
 /// Everything the server is told by anybody, from now on.
-async fn monitored(server: &Redis) -> JoinHandle<String> {
+pub(crate) async fn monitored(server: &Redis) -> JoinHandle<String> {
     let client = Client::open(server.url()).unwrap();
     let monitor = client.get_async_monitor().await.unwrap();
     let mut lines = monitor.into_on_message::<String>();
@@ -41,6 +43,13 @@ async fn monitored(server: &Redis) -> JoinHandle<String> {
         }
         told
     })
+}
+
+/// What the monitor has seen.
+pub(crate) async fn told_until_now(server: &Redis, monitor: JoinHandle<String>) -> String {
+    let mut other = Other::at(server).await;
+    let () = other.does(&["PUBLISH", "end", "the-end"]).await;
+    monitor.await.unwrap()
 }
 
 /// Everything that is published from now on, with its channel.
@@ -71,6 +80,7 @@ async fn lives(store: &RedisStore, key: &Key) {
         store.swap(key, None, &next).await.unwrap();
         entry(store, key).await.unwrap();
         store.find(&next.digest()).await.unwrap();
+        store.find_by_access(&access_digest(number)).await.unwrap();
         store.changed(key, None).await;
         let waiting = store.changed(key, seen);
         let _ = tokio::time::timeout(Duration::from_millis(20), waiting).await;
@@ -109,7 +119,7 @@ async fn n3_with_a_sealer_the_server_is_told_no_token_at_all() {
     let server = server();
     let store = open(&server).await.sealed(FakeSealer::new("secret"));
     let [keys, published, monitored] = seen_by_the_server(&store, &server).await;
-    assert!(monitored.contains("EVALSHA") && monitored.contains("sealed"));
+    assert!(monitored.contains("EVALSHA") && monitored.contains("access_digest"));
     for seen in [keys, published, monitored] {
         assert!(!seen.contains("sesame"), "{seen}");
     }
@@ -128,6 +138,7 @@ async fn prefixes_are_apart() {
     assert_eq!(other.find(&digest).await.unwrap(), None);
     assert_eq!(one.find(&digest).await.unwrap(), Some(key()));
     let expected = [
+        format!("one:access:{}", access_digest(1)),
         format!("one:digest:{digest}"),
         format!("one:{{{}}}", key().digest()),
     ];
@@ -157,76 +168,24 @@ async fn a_record_expires_a_week_after_its_tokens_and_one_of_unknown_use_never()
     assert_eq!(expires_in(&server, &name).await, -1);
     seen = put(&store, Some(seen), &lasting(&key(), 3, Some(in_an_hour))).await;
     is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
-    // Somebody writes it: it is of use to him still, whatever it says.
+    // An instance writes it: it is of use to that one still, whatever it says.
     let long_ago = StoreTime::from_millis(1_600_000_000_000);
     seen = put(&store, Some(seen), &lasting(&key(), 4, Some(long_ago))).await;
     is_about(expires_in(&server, &name).await, 7 * DAY);
+    // A claim leaves it, and it is made good again where it was lost.
+    let left = expires_in(&server, &name).await;
+    seen = put(
+        &store,
+        Some(seen),
+        &claimed(&lasting(&key(), 4, Some(in_an_hour))),
+    )
+    .await;
+    is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
+    assert!(left < expires_in(&server, &name).await);
+    let () = Other::at(&server).await.does(&["PERSIST", &name]).await;
+    seen = put(&store, Some(seen), &lasting(&key(), 4, Some(in_an_hour))).await;
+    is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
     assert_eq!(entry(&store, &key()).await.unwrap().1, seen);
-}
-
-#[tokio::test]
-async fn entries_of_the_index_expire_with_what_they_lead_to() {
-    let server = server();
-    let store = open(&server).await;
-    let now = store.load(&key()).await.unwrap().now;
-    let index = |number| format!("evertoken:digest:{}", record(&key(), number).digest());
-    let days = |left: i64| left as f64 / DAY as f64;
-
-    let mut seen = put(&store, None, &record(&key(), 1)).await;
-    assert!((364.9..=365.0).contains(&days(expires_in(&server, &index(1)).await)));
-    let in_a_day = now.after(Duration::from_millis(DAY));
-    seen = put(&store, Some(seen), &lasting(&key(), 2, Some(in_a_day))).await;
-    assert!((7.9..=8.1).contains(&days(expires_in(&server, &index(2)).await)));
-
-    // Past ones: the record knows 256 of them, so that with a token of an hour it is ten days.
-    let past = |next: &evertoken::Record, number: u64| {
-        let mut form = serde_json::to_value(next).unwrap();
-        let digest = record(&key(), number).digest();
-        form["retired"] = serde_json::json!([{ "digest": digest, "until": null }]);
-        serde_json::from_value::<evertoken::Record>(form).unwrap()
-    };
-    seen = put(&store, Some(seen), &past(&record(&key(), 3), 2)).await;
-    assert!((29.9..=30.0).contains(&days(expires_in(&server, &index(2)).await)));
-    let of_ten_minutes = lasting(&key(), 4, Some(now.after(Duration::from_secs(600))));
-    put(&store, Some(seen), &past(&of_ten_minutes, 3)).await;
-    assert!((1.9..=2.0).contains(&days(expires_in(&server, &index(3)).await)));
-}
-
-#[tokio::test]
-async fn what_the_index_says_is_confirmed_by_the_record() {
-    let server = server();
-    let store = open(&server).await;
-    let mut other = Other::at(&server).await;
-    let digest = record(&key(), 1).digest();
-    let index = format!("evertoken:digest:{digest}");
-    let found = async || store.find(&digest).await;
-    put(&store, None, &record(&key(), 1)).await;
-    assert_eq!(found().await.unwrap(), Some(key()));
-
-    // A copy under another name is nobody's, nor is what leads nowhere.
-    let elsewhere = key().label("elsewhere");
-    let session = elsewhere.digest().to_string();
-    let () = other.does(&["SET", &index, &session]).await;
-    assert_eq!(found().await.unwrap(), None);
-    let () = other
-        .does(&["COPY", &name(&key()), &name(&elsewhere)])
-        .await;
-    assert_eq!(found().await.unwrap(), None);
-
-    // "Nobody's" would be a guess.
-    for (value, what) in [
-        (session.as_str(), name(&elsewhere)),
-        ("foreign", index.clone()),
-    ] {
-        let () = other.does(&["SET", &index, value]).await;
-        let () = other
-            .does(&["HSET", &name(&elsewhere), "record", "foreign"])
-            .await;
-        let error = told(&found().await.unwrap_err());
-        assert!(error.contains(&format!("`{what}`")), "{error}");
-    }
-    let () = other.does(&["DEL", &index]).await;
-    assert_eq!(found().await.unwrap(), None);
 }
 
 /// Whoever holds a revision from before must not win against what came after.

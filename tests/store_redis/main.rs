@@ -4,6 +4,7 @@
 mod changes;
 mod connections;
 mod failover;
+mod index;
 mod keys;
 mod proxy;
 mod restarts;
@@ -15,3 +16,4 @@ mod server;
 mod services;
 mod suite;
 mod world;
+mod written;

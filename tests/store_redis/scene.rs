@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use evertoken::store::{Revision, StoreTime, Swap};
-use evertoken::{Key, Record, RedisStore, StoreError, TokenStore};
+use evertoken::{Digest, Key, Record, RedisStore, StoreError, TokenStore};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, FromRedisValue, ToRedisArgs};
 use serde_json::json;
@@ -41,7 +43,7 @@ pub(crate) fn lasting(key: &Key, number: u64, until: Option<StoreTime>) -> Recor
         None => json!({}),
     };
     let form = json!({
-        "format": 1, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
         "pair": {
             "issued_at": issued.as_millis(),
             "access_token": format!("access-sesame-{number}"),
@@ -49,9 +51,42 @@ pub(crate) fn lasting(key: &Key, number: u64, until: Option<StoreTime>) -> Recor
             "lifetime": lifetime,
         },
         "state": { "is": "active" }, "claim": null,
-        "next_number": 1, "committed_number": 0, "retired": [],
+        "next_number": 1, "committed_number": 0, "past": {},
     });
     serde_json::from_value(form).unwrap()
+}
+
+/// The record with a claim on its token.
+pub(crate) fn claimed(record: &Record) -> Record {
+    let mut form = serde_json::to_value(record).unwrap();
+    form["claim"] = json!({
+        "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": record.digest(), "since": 0,
+    });
+    form["next_number"] = 2.into();
+    serde_json::from_value(form).unwrap()
+}
+
+/// The record with these past tokens in this list of it, by the numbers of their records.
+pub(crate) fn with_past(
+    record: &Record,
+    list: &str,
+    numbers: impl IntoIterator<Item = u64>,
+) -> Record {
+    let mut form = serde_json::to_value(record).unwrap();
+    let digests = numbers.into_iter().map(digest);
+    let bytes: Vec<_> = digests.flat_map(|digest| *digest.as_bytes()).collect();
+    form["past"][list] = BASE64_URL_SAFE_NO_PAD.encode(bytes).into();
+    serde_json::from_value(form).unwrap()
+}
+
+/// Of the refresh token of the record of this number.
+pub(crate) fn digest(number: u64) -> Digest {
+    Digest::of(format!("refresh-sesame-{number}"))
+}
+
+/// Of its access token.
+pub(crate) fn access_digest(number: u64) -> Digest {
+    Digest::of(format!("access-sesame-{number}"))
 }
 
 /// The key of the record in Redis.

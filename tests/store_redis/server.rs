@@ -244,7 +244,7 @@ async fn many_who_ask_a_server_that_says_nothing_wait_no_longer_than_one() {
 async fn a_user_may_do_with_little_and_is_told_what_is_missing() {
     let server = server();
     let mut other = Other::at(&server).await;
-    let allowed = "+info +eval +evalsha +hget +hmget +hset +exists +persist +pexpireat +time +get +set \
+    let allowed = "+info +eval +evalsha +hget +hmget +hset +exists +persist +pexpireat +pttl +time +get +set \
                    +publish +subscribe +unsubscribe +ping +wait";
     let command = format!("ACL SETUSER app on >sesame ~evertoken:* &evertoken:* {allowed}");
     let () = other.does(&command.split(' ').collect::<Vec<_>>()).await;
@@ -290,8 +290,12 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
     for foreign in [
         vec!["SET", &name, "foreign"],
         vec!["HSET", &name, "foreign", "1"],
-        vec!["HSET", &name, "revision", "one", "record", "two"],
+        vec![
+            "HSET", &name, "revision", "one", "record", "two", "claim", "{}",
+        ],
+        vec!["HSET", &name, "revision", "1", "record", "two"],
         vec!["HSET", &name, "revision", "1"],
+        vec!["HSET", &name, "revision", "1", "past", "", "pair", "two"],
         vec!["RPUSH", &name, "foreign"],
     ] {
         let () = other.does(&foreign).await;
@@ -314,13 +318,22 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
         assert_eq!(after, before);
         let () = other.does(&["DEL", &name]).await;
     }
-    let unreadable = ["HSET", &name, "revision", "1", "record", "{\"sesame\": 1}"];
-    let () = other.does(&unreadable).await;
-    let error = told(&store.load(&key()).await.unwrap_err());
-    assert!(
-        error.contains(&name) && error.contains("was left as it is"),
-        "{error}"
-    );
+    let of_version_1 = r#"{"format": 1, "sesame": 1}"#;
+    for (record, reason) in [
+        (r#"{"sesame": 1}"#, "no whole record"),
+        (of_version_1, "the layout of an unreleased version"),
+    ] {
+        let () = other
+            .does(&[
+                "HSET", &name, "revision", "1", "record", record, "claim", "{}",
+            ])
+            .await;
+        let error = told(&store.load(&key()).await.unwrap_err());
+        assert!(
+            error.contains(&name) && error.contains("was left as it is") && error.contains(reason),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -54,6 +54,14 @@ pub(crate) trait Flaw: Debug + Send + Sync + 'static {
     async fn find(&self, at: &Handle, digest: &Digest) -> Result<Option<Key>, StoreError> {
         at.memory.find(digest).await
     }
+
+    async fn find_by_access(
+        &self,
+        at: &Handle,
+        digest: &Digest,
+    ) -> Result<Option<Key>, StoreError> {
+        at.memory.find_by_access(digest).await
+    }
 }
 
 #[derive(Debug)]
@@ -97,6 +105,10 @@ impl<F: Flaw> TokenStore for Flawed<F> {
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         self.flaw.find(&self.handle, digest).await
+    }
+
+    async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        self.flaw.find_by_access(&self.handle, digest).await
     }
 }
 

@@ -17,7 +17,7 @@ mod time;
 
 use std::sync::Arc;
 
-use evertoken::testing::conformance::{searchable_store, store};
+use evertoken::testing::conformance::{searchable_by_access_store, searchable_store, store};
 use evertoken::{MemoryStore, TokenStore};
 
 use crate::flaw::{Flaw, flawed};
@@ -27,6 +27,7 @@ async fn the_memory_store_conforms() {
     let memory = MemoryStore::new();
     store(async || memory.clone()).await;
     searchable_store(async || Arc::new(memory.clone()) as Arc<dyn TokenStore>).await;
+    searchable_by_access_store(async || Box::new(memory.clone()) as Box<dyn TokenStore>).await;
 }
 
 #[derive(Debug)]
@@ -39,4 +40,5 @@ async fn what_the_bad_stores_are_made_of_conforms() {
     let open = flawed(Flawless);
     store(&open).await;
     searchable_store(&open).await;
+    searchable_by_access_store(&open).await;
 }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
-use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::testing::conformance::{searchable_store, store};
+use evertoken::store::{Revision, Swap};
+use evertoken::testing::conformance::{searchable_by_access_store, searchable_store, store};
 use evertoken::{Digest, Key, Record, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 
@@ -18,6 +18,10 @@ impl Flaw for Searchless {
     async fn find(&self, _: &Handle, _: &Digest) -> Found {
         Ok(None)
     }
+
+    async fn find_by_access(&self, _: &Handle, _: &Digest) -> Found {
+        Ok(None)
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -31,7 +35,13 @@ async fn but_is_not_searchable() {
     searchable_store(flawed(Searchless)).await;
 }
 
-/// Every digest is this one's.
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "find by the current access token")]
+async fn nor_by_access_tokens() {
+    searchable_by_access_store(flawed(Searchless)).await;
+}
+
+/// Every refresh token is this one's.
 #[derive(Debug)]
 struct Liar;
 
@@ -48,17 +58,66 @@ async fn a_digest_is_not_anybodys() {
     store(flawed(Liar)).await;
 }
 
-/// Knows the current digests only.
-#[derive(Debug, Default)]
+/// Every access token is this one's.
+#[derive(Debug)]
+struct AccessLiar;
+
+#[async_trait]
+impl Flaw for AccessLiar {
+    async fn find_by_access(&self, _: &Handle, _: &Digest) -> Found {
+        Ok(Some(Key::default()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "find by an access token that nobody wrote")]
+async fn an_access_token_is_not_anybodys() {
+    store(flawed(AccessLiar)).await;
+}
+
+/// Takes the name of a refresh token for one of an access token.
+#[derive(Debug)]
+struct Mixed;
+
+#[async_trait]
+impl Flaw for Mixed {
+    async fn find_by_access(&self, at: &Handle, digest: &Digest) -> Found {
+        at.memory.find(digest).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "find by an access token that nobody wrote")]
+async fn a_refresh_token_is_no_access_token() {
+    store(flawed(Mixed)).await;
+}
+
+/// Knows what was written.
+#[derive(Debug)]
 struct Index {
     /// By the handle it was written with, if they do not share it.
     found: Mutex<HashMap<(usize, Digest), Key>>,
+    accesses: Mutex<HashMap<Digest, Key>>,
     divided: bool,
     with_retired: bool,
+    /// What has left a record, and each access token with the next.
     forgets: bool,
+    /// What is swapped in, and what is not.
+    believes: bool,
 }
 
 impl Index {
+    fn new() -> Self {
+        Self {
+            found: Mutex::default(),
+            accesses: Mutex::default(),
+            divided: false,
+            with_retired: true,
+            forgets: false,
+            believes: false,
+        }
+    }
+
     fn number(&self, at: &Handle) -> usize {
         if self.divided { at.number } else { 0 }
     }
@@ -66,10 +125,6 @@ impl Index {
 
 #[async_trait]
 impl Flaw for Index {
-    async fn load(&self, at: &Handle, key: &Key) -> Result<Loaded, StoreError> {
-        at.memory.load(key).await
-    }
-
     async fn swap(
         &self,
         at: &Handle,
@@ -78,13 +133,15 @@ impl Flaw for Index {
         next: &Record,
     ) -> Result<Swap, StoreError> {
         let answer = at.memory.swap(key, seen, next).await?;
-        if matches!(answer, Swap::Swapped(_)) {
+        if self.believes || matches!(answer, Swap::Swapped(_)) {
             let number = self.number(at);
-            let mut found = self.found.lock();
+            let (mut found, mut accesses) = (self.found.lock(), self.accesses.lock());
             if self.forgets {
                 found.retain(|_, indexed| indexed != key);
+                accesses.retain(|_, indexed| indexed != key);
             }
             found.insert((number, next.digest()), key.clone());
+            accesses.extend(next.access_digest().map(|digest| (digest, key.clone())));
             if self.with_retired {
                 found.extend(
                     next.retired()
@@ -99,46 +156,87 @@ impl Flaw for Index {
         let found = self.found.lock();
         Ok(found.get(&(self.number(at), *digest)).cloned())
     }
+
+    async fn find_by_access(&self, _: &Handle, digest: &Digest) -> Found {
+        Ok(self.accesses.lock().get(digest).cloned())
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_index_is_searchable() {
-    let index = Index {
-        with_retired: true,
-        forgets: true,
-        ..Index::default()
-    };
-    searchable_store(flawed(index)).await;
+async fn an_index_is_searchable_whether_it_forgets_or_not() {
+    for forgets in [true, false] {
+        let index = || {
+            flawed(Index {
+                forgets,
+                ..Index::new()
+            })
+        };
+        store(index()).await;
+        searchable_store(index()).await;
+        searchable_by_access_store(index()).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "find by the retired digest")]
 async fn retired_digests_are_found() {
     let index = Index {
-        forgets: true,
-        ..Index::default()
+        with_retired: false,
+        ..Index::new()
     };
     searchable_store(flawed(index)).await;
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by a digest that the record does not have")]
-async fn forgotten_digests_are_not_found() {
+#[should_panic(expected = "find by a digest of a swap that was lost")]
+async fn what_was_not_swapped_in_is_not_found() {
     let index = Index {
-        with_retired: true,
-        ..Index::default()
+        believes: true,
+        ..Index::new()
     };
-    searchable_store(flawed(index)).await;
+    store(flawed(index)).await;
+}
+
+/// Remembers each token that has left a record as another session's.
+#[derive(Debug)]
+struct Mistaken(Index);
+
+#[async_trait]
+impl Flaw for Mistaken {
+    async fn swap(
+        &self,
+        at: &Handle,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        let before = at.memory.load(key).await?.entry;
+        let answer = self.0.swap(at, key, seen, next).await?;
+        let left = before.iter().flat_map(|(record, _)| record.retired());
+        for digest in left.filter(|digest| !next.knows(digest)) {
+            let mut found = self.0.found.lock();
+            found.insert((0, *digest), Key::default());
+        }
+        Ok(answer)
+    }
+
+    async fn find(&self, at: &Handle, digest: &Digest) -> Found {
+        self.0.find(at, digest).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "find by a digest that has left its record answers its own key or none")]
+async fn a_digest_that_has_left_its_record_is_not_anybodys() {
+    searchable_store(flawed(Mistaken(Index::new()))).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "find by the current digest")]
 async fn what_another_handle_wrote_is_found() {
     let index = Index {
-        with_retired: true,
-        forgets: true,
         divided: true,
-        ..Index::default()
+        ..Index::new()
     };
     searchable_store(flawed(index)).await;
 }

@@ -78,7 +78,7 @@ fn a_pair_landing_after_the_logout_is_never_stored() {
 #[test]
 fn another_lineage_supersedes_ours() {
     let (record, landing) = claimed("r2");
-    let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0, NOW);
+    let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0);
     assert_eq!(
         landing.judge(Some(&replaced), &key(), NOW),
         Verdict::Superseded
@@ -88,7 +88,7 @@ fn another_lineage_supersedes_ours() {
 #[test]
 fn a_new_session_is_not_claimed_by_a_sign_in_to_the_one_before() {
     let record = active().claimed(ONE, key().digest(), NOW);
-    let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0, NOW);
+    let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0);
     assert_eq!(replaced.claim, None);
 }
 
@@ -96,7 +96,7 @@ fn a_new_session_is_not_claimed_by_a_sign_in_to_the_one_before() {
 fn rivals(rival: Rival) -> (Record, Landing) {
     let (_, landing) = claimed("ours");
     let vacant = Record::vacant(key(), Lineage::from_bits(1));
-    let theirs = vacant.replaced(Lineage::from_bits(2), Some(pair("theirs")), 0, NOW);
+    let theirs = vacant.replaced(Lineage::from_bits(2), Some(pair("theirs")), 0);
     let ours = Landing {
         base: vacant.identity(),
         predecessor: key().digest(),
@@ -331,11 +331,8 @@ fn a_token_whose_outcome_was_unknown_is_good_again_if_the_server_issues_it() {
 fn a_refresh_token_that_is_current_was_not_rotated_on() {
     let (record, landing) = claimed("r1");
     let mut record = record;
-    record.retired.push(crate::record::Retired {
-        digest: record.digest(),
-        until: None,
-        origin: Origin::Endpoint,
-    });
+    let current = record.digest();
+    record.past.note(current, Origin::Endpoint, None);
     let landed = written(landing.judge(Some(&record), &key(), NOW));
     assert_eq!(landed.committed_number, landing.holder.number);
 }

@@ -14,9 +14,9 @@ use super::failed;
 use crate::record::Owner;
 use crate::store::codec::{Flaw, Outline};
 use crate::store::{Revision, StoreError};
-use crate::token::Digest;
+use crate::token::{Digest, Key};
 
-/// In bytes; a record with all that it may keep has some 30,000.
+/// In bytes; a record has two thousand besides its tokens, and what a later version adds.
 const LIMIT: usize = 1 << 20;
 
 /// FAT counts in steps of two seconds, and `ctime` is taken in whole ones here.
@@ -118,6 +118,20 @@ impl Found {
     }
 }
 
+/// An unreleased version named the file by all of the SHA-256. Taken for none, its session would begin anew, with a
+/// seed that may be used.
+pub(super) fn refuse_unreleased(directory: &Path, key: &Key) -> Result<(), StoreError> {
+    let path = directory.join(format!("{}.json", key.unreleased_name()));
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("look for", &path, error)),
+        Ok(_) => Err(StoreError::new(format!(
+            "{}: it has the name and the layout of an unreleased version; move it away and sign in anew",
+            untouched(&path)
+        ))),
+    }
+}
+
 /// The bytes of a file for this record, unless they are too many to be read again.
 pub(super) fn written(
     path: &Path,
@@ -159,13 +173,14 @@ pub(super) fn untouched(path: &Path) -> String {
 pub(super) fn session_of(path: &Path, ending: &str) -> Option<Digest> {
     let name = path.file_name()?.to_str()?;
     let name = name.strip_suffix(ending)?;
-    name.get(..64)?.parse().ok()
+    name.get(..Digest::DIGITS)?.parse().ok()
 }
 
 /// The session whose record is at `path`, by its name and nothing more: a copy beside it is not its record.
 pub(super) fn record_of(path: &Path) -> Option<Digest> {
     let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
-    let is_plain = name.len() == 64 && !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let is_plain =
+        name.len() == Digest::DIGITS && !name.bytes().any(|byte| byte.is_ascii_uppercase());
     is_plain.then(|| name.parse().ok()).flatten()
 }
 

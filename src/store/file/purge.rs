@@ -7,7 +7,7 @@ use std::path::Path;
 use super::content::{Found, record_of};
 use super::life::{self, Life};
 use super::lock::{self, Lock};
-use super::{FileStore, access, failed};
+use super::{FileStore, access, failed, past};
 use crate::store::{StoreError, StoreTime};
 
 pub(super) fn purge(store: &FileStore) -> Result<u64, StoreError> {
@@ -50,6 +50,7 @@ fn purge_one(store: &FileStore, path: &Path, before: StoreTime) -> Result<bool, 
         Err(error) => return Err(failed("remove", path, error)),
     }
     life::settle(path, None, found.claimant(), store.group);
+    let _ = fs::remove_file(past::path(path));
     // Last: from then on another caller may have a lock of the same name. One that stays does no harm.
     let _ = fs::remove_file(lock::path(path));
     Ok(true)

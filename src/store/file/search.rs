@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as Order;
 
+use super::access::{self, GroupAccess};
 use super::content::{Found, Stamp, record_of};
-use super::{FileStore, access, blocking, failed};
+use super::{FileStore, blocking, failed, past};
 use crate::record::Record;
 use crate::store::StoreError;
 use crate::token::{Digest, Key};
@@ -44,7 +45,10 @@ struct Known {
     path: PathBuf,
     /// What the file looked like; `None` if it has to be read again anyway.
     stamp: Option<Stamp>,
-    digests: Vec<Short>,
+    refresh: Vec<Short>,
+    /// Of those that have left the record, the oldest first.
+    past: Vec<Short>,
+    access: Option<Short>,
 }
 
 /// The start of a digest: enough to find a file, and a quarter of the memory.
@@ -56,25 +60,57 @@ fn short(digest: &Digest) -> Short {
     Short::from_be_bytes(start)
 }
 
-pub(super) async fn search(store: &FileStore, digest: &Digest) -> Result<Option<Key>, StoreError> {
-    let (one, digest) = (store.clone(), *digest);
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Name {
+    /// A refresh token, current or past.
+    Refresh(Digest),
+    /// A current access token.
+    Access(Digest),
+}
+
+impl Name {
+    fn may_be_in(self, known: &Known) -> bool {
+        match self {
+            Self::Refresh(digest) => {
+                let short = short(&digest);
+                known.refresh.contains(&short) || known.past.contains(&short)
+            }
+            Self::Access(digest) => known.access == Some(short(&digest)),
+        }
+    }
+
+    /// Whether the session whose record was found at `path` has it.
+    fn is_of(self, found: &Found, path: &Path, group: GroupAccess) -> bool {
+        found.belongs_at(path)
+            && match self {
+                Self::Refresh(digest) => {
+                    found.outline.knows(&digest) || past::read(path, group).contains(&digest)
+                }
+                Self::Access(digest) => found.outline.access_digest() == Some(digest),
+            }
+    }
+}
+
+pub(super) async fn search(store: &FileStore, name: Name) -> Result<Option<Key>, StoreError> {
+    let one = store.clone();
     let begun = store.index.begun.load(Ordering::SeqCst);
     let found = blocking(move || {
         access::check_directory(&one.directory, one.group)?;
-        Ok(one.index.look_up(&one, &digest))
+        Ok(one.index.look_up(&one, name))
     });
     if let Some(key) = found.await? {
         return Ok(Some(key));
     }
     // Nothing that is kept can say that no file has it.
-    search_after(begun, store, digest).await
+    search_after(begun, store, name).await
 }
 
 /// By a reading of the directory with a higher number than `begun`.
 pub(super) async fn search_after(
     begun: u64,
     store: &FileStore,
-    digest: Digest,
+    name: Name,
 ) -> Result<Option<Key>, StoreError> {
     let order = store.index.order.clone().lock_owned().await;
     let store = store.clone();
@@ -87,7 +123,7 @@ pub(super) async fn search_after(
             index.refresh(&store);
         }
         let unread = index.files.lock().unread.clone();
-        match (index.look_up(&store, &digest), unread) {
+        match (index.look_up(&store, name), unread) {
             (Some(key), _) => Ok(Some(key)),
             (None, None) => Ok(None),
             // Every file that can be read is asked before one that cannot is an error: "none" would be a guess then.
@@ -98,17 +134,16 @@ pub(super) async fn search_after(
 }
 
 impl Index {
-    fn look_up(&self, store: &FileStore, digest: &Digest) -> Option<Key> {
-        let short = short(digest);
+    fn look_up(&self, store: &FileStore, name: Name) -> Option<Key> {
         let known = self.files.lock().known.clone();
         let mut candidates = known
             .values()
-            .filter(|known| known.digests.contains(&short))
+            .filter(|known| name.may_be_in(known))
             .map(|known| &known.path);
         candidates.find_map(|path| {
             self.reads.fetch_add(1, Ordering::Relaxed);
             let found = Found::read(path, store.group).ok()??;
-            (found.belongs_at(path) && found.outline.knows(digest))
+            name.is_of(&found, path, store.group)
                 .then_some(found.outline.record.key)
         })
     }
@@ -123,16 +158,21 @@ impl Index {
 
     /// What this store has just written, so that it is found without reading the directory. A reading that is under way
     /// takes the place of it, and may have read the file before: then the file looks different at the next one.
-    pub(super) fn note(&self, record: &Record) {
+    pub(super) fn note(&self, record: &Record, left: &[Digest]) {
         let mut files = self.files.lock();
         let session = record.key.digest();
         if files.known.contains_key(&session)
             && let Some(known) = Arc::make_mut(&mut files.known).get_mut(&session)
         {
+            let mut past = known.past.clone();
+            past.extend(left.iter().map(short));
+            past.drain(..past.len().saturating_sub(past::LIMIT));
             *known = Arc::new(Known {
                 path: known.path.clone(),
                 stamp: None,
-                digests: digests(record).map(|digest| short(&digest)).collect(),
+                refresh: digests(record).map(|digest| short(&digest)).collect(),
+                past,
+                access: record.access_digest().as_ref().map(short),
             });
         }
     }
@@ -190,21 +230,22 @@ impl Known {
             return Ok(None);
         };
         let stamp = found.stamp.is_settled(now).then_some(found.stamp);
-        // A copy under another name belongs to no session.
-        let digests = match found.belongs_at(path) {
-            true => {
-                let digests = digests(&found.outline.record);
-                let current = found.outline.digest();
-                let digests = digests.chain(std::iter::once(current));
-                digests.map(|digest| short(&digest)).collect()
-            }
-            false => Vec::new(),
-        };
-        Ok(Some(Self {
+        let mut known = Self {
             path: path.to_owned(),
             stamp,
-            digests,
-        }))
+            refresh: Vec::new(),
+            past: Vec::new(),
+            access: None,
+        };
+        // A copy under another name belongs to no session.
+        if found.belongs_at(path) {
+            let digests = digests(&found.outline.record);
+            let digests = digests.chain([found.outline.digest()]);
+            known.refresh = digests.map(|digest| short(&digest)).collect();
+            known.past = past::read(path, store.group).iter().map(short).collect();
+            known.access = found.outline.access_digest().as_ref().map(short);
+        }
+        Ok(Some(known))
     }
 }
 

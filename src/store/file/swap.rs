@@ -9,7 +9,7 @@ use super::content::{Stamp, next_revision, untouched, written};
 use super::lock::{self, Lock};
 use super::replace::Replacement;
 use super::turn::Turn;
-use super::{FileStore, access, blocking, life};
+use super::{FileStore, access, blocking, life, past};
 use crate::clock::{Clock, SystemClock};
 use crate::record::{Claim, Owner, Record};
 use crate::store::codec::Flaw;
@@ -125,8 +125,19 @@ impl Attempt {
         // If that fails, the claim may stand all the same: its proof of life stays.
         replacement.put(&self.path)?;
         life::settle(&self.path, owner(&self.next), before, group);
-        self.store.index.note(&self.next);
+        self.has_left(held.as_ref().map(|(record, _)| record));
         Ok(Some(Swap::Swapped(revision)))
+    }
+
+    /// Keeps the names of the past tokens that were in the record and are not any more.
+    fn has_left(&self, held: Option<&Record>) {
+        let left = held.map_or_else(Vec::new, |held| held.leaving(&self.next));
+        if !left.is_empty()
+            && let Err(error) = past::enter(&self.path, &left, self.store.group)
+        {
+            tracing::debug!(path = %self.path.display(), %error, "past tokens are not found by their digests");
+        }
+        self.store.index.note(&self.next, &left);
     }
 
     /// Whether the record is another one than was read when its file looked like this. A file that looks different

@@ -7,9 +7,10 @@ use super::access::GroupAccess;
 use super::content::{Found, session_of};
 use super::life::{self, Life};
 use super::lock::{self, Lock};
-use super::replace;
+use super::{past, replace};
 
-/// Removes what was half written, and what proves the death of a holder whose claim is gone. Each is removed
+/// Removes what was half written, what proves the death of a holder whose claim is gone, and the past tokens of a
+/// session that has no record. Each is removed
 /// under its session's lock, so nothing is writing it; where the lock is taken, it stays for the
 /// next time.
 pub(super) fn sweep(directory: &Path, group: GroupAccess) {
@@ -18,10 +19,13 @@ pub(super) fn sweep(directory: &Path, group: GroupAccess) {
     };
     for path in entries.flatten().map(|entry| entry.path()) {
         let of = |ending| session_of(&path, ending);
-        let Some(session) = of(replace::ENDING).or_else(|| of(life::ENDING)) else {
+        let record = |session| directory.join(format!("{session}.json"));
+        // Nearly all of them are of a session that goes on: no lock is taken for those.
+        let past = of(past::ENDING).filter(|session| !exists(&record(*session)));
+        let Some(session) = of(replace::ENDING).or_else(|| of(life::ENDING)).or(past) else {
             continue;
         };
-        let record = directory.join(format!("{session}.json"));
+        let record = record(session);
         let Ok(mut lock) = Lock::open(lock::path(&record)) else {
             continue;
         };
@@ -32,7 +36,15 @@ pub(super) fn sweep(directory: &Path, group: GroupAccess) {
     }
 }
 
+/// Where that cannot be said, too.
+fn exists(record: &Path) -> bool {
+    !matches!(record.try_exists(), Ok(false))
+}
+
 fn is_needed(path: &Path, record: &Path, group: GroupAccess) -> bool {
+    if session_of(path, past::ENDING).is_some() {
+        return exists(record);
+    }
     if session_of(path, life::ENDING).is_none() {
         return false;
     }

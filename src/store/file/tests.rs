@@ -31,14 +31,14 @@ fn key(label: usize) -> Key {
 
 fn record(label: usize, version: u64) -> Record {
     let form = json!({
-        "format": 1, "key": key(label), "lineage": "0123456789abcdef0123456789abcdef", "version": version,
+        "format": 3, "key": key(label), "lineage": "0123456789abcdef0123456789abcdef", "version": version,
         "pair": {
             "issued_at": 1_700_000_000_000_u64,
             "access_token": format!("access {label} {version}"),
             "refresh_token": format!("refresh {label} {version}"),
         },
         "state": { "is": "active" }, "claim": null,
-        "next_number": 1, "committed_number": 0, "retired": [],
+        "next_number": 1, "committed_number": 0, "past": {},
     });
     serde_json::from_value(form).unwrap()
 }

@@ -9,8 +9,8 @@ use super::failure::Failure;
 use super::listen::Change;
 use super::row::{self, Columns};
 use crate::record::Record;
-use crate::store::codec::Outline;
-use crate::store::{Loaded, Revision, StoreTime, Swap, Zeroizing};
+use crate::store::codec::Parts;
+use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, Zeroizing};
 use crate::token::{Digest, Key};
 
 /// What an error about a record is about.
@@ -39,40 +39,43 @@ impl PostgresStore {
         let asked = self.ask(load, Repeat::Freely, || of_digest(&digest));
         let (rows, _) = asked.await?;
         let row = rows.first().ok_or(Failure::Unreadable)?;
-        let now: i64 = row.try_get(2)?;
         Ok(Loaded {
             entry: self.entry(key, row, 0).await?,
-            now: StoreTime::from_millis(now.unsigned_abs()),
+            now: row::time(row.try_get(4)?),
         })
     }
 
-    /// The record and the revision that stand at `column` and behind it.
+    /// The record and the revision whose four columns begin at `column`.
     async fn entry(
         &self,
         key: &Key,
         row: &PgRow,
         column: usize,
     ) -> Result<Option<(Record, Revision)>, Failure> {
-        let Some(record) = row.try_get::<Option<&[u8]>, _>(column)? else {
+        let part = |at: usize| row.try_get::<Option<&[u8]>, _>(column + at);
+        let Some(record) = part(0)? else {
             return Ok(None);
         };
-        let revision = row::revision(row.try_get(column + 1)?);
-        let record = Zeroizing::new(record.to_vec());
-        let decoding = self.codec.decode_aside(key, record, UNTOUCHED.to_owned());
+        let past = part(1)?.unwrap_or_default().to_vec();
+        let pair = part(2)?.map(|pair| Zeroizing::new(pair.to_vec()));
+        let parts = Parts::of_record(record, past, pair);
+        let revision = row::revision(row.try_get(column + 3)?);
+        let decoding = self
+            .codec
+            .decode_parts_aside(key, parts, UNTOUCHED.to_owned());
         let record = decoding.await.map_err(Failure::Record)?;
         Ok(Some((record, revision)))
     }
 
-    /// With what others should be told of it, and the connection for that.
     pub(super) async fn replace(
         &self,
         key: &Key,
         seen: Option<Revision>,
         next: &Record,
-    ) -> Result<(Swap, Option<(Change, Borrowed)>), Failure> {
+    ) -> Result<Replaced, Failure> {
         let statements = &self.shared.statements;
-        let record = self.codec.encode_aside(next).await;
-        let columns = Columns::of(next, record.map_err(Failure::Record)?)?;
+        let parts = self.codec.encode_parts_aside(next).await;
+        let columns = Columns::of(next, parts.map_err(Failure::Record)?)?;
         let (rows, connection) = match seen {
             None => {
                 let first = || columns.arguments();
@@ -89,22 +92,33 @@ impl PostgresStore {
             }
         };
         let row = rows.first().ok_or(Failure::Unreadable)?;
+        let now = row::time(row.try_get(6)?);
         let Some(revision) = row.try_get::<Option<i64>, _>(0)? else {
             drop(connection);
-            let entry = match self.entry(key, row, 2).await? {
-                // Somebody was faster while this was under way; or there is nothing.
-                None => self.read(key).await?.entry,
-                entry => entry,
+            let (entry, now) = match self.entry(key, row, 2).await? {
+                // Another writer was faster while this was under way; or there is nothing.
+                None => {
+                    let loaded = self.read(key).await?;
+                    (loaded.entry, loaded.now)
+                }
+                entry => (entry, now),
             };
-            return Ok((Swap::Lost(entry), None));
+            return Ok(Replaced {
+                swap: Swap::Lost(entry),
+                now,
+                news: None,
+            });
         };
         let revision = row::revision(revision);
         let is_another_pair: bool = row.try_get(1)?;
-        // Whoever waits, waits for a claim to go.
+        // A waiter waits for a claim to go.
         let is_news = is_another_pair || next.claim.as_ref().is_none_or(|claim| claim.released);
         let session = key.digest();
-        let news = is_news.then_some((Change { session, revision }, connection));
-        Ok((Swap::Swapped(revision), news))
+        Ok(Replaced {
+            swap: Swap::Swapped(revision),
+            now,
+            news: is_news.then_some((Change { session, revision }, connection)),
+        })
     }
 
     pub(super) async fn revision(&self, digest: &Digest) -> Result<Option<Revision>, Failure> {
@@ -115,29 +129,38 @@ impl PostgresStore {
         Ok(revision.map(row::revision))
     }
 
-    /// Every session that can be read is asked before one that cannot is an error: "nobody's" would be a guess
-    /// then.
-    pub(super) async fn search(&self, digest: &Digest) -> Result<Option<Key>, Failure> {
-        let find = &self.shared.statements.find;
-        let asked = self.ask(find, Repeat::Freely, || of_digest(digest));
+    /// The session of the first row that `statement` finds by this digest.
+    ///
+    /// Every row that can be read is looked at before one that cannot is an error: the answer that the digest leads
+    /// nowhere would be a guess then.
+    pub(super) async fn search(
+        &self,
+        statement: &str,
+        digest: &Digest,
+    ) -> Result<Option<Key>, Failure> {
+        let asked = self.ask(statement, Repeat::Freely, || of_digest(digest));
         let (rows, _) = asked.await?;
         let mut unread = None;
         for row in rows {
-            let (session, record): (&[u8], &[u8]) = (row.try_get(0)?, row.try_get(1)?);
-            match Outline::read(record) {
-                // A copy under another key is nobody's.
-                Ok(outline)
-                    if outline.knows(digest)
-                        && outline.record.key.digest().as_bytes() == session =>
-                {
-                    return Ok(Some(outline.record.key));
-                }
+            let (session, key): (&[u8], &str) = (row.try_get(0)?, row.try_get(1)?);
+            match serde_json::from_str::<Key>(key) {
+                // A copy under another key belongs to no session.
+                Ok(key) if key.digest().as_bytes() == session => return Ok(Some(key)),
                 Ok(_) => {}
-                Err(flaw) => unread = Some(flaw.of(UNTOUCHED)),
+                Err(_) => unread = Some(StoreError::new(format!("{UNTOUCHED}: it has no key"))),
             }
         }
         unread.map_or(Ok(None), |error| Err(Failure::Record(error)))
     }
+}
+
+/// What a swap came to.
+pub(super) struct Replaced {
+    pub(super) swap: Swap,
+    /// The server's time of it.
+    pub(super) now: StoreTime,
+    /// What others should be told of it, and the connection for that.
+    pub(super) news: Option<(Change, Borrowed)>,
 }
 
 fn of_digest(digest: &Digest) -> Result<PgArguments, Failure> {

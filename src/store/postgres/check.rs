@@ -34,13 +34,18 @@ pub(super) async fn statements(
         arguments.add(digest.as_bytes().as_slice())?;
         Ok(arguments)
     };
-    for statement in [&statements.load, &statements.revision, &statements.find] {
+    for statement in [
+        &statements.load,
+        &statements.revision,
+        &statements.find,
+        &statements.find_by_access,
+    ] {
         let query = sqlx::query_with(statement, of_digest()?);
         sending.rows(connection, query).await?;
     }
     let record = Record::vacant(key, Lineage::random().map_err(no_randomness)?);
-    let bytes = Codec::plain().encode(&record).map_err(Failure::Record)?;
-    let columns = Columns::of(&record, bytes)?;
+    let parts = Codec::plain().encode_parts_aside(&record).await;
+    let columns = Columns::of(&record, parts.map_err(Failure::Record)?)?;
     let mut arguments = columns.arguments()?;
     arguments.add(0_i64)?;
     arguments.add(row::millis(Duration::MAX))?;

@@ -1,12 +1,12 @@
 -- The first record of a key, unless somebody was faster.
 WITH came AS (
     INSERT INTO evertoken_pair (
-        key_digest, key, state, lineage, version, digest, jti, issued_at, access_expires_at, refresh_expires_at,
-        needed_until, record, changed_at, revision
+        key_digest, key, state, lineage, version, digest, access_digest, jti, issued_at, access_expires_at,
+        refresh_expires_at, needed_until, record, past, pair, changed_at, revision
     )
     SELECT
-        $1, $2::json, $3, $4, $5, $6, $7, to_timestamp($8 / 1000.0), to_timestamp($9 / 1000.0),
-        to_timestamp($10 / 1000.0), to_timestamp($11 / 1000.0), $12, clock_timestamp(),
+        $1, $2::json, $3, $4, $5, $6, $7, $8, to_timestamp($9 / 1000.0), to_timestamp($10 / 1000.0),
+        to_timestamp($11 / 1000.0), to_timestamp($12 / 1000.0), $13, $14, $15, clock_timestamp(),
         -- A clock and no counter: a deleted key, or a server that lost its last writes, gives no number again.
         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
     ON CONFLICT DO NOTHING
@@ -15,14 +15,17 @@ WITH came AS (
 named AS (
     INSERT INTO evertoken_pair (key_digest, key, state, digest, changed_at, retired_at, revision)
     SELECT $1, $2::json, 'INACTIVE', past.digest, clock_timestamp(), clock_timestamp(), 0
-    FROM came, unnest($13) AS past (digest)
+    FROM came, unnest($16) AS past (digest)
 )
 -- And whoever was too late by the time he asked is told at once what is there.
 SELECT
     came.revision,
     true AS is_another_pair,
     newer.record,
+    newer.past,
+    newer.pair,
     newer.revision,
+    floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
     -- What is acknowledged is on the disk, whatever the default here: a claim that is lost is a token that two
     -- may spend.
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END

@@ -7,7 +7,8 @@ use sqlx::postgres::PgArguments;
 
 use super::failure::Failure;
 use crate::record::{Record, State};
-use crate::store::{Revision, StoreError, StoreTime, Zeroizing, whole_millis};
+use crate::store::codec::Parts;
+use crate::store::{Revision, StoreError, StoreTime, whole_millis};
 use crate::token::Digest;
 
 /// The end of the year 9999, in milliseconds. A server may name any lifetime, and the column has an end.
@@ -19,7 +20,7 @@ const LONGEST: u64 = 31_557_600_000_000;
 /// In bytes; a longer name is left out. The database would take it, and every row would have it.
 const LONGEST_NAME: usize = 1_000;
 
-/// What a row shows of a record, and the record.
+/// What a row shows of a record, and the parts of the record.
 pub(super) struct Columns {
     session: Digest,
     key: String,
@@ -27,16 +28,17 @@ pub(super) struct Columns {
     lineage: String,
     version: i64,
     digest: Option<Digest>,
+    access_digest: Option<Digest>,
     jti: Option<String>,
     /// Issued at, access token expires at, refresh token expires at, needed until.
     times: [Option<i64>; 4],
-    record: Zeroizing<Vec<u8>>,
+    parts: Parts,
     retired: Vec<Digest>,
 }
 
 impl Columns {
-    /// `bytes` are those of the record.
-    pub(super) fn of(record: &Record, bytes: Zeroizing<Vec<u8>>) -> Result<Self, Failure> {
+    /// `parts` are those of the record.
+    pub(super) fn of(record: &Record, parts: Parts) -> Result<Self, Failure> {
         let key = serde_json::to_string(&record.key)
             .map_err(|_| Failure::Record(StoreError::new("the key cannot be written")))?;
         let is_a_name = |name: &String| name.len() <= LONGEST_NAME && !name.contains('\0');
@@ -47,6 +49,7 @@ impl Columns {
             lineage: record.lineage.to_string(),
             version: capped(record.version),
             digest: record.pair.as_ref().map(|_| record.digest()),
+            access_digest: record.access_digest(),
             // What PostgreSQL refuses as a text must not keep a pair from being stored.
             jti: record.jti().filter(is_a_name),
             times: [
@@ -56,12 +59,12 @@ impl Columns {
                 record.needed_until(),
             ]
             .map(|time| time.map(moment)),
-            record: bytes,
+            parts,
             retired: record.retired().copied().collect(),
         })
     }
 
-    /// `$1` to `$13`.
+    /// `$1` to `$16`.
     pub(super) fn arguments(&self) -> Result<PgArguments, Failure> {
         let mut arguments = PgArguments::default();
         arguments.add(self.session.as_bytes().as_slice())?;
@@ -69,16 +72,17 @@ impl Columns {
         arguments.add(self.state)?;
         arguments.add(&self.lineage)?;
         arguments.add(self.version)?;
-        arguments.add(
-            self.digest
-                .as_ref()
-                .map(|digest| digest.as_bytes().as_slice()),
-        )?;
+        for digest in [&self.digest, &self.access_digest] {
+            let digest = digest.as_ref().map(Digest::as_bytes);
+            arguments.add(digest.map(<[u8; 16]>::as_slice))?;
+        }
         arguments.add(self.jti.as_deref())?;
         for time in self.times {
             arguments.add(time)?;
         }
-        arguments.add(self.record.as_slice())?;
+        arguments.add(self.parts.record().as_slice())?;
+        arguments.add(self.parts.past.as_slice())?;
+        arguments.add(self.parts.pair.as_ref().map(|pair| pair.as_slice()))?;
         let retired = self.retired.iter();
         let retired: Vec<&[u8]> = retired.map(|digest| digest.as_bytes().as_slice()).collect();
         arguments.add(retired)?;
@@ -101,6 +105,11 @@ fn moment(time: StoreTime) -> i64 {
 
 pub(super) fn millis(span: Duration) -> i64 {
     capped(whole_millis(span).min(LONGEST))
+}
+
+/// The database's time.
+pub(super) fn time(millis: i64) -> StoreTime {
+    StoreTime::from_millis(millis.unsigned_abs())
 }
 
 pub(super) fn revision(number: i64) -> Revision {

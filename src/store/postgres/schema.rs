@@ -10,10 +10,15 @@ use super::sending::Sending;
 pub(super) const SCHEMA: &str = include_str!("schema.sql");
 
 /// What [`SCHEMA`] is.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
+
+/// Of the tables of an unreleased version. They are not migrated.
+const UNRELEASED: i32 = 1;
 
 /// "evertoke": whoever creates the tables holds this lock of the database.
 const LOCK: i64 = 0x6576_6572_746f_6b65;
+
+const FIND: &str = include_str!("find.sql");
 
 /// What can be asked of the tables.
 pub(super) struct Statements {
@@ -24,6 +29,7 @@ pub(super) struct Statements {
     pub(super) swap: String,
     pub(super) revision: String,
     pub(super) find: String,
+    pub(super) find_by_access: String,
     pub(super) purge: String,
     pub(super) sending: Sending,
 }
@@ -38,7 +44,8 @@ impl Statements {
             first: on(include_str!("first.sql")),
             swap: on(include_str!("swap.sql")),
             revision: on(include_str!("revision.sql")),
-            find: on(include_str!("find.sql")),
+            find: on(FIND),
+            find_by_access: on(&FIND.replace("WHERE digest", "WHERE access_digest")),
             purge: on(include_str!("purge.sql")),
             schema,
             sending,
@@ -67,6 +74,12 @@ pub(super) async fn prepare(
 async fn usable_tables(connection: &mut PgConnection, schema: String) -> Result<String, Failure> {
     match version(connection, &schema).await? {
         Some(VERSION) => {}
+        Some(UNRELEASED) => {
+            return Err(Failure::Other(format!(
+                "the tables in the schema {schema} are of version {UNRELEASED}, which was never released; drop \
+                 evertoken_pair and evertoken_schema there and sign in anew, or use another schema"
+            )));
+        }
         Some(newer) => {
             return Err(Failure::Other(format!(
                 "the tables in the schema {schema} are of version {newer}, and this version of evertoken knows \

@@ -6,7 +6,7 @@ WITH seen AS MATERIALIZED (
         -- record without it (the pair was revoked after a logout).
         digest IS NULL OR (lineage = $4 AND version = $5 AND ($6 IS NULL OR digest = $6)) AS goes_on
     FROM evertoken_pair
-    WHERE key_digest = $1 AND retired_at IS NULL AND revision = $14
+    WHERE key_digest = $1 AND retired_at IS NULL AND revision = $17
     -- Waits for whoever is replacing it. If he did, the revision is another, and there is no such row.
     FOR UPDATE
 ),
@@ -16,14 +16,18 @@ went_on AS (
         lineage = $4,
         version = $5,
         digest = coalesce($6, pair.digest),
-        jti = CASE WHEN $6 IS NULL THEN jti ELSE $7 END,
-        issued_at = CASE WHEN $6 IS NULL THEN issued_at ELSE to_timestamp($8 / 1000.0) END,
-        access_expires_at = CASE WHEN $6 IS NULL THEN access_expires_at ELSE to_timestamp($9 / 1000.0) END,
-        refresh_expires_at = CASE WHEN $6 IS NULL THEN refresh_expires_at ELSE to_timestamp($10 / 1000.0) END,
-        needed_until = to_timestamp($11 / 1000.0),
-        record = $12,
+        access_digest = CASE WHEN $6 IS NULL THEN access_digest ELSE $7 END,
+        jti = CASE WHEN $6 IS NULL THEN jti ELSE $8 END,
+        issued_at = CASE WHEN $6 IS NULL THEN issued_at ELSE to_timestamp($9 / 1000.0) END,
+        access_expires_at = CASE WHEN $6 IS NULL THEN access_expires_at ELSE to_timestamp($10 / 1000.0) END,
+        refresh_expires_at = CASE WHEN $6 IS NULL THEN refresh_expires_at ELSE to_timestamp($11 / 1000.0) END,
+        needed_until = to_timestamp($12 / 1000.0),
+        record = $13,
+        past = $14,
+        -- The value that is there, and not an equal one: so it stays where it is, outside of the row.
+        pair = CASE WHEN pair.pair = $15 THEN pair.pair ELSE $15 END,
         changed_at = clock_timestamp(),
-        revision = greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $14 + 1)
+        revision = greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $17 + 1)
     FROM seen
     WHERE pair.id = seen.id AND seen.goes_on
     RETURNING pair.revision
@@ -36,6 +40,8 @@ gave_way AS (
             ELSE 'INACTIVE'
         END,
         record = NULL,
+        past = NULL,
+        pair = NULL,
         changed_at = clock_timestamp(),
         retired_at = clock_timestamp()
     FROM seen
@@ -45,13 +51,13 @@ gave_way AS (
 -- From what the update returns, so that it is done before the unique indexes are asked.
 came AS (
     INSERT INTO evertoken_pair (
-        key_digest, key, state, lineage, version, digest, jti, issued_at, access_expires_at, refresh_expires_at,
-        needed_until, record, changed_at, revision
+        key_digest, key, state, lineage, version, digest, access_digest, jti, issued_at, access_expires_at,
+        refresh_expires_at, needed_until, record, past, pair, changed_at, revision
     )
     SELECT
-        $1, $2::json, $3, $4, $5, $6, $7, to_timestamp($8 / 1000.0), to_timestamp($9 / 1000.0),
-        to_timestamp($10 / 1000.0), to_timestamp($11 / 1000.0), $12, clock_timestamp(),
-        greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $14 + 1)
+        $1, $2::json, $3, $4, $5, $6, $7, $8, to_timestamp($9 / 1000.0), to_timestamp($10 / 1000.0),
+        to_timestamp($11 / 1000.0), to_timestamp($12 / 1000.0), $13, $14, $15, clock_timestamp(),
+        greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $17 + 1)
     FROM gave_way
     RETURNING revision
 ),
@@ -60,7 +66,7 @@ came AS (
 named AS (
     INSERT INTO evertoken_pair (key_digest, key, state, digest, changed_at, retired_at, revision)
     SELECT $1, $2::json, 'INACTIVE', past.digest, clock_timestamp(), clock_timestamp(), 0
-    FROM seen, unnest($13) AS past (digest)
+    FROM seen, unnest($16) AS past (digest)
     WHERE seen.digest IS DISTINCT FROM $6 AND (
         SELECT true FROM evertoken_pair AS known
         WHERE known.digest = past.digest AND known.key_digest = $1
@@ -72,8 +78,8 @@ named AS (
 swept AS (
     DELETE FROM evertoken_pair WHERE id = ANY (ARRAY(
         SELECT id FROM evertoken_pair
-        WHERE key_digest = $1 AND retired_at < clock_timestamp() - $15 * interval '1 millisecond'
-            AND (digest <> ALL ($13)) IS NOT FALSE AND EXISTS (SELECT FROM gave_way)
+        WHERE key_digest = $1 AND retired_at < clock_timestamp() - $18 * interval '1 millisecond'
+            AND (digest <> ALL ($16)) IS NOT FALSE AND EXISTS (SELECT FROM gave_way)
         ORDER BY retired_at
         LIMIT 8
         FOR UPDATE SKIP LOCKED
@@ -87,10 +93,13 @@ SELECT
     written.revision,
     written.is_another_pair,
     newer.record,
+    newer.past,
+    newer.pair,
     newer.revision,
+    floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
     -- As for the first record.
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
 FROM (VALUES (1)) AS once
 LEFT JOIN written ON true
 LEFT JOIN evertoken_pair AS newer
-    ON written.revision IS NULL AND newer.key_digest = $1 AND newer.retired_at IS NULL AND newer.revision <> $14
+    ON written.revision IS NULL AND newer.key_digest = $1 AND newer.retired_at IS NULL AND newer.revision <> $17

@@ -108,9 +108,9 @@ fn hint(error: &RedisError) -> Option<&'static str> {
         ErrorKind::Server(kind) => match kind {
             ServerErrorKind::NoPerm => {
                 "its access list forbids that; the user needs the commands `info`, `eval`, `evalsha`, \
-                 `hget`, `hmget`, `hset`, `exists`, `persist`, `pexpireat`, `time`, `get`, `set`, \
-                 `publish`, `subscribe`, `unsubscribe`, `ping` and `wait`, and keys and channels that \
-                 begin with the prefix"
+                 `hget`, `hmget`, `hset`, `exists`, `persist`, `pexpireat`, `pttl`, `time`, `get`, \
+                 `set`, `publish`, `subscribe`, `unsubscribe`, `ping` and `wait`, and keys and \
+                 channels that begin with the prefix"
             }
             ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot => {
                 "it is one node of a cluster, and the session belongs to another; connect to a proxy \

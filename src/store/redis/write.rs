@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, cmd, from_redis_value};
 
-use super::script::{self, SWAPPING, Swapping};
+use super::script::{self, Answer, SWAPPING};
 use super::{MARGIN, RedisStore, index};
 use crate::clock::{Clock, SystemClock};
 use crate::record::Record;
 use crate::store::budget::Share;
+use crate::store::codec::Parts;
 use crate::store::{Revision, StoreError, whole_millis};
 
 const WHAT: &str = "writing to";
@@ -19,33 +20,50 @@ pub(super) struct Replicas {
 }
 
 impl RedisStore {
-    /// Replaces the record called `name`, where it still has the revision `seen`, by these bytes of `next`.
+    /// Replaces the record called `name`, where it still has the revision `seen`, by these parts of `next`.
     pub(super) async fn replace(
         &self,
         name: &str,
         seen: Option<Revision>,
         next: &Record,
-        bytes: &[u8],
-    ) -> Result<Swapping, StoreError> {
+        parts: &Parts,
+    ) -> Result<Answer, StoreError> {
         let number = |number: u64| number.to_string();
+        let is_first = seen.is_none();
         let seen = seen.map_or_else(String::new, |seen| number(seen.number()));
         let until = next.needed_until();
         let until = until.map_or_else(String::new, |until| number(until.as_millis()));
         let margin = number(whole_millis(MARGIN));
-        let arguments = [seen.as_bytes(), bytes, until.as_bytes(), margin.as_bytes()];
-        let mut answer = self.call(next, SWAPPING.call(name, &arguments)).await?;
+        let pair = parts.pair.as_ref().map_or(&[][..], |pair| pair);
+        let arguments = [
+            seen.as_bytes(),
+            &parts.rest,
+            &parts.claim,
+            &parts.past,
+            pair,
+            until.as_bytes(),
+            margin.as_bytes(),
+        ];
+        let call = SWAPPING.call(name, &arguments);
+        let mut answer = self.call(next, is_first, call).await?;
         if script::is_unknown(&answer) {
-            answer = self.call(next, SWAPPING.teach(name, &arguments)).await?;
+            let call = SWAPPING.teach(name, &arguments);
+            answer = self.call(next, is_first, call).await?;
         }
-        let swapping = answer.and_then(Swapping::parse);
-        swapping.map_err(|error| self.writing(&error))
+        let answer = answer.and_then(Answer::parse);
+        answer.map_err(|error| self.writing(&error))
     }
 
     /// Calls the script, with what goes before it and after it.
-    async fn call(&self, next: &Record, call: Cmd) -> Result<RedisResult<Value>, StoreError> {
+    async fn call(
+        &self,
+        next: &Record,
+        is_first: bool,
+        call: Cmd,
+    ) -> Result<RedisResult<Value>, StoreError> {
         let mut commands = Pipeline::new();
         let wall = SystemClock.wall().into();
-        index::enter(&mut commands, next, |token| self.entry(token), wall);
+        index::enter(&mut commands, self, next, is_first, wall);
         commands.add_command(call);
         match self.replicas {
             Some(replicas) => self.acknowledged(commands, replicas).await,
@@ -72,7 +90,7 @@ impl RedisStore {
         let mut answers = link.write(WHAT, commands, least).await?;
         let heard = answers.pop().unwrap_or(Ok(Value::Nil));
         let swapped = swap_among(answers);
-        if !swapped.as_ref().is_ok_and(Swapping::is_won) {
+        if !swapped.as_ref().is_ok_and(Answer::is_won) {
             return Ok(swapped);
         }
         let heard = heard.and_then(|heard| Ok(from_redis_value::<u32>(heard)?));

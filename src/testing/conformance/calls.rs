@@ -51,6 +51,10 @@ pub(super) async fn found(store: &Store, digest: &Digest) -> Option<Key> {
     answer("find", store.find(digest)).await
 }
 
+pub(super) async fn found_by_access(store: &Store, digest: &Digest) -> Option<Key> {
+    answer("find_by_access", store.find_by_access(digest)).await
+}
+
 pub(super) async fn expect_entry(store: &Store, key: &Key, record: &Record, revision: Revision) {
     assert_eq!(
         entry(store, key).await.as_ref(),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
-use crate::record::{Claim, DoubtfulBy, Origin, Owner, Record, Retired, State, StoredPair};
+use crate::record::{Claim, DoubtfulBy, Origin, Owner, Record, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lineage, Session, TokenPair, Validity, random};
 
@@ -52,20 +53,29 @@ pub(super) fn sized(key: &Key, version: u64, length: usize) -> Record {
     record
 }
 
-/// The first half of the key's digest will do.
+/// The key's digest will do.
 fn lineage(key: &Key) -> Lineage {
-    match key.digest().to_string()[..32].parse() {
+    match key.digest().to_string().parse() {
         Ok(lineage) => lineage,
         Err(error) => panic!("a digest is hexadecimal: {error}"),
     }
 }
 
-pub(super) fn retired(digest: Digest) -> Retired {
-    Retired {
-        digest,
-        until: Some(StoreTime::from_millis(1_700_000_600_000)),
-        origin: Origin::Endpoint,
+pub(super) fn access_digest(record: &Record) -> Digest {
+    match record.access_digest() {
+        Some(digest) => digest,
+        None => panic!("a record of the suite has an access token"),
     }
+}
+
+/// Past tokens of the token endpoint's, the oldest first.
+pub(super) fn past(digests: impl IntoIterator<Item = Digest>) -> Past {
+    let until = StoreTime::from_millis(1_700_000_600_000);
+    let mut past = Past::default();
+    for digest in digests {
+        past.note(digest, Origin::Endpoint, Some(until));
+    }
+    past
 }
 
 /// A record with everything in it, one with hardly anything, and one of each end.
@@ -81,9 +91,14 @@ pub(super) fn every_kind(key: &Key) -> Vec<Record> {
         code: Some("404".to_owned()),
         failures: 2,
     });
-    full.retired = (0..256)
-        .map(|number| retired(Digest::of(format!("{number}"))))
-        .collect();
+    // More than it keeps of each kind.
+    for origin in [Origin::Endpoint, Origin::Seed, Origin::Replacement] {
+        for number in 0..20 {
+            let digest = Digest::of(format!("{origin:?} {number}"));
+            full.past
+                .note(digest, origin, Some(StoreTime::from_millis(1)));
+        }
+    }
     let unknown = serde_json::json!({ "nested": [1, null, "ü"] });
     full.unknown
         .insert("of_a_later_version".to_owned(), unknown);

@@ -1,7 +1,7 @@
-//! Whose digest it is.
+//! Whose token it is, or was.
 
-use super::calls::{Store, entry, found, swap, write};
-use super::records::{key, nonce, record, retired};
+use super::calls::{Store, entry, found, found_by_access, swap, write};
+use super::records::{self, access_digest, key, nonce, record};
 use crate::store::Swap;
 use crate::token::Digest;
 
@@ -9,14 +9,25 @@ use crate::token::Digest;
 pub(super) async fn nothing_is_found_that_is_not_there(handles: &[Store]) {
     let key = key("find");
     let record = record(&key, 1);
+    let access = access_digest(&record);
     let absent = found(&handles[0], &record.digest()).await;
     assert_eq!(absent, None, "find by a digest that nobody wrote");
+    let absent = found_by_access(&handles[0], &access).await;
+    assert_eq!(absent, None, "find by an access token that nobody wrote");
     write(&handles[0], &key, None, &record).await;
     let current = found(&handles[1], &record.digest()).await;
     assert!(
         current.is_none_or(|found| found == key),
         "find by a digest answers its own key or none"
     );
+    let current = found_by_access(&handles[1], &access).await;
+    assert!(
+        current.is_none_or(|found| found == key),
+        "find by an access token answers its own key or none"
+    );
+    // A search for the one is not answered with the other.
+    let mixed = found_by_access(&handles[1], &record.digest()).await;
+    assert_eq!(mixed, None, "find by an access token that nobody wrote");
 }
 
 pub(super) async fn a_digest_leads_to_its_key(handles: &[Store]) {
@@ -25,7 +36,7 @@ pub(super) async fn a_digest_leads_to_its_key(handles: &[Store]) {
     for key in &keys {
         let first = write(&handles[0], key, None, &record(key, 1)).await;
         let mut next = record(key, 2);
-        next.retired = ["one", "two"].map(|name| retired(past(name, key))).to_vec();
+        next.past = records::past(["one", "two"].map(|name| past(name, key)));
         write(&handles[1], key, Some(first), &next).await;
     }
     for key in &keys {
@@ -45,11 +56,11 @@ pub(super) async fn a_digest_leads_to_its_key(handles: &[Store]) {
     }
 }
 
-pub(super) async fn a_digest_that_was_forgotten_leads_nowhere(handles: &[Store]) {
-    let key = key("forgotten");
+pub(super) async fn a_token_that_has_left_its_record_is_its_or_nobodys(handles: &[Store]) {
+    let key = key("left");
     let past = Digest::of(nonce());
     let mut first = record(&key, 1);
-    first.retired = vec![retired(past)];
+    first.past = records::past([past]);
     let revision = write(&handles[0], &key, None, &first).await;
     // Searched once, so that whoever keeps answers has something to keep.
     for store in handles {
@@ -61,17 +72,12 @@ pub(super) async fn a_digest_that_was_forgotten_leads_nowhere(handles: &[Store])
     }
     let next = record(&key, 2);
     write(&handles[0], &key, Some(revision), &next).await;
-    let lost = swap(&handles[1], &key, Some(revision), &record(&key, 3)).await;
-    assert!(
-        matches!(lost, Swap::Lost(_)),
-        "a swap against an old revision is lost"
-    );
     for store in handles {
-        for digest in [first.digest(), past, record(&key, 3).digest()] {
+        for digest in [first.digest(), past] {
             let found = found(store, &digest).await;
-            assert_eq!(
-                found, None,
-                "find by a digest that the record does not have"
+            assert!(
+                found.is_none_or(|found| found == key),
+                "find by a digest that has left its record answers its own key or none"
             );
         }
         let current = found(store, &next.digest()).await;
@@ -81,5 +87,67 @@ pub(super) async fn a_digest_that_was_forgotten_leads_nowhere(handles: &[Store])
                 .await
                 .is_some_and(|(record, _)| record == next)
         );
+    }
+}
+
+/// Holds for stores without a search of their own as well.
+pub(super) async fn a_swap_that_is_lost_enters_nothing(handles: &[Store]) {
+    let key = key("lost");
+    let revision = write(&handles[0], &key, None, &record(&key, 1)).await;
+    write(&handles[0], &key, Some(revision), &record(&key, 2)).await;
+    let mut late = record(&key, 3);
+    let past = Digest::of(nonce());
+    late.past = records::past([past]);
+    for seen in [Some(revision), None] {
+        let lost = swap(&handles[1], &key, seen, &late).await;
+        assert!(
+            matches!(lost, Swap::Lost(_)),
+            "a swap against an old revision is lost"
+        );
+    }
+    for store in handles {
+        for digest in [late.digest(), past] {
+            let found = found(store, &digest).await;
+            assert_eq!(found, None, "find by a digest of a swap that was lost");
+        }
+        let found = found_by_access(store, &access_digest(&late)).await;
+        assert_eq!(
+            found, None,
+            "find by the access token of a swap that was lost"
+        );
+    }
+}
+
+pub(super) async fn an_access_token_leads_to_its_key(handles: &[Store]) {
+    let keys = [key("access"), key("access too")];
+    for key in &keys {
+        let (first, next) = (record(key, 1), record(key, 2));
+        let revision = write(&handles[0], key, None, &first).await;
+        for store in handles {
+            let current = found_by_access(store, &access_digest(&first)).await;
+            assert_eq!(
+                current.as_ref(),
+                Some(key),
+                "find by the current access token"
+            );
+        }
+        write(&handles[1], key, Some(revision), &next).await;
+    }
+    for key in &keys {
+        for store in handles {
+            let current = found_by_access(store, &access_digest(&record(key, 2))).await;
+            assert_eq!(
+                current.as_ref(),
+                Some(key),
+                "find by the current access token"
+            );
+            let past = found_by_access(store, &access_digest(&record(key, 1))).await;
+            assert!(
+                past.is_none_or(|found| found == *key),
+                "find by an access token answers its own key or none"
+            );
+            let foreign = found_by_access(store, &Digest::of(nonce())).await;
+            assert_eq!(foreign, None, "find by an access token that nobody wrote");
+        }
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Signer {
 impl Signer {
     pub(super) fn new(seed: u128) -> Self {
         Self {
-            key: *Digest::of(format!("{seed:032x}")).as_bytes(),
+            key: Sha256::digest(format!("{seed:032x}")).into(),
         }
     }
 

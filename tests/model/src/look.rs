@@ -30,7 +30,7 @@ impl Turn<'_> {
                 let number = self.me().next_number.into();
                 let pair = stored(held.token);
                 let next =
-                    Record::forwarded(record.as_ref(), key(), held.for_look(), pair, number, NOW);
+                    Record::forwarded(record.as_ref(), key(), held.for_look(), pair, number);
                 let write = self.write(&next, true);
                 self.go(Phase::Bring(write));
             }
@@ -117,7 +117,7 @@ impl Turn<'_> {
             return self.finish();
         };
         revoke(&mut self.world.truths, token);
-        let write = self.write(&row.record().cleared(NOW), true);
+        let write = self.write(&row.record().cleared(), true);
         self.go(Phase::Clear(write));
     }
 

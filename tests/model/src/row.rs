@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::record::claim::{Claim, Claimant, DoubtfulBy, Holder, Owner};
 use crate::record::look;
+use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
-use crate::record::{Origin, Record, Retired, State, StoredPair};
+use crate::record::{Origin, Record, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
 
@@ -274,7 +275,11 @@ impl Row {
 
     pub(crate) fn record(&self) -> Record {
         let names = names();
-        let past = |token: &Token| self.retired & (1 << token) != 0;
+        let is_past = |token: &Token| self.retired & (1 << token) != 0;
+        let mut past = Past::default();
+        for token in (0..TOKENS).filter(is_past) {
+            past.note(digest(token), Origin::Endpoint, None);
+        }
         Record {
             version: self.version.into(),
             pair: self.token.map(stored),
@@ -295,14 +300,7 @@ impl Row {
             sign_ins: self.sign_ins.into(),
             next_number: self.next_number.into(),
             committed_number: self.committed_number.into(),
-            retired: (0..TOKENS)
-                .filter(past)
-                .map(|token| Retired {
-                    digest: digest(token),
-                    until: None,
-                    origin: Origin::Endpoint,
-                })
-                .collect(),
+            past,
             ..Record::vacant(names.key.clone(), lineage(self.lineage))
         }
     }

@@ -113,7 +113,7 @@ impl Turn<'_> {
         let last = match (row, held) {
             (Some(row), _) => row.record(),
             (None, Some(held)) => {
-                Record::forwarded(None, key(), held.for_look(), stored(held.token), 0, NOW)
+                Record::forwarded(None, key(), held.for_look(), stored(held.token), 0)
             }
             (None, None) => Record::vacant(key().clone(), lineage(NOBODYS)),
         };
@@ -141,7 +141,7 @@ impl Turn<'_> {
             return self.chore_done();
         };
         revoke(&mut self.world.truths, token);
-        let write = self.write(&ended.next.record().cleared(NOW), true);
+        let write = self.write(&ended.next.record().cleared(), true);
         self.next_chore(Chore::Clear(write));
     }
 
@@ -162,7 +162,7 @@ impl Turn<'_> {
         let next = match row {
             Some(row) => row
                 .record()
-                .replaced(lineage(number), Some(stored(token)), known, NOW),
+                .replaced(lineage(number), Some(stored(token)), known),
             None => Record::first(key().clone(), lineage(number), stored(token), known + 1),
         };
         let write = self.write(&next, true);

@@ -110,8 +110,9 @@ impl Storage for Database {
                 break;
             }
         }
-        let rows = "SELECT to_jsonb(pair) - CASE WHEN retired_at IS NULL THEN 'record' ELSE '' END \
-                    FROM evertoken_pair AS pair";
+        let rows = "SELECT to_jsonb(rows) - CASE WHEN retired_at IS NULL THEN 'pair' ELSE '' END \
+                    FROM evertoken_pair AS rows; \
+                    SELECT encode(record, 'escape') FROM evertoken_pair";
         let statements = "SELECT query FROM pg_stat_activity WHERE datname = current_database()";
         let seen = [rows, statements].map(|sql| self.server.sql_in(&self.url, sql));
         format!("{}\n{}", seen.join("\n"), heard.payloads)

@@ -78,7 +78,7 @@ impl Storage for Prefix {
         Arc::new(store.expect("it connects").prefix(&self.prefix))
     }
 
-    /// The keys, what is in them but the record, and what was sent along which channel.
+    /// The keys, what is in them but the pair, and what was sent along which channel.
     async fn in_the_open(&self) -> String {
         let mut redis = self.connection().await;
         let keys: Vec<String> = redis.keys("*").await.expect("it lists them");
@@ -87,7 +87,7 @@ impl Storage for Prefix {
             let is_hash: bool = redis.hexists(&key, "record").await.unwrap_or_default();
             let content: Vec<(String, String)> = if is_hash {
                 let fields: Vec<(String, Vec<u8>)> = redis.hgetall(&key).await.expect("a hash");
-                let open = fields.into_iter().filter(|(name, _)| name != "record");
+                let open = fields.into_iter().filter(|(name, _)| name != "pair");
                 open.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
                     .collect()
             } else {

@@ -15,7 +15,7 @@ use super::{directory, key, put, record};
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::store::TokenStore;
 use crate::store::file::FileStore;
-use crate::store::file::search::search_after;
+use crate::store::file::search::{Name, search_after};
 use crate::token::{Digest, Key};
 
 /// Its wall clock is far ahead, so that no file counts as one that has just changed.
@@ -184,7 +184,8 @@ async fn a_reading_whose_search_was_given_up_serves_those_that_came_before_it() 
     given_up.abort();
     assert!(given_up.await.unwrap_err().is_cancelled());
     let one = store.clone();
-    let earlier = async move { search_after(begun, &one, record(0, 1).digest()).await };
+    let earlier =
+        async move { search_after(begun, &one, Name::Refresh(record(0, 1).digest())).await };
     let earlier = tokio::spawn(earlier);
     // It would have read the directory by then.
     for _ in 0..100 {

@@ -26,10 +26,10 @@ fn key(label: usize) -> Key {
 /// With a claim of this process in it.
 async fn claim(store: &FileStore, label: usize) -> Revision {
     let mut form = json!({
-        "format": 1, "key": key(label), "lineage": "0123456789abcdef0123456789abcdef", "version": 1,
+        "format": 3, "key": key(label), "lineage": "0123456789abcdef0123456789abcdef", "version": 1,
         "pair": { "issued_at": 1_700_000_000_000_u64, "refresh_token": format!("refresh {label}") },
         "state": { "is": "active" }, "claim": null,
-        "next_number": 1, "committed_number": 0, "retired": [],
+        "next_number": 1, "committed_number": 0, "past": {},
     });
     let record = |form| -> Record { serde_json::from_value(form).unwrap() };
     let first = record(form.clone());

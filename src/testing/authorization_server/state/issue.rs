@@ -73,7 +73,7 @@ impl State {
     /// A new opaque token of 128 bits: nobody guesses it without the seed.
     fn mint(&mut self, kind: &str) -> String {
         self.minted += 1;
-        let digest = Digest::of(format!("{:032x} {}", self.seed, self.minted)).to_string();
-        format!("{kind}-{}", &digest[..32])
+        let digest = Digest::of(format!("{:032x} {}", self.seed, self.minted));
+        format!("{kind}-{digest}")
     }
 }

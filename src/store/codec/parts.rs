@@ -1,0 +1,297 @@
+//! A record in parts, for stores that write a part only where it changed: most swaps leave the pair and the past
+//! tokens as they are.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::aside::aside;
+use super::{Codec, Flaw, bare, json, known_format};
+use crate::record::wiped::Wiped;
+use crate::record::{FORMAT, Record, SEALED_FORMAT};
+use crate::store::StoreError;
+use crate::token::{Digest, Key};
+
+/// The lists of past tokens, in the order in which they are put together.
+const LISTS: [&str; 3] = ["refreshed", "seeds", "replaced"];
+
+/// What a claim and its release change.
+const CHANGING: [&str; 3] = ["claim", "next_number", "not_before"];
+
+/// The parts of a record.
+pub(in crate::store) struct Parts {
+    /// The pair as JSON; with a sealer the whole record, sealed. `None` where a plain record has no pair.
+    pub(in crate::store) pair: Option<Zeroizing<Vec<u8>>>,
+    /// The digests of past tokens, 16 bytes each, the lists one after the other.
+    pub(in crate::store) past: Vec<u8>,
+    /// What a claim changes, as JSON.
+    pub(in crate::store) claim: Zeroizing<Vec<u8>>,
+    /// Everything else as JSON, with the names of the tokens in the place of the pair, and with the length of each
+    /// list in the place of the list. As secret as the pair only in what a later version put there.
+    pub(in crate::store) rest: Zeroizing<Vec<u8>>,
+}
+
+impl Parts {
+    /// The claim and the rest as one JSON, which is read as the rest. The claim stands first: a database that logs
+    /// the difference of two rows logs little of what is behind it.
+    #[cfg(feature = "postgres")]
+    pub(in crate::store) fn record(&self) -> Zeroizing<Vec<u8>> {
+        let begun = self.claim.strip_suffix(b"}").unwrap_or_default();
+        let ended = self.rest.strip_prefix(b"{").unwrap_or_default();
+        Zeroizing::new([begun, b",", ended].concat())
+    }
+
+    /// The parts of such a JSON.
+    #[cfg(feature = "postgres")]
+    pub(in crate::store) fn of_record(
+        record: &[u8],
+        past: Vec<u8>,
+        pair: Option<Zeroizing<Vec<u8>>>,
+    ) -> Self {
+        Self {
+            pair,
+            past,
+            claim: Zeroizing::new(b"{}".to_vec()),
+            rest: Zeroizing::new(record.to_vec()),
+        }
+    }
+
+    fn is_sealed(&self) -> Result<bool, Flaw> {
+        Ok(known_format(&self.rest)? == SEALED_FORMAT)
+    }
+
+    /// What it says before anything else: parts of two records may be of two sessions.
+    fn key(&self) -> Result<Key, Flaw> {
+        #[derive(Deserialize)]
+        struct Whose {
+            key: Key,
+        }
+        let Whose { key } = serde_json::from_slice(&self.rest).map_err(Flaw::unreadable)?;
+        Ok(key)
+    }
+
+    /// The plain form of the record with this pair, and its names.
+    fn form(&self, pair: Value) -> Result<(Value, Option<Names>), Flaw> {
+        let read = |part: &[u8]| serde_json::from_slice::<Map<String, Value>>(part);
+        let mut form = read(&self.rest).map_err(Flaw::unreadable)?;
+        form.extend(read(&self.claim).map_err(Flaw::unreadable)?);
+        let names = form.remove("names").unwrap_or_default();
+        let names = serde_json::from_value(names).map_err(Flaw::unreadable)?;
+        put_lists(form.get_mut("past"), &self.past)?;
+        form.insert("format".to_owned(), FORMAT.into());
+        form.insert("pair".to_owned(), pair);
+        Ok((form.into(), names))
+    }
+}
+
+/// The names of the pair's tokens. A member more would be one that no seal covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    digest: Digest,
+    access_digest: Option<Digest>,
+}
+
+impl Names {
+    fn of(record: &Record) -> Option<Self> {
+        record.pair.as_ref().map(|_| Self {
+            digest: record.digest(),
+            access_digest: record.access_digest(),
+        })
+    }
+}
+
+impl Codec {
+    /// The record in parts, in buffers that are zeroized and were never moved.
+    pub(in crate::store) fn encode_parts(&self, record: &Record) -> Result<Parts, Flaw> {
+        let mut form = Wiped::from(serde_json::to_value(record).map_err(Flaw::unreadable)?);
+        let pair = Wiped::from(form["pair"].take());
+        let past = take_lists(&mut form["past"])?;
+        form["names"] = serde_json::to_value(Names::of(record)).map_err(Flaw::unreadable)?;
+        let pair = match &self.sealer {
+            Some(sealer) => {
+                form["format"] = SEALED_FORMAT.into();
+                let sealed = sealer.seal(&record.key, &json(record)?);
+                Some(Zeroizing::new(sealed.map_err(Flaw::Sealing)?))
+            }
+            None if pair.is_null() => None,
+            None => Some(json(&*pair)?),
+        };
+        let part = |changing| {
+            json(&Members {
+                form: &form,
+                changing,
+            })
+        };
+        Ok(Parts {
+            pair,
+            past,
+            claim: part(true)?,
+            rest: part(false)?,
+        })
+    }
+
+    /// The record of `key` from its parts.
+    pub(in crate::store) fn decode_parts(&self, key: &Key, parts: &Parts) -> Result<Record, Flaw> {
+        let is_sealed = parts.is_sealed()?;
+        let whose = parts.key()?;
+        if whose != *key {
+            return Err(Flaw::OtherKey(Box::new(whose)));
+        }
+        match (&self.sealer, is_sealed) {
+            (None, true) => Err(Flaw::NoSealer),
+            (Some(_), false) if !self.accepts_plain => Err(Flaw::Plain),
+            (Some(sealer), true) => {
+                let shown = Shown::read(parts)?;
+                let sealed = parts.pair.as_ref().ok_or(Flaw::Apart)?;
+                let plain = sealer.open(key, sealed).map_err(Flaw::Opening)?;
+                let record: Record = serde_json::from_slice(&plain).map_err(Flaw::unreadable)?;
+                // The key too, for a sealer that does not bind it.
+                if Names::of(&record) != shown.names || bare(record.clone()) != shown.record {
+                    return Err(Flaw::Altered);
+                }
+                Ok(record)
+            }
+            (_, false) => {
+                let pair = match &parts.pair {
+                    Some(pair) => serde_json::from_slice(pair).map_err(Flaw::unreadable)?,
+                    None => Value::Null,
+                };
+                let (form, names) = parts.form(pair)?;
+                let record: Record = serde_json::from_value(form).map_err(Flaw::unreadable)?;
+                if Names::of(&record) != names {
+                    return Err(Flaw::Apart);
+                }
+                Ok(record)
+            }
+        }
+    }
+
+    /// As [`encode_parts`](Self::encode_parts), for stores whose calls must not block.
+    pub(in crate::store) async fn encode_parts_aside(
+        &self,
+        record: &Record,
+    ) -> Result<Parts, StoreError> {
+        let problem = |flaw: Flaw| flaw.of("a record cannot be written");
+        if self.sealer.is_none() {
+            return self.encode_parts(record).map_err(problem);
+        }
+        let (codec, record) = (self.clone(), record.clone());
+        aside(move || codec.encode_parts(&record).map_err(problem)).await
+    }
+
+    /// As [`decode_parts`](Self::decode_parts); errors are about `thing`.
+    pub(in crate::store) async fn decode_parts_aside(
+        &self,
+        key: &Key,
+        parts: Parts,
+        thing: String,
+    ) -> Result<Record, StoreError> {
+        if self.sealer.is_none() {
+            return self
+                .decode_parts(key, &parts)
+                .map_err(|flaw| flaw.of(thing));
+        }
+        let (codec, key) = (self.clone(), key.clone());
+        aside(move || {
+            codec
+                .decode_parts(&key, &parts)
+                .map_err(|flaw| flaw.of(thing))
+        })
+        .await
+    }
+}
+
+/// What can be read of a record without its pair.
+pub(in crate::store) struct Shown {
+    /// Without its pair.
+    record: Record,
+    names: Option<Names>,
+}
+
+impl Shown {
+    /// `parts` may be without the pair.
+    pub(in crate::store) fn read(parts: &Parts) -> Result<Self, Flaw> {
+        // An unknown format is told as that.
+        parts.is_sealed()?;
+        let (form, names) = parts.form(Value::Null)?;
+        let record = serde_json::from_value(form).map_err(Flaw::unreadable)?;
+        Ok(Self { record, names })
+    }
+
+    #[cfg(feature = "redis")]
+    pub(in crate::store) fn key(&self) -> &Key {
+        &self.record.key
+    }
+
+    /// As [`Record::knows`].
+    #[cfg(feature = "redis")]
+    pub(in crate::store) fn knows(&self, digest: &Digest) -> bool {
+        let is_current = self.names.is_some_and(|names| names.digest == *digest);
+        // Without its pair, the record goes by the digest of the key.
+        is_current || *digest != self.record.digest() && self.record.knows(digest)
+    }
+
+    /// Whether this is the current access token's digest.
+    #[cfg(feature = "redis")]
+    pub(in crate::store) fn has_access(&self, digest: &Digest) -> bool {
+        self.names
+            .is_some_and(|names| names.access_digest == Some(*digest))
+    }
+}
+
+/// Moves the lists out, and leaves the length of each.
+fn take_lists(past: &mut Value) -> Result<Vec<u8>, Flaw> {
+    let mut all = Vec::new();
+    for list in LISTS {
+        let Some(text) = past.get_mut(list) else {
+            continue;
+        };
+        let digests = BASE64_URL_SAFE_NO_PAD.decode(text.as_str().unwrap_or_default());
+        let digests = digests.map_err(|_| Flaw::Apart)?;
+        *text = (digests.len() / Digest::LENGTH).into();
+        all.extend(digests);
+    }
+    Ok(all)
+}
+
+/// The other way round. Lengths that are not those of the lists are of another record.
+fn put_lists(past: Option<&mut Value>, mut all: &[u8]) -> Result<(), Flaw> {
+    let past = past.ok_or(Flaw::Apart)?;
+    for list in LISTS {
+        let Some(length) = past.get_mut(list) else {
+            continue;
+        };
+        let bytes = length
+            .as_u64()
+            .and_then(|length| usize::try_from(length).ok())
+            .and_then(|length| length.checked_mul(Digest::LENGTH))
+            .ok_or(Flaw::Apart)?;
+        let (digests, others) = all.split_at_checked(bytes).ok_or(Flaw::Apart)?;
+        *length = BASE64_URL_SAFE_NO_PAD.encode(digests).into();
+        all = others;
+    }
+    match all {
+        [] => Ok(()),
+        _ => Err(Flaw::Apart),
+    }
+}
+
+/// The members of a record's form that a claim changes, or the others but the pair.
+struct Members<'a> {
+    form: &'a Value,
+    changing: bool,
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_one = |name: &str| name != "pair" && CHANGING.contains(&name) == self.changing;
+        let members = self.form.as_object().into_iter().flatten();
+        serializer.collect_map(members.filter(|(name, _)| is_one(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! What a swap writes: to the server's files and replicas, and to its memory.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use evertoken::store::{Revision, StoreTime};
+use evertoken::{Digest, Key, Record, RedisStore, TokenStore};
+use serde_json::{Value, json};
+
+use crate::keys::{monitored, told_until_now};
+use crate::proxy::Proxy;
+use crate::scene::{Other, entry, key, name, open, put, server, with};
+use crate::services::Redis;
+
+/// Characters of a token that is a JWT of ordinary length, and of one that is opaque.
+const ACCESS: usize = 1_024;
+const REFRESH: usize = 200;
+
+/// What a rotation may add to the server's file: a claim and a landing.
+const MOST: u64 = 4 * 1_024;
+
+/// What a session may take of the server's memory.
+const MOST_KEPT: u64 = 4 * 1_024;
+
+/// When the pairs were issued, and for how long their access tokens live.
+const ISSUED: u64 = 1_700_000_000_000;
+const LONG: u64 = 3_600_000_000_000;
+
+/// Of digits that do not repeat.
+fn token(kind: &str, number: u64, length: usize) -> String {
+    let digests = (0..).map(|part| Digest::of(format!("{kind} {number} {part}")).to_string());
+    let mut token = digests.take(length / 32 + 1).collect::<String>();
+    token.truncate(length);
+    token
+}
+
+fn refresh(number: u64) -> Digest {
+    Digest::of(token("refresh", number, REFRESH))
+}
+
+fn names(digests: impl IntoIterator<Item = Digest>) -> String {
+    let digests = digests.into_iter();
+    let bytes: Vec<_> = digests.flat_map(|digest| *digest.as_bytes()).collect();
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// As a manager writes it: it began with a seed.
+fn form(key: &Key, number: u64) -> Value {
+    let past = names((number.saturating_sub(8).max(2)..number).map(refresh));
+    let seeds = names((number > 1).then(|| refresh(1)));
+    json!({
+        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "pair": {
+            "issued_at": ISSUED, "origin": if number == 1 { "seed" } else { "endpoint" },
+            "access_token": token("access", number, ACCESS),
+            "refresh_token": token("refresh", number, REFRESH),
+            "lifetime": {
+                "access": { "known": { "total": LONG } }, "refresh": { "known": { "total": 2 * LONG } },
+            },
+            "token_type": "Bearer", "scope": ["read", "write"],
+        },
+        "state": { "is": "active" }, "claim": null, "not_before": null, "sign_ins": 1,
+        "next_number": number, "committed_number": number - 1,
+        "past": { "refreshed": past, "seeds": seeds, "until": ISSUED + 2 * LONG },
+    })
+}
+
+fn record(number: u64) -> Record {
+    serde_json::from_value(form(&key(), number)).unwrap()
+}
+
+fn claimed(number: u64) -> Record {
+    let mut form = form(&key(), number);
+    form["claim"] = json!({
+        "owner": "fedcba9876543210fedcba9876543210", "number": number, "nonce": u64::MAX - number,
+        "digest": record(number).digest(), "since": ISSUED + number, "patience": 60_000,
+        "doubtful": null, "by": null, "before": null, "sendings": 0, "released": false,
+    });
+    form["next_number"] = (number + 1).into();
+    serde_json::from_value(form).unwrap()
+}
+
+/// A claim and a landing each.
+async fn rotate_to(store: &RedisStore, mut seen: Revision, from: u64, to: u64) -> Revision {
+    for number in from..to {
+        seen = put(store, Some(seen), &claimed(number)).await;
+        seen = put(store, Some(seen), &record(number + 1)).await;
+    }
+    seen
+}
+
+async fn file_length(server: &Redis) -> u64 {
+    let info: String = Other::at(server).await.does(&["INFO", "persistence"]).await;
+    let length = info
+        .lines()
+        .find_map(|line| line.strip_prefix("aof_current_size:"));
+    length.expect("it keeps a file").parse().unwrap()
+}
+
+async fn memory_of(server: &Redis, name: &str) -> u64 {
+    Other::at(server)
+        .await
+        .does(&["MEMORY", "USAGE", name])
+        .await
+}
+
+#[tokio::test]
+async fn a_rotation_adds_four_kibibytes_to_the_file_at_the_most_however_many_there_were() {
+    let server = with(&[
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--auto-aof-rewrite-percentage",
+        "0",
+    ]);
+    let store = open(&server).await;
+    let mut seen = put(&store, None, &record(1)).await;
+    let mut measured = Vec::new();
+    let mut number = 1;
+    for from in [10, 1_000] {
+        seen = rotate_to(&store, seen, number, from).await;
+        let before = file_length(&server).await;
+        number = from + 100;
+        seen = rotate_to(&store, seen, from, number).await;
+        let written = (file_length(&server).await - before) / 100;
+        measured.push((written, memory_of(&server, &name(&key())).await));
+    }
+    assert!(
+        measured
+            .iter()
+            .all(|(written, kept)| *written <= MOST && *kept <= MOST_KEPT),
+        "{measured:?}"
+    );
+    let [(at_10, _), (at_1000, _)] = [measured[0], measured[1]];
+    assert!(at_1000 * 10 <= at_10 * 11, "it grows: {measured:?}");
+    assert_eq!(entry(&store, &key()).await, Some((record(number), seen)));
+}
+
+#[tokio::test]
+async fn a_claim_writes_what_it_changes_and_a_landing_the_pair() {
+    let server = server();
+    let store = open(&server).await;
+    let seen = put(&store, None, &record(1)).await;
+    let seen = rotate_to(&store, seen, 1, 5).await;
+    let monitor = monitored(&server).await;
+    let claim = put(&store, Some(seen), &claimed(5)).await;
+    let told = told_until_now(&server, monitor).await;
+    let writes = |told: &str| {
+        let writes = told.lines().filter(|line| {
+            ["\"HSET\"", "\"SET\"", "\"PEXPIREAT\"", "\"PERSIST\""]
+                .iter()
+                .any(|command| line.contains(command) && !line.contains("EVAL"))
+        });
+        writes.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let written = writes(&told);
+    assert_eq!(written.len(), 1, "{written:#?}");
+    assert!(written[0].contains("\"claim\""), "{written:?}");
+    for part in ["\"record\" ", "\"past\" ", "\"pair\" "] {
+        assert!(!written[0].contains(part), "{part}: {written:?}");
+    }
+
+    let monitor = monitored(&server).await;
+    let landed = put(&store, Some(claim), &record(6)).await;
+    let told = told_until_now(&server, monitor).await;
+    let written = writes(&told);
+    let hash = written.iter().find(|line| line.contains("\"HSET\""));
+    for part in ["\"record\" ", "\"claim\" ", "\"past\" ", "\"pair\" "] {
+        assert!(hash.unwrap().contains(part), "{part}: {hash:?}");
+    }
+    // The names of both tokens; those that are there already are not written again.
+    assert_eq!(entries(&written), [2, 3], "{written:#?}");
+
+    let seen = rotate_to(&store, landed, 6, 20).await;
+    let monitor = monitored(&server).await;
+    put(&store, Some(seen), &record(21)).await;
+    let written = writes(&told_until_now(&server, monitor).await);
+    // And those of the two that leave the record next.
+    assert_eq!(entries(&written), [4, 3], "{written:#?}");
+}
+
+/// How many are written whatever is there, and how many unless they are there.
+fn entries(written: &[String]) -> [usize; 2] {
+    let entries = written.iter().filter(|line| line.contains("\"SET\""));
+    let (unless, always): (Vec<_>, Vec<_>) = entries.partition(|line| line.contains("\"NX\""));
+    [always.len(), unless.len()]
+}
+
+#[tokio::test]
+async fn a_pair_that_differs_is_written_under_the_same_number() {
+    let server = server();
+    let store = open(&server).await;
+    let seen = put(&store, None, &record(1)).await;
+    let mut other = form(&key(), 1);
+    other["pair"]["access_token"] = token("another", 1, ACCESS).into();
+    let other: Record = serde_json::from_value(other).unwrap();
+    let seen = put(&store, Some(seen), &other).await;
+    assert_eq!(entry(&store, &key()).await, Some((other.clone(), seen)));
+    // And one that is gone is gone.
+    let mut form = serde_json::to_value(&other).unwrap();
+    form["pair"] = Value::Null;
+    form["past"] = json!({});
+    let cleared: Record = serde_json::from_value(form).unwrap();
+    let seen = put(&store, Some(seen), &cleared).await;
+    assert_eq!(entry(&store, &key()).await, Some((cleared, seen)));
+    let all: Vec<String> = Other::at(&server)
+        .await
+        .does(&["HGETALL", &name(&key())])
+        .await;
+    assert!(!all.concat().contains("access_token"), "{all:?}");
+}
+
+#[tokio::test]
+async fn a_claim_a_landing_and_a_look_are_one_round_trip_each() {
+    let server = server();
+    let proxy = Proxy::to(server.port()).await;
+    let store = RedisStore::connect(&proxy.url()).await.unwrap();
+    // The server learns the scripts.
+    let seen = put(&store, None, &record(1)).await;
+    entry(&store, &key()).await;
+    let mut before = proxy.requests();
+    let mut counted = || {
+        let requests = proxy.requests();
+        requests - std::mem::replace(&mut before, requests)
+    };
+    let seen = put(&store, Some(seen), &claimed(1)).await;
+    assert_eq!(counted(), 1, "a claim");
+    put(&store, Some(seen), &record(2)).await;
+    assert_eq!(counted(), 1, "a landing");
+    entry(&store, &key()).await;
+    assert_eq!(counted(), 1, "a look");
+    store.swap(&key(), Some(seen), &record(3)).await.unwrap();
+    assert_eq!(counted(), 1, "a swap that is lost");
+}
+
+#[tokio::test]
+async fn a_swap_answers_the_servers_time_whether_it_is_won_or_lost() {
+    let server = server();
+    let store = open(&server).await;
+    for seen in [None, None, Some(Revision::new(1))] {
+        let before = store.load(&key()).await.unwrap().now;
+        let (_, now) = store.swap_timed(&key(), seen, &record(1)).await.unwrap();
+        let after = store.load(&key()).await.unwrap().now;
+        let now = now.expect("a time");
+        assert!(
+            (before..=after).contains(&now),
+            "{before:?} {now:?} {after:?}"
+        );
+        assert!(now.since(StoreTime::default()) > Duration::from_secs(1_700_000_000));
+    }
+}
