@@ -75,10 +75,12 @@ pub(crate) fn start(flight: Flight) {
             issued: 0,
             woken: 0,
             closed: 0,
+            off: 0,
             sent: None,
             has_worked: false,
             is_counted: false,
             has_paused: false,
+            told: None,
         };
         let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
         let outcome = run.unwrap_or_else(|_| {
@@ -130,6 +132,8 @@ struct Rotation {
     woken: u32,
     /// How often in a row its time to send was over because the store was slow.
     closed: u32,
+    /// How often in a row the store's clock was another one when a claim was written.
+    off: u32,
     /// When its token was sent last.
     sent: Option<Sent>,
     /// Whether a pair was ever landed under this key.
@@ -138,6 +142,8 @@ struct Rotation {
     is_counted: bool,
     /// Whether it has waited for the end of a pause since it looked last.
     has_paused: bool,
+    /// What the store holds, as the answer to a swap said: it need not be loaded.
+    told: Option<Seen>,
 }
 
 /// A record as it was read, and the store's clock at that time.
@@ -169,6 +175,17 @@ impl StoreClock {
     /// By how much the store's time may be ahead of what we take it for.
     fn lag(self) -> Duration {
         self.at.since(self.asked)
+    }
+
+    /// By how much the store's time is ahead of what we take it for, and behind it, as a `later` reading shows: the clocks
+    /// of two machines do not go at one rate, and the store's may have been stepped.
+    fn is_off_by(self, later: Self) -> (Duration, Duration) {
+        let taken = self.read.after(later.at.since(self.at));
+        let (ahead, behind) = (later.read.since(taken), taken.since(later.read));
+        (
+            ahead.saturating_sub(self.lag()),
+            behind.saturating_sub(later.lag()),
+        )
     }
 }
 
@@ -212,8 +229,12 @@ impl Rotation {
             behind::store_next(self.session()).await?;
         }
         let mut before = None;
+        self.told = self.written();
         loop {
-            let seen = self.load().await.map_err(store_failed)?;
+            let seen = match self.told.take() {
+                Some(seen) => seen,
+                None => self.load().await.map_err(store_failed)?,
+            };
             // A store that says "changed" or "lost" and shows the same record again, as a replica that
             // lags behind does, is not asked without pause.
             if before == Some(seen.revision()) && !std::mem::take(&mut self.has_paused) {
@@ -233,6 +254,19 @@ impl Rotation {
                 }
             }
         }
+    }
+
+    /// What this manager wrote last, if it may be what the store holds.
+    fn written(&self) -> Option<Seen> {
+        let written = self.session().take_written().filter(|_| self.uses_claims())?;
+        Some(Seen {
+            entry: Some((written.record, written.revision)),
+            clock: StoreClock {
+                read: written.read,
+                asked: written.asked,
+                at: written.at,
+            },
+        })
     }
 
     async fn load(&self) -> Result<Seen, StoreError> {

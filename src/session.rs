@@ -5,6 +5,7 @@
 //! - [`ending`]: how a session ends
 //! - [`flight`]: a rotation under way, and the answer to those who wait for it
 //! - [`unstored`]: a pair that was given out before it is stored
+//! - [`written`]: the record that was written last
 
 mod awaited;
 mod ending;
@@ -12,6 +13,7 @@ mod flight;
 mod on_rotated;
 mod pairs;
 mod unstored;
+mod written;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -27,6 +29,8 @@ pub(crate) use self::flight::Flight;
 pub(crate) use self::on_rotated::OnRotated;
 pub(crate) use self::pairs::draw;
 use self::unstored::Outbox;
+pub(crate) use self::written::Written;
+use self::written::LastWritten;
 pub(crate) use self::unstored::Unstored;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::Error;
@@ -84,6 +88,7 @@ pub(crate) struct Session {
     order: tokio::sync::Mutex<()>,
     /// What is given out before it is stored.
     pub(crate) outbox: Outbox,
+    last_written: LastWritten,
     /// Pairs that this manager was issued and serves, or served.
     rotations: AtomicU64,
     /// Attempts to store a pair that failed.
@@ -133,6 +138,7 @@ impl Session {
             chores: Awaited::default(),
             order: tokio::sync::Mutex::new(()),
             outbox: Outbox::default(),
+            last_written: LastWritten::default(),
             rotations: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
             given_up: Mutex::default(),

@@ -179,6 +179,10 @@ impl State {
             .map(|flight| flight.progress.subscribe())
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// Why the session is over, also where no caller and no timer has found that out: every token that is held has expired.
     pub(crate) fn end_by(&self, now: Timestamp) -> Option<EndReason> {
         if self.end.is_some() || self.can_sign_in || self.flight.is_some() {

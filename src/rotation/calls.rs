@@ -74,6 +74,22 @@ pub(super) async fn swap(
     session.shared.store.swap(&session.key, seen, next).await
 }
 
+/// The same, with the store's clock where the store says what time it was.
+pub(super) async fn swap_timed(
+    session: &Session,
+    seen: Option<Revision>,
+    next: &Record,
+) -> Result<(Swap, Option<StoreClock>), StoreError> {
+    let asked = session.now();
+    let swapping = session.shared.store.swap_timed(&session.key, seen, next);
+    let (swap, read) = swapping.await?;
+    let at = session.now();
+    let clock = read.map(|read| StoreClock { read, asked, at });
+    // As in `load`: it may be from before the machine slept.
+    let limit = session.settings().store_timeout;
+    Ok((swap, clock.filter(|clock| clock.lag() <= limit)))
+}
+
 /// The store's time at the least: a claim is never taken for older than it is.
 pub(super) fn store_now(session: &Session, clock: StoreClock) -> StoreTime {
     clock.read.after(session.now().since(clock.at))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Kind, Next, Rotation, Seen, StoreClock, lineage, store_failed};
+use super::{Kind, Next, Rotation, Seen, StoreClock, calls, lineage, store_failed};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::claim::{Claim, Claimant, DoubtfulBy, Holder, Permit, Standing};
@@ -10,6 +10,13 @@ use crate::record::{Record, State};
 use crate::state::{Over, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{Lineage, TokenPair};
+
+/// By so much the store's time may be off when a claim is written by a clock that was read before: a part of what lies
+/// between the end of the send window and the moment at which the claim goes stale.
+const OFF_AT_MOST: Duration = Duration::from_secs(1);
+
+/// How often in a row that may be so, before it is the store's failure.
+const OFF_IN_A_ROW: u32 = 3;
 
 /// A token that may be sent, and the record that says so.
 #[derive(Debug, Clone)]
@@ -319,16 +326,32 @@ impl Rotation {
         self.attempt = Some((number, since));
         let attempt = Sent::new(session.now(), session.wall());
         session.lock().attempted(holder, attempt);
-        match self.swap(seen.revision(), &next).await {
-            Ok(Swap::Swapped(revision)) => {
+        match calls::swap_timed(session, seen.revision(), &next).await {
+            Ok((Swap::Swapped(revision), clock)) => {
+                let (ahead, behind) = match clock {
+                    Some(clock) => seen.clock.is_off_by(clock),
+                    None => (Duration::ZERO, Duration::ZERO),
+                };
                 let seen = Seen {
                     entry: Some((next.clone(), revision)),
-                    clock: seen.clock,
+                    clock: clock.unwrap_or(seen.clock),
                 };
-                Claimed::new(next, seen, holder, kind, since).map(Some)
+                if ahead.max(behind) > OFF_AT_MOST {
+                    // To the others it began at another time than it did. It is written again before anything is sent.
+                    self.told = Some(seen);
+                    self.off += 1;
+                    let jumps = "the store's clock is stepped again and again";
+                    return match self.off < OFF_IN_A_ROW {
+                        true => Ok(None),
+                        false => Err(store_failed(StoreError::new(jumps))),
+                    };
+                }
+                self.off = 0;
+                Claimed::new(next, seen, holder, kind, since.before(ahead)).map(Some)
             }
-            Ok(Swap::Lost(_)) => {
-                self.session().lock().settle(holder);
+            Ok((Swap::Lost(entry), clock)) => {
+                session.lock().settle(holder);
+                self.told = clock.map(|clock| Seen { entry, clock });
                 Ok(None)
             }
             Err(error) => {

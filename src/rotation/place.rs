@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SAME_AGAIN;
-use super::calls::swap;
+use super::calls::swap_timed;
 use super::revoke::{revoke_aside, shares_a_token};
+use super::{SAME_AGAIN, StoreClock};
 use crate::error::{EndReason, Error};
 use crate::record::Record;
 use crate::record::land::{Rival, Verdict};
 use crate::served::Token;
-use crate::session::{Session, Unstored};
+use crate::session::{Session, Unstored, Written};
 use crate::state::Held;
 use crate::store::{StoreError, StoreTime, Swap};
 use crate::token::Identity;
@@ -62,9 +62,21 @@ pub(super) async fn place(
             Verdict::Condemned => return Ok(Placed::Condemned),
         };
         let before = unstored.seen.as_ref().map(|(_, revision)| *revision);
-        let newer = match swap(session, before, &next).await {
-            Ok(Swap::Swapped(_)) => return Ok(Placed::Landed(next.identity())),
-            Ok(Swap::Lost(newer)) => newer,
+        let newer = match swap_timed(session, before, &next).await {
+            Ok((Swap::Swapped(revision), clock)) => {
+                let identity = next.identity();
+                if let Some(StoreClock { read, asked, at }) = clock {
+                    session.wrote(Written {
+                        record: *next,
+                        revision,
+                        read,
+                        asked,
+                        at,
+                    });
+                }
+                return Ok(Placed::Landed(identity));
+            }
+            Ok((Swap::Lost(newer), _)) => newer,
             Err(error) => {
                 session.store_failed();
                 return Err(error);

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::store::{Loaded, Revision, StoreTime, Swap};
 use evertoken::testing::TestClock;
 use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
@@ -30,6 +31,11 @@ pub(crate) struct FaultStore {
 struct Faults {
     swaps: VecDeque<Fate>,
     down: bool,
+    /// Whether a swap is answered with the store's time.
+    says_time: bool,
+    /// By how much its clock was stepped forwards.
+    ahead: Duration,
+    loads: u32,
 }
 
 impl FaultStore {
@@ -47,6 +53,21 @@ impl FaultStore {
 
     pub(crate) fn set_down(&self, down: bool) {
         self.faults.lock().down = down;
+    }
+
+    /// Answers swaps with its time from now on.
+    pub(crate) fn say_time(&self) {
+        self.faults.lock().says_time = true;
+    }
+
+    /// Its clock is stepped forwards.
+    pub(crate) fn step(&self, ahead: Duration) {
+        self.faults.lock().ahead += ahead;
+    }
+
+    /// How often it was loaded.
+    pub(crate) fn loads(&self) -> u32 {
+        self.faults.lock().loads
     }
 
     pub(crate) async fn record(&self, key: &Key) -> Option<Record> {
@@ -93,7 +114,24 @@ impl FaultStore {
 impl TokenStore for FaultStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         self.check()?;
-        self.inner.load(key).await
+        let mut loaded = self.inner.load(key).await?;
+        let mut faults = self.faults.lock();
+        faults.loads += 1;
+        loaded.now = (Duration::from_millis(loaded.now.as_millis()) + faults.ahead).into();
+        Ok(loaded)
+    }
+
+    async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+        let swap = self.swap(key, seen, next).await?;
+        let now = self.inner.load(key).await?.now;
+        let faults = self.faults.lock();
+        let now = Duration::from_millis(now.as_millis()) + faults.ahead;
+        Ok((swap, faults.says_time.then_some(now.into())))
     }
 
     async fn swap(

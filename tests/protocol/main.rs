@@ -17,4 +17,5 @@ mod reasons;
 mod resending;
 mod server_errors;
 mod set_back;
+mod unloaded;
 mod words;

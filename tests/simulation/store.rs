@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::store::{Loaded, Revision, StoreTime, Swap};
 use evertoken::testing::TestClock;
 use evertoken::{Digest, Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
@@ -194,6 +194,16 @@ impl TokenStore for SimStore {
         seen: Option<Revision>,
         next: &Record,
     ) -> Result<Swap, StoreError> {
+        let (swap, _) = self.swap_timed(key, seen, next).await?;
+        Ok(swap)
+    }
+
+    async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
         let mut waiting = Waiting::new(&self.gate);
         self.called().await;
         self.gate.pass(Point::BeforeSwap).await.map_err(gone)?;
@@ -218,13 +228,16 @@ impl TokenStore for SimStore {
         if fate == Some(Write::Unanswered) {
             return Err(StoreError::new("lost on the way back"));
         }
+        // A store that is elsewhere says what time it was there.
+        let is_elsewhere = !self.storage.latency.lock().is_zero();
+        let read = self.storage.inner.load(key).await?.now;
         self.way().await?;
         self.gate.pass(Point::AfterSwap).await.map_err(gone)?;
         waiting.is_answered = answer.is_ok();
         if let Ok(Swap::Swapped(_)) = answer {
             self.gate.observer.wrote(by, next);
         }
-        answer
+        Ok((answer?, is_elsewhere.then_some(read)))
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
