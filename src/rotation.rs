@@ -258,7 +258,10 @@ impl Rotation {
 
     /// What this manager wrote last, if it may be what the store holds.
     fn written(&self) -> Option<Seen> {
-        let written = self.session().take_written().filter(|_| self.uses_claims())?;
+        let written = self
+            .session()
+            .take_written()
+            .filter(|_| self.uses_claims())?;
         Some(Seen {
             entry: Some((written.record, written.revision)),
             clock: StoreClock {

@@ -134,11 +134,7 @@ impl Ready {
 impl Copies {
     /// `access` becomes a part of the header's buffer: see [`access`](Self::access).
     pub(crate) fn new(access: &AccessToken, identity: Identity, prefix: &str) -> Self {
-        // Sized first: growing would leave copies of the token behind.
-        let mut text = Zeroizing::new(String::with_capacity(prefix.len() + access.expose().len()));
-        text.push_str(prefix);
-        text.push_str(access.expose());
-        let access = AccessToken::behind(prefix.len(), text);
+        let access = access.behind(prefix);
         let header = header(&access);
         let origin = Arc::new(Origin {
             access,

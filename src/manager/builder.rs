@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::user::with_stated_times;
+use super::user::taken_over;
 use super::{Calls, TokenManager};
 use crate::client::{ApiProfile, Channel};
 use crate::clock::{Clock, SystemClock};
@@ -292,18 +292,19 @@ impl Builder {
                 .first_pair()
                 .ok_or(panicked("TokenEndpoint::first_pair"))?,
         };
-        let seed = first.map(|pair| (with_stated_times(pair, wall), now));
-        let store = self
-            .store
-            .unwrap_or_else(|| Arc::new(MemoryStore::with_clock(clock.clone())));
-        let key = match self.key {
-            Some(key) => key,
-            None => self.endpoint.key().ok_or(panicked("TokenEndpoint::key"))?,
-        };
         let calls = match (self.api, self.channel) {
             // Nothing in it is this manager's own.
             (None, None) if origins.is_empty() => Calls::to_no_api(),
             (api, channel) => Arc::new(Calls::new(origins, api.unwrap_or_default(), channel)),
+        };
+        let prefix = calls.channel.prefix();
+        let seed = first.map(|pair| (taken_over(pair, &prefix, wall), now));
+        let store = self
+            .store
+            .unwrap_or_else(|| Arc::new(MemoryStore::sharing(clock.clone())));
+        let key = match self.key {
+            Some(key) => key,
+            None => self.endpoint.key().ok_or(panicked("TokenEndpoint::key"))?,
         };
         let shared = Shared {
             endpoint: self.endpoint,
@@ -312,7 +313,7 @@ impl Builder {
             clock,
             settings: self.settings,
             on_rotated: self.on_rotated,
-            prefix: calls.channel.prefix(),
+            prefix,
             runtime,
         };
         let session = Session::new(Arc::new(shared), key, owner, seed, on_system_clock);

@@ -31,7 +31,7 @@ impl TokenManager {
     pub async fn replace(&self, pair: TokenPair) -> Result<(), Error> {
         self.refuse_inside()?;
         let session = Arc::clone(&self.session);
-        let pair = with_stated_times(pair, session.wall());
+        let pair = taken_over(pair, &session.shared.prefix, session.wall());
         if pair.access.is_none() && pair.refresh.is_none() {
             return Err(Error::NoSession);
         }
@@ -170,8 +170,10 @@ impl TokenManager {
     }
 }
 
-/// An access token that is a JWT says when it expires, if nobody else did.
-pub(super) fn with_stated_times(mut pair: TokenPair, wall: Duration) -> TokenPair {
+/// A pair as it is held. An access token that is a JWT says when it expires, if the pair does not. The token is put into the
+/// buffer that its header needs, so that the store and the manager hold it once.
+pub(super) fn taken_over(mut pair: TokenPair, prefix: &str, wall: Duration) -> TokenPair {
+    pair.access = pair.access.map(|access| access.behind(prefix));
     if let (Some(access), Validity::Unknown) = (&pair.access, pair.lifetime.access) {
         // It may be an old one, so only our clock can tell.
         let left = jwt::times(access.expose()).and_then(|times| times.left(wall));

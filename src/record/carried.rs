@@ -19,9 +19,13 @@ use super::{FORMAT, Origin, Record, State, StoredPair, format};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lifetime, Lineage, Session, TokenPair, Validity};
 
+/// What is carried along; most records have none of it.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Carried(Option<Box<Parts>>);
+
 /// The unknown fields of each part, and of what is inside it, with what tells the part from another.
 #[derive(Clone, Default, PartialEq)]
-pub(crate) struct Carried {
+struct Parts {
     key: Fields,
     pair: Option<(Digest, Fields)>,
     state: Option<(State, Fields)>,
@@ -33,11 +37,18 @@ pub(crate) struct Carried {
 impl Carried {
     /// Without those of the pair, which may be as secret as the pair.
     pub(crate) fn without_pair(self) -> Self {
-        Self { pair: None, ..self }
+        let parts = self.0.map(|parts| Parts {
+            pair: None,
+            ..*parts
+        });
+        parts.map_or_else(Self::default, Parts::carried)
     }
+}
 
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
+impl Parts {
+    fn carried(self) -> Carried {
+        let is_empty = self == Self::default();
+        Carried((!is_empty).then(|| Box::new(self)))
     }
 
     fn put_back(&self, record: &Record, form: &mut Value) {
@@ -89,26 +100,27 @@ impl<'de> Deserialize<'de> for Record {
         record.unknown = unknown;
         let some = |fields: Fields| (!fields.is_empty()).then_some(fields);
         let claimed = record.claim.as_ref().map(Claim::holder);
-        record.carried = Carried {
+        record.carried = Parts {
             key,
             pair: some(pair).map(|fields| (record.digest(), fields)),
             state: some(state).map(|fields| (record.state.clone(), fields)),
             claim: claimed.zip(some(claim)),
             not_before: record.not_before.clone().zip(some(not_before)),
             past,
-        };
+        }
+        .carried();
         Ok(record)
     }
 }
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.carried.is_empty() {
+        let Some(carried) = &self.carried.0 else {
             return Form::serialize(self, serializer);
-        }
+        };
         let form = Form::serialize(self, serde_json::value::Serializer);
         let mut form = Wiped::from(form.map_err(serde::ser::Error::custom)?);
-        self.carried.put_back(self, &mut form);
+        carried.put_back(self, &mut form);
         form.serialize(serializer)
     }
 }

@@ -1,4 +1,6 @@
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +25,43 @@ struct Shared {
     clock: Arc<dyn Clock>,
     /// When the store was made, by both clocks.
     made: (Timestamp, Duration),
-    entries: Mutex<HashMap<Key, (Record, Revision)>>,
+    entries: Mutex<HashSet<Entry>>,
     changed: Notify,
 }
+
+/// A record, found by its key.
+#[derive(Debug)]
+struct Entry(Box<(Record, Revision)>);
+
+impl Entry {
+    fn record(&self) -> &Record {
+        &self.0.0
+    }
+
+    fn revision(&self) -> Revision {
+        self.0.1
+    }
+}
+
+impl Borrow<Key> for Entry {
+    fn borrow(&self) -> &Key {
+        self.record().key()
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.record().key().hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.record().key() == other.record().key()
+    }
+}
+
+impl Eq for Entry {}
 
 impl MemoryStore {
     /// An empty store.
@@ -37,10 +73,14 @@ impl MemoryStore {
     /// An empty store whose time is another clock's.
     #[must_use]
     pub fn with_clock(clock: impl Clock) -> Self {
+        Self::sharing(Arc::new(clock))
+    }
+
+    pub(crate) fn sharing(clock: Arc<dyn Clock>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 made: (clock.now(), clock.wall()),
-                clock: Arc::new(clock),
+                clock,
                 entries: Mutex::default(),
                 changed: Notify::new(),
             }),
@@ -55,11 +95,7 @@ impl MemoryStore {
     }
 
     fn revision(&self, key: &Key) -> Option<Revision> {
-        self.shared
-            .entries
-            .lock()
-            .get(key)
-            .map(|(_, revision)| *revision)
+        self.shared.entries.lock().get(key).map(Entry::revision)
     }
 }
 
@@ -73,7 +109,12 @@ impl Default for MemoryStore {
 impl TokenStore for MemoryStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         Ok(Loaded {
-            entry: self.shared.entries.lock().get(key).cloned(),
+            entry: self
+                .shared
+                .entries
+                .lock()
+                .get(key)
+                .map(|entry| (*entry.0).clone()),
             now: self.now(),
         })
     }
@@ -86,12 +127,17 @@ impl TokenStore for MemoryStore {
     ) -> Result<Swap, StoreError> {
         let mut entries = self.shared.entries.lock();
         let held = entries.get(key);
-        let revision = held.map(|(_, revision)| *revision);
+        let revision = held.map(Entry::revision);
         if revision != seen {
-            return Ok(Swap::Lost(held.cloned()));
+            return Ok(Swap::Lost(held.map(|entry| (*entry.0).clone())));
+        }
+        if next.key() != key {
+            let problem =
+                "the record of another session cannot be written in the place of this one's";
+            return Err(StoreError::new(problem));
         }
         let revision = Revision::new(revision.map_or(0, Revision::number) + 1);
-        entries.insert(key.clone(), (next.clone(), revision));
+        entries.replace(Entry(Box::new((next.clone(), revision))));
         drop(entries);
         self.shared.changed.notify_waiters();
         Ok(Swap::Swapped(revision))
@@ -111,14 +157,15 @@ impl TokenStore for MemoryStore {
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let entries = self.shared.entries.lock();
-        let found = entries.iter().find(|(_, (record, _))| record.knows(digest));
-        Ok(found.map(|(key, _)| key.clone()))
+        let mut records = entries.iter().map(Entry::record);
+        let found = records.find(|record| record.knows(digest));
+        Ok(found.map(|record| record.key().clone()))
     }
 
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let entries = self.shared.entries.lock();
-        let has = |record: &Record| record.access_digest().as_ref() == Some(digest);
-        let found = entries.iter().find(|(_, (record, _))| has(record));
-        Ok(found.map(|(key, _)| key.clone()))
+        let mut records = entries.iter().map(Entry::record);
+        let found = records.find(|record| record.access_digest().as_ref() == Some(digest));
+        Ok(found.map(|record| record.key().clone()))
     }
 }

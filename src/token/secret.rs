@@ -70,11 +70,20 @@ secret! {
 }
 
 impl AccessToken {
-    /// The text behind so many bytes of the buffer, which is a header's.
-    pub(crate) fn behind(bytes: usize, buffer: Zeroizing<String>) -> Self {
+    /// The same text in a buffer in which it follows on `prefix`, as it does in a header; the buffer it has, if that is one.
+    pub(crate) fn behind(&self, prefix: &str) -> Self {
+        let is_behind = self.behind == prefix.len() && self.buffer.starts_with(prefix);
+        if is_behind {
+            return self.clone();
+        }
+        // Sized first: growing would leave copies of the token behind.
+        let room = prefix.len() + self.expose().len();
+        let mut buffer = Zeroizing::new(String::with_capacity(room));
+        buffer.push_str(prefix);
+        buffer.push_str(self.expose());
         Self {
             buffer: Arc::new(buffer),
-            behind: bytes,
+            behind: prefix.len(),
         }
     }
 

@@ -41,7 +41,11 @@ async fn a_pair_that_another_instance_rotated_meanwhile_is_adopted_and_nothing_i
     let loads = cluster.store.loads();
     let ours = one.token().await.unwrap();
     assert_eq!(ours.identity(), theirs.identity());
-    assert_eq!(cluster.store.loads(), loads, "the swap that was lost brought it");
+    assert_eq!(
+        cluster.store.loads(),
+        loads,
+        "the swap that was lost brought it"
+    );
     assert_eq!(cluster.counts(), (2, 0, 0));
 }
 
@@ -81,7 +85,11 @@ async fn a_store_that_lost_the_record_or_the_last_write_is_found_out() {
     cluster.expire().await;
     let second = node.token().await.unwrap();
     assert_eq!(second.identity().version, first.identity().version + 1);
-    assert_eq!(cluster.counts(), (2, 0, 0), "the token before it is not sent again");
+    assert_eq!(
+        cluster.counts(),
+        (2, 0, 0),
+        "the token before it is not sent again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
