@@ -1,6 +1,7 @@
 //! How a new pair gets into a record, and how a session ends or begins anew.
 
 use super::claim::Holder;
+use super::past::REFRESHED_LIMIT;
 use super::{Origin, Record, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Identity, Key, Lineage};
@@ -46,7 +47,8 @@ pub(crate) enum Verdict {
     LoggedOut,
     /// Theirs is another session: ours is to be revoked, theirs adopted.
     Superseded,
-    /// It is there no more: it had landed, and was rotated on.
+    /// It is there no more: it had landed, and was rotated on. Or so many pairs landed after it that the record would not
+    /// know of it any more.
     Passed,
     /// A later claim was committed first: theirs is adopted, ours kept until theirs has been accepted.
     Outrun,
@@ -109,7 +111,7 @@ impl Landing {
         // Written over what was rotated from it, it would be sent though it is spent. A sign-in may bring the access token
         // of the one before it.
         let was_used = record.digest() != ours && record.retired().any(|past| *past == ours);
-        if record.lineage == self.lineage && was_used {
+        if record.lineage == self.lineage && (was_used || self.is_long_ago(record)) {
             return Verdict::Passed;
         }
         // The same number can only be somebody else's where instances do not coordinate.
@@ -128,6 +130,15 @@ impl Landing {
             return Verdict::Condemned;
         }
         Verdict::Write(Box::new(self.onto(record, ours)))
+    }
+
+    /// Whether so many pairs landed since that ours, if it was the one before them, has left the record. The server has
+    /// accepted theirs ever since, so not much is lost where ours never landed. The number of a claim does not say how many
+    /// landed: each sending takes one.
+    fn is_long_ago(&self, record: &Record) -> bool {
+        let next = self.base.version.saturating_add(1);
+        let rotations = record.version.saturating_sub(next);
+        record.committed_number > self.holder.number && rotations > REFRESHED_LIMIT as u64
     }
 
     fn onto(&self, record: &Record, ours: Digest) -> Record {

@@ -1,4 +1,8 @@
 //! Properties that hold for every sequence of transitions, and of the serialized form.
+//!
+//! - [`size`]: what a record takes besides its tokens
+
+mod size;
 
 use std::time::Duration;
 

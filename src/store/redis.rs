@@ -94,7 +94,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 ///
 /// A claim and a landing are one round trip each. With a pair of 1.2 KB a rotation adds 3.3 KB to the append-only file
 /// and to the stream of the replicas, and a session takes 2.6 KB of memory beside its entries, however many rotations
-/// there were.
+/// there were. With a [`Sealer`] a claim writes the whole sealed record again.
 ///
 /// # Which servers
 ///

@@ -10,6 +10,7 @@ async fn postgres_store_passes_the_suite() {
     let database = Database::new();
     conformance::store(async || database.open().await).await;
     conformance::searchable_store(async || database.open().await).await;
+    conformance::searchable_by_access_store(async || database.open().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,5 +20,6 @@ async fn w13_the_sealed_postgres_store_conforms() {
     let sealed = async || database.open().await.sealed(FakeSealer::new("secret"));
     let accepting = async || sealed().await.accept_plain(true);
     conformance::searchable_store(sealed).await;
+    conformance::searchable_by_access_store(sealed).await;
     conformance::sealed_store(plain, sealed, accepting).await;
 }

@@ -200,6 +200,37 @@ fn a_pair_that_is_among_the_past_ones_had_landed() {
     assert_eq!(landing.judge(Some(&rotated), &key(), NOW), Verdict::Passed);
 }
 
+/// Kept as a spare, it would be sent though it may be spent: the record does not name it any more.
+#[test]
+fn a_pair_after_which_many_landed_is_no_spare_whether_it_had_landed_or_not() {
+    let (record, landing) = claimed("ours");
+    for had_landed in [true, false] {
+        let mut latest = match had_landed {
+            true => written(landing.judge(Some(&record), &key(), NOW)),
+            false => record.clone(),
+        };
+        for round in 1..=20 {
+            let claimed = latest.claimed(TWO, latest.digest(), NOW);
+            let theirs = Landing {
+                holder: TWO.holder(latest.next_number),
+                base: latest.identity(),
+                predecessor: latest.digest(),
+                pair: pair(&format!("theirs {round}")),
+                ..landing.clone()
+            };
+            latest = written(theirs.judge(Some(&claimed), &key(), NOW));
+            // One more where ours was one of them.
+            let is_spare = !had_landed && round <= REFRESHED_LIMIT + 1;
+            let expected = match is_spare {
+                true => Verdict::Outrun,
+                false => Verdict::Passed,
+            };
+            let verdict = landing.judge(Some(&latest), &key(), NOW);
+            assert_eq!(verdict, expected, "{had_landed} {round}");
+        }
+    }
+}
+
 #[test]
 fn a_sign_in_that_was_outrun_gives_way_for_good() {
     let (landed, landing) = outrun();

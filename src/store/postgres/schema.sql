@@ -10,8 +10,9 @@ CREATE UNIQUE INDEX evertoken_schema_once ON evertoken_schema ((true));
 -- A row for each token pair. The one without `retired_at` is its session's current one. What is called a digest is
 -- the first 16 bytes of a SHA-256.
 --
--- The order of the columns keeps the write-ahead log small: what a claim changes stands together, so that what
--- stands before it and behind it is left out of the log.
+-- The order of the columns keeps the write-ahead log small. What a claim changes stands at the end, with the record last
+-- and what a claim changes of it at its beginning: of a row that is updated in its page, the log has only what lies
+-- between the first difference and the last one.
 CREATE TABLE evertoken_pair (
     id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- Which of the pairs of the session.
@@ -38,16 +39,16 @@ CREATE TABLE evertoken_pair (
     retired_at         timestamptz,
     -- From when on nothing depends on the session any more; NULL if that is unknown, or never.
     needed_until       timestamptz,
+    -- The digests of past tokens that the record keeps, one after the other.
+    past               bytea,
+    -- The pair; with a sealer the whole record, sealed. The only place with a secret. NULL once the pair gave way.
+    pair               bytea,
     changed_at         timestamptz NOT NULL,
     -- What a replacement is compared by.
     revision           bigint NOT NULL,
     -- The session's record without its pair and its past tokens: who has claimed the pair, how the session ended,
     -- and the like. NULL once the pair gave way.
     record             bytea,
-    -- The digests of past tokens that the record keeps, one after the other.
-    past               bytea,
-    -- The pair; with a sealer the whole record, sealed. The only place with a secret. NULL once the pair gave way.
-    pair               bytea,
     CHECK ((retired_at IS NULL) = (record IS NOT NULL)),
     CHECK ((record IS NULL) = (past IS NULL)),
     CHECK (pair IS NULL OR record IS NOT NULL),
@@ -55,10 +56,14 @@ CREATE TABLE evertoken_pair (
 ) WITH (fillfactor = 70);
 
 -- A pair of ordinary length stays outside of its row, where a claim does not write it again, and is not compressed:
--- tokens hardly shrink. The others stay in the row.
-ALTER TABLE evertoken_pair ALTER COLUMN pair SET STORAGE EXTERNAL;
-ALTER TABLE evertoken_pair ALTER COLUMN record SET STORAGE MAIN;
-ALTER TABLE evertoken_pair ALTER COLUMN past SET STORAGE MAIN;
+-- tokens hardly shrink. The others stay in the row, and are as long in a row that was updated as in one that came.
+ALTER TABLE evertoken_pair
+    ALTER COLUMN pair SET STORAGE EXTERNAL,
+    ALTER COLUMN key SET STORAGE MAIN,
+    ALTER COLUMN lineage SET STORAGE MAIN,
+    ALTER COLUMN jti SET STORAGE MAIN,
+    ALTER COLUMN past SET STORAGE MAIN,
+    ALTER COLUMN record SET STORAGE MAIN;
 
 -- None of these has a column that a claim changes, so that claiming a pair touches no index.
 CREATE UNIQUE INDEX evertoken_pair_active ON evertoken_pair (key_digest) WHERE state = 'ACTIVE';

@@ -3,7 +3,7 @@
 use crate::instance::{Exit, Phase, Write};
 use crate::record::look::{Look, look};
 use crate::record::{Record, State};
-use crate::row::{Held, NOW, Row, Status, key, stored};
+use crate::row::{Held, Row, Status, key, stored};
 use crate::server::revoke;
 use crate::world::{Swap, Turn};
 

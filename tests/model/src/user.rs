@@ -2,7 +2,7 @@
 
 use crate::instance::{Chore, Exit, Instance, Write};
 use crate::record::{Record, State};
-use crate::row::{Held, NOW, Status, Token, key, lineage, stored};
+use crate::row::{Held, Status, Token, key, lineage, stored};
 use crate::server::revoke;
 use crate::world::{Swap, Turn};
 

@@ -14,4 +14,5 @@ async fn a_store_conforms(storage: Arc<dyn Storage>) {
 
 async fn a_store_that_searches_conforms(storage: Arc<dyn Storage>) {
     conformance::searchable_store(async || storage.open().await).await;
+    conformance::searchable_by_access_store(async || storage.open().await).await;
 }
