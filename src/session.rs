@@ -7,7 +7,7 @@
 //! - [`unstored`]: a pair that was given out before it is stored
 //! - [`written`]: the record that was written last
 
-mod awaited;
+mod closing;
 mod ending;
 mod flight;
 mod on_rotated;
@@ -23,7 +23,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{broadcast, watch};
 
-use self::awaited::Awaited;
+use self::closing::Closing;
 use self::ending::Chore;
 pub(crate) use self::flight::Flight;
 pub(crate) use self::on_rotated::OnRotated;
@@ -59,7 +59,7 @@ pub(crate) struct Shared {
     pub(crate) store: UserStore,
     pub(crate) strategy: UserStrategy,
     pub(crate) clock: Arc<UserClock>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     /// What stands before the token in its header.
     pub(crate) prefix: String,
     pub(crate) on_rotated: Option<OnRotated>,
@@ -80,12 +80,9 @@ pub(crate) struct Session {
     /// At the runtime's timer, from the first moment on that is planned.
     seat: OnceLock<Seat>,
     this: Weak<Session>,
-    /// Becomes 1 at shutdown, or when the last handle is gone.
-    closing: Awaited,
-    /// How much is being done besides rotations that a shutdown waits for.
-    chores: Awaited,
+    closing: Closing,
     /// What the user does with the session is stored one after the other.
-    order: tokio::sync::Mutex<()>,
+    order: OnceLock<Box<tokio::sync::Mutex<()>>>,
     /// What is given out before it is stored.
     pub(crate) outbox: Outbox,
     last_written: LastWritten,
@@ -134,9 +131,8 @@ impl Session {
             events: OnceLock::new(),
             seat: OnceLock::new(),
             this: Weak::clone(this),
-            closing: Awaited::default(),
-            chores: Awaited::default(),
-            order: tokio::sync::Mutex::new(()),
+            closing: Closing::default(),
+            order: OnceLock::new(),
             outbox: Outbox::default(),
             last_written: LastWritten::default(),
             rotations: AtomicU64::new(0),

@@ -2,8 +2,11 @@
 
 mod persistence;
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 pub use self::persistence::Persistence;
@@ -71,7 +74,7 @@ pub enum OnSeedConflict {
     Keep,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) wait: Duration,
     pub(crate) leeway: Duration,
@@ -120,6 +123,23 @@ impl Settings {
             server,
             endpoint_timeout,
         }
+    }
+
+    /// The same as one value with those of other managers, if they are equal.
+    pub(crate) fn shared(self) -> Arc<Self> {
+        /// A process that has more kinds of managers has few of each.
+        const KINDS: usize = 16;
+        static SHARED: Mutex<VecDeque<Weak<Settings>>> = Mutex::new(VecDeque::new());
+        let mut shared = SHARED.lock();
+        shared.retain(|settings| settings.strong_count() > 0);
+        let mut known = shared.iter().filter_map(Weak::upgrade);
+        if let Some(settings) = known.find(|settings| **settings == self) {
+            return settings;
+        }
+        let settings = Arc::new(self);
+        shared.truncate(KINDS - 1);
+        shared.push_front(Arc::downgrade(&settings));
+        settings
     }
 
     /// How long after the first attempt to claim it a token may be sent.

@@ -311,7 +311,7 @@ impl Builder {
             store: UserStore::new(store, self.settings.store_timeout),
             strategy: UserStrategy::of(self.strategy),
             clock,
-            settings: self.settings,
+            settings: self.settings.shared(),
             on_rotated: self.on_rotated,
             prefix,
             runtime,

@@ -71,7 +71,9 @@ fn doubled(pause: Duration, times: u32) -> Duration {
 
 /// Stores the pair that waits, if one does. Returns whether nothing is left then.
 pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreError> {
-    let _turn = session.outbox.turn.lock().await;
+    let Some(_turn) = session.outbox.turn().await else {
+        return Ok(true);
+    };
     let Some(mut unstored) = session.outbox.take() else {
         return Ok(session.outbox.stored());
     };

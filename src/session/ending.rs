@@ -112,22 +112,22 @@ impl Session {
 
     /// Nobody is left who could wait for this session.
     pub(crate) fn abandon(&self) {
-        self.closing.set(1);
+        self.closing.begin();
         self.unplan();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.get() == 1
+        self.closing.has_begun()
     }
 
     /// Returns when the session is closing.
     pub(crate) async fn closing(&self) {
-        self.closing.becomes(1).await;
+        self.closing.begins().await;
     }
 
     /// Waits for what the user did before to be stored, which is no rotation.
     pub(crate) async fn in_order(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.order.lock().await
+        self.order.get_or_init(Box::default).lock().await
     }
 
     /// Something will not be stored any more.
@@ -142,12 +142,12 @@ impl Session {
 
     /// Something begins that a shutdown waits for.
     pub(crate) fn chore(self: &Arc<Self>) -> Chore {
-        self.chores.add(1);
+        self.closing.begin_chore();
         Chore(Arc::clone(self))
     }
 
     pub(crate) async fn chores_done(&self) {
-        self.chores.becomes(0).await;
+        self.closing.chores_end().await;
     }
 }
 
@@ -157,6 +157,6 @@ pub(crate) struct Chore(Arc<Session>);
 
 impl Drop for Chore {
     fn drop(&mut self) {
-        self.0.chores.subtract(1);
+        self.0.closing.end_chore();
     }
 }

@@ -1,5 +1,7 @@
 //! A pair that was given out and is not stored yet, where callers do not wait for that.
 
+use std::sync::OnceLock;
+
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -68,12 +70,15 @@ impl Unstored {
     }
 }
 
-/// The pair of a session that waits to be stored: the latest that was given out.
+/// The pair of a session that waits to be stored: the latest that was given out. It takes room from the first such pair on.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct Outbox(OnceLock<Box<Tray>>);
+
+#[derive(Debug, Default)]
+struct Tray {
     content: Mutex<Content>,
     /// Held while a pair is being stored: one at a time, in order.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -85,9 +90,18 @@ struct Content {
 }
 
 impl Outbox {
+    fn tray(&self) -> &Tray {
+        self.0.get_or_init(Box::default)
+    }
+
+    /// To be held while a pair is being stored; `None` if no pair was ever put in.
+    pub(crate) async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        Some(self.0.get()?.turn.lock().await)
+    }
+
     /// Puts a pair in, in place of one that waits. Returns whether nobody sees to them yet.
     pub(crate) fn put(&self, mut unstored: Unstored, place: OwnedSemaphorePermit) -> bool {
-        let mut content = self.content.lock();
+        let mut content = self.tray().content.lock();
         if let Some(earlier) = content.waiting.take() {
             unstored.follow(*earlier);
         }
@@ -99,7 +113,7 @@ impl Outbox {
 
     /// Takes the pair that waits, to store it.
     pub(crate) fn take(&self) -> Option<Unstored> {
-        let mut content = self.content.lock();
+        let mut content = self.tray().content.lock();
         let taken = content.waiting.take();
         content.is_writing = taken.is_some();
         taken.map(|unstored| *unstored)
@@ -107,7 +121,7 @@ impl Outbox {
 
     /// It could not be stored. Another may have come meanwhile.
     pub(crate) fn put_back(&self, unstored: Unstored) {
-        let mut content = self.content.lock();
+        let mut content = self.tray().content.lock();
         content.is_writing = false;
         match &mut content.waiting {
             Some(newer) => newer.follow(unstored),
@@ -117,7 +131,7 @@ impl Outbox {
 
     /// What was taken is stored, or needs to be no more. Returns whether nothing is left.
     pub(crate) fn stored(&self) -> bool {
-        let mut content = self.content.lock();
+        let mut content = self.tray().content.lock();
         content.is_writing = false;
         let is_empty = content.waiting.is_none();
         if is_empty {
@@ -128,7 +142,7 @@ impl Outbox {
 
     /// Drops what waits, if its token was claimed at this moment at the latest. Returns whether it did.
     pub(crate) fn give_up(&self, claimed_by: Timestamp) -> bool {
-        let mut content = self.content.lock();
+        let mut content = self.tray().content.lock();
         let dropped = content
             .waiting
             .take_if(|waiting| waiting.since <= claimed_by);
@@ -137,7 +151,9 @@ impl Outbox {
 
     /// Whether the pair that was given out last is not stored yet.
     pub(crate) fn is_behind(&self) -> bool {
-        let content = self.content.lock();
-        content.is_writing || content.waiting.is_some()
+        self.0.get().is_some_and(|tray| {
+            let content = tray.content.lock();
+            content.is_writing || content.waiting.is_some()
+        })
     }
 }

@@ -38,7 +38,7 @@ pub struct Persistence {
     retries: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Size {
     workers: usize,
     queue: usize,
@@ -114,6 +114,15 @@ impl Persistence {
     /// Whether the next attempt after so many failures comes soon.
     pub(crate) fn retries_soon(&self, failures: u32) -> bool {
         failures <= self.retries
+    }
+}
+
+/// Equal ones share their workers and their queue.
+impl PartialEq for Persistence {
+    fn eq(&self, other: &Self) -> bool {
+        let is_shared =
+            Arc::ptr_eq(&self.workers, &other.workers) && Arc::ptr_eq(&self.queue, &other.queue);
+        is_shared && self.size == other.size && self.retries == other.retries
     }
 }
 
