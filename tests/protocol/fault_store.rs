@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use evertoken::store::{Loaded, Revision, StoreTime, Swap};
 use evertoken::testing::TestClock;
@@ -33,9 +32,15 @@ struct Faults {
     down: bool,
     /// Whether a swap is answered with the store's time.
     says_time: bool,
-    /// By how much its clock was stepped forwards.
-    ahead: Duration,
+    /// By how many milliseconds its clock was stepped forwards.
+    ahead: i64,
     loads: u32,
+}
+
+impl Faults {
+    fn stepped(&self, now: StoreTime) -> StoreTime {
+        StoreTime::from_millis(now.as_millis().saturating_add_signed(self.ahead))
+    }
 }
 
 impl FaultStore {
@@ -60,8 +65,8 @@ impl FaultStore {
         self.faults.lock().says_time = true;
     }
 
-    /// Its clock is stepped forwards.
-    pub(crate) fn step(&self, ahead: Duration) {
+    /// Its clock is stepped forwards by so many milliseconds, or back.
+    pub(crate) fn step(&self, ahead: i64) {
         self.faults.lock().ahead += ahead;
     }
 
@@ -117,7 +122,7 @@ impl TokenStore for FaultStore {
         let mut loaded = self.inner.load(key).await?;
         let mut faults = self.faults.lock();
         faults.loads += 1;
-        loaded.now = (Duration::from_millis(loaded.now.as_millis()) + faults.ahead).into();
+        loaded.now = faults.stepped(loaded.now);
         Ok(loaded)
     }
 
@@ -130,8 +135,7 @@ impl TokenStore for FaultStore {
         let swap = self.swap(key, seen, next).await?;
         let now = self.inner.load(key).await?.now;
         let faults = self.faults.lock();
-        let now = Duration::from_millis(now.as_millis()) + faults.ahead;
-        Ok((swap, faults.says_time.then_some(now.into())))
+        Ok((swap, faults.says_time.then_some(faults.stepped(now))))
     }
 
     async fn swap(
