@@ -231,8 +231,13 @@ impl TokenStore for SimStore {
         // A store that is elsewhere says what time it was there.
         let is_elsewhere = !self.storage.latency.lock().is_zero();
         let read = self.storage.inner.load(key).await?.now;
+        let observer = &self.gate.observer;
+        let read_at = observer.now();
         self.way().await?;
         self.gate.pass(Point::AfterSwap).await.map_err(gone)?;
+        if is_elsewhere {
+            observer.loaded(self.gate.id, observer.now() - read_at);
+        }
         waiting.is_answered = answer.is_ok();
         if let Ok(Swap::Swapped(_)) = answer {
             self.gate.observer.wrote(by, next);
