@@ -71,7 +71,8 @@ pub(super) async fn swap(
     seen: Option<Revision>,
     next: &Record,
 ) -> Result<Swap, StoreError> {
-    session.shared.store.swap(&session.key, seen, next).await
+    let (swap, _) = swap_timed(session, seen, next).await?;
+    Ok(swap)
 }
 
 /// The same, with the store's clock where the store says what time it was.

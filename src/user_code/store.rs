@@ -24,17 +24,7 @@ impl UserStore {
         settled("loading", guarded(self.limit, loading).await)
     }
 
-    pub(crate) async fn swap(
-        &self,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        let (swap, _) = self.swap_timed(key, seen, next).await?;
-        Ok(swap)
-    }
-
-    /// As [`swap`](Self::swap), with the store's time of it where the store learns that on the way.
+    /// With the store's time of the swap, where the store learns that on the way.
     pub(crate) async fn swap_timed(
         &self,
         key: &Key,
