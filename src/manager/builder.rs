@@ -68,7 +68,7 @@ impl Builder {
         }
     }
 
-    /// Decides when to rotate. Default: [`OnRequest`].
+    /// Decides when to rotate. Default: [`OnRequest`](crate::OnRequest).
     pub fn strategy(mut self, strategy: impl RefreshStrategy) -> Self {
         self.strategy = Some(Arc::new(strategy));
         self
