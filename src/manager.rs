@@ -8,19 +8,21 @@
 mod authorization;
 mod blocking;
 mod builder;
+mod joined;
 mod user;
 mod worker;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::{Arc, LazyLock, Once};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::time::{Instant, Timeout, timeout_at};
 
 pub use self::authorization::Authorization;
 pub use self::builder::Builder;
+use self::joined::{Deciding, Joined, Wanted};
 use crate::client::{ApiProfile, Channel};
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
@@ -29,9 +31,8 @@ use crate::origin::Origins;
 use crate::rotation;
 use crate::served::Token;
 use crate::session::{Decision, Flight, Session};
-use crate::settings::OnStoreFailure;
 use crate::state::{Progress, Rejection};
-use crate::token::{Identity, Key};
+use crate::token::Key;
 
 /// Keeps one session's token pair alive.
 ///
@@ -109,8 +110,8 @@ impl TokenManager {
         if let Some(token) = self.quiet_token() {
             return Ok(token);
         }
-        // Boxed, so that the common case carries no state for it.
-        Box::pin(self.decided_token()).await
+        let mut deciding = Deciding::default();
+        poll_fn(|context| deciding.poll(self, context)).await
     }
 
     /// The value of the header that carries a valid access token, marked sensitive. In the common case,
@@ -137,10 +138,10 @@ impl TokenManager {
         }
         match self.decide() {
             Decision::Serve(token) => Ok(token),
-            Decision::Join(progress) => match session.usable() {
+            Decision::Join(waiter, _) => match session.usable() {
                 Some(token) => Ok(token),
-                None => Err(match &*progress.borrow() {
-                    Progress::Pausing(error, until) => session.still(error, *until),
+                None => Err(match waiter.report() {
+                    Progress::Pausing(error, until) => session.still(&error, until),
                     _ => Error::Pending,
                 }),
             },
@@ -248,11 +249,8 @@ impl TokenManager {
         let flight = session.lock().flight();
         let after = session.settings().wait;
         let over = async {
-            if let Some(mut flight) = flight {
-                // An error means that the flight is gone, which is what was waited for.
-                let _ = flight
-                    .wait_for(|progress| matches!(progress, Progress::Done(..) | Progress::Again))
-                    .await;
+            if let Some(flight) = flight {
+                flight.over().await;
             }
             session.chores_done().await;
         };
@@ -290,25 +288,8 @@ impl TokenManager {
         }
     }
 
-    /// The way past the snapshot.
-    async fn decided_token(&self) -> Result<Token, Error> {
-        let deadline = self.deadline();
-        loop {
-            match self.decide() {
-                Decision::Serve(token) => return Ok(token),
-                Decision::Fail(error) => return Err(error),
-                Decision::Join(progress) => {
-                    if let Some(answer) = self.joined(progress, deadline).await {
-                        return answer;
-                    }
-                }
-            }
-        }
-    }
-
     /// A token newer than `seen`.
     async fn renewed(&self, seen: Option<&Token>) -> Result<Token, Error> {
-        let deadline = self.deadline();
         let session = &self.session;
         let identity = match seen {
             Some(token) => Some(token.identity()),
@@ -319,18 +300,16 @@ impl TokenManager {
         match decision {
             Decision::Serve(token) => Ok(token),
             Decision::Fail(error) => Err(error),
-            Decision::Join(progress) => {
-                match self.outcome(progress, deadline, identity, false).await {
+            Decision::Join(waiter, _) => {
+                let mut joined = Joined::new(self, waiter, None, None)?;
+                let wanted = Wanted::NewerThan(identity);
+                let outcome = poll_fn(|context| joined.poll(self, wanted, context)).await;
+                match outcome {
                     Some(answer) => answer,
                     None => self.token().await,
                 }
             }
         }
-    }
-
-    fn is_newer(&self, seen: Option<Identity>) -> bool {
-        let held = self.session.lock().identity();
-        held.is_some() && held != seen
     }
 
     /// By the clock of tokio's timer, which is what wakes the caller. The token's own times are not
@@ -349,113 +328,6 @@ impl TokenManager {
         let runtime = &self.session.shared.runtime;
         let _entered = Handle::try_current().is_err().then(|| runtime.enter());
         timeout_at(deadline, future)
-    }
-
-    /// Waits for a rotation; `None` to decide again. A token that is still valid stands in for one that
-    /// does not come.
-    async fn joined(
-        &self,
-        progress: watch::Receiver<Progress>,
-        deadline: Instant,
-    ) -> Option<Result<Token, Error>> {
-        let session = &self.session;
-        match self.outcome(progress, deadline, None, true).await {
-            Some(Err(error)) => Some(session.usable().ok_or(error)),
-            other => other,
-        }
-    }
-
-    /// Waits for a rotation; `None` to decide again. With `may_go_on`, only as long as there is no valid
-    /// token, where the rotation itself has to wait.
-    async fn outcome(
-        &self,
-        mut progress: watch::Receiver<Progress>,
-        deadline: Instant,
-        seen: Option<Identity>,
-        may_go_on: bool,
-    ) -> Option<Result<Token, Error>> {
-        let session = &self.session;
-        if rotation::is_inside(session) {
-            return Some(Err(Error::Reentrant));
-        }
-        let mut last = None;
-        let joined_with = session.lock().identity();
-        let policy = session.settings().on_store_failure;
-        let mut limit = match session.patience().filter(|_| may_go_on) {
-            Some(patience) => Instant::now()
-                .checked_add(patience)
-                .unwrap_or(deadline)
-                .min(deadline),
-            None => deadline,
-        };
-        loop {
-            // Of ten thousand waiters, most find the new token here, without a lock and without a count that they share.
-            if let Some(token) = self.quiet_token().filter(|_| may_go_on)
-                && Some(token.identity()) != joined_with
-            {
-                return Some(Ok(token));
-            }
-            let valid_token = || session.usable().filter(|_| may_go_on);
-            // Cloned: the rotation reports with the state locked, so whoever still borrowed the report
-            // while asking the state would wait for the rotation, and the rotation for him.
-            let report = progress.borrow_and_update().clone();
-            match report {
-                Progress::Done(outcome, epoch) => return session.unless_left(outcome, epoch),
-                Progress::Again => return None,
-                Progress::Unstored(error) if policy == OnStoreFailure::Fail => {
-                    return Some(Err(error));
-                }
-                // What was issued is served before it is stored, also to who asked for a newer token.
-                Progress::Unstored(_) => {
-                    if let Some(token) = session
-                        .usable()
-                        .filter(|_| may_go_on || self.is_newer(seen))
-                    {
-                        return Some(Ok(token));
-                    }
-                }
-                Progress::Running => {}
-                // Nothing comes before the pause is over, and then perhaps another failure.
-                Progress::Pausing(error, until) => {
-                    if let Some(token) = valid_token() {
-                        return Some(Ok(token));
-                    }
-                    let error = session.still(&error, until);
-                    let next = error
-                        .retry_after()
-                        .and_then(|left| Instant::now().checked_add(left));
-                    if session.usable().is_some() || next.is_none_or(|next| next > deadline) {
-                        return Some(Err(error));
-                    }
-                    last = Some(Arc::new(error));
-                }
-                Progress::Waiting => {
-                    if let Some(token) = valid_token() {
-                        return Some(Ok(token));
-                    }
-                }
-            }
-            match self.by(limit, progress.changed()).await {
-                Ok(Ok(())) => {}
-                // The flight said what became of it before it went.
-                Ok(Err(_)) => match &*progress.borrow() {
-                    Progress::Done(outcome, epoch) => {
-                        return session.unless_left(outcome.clone(), *epoch);
-                    }
-                    _ => return Some(Err(Error::RuntimeGone)),
-                },
-                Err(_) => match valid_token() {
-                    Some(token) => return Some(Ok(token)),
-                    None if limit < deadline => limit = deadline,
-                    None => {
-                        let after = session.settings().wait;
-                        let now = session.now();
-                        let source = last.or_else(|| session.lock().failure(now).map(Arc::new));
-                        return Some(Err(Error::TimedOut { after, source }));
-                    }
-                },
-            }
-        }
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 use self::closing::Closing;
 use self::ending::Chore;
@@ -38,7 +38,7 @@ use crate::event::Event;
 use crate::record::claim::Owner;
 use crate::served::{Snapshot, Token};
 use crate::settings::Settings;
-use crate::state::{Notice, Progress, Rejection, State, Verdict};
+use crate::state::{Notice, Rejection, Room, State, Verdict, Waiter};
 use crate::status::Status;
 use crate::store::StoreError;
 use crate::timer::{Seat, Timer};
@@ -108,7 +108,8 @@ pub(crate) enum Wake {
 #[derive(Debug)]
 pub(crate) enum Decision {
     Serve(Token),
-    Join(watch::Receiver<Progress>),
+    /// And how long to wait at most for one who could go on with the token that is held.
+    Join(Waiter, Option<Duration>),
     Fail(Error),
 }
 
@@ -229,10 +230,10 @@ impl Session {
                 let (flight, _) = self.take_off(&mut state, moment);
                 (Decision::Serve(token), Some(flight))
             }
-            Verdict::Join(progress) => (Decision::Join(progress), None),
+            Verdict::Join(waiter) => (self.join(&state, moment, waiter), None),
             Verdict::Rotate => {
-                let (flight, progress) = self.take_off(&mut state, moment);
-                (Decision::Join(progress), Some(flight))
+                let (flight, waiter) = self.take_off(&mut state, moment);
+                (self.join(&state, moment, waiter), Some(flight))
             }
             Verdict::Fail(error) => (Decision::Fail(error), None),
             Verdict::FailAndLook(error) => {
@@ -246,8 +247,8 @@ impl Session {
     pub(crate) fn renew(self: &Arc<Self>, seen: Option<Identity>) -> (Decision, Option<Flight>) {
         let moment = self.moment();
         let mut state = self.state.lock();
-        if let Some(progress) = state.flight() {
-            return (Decision::Join(progress), None);
+        if let Some(waiter) = state.flight() {
+            return (Decision::Join(waiter, None), None);
         }
         if state.identity() != seen {
             drop(state);
@@ -256,8 +257,13 @@ impl Session {
         if let Some(error) = state.obstacle(moment.now) {
             return (Decision::Fail(error), None);
         }
-        let (flight, progress) = self.take_off(&mut state, moment);
-        (Decision::Join(progress), Some(flight))
+        let (flight, waiter) = self.take_off(&mut state, moment);
+        (Decision::Join(waiter, None), Some(flight))
+    }
+
+    fn join(&self, state: &State, moment: Moment, waiter: Waiter) -> Decision {
+        let patience = state.patience(self.settings(), moment.now, moment.wall);
+        Decision::Join(waiter, patience)
     }
 
     /// What has to be done now that a planned moment has come.
@@ -327,16 +333,13 @@ impl Session {
         self.seat.get()
     }
 
-    fn take_off(
-        self: &Arc<Self>,
-        state: &mut State,
-        moment: Moment,
-    ) -> (Flight, watch::Receiver<Progress>) {
-        let (progress, receiver) = watch::channel(Progress::Running);
-        state.take_off(progress.clone(), moment.now);
+    fn take_off(self: &Arc<Self>, state: &mut State, moment: Moment) -> (Flight, Waiter) {
+        let room = Room::new(state.identity());
+        let waiter = Waiter::new(&room);
+        state.take_off(Arc::clone(&room), moment.now);
         self.republish(state, moment);
-        let flight = Flight::new(self, state, progress, moment.now);
-        (flight, receiver)
+        let flight = Flight::new(self, state, room, moment.now);
+        (flight, waiter)
     }
 
     /// Makes the snapshot say what the state does. Every change of the state ends with it.
@@ -392,13 +395,6 @@ impl Session {
     /// See [`State::accepted_behind_redirect`].
     pub(crate) fn accepted_behind_redirect(&self) {
         self.state.lock().accepted_behind_redirect();
-    }
-
-    /// How long a caller waits for a newer token who could go on with the one that is held.
-    pub(crate) fn patience(&self) -> Option<Duration> {
-        let moment = self.moment();
-        let state = self.state.lock();
-        state.patience(self.settings(), moment.now, moment.wall)
     }
 
     /// A pair could not be stored, at this attempt.

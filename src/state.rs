@@ -10,11 +10,10 @@ mod pause;
 mod rejections;
 mod succession;
 mod verdict;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::watch;
 
 pub(crate) use self::held::{Exit, Held, Landed, Leaving};
 pub(crate) use self::notice::Notice;
@@ -24,6 +23,7 @@ pub(crate) use self::pause::{Cause, Failure, Timer};
 pub use self::rejections::Rejection;
 use self::rejections::Rejections;
 pub(crate) use self::verdict::Verdict;
+pub(crate) use self::waiting::{Due as DeadlinePassed, Room, Waiter, Wakeups, timer as room_timer};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::Record;
@@ -62,11 +62,24 @@ pub(crate) enum Progress {
     Again,
 }
 
+impl Progress {
+    /// Whether it is the last report of its rotation.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Done(..) | Self::Again)
+    }
+}
+
 /// The rotation in flight.
 #[derive(Debug)]
 struct UnderWay {
-    progress: watch::Sender<Progress>,
+    room: Arc<Room>,
     began: Timestamp,
+}
+
+impl UnderWay {
+    fn is_at(&self, is_it: impl FnOnce(&Progress) -> bool) -> bool {
+        self.room.look(is_it)
+    }
 }
 
 /// A token that was rejected from behind a redirect, so that it was replaced.
@@ -173,10 +186,9 @@ impl State {
         self.closed
     }
 
-    pub(crate) fn flight(&self) -> Option<watch::Receiver<Progress>> {
-        self.flight
-            .as_ref()
-            .map(|flight| flight.progress.subscribe())
+    pub(crate) fn flight(&self) -> Option<Waiter> {
+        let flight = self.flight.as_ref();
+        flight.map(|flight| Waiter::new(&flight.room))
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -294,13 +306,13 @@ impl State {
     /// Whether the rotation in flight waits for the end of a pause.
     pub(crate) fn is_pausing(&self) -> bool {
         let flight = self.flight.as_ref();
-        flight.is_some_and(|flight| matches!(*flight.progress.borrow(), Progress::Pausing(..)))
+        flight.is_some_and(|flight| flight.is_at(|at| matches!(at, Progress::Pausing(..))))
     }
 
     /// Whether a caller waits for the rotation in flight.
     pub(crate) fn has_waiters(&self) -> bool {
         let flight = self.flight.as_ref();
-        flight.is_some_and(|flight| flight.progress.receiver_count() > 0)
+        flight.is_some_and(|flight| flight.room.has_callers())
     }
 
     /// What is to be told next of the session's end, and when.
@@ -325,11 +337,8 @@ impl State {
     }
 
     pub(crate) fn is_unstored(&self) -> bool {
-        let progress = self
-            .flight
-            .as_ref()
-            .map(|flight| flight.progress.borrow().clone());
-        matches!(progress, Some(Progress::Unstored(_)))
+        let flight = self.flight.as_ref();
+        flight.is_some_and(|flight| flight.is_at(|at| matches!(at, Progress::Unstored(_))))
     }
 
     /// What failed last, if nothing has succeeded since.
@@ -365,9 +374,9 @@ impl State {
     }
 
     /// A rotation starts.
-    pub(crate) fn take_off(&mut self, progress: watch::Sender<Progress>, began: Timestamp) {
+    pub(crate) fn take_off(&mut self, room: Arc<Room>, began: Timestamp) {
         self.looked = Some(began);
-        self.flight = Some(UnderWay { progress, began });
+        self.flight = Some(UnderWay { room, began });
     }
 
     /// Returns whether that is news.

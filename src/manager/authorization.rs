@@ -1,11 +1,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::HeaderValue;
 
 use super::TokenManager;
+use super::joined::Deciding;
 use crate::error::Error;
 use crate::served::Snapshot;
 
@@ -17,10 +18,8 @@ use crate::served::Snapshot;
 #[must_use = "futures do nothing unless awaited"]
 pub struct Authorization<'a> {
     tokens: &'a TokenManager,
-    deciding: Option<Deciding<'a>>,
+    deciding: Option<Deciding>,
 }
-
-type Deciding<'a> = Pin<Box<dyn Future<Output = Result<HeaderValue, Error>> + Send + 'a>>;
 
 impl<'a> Authorization<'a> {
     #[inline]
@@ -33,13 +32,9 @@ impl<'a> Authorization<'a> {
 
     #[cold]
     fn decide(&mut self, context: &mut Context<'_>) -> Poll<Result<HeaderValue, Error>> {
-        let tokens = self.tokens;
-        self.deciding
-            .get_or_insert_with(|| {
-                Box::pin(async { tokens.decided_token().await?.authorization() })
-            })
-            .as_mut()
-            .poll(context)
+        let deciding = self.deciding.get_or_insert_default();
+        let token = ready!(deciding.poll(self.tokens, context));
+        Poll::Ready(token.and_then(|token| token.authorization()))
     }
 }
 

@@ -12,7 +12,6 @@ use crate::error::Error;
 use crate::rotation;
 use crate::served::Token;
 use crate::session::Session;
-use crate::state::Progress;
 use crate::status::{Logout, LogoutProgress, Status};
 use crate::store::StoreError;
 use crate::token::{TokenPair, Validity, jwt};
@@ -116,11 +115,9 @@ impl TokenManager {
     pub async fn pair(&self) -> Result<TokenPair, Error> {
         self.token().await?;
         let flight = self.session.lock().flight();
-        if let Some(mut flight) = flight {
-            let is_over =
-                |progress: &Progress| matches!(progress, Progress::Done(..) | Progress::Again);
+        if let Some(flight) = flight {
             // Without an end of it by then, the pair that is held is what there is.
-            let _ = self.by(self.deadline(), flight.wait_for(is_over)).await;
+            let _ = self.by(self.deadline(), flight.over()).await;
         }
         let now = self.session.now();
         let state = self.session.lock();

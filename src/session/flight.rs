@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::{Chore, Session};
 use crate::clock::Timestamp;
 use crate::endpoint::EndpointError;
@@ -12,7 +10,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::served::Token;
 use crate::settings::Coordination;
-use crate::state::{Cause, Failure, Progress, State, Timer};
+use crate::state::{Cause, Failure, Progress, Room, State, Timer, Waiter, Wakeups};
 use crate::token::Identity;
 use crate::user_code::Moment;
 
@@ -25,7 +23,7 @@ pub(crate) struct Flight {
     /// What the user had done when it began: if he does more, it answers nobody.
     epoch: u64,
     began: Timestamp,
-    progress: watch::Sender<Progress>,
+    room: Arc<Room>,
     landed: bool,
     _chore: Chore,
 }
@@ -34,7 +32,7 @@ impl Flight {
     pub(super) fn new(
         session: &Arc<Session>,
         state: &State,
-        progress: watch::Sender<Progress>,
+        room: Arc<Room>,
         began: Timestamp,
     ) -> Self {
         Self {
@@ -42,7 +40,7 @@ impl Flight {
             seen: state.identity(),
             epoch: state.epoch(),
             began,
-            progress,
+            room,
             landed: false,
             _chore: session.chore(),
         }
@@ -71,8 +69,10 @@ impl Flight {
         let mut state = self.session.state.lock();
         // Else those who waited have been told to decide again, and some may not have heard it yet.
         if let Some(current) = state.in_epoch(self.epoch) {
-            self.progress.send_replace(progress);
+            let wakeups = self.room.report(progress);
             self.session.republish(&current, moment);
+            drop(state);
+            drop(wakeups);
         }
     }
 
@@ -132,34 +132,39 @@ impl Flight {
 
     /// Returns when the user has done something with the session since this began.
     pub(crate) async fn left(&self) {
-        let mut progress = self.progress.subscribe();
-        // The sender lives in `self`, so there is no error to wait for.
-        let _ = progress
-            .wait_for(|progress| matches!(progress, Progress::Again))
-            .await;
+        // Nothing else ends it before it lands.
+        Waiter::aside(&self.room).over().await;
     }
 
     /// Ends it, with a failure that was counted. The snapshot and the state are what they will be before any waiter wakes.
     pub(crate) fn finish(mut self, outcome: Result<Token, Error>) {
         let session = Arc::clone(&self.session);
         let (mut state, moment) = session.lock_asking();
-        self.land(&mut state, moment, outcome);
+        let wakeups = self.land(&mut state, moment, outcome);
+        drop(state);
+        drop(wakeups);
     }
 
-    fn land(&mut self, state: &mut State, moment: Moment, outcome: Result<Token, Error>) {
+    /// Those who wait are to be woken with the state unlocked: ten thousand of them would wait for the lock.
+    fn land(
+        &mut self,
+        state: &mut State,
+        moment: Moment,
+        outcome: Result<Token, Error>,
+    ) -> Wakeups {
         self.landed = true;
         let session = &self.session;
         let Some(mut current) = state.in_epoch(self.epoch) else {
-            return;
+            return Wakeups::default();
         };
         current.touch_down();
         session.republish(&current, moment);
-        let is_unstored = matches!(*self.progress.borrow(), Progress::Unstored(_));
-        self.progress.send_replace(match outcome {
+        let is_unstored = self.room.look(|at| matches!(at, Progress::Unstored(_)));
+        self.room.report(match outcome {
             _ if is_unstored => Progress::Again,
             Err(Error::Pending) => Progress::Again,
             outcome => Progress::Done(outcome, self.epoch),
-        });
+        })
     }
 }
 
@@ -181,6 +186,8 @@ impl Drop for Flight {
             Error::RuntimeGone
         };
         let failure = self.count(&mut state, moment, error, Cause::default());
-        self.land(&mut state, moment, Err(failure.error));
+        let wakeups = self.land(&mut state, moment, Err(failure.error));
+        drop(state);
+        drop(wakeups);
     }
 }

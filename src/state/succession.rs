@@ -14,7 +14,7 @@ impl State {
         self.epoch += 1;
         self.over = None;
         if let Some(flight) = self.flight.take() {
-            flight.progress.send_replace(Progress::Again);
+            drop(flight.room.report(Progress::Again));
         }
     }
 

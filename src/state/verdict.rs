@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
-
-use super::{Exit, Progress, State};
+use super::{Exit, Progress, State, Waiter};
 use crate::clock::Timestamp;
 use crate::endpoint::OldPair;
 use crate::error::Error;
@@ -14,13 +12,13 @@ use crate::settings::{OnStoreFailure, Settings};
 use crate::strategy::WhileRotating;
 
 /// What a caller has to do.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Verdict {
     Serve(Token),
     /// Served, and a rotation is to be started.
     ServeAndRotate(Token),
     /// Wait for the rotation in flight.
-    Join(watch::Receiver<Progress>),
+    Join(Waiter),
     /// Start a rotation and wait for it.
     Rotate,
     Fail(Error),
@@ -53,7 +51,7 @@ impl State {
         };
         let due = held.schedule.due(now, wall);
         if let Some(flight) = &self.flight {
-            let running = matches!(*flight.progress.borrow(), Progress::Running);
+            let running = flight.is_at(|at| matches!(at, Progress::Running));
             // After a failure of this rotation, the token that is there is worth more than the next attempt.
             let is_worth_it = !self.pause.has_failed()
                 || settings.server.old_pair == OldPair::AccessDiesAtRotation;
@@ -61,7 +59,7 @@ impl State {
                 || held.schedule.while_rotating == WhileRotating::Join
                     && now < flight.began + settings.join_limit;
             return if running && join {
-                Verdict::Join(flight.progress.subscribe())
+                Verdict::Join(Waiter::new(&flight.room))
             } else {
                 serve
             };
@@ -88,12 +86,14 @@ impl State {
             };
         }
         if let Some(flight) = &self.flight {
-            return match &*flight.progress.borrow() {
+            let failed = flight.room.look(|at| match at {
                 Progress::Unstored(error) if settings.on_store_failure == OnStoreFailure::Fail => {
-                    Verdict::Fail(error.clone())
+                    Some(error.clone())
                 }
-                _ => Verdict::Join(flight.progress.subscribe()),
-            };
+                _ => None,
+            });
+            let join = || Verdict::Join(Waiter::new(&flight.room));
+            return failed.map_or_else(join, Verdict::Fail);
         }
         // A pause forbids to send, and not to look.
         let may_look = !self.runtime_gone

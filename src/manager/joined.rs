@@ -1,0 +1,235 @@
+//! A caller that waits for a rotation. Written by hand, because ten thousand wait at once: each is a hundred bytes in the
+//! caller's own future, where an `async fn` took six hundred of the heap.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::TokenManager;
+use crate::error::Error;
+use crate::rotation;
+use crate::served::Token;
+use crate::session::{Decision, Session};
+use crate::settings::OnStoreFailure;
+use crate::state::{DeadlinePassed, Progress, Waiter, room_timer};
+use crate::token::Identity;
+
+/// A caller for whom the snapshot is not enough: it has the state decide, and waits where that says so.
+#[derive(Default)]
+pub(super) struct Deciding {
+    /// Set when it waits for the first time.
+    deadline: Option<Instant>,
+    joined: Option<Joined>,
+}
+
+impl Deciding {
+    pub(super) fn poll(
+        &mut self,
+        tokens: &TokenManager,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Token, Error>> {
+        loop {
+            if let Some(joined) = &mut self.joined {
+                let outcome = ready!(joined.poll(tokens, Wanted::Valid, context));
+                self.joined = None;
+                match outcome {
+                    // A token that is still valid stands in for one that does not come.
+                    Some(Err(error)) => return Poll::Ready(tokens.session.usable().ok_or(error)),
+                    Some(answer) => return Poll::Ready(answer),
+                    None => {}
+                }
+            }
+            match tokens.decide() {
+                Decision::Serve(token) => return Poll::Ready(Ok(token)),
+                Decision::Fail(error) => return Poll::Ready(Err(error)),
+                Decision::Join(waiter, patience) => {
+                    match Joined::new(tokens, waiter, self.deadline, patience) {
+                        Ok(joined) => {
+                            self.deadline = Some(joined.deadline);
+                            self.joined = Some(joined);
+                        }
+                        Err(error) => return Poll::Ready(tokens.session.usable().ok_or(error)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the caller waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    /// Any valid token: it waits only as long as there is none, where the rotation itself has to wait.
+    Valid,
+    /// A token of another pair than this.
+    NewerThan(Option<Identity>),
+}
+
+impl Wanted {
+    /// The token that is held, if it is valid and will do.
+    fn valid(self, session: &Session) -> Option<Token> {
+        match self {
+            Self::Valid => session.usable(),
+            Self::NewerThan(_) => None,
+        }
+    }
+
+    /// The token that was issued and is not stored yet, if it will do.
+    fn issued(self, session: &Session) -> Option<Token> {
+        let seen = match self {
+            Self::Valid => return session.usable(),
+            Self::NewerThan(seen) => seen,
+        };
+        let token = session.usable();
+        token.filter(|token| Some(token.identity()) != seen)
+    }
+}
+
+/// A caller in the waiting room of a rotation.
+pub(super) struct Joined {
+    waiter: Waiter,
+    deadline: Instant,
+    /// Until when it waits now, which is earlier for one who could go on with the token that is held.
+    limit: Instant,
+    /// Of a caller on another runtime than the manager's, whose clock need not be that of the room's timer.
+    own_timer: Option<Pin<Box<Sleep>>>,
+    /// The failure that it has heard of last.
+    last: Option<Arc<Error>>,
+}
+
+impl Joined {
+    /// The caller waits for `patience` at first, and until `deadline` at most, or for as long as the settings say.
+    pub(super) fn new(
+        tokens: &TokenManager,
+        waiter: Waiter,
+        deadline: Option<Instant>,
+        patience: Option<Duration>,
+    ) -> Result<Self, Error> {
+        let session = &tokens.session;
+        if rotation::is_inside(session) {
+            return Err(Error::Reentrant);
+        }
+        let home = &session.shared.runtime;
+        let here = Handle::try_current();
+        let is_abroad = here.as_ref().is_ok_and(|here| here.id() != home.id());
+        // An executor that is none of tokio's has no clock either.
+        let _entered = here.is_err().then(|| home.enter());
+        let deadline = deadline.unwrap_or_else(|| tokens.deadline());
+        let limit = patience.and_then(|patience| Instant::now().checked_add(patience));
+        let limit = limit.map_or(deadline, |limit| limit.min(deadline));
+        Ok(Self {
+            waiter,
+            deadline,
+            limit,
+            own_timer: is_abroad.then(|| Box::pin(sleep_until(limit))),
+            last: None,
+        })
+    }
+
+    /// What came of the rotation; `None` to decide again.
+    pub(super) fn poll(
+        &mut self,
+        tokens: &TokenManager,
+        wanted: Wanted,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Token, Error>>> {
+        let session = &tokens.session;
+        // Most find the new token here, without a lock and without a count that they share. A caller that began a rotation
+        // after one that failed waits for it, though the token that is held is quiet for other callers.
+        if let Wanted::Valid = wanted
+            && let Some(token) = tokens.quiet_token()
+            && Some(token.identity()) != self.waiter.began_with()
+        {
+            return Poll::Ready(Some(Ok(token)));
+        }
+        loop {
+            let heard = match ready!(self.poll_waiter(session, context)) {
+                Ok(report) => self.heard(session, wanted, report),
+                Err(DeadlinePassed) => self.passed(session, wanted),
+            };
+            if let Some(outcome) = heard {
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+
+    fn poll_waiter(
+        &mut self,
+        session: &Session,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Progress, DeadlinePassed>> {
+        let runtime = &session.shared.runtime;
+        let deadline = self.own_timer.is_none().then_some(self.limit);
+        let report = self.waiter.poll(deadline, context, |room| {
+            runtime.spawn(room_timer(Arc::clone(room)));
+        });
+        match &mut self.own_timer {
+            // What was reported comes first.
+            Some(timer) if report.is_pending() => {
+                timer.as_mut().poll(context).map(|()| Err(DeadlinePassed))
+            }
+            _ => report,
+        }
+    }
+
+    /// What follows from a report; `None` to wait on.
+    fn heard(
+        &mut self,
+        session: &Session,
+        wanted: Wanted,
+        report: Progress,
+    ) -> Option<Option<Result<Token, Error>>> {
+        let policy = session.settings().on_store_failure;
+        match report {
+            Progress::Done(outcome, epoch) => Some(session.unless_left(outcome, epoch)),
+            Progress::Again => Some(None),
+            Progress::Unstored(error) if policy == OnStoreFailure::Fail => Some(Some(Err(error))),
+            // What was issued is served before it is stored, also to one that asked for a newer token.
+            Progress::Unstored(_) => wanted.issued(session).map(|token| Some(Ok(token))),
+            Progress::Running => None,
+            // Nothing comes before the pause is over, and then perhaps another failure.
+            Progress::Pausing(error, until) => {
+                if let Some(token) = wanted.valid(session) {
+                    return Some(Some(Ok(token)));
+                }
+                let error = session.still(&error, until);
+                let next = error
+                    .retry_after()
+                    .and_then(|left| Instant::now().checked_add(left));
+                if session.usable().is_some() || next.is_none_or(|next| next > self.deadline) {
+                    return Some(Some(Err(error)));
+                }
+                self.last = Some(Arc::new(error));
+                None
+            }
+            Progress::Waiting => wanted.valid(session).map(|token| Some(Ok(token))),
+        }
+    }
+
+    /// What follows from a deadline that has passed; `None` to wait on.
+    fn passed(
+        &mut self,
+        session: &Session,
+        wanted: Wanted,
+    ) -> Option<Option<Result<Token, Error>>> {
+        if let Some(token) = wanted.valid(session) {
+            return Some(Some(Ok(token)));
+        }
+        if self.limit < self.deadline {
+            self.limit = self.deadline;
+            if let Some(timer) = &mut self.own_timer {
+                timer.as_mut().reset(self.limit);
+            }
+            return None;
+        }
+        let after = session.settings().wait;
+        let now = session.now();
+        let failed = || session.lock().failure(now).map(Arc::new);
+        let source = self.last.take().or_else(failed);
+        Some(Some(Err(Error::TimedOut { after, source })))
+    }
+}

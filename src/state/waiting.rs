@@ -1,0 +1,377 @@
+//! The waiting room of a rotation in flight: what it has reported last, and the callers that wait for it.
+//!
+//! A caller costs one entry here, with its waker and its deadline; a channel and a timer for each cost three times as
+//! much when ten thousand callers wait. The lock of a room is the innermost one: no other is taken under it, and no waker
+//! is called or dropped.
+
+use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker, ready};
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Progress;
+use crate::token::Identity;
+
+/// Where callers wait for one rotation, until its last report closes the room.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// The pair that was held when the rotation began.
+    began_with: Option<Identity>,
+    /// Set with the last report: the entries are gone, so a caller that leaves has nothing to take back.
+    is_closed: AtomicBool,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Debug)]
+struct Inside {
+    report: Progress,
+    /// Counts the reports.
+    version: u64,
+    seats: Seats,
+    /// Each with the seat of the caller whose deadline it is.
+    deadlines: BTreeSet<(Instant, usize)>,
+    has_timer: bool,
+    /// Of the task that sleeps until the earliest deadline.
+    timer: Option<Waker>,
+}
+
+/// A caller that waits.
+#[derive(Debug)]
+struct Sitter {
+    /// `None` after it was called, until the caller looks again.
+    waker: Option<Waker>,
+    deadline: Option<Instant>,
+    /// The deadline has passed, which the caller does not know yet.
+    is_due: bool,
+    /// The rotation itself waits here as well, and does not go on for its own sake.
+    is_caller: bool,
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    seats: Vec<Seat>,
+    /// The first of the free ones.
+    free: Option<usize>,
+    callers: usize,
+}
+
+#[derive(Debug)]
+enum Seat {
+    Taken(Sitter),
+    Free { next: Option<usize> },
+}
+
+impl Seats {
+    fn sit(&mut self, sitter: Sitter) -> usize {
+        self.callers += usize::from(sitter.is_caller);
+        if let Some(at) = self.free
+            && let Some(seat) = self.seats.get_mut(at)
+            && let Seat::Free { next } = *seat
+        {
+            self.free = next;
+            *seat = Seat::Taken(sitter);
+            return at;
+        }
+        self.seats.push(Seat::Taken(sitter));
+        self.seats.len() - 1
+    }
+
+    fn get(&mut self, at: usize) -> Option<&mut Sitter> {
+        match self.seats.get_mut(at)? {
+            Seat::Taken(sitter) => Some(sitter),
+            Seat::Free { .. } => None,
+        }
+    }
+
+    fn stand_up(&mut self, at: usize) -> Option<Sitter> {
+        let seat = self.seats.get_mut(at)?;
+        let free = Seat::Free { next: self.free };
+        match std::mem::replace(seat, free) {
+            Seat::Taken(sitter) => {
+                self.free = Some(at);
+                self.callers -= usize::from(sitter.is_caller);
+                Some(sitter)
+            }
+            // It was free, and stays where it was in the list.
+            was @ Seat::Free { .. } => {
+                *seat = was;
+                None
+            }
+        }
+    }
+
+    /// Takes out the wakers, in the order of the seats.
+    fn wakers(&mut self) -> impl Iterator<Item = Waker> {
+        self.seats.iter_mut().filter_map(|seat| match seat {
+            Seat::Taken(sitter) => sitter.waker.take(),
+            Seat::Free { .. } => None,
+        })
+    }
+}
+
+/// Wakers that are to be called. They are called when this is dropped, at the latest, with no lock of the room's held.
+#[derive(Debug, Default)]
+#[must_use = "it is dropped where it may wake"]
+pub(crate) struct Wakeups(Vec<Waker>);
+
+impl Drop for Wakeups {
+    fn drop(&mut self) {
+        for waker in self.0.drain(..) {
+            // A waker is the code of some executor: its panic would leave the others asleep.
+            if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                tracing::error!("a waker panicked");
+            }
+        }
+    }
+}
+
+impl Room {
+    pub(crate) fn new(began_with: Option<Identity>) -> Arc<Self> {
+        Arc::new(Self {
+            began_with,
+            is_closed: AtomicBool::new(false),
+            inside: Mutex::new(Inside {
+                report: Progress::Running,
+                version: 0,
+                seats: Seats::default(),
+                deadlines: BTreeSet::new(),
+                has_timer: false,
+                timer: None,
+            }),
+        })
+    }
+
+    /// What was reported last, to be looked at with the room locked.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Progress) -> T) -> T {
+        look(&self.inside.lock().report)
+    }
+
+    /// Whether a caller waits.
+    pub(crate) fn has_callers(&self) -> bool {
+        self.inside.lock().seats.callers > 0
+    }
+
+    /// Reports how far the rotation is. A report that it is over is the last one, and those after it are ignored.
+    pub(crate) fn report(&self, report: Progress) -> Wakeups {
+        let is_last = report.is_over();
+        let (wakers, before, gone) = {
+            let mut inside = self.inside.lock();
+            if self.is_closed.load(Ordering::Relaxed) {
+                return Wakeups::default();
+            }
+            inside.version += 1;
+            let before = std::mem::replace(&mut inside.report, report);
+            let mut wakers: Vec<Waker> = inside.seats.wakers().collect();
+            let gone = is_last.then(|| {
+                wakers.extend(inside.timer.take());
+                let seats = std::mem::take(&mut inside.seats);
+                self.is_closed.store(true, Ordering::Release);
+                (seats, std::mem::take(&mut inside.deadlines))
+            });
+            (wakers, before, gone)
+        };
+        drop((before, gone));
+        Wakeups(wakers)
+    }
+
+    /// Wakes the callers whose deadline has passed, and returns the next deadline, at which this is to be called again, and
+    /// sooner when `timer` is woken. `None` if there is none: then the timer ends, and the next caller starts one.
+    pub(crate) fn ring(&self, now: Instant, timer: &Waker) -> Option<Instant> {
+        let mut due = Wakeups::default();
+        let mut inside = self.inside.lock();
+        while let Some(&(at, seat)) = inside.deadlines.first()
+            && at <= now
+        {
+            inside.deadlines.pop_first();
+            if let Some(sitter) = inside.seats.get(seat) {
+                sitter.deadline = None;
+                sitter.is_due = true;
+                due.0.extend(sitter.waker.take());
+            }
+        }
+        let next = inside.deadlines.first().map(|(at, _)| *at);
+        inside.has_timer = next.is_some();
+        let before = match next {
+            Some(_) => inside.timer.replace(timer.clone()),
+            None => inside.timer.take(),
+        };
+        drop(inside);
+        drop((due, before));
+        next
+    }
+}
+
+/// What the task does that sleeps until the earliest deadline in the room. It ends with the last deadline, and with the room.
+pub(crate) fn timer(room: Arc<Room>) -> impl Future<Output = ()> {
+    let mut sleep: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(move |context| {
+        let mut now = Instant::now();
+        while let Some(next) = room.ring(now, context.waker()) {
+            let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(next)));
+            if sleep.deadline() != next {
+                sleep.as_mut().reset(next);
+            }
+            ready!(sleep.as_mut().poll(context));
+            now = Instant::now().max(next);
+        }
+        Poll::Ready(())
+    })
+}
+
+/// The caller's deadline has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due;
+
+/// One that waits in a room. It takes a seat when it is polled, and leaves nothing there when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    room: Arc<Room>,
+    seat: Option<usize>,
+    /// How many reports it knows of; the room begins with [`Progress::Running`], which asks nothing of a caller.
+    seen: u64,
+    is_caller: bool,
+}
+
+impl Waiter {
+    /// A caller, for which the rotation goes on.
+    pub(crate) fn new(room: &Arc<Room>) -> Self {
+        Self::sitting(room, true)
+    }
+
+    /// One that waits without being a caller.
+    pub(crate) fn aside(room: &Arc<Room>) -> Self {
+        Self::sitting(room, false)
+    }
+
+    fn sitting(room: &Arc<Room>, is_caller: bool) -> Self {
+        Self {
+            room: Arc::clone(room),
+            seat: None,
+            seen: 0,
+            is_caller,
+        }
+    }
+
+    /// The pair that was held when the rotation began: a token of another one is news.
+    pub(crate) fn began_with(&self) -> Option<Identity> {
+        self.room.began_with
+    }
+
+    /// The last report.
+    pub(crate) fn report(&self) -> Progress {
+        self.room.look(Progress::clone)
+    }
+
+    /// The next report that it has not seen; or that `deadline` has passed, by the clock of the room's timer. `start` is
+    /// given the room when its timer is to be started.
+    pub(crate) fn poll(
+        &mut self,
+        deadline: Option<Instant>,
+        context: &Context<'_>,
+        start: impl FnOnce(&Arc<Room>),
+    ) -> Poll<Result<Progress, Due>> {
+        let mut inside = self.room.inside.lock();
+        if inside.version != self.seen {
+            self.seen = inside.version;
+            return Poll::Ready(Ok(inside.report.clone()));
+        }
+        if self.room.is_closed.load(Ordering::Relaxed) {
+            // It has seen the last report, and asks on.
+            return Poll::Ready(Ok(inside.report.clone()));
+        }
+        let Inside {
+            seats, deadlines, ..
+        } = &mut *inside;
+        let is_caller = self.is_caller;
+        let at = *self.seat.get_or_insert_with(|| {
+            seats.sit(Sitter {
+                waker: None,
+                deadline: None,
+                is_due: false,
+                is_caller,
+            })
+        });
+        let Some(sitter) = seats.get(at) else {
+            self.seat = None;
+            return Poll::Ready(Ok(inside.report.clone()));
+        };
+        if std::mem::take(&mut sitter.is_due) {
+            return Poll::Ready(Err(Due));
+        }
+        let waker = context.waker();
+        let before = match &mut sitter.waker {
+            Some(before) if before.will_wake(waker) => None,
+            before => before.replace(waker.clone()),
+        };
+        let mut sooner = None;
+        let mut starts = false;
+        if sitter.deadline != deadline {
+            if let Some(old) = sitter.deadline {
+                deadlines.remove(&(old, at));
+            }
+            sitter.deadline = deadline;
+            if let Some(deadline) = deadline {
+                let is_first = deadlines.first().is_none_or(|(first, _)| deadline < *first);
+                deadlines.insert((deadline, at));
+                starts = !std::mem::replace(&mut inside.has_timer, true);
+                sooner = inside.timer.take_if(|_| is_first);
+            }
+        }
+        drop(inside);
+        // A waker may do anything when it is dropped or called.
+        drop(before);
+        if starts {
+            start(&self.room);
+        }
+        drop(sooner.map(|timer| Wakeups(vec![timer])));
+        Poll::Pending
+    }
+
+    /// Returns when the rotation is over.
+    pub(crate) fn over(mut self) -> impl Future<Output = ()> {
+        poll_fn(move |context| {
+            loop {
+                if let Ok(report) = ready!(self.poll(None, context, |_| {}))
+                    && report.is_over()
+                {
+                    return Poll::Ready(());
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let Some(at) = self.seat else {
+            return;
+        };
+        // With ten thousand callers on their way out, the lock would be what they wait for.
+        if self.room.is_closed.load(Ordering::Acquire) {
+            return;
+        }
+        let mut inside = self.room.inside.lock();
+        if self.room.is_closed.load(Ordering::Relaxed) {
+            return;
+        }
+        let sitter = inside.seats.stand_up(at);
+        if let Some(deadline) = sitter.as_ref().and_then(|sitter| sitter.deadline) {
+            inside.deadlines.remove(&(deadline, at));
+        }
+        // Without a deadline left, the timer ends.
+        let is_idle = inside.deadlines.is_empty();
+        let timer = inside.timer.take_if(|_| is_idle);
+        drop(inside);
+        drop(sitter);
+        drop(timer.map(|timer| Wakeups(vec![timer])));
+    }
+}
+
+#[cfg(test)]
+mod tests;
