@@ -74,7 +74,7 @@ impl TokenManager {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
         let request = request?;
-        if self.allows(request.url()) && !self.calls.channel.is_taken_off() {
+        if self.allows(request.url()) && !self.calls().channel.is_taken_off() {
             return Err(Error::ForeignClient);
         }
         let asked = Asked::new(request.method().clone(), request.url());
@@ -102,7 +102,7 @@ impl TokenManager {
     ///
     /// [`BuildError::Client`] if reqwest cannot build it.
     pub fn client(&self, builder: impl Fn() -> ClientBuilder) -> Result<TokenClient, BuildError> {
-        let plain = match self.calls.origins.any(is_plain) {
+        let plain = match self.calls().origins.any(is_plain) {
             true => Some(self.client_of(builder().no_proxy(), true)?),
             false => None,
         };
@@ -116,7 +116,7 @@ impl TokenManager {
     /// A client that follows redirects within the origins. One that may have proxies does not follow to where a token goes
     /// in the clear.
     fn client_of(&self, builder: ClientBuilder, takes_plain: bool) -> Result<Client, BuildError> {
-        let origins = self.calls.origins.clone();
+        let origins = self.calls().origins.clone();
         let policy = reqwest::redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > REDIRECTS_LIMIT {
                 attempt.error("too many redirects")
@@ -334,13 +334,13 @@ impl TokenClient {
         let (sent, followed) = FOLLOWED.scope(Cell::new(Followed::None), watched).await;
         (
             sent,
-            followed.route(self.tokens.calls.channel.is_taken_off()),
+            followed.route(self.tokens.calls().channel.is_taken_off()),
         )
     }
 
     /// The one without proxies, for what would carry a token in the clear.
     fn http_for(&self, url: &Url) -> &Client {
-        let is_ours = is_plain(url) && self.tokens.calls.origins.allow(url);
+        let is_ours = is_plain(url) && self.tokens.calls().origins.allow(url);
         let plain = self.plain.as_ref().filter(|_| is_ours);
         plain.unwrap_or(&self.http)
     }

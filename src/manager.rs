@@ -22,7 +22,7 @@ use tokio::time::{Instant, Timeout, timeout_at};
 
 pub use self::authorization::Authorization;
 pub use self::builder::Builder;
-use self::joined::{Deciding, Joined, Wanted};
+use self::joined::{Asking, Joined, Wanted};
 use crate::client::{ApiProfile, Channel};
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
@@ -44,8 +44,8 @@ use crate::token::Key;
 #[derive(Clone)]
 pub struct TokenManager {
     pub(crate) session: Arc<Session>,
-    pub(crate) calls: Arc<Calls>,
-    _handle: Arc<LastHandle>,
+    /// With what few callers need: a clone counts two owners and no more.
+    handle: Arc<LastHandle>,
 }
 
 /// What is known of the API that the tokens are for.
@@ -78,11 +78,14 @@ impl Calls {
 }
 
 /// Dropped with the last clone. The worker and rotations hold the session, never this.
-struct LastHandle(Arc<Session>);
+struct LastHandle {
+    session: Arc<Session>,
+    calls: Arc<Calls>,
+}
 
 impl Drop for LastHandle {
     fn drop(&mut self) {
-        self.0.abandon();
+        self.session.abandon();
     }
 }
 
@@ -94,10 +97,16 @@ impl TokenManager {
 
     fn new(session: Arc<Session>, calls: Arc<Calls>) -> Self {
         Self {
-            _handle: Arc::new(LastHandle(Arc::clone(&session))),
+            handle: Arc::new(LastHandle {
+                session: Arc::clone(&session),
+                calls,
+            }),
             session,
-            calls,
         }
+    }
+
+    pub(crate) fn calls(&self) -> &Arc<Calls> {
+        &self.handle.calls
     }
 
     /// A valid access token. Waits only if there is none, or if the strategy says so.
@@ -106,12 +115,8 @@ impl TokenManager {
     ///
     /// [`Error::needs_sign_in`] and [`Error::is_retryable`] tell what can be done.
     #[inline]
-    pub async fn token(&self) -> Result<Token, Error> {
-        if let Some(token) = self.quiet_token() {
-            return Ok(token);
-        }
-        let mut deciding = Deciding::default();
-        poll_fn(|context| deciding.poll(self, context)).await
+    pub fn token(&self) -> impl Future<Output = Result<Token, Error>> + Send {
+        Asking::new(self)
     }
 
     /// The value of the header that carries a valid access token, marked sensitive. In the common case,
@@ -273,7 +278,7 @@ impl TokenManager {
     fn quiet_token(&self) -> Option<Token> {
         let snapshot = self.session.snapshot();
         let quiet = self.session.quiet(&snapshot)?;
-        Some(quiet.token().clone())
+        Some(quiet.mine().token.clone())
     }
 
     fn decide(&self) -> Decision {

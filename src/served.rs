@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
@@ -100,12 +100,11 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A token with the copies of it, one for each thread that asks.
-#[derive(Debug, Clone)]
-pub(crate) struct Copies(Arc<ByThread>);
-
+/// A token with the copies of it, one for each thread that asks. Readers find it by one pointer, with all that they need in
+/// one place: until when nothing has to be decided, and their copy.
 #[derive(Debug)]
-struct ByThread {
+pub(crate) struct Copies {
+    quiet_until: Limit,
     /// The number of the thread that the first copy is for; [`UNCLAIMED`] until one asks.
     first_for: AtomicUsize,
     first: Ready,
@@ -114,6 +113,37 @@ struct ByThread {
 }
 
 const UNCLAIMED: usize = usize::MAX;
+
+/// Until when a token is quiet, by two clocks. A reader may see one clock's limit from before a change and the other's from
+/// after it. Both move the same way, so that a token that is quiet by such a mix is quiet by what was said before, or by what
+/// was said after.
+#[derive(Debug)]
+struct Limit {
+    monotonic: AtomicI64,
+    wall: AtomicI64,
+}
+
+impl Limit {
+    fn new(limit: Coarse) -> Self {
+        Self {
+            monotonic: AtomicI64::new(limit.monotonic),
+            wall: AtomicI64::new(limit.wall),
+        }
+    }
+
+    fn set(&self, limit: Coarse) {
+        self.monotonic.store(limit.monotonic, Ordering::Release);
+        self.wall.store(limit.wall, Ordering::Release);
+    }
+
+    #[inline]
+    fn get(&self) -> Coarse {
+        Coarse {
+            monotonic: self.monotonic.load(Ordering::Acquire),
+            wall: self.wall.load(Ordering::Acquire),
+        }
+    }
+}
 
 /// A copy, with its header one step nearer.
 #[derive(Debug)]
@@ -133,7 +163,7 @@ impl Ready {
 
 impl Copies {
     /// `access` becomes a part of the header's buffer: see [`access`](Self::access).
-    pub(crate) fn new(access: &AccessToken, identity: Identity, prefix: &str) -> Self {
+    pub(crate) fn new(access: &AccessToken, identity: Identity, prefix: &str) -> Arc<Self> {
         let access = access.behind(prefix);
         let header = header(&access);
         let origin = Arc::new(Origin {
@@ -144,16 +174,28 @@ impl Copies {
         let first = Token {
             copy: Arc::new(Copy { origin, header }),
         };
-        Self(Arc::new(ByThread {
+        Arc::new(Self {
+            quiet_until: Limit::new(Coarse::PAST),
             first_for: AtomicUsize::new(UNCLAIMED),
             first: Ready::new(first),
             others: OnceLock::new(),
-        }))
+        })
+    }
+
+    /// From now on nothing has to be decided until then.
+    pub(crate) fn set_quiet_until(&self, limit: Coarse) {
+        self.quiet_until.set(limit);
+    }
+
+    /// Whether nothing has to be decided.
+    #[inline]
+    pub(crate) fn is_quiet(&self, now: Coarse) -> bool {
+        now.is_before(self.quiet_until.get())
     }
 
     /// The token, for those who do not serve it.
     pub(crate) fn token(&self) -> &Token {
-        &self.0.first.token
+        &self.first.token
     }
 
     /// The token's text, in the one buffer that holds it.
@@ -165,10 +207,10 @@ impl Copies {
     #[inline]
     pub(crate) fn mine(&self) -> &Ready {
         let mine = thread_number();
-        if self.0.first_for.load(Ordering::Relaxed) == mine {
-            return &self.0.first;
+        if self.first_for.load(Ordering::Relaxed) == mine {
+            return &self.first;
         }
-        let others = self.0.others.get();
+        let others = self.others.get();
         // A number of threads share a copy where there are more of them.
         let ready = others.and_then(|others| others[mine & (others.len() - 1)].get());
         ready.unwrap_or_else(|| self.made(mine))
@@ -177,11 +219,12 @@ impl Copies {
     /// The first copy, where no thread has asked yet; else a new one.
     #[cold]
     fn made(&self, mine: usize) -> &Ready {
-        let ByThread {
+        let Self {
             first_for,
             first,
             others,
-        } = &*self.0;
+            ..
+        } = self;
         let claimed =
             first_for.compare_exchange(UNCLAIMED, mine, Ordering::Relaxed, Ordering::Relaxed);
         if claimed.is_ok() {
@@ -198,34 +241,6 @@ fn copies() -> usize {
         processors.next_power_of_two().min(COPIES_LIMIT)
     });
     *COPIES
-}
-
-/// What a reader of a quiet token needs: one load, one comparison.
-#[derive(Debug)]
-pub(crate) struct Snapshot {
-    /// Until then nothing has to be decided.
-    pub(crate) quiet_until: Coarse,
-    copies: Copies,
-}
-
-impl Snapshot {
-    pub(crate) fn new(copies: Copies, quiet_until: Coarse) -> Self {
-        Self {
-            quiet_until,
-            copies,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn token(&self) -> &Token {
-        &self.copies.mine().token
-    }
-
-    /// `None` if no header may carry the token.
-    #[inline]
-    pub(crate) fn header(&self) -> Option<&HeaderValue> {
-        self.copies.mine().header.as_ref()
-    }
 }
 
 /// One header's owner of the shared buffer. The alignment gives the header's reference count, which `Bytes` puts before
@@ -267,7 +282,7 @@ mod tests {
     use super::*;
     use crate::token::Lineage;
 
-    fn copies(text: &str) -> Copies {
+    fn copies(text: &str) -> Arc<Copies> {
         let identity = Identity {
             lineage: Lineage::from_bits(1),
             version: 1,
@@ -318,7 +333,7 @@ mod tests {
     fn a_second_thread_gets_a_copy_of_its_own_and_the_first_keeps_its() {
         let copies = copies("sesame");
         let first = Arc::as_ptr(&copies.mine().token.copy).addr();
-        assert!(copies.0.others.get().is_none(), "one thread needs one copy");
+        assert!(copies.others.get().is_none(), "one thread needs one copy");
         let second = std::thread::scope(|scope| {
             let other = scope.spawn(|| Arc::as_ptr(&copies.mine().token.copy).addr());
             other.join().unwrap()

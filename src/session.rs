@@ -32,11 +32,11 @@ use self::unstored::Outbox;
 pub(crate) use self::unstored::Unstored;
 use self::written::LastWritten;
 pub(crate) use self::written::Written;
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::event::Event;
 use crate::record::claim::Owner;
-use crate::served::{Snapshot, Token};
+use crate::served::{Copies, Token};
 use crate::settings::Settings;
 use crate::state::{Notice, Rejection, Room, State, Verdict, Waiter};
 use crate::status::Status;
@@ -72,7 +72,7 @@ pub(crate) struct Session {
     pub(crate) key: Key,
     pub(crate) owner: Owner,
     state: Mutex<State>,
-    snapshot: ArcSwapOption<Snapshot>,
+    snapshot: ArcSwapOption<Copies>,
     /// Then the hot path calls it without a detour.
     on_system_clock: bool,
     /// Made for the first subscriber.
@@ -179,20 +179,20 @@ impl Session {
 
     /// What readers see. It neither waits nor locks nor allocates.
     #[inline]
-    pub(crate) fn snapshot(&self) -> Guard<Option<Arc<Snapshot>>> {
+    pub(crate) fn snapshot(&self) -> Guard<Option<Arc<Copies>>> {
         self.snapshot.load()
     }
 
     /// The snapshot, if nothing has to be decided.
     #[inline]
-    pub(crate) fn quiet<'a>(&self, snapshot: &'a Option<Arc<Snapshot>>) -> Option<&'a Snapshot> {
+    pub(crate) fn quiet<'a>(&self, snapshot: &'a Option<Arc<Copies>>) -> Option<&'a Copies> {
         let snapshot = snapshot.as_deref()?;
         let now = if self.on_system_clock {
             SystemClock.coarse()
         } else {
             self.shared.clock.coarse()
         };
-        now.is_before(snapshot.quiet_until).then_some(snapshot)
+        snapshot.is_quiet(now).then_some(snapshot)
     }
 
     #[cfg(test)]
@@ -344,13 +344,17 @@ impl Session {
 
     /// Makes the snapshot say what the state does. Every change of the state ends with it.
     fn republish(&self, state: &State, moment: Moment) {
-        let copies = state.held().and_then(|held| held.served.clone());
+        let copies = state.held().and_then(|held| held.served.as_ref());
         let quiet_for = state.quiet_for(self.settings(), moment.now, moment.wall);
-        let snapshot = copies.zip(quiet_for).map(|(copies, quiet_for)| {
-            let quiet_until = moment.coarse + quiet_for;
-            Arc::new(Snapshot::new(copies, quiet_until))
-        });
-        self.snapshot.store(snapshot);
+        if let Some(copies) = copies {
+            let quiet_until = quiet_for.map_or(Coarse::PAST, |quiet_for| moment.coarse + quiet_for);
+            copies.set_quiet_until(quiet_until);
+        }
+        // Most changes of the state are none of the token's.
+        let is_new = self.snapshot.load().as_ref().map(Arc::as_ptr) != copies.map(Arc::as_ptr);
+        if is_new {
+            self.snapshot.store(copies.cloned());
+        }
         self.plan(state, moment);
     }
 

@@ -253,7 +253,7 @@ impl TokenManager {
     /// without.
     #[must_use]
     pub fn allows(&self, url: &Url) -> bool {
-        self.calls.origins.allow(url) && !self.calls.api.is_tokenless(url.path())
+        self.calls().origins.allow(url) && !self.calls().api.is_tokenless(url.path())
     }
 
     /// Says that an API accepted this token, for those who use neither [`send`](Self::send) nor [`call`](Self::call). A
@@ -291,7 +291,7 @@ impl TokenManager {
             let reached = self.reached(asked, &route, answer.url());
             let (answer, rejected) = match reached {
                 Reached::No => (answer, false),
-                _ => self.calls.api.judged(answer).await,
+                _ => self.calls().api.judged(answer).await,
             };
             if rejected {
                 if reached == Reached::Perhaps && !self.session.counts_behind_redirect(&token) {
@@ -336,7 +336,7 @@ impl TokenManager {
     fn credential<E>(&self, token: Option<&Token>) -> Result<Credential, CallError<E>> {
         let given = token.map(|token| Ok((token.clone(), token.authorization()?)));
         Ok(Credential {
-            calls: Arc::clone(&self.calls),
+            calls: Arc::clone(self.calls()),
             given: given.transpose().map_err(CallError::Token)?,
         })
     }
@@ -344,7 +344,7 @@ impl TokenManager {
     /// Whether the token came to what answered. A client takes `Authorization` and cookies off along a redirect to another
     /// origin; a header of one's own stays.
     fn reached(&self, asked: &Asked, route: &Route, answered: Option<&Url>) -> Reached {
-        let is_within = answered.is_none_or(|url| self.calls.origins.allow(url));
+        let is_within = answered.is_none_or(|url| self.calls().origins.allow(url));
         let reached = match route {
             Route::Straight
             | Route::Redirected {
@@ -353,7 +353,7 @@ impl TokenManager {
             Route::Redirected {
                 carried: Some(false),
             } => Reached::No,
-            Route::Redirected { carried: None } if self.calls.channel.is_taken_off() => {
+            Route::Redirected { carried: None } if self.calls().channel.is_taken_off() => {
                 match answered.is_some_and(|url| url.origin() == asked.url.origin()) {
                     true => Reached::Perhaps,
                     false => Reached::No,
@@ -402,7 +402,7 @@ impl TokenManager {
         if answer.status() != StatusCode::SERVICE_UNAVAILABLE || !matches!(route, Route::Straight) {
             return None;
         }
-        if !asked.method.is_idempotent() && !self.calls.api.unavailable_is_the_gateways() {
+        if !asked.method.is_idempotent() && !self.calls().api.unavailable_is_the_gateways() {
             return None;
         }
         let session = &self.session;

@@ -23,7 +23,7 @@ impl TokenManager {
             return;
         }
         let key = &self.session.key;
-        self.calls.proxy_warning.call_once(|| {
+        self.calls().proxy_warning.call_once(|| {
             tracing::warn!(
                 %key,
                 "a token for {} may go through a proxy of the environment: name that host in NO_PROXY, or send through \

@@ -8,7 +8,6 @@ use http::HeaderValue;
 use super::TokenManager;
 use super::joined::Deciding;
 use crate::error::Error;
-use crate::served::Snapshot;
 
 /// The future of [`TokenManager::authorization`].
 ///
@@ -18,7 +17,7 @@ use crate::served::Snapshot;
 #[must_use = "futures do nothing unless awaited"]
 pub struct Authorization<'a> {
     tokens: &'a TokenManager,
-    deciding: Option<Deciding>,
+    deciding: Deciding,
 }
 
 impl<'a> Authorization<'a> {
@@ -26,14 +25,13 @@ impl<'a> Authorization<'a> {
     pub(super) fn new(tokens: &'a TokenManager) -> Self {
         Self {
             tokens,
-            deciding: None,
+            deciding: Deciding::Fresh,
         }
     }
 
     #[cold]
     fn decide(&mut self, context: &mut Context<'_>) -> Poll<Result<HeaderValue, Error>> {
-        let deciding = self.deciding.get_or_insert_default();
-        let token = ready!(deciding.poll(self.tokens, context));
+        let token = ready!(self.deciding.poll(self.tokens, context));
         Poll::Ready(token.and_then(|token| token.authorization()))
     }
 }
@@ -43,10 +41,12 @@ impl Future for Authorization<'_> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.deciding.is_none() {
+        if self.deciding.is_fresh() {
             let session = &self.tokens.session;
             let snapshot = session.snapshot();
-            if let Some(header) = session.quiet(&snapshot).and_then(Snapshot::header) {
+            if let Some(copies) = session.quiet(&snapshot)
+                && let Some(header) = &copies.mine().header
+            {
                 return Poll::Ready(Ok(header.clone()));
             }
         }

@@ -19,44 +19,83 @@ use crate::state::{DeadlinePassed, Progress, Waiter, room_timer};
 use crate::token::Identity;
 
 /// A caller for whom the snapshot is not enough: it has the state decide, and waits where that says so.
-#[derive(Default)]
-pub(super) struct Deciding {
-    /// Set when it waits for the first time.
-    deadline: Option<Instant>,
-    joined: Option<Joined>,
+pub(super) enum Deciding {
+    Fresh,
+    /// It decides again, and has until then.
+    Again(Instant),
+    Waiting(Joined),
 }
 
 impl Deciding {
+    #[inline]
+    pub(super) fn is_fresh(&self) -> bool {
+        matches!(self, Self::Fresh)
+    }
+
+    #[cold]
     pub(super) fn poll(
         &mut self,
         tokens: &TokenManager,
         context: &mut Context<'_>,
     ) -> Poll<Result<Token, Error>> {
+        // A token that is still valid stands in for one that does not come.
+        let or_valid = |error| tokens.session.usable().ok_or(error);
         loop {
-            if let Some(joined) = &mut self.joined {
-                let outcome = ready!(joined.poll(tokens, Wanted::Valid, context));
-                self.joined = None;
-                match outcome {
-                    // A token that is still valid stands in for one that does not come.
-                    Some(Err(error)) => return Poll::Ready(tokens.session.usable().ok_or(error)),
-                    Some(answer) => return Poll::Ready(answer),
-                    None => {}
+            let deadline = match self {
+                Self::Fresh => None,
+                Self::Again(deadline) => Some(*deadline),
+                Self::Waiting(joined) => {
+                    let outcome = ready!(joined.poll(tokens, Wanted::Valid, context));
+                    // The waiter leaves the room before anything is decided anew.
+                    *self = Self::Again(joined.deadline);
+                    match outcome {
+                        Some(answer) => return Poll::Ready(answer.or_else(or_valid)),
+                        None => continue,
+                    }
                 }
-            }
-            match tokens.decide() {
+            };
+            *self = match tokens.decide() {
                 Decision::Serve(token) => return Poll::Ready(Ok(token)),
                 Decision::Fail(error) => return Poll::Ready(Err(error)),
                 Decision::Join(waiter, patience) => {
-                    match Joined::new(tokens, waiter, self.deadline, patience) {
-                        Ok(joined) => {
-                            self.deadline = Some(joined.deadline);
-                            self.joined = Some(joined);
-                        }
-                        Err(error) => return Poll::Ready(tokens.session.usable().ok_or(error)),
+                    match Joined::new(tokens, waiter, deadline, patience) {
+                        Ok(joined) => Self::Waiting(joined),
+                        Err(error) => return Poll::Ready(or_valid(error)),
                     }
                 }
-            }
+            };
         }
+    }
+}
+
+/// The future of [`TokenManager::token`]. An `async fn` would be half as large again, and compiled once and called.
+pub(super) struct Asking<'a> {
+    tokens: &'a TokenManager,
+    deciding: Deciding,
+}
+
+impl<'a> Asking<'a> {
+    #[inline]
+    pub(super) fn new(tokens: &'a TokenManager) -> Self {
+        Self {
+            tokens,
+            deciding: Deciding::Fresh,
+        }
+    }
+}
+
+impl Future for Asking<'_> {
+    type Output = Result<Token, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.deciding.is_fresh()
+            && let Some(token) = self.tokens.quiet_token()
+        {
+            return Poll::Ready(Ok(token));
+        }
+        let Self { tokens, deciding } = &mut *self;
+        deciding.poll(tokens, context)
     }
 }
 

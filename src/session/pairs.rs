@@ -37,7 +37,7 @@ impl Session {
         let served = pair.access.as_ref();
         let served = served.map(|access| Copies::new(access, identity, prefix));
         // The pair shares the one buffer with what is served.
-        pair.access = served.as_ref().map(Copies::access);
+        pair.access = served.as_ref().map(|served| served.access());
         Held {
             digest: pair.digest(&self.key),
             schedule: Schedule::new(

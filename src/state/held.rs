@@ -1,5 +1,7 @@
 //! The pair that is held, with everything that follows from it.
 
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::record::{Origin, look};
 use crate::schedule::Schedule;
@@ -22,7 +24,7 @@ pub(crate) struct Held {
     pub(crate) sent_at: Timestamp,
     pub(crate) schedule: Schedule,
     /// The access token as it is served; `None` if the pair has none.
-    pub(crate) served: Option<Copies>,
+    pub(crate) served: Option<Arc<Copies>>,
 }
 
 impl Held {
@@ -34,7 +36,7 @@ impl Held {
 
     /// The access token, if the pair has one.
     pub(crate) fn token(&self) -> Option<&Token> {
-        self.served.as_ref().map(Copies::token)
+        self.served.as_ref().map(|served| served.token())
     }
 
     pub(crate) fn for_look(&self) -> look::Held {

@@ -32,7 +32,7 @@ pub(crate) struct Room {
 struct Inside {
     report: Progress,
     /// Counts the reports.
-    version: u64,
+    version: u32,
     seats: Seats,
     /// Each with the seat of the caller whose deadline it is.
     deadlines: BTreeSet<(Instant, usize)>,
@@ -165,7 +165,7 @@ impl Room {
             if self.is_closed.load(Ordering::Relaxed) {
                 return Wakeups::default();
             }
-            inside.version += 1;
+            inside.version = inside.version.wrapping_add(1);
             let before = std::mem::replace(&mut inside.report, report);
             let mut wakers: Vec<Waker> = inside.seats.wakers().collect();
             let gone = is_last.then(|| {
@@ -228,13 +228,16 @@ pub(crate) fn timer(room: Arc<Room>) -> impl Future<Output = ()> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Due;
 
+const NO_SEAT: usize = usize::MAX;
+
 /// One that waits in a room. It takes a seat when it is polled, and leaves nothing there when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     room: Arc<Room>,
-    seat: Option<usize>,
+    /// [`NO_SEAT`] before it has one: a caller is small, because there may be ten thousand.
+    seat: usize,
     /// How many reports it knows of; the room begins with [`Progress::Running`], which asks nothing of a caller.
-    seen: u64,
+    seen: u32,
     is_caller: bool,
 }
 
@@ -252,7 +255,7 @@ impl Waiter {
     fn sitting(room: &Arc<Room>, is_caller: bool) -> Self {
         Self {
             room: Arc::clone(room),
-            seat: None,
+            seat: NO_SEAT,
             seen: 0,
             is_caller,
         }
@@ -289,16 +292,17 @@ impl Waiter {
             seats, deadlines, ..
         } = &mut *inside;
         let is_caller = self.is_caller;
-        let at = *self.seat.get_or_insert_with(|| {
-            seats.sit(Sitter {
+        if self.seat == NO_SEAT {
+            self.seat = seats.sit(Sitter {
                 waker: None,
                 deadline: None,
                 is_due: false,
                 is_caller,
-            })
-        });
+            });
+        }
+        let at = self.seat;
         let Some(sitter) = seats.get(at) else {
-            self.seat = None;
+            self.seat = NO_SEAT;
             return Poll::Ready(Ok(inside.report.clone()));
         };
         if std::mem::take(&mut sitter.is_due) {
@@ -349,20 +353,17 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let Some(at) = self.seat else {
-            return;
-        };
         // With ten thousand callers on their way out, the lock would be what they wait for.
-        if self.room.is_closed.load(Ordering::Acquire) {
+        if self.seat == NO_SEAT || self.room.is_closed.load(Ordering::Acquire) {
             return;
         }
         let mut inside = self.room.inside.lock();
         if self.room.is_closed.load(Ordering::Relaxed) {
             return;
         }
-        let sitter = inside.seats.stand_up(at);
+        let sitter = inside.seats.stand_up(self.seat);
         if let Some(deadline) = sitter.as_ref().and_then(|sitter| sitter.deadline) {
-            inside.deadlines.remove(&(deadline, at));
+            inside.deadlines.remove(&(deadline, self.seat));
         }
         // Without a deadline left, the timer ends.
         let is_idle = inside.deadlines.is_empty();

@@ -156,8 +156,8 @@ fn one_that_leaves_leaves_nothing_behind_and_is_not_counted() {
     for waiter in &mut waiters {
         let waker = Waker::from(Arc::clone(&probe));
         let deadline = Some(Instant::now() + SECOND);
-        let mut context = Context::from_waker(&waker);
-        assert!(waiter.poll(deadline, &mut context, |_| {}).is_pending());
+        let context = Context::from_waker(&waker);
+        assert!(waiter.poll(deadline, &context, |_| {}).is_pending());
     }
     assert_eq!(seats(&room), (100, 100, 100));
     // Woken, and dropped before it looked.
@@ -309,17 +309,13 @@ async fn a_report_comes_before_a_deadline() {
     let waker = Waker::from(Arc::clone(&probe));
     let mut waiter = Waiter::new(&room);
     let deadline = Instant::now() + SECOND;
-    let mut context = Context::from_waker(&waker);
-    assert!(
-        waiter
-            .poll(Some(deadline), &mut context, |_| {})
-            .is_pending()
-    );
+    let context = Context::from_waker(&waker);
+    assert!(waiter.poll(Some(deadline), &context, |_| {}).is_pending());
     assert_eq!(room.ring(deadline, Waker::noop()), None);
     drop(room.report(Progress::Waiting));
-    let heard = waiter.poll(Some(deadline), &mut context, |_| {});
+    let heard = waiter.poll(Some(deadline), &context, |_| {});
     assert!(matches!(heard, Poll::Ready(Ok(Progress::Waiting))));
-    let heard = waiter.poll(Some(deadline), &mut context, |_| {});
+    let heard = waiter.poll(Some(deadline), &context, |_| {});
     assert!(matches!(heard, Poll::Ready(Err(Due))));
 }
 

@@ -29,8 +29,7 @@ impl Turn<'_> {
                 let Some(held) = held else { return };
                 let number = self.me().next_number.into();
                 let pair = stored(held.token);
-                let next =
-                    Record::forwarded(record.as_ref(), key(), held.for_look(), pair, number);
+                let next = Record::forwarded(record.as_ref(), key(), held.for_look(), pair, number);
                 let write = self.write(&next, true);
                 self.go(Phase::Bring(write));
             }
