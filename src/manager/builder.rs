@@ -29,13 +29,13 @@ const LEAST_TICK: Duration = Duration::from_micros(1);
 pub struct Builder {
     endpoint: UserEndpoint,
     store: Option<Arc<dyn TokenStore>>,
-    strategy: Option<Arc<dyn RefreshStrategy>>,
+    strategy: UserStrategy,
     clock: Option<Arc<dyn Clock>>,
     key: Option<Key>,
     seed: Option<TokenPair>,
     settings: Settings,
     origins: Vec<String>,
-    api: Option<ApiProfile>,
+    api: ApiProfile,
     channel: Option<Channel>,
     on_rotated: Option<OnRotated>,
     /// What the endpoint could not say of itself.
@@ -55,13 +55,13 @@ impl Builder {
         Self {
             endpoint,
             store: None,
-            strategy: None,
+            strategy: UserStrategy::on_request(),
             clock: None,
             key: None,
             seed: None,
             settings,
             origins: Vec::new(),
-            api: None,
+            api: ApiProfile::default(),
             channel: None,
             on_rotated: None,
             panicked,
@@ -70,7 +70,7 @@ impl Builder {
 
     /// Decides when to rotate. Default: [`OnRequest`](crate::OnRequest).
     pub fn strategy(mut self, strategy: impl RefreshStrategy) -> Self {
-        self.strategy = Some(Arc::new(strategy));
+        self.strategy = UserStrategy::new(Arc::new(strategy));
         self
     }
 
@@ -121,7 +121,7 @@ impl Builder {
     /// How the API behaves. Default: a 401 rejects the token, a 503 with `Retry-After` is retried once
     /// for idempotent methods.
     pub fn api(mut self, profile: ApiProfile) -> Self {
-        self.api = Some(profile);
+        self.api = profile;
         self
     }
 
@@ -292,10 +292,11 @@ impl Builder {
                 .first_pair()
                 .ok_or(panicked("TokenEndpoint::first_pair"))?,
         };
-        let calls = match (self.api, self.channel) {
+        let is_default = self.channel.is_none() && self.api == ApiProfile::default();
+        let calls = match is_default && origins.is_empty() {
             // Nothing in it is this manager's own.
-            (None, None) if origins.is_empty() => Calls::to_no_api(),
-            (api, channel) => Arc::new(Calls::new(origins, api.unwrap_or_default(), channel)),
+            true => Calls::to_no_api(),
+            false => Arc::new(Calls::new(origins, self.api, self.channel)),
         };
         let prefix = calls.channel.prefix();
         let seed = first.map(|pair| (taken_over(pair, &prefix, wall), now));
@@ -309,7 +310,7 @@ impl Builder {
         let shared = Shared {
             endpoint: self.endpoint,
             store: UserStore::new(store, self.settings.store_timeout),
-            strategy: UserStrategy::of(self.strategy),
+            strategy: self.strategy,
             clock,
             settings: self.settings.shared(),
             on_rotated: self.on_rotated,

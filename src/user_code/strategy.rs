@@ -5,15 +5,19 @@ use crate::strategy::{OnRequest, Plan, RefreshStrategy};
 use crate::token::Lifetime;
 
 /// A user's strategy, as the crate calls it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct UserStrategy(Arc<dyn RefreshStrategy>);
 
 impl UserStrategy {
-    /// The user's, or on request, which all managers share.
-    pub(crate) fn of(code: Option<Arc<dyn RefreshStrategy>>) -> Self {
+    pub(crate) fn new(code: Arc<dyn RefreshStrategy>) -> Self {
+        Self(code)
+    }
+
+    /// The default, which all managers share.
+    pub(crate) fn on_request() -> Self {
         static ON_REQUEST: LazyLock<Arc<dyn RefreshStrategy>> =
             LazyLock::new(|| Arc::new(OnRequest::default()));
-        Self(code.unwrap_or_else(|| Arc::clone(&ON_REQUEST)))
+        Self(Arc::clone(&ON_REQUEST))
     }
 
     /// Its plan; after a panic, to rotate on request.
