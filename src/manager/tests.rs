@@ -203,3 +203,38 @@ async fn the_numbers_of_lost_claims_are_forgotten() {
     // The one that is being written.
     assert_eq!(*store.remembered.lock(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_pair_of_a_session_that_was_left_or_replaced_is_not_kept_for_its_next_claim() {
+    for is_logout in [true, false] {
+        let clock = TestClock::new();
+        let store = MemoryStore::with_clock(clock.clone());
+        let server = crate::testing::AuthorizationServer::builder()
+            .clock(clock.clone())
+            .build();
+        let tokens = TokenManager::builder(server.endpoint())
+            .clock(clock)
+            .store(store.clone())
+            .seed(server.issue())
+            .build()
+            .unwrap();
+        tokens.token().await.unwrap();
+        let session = &tokens.session;
+        let loaded = store.load(&session.key).await.unwrap();
+        let (record, revision) = loaded.entry.unwrap();
+        session.wrote(crate::session::Written {
+            record,
+            revision,
+            read: loaded.now,
+            asked: session.now(),
+            at: session.now(),
+        });
+        assert!(session.has_written());
+        if is_logout {
+            tokens.logout().await;
+        } else {
+            tokens.replace(server.issue()).await.unwrap();
+        }
+        assert!(!session.has_written(), "logout: {is_logout}");
+    }
+}

@@ -43,6 +43,8 @@ impl Session {
 
     /// The user logs out: from here on nobody gets a token of this session.
     pub(crate) fn leave(&self) -> Leaving {
+        // It holds the pair, and no rotation of another session has a use for it.
+        self.forget_written();
         let moment = self.moment();
         let mut state = self.state.lock();
         let (leaving, is_news) = state.leave();

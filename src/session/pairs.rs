@@ -144,6 +144,7 @@ impl Session {
         let Some(held) = held else {
             return true;
         };
+        self.forget_written();
         state.saw(record);
         state.begin_anew(held);
         self.republish(&state, moment);

@@ -33,6 +33,16 @@ impl Session {
         }
     }
 
+    /// Another session is to begin here, or none.
+    pub(super) fn forget_written(&self) {
+        *self.last_written.0.lock() = None;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_written(&self) -> bool {
+        self.last_written.0.lock().is_some()
+    }
+
     /// What was written last, as long as its pair is the one that is held. It is handed out once: after that, the store is
     /// asked.
     pub(crate) fn take_written(&self) -> Option<Written> {

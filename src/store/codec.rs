@@ -252,7 +252,7 @@ impl Outline {
 
 /// The format of a record, if this version reads it.
 fn known_format(bytes: &[u8]) -> Result<u32, Flaw> {
-    /// Everything else is skipped, so that an unknown format is told as that and nothing is copied.
+    /// Everything else is skipped, so that an unknown format is reported as that and nothing is copied.
     #[derive(Deserialize)]
     struct Probe {
         format: u32,

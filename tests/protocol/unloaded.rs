@@ -106,7 +106,7 @@ async fn a_claim_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() 
             (-1_000..=1_000).contains(&age),
             "{age} ms old as it is sent"
         );
-        // Nobody may take it for stale while its request is under way.
+        // No instance may take it for stale while its request is under way.
         drop(hold);
         caller.await.unwrap().unwrap();
         assert_eq!(cluster.counts(), (2, 0, 0));

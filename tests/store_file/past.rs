@@ -1,5 +1,5 @@
-//! The past tokens that have left a record are found too, as far as the file beside it goes; and whatever is wrong with
-//! that file is in nobody's way.
+//! The past tokens that have left a record are found too, as far as the file beside it goes; and a fault of
+//! that file stops no rotation.
 
 use std::fs;
 use std::path::PathBuf;

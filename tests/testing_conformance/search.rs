@@ -70,7 +70,7 @@ impl Flaw for AccessLiar {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by an access token that nobody wrote")]
+#[should_panic(expected = "find by an access token that no instance wrote")]
 async fn an_access_token_is_not_anybodys() {
     store(flawed(AccessLiar)).await;
 }
@@ -87,7 +87,7 @@ impl Flaw for Mixed {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by an access token that nobody wrote")]
+#[should_panic(expected = "find by an access token that no instance wrote")]
 async fn a_refresh_token_is_no_access_token() {
     store(flawed(Mixed)).await;
 }

@@ -214,7 +214,7 @@ pub(in crate::store) struct Shown {
 impl Shown {
     /// `parts` may be without the pair.
     pub(in crate::store) fn read(parts: &Parts) -> Result<Self, Flaw> {
-        // An unknown format is told as that.
+        // An unknown format is reported as that.
         parts.is_sealed()?;
         let (form, names) = parts.form(Value::Null)?;
         let record = serde_json::from_value(form).map_err(Flaw::unreadable)?;

@@ -13,7 +13,10 @@ pub(super) async fn nothing_is_found_that_is_not_there(handles: &[Store]) {
     let absent = found(&handles[0], &record.digest()).await;
     assert_eq!(absent, None, "find by a digest that nobody wrote");
     let absent = found_by_access(&handles[0], &access).await;
-    assert_eq!(absent, None, "find by an access token that nobody wrote");
+    assert_eq!(
+        absent, None,
+        "find by an access token that no instance wrote"
+    );
     write(&handles[0], &key, None, &record).await;
     let current = found(&handles[1], &record.digest()).await;
     assert!(
@@ -27,7 +30,10 @@ pub(super) async fn nothing_is_found_that_is_not_there(handles: &[Store]) {
     );
     // A search for the one is not answered with the other.
     let mixed = found_by_access(&handles[1], &record.digest()).await;
-    assert_eq!(mixed, None, "find by an access token that nobody wrote");
+    assert_eq!(
+        mixed, None,
+        "find by an access token that no instance wrote"
+    );
 }
 
 pub(super) async fn a_digest_leads_to_its_key(handles: &[Store]) {
@@ -147,7 +153,10 @@ pub(super) async fn an_access_token_leads_to_its_key(handles: &[Store]) {
                 "find by an access token answers its own key or none"
             );
             let foreign = found_by_access(store, &Digest::of(nonce())).await;
-            assert_eq!(foreign, None, "find by an access token that nobody wrote");
+            assert_eq!(
+                foreign, None,
+                "find by an access token that no instance wrote"
+            );
         }
     }
 }
