@@ -35,7 +35,7 @@ async fn main() {
     finding().await;
 }
 
-/// Every session has a manager that holds the claim, in a store of its own, and one that waits for it.
+/// Every session has a manager that holds the lease, in a store of its own, and one that waits for it.
 async fn waiting(sessions: usize) {
     let directory = tempfile::tempdir().expect("a directory");
     let open = || FileStore::new(directory.path().join("session")).expect("a directory of ours");
@@ -135,7 +135,7 @@ fn record(session: usize, version: u64) -> Record {
             "access_token": "a".repeat(900),
             "refresh_token": format!("{session} {version} {}", "r".repeat(600)),
         },
-        "state": { "is": "active" }, "claim": null, "next_number": 1, "committed_number": 0,
+        "state": { "is": "active" }, "lease": null, "next_number": 1, "committed_number": 0,
         "past": { "refreshed": names },
     });
     serde_json::from_value(form).expect("a record")

@@ -101,7 +101,7 @@ async fn one_rotation(stores: &[(&str, Store)]) {
     let mut least = None;
     for (name, store) in stores {
         let through = Persistence::write_through();
-        let session = sessions(store, 1, Duration::ZERO, Coordination::Claim, &through).await;
+        let session = sessions(store, 1, Duration::ZERO, Coordination::Lease, &through).await;
         let mut waits = histogram();
         for _ in 0..ROTATIONS {
             rotate(&session[0], &mut waits).await;
@@ -154,7 +154,7 @@ async fn through_or_behind(store: &Store) {
         "p50, behind/through",
     ]);
     for count in [1, 8, 64] {
-        for coordination in [Coordination::Claim, Coordination::None] {
+        for coordination in [Coordination::Lease, Coordination::None] {
             for pace in [None, Some(PACE)] {
                 let persistences = [Persistence::write_through(), Persistence::write_behind(8)];
                 let [through, behind] =

@@ -66,10 +66,10 @@ pub fn retry_after(input: &[u8]) {
     endpoint::fuzzing::headers(input);
 }
 
-/// A token, and the claims of one.
+/// A token, and the leases of one.
 pub fn jwt(input: &[u8]) {
-    let claims = format!("e30.{}.x", BASE64_URL_SAFE_NO_PAD.encode(input));
-    for token in [Ok(claims.as_str()), str::from_utf8(input)]
+    let leases = format!("e30.{}.x", BASE64_URL_SAFE_NO_PAD.encode(input));
+    for token in [Ok(leases.as_str()), str::from_utf8(input)]
         .into_iter()
         .flatten()
     {

@@ -58,7 +58,7 @@ pub use self::endpoint::{
 pub use self::error::{BuildError, EndReason, Error, ServerWord};
 pub use self::event::{Event, Events};
 pub use self::manager::{Authorization, Builder, TokenManager};
-pub use self::record::{Claim, DoubtfulBy, Owner, Record};
+pub use self::record::{DoubtfulBy, Lease, Owner, Record};
 pub use self::served::Token;
 pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 pub use self::state::Rejection;

@@ -5,7 +5,7 @@
 //! compare-and-swap. So there is one place where the protocol can be read, every store has it alike,
 //! and each rule is a function of what was read and what time it was.
 //!
-//! - [`claim`]: who may spend the token, and whether it may be spent already
+//! - [`lease`]: who may spend the token, and whether it may be spent already
 //! - [`look`]: what a record means to somebody who holds a pair already
 //! - [`pause`]: when nobody sends after a failure, and why
 //! - [`land`]: how a new pair gets in, and how a session ends
@@ -17,9 +17,9 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod carried;
-pub(crate) mod claim;
 mod format;
 pub(crate) mod land;
+pub(crate) mod lease;
 pub(crate) mod look;
 mod outline;
 pub(crate) mod past;
@@ -29,7 +29,7 @@ pub(crate) mod wiped;
 use serde::{Deserialize, Serialize};
 
 use self::carried::Carried;
-pub use self::claim::{Claim, DoubtfulBy, Owner};
+pub use self::lease::{DoubtfulBy, Lease, Owner};
 use self::past::Past;
 use self::pause::NotBefore;
 use self::wiped::Fields;
@@ -63,16 +63,16 @@ pub struct Record {
     pub(crate) version: u64,
     pub(crate) pair: Option<StoredPair>,
     pub(crate) state: State,
-    pub(crate) claim: Option<Claim>,
+    pub(crate) lease: Option<Lease>,
     /// The pause after a failed attempt; landing clears it.
     pub(crate) not_before: Option<NotBefore>,
     /// Counts sign-ins, seeds and replacements: of two lineages the one with more is the newer, whatever a store that was
     /// set back shows.
     pub(crate) sign_ins: u64,
-    /// The number the next claim gets. It never restarts within a key, or a claimant who slept
-    /// could take a later claim for its own.
+    /// The number the next lease gets. It never restarts within a key, or a candidate who slept
+    /// could take a later lease for its own.
     pub(crate) next_number: u64,
-    /// The number of the claim under which `pair` was landed.
+    /// The number of the lease under which `pair` was landed.
     pub(crate) committed_number: u64,
     pub(crate) past: Past,
     /// Fields beside these that a later version of this crate wrote, carried along.
@@ -171,7 +171,7 @@ impl Record {
         }
     }
 
-    /// A record without a pair, for the claim of a first sign-in.
+    /// A record without a pair, for the lease of a first sign-in.
     pub(crate) fn vacant(key: Key, lineage: Lineage) -> Self {
         Self {
             format: FORMAT,
@@ -180,7 +180,7 @@ impl Record {
             version: 0,
             pair: None,
             state: State::Active,
-            claim: None,
+            lease: None,
             not_before: None,
             sign_ins: 0,
             next_number: 1,
@@ -252,19 +252,19 @@ impl Record {
 mod testkit {
     use std::time::Duration;
 
-    use super::claim::Claimant;
+    use super::lease::Candidate;
     use super::{Origin, Owner, Record, State, StoredPair};
     use crate::store::StoreTime;
     use crate::token::{Digest, Key, Lineage, TokenPair};
 
-    pub(super) const ONE: Claimant = claimant(1);
-    pub(super) const TWO: Claimant = claimant(2);
+    pub(super) const ONE: Candidate = candidate(1);
+    pub(super) const TWO: Candidate = candidate(2);
     pub(super) const NOW: StoreTime = StoreTime::from_millis(1_700_000_000_000);
     pub(super) const QUARANTINE: Duration = Duration::from_secs(60);
     pub(super) const KEY_CLIENT: &str = "client";
 
-    const fn claimant(bits: u64) -> Claimant {
-        Claimant {
+    const fn candidate(bits: u64) -> Candidate {
+        Candidate {
             owner: Owner::from_bits(bits as u128),
             nonce: bits,
             patience: Duration::ZERO,

@@ -2,12 +2,12 @@
 //! wants renewed, and works in a task of its own, so that no caller can cancel it.
 //!
 //! One rotation is a loop: **look** at the record (adopt what is newer, write forward what the store
-//! lost, respect an end), **claim** the token by compare-and-swap, **spend** it inside the claim's
+//! lost, respect an end), **lease** the token by compare-and-swap, **spend** it inside the lease's
 //! window, **land** what was issued. Whenever another instance was faster, the loop starts over with
 //! what that one wrote. The rules themselves are in [`record`](crate::record); here is what awaits.
 //!
 //! - [`look`]: which of the record and what is held is newer, and what is to be done
-//! - [`claim`]: who may send a token
+//! - [`lease`]: who may send a token
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
 //! - [`unclear`]: an answer that does not say whether the token is spent
 //! - [`failure`], [`pause`]: what a failure means, and the pause after it
@@ -18,11 +18,11 @@
 
 mod behind;
 mod calls;
-mod claim;
 mod failure;
 mod first;
 mod guard;
 mod land;
+mod lease;
 mod logout;
 mod look;
 mod pause;
@@ -41,8 +41,8 @@ use futures_util::FutureExt;
 pub(crate) use self::first::{reopen, replace};
 use tracing::Instrument;
 
-use self::claim::Observed;
 pub(crate) use self::guard::is_inside;
+use self::lease::Observed;
 pub(crate) use self::logout::log_out;
 use self::look::Next;
 use crate::clock::Timestamp;
@@ -121,10 +121,10 @@ pub(crate) async fn look_before(session: &Session, notice: Notice) {
 
 struct Rotation {
     flight: Flight,
-    /// The first attempt at the claim that is being made: its number, and when. The send window counts
+    /// The first attempt at the lease that is being made: its number, and when. The send window counts
     /// from it, because a swap that timed out may have landed then.
     attempt: Option<(u64, Timestamp)>,
-    /// The claim of somebody else that is being waited for.
+    /// The lease of somebody else that is being waited for.
     observed: Option<Observed>,
     /// How many pairs were issued to it.
     issued: u32,
@@ -132,7 +132,7 @@ struct Rotation {
     woken: u32,
     /// How often in a row its time to send was over because the store was slow.
     closed: u32,
-    /// How often in a row the store's clock was another one when a claim was written.
+    /// How often in a row the store's clock was another one when a lease was written.
     off: u32,
     /// When its token was sent last.
     sent: Option<Sent>,
@@ -189,7 +189,7 @@ impl StoreClock {
     }
 }
 
-/// Which grant is to be claimed and exchanged.
+/// Which grant is to be leased and exchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Refresh,
@@ -224,8 +224,8 @@ impl Rotation {
 
     /// Until there is a newer pair, or until something fails.
     async fn attempt(&mut self) -> Result<Token, Error> {
-        // What is claimed next is what the store holds.
-        if self.uses_claims() {
+        // What is leased next is what the store holds.
+        if self.uses_leases() {
             behind::store_next(self.session()).await?;
         }
         let mut before = None;
@@ -244,11 +244,11 @@ impl Rotation {
             match self.look(&seen).await? {
                 Next::Done(token) => return Ok(token),
                 Next::Again => {}
-                Next::Claim(kind, record) => {
-                    let Some(claimed) = self.claim(&record, &seen, kind).await? else {
+                Next::Lease(kind, record) => {
+                    let Some(leased) = self.lease(&record, &seen, kind).await? else {
                         continue;
                     };
-                    if let Some(token) = self.exchange(claimed).await? {
+                    if let Some(token) = self.exchange(leased).await? {
                         return Ok(token);
                     }
                 }
@@ -261,7 +261,7 @@ impl Rotation {
         let written = self
             .session()
             .take_written()
-            .filter(|_| self.uses_claims())?;
+            .filter(|_| self.uses_leases())?;
         Some(Seen {
             entry: Some((written.record, written.revision)),
             clock: StoreClock {
@@ -314,8 +314,8 @@ impl Rotation {
         Ok(())
     }
 
-    fn uses_claims(&self) -> bool {
-        self.session().settings().coordination == Coordination::Claim
+    fn uses_leases(&self) -> bool {
+        self.session().settings().coordination == Coordination::Lease
     }
 }
 

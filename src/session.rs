@@ -35,7 +35,7 @@ pub(crate) use self::written::Written;
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::event::Event;
-use crate::record::claim::Owner;
+use crate::record::lease::Owner;
 use crate::served::{Copies, Token};
 use crate::settings::Settings;
 use crate::state::{Notice, Rejection, Room, State, Verdict, Waiter};

@@ -13,7 +13,7 @@ pub use self::persistence::Persistence;
 
 use crate::endpoint::ServerProfile;
 
-/// Kept between the end of the send window and the claim going stale, besides the endpoint's timeout:
+/// Kept between the end of the send window and the lease going stale, besides the endpoint's timeout:
 /// what a request may still need from the check of the window to its first byte.
 const SEND_MARGIN: Duration = Duration::from_secs(5);
 
@@ -31,9 +31,9 @@ const LEAST_PAUSE: Duration = Duration::from_millis(10);
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Coordination {
-    /// A token is spent only under a claim in the store, so that one instance spends it.
+    /// A token is spent only under a lease in the store, so that one instance spends it.
     #[default]
-    Claim,
+    Lease,
     /// Whoever needs a token exchanges his own. For servers without reuse detection, or where others
     /// that know nothing of the store spend the same tokens; a refusal is no news while the access
     /// token is valid.
@@ -88,7 +88,7 @@ pub(crate) struct Settings {
     pub(crate) cool_down: CoolDown,
     /// At least this, or a tenth of the lifetime if less, lies between two rotations.
     pub(crate) shortest_interval: Duration,
-    /// Clocks and others' claims are looked at this often at least.
+    /// Clocks and others' leases are looked at this often at least.
     pub(crate) look_every: Duration,
     /// For so long at most from its beginning a rotation is waited for by callers whose token is still good: as long as
     /// the first pause after a failure, because a server that has not answered by then is likely to fail.
@@ -142,7 +142,7 @@ impl Settings {
         settings
     }
 
-    /// How long after the first attempt to claim it a token may be sent.
+    /// How long after the first attempt to lease it a token may be sent.
     pub(crate) fn send_window(&self) -> Duration {
         self.quarantine
             .saturating_sub(self.endpoint_timeout + SEND_MARGIN)
@@ -163,7 +163,7 @@ impl Settings {
             );
             return Some(("wait", problem));
         }
-        // The claim is read and written before its token is sent, and each may take the store's whole time.
+        // The lease is read and written before its token is sent, and each may take the store's whole time.
         let store = self.store_timeout.saturating_mul(2);
         let least = timeout
             .saturating_add(SEND_MARGIN)

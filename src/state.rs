@@ -27,7 +27,7 @@ pub(crate) use self::waiting::{Due as DeadlinePassed, Room, Waiter, Wakeups, tim
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::Record;
-use crate::record::claim::Holder;
+use crate::record::lease::Holder;
 use crate::schedule::Due;
 use crate::served::Token;
 use crate::settings::Settings;
@@ -105,11 +105,11 @@ pub(crate) struct State {
     next_number: u64,
     /// The highest count of sign-ins that was seen in a record.
     sign_ins: u64,
-    /// Claims that were written, or may have been, and under which nothing was sent.
+    /// Leases that were written, or may have been, and under which nothing was sent.
     unsent: Vec<Holder>,
     /// When the first of them was attempted.
     attempted: Option<Sent>,
-    /// The claim whose request is over, and whose answer was unclear.
+    /// The lease whose request is over, and whose answer was unclear.
     over: Option<Box<Over>>,
     seed: Option<Box<(TokenPair, Timestamp)>>,
     /// Set by a logout of this manager, until another session takes the place of that one.

@@ -1,7 +1,7 @@
 //! Where records live. A store holds one record for a key and replaces it by compare-and-swap; it
 //! knows nothing of endpoints, nor of what tokens mean.
 //!
-//! Claims, versions, ends and past tokens are transitions of the [`Record`], computed by pure code,
+//! Leases, versions, ends and past tokens are transitions of the [`Record`], computed by pure code,
 //! so every back end has them alike and a new one has two methods to write. A store brings its own
 //! time: all times in a record are read against the clock of the store that holds it, so no
 //! machine's clock is trusted by another.
@@ -42,7 +42,7 @@ pub use self::sealer::{SealError, Sealer};
 pub use self::time::StoreTime;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 use self::time::whole_millis;
-use crate::record::{Claim, Record};
+use crate::record::{Lease, Record};
 use crate::token::{Digest, Key};
 
 /// Which writing of a record; a store never gives two writings of a key the same one.
@@ -151,7 +151,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
     /// store with notifications does better.
     ///
     /// It may return without a change now and then, when a connection was lost, say, or when the holder of
-    /// a claim has died; not for other keys, and not over and over for the same reason.
+    /// a lease has died; not for other keys, and not over and over for the same reason.
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
         loop {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -180,18 +180,18 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Whether the claim's holder is *proven* dead (a lock that the kernel freed, say): nothing that it began
+    /// Whether the lease's holder is *proven* dead (a lock that the kernel freed, say): nothing that it began
     /// will be sent or stored any more. Default: no.
     ///
     /// The token counts as one that may be spent then, without waiting for the quarantine: that is all
     /// that a proof permits.
-    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
-        let _ = (key, claim);
+    async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+        let _ = (key, lease);
         false
     }
 
     /// The same as [`swap`](Self::swap), with the store's time of the swap if the store learns it on the way: a store
-    /// that answers it lets a manager claim without loading first, which saves a round trip. Default: without a time.
+    /// that answers it lets a manager lease without loading first, which saves a round trip. Default: without a time.
     async fn swap_timed(
         &self,
         key: &Key,
@@ -232,8 +232,8 @@ macro_rules! pointed_to {
                 (**self).find_by_access(digest).await
             }
 
-            async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
-                (**self).holder_is_dead(key, claim).await
+            async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+                (**self).holder_is_dead(key, lease).await
             }
 
             async fn swap_timed(

@@ -102,7 +102,7 @@ async fn i3_on_request_the_same_import_has_no_failures_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n14_a_task_that_is_delayed_between_look_and_claim_finds_the_newer_pair() {
+async fn n14_a_task_that_is_delayed_between_look_and_lease_finds_the_newer_pair() {
     let world = World::new(600 * SECOND);
     let shared = MemoryStore::with_clock(world.clock.clone());
     let gate = Arc::new(Semaphore::new(100));
@@ -118,7 +118,7 @@ async fn n14_a_task_that_is_delayed_between_look_and_claim_finds_the_newer_pair(
     world.clock.advance(600 * SECOND).await;
     gate.forget_permits(100);
 
-    // It has read the old pair, unclaimed, and is held up.
+    // It has read the old pair, without a lease on it, and is held up.
     let late = tokio::spawn({
         let slow = slow.clone();
         async move { slow.token().await }

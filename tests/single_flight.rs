@@ -578,8 +578,8 @@ async fn t1_no_reader_on_any_thread_sees_a_new_access_token_with_an_old_refresh_
 
 #[tokio::test(start_paused = true)]
 async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_is_one_each() {
-    // Without claims, nothing but the flight itself keeps them together.
-    for coordination in [Coordination::Claim, Coordination::None] {
+    // Without leases, nothing but the flight itself keeps them together.
+    for coordination in [Coordination::Lease, Coordination::None] {
         let world = World::new(600 * SECOND);
         let endpoint = Hooked::new(world.server.endpoint());
         let builder = world.builder_at(endpoint.clone(), OnRequest::default());
@@ -603,7 +603,7 @@ async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_instance_without_claims_makes_one_exchange_for_all_its_callers() {
+async fn one_instance_without_leases_makes_one_exchange_for_all_its_callers() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
     let builder = world.builder(OnRequest::default());
     let tokens = loaded(builder.coordination(Coordination::None)).await;

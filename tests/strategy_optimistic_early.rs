@@ -34,7 +34,7 @@ async fn stranger(world: &World) -> TokenManager {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n7_two_instances_without_claims_spend_at_once_and_neither_caller_notices() {
+async fn n7_two_instances_without_leases_spend_at_once_and_neither_caller_notices() {
     let world = lenient();
     let store = MemoryStore::with_clock(world.clock.clone());
     let build = || {
@@ -115,7 +115,7 @@ async fn n7_refused_because_another_client_spent_it_the_caller_goes_on_with_its_
 }
 
 #[tokio::test(start_paused = true)]
-async fn n7_with_claims_two_instances_never_send_the_same_token() {
+async fn n7_with_leases_two_instances_never_send_the_same_token() {
     let world = lenient();
     let store = MemoryStore::with_clock(world.clock.clone());
     let build = || world.builder(early()).store(store.clone());

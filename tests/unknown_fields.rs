@@ -21,7 +21,7 @@ const LEVELS: [&str; 11] = [
     "/pair/lifetime/access/known",
     "/pair/lifetime/refresh/known",
     "/state",
-    "/claim",
+    "/lease",
     "/not_before",
     "/past",
 ];
@@ -45,7 +45,7 @@ fn form() -> Value {
             },
         },
         "state": { "is": "active" },
-        "claim": {
+        "lease": {
             "owner": "fedcba9876543210fedcba9876543210", "number": 7, "nonce": 9, "digest": Digest::of("refresh-sesame"),
             "since": 1, "patience": 60_000, "doubtful": 2, "released": true, "by": "silence", "before": "unavailable", "sendings": 1,
         },

@@ -69,7 +69,7 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
                 .wait(Duration::from_secs(31))
                 .build()
                 .unwrap();
-            // The first failure is in the record; then another instance claims the token.
+            // The first failure is in the record; then another instance leases the token.
             tokens.try_token().unwrap_err();
             let key = tokens.key().clone();
             let (record, revision) = loop {
@@ -82,13 +82,13 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             };
             let mut json = serde_json::to_value(&record).unwrap();
-            json["claim"] = serde_json::json!({
+            json["lease"] = serde_json::json!({
                 "owner": "2a", "number": 8, "digest": record.digest(),
                 "since": store.0.load(&key).await.unwrap().now,
             });
             json["next_number"] = 9.into();
-            let claimed: Record = serde_json::from_value(json).unwrap();
-            store.0.swap(&key, Some(revision), &claimed).await.unwrap();
+            let leased: Record = serde_json::from_value(json).unwrap();
+            store.0.swap(&key, Some(revision), &leased).await.unwrap();
             tokio::time::sleep(Duration::from_millis(2_500)).await;
             let waiters: Vec<_> = (0..64)
                 .map(|_| {

@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) pause_every: Option<Duration>,
 
-    /// Strikes one time in three whoever has just claimed a token, and not just anybody
+    /// Strikes one time in three whoever has just leased a token, and not just anybody
     #[arg(long)]
     pub(crate) aim: bool,
 

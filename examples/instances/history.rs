@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use evertoken::{Claim, Digest, EndReason, Lineage, Record};
+use evertoken::{Digest, EndReason, Lease, Lineage, Record};
 use serde::Deserialize;
 
 use crate::telling::brief;
@@ -15,16 +15,16 @@ pub(crate) struct View {
     pub(crate) lineage: Lineage,
     pub(crate) version: u64,
     pub(crate) digest: Digest,
-    /// The number of the claim that the pair was landed under.
+    /// The number of the lease that the pair was landed under.
     pub(crate) committed: u64,
-    pub(crate) claim: Option<Claim>,
+    pub(crate) lease: Option<Lease>,
     pub(crate) end: Option<EndReason>,
 }
 
 /// What its serialized form says beside.
 #[derive(Debug, Default, Deserialize)]
 struct Inside {
-    claim: Option<Claim>,
+    lease: Option<Lease>,
     committed_number: u64,
 }
 
@@ -39,7 +39,7 @@ impl View {
             version: identity.version,
             digest: record.digest(),
             committed: inside.committed_number,
-            claim: inside.claim,
+            lease: inside.lease,
             end: record.end(),
         }
     }
@@ -50,28 +50,28 @@ impl fmt::Display for View {
         let (lineage, digest) = (self.lineage.to_string(), brief(&self.digest));
         write!(
             f,
-            "{}/{} {digest} of claim {}",
+            "{}/{} {digest} of lease {}",
             &lineage[..4],
             self.version,
             self.committed
         )?;
-        if let Some(claim) = &self.claim {
-            let owner = claim.owner.to_string();
+        if let Some(lease) = &self.lease {
+            let owner = lease.owner.to_string();
             write!(
                 f,
-                ", claim {} of {} on {}",
-                claim.number,
+                ", lease {} of {} on {}",
+                lease.number,
                 &owner[..4],
-                brief(&claim.digest)
+                brief(&lease.digest)
             )?;
-            write!(f, " since {}", claim.since.as_millis())?;
-            if let Some(since) = claim.doubtful {
+            write!(f, " since {}", lease.since.as_millis())?;
+            if let Some(since) = lease.doubtful {
                 write!(f, ", doubtful since {}", since.as_millis())?;
             }
-            if claim.released {
+            if lease.released {
                 f.write_str(", released")?;
             }
-            write!(f, ", second sendings {}", claim.sendings)?;
+            write!(f, ", second sendings {}", lease.sendings)?;
         }
         match &self.end {
             Some(reason) => write!(f, ", ended: {reason}"),
@@ -166,7 +166,7 @@ mod tests {
             version,
             digest: Digest::of(token),
             committed,
-            claim: None,
+            lease: None,
             end: None,
         }
     }

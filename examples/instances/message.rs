@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evertoken::clock::{Clock as _, SystemClock};
-use evertoken::{Claim, Digest};
+use evertoken::{Digest, Lease};
 use serde::{Deserialize, Serialize};
 
 /// Microseconds of the machine's wall clock, since the Unix epoch: what the processes have in common.
@@ -32,9 +32,9 @@ pub(crate) enum News {
     Rotated { version: u64 },
     /// It took this one from the store, by a rotation that had been under way for so long.
     Adopted { version: u64, waited: Micros },
-    /// Its claim is in the store.
-    Claimed { claim: Claim },
-    /// It is about to send this token: for the first time, as far as its claim says, or for a second one.
+    /// Its lease is in the store.
+    Leased { lease: Lease },
+    /// It is about to send this token: for the first time, as far as its lease says, or for a second one.
     Sends { token: Digest, is_second: bool },
     /// It read a clear answer to that: a pair, or that the token is dead.
     Answered { token: Digest },

@@ -174,7 +174,7 @@ fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
         (
             "second sendings",
             count(line.second_sendings),
-            "tokens sent again after an unclear answer, or from another's claim",
+            "tokens sent again after an unclear answer, or from another's lease",
         ),
         (
             "pairs lost",

@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(75);
 /// What is known of a run, by all who take part in it.
 pub(crate) struct Run {
     pub(crate) trace: Trace,
-    /// Who claimed a token last, for those who wait to strike him.
-    pub(crate) claims: watch::Sender<Option<u64>>,
+    /// Who leased a token last, for those who wait to strike him.
+    pub(crate) leases: watch::Sender<Option<u64>>,
     tally: Mutex<Tally>,
 }
 
@@ -58,14 +58,14 @@ pub(crate) struct Tally {
     waiting: Vec<(Micros, BTreeSet<u64>)>,
     /// The longest that one of them took.
     pub(crate) back: Micros,
-    highest_claim: u64,
+    highest_lease: u64,
 }
 
 impl Run {
     fn new(trace: Trace) -> Self {
         Self {
             trace,
-            claims: watch::Sender::new(None),
+            leases: watch::Sender::new(None),
             tally: Mutex::default(),
         }
     }
@@ -84,11 +84,11 @@ impl Run {
                 note(format!("adopted version {version} after {waited} us"));
                 tally.adoptions.adopted(instance, version, at, waited);
             }
-            News::Claimed { claim } => {
-                if claim.number > tally.highest_claim {
-                    tally.highest_claim = claim.number;
-                    if claim.doubtful.is_none() {
-                        self.claims.send_replace(Some(instance));
+            News::Leased { lease } => {
+                if lease.number > tally.highest_lease {
+                    tally.highest_lease = lease.number;
+                    if lease.doubtful.is_none() {
+                        self.leases.send_replace(Some(instance));
                     }
                 }
             }

@@ -11,7 +11,7 @@ struct Sending {
     instance: u64,
     token: Digest,
     at: Micros,
-    /// Its claim says that the token may have been sent before.
+    /// Its lease says that the token may have been sent before.
     is_second: bool,
 }
 
@@ -37,14 +37,14 @@ impl Sendings {
         answers.push((instance, at));
     }
 
-    /// Tokens that were sent again after an unclear answer, or by an instance that took a claim over.
+    /// Tokens that were sent again after an unclear answer, or by an instance that took a lease over.
     pub(crate) fn second(&self) -> u64 {
         let second = self.sent.iter().filter(|sending| sending.is_second);
         second.count() as u64
     }
 
     /// Tokens that came again after a clear answer was read: sent as if for the first time, or by the instance that
-    /// has read it. An instance that takes a claim over cannot know what another one has read and not stored.
+    /// has read it. An instance that takes a lease over cannot know what another one has read and not stored.
     pub(crate) fn replays(&self) -> u64 {
         self.sent
             .iter()

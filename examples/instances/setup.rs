@@ -15,7 +15,7 @@ pub(crate) const CLIENT_SECRET: &str = "of the embedded server";
 /// The longest an exchange may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an instance that claimed the token is left alone: so short that a run of two minutes sees a few
+/// How long an instance that leased the token is left alone: so short that a run of two minutes sees a few
 /// of them end, and shorter than a long pause.
 const QUARANTINE: Duration = Duration::from_secs(15);
 

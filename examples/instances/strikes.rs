@@ -14,12 +14,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// If all were, nobody would ever rotate.
 const AIMED_ONE_IN: u64 = 3;
 
-/// How long a claim is waited for: a few come in a second, and none while one is in quarantine.
-const CLAIM_WAIT: Duration = Duration::from_secs(1);
+/// How long a lease is waited for: a few come in a second, and none while one is in quarantine.
+const LEASE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long after a claim the one who made it is struck: before the token is sent, while it is, before the
+/// How long after a lease the one who made it is struck: before the token is sent, while it is, before the
 /// pair is stored, or after that. At once in a third of the cases.
-const AFTER_CLAIM_MS: (u64, u64) = (60, 20);
+const AFTER_LEASE_MS: (u64, u64) = (60, 20);
 
 /// SplitMix64.
 #[derive(Debug)]
@@ -82,9 +82,9 @@ impl Striker {
             sleep_until(moment.min(self.until)).await;
             if self.aims
                 && self.random.below(AIMED_ONE_IN) == 0
-                && let Some(claimant) = self.claimant().await
+                && let Some(candidate) = self.candidate().await
             {
-                return Some(claimant);
+                return Some(candidate);
             }
             if Instant::now() >= self.until {
                 return None;
@@ -98,18 +98,18 @@ impl Striker {
         }
     }
 
-    /// Which instance claims a token next. None that takes another's claim over: a few of those in a row are struck for
+    /// Which instance leases a token next. None that takes another's lease over: a few of those in a row are struck for
     /// longer than callers wait.
-    async fn claimant(&mut self) -> Option<u64> {
-        let mut claims = self.run.claims.subscribe();
-        claims.mark_unchanged();
-        let wait_until = self.until.min(Instant::now() + CLAIM_WAIT);
-        timeout_at(wait_until, claims.changed()).await.ok()?.ok()?;
-        let claimant = *claims.borrow();
-        let (within, at_once) = AFTER_CLAIM_MS;
+    async fn candidate(&mut self) -> Option<u64> {
+        let mut leases = self.run.leases.subscribe();
+        leases.mark_unchanged();
+        let wait_until = self.until.min(Instant::now() + LEASE_WAIT);
+        timeout_at(wait_until, leases.changed()).await.ok()?.ok()?;
+        let candidate = *leases.borrow();
+        let (within, at_once) = AFTER_LEASE_MS;
         let after = self.random.below(within).saturating_sub(at_once);
         sleep(Duration::from_millis(after)).await;
-        claimant
+        candidate
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::{
-    Claim, Digest, EndpointError, Grant, Issued, Key, Record, ServerProfile, StoreError,
+    Digest, EndpointError, Grant, Issued, Key, Lease, Record, ServerProfile, StoreError,
     TokenEndpoint, TokenPair, TokenStore,
 };
 use parking_lot::Mutex;
@@ -19,8 +19,8 @@ use crate::message::{Message, News, now};
 #[derive(Debug, Clone)]
 pub(crate) struct Voice {
     in_detail: bool,
-    /// What this instance claimed last.
-    claim: Arc<Mutex<Option<Claim>>>,
+    /// What this instance leased last.
+    lease: Arc<Mutex<Option<Lease>>>,
     /// Lines of several threads must not mix.
     turn: Arc<Mutex<()>>,
 }
@@ -29,7 +29,7 @@ impl Voice {
     pub(crate) fn new(in_detail: bool) -> Self {
         Self {
             in_detail,
-            claim: Arc::default(),
+            lease: Arc::default(),
             turn: Arc::default(),
         }
     }
@@ -48,11 +48,11 @@ impl Voice {
         }
     }
 
-    /// Whether what is claimed for this token is a second sending.
+    /// Whether what is leased for this token is a second sending.
     fn is_second(&self, token: Digest) -> bool {
-        let claim = self.claim.lock();
-        let of_this = claim.as_ref().filter(|claim| claim.digest == token);
-        of_this.is_some_and(|claim| claim.sendings > 0)
+        let lease = self.lease.lock();
+        let of_this = lease.as_ref().filter(|lease| lease.digest == token);
+        of_this.is_some_and(|lease| lease.sendings > 0)
     }
 
     pub(crate) fn detail(&self, text: impl FnOnce() -> String) {
@@ -67,7 +67,7 @@ pub(crate) fn brief(digest: &Digest) -> String {
     digest.to_string()[..8].to_owned()
 }
 
-/// A store that says which claims were written into it.
+/// A store that says which leases were written into it.
 #[derive(Debug)]
 pub(crate) struct TellingStore {
     store: Arc<dyn TokenStore>,
@@ -102,10 +102,10 @@ impl TokenStore for TellingStore {
             format!("{how}: {}", View::of(next))
         });
         if let Ok(Swap::Swapped(_)) = &swapped
-            && let Some(claim) = View::of(next).claim
+            && let Some(lease) = View::of(next).lease
         {
-            *self.voice.claim.lock() = Some(claim.clone());
-            self.voice.say(News::Claimed { claim });
+            *self.voice.lease.lock() = Some(lease.clone());
+            self.voice.say(News::Leased { lease });
         }
         swapped
     }
@@ -118,11 +118,11 @@ impl TokenStore for TellingStore {
         self.store.find(digest).await
     }
 
-    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
-        let is_dead = self.store.holder_is_dead(key, claim).await;
+    async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+        let is_dead = self.store.holder_is_dead(key, lease).await;
         if is_dead {
             self.voice
-                .detail(|| format!("the holder of claim {} is dead", claim.number));
+                .detail(|| format!("the holder of lease {} is dead", lease.number));
         }
         is_dead
     }

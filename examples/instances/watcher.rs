@@ -10,7 +10,7 @@ use crate::history::{Finding, View};
 use crate::run::Run;
 use crate::site::Site;
 
-/// Between two looks: shorter than any exchange takes, so that no claim comes and goes unseen.
+/// Between two looks: shorter than any exchange takes, so that no lease comes and goes unseen.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// How long it takes somebody to sign in.

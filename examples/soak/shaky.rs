@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{Claim, Digest, Key, Record, StoreError, TokenStore};
+use evertoken::{Digest, Key, Lease, Record, StoreError, TokenStore};
 use tokio::sync::watch;
 
 /// What is wrong with the store.
@@ -76,8 +76,8 @@ impl TokenStore for ShakyStore {
         self.store.find(digest).await
     }
 
-    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
-        self.store.holder_is_dead(key, claim).await
+    async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+        self.store.holder_is_dead(key, lease).await
     }
 }
 

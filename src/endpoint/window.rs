@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
 
-/// Until when a claimed token may be sent.
+/// Until when a leased token may be sent.
 ///
-/// The claim that protects a token goes stale after the quarantine, and others may then act on it. A
+/// The lease that protects a token goes stale after the quarantine, and others may then act on it. A
 /// request that sat in a connection attempt, or on a machine that slept, must not leave after that.
 #[derive(Debug, Clone)]
 pub struct SendWindow {

@@ -10,7 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::endpoint::TokenEndpoint;
 use crate::error::BuildError;
 use crate::origin::Origins;
-use crate::record::claim::Owner;
+use crate::record::lease::Owner;
 use crate::session::{OnRotated, Session, Shared};
 use crate::settings::{
     CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, Settings,
@@ -161,7 +161,7 @@ impl Builder {
         self
     }
 
-    /// How long an instance that claimed the token is left alone by the others; after a failure, from the end of its pause
+    /// How long an instance that leased the token is left alone by the others; after a failure, from the end of its pause
     /// on. Default: 60 s. It must be longer than the endpoint's timeout, 5 s and twice the store's timeout (5 s at least)
     /// together.
     pub fn quarantine(mut self, quarantine: Duration) -> Self {
@@ -175,7 +175,7 @@ impl Builder {
         self
     }
 
-    /// Whether instances that share the store take turns. Default: [`Coordination::Claim`].
+    /// Whether instances that share the store take turns. Default: [`Coordination::Lease`].
     pub fn coordination(mut self, coordination: Coordination) -> Self {
         self.settings.coordination = coordination;
         self
@@ -219,7 +219,7 @@ impl Builder {
     }
 
     /// How often clocks are looked at when nothing else happens: timers stand still while a machine sleeps. A record
-    /// that another instance has claimed is read after six such looks, or when the store reports a change. Default:
+    /// that another instance has leased is read after six such looks, or when the store reports a change. Default:
     /// 5 s; at least 10 ms.
     pub fn look_every(mut self, pause: Duration) -> Self {
         self.settings.look_every = pause;

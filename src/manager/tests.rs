@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued};
-use crate::record::{Claim, Record};
+use crate::record::{Lease, Record};
 use crate::store::{Loaded, MemoryStore, Revision, StoreError, Swap, TokenStore};
 use crate::strategy::{BackgroundTimer, Plan, RefreshStrategy};
 use crate::testing::TestClock;
@@ -93,7 +93,7 @@ impl TokenStore for Watching {
         self.1.changed(key, seen).await;
     }
 
-    async fn holder_is_dead(&self, _: &Key, _: &Claim) -> bool {
+    async fn holder_is_dead(&self, _: &Key, _: &Lease) -> bool {
         self.check();
         false
     }
@@ -130,7 +130,7 @@ async fn user_code_is_not_called_while_the_state_is_locked() {
     assert!(!code.2.load(Ordering::SeqCst));
 }
 
-/// A store to which another instance is always faster, so many times. It notes how many claims are remembered.
+/// A store to which another instance is always faster, so many times. It notes how many leases are remembered.
 #[derive(Debug, Clone, Default)]
 struct Faster {
     inner: MemoryStore,
@@ -157,10 +157,10 @@ impl TokenStore for Faster {
             let mut remembered = self.remembered.lock();
             *remembered = count.max(*remembered);
         }
-        let is_claim = next.claim.is_some();
+        let is_lease = next.lease.is_some();
         let outruns = {
             let mut left = self.left.lock();
-            let outruns = is_claim && *left > 0;
+            let outruns = is_lease && *left > 0;
             *left -= u32::from(outruns);
             outruns
         };
@@ -180,7 +180,7 @@ impl TokenStore for Faster {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_numbers_of_lost_claims_are_forgotten() {
+async fn the_numbers_of_lost_leases_are_forgotten() {
     let store = Faster::default();
     *store.left.lock() = 50;
     #[derive(Debug)]
@@ -205,7 +205,7 @@ async fn the_numbers_of_lost_claims_are_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pair_of_a_session_that_was_left_or_replaced_is_not_kept_for_its_next_claim() {
+async fn the_pair_of_a_session_that_was_left_or_replaced_is_not_kept_for_its_next_lease() {
     for is_logout in [true, false] {
         let clock = TestClock::new();
         let store = MemoryStore::with_clock(clock.clone());

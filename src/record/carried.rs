@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::claim::{Claim, Holder, Owner};
+use super::lease::{Holder, Lease, Owner};
 use super::past::{Names, Past};
 use super::pause::{Class, NotBefore};
 use super::wiped::{Fields, Wiped};
@@ -29,7 +29,7 @@ struct Parts {
     key: Fields,
     pair: Option<(Digest, Fields)>,
     state: Option<(State, Fields)>,
-    claim: Option<(Holder, Fields)>,
+    lease: Option<(Holder, Fields)>,
     not_before: Option<(NotBefore, Fields)>,
     past: Fields,
 }
@@ -64,10 +64,10 @@ impl Parts {
         {
             put_back(fields, &mut form["state"]);
         }
-        if let Some((holder, fields)) = &self.claim
-            && record.claim.as_ref().map(Claim::holder) == Some(*holder)
+        if let Some((holder, fields)) = &self.lease
+            && record.lease.as_ref().map(Lease::holder) == Some(*holder)
         {
-            put_back(fields, &mut form["claim"]);
+            put_back(fields, &mut form["lease"]);
         }
         if let Some((pause, fields)) = &self.not_before
             && record.not_before.as_ref() == Some(pause)
@@ -92,19 +92,19 @@ impl<'de> Deserialize<'de> for Record {
         // Before anything that a later format may have changed.
         format::check(&form).map_err(serde::de::Error::custom)?;
         let mut inside = |part: &str| take(&mut form[part], &KNOWN[part]);
-        let parts = ["key", "pair", "state", "claim", "not_before", "past"];
-        let [key, pair, state, claim, not_before, past] = parts.map(&mut inside);
+        let parts = ["key", "pair", "state", "lease", "not_before", "past"];
+        let [key, pair, state, lease, not_before, past] = parts.map(&mut inside);
         let unknown = take(&mut form, &KNOWN);
         // Borrowed: what is taken over of it is copied, and the form is wiped whether it is a record or not.
         let mut record = Form::deserialize(&*form).map_err(serde::de::Error::custom)?;
         record.unknown = unknown;
         let some = |fields: Fields| (!fields.is_empty()).then_some(fields);
-        let claimed = record.claim.as_ref().map(Claim::holder);
+        let leased = record.lease.as_ref().map(Lease::holder);
         record.carried = Parts {
             key,
             pair: some(pair).map(|fields| (record.digest(), fields)),
             state: some(state).map(|fields| (record.state.clone(), fields)),
-            claim: claimed.zip(some(claim)),
+            lease: leased.zip(some(lease)),
             not_before: record.not_before.clone().zip(some(not_before)),
             past,
         }
@@ -135,7 +135,7 @@ struct Form {
     version: u64,
     pair: Option<StoredPair>,
     state: State,
-    claim: Option<Claim>,
+    lease: Option<Lease>,
     #[serde(default)]
     not_before: Option<NotBefore>,
     #[serde(default)]
@@ -182,7 +182,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
             code: None,
             description: None,
         },
-        claim: Some(Claim {
+        lease: Some(Lease {
             owner: Owner::from_bits(0),
             number: 0,
             nonce: 0,

@@ -1,6 +1,6 @@
 //! How a new pair gets into a record, and how a session ends or begins anew.
 
-use super::claim::Holder;
+use super::lease::Holder;
 use super::past::REFRESHED_LIMIT;
 use super::{Origin, Record, State, StoredPair};
 use crate::store::StoreTime;
@@ -9,9 +9,9 @@ use crate::token::{Digest, Identity, Key, Lineage};
 /// A pair that was read from the server and is to be stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Landing {
-    /// The claim it was fetched under.
+    /// The lease it was fetched under.
     pub(crate) holder: Holder,
-    /// What the record was when it was claimed.
+    /// What the record was when it was leased.
     pub(crate) base: Identity,
     /// The token that was exchanged for it.
     pub(crate) predecessor: Digest,
@@ -50,7 +50,7 @@ pub(crate) enum Verdict {
     /// It is there no more: it had landed, and was rotated on. Or so many pairs landed after it that the record would not
     /// know of it any more.
     Passed,
-    /// A later claim was committed first: theirs is adopted, ours kept until theirs has been accepted.
+    /// A later lease was committed first: theirs is adopted, ours kept until theirs has been accepted.
     Outrun,
     /// The token we got is itself known to be dead: a server that echoes it.
     Condemned,
@@ -133,7 +133,7 @@ impl Landing {
     }
 
     /// Whether so many pairs landed since that ours, if it was the one before them, has left the record. The server has
-    /// accepted theirs ever since, so not much is lost where ours never landed. The number of a claim does not say how many
+    /// accepted theirs ever since, so not much is lost where ours never landed. The number of a lease does not say how many
     /// landed: each sending takes one.
     fn is_long_ago(&self, record: &Record) -> bool {
         let next = self.base.version.saturating_add(1);
@@ -156,8 +156,8 @@ impl Landing {
         next.sign_ins = next.sign_ins.max(self.sign_ins);
         next.committed_number = self.holder.number;
         next.next_number = next.next_number.max(self.holder.number.saturating_add(1));
-        // A newer claim of somebody else stays: he has not found out yet.
-        next.claim = next.claim.filter(|claim| !claim.is_of(self.holder));
+        // A newer lease of somebody else stays: he has not found out yet.
+        next.lease = next.lease.filter(|lease| !lease.is_of(self.holder));
         next
     }
 
@@ -190,13 +190,13 @@ impl Landing {
 }
 
 impl Record {
-    /// The session is over; the claim goes with it. The pair stays: its access token is served to its
+    /// The session is over; the lease goes with it. The pair stays: its access token is served to its
     /// end.
     #[must_use]
     pub(crate) fn ended(&self, state: State) -> Self {
         Self {
             state,
-            claim: None,
+            lease: None,
             not_before: None,
             ..self.clone()
         }
@@ -262,7 +262,7 @@ impl Record {
         next.pair = pair;
         next.state = State::Active;
         next.sign_ins = next.sign_ins.max(sign_ins).saturating_add(1);
-        next.claim = None;
+        next.lease = None;
         next.not_before = None;
         next
     }

@@ -10,7 +10,7 @@ use crate::token::{Digest, Identity, Key};
 pub(crate) struct Held {
     pub(crate) identity: Identity,
     pub(crate) digest: Digest,
-    /// The number of the claim under which it was landed.
+    /// The number of the lease under which it was landed.
     pub(crate) number: u64,
     /// The count of sign-ins of its lineage.
     pub(crate) sign_ins: u64,
@@ -51,7 +51,7 @@ pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
             false => Look::Adopt,
         };
     }
-    // The number of the claim decides, whatever the versions say: a store that was set back counts those anew.
+    // The number of the lease decides, whatever the versions say: a store that was set back counts those anew.
     match record.committed_number.cmp(&held.number) {
         Ordering::Less => Look::Forward,
         Ordering::Greater => Look::Adopt,
@@ -66,7 +66,7 @@ pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
 
 impl Record {
     /// What we hold, written over a record that the store took from its past (or over none). The
-    /// claim of a peer stays, numbers never go back, and the token it held counts as used.
+    /// lease of a peer stays, numbers never go back, and the token it held counts as used.
     pub(crate) fn forwarded(
         record: Option<&Self>,
         key: &Key,
@@ -127,9 +127,9 @@ mod tests {
     }
 
     fn rotated(record: &Record, token: &str) -> Record {
-        let mut next = record.claimed(ONE, record.digest(), NOW);
+        let mut next = record.leased(ONE, record.digest(), NOW);
         next.committed_number = next.next_number - 1;
-        next.claim = None;
+        next.lease = None;
         next.version += 1;
         next.pair = Some(pair(token));
         next
@@ -170,15 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn writing_forward_keeps_a_peers_claim_and_the_numbers() {
+    fn writing_forward_keeps_a_peers_lease_and_the_numbers() {
         let first = active();
         let second = rotated(&first, "r2");
-        let mut old = first.claimed(TWO, first.digest(), NOW);
+        let mut old = first.leased(TWO, first.digest(), NOW);
         old.next_number = 9;
         old.state = rejected(first.digest());
         let key = Key::new("issuer", KEY_CLIENT);
         let forwarded = Record::forwarded(Some(&old), &key, held(&second), pair("r2"), 5);
-        assert_eq!(forwarded.claim, old.claim);
+        assert_eq!(forwarded.lease, old.lease);
         assert_eq!(forwarded.next_number, 9);
         assert_eq!(forwarded.state, State::Active);
         assert_eq!(
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_of_an_earlier_claim_gives_way_however_high_its_version_is() {
+    fn a_pair_of_an_earlier_lease_gives_way_however_high_its_version_is() {
         let first = active();
         let theirs = rotated(&rotated(&first, "r2-theirs"), "r3-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));

@@ -64,7 +64,7 @@ impl Record {
             }
         }
         until = until.max(self.past.until()?);
-        // Nothing was ever known: a sign-in that is claimed.
+        // Nothing was ever known: a sign-in that is leased.
         (until != StoreTime::default()).then_some(until)
     }
 }

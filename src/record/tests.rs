@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::claim::{Claimant, DoubtfulBy, Own, Standing};
 use super::land::{Landing, Rival, Verdict};
+use super::lease::{Candidate, DoubtfulBy, Own, Standing};
 use super::pause::{Class, NotBefore};
 use super::testkit::{KEY_CLIENT, NOW, ONE, QUARANTINE, TWO, active, pair, rejected};
 use super::*;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Claim(bool),
+    Lease(bool),
     Wait(u16),
     Release(bool),
     Land(bool),
@@ -29,7 +29,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        any::<bool>().prop_map(Step::Claim),
+        any::<bool>().prop_map(Step::Lease),
         (0..90_u16).prop_map(Step::Wait),
         any::<bool>().prop_map(Step::Release),
         any::<bool>().prop_map(Step::Land),
@@ -41,26 +41,26 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Two owners act on one record as the rotation would, each remembering the claim it got.
+/// Two owners act on one record as the rotation would, each remembering the lease it got.
 struct World {
     record: Record,
     now: StoreTime,
-    claims: [Option<Landing>; 2],
+    leases: [Option<Landing>; 2],
     issued: u32,
 }
 
 impl World {
-    fn claimant(second: bool) -> Claimant {
+    fn candidate(second: bool) -> Candidate {
         if second { TWO } else { ONE }
     }
 
     fn fetched_under(&mut self, record: &Record) -> Landing {
         self.issued += 1;
-        let claim = record.claim.as_ref().unwrap();
+        let lease = record.lease.as_ref().unwrap();
         Landing {
-            holder: claim.holder(),
+            holder: lease.holder(),
             base: record.identity(),
-            predecessor: claim.digest,
+            predecessor: lease.digest,
             passed: Vec::new(),
             rival: Rival::Wins,
             lineage: record.lineage,
@@ -73,32 +73,32 @@ impl World {
         let before = self.record.clone();
         match step {
             Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds.into())),
-            Step::Claim(second) if before.state == State::Active => {
-                let by = Self::claimant(second);
+            Step::Lease(second) if before.state == State::Active => {
+                let by = Self::candidate(second);
                 let next = match before.standing(Own::default(), self.now, QUARANTINE) {
-                    Standing::Free => before.claimed(by, before.digest(), self.now),
+                    Standing::Free => before.leased(by, before.digest(), self.now),
                     Standing::Stale => before.resent(by, self.now),
                     Standing::Ours | Standing::Over | Standing::Live { .. } => return,
                 };
-                self.claims[usize::from(second)] = Some(self.fetched_under(&next));
+                self.leases[usize::from(second)] = Some(self.fetched_under(&next));
                 self.record = next;
             }
             Step::SendAgain(second) => {
-                let Some(landing) = self.claims[usize::from(second)].clone() else {
+                let Some(landing) = self.leases[usize::from(second)].clone() else {
                     return;
                 };
                 if before
-                    .claim
+                    .lease
                     .as_ref()
-                    .is_some_and(|claim| claim.is_of(landing.holder))
+                    .is_some_and(|lease| lease.is_of(landing.holder))
                 {
-                    let next = before.resent(Self::claimant(second), self.now);
-                    self.claims[usize::from(second)] = Some(self.fetched_under(&next));
+                    let next = before.resent(Self::candidate(second), self.now);
+                    self.leases[usize::from(second)] = Some(self.fetched_under(&next));
                     self.record = next;
                 }
             }
             Step::Doubt(second) => {
-                if let Some(landing) = &self.claims[usize::from(second)] {
+                if let Some(landing) = &self.leases[usize::from(second)] {
                     let pause = NotBefore {
                         until: self.now.after(Duration::from_secs(2)),
                         class: Class::Unknown,
@@ -110,14 +110,14 @@ impl World {
                 }
             }
             Step::Release(second) => {
-                if let Some(landing) = &self.claims[usize::from(second)]
+                if let Some(landing) = &self.leases[usize::from(second)]
                     && let Some(next) = before.released(landing.holder, None)
                 {
                     self.record = next;
                 }
             }
             Step::Land(second) => {
-                if let Some(landing) = &self.claims[usize::from(second)]
+                if let Some(landing) = &self.leases[usize::from(second)]
                     && let Verdict::Write(next) =
                         landing.judge(Some(&before), &before.key, self.now)
                 {
@@ -134,7 +134,7 @@ impl World {
                 let lineage = Lineage::from_bits(1_000 + u128::from(self.issued));
                 self.record = before.replaced(lineage, Some(fresh), 0);
             }
-            Step::Claim(_) | Step::Reject => {}
+            Step::Lease(_) | Step::Reject => {}
         }
     }
 }
@@ -144,7 +144,7 @@ proptest! {
     fn numbers_and_versions_never_go_back_and_a_used_token_is_never_current_again(
         steps in proptest::collection::vec(step(), 0..60)
     ) {
-        let mut world = World { record: active(), now: NOW, claims: [None, None], issued: 0 };
+        let mut world = World { record: active(), now: NOW, leases: [None, None], issued: 0 };
         for step in steps {
             let before = world.record.clone();
             world.apply(step);
@@ -153,8 +153,8 @@ proptest! {
             prop_assert!(after.committed_number < after.next_number);
             prop_assert!(after.committed_number >= before.committed_number);
             prop_assert!(after.version >= before.version);
-            if let Some(claim) = &after.claim {
-                prop_assert!(claim.number < after.next_number);
+            if let Some(lease) = &after.lease {
+                prop_assert!(lease.number < after.next_number);
             }
             if after.digest() != before.digest() {
                 prop_assert!(after.knows(&before.digest()), "a past token is remembered");
@@ -166,21 +166,21 @@ proptest! {
                 prop_assert!(is_new || after.state != State::Active, "a pause is forgotten");
             }
             // A doubt about the current token goes only with that token, or with an end.
-            if let Some(claim) = &before.claim
-                && claim.doubtful.is_some()
-                && claim.digest == after.digest()
+            if let Some(lease) = &before.lease
+                && lease.doubtful.is_some()
+                && lease.digest == after.digest()
                 && after.state == before.state
                 && after.lineage == before.lineage
             {
-                let kept = after.claim.as_ref().and_then(|claim| claim.doubtful);
-                prop_assert_eq!(kept, claim.doubtful);
+                let kept = after.lease.as_ref().and_then(|lease| lease.doubtful);
+                prop_assert_eq!(kept, lease.doubtful);
             }
         }
     }
 
     #[test]
     fn a_record_reads_back_as_it_was_written(steps in proptest::collection::vec(step(), 0..20)) {
-        let mut world = World { record: active(), now: NOW, claims: [None, None], issued: 0 };
+        let mut world = World { record: active(), now: NOW, leases: [None, None], issued: 0 };
         for step in steps {
             world.apply(step);
         }
@@ -194,24 +194,24 @@ fn fields_of_later_versions_are_carried_along() {
     let mut value = serde_json::to_value(active()).unwrap();
     value["colour"] = "blue".into();
     let record: Record = serde_json::from_value(value).unwrap();
-    let written = serde_json::to_value(record.claimed(ONE, record.digest(), NOW)).unwrap();
+    let written = serde_json::to_value(record.leased(ONE, record.digest(), NOW)).unwrap();
     assert_eq!(written["colour"], "blue");
 }
 
-/// They say something of that pair and of that claim, and nothing of the next.
+/// They say something of that pair and of that lease, and nothing of the next.
 #[test]
 fn fields_of_later_versions_go_with_what_they_stand_in() {
-    let mut value = serde_json::to_value(active().claimed(ONE, active().digest(), NOW)).unwrap();
-    for part in ["key", "pair", "state", "claim"] {
+    let mut value = serde_json::to_value(active().leased(ONE, active().digest(), NOW)).unwrap();
+    for part in ["key", "pair", "state", "lease"] {
         value[part]["colour"] = part.into();
     }
     let record: Record = serde_json::from_value(value).unwrap();
     let colours = |record: &Record| {
         let written = serde_json::to_value(record).unwrap();
-        ["key", "pair", "state", "claim"].map(|part| written[part].get("colour").is_some())
+        ["key", "pair", "state", "lease"].map(|part| written[part].get("colour").is_some())
     };
     assert_eq!(colours(&record), [true; 4]);
-    let taken_over = record.claimed(TWO, record.digest(), NOW);
+    let taken_over = record.leased(TWO, record.digest(), NOW);
     assert_eq!(colours(&taken_over), [true, true, true, false]);
     let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0);
     assert_eq!(colours(&replaced), [true, false, true, false]);
@@ -257,7 +257,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
     seed.origin = Origin::Seed;
     let mut record = Record::first(key.clone(), Lineage::from_bits(1), seed, 1);
     for round in 0..1_000 {
-        let claimed = record.claimed(ONE, record.digest(), NOW);
+        let leased = record.leased(ONE, record.digest(), NOW);
         let landing = Landing {
             holder: ONE.holder(record.next_number),
             base: record.identity(),
@@ -268,7 +268,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
             sign_ins: record.sign_ins,
             pair: pair(&format!("r{round}")),
         };
-        let Verdict::Write(next) = landing.judge(Some(&claimed), &key, NOW) else {
+        let Verdict::Write(next) = landing.judge(Some(&leased), &key, NOW) else {
             panic!("not written");
         };
         record = *next;
@@ -313,9 +313,9 @@ fn numbers_at_their_end_do_not_overflow() {
         .expires_in(Duration::MAX)
         .refresh_expires_in(Duration::MAX);
     record.pair = Some(stored);
-    let claimed = record.claimed(ONE, record.digest(), NOW);
-    assert_eq!(claimed.next_number, u64::MAX);
-    let taken = claimed.resent(TWO, NOW);
+    let leased = record.leased(ONE, record.digest(), NOW);
+    assert_eq!(leased.next_number, u64::MAX);
+    let taken = leased.resent(TWO, NOW);
     assert!(taken.released(TWO.holder(u64::MAX), None).is_some());
     let _ = taken.standing(Own::default(), NOW, Duration::MAX);
     let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0);

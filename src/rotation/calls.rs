@@ -15,7 +15,7 @@ pub(super) const STORE_TRIES: u32 = 3;
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads the record. An answer that took longer than it can have been waited for comes from before the machine
-/// slept: a claim made by it would be too old to send under, so the store is asked once more.
+/// slept: a lease made by it would be too old to send under, so the store is asked once more.
 pub(super) async fn load(session: &Session) -> Result<Seen, StoreError> {
     let seen = load_once(session).await?;
     if seen.clock.lag() > session.settings().store_timeout {
@@ -91,7 +91,7 @@ pub(super) async fn swap_timed(
     Ok((swap, clock.filter(|clock| clock.lag() <= limit)))
 }
 
-/// The store's time at the least: a claim is never taken for older than it is.
+/// The store's time at the least: a lease is never taken for older than it is.
 pub(super) fn store_now(session: &Session, clock: StoreClock) -> StoreTime {
     clock.read.after(session.now().since(clock.at))
 }

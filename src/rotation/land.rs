@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::behind::hand_over;
-use super::claim::Claimed;
+use super::lease::Leased;
 use super::place::{place, save_elsewhere, settle};
 use super::spend::Answer;
 use super::{Kind, Rotation, Seen};
@@ -38,42 +38,42 @@ impl Rotation {
     /// Lands what was issued; `None` to look again, where another pair took its place.
     pub(super) async fn land(
         &mut self,
-        claimed: Claimed,
+        leased: Leased,
         mut answer: Answer,
     ) -> Result<Option<Token>, Error> {
         let session = self.session();
-        let first_sent = self.first_sent(&claimed, answer.sent_at);
+        let first_sent = self.first_sent(&leased, answer.sent_at);
         if let Some(at) = first_sent {
             answer.took += answer.sent_at.since(at);
             answer.sent_at = at;
         }
-        let predecessor = claimed.pair().filter(|_| claimed.kind == Kind::Refresh);
+        let predecessor = leased.pair().filter(|_| leased.kind == Kind::Refresh);
         let predecessor = predecessor.map(|pair| Predecessor {
             pair,
-            age: self.age_of_predecessor(&claimed, answer.sent_at),
+            age: self.age_of_predecessor(&leased, answer.sent_at),
         });
         let wall = session.wall();
         let pair = answer.issued.into_pair(predecessor, answer.took, wall);
         let identity = Identity {
-            lineage: claimed.lineage,
-            version: claimed.record.version.saturating_add(1),
+            lineage: leased.lineage,
+            version: leased.record.version.saturating_add(1),
         };
         // A seed that the server echoes is still what stands in somebody's configuration. What a
         // sign-in brings never does, and would be kept for good.
-        let is_echo = pair.digest(&session.key) == claimed.record.digest();
-        let before = claimed.record.pair.as_ref().filter(|_| is_echo);
+        let is_echo = pair.digest(&session.key) == leased.record.digest();
+        let before = leased.record.pair.as_ref().filter(|_| is_echo);
         let origin = before.map_or(Origin::Endpoint, |stored| stored.origin);
         let highest = session.lock().sign_ins();
-        let sign_ins = claimed.sign_ins(highest);
+        let sign_ins = leased.sign_ins(highest);
         let held = session.holding(
             pair,
             identity,
             Landed {
-                number: claimed.holder.number,
+                number: leased.holder.number,
                 sign_ins,
                 origin,
                 may_be_repeat: first_sent.is_some(),
-                is_sign_in: claimed.kind == Kind::SignIn,
+                is_sign_in: leased.kind == Kind::SignIn,
             },
             answer.sent_at,
         );
@@ -84,46 +84,46 @@ impl Rotation {
         let is_enough = self.issued == ISSUED_AT_MOST;
         let is_last = is_enough || is_slow || held.schedule.on_expiry == OnExpiry::End;
         if held.served.is_some() {
-            return self.store(&claimed, held, is_last).await;
+            return self.store(&leased, held, is_last).await;
         }
         // The refresh token is kept first; that there is no access token is judged second.
-        self.store(&claimed, held, true).await?;
+        self.store(&leased, held, true).await?;
         Err(Error::NoAccessToken {
             retry_after: Duration::ZERO,
         })
     }
 
-    /// How old the pair that was claimed was when its token was sent.
-    fn age_of_predecessor(&self, claimed: &Claimed, sent_at: Timestamp) -> Duration {
+    /// How old the pair that was leased was when its token was sent.
+    fn age_of_predecessor(&self, leased: &Leased, sent_at: Timestamp) -> Duration {
         let session = self.session();
         let held = {
             let state = session.lock();
             let held = state.held().map(|held| (held.digest, held.sent_at));
-            held.filter(|(digest, _)| *digest == claimed.record.digest())
+            held.filter(|(digest, _)| *digest == leased.record.digest())
         };
         if let Some((_, since)) = held {
             return sent_at.since(since);
         }
         // The user has begun another session meanwhile, so what the store says has to do.
-        let issued_at = claimed.record.pair.as_ref().map(|stored| stored.issued_at);
-        let now = self.store_now(claimed.seen.clock);
+        let issued_at = leased.record.pair.as_ref().map(|stored| stored.issued_at);
+        let now = self.store_now(leased.seen.clock);
         let age = issued_at.map_or(Duration::ZERO, |issued_at| now.since(issued_at));
         age.saturating_sub(session.now().since(sent_at))
     }
 
     /// When the pair may have been issued, if its token had been sent before: a server that answers a token again
     /// repeats the pair of the first time, with the lifetimes it had then.
-    fn first_sent(&self, claimed: &Claimed, sent_at: Timestamp) -> Option<Timestamp> {
+    fn first_sent(&self, leased: &Leased, sent_at: Timestamp) -> Option<Timestamp> {
         let session = self.session();
         let (since, ends_itself) = {
             let state = session.lock();
             let on_expiry = state.held().map(|held| held.schedule.on_expiry);
-            (claimed.claim()?.doubtful?, on_expiry == Some(OnExpiry::End))
+            (leased.lease()?.doubtful?, on_expiry == Some(OnExpiry::End))
         };
         // To find the pair expired would be to take the session for idle.
-        let is_repeat = claimed.kind == Kind::Refresh && !ends_itself;
-        let age = self.store_now(claimed.seen.clock).since(since);
-        let half = claimed.pair().and_then(|pair| pair.lifetime.access.total());
+        let is_repeat = leased.kind == Kind::Refresh && !ends_itself;
+        let age = self.store_now(leased.seen.clock).since(since);
+        let half = leased.pair().and_then(|pair| pair.lifetime.access.total());
         let longest = half.map_or(LONGEST_GRACE, |total| LONGEST_GRACE.min(total / 2));
         let first = session.now().before(age).min(sent_at);
         is_repeat.then(|| first.max(sent_at.before(longest)))
@@ -134,12 +134,12 @@ impl Rotation {
     /// then and it is not the last that this rotation asks for.
     async fn store(
         &mut self,
-        claimed: &Claimed,
+        leased: &Leased,
         held: Held,
         is_last: bool,
     ) -> Result<Option<Token>, Error> {
         let session = Arc::clone(self.session());
-        let mut unstored = self.unstored(claimed, held, is_last);
+        let mut unstored = self.unstored(leased, held, is_last);
         if let Some(room) = self.room_behind(&unstored.held) {
             save_elsewhere(&session, &unstored.held, unstored.epoch).await;
             if session.publish(unstored.held.clone(), unstored.epoch, is_last) {
@@ -172,10 +172,10 @@ impl Rotation {
                 source: error.clone(),
                 retry_after: pause,
             }));
-            // Once the claim is stale, others treat the token as spent: then a manager that nobody
+            // Once the lease is stale, others treat the token as spent: then a manager that nobody
             // uses any more may go.
             if session.is_closing()
-                && session.now().since(claimed.since) >= session.settings().quarantine
+                && session.now().since(leased.since) >= session.settings().quarantine
             {
                 session.gave_up(error.clone());
                 return Err(error.into());
@@ -190,22 +190,22 @@ impl Rotation {
         }
     }
 
-    fn unstored(&self, claimed: &Claimed, held: Held, is_last: bool) -> Unstored {
-        let is_rivalry = claimed.kind == Kind::SignIn && !self.uses_claims();
+    fn unstored(&self, leased: &Leased, held: Held, is_last: bool) -> Unstored {
+        let is_rivalry = leased.kind == Kind::SignIn && !self.uses_leases();
         Unstored {
             held,
-            holder: claimed.holder,
-            base: claimed.record.identity(),
-            predecessor: claimed.record.digest(),
+            holder: leased.holder,
+            base: leased.record.identity(),
+            predecessor: leased.record.digest(),
             passed: Vec::new(),
             rival: if is_rivalry {
                 Rival::WinsWhileGood
             } else {
                 Rival::Wins
             },
-            seen: claimed.seen.entry.clone(),
-            read: (claimed.seen.clock.read, claimed.seen.clock.at),
-            since: claimed.since,
+            seen: leased.seen.entry.clone(),
+            read: (leased.seen.clock.read, leased.seen.clock.at),
+            since: leased.since,
             epoch: self.flight.epoch(),
             is_last,
             is_published: false,
@@ -230,18 +230,14 @@ impl Rotation {
 
     /// Another instance's pair turned out to be dead before it was accepted once: ours, which it outran,
     /// takes its place. Returns whether there was one.
-    pub(super) async fn land_spare(
-        &mut self,
-        claimed: &Claimed,
-        seen: &Seen,
-    ) -> Result<bool, Error> {
-        let claimed = Claimed {
-            record: seen.record().unwrap_or(&claimed.record).clone(),
+    pub(super) async fn land_spare(&mut self, leased: &Leased, seen: &Seen) -> Result<bool, Error> {
+        let leased = Leased {
+            record: seen.record().unwrap_or(&leased.record).clone(),
             seen: seen.clone(),
-            ..claimed.clone()
+            ..leased.clone()
         };
         let session = self.session();
-        let spare = session.take_spare(claimed.record.lineage, self.flight.epoch());
+        let spare = session.take_spare(leased.record.lineage, self.flight.epoch());
         // It may be the token that was refused, or one that was landed and rotated on since.
         // Its name is forgotten once it has expired.
         let now = session.now();
@@ -251,27 +247,27 @@ impl Rotation {
                 .refresh_expires_at
                 .is_none_or(|end| now < end)
         };
-        let is_new = |spare: &Held| !claimed.record.knows(&spare.digest) && is_good(spare);
+        let is_new = |spare: &Held| !leased.record.knows(&spare.digest) && is_good(spare);
         let Some(spare) = spare.filter(is_new) else {
             return Ok(false);
         };
         let identity = Identity {
-            lineage: claimed.record.lineage,
-            version: claimed.record.version.saturating_add(1),
+            lineage: leased.record.lineage,
+            version: leased.record.version.saturating_add(1),
         };
         let held = session.holding(
             spare.pair.clone(),
             identity,
             Landed {
-                number: claimed.holder.number,
-                sign_ins: claimed.record.sign_ins,
+                number: leased.holder.number,
+                sign_ins: leased.record.sign_ins,
                 origin: spare.origin,
                 may_be_repeat: spare.may_be_repeat,
                 is_sign_in: spare.is_sign_in,
             },
             spare.sent_at,
         );
-        self.store(&claimed, held, true).await?;
+        self.store(&leased, held, true).await?;
         Ok(true)
     }
 }

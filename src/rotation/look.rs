@@ -14,7 +14,7 @@ pub(super) enum Next {
     Done(Token),
     Again,
     /// The token of this record, which is the store's unless ours is on its way there.
-    Claim(Kind, Box<Record>),
+    Lease(Kind, Box<Record>),
 }
 
 impl Rotation {
@@ -41,9 +41,9 @@ impl Rotation {
         match look(seen.record(), held.as_ref().map(|held| held.for_look())) {
             Look::Vacant if self.session().shared.endpoint.can_sign_in() => {
                 let vacant = Record::vacant(self.session().key.clone(), lineage()?);
-                // There is nothing to be claimed.
-                if !self.uses_claims() {
-                    return Ok(Next::Claim(Kind::SignIn, Box::new(vacant)));
+                // There is nothing to be leased.
+                if !self.uses_leases() {
+                    return Ok(Next::Lease(Kind::SignIn, Box::new(vacant)));
                 }
                 self.swap(None, &vacant).await.map_err(store_failed)?;
                 Ok(Next::Again)
@@ -69,7 +69,7 @@ impl Rotation {
                         next_number,
                     );
                     // It is on its way there already.
-                    if !self.uses_claims() && session.outbox.is_behind() {
+                    if !self.uses_leases() && session.outbox.is_behind() {
                         return self.judge(&next, seen).await;
                     }
                     self.swap(seen.revision(), &next)
@@ -106,7 +106,7 @@ impl Rotation {
         let can_sign_in = session.shared.endpoint.can_sign_in();
         if let Some(reason) = record.state.end() {
             if can_sign_in && reason != EndReason::Idle {
-                return Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())));
+                return Ok(Next::Lease(Kind::SignIn, Box::new(record.clone())));
             }
             let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
                 return Ok(Next::Again);
@@ -116,7 +116,7 @@ impl Rotation {
         }
         if record.pair.is_none() {
             return if can_sign_in {
-                Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())))
+                Ok(Next::Lease(Kind::SignIn, Box::new(record.clone())))
             } else {
                 Err(Error::NoSession)
             };
@@ -133,10 +133,10 @@ impl Rotation {
             return self.end(record, revision, State::Idle).await;
         }
         if standing.refresh_is_good {
-            return Ok(Next::Claim(Kind::Refresh, Box::new(record.clone())));
+            return Ok(Next::Lease(Kind::Refresh, Box::new(record.clone())));
         }
         if can_sign_in {
-            return Ok(Next::Claim(Kind::SignIn, Box::new(record.clone())));
+            return Ok(Next::Lease(Kind::SignIn, Box::new(record.clone())));
         }
         if standing.usable.is_some() {
             return Err(Error::NotRotatable);

@@ -31,7 +31,7 @@ pub(super) enum Placed {
     Superseded,
     /// The record held it once, and has gone on from it.
     Passed,
-    /// A later claim was committed first.
+    /// A later lease was committed first.
     Outrun,
     /// The server echoed a token that is known to be dead.
     Condemned,

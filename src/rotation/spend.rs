@@ -1,17 +1,17 @@
-//! Sends a token that was claimed, and decides what an answer that is no pair means for it.
+//! Sends a token that was leased, and decides what an answer that is no pair means for it.
 
 use std::time::Duration;
 
 use super::behind::store_next;
 use super::calls::{STORE_PAUSE, STORE_TRIES, load_patiently};
-use super::claim::Claimed;
 use super::failure::endpoint_failed;
+use super::lease::Leased;
 use super::{Kind, Rotation, store_failed};
 use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{Error, cut};
 use crate::record::State;
-use crate::record::claim::{Own, Standing};
+use crate::record::lease::{Own, Standing};
 use crate::served::Token;
 use crate::state::{Failure, Sent};
 use crate::store::{StoreError, Swap};
@@ -20,11 +20,11 @@ use crate::token::RefreshToken;
 /// What the endpoint may need beyond its own timeout until the future it was asked for resolves.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
 
-/// How often a rotation claims its token anew because it was stopped before it could send it. On a busy machine a
+/// How often a rotation leases its token anew because it was stopped before it could send it. On a busy machine a
 /// server that is not reached looks the same.
 const WOKEN_AT_MOST: u32 = 3;
 
-/// How often in a row the time to send may be over when a claim is written, before that is the store's failure.
+/// How often in a row the time to send may be over when a lease is written, before that is the store's failure.
 const CLOSED_AT_MOST: u32 = 3;
 
 /// A pair as it was read, with the times of its request.
@@ -36,27 +36,27 @@ pub(super) struct Answer {
 }
 
 impl Rotation {
-    /// Sends what was claimed, and acts on the answer; `None` to look again.
-    pub(super) async fn exchange(&mut self, claimed: Claimed) -> Result<Option<Token>, Error> {
-        let error = match self.send(&claimed).await {
+    /// Sends what was leased, and acts on the answer; `None` to look again.
+    pub(super) async fn exchange(&mut self, leased: Leased) -> Result<Option<Token>, Error> {
+        let error = match self.send(&leased).await {
             None => {
-                self.release(&claimed, None).await;
+                self.release(&leased, None).await;
                 return self.closed();
             }
-            Some(Ok(answer)) => return self.land(claimed, answer).await,
+            Some(Ok(answer)) => return self.land(leased, answer).await,
             Some(Err(error)) => error,
         };
         self.closed = 0;
         tracing::debug!(key = %self.session().key, %error, "an exchange brought no pair");
-        if matches!(error, EndpointError::Rejected { .. }) && claimed.kind == Kind::Refresh {
-            return self.refused(&claimed, error).await;
+        if matches!(error, EndpointError::Rejected { .. }) && leased.kind == Kind::Refresh {
+            return self.refused(&leased, error).await;
         }
-        if error.is_unclear() && claimed.kind == Kind::Refresh {
-            return self.unclear(claimed, error).await;
+        if error.is_unclear() && leased.kind == Kind::Refresh {
+            return self.unclear(leased, error).await;
         }
-        let failed = endpoint_failed(error, claimed.kind);
-        let failure = self.fail(failed, claimed.record.failures());
-        self.release(&claimed, Some(&failure)).await;
+        let failed = endpoint_failed(error, leased.kind);
+        let failure = self.fail(failed, leased.record.failures());
+        self.release(&leased, Some(&failure)).await;
         // Whether it is waited for, and for how long, the next look says.
         Ok(None)
     }
@@ -69,29 +69,29 @@ impl Rotation {
         }
         self.closed = 0;
         let slow =
-            "the store is so slow that the time to send a token is over when its claim is written";
+            "the store is so slow that the time to send a token is over when its lease is written";
         Err(store_failed(StoreError::new(slow)))
     }
 
-    /// Sends the grant once; `None` to look again, if the claim's window has passed and nothing was sent.
-    async fn send(&mut self, claimed: &Claimed) -> Option<Result<Answer, EndpointError>> {
+    /// Sends the grant once; `None` to look again, if the lease's window has passed and nothing was sent.
+    async fn send(&mut self, leased: &Leased) -> Option<Result<Answer, EndpointError>> {
         let session = self.flight.session();
         let shared = &session.shared;
-        let window_ends = claimed.since + session.settings().send_window();
+        let window_ends = leased.since + session.settings().send_window();
         let window = SendWindow::new(shared.clock.clone(), window_ends);
         // Nothing is spent any more on a session that the user has left or replaced.
         if !window.is_open() || session.lock().epoch() != self.flight.epoch() {
             return None;
         }
-        let refresh: Option<RefreshToken> = claimed.pair().and_then(|pair| pair.refresh.clone());
-        let grant = match (claimed.kind, &refresh) {
+        let refresh: Option<RefreshToken> = leased.pair().and_then(|pair| pair.refresh.clone());
+        let grant = match (leased.kind, &refresh) {
             (Kind::Refresh, Some(token)) => Grant::Refresh {
                 token,
                 window: &window,
             },
             _ => Grant::SignIn { window: &window },
         };
-        // From here on the claim is not one under which nothing was sent.
+        // From here on the lease is not one under which nothing was sent.
         session.lock().sending(&grant);
         let sent_at = session.now();
         self.sent = Some(Sent::new(sent_at, session.wall()));
@@ -121,12 +121,12 @@ impl Rotation {
     /// The server does not accept the token: nobody may spend it again, unless somebody has a newer one.
     async fn refused(
         &mut self,
-        claimed: &Claimed,
+        leased: &Leased,
         error: EndpointError,
     ) -> Result<Option<Token>, Error> {
-        let ours = claimed.record.digest();
+        let ours = leased.record.digest();
         // Or it would be taken for one that somebody has replaced.
-        if !self.uses_claims() {
+        if !self.uses_leases() {
             // To give up here would be to send the dead token again.
             while let Err(error) = store_next(self.session()).await {
                 self.sit_out(error).await?;
@@ -147,27 +147,27 @@ impl Rotation {
                 return Ok(None);
             }
             let theirs = record
-                .claim
+                .lease
                 .as_ref()
-                .filter(|claim| !claim.is_of(claimed.holder));
-            if let Some(claim) = theirs.filter(|claim| claim.digest == ours) {
+                .filter(|lease| !lease.is_of(leased.holder));
+            if let Some(lease) = theirs.filter(|lease| lease.digest == ours) {
                 let now = self.store_now(seen.clock);
                 let quarantine = self.session().settings().quarantine;
                 if let Standing::Live { stale_in } =
                     record.standing(Own::default(), now, quarantine)
-                    && !self.is_given_up(&claim.clone()).await
+                    && !self.is_given_up(&lease.clone()).await
                 {
                     self.wait_for_change(seen.revision(), stale_in).await?;
                     continue;
                 }
             }
-            if self.land_spare(claimed, &seen).await? {
+            if self.land_spare(leased, &seen).await? {
                 return Ok(None);
             }
-            if !self.uses_claims() && self.session().usable().is_some() {
+            if !self.uses_leases() && self.session().usable().is_some() {
                 // Others spend these tokens without telling us, so this says nothing of the session.
-                self.release(claimed, None).await;
-                return Err(endpoint_failed(error, claimed.kind));
+                self.release(leased, None).await;
+                return Err(endpoint_failed(error, leased.kind));
             }
             let ended = record.ended(State::Rejected {
                 digest: ours,
@@ -193,24 +193,24 @@ impl Rotation {
         }
     }
 
-    /// Gives a claim up whose token is known to be unspent, or that was doubtful before; after a failure until when no
+    /// Gives a lease up whose token is known to be unspent, or that was doubtful before; after a failure until when no
     /// instance sends.
-    pub(super) async fn release(&self, claimed: &Claimed, failure: Option<&Failure>) {
-        if claimed.claim().is_none() {
+    pub(super) async fn release(&self, leased: &Leased, failure: Option<&Failure>) {
+        if leased.lease().is_none() {
             return;
         }
-        let now = self.store_now(claimed.seen.clock);
+        let now = self.store_now(leased.seen.clock);
         let pause = failure.and_then(|failure| Self::not_before(failure, now));
-        let mut record = claimed.record.clone();
-        let mut revision = claimed.seen.revision();
+        let mut record = leased.record.clone();
+        let mut revision = leased.seen.revision();
         for tried in 0..STORE_TRIES {
-            let Some(next) = record.released(claimed.holder, pause.clone()) else {
-                self.session().lock().settle(claimed.holder);
+            let Some(next) = record.released(leased.holder, pause.clone()) else {
+                self.session().lock().settle(leased.holder);
                 return;
             };
             match self.swap(revision, &next).await {
                 Ok(Swap::Swapped(_)) => {
-                    self.session().lock().settle(claimed.holder);
+                    self.session().lock().settle(leased.holder);
                     return;
                 }
                 Ok(Swap::Lost(Some((newer, newest)))) => (record, revision) = (newer, Some(newest)),
@@ -221,8 +221,8 @@ impl Rotation {
         // Nothing was sent under it, so the next rotation may find it ours.
         let session = self.session();
         let attempt = Sent::new(session.now(), session.wall());
-        session.lock().attempted(claimed.holder, attempt);
-        tracing::warn!(key = %self.session().key, "a claim could not be released");
+        session.lock().attempted(leased.holder, attempt);
+        tracing::warn!(key = %self.session().key, "a lease could not be released");
     }
 }
 

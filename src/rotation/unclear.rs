@@ -1,4 +1,4 @@
-//! An answer that does not say whether the token is spent: a page, a gateway's, or none. The claim stays and becomes
+//! An answer that does not say whether the token is spent: a page, a gateway's, or none. The lease stays and becomes
 //! doubtful, and its holder sends the same token again after a pause, as far as the server's profile permits: only the
 //! server's own word ends a session.
 
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::behind::store_next;
 use super::calls::{STORE_TRIES, load_patiently};
-use super::claim::Claimed;
 use super::failure::{cause, endpoint_failed};
+use super::lease::Leased;
 use super::{Kind, Rotation, Seen, store_failed};
 use crate::endpoint::EndpointError;
 use crate::error::Error;
-use crate::record::claim::{Claimant, DoubtfulBy, Permit, permits};
+use crate::record::lease::{Candidate, DoubtfulBy, Permit, permits};
 use crate::record::{Record, State};
 use crate::served::Token;
 use crate::state::{Failure, Over, Timer};
@@ -21,10 +21,10 @@ use crate::store::Swap;
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Rotation {
-    /// The claim says that its token may be spent, and no instance sends before the pause is over. The next step is a look.
+    /// The lease says that its token may be spent, and no instance sends before the pause is over. The next step is a look.
     pub(super) async fn unclear(
         &mut self,
-        mut claimed: Claimed,
+        mut leased: Leased,
         error: EndpointError,
     ) -> Result<Option<Token>, Error> {
         let by = match &error {
@@ -33,31 +33,27 @@ impl Rotation {
             }
             _ => DoubtfulBy::Silence,
         };
-        // A copy of a machine that was made while the request was out does not know how it ends: the claim is another's to it,
+        // A copy of a machine that was made while the request was out does not know how it ends: the lease is another's to it,
         // and to one that merely slept. A page was read by the one that it was meant for.
         let (now, wall) = (self.session().now(), self.session().wall());
         let was_awake = self.sent.is_none_or(|sent| sent.was_awake(now, wall));
-        if by == DoubtfulBy::Silence && !was_awake && self.uses_claims() {
-            let failed = endpoint_failed(error, claimed.kind);
-            self.fail(failed, claimed.record.failures());
+        if by == DoubtfulBy::Silence && !was_awake && self.uses_leases() {
+            let failed = endpoint_failed(error, leased.kind);
+            self.fail(failed, leased.record.failures());
             return Ok(None);
         }
         // First, because the store may fail, and the request is over all the same.
-        self.is_over(&claimed, by);
-        let failed = endpoint_failed(error, claimed.kind);
-        if !self.uses_claims() {
-            let is_ours = self.claim_late(&mut claimed, by).await;
+        self.is_over(&leased, by);
+        let failed = endpoint_failed(error, leased.kind);
+        if !self.uses_leases() {
+            let is_ours = self.lease_late(&mut leased, by).await;
             if !matches!(is_ours, Ok(true)) {
-                self.fail(failed, claimed.record.failures());
+                self.fail(failed, leased.record.failures());
                 return is_ours.map(|_| None);
             }
-            self.is_over(&claimed, by);
+            self.is_over(&leased, by);
         }
-        let mut cause = cause(
-            &failed,
-            claimed.record.failures(),
-            self.session().settings(),
-        );
+        let mut cause = cause(&failed, leased.record.failures(), self.session().settings());
         // A sign-in does not depend on what became of the token.
         let can_sign_in = self.session().shared.endpoint.can_sign_in();
         let resend = self.session().settings().server.resend;
@@ -65,44 +61,44 @@ impl Rotation {
         let failure = self.fail_with(failed, cause);
         let quarantine = self.session().settings().quarantine;
         for _ in 0..STORE_TRIES {
-            let now = self.store_now(claimed.seen.clock);
+            let now = self.store_now(leased.seen.clock);
             let Some(pause) = Self::not_before(&failure, now) else {
                 break;
             };
-            let doubted = claimed
+            let doubted = leased
                 .record
-                .doubted(claimed.holder, by, pause, quarantine, now);
-            match self.swap(claimed.seen.revision(), &doubted).await {
+                .doubted(leased.holder, by, pause, quarantine, now);
+            match self.swap(leased.seen.revision(), &doubted).await {
                 Ok(Swap::Swapped(revision)) => {
                     let seen = Seen {
                         entry: Some((doubted.clone(), revision)),
-                        clock: claimed.seen.clock,
+                        clock: leased.seen.clock,
                     };
                     self.at_once(&doubted, &seen).await?;
                     break;
                 }
                 // The token is as doubtful, whatever else the record says.
-                Ok(Swap::Lost(_)) => self.session().lock().lost(claimed.holder),
-                // The claim stands without the remark; an instance that finds it stale is as careful.
-                Err(_) if self.uses_claims() => break,
+                Ok(Swap::Lost(_)) => self.session().lock().lost(leased.holder),
+                // The lease stands without the remark; an instance that finds it stale is as careful.
+                Err(_) if self.uses_leases() => break,
                 // There is none: to look again would be to send again.
                 Err(error) => return Err(store_failed(error)),
             }
             // Without coordination another instance may have said at the same time what came of the token.
-            if self.uses_claims() || !self.claim_late(&mut claimed, by).await? {
+            if self.uses_leases() || !self.lease_late(&mut leased, by).await? {
                 break;
             }
-            self.is_over(&claimed, by);
+            self.is_over(&leased, by);
         }
         Ok(None)
     }
 
-    /// Remembers that the request under this claim is over.
-    fn is_over(&self, claimed: &Claimed, by: DoubtfulBy) {
+    /// Remembers that the request under this lease is over.
+    fn is_over(&self, leased: &Leased, by: DoubtfulBy) {
         let Some(sent) = self.sent else { return };
         let over = Over {
-            holder: claimed.holder,
-            digest: claimed.record.digest(),
+            holder: leased.holder,
+            digest: leased.record.digest(),
             by,
             sent,
             is_held: true,
@@ -116,18 +112,18 @@ impl Rotation {
 
     /// What the profile asks for instead of sending the token again is done without a pause.
     async fn at_once(&mut self, doubted: &Record, seen: &Seen) -> Result<(), Error> {
-        let Some(claim) = &doubted.claim else {
+        let Some(lease) = &doubted.lease else {
             return Ok(());
         };
-        match self.permit(claim) {
+        match self.permit(lease) {
             Permit::SignIn => self.end_unknown(doubted, seen.revision()).await,
             // Other instances find out at once that nothing more can be tried.
             Permit::Nothing => {
-                if let Some(released) = doubted.released(claim.holder(), None) {
+                if let Some(released) = doubted.released(lease.holder(), None) {
                     self.swap(seen.revision(), &released)
                         .await
                         .map_err(store_failed)?;
-                    self.session().lock().lost(claim.holder());
+                    self.session().lock().lost(lease.holder());
                 }
                 Ok(())
             }
@@ -170,39 +166,39 @@ impl Rotation {
         self.wait_out(failure, Some(seen.revision())).await
     }
 
-    /// Without coordination no instance claims a token before it sends it; that the token may be spent is written all the
-    /// same. Returns whether the claim that says so is ours: the record may hold another token, an end, or another instance's
-    /// claim on this one.
-    async fn claim_late(&mut self, claimed: &mut Claimed, by: DoubtfulBy) -> Result<bool, Error> {
+    /// Without coordination no instance leases a token before it sends it; that the token may be spent is written all the
+    /// same. Returns whether the lease that says so is ours: the record may hold another token, an end, or another instance's
+    /// lease on this one.
+    async fn lease_late(&mut self, leased: &mut Leased, by: DoubtfulBy) -> Result<bool, Error> {
         // Nothing kept the record from changing meanwhile, be it to what was on its way there.
         store_next(self.session()).await?;
         for _ in 0..STORE_TRIES {
-            claimed.seen = load_patiently(self.session()).await?;
-            match claimed.seen.record() {
+            leased.seen = load_patiently(self.session()).await?;
+            match leased.seen.record() {
                 Some(record)
                     if record.state == State::Active
-                        && record.digest() == claimed.record.digest() =>
+                        && record.digest() == leased.record.digest() =>
                 {
-                    claimed.record = record.clone();
+                    leased.record = record.clone();
                 }
                 // The session has ended, or holds another token.
                 _ => return Ok(false),
             }
-            if claimed.claim().is_some() {
+            if leased.lease().is_some() {
                 return Ok(true);
             }
-            if !claimed.record.is_claimed() {
-                self.claim_since(claimed);
+            if !leased.record.is_leased() {
+                self.lease_since(leased);
                 return Ok(true);
             }
-            let digest = claimed.record.digest();
-            let theirs = claimed.record.claim.as_ref();
-            if theirs.is_none_or(|claim| claim.digest != digest) {
+            let digest = leased.record.digest();
+            let theirs = leased.record.lease.as_ref();
+            if theirs.is_none_or(|lease| lease.digest != digest) {
                 // A sign-in is under way, and has to be left alone.
                 return Ok(false);
             }
-            let noted = claimed.record.noted(by);
-            let swap = self.swap(claimed.seen.revision(), &noted).await;
+            let noted = leased.record.noted(by);
+            let swap = self.swap(leased.seen.revision(), &noted).await;
             if let Swap::Swapped(_) = swap.map_err(store_failed)? {
                 break;
             }
@@ -210,24 +206,24 @@ impl Rotation {
         Ok(false)
     }
 
-    /// Claims the token that was sent, which no instance claims.
-    fn claim_since(&self, claimed: &mut Claimed) {
+    /// Leases the token that was sent, which no instance leases.
+    fn lease_since(&self, leased: &mut Leased) {
         let session = self.session();
-        let now = self.store_now(claimed.seen.clock);
+        let now = self.store_now(leased.seen.clock);
         // What it says of the token is true since it was sent.
-        let since = now.before(session.now().since(claimed.since));
-        let by = Claimant {
-            owner: claimed.holder.owner,
-            nonce: claimed.holder.nonce,
+        let since = now.before(session.now().since(leased.since));
+        let by = Candidate {
+            owner: leased.holder.owner,
+            nonce: leased.holder.nonce,
             patience: session.settings().quarantine,
         };
-        claimed.record = claimed.record.claimed(by, claimed.record.digest(), since);
-        if let Some(claim) = &claimed.record.claim {
-            claimed.holder = claim.holder();
+        leased.record = leased.record.leased(by, leased.record.digest(), since);
+        if let Some(lease) = &leased.record.lease {
+            leased.holder = lease.holder();
         }
     }
 
-    /// Gives up the claim whose request is over, where nobody needs its token any more.
+    /// Gives up the lease whose request is over, where nobody needs its token any more.
     pub(super) async fn let_go(&self) {
         let session = self.session();
         let over = {
@@ -247,8 +243,8 @@ impl Rotation {
             pause.and_then(|failure| Self::not_before(&failure, self.store_now(seen.clock)));
         let next = seen.record().cloned().and_then(|mut record| {
             // Where the remark could not be stored: the token may be spent all the same.
-            if let Some(claim) = record.claim.as_mut().filter(|claim| claim.is_of(holder)) {
-                claim.doubt(by);
+            if let Some(lease) = record.lease.as_mut().filter(|lease| lease.is_of(holder)) {
+                lease.doubt(by);
             }
             record.released(holder, pause)
         });

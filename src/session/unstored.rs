@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::Timestamp;
-use crate::record::claim::Holder;
 use crate::record::land::{Landing, Rival};
+use crate::record::lease::Holder;
 use crate::record::{Record, StoredPair};
 use crate::state::Held;
 use crate::store::{Revision, StoreTime};
@@ -17,7 +17,7 @@ use crate::token::{Digest, Identity};
 #[derive(Debug)]
 pub(crate) struct Unstored {
     pub(crate) held: Held,
-    /// The claim it was fetched under.
+    /// The lease it was fetched under.
     pub(crate) holder: Holder,
     pub(crate) base: Identity,
     pub(crate) predecessor: Digest,
@@ -26,7 +26,7 @@ pub(crate) struct Unstored {
     /// What the store held when it was last asked, and its time then.
     pub(crate) seen: Option<(Record, Revision)>,
     pub(crate) read: (StoreTime, Timestamp),
-    /// Since when the token was claimed.
+    /// Since when the token was leased.
     pub(crate) since: Timestamp,
     /// What the user had done when its rotation looked.
     pub(crate) epoch: u64,
@@ -140,12 +140,12 @@ impl Outbox {
         is_empty
     }
 
-    /// Drops what waits, if its token was claimed at this moment at the latest. Returns whether it did.
-    pub(crate) fn give_up(&self, claimed_by: Timestamp) -> bool {
+    /// Drops what waits, if its token was leased at this moment at the latest. Returns whether it did.
+    pub(crate) fn give_up(&self, leased_by: Timestamp) -> bool {
         let mut content = self.tray().content.lock();
         let dropped = content
             .waiting
-            .take_if(|waiting| waiting.since <= claimed_by);
+            .take_if(|waiting| waiting.since <= leased_by);
         dropped.is_some()
     }
 

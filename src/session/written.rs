@@ -1,4 +1,4 @@
-//! The record as this manager wrote it last: the next rotation claims its token without loading it, which saves a round
+//! The record as this manager wrote it last: the next rotation leases its token without loading it, which saves a round
 //! trip. A swap against it is lost where another instance was faster, and brings what the store holds then.
 
 use parking_lot::Mutex;
@@ -28,7 +28,7 @@ pub(super) struct LastWritten(Mutex<Option<Box<Written>>>);
 impl Session {
     /// The record was written, by a store that said when.
     pub(crate) fn wrote(&self, written: Written) {
-        if self.settings().coordination == Coordination::Claim {
+        if self.settings().coordination == Coordination::Lease {
             *self.last_written.0.lock() = Some(Box::new(written));
         }
     }

@@ -15,7 +15,7 @@ const RETRIES: u32 = 5;
 /// a pair that was used is in the store.
 ///
 /// *Write-behind* gives it out at once and stores it in the background. It takes the store's time off the
-/// callers who wait for a rotation, and nothing else: the claim is stored first in any case, and stays until
+/// callers who wait for a rotation, and nothing else: the lease is stored first in any case, and stays until
 /// the pair is. In return, a process that dies in between loses the pair, and on a strict server the session
 /// with it. It is worth that only where the store is slow, rotations are frequent, and sessions can be begun
 /// anew; `benches/stores.rs` measures both.

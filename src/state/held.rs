@@ -14,7 +14,7 @@ pub(crate) struct Held {
     pub(crate) pair: TokenPair,
     pub(crate) identity: Identity,
     pub(crate) digest: Digest,
-    /// The number of the claim under which it was landed.
+    /// The number of the lease under which it was landed.
     pub(crate) number: u64,
     /// The count of sign-ins of its lineage.
     pub(crate) sign_ins: u64,
@@ -62,7 +62,7 @@ impl Held {
 /// How a pair got into its record, or will.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Landed {
-    /// The number of the claim.
+    /// The number of the lease.
     pub(crate) number: u64,
     /// The count of sign-ins.
     pub(crate) sign_ins: u64,

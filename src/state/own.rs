@@ -1,4 +1,4 @@
-//! The claims of this manager, as far as it remembers them: which it may have written without sending, and under which
+//! The leases of this manager, as far as it remembers them: which it may have written without sending, and under which
 //! it has sent and read no clear answer.
 
 use std::time::Duration;
@@ -9,10 +9,10 @@ use super::State;
 use crate::clock::{LATE, Timestamp};
 use crate::endpoint::Grant;
 use crate::record::DoubtfulBy;
-use crate::record::claim::{Holder, Own};
+use crate::record::lease::{Holder, Own};
 use crate::token::Digest;
 
-/// A claim whose request is over. Its holder may send the token again soon, because it knows that no request of its own
+/// A lease whose request is over. Its holder may send the token again soon, because it knows that no request of its own
 /// is under way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Over {
@@ -21,12 +21,12 @@ pub(crate) struct Over {
     pub(crate) digest: Digest,
     pub(crate) by: DoubtfulBy,
     pub(crate) sent: Sent,
-    /// Whether the claim may still be in the record. Without it the token is as doubtful, should a store that lost writes show
-    /// it without any claim.
+    /// Whether the lease may still be in the record. Without it the token is as doubtful, should a store that lost writes show
+    /// it without any lease.
     pub(crate) is_held: bool,
 }
 
-/// The moment of a sending, or of an attempt to claim.
+/// The moment of a sending, or of an attempt to lease.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
     /// By the clock that counts suspend.
@@ -57,7 +57,7 @@ impl Sent {
 const SLACK: Duration = Duration::from_secs(5).saturating_add(LATE);
 
 impl State {
-    /// What a look at a claim has to know of our own.
+    /// What a look at a lease has to know of our own.
     pub(crate) fn own(&self, now: Timestamp, wall: Duration) -> Own<'_> {
         let over = self.over().filter(|over| over.sent.was_awake(now, wall));
         // A copy of a machine that was made meanwhile remembers the same attempts.
@@ -70,17 +70,17 @@ impl State {
         }
     }
 
-    /// This claim is being written, or may be written.
-    pub(crate) fn attempted(&mut self, claim: Holder, at: Sent) {
+    /// This lease is being written, or may be written.
+    pub(crate) fn attempted(&mut self, lease: Holder, at: Sent) {
         if self.unsent.is_empty() {
             self.attempted = Some(at);
         }
-        if !self.unsent.contains(&claim) {
-            self.unsent.push(claim);
+        if !self.unsent.contains(&lease) {
+            self.unsent.push(lease);
         }
     }
 
-    /// A grant is about to be sent: no claim attempted before is one under which nothing was, should
+    /// A grant is about to be sent: no lease attempted before is one under which nothing was, should
     /// a store that lost a write show it again. With a sign-in the doubt about the token stays: the sign-in may fail.
     pub(crate) fn sending(&mut self, grant: &Grant<'_>) {
         self.unsent.clear();
@@ -89,26 +89,26 @@ impl State {
         }
     }
 
-    /// The request is over that was sent under a claim, and the answer was unclear.
+    /// The request is over that was sent under a lease, and the answer was unclear.
     pub(crate) fn sent(&mut self, over: Over) {
         self.over = Some(Box::new(over));
     }
 
-    /// The claim whose request is over, if there is one.
+    /// The lease whose request is over, if there is one.
     pub(crate) fn over(&self) -> Option<Over> {
         self.over.as_deref().copied()
     }
 
-    /// The claim whose request is over is not ours any more.
-    pub(crate) fn lost(&mut self, claim: Holder) {
-        if let Some(over) = self.over.as_mut().filter(|over| over.holder == claim) {
+    /// The lease whose request is over is not ours any more.
+    pub(crate) fn lost(&mut self, lease: Holder) {
+        if let Some(over) = self.over.as_mut().filter(|over| over.holder == lease) {
             over.is_held = false;
         }
     }
 
-    /// This claim is known to be gone.
-    pub(crate) fn settle(&mut self, claim: Holder) {
-        self.unsent.retain(|attempted| *attempted != claim);
-        self.over.take_if(|over| over.holder == claim);
+    /// This lease is known to be gone.
+    pub(crate) fn settle(&mut self, lease: Holder) {
+        self.unsent.retain(|attempted| *attempted != lease);
+        self.over.take_if(|over| over.holder == lease);
     }
 }

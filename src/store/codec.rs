@@ -24,7 +24,7 @@ use crate::token::{Digest, Key};
 /// Turns records into bytes and back, for stores that keep them outside the process.
 ///
 /// The bytes are JSON. With a [`Sealer`], the whole record is sealed, and everything but the pair (key, state,
-/// claim, versions, digests) stands beside the seal as a readable copy, so that a session can be looked into and
+/// lease, versions, digests) stands beside the seal as a readable copy, so that a session can be looked into and
 /// found without the secret. Fields of later versions are carried along in both forms, at every level.
 ///
 /// # What a seal proves
@@ -32,7 +32,7 @@ use crate::token::{Digest, Key};
 /// A codec with a sealer believes what was sealed for this session, and nothing else. It refuses a record whose
 /// readable copy differs from what was sealed, the sealed record of another session, and every plain record:
 /// otherwise a writer without the secret takes the seal off by writing a plain record in its place, with tokens of
-/// its own choice. Sealed records hold for records without a pair too (a sign-in that is claimed, a session that
+/// its own choice. Sealed records hold for records without a pair too (a sign-in that is leased, a session that
 /// was logged out).
 ///
 /// A seal cannot prove that a record is the latest one: a writer to the storage can delete a record, or put an

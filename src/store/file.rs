@@ -7,7 +7,7 @@
 //! - [`replace`]: how it is replaced
 //! - [`swap`]: all of these, in order
 //! - [`watch`]: who waits for a change
-//! - [`life`]: whether the holder of a claim is alive
+//! - [`life`]: whether the holder of a lease is alive
 //! - [`search`]: whose digest it is
 //! - [`past`]: the past tokens that have left a record
 //! - [`sweep`]: what others left behind
@@ -43,7 +43,7 @@ use self::search::{Index, Name};
 use super::codec::Flaw;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::clock::{Clock, SystemClock};
-use crate::record::{Claim, Record};
+use crate::record::{Lease, Record};
 use crate::token::{Digest, Key};
 
 /// How long a session stays after its last token expired.
@@ -72,11 +72,11 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// there are no such modes, and the directory's access list decides alone. With a [`Sealer`] the tokens are encrypted
 /// as well.
 ///
-/// # When a process dies that holds a claim
+/// # When a process dies that holds a lease
 ///
-/// Before a claim is written, its process makes a file `<digest of the key>.<owner>.alive`, and keeps it locked
-/// until the claim is out of the record. The system frees the lock when the process ends, however it ends. So
-/// those who wait for the claim learn at once that its holder is dead, and that the token may be spent;
+/// Before a lease is written, its process makes a file `<digest of the key>.<owner>.alive`, and keeps it locked
+/// until the lease is out of the record. The system frees the lock when the process ends, however it ends. So
+/// those who wait for the lease learn at once that its holder is dead, and that the token may be spent;
 /// what they do then is what the server's profile permits about such a token:
 ///
 /// - where the endpoint can sign in, it does so at once;
@@ -85,14 +85,14 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 ///
 /// Death is proven or it is not known, and what is not known is waited for. So a process that is stopped, that
 /// hangs, or that dropped its store or its runtime and goes on, is left alone for the quarantine, and so is the
-/// holder of a claim whose file was removed, was copied from elsewhere, or is from before a restart of the
-/// machine. On Windows nothing is proven. Who swaps a new claim into a record is taken for its holder:
-/// claims that others make in another store must not be copied from there.
+/// holder of a lease whose file was removed, was copied from elsewhere, or is from before a restart of the
+/// machine. On Windows nothing is proven. Who swaps a new lease into a record is taken for its holder:
+/// leases that others make in another store must not be copied from there.
 ///
-/// The file is removed with the claim; one whose claim is gone, at the first swap of a store that is
+/// The file is removed with the lease; one whose lease is gone, at the first swap of a store that is
 /// opened later. Removing one by hand does no harm. All of them that a process has in a directory are names of one
 /// file, so they take one descriptor. Where a file cannot have several names, as on FAT, a process proves the lives
-/// of 16 claims at a time.
+/// of 16 leases at a time.
 ///
 /// # How long sessions stay
 ///
@@ -113,8 +113,8 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 ///
 /// The store's time is the machine's wall clock, the only one that survives a restart. If it is stepped
 /// forward by more than the [quarantine](crate::Builder::quarantine) while an instance is rotating, that
-/// one's claim looks stale to others: they take its token for spent, as they would if it had died. After a
-/// step back, the claim of an instance that died is waited for that much longer.
+/// one's lease looks stale to others: they take its token for spent, as they would if it had died. After a
+/// step back, the lease of an instance that died is waited for that much longer.
 ///
 /// Revisions are microseconds of that clock, but at least one more than before. So they do not come
 /// again when a file is deleted and written anew, unless the clock was stepped back in between.
@@ -217,7 +217,7 @@ impl FileStore {
     /// Returns the number of sessions.
     ///
     /// Nothing else removes them, so this is for now and then, from one instance or from all of them. A session that
-    /// is being written at that moment, or whose claim's holder is alive, stays for the next time, and so does one
+    /// is being written at that moment, or whose lease's holder is alive, stays for the next time, and so does one
     /// with a token whose expiry is not known. A process with a sealed store needs the sealer.
     ///
     /// # Errors
@@ -299,8 +299,8 @@ impl TokenStore for FileStore {
         search::search(self, Name::Access(*digest)).await
     }
 
-    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
-        let (path, owner, group) = (self.path(key), claim.owner, self.group);
+    async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+        let (path, owner, group) = (self.path(key), lease.owner, self.group);
         let life = blocking(move || Ok(Life::of(&path, owner, group))).await;
         matches!(life, Ok(Life::Over))
     }

@@ -87,7 +87,7 @@ impl MemoryStore {
         }
     }
 
-    /// Not the wall clock, although it starts with that: where it is stepped, a claim that is a second old
+    /// Not the wall clock, although it starts with that: where it is stepped, a lease that is a second old
     /// would look stale, and its token would be spent by two.
     fn now(&self) -> StoreTime {
         let (now, wall) = self.shared.made;

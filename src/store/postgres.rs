@@ -56,9 +56,9 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 /// row that is `REVOKED` (refused by the server, or logged out) or `EXPIRED` (run out, idle, or of unknown
 /// outcome).
 ///
-/// A claim updates the row in place: it touches no index, and the pair stays where it is. With a pair of 1.2 KB a
-/// rotation adds 4.3 KB to the write-ahead log, of which 0.5 KB are the claim's, however many rotations there were; what
-/// the server adds after a checkpoint (`full_page_writes`) comes on top. With a [`Sealer`] a claim writes the whole
+/// A lease updates the row in place: it touches no index, and the pair stays where it is. With a pair of 1.2 KB a
+/// rotation adds 4.3 KB to the write-ahead log, of which 0.5 KB are the lease's, however many rotations there were; what
+/// the server adds after a checkpoint (`full_page_writes`) comes on top. With a [`Sealer`] a lease writes the whole
 /// sealed record again.
 ///
 /// Clones are cheap and share connections. Every call ends in less time than a manager gives its
@@ -97,7 +97,7 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 /// that wait for one another hear of it within milliseconds. For that a store listens on a connection of
 /// its own, from its first wait until its last clone is dropped. Where notifications do not arrive it looks
 /// every 50 ms instead, and every second even if they do: an instance may be killed between the two. A
-/// claim is not told: those who wait, wait for one to go.
+/// lease is not told: those who wait, wait for one to go.
 ///
 /// Behind PgBouncer in session mode everything works. In transaction mode notifications do not arrive, which is
 /// logged once, and the names of prepared statements are mixed up, unless PgBouncer keeps them apart (version 1.21
@@ -110,7 +110,7 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 ///
 /// The store counts on what was acknowledged. So it asks for `synchronous_commit` where that is `off` by
 /// default, and changes no other setting of it. A standby that replays behind its primary and is promoted
-/// has lost the last writes: a lost claim can make two instances spend one token, and a lost pair is written
+/// has lost the last writes: a lost lease can make two instances spend one token, and a lost pair is written
 /// again by the instance that holds it. `synchronous_standby_names` prevents both. Revisions are microseconds
 /// of the database's clock, but at least one more than before, so they do not come again after such a loss,
 /// nor after a deletion, unless the clock was stepped back.
@@ -127,7 +127,7 @@ const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
 /// ```
 ///
 /// `key_digest` is that of the key, `jti` and the times are those of the pair. `record` is JSON, read by
-/// `convert_from(record, 'UTF8')::json`: what has no column of its own, the claim for one. `past` has the digests of
+/// `convert_from(record, 'UTF8')::json`: what has no column of its own, the lease for one. `past` has the digests of
 /// the last past tokens, one after the other.
 ///
 /// # How long rows stay

@@ -34,7 +34,7 @@ use crate::token::{Digest, Key};
 const READING: &str = "reading from";
 
 /// How long a record is kept once nothing depends on it any more: longer than an instance that holds it sleeps, as
-/// the numbers of claims would begin anew.
+/// the numbers of leases would begin anew.
 const MARGIN: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// How often a waiter looks while changes are told, for one that was lost on its way all the same; and while they
@@ -58,21 +58,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// - **At a restart**, what was in memory only. With `appendonly yes` that is the last second, with `appendfsync
 ///   always` as well nothing, without either everything. An instance that holds the pair writes it again; but one
 ///   that holds an older pair may come first and spend it again, and if all of them restart, the session is lost.
-/// - **At a failover**, what the new primary had not heard of. Was it a claim, two instances may spend one token,
+/// - **At a failover**, what the new primary had not heard of. Was it a lease, two instances may spend one token,
 ///   which ends the session at a strict server. Was it a pair, it is as after a restart.
-///   [`replicas`](Self::replicas) narrows both: no token is spent under a claim that too few replicas know of. A pair
+///   [`replicas`](Self::replicas) narrows both: no token is spent under a lease that too few replicas know of. A pair
 ///   that was issued is kept, whoever has heard of it.
 /// - **By a primary that is cut off** and goes on for a while, everything it writes. `min-replicas-to-write 1` has it
 ///   stop.
 /// - **When it is full**, nothing: only `maxmemory-policy noeviction` is accepted, at each connection.
 ///
 /// Where a lost session costs more than that, take a database. The store's time is the server's clock. Primary and
-/// replicas have to agree within seconds: what a claim's age is measured by would jump at a failover.
+/// replicas have to agree within seconds: what a lease's age is measured by would jump at a failover.
 ///
 /// # What is there
 ///
 /// - `<prefix>:{<digest of the key>}`, a hash: a record in parts, and its `revision`. `pair` has the tokens, `past` the
-///   digests of the last past ones, `claim` what a claim changes, `record` everything else; the latter two are JSON. A
+///   digests of the last past ones, `lease` what a lease changes, `record` everything else; the latter two are JSON. A
 ///   swap writes the parts that it changes. The hash expires a week after the last token that it knows of, or never,
 ///   where that is unknown. The channel of its changes has the same name.
 /// - `<prefix>:digest:<digest of a refresh token>`: whose it is, for [`find`](TokenStore::find). The entries are written
@@ -92,9 +92,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 ///
 /// # What is written
 ///
-/// A claim and a landing are one round trip each. With a pair of 1.2 KB a rotation adds 3.3 KB to the append-only file
+/// A lease and a landing are one round trip each. With a pair of 1.2 KB a rotation adds 3.3 KB to the append-only file
 /// and to the stream of the replicas, and a session takes 2.6 KB of memory beside its entries, however many rotations
-/// there were. With a [`Sealer`] a claim writes the whole sealed record again.
+/// there were. With a [`Sealer`] a lease writes the whole sealed record again.
 ///
 /// # Which servers
 ///

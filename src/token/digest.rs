@@ -4,7 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-/// The first 128 bits of the SHA-256 of a token: what claims, ends and past tokens are named by.
+/// The first 128 bits of the SHA-256 of a token: what leases, ends and past tokens are named by.
 ///
 /// It identifies a token without giving it away, so it may be stored and printed. 128 bits are enough, because a
 /// digest is a name that is compared with other names: finding another token with the name of a given one takes

@@ -127,7 +127,7 @@ impl Key {
         self
     }
 
-    /// Names the key in stores, and the claim of a sign-in, which has no refresh token to name.
+    /// Names the key in stores, and the lease of a sign-in, which has no refresh token to name.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(self.text())

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Trouble, guarded};
-use crate::record::{Claim, Record};
+use crate::record::{Lease, Record};
 use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore, with_budget};
 use crate::token::{Digest, Key};
 
@@ -51,8 +51,8 @@ impl UserStore {
         }
     }
 
-    pub(crate) async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
-        let asking = async { self.code.holder_is_dead(key, claim).await };
+    pub(crate) async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+        let asking = async { self.code.holder_is_dead(key, lease).await };
         let asking = with_budget(self.limit, asking);
         guarded(self.limit, asking).await == Ok(true)
     }

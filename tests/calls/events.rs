@@ -50,7 +50,7 @@ async fn a_sign_in_and_a_rotation_are_told_apart_and_say_how_long_they_took() {
     assert_eq!(rotated(&mut events), [(3 * SECOND, true)]);
 }
 
-/// What is stored before the request is sent, the claim, is not in it.
+/// What is stored before the request is sent, the lease, is not in it.
 #[tokio::test(start_paused = true)]
 async fn the_time_of_a_rotation_is_the_exchange_and_storing_what_it_brought() {
     let (_, server, builder) = slow_server();

@@ -56,11 +56,11 @@ impl Issuer {
     fn token(&self) -> String {
         let iat = self.clock.wall().as_secs();
         let exp = iat + TTL.as_secs();
-        let claims = match self.told {
+        let leases = match self.told {
             Told::IssuedAt => format!(r#"{{"exp":{exp},"iat":{iat}}}"#),
             Told::Date | Told::Nothing => format!(r#"{{"exp":{exp}}}"#),
         };
-        let token = format!("e30.{}.x", base64(claims.as_bytes()));
+        let token = format!("e30.{}.x", base64(leases.as_bytes()));
         self.expiries.lock().insert(token.clone(), exp);
         token
     }

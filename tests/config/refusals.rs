@@ -94,11 +94,11 @@ strategy = { kind = "optimistic-early", on_expiry = "logout" }"#,
         (
             r#"[refresh]
 coordination = "lock""#,
-            "line 2, column 1: refresh.coordination: must be `claim` or `none`",
+            "line 2, column 1: refresh.coordination: must be `lease` or `none`",
         ),
         (
             "[refresh]\ncoordination = 1",
-            "line 2, column 1: refresh.coordination: must be `claim` or `none`",
+            "line 2, column 1: refresh.coordination: must be `lease` or `none`",
         ),
         (
             "[refresh]\nwait = 35",

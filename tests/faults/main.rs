@@ -5,8 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod claims;
 mod kept_token;
+mod leases;
 mod left_tokens;
 mod panics;
 mod runtime;

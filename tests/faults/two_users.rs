@@ -75,14 +75,14 @@ impl TokenStore for Way {
 }
 
 trait HasLanded {
-    /// Whether the record holds a pair that was rotated, and no claim.
+    /// Whether the record holds a pair that was rotated, and no lease.
     fn has_landed(&self) -> bool;
 }
 
 impl HasLanded for Record {
     fn has_landed(&self) -> bool {
         let json = serde_json::to_value(self).unwrap();
-        json["claim"].is_null() && json["committed_number"] != 0
+        json["lease"].is_null() && json["committed_number"] != 0
     }
 }
 

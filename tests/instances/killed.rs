@@ -46,7 +46,7 @@ fn n4_on_a_strict_server_a_session_is_lost_only_with_a_pair_that_nobody_got() {
     for aim in [&[][..], &["--aim"]] {
         let counts = killed("strict", aim);
         let said = counts.says();
-        // A token that came again came from a claim that was taken over, or after an unclear answer.
+        // A token that came again came from a lease that was taken over, or after an unclear answer.
         assert_eq!(counts.of("replays"), 0, "{said}");
         let lost = counts.of("sessions_lost");
         assert!(counts.of("families_revoked") <= lost, "{said}");

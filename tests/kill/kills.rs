@@ -56,17 +56,17 @@ enum Moment {
     Start(Duration),
     /// Either server has heard of it: then it rotates several times a second.
     FirstRequest(Duration),
-    /// A token was claimed in the store: the kill comes before it is sent, while it is, or before the
+    /// A token was leased in the store: the kill comes before it is sent, while it is, or before the
     /// pair is stored.
-    Claim(Duration),
+    Lease(Duration),
 }
 
 impl Moment {
     fn draw(random: &mut Random) -> Self {
         match random.below(6) {
             0 => Self::Start(Duration::from_millis(random.below(1_500))),
-            // At once, in a third of these: a token is sent a few milliseconds after it was claimed.
-            1 | 2 => Self::Claim(Duration::from_millis(random.below(60).saturating_sub(20))),
+            // At once, in a third of these: a token is sent a few milliseconds after it was leased.
+            1 | 2 => Self::Lease(Duration::from_millis(random.below(60).saturating_sub(20))),
             _ => Self::FirstRequest(Duration::from_millis(random.below(700))),
         }
     }
@@ -76,7 +76,7 @@ impl Moment {
 #[derive(Debug, Default)]
 struct Seen {
     kills: u32,
-    /// Of these, how many left a claim of their own in the store.
+    /// Of these, how many left a lease of their own in the store.
     in_rotations: u32,
     ends: BTreeMap<String, u32>,
 }
@@ -86,7 +86,7 @@ struct Import {
     directory: TempDir,
     servers: Servers,
     records: u32,
-    /// The claim that the last kill left.
+    /// The lease that the last kill left.
     left: Option<u64>,
     seen: Seen,
 }
@@ -130,11 +130,11 @@ impl Import {
         Process::start(&mut command)
     }
 
-    /// No kill aims at the claim of an import that takes another's over: after a few of those in a row, the quarantines
+    /// No kill aims at the lease of an import that takes another's over: after a few of those in a row, the quarantines
     /// together are longer than callers wait.
     fn moment(&self, random: &mut Random) -> Moment {
         match Moment::draw(random) {
-            Moment::Claim(_) if self.left.is_some() => self.moment(random),
+            Moment::Lease(_) if self.left.is_some() => self.moment(random),
             moment => moment,
         }
     }
@@ -150,13 +150,13 @@ impl Import {
                 }
                 after
             }
-            Moment::Claim(after) => {
-                let before = self.claim();
+            Moment::Lease(after) => {
+                let before = self.lease();
                 let is_new = async || {
                     // For as long as `until` pauses: a timer is too coarse to see a token before it is sent.
                     let started = Instant::now();
                     loop {
-                        if self.claim().is_some_and(|claim| Some(claim) != before) {
+                        if self.lease().is_some_and(|lease| Some(lease) != before) {
                             return true;
                         }
                         if started.elapsed() > 20 * LOOK {
@@ -191,9 +191,9 @@ impl Import {
         Some(content["record"].take())
     }
 
-    /// The number of the claim in the store, if there is one.
-    fn claim(&self) -> Option<u64> {
-        self.record()?["claim"]["number"].as_u64()
+    /// The number of the lease in the store, if there is one.
+    fn lease(&self) -> Option<u64> {
+        self.record()?["lease"]["number"].as_u64()
     }
 
     /// Pairs that the server issued and the store never got: a version of its record is a pair that was
@@ -227,10 +227,10 @@ impl Import {
     fn kill(&mut self, mut run: Process) {
         run.kill();
         self.seen.kills += 1;
-        let claim = self.claim();
-        let is_new = claim.is_some() && claim != self.left;
+        let lease = self.lease();
+        let is_new = lease.is_some() && lease != self.left;
         self.seen.in_rotations += u32::from(is_new);
-        self.left = claim;
+        self.left = lease;
     }
 
     async fn killed(mut self, kills: u32, mut random: Random) -> (Seen, Value) {

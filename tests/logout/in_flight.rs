@@ -72,7 +72,7 @@ async fn at_every_point(restart: bool) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn fm16_a_rotation_is_revoked_whichever_point_it_is_at() {
-    // A load and a swap to claim, the exchange, and the swap that lands: two points each.
+    // A load and a swap to lease, the exchange, and the swap that lands: two points each.
     assert_eq!(at_every_point(false).await, 8);
 }
 

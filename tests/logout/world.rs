@@ -58,7 +58,7 @@ impl Site {
     pub(crate) fn assert_over(record: &serde_json::Value) {
         assert_eq!(record["state"]["is"], "logged_out");
         assert_eq!(record["pair"], serde_json::Value::Null);
-        assert_eq!(record["claim"], serde_json::Value::Null);
+        assert_eq!(record["lease"], serde_json::Value::Null);
     }
 
     /// The first pair's family is dead, and the last refresh token of it that was issued was the one

@@ -56,8 +56,8 @@ impl Scene {
 
 type Caller = tokio::task::JoinHandle<Result<evertoken::Token, Error>>;
 
-/// A caller whose exchange has arrived and whose claim is stored; what is to be stored after it meets this.
-async fn after_the_claim(
+/// A caller whose exchange has arrived and whose lease is stored; what is to be stored after it meets this.
+async fn after_the_lease(
     scene: &Scene,
     tokens: &TokenManager,
     meets: impl FnOnce(&Gate),
@@ -74,27 +74,27 @@ async fn after_the_claim(
 }
 
 /// The token that is given out although nothing can be stored any more.
-async fn closes_after_the_claim(scene: &Scene, tokens: &TokenManager) -> evertoken::Token {
-    let caller = after_the_claim(scene, tokens, |store| store.set_open(false)).await;
+async fn closes_after_the_lease(scene: &Scene, tokens: &TokenManager) -> evertoken::Token {
+    let caller = after_the_lease(scene, tokens, |store| store.set_open(false)).await;
     caller.await.unwrap().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_is_given_out_before_it_is_stored_and_its_claim_stays_until_it_is() {
+async fn a_pair_is_given_out_before_it_is_stored_and_its_lease_stays_until_it_is() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
-    let token = closes_after_the_claim(&scene, &tokens).await;
+    let token = closes_after_the_lease(&scene, &tokens).await;
     assert!(scene.world.is_live(&token));
     let before = scene.stored(&tokens).await;
     assert_ne!(before["pair"]["access_token"], token.expose());
-    assert!(before["claim"].is_object(), "the claim stays");
+    assert!(before["lease"].is_object(), "the lease stays");
     assert!(tokens.status().is_unpersisted);
     scene.store.set_open(true);
     settle().await;
     let after = scene.stored(&tokens).await;
     assert_eq!(after["pair"]["access_token"], token.expose());
-    assert!(after["claim"].is_null());
+    assert!(after["lease"].is_null());
     assert!(!tokens.status().is_unpersisted);
     assert_eq!(tokens.token().await.unwrap().identity(), token.identity());
     scene.world.assert_exchanges(1);
@@ -105,7 +105,7 @@ async fn w11_shutdown_stores_what_is_not_stored_yet() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
-    let token = closes_after_the_claim(&scene, &tokens).await;
+    let token = closes_after_the_lease(&scene, &tokens).await;
     let shutdown = tokio::spawn({
         let tokens = tokens.clone();
         async move { tokens.shutdown().await }
@@ -127,7 +127,7 @@ async fn w11_shutdown_tells_of_a_pair_that_could_not_be_stored() {
         };
         let tokens = scene.manager().await;
         scene.expire().await;
-        closes_after_the_claim(&scene, &tokens).await;
+        closes_after_the_lease(&scene, &tokens).await;
         // From then on others treat its token as spent, and nobody tries any more.
         scene.world.clock.advance(2 * MINUTE).await;
         let error = tokens.shutdown().await.unwrap_err();
@@ -141,7 +141,7 @@ async fn w11_a_store_that_fails_is_told_once_counted_and_tried_on() {
     let tokens = scene.manager().await;
     let mut events = tokens.subscribe();
     scene.expire().await;
-    let token = closes_after_the_claim(&scene, &tokens).await;
+    let token = closes_after_the_lease(&scene, &tokens).await;
     scene.store.set_down(true);
     scene.store.set_open(true);
     // After 50, 100, 200, 400 and 800 ms, and then every 5 s.
@@ -181,11 +181,11 @@ async fn w11_a_store_that_fails_is_told_once_counted_and_tried_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_rotation_stores_the_pair_before_it_claims() {
+async fn the_next_rotation_stores_the_pair_before_it_leases() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
-    closes_after_the_claim(&scene, &tokens).await;
+    closes_after_the_lease(&scene, &tokens).await;
     scene.store.set_down(true);
     scene.store.set_open(true);
     scene.expire().await;
@@ -238,16 +238,16 @@ async fn where_there_is_no_room_a_rotation_waits_for_its_pair_to_be_stored() {
     let key = one.key().clone().label("another session");
     let other = scene.builder().key(key).seed(scene.world.server.issue());
     let other = loaded(other).await;
-    let given = after_the_claim(&scene, &one, Gate::hold_next).await;
+    let given = after_the_lease(&scene, &one, Gate::hold_next).await;
     assert!(scene.world.is_live(&given.await.unwrap().unwrap()));
-    let waits = after_the_claim(&scene, &other, Gate::hold_next).await;
+    let waits = after_the_lease(&scene, &other, Gate::hold_next).await;
     assert!(!waits.is_finished());
     scene.store.let_go();
     scene.store.let_go();
     assert!(scene.world.is_live(&waits.await.unwrap().unwrap()));
     settle().await;
     // There is room again.
-    let given = after_the_claim(&scene, &other, Gate::hold_next).await;
+    let given = after_the_lease(&scene, &other, Gate::hold_next).await;
     assert!(given.is_finished());
     scene.store.let_go();
     scene.world.assert_unharmed();
@@ -263,7 +263,7 @@ async fn where_the_old_pair_dies_at_first_use_a_pair_is_stored_first() {
         .store(scene.store.clone())
         .persistence(scene.persistence.clone());
     let tokens = loaded(tokens).await;
-    let waits = after_the_claim(&scene, &tokens, Gate::hold_next).await;
+    let waits = after_the_lease(&scene, &tokens, Gate::hold_next).await;
     assert!(!waits.is_finished());
     scene.store.let_go();
     let token = waits.await.unwrap().unwrap();
@@ -275,7 +275,7 @@ async fn where_the_old_pair_dies_at_first_use_a_pair_is_stored_first() {
 async fn w11_shutdown_does_not_wait_for_the_next_attempt() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
-    let given = after_the_claim(&scene, &tokens, |store| store.set_down(true)).await;
+    let given = after_the_lease(&scene, &tokens, |store| store.set_down(true)).await;
     let token = given.await.unwrap().unwrap();
     // Later than all that come soon.
     scene.world.clock.advance(2 * SECOND).await;
@@ -292,7 +292,7 @@ async fn a_pair_that_is_stored_late_does_not_take_the_place_of_a_later_one() {
     let scene = Scene::new();
     let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
     let mut events = tokens.subscribe();
-    after_the_claim(&scene, &tokens, Gate::hold_next)
+    after_the_lease(&scene, &tokens, Gate::hold_next)
         .await
         .await
         .unwrap()
@@ -314,7 +314,7 @@ async fn a_pair_that_is_stored_late_does_not_take_the_place_of_a_later_one() {
 async fn a_pair_that_gave_way_to_a_new_sign_in_is_not_served_on() {
     let scene = Scene::new();
     let (here, there) = (scene.manager().await, scene.manager().await);
-    let given = after_the_claim(&scene, &here, Gate::hold_next).await;
+    let given = after_the_lease(&scene, &here, Gate::hold_next).await;
     let ours = given.await.unwrap().unwrap();
     there.replace(scene.world.server.issue()).await.unwrap();
     scene.store.let_go();
@@ -330,7 +330,7 @@ async fn a_pair_that_gave_way_to_a_new_sign_in_is_not_served_on() {
 async fn without_coordination_a_refused_token_that_waits_to_be_stored_is_sent_once() {
     let scene = Scene::new();
     let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
-    let given = after_the_claim(&scene, &tokens, |store| store.set_down(true)).await;
+    let given = after_the_lease(&scene, &tokens, |store| store.set_down(true)).await;
     given.await.unwrap().unwrap();
     scene.world.server.revoke_all();
     scene.expire().await;
@@ -349,7 +349,7 @@ async fn a_logout_revokes_a_pair_that_was_not_stored_yet() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
-    let token = closes_after_the_claim(&scene, &tokens).await;
+    let token = closes_after_the_lease(&scene, &tokens).await;
     let logout = tokio::spawn({
         let tokens = tokens.clone();
         async move { tokens.logout().await }
@@ -371,7 +371,7 @@ async fn a_manager_that_nobody_uses_any_more_stores_its_pair_all_the_same() {
     let tokens = scene.manager().await;
     let key = tokens.key().clone();
     scene.expire().await;
-    let token = closes_after_the_claim(&scene, &tokens).await;
+    let token = closes_after_the_lease(&scene, &tokens).await;
     drop(tokens);
     scene.world.clock.advance(20 * SECOND).await;
     scene.store.set_open(true);
@@ -396,7 +396,7 @@ async fn what_cannot_hold_is_refused() {
 async fn a_pair_that_is_being_stored_is_waited_for_and_is_no_spare_that_could_be_spent_again() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
-    let given = after_the_claim(&scene, &tokens, Gate::hold_next).await;
+    let given = after_the_lease(&scene, &tokens, Gate::hold_next).await;
     given.await.unwrap().unwrap();
     let next = tokio::spawn({
         let tokens = tokens.clone();

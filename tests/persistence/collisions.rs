@@ -249,7 +249,7 @@ async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
     }
 }
 
-/// Another instance may write at any moment where nobody claims.
+/// Another instance may write at any moment where nobody leases.
 #[tokio::test(start_paused = true)]
 async fn a_token_whose_answer_was_lost_is_marked_although_the_record_has_changed_meanwhile() {
     let world = World::new(10 * MINUTE);
@@ -275,6 +275,6 @@ async fn a_token_whose_answer_was_lost_is_marked_although_the_record_has_changed
     assert_eq!(world.server.exchanges(), 1);
     let record = store.record(tokens.key()).await.unwrap();
     let form = serde_json::to_value(record).unwrap();
-    assert!(form["claim"]["doubtful"].is_u64(), "{}", form["claim"]);
+    assert!(form["lease"]["doubtful"].is_u64(), "{}", form["lease"]);
     drop(caller);
 }

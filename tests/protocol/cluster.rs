@@ -132,8 +132,8 @@ impl Cluster {
         u64::try_from(self.clock.wall().as_millis()).expect("fits")
     }
 
-    /// A claim on the current token by somebody who is not there any more.
-    pub(crate) async fn plant_claim(&self) {
+    /// A lease on the current token by somebody who is not there any more.
+    pub(crate) async fn plant_lease(&self) {
         let now = serde_json::to_value(self.store_now()).expect("a number");
         let key = self.key();
         let digest = self
@@ -147,7 +147,7 @@ impl Cluster {
             .edit(&key, |record| {
                 let number = record["next_number"].clone();
                 record["next_number"] = (number.as_u64().expect("a number") + 1).into();
-                record["claim"] = serde_json::json!({
+                record["lease"] = serde_json::json!({
                     "owner": "0123456789abcdef0123456789abcdef",
                     "number": number, "digest": digest, "since": now,
                 });

@@ -12,7 +12,7 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    // The claim works, the landing does not.
+    // The lease works, the landing does not.
     let (hold, waiter) = cluster.call_in_flight(&node).await;
     cluster.store.set_down(true);
     drop(hold);
@@ -23,7 +23,7 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     cluster.clock.advance(seconds(6)).await;
     let json = cluster.store.json(&cluster.key()).await;
     assert_eq!(json["pair"]["access_token"], token.expose());
-    assert!(json["claim"].is_null());
+    assert!(json["lease"].is_null());
     assert_eq!(
         cluster.warm_node().await.token().await.unwrap().identity(),
         token.identity()
@@ -162,7 +162,7 @@ async fn fm16_a_rotation_that_lands_after_the_logout_is_revoked_and_never_publis
         .store
         .edit(&cluster.key(), |record| {
             record["state"] = serde_json::json!({"is": "logged_out"});
-            record["claim"] = serde_json::Value::Null;
+            record["lease"] = serde_json::Value::Null;
         })
         .await;
     drop(hold);
@@ -231,18 +231,18 @@ async fn whoever_waited_for_a_rotation_that_gave_way_does_not_wait_for_its_revoc
 }
 
 #[tokio::test(start_paused = true)]
-async fn n5_a_claim_that_went_stale_can_still_land_its_pair() {
+async fn n5_a_lease_that_went_stale_can_still_land_its_pair() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
-    // Its machine slept; another found the claim stale and ended the digest.
+    // Its machine slept; another found the lease stale and ended the digest.
     let digest = cluster.first.digest(&cluster.key()).to_string();
     cluster
         .store
         .edit(&cluster.key(), |record| {
             record["state"] = serde_json::json!({"is": "outcome_unknown", "digest": digest});
-            record["claim"] = serde_json::Value::Null;
+            record["lease"] = serde_json::Value::Null;
         })
         .await;
     drop(hold);
@@ -298,7 +298,7 @@ async fn a_pair_that_expired_before_its_answer_was_read_is_rotated_on_and_not_se
     }
 }
 
-/// A machine whose pair was outrun: another had taken its claim over and committed first. It holds
+/// A machine whose pair was outrun: another had taken its lease over and committed first. It holds
 /// the other's pair, and keeps its own until that has been accepted.
 async fn outrun(cluster: &Cluster) -> TokenManager {
     let node = cluster.warm_node().await;
@@ -311,7 +311,7 @@ async fn outrun(cluster: &Cluster) -> TokenManager {
             record["version"] = 2.into();
             record["committed_number"] = 98.into();
             record["next_number"] = 99.into();
-            record["claim"] = serde_json::Value::Null;
+            record["lease"] = serde_json::Value::Null;
             for (name, token) in [
                 ("access_token", theirs.access.as_ref().unwrap().expose()),
                 ("refresh_token", theirs.refresh.as_ref().unwrap().expose()),

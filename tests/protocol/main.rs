@@ -3,10 +3,10 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
-mod claims;
 mod cluster;
 mod fault_store;
 mod landing;
+mod leases;
 mod looks;
 mod outages;
 mod outcomes;

@@ -55,7 +55,7 @@ async fn t13_what_was_not_sent_is_released_and_tried_again() {
     });
     cluster.clock.advance(seconds(1)).await;
     let record = cluster.store.json(&cluster.key()).await;
-    assert!(record["claim"].is_null(), "{record}");
+    assert!(record["lease"].is_null(), "{record}");
     assert_eq!(record["not_before"]["class"], "not_sent");
     assert!(matches!(
         node.status().failure.as_ref().and_then(Error::endpoint),
@@ -195,11 +195,11 @@ async fn t12_a_server_with_a_grace_window_is_asked_again_inside_it() {
     node.token().await.unwrap();
     assert!(before.elapsed() < seconds(3));
     assert_eq!(cluster.counts(), (2, 1, 0));
-    assert!(cluster.store.json(&cluster.key()).await["claim"].is_null());
+    assert!(cluster.store.json(&cluster.key()).await["lease"].is_null());
 }
 
 /// A server that answers a token again, whose access tokens live for `ttl`; an instance that has spent the token and
-/// died with its claim; and one that sends it again after the quarantine, and serves this token.
+/// died with its lease; and one that sends it again after the quarantine, and serves this token.
 async fn answered_again(
     ttl: Duration,
     answer: GraceAnswer,
@@ -216,7 +216,7 @@ async fn answered_again(
         .unwrap();
     node.token().await.unwrap();
     cluster.clock.advance(ttl).await;
-    cluster.plant_claim().await;
+    cluster.plant_lease().await;
     let dead = evertoken::TokenManager::builder(cluster.endpoint())
         .clock(cluster.clock.clone())
         .seed(cluster.first.clone())
@@ -320,7 +320,7 @@ async fn no_number_of_lost_answers_ends_a_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n11_pauses_double_to_a_minute_and_the_claim_stays_its_holders() {
+async fn n11_pauses_double_to_a_minute_and_the_lease_stays_its_holders() {
     let cluster = Cluster::strict();
     let (node, other) = (cluster.patient_node().await, cluster.patient_node().await);
     cluster.expire().await;
@@ -335,8 +335,8 @@ async fn n11_pauses_double_to_a_minute_and_the_claim_stays_its_holders() {
         last = start.elapsed();
     }
     assert_eq!(pauses, [0, 2, 4, 8, 16, 32, 60, 60]);
-    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
-    assert_eq!(claim["sendings"], 7);
+    let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
+    assert_eq!(lease["sendings"], 7);
     cluster.server.fail_always(None);
     for caller in callers {
         caller.await.unwrap().unwrap();
@@ -398,12 +398,12 @@ async fn a_valid_token_is_served_throughout_an_unknown_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_sending_again_is_not_permitted_a_claim_that_may_be_stored_does_not_permit_it() {
+async fn where_sending_again_is_not_permitted_a_lease_that_may_be_stored_does_not_permit_it() {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    // Sent, and the answer lost; that the claim is doubtful may or may not be stored.
+    // Sent, and the answer lost; that the lease is doubtful may or may not be stored.
     cluster.server.fail_next(Fault::DropAfter);
     cluster.store.swaps([Fate::Works, Fate::AppliedUnanswered]);
     let error = node.token().await.unwrap_err();

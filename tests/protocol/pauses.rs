@@ -225,7 +225,7 @@ async fn a_logout_in_a_pause_ends_it_at_once_and_nothing_is_sent() {
             assert_eq!(ends(&mut events), [EndReason::LoggedOut]);
             let record = cluster.store.json(&cluster.key()).await;
             assert!(
-                record["claim"].is_null() && record["not_before"].is_null(),
+                record["lease"].is_null() && record["not_before"].is_null(),
                 "{record}"
             );
         }
@@ -233,7 +233,7 @@ async fn a_logout_in_a_pause_ends_it_at_once_and_nothing_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_claim() {
+async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_lease() {
     for fault in [Fault::DropBefore, page(404), refusal(429, "slow_down")] {
         let cluster = Cluster::strict();
         let node = cluster.begun_node().await;
@@ -247,10 +247,10 @@ async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_claim() {
         for caller in waiting {
             assert!(matches!(caller.await.unwrap(), Err(Error::ShutDown)));
         }
-        let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
+        let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
         assert!(
-            claim.is_null() || claim["released"] == true,
-            "{fault:?}: {claim}"
+            lease.is_null() || lease["released"] == true,
+            "{fault:?}: {lease}"
         );
         // The next process waits for the end of the pause, and not for a quarantine.
         let next = cluster.node();
@@ -265,7 +265,7 @@ async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_claim() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_no_caller_and_no_timer_waits_for_ends_with_its_claim_released() {
+async fn a_pause_that_no_caller_and_no_timer_waits_for_ends_with_its_lease_released() {
     let cluster = Cluster::strict();
     let node = cluster.begun_node().await;
     cluster.expire().await;
@@ -273,14 +273,14 @@ async fn a_pause_that_no_caller_and_no_timer_waits_for_ends_with_its_claim_relea
     node.try_token().unwrap_err();
     cluster.server.arrived(2).await;
     cluster.clock.advance(seconds(1)).await;
-    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
+    let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
     assert_eq!(
-        (&claim["released"], &claim["by"]),
+        (&lease["released"], &lease["by"]),
         (&false.into(), &"silence".into())
     );
     cluster.clock.advance(seconds(2)).await;
-    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
-    assert_eq!(claim["released"], true);
+    let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
+    assert_eq!(lease["released"], true);
     assert_eq!(cluster.server.exchanges(), 2);
     // Whichever instance needs the token sends it without a quarantine.
     let start = tokio::time::Instant::now();
@@ -290,7 +290,7 @@ async fn a_pause_that_no_caller_and_no_timer_waits_for_ends_with_its_claim_relea
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_does_not_go_stale_in_its_holders_own_pause() {
+async fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.begun_node().await, cluster.patient_node().await);
     cluster.expire().await;
@@ -300,9 +300,9 @@ async fn a_claim_does_not_go_stale_in_its_holders_own_pause() {
     let waiting = callers(&two, 1).remove(0);
     cluster.clock.advance(QUARANTINE * 2 - seconds(1)).await;
     assert_eq!(cluster.server.exchanges(), 2);
-    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
-    assert_eq!(claim["released"], false, "{claim}");
+    let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
+    assert_eq!(lease["released"], false, "{lease}");
     // In milliseconds: the pause, and the quarantine after it.
-    assert_eq!(claim["patience"], 3 * 60_000);
+    assert_eq!(lease["patience"], 3 * 60_000);
     drop(waiting);
 }

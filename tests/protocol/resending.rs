@@ -86,7 +86,7 @@ async fn where_it_is_not_sent_again_the_access_token_is_served_to_its_end_and_en
     assert_eq!(cluster.counts(), (2, 0, 0));
 }
 
-/// The claim says what left it doubtful.
+/// The lease says what left it doubtful.
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_takes_over_sends_what_the_profile_permits_after_that_answer() {
     for (fault, is_permitted) in [(Fault::status(503), true), (Fault::DropBefore, false)] {
@@ -112,7 +112,7 @@ async fn an_instance_that_takes_over_sends_what_the_profile_permits_after_that_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_coordination_a_silence_beside_the_claim_of_another_instance_is_noted_in_it() {
+async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_noted_in_it() {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::WhenUnavailable);
     let uncoordinated = async || {
@@ -169,7 +169,7 @@ async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_it_at_the_sec
 /// A copy of a machine that was made while the request was out takes its broken connection for the end of the request,
 /// which goes on elsewhere.
 #[tokio::test(start_paused = true)]
-async fn a_process_that_slept_after_sending_leaves_its_claim_alone_for_its_patience() {
+async fn a_process_that_slept_after_sending_leaves_its_lease_alone_for_its_patience() {
     for slept in [false, true] {
         let cluster = Cluster::strict();
         let node = cluster.patient_node().await;
@@ -198,7 +198,7 @@ async fn a_process_that_slept_after_sending_leaves_its_claim_alone_for_its_patie
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_was_taken_over_meanwhile_is_not_sent_under() {
+async fn a_lease_that_was_taken_over_meanwhile_is_not_sent_under() {
     let cluster = Cluster::strict();
     let (node, other) = (cluster.patient_node().await, cluster.patient_node().await);
     node.rotate().await.unwrap();
@@ -210,9 +210,9 @@ async fn a_claim_that_was_taken_over_meanwhile_is_not_sent_under() {
     cluster
         .store
         .edit(&cluster.key(), |record| {
-            record["claim"]["owner"] = "2a".into();
-            record["claim"]["number"] = record["next_number"].clone();
-            record["claim"]["since"] = cluster.store_now().into();
+            record["lease"]["owner"] = "2a".into();
+            record["lease"]["number"] = record["next_number"].clone();
+            record["lease"]["since"] = cluster.store_now().into();
             let next = record["next_number"].as_u64().unwrap() + 1;
             record["next_number"] = next.into();
         })

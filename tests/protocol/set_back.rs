@@ -67,7 +67,7 @@ fn never_again() -> Cluster {
     cluster
 }
 
-/// A rotation gets no answer, and the store falls back meanwhile: its claim is lost before the remark that its token may be
+/// A rotation gets no answer, and the store falls back meanwhile: its lease is lost before the remark that its token may be
 /// spent. The token is not sent again.
 async fn ends_unsure(cluster: &Cluster, node: &TokenManager, old: &Record) {
     cluster.server.fail_next(Fault::DropBefore);
@@ -81,7 +81,7 @@ async fn ends_unsure(cluster: &Cluster, node: &TokenManager, old: &Record) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_outlives_the_claim_that_the_store_loses() {
+async fn a_doubt_outlives_the_lease_that_the_store_loses() {
     let cluster = never_again();
     let node = cluster.begun_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_doubt_outlives_the_claim_that_the_store_loses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_is_remembered_beside_a_claim_on_the_token_before() {
+async fn a_doubt_is_remembered_beside_a_lease_on_the_token_before() {
     let cluster = never_again();
     let node = cluster.begun_node().await;
     cluster.expire().await;
@@ -225,7 +225,7 @@ async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back
     let cluster = Cluster::strict();
     let node = cluster.begun_node().await;
     let held = identity(&node).await;
-    // As many landings again, of which this instance has seen none: the number of the claim tells.
+    // As many landings again, of which this instance has seen none: the number of the lease tells.
     cluster
         .store
         .edit(&cluster.key(), |record| {

@@ -1,4 +1,4 @@
-//! Claims that are written against the record that the manager wrote last, without loading it.
+//! Leases that are written against the record that the manager wrote last, without loading it.
 
 use evertoken::EndReason;
 
@@ -48,7 +48,7 @@ async fn a_pair_that_another_instance_rotated_meanwhile_is_adopted_and_nothing_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_of_another_instance_is_waited_for() {
+async fn a_lease_of_another_instance_is_waited_for() {
     let cluster = timed();
     let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
     cluster.expire().await;
@@ -91,7 +91,7 @@ async fn a_store_that_lost_the_record_or_the_last_write_is_found_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() {
+async fn a_lease_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() {
     for ahead in [900, 7_200_000, -900, -7_200_000] {
         let cluster = timed();
         let node = cluster.begun_node().await;
@@ -99,7 +99,7 @@ async fn a_claim_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() 
         cluster.store.step(ahead);
         let (hold, caller) = cluster.call_in_flight(&node).await;
         let record = cluster.store.json(&cluster.key()).await;
-        let since = record["claim"]["since"].as_i64().unwrap();
+        let since = record["lease"]["since"].as_i64().unwrap();
         let now = i64::try_from(cluster.store_now()).unwrap() + ahead;
         let age = now - since;
         assert!(
@@ -114,7 +114,7 @@ async fn a_claim_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_whose_answer_was_lost_is_looked_for() {
+async fn a_lease_whose_answer_was_lost_is_looked_for() {
     let cluster = timed();
     let node = cluster.begun_node().await;
     cluster.expire().await;

@@ -18,7 +18,7 @@ pub(crate) fn are_damaged() {
                 "issued_at": 0, "access_token": SEED_ACCESS, "refresh_token": SEED_REFRESH,
                 "lifetime": { "access": lifetime, "refresh": "unknown" },
             },
-            "state": { "is": "active" }, "claim": null,
+            "state": { "is": "active" }, "lease": null,
             "next_number": 1, "committed_number": 0, "past": {},
         })
         .to_string()

@@ -11,7 +11,7 @@ use crate::observer::{State, Unaccounted};
 use crate::scenario::{Resend, Server, Strategy, seconds};
 use crate::world::{Node, World};
 
-/// Enough for the longest pause, and for claims that go stale one after another.
+/// Enough for the longest pause, and for leases that go stale one after another.
 const ROUNDS: usize = 40;
 
 /// Whoever was told an end does not look again before.

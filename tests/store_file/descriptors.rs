@@ -12,7 +12,7 @@ use crate::scene::{directory, files, open};
 
 const SESSIONS: usize = 600;
 
-/// So many requests are under way at once: each has a claim, and a proof that its holder is alive.
+/// So many requests are under way at once: each has a lease, and a proof that its holder is alive.
 const UNDER_WAY: u64 = 100;
 
 /// For each step, and for a session to rotate again; a process that is stuck needs for ever.

@@ -1,11 +1,11 @@
-//! A process that holds a claim: its request has arrived at a server that does not answer yet.
+//! A process that holds a lease: its request has arrived at a server that does not answer yet.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evertoken::testing::{AuthorizationServer, Hold, HttpServer, Reuse};
 use evertoken::{
-    Builder, Claim, FileStore, Key, OAuth2, ServerProfile, TokenManager, TokenPair, TokenStore,
+    Builder, FileStore, Key, Lease, OAuth2, ServerProfile, TokenManager, TokenPair, TokenStore,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -84,12 +84,12 @@ impl Shared {
             .unwrap()
             .key()
             .clone();
-        let claim = claim(&self.store(), &key).await.unwrap();
+        let lease = lease(&self.store(), &key).await.unwrap();
         Holder {
             process,
             hold,
             key,
-            claim,
+            lease,
         }
     }
 
@@ -103,12 +103,12 @@ pub(crate) struct Holder {
     pub(crate) process: Process,
     pub(crate) hold: Hold,
     pub(crate) key: Key,
-    pub(crate) claim: Claim,
+    pub(crate) lease: Lease,
 }
 
 impl Holder {
     pub(crate) async fn is_dead(&self, store: &FileStore) -> bool {
-        store.holder_is_dead(&self.key, &self.claim).await
+        store.holder_is_dead(&self.key, &self.lease).await
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -123,11 +123,11 @@ pub(crate) fn endpoint(url: &str) -> OAuth2 {
         .client_secret("secret")
 }
 
-/// The claim in the record.
-pub(crate) async fn claim(store: &FileStore, key: &Key) -> Option<Claim> {
+/// The lease in the record.
+pub(crate) async fn lease(store: &FileStore, key: &Key) -> Option<Lease> {
     let (record, _) = entry(store, key).await?;
     let form = serde_json::to_value(record).unwrap();
-    serde_json::from_value(form["claim"].clone()).unwrap()
+    serde_json::from_value(form["lease"].clone()).unwrap()
 }
 
 /// In the process of its own: rotates, and tells the access token's digest in a file.
@@ -138,14 +138,14 @@ pub(crate) async fn rotate(directory: &Path) {
     std::fs::write(told, evertoken::Digest::of(token.expose()).to_string()).unwrap();
 }
 
-/// In the process of its own: returns as soon as its claim stands.
+/// In the process of its own: returns as soon as its lease stands.
 pub(crate) async fn leave(directory: &Path) {
     let tokens = manager(directory);
     let store = open(directory.join("session"));
     let key = tokens.key().clone();
     tokio::spawn(async move { tokens.token().await });
     let told = directory.join("leave");
-    while claim(&store, &key).await.is_none() || !told.exists() {
+    while lease(&store, &key).await.is_none() || !told.exists() {
         tokio::task::yield_now().await;
     }
 }

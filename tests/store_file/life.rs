@@ -1,4 +1,4 @@
-//! What is known of the holder of a claim: that it is dead, or nothing.
+//! What is known of the holder of a lease: that it is dead, or nothing.
 
 use std::fs::{self, Permissions};
 use std::future::poll_fn;
@@ -13,7 +13,7 @@ use evertoken::{FileStore, Key, TokenStore};
 use rustix::process::Signal;
 use tokio::time::timeout;
 
-use crate::holder::{Shared, claim};
+use crate::holder::{Shared, lease};
 use crate::process::Process;
 use crate::scene::{entry, open, put, record};
 
@@ -34,15 +34,15 @@ async fn a_holder_is_dead_once_its_process_is_killed_and_not_before() {
     // Two who ask at once are not in each other's way.
     let other = shared.store();
     holder.process.kill();
-    let claim = holder.claim;
+    let lease = holder.lease;
     let (one, two) = tokio::join!(
-        store.holder_is_dead(&holder.key, &claim),
-        other.holder_is_dead(&holder.key, &claim)
+        store.holder_is_dead(&holder.key, &lease),
+        other.holder_is_dead(&holder.key, &lease)
     );
     assert!(one && two);
     assert!(
         !store
-            .holder_is_dead(&holder.key.clone().label("another"), &claim)
+            .holder_is_dead(&holder.key.clone().label("another"), &lease)
             .await
     );
 }
@@ -97,21 +97,21 @@ async fn a_holder_that_has_landed_leaves_nothing() {
     let store = shared.store();
     drop(holder.hold);
     holder.process.succeeds();
-    assert_eq!(claim(&store, &holder.key).await, None);
+    assert_eq!(lease(&store, &holder.key).await, None);
     assert_eq!(shared.lives(), <[&Path; 0]>::default());
-    // Of a claim that is gone nothing is known.
-    assert!(!store.holder_is_dead(&holder.key, &holder.claim).await);
+    // Of a lease that is gone nothing is known.
+    assert!(!store.holder_is_dead(&holder.key, &holder.lease).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_ends_in_order_while_its_claim_stands_is_dead() {
+async fn a_process_that_ends_in_order_while_its_lease_stands_is_dead() {
     let shared = strict().await;
     let holder = shared.holder("leave", "").await;
     let store = shared.store();
     assert!(!holder.is_dead(&store).await);
     fs::write(shared.directory.path().join("leave"), "").unwrap();
     holder.process.succeeds();
-    assert!(store.holder_is_dead(&holder.key, &holder.claim).await);
+    assert!(store.holder_is_dead(&holder.key, &holder.lease).await);
 }
 
 /// What it has sent may be answered yet, and what it has begun to write be written.
@@ -132,16 +132,16 @@ fn a_holder_of_this_process_lives_as_long_as_the_process_whatever_is_dropped() {
     let store = shared.store();
     outer.block_on(async {
         shared.arrived(1).await;
-        let claim = claim(&store, &key).await.unwrap();
+        let lease = lease(&store, &key).await.unwrap();
         // It asks about itself, too.
-        assert!(!store.holder_is_dead(&key, &claim).await);
+        assert!(!store.holder_is_dead(&key, &lease).await);
         inner.shutdown_background();
         drop(hold);
         drop(store);
         let store = shared.store();
         assert_eq!(shared.lives().len(), 1);
         for _ in 0..100 {
-            assert!(!store.holder_is_dead(&key, &claim).await);
+            assert!(!store.holder_is_dead(&key, &lease).await);
         }
     });
 }
@@ -157,30 +157,30 @@ async fn a_copy_of_the_directory_proves_nothing_and_one_that_was_moved_does() {
         fs::copy(file.path(), copy.join(file.file_name())).unwrap();
     }
     assert_eq!(
-        claim(&copied, &holder.key).await.as_ref(),
-        Some(&holder.claim)
+        lease(&copied, &holder.key).await.as_ref(),
+        Some(&holder.lease)
     );
     assert!(!holder.is_dead(&copied).await);
-    let (key, claim) = (holder.key, holder.claim);
+    let (key, lease) = (holder.key, holder.lease);
     holder.process.kill();
     let original = shared.store();
-    assert!(original.holder_is_dead(&key, &claim).await);
-    assert!(!copied.holder_is_dead(&key, &claim).await);
+    assert!(original.holder_is_dead(&key, &lease).await);
+    assert!(!copied.holder_is_dead(&key, &lease).await);
     let moved = shared.directory.path().join("moved");
     fs::rename(shared.session(), &moved).unwrap();
-    assert!(open(&moved).holder_is_dead(&key, &claim).await);
+    assert!(open(&moved).holder_is_dead(&key, &lease).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_not_what_the_holder_made_proves_nothing() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
-    let (key, claim, store) = (holder.key, holder.claim, shared.store());
+    let (key, lease, store) = (holder.key, holder.lease, shared.store());
     let file = shared.lives().remove(0);
     let away = shared.directory.path().join("away");
     // The holder lives on, and its file is gone.
     fs::rename(&file, &away).unwrap();
-    assert!(!store.holder_is_dead(&key, &claim).await);
+    assert!(!store.holder_is_dead(&key, &lease).await);
     let set_mode = |mode| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
     for content in [
         String::new(),
@@ -189,22 +189,22 @@ async fn a_file_that_is_not_what_the_holder_made_proves_nothing() {
     ] {
         fs::write(&file, content).unwrap();
         set_mode(0o600);
-        assert!(!store.holder_is_dead(&key, &claim).await);
+        assert!(!store.holder_is_dead(&key, &lease).await);
         fs::remove_file(&file).unwrap();
     }
     holder.process.kill();
     // A pipe would be waited for.
     let made = Command::new("mkfifo").arg(&file).status().unwrap();
     assert!(made.success());
-    assert!(!store.holder_is_dead(&key, &claim).await);
+    assert!(!store.holder_is_dead(&key, &lease).await);
     fs::remove_file(&file).unwrap();
     symlink(&away, &file).unwrap();
-    assert!(!store.holder_is_dead(&key, &claim).await);
+    assert!(!store.holder_is_dead(&key, &lease).await);
     fs::rename(&away, &file).unwrap();
     set_mode(0o644);
-    assert!(!store.holder_is_dead(&key, &claim).await);
+    assert!(!store.holder_is_dead(&key, &lease).await);
     set_mode(0o600);
-    assert!(store.holder_is_dead(&key, &claim).await);
+    assert!(store.holder_is_dead(&key, &lease).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,30 +217,30 @@ async fn fm38_a_proof_of_life_is_private_and_says_nothing_of_the_session() {
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
     assert_eq!(
         name,
-        format!("{}.{}.alive", holder.key.digest(), holder.claim.owner)
+        format!("{}.{}.alive", holder.key.digest(), holder.lease.owner)
     );
     assert!(fs::metadata(&file).unwrap().len() < 100);
 }
 
-/// Whoever swaps a record that has a claim in it is not the holder of the claim for that.
+/// Whoever swaps a record that has a lease in it is not the holder of the lease for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_that_is_carried_along_is_still_its_holders() {
+async fn a_lease_that_is_carried_along_is_still_its_holders() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
-    let (key, claim, store) = (holder.key, holder.claim, shared.store());
+    let (key, lease, store) = (holder.key, holder.lease, shared.store());
     for _ in 0..3 {
         let (record, revision) = entry(&store, &key).await.unwrap();
         put(&store, Some(revision), &record).await;
         assert_eq!(shared.lives().len(), 1);
-        assert!(!store.holder_is_dead(&key, &claim).await);
+        assert!(!store.holder_is_dead(&key, &lease).await);
     }
     let elsewhere = open(shared.directory.path().join("elsewhere"));
     let (record, _) = entry(&store, &key).await.unwrap();
     let revision = put(&elsewhere, None, &record).await;
     put(&elsewhere, Some(revision), &record).await;
     holder.process.kill();
-    assert!(store.holder_is_dead(&key, &claim).await);
-    assert!(!elsewhere.holder_is_dead(&key, &claim).await);
+    assert!(store.holder_is_dead(&key, &lease).await);
+    assert!(!elsewhere.holder_is_dead(&key, &lease).await);
 }
 
 /// Another session's swap, by a store that was opened anew, tidies up.
@@ -259,16 +259,16 @@ async fn fm11_a_proof_of_death_stays_as_long_as_it_is_needed() {
     let store = tidy(&shared, &key, 0).await;
     holder.process.assert_running();
     assert_eq!(shared.lives().len(), 1, "the holder lives");
-    let claim = holder.claim;
+    let lease = holder.lease;
     holder.process.kill();
     let dead = shared.lives().remove(0);
     tidy(&shared, &key, 1).await;
-    assert!(store.holder_is_dead(&key, &claim).await, "the claim stands");
+    assert!(store.holder_is_dead(&key, &lease).await, "the lease stands");
 
-    // Whoever takes the claim out of the record removes it.
+    // Whoever takes the lease out of the record removes it.
     let (found, revision) = entry(&store, &key).await.unwrap();
     let mut form = serde_json::to_value(found).unwrap();
-    form["claim"] = ().into();
+    form["lease"] = ().into();
     let kept = fs::read(&dead).unwrap();
     put(
         &store,
@@ -286,7 +286,7 @@ async fn fm11_a_proof_of_death_stays_as_long_as_it_is_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_without_a_proof_of_life_is_as_good() {
+async fn a_lease_without_a_proof_of_life_is_as_good() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
     fs::remove_file(shared.lives().remove(0)).unwrap();

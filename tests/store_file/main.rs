@@ -5,8 +5,6 @@
 mod access;
 mod cancelled;
 mod changed;
-#[cfg(unix)]
-mod claims;
 mod content;
 mod crowd;
 #[cfg(unix)]
@@ -15,6 +13,8 @@ mod descriptors;
 mod full_disk;
 #[cfg(unix)]
 mod holder;
+#[cfg(unix)]
+mod leases;
 mod leftovers;
 #[cfg(unix)]
 mod life;

@@ -136,7 +136,7 @@ async fn w10_by_default_a_pair_is_stored_before_anybody_has_it() {
             answered.clone(),
             answered,
         ],
-        "the claim, the pair, the callers"
+        "the lease, the pair, the callers"
     );
     disk.world.assert_exchanges(1);
 }

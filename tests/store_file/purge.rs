@@ -71,13 +71,13 @@ async fn a_session_that_is_being_written_or_rotated_stays() {
     let first = lasting(&rotated, Some(DAY));
     let seen = put(&store, None, &first).await;
     let mut form = serde_json::to_value(&first).unwrap();
-    form["claim"] = json!({
+    form["lease"] = json!({
         "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": first.digest(),
         "since": 1_700_000_000_000_u64,
     });
     form["next_number"] = 2.into();
-    let claimed: Record = serde_json::from_value(form).unwrap();
-    let seen = put(&store, Some(seen), &claimed).await;
+    let leased: Record = serde_json::from_value(form).unwrap();
+    let seen = put(&store, Some(seen), &leased).await;
     clock.step_wall(2 * DAY);
     let lock = File::open(lock_path(&directory, &written)).unwrap();
     lock.lock().unwrap();

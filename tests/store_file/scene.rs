@@ -34,7 +34,7 @@ pub(crate) fn record(key: &Key, number: u64) -> Record {
             "access_token": format!("access-sesame-{number}"),
             "refresh_token": format!("refresh-sesame-{number}"),
         },
-        "state": { "is": "active" }, "claim": null,
+        "state": { "is": "active" }, "lease": null,
         "next_number": 1, "committed_number": 0, "past": {},
         LATER_FIELD: { "number": number, "filler": "" },
     });

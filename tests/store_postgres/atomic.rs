@@ -1,11 +1,11 @@
-//! A rotation is one transaction: whatever dies between its two writes, the old pair and its claim are left.
+//! A rotation is one transaction: whatever dies between its two writes, the old pair and its lease are left.
 
 use std::time::Duration;
 
 use evertoken::store::Revision;
 use evertoken::{PostgresStore, Record, TokenStore};
 
-use crate::scene::{Database, claimed, digest, entry, key, put, record, told};
+use crate::scene::{Database, digest, entry, key, leased, put, record, told};
 use crate::services::Postgres;
 
 /// What happens once the old row has given way, before the new one comes.
@@ -21,12 +21,12 @@ pub(crate) const NOTHING: &str = "DROP TRIGGER stumble ON evertoken_pair; DROP F
 
 const SLEEPERS: &str = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
 
-/// A pair that is claimed, as it is while the next one is fetched.
-async fn claimed_pair(store: &PostgresStore) -> (Record, Revision) {
+/// A pair that is leased, as it is while the next one is fetched.
+async fn leased_pair(store: &PostgresStore) -> (Record, Revision) {
     let first = record(&key(), 1);
     let revision = put(store, None, &first).await;
-    let revision = put(store, Some(revision), &claimed(&first)).await;
-    (claimed(&first), revision)
+    let revision = put(store, Some(revision), &leased(&first)).await;
+    (leased(&first), revision)
 }
 
 async fn until_somebody_sleeps(server: &Postgres) {
@@ -39,7 +39,7 @@ async fn until_somebody_sleeps(server: &Postgres) {
 async fn w14_a_rotation_is_one_transaction_that_a_killed_backend_undoes() {
     let database = Database::new();
     let store = database.open().await;
-    let (before, revision) = claimed_pair(&store).await;
+    let (before, revision) = leased_pair(&store).await;
     let columns = "id, state, digest, record, past, pair, revision, retired_at, changed_at";
     let rows = database.rows(columns);
     database.sql(&between("PERFORM pg_sleep(600)"));
@@ -74,7 +74,7 @@ async fn w14_a_rotation_is_one_transaction_that_a_killed_backend_undoes() {
 async fn w14_a_rotation_whose_second_write_fails_has_not_begun() {
     let database = Database::new();
     let store = database.open().await;
-    let (before, revision) = claimed_pair(&store).await;
+    let (before, revision) = leased_pair(&store).await;
     database.sql(&between("RAISE EXCEPTION 'no space left'"));
     let failed = store.swap(&key(), Some(revision), &record(&key(), 2)).await;
     let error = told(&failed.unwrap_err());
@@ -87,10 +87,10 @@ async fn w14_a_rotation_whose_second_write_fails_has_not_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and_its_claim() {
+async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and_its_lease() {
     let mut server = Postgres::durable().unwrap();
     let store = PostgresStore::connect(&server.url()).await.unwrap();
-    let (before, revision) = claimed_pair(&store).await;
+    let (before, revision) = leased_pair(&store).await;
     let rows =
         "SELECT id, state, digest, record, past, pair, revision, retired_at FROM evertoken_pair";
     let left = server.sql(rows);
@@ -114,7 +114,7 @@ async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and
     );
 }
 
-/// Where it is not the default, it is asked for: a claim that is lost is a token that two may spend.
+/// Where it is not the default, it is asked for: a lease that is lost is a token that two may spend.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_outlasts_a_power_cut_although_the_default_is_not_to_wait_for_the_disk()
  {
@@ -129,9 +129,9 @@ async fn what_was_acknowledged_outlasts_a_power_cut_although_the_default_is_not_
         entry(&store, &key()).await,
         Some((record(&key(), 1), first))
     );
-    let claim = claimed(&record(&key(), 1));
-    let second = put(&store, Some(first), &claim).await;
+    let lease = leased(&record(&key(), 1));
+    let second = put(&store, Some(first), &lease).await;
     server.kill();
     server.restart().unwrap();
-    assert_eq!(entry(&store, &key()).await, Some((claim, second)));
+    assert_eq!(entry(&store, &key()).await, Some((lease, second)));
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::logs::Logs;
 use crate::proxy::Proxy;
-use crate::scene::{Database, claimed, entry, key, put, record};
+use crate::scene::{Database, entry, key, leased, put, record};
 
 /// A store that hears looks every second only, so this is by notification, or luck.
 const BY_NOTIFICATION: Duration = Duration::from_millis(500);
@@ -178,7 +178,7 @@ async fn n3_digests_and_numbers_are_all_that_is_told() {
     put(&one, None, &record(&key(), 1)).await;
     until_heard(&one, &other).await;
     let (held, revision) = entry(&one, &key()).await.unwrap();
-    let revision = put(&one, Some(revision), &claimed(&held)).await;
+    let revision = put(&one, Some(revision), &leased(&held)).await;
     put(&one, Some(revision), &record(&key(), 2)).await;
     let mut told = BTreeSet::new();
     while let Some(notification) = listener.next_buffered() {
@@ -214,7 +214,7 @@ async fn nobody_is_told_of_what_he_knows() {
         let waiter = wait(&one, seen);
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!waiter.is_finished());
-        seen = put(&other, Some(seen), &claimed(&record(&key(), number))).await;
+        seen = put(&other, Some(seen), &leased(&record(&key(), number))).await;
         waiter.await.unwrap();
     }
 }

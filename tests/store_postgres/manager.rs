@@ -100,7 +100,7 @@ async fn fm34_a_restart_goes_on_with_the_rotated_pair_although_the_first_is_give
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn w14_a_pair_that_cannot_be_stored_is_served_and_stored_later_and_the_claim_stays_until_then()
+async fn w14_a_pair_that_cannot_be_stored_is_served_and_stored_later_and_the_lease_stays_until_then()
  {
     let world = World::new();
     let tokens = world.instance().await;
@@ -110,8 +110,8 @@ async fn w14_a_pair_that_cannot_be_stored_is_served_and_stored_later_and_the_cla
         .sql(&between("RAISE EXCEPTION 'no space left'"));
     let rotated = tokens.rotate().await.unwrap();
     assert_eq!(world.stored(), before, "the old pair is there");
-    let claim = "SELECT convert_from(record, 'UTF8')::json->'claim'->>'number' FROM evertoken_pair";
-    assert_ne!(world.database.sql(claim), "", "and its claim");
+    let lease = "SELECT convert_from(record, 'UTF8')::json->'lease'->>'number' FROM evertoken_pair";
+    assert_ne!(world.database.sql(lease), "", "and its lease");
     world.database.sql(NOTHING);
     while world.stored() == before {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -3,7 +3,7 @@
 use evertoken::{Key, TokenStore};
 use serde_json::json;
 
-use crate::scene::{Database, HOUR, claimed, digest, entry, form, key, made_of, put, record};
+use crate::scene::{Database, HOUR, digest, entry, form, key, leased, made_of, put, record};
 
 #[tokio::test]
 async fn whatever_a_server_issues_can_be_stored() {
@@ -16,15 +16,15 @@ async fn whatever_a_server_issues_can_be_stored() {
     .label("\u{FFFF}é");
     let mut next = form(&strange, 1);
     next["version"] = u64::MAX.into();
-    let claims = [
+    let leases = [
         r#"{"jti":"a\u0000b"}"#.to_owned(),
         format!(r#"{{"jti":"{}"}}"#, "long".repeat(5_000)),
     ];
     let mut seen = None;
-    for claims in claims {
+    for leases in leases {
         use base64::Engine as _;
-        let claims = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(claims);
-        next["pair"]["access_token"] = format!("e30.{claims}.x").into();
+        let leases = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(leases);
+        next["pair"]["access_token"] = format!("e30.{leases}.x").into();
         for total in [u64::MAX, 0, 9_999 * 365 * 24 * HOUR] {
             next["pair"]["issued_at"] = total.into();
             for token in ["access", "refresh"] {
@@ -66,7 +66,7 @@ async fn a_revision_never_comes_again_not_even_after_a_deletion() {
     let (_, seen) = entry(&store, &key()).await.unwrap();
     let next = put(&store, Some(seen), &record(&key(), 2)).await;
     assert_eq!(next.number(), seen.number() + 1);
-    let next = put(&store, Some(next), &claimed(&record(&key(), 2))).await;
+    let next = put(&store, Some(next), &leased(&record(&key(), 2))).await;
     assert_eq!(next.number(), seen.number() + 2);
 }
 

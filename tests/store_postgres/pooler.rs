@@ -6,7 +6,7 @@ use evertoken::{Key, PostgresStore, TokenStore};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::logs::Logs;
-use crate::scene::{Database, claimed, digest, entry, key, put, record, told};
+use crate::scene::{Database, digest, entry, key, leased, put, record, told};
 use crate::services::{PgBouncer, PoolMode, skipped};
 
 fn pooler(database: &Database, mode: PoolMode) -> PgBouncer {
@@ -69,7 +69,7 @@ async fn without_names_for_statements_the_store_works_behind_such_a_pooler() {
         crowd(&store, &key().label(format!("{spelling} crowd"))).await;
         let label = key().label(spelling);
         let seen = put(&store, None, &record(&label, 1)).await;
-        let seen = put(&store, Some(seen), &claimed(&record(&label, 1))).await;
+        let seen = put(&store, Some(seen), &leased(&record(&label, 1))).await;
         // By polling: notifications do not arrive.
         let waiting = {
             let (store, label) = (store.clone(), label.clone());

@@ -4,7 +4,7 @@ use evertoken::store::{Revision, Swap};
 use evertoken::{PostgresStore, TokenStore};
 
 use crate::proxy::Proxy;
-use crate::scene::{Database, claimed, entry, key, put, record};
+use crate::scene::{Database, entry, key, leased, put, record};
 
 const RACERS: u64 = 16;
 
@@ -44,7 +44,7 @@ async fn race(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_first_records_claims_and_rotations_one_wins() {
+async fn of_many_first_records_leases_and_rotations_one_wins() {
     for level in ["read committed", "repeatable read", "serializable"] {
         let database = Database::new();
         let name = database.sql("SELECT current_database()");
@@ -52,7 +52,7 @@ async fn of_many_first_records_claims_and_rotations_one_wins() {
             "ALTER DATABASE {name} SET default_transaction_isolation = '{level}'"
         ));
         let first = race(&database, None, 1, |_| record(&key(), 1)).await;
-        let seen = race(&database, Some(first), 3, |_| claimed(&record(&key(), 1))).await;
+        let seen = race(&database, Some(first), 3, |_| leased(&record(&key(), 1))).await;
         race(&database, Some(seen), 5, |number| {
             record(&key(), number + 1)
         })
@@ -103,7 +103,7 @@ async fn hundreds_of_swaps_at_once_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_look_a_claim_and_a_lost_race_are_one_statement_and_a_new_pair_two() {
+async fn a_look_a_lease_and_a_lost_race_are_one_statement_and_a_new_pair_two() {
     let database = Database::new();
     let proxy = Proxy::start(database.server.port()).await;
     let store = PostgresStore::connect(&proxy.url(&database.url))
@@ -117,11 +117,11 @@ async fn a_look_a_claim_and_a_lost_race_are_one_statement_and_a_new_pair_two() {
     };
     assert!(entry(&store, &key()).await.is_some());
     assert_eq!(counted(), 1, "a look");
-    let claim = put(&store, Some(seen), &claimed(&record(&key(), 1))).await;
-    assert_eq!(counted(), 1, "a claim, of which nobody has to be told");
-    let landed = put(&store, Some(claim), &record(&key(), 2)).await;
+    let lease = put(&store, Some(seen), &leased(&record(&key(), 1))).await;
+    assert_eq!(counted(), 1, "a lease, of which nobody has to be told");
+    let landed = put(&store, Some(lease), &record(&key(), 2)).await;
     assert_eq!(counted(), 2, "a new pair, and telling of it");
-    for late in [None, Some(seen), Some(claim)] {
+    for late in [None, Some(seen), Some(lease)] {
         let swap = store.swap(&key(), late, &record(&key(), 3)).await.unwrap();
         let Swap::Lost(entry) = swap else {
             panic!("{late:?} won");

@@ -67,7 +67,7 @@ async fn a_row_stays_while_the_record_knows_its_token() {
 }
 
 #[tokio::test]
-async fn a_claim_takes_nothing_along() {
+async fn a_lease_takes_nothing_along() {
     let database = Database::new();
     let store = database.open().await;
     let revision = rotate(&store, &key(), 3).await;
@@ -75,7 +75,7 @@ async fn a_claim_takes_nothing_along() {
     put(
         &store,
         Some(revision),
-        &crate::scene::claimed(&record(&key(), 3)),
+        &crate::scene::leased(&record(&key(), 3)),
     )
     .await;
     assert_eq!(database.sql(ROWS), "3|1");

@@ -6,7 +6,7 @@ use evertoken::TokenStore;
 use serde_json::json;
 
 use crate::scene::{
-    Database, ISSUED, access_token, claimed, digest, ended, entry, form, key, made_of, names, put,
+    Database, ISSUED, access_token, digest, ended, entry, form, key, leased, made_of, names, put,
     record, refresh_token, rotate,
 };
 
@@ -75,7 +75,7 @@ fn dumped(database: &Database) -> String {
 }
 
 #[tokio::test]
-async fn a_claim_and_its_release_change_nothing_but_the_record() {
+async fn a_lease_and_its_release_change_nothing_but_the_record() {
     let database = Database::new();
     let store = database.open().await;
     let first = record(&key(), 1);
@@ -83,10 +83,10 @@ async fn a_claim_and_its_release_change_nothing_but_the_record() {
     let columns =
         "id, state, digest, jti, issued_at, access_expires_at, refresh_expires_at, version";
     let before = database.rows(columns);
-    let revision = put(&store, Some(revision), &claimed(&first)).await;
+    let revision = put(&store, Some(revision), &leased(&first)).await;
     assert_eq!(
         entry(&store, &key()).await,
-        Some((claimed(&first), revision))
+        Some((leased(&first), revision))
     );
     put(&store, Some(revision), &first).await;
     assert_eq!(database.rows(columns), before);
@@ -158,7 +158,7 @@ async fn a_pair_that_was_revoked_after_a_logout_is_erased_and_its_row_stays() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_claimed_has_a_row_without_a_pair_which_gets_the_pair() {
+async fn a_sign_in_that_is_leased_has_a_row_without_a_pair_which_gets_the_pair() {
     let database = Database::new();
     let store = database.open().await;
     let mut vacant = form(&key(), 1);
@@ -169,7 +169,7 @@ async fn a_sign_in_that_is_claimed_has_a_row_without_a_pair_which_gets_the_pair(
     let revision = put(&store, None, &vacant).await;
     let columns = "state, encode(digest, 'hex'), version";
     assert_eq!(database.rows(columns), ["ACTIVE||0"]);
-    let revision = put(&store, Some(revision), &claimed(&vacant)).await;
+    let revision = put(&store, Some(revision), &leased(&vacant)).await;
     put(&store, Some(revision), &record(&key(), 1)).await;
     assert_eq!(database.rows(columns), [format!("ACTIVE|{}|1", digest(1))]);
 }

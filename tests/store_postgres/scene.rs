@@ -91,7 +91,7 @@ pub(crate) fn form(key: &Key, number: u64) -> Value {
                 "access": { "known": { "total": HOUR } }, "refresh": { "known": { "total": 24 * HOUR } },
             },
         },
-        "state": { "is": "active" }, "claim": null,
+        "state": { "is": "active" }, "lease": null,
         "next_number": number, "committed_number": number - 1, "past": { "refreshed": past },
     })
 }
@@ -113,10 +113,10 @@ pub(crate) fn made_of(form: &Value) -> Record {
     serde_json::from_value(form.clone()).unwrap()
 }
 
-/// The record with a claim on its token.
-pub(crate) fn claimed(record: &Record) -> Record {
+/// The record with a lease on its token.
+pub(crate) fn leased(record: &Record) -> Record {
     let mut form = serde_json::to_value(record).unwrap();
-    form["claim"] = json!({
+    form["lease"] = json!({
         "owner": "fedcba9876543210fedcba9876543210", "number": form["next_number"], "digest": record.digest(),
         "since": ISSUED,
     });
@@ -146,11 +146,11 @@ pub(crate) async fn put(store: &PostgresStore, seen: Option<Revision>, next: &Re
     }
 }
 
-/// So many pairs, each landed under a claim of its own. Returns the last revision.
+/// So many pairs, each landed under a lease of its own. Returns the last revision.
 pub(crate) async fn rotate(store: &PostgresStore, key: &Key, pairs: u64) -> Revision {
     let mut revision = put(store, None, &record(key, 1)).await;
     for number in 2..=pairs {
-        revision = put(store, Some(revision), &claimed(&record(key, number - 1))).await;
+        revision = put(store, Some(revision), &leased(&record(key, number - 1))).await;
         revision = put(store, Some(revision), &record(key, number)).await;
     }
     revision

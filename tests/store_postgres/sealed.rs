@@ -4,7 +4,7 @@ use evertoken::store::SealError;
 use evertoken::{PostgresStore, TokenStore};
 
 use crate::scene::{
-    Database, access_token, claimed, digest, entry, key, put, record, refresh_token, rotate, told,
+    Database, access_token, digest, entry, key, leased, put, record, refresh_token, rotate, told,
 };
 use crate::seal::FakeSealer;
 
@@ -82,6 +82,6 @@ async fn a_plain_session_that_is_permitted_is_sealed_when_it_is_written_next() {
     assert!(error.contains("`accept_plain(true)`"), "{error}");
     let store = strict.accept_plain(true);
     assert_eq!(entry(&store, &key()).await, Some((first.clone(), revision)));
-    put(&store, Some(revision), &claimed(&first)).await;
+    put(&store, Some(revision), &leased(&first)).await;
     assert!(!stored(&database).contains(&refresh_token(1)));
 }

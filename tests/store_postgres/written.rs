@@ -13,7 +13,7 @@ use crate::services::Postgres;
 const ACCESS: usize = 1_024;
 const REFRESH: usize = 200;
 
-/// What a rotation may add to the log: a claim and a landing.
+/// What a rotation may add to the log: a lease and a landing.
 const MOST: u64 = 6 * 1_024;
 
 /// Of digits that do not repeat.
@@ -40,7 +40,7 @@ fn form(key: &Key, number: u64) -> Value {
             },
             "token_type": "Bearer", "scope": ["read", "write"],
         },
-        "state": { "is": "active" }, "claim": null, "not_before": null, "sign_ins": 1,
+        "state": { "is": "active" }, "lease": null, "not_before": null, "sign_ins": 1,
         "next_number": number, "committed_number": number - 1,
         "past": { "refreshed": past, "seeds": seeds, "until": ISSUED + 2 * LONG },
     })
@@ -50,9 +50,9 @@ fn record(number: u64) -> Record {
     made_of(&form(&key(), number))
 }
 
-fn claimed(number: u64) -> Record {
+fn leased(number: u64) -> Record {
     let mut form = form(&key(), number);
-    form["claim"] = json!({
+    form["lease"] = json!({
         "owner": "fedcba9876543210fedcba9876543210", "number": number, "nonce": u64::MAX - number,
         "digest": record(number).digest(), "since": ISSUED + number, "patience": 60_000,
         "doubtful": null, "by": null, "before": null, "sendings": 0, "released": false,
@@ -61,9 +61,9 @@ fn claimed(number: u64) -> Record {
     made_of(&form)
 }
 
-/// A claim and a landing.
+/// A lease and a landing.
 async fn rotate(store: &PostgresStore, seen: Revision, number: u64) -> Revision {
-    let seen = put(store, Some(seen), &claimed(number)).await;
+    let seen = put(store, Some(seen), &leased(number)).await;
     put(store, Some(seen), &record(number + 1)).await
 }
 
@@ -126,7 +126,7 @@ async fn updates(server: &Postgres) -> [u64; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_touches_no_index_and_does_not_write_the_pair_again() {
+async fn a_lease_touches_no_index_and_does_not_write_the_pair_again() {
     const TIMES: u64 = 50;
     let server = Postgres::start_with(&["fsync=off", "autovacuum=off", "full_page_writes=off"]);
     let server = server.unwrap();
@@ -145,14 +145,14 @@ async fn a_claim_touches_no_index_and_does_not_write_the_pair_again() {
     let store = PostgresStore::connect(&server.url()).await.unwrap();
     let log = log_written(&server);
     for _ in 0..TIMES {
-        seen = put(&store, Some(seen), &claimed(20)).await;
+        seen = put(&store, Some(seen), &leased(20)).await;
         seen = put(&store, Some(seen), &record(20)).await;
     }
-    let claim = (log_written(&server) - log) / (2 * TIMES);
-    assert!(claim < 512, "of a claim or a release: {claim}");
-    seen = put(&store, Some(seen), &claimed(20)).await;
+    let lease = (log_written(&server) - log) / (2 * TIMES);
+    assert!(lease < 512, "of a lease or a release: {lease}");
+    seen = put(&store, Some(seen), &leased(20)).await;
     assert_eq!(outside(&server), pairs);
-    assert_eq!(entry(&store, &key()).await, Some((claimed(20), seen)));
+    assert_eq!(entry(&store, &key()).await, Some((leased(20), seen)));
     drop(store);
     let [updates_after, hot_after] = updates(&server).await;
     assert_eq!(updates_after - updates_before, 2 * TIMES + 1);

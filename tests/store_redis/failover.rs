@@ -133,24 +133,24 @@ async fn nobody_else_waits_for_the_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fm5_a_claim_that_no_replica_acknowledged_spends_nothing_and_is_found_to_be_ours() {
+async fn fm5_a_lease_that_no_replica_acknowledged_spends_nothing_and_is_found_to_be_ours() {
     let pair = Pair::start().await;
     let world = World::new(TTL);
     let store = pair.store().await.replicas(1, 100 * MILLI);
     let node = world.node(&store).await;
     pair.part().await;
     let caller = world.caller(&node);
-    let claims = async || {
+    let leases = async || {
         let (record, _) = store.load(node.key()).await.unwrap().entry.unwrap();
         let form = serde_json::to_value(record).unwrap();
-        form["claim"]["number"].as_u64().unwrap_or_default()
+        form["lease"]["number"].as_u64().unwrap_or_default()
     };
-    until("a claim is written", async || claims().await > 0).await;
+    until("a lease is written", async || leases().await > 0).await;
     tokio::time::sleep(300 * MILLI).await;
     assert_eq!(
         world.server.exchanges(),
         0,
-        "nothing is spent under a claim that may be lost"
+        "nothing is spent under a lease that may be lost"
     );
     pair.follow(&pair.replica, &pair.primary).await;
     until("a rotation", async || world.server.rotations() == 1).await;
@@ -189,7 +189,7 @@ async fn a_pair_that_a_failover_lost_is_written_again_by_who_holds_it() {
     assert_eq!(world.server.exchanges(), world.server.rotations());
 }
 
-/// Whoever has sent a token under a claim that the failover lost, and whoever finds no claim.
+/// Whoever has sent a token under a lease that the failover lost, and whoever finds no lease.
 async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
     let mut pair = Pair::start().await;
     let world = World::new(TTL);
@@ -216,15 +216,15 @@ async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
         let one = one.clone();
         tokio::spawn(async move { one.token().await })
     };
-    let claimed = async || {
+    let leased = async || {
         let record = Other::at(&pair.primary).await;
         let mut record = record;
         let record: Vec<u8> = record
-            .does(&["HGET", &crate::scene::name(one.key()), "claim"])
+            .does(&["HGET", &crate::scene::name(one.key()), "lease"])
             .await;
         String::from_utf8(record).unwrap().contains("\"number\":1")
     };
-    until("one claims", claimed).await;
+    until("one leases", leased).await;
     // Time to send.
     tokio::time::sleep(300 * MILLI).await;
     pair.fail_over().await;
@@ -240,15 +240,15 @@ async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
     world
 }
 
-/// The documented behaviour, which nothing but `WAIT` narrows: a lost claim lets two spend.
+/// The documented behaviour, which nothing but `WAIT` narrows: a lost lease lets two spend.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_wait_a_failover_that_loses_a_claim_lets_two_spend() {
+async fn without_wait_a_failover_that_loses_a_lease_lets_two_spend() {
     let world = two_who_may_spend(|store| store).await;
     assert_eq!((world.server.exchanges(), world.server.replays()), (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_wait_a_failover_loses_no_claim_under_which_anything_was_spent() {
+async fn with_wait_a_failover_loses_no_lease_under_which_anything_was_spent() {
     let world = two_who_may_spend(|store| store.replicas(1, 100 * MILLI)).await;
     assert_eq!(world.server.exchanges(), world.server.rotations());
     world.assert_unharmed();

@@ -7,7 +7,7 @@ use evertoken::{Record, RedisStore, TokenStore};
 
 use crate::keys::{expires_in, keys};
 use crate::scene::{
-    Other, access_digest, claimed, digest, entry, key, lasting, name, open, put, record, server,
+    Other, access_digest, digest, entry, key, lasting, leased, name, open, put, record, server,
     told, with_past,
 };
 
@@ -22,14 +22,14 @@ fn access(number: u64) -> String {
     format!("evertoken:access:{}", access_digest(number))
 }
 
-/// Each pair takes the place of the one before, which the record notes as past, under a claim.
+/// Each pair takes the place of the one before, which the record notes as past, under a lease.
 async fn rotate(store: &RedisStore, pairs: u64) -> Revision {
     let mut seen = put(store, None, &record(&key(), 1)).await;
     for number in 2..=pairs {
         let past = number.saturating_sub(8).max(1)..number;
         let last = number.saturating_sub(9).max(1)..number - 1;
         let before = with_past(&record(&key(), number - 1), "refreshed", last);
-        seen = put(store, Some(seen), &claimed(&before)).await;
+        seen = put(store, Some(seen), &leased(&before)).await;
         let next = with_past(&record(&key(), number), "refreshed", past);
         seen = put(store, Some(seen), &next).await;
     }

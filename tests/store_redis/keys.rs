@@ -9,7 +9,7 @@ use redis::Client;
 use tokio::task::JoinHandle;
 
 use crate::scene::{
-    Other, access_digest, claimed, entry, key, lasting, name, open, put, record, server, told, with,
+    Other, access_digest, entry, key, lasting, leased, name, open, put, record, server, told, with,
 };
 use crate::seal::FakeSealer;
 use crate::services::Redis;
@@ -172,12 +172,12 @@ async fn a_record_expires_a_week_after_its_tokens_and_one_of_unknown_use_never()
     let long_ago = StoreTime::from_millis(1_600_000_000_000);
     seen = put(&store, Some(seen), &lasting(&key(), 4, Some(long_ago))).await;
     is_about(expires_in(&server, &name).await, 7 * DAY);
-    // A claim leaves it, and it is made good again where it was lost.
+    // A lease leaves it, and it is made good again where it was lost.
     let left = expires_in(&server, &name).await;
     seen = put(
         &store,
         Some(seen),
-        &claimed(&lasting(&key(), 4, Some(in_an_hour))),
+        &leased(&lasting(&key(), 4, Some(in_an_hour))),
     )
     .await;
     is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);

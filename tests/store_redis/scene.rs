@@ -50,16 +50,16 @@ pub(crate) fn lasting(key: &Key, number: u64, until: Option<StoreTime>) -> Recor
             "refresh_token": format!("refresh-sesame-{number}"),
             "lifetime": lifetime,
         },
-        "state": { "is": "active" }, "claim": null,
+        "state": { "is": "active" }, "lease": null,
         "next_number": 1, "committed_number": 0, "past": {},
     });
     serde_json::from_value(form).unwrap()
 }
 
-/// The record with a claim on its token.
-pub(crate) fn claimed(record: &Record) -> Record {
+/// The record with a lease on its token.
+pub(crate) fn leased(record: &Record) -> Record {
     let mut form = serde_json::to_value(record).unwrap();
-    form["claim"] = json!({
+    form["lease"] = json!({
         "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": record.digest(), "since": 0,
     });
     form["next_number"] = 2.into();

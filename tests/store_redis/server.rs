@@ -291,7 +291,7 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
         vec!["SET", &name, "foreign"],
         vec!["HSET", &name, "foreign", "1"],
         vec![
-            "HSET", &name, "revision", "one", "record", "two", "claim", "{}",
+            "HSET", &name, "revision", "one", "record", "two", "lease", "{}",
         ],
         vec!["HSET", &name, "revision", "1", "record", "two"],
         vec!["HSET", &name, "revision", "1"],
@@ -325,7 +325,7 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
     ] {
         let () = other
             .does(&[
-                "HSET", &name, "revision", "1", "record", record, "claim", "{}",
+                "HSET", &name, "revision", "1", "record", record, "lease", "{}",
             ])
             .await;
         let error = told(&store.load(&key()).await.unwrap_err());

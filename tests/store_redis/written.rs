@@ -17,7 +17,7 @@ use crate::services::Redis;
 const ACCESS: usize = 1_024;
 const REFRESH: usize = 200;
 
-/// What a rotation may add to the server's file: a claim and a landing.
+/// What a rotation may add to the server's file: a lease and a landing.
 const MOST: u64 = 4 * 1_024;
 
 /// What a session may take of the server's memory.
@@ -60,7 +60,7 @@ fn form(key: &Key, number: u64) -> Value {
             },
             "token_type": "Bearer", "scope": ["read", "write"],
         },
-        "state": { "is": "active" }, "claim": null, "not_before": null, "sign_ins": 1,
+        "state": { "is": "active" }, "lease": null, "not_before": null, "sign_ins": 1,
         "next_number": number, "committed_number": number - 1,
         "past": { "refreshed": past, "seeds": seeds, "until": ISSUED + 2 * LONG },
     })
@@ -70,9 +70,9 @@ fn record(number: u64) -> Record {
     serde_json::from_value(form(&key(), number)).unwrap()
 }
 
-fn claimed(number: u64) -> Record {
+fn leased(number: u64) -> Record {
     let mut form = form(&key(), number);
-    form["claim"] = json!({
+    form["lease"] = json!({
         "owner": "fedcba9876543210fedcba9876543210", "number": number, "nonce": u64::MAX - number,
         "digest": record(number).digest(), "since": ISSUED + number, "patience": 60_000,
         "doubtful": null, "by": null, "before": null, "sendings": 0, "released": false,
@@ -81,10 +81,10 @@ fn claimed(number: u64) -> Record {
     serde_json::from_value(form).unwrap()
 }
 
-/// A claim and a landing each.
+/// A lease and a landing each.
 async fn rotate_to(store: &RedisStore, mut seen: Revision, from: u64, to: u64) -> Revision {
     for number in from..to {
-        seen = put(store, Some(seen), &claimed(number)).await;
+        seen = put(store, Some(seen), &leased(number)).await;
         seen = put(store, Some(seen), &record(number + 1)).await;
     }
     seen
@@ -139,13 +139,13 @@ async fn a_rotation_adds_four_kibibytes_to_the_file_at_the_most_however_many_the
 }
 
 #[tokio::test]
-async fn a_claim_writes_what_it_changes_and_a_landing_the_pair() {
+async fn a_lease_writes_what_it_changes_and_a_landing_the_pair() {
     let server = server();
     let store = open(&server).await;
     let seen = put(&store, None, &record(1)).await;
     let seen = rotate_to(&store, seen, 1, 5).await;
     let monitor = monitored(&server).await;
-    let claim = put(&store, Some(seen), &claimed(5)).await;
+    let lease = put(&store, Some(seen), &leased(5)).await;
     let told = told_until_now(&server, monitor).await;
     let writes = |told: &str| {
         let writes = told.lines().filter(|line| {
@@ -157,17 +157,17 @@ async fn a_claim_writes_what_it_changes_and_a_landing_the_pair() {
     };
     let written = writes(&told);
     assert_eq!(written.len(), 1, "{written:#?}");
-    assert!(written[0].contains("\"claim\""), "{written:?}");
+    assert!(written[0].contains("\"lease\""), "{written:?}");
     for part in ["\"record\" ", "\"past\" ", "\"pair\" "] {
         assert!(!written[0].contains(part), "{part}: {written:?}");
     }
 
     let monitor = monitored(&server).await;
-    let landed = put(&store, Some(claim), &record(6)).await;
+    let landed = put(&store, Some(lease), &record(6)).await;
     let told = told_until_now(&server, monitor).await;
     let written = writes(&told);
     let hash = written.iter().find(|line| line.contains("\"HSET\""));
-    for part in ["\"record\" ", "\"claim\" ", "\"past\" ", "\"pair\" "] {
+    for part in ["\"record\" ", "\"lease\" ", "\"past\" ", "\"pair\" "] {
         assert!(hash.unwrap().contains(part), "{part}: {hash:?}");
     }
     // The names of both tokens; those that are there already are not written again.
@@ -213,7 +213,7 @@ async fn a_pair_that_differs_is_written_under_the_same_number() {
 }
 
 #[tokio::test]
-async fn a_claim_a_landing_and_a_look_are_one_round_trip_each() {
+async fn a_lease_a_landing_and_a_look_are_one_round_trip_each() {
     let server = server();
     let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
@@ -225,8 +225,8 @@ async fn a_claim_a_landing_and_a_look_are_one_round_trip_each() {
         let requests = proxy.requests();
         requests - std::mem::replace(&mut before, requests)
     };
-    let seen = put(&store, Some(seen), &claimed(1)).await;
-    assert_eq!(counted(), 1, "a claim");
+    let seen = put(&store, Some(seen), &leased(1)).await;
+    assert_eq!(counted(), 1, "a lease");
     put(&store, Some(seen), &record(2)).await;
     assert_eq!(counted(), 1, "a landing");
     entry(&store, &key()).await;

@@ -1,12 +1,12 @@
 //! The tests. Each gets a storage and asks no further whose it is.
 
 mod behind;
-mod claims;
 mod collisions;
 mod conformance;
 mod endings;
 mod holders;
 mod instances;
+mod leases;
 mod sessions;
 mod storing;
 mod weather;
@@ -45,7 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     [
         conformance::CASES,
         instances::CASES,
-        claims::CASES,
+        leases::CASES,
         holders::CASES,
         storing::CASES,
         behind::CASES,

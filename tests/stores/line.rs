@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{Claim, Digest, Key, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Digest, Key, Lease, Record, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -222,8 +222,8 @@ impl TokenStore for Line {
         self.inner.find(digest).await
     }
 
-    async fn holder_is_dead(&self, key: &Key, claim: &Claim) -> bool {
-        self.check().is_ok() && self.inner.holder_is_dead(key, claim).await
+    async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+        self.check().is_ok() && self.inner.holder_is_dead(key, lease).await
     }
 }
 

@@ -41,14 +41,14 @@ impl Mortal {
         drop(node);
     }
 
-    /// It claims, sends, and dies without having read the answer.
+    /// It leases, sends, and dies without having read the answer.
     pub(crate) async fn die_sending(self, scene: &Scene, fault: Fault) {
         scene.server.fail_next(fault);
         let arrived = scene.server.exchanges();
         self.call();
         scene.server.arrived(arrived + 1).await;
-        until("its claim is there", async || {
-            !scene.json().await["claim"].is_null()
+        until("its lease is there", async || {
+            !scene.json().await["lease"].is_null()
         })
         .await;
         self.die().await;

@@ -157,8 +157,8 @@ impl Scene {
         self.pass(TTL + seconds(1)).await;
     }
 
-    /// Until a claim that was made so far is stale.
-    pub(crate) async fn outlast_claims(&self) {
+    /// Until a lease that was made so far is stale.
+    pub(crate) async fn outlast_leases(&self) {
         self.pass(QUARANTINE + seconds(1)).await;
     }
 
@@ -212,13 +212,13 @@ impl Scene {
             .await;
     }
 
-    /// A claim on the current token by somebody who is not there any more.
-    pub(crate) async fn plant_claim(&self) {
+    /// A lease on the current token by somebody who is not there any more.
+    pub(crate) async fn plant_lease(&self) {
         let loaded = self.line().await.load(&self.key).await.expect("readable");
         let mut record = self.json().await;
         let number = record["next_number"].as_u64().expect("a number");
         record["next_number"] = (number + 1).into();
-        record["claim"] = json!({
+        record["lease"] = json!({
             "owner": "0123456789abcdef0123456789abcdef",
             "number": number,
             "digest": self.record().await.digest().to_string(),

@@ -24,8 +24,8 @@ impl Flaw for Lossy {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "what was swapped in is what is loaded")]
-async fn a_claim_is_kept() {
-    let lossy = |record: &Record| edited(record, |form| form["claim"] = ().into());
+async fn a_lease_is_kept() {
+    let lossy = |record: &Record| edited(record, |form| form["lease"] = ().into());
     store(flawed(Lossy(lossy))).await;
 }
 

@@ -5,10 +5,10 @@ fn key() -> Key {
     Key::new("issuer", KEY_CLIENT)
 }
 
-/// A record claimed by ONE, and the landing of what ONE was issued.
-fn claimed(token: &str) -> (Record, Landing) {
+/// A record leased by ONE, and the landing of what ONE was issued.
+fn leased(token: &str) -> (Record, Landing) {
     let record = active();
-    let claimed = record.claimed(ONE, record.digest(), NOW);
+    let leased = record.leased(ONE, record.digest(), NOW);
     let landing = Landing {
         holder: ONE.holder(record.next_number),
         base: record.identity(),
@@ -19,7 +19,7 @@ fn claimed(token: &str) -> (Record, Landing) {
         rival: Rival::Wins,
         pair: pair(token),
     };
-    (claimed, landing)
+    (leased, landing)
 }
 
 fn written(verdict: Verdict) -> Record {
@@ -30,13 +30,13 @@ fn written(verdict: Verdict) -> Record {
 }
 
 #[test]
-fn landing_writes_the_records_version_plus_one_and_takes_our_claim_out() {
-    let (mut record, landing) = claimed("r2");
+fn landing_writes_the_records_version_plus_one_and_takes_our_lease_out() {
+    let (mut record, landing) = leased("r2");
     // The store lost a write while we were away.
     record.version = 40;
     let landed = written(landing.judge(Some(&record), &key(), NOW));
     assert_eq!(landed.version, 41);
-    assert_eq!(landed.claim, None);
+    assert_eq!(landed.lease, None);
     assert_eq!(landed.committed_number, landing.holder.number);
     assert!(
         landed
@@ -46,16 +46,16 @@ fn landing_writes_the_records_version_plus_one_and_takes_our_claim_out() {
 }
 
 #[test]
-fn landing_leaves_a_newer_live_claim_in_place() {
-    let (record, landing) = claimed("r2");
+fn landing_leaves_a_newer_live_lease_in_place() {
+    let (record, landing) = leased("r2");
     let taken = record.resent(TWO, NOW);
     let landed = written(landing.judge(Some(&taken), &key(), NOW));
-    assert_eq!(landed.claim, taken.claim);
+    assert_eq!(landed.lease, taken.lease);
 }
 
 #[test]
 fn an_echoed_refresh_token_is_not_retired() {
-    let (record, landing) = claimed("r1");
+    let (record, landing) = leased("r1");
     let landed = written(landing.judge(Some(&record), &key(), NOW));
     assert_eq!(landed.digest(), record.digest());
     assert_eq!(landed.retired().count(), 0);
@@ -63,21 +63,21 @@ fn an_echoed_refresh_token_is_not_retired() {
 
 #[test]
 fn a_swap_that_seemed_to_fail_had_landed() {
-    let (record, landing) = claimed("r2");
+    let (record, landing) = leased("r2");
     let landed = written(landing.judge(Some(&record), &key(), NOW));
     assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Landed);
 }
 
 #[test]
 fn a_pair_landing_after_the_logout_is_never_stored() {
-    let (record, landing) = claimed("r2");
+    let (record, landing) = leased("r2");
     let out = record.ended(State::LoggedOut);
     assert_eq!(landing.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
 }
 
 #[test]
 fn another_lineage_supersedes_ours() {
-    let (record, landing) = claimed("r2");
+    let (record, landing) = leased("r2");
     let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0);
     assert_eq!(
         landing.judge(Some(&replaced), &key(), NOW),
@@ -86,15 +86,15 @@ fn another_lineage_supersedes_ours() {
 }
 
 #[test]
-fn a_new_session_is_not_claimed_by_a_sign_in_to_the_one_before() {
-    let record = active().claimed(ONE, key().digest(), NOW);
+fn a_new_session_is_not_leased_by_a_sign_in_to_the_one_before() {
+    let record = active().leased(ONE, key().digest(), NOW);
     let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0);
-    assert_eq!(replaced.claim, None);
+    assert_eq!(replaced.lease, None);
 }
 
 /// A sign-in of ours, into a key that has come to hold another's.
 fn rivals(rival: Rival) -> (Record, Landing) {
-    let (_, landing) = claimed("ours");
+    let (_, landing) = leased("ours");
     let vacant = Record::vacant(key(), Lineage::from_bits(1));
     let theirs = vacant.replaced(Lineage::from_bits(2), Some(pair("theirs")), 0);
     let ours = Landing {
@@ -143,7 +143,7 @@ fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
 
 #[test]
 fn pairs_that_were_passed_over_count_and_are_retired() {
-    let (record, mut landing) = claimed("r4");
+    let (record, mut landing) = leased("r4");
     landing.passed = vec![landing.predecessor, Digest::of("r2")];
     landing.predecessor = Digest::of("r3");
     let landed = written(landing.judge(Some(&record), &key(), NOW));
@@ -152,9 +152,9 @@ fn pairs_that_were_passed_over_count_and_are_retired() {
     assert_eq!(retired, ["r1", "r2", "r3"].map(Digest::of));
 }
 
-/// A record into which TWO has landed under a later claim, and the landing of what ONE was issued.
+/// A record into which TWO has landed under a later lease, and the landing of what ONE was issued.
 fn outrun() -> (Record, Landing) {
-    let (record, landing) = claimed("ours");
+    let (record, landing) = leased("ours");
     let taken = record.resent(TWO, NOW);
     let theirs = Landing {
         holder: TWO.holder(record.next_number),
@@ -166,7 +166,7 @@ fn outrun() -> (Record, Landing) {
 }
 
 #[test]
-fn a_later_claim_committed_first_outruns_ours() {
+fn a_later_lease_committed_first_outruns_ours() {
     let (landed, landing) = outrun();
     assert_eq!(landing.judge(Some(&landed), &key(), NOW), Verdict::Outrun);
 }
@@ -175,7 +175,7 @@ fn a_later_claim_committed_first_outruns_ours() {
 /// token's digest, which an earlier session has left among the past ones.
 #[test]
 fn a_sign_in_that_brings_the_token_of_an_earlier_session_is_landed() {
-    let (mut record, landing) = claimed("ours");
+    let (mut record, landing) = leased("ours");
     record.forbid(landing.pair.pair.digest(&key()), Digest::of("another"));
     let ours = Landing {
         lineage: Lineage::from_bits(3),
@@ -187,7 +187,7 @@ fn a_sign_in_that_brings_the_token_of_an_earlier_session_is_landed() {
 
 #[test]
 fn a_pair_that_is_among_the_past_ones_had_landed() {
-    let (record, landing) = claimed("ours");
+    let (record, landing) = leased("ours");
     let landed = written(landing.judge(Some(&record), &key(), NOW));
     let theirs = Landing {
         holder: TWO.holder(landed.next_number),
@@ -203,14 +203,14 @@ fn a_pair_that_is_among_the_past_ones_had_landed() {
 /// Kept as a spare, it would be sent though it may be spent: the record does not name it any more.
 #[test]
 fn a_pair_after_which_many_landed_is_no_spare_whether_it_had_landed_or_not() {
-    let (record, landing) = claimed("ours");
+    let (record, landing) = leased("ours");
     for had_landed in [true, false] {
         let mut latest = match had_landed {
             true => written(landing.judge(Some(&record), &key(), NOW)),
             false => record.clone(),
         };
         for round in 1..=20 {
-            let claimed = latest.claimed(TWO, latest.digest(), NOW);
+            let leased = latest.leased(TWO, latest.digest(), NOW);
             let theirs = Landing {
                 holder: TWO.holder(latest.next_number),
                 base: latest.identity(),
@@ -218,7 +218,7 @@ fn a_pair_after_which_many_landed_is_no_spare_whether_it_had_landed_or_not() {
                 pair: pair(&format!("theirs {round}")),
                 ..landing.clone()
             };
-            latest = written(theirs.judge(Some(&claimed), &key(), NOW));
+            latest = written(theirs.judge(Some(&leased), &key(), NOW));
             // One more where ours was one of them.
             let is_spare = !had_landed && round <= REFRESHED_LIMIT + 1;
             let expected = match is_spare {
@@ -249,7 +249,7 @@ fn a_sign_in_that_was_outrun_gives_way_for_good() {
 
 #[test]
 fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
-    let (record, landing) = claimed("r2");
+    let (record, landing) = leased("r2");
     for state in [
         rejected(landing.predecessor),
         State::OutcomeUnknown {
@@ -266,7 +266,7 @@ fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
 
 #[test]
 fn a_record_that_vanished_is_written_anew_with_its_numbers() {
-    let (record, landing) = claimed("r2");
+    let (record, landing) = leased("r2");
     let landed = written(landing.judge(None, &key(), NOW));
     assert_eq!(landed.version, record.version + 1);
     assert!(landed.next_number > landing.holder.number);
@@ -274,7 +274,7 @@ fn a_record_that_vanished_is_written_anew_with_its_numbers() {
 
 #[test]
 fn a_seed_counts_only_if_the_store_never_knew_its_token() {
-    let (record, landing) = claimed("r2");
+    let (record, landing) = leased("r2");
     let landed = written(landing.judge(Some(&record), &key(), NOW));
     let lineage = Lineage::from_bits(9);
     let seeded = |record: &Record, token: &str| {
@@ -300,7 +300,7 @@ fn a_seed_counts_only_if_the_store_never_knew_its_token() {
 #[test]
 fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
     let before = active();
-    let (_, landing) = claimed("theirs");
+    let (_, landing) = leased("theirs");
     let theirs = written(landing.judge(Some(&before), &key(), NOW));
     let ours = Landing {
         holder: ONE.holder(landing.holder.number),
@@ -325,7 +325,7 @@ fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
 
 #[test]
 fn a_refresh_token_that_a_sign_in_brings_again_is_not_retired() {
-    let (_, landing) = claimed("theirs");
+    let (_, landing) = leased("theirs");
     let theirs = written(landing.judge(Some(&active()), &key(), NOW));
     let ours = Landing {
         predecessor: key().digest(),
@@ -348,7 +348,7 @@ fn a_refresh_token_that_a_sign_in_brings_again_is_not_retired() {
 
 #[test]
 fn a_token_whose_outcome_was_unknown_is_good_again_if_the_server_issues_it() {
-    let (record, landing) = claimed("r1");
+    let (record, landing) = leased("r1");
     let state = State::OutcomeUnknown {
         digest: record.digest(),
     };
@@ -360,7 +360,7 @@ fn a_token_whose_outcome_was_unknown_is_good_again_if_the_server_issues_it() {
 /// A sign-in after an end may bring the token of the session before, which the record has noted as used.
 #[test]
 fn a_refresh_token_that_is_current_was_not_rotated_on() {
-    let (record, landing) = claimed("r1");
+    let (record, landing) = leased("r1");
     let mut record = record;
     let current = record.digest();
     record.past.note(current, Origin::Endpoint, None);

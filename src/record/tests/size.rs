@@ -36,7 +36,7 @@ fn besides_the_pair(record: &Record) -> usize {
 }
 
 fn rotated(record: &Record, round: u64) -> Record {
-    let claimed = record.claimed(ONE, record.digest(), NOW);
+    let leased = record.leased(ONE, record.digest(), NOW);
     let landing = Landing {
         holder: ONE.holder(record.next_number),
         base: record.identity(),
@@ -47,20 +47,20 @@ fn rotated(record: &Record, round: u64) -> Record {
         sign_ins: record.sign_ins,
         pair: stored(&format!("refresh {round:032}"), Origin::Endpoint),
     };
-    match landing.judge(Some(&claimed), &record.key, NOW) {
+    match landing.judge(Some(&leased), &record.key, NOW) {
         Verdict::Write(next) => *next,
         other => panic!("{other:?}"),
     }
 }
 
-/// After this many rotations in a row, with a claim.
+/// After this many rotations in a row, with a lease.
 fn after(rotations: u64) -> Record {
     let seed = stored("seed", Origin::Seed);
     let mut record = Record::first(key(), Lineage::from_bits(u128::MAX), seed, 1);
     for round in 0..rotations {
         record = rotated(&record, round);
     }
-    record.claimed(ONE, record.digest(), NOW)
+    record.leased(ONE, record.digest(), NOW)
 }
 
 /// Everything that it can have, and more past tokens of each kind than it keeps.
@@ -80,7 +80,7 @@ fn full() -> Record {
     record.version = 1_000_000;
     record.next_number = 1_000_001;
     record.committed_number = 1_000_000;
-    record.claim = Some(Claim {
+    record.lease = Some(Lease {
         owner: Owner::from_bits(u128::MAX),
         number: 1_000_000,
         nonce: u64::MAX,

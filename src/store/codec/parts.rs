@@ -17,8 +17,8 @@ use crate::token::{Digest, Key};
 /// The lists of past tokens, in the order in which they are put together.
 const LISTS: [&str; 3] = ["refreshed", "seeds", "replaced"];
 
-/// What a claim and its release change.
-const CHANGING: [&str; 3] = ["claim", "next_number", "not_before"];
+/// What a lease and its release change.
+const CHANGING: [&str; 3] = ["lease", "next_number", "not_before"];
 
 /// The parts of a record.
 pub(in crate::store) struct Parts {
@@ -26,19 +26,19 @@ pub(in crate::store) struct Parts {
     pub(in crate::store) pair: Option<Zeroizing<Vec<u8>>>,
     /// The digests of past tokens, 16 bytes each, the lists one after the other.
     pub(in crate::store) past: Vec<u8>,
-    /// What a claim changes, as JSON.
-    pub(in crate::store) claim: Zeroizing<Vec<u8>>,
+    /// What a lease changes, as JSON.
+    pub(in crate::store) lease: Zeroizing<Vec<u8>>,
     /// Everything else as JSON, with the names of the tokens in the place of the pair, and with the length of each
     /// list in the place of the list. As secret as the pair only in what a later version put there.
     pub(in crate::store) rest: Zeroizing<Vec<u8>>,
 }
 
 impl Parts {
-    /// The claim and the rest as one JSON, which is read as the rest. The claim stands first: a database that logs
+    /// The lease and the rest as one JSON, which is read as the rest. The lease stands first: a database that logs
     /// the difference of two rows logs little of what is behind it.
     #[cfg(feature = "postgres")]
     pub(in crate::store) fn record(&self) -> Zeroizing<Vec<u8>> {
-        let begun = self.claim.strip_suffix(b"}").unwrap_or_default();
+        let begun = self.lease.strip_suffix(b"}").unwrap_or_default();
         let ended = self.rest.strip_prefix(b"{").unwrap_or_default();
         Zeroizing::new([begun, b",", ended].concat())
     }
@@ -53,7 +53,7 @@ impl Parts {
         Self {
             pair,
             past,
-            claim: Zeroizing::new(b"{}".to_vec()),
+            lease: Zeroizing::new(b"{}".to_vec()),
             rest: Zeroizing::new(record.to_vec()),
         }
     }
@@ -76,7 +76,7 @@ impl Parts {
     fn form(&self, pair: Value) -> Result<(Value, Option<Names>), Flaw> {
         let read = |part: &[u8]| serde_json::from_slice::<Map<String, Value>>(part);
         let mut form = read(&self.rest).map_err(Flaw::unreadable)?;
-        form.extend(read(&self.claim).map_err(Flaw::unreadable)?);
+        form.extend(read(&self.lease).map_err(Flaw::unreadable)?);
         let names = form.remove("names").unwrap_or_default();
         let names = serde_json::from_value(names).map_err(Flaw::unreadable)?;
         put_lists(form.get_mut("past"), &self.past)?;
@@ -128,7 +128,7 @@ impl Codec {
         Ok(Parts {
             pair,
             past,
-            claim: part(true)?,
+            lease: part(true)?,
             rest: part(false)?,
         })
     }
@@ -279,7 +279,7 @@ fn put_lists(past: Option<&mut Value>, mut all: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// The members of a record's form that a claim changes, or the others but the pair.
+/// The members of a record's form that a lease changes, or the others but the pair.
 struct Members<'a> {
     form: &'a Value,
     changing: bool,

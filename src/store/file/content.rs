@@ -113,8 +113,8 @@ impl Found {
         record_of(path) == Some(self.outline.record.key.digest())
     }
 
-    pub(super) fn claimant(&self) -> Option<Owner> {
-        Some(self.outline.record.claim.as_ref()?.owner)
+    pub(super) fn candidate(&self) -> Option<Owner> {
+        Some(self.outline.record.lease.as_ref()?.owner)
     }
 }
 

@@ -1,16 +1,16 @@
-//! Proof that the holder of a claim is alive, or that it is not: a file beside the record, which the holder's
-//! process keeps locked until the claim is out of the record. Who can lock it knows that the process
+//! Proof that the holder of a lease is alive, or that it is not: a file beside the record, which the holder's
+//! process keeps locked until the lease is out of the record. Who can lock it knows that the process
 //! has ended; only its end frees the lock while the file has its name.
 //!
 //! It must never be wrong about a death, and may always know nothing. So a file
 //!
-//! - is locked before it gets its name, which is before its claim is written;
+//! - is locked before it gets its name, which is before its lease is written;
 //! - is kept by the process and not by a store, which might be opened anew for every call;
 //! - loses its name before its lock, and is compared with what has the name after it was locked;
 //! - says which file on which machine it is, so that a copy proves nothing.
 //!
 //! All proofs of a process in one directory are names (hard links) of one file, because a process with a thousand
-//! claims must not run out of descriptors.
+//! leases must not run out of descriptors.
 //!
 //! Files get and lose their names under the lock of the record.
 
@@ -30,7 +30,7 @@ pub(super) const ENDING: &str = ".alive";
 /// In bytes; more than a mark has.
 const LIMIT: u64 = 256;
 
-/// What is known of the holder of a claim.
+/// What is known of the holder of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     Alive,

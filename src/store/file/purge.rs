@@ -49,7 +49,7 @@ fn purge_one(store: &FileStore, path: &Path, before: StoreTime) -> Result<bool, 
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed("remove", path, error)),
     }
-    life::settle(path, None, found.claimant(), store.group);
+    life::settle(path, None, found.candidate(), store.group);
     let _ = fs::remove_file(past::path(path));
     // Last: from then on another caller may have a lock of the same name. One that stays does no harm.
     let _ = fs::remove_file(lock::path(path));
@@ -65,7 +65,7 @@ fn over(store: &FileStore, path: &Path, before: StoreTime) -> Result<Option<Foun
     if !found.belongs_at(path) {
         return Ok(None);
     }
-    let holder = found.claimant();
+    let holder = found.candidate();
     if holder.is_some_and(|owner| Life::of(path, owner, store.group) == Life::Alive) {
         return Ok(None);
     }

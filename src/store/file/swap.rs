@@ -11,7 +11,7 @@ use super::replace::Replacement;
 use super::turn::Turn;
 use super::{FileStore, access, blocking, life, past};
 use crate::clock::{Clock, SystemClock};
-use crate::record::{Claim, Owner, Record};
+use crate::record::{Lease, Owner, Record};
 use crate::store::codec::Flaw;
 use crate::store::{Revision, StoreError, Swap};
 use crate::token::Key;
@@ -119,10 +119,10 @@ impl Attempt {
         if !lock.has_name()? || self.was_replaced(stamp)? {
             return Ok(None);
         }
-        if let Some(claim) = self.fresh_claim(held.as_ref().map(|(record, _)| record)) {
-            life::begin(&self.path, claim.owner);
+        if let Some(lease) = self.fresh_lease(held.as_ref().map(|(record, _)| record)) {
+            life::begin(&self.path, lease.owner);
         }
-        // If that fails, the claim may stand all the same: its proof of life stays.
+        // If that fails, the lease may stand all the same: its proof of life stays.
         replacement.put(&self.path)?;
         life::settle(&self.path, owner(&self.next), before, group);
         self.has_left(held.as_ref().map(|(record, _)| record));
@@ -150,14 +150,14 @@ impl Attempt {
         Ok(seen.map(|seen| seen.entry.1) != self.seen)
     }
 
-    /// The claim, if it is made by this swap: it is its maker's who swaps, while anybody carries the claims of
+    /// The lease, if it is made by this swap: it is its maker's who swaps, while anybody carries the leases of
     /// others along.
-    fn fresh_claim(&self, held: Option<&Record>) -> Option<&Claim> {
-        let (held, claim) = (held?, self.next.claim.as_ref()?);
-        (claim.number == held.next_number).then_some(claim)
+    fn fresh_lease(&self, held: Option<&Record>) -> Option<&Lease> {
+        let (held, lease) = (held?, self.next.lease.as_ref()?);
+        (lease.number == held.next_number).then_some(lease)
     }
 }
 
 fn owner(record: &Record) -> Option<Owner> {
-    Some(record.claim.as_ref()?.owner)
+    Some(record.lease.as_ref()?.owner)
 }

@@ -9,7 +9,7 @@ use super::life::{self, Life};
 use super::lock::{self, Lock};
 use super::{past, replace};
 
-/// Removes what was half written, what proves the death of a holder whose claim is gone, and the past tokens of a
+/// Removes what was half written, what proves the death of a holder whose lease is gone, and the past tokens of a
 /// session that has no record. Each is removed
 /// under its session's lock, so nothing is writing it; where the lock is taken, it stays for the
 /// next time.
@@ -53,7 +53,7 @@ fn is_needed(path: &Path, record: &Path, group: GroupAccess) -> bool {
     }
     match Found::read(record, group) {
         Ok(found) => found
-            .and_then(|found| found.claimant())
+            .and_then(|found| found.candidate())
             .is_some_and(|owner| life::path(record, owner) == path),
         Err(_) => true,
     }

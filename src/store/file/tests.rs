@@ -37,15 +37,15 @@ fn record(label: usize, version: u64) -> Record {
             "access_token": format!("access {label} {version}"),
             "refresh_token": format!("refresh {label} {version}"),
         },
-        "state": { "is": "active" }, "claim": null,
+        "state": { "is": "active" }, "lease": null,
         "next_number": 1, "committed_number": 0, "past": {},
     });
     serde_json::from_value(form).unwrap()
 }
 
-fn claimed(record: &Record) -> Record {
+fn leased(record: &Record) -> Record {
     let mut form = serde_json::to_value(record).unwrap();
-    form["claim"] = json!({
+    form["lease"] = json!({
         "owner": "fedcba9876543210fedcba9876543210", "number": form["next_number"], "digest": record.digest(),
         "since": 1_700_000_000_000_u64,
     });
@@ -135,7 +135,7 @@ mod disk {
 
     /// Or a process that has no descriptor left would lose one more with each attempt.
     #[tokio::test]
-    async fn a_claim_that_could_not_be_written_leaves_no_proof_of_life() {
+    async fn a_lease_that_could_not_be_written_leaves_no_proof_of_life() {
         let directory = directory();
         let broken = Disk {
             sync_file: |_| refuses_with(Errno::IO),
@@ -143,12 +143,12 @@ mod disk {
         };
         let store = FileStore::new(&directory).unwrap();
         let seen = put(&store, None, &record(0, 1)).await;
-        let claimed = claimed(&record(0, 1));
+        let leased = leased(&record(0, 1));
         let failing = with(&directory, broken);
-        let swap = failing.swap(claimed.key(), Some(seen), &claimed).await;
+        let swap = failing.swap(leased.key(), Some(seen), &leased).await;
         swap.unwrap_err();
         assert_eq!(names(directory.path(), "alive"), 0);
-        put(&store, Some(seen), &claimed).await;
+        put(&store, Some(seen), &leased).await;
         assert_eq!(names(directory.path(), "alive"), 1);
     }
 

@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// After this time without a look, another waiter looks: the one that did may be on a runtime that is stopped.
 const RELIEF: Duration = Duration::from_secs(2);
 
-/// Returns when the record has changed, or when the holder of its claim dies while this waits for it.
+/// Returns when the record has changed, or when the holder of its lease dies while this waits for it.
 pub(super) async fn changed(store: &FileStore, key: &Key, seen: Option<Revision>) {
     let hub = Hub::of(&store.directory, store.group);
     let waiter = hub.join(key.digest(), store.path(key), seen);

@@ -111,8 +111,8 @@ impl PostgresStore {
         };
         let revision = row::revision(revision);
         let is_another_pair: bool = row.try_get(1)?;
-        // A waiter waits for a claim to go.
-        let is_news = is_another_pair || next.claim.as_ref().is_none_or(|claim| claim.released);
+        // A waiter waits for a lease to go.
+        let is_news = is_another_pair || next.lease.as_ref().is_none_or(|lease| lease.released);
         let session = key.digest();
         Ok(Replaced {
             swap: Swap::Swapped(revision),

@@ -26,7 +26,7 @@ SELECT
     newer.pair,
     newer.revision,
     floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-    -- What is acknowledged is on the disk, whatever the default here: a claim that is lost is a token that two
+    -- What is acknowledged is on the disk, whatever the default here: a lease that is lost is a token that two
     -- may spend.
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
 FROM (VALUES (1)) AS once

@@ -10,8 +10,8 @@ CREATE UNIQUE INDEX evertoken_schema_once ON evertoken_schema ((true));
 -- A row for each token pair. The one without `retired_at` is its session's current one. What is called a digest is
 -- the first 16 bytes of a SHA-256.
 --
--- The order of the columns keeps the write-ahead log small. What a claim changes stands at the end, with the record last
--- and what a claim changes of it at its beginning: of a row that is updated in its page, the log has only what lies
+-- The order of the columns keeps the write-ahead log small. What a lease changes stands at the end, with the record last
+-- and what a lease changes of it at its beginning: of a row that is updated in its page, the log has only what lies
 -- between the first difference and the last one.
 CREATE TABLE evertoken_pair (
     id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -46,7 +46,7 @@ CREATE TABLE evertoken_pair (
     changed_at         timestamptz NOT NULL,
     -- What a replacement is compared by.
     revision           bigint NOT NULL,
-    -- The session's record without its pair and its past tokens: who has claimed the pair, how the session ended,
+    -- The session's record without its pair and its past tokens: who has leased the pair, how the session ended,
     -- and the like. NULL once the pair gave way.
     record             bytea,
     CHECK ((retired_at IS NULL) = (record IS NOT NULL)),
@@ -55,7 +55,7 @@ CREATE TABLE evertoken_pair (
     CHECK (state <> 'ACTIVE' OR retired_at IS NULL)
 ) WITH (fillfactor = 70);
 
--- A pair of ordinary length stays outside of its row, where a claim does not write it again, and is not compressed:
+-- A pair of ordinary length stays outside of its row, where a lease does not write it again, and is not compressed:
 -- tokens hardly shrink. The others stay in the row, and are as long in a row that was updated as in one that came.
 ALTER TABLE evertoken_pair
     ALTER COLUMN pair SET STORAGE EXTERNAL,
@@ -65,7 +65,7 @@ ALTER TABLE evertoken_pair
     ALTER COLUMN past SET STORAGE MAIN,
     ALTER COLUMN record SET STORAGE MAIN;
 
--- None of these has a column that a claim changes, so that claiming a pair touches no index.
+-- None of these has a column that a lease changes, so that leasing a pair touches no index.
 CREATE UNIQUE INDEX evertoken_pair_active ON evertoken_pair (key_digest) WHERE state = 'ACTIVE';
 CREATE UNIQUE INDEX evertoken_pair_current ON evertoken_pair (key_digest) WHERE retired_at IS NULL;
 CREATE INDEX evertoken_pair_retired ON evertoken_pair (key_digest, retired_at) WHERE retired_at IS NOT NULL;

@@ -72,7 +72,7 @@ impl Entry {
 
 /// Enters the tokens of a record: its current ones, those that are about to leave it, and those whose entry may be gone.
 ///
-/// A claim enters nothing, unless it makes the record: the entries were written when its pair landed.
+/// A lease enters nothing, unless it makes the record: the entries were written when its pair landed.
 pub(super) fn enter(
     commands: &mut Pipeline,
     store: &RedisStore,
@@ -80,9 +80,9 @@ pub(super) fn enter(
     is_first: bool,
     now: StoreTime,
 ) {
-    let claimed = record.claim.as_ref().map(|claim| claim.digest);
-    let is_claim = claimed == Some(record.digest()) && !is_first;
-    if record.pair.is_none() || is_claim {
+    let leased = record.lease.as_ref().map(|lease| lease.digest);
+    let is_lease = leased == Some(record.digest()) && !is_first;
+    if record.pair.is_none() || is_lease {
         return;
     }
     let needed = record.needed_until().map(|until| until.since(now) + MARGIN);
@@ -161,7 +161,7 @@ impl RedisStore {
         let found = found.map_err(|error| StoreError::with_source(self.untouched(entry), error))?;
         let name = self.name(&found.session);
         let mut question = cmd("HMGET");
-        question.arg(&name).arg(&["record", "claim", "past"]);
+        question.arg(&name).arg(&["record", "lease", "past"]);
         let Value::Array(parts) = self.ask(question).await? else {
             return Ok(None);
         };
@@ -169,14 +169,14 @@ impl RedisStore {
             Value::BulkString(bytes) => Some(Zeroizing::new(bytes)),
             _ => None,
         });
-        let [rest, claim, past] = [(); 3].map(|()| parts.next().flatten());
-        let (Some(rest), Some(claim)) = (rest, claim) else {
+        let [rest, lease, past] = [(); 3].map(|()| parts.next().flatten());
+        let (Some(rest), Some(lease)) = (rest, lease) else {
             return Ok(None);
         };
         let parts = Parts {
             pair: None,
             past: past.unwrap_or_default().to_vec(),
-            claim,
+            lease,
             rest,
         };
         let shown = Shown::read(&parts);

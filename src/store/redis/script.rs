@@ -10,10 +10,10 @@ use crate::store::{Revision, StoreTime};
 
 /// Reads what is held, and refuses what is no record: a value of another kind is refused by `HMGET` itself.
 ///
-/// Both scripts answer alike: whether they have written, the time, and what is held: revision, record, claim, past,
+/// Both scripts answer alike: whether they have written, the time, and what is held: revision, record, lease, past,
 /// pair.
 const HELD: &str = "
-local held = redis.call('HMGET', KEYS[1], 'revision', 'record', 'claim', 'past', 'pair')
+local held = redis.call('HMGET', KEYS[1], 'revision', 'record', 'lease', 'past', 'pair')
 if not (tonumber(held[1] or '') and held[2] and held[3]) and redis.call('EXISTS', KEYS[1]) == 1 then
   return redis.error_reply('FOREIGN a hash that is no record')
 end
@@ -24,7 +24,7 @@ const LOAD: &str = "
 return {0, time[1], time[2], held[1], held[2], held[3], held[4], held[5]}
 ";
 
-/// Arguments: the revision seen (empty: none), the record, its claim, its past tokens and its pair, and when it is of no use any
+/// Arguments: the revision seen (empty: none), the record, its lease, its past tokens and its pair, and when it is of no use any
 /// more and how long it is kept after that, in milliseconds (empty: for good).
 ///
 /// A part is written where it differs from what is there, and so is the expiry: what is written goes to the server's
@@ -45,7 +45,7 @@ end
 local now = time[1] * 1000000 + time[2]
 local revision = string.format('%.0f', math.max(now, (held[1] or 0) + 1))
 local fields = {'revision', revision}
-for at, name in ipairs({'record', 'claim', 'past', 'pair'}) do
+for at, name in ipairs({'record', 'lease', 'past', 'pair'}) do
   if (held[at + 1] or '') ~= ARGV[at + 1] then
     fields[#fields + 1] = name
     fields[#fields + 1] = ARGV[at + 1]
@@ -134,7 +134,7 @@ impl Answer {
             micros,
             revision,
             record,
-            claim,
+            lease,
             past,
             pair,
         ] = parts(answer)?;
@@ -150,7 +150,7 @@ impl Answer {
                 revision,
                 parts: Parts {
                     rest: Zeroizing::new(rest),
-                    claim: Zeroizing::new(bytes(claim)?.ok_or_else(unexpected)?),
+                    lease: Zeroizing::new(bytes(lease)?.ok_or_else(unexpected)?),
                     past: bytes(past)?.unwrap_or_default(),
                     pair: bytes(pair)?.map(Zeroizing::new),
                 },

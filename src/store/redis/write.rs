@@ -38,7 +38,7 @@ impl RedisStore {
         let arguments = [
             seen.as_bytes(),
             &parts.rest,
-            &parts.claim,
+            &parts.lease,
             &parts.past,
             pair,
             until.as_bytes(),

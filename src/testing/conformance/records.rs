@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
-use crate::record::{Claim, DoubtfulBy, Origin, Owner, Record, State, StoredPair};
+use crate::record::{DoubtfulBy, Lease, Origin, Owner, Record, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lineage, Session, TokenPair, Validity, random};
 
@@ -83,7 +83,7 @@ pub(super) fn every_kind(key: &Key) -> Vec<Record> {
     let mut full = record(key, u64::MAX >> 1);
     full.next_number = 8;
     full.committed_number = 7;
-    full.claim = Some(claim(full.digest()));
+    full.lease = Some(lease(full.digest()));
     full.sign_ins = 3;
     full.not_before = Some(NotBefore {
         until: StoreTime::from_millis(1_700_000_002_000),
@@ -136,12 +136,12 @@ pub(super) fn every_kind(key: &Key) -> Vec<Record> {
     [full, bare].into_iter().chain(ended).collect()
 }
 
-fn claim(digest: Digest) -> Claim {
+fn lease(digest: Digest) -> Lease {
     let owner = match Owner::random() {
         Ok(owner) => owner,
         Err(error) => panic!("no random numbers: {error}"),
     };
-    Claim {
+    Lease {
         owner,
         number: 7,
         nonce: u64::MAX,

@@ -1,4 +1,4 @@
-//! The store's time: all that a claim's age is measured by.
+//! The store's time: all that a lease's age is measured by.
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ pub struct Faults {
     pub pages: u8,
     /// No caller needs the token any more while its rotation pauses.
     pub deadlines: u8,
-    /// A tick passes while somebody could go on. Two in a row make a claim stale.
+    /// A tick passes while somebody could go on. Two in a row make a lease stale.
     pub pauses: u8,
 }
 
@@ -37,9 +37,9 @@ pub struct Config {
     /// How often each instance is asked for a new pair.
     pub rotations: u8,
     pub server: Server,
-    /// Of each instance: after so many ticks a claim is stale. It is what an instance writes into its claims, too.
+    /// Of each instance: after so many ticks a lease is stale. It is what an instance writes into its leases, too.
     pub quarantines: [u8; 3],
-    /// Of each: for so many ticks after the first attempt to claim it a token may be sent. What is left of the
+    /// Of each: for so many ticks after the first attempt to lease it a token may be sent. What is left of the
     /// quarantine is what a request may take.
     pub send_windows: [u8; 3],
     /// What the clients are told of the server.

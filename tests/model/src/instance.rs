@@ -13,11 +13,11 @@ pub struct Instance {
     pub spare: Option<Held>,
     pub next_number: u8,
     pub sign_ins: u8,
-    /// Claims that were attempted, and under which nothing was sent.
+    /// Leases that were attempted, and under which nothing was sent.
     pub unsent: Vec<Name>,
     /// Whether it knows that it has slept since the first of these attempts: it is a copy, and they may be another's.
     pub slept: bool,
-    /// The claim whose request is over, and whose answer was unclear.
+    /// The lease whose request is over, and whose answer was unclear.
     pub over: Option<Over>,
     /// For how many more ticks nothing is sent after a failure of its own.
     pub pause: u8,
@@ -58,7 +58,7 @@ pub struct Rotation {
     pub fresh_start: bool,
     /// The user has done something since: it goes on for nobody.
     pub orphan: bool,
-    /// The number of the claim that is being made, and the ticks since the first attempt.
+    /// The number of the lease that is being made, and the ticks since the first attempt.
     pub attempt: Option<(u8, u8)>,
     pub phase: Phase,
 }
@@ -72,8 +72,8 @@ pub struct Write {
 
 /// A token that may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Claimed {
-    /// With the claim, as it was written.
+pub struct Leased {
+    /// With the lease, as it was written.
     pub record: Row,
     pub fresh: bool,
     pub name: Name,
@@ -81,17 +81,17 @@ pub struct Claimed {
     pub age: u8,
 }
 
-impl Claimed {
+impl Leased {
     pub fn token(&self) -> Token {
-        self.record.token.expect("a pair was claimed")
+        self.record.token.expect("a pair was leased")
     }
 
     fn tick(&mut self, window: u8) {
         self.age = (self.age + 1).min(window);
     }
 
-    pub fn claim(&self) -> &Mark {
-        self.record.claim.as_ref().expect("it was written")
+    pub fn lease(&self) -> &Mark {
+        self.record.lease.as_ref().expect("it was written")
     }
 }
 
@@ -113,7 +113,7 @@ pub struct Unstored {
 /// The call that is to be made next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// `Rotation::load`, then `look`, `judge` and `claim`.
+    /// `Rotation::load`, then `look`, `judge` and `lease`.
     Look,
     /// A swap after which the store is looked at again: a forward, an end.
     Bring(Write),
@@ -121,31 +121,31 @@ pub enum Phase {
     Wait { fresh: bool, left: u8 },
     /// `wait_out`, for so many ticks at most.
     Pause { fresh: bool, left: u8 },
-    /// `write_claim`.
-    Claim { write: Write, age: u8 },
+    /// `write_lease`.
+    Lease { write: Write, age: u8 },
     /// `send`, until the token is out.
-    Send(Claimed),
+    Send(Leased),
     /// The token is out.
-    Sent(Claimed, Option<Answer>),
+    Sent(Leased, Option<Answer>),
     /// The swap of `unclear`.
-    Doubt(Claimed, Write),
-    /// The swap of `at_once`: nothing more can be tried under this claim.
+    Doubt(Leased, Write),
+    /// The swap of `at_once`: nothing more can be tried under this lease.
     Yield(Name, Write),
     /// `refused`, up to its next load.
-    Refused(Claimed),
-    /// The same, waiting for another's claim.
+    Refused(Leased),
+    /// The same, waiting for another's lease.
     RefusedWait {
-        claimed: Claimed,
+        leased: Leased,
         fresh: bool,
         left: u8,
     },
     /// The swap of `refused`.
-    Reject(Claimed, Write),
+    Reject(Leased, Write),
     /// `place`.
     Land(Unstored),
     /// `release`, with a pause after it if the attempt has failed.
     Release {
-        claimed: Claimed,
+        leased: Leased,
         tried: bool,
         failed: bool,
     },
@@ -220,12 +220,12 @@ impl Instance {
     }
 
     /// `State::attempted`.
-    pub fn attempted(&mut self, claim: Name) {
+    pub fn attempted(&mut self, lease: Name) {
         if self.unsent.is_empty() {
             self.slept = false;
         }
-        if !self.unsent.contains(&claim) {
-            self.unsent.push(claim);
+        if !self.unsent.contains(&lease) {
+            self.unsent.push(lease);
         }
     }
 
@@ -236,9 +236,9 @@ impl Instance {
     }
 
     /// `State::settle`.
-    pub fn settle(&mut self, claim: Name) {
-        self.unsent.retain(|attempted| *attempted != claim);
-        self.over.take_if(|over| over.name == claim);
+    pub fn settle(&mut self, lease: Name) {
+        self.unsent.retain(|attempted| *attempted != lease);
+        self.over.take_if(|over| over.name == lease);
     }
 
     /// `State::saw`.
@@ -299,18 +299,18 @@ impl Phase {
     fn store_changed(&mut self) {
         match self {
             Self::Bring(write)
-            | Self::Claim { write, .. }
+            | Self::Lease { write, .. }
             | Self::Yield(_, write)
             | Self::LetGoSwap(_, write)
             | Self::Clear(write) => write.fresh = false,
             Self::Wait { fresh, .. }
             | Self::Pause { fresh, .. }
             | Self::RefusedWait { fresh, .. } => *fresh = false,
-            Self::Send(claimed) | Self::Sent(claimed, _) | Self::Release { claimed, .. } => {
-                claimed.fresh = false;
+            Self::Send(leased) | Self::Sent(leased, _) | Self::Release { leased, .. } => {
+                leased.fresh = false;
             }
-            Self::Doubt(claimed, write) | Self::Reject(claimed, write) => {
-                claimed.fresh = false;
+            Self::Doubt(leased, write) | Self::Reject(leased, write) => {
+                leased.fresh = false;
                 write.fresh = false;
             }
             Self::Land(unstored) => unstored.fresh = false,
@@ -333,16 +333,16 @@ impl Phase {
 
     fn tick(&mut self, window: u8) {
         match self {
-            Self::Claim { age, .. } => *age = (*age + 1).min(window),
+            Self::Lease { age, .. } => *age = (*age + 1).min(window),
             Self::Wait { left, .. } | Self::Pause { left, .. } => *left = left.saturating_sub(1),
-            Self::Send(claimed)
-            | Self::Sent(claimed, _)
-            | Self::Doubt(claimed, _)
-            | Self::Refused(claimed)
-            | Self::Reject(claimed, _)
-            | Self::Release { claimed, .. } => claimed.tick(window),
-            Self::RefusedWait { claimed, left, .. } => {
-                claimed.tick(window);
+            Self::Send(leased)
+            | Self::Sent(leased, _)
+            | Self::Doubt(leased, _)
+            | Self::Refused(leased)
+            | Self::Reject(leased, _)
+            | Self::Release { leased, .. } => leased.tick(window),
+            Self::RefusedWait { leased, left, .. } => {
+                leased.tick(window);
                 *left = left.saturating_sub(1);
             }
             Self::Look

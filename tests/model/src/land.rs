@@ -1,6 +1,6 @@
 //! Storing and publishing what was issued: `rotation/land.rs` and `rotation/place.rs`.
 
-use crate::instance::{Claimed, Phase, Unstored};
+use crate::instance::{Leased, Phase, Unstored};
 use crate::property;
 use crate::record::land::{Landing, Rival, Verdict};
 use crate::row::{Held, NOW, Row, digest, key, lineage, stored};
@@ -10,39 +10,39 @@ use crate::world::{Outcome, Swap, Turn};
 
 impl Turn<'_> {
     /// `Rotation::land`, up to the first attempt to store.
-    pub(crate) fn land(&mut self, claimed: Claimed, token: u8) {
-        let row = &claimed.record;
+    pub(crate) fn land(&mut self, leased: Leased, token: u8) {
+        let row = &leased.record;
         let held = Held {
             lineage: row.lineage,
             version: row.version + 1,
             token,
-            number: claimed.name.number,
+            number: leased.name.number,
             sign_ins: row.sign_ins,
         };
         self.go(Phase::Land(Unstored {
             held,
-            name: claimed.name,
+            name: leased.name,
             base: row.identity(),
-            predecessor: claimed.token(),
+            predecessor: leased.token(),
             seen: Some(*row),
-            fresh: claimed.fresh,
+            fresh: leased.fresh,
             published: false,
             spare: false,
         }));
     }
 
     /// `land_spare`, up to the first attempt to store.
-    pub(crate) fn land_spare(&mut self, claimed: Claimed, row: Row, spare: Held) {
+    pub(crate) fn land_spare(&mut self, leased: Leased, row: Row, spare: Held) {
         let held = Held {
             lineage: row.lineage,
             version: row.version + 1,
             token: spare.token,
-            number: claimed.name.number,
+            number: leased.name.number,
             sign_ins: row.sign_ins,
         };
         self.go(Phase::Land(Unstored {
             held,
-            name: claimed.name,
+            name: leased.name,
             base: row.identity(),
             predecessor: row.token.expect("a refused pair"),
             seen: Some(row),

@@ -76,7 +76,7 @@ impl Turn<'_> {
         if identity != rotation.seen {
             return self.finish();
         }
-        self.claim(row);
+        self.lease(row);
     }
 
     /// `logout::keep_out`: no session that this instance has logged out of comes back. Returns whether it said what is

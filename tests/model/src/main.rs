@@ -88,24 +88,24 @@ fn shown(world: &World) -> String {
     let record = world.store.map_or_else(
         || "no record".to_owned(),
         |row| {
-            let claim = row.claim.map_or_else(String::new, |claim| {
+            let lease = row.lease.map_or_else(String::new, |lease| {
                 let is = |flag: bool, name: &'static str| if flag { name } else { "" };
                 format!(
-                    ", claim {} of {} for t{} (age {} of {}{}{})",
-                    claim.name.number,
-                    claim.name.owner,
-                    claim.token,
-                    claim.age,
-                    claim.patience,
-                    is(claim.doubtful, ", doubtful"),
-                    is(claim.released, ", released"),
+                    ", lease {} of {} for t{} (age {} of {}{}{})",
+                    lease.name.number,
+                    lease.name.owner,
+                    lease.token,
+                    lease.age,
+                    lease.patience,
+                    is(lease.doubtful, ", doubtful"),
+                    is(lease.released, ", released"),
                 )
             });
             let token = row
                 .token
                 .map_or_else(|| "none".to_owned(), |token| format!("t{token}"));
             format!(
-                "{token} {:?}, sign-in {} ({} counted), version {}, committed {}{claim}",
+                "{token} {:?}, sign-in {} ({} counted), version {}, committed {}{lease}",
                 row.state, row.lineage, row.sign_ins, row.version, row.committed_number
             )
         },

@@ -4,7 +4,7 @@
 use stateright::Property;
 
 use crate::config::{Config, Resend};
-use crate::instance::{Claimed, Instance, Phase, Rotation};
+use crate::instance::{Instance, Leased, Phase, Rotation};
 use crate::land::is_live;
 use crate::row::{Held, Mark, Name, Row, Status, Token};
 use crate::server::{Answer, Life, Reuse, descends};
@@ -18,7 +18,7 @@ pub enum Flaw {
     DoubleSpend,
     /// It was sent again where the profile does not permit that.
     Unpermitted,
-    /// It was sent while a request of another instance for it was out, or a claim of another instance live.
+    /// It was sent while a request of another instance for it was out, or a lease of another instance live.
     AtATime,
     /// It was sent by an instance that had read a pair issued for it, or that it is dead.
     Answered,
@@ -26,9 +26,9 @@ pub enum Flaw {
     Overwritten,
     /// The session came back after a logout.
     LogoutUndone,
-    /// A claim got a number that had been there.
+    /// A lease got a number that had been there.
     NumberRestarted,
-    /// A token that may be spent has no claim that says so.
+    /// A token that may be spent has no lease that says so.
     DoubtWiped,
     /// An instance took an older pair than it held.
     Backwards,
@@ -74,18 +74,18 @@ impl World {
     }
 }
 
-/// An instance sends a token under this claim.
-pub(crate) fn sent(world: &mut World, config: &Config, at: usize, claimed: &Claimed) {
-    let (token, claim) = (claimed.token(), claimed.claim());
+/// An instance sends a token under this lease.
+pub(crate) fn sent(world: &mut World, config: &Config, at: usize, leased: &Leased) {
+    let (token, lease) = (leased.token(), leased.lease());
     let is_out =
         |it: &Rotation| matches!(it.phase, Phase::Sent(other, None) if other.token() == token);
     let mut others = (0..)
         .zip(&world.instances)
         .filter(|(other, _)| *other != at);
     let is_alone = !others.any(|(_, it)| it.life.is_some() && it.rotations.iter().any(is_out));
-    let is_anothers = |mark: &Mark| mark.name != claimed.name && owner(mark.name) != at;
+    let is_anothers = |mark: &Mark| mark.name != leased.name && owner(mark.name) != at;
     let is_live = |mark: &Mark| !mark.released && mark.age < mark.patience;
-    let current = world.store.as_ref().and_then(Row::claim_on_current);
+    let current = world.store.as_ref().and_then(Row::lease_on_current);
     let is_taken = world.token() == Some(token)
         && current.is_some_and(|mark| is_anothers(mark) && is_live(mark))
         && !config.death_shows;
@@ -98,7 +98,7 @@ pub(crate) fn sent(world: &mut World, config: &Config, at: usize, claimed: &Clai
     let truth = &mut world.truths[usize::from(token)];
     let before = *truth;
     truth.sent = true;
-    if !claim.doubtful {
+    if !lease.doubtful {
         if before.sent || before.life == Life::Spent {
             world.unless_failed_over(Flaw::DoubleSpend);
         }
@@ -118,21 +118,21 @@ pub(crate) fn sent(world: &mut World, config: &Config, at: usize, claimed: &Clai
     }
 }
 
-fn owner(claim: Name) -> usize {
-    usize::from(claim.owner / LIVES)
+fn owner(lease: Name) -> usize {
+    usize::from(lease.owner / LIVES)
 }
 
 /// It is known that this request spent nothing.
-pub(crate) fn not_sent(world: &mut World, token: Token, claim: &Mark) {
-    if !claim.doubtful {
+pub(crate) fn not_sent(world: &mut World, token: Token, lease: &Mark) {
+    if !lease.doubtful {
         world.truths[usize::from(token)].sent = false;
     }
 }
 
 /// A request ends in silence.
 pub(crate) fn unread(turn: &mut Turn<'_>) {
-    if let Phase::Sent(claimed, _) = turn.rotation().phase {
-        turn.world.truths[usize::from(claimed.token())].silent = true;
+    if let Phase::Sent(leased, _) = turn.rotation().phase {
+        turn.world.truths[usize::from(leased.token())].silent = true;
     }
     unavailable(turn);
 }
@@ -162,7 +162,7 @@ pub(crate) fn superseded(world: &mut World, row: Option<Row>, ours: Held) {
 pub(crate) fn crashed(world: &mut World, at: usize) {
     let instance = &world.instances[at];
     let sent = instance.rotations.iter().filter_map(|it| match it.phase {
-        Phase::Sent(claimed, _) => Some(usize::from(claimed.token())),
+        Phase::Sent(leased, _) => Some(usize::from(leased.token())),
         _ => None,
     });
     for token in sent {
@@ -202,17 +202,17 @@ pub(crate) fn held(world: &mut World, at: usize, new: Held) {
 pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
     if let Some(token) = next.token.filter(|_| next.state == Status::Active) {
         let may_be_spent = world.truths[usize::from(token)].sent;
-        if may_be_spent && next.claim_on_current().is_none() {
+        if may_be_spent && next.lease_on_current().is_none() {
             world.unless_failed_over(Flaw::DoubtWiped);
         }
     }
     let Some(old) = world.store else { return };
-    let claim = |row: &Row| row.claim.map(|claim| claim.name);
-    let is_new_claim = claim(next).is_some() && claim(next) != claim(&old);
+    let lease = |row: &Row| row.lease.map(|lease| lease.name);
+    let is_new_lease = lease(next).is_some() && lease(next) != lease(&old);
     if next.next_number < old.next_number
         || next.committed_number < old.committed_number
-        || is_new_claim && claim(next).is_some_and(|claim| claim.number != old.next_number)
-        || claim(next).is_some_and(|claim| claim.number >= next.next_number)
+        || is_new_lease && lease(next).is_some_and(|lease| lease.number != old.next_number)
+        || lease(next).is_some_and(|lease| lease.number >= next.next_number)
     {
         world.unless_failed_over(Flaw::NumberRestarted);
     }
@@ -220,8 +220,8 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
         let is_anothers = owner(old.name) != owner(new.name) && old.token == new.token;
         is_anothers && !old.released && old.age < old.patience
     };
-    // Clones own each other's claims.
-    if let (Some(old), Some(new)) = (&old.claim, &next.claim)
+    // Clones own each other's leases.
+    if let (Some(old), Some(new)) = (&old.lease, &next.lease)
         && is_early(old, new)
         && !config.death_shows
         && !config.clones
@@ -257,15 +257,15 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
     }
 }
 
-/// Whether the profile asks for an answer, and a request for this token had none, or the holder of its claim is silent.
+/// Whether the profile asks for an answer, and a request for this token had none, or the holder of its lease is silent.
 fn is_unknown(world: &World, config: &Config, old: &Row, token: Token) -> bool {
-    let Some(claim) = old.claim_on_current() else {
+    let Some(lease) = old.lease_on_current() else {
         return false;
     };
     match config.resend {
         Resend::Always => false,
         Resend::WhenUnavailable => {
-            let is_stale = !claim.released && claim.age >= claim.patience;
+            let is_stale = !lease.released && lease.age >= lease.patience;
             world.truths[usize::from(token)].silent || is_stale
         }
         Resend::Never => true,
@@ -294,7 +294,7 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::always("a logout is not undone", |_, world: &World| {
             !world.has(Flaw::LogoutUndone)
         }),
-        Property::<Config>::always("claim numbers never restart", |_, world: &World| {
+        Property::<Config>::always("lease numbers never restart", |_, world: &World| {
             !world.has(Flaw::NumberRestarted)
         }),
         Property::<Config>::always("a doubt is never wiped", |_, world: &World| {
@@ -349,7 +349,7 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
 fn is_good(world: &World, row: &Row) -> bool {
     match (row.state, row.token) {
         (Status::Active, Some(token)) => {
-            is_live(&world.truths, token) || row.claim_on_current().is_some()
+            is_live(&world.truths, token) || row.lease_on_current().is_some()
         }
         // Nobody has what came after it.
         (Status::Rejected(token) | Status::OutcomeUnknown(token), _) => {
@@ -384,11 +384,11 @@ pub enum Goal {
     AgainSaves,
     /// A token that is sent again loses it.
     AgainLoses,
-    /// The holder of a claim sends again, without any other having been there.
+    /// The holder of a lease sends again, without any other having been there.
     HolderAgain,
     /// An instance waits for the end of another's pause.
     Paused,
-    /// A claim whose request is over is let go.
+    /// A lease whose request is over is let go.
     LetGo,
     /// A late request loses the session.
     LateLoses,
@@ -430,7 +430,7 @@ impl Goal {
                 })
             }
             Self::HolderAgain => Property::sometimes("a holder sends again", |_, world: &World| {
-                claims(world).any(|(old, _)| {
+                leases(world).any(|(old, _)| {
                     let is_its_own =
                         |it: &Instance| it.over.is_some_and(|over| over.name == old.name);
                     !old.released && world.instances.iter().any(is_its_own)
@@ -445,9 +445,9 @@ impl Goal {
                     })
                 },
             ),
-            Self::LetGo => Property::sometimes("a claim is let go", |_, world: &World| {
-                let claim = world.store.and_then(|row| row.claim);
-                claim.is_some_and(|claim| claim.released)
+            Self::LetGo => Property::sometimes("a lease is let go", |_, world: &World| {
+                let lease = world.store.and_then(|row| row.lease);
+                lease.is_some_and(|lease| lease.released)
             }),
             Self::OutcomeUnknown => {
                 Property::sometimes("an outcome stays unknown", |_, world: &World| {
@@ -474,9 +474,9 @@ impl Goal {
                 })
             }
             Self::Retaken => Property::sometimes(
-                "a doubtful claim is found to be ours",
+                "a doubtful lease is found to be ours",
                 |_, world: &World| {
-                    claims(world).any(|(old, new)| {
+                    leases(world).any(|(old, new)| {
                         let is_unsent = |it: &Instance| it.unsent.contains(&old.name);
                         old.doubtful && world.instances.iter().any(is_unsent) && new.doubtful
                     })
@@ -515,12 +515,12 @@ fn is_lost(world: &World) -> bool {
         })
 }
 
-/// The claims that are about to be written in place of one that the store has, which comes first.
-fn claims(world: &World) -> impl Iterator<Item = (Mark, Mark)> {
-    let old = world.store.and_then(|row| row.claim);
+/// The leases that are about to be written in place of one that the store has, which comes first.
+fn leases(world: &World) -> impl Iterator<Item = (Mark, Mark)> {
+    let old = world.store.and_then(|row| row.lease);
     let rotations = world.instances.iter().flat_map(|it| &it.rotations);
     rotations.filter_map(move |rotation| match rotation.phase {
-        Phase::Claim { write, .. } if write.fresh => old.zip(write.next.claim),
+        Phase::Lease { write, .. } if write.fresh => old.zip(write.next.lease),
         _ => None,
     })
 }

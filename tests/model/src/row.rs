@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::record::claim::{Claim, Claimant, DoubtfulBy, Holder, Owner};
+use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, Owner};
 use crate::record::look;
 use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
@@ -29,7 +29,7 @@ pub struct Row {
     pub version: u8,
     pub token: Option<Token>,
     pub state: Status,
-    pub claim: Option<Mark>,
+    pub lease: Option<Mark>,
     /// For how many more ticks no instance sends.
     pub pause: u8,
     pub sign_ins: u8,
@@ -48,7 +48,7 @@ pub enum Status {
     LoggedOut,
 }
 
-/// A [`Claim`].
+/// A [`Lease`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark {
     pub name: Name,
@@ -64,8 +64,8 @@ pub struct Mark {
     pub released: bool,
 }
 
-/// A [`Holder`]: one claim of one instance. The owner stands for the nonce too, so each claim has one that no other
-/// claim in the world has.
+/// A [`Holder`]: one lease of one instance. The owner stands for the nonce too, so each lease has one that no other
+/// lease in the world has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     pub owner: u8,
@@ -144,9 +144,9 @@ pub(crate) fn stored(token: Token) -> StoredPair {
     }
 }
 
-/// Who claims under this name, and how long it wants to be left alone.
-pub(crate) fn claimant(owner_name: u8, patience: Duration) -> Claimant {
-    Claimant {
+/// Who leases under this name, and how long it wants to be left alone.
+pub(crate) fn candidate(owner_name: u8, patience: Duration) -> Candidate {
+    Candidate {
         owner: owner(owner_name),
         nonce: owner_name.into(),
         patience,
@@ -196,12 +196,12 @@ impl Held {
 
 impl Name {
     pub(crate) fn holder(self) -> Holder {
-        claimant(self.owner, Duration::ZERO).holder(self.number.into())
+        candidate(self.owner, Duration::ZERO).holder(self.number.into())
     }
 
-    /// The claim that is written into this record.
+    /// The lease that is written into this record.
     pub(crate) fn of(row: &Row) -> Self {
-        row.claim.expect("a claim is written").name
+        row.lease.expect("a lease is written").name
     }
 }
 
@@ -222,9 +222,9 @@ impl By {
 }
 
 impl Mark {
-    fn claim(self) -> Claim {
+    fn lease(self) -> Lease {
         let Name { owner, number } = self.name;
-        Claim {
+        Lease {
             owner: self::owner(owner),
             number: number.into(),
             nonce: owner.into(),
@@ -240,23 +240,23 @@ impl Mark {
         }
     }
 
-    fn of(claim: &Claim) -> Self {
+    fn of(lease: &Lease) -> Self {
         let names = names();
         let name = Name {
-            owner: place(&names.owners, &claim.owner),
-            number: small(claim.number),
+            owner: place(&names.owners, &lease.owner),
+            number: small(lease.number),
         };
-        debug_assert_eq!(name.holder(), claim.holder());
+        debug_assert_eq!(name.holder(), lease.holder());
         Self {
             name,
-            token: place(&names.digests, &claim.digest),
-            age: ticks(NOW.since(claim.since)),
-            patience: ticks(claim.patience),
-            doubtful: claim.doubtful.is_some(),
-            by: claim.by.map(By::of),
-            before: claim.before.map(By::of),
-            again: claim.sendings > 0,
-            released: claim.released,
+            token: place(&names.digests, &lease.digest),
+            age: ticks(NOW.since(lease.since)),
+            patience: ticks(lease.patience),
+            doubtful: lease.doubtful.is_some(),
+            by: lease.by.map(By::of),
+            before: lease.before.map(By::of),
+            again: lease.sendings > 0,
+            released: lease.released,
         }
     }
 }
@@ -266,11 +266,11 @@ impl Row {
         (self.lineage, self.version)
     }
 
-    /// The claim, if it names the token that is current.
-    pub fn claim_on_current(&self) -> Option<&Mark> {
-        self.claim
+    /// The lease, if it names the token that is current.
+    pub fn lease_on_current(&self) -> Option<&Mark> {
+        self.lease
             .as_ref()
-            .filter(|claim| Some(claim.token) == self.token)
+            .filter(|lease| Some(lease.token) == self.token)
     }
 
     pub(crate) fn record(&self) -> Record {
@@ -295,7 +295,7 @@ impl Row {
                 },
                 Status::LoggedOut => State::LoggedOut,
             },
-            claim: self.claim.map(Mark::claim),
+            lease: self.lease.map(Mark::lease),
             not_before: (self.pause > 0).then(|| not_before(self.pause)),
             sign_ins: self.sign_ins.into(),
             next_number: self.next_number.into(),
@@ -323,7 +323,7 @@ impl Row {
                 State::LoggedOut => Status::LoggedOut,
                 State::Expired | State::Idle => unreachable!("nothing expires in the model"),
             },
-            claim: record.claim.as_ref().map(Mark::of),
+            lease: record.lease.as_ref().map(Mark::of),
             pause: record
                 .not_before
                 .as_ref()

@@ -1,34 +1,34 @@
 //! Sending a token, and answers that are no pair: `rotation/spend.rs`.
 
-use crate::instance::{Claimed, Phase, Write};
+use crate::instance::{Leased, Phase, Write};
 use crate::property;
 use crate::record::State;
-use crate::record::claim::{Own, Standing};
+use crate::record::lease::{Own, Standing};
 use crate::row::{NOW, Row, Status, digest, not_before, ticks};
 use crate::world::{Swap, Turn};
 
 impl Turn<'_> {
     /// `send`: the token goes out, or the window has passed.
-    pub(crate) fn send(&mut self, claimed: Claimed) {
-        if claimed.age >= self.window() || self.rotation().orphan {
+    pub(crate) fn send(&mut self, leased: Leased) {
+        if leased.age >= self.window() || self.rotation().orphan {
             return self.go(Phase::Release {
-                claimed,
+                leased,
                 tried: false,
                 failed: false,
             });
         }
         self.me().sending();
-        property::sent(self.world, self.config, self.instance, &claimed);
-        self.go(Phase::Sent(claimed, None));
+        property::sent(self.world, self.config, self.instance, &leased);
+        self.go(Phase::Sent(leased, None));
     }
 
     /// The request did not get to the server, or the server says that it has not spent the token.
     pub(crate) fn not_sent(&mut self) {
-        if let Phase::Sent(claimed, None) = self.rotation().phase {
-            property::not_sent(self.world, claimed.token(), claimed.claim());
+        if let Phase::Sent(leased, None) = self.rotation().phase {
+            property::not_sent(self.world, leased.token(), leased.lease());
             self.fail();
             self.go(Phase::Release {
-                claimed,
+                leased,
                 tried: false,
                 failed: true,
             });
@@ -36,11 +36,11 @@ impl Turn<'_> {
     }
 
     /// `refused`, from its load on.
-    pub(crate) fn refused(&mut self, claimed: Claimed) {
+    pub(crate) fn refused(&mut self, leased: Leased) {
         if self.load_fails() {
-            return self.refusal_unstored(claimed);
+            return self.refusal_unstored(leased);
         }
-        let ours = claimed.token();
+        let ours = leased.token();
         let Some(row) = self.world.store else {
             return self.go(Phase::Look);
         };
@@ -49,15 +49,15 @@ impl Turn<'_> {
         }
         let record = row.record();
         let theirs = row
-            .claim
-            .filter(|mark| mark.name != claimed.name && mark.token == ours);
+            .lease
+            .filter(|mark| mark.name != leased.name && mark.token == ours);
         if let Some(mark) = theirs
             && let Standing::Live { stale_in } =
                 record.standing(Own::default(), NOW, self.quarantine())
             && !self.is_given_up(&mark)
         {
             return self.go(Phase::RefusedWait {
-                claimed,
+                leased,
                 fresh: true,
                 left: ticks(stale_in),
             });
@@ -72,7 +72,7 @@ impl Turn<'_> {
             spare.lineage == row.lineage && !record.knows(&crate::row::digest(spare.token))
         });
         if let Some(spare) = spare {
-            return self.land_spare(claimed, row, spare);
+            return self.land_spare(leased, row, spare);
         }
         let ended = record.ended(State::Rejected {
             digest: digest(ours),
@@ -80,43 +80,43 @@ impl Turn<'_> {
             description: None,
         });
         let write = self.write(&ended, true);
-        self.go(Phase::Reject(claimed, write));
+        self.go(Phase::Reject(leased, write));
     }
 
     /// The swap of `refused`.
-    pub(crate) fn reject(&mut self, claimed: Claimed, write: Write) {
+    pub(crate) fn reject(&mut self, leased: Leased, write: Write) {
         match self.swap(write) {
-            Swap::Lost => self.go(Phase::Refused(claimed)),
+            Swap::Lost => self.go(Phase::Refused(leased)),
             Swap::Swapped if self.rotation().orphan => self.go(Phase::Look),
             Swap::Swapped => self.finish(),
-            Swap::Error => self.refusal_unstored(claimed),
+            Swap::Error => self.refusal_unstored(leased),
         }
     }
 
     /// The verdict is kept until it is stored, as long as a caller waits.
-    fn refusal_unstored(&mut self, claimed: Claimed) {
+    fn refusal_unstored(&mut self, leased: Leased) {
         self.fail();
         if self.me().waits() {
-            self.go(Phase::Refused(claimed));
+            self.go(Phase::Refused(leased));
         } else {
             self.finish();
         }
     }
 
     /// One attempt of `release`.
-    pub(crate) fn release(&mut self, mut claimed: Claimed, tried: bool, failed: bool) {
-        let (name, holder) = (claimed.name, claimed.name.holder());
+    pub(crate) fn release(&mut self, mut leased: Leased, tried: bool, failed: bool) {
+        let (name, holder) = (leased.name, leased.name.holder());
         let length = match self.rotation().orphan {
             true => 0,
             false => self.config.pause,
         };
         let pause = failed.then(|| not_before(length));
-        let record = claimed.record.record();
+        let record = leased.record.record();
         let Some(next) = record.released(holder, pause) else {
             self.me().settle(name);
             return self.go(Phase::Look);
         };
-        let write = self.write(&next, claimed.fresh);
+        let write = self.write(&next, leased.fresh);
         match self.swap(write) {
             Swap::Swapped => {
                 self.me().settle(name);
@@ -124,10 +124,10 @@ impl Turn<'_> {
             }
             Swap::Lost => match self.world.store {
                 Some(newer) => {
-                    claimed.record = Row { ..newer };
-                    claimed.fresh = true;
+                    leased.record = Row { ..newer };
+                    leased.fresh = true;
                     self.go(Phase::Release {
-                        claimed,
+                        leased,
                         tried,
                         failed,
                     });
@@ -135,7 +135,7 @@ impl Turn<'_> {
                 None => self.go(Phase::Look),
             },
             Swap::Error if !tried => self.go(Phase::Release {
-                claimed,
+                leased,
                 tried: true,
                 failed,
             }),

@@ -6,7 +6,7 @@ use crate::instance::{Chore, Instance, Phase};
 use crate::row::{Name, Row};
 use crate::world::World;
 
-/// The claims of one instance that are told apart at a time.
+/// The leases of one instance that are told apart at a time.
 pub const LIVES: u8 = 8;
 
 /// An owner of no instance in particular.
@@ -31,7 +31,7 @@ impl World {
         self
     }
 
-    /// Every claim that is named somewhere.
+    /// Every lease that is named somewhere.
     pub(crate) fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
         let rows = self
             .store
@@ -44,11 +44,11 @@ impl World {
         }
     }
 
-    /// Forgets claims that no record shows any more and none is going to, and gives the others the first names there
+    /// Forgets leases that no record shows any more and none is going to, and gives the others the first names there
     /// are.
     pub(crate) fn forget(&mut self) {
         let mut shown = Vec::new();
-        let mut note = |row: &mut Row| shown.extend(row.claim.map(|claim| claim.name));
+        let mut note = |row: &mut Row| shown.extend(row.lease.map(|lease| lease.name));
         let rows = self
             .store
             .iter_mut()
@@ -59,7 +59,7 @@ impl World {
             instance.each_row(&mut note);
         }
         for instance in &mut self.instances {
-            instance.unsent.retain(|claim| shown.contains(claim));
+            instance.unsent.retain(|lease| shown.contains(lease));
             instance.unsent.sort_unstable();
             instance.slept &= !instance.unsent.is_empty();
             instance.over.take_if(|over| !shown.contains(&over.name));
@@ -91,9 +91,9 @@ impl World {
         let mut hasher = DefaultHasher::new();
         instance.hash(&mut hasher);
         let rows = self.store.iter().chain(&self.past).chain(&self.late);
-        for mut claim in rows.filter_map(|row| row.claim) {
-            anonymous(&mut claim.name);
-            claim.hash(&mut hasher);
+        for mut lease in rows.filter_map(|row| row.lease) {
+            anonymous(&mut lease.name);
+            lease.hash(&mut hasher);
         }
         hasher.finish()
     }
@@ -109,14 +109,14 @@ fn renamed(owners: u64, rename: impl Fn(u8) -> Option<u8>) -> u64 {
 
 impl Row {
     fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
-        self.claim
+        self.lease
             .iter_mut()
-            .for_each(|claim| change(&mut claim.name));
+            .for_each(|lease| change(&mut lease.name));
     }
 }
 
 impl Instance {
-    /// Every claim that is named in its memory.
+    /// Every lease that is named in its memory.
     pub(crate) fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
         self.each_row(&mut |row| row.each_name(change));
         self.unsent
@@ -125,20 +125,20 @@ impl Instance {
             .for_each(&mut *change);
         for rotation in &mut self.rotations {
             match &mut rotation.phase {
-                Phase::Send(claimed)
-                | Phase::Sent(claimed, _)
-                | Phase::Doubt(claimed, _)
-                | Phase::Refused(claimed)
-                | Phase::RefusedWait { claimed, .. }
-                | Phase::Reject(claimed, _)
-                | Phase::Release { claimed, .. } => change(&mut claimed.name),
+                Phase::Send(leased)
+                | Phase::Sent(leased, _)
+                | Phase::Doubt(leased, _)
+                | Phase::Refused(leased)
+                | Phase::RefusedWait { leased, .. }
+                | Phase::Reject(leased, _)
+                | Phase::Release { leased, .. } => change(&mut leased.name),
                 Phase::Yield(name, _) | Phase::LetGoSwap(name, _) => change(name),
                 Phase::Land(unstored) => change(&mut unstored.name),
                 Phase::Look
                 | Phase::Bring(_)
                 | Phase::Wait { .. }
                 | Phase::Pause { .. }
-                | Phase::Claim { .. }
+                | Phase::Lease { .. }
                 | Phase::LetGo
                 | Phase::Clear(_) => {}
             }
@@ -152,16 +152,16 @@ impl Instance {
                 Phase::Look | Phase::Wait { .. } | Phase::Pause { .. } | Phase::LetGo => {}
                 Phase::Bring(write)
                 | Phase::Clear(write)
-                | Phase::Claim { write, .. }
+                | Phase::Lease { write, .. }
                 | Phase::Yield(_, write)
                 | Phase::LetGoSwap(_, write) => change(&mut write.next),
-                Phase::Send(claimed)
-                | Phase::Sent(claimed, _)
-                | Phase::Refused(claimed)
-                | Phase::RefusedWait { claimed, .. }
-                | Phase::Release { claimed, .. } => change(&mut claimed.record),
-                Phase::Doubt(claimed, write) | Phase::Reject(claimed, write) => {
-                    change(&mut claimed.record);
+                Phase::Send(leased)
+                | Phase::Sent(leased, _)
+                | Phase::Refused(leased)
+                | Phase::RefusedWait { leased, .. }
+                | Phase::Release { leased, .. } => change(&mut leased.record),
+                Phase::Doubt(leased, write) | Phase::Reject(leased, write) => {
+                    change(&mut leased.record);
                     change(&mut write.next);
                 }
                 Phase::Land(unstored) => unstored.seen.iter_mut().for_each(&mut *change),

@@ -1,18 +1,18 @@
 //! Answers that do not say whether the token is spent: `rotation/unclear.rs`.
 
-use crate::instance::{Claimed, Over, Phase, Write};
-use crate::record::claim::{Permit, permits};
+use crate::instance::{Leased, Over, Phase, Write};
+use crate::record::lease::{Permit, permits};
 use crate::row::{By, NOW, Name, not_before};
 use crate::world::{Swap, Turn};
 
 impl Turn<'_> {
     /// `unclear`, up to its swap.
     pub(crate) fn unclear(&mut self, by: By) {
-        let Phase::Sent(claimed, _) = self.rotation().phase else {
+        let Phase::Sent(leased, _) = self.rotation().phase else {
             return;
         };
         self.me().over = Some(Over {
-            name: claimed.name,
+            name: leased.name,
             by,
         });
         let has_no_pause = permits(Some(by.real()), self.config.resend, false) != Permit::Send;
@@ -20,44 +20,44 @@ impl Turn<'_> {
             true => 0,
             false => self.fail(),
         });
-        let record = claimed.record.record();
-        let holder = claimed.name.holder();
+        let record = leased.record.record();
+        let holder = leased.name.holder();
         let doubted = record.doubted(holder, by.real(), pause, self.quarantine(), NOW);
-        let write = self.write(&doubted, claimed.fresh);
-        self.go(Phase::Doubt(claimed, write));
+        let write = self.write(&doubted, leased.fresh);
+        self.go(Phase::Doubt(leased, write));
     }
 
     /// `unclear` after silence, in a copy of the instance: its connection is broken. As it has slept since the
-    /// sending, the request may go on elsewhere, and the claim is a stranger's to it.
+    /// sending, the request may go on elsewhere, and the lease is a stranger's to it.
     pub(crate) fn slept(&mut self) {
         self.fail();
         self.go(Phase::Look);
     }
 
     /// The swap of `unclear`, and `at_once` up to its own.
-    pub(crate) fn doubted(&mut self, claimed: Claimed, write: Write) {
+    pub(crate) fn doubted(&mut self, leased: Leased, write: Write) {
         match self.swap(write) {
             Swap::Swapped => {
                 let record = write.next.record();
                 if self.permit(&record) == Permit::Nothing {
-                    let released = record.released(claimed.name.holder(), None);
+                    let released = record.released(leased.name.holder(), None);
                     let released = released.expect("it was just written");
                     let write = self.write(&released, true);
-                    return self.go(Phase::Yield(claimed.name, write));
+                    return self.go(Phase::Yield(leased.name, write));
                 }
             }
-            Swap::Lost => self.me().settle(claimed.name),
+            Swap::Lost => self.me().settle(leased.name),
             Swap::Error => {}
         }
         self.go(Phase::Look);
     }
 
     /// The swap of `at_once`.
-    pub(crate) fn yielded(&mut self, claim: Name, write: Write) {
+    pub(crate) fn yielded(&mut self, lease: Name, write: Write) {
         if self.swap(write) == Swap::Error {
             return self.failed();
         }
-        self.me().settle(claim);
+        self.me().settle(lease);
         self.go(Phase::Look);
     }
 
@@ -67,32 +67,32 @@ impl Turn<'_> {
         let (Some(over), false) = (over, self.load_fails()) else {
             return self.gone();
         };
-        let claim = over.name;
+        let lease = over.name;
         let released = self.world.store.and_then(|row| {
             let mut record = row.record();
-            let ours = record.claim.as_mut().filter(|it| it.is_of(claim.holder()));
+            let ours = record.lease.as_mut().filter(|it| it.is_of(lease.holder()));
             // Where the remark could not be stored: the token may be spent all the same.
             if let Some(ours) = ours {
                 ours.doubt(over.by.real());
             }
-            record.released(claim.holder(), None)
+            record.released(lease.holder(), None)
         });
         match released {
             Some(released) => {
                 let write = self.write(&released, true);
-                self.go(Phase::LetGoSwap(claim, write));
+                self.go(Phase::LetGoSwap(lease, write));
             }
             None => {
-                self.me().settle(claim);
+                self.me().settle(lease);
                 self.gone();
             }
         }
     }
 
     /// The swap of `let_go`.
-    pub(crate) fn let_go_swap(&mut self, claim: Name, write: Write) {
+    pub(crate) fn let_go_swap(&mut self, lease: Name, write: Write) {
         if self.swap(write) == Swap::Swapped {
-            self.me().settle(claim);
+            self.me().settle(lease);
         }
         self.gone();
     }

@@ -22,7 +22,7 @@ pub struct World {
     pub pending: Vec<Token>,
     /// Lineages in the order in which the store has taken them first.
     pub order: Vec<u8>,
-    /// The owners of claims whose holder has died, a bit each, where that shows.
+    /// The owners of leases whose holder has died, a bit each, where that shows.
     pub dead: u64,
     pub instances: Vec<Instance>,
     /// What may still go wrong.
@@ -72,7 +72,7 @@ pub enum Action {
     Page(usize, usize),
     /// No caller needs the token any more.
     Abandon(usize, usize),
-    /// The first instance is copied. Of a claim that is being written the copy hears nothing, or it writes it
+    /// The first instance is copied. Of a lease that is being written the copy hears nothing, or it writes it
     /// once more.
     Clone {
         again: bool,
@@ -125,7 +125,7 @@ impl Turn<'_> {
         self.rotation().phase = phase;
     }
 
-    /// The rotation is over. A claim whose request is over is let go first.
+    /// The rotation is over. A lease whose request is over is let go first.
     pub fn finish(&mut self) {
         if self.me().over.is_some() {
             self.go(Phase::LetGo);
@@ -140,7 +140,7 @@ impl Turn<'_> {
         self.me().rotations.remove(rotation);
     }
 
-    /// An owner of this instance that no claim has.
+    /// An owner of this instance that no lease has.
     pub fn draw(&mut self) -> u8 {
         let mut used = self.world.dead;
         self.world
@@ -149,7 +149,7 @@ impl Turn<'_> {
         let first = u8::try_from(self.instance).expect("few") * LIVES;
         (first..first + LIVES)
             .find(|owner| used & (1 << owner) == 0)
-            .expect("few claims at a time")
+            .expect("few leases at a time")
     }
 
     pub fn write(&self, next: &crate::record::Record, fresh: bool) -> Write {
@@ -202,8 +202,8 @@ impl Turn<'_> {
 
 impl Config {
     pub fn canonical(&self, mut row: Row) -> Row {
-        if let Some(claim) = &mut row.claim {
-            claim.age = claim.age.min(claim.patience.max(self.longest()));
+        if let Some(lease) = &mut row.lease {
+            lease.age = lease.age.min(lease.patience.max(self.longest()));
         }
         row
     }
@@ -212,7 +212,7 @@ impl Config {
     fn tick(&self, world: &World) -> Option<World> {
         let is_under_way = (0..).zip(&world.instances).any(|(at, instance)| {
             let window: u8 = self.send_windows[at];
-            let is_old = |it: &Rotation| matches!(it.phase, Phase::Sent(claimed, None) if claimed.age >= window);
+            let is_old = |it: &Rotation| matches!(it.phase, Phase::Sent(leased, None) if leased.age >= window);
             instance.rotations.iter().any(is_old)
         });
         let next = world.ticked(self);
@@ -227,8 +227,8 @@ impl Config {
     }
 
     fn older(&self, row: &mut Row) {
-        if let Some(claim) = &mut row.claim {
-            claim.age += 1;
+        if let Some(lease) = &mut row.lease {
+            lease.age += 1;
         }
         row.pause = row.pause.saturating_sub(1);
         *row = self.canonical(*row);
@@ -244,7 +244,7 @@ impl World {
             version: 1,
             token: Some(token),
             state: Status::Active,
-            claim: None,
+            lease: None,
             pause: 0,
             sign_ins: 0,
             next_number: 1,
@@ -291,14 +291,14 @@ impl World {
                 .rotations
                 .iter()
                 .filter_map(|rotation| match rotation.phase {
-                    Phase::Sent(claimed, None) => Some(claimed.token()),
+                    Phase::Sent(leased, None) => Some(leased.token()),
                     _ => None,
                 });
         self.pending.extend(sent);
         self.pending.sort_unstable();
     }
 
-    /// The claims of this instance are known to be those of a dead process.
+    /// The leases of this instance are known to be those of a dead process.
     fn bury(&mut self, at: usize) {
         let mut dead = self.dead;
         self.each_name(&mut |name| {
@@ -442,12 +442,12 @@ fn outcomes(phase: &Phase) -> Option<usize> {
     match phase {
         Phase::Look | Phase::Refused(_) | Phase::LetGo => Some(1),
         Phase::Bring(write)
-        | Phase::Claim { write, .. }
+        | Phase::Lease { write, .. }
         | Phase::Yield(_, write)
         | Phase::LetGoSwap(_, write)
         | Phase::Clear(write) => swap(write.fresh),
         Phase::Doubt(_, write) | Phase::Reject(_, write) => swap(write.fresh),
-        Phase::Release { claimed, .. } => swap(claimed.fresh),
+        Phase::Release { leased, .. } => swap(leased.fresh),
         Phase::Land(unstored) => swap(unstored.fresh),
         Phase::Wait { .. }
         | Phase::Pause { .. }
@@ -529,11 +529,11 @@ impl Model for Config {
         if self.clones && world.instances[1].starts == 0 {
             let original = &world.instances[0].rotations;
             let is_about_to_send = |it: &Rotation| matches!(it.phase, Phase::Send(_));
-            let is_claiming = |it: &Rotation| matches!(it.phase, Phase::Claim { .. });
+            let is_leasing = |it: &Rotation| matches!(it.phase, Phase::Lease { .. });
             if !original.iter().any(is_about_to_send) {
                 actions.push(Action::Clone { again: false });
                 // Where the original's swap fails, the copy's looks like one that it has made all the same.
-                if original.iter().any(is_claiming) && self.faults.store == 0 {
+                if original.iter().any(is_leasing) && self.faults.store == 0 {
                     actions.push(Action::Clone { again: true });
                 }
             }
@@ -613,7 +613,7 @@ impl Model for Config {
                     let mut turn = self.turn(&mut world, 1, number, Outcome::Good);
                     match turn.rotation().phase {
                         Phase::Sent(..) => turn.slept(),
-                        Phase::Claim { .. } if !again => turn.failed(),
+                        Phase::Lease { .. } if !again => turn.failed(),
                         _ => {}
                     }
                 }
@@ -711,21 +711,21 @@ impl Turn<'_> {
         match phase {
             Phase::Look | Phase::Wait { .. } | Phase::Pause { .. } => self.look(),
             Phase::Bring(write) => self.bring(write),
-            Phase::Claim { write, age } => self.claimed(write, age),
-            Phase::Send(claimed) => self.send(claimed),
+            Phase::Lease { write, age } => self.leased(write, age),
+            Phase::Send(leased) => self.send(leased),
             Phase::Sent(..) => {}
-            Phase::Doubt(claimed, write) => self.doubted(claimed, write),
-            Phase::Yield(claim, write) => self.yielded(claim, write),
-            Phase::Refused(claimed) | Phase::RefusedWait { claimed, .. } => self.refused(claimed),
-            Phase::Reject(claimed, write) => self.reject(claimed, write),
+            Phase::Doubt(leased, write) => self.doubted(leased, write),
+            Phase::Yield(lease, write) => self.yielded(lease, write),
+            Phase::Refused(leased) | Phase::RefusedWait { leased, .. } => self.refused(leased),
+            Phase::Reject(leased, write) => self.reject(leased, write),
             Phase::Land(unstored) => self.place(unstored),
             Phase::Release {
-                claimed,
+                leased,
                 tried,
                 failed,
-            } => self.release(claimed, tried, failed),
+            } => self.release(leased, tried, failed),
             Phase::LetGo => self.let_go(),
-            Phase::LetGoSwap(claim, write) => self.let_go_swap(claim, write),
+            Phase::LetGoSwap(lease, write) => self.let_go_swap(lease, write),
             Phase::Clear(write) => {
                 self.swap(write);
                 self.finish();
@@ -734,22 +734,22 @@ impl Turn<'_> {
     }
 
     fn deliver(&mut self) {
-        if let Phase::Sent(claimed, None) = self.rotation().phase {
+        if let Phase::Sent(leased, None) = self.rotation().phase {
             let server = self.config.server;
-            let answer = server.exchange(&mut self.world.truths, claimed.token());
-            self.go(Phase::Sent(claimed, Some(answer)));
+            let answer = server.exchange(&mut self.world.truths, leased.token());
+            self.go(Phase::Sent(leased, Some(answer)));
         }
     }
 
     fn read(&mut self) {
         match self.rotation().phase {
-            Phase::Sent(claimed, Some(Answer::Issued(token))) => {
-                self.me().answered |= 1 << claimed.token();
-                self.land(claimed, token);
+            Phase::Sent(leased, Some(Answer::Issued(token))) => {
+                self.me().answered |= 1 << leased.token();
+                self.land(leased, token);
             }
-            Phase::Sent(claimed, Some(Answer::Rejected)) => {
-                self.me().answered |= 1 << claimed.token();
-                self.go(Phase::Refused(claimed));
+            Phase::Sent(leased, Some(Answer::Rejected)) => {
+                self.me().answered |= 1 << leased.token();
+                self.go(Phase::Refused(leased));
             }
             _ => {}
         }

@@ -12,16 +12,16 @@ impl Observer {
         token: Option<usize>,
         now: u64,
     ) -> Option<String> {
-        let Some(claim) = log.sends.claim_of(by, token) else {
-            return Some("it never claimed it".to_owned());
+        let Some(lease) = log.sends.lease_of(by, token) else {
+            return Some("it never leased it".to_owned());
         };
         let window = self.scenario.quarantine_of(by.node) - self.scenario.timeout - 5;
-        if now - claim.at >= (window * 1_000).max(1) && claim.at != now {
-            return Some(format!("its claim is {} ms old", now - claim.at));
+        if now - lease.at >= (window * 1_000).max(1) && lease.at != now {
+            return Some(format!("its lease is {} ms old", now - lease.at));
         }
-        let last = log.sends.under(by, token, claim.number);
+        let last = log.sends.under(by, token, lease.number);
         if last.is_some_and(|last| !self.may_be_forgotten(log, last)) {
-            return Some(format!("a second time under claim {}", claim.number));
+            return Some(format!("a second time under lease {}", lease.number));
         }
         let earlier = log.sends.all.iter().filter(|send| send.token == token);
         for send in earlier.filter(|send| !send.is_unspent) {
@@ -35,9 +35,9 @@ impl Observer {
             if !send.ended && !log.is_dead(send.by) && !self.was_slept_through(log, send) {
                 return Some(format!("{}'s exchange is still under way", send.by));
             }
-            if token.is_some() && !claim.is_doubtful {
+            if token.is_some() && !lease.is_doubtful {
                 return Some(format!(
-                    "{} may have spent it, and its claim is plain",
+                    "{} may have spent it, and its lease is plain",
                     send.by
                 ));
             }
@@ -90,10 +90,10 @@ impl Observer {
 
     /// Whether the store may have lost what was known of it.
     fn may_be_forgotten(&self, log: &Log, send: &Send) -> bool {
-        let claimed_from = send
+        let leased_from = send
             .at
             .saturating_sub(self.scenario.longest_quarantine() * 1_000);
-        log.failed_over_since(claimed_from)
+        log.failed_over_since(leased_from)
     }
 
     /// Nobody can tell an exchange from one that is over whose machine has slept since.

@@ -56,12 +56,12 @@ impl Observer {
         let record = log.record.as_ref();
         let pause = record.and_then(|record| record.not_before.as_ref());
         let until = pause.map_or(0, |pause| pause.until.saturating_sub(self.epoch()));
-        let claim = log.sends.claim_of(by, token);
-        let is_lost = claim.is_some_and(|claim| log.failed_over_since(claim.at));
+        let lease = log.sends.lease_of(by, token);
+        let is_lost = lease.is_some_and(|lease| log.failed_over_since(lease.at));
         // The pause of a session that took the place of this one's is none of its own.
-        let written = record.and_then(|record| record.claim.as_ref());
-        let number = claim.map(|claim| claim.number);
-        let is_current = written.map(|claim| claim.number) == number;
+        let written = record.and_then(|record| record.lease.as_ref());
+        let number = lease.map(|lease| lease.number);
+        let is_current = written.map(|lease| lease.number) == number;
         if self.scenario.coordinated && now < until && is_current && !is_lost {
             return Some(format!(
                 "sends {} ms before the record permits",
@@ -74,11 +74,11 @@ impl Observer {
         }
         let least = failed.asked.max(millis(CoolDown::default().expired));
         let is_early = failed.was_over && now + SLACK < failed.at + least;
-        // It was about to do something else instead, and then the store had lost its claim.
-        let claimed_from = failed
+        // It was about to do something else instead, and then the store had lost its lease.
+        let leased_from = failed
             .at
             .saturating_sub(self.scenario.longest_quarantine() * 1_000);
-        let is_lost = !failed.is_resent && log.failed_over_since(claimed_from);
+        let is_lost = !failed.is_resent && log.failed_over_since(leased_from);
         // Another may have got through.
         let is_same = failed.version == record.map(|record| record.version);
         if failed.token == token && is_same && is_early && !is_lost {

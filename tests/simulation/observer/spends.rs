@@ -1,4 +1,4 @@
-//! One spend: what was sent, under which claim, and what became of it.
+//! One spend: what was sent, under which lease, and what became of it.
 
 use evertoken::{EndpointError, Issued, RefreshToken};
 
@@ -11,7 +11,7 @@ pub(crate) struct SendId(usize);
 #[derive(Debug, Default)]
 pub(crate) struct Sends {
     pub(super) all: Vec<Send>,
-    claims: Vec<Claimed>,
+    leases: Vec<Leased>,
 }
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Send {
     pub(super) by: NodeId,
     /// `None` for a sign-in.
     pub(super) token: Option<usize>,
-    /// Of the claim that it was sent under.
+    /// Of the lease that it was sent under.
     pub(super) number: Option<u64>,
     pub(super) at: u64,
     pub(super) ended: bool,
@@ -43,9 +43,9 @@ pub(super) enum Read {
     Silence,
 }
 
-/// A claim that was written.
+/// A lease that was written.
 #[derive(Debug)]
-pub(super) struct Claimed {
+pub(super) struct Leased {
     pub(super) by: NodeId,
     pub(super) token: Option<usize>,
     pub(super) number: u64,
@@ -71,7 +71,7 @@ impl Sends {
         sends.any(|send| send.token == Some(token) && is_dead(send))
     }
 
-    /// What was sent under this claim last.
+    /// What was sent under this lease last.
     pub(super) fn under(&self, by: NodeId, token: Option<usize>, number: u64) -> Option<&Send> {
         let mut sends = self.all.iter().rev();
         sends.find(|it| it.by == by && it.token == token && it.number == Some(number))
@@ -83,13 +83,13 @@ impl Sends {
         sends.find(|it| it.by == by && it.token == token)
     }
 
-    pub(super) fn claimed(&mut self, claim: Claimed) {
-        self.claims.push(claim);
+    pub(super) fn leased(&mut self, lease: Leased) {
+        self.leases.push(lease);
     }
 
-    pub(super) fn claim_of(&self, by: NodeId, token: Option<usize>) -> Option<&Claimed> {
-        let mut claims = self.claims.iter().rev();
-        claims.find(|claim| claim.by == by && claim.token == token)
+    pub(super) fn lease_of(&self, by: NodeId, token: Option<usize>) -> Option<&Leased> {
+        let mut leases = self.leases.iter().rev();
+        leases.find(|lease| lease.by == by && lease.token == token)
     }
 }
 
@@ -113,8 +113,8 @@ impl Observer {
             let name = token.map_or("the credentials".to_owned(), |token| format!("r{token}"));
             self.break_locked(&mut log, format!("O1 {by} sends {name}: {problem}"));
         }
-        let claim = log.sends.claim_of(by, token);
-        let number = claim.map(|claim| claim.number);
+        let lease = log.sends.lease_of(by, token);
+        let number = lease.map(|lease| lease.number);
         log.sends.all.push(Send {
             by,
             token,
@@ -150,13 +150,13 @@ impl Observer {
         };
         let (access, refresh) = parts(issued);
         if let Some(access) = access.filter(|it| log.accesses.contains_key(*it)) {
-            let claim = log.sends.claim_of(by, token);
+            let lease = log.sends.lease_of(by, token);
             // To find the pair expired would be to take the session for idle.
             let ends_idle = self.scenario.nodes[by.node] == Strategy::EndsIdle;
             // No client takes it for older than that.
             let ttl = self.scenario.access_ttl * 1_000;
             let is_old = self.now() + ttl / 2 > log.accesses[access];
-            if ends_idle || is_old || !claim.is_some_and(|claim| claim.is_doubtful) {
+            if ends_idle || is_old || !lease.is_some_and(|lease| lease.is_doubtful) {
                 log.repeated.insert(access.to_owned());
                 self.cause_locked(&mut log, "a pair came again unexpectedly");
             }

@@ -1,9 +1,9 @@
-//! No newer pair is overwritten, and a claim is what it says: every write is judged against what it replaced.
+//! No newer pair is overwritten, and a lease is what it says: every write is judged against what it replaced.
 
 use evertoken::Record;
 
-use super::spends::{Claimed, Read, Send};
-use super::view::{By, Claim, State};
+use super::spends::{Leased, Read, Send};
+use super::view::{By, Lease, State};
 use super::{Left, Log, NodeId, Observer, View};
 use crate::scenario::Resend;
 
@@ -107,7 +107,7 @@ impl Observer {
         new: &View,
         now: u64,
     ) -> Vec<String> {
-        let mut problems = self.claims(log, by, old, new, now);
+        let mut problems = self.leases(log, by, old, new, now);
         let Some(old) = old else {
             return problems;
         };
@@ -158,7 +158,7 @@ impl Observer {
         problems
     }
 
-    fn claims(
+    fn leases(
         &self,
         log: &mut Log,
         by: NodeId,
@@ -168,20 +168,20 @@ impl Observer {
     ) -> Vec<String> {
         let mut problems = Vec::new();
         let before = old.and_then(|old| old.binding(&self.key));
-        let written = new.claim.as_ref();
-        let same = |one: &Claim| before.is_some_and(|it| it.number == one.number);
-        if let Some(claim) = written.filter(|claim| !same(claim)) {
-            let owner = *log.owners.entry(claim.owner.clone()).or_insert(by);
-            if owner != by && old.is_none_or(|old| old.claim != new.claim) {
-                problems.push(format!("writes a claim of {owner}'s"));
+        let written = new.lease.as_ref();
+        let same = |one: &Lease| before.is_some_and(|it| it.number == one.number);
+        if let Some(lease) = written.filter(|lease| !same(lease)) {
+            let owner = *log.owners.entry(lease.owner.clone()).or_insert(by);
+            if owner != by && old.is_none_or(|old| old.lease != new.lease) {
+                problems.push(format!("writes a lease of {owner}'s"));
             }
             if owner == by {
-                log.sends.claimed(Claimed {
+                log.sends.leased(Leased {
                     by,
-                    token: log.names.get(&claim.digest).copied(),
-                    number: claim.number,
+                    token: log.names.get(&lease.digest).copied(),
+                    number: lease.number,
                     at: now,
-                    is_doubtful: claim.doubtful.is_some(),
+                    is_doubtful: lease.doubtful.is_some(),
                 });
             }
         }
@@ -203,101 +203,101 @@ impl Observer {
         }
         if goes_on && holder != Some(by) && !written.is_some_and(same) {
             if !self.is_stale(before, by, now) && !log.failed_over_since(before.since_ms(self)) {
-                problems.push(format!("takes the live claim of {holder:?}"));
+                problems.push(format!("takes the live lease of {holder:?}"));
             }
             // Nobody is harmed by a second sign-in.
             let is_refresh = before.digest == old.digest && old.pair.is_some();
             if written.is_some_and(|it| it.doubtful.is_none()) && is_refresh {
-                problems.push("takes a stale claim for a free one".to_owned());
+                problems.push("takes a stale lease for a free one".to_owned());
             }
         }
         if is_alive {
             let token = log.names.get(&before.digest).copied();
             let sent = holder.and_then(|holder| log.sends.under(holder, token, before.number));
-            if written.is_some_and(|claim| claim.digest == before.digest) {
+            if written.is_some_and(|lease| lease.digest == before.digest) {
                 problems.extend(self.renewal(log, by, holder, before, new, sent, now));
             }
             if holder == Some(by)
                 && written.is_none_or(same)
                 && self.is_without_pause(log, sent, new, now)
             {
-                problems.push("gives its claim up after a failure without a pause".to_owned());
+                problems.push("gives its lease up after a failure without a pause".to_owned());
             }
         }
         problems
     }
 
     /// Whether others may take it.
-    fn is_stale(&self, claim: &Claim, by: NodeId, now: u64) -> bool {
-        let patience = claim
+    fn is_stale(&self, lease: &Lease, by: NodeId, now: u64) -> bool {
+        let patience = lease
             .patience
             .max(self.scenario.quarantine_of(by.node) * 1_000);
-        claim.released || now >= claim.since_ms(self) + patience
+        lease.released || now >= lease.since_ms(self) + patience
     }
 
-    /// A claim on the same token in place of one `before`, or that one with a remark.
+    /// A lease on the same token in place of one `before`, or that one with a remark.
     #[allow(clippy::too_many_arguments)]
     fn renewal(
         &self,
         log: &Log,
         by: NodeId,
         holder: Option<NodeId>,
-        before: &Claim,
+        before: &Lease,
         new: &View,
         sent: Option<&Send>,
         now: u64,
     ) -> Vec<String> {
         let mut problems = Vec::new();
-        let is_own = |claim: &&Claim| log.owners.get(&claim.owner) == Some(&by);
-        let Some(claim) = new.claim.as_ref().filter(is_own) else {
+        let is_own = |lease: &&Lease| log.owners.get(&lease.owner) == Some(&by);
+        let Some(lease) = new.lease.as_ref().filter(is_own) else {
             return problems;
         };
         let quarantine = self.scenario.quarantine_of(by.node) * 1_000;
-        if claim.patience < quarantine {
+        if lease.patience < quarantine {
             problems.push("asks for less patience than it has".to_owned());
         }
         let read = sent.and_then(|sent| sent.read).map(|(read, _)| read);
-        let is_new = claim.number != before.number;
+        let is_new = lease.number != before.number;
         if !is_new {
             // The remark that its token may be spent, and by what.
-            if claim.doubtful.is_some() && before.doubtful.is_none() || claim.by != before.by {
-                // Without coordination a token is sent beside the claims on it.
-                let beside = log.sends.last(by, log.names.get(&claim.digest).copied());
+            if lease.doubtful.is_some() && before.doubtful.is_none() || lease.by != before.by {
+                // Without coordination a token is sent beside the leases on it.
+                let beside = log.sends.last(by, log.names.get(&lease.digest).copied());
                 let beside = beside.filter(|_| !self.scenario.coordinated);
                 let read = beside.map_or(read, |sent| sent.read.map(|(read, _)| read));
                 let is_right = match read {
                     // Where the remark could not be stored in time.
-                    _ if claim.released && claim.by.is_none() => true,
-                    Some(Read::Unavailable) => claim.by == Some(By::Unavailable),
-                    Some(Read::Silence) => claim.by == Some(By::Silence),
+                    _ if lease.released && lease.by.is_none() => true,
+                    Some(Read::Unavailable) => lease.by == Some(By::Unavailable),
+                    Some(Read::Silence) => lease.by == Some(By::Silence),
                     _ => true,
                 };
                 if !is_right {
-                    problems.push(format!("says that {:?} left it doubtful", claim.by));
+                    problems.push(format!("says that {:?} left it doubtful", lease.by));
                 }
             }
             let pause = new.not_before.as_ref().map_or(0, |pause| pause.until);
-            let is_remark = claim.doubtful.is_some() && claim.since != before.since;
-            if is_remark && claim.since + claim.patience < pause + quarantine {
-                problems.push("lets its claim go stale in its own pause".to_owned());
+            let is_remark = lease.doubtful.is_some() && lease.since != before.since;
+            if is_remark && lease.since + lease.patience < pause + quarantine {
+                problems.push("lets its lease go stale in its own pause".to_owned());
             }
-            if claim.sendings != before.sendings {
+            if lease.sendings != before.sendings {
                 problems.push("counts sendings that were none".to_owned());
             }
             return problems;
         }
-        // After an answer that left it unspent it may be claimed like one that was never sent.
+        // After an answer that left it unspent it may be leased like one that was never sent.
         let is_lost = sent.is_none_or(|sent| sent.is_unspent || log.failed_over_since(sent.at));
         if is_lost || before.digest == self.key.digest().to_string() {
             return problems;
         }
-        if claim.doubtful.is_some() && claim.sendings != before.sendings + 1 {
+        if lease.doubtful.is_some() && lease.sendings != before.sendings + 1 {
             problems.push(format!(
                 "counts {} sendings after {}",
-                claim.sendings, before.sendings
+                lease.sendings, before.sendings
             ));
         }
-        if claim.doubtful.is_some() && claim.by != Some(By::Silence) {
+        if lease.doubtful.is_some() && lease.by != Some(By::Silence) {
             problems.push("takes the answer for granted before it sends again".to_owned());
         }
         let is_unclear = matches!(read, Some(Read::Unavailable | Read::Silence));
@@ -313,7 +313,7 @@ impl Observer {
         problems
     }
 
-    /// Whether the holder of a claim says nothing of the pause after its failure, which goes on.
+    /// Whether the holder of a lease says nothing of the pause after its failure, which goes on.
     fn is_without_pause(&self, log: &Log, sent: Option<&Send>, new: &View, now: u64) -> bool {
         let Some(sent) = sent.filter(|sent| !log.failed_over_since(sent.at)) else {
             return false;
@@ -333,7 +333,7 @@ impl Observer {
     }
 }
 
-impl Claim {
+impl Lease {
     /// As the observer counts.
     fn since_ms(&self, observer: &Observer) -> u64 {
         self.since.saturating_sub(observer.epoch())

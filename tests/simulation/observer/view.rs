@@ -9,7 +9,7 @@ pub(crate) struct View {
     pub(crate) version: u64,
     pub(crate) pair: Option<Pair>,
     pub(crate) state: State,
-    pub(crate) claim: Option<Claim>,
+    pub(crate) lease: Option<Lease>,
     pub(crate) not_before: Option<NotBefore>,
     pub(crate) sign_ins: u64,
     pub(crate) next_number: u64,
@@ -44,7 +44,7 @@ pub(crate) enum State {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(crate) struct Claim {
+pub(crate) struct Lease {
     pub(crate) owner: String,
     pub(crate) number: u64,
     pub(crate) digest: String,
@@ -56,7 +56,7 @@ pub(crate) struct Claim {
     pub(crate) released: bool,
 }
 
-/// What left a claim doubtful.
+/// What left a lease doubtful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum By {
@@ -80,12 +80,12 @@ impl View {
         self.pair.as_ref()?.refresh_token.as_deref()
     }
 
-    /// Whether the claim names the token that is current, or a sign-in.
-    pub(crate) fn binding(&self, key: &Key) -> Option<&Claim> {
+    /// Whether the lease names the token that is current, or a sign-in.
+    pub(crate) fn binding(&self, key: &Key) -> Option<&Lease> {
         let is_sign_in = key.digest().to_string();
-        self.claim
+        self.lease
             .as_ref()
-            .filter(|claim| claim.digest == self.digest || claim.digest == is_sign_in)
+            .filter(|lease| lease.digest == self.digest || lease.digest == is_sign_in)
     }
 
     /// Without anything that another run of the same seed would have otherwise.
@@ -98,28 +98,28 @@ impl View {
             State::Expired => "expired",
             State::Idle => "idle",
         };
-        let claim = self.claim.as_ref().map_or_else(String::new, |claim| {
-            let doubtful = match (claim.doubtful, claim.by) {
+        let lease = self.lease.as_ref().map_or_else(String::new, |lease| {
+            let doubtful = match (lease.doubtful, lease.by) {
                 (None, _) => "",
                 (Some(_), None) => " doubtful",
                 (Some(_), Some(By::Unavailable)) => " doubtful by a page",
                 (Some(_), Some(By::Silence)) => " doubtful by silence",
             };
-            let released = if claim.released { " released" } else { "" };
+            let released = if lease.released { " released" } else { "" };
             let stray = if self.binding(key).is_none() {
                 " stray"
             } else {
                 ""
             };
-            let (number, sendings) = (claim.number, claim.sendings);
-            format!(", claim {number}{doubtful}{released}{stray}, sent again {sendings}")
+            let (number, sendings) = (lease.number, lease.sendings);
+            format!(", lease {number}{doubtful}{released}{stray}, sent again {sendings}")
         });
         let pause = self.not_before.as_ref().map_or_else(String::new, |pause| {
             format!(", a pause after {} ({})", pause.class, pause.failures)
         });
         let pair = if self.pair.is_some() { "" } else { " empty" };
         format!(
-            "v{} {state}{pair}, sign-in {}, committed {}, next {}{claim}{pause}",
+            "v{} {state}{pair}, sign-in {}, committed {}, next {}{lease}{pause}",
             self.version, self.sign_ins, self.committed_number, self.next_number
         )
     }

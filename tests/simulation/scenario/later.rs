@@ -38,7 +38,7 @@ fn refusal(draw: &mut Draw, scenario: &mut Scenario) {
     }
 }
 
-/// An instance waits for an answer while another spends the same token, because the store lost the claim or because
+/// An instance waits for an answer while another spends the same token, because the store lost the lease or because
 /// they do not coordinate. The first landing fails, and when the store is read again the user signs in anew. Then the
 /// new session is refused once.
 fn overtaken(draw: &mut Draw, scenario: &mut Scenario) {

@@ -100,7 +100,7 @@ async fn w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_store
     .await;
     assert!(node.status().is_unpersisted);
     assert_eq!(node.token().await.unwrap().expose(), token.expose());
-    assert!(!scene.json().await["claim"].is_null(), "the claim stays");
+    assert!(!scene.json().await["lease"].is_null(), "the lease stays");
     node.line.cut(false);
     until("it is stored", async || {
         scene.digest_of(&token).await.is_some()
@@ -111,7 +111,7 @@ async fn w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_store
         scene.active().await,
         [scene.digest_of(&token).await.unwrap()]
     );
-    assert!(scene.json().await["claim"].is_null());
+    assert!(scene.json().await["lease"].is_null());
     let mut told = 0;
     while let Some(event) = events.try_recv() {
         told += usize::from(matches!(event, Event::Unpersisted { .. }));
@@ -135,7 +135,7 @@ async fn w11_what_a_dead_process_had_not_stored_is_not_spent_again(storage: Arc<
     shut.reached().await;
     holder.die().await;
     drop(shut);
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let error = other.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(scene.counts(), (1, 0, 0));

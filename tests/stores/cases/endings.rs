@@ -13,7 +13,7 @@ super::cases![
     fm8_where_the_server_answers_again_the_pair_is_recovered_after_a_pause,
     fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed,
     fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair,
-    fm15_without_claims_the_loser_goes_on_with_the_winners_pair,
+    fm15_without_leases_the_loser_goes_on_with_the_winners_pair,
     fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_without_another,
     fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_and_found,
 ];
@@ -56,16 +56,16 @@ async fn fm8_where_the_server_answers_again_the_pair_is_recovered_after_a_pause(
         scene.active().await,
         [scene.digest_of(&token).await.unwrap()]
     );
-    assert!(scene.json().await["claim"].is_null());
+    assert!(scene.json().await["lease"].is_null());
 }
 
-/// Two machines at the server with one token: one that holds a stale claim, and one that has taken it over.
+/// Two machines at the server with one token: one that holds a stale lease, and one that has taken it over.
 async fn fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed(storage: Arc<dyn Storage>) {
     let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
     let (slow, other) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let (hold, first) = scene.call_in_flight(&slow).await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     // Decided when the other one is through.
     let shut = other.line.stop_answers();
     let second = other.call();
@@ -90,7 +90,7 @@ async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(
     let shut = slow.line.stop_swaps();
     drop(hold);
     shut.reached().await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     assert!(other.token().await.unwrap_err().needs_sign_in());
     assert_eq!(scene.active().await, []);
     drop(shut);
@@ -101,7 +101,7 @@ async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
-async fn fm15_without_claims_the_loser_goes_on_with_the_winners_pair(storage: Arc<dyn Storage>) {
+async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(storage: Arc<dyn Storage>) {
     let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
     let mut nodes = Vec::new();
     for _ in 0..2 {
@@ -165,7 +165,7 @@ async fn fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_an
         let (winner, loser) = (scene.node().await, scene.node().await);
         scene.expire().await;
         let (hold, first) = scene.call_in_flight(&winner).await;
-        scene.outlast_claims().await;
+        scene.outlast_leases().await;
         scene.server.fail_next(fault.clone());
         let second = scene.arriving_call(&loser).await;
         drop(hold);

@@ -1,4 +1,4 @@
-//! Holders of a claim that die, or are slower than it.
+//! Holders of a lease that die, or are slower than it.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ super::cases![
     n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_one_of_all,
     n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_refreshed,
     n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over,
-    n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair,
-    n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_claim,
+    n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair,
+    n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_lease,
     n5_nor_the_pair_of_a_new_sign_in,
-    fm32_a_rotation_goes_on_under_its_claim_when_caller_and_manager_are_dropped,
+    fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped,
 ];
 
 async fn n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_before(
@@ -34,7 +34,7 @@ async fn n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_b
     next.line.waited(1).await;
     next.line.looked(3).await;
     assert_eq!(scene.counts(), (1, 0, 0));
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     answer(caller).await.unwrap();
     assert_eq!(scene.counts(), (2, 0, 0));
 }
@@ -44,7 +44,7 @@ async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
     scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let error = next.token().await.unwrap_err();
     assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
     assert_eq!(scene.counts(), (2, 1, 1), "it was sent once more");
@@ -65,7 +65,7 @@ async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
     scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let error = next.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -84,7 +84,7 @@ async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
     scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let token = next.token().await.unwrap();
     assert_eq!(scene.counts(), (2, 1, 0));
     let digest = scene.digest_of(&token).await.expect("it is stored");
@@ -99,12 +99,12 @@ async fn n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_o
     let one = scene.node_with(pausing(PAUSE)).await;
     let other = scene.node().await;
     scene.expire().await;
-    scene.plant_claim().await;
-    scene.outlast_claims().await;
+    scene.plant_lease().await;
+    scene.outlast_leases().await;
     scene.server.set_reachable(false);
     let first = one.call();
     until("it was not sent", async || {
-        scene.json().await["claim"]["released"] == true
+        scene.json().await["lease"]["released"] == true
     })
     .await;
     scene.server.set_reachable(true);
@@ -140,7 +140,7 @@ async fn n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_
     })
     .await;
     next.line.cut(false);
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let found = answer(waiter).await.unwrap();
     assert_eq!(found.identity(), token.identity());
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -151,10 +151,10 @@ async fn n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over(storage: Ar
     let (holder, next) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let shut = next.line.stop_swaps();
     let waiter = next.call();
-    // It has found the claim stale.
+    // It has found the lease stale.
     shut.reached().await;
     drop(hold);
     let token = answer(caller).await.unwrap();
@@ -163,7 +163,7 @@ async fn n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over(storage: Ar
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair(
+async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
     storage: Arc<dyn Storage>,
 ) {
     // Every second use is answered with another pair, and all of them live.
@@ -180,7 +180,7 @@ async fn n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair(
     drop(hold);
     // It has its pair, and cannot land it.
     shut.reached().await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let newer = next.token().await.unwrap();
     let landed = scene.json().await;
     drop(shut);
@@ -192,7 +192,7 @@ async fn n5_a_holder_slower_than_its_claim_does_not_overwrite_a_newer_pair(
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
-async fn n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_claim(
+async fn n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_lease(
     storage: Arc<dyn Storage>,
 ) {
     let window = seconds(300);
@@ -204,20 +204,20 @@ async fn n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_claim(
     let (slow, next) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let (hold, first) = scene.call_in_flight(&slow).await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let second = scene.arriving_call(&next).await;
-    let claim = scene.json().await["claim"].clone();
+    let lease = scene.json().await["lease"].clone();
     let shut = next.line.stop_swaps();
     drop(hold);
     let older = answer(first).await.unwrap();
     assert_eq!(older.identity().version, 2);
     shut.reached().await;
-    assert_eq!(scene.json().await["claim"], claim);
+    assert_eq!(scene.json().await["lease"], lease);
     drop(shut);
     let newer = answer(second).await.unwrap();
     assert_eq!(newer.identity().version, 3);
     assert_eq!(slow.rotate().await.unwrap().expose(), newer.expose());
-    assert!(scene.json().await["claim"].is_null());
+    assert!(scene.json().await["lease"].is_null());
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
@@ -243,25 +243,25 @@ async fn n5_nor_the_pair_of_a_new_sign_in(storage: Arc<dyn Storage>) {
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn fm32_a_rotation_goes_on_under_its_claim_when_caller_and_manager_are_dropped(
+async fn fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
     let (holder, waiter) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
-    let claim = scene.json().await["claim"].clone();
+    let lease = scene.json().await["lease"].clone();
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
     drop(holder);
     let waiting = waiter.call();
     waiter.line.waited(1).await;
     waiter.line.looked(2).await;
-    assert_eq!(scene.json().await["claim"], claim);
+    assert_eq!(scene.json().await["lease"], lease);
     assert_eq!(scene.counts(), (1, 0, 0));
     drop(hold);
     let token = answer(waiting).await.unwrap();
     assert_eq!(token.identity().version, 2);
     assert_eq!(scene.counts(), (1, 0, 0));
-    assert!(scene.json().await["claim"].is_null());
+    assert!(scene.json().await["lease"].is_null());
 }

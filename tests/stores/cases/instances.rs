@@ -10,11 +10,11 @@ use crate::scene::{Scene, TTL, answer, common_token, millis, rotated_and_adopted
 
 super::cases![
     n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_pair,
-    n3_a_claim_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token,
+    n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token,
     n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on,
     n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_instance,
     n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation,
-    n14_fm2_delayed_between_look_and_claim_an_instance_reads_the_new_pair_instead,
+    n14_fm2_delayed_between_look_and_lease_an_instance_reads_the_new_pair_instead,
     n14_delayed_while_the_other_one_is_still_at_it_an_instance_waits_for_its_pair,
     fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the_store,
 ];
@@ -41,7 +41,7 @@ async fn n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_p
     assert_eq!((rotated, adopted), (5, 5 * 3));
 }
 
-async fn n3_a_claim_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token(
+async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -51,9 +51,9 @@ async fn n3_a_claim_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_to
     let waiter = other.call();
     other.line.waited(1).await;
 
-    let claimed = scene.json().await;
+    let leased = scene.json().await;
     let digest = scene.first.digest(&scene.key).to_string();
-    assert_eq!(claimed["claim"]["digest"], digest);
+    assert_eq!(leased["lease"]["digest"], digest);
     let mut seen = storage.in_the_open().await;
     drop(hold);
     let token = common_token([caller, waiter]).await;
@@ -65,7 +65,7 @@ async fn n3_a_claim_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_to
     for secret in [first.unwrap(), second.unwrap(), token.expose()] {
         assert!(!seen.contains(secret), "a token can be seen: {seen}");
         assert!(!logs::hold(secret), "a token was logged");
-        for mut record in [claimed.clone(), landed.clone()] {
+        for mut record in [leased.clone(), landed.clone()] {
             record["pair"].take();
             assert!(!record.to_string().contains(secret), "{record}");
         }
@@ -144,7 +144,7 @@ async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn n14_fm2_delayed_between_look_and_claim_an_instance_reads_the_new_pair_instead(
+async fn n14_fm2_delayed_between_look_and_lease_an_instance_reads_the_new_pair_instead(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -152,7 +152,7 @@ async fn n14_fm2_delayed_between_look_and_claim_an_instance_reads_the_new_pair_i
     scene.expire().await;
     let shut = delayed.line.stop_swaps();
     let late = delayed.call();
-    // It has seen the old pair, and nobody's claim.
+    // It has seen the old pair, and nobody's lease.
     shut.reached().await;
     let token = other.token().await.unwrap();
     drop(shut);
@@ -204,7 +204,7 @@ async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the
             .iter()
             .zip(before)
             .map(|(node, before)| node.line.swaps() - before);
-        // A claim that comes too late, or one that does not and a landing.
+        // A lease that comes too late, or one that does not and a landing.
         let swaps: Vec<_> = swaps.collect();
         assert!(swaps.iter().all(|swaps| *swaps <= 2), "{swaps:?}");
         assert!(swaps.iter().sum::<u64>() <= 9, "{swaps:?}");

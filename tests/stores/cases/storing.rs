@@ -69,7 +69,7 @@ async fn w2_an_active_pair_is_returned_from_memory_then_from_the_store_and_nothi
     assert_eq!(first.token().await.unwrap().identity(), rotated.identity());
     assert_eq!((first.line.loads(), first.line.swaps()), before);
 
-    for coordination in [Coordination::Claim, Coordination::None] {
+    for coordination in [Coordination::Lease, Coordination::None] {
         let line = scene.line().await;
         let builder = scene.bare(scene.endpoint(), &line);
         let tokens = builder.coordination(coordination).build().unwrap();

@@ -68,7 +68,7 @@ async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
                     let status = node.status();
                     !status.is_rotating && !status.is_unpersisted
                 };
-                nodes.iter().all(settled) && scene.json().await["claim"].is_null()
+                nodes.iter().all(settled) && scene.json().await["lease"].is_null()
             })
             .await;
             let stored = scene.record().await.identity();

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use serde_json::json;
 
 use super::*;
-use crate::record::{Claim, Origin, Owner, StoredPair};
+use crate::record::{Lease, Origin, Owner, StoredPair};
 use crate::store::{SealError, Sealer, StoreTime};
 use crate::token::{Lineage, TokenPair};
 
@@ -66,10 +66,10 @@ fn past(number: u64) -> Digest {
     Digest::of(format!("past {number}"))
 }
 
-fn claimed(record: &Record) -> Record {
+fn leased(record: &Record) -> Record {
     let mut next = record.clone();
     next.next_number += 1;
-    next.claim = Some(Claim {
+    next.lease = Some(Lease {
         owner: Owner::from_bits(1),
         number: record.next_number,
         nonce: 2,
@@ -92,9 +92,9 @@ fn cleared() -> Record {
 
 /// With fields that a later version wrote, at every level.
 fn later() -> Record {
-    let mut form = serde_json::to_value(claimed(&record())).unwrap();
+    let mut form = serde_json::to_value(leased(&record())).unwrap();
     form["later"] = json!({ "a": [1, null] });
-    for part in ["key", "pair", "state", "claim", "past"] {
+    for part in ["key", "pair", "state", "lease", "past"] {
         form[part]["later"] = json!({ "colour": "blue" });
     }
     serde_json::from_value(form).unwrap()
@@ -102,7 +102,7 @@ fn later() -> Record {
 
 fn every_kind() -> [Record; 5] {
     let vacant = Record::vacant(key(), Lineage::from_bits(1));
-    [record(), claimed(&record()), later(), vacant, cleared()]
+    [record(), leased(&record()), later(), vacant, cleared()]
 }
 
 fn parts(codec: &Codec, record: &Record) -> Parts {
@@ -136,14 +136,14 @@ fn the_pair_is_in_its_part_only_and_the_names_are_in_the_rest() {
         let Parts {
             pair,
             past,
-            claim,
+            lease,
             rest,
         } = parts(&codec, &later());
-        let [pair, claim, rest] =
-            [pair.unwrap(), claim, rest].map(|part| String::from_utf8_lossy(&part).into_owned());
+        let [pair, lease, rest] =
+            [pair.unwrap(), lease, rest].map(|part| String::from_utf8_lossy(&part).into_owned());
         assert_eq!(pair.contains("sesame"), !is_sealed);
         assert!(
-            !(claim + &rest).contains("sesame") && !rest.contains("\"pair\""),
+            !(lease + &rest).contains("sesame") && !rest.contains("\"pair\""),
             "{rest}"
         );
         let form: Value = serde_json::from_str(&rest).unwrap();
@@ -162,27 +162,27 @@ fn the_pair_is_in_its_part_only_and_the_names_are_in_the_rest() {
 }
 
 #[test]
-fn a_claim_leaves_the_other_parts_as_they_are() {
+fn a_lease_leaves_the_other_parts_as_they_are() {
     let codec = Codec::plain();
-    let [before, after] = [record(), claimed(&record())].map(|record| parts(&codec, &record));
+    let [before, after] = [record(), leased(&record())].map(|record| parts(&codec, &record));
     assert_eq!(before.pair, after.pair);
     assert_eq!(before.past, after.past);
     assert_eq!(before.rest, after.rest);
     assert_eq!(
-        *before.claim,
-        br#"{"claim":null,"next_number":1,"not_before":null}"#
+        *before.lease,
+        br#"{"lease":null,"next_number":1,"not_before":null}"#
     );
-    assert_ne!(before.claim, after.claim);
+    assert_ne!(before.lease, after.lease);
 }
 
 #[cfg(feature = "postgres")]
 #[test]
-fn the_claim_and_the_rest_are_one_json_that_begins_with_the_claim() {
+fn the_lease_and_the_rest_are_one_json_that_begins_with_the_lease() {
     for codec in codecs() {
         for record in every_kind() {
             let parts = parts(&codec, &record);
             let joined = parts.record();
-            assert!(joined.starts_with(br#"{"claim":"#));
+            assert!(joined.starts_with(br#"{"lease":"#));
             serde_json::from_slice::<Value>(&joined).unwrap();
             let parts = Parts::of_record(&joined, parts.past, parts.pair);
             assert_eq!(codec.decode_parts(&key(), &parts).unwrap(), record);
@@ -204,7 +204,7 @@ fn a_record_without_a_pair_has_no_part_for_it_but_the_seal() {
 
 #[test]
 fn the_parts_of_two_records_are_none() {
-    let mut other = claimed(&record());
+    let mut other = leased(&record());
     other.pair.as_mut().unwrap().pair =
         TokenPair::new("other sesame").refresh_token("another sesame");
     other.past.note(past(9), Origin::Endpoint, None);
@@ -244,7 +244,7 @@ fn parts_that_are_not_whole_are_refused() {
         let part = match part {
             0 => &mut *parts.rest,
             1 => &mut parts.past,
-            2 => &mut *parts.claim,
+            2 => &mut *parts.lease,
             _ => parts.pair.as_mut().unwrap(),
         };
         part.pop();
@@ -329,7 +329,7 @@ fn another_sessions_record_another_form_and_another_format_are_refused() {
     assert!(refusal(&plain, &parts(&sealed, &record())).contains("it is sealed"));
     assert!(refusal(&sealed, &parts(&plain, &record())).contains("it is not sealed"));
     // The seal of another record of this session, and of another session.
-    for of in [&claimed(&record()), &other] {
+    for of in [&leased(&record()), &other] {
         let parts = Parts {
             pair: parts(&sealed, of).pair,
             ..parts(&sealed, &record())

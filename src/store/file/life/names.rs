@@ -12,7 +12,7 @@ use super::{GroupAccess, Life, is_of, mark, path};
 use crate::record::Owner;
 use crate::store::file::{lock, replace};
 
-/// Files with a descriptor each that are kept where one file cannot have several names, as on FAT. More claims than
+/// Files with a descriptor each that are kept where one file cannot have several names, as on FAT. More leases than
 /// that are written without a proof, which is waited for as if their holder hung.
 const FILES: usize = 16;
 
@@ -23,14 +23,14 @@ static OURS: Mutex<Ours> = Mutex::new(Ours {
 });
 
 struct Ours {
-    /// The proofs of claims that this process made, each with the file that it is a name of.
+    /// The proofs of leases that this process made, each with the file that it is a name of.
     names: BTreeMap<PathBuf, Arc<File>>,
     /// The file of each directory that gets the next name there.
     current: BTreeMap<PathBuf, Weak<File>>,
 }
 
-/// Before a claim of this process is written, and after all else that can fail: a proof without a claim would stay.
-/// Without the proof nothing can be known, and that is no reason to write no claim.
+/// Before a lease of this process is written, and after all else that can fail: a proof without a lease would stay.
+/// Without the proof nothing can be known, and that is no reason to write no lease.
 pub(crate) fn begin(record: &Path, owner: Owner) {
     let name = path(record, owner);
     let mut ours = OURS.lock();
@@ -43,7 +43,7 @@ pub(crate) fn begin(record: &Path, owner: Owner) {
 impl Ours {
     fn name(&mut self, record: &Path, name: &Path) -> io::Result<()> {
         let directory = name.parent().ok_or(ErrorKind::InvalidFilename)?;
-        // A claim that was written before, although its swap failed.
+        // A lease that was written before, although its swap failed.
         if let Some(file) = self.names.get(name)
             && lock::is_same(file, name).unwrap_or(false)
         {
@@ -111,7 +111,7 @@ fn create(record: &Path, name: &Path) -> io::Result<Option<File>> {
     Ok(Some(file.persist(name).map_err(|error| error.error)?))
 }
 
-/// The claim in the record is this one's, or there is none; before, it may have been `before`'s. What proves
+/// The lease in the record is this one's, or there is none; before, it may have been `before`'s. What proves
 /// the lives of other holders is not needed any more.
 pub(crate) fn settle(
     record: &Path,
@@ -136,7 +136,7 @@ pub(crate) fn settle(
         }
     }
     drop(ours);
-    // Left by a holder whose claim was taken over; one that lives removes its own.
+    // Left by a holder whose lease was taken over; one that lives removes its own.
     if let Some(path) = before.map(|owner| path(record, owner)).filter(is_over)
         && Life::at(&path, group) != Life::Alive
     {

@@ -50,7 +50,7 @@ pub(super) struct Watched {
 #[derive(Debug)]
 struct Waiting {
     seen: Option<Revision>,
-    /// Whether the holder of the claim was known to be alive when this waiter came, or later. A death that was known
+    /// Whether the holder of the lease was known to be alive when this waiter came, or later. A death that was known
     /// before is no news: on a strict server the caller knows of it and waits on.
     is_death_news: bool,
     is_served: bool,

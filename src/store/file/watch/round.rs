@@ -30,7 +30,7 @@ const FILES_EVERY: u32 = 20;
 /// place, cannot be told apart from outside.
 const READS: usize = 1;
 
-/// How many files that prove lives a look asks for. There is one for each process that holds claims.
+/// How many files that prove lives a look asks for. There is one for each process that holds leases.
 const PROOFS: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub(super) struct Known {
     holder: Option<Holder>,
 }
 
-/// The holder of a claim.
+/// The holder of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Holder {
     /// By the proof that has this name, which is one of this file's.
@@ -215,7 +215,7 @@ impl Hub {
         if !found.belongs_at(path) {
             return None;
         }
-        let holder = found.claimant().and_then(|owner| {
+        let holder = found.candidate().and_then(|owner| {
             seen.count(|counts| counts.proofs += 1);
             self.holder(life::path(path, owner))
         });

@@ -23,18 +23,18 @@ fn key(label: usize) -> Key {
     Key::new("https://id.example.org/token", "importer").label(label.to_string())
 }
 
-/// With a claim of this process in it.
-async fn claim(store: &FileStore, label: usize) -> Revision {
+/// With a lease of this process in it.
+async fn lease(store: &FileStore, label: usize) -> Revision {
     let mut form = json!({
         "format": 3, "key": key(label), "lineage": "0123456789abcdef0123456789abcdef", "version": 1,
         "pair": { "issued_at": 1_700_000_000_000_u64, "refresh_token": format!("refresh {label}") },
-        "state": { "is": "active" }, "claim": null,
+        "state": { "is": "active" }, "lease": null,
         "next_number": 1, "committed_number": 0, "past": {},
     });
     let record = |form| -> Record { serde_json::from_value(form).unwrap() };
     let first = record(form.clone());
     let seen = put(store, None, &first).await;
-    form["claim"] = json!({
+    form["lease"] = json!({
         "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": first.digest(),
         "since": 1_700_000_000_000_u64,
     });
@@ -63,7 +63,7 @@ async fn scene(records: usize, waiters: usize) -> Scene {
     let hub = Hub::of(directory.path(), store.group);
     let mut waiting = Vec::new();
     for label in 0..records {
-        let seen = claim(&store, label).await;
+        let seen = lease(&store, label).await;
         let path = store.path(&key(label));
         let join = |_| hub.join(key(label).digest(), path.clone(), Some(seen));
         waiting.extend((0..waiters).map(join));
@@ -159,7 +159,7 @@ async fn the_next_waiter_looks_when_the_one_that_does_leaves() {
 async fn a_waiter_that_stopped_does_not_keep_the_others_from_noticing() {
     let directory = directory();
     let store = FileStore::new(&directory).unwrap();
-    let seen = claim(&store, 0).await;
+    let seen = lease(&store, 0).await;
     let key = key(0);
     let mut stopped = store.changed(&key, Some(seen));
     let first = std::future::poll_fn(|context| {
@@ -181,7 +181,7 @@ async fn a_waiter_that_stopped_does_not_keep_the_others_from_noticing() {
     noticed.unwrap().unwrap();
 }
 
-/// A proof of life of the claim's holder, as another process keeps it; it dies when the file is closed.
+/// A proof of life of the lease's holder, as another process keeps it; it dies when the file is closed.
 #[cfg(target_os = "linux")]
 fn other_process(record: &std::path::Path) -> std::fs::File {
     use std::io::Write as _;
@@ -216,7 +216,7 @@ fn other_process(record: &std::path::Path) -> std::fs::File {
 async fn a_waiter_that_comes_during_the_look_that_sees_a_death_is_served_by_the_next() {
     let directory = directory();
     let store = FileStore::new(&directory).unwrap();
-    let revision = claim(&store, 0).await;
+    let revision = lease(&store, 0).await;
     let path = store.path(&key(0));
     let holder = other_process(&path);
     let hub = Hub::of(directory.path(), store.group);

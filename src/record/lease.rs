@@ -1,4 +1,4 @@
-//! Claims: the mark "being spent by, since". A token is spent only under a claim that names its digest
+//! Leases: the mark "being spent by, since". A token is spent only under a lease that names its digest
 //! and was written against the very record that was read.
 
 use std::fmt;
@@ -12,8 +12,8 @@ use crate::endpoint::Resend;
 use crate::store::StoreTime;
 use crate::token::Digest;
 
-/// Who claims: 128 random bits, drawn anew at each start of a process (and for each manager in it), so
-/// that nobody takes a claim of an earlier life for its own.
+/// Who leases: 128 random bits, drawn anew at each start of a process (and for each manager in it), so
+/// that nobody takes a lease of an earlier life for its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner(u128);
 
@@ -58,29 +58,29 @@ impl<'de> Deserialize<'de> for Owner {
 /// The mark that a token is being spent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Claim {
+pub struct Lease {
     /// By whom.
     pub owner: Owner,
-    /// Tells the claims on one key apart. A claim is a claimant's only if owner, number *and* nonce match.
+    /// Tells the leases on one key apart. A lease is a candidate's only if owner, number *and* nonce match.
     pub number: u64,
-    /// Drawn for each claim: the memory of a machine can be cloned, and its owner and its next number with it.
+    /// Drawn for each lease: the memory of a machine can be cloned, and its owner and its next number with it.
     #[serde(default)]
     pub nonce: u64,
     /// The refresh token, or the key if it is a sign-in.
     pub digest: Digest,
     /// Since when, by the store's clock.
     pub since: StoreTime,
-    /// For how long after that its claimant is left alone, in milliseconds when it is stored. An instance respects the
+    /// For how long after that its candidate is left alone, in milliseconds when it is stored. An instance respects the
     /// longer of this and its own quarantine.
     #[serde(default, with = "crate::token::millis")]
     pub patience: Duration,
-    /// Since when the token may be spent, by this claim or one before it.
+    /// Since when the token may be spent, by this lease or one before it.
     #[serde(default)]
     pub doubtful: Option<StoreTime>,
-    /// What left it doubtful; `None` of a claim whose holder did not say.
+    /// What left it doubtful; `None` of a lease whose holder did not say.
     #[serde(default)]
     pub by: Option<DoubtfulBy>,
-    /// What had left it doubtful before its holder claimed it for another sending, which may not have come about.
+    /// What had left it doubtful before its holder leased it for another sending, which may not have come about.
     #[serde(default)]
     pub before: Option<DoubtfulBy>,
     /// How often the token was sent again after an unclear answer.
@@ -91,7 +91,7 @@ pub struct Claim {
     pub released: bool,
 }
 
-/// What left a claim doubtful.
+/// What left a lease doubtful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -103,7 +103,7 @@ pub enum DoubtfulBy {
     Silence,
 }
 
-impl Claim {
+impl Lease {
     /// From then on the token may have been sent.
     pub(crate) fn suspect_since(&self) -> StoreTime {
         self.doubtful.unwrap_or(self.since)
@@ -124,7 +124,7 @@ impl Claim {
         self.by.is_none() || self.by != self.before
     }
 
-    /// The answer to a sending beside this claim was unclear in this way. What the claim says of its holder's own request,
+    /// The answer to a sending beside this lease was unclear in this way. What the lease says of its holder's own request,
     /// which may be under way, stays.
     fn doubt_beside(&mut self, by: DoubtfulBy) {
         let is_open = self.answer_is_open();
@@ -166,7 +166,7 @@ impl Claim {
     }
 }
 
-/// Who holds one claim: owner, number and nonce together.
+/// Who holds one lease: owner, number and nonce together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) owner: Owner,
@@ -174,18 +174,18 @@ pub(crate) struct Holder {
     pub(crate) nonce: u64,
 }
 
-/// What an instance writes of itself into a claim.
+/// What an instance writes of itself into a lease.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Claimant {
+pub(crate) struct Candidate {
     pub(crate) owner: Owner,
-    /// Drawn for this claim.
+    /// Drawn for this lease.
     pub(crate) nonce: u64,
     /// For how long others leave it alone.
     pub(crate) patience: Duration,
 }
 
-impl Claimant {
-    /// The holder of the claim of this number.
+impl Candidate {
+    /// The holder of the lease of this number.
     pub(crate) fn holder(self, number: u64) -> Holder {
         Holder {
             owner: self.owner,
@@ -220,67 +220,67 @@ pub(crate) fn permits(by: Option<DoubtfulBy>, resend: Resend, can_sign_in: bool)
     }
 }
 
-/// What an instance remembers of its own claims on one key.
+/// What an instance remembers of its own leases on one key.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Own<'a> {
-    /// Claims that were attempted, and under which nothing was sent.
+    /// Leases that were attempted, and under which nothing was sent.
     pub(crate) unsent: &'a [Holder],
-    /// The claim whose request is over, and whose answer was unclear.
+    /// The lease whose request is over, and whose answer was unclear.
     pub(crate) over: Option<Holder>,
 }
 
-/// What the record's claim means for an instance that wants to spend a token.
+/// What the record's lease means for an instance that wants to spend a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Nobody claims this token.
+    /// Nobody leases this token.
     Free,
-    /// Our own claim, under which nothing was sent: its swap was ambiguous.
+    /// Our own lease, under which nothing was sent: its swap was ambiguous.
     Ours,
-    /// Our own claim, whose request is over: the token may be spent, and no other instance sends it meanwhile.
+    /// Our own lease, whose request is over: the token may be spent, and no other instance sends it meanwhile.
     Over,
-    /// Another instance is spending it; its claim goes stale after this time.
+    /// Another instance is spending it; its lease goes stale after this time.
     Live { stale_in: Duration },
     /// Another instance may have spent it and has not said.
     Stale,
 }
 
 impl Record {
-    /// Judges the claim for an instance of this `quarantine`.
+    /// Judges the lease for an instance of this `quarantine`.
     pub(crate) fn standing(&self, own: Own<'_>, now: StoreTime, quarantine: Duration) -> Standing {
-        let Some(claim) = self.claim.as_ref().filter(|claim| self.is_current(claim)) else {
+        let Some(lease) = self.lease.as_ref().filter(|lease| self.is_current(lease)) else {
             return Standing::Free;
         };
-        if own.unsent.contains(&claim.holder()) {
+        if own.unsent.contains(&lease.holder()) {
             return Standing::Ours;
         }
-        if own.over == Some(claim.holder()) && !claim.released {
+        if own.over == Some(lease.holder()) && !lease.released {
             return Standing::Over;
         }
-        let left = claim
+        let left = lease
             .patience(quarantine)
-            .saturating_sub(now.since(claim.since));
-        if claim.released || left.is_zero() {
+            .saturating_sub(now.since(lease.since));
+        if lease.released || left.is_zero() {
             return Standing::Stale;
         }
         Standing::Live { stale_in: left }
     }
 
-    /// Whether the token that is current, or a sign-in, is claimed.
-    pub(crate) fn is_claimed(&self) -> bool {
-        self.claim
+    /// Whether the token that is current, or a sign-in, is leased.
+    pub(crate) fn is_leased(&self) -> bool {
+        self.lease
             .as_ref()
-            .is_some_and(|claim| self.is_current(claim))
+            .is_some_and(|lease| self.is_current(lease))
     }
 
-    /// Whether the claim names the token that is current, or a sign-in.
-    fn is_current(&self, claim: &Claim) -> bool {
-        claim.digest == self.digest() || claim.digest == self.key.digest()
+    /// Whether the lease names the token that is current, or a sign-in.
+    fn is_current(&self, lease: &Lease) -> bool {
+        lease.digest == self.digest() || lease.digest == self.key.digest()
     }
 
-    /// A claim on a token that nobody claims. Its number is the record's `next_number`.
+    /// A lease on a token that nobody leases. Its number is the record's `next_number`.
     #[must_use]
-    pub(crate) fn claimed(&self, by: Claimant, digest: Digest, now: StoreTime) -> Self {
-        self.with_claim(Claim {
+    pub(crate) fn leased(&self, by: Candidate, digest: Digest, now: StoreTime) -> Self {
+        self.with_lease(Lease {
             owner: by.owner,
             number: self.next_number,
             nonce: by.nonce,
@@ -295,12 +295,12 @@ impl Record {
         })
     }
 
-    /// A claim under which the token may be spent becomes this claimant's, for sending the token once more: a stale claim of
+    /// A lease under which the token may be spent becomes this candidate's, for sending the token once more: a stale lease of
     /// another instance, or our own whose request is over. It has a number and a nonce of its own, so that of two clones of
     /// one process one sends, and it is doubtful, so that no instance takes it for a plain one.
     #[must_use]
-    pub(crate) fn resent(&self, by: Claimant, now: StoreTime) -> Self {
-        self.reclaimed(by, now, |old| Claim {
+    pub(crate) fn resent(&self, by: Candidate, now: StoreTime) -> Self {
+        self.leased_again(by, now, |old| Lease {
             doubtful: Some(old.suspect_since()),
             by: Some(DoubtfulBy::Silence),
             before: old.by,
@@ -309,13 +309,13 @@ impl Record {
         })
     }
 
-    /// Our own claim after an ambiguous swap, written again. A doubt that it inherited stays.
+    /// Our own lease after an ambiguous swap, written again. A doubt that it inherited stays.
     #[must_use]
-    pub(crate) fn retaken(&self, by: Claimant, now: StoreTime) -> Self {
-        self.reclaimed(by, now, |old| old)
+    pub(crate) fn retaken(&self, by: Candidate, now: StoreTime) -> Self {
+        self.leased_again(by, now, |old| old)
     }
 
-    /// Our claim, under which the token was sent and the answer was unclear. It is ours through the `pause` and the
+    /// Our lease, under which the token was sent and the answer was unclear. It is ours through the `pause` and the
     /// `quarantine` after it, so that it does not go stale before its holder sends again.
     #[must_use]
     pub(crate) fn doubted(
@@ -327,46 +327,51 @@ impl Record {
         now: StoreTime,
     ) -> Self {
         let mut next = self.clone();
-        if let Some(claim) = next.claim.as_mut().filter(|claim| claim.is_of(holder)) {
-            claim.doubt(by);
-            claim.since = now;
-            claim.patience = quarantine.saturating_add(pause.until.since(now));
+        if let Some(lease) = next.lease.as_mut().filter(|lease| lease.is_of(holder)) {
+            lease.doubt(by);
+            lease.since = now;
+            lease.patience = quarantine.saturating_add(pause.until.since(now));
             next.not_before = Some(pause);
         }
         next
     }
 
-    /// The token was sent beside the claim that another instance holds on it, and the answer was unclear in this way. The
-    /// claim stays that instance's.
+    /// The token was sent beside the lease that another instance holds on it, and the answer was unclear in this way. The
+    /// lease stays that instance's.
     #[must_use]
     pub(crate) fn noted(&self, by: DoubtfulBy) -> Self {
         let mut next = self.clone();
-        if let Some(claim) = &mut next.claim {
-            claim.doubt_beside(by);
+        if let Some(lease) = &mut next.lease {
+            lease.doubt_beside(by);
         }
         next
     }
 
-    /// Gives our claim up under which nothing was sent, or after its last answer; `None` if it is not ours any more. "May be
-    /// spent" is never wiped by an instance that did not find out: a doubtful claim stays in place, stale at once. After a
+    /// Gives our lease up under which nothing was sent, or after its last answer; `None` if it is not ours any more. "May be
+    /// spent" is never wiped by an instance that did not find out: a doubtful lease stays in place, stale at once. After a
     /// failure no instance sends before the `pause` is over.
     pub(crate) fn released(&self, holder: Holder, pause: Option<NotBefore>) -> Option<Self> {
-        let claim = self.claim.as_ref().filter(|claim| claim.is_of(holder))?;
+        let lease = self.lease.as_ref().filter(|lease| lease.is_of(holder))?;
         let mut next = self.clone();
-        next.claim = claim.doubtful.is_some().then(|| Claim {
-            by: claim.before,
+        next.lease = lease.doubtful.is_some().then(|| Lease {
+            by: lease.before,
             released: true,
-            ..claim.clone()
+            ..lease.clone()
         });
         next.not_before = pause.or(next.not_before);
         Some(next)
     }
 
-    fn reclaimed(&self, by: Claimant, now: StoreTime, change: impl FnOnce(Claim) -> Claim) -> Self {
-        let Some(old) = self.claim.clone() else {
+    fn leased_again(
+        &self,
+        by: Candidate,
+        now: StoreTime,
+        change: impl FnOnce(Lease) -> Lease,
+    ) -> Self {
+        let Some(old) = self.lease.clone() else {
             return self.clone();
         };
-        self.with_claim(Claim {
+        self.with_lease(Lease {
             owner: by.owner,
             number: self.next_number,
             nonce: by.nonce,
@@ -377,10 +382,10 @@ impl Record {
         })
     }
 
-    fn with_claim(&self, claim: Claim) -> Self {
+    fn with_lease(&self, lease: Lease) -> Self {
         Self {
             next_number: self.next_number.saturating_add(1),
-            claim: Some(claim),
+            lease: Some(lease),
             ..self.clone()
         }
     }

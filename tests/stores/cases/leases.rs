@@ -1,4 +1,4 @@
-//! Claims that go wrong: too short, lost, ambiguous, orphaned.
+//! Leases that go wrong: too short, lost, ambiguous, orphaned.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -17,19 +17,19 @@ use crate::scene::{
 };
 
 super::cases![
-    fm3_a_refresh_that_outlives_its_claim_is_not_doubled_and_lands_all_the_same,
-    fm3_nothing_is_sent_under_a_claim_that_went_stale_before_it,
-    fm4_giving_up_a_claim_leaves_the_next_holders_in_place,
-    fm5_a_claim_whose_answer_was_lost_is_found_to_be_ours,
-    fm5_a_claim_that_was_lost_itself_is_made_again,
-    fm5_a_claim_that_timed_out_and_landed_later_is_found_to_be_ours,
+    fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_lands_all_the_same,
+    fm3_nothing_is_sent_under_a_lease_that_went_stale_before_it,
+    fm4_giving_up_a_lease_leaves_the_next_holders_in_place,
+    fm5_a_lease_whose_answer_was_lost_is_found_to_be_ours,
+    fm5_a_lease_that_was_lost_itself_is_made_again,
+    fm5_a_lease_that_timed_out_and_landed_later_is_found_to_be_ours,
     fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served,
     fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured,
-    fm7_an_orphaned_claim_ends_with_the_quarantine,
+    fm7_an_orphaned_lease_ends_with_the_quarantine,
     fm7_an_endpoint_that_asks_its_own_manager_waits_for_nobody,
 ];
 
-async fn fm3_a_refresh_that_outlives_its_claim_is_not_doubled_and_lands_all_the_same(
+async fn fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_lands_all_the_same(
     storage: Arc<dyn Storage>,
 ) {
     let mut scene = Scene::strict(&storage);
@@ -37,7 +37,7 @@ async fn fm3_a_refresh_that_outlives_its_claim_is_not_doubled_and_lands_all_the_
     let (slow, other) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&slow).await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let error = other.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -47,58 +47,58 @@ async fn fm3_a_refresh_that_outlives_its_claim_is_not_doubled_and_lands_all_the_
     let found = scene.token_at_last(&other).await;
     assert_eq!(found.identity(), token.identity());
     assert_eq!(scene.counts(), (1, 0, 0));
-    assert!(scene.json().await["claim"].is_null());
+    assert!(scene.json().await["lease"].is_null());
 }
 
-async fn fm3_nothing_is_sent_under_a_claim_that_went_stale_before_it(storage: Arc<dyn Storage>) {
+async fn fm3_nothing_is_sent_under_a_lease_that_went_stale_before_it(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, other) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let shut = slow.line.stop_answers();
     let caller = slow.call();
-    // Its claim is stored, and it does not know yet.
+    // Its lease is stored, and it does not know yet.
     shut.reached().await;
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     let token = other.token().await.unwrap();
     drop(shut);
     assert_eq!(common_token([caller]).await.expose(), token.expose());
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn fm4_giving_up_a_claim_leaves_the_next_holders_in_place(storage: Arc<dyn Storage>) {
+async fn fm4_giving_up_a_lease_leaves_the_next_holders_in_place(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, next) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let shut = slow.line.stop_answers();
     let caller = slow.call();
     shut.reached().await;
-    let first = scene.json().await["claim"].clone();
-    scene.outlast_claims().await;
+    let first = scene.json().await["lease"].clone();
+    scene.outlast_leases().await;
     let (hold, taken) = scene.call_in_flight(&next).await;
-    let second = scene.json().await["claim"].clone();
+    let second = scene.json().await["lease"].clone();
     assert_ne!(first["owner"], second["owner"]);
-    // It gives its claim up unsent, and waits for the other's then.
+    // It gives its lease up unsent, and waits for the other's then.
     drop(shut);
     slow.line.waited(1).await;
-    assert_eq!(scene.json().await["claim"], second);
+    assert_eq!(scene.json().await["lease"], second);
     drop(hold);
     common_token([caller, taken]).await;
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn fm5_a_claim_whose_answer_was_lost_is_found_to_be_ours(storage: Arc<dyn Storage>) {
-    is_claimed_after_all(&storage, Fate::AppliedUnanswered).await;
+async fn fm5_a_lease_whose_answer_was_lost_is_found_to_be_ours(storage: Arc<dyn Storage>) {
+    is_leased_after_all(&storage, Fate::AppliedUnanswered).await;
 }
 
-async fn fm5_a_claim_that_was_lost_itself_is_made_again(storage: Arc<dyn Storage>) {
-    is_claimed_after_all(&storage, Fate::Lost).await;
+async fn fm5_a_lease_that_was_lost_itself_is_made_again(storage: Arc<dyn Storage>) {
+    is_leased_after_all(&storage, Fate::Lost).await;
 }
 
 /// A pause in which the manager's clock may run ahead of the timers: after more than five seconds the process counts as one
 /// that slept, and its own attempt as one that a copy of its machine may have made.
 const SHORT: Duration = Duration::from_secs(4);
 
-async fn is_claimed_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
+async fn is_leased_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
     let scene = Scene::strict(storage);
     let node = scene.node_with(pausing(SHORT)).await;
     let other = scene.node().await;
@@ -107,7 +107,7 @@ async fn is_claimed_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
     let caller = node.call();
     store_failed(&node).await;
     assert_eq!(scene.counts(), (0, 0, 0));
-    // An instance does not wait for its own claim to go stale.
+    // An instance does not wait for its own lease to go stale.
     const { assert!(SHORT.as_secs() < QUARANTINE.as_secs() / 2) };
     scene.pass(SHORT).await;
     let token = answer(caller).await.unwrap();
@@ -123,7 +123,7 @@ async fn store_failed(node: &Node) {
     .await;
 }
 
-async fn fm5_a_claim_that_timed_out_and_landed_later_is_found_to_be_ours(
+async fn fm5_a_lease_that_timed_out_and_landed_later_is_found_to_be_ours(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -136,11 +136,11 @@ async fn fm5_a_claim_that_timed_out_and_landed_later_is_found_to_be_ours(
     let caller = node.call();
     store_failed(&node).await;
     drop(shut);
-    assert!(!scene.json().await["claim"].is_null(), "it had landed");
+    assert!(!scene.json().await["lease"].is_null(), "it had landed");
     scene.pass(SHORT).await;
     answer(caller).await.unwrap();
     assert_eq!(scene.counts(), (1, 0, 0));
-    assert!(scene.json().await["claim"].is_null());
+    assert!(scene.json().await["lease"].is_null());
 }
 
 async fn fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served(
@@ -198,21 +198,21 @@ async fn fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured(
     }
 }
 
-async fn fm7_an_orphaned_claim_ends_with_the_quarantine(storage: Arc<dyn Storage>) {
+async fn fm7_an_orphaned_lease_ends_with_the_quarantine(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let nodes = scene.nodes(3).await;
     scene.expire().await;
-    scene.plant_claim().await;
+    scene.plant_lease().await;
     let callers: Vec<_> = nodes.iter().map(|node| node.call()).collect();
     for node in &nodes {
         node.line.waited(1).await;
         node.line.looked(2).await;
     }
     assert_eq!(scene.counts(), (0, 0, 0));
-    scene.outlast_claims().await;
+    scene.outlast_leases().await;
     common_token(callers).await;
     assert_eq!(scene.counts(), (1, 0, 0));
-    assert!(scene.json().await["claim"].is_null());
+    assert!(scene.json().await["lease"].is_null());
 }
 
 /// Asks its own manager for a token before it sends.

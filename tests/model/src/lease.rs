@@ -1,11 +1,11 @@
-//! Claiming a token: `rotation/claim.rs`.
+//! Leasing a token: `rotation/lease.rs`.
 
 use std::time::Duration;
 
-use crate::instance::{Claimed, Phase, Write};
-use crate::record::claim::{Holder, Own, Permit, Standing};
+use crate::instance::{Leased, Phase, Write};
+use crate::record::lease::{Holder, Own, Permit, Standing};
 use crate::record::{Record, State};
-use crate::row::{Mark, NOW, Name, Row, TICK, claimant, digest, ticks};
+use crate::row::{Mark, NOW, Name, Row, TICK, candidate, digest, ticks};
 use crate::symmetry::LIVES;
 use crate::world::{Swap, Turn};
 
@@ -18,15 +18,15 @@ impl Turn<'_> {
         self.config.send_windows[self.instance]
     }
 
-    /// `Rotation::claim`, up to its call of the store.
-    pub(crate) fn claim(&mut self, row: &Row) {
+    /// `Rotation::lease`, up to its call of the store.
+    pub(crate) fn lease(&mut self, row: &Row) {
         let forbidden = self.forbidden(row);
         if forbidden > 0 {
             return self.wait_out(forbidden);
         }
         let record = row.record();
         let standing = self.standing(row);
-        let next = match (standing, row.claim.as_ref()) {
+        let next = match (standing, row.lease.as_ref()) {
             (Standing::Live { stale_in }, Some(mark)) => {
                 if !self.is_given_up(mark) {
                     return self.go(Phase::Wait {
@@ -38,27 +38,27 @@ impl Turn<'_> {
             }
             (Standing::Stale | Standing::Over, _) => self.take_over(&record),
             (Standing::Ours, _) => {
-                let by = claimant(self.draw(), self.quarantine());
+                let by = candidate(self.draw(), self.quarantine());
                 Some(record.retaken(by, NOW))
             }
             _ => {
-                let token = row.token.expect("a pair is claimed");
-                let by = claimant(self.draw(), self.quarantine());
-                Some(record.claimed(by, digest(token), NOW))
+                let token = row.token.expect("a pair is leased");
+                let by = candidate(self.draw(), self.quarantine());
+                Some(record.leased(by, digest(token), NOW))
             }
         };
         if let Some(next) = next {
-            self.write_claim(&next, standing == Standing::Ours);
+            self.write_lease(&next, standing == Standing::Ours);
         }
     }
 
-    /// `Record::standing`, by what this instance remembers of its own claims.
+    /// `Record::standing`, by what this instance remembers of its own leases.
     fn standing(&mut self, row: &Row) -> Standing {
         let quarantine = self.quarantine();
         let me = self.me();
         let unsent: Vec<Holder> = match me.slept {
             true => Vec::new(),
-            false => me.unsent.iter().map(|claim| claim.holder()).collect(),
+            false => me.unsent.iter().map(|lease| lease.holder()).collect(),
         };
         let own = Own {
             unsent: &unsent,
@@ -77,18 +77,18 @@ impl Turn<'_> {
 
     /// `take_over`; `None` if that was to end the session.
     fn take_over(&mut self, record: &Record) -> Option<Record> {
-        // Its own claim, where the remark about its answer could not be stored.
+        // Its own lease, where the remark about its answer could not be stored.
         let mut noted = record.clone();
-        if let (Some(claim), Some(over)) = (&mut noted.claim, self.me().over)
-            && claim.is_of(over.name.holder())
-            && (claim.by.is_none() || claim.before != claim.by)
+        if let (Some(lease), Some(over)) = (&mut noted.lease, self.me().over)
+            && lease.is_of(over.name.holder())
+            && (lease.by.is_none() || lease.before != lease.by)
         {
-            claim.doubt(over.by.real());
+            lease.doubt(over.by.real());
         }
         let record = &noted;
         match self.permit(record) {
             Permit::Send => {
-                let by = claimant(self.draw(), self.quarantine());
+                let by = candidate(self.draw(), self.quarantine());
                 Some(record.resent(by, NOW))
             }
             Permit::SignIn | Permit::Nothing => {
@@ -99,8 +99,8 @@ impl Turn<'_> {
     }
 
     pub(crate) fn permit(&self, record: &Record) -> Permit {
-        let claim = record.claim.as_ref().expect("it is claimed");
-        claim.permits(self.config.resend, false)
+        let lease = record.lease.as_ref().expect("it is leased");
+        lease.permits(self.config.resend, false)
     }
 
     /// `end_unknown`, and `outlive` where no access token is held.
@@ -110,8 +110,8 @@ impl Turn<'_> {
         self.go(Phase::Bring(write));
     }
 
-    /// `write_claim`, up to its swap.
-    fn write_claim(&mut self, next: &Record, continues: bool) {
+    /// `write_lease`, up to its swap.
+    fn write_lease(&mut self, next: &Record, continues: bool) {
         let write = self.write(next, true);
         let name = Name::of(&write.next);
         let age = match self.rotation().attempt {
@@ -120,14 +120,14 @@ impl Turn<'_> {
         };
         self.rotation().attempt = Some((name.number, age));
         self.me().attempted(name);
-        self.go(Phase::Claim { write, age });
+        self.go(Phase::Lease { write, age });
     }
 
-    /// The swap of `write_claim`.
-    pub(crate) fn claimed(&mut self, write: Write, age: u8) {
+    /// The swap of `write_lease`.
+    pub(crate) fn leased(&mut self, write: Write, age: u8) {
         let name = Name::of(&write.next);
         match self.swap(write) {
-            Swap::Swapped => self.go(Phase::Send(Claimed {
+            Swap::Swapped => self.go(Phase::Send(Leased {
                 record: write.next,
                 fresh: true,
                 name,

@@ -1,18 +1,18 @@
-//! Claims a token, or finds out what may be done about one that somebody else has claimed.
+//! Leases a token, or finds out what may be done about one that somebody else has leased.
 
 use std::time::Duration;
 
 use super::{Kind, Next, Rotation, Seen, StoreClock, calls, lineage, store_failed};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::record::claim::{Claim, Claimant, DoubtfulBy, Holder, Permit, Standing};
+use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, Permit, Standing};
 use crate::record::{Record, State};
 use crate::state::{Over, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{Lineage, TokenPair};
 
-/// By so much the store's time may be off when a claim is written by a clock that was read before: a part of what lies
-/// between the end of the send window and the moment at which the claim goes stale.
+/// By so much the store's time may be off when a lease is written by a clock that was read before: a part of what lies
+/// between the end of the send window and the moment at which the lease goes stale.
 const OFF_AT_MOST: Duration = Duration::from_secs(1);
 
 /// How often in a row that may be so, before it is the store's failure.
@@ -20,11 +20,11 @@ const OFF_IN_A_ROW: u32 = 3;
 
 /// A token that may be sent, and the record that says so.
 #[derive(Debug, Clone)]
-pub(super) struct Claimed {
+pub(super) struct Leased {
     pub(super) record: Record,
     /// What the store has: the same, unless that is on its way there.
     pub(super) seen: Seen,
-    /// Where there are no claims, the number one would have had.
+    /// Where there are no leases, the number one would have had.
     pub(super) holder: Holder,
     pub(super) kind: Kind,
     /// The lineage that the new pair will belong to.
@@ -33,7 +33,7 @@ pub(super) struct Claimed {
     pub(super) since: Timestamp,
 }
 
-/// A claim of somebody else's, and since when it has been seen, by our own clock.
+/// A lease of somebody else's, and since when it has been seen, by our own clock.
 #[derive(Debug)]
 pub(super) struct Observed {
     holder: Holder,
@@ -43,20 +43,20 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    fn new(claim: &Claim, at: Timestamp) -> Self {
+    fn new(lease: &Lease, at: Timestamp) -> Self {
         Self {
-            holder: claim.holder(),
-            since: claim.since,
+            holder: lease.holder(),
+            since: lease.since,
             at,
         }
     }
 
-    fn is_of(&self, claim: &Claim) -> bool {
-        claim.is_of(self.holder) && claim.since == self.since
+    fn is_of(&self, lease: &Lease) -> bool {
+        lease.is_of(self.holder) && lease.since == self.since
     }
 }
 
-impl Claimed {
+impl Leased {
     fn new(
         record: Record,
         seen: Seen,
@@ -91,22 +91,22 @@ impl Claimed {
         self.record.pair.as_ref().map(|stored| &stored.pair)
     }
 
-    pub(super) fn claim(&self) -> Option<&Claim> {
+    pub(super) fn lease(&self) -> Option<&Lease> {
         self.record
-            .claim
+            .lease
             .as_ref()
-            .filter(|claim| claim.is_of(self.holder))
+            .filter(|lease| lease.is_of(self.holder))
     }
 }
 
 impl Rotation {
-    /// Claims the token, or waits for whoever has; `None` to look again.
-    pub(super) async fn claim(
+    /// Leases the token, or waits for whoever has; `None` to look again.
+    pub(super) async fn lease(
         &mut self,
         record: &Record,
         seen: &Seen,
         kind: Kind,
-    ) -> Result<Option<Claimed>, Error> {
+    ) -> Result<Option<Leased>, Error> {
         // A pause forbids to send, and not to look.
         if let Some(failure) = self.forbids(seen) {
             self.wait_out(failure, Some(seen.revision())).await?;
@@ -114,20 +114,20 @@ impl Rotation {
         }
         let session = self.session();
         let quarantine = session.settings().quarantine;
-        let by = self.claimant()?;
+        let by = self.candidate()?;
         let now = self.store_now(seen.clock);
         // The store did not take, or has lost, what says that the token may be spent.
         let over = session.lock().over();
         if let Some(over) = over.filter(|over| over.digest == record.digest())
-            && !record.is_claimed()
+            && !record.is_leased()
             && kind == Kind::Refresh
         {
-            return self.claim_doubtful(record, over, by, seen).await;
+            return self.lease_doubtful(record, over, by, seen).await;
         }
-        // Without coordination no instance claims a token before it sends it.
-        if !self.uses_claims() && record.claim.is_none() {
+        // Without coordination no instance leases a token before it sends it.
+        if !self.uses_leases() && record.lease.is_none() {
             let holder = by.holder(record.next_number);
-            return Claimed::new(record.clone(), seen.clone(), holder, kind, session.now())
+            return Leased::new(record.clone(), seen.clone(), holder, kind, session.now())
                 .map(Some);
         }
         let (our_now, wall) = (session.now(), session.wall());
@@ -139,86 +139,86 @@ impl Rotation {
             Kind::Refresh => record.digest(),
             Kind::SignIn => session.key.digest(),
         };
-        let next = match (standing, record.claim.as_ref()) {
-            (Standing::Live { stale_in }, Some(claim)) => {
-                if !self.is_given_up(claim).await {
+        let next = match (standing, record.lease.as_ref()) {
+            (Standing::Live { stale_in }, Some(lease)) => {
+                if !self.is_given_up(lease).await {
                     let limit = stale_in.max(Duration::from_millis(1));
                     self.wait_for_change(seen.revision(), limit).await?;
                     return Ok(None);
                 }
-                match self.take_over(record, claim, seen).await? {
+                match self.take_over(record, lease, seen).await? {
                     Some(next) => next,
                     None => return Ok(None),
                 }
             }
-            (Standing::Stale | Standing::Over, Some(claim)) if kind == Kind::Refresh => {
-                match self.take_over(record, claim, seen).await? {
+            (Standing::Stale | Standing::Over, Some(lease)) if kind == Kind::Refresh => {
+                match self.take_over(record, lease, seen).await? {
                     Some(next) => next,
                     None => return Ok(None),
                 }
             }
             // Or it was attempted for another grant: since then its token has expired, say.
-            (Standing::Ours, Some(claim)) if claim.digest == digest => record.retaken(by, now),
-            _ => record.claimed(by, digest, now),
+            (Standing::Ours, Some(lease)) if lease.digest == digest => record.retaken(by, now),
+            _ => record.leased(by, digest, now),
         };
-        self.write_claim(next, standing == Standing::Ours, seen, kind)
+        self.write_lease(next, standing == Standing::Ours, seen, kind)
             .await
     }
 
-    /// That the token may be spent is written with the claim for the next sending, as far as that is permitted.
-    async fn claim_doubtful(
+    /// That the token may be spent is written with the lease for the next sending, as far as that is permitted.
+    async fn lease_doubtful(
         &mut self,
         record: &Record,
         over: Over,
-        by: Claimant,
+        by: Candidate,
         seen: &Seen,
-    ) -> Result<Option<Claimed>, Error> {
+    ) -> Result<Option<Leased>, Error> {
         let now = self.store_now(seen.clock);
-        let mut noted = record.claimed(by, over.digest, now);
-        let Some(claim) = &mut noted.claim else {
+        let mut noted = record.leased(by, over.digest, now);
+        let Some(lease) = &mut noted.lease else {
             return Ok(None);
         };
-        claim.doubt(over.by);
-        let claim = claim.clone();
-        if self.permit(&claim) == Permit::Nothing {
-            self.pass_on(&noted, &claim, seen).await?;
+        lease.doubt(over.by);
+        let lease = lease.clone();
+        if self.permit(&lease) == Permit::Nothing {
+            self.pass_on(&noted, &lease, seen).await?;
             return Ok(None);
         }
-        match self.take_over(&noted, &claim, seen).await? {
-            Some(next) => self.write_claim(next, false, seen, Kind::Refresh).await,
+        match self.take_over(&noted, &lease, seen).await? {
+            Some(next) => self.write_lease(next, false, seen, Kind::Refresh).await,
             None => Ok(None),
         }
     }
 
-    /// This instance, as it writes itself into its next claim.
-    pub(super) fn claimant(&self) -> Result<Claimant, Error> {
+    /// This instance, as it writes itself into its next lease.
+    pub(super) fn candidate(&self) -> Result<Candidate, Error> {
         let session = self.session();
         let random = crate::token::random()
             .map_err(|error| store_failed(StoreError::with_source("no random numbers", error)))?;
-        Ok(Claimant {
+        Ok(Candidate {
             owner: session.owner,
             nonce: nonce(random),
             patience: session.settings().quarantine,
         })
     }
 
-    /// Whether the holder of a claim that seems live is proven dead, or has had all the time it is due
+    /// Whether the holder of a lease that seems live is proven dead, or has had all the time it is due
     /// by our own clock, whatever the store's says.
-    pub(super) async fn is_given_up(&mut self, claim: &Claim) -> bool {
+    pub(super) async fn is_given_up(&mut self, lease: &Lease) -> bool {
         let session = self.flight.session();
         let now = session.now();
         let since = match &self.observed {
-            Some(observed) if observed.is_of(claim) => observed.at,
+            Some(observed) if observed.is_of(lease) => observed.at,
             _ => {
-                self.observed = Some(Observed::new(claim, now));
+                self.observed = Some(Observed::new(lease, now));
                 now
             }
         };
-        if now.since(since) >= claim.patience(session.settings().quarantine) {
+        if now.since(since) >= lease.patience(session.settings().quarantine) {
             return true;
         }
         let store = &session.shared.store;
-        store.holder_is_dead(&session.key, claim).await
+        store.holder_is_dead(&session.key, lease).await
     }
 
     /// The token may be spent. What the profile permits is prepared; `None` if that was to end the
@@ -226,35 +226,35 @@ impl Rotation {
     async fn take_over(
         &mut self,
         read: &Record,
-        claim: &Claim,
+        lease: &Lease,
         seen: &Seen,
     ) -> Result<Option<Record>, Error> {
         // The remark about the answer to our own request may not be stored.
         let mut noted = read.clone();
         let over = self.session().lock().over();
-        if let (Some(claim), Some(over)) = (&mut noted.claim, over)
-            && claim.digest == over.digest
+        if let (Some(lease), Some(over)) = (&mut noted.lease, over)
+            && lease.digest == over.digest
         {
-            let is_open = claim.is_of(over.holder) && claim.answer_is_open();
+            let is_open = lease.is_of(over.holder) && lease.answer_is_open();
             let is_worse =
-                over.by == DoubtfulBy::Silence && claim.by == Some(DoubtfulBy::Unavailable);
+                over.by == DoubtfulBy::Silence && lease.by == Some(DoubtfulBy::Unavailable);
             if is_open || is_worse {
-                claim.doubt(over.by);
+                lease.doubt(over.by);
             }
         }
         let record = &noted;
-        let claim = record.claim.as_ref().unwrap_or(claim);
-        match self.permit(claim) {
+        let lease = record.lease.as_ref().unwrap_or(lease);
+        match self.permit(lease) {
             Permit::Send => {
-                let now = self.store_now_for(claim, seen.clock);
-                Ok(Some(record.resent(self.claimant()?, now)))
+                let now = self.store_now_for(lease, seen.clock);
+                Ok(Some(record.resent(self.candidate()?, now)))
             }
             Permit::SignIn => {
                 self.end_unknown(record, seen.revision()).await?;
                 Ok(None)
             }
-            Permit::Nothing if record.claim != read.claim => {
-                self.pass_on(record, claim, seen).await?;
+            Permit::Nothing if record.lease != read.lease => {
+                self.pass_on(record, lease, seen).await?;
                 Ok(None)
             }
             Permit::Nothing => {
@@ -265,8 +265,8 @@ impl Rotation {
     }
 
     /// Writes what this instance knows of the token and may not act on: the others have to know it, and need not wait for it.
-    async fn pass_on(&self, noted: &Record, claim: &Claim, seen: &Seen) -> Result<(), Error> {
-        if let Some(released) = noted.released(claim.holder(), None) {
+    async fn pass_on(&self, noted: &Record, lease: &Lease, seen: &Seen) -> Result<(), Error> {
+        if let Some(released) = noted.released(lease.holder(), None) {
             self.swap(seen.revision(), &released)
                 .await
                 .map_err(store_failed)?;
@@ -274,19 +274,19 @@ impl Rotation {
         Ok(())
     }
 
-    pub(super) fn permit(&self, claim: &Claim) -> Permit {
+    pub(super) fn permit(&self, lease: &Lease) -> Permit {
         let session = self.session();
         let can_sign_in = session.shared.endpoint.can_sign_in();
-        claim.permits(session.settings().server.resend, can_sign_in)
+        lease.permits(session.settings().server.resend, can_sign_in)
     }
 
-    /// The store's time, as far as a claim is concerned that has been watched: a store whose clock was
+    /// The store's time, as far as a lease is concerned that has been watched: a store whose clock was
     /// stepped back does not make it younger than it was seen to be.
-    fn store_now_for(&self, claim: &Claim, clock: StoreClock) -> StoreTime {
+    fn store_now_for(&self, lease: &Lease, clock: StoreClock) -> StoreTime {
         let now = self.store_now(clock);
         match &self.observed {
-            Some(observed) if observed.is_of(claim) => {
-                now.max(claim.since.after(self.session().now().since(observed.at)))
+            Some(observed) if observed.is_of(lease) => {
+                now.max(lease.since.after(self.session().now().since(observed.at)))
             }
             _ => now,
         }
@@ -303,16 +303,16 @@ impl Rotation {
             .map(|_: Next| ())
     }
 
-    /// Writes our claim. A swap without an answer may have landed: its number is remembered, and a later look
-    /// that shows it finds the claim ours. One that was lost did not land.
-    pub(super) async fn write_claim(
+    /// Writes our lease. A swap without an answer may have landed: its number is remembered, and a later look
+    /// that shows it finds the lease ours. One that was lost did not land.
+    pub(super) async fn write_lease(
         &mut self,
         next: Record,
         continues: bool,
         seen: &Seen,
         kind: Kind,
-    ) -> Result<Option<Claimed>, Error> {
-        let Some(holder) = next.claim.as_ref().map(Claim::holder) else {
+    ) -> Result<Option<Leased>, Error> {
+        let Some(holder) = next.lease.as_ref().map(Lease::holder) else {
             return Ok(None);
         };
         let number = holder.number;
@@ -347,7 +347,7 @@ impl Rotation {
                     };
                 }
                 self.off = 0;
-                Claimed::new(next, seen, holder, kind, since.before(ahead)).map(Some)
+                Leased::new(next, seen, holder, kind, since.before(ahead)).map(Some)
             }
             Ok((Swap::Lost(entry), clock)) => {
                 session.lock().settle(holder);
@@ -355,7 +355,7 @@ impl Rotation {
                 Ok(None)
             }
             Err(error) => {
-                tracing::warn!(key = %self.session().key, %error, "a claim may or may not be stored");
+                tracing::warn!(key = %self.session().key, %error, "a lease may or may not be stored");
                 Err(store_failed(error))
             }
         }

@@ -1,4 +1,4 @@
-//! Claim, then look, then spend.
+//! Lease, then look, then spend.
 
 use evertoken::{EndReason, EndpointError, Error, Event, Resend};
 
@@ -30,7 +30,7 @@ async fn n1_machines_that_find_a_token_expired_spend_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_finds_anothers_claim_waits_for_its_result() {
+async fn whoever_finds_anothers_lease_waits_for_its_result() {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     cluster.expire().await;
@@ -53,7 +53,7 @@ async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
     let node = cluster.warm_node().await;
     // Inside the leeway a request waits for a rotation, but not for somebody else's quarantine.
     cluster.clock.advance(TTL - seconds(5)).await;
-    cluster.plant_claim().await;
+    cluster.plant_lease().await;
     let before = tokio::time::Instant::now();
     node.token().await.unwrap();
     assert!(before.elapsed() < seconds(1));
@@ -61,11 +61,11 @@ async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n4_a_stale_claim_is_taken_over_and_its_token_sent_only_after_the_quarantine() {
+async fn n4_a_stale_lease_is_taken_over_and_its_token_sent_only_after_the_quarantine() {
     let cluster = Cluster::strict();
     let node = cluster.patient_node().await;
     cluster.expire().await;
-    cluster.plant_claim().await;
+    cluster.plant_lease().await;
     let before = tokio::time::Instant::now();
     node.token().await.unwrap();
     let waited = before.elapsed();
@@ -75,15 +75,15 @@ async fn n4_a_stale_claim_is_taken_over_and_its_token_sent_only_after_the_quaran
     );
     // The token had not been spent, so sending it does no harm.
     assert_eq!(cluster.counts(), (1, 0, 0));
-    assert!(cluster.store.json(&cluster.key()).await["claim"].is_null());
+    assert!(cluster.store.json(&cluster.key()).await["lease"].is_null());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_claim_never_permits_a_plain_spend() {
+async fn a_stale_lease_never_permits_a_plain_spend() {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.warm_node().await;
-    cluster.plant_claim().await;
+    cluster.plant_lease().await;
     cluster.expire().await;
     cluster.clock.advance(QUARANTINE).await;
     let error = node.token().await.unwrap_err();
@@ -92,7 +92,7 @@ async fn a_stale_claim_never_permits_a_plain_spend() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm5_a_claim_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
+async fn fm5_a_lease_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     let mut events = node.subscribe();
@@ -102,7 +102,7 @@ async fn fm5_a_claim_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
     node.token().await.unwrap();
     assert!(
         before.elapsed() < seconds(5),
-        "no quarantine for our own claim"
+        "no quarantine for our own lease"
     );
     assert_eq!(cluster.counts(), (1, 0, 0));
     let Some(Event::Failed { error, .. }) = events.try_recv() else {
@@ -115,7 +115,7 @@ async fn fm5_a_claim_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_whose_swap_was_lost_is_made_again() {
+async fn a_lease_whose_swap_was_lost_is_made_again() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -125,8 +125,8 @@ async fn a_claim_whose_swap_was_lost_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn our_own_claim_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket() {
-    // The pair was rotated, its answer lost: the claim stands under our own name.
+async fn our_own_lease_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket() {
+    // The pair was rotated, its answer lost: the lease stands under our own name.
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.warm_node().await;
@@ -145,12 +145,12 @@ async fn our_own_claim_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket()
 }
 
 #[tokio::test(start_paused = true)]
-async fn releasing_a_doubtful_claim_leaves_it_in_place() {
+async fn releasing_a_doubtful_lease_leaves_it_in_place() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
-    cluster.plant_claim().await;
+    cluster.plant_lease().await;
     cluster.expire().await;
-    // The claim is stale and taken over, but the token does not get out: nothing was found out.
+    // The lease is stale and taken over, but the token does not get out: nothing was found out.
     cluster.server.set_reachable(false);
     let error = node.token().await.unwrap_err();
     assert!(
@@ -158,11 +158,11 @@ async fn releasing_a_doubtful_claim_leaves_it_in_place() {
         "{error:?}"
     );
     let record = cluster.store.json(&cluster.key()).await;
-    let claim = &record["claim"];
-    assert_eq!(claim["released"], true);
-    assert!(claim["doubtful"].is_u64(), "{claim}");
-    let sendings = claim["sendings"].as_u64().unwrap();
-    assert!(sendings > 1, "{claim}");
+    let lease = &record["lease"];
+    assert_eq!(lease["released"], true);
+    assert!(lease["doubtful"].is_u64(), "{lease}");
+    let sendings = lease["sendings"].as_u64().unwrap();
+    assert!(sendings > 1, "{lease}");
     // Another instance may send it at once when the pause is over, and the count goes on.
     cluster.server.set_reachable(true);
     let other = cluster
@@ -171,8 +171,8 @@ async fn releasing_a_doubtful_claim_leaves_it_in_place() {
         .build()
         .unwrap();
     let (hold, waiter) = cluster.call_in_flight(&other).await;
-    let claim = cluster.store.json(&cluster.key()).await["claim"].clone();
-    assert_eq!(claim["sendings"].as_u64(), Some(sendings + 1));
+    let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
+    assert_eq!(lease["sendings"].as_u64(), Some(sendings + 1));
     drop(hold);
     waiter.await.unwrap().unwrap();
     assert_eq!(cluster.counts(), (1, 0, 0));
@@ -180,7 +180,7 @@ async fn releasing_a_doubtful_claim_leaves_it_in_place() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_once_the_send_window_has_passed() {
-    // The machine sleeps between claim and send: the claim is stale when it wakes.
+    // The machine sleeps between lease and send: the lease is stale when it wakes.
     let cluster = Cluster::strict();
     let endpoint = crate::outcomes::SleepsBeforeSending::new(&cluster, seconds(7_200));
     let node = cluster
@@ -192,7 +192,7 @@ async fn nothing_is_sent_once_the_send_window_has_passed() {
     cluster.expire().await;
     node.token().await.unwrap();
     assert_eq!(cluster.counts(), (1, 0, 0));
-    // Under a claim that was made afterwards; and nobody was told of the one before.
+    // Under a lease that was made afterwards; and nobody was told of the one before.
     let record = cluster
         .store
         .json(&evertoken::TokenEndpoint::key(&endpoint))
@@ -201,14 +201,14 @@ async fn nothing_is_sent_once_the_send_window_has_passed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n3_the_refresh_token_appears_in_no_key_and_no_claim() {
+async fn n3_the_refresh_token_appears_in_no_key_and_no_lease() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
     let mut json = cluster.store.json(&cluster.key()).await;
     let digest = cluster.first.digest(&cluster.key()).to_string();
-    assert_eq!(json["claim"]["digest"], digest);
+    assert_eq!(json["lease"]["digest"], digest);
     json["pair"] = serde_json::Value::Null;
     let secret = cluster.first.refresh.as_ref().unwrap().expose();
     assert!(!json.to_string().contains(secret));
@@ -218,7 +218,7 @@ async fn n3_the_refresh_token_appears_in_no_key_and_no_claim() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_attempted_before_the_token_was_sent_is_no_free_ticket_after_it() {
+async fn a_lease_attempted_before_the_token_was_sent_is_no_free_ticket_after_it() {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.patient_node().await;
@@ -228,7 +228,7 @@ async fn a_claim_attempted_before_the_token_was_sent_is_no_free_ticket_after_it(
     let waiter = tokio::spawn(async move { node.token().await });
     cluster.clock.advance(seconds(1)).await;
     let attempted = cluster.store.record(&cluster.key()).await.unwrap();
-    assert!(cluster.store.json(&cluster.key()).await["claim"].is_object());
+    assert!(cluster.store.json(&cluster.key()).await["lease"].is_object());
     // Retaken and sent; the answer is lost, and the store falls back to the first attempt.
     cluster
         .server
@@ -243,7 +243,7 @@ async fn a_claim_attempted_before_the_token_was_sent_is_no_free_ticket_after_it(
 
 /// It may have landed unnoticed, and by the time that it is found the refresh token has expired.
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in() {
+async fn a_lease_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in() {
     let cluster = Cluster::new(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));
     let node = cluster.begun_node().await;
     cluster.expire().await;
@@ -254,8 +254,8 @@ async fn a_claim_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in(
     let record = cluster.store.json(&cluster.key()).await;
     let digest = cluster.store.record(&cluster.key()).await.unwrap().digest();
     assert_eq!(cluster.server.exchanges(), 1);
-    assert!(record["claim"].is_object(), "{record}");
-    assert_ne!(record["claim"]["digest"], digest.to_string(), "{record}");
+    assert!(record["lease"].is_object(), "{record}");
+    assert_ne!(record["lease"]["digest"], digest.to_string(), "{record}");
     drop(hold);
     for caller in waiting {
         caller.await.unwrap().unwrap();
@@ -263,25 +263,25 @@ async fn a_claim_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in(
     assert_eq!(cluster.server.sign_ins(), 1);
 }
 
-/// Its holder is in the pause after a page, and says so in the same claim.
+/// Its holder is in the pause after a page, and says so in the same lease.
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_its_holder_prolongs_is_watched_anew() {
+async fn a_lease_that_its_holder_prolongs_is_watched_anew() {
     let cluster = Cluster::strict();
     let node = cluster.patient_node().await;
     cluster.expire().await;
-    cluster.plant_claim().await;
+    cluster.plant_lease().await;
     let waiting = callers(&node, 1);
     cluster.clock.advance(seconds(30)).await;
     let now = cluster.store_now();
     cluster
         .store
         .edit(&cluster.key(), |record| {
-            let claim = &mut record["claim"];
-            claim["doubtful"] = claim["since"].clone();
-            claim["since"] = now.into();
-            claim["by"] = "unavailable".into();
-            claim["before"] = "unavailable".into();
-            claim["patience"] = 62_000.into();
+            let lease = &mut record["lease"];
+            lease["doubtful"] = lease["since"].clone();
+            lease["since"] = now.into();
+            lease["by"] = "unavailable".into();
+            lease["before"] = "unavailable".into();
+            lease["patience"] = 62_000.into();
         })
         .await;
     cluster.clock.advance(seconds(61)).await;

@@ -1,4 +1,4 @@
-//! What managers of several processes do about a claim: they wait for it, and once its holder has died they do
+//! What managers of several processes do about a lease: they wait for it, and once its holder has died they do
 //! what the server permits about a token that may be spent, and nothing else.
 
 use std::sync::Arc;
@@ -95,7 +95,7 @@ async fn n4_the_token_of_a_killed_process_is_sent_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n4_the_claim_of_a_stopped_process_is_waited_for() {
+async fn n4_the_lease_of_a_stopped_process_is_waited_for() {
     use rustix::process::Signal;
 
     let (shared, profile) = (grace().await, ServerProfile::strict());
@@ -143,8 +143,8 @@ impl TokenStore for Counted {
         self.0.changed(key, seen).await;
     }
 
-    async fn holder_is_dead(&self, key: &Key, claim: &evertoken::Claim) -> bool {
-        self.0.holder_is_dead(key, claim).await
+    async fn holder_is_dead(&self, key: &Key, lease: &evertoken::Lease) -> bool {
+        self.0.holder_is_dead(key, lease).await
     }
 }
 

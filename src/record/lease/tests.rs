@@ -9,13 +9,13 @@ fn unsent(unsent: &[Holder]) -> Own<'_> {
 }
 
 fn number(record: &Record) -> u64 {
-    record.claim.as_ref().unwrap().number
+    record.lease.as_ref().unwrap().number
 }
 
 #[test]
-fn a_claim_is_live_for_others_until_the_quarantine_is_over() {
+fn a_lease_is_live_for_others_until_the_quarantine_is_over() {
     let record = active();
-    let record = record.claimed(ONE, record.digest(), NOW);
+    let record = record.leased(ONE, record.digest(), NOW);
     let just_before = StoreTime::from_millis(LATER.as_millis() - 1);
     let stale_in = Duration::from_millis(1);
     assert_eq!(
@@ -29,9 +29,9 @@ fn a_claim_is_live_for_others_until_the_quarantine_is_over() {
 }
 
 #[test]
-fn a_claim_is_ours_only_if_owner_and_number_match() {
+fn a_lease_is_ours_only_if_owner_and_number_match() {
     let record = active();
-    let record = record.claimed(ONE, record.digest(), NOW);
+    let record = record.leased(ONE, record.digest(), NOW);
     let ours = number(&record);
     assert_eq!(
         record.standing(unsent(&[ONE.holder(ours)]), NOW, QUARANTINE),
@@ -48,10 +48,10 @@ fn a_claim_is_ours_only_if_owner_and_number_match() {
 }
 
 #[test]
-fn a_claim_of_a_clone_with_our_owner_and_number_is_not_ours() {
+fn a_lease_of_a_clone_with_our_owner_and_number_is_not_ours() {
     let record = active();
-    let clone = Claimant { nonce: 99, ..ONE };
-    let record = record.claimed(clone, record.digest(), NOW);
+    let clone = Candidate { nonce: 99, ..ONE };
+    let record = record.leased(clone, record.digest(), NOW);
     let ours = ONE.holder(number(&record));
     assert!(matches!(
         record.standing(unsent(&[ours]), NOW, QUARANTINE),
@@ -61,11 +61,11 @@ fn a_claim_of_a_clone_with_our_owner_and_number_is_not_ours() {
 }
 
 #[test]
-fn a_claim_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_quarantine() {
+fn a_lease_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_quarantine() {
     let record = active();
     let patience = 2 * QUARANTINE;
-    let patient = Claimant { patience, ..ONE };
-    let record = record.claimed(patient, record.digest(), NOW);
+    let patient = Candidate { patience, ..ONE };
+    let record = record.leased(patient, record.digest(), NOW);
     let stale_in = QUARANTINE;
     assert_eq!(
         record.standing(Own::default(), LATER, QUARANTINE),
@@ -84,9 +84,9 @@ fn a_claim_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_reade
 }
 
 #[test]
-fn a_claim_on_a_token_that_is_no_longer_current_binds_nobody() {
+fn a_lease_on_a_token_that_is_no_longer_current_binds_nobody() {
     let record = active();
-    let record = record.claimed(ONE, Digest::of("an older token"), NOW);
+    let record = record.leased(ONE, Digest::of("an older token"), NOW);
     assert_eq!(
         record.standing(Own::default(), NOW, QUARANTINE),
         Standing::Free
@@ -94,39 +94,37 @@ fn a_claim_on_a_token_that_is_no_longer_current_binds_nobody() {
 }
 
 #[test]
-fn taking_over_a_stale_claim_makes_it_doubtful_since_the_first_claim() {
+fn taking_over_a_stale_lease_makes_it_doubtful_since_the_first_lease() {
     let record = active();
-    let record = record.claimed(ONE, record.digest(), NOW).resent(TWO, LATER);
-    let claim = record.claim.as_ref().unwrap();
+    let record = record.leased(ONE, record.digest(), NOW).resent(TWO, LATER);
+    let lease = record.lease.as_ref().unwrap();
     assert_eq!(
-        (claim.owner, claim.doubtful, claim.since),
+        (lease.owner, lease.doubtful, lease.since),
         (TWO.owner, Some(NOW), LATER)
     );
     // A second take-over does not move the doubt.
     let again = record.resent(ONE, LATER.after(QUARANTINE));
-    assert_eq!(again.claim.unwrap().doubtful, Some(NOW));
+    assert_eq!(again.lease.unwrap().doubtful, Some(NOW));
 }
 
 #[test]
-fn retaking_an_ambiguous_claim_inherits_its_doubt() {
+fn retaking_an_ambiguous_lease_inherits_its_doubt() {
     let record = active();
-    let plain = record
-        .claimed(ONE, record.digest(), NOW)
-        .retaken(ONE, LATER);
-    assert_eq!(plain.claim.unwrap().doubtful, None);
+    let plain = record.leased(ONE, record.digest(), NOW).retaken(ONE, LATER);
+    assert_eq!(plain.lease.unwrap().doubtful, None);
     let doubtful = record
-        .claimed(ONE, record.digest(), NOW)
+        .leased(ONE, record.digest(), NOW)
         .resent(TWO, LATER)
         .retaken(TWO, LATER);
-    assert_eq!(doubtful.claim.unwrap().doubtful, Some(NOW));
+    assert_eq!(doubtful.lease.unwrap().doubtful, Some(NOW));
 }
 
 #[test]
-fn releasing_a_plain_claim_frees_the_token() {
+fn releasing_a_plain_lease_frees_the_token() {
     let record = active();
-    let claimed = record.claimed(ONE, record.digest(), NOW);
-    let holder = ONE.holder(number(&claimed));
-    let freed = claimed.released(holder, None).unwrap();
+    let leased = record.leased(ONE, record.digest(), NOW);
+    let holder = ONE.holder(number(&leased));
+    let freed = leased.released(holder, None).unwrap();
     assert_eq!(
         freed.standing(Own::default(), NOW, QUARANTINE),
         Standing::Free
@@ -134,32 +132,32 @@ fn releasing_a_plain_claim_frees_the_token() {
 }
 
 #[test]
-fn releasing_a_doubtful_claim_leaves_it_in_place_and_stale() {
+fn releasing_a_doubtful_lease_leaves_it_in_place_and_stale() {
     let record = active();
-    let doubtful = record.claimed(ONE, record.digest(), NOW).resent(TWO, LATER);
+    let doubtful = record.leased(ONE, record.digest(), NOW).resent(TWO, LATER);
     let holder = TWO.holder(number(&doubtful));
     let released = doubtful.released(holder, None).unwrap();
     assert_eq!(
         released.standing(Own::default(), LATER, QUARANTINE),
         Standing::Stale
     );
-    assert_eq!(released.claim.as_ref().unwrap().doubtful, Some(NOW));
+    assert_eq!(released.lease.as_ref().unwrap().doubtful, Some(NOW));
     assert!(number(&released) == holder.number);
 }
 
 #[test]
-fn nobody_releases_anothers_claim() {
+fn nobody_releases_anothers_lease() {
     let record = active();
-    let claimed = record.claimed(ONE, record.digest(), NOW);
-    let number = number(&claimed);
-    assert_eq!(claimed.released(TWO.holder(number), None), None);
-    assert_eq!(claimed.released(ONE.holder(number + 1), None), None);
+    let leased = record.leased(ONE, record.digest(), NOW);
+    let number = number(&leased);
+    assert_eq!(leased.released(TWO.holder(number), None), None);
+    assert_eq!(leased.released(ONE.holder(number + 1), None), None);
 }
 
 #[test]
-fn a_claim_since_a_moment_the_store_has_not_reached_does_not_panic() {
+fn a_lease_since_a_moment_the_store_has_not_reached_does_not_panic() {
     let record = active();
-    let record = record.claimed(ONE, record.digest(), LATER);
+    let record = record.leased(ONE, record.digest(), LATER);
     let stale_in = QUARANTINE;
     assert_eq!(
         record.standing(Own::default(), NOW, QUARANTINE),
@@ -167,10 +165,10 @@ fn a_claim_since_a_moment_the_store_has_not_reached_does_not_panic() {
     );
 }
 
-/// Claimed by ONE at NOW, and left doubtful at LATER, for a pause of four seconds.
+/// Leased by ONE at NOW, and left doubtful at LATER, for a pause of four seconds.
 fn doubted(by: DoubtfulBy) -> (Record, Holder) {
     let record = active();
-    let record = record.claimed(ONE, record.digest(), NOW);
+    let record = record.leased(ONE, record.digest(), NOW);
     let holder = ONE.holder(number(&record));
     let pause = NotBefore {
         until: LATER.after(Duration::from_secs(4)),
@@ -182,10 +180,10 @@ fn doubted(by: DoubtfulBy) -> (Record, Holder) {
 }
 
 #[test]
-fn a_claim_does_not_go_stale_in_its_holders_own_pause() {
+fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     let (record, holder) = doubted(DoubtfulBy::Silence);
-    let claim = record.claim.as_ref().unwrap();
-    assert_eq!((claim.since, claim.doubtful), (LATER, Some(NOW)));
+    let lease = record.lease.as_ref().unwrap();
+    assert_eq!((lease.since, lease.doubtful), (LATER, Some(NOW)));
     let last = LATER.after(Duration::from_secs(63));
     assert!(matches!(
         record.standing(Own::default(), last, QUARANTINE),
@@ -205,13 +203,13 @@ fn a_claim_does_not_go_stale_in_its_holders_own_pause() {
 }
 
 #[test]
-fn of_two_clones_one_sends_again_because_the_claim_gets_a_number_and_a_nonce_of_its_own() {
+fn of_two_clones_one_sends_again_because_the_lease_gets_a_number_and_a_nonce_of_its_own() {
     let (record, holder) = doubted(DoubtfulBy::Unavailable);
-    let renewed = record.resent(Claimant { nonce: 7, ..ONE }, LATER);
-    let claim = renewed.claim.as_ref().unwrap();
-    assert_eq!((claim.number, claim.nonce), (holder.number + 1, 7));
+    let renewed = record.resent(Candidate { nonce: 7, ..ONE }, LATER);
+    let lease = renewed.lease.as_ref().unwrap();
+    assert_eq!((lease.number, lease.nonce), (holder.number + 1, 7));
     assert_eq!(
-        (claim.by, claim.sendings, claim.doubtful),
+        (lease.by, lease.sendings, lease.doubtful),
         (Some(DoubtfulBy::Silence), 1, Some(NOW))
     );
     let own = Own {
@@ -225,7 +223,7 @@ fn of_two_clones_one_sends_again_because_the_claim_gets_a_number_and_a_nonce_of_
 }
 
 #[test]
-fn a_claim_that_its_holder_released_is_not_its_own_any_more() {
+fn a_lease_that_its_holder_released_is_not_its_own_any_more() {
     let (record, holder) = doubted(DoubtfulBy::Silence);
     let released = record.released(holder, None).unwrap();
     let own = Own {
@@ -241,10 +239,10 @@ fn a_token_that_may_be_spent_is_sent_again_only_as_the_profile_permits() {
     let (page, _) = doubted(DoubtfulBy::Unavailable);
     let (silence, _) = doubted(DoubtfulBy::Silence);
     let record = active();
-    let unsaid = record.claimed(ONE, record.digest(), NOW);
+    let unsaid = record.leased(ONE, record.digest(), NOW);
     let permits = |record: &Record, resend, sign_in| {
-        let claim = record.claim.as_ref().unwrap();
-        claim.permits(resend, sign_in)
+        let lease = record.lease.as_ref().unwrap();
+        lease.permits(resend, sign_in)
     };
     use Permit::{Nothing, Send, SignIn};
     for (resend, of_page, of_silence, page_with_sign_in) in [
@@ -264,11 +262,11 @@ fn a_token_that_may_be_spent_is_sent_again_only_as_the_profile_permits() {
 #[test]
 fn a_word_of_a_later_version_counts_as_silence() {
     let (record, _) = doubted(DoubtfulBy::Unavailable);
-    let mut form = serde_json::to_value(record.claim.unwrap()).unwrap();
+    let mut form = serde_json::to_value(record.lease.unwrap()).unwrap();
     assert_eq!(form["by"], "unavailable");
     form["by"] = "something_new".into();
-    let claim: Claim = serde_json::from_value(form).unwrap();
-    assert_eq!(claim.by, Some(DoubtfulBy::Silence));
+    let lease: Lease = serde_json::from_value(form).unwrap();
+    assert_eq!(lease.by, Some(DoubtfulBy::Silence));
 }
 
 #[test]
@@ -276,9 +274,9 @@ fn a_sending_that_did_not_come_about_leaves_the_doubt_as_it_was() {
     for by in [DoubtfulBy::Unavailable, DoubtfulBy::Silence] {
         let (record, _) = doubted(by);
         let renewed = record.resent(TWO, LATER);
-        let holder = renewed.claim.as_ref().unwrap().holder();
+        let holder = renewed.lease.as_ref().unwrap().holder();
         let released = renewed.released(holder, None).unwrap();
-        assert_eq!(released.claim.unwrap().by, Some(by));
+        assert_eq!(released.lease.unwrap().by, Some(by));
     }
 }
 
@@ -287,22 +285,22 @@ fn a_page_after_a_silence_does_not_make_the_token_unspent() {
     let (record, _) = doubted(DoubtfulBy::Silence);
     for known in [true, false] {
         let mut renewed = record.resent(TWO, LATER);
-        let claim = renewed.claim.as_mut().unwrap();
+        let lease = renewed.lease.as_mut().unwrap();
         if !known {
-            claim.before = None;
+            lease.before = None;
         }
-        claim.doubt(DoubtfulBy::Unavailable);
-        assert_eq!(claim.by, Some(DoubtfulBy::Silence));
+        lease.doubt(DoubtfulBy::Unavailable);
+        assert_eq!(lease.by, Some(DoubtfulBy::Silence));
     }
 }
 
-/// Without coordination a token is sent beside a claim, under which another request may be under way.
+/// Without coordination a token is sent beside a lease, under which another request may be under way.
 #[test]
 fn what_is_noted_beside_a_request_under_way_does_not_say_how_that_ended() {
     use DoubtfulBy::{Silence, Unavailable};
     let (doubtful, holder) = doubted(Unavailable);
     let plain = active();
-    let plain = plain.claimed(ONE, plain.digest(), NOW);
+    let plain = plain.leased(ONE, plain.digest(), NOW);
     let again = doubtful.resent(TWO, LATER);
     // Its first holder did not say what came of it.
     let taken_over = plain.resent(TWO, LATER);
@@ -317,15 +315,15 @@ fn what_is_noted_beside_a_request_under_way_does_not_say_how_that_ended() {
         (&taken_over, Some(Silence), Some(Silence), Unavailable),
     ] {
         let next = record.noted(noted);
-        let claim = next.claim.as_ref().unwrap();
-        assert_eq!((claim.by, claim.before), (by, before), "{record:?}");
-        assert!(claim.doubtful.is_some());
-        assert_eq!(claim.holder(), record.claim.as_ref().unwrap().holder());
+        let lease = next.lease.as_ref().unwrap();
+        assert_eq!((lease.by, lease.before), (by, before), "{record:?}");
+        assert!(lease.doubtful.is_some());
+        assert_eq!(lease.holder(), record.lease.as_ref().unwrap().holder());
     }
-    assert_eq!(doubtful.claim.unwrap().holder(), holder);
+    assert_eq!(doubtful.lease.unwrap().holder(), holder);
     // A silence that was noted stays one, and its holder does not wipe it.
     let noted = plain.noted(Silence);
-    let holder = noted.claim.as_ref().unwrap().holder();
+    let holder = noted.lease.as_ref().unwrap().holder();
     let released = noted.released(holder, None).unwrap();
-    assert_eq!(released.claim.unwrap().by, Some(Silence));
+    assert_eq!(released.lease.unwrap().by, Some(Silence));
 }
