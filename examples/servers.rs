@@ -107,7 +107,7 @@ impl Arguments {
     fn resend_after_silence(&self) -> &'static str {
         match self.reuse {
             // An earlier request that the server handles late would kill the pair of the later one.
-            ReuseChoice::LastWins => "quarantine",
+            ReuseChoice::LastWins => "lease_duration",
             _ => "soon",
         }
     }
@@ -187,7 +187,7 @@ counters_url = "{admin_url}/counters"
 
 [refresh]
 strategy = "optimistic-early"
-quarantine = "15s"
+lease_duration = "15s"
 
 [http]
 origins = ["{origin}"]

@@ -244,7 +244,7 @@ impl TokenManager {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). A pair that could not
-    /// be stored is tried on until the quarantine is over, as long as the runtime lives. [`Error::Store`] if it,
+    /// be stored is tried on until the lease has expired, as long as the runtime lives. [`Error::Store`] if it,
     /// or a logout, could not be stored by then: the next manager does without the pair, or knows nothing of the
     /// logout.
     pub async fn shutdown(&self) -> Result<(), Error> {

@@ -260,7 +260,7 @@ mod testkit {
     pub(super) const ONE: Candidate = candidate(1);
     pub(super) const TWO: Candidate = candidate(2);
     pub(super) const NOW: StoreTime = StoreTime::from_millis(1_700_000_000_000);
-    pub(super) const QUARANTINE: Duration = Duration::from_secs(60);
+    pub(super) const LEASE_DURATION: Duration = Duration::from_secs(60);
     pub(super) const KEY_CLIENT: &str = "client";
 
     const fn candidate(bits: u64) -> Candidate {

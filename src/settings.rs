@@ -79,7 +79,7 @@ pub(crate) struct Settings {
     pub(crate) wait: Duration,
     pub(crate) leeway: Duration,
     pub(crate) jitter: f64,
-    pub(crate) quarantine: Duration,
+    pub(crate) lease_duration: Duration,
     pub(crate) store_timeout: Duration,
     pub(crate) coordination: Coordination,
     pub(crate) persistence: Persistence,
@@ -108,7 +108,7 @@ impl Settings {
             wait: Duration::from_secs(35),
             leeway: Duration::from_secs(10),
             jitter: 0.05,
-            quarantine: Duration::from_secs(60),
+            lease_duration: Duration::from_secs(60),
             store_timeout: STORE_TIMEOUT,
             coordination: Coordination::default(),
             persistence: Persistence::default(),
@@ -144,7 +144,7 @@ impl Settings {
 
     /// How long after the first attempt to lease it a token may be sent.
     pub(crate) fn send_window(&self) -> Duration {
-        self.quarantine
+        self.lease_duration
             .saturating_sub(self.endpoint_timeout + SEND_MARGIN)
     }
 
@@ -168,12 +168,12 @@ impl Settings {
         let least = timeout
             .saturating_add(SEND_MARGIN)
             .saturating_add(store.max(SEND_MARGIN));
-        if self.quarantine <= least {
+        if self.lease_duration <= least {
             let problem = format!(
                 "must be longer than {}: the endpoint's timeout, twice the store's timeout (5 s at least), and 5 s",
                 seconds(least)
             );
-            return Some(("quarantine", problem));
+            return Some(("lease_duration", problem));
         }
         if self.persistence.has_no_queue() {
             let problem = "must be at least 1; without write-behind, `workers` is 0";

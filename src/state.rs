@@ -50,7 +50,7 @@ pub(crate) struct Standing {
 pub(crate) enum Progress {
     /// It is being worked on.
     Running,
-    /// It waits, for another instance or for a quarantine to end: nobody with a valid token should.
+    /// It waits, for another instance or for a lease to expire: nobody with a valid token should.
     Waiting,
     /// An attempt has failed in this way, and the next one comes at this time.
     Pausing(Error, Timestamp),

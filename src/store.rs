@@ -183,7 +183,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
     /// Whether the lease's holder is *proven* dead (a lock that the kernel freed, say): nothing that it began
     /// will be sent or stored any more. Default: no.
     ///
-    /// The token counts as one that may be spent then, without waiting for the quarantine: that is all
+    /// The token counts as one that may be spent then, without waiting for the lease duration: that is all
     /// that a proof permits.
     async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
         let _ = (key, lease);

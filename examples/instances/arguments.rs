@@ -153,7 +153,7 @@ impl ServerChoice {
         match self {
             Self::Strict | Self::Grace | Self::Fork => strict,
             Self::LastWins => strict
-                .resend_after_silence(ResendAfterSilence::Quarantine)
+                .resend_after_silence(ResendAfterSilence::LeaseDuration)
                 .old_pair(OldPair::DiesAtFirstUse),
         }
     }

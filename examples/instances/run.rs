@@ -25,7 +25,7 @@ use crate::strikes::{Random, Striker};
 use crate::trace::Trace;
 use crate::watcher::Watcher;
 
-/// How long after the last kill or pause every instance has to be served again: longer than two quarantines
+/// How long after the last kill or pause every instance has to be served again: longer than two lease durations
 /// after each other.
 const PATIENCE: Duration = Duration::from_secs(75);
 

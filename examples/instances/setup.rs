@@ -17,9 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an instance that leased the token is left alone: so short that a run of two minutes sees a few
 /// of them end, and shorter than a long pause.
-const QUARANTINE: Duration = Duration::from_secs(15);
+const LEASE_DURATION: Duration = Duration::from_secs(15);
 
-/// How long one call of the store may take: the quarantine has room for two.
+/// How long one call of the store may take: the lease duration has room for two.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What an instance is told when it starts, on one line of its standard input.
@@ -63,7 +63,7 @@ impl Setup {
     fn described(&self, builder: Builder) -> Builder {
         builder
             .strategy(OptimisticEarly::default())
-            .quarantine(QUARANTINE)
+            .lease_duration(LEASE_DURATION)
             .store_timeout(STORE_TIMEOUT)
             .origin(&self.api_origin)
     }

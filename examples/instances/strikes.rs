@@ -14,7 +14,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// If all were, nobody would ever rotate.
 const AIMED_ONE_IN: u64 = 3;
 
-/// How long a lease is waited for: a few come in a second, and none while one is in quarantine.
+/// How long a lease is waited for: a few come in a second, and none while a lease is held.
 const LEASE_WAIT: Duration = Duration::from_secs(1);
 
 /// How long after a lease the one who made it is struck: before the token is sent, while it is, before the

@@ -42,9 +42,9 @@ pub enum ResendAfterSilence {
     /// After the usual pause: servers with a grace window answer it again within that.
     #[default]
     Soon,
-    /// After the quarantine. For servers on which the last of several answers counts (Synapse): a request that the server
+    /// after the lease has expired. For servers on which the last of several answers counts (Synapse): a request that the server
     /// handles late would kill the pair of the second sending.
-    Quarantine,
+    LeaseDuration,
 }
 
 /// What is known of an authorization server. The defaults suit the strictest one: single-use refresh tokens, and a

@@ -4,7 +4,7 @@ use crate::clock::{Clock, Timestamp};
 
 /// Until when a leased token may be sent.
 ///
-/// The lease that protects a token goes stale after the quarantine, and others may then act on it. A
+/// The lease that protects a token goes stale after its duration, and others may then act on it. A
 /// request that sat in a connection attempt, or on a machine that slept, must not leave after that.
 #[derive(Debug, Clone)]
 pub struct SendWindow {

@@ -164,8 +164,8 @@ impl Builder {
     /// How long an instance that leased the token is left alone by the others; after a failure, from the end of its pause
     /// on. Default: 60 s. It must be longer than the endpoint's timeout, 5 s and twice the store's timeout (5 s at least)
     /// together.
-    pub fn quarantine(mut self, quarantine: Duration) -> Self {
-        self.settings.quarantine = quarantine;
+    pub fn lease_duration(mut self, lease_duration: Duration) -> Self {
+        self.settings.lease_duration = lease_duration;
         self
     }
 

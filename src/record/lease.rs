@@ -71,7 +71,7 @@ pub struct Lease {
     /// Since when, by the store's clock.
     pub since: StoreTime,
     /// For how long after that its candidate is left alone, in milliseconds when it is stored. An instance respects the
-    /// longer of this and its own quarantine.
+    /// longer of this and its own lease duration.
     #[serde(default, with = "crate::token::millis")]
     pub patience: Duration,
     /// Since when the token may be spent, by this lease or one before it.
@@ -109,9 +109,9 @@ impl Lease {
         self.doubtful.unwrap_or(self.since)
     }
 
-    /// How long the holder is left alone by an instance of this `quarantine`.
-    pub(crate) fn patience(&self, quarantine: Duration) -> Duration {
-        self.patience.max(quarantine)
+    /// How long the holder is left alone by an instance of this `lease_duration`.
+    pub(crate) fn patience(&self, lease_duration: Duration) -> Duration {
+        self.patience.max(lease_duration)
     }
 
     /// What may be done about the token, which may be spent, where the profile says `resend`.
@@ -245,8 +245,13 @@ pub(crate) enum Standing {
 }
 
 impl Record {
-    /// Judges the lease for an instance of this `quarantine`.
-    pub(crate) fn standing(&self, own: Own<'_>, now: StoreTime, quarantine: Duration) -> Standing {
+    /// Judges the lease for an instance of this `lease_duration`.
+    pub(crate) fn standing(
+        &self,
+        own: Own<'_>,
+        now: StoreTime,
+        lease_duration: Duration,
+    ) -> Standing {
         let Some(lease) = self.lease.as_ref().filter(|lease| self.is_current(lease)) else {
             return Standing::Free;
         };
@@ -257,7 +262,7 @@ impl Record {
             return Standing::Over;
         }
         let left = lease
-            .patience(quarantine)
+            .patience(lease_duration)
             .saturating_sub(now.since(lease.since));
         if lease.released || left.is_zero() {
             return Standing::Stale;
@@ -316,21 +321,21 @@ impl Record {
     }
 
     /// Our lease, under which the token was sent and the answer was unclear. It is ours through the `pause` and the
-    /// `quarantine` after it, so that it does not go stale before its holder sends again.
+    /// `lease_duration` after it, so that it does not go stale before its holder sends again.
     #[must_use]
     pub(crate) fn doubted(
         &self,
         holder: Holder,
         by: DoubtfulBy,
         pause: NotBefore,
-        quarantine: Duration,
+        lease_duration: Duration,
         now: StoreTime,
     ) -> Self {
         let mut next = self.clone();
         if let Some(lease) = next.lease.as_mut().filter(|lease| lease.is_of(holder)) {
             lease.doubt(by);
             lease.since = now;
-            lease.patience = quarantine.saturating_add(pause.until.since(now));
+            lease.patience = lease_duration.saturating_add(pause.until.since(now));
             next.not_before = Some(pause);
         }
         next

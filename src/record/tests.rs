@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::land::{Landing, Rival, Verdict};
 use super::lease::{Candidate, DoubtfulBy, Own, Standing};
 use super::pause::{Class, NotBefore};
-use super::testkit::{KEY_CLIENT, NOW, ONE, QUARANTINE, TWO, active, pair, rejected};
+use super::testkit::{KEY_CLIENT, LEASE_DURATION, NOW, ONE, TWO, active, pair, rejected};
 use super::*;
 
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +75,7 @@ impl World {
             Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds.into())),
             Step::Lease(second) if before.state == State::Active => {
                 let by = Self::candidate(second);
-                let next = match before.standing(Own::default(), self.now, QUARANTINE) {
+                let next = match before.standing(Own::default(), self.now, LEASE_DURATION) {
                     Standing::Free => before.leased(by, before.digest(), self.now),
                     Standing::Stale => before.resent(by, self.now),
                     Standing::Ours | Standing::Over | Standing::Live { .. } => return,
@@ -106,7 +106,8 @@ impl World {
                         failures: before.failures() + 1,
                     };
                     let by = DoubtfulBy::Silence;
-                    self.record = before.doubted(landing.holder, by, pause, QUARANTINE, self.now);
+                    self.record =
+                        before.doubted(landing.holder, by, pause, LEASE_DURATION, self.now);
                 }
             }
             Step::Release(second) => {

@@ -45,8 +45,8 @@ async fn write(session: &Arc<Session>) {
         };
         failures += 1;
         let was_closing = session.is_closing();
-        let quarantine = session.settings().quarantine;
-        if was_closing && session.outbox.give_up(session.now().before(quarantine)) {
+        let lease_duration = session.settings().lease_duration;
+        if was_closing && session.outbox.give_up(session.now().before(lease_duration)) {
             tracing::error!(key = %session.key, %error, "a pair that was given out could not be stored");
             session.gave_up(error);
             continue;

@@ -64,11 +64,11 @@ pub(super) fn cause(error: &Error, recorded: u32, settings: &Settings) -> Cause 
         Some(EndpointError::Unavailable { quote, .. }) => quote.status == Some(504),
         _ => false,
     };
-    let waits = settings.server.resend_after_silence == ResendAfterSilence::Quarantine;
+    let waits = settings.server.resend_after_silence == ResendAfterSilence::LeaseDuration;
     Cause {
         recorded,
         least: match is_silence && waits {
-            true => settings.quarantine,
+            true => settings.lease_duration,
             false => Duration::ZERO,
         },
         has_no_pause: false,

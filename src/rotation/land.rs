@@ -175,7 +175,7 @@ impl Rotation {
             // Once the lease is stale, others treat the token as spent: then a manager that nobody
             // uses any more may go.
             if session.is_closing()
-                && session.now().since(leased.since) >= session.settings().quarantine
+                && session.now().since(leased.since) >= session.settings().lease_duration
             {
                 session.gave_up(error.clone());
                 return Err(error.into());

@@ -113,7 +113,7 @@ impl Rotation {
             return Ok(None);
         }
         let session = self.session();
-        let quarantine = session.settings().quarantine;
+        let lease_duration = session.settings().lease_duration;
         let by = self.candidate()?;
         let now = self.store_now(seen.clock);
         // The store did not take, or has lost, what says that the token may be spent.
@@ -133,7 +133,7 @@ impl Rotation {
         let (our_now, wall) = (session.now(), session.wall());
         let standing = {
             let state = session.lock();
-            record.standing(state.own(our_now, wall), now, quarantine)
+            record.standing(state.own(our_now, wall), now, lease_duration)
         };
         let digest = match kind {
             Kind::Refresh => record.digest(),
@@ -198,7 +198,7 @@ impl Rotation {
         Ok(Candidate {
             owner: session.owner,
             nonce: nonce(random),
-            patience: session.settings().quarantine,
+            patience: session.settings().lease_duration,
         })
     }
 
@@ -214,7 +214,7 @@ impl Rotation {
                 now
             }
         };
-        if now.since(since) >= lease.patience(session.settings().quarantine) {
+        if now.since(since) >= lease.patience(session.settings().lease_duration) {
             return true;
         }
         let store = &session.shared.store;

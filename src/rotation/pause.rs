@@ -54,7 +54,7 @@ impl Rotation {
         let longest = cool_down
             .retry_after_limit
             .max(cool_down.longest)
-            .max(settings.quarantine);
+            .max(settings.lease_duration);
         let store_now = self.store_now(seen.clock);
         let recorded = seen
             .record()

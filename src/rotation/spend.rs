@@ -152,9 +152,9 @@ impl Rotation {
                 .filter(|lease| !lease.is_of(leased.holder));
             if let Some(lease) = theirs.filter(|lease| lease.digest == ours) {
                 let now = self.store_now(seen.clock);
-                let quarantine = self.session().settings().quarantine;
+                let lease_duration = self.session().settings().lease_duration;
                 if let Standing::Live { stale_in } =
-                    record.standing(Own::default(), now, quarantine)
+                    record.standing(Own::default(), now, lease_duration)
                     && !self.is_given_up(&lease.clone()).await
                 {
                     self.wait_for_change(seen.revision(), stale_in).await?;

@@ -59,7 +59,7 @@ impl Rotation {
         let resend = self.session().settings().server.resend;
         cause.has_no_pause = permits(Some(by), resend, can_sign_in) != Permit::Send;
         let failure = self.fail_with(failed, cause);
-        let quarantine = self.session().settings().quarantine;
+        let lease_duration = self.session().settings().lease_duration;
         for _ in 0..STORE_TRIES {
             let now = self.store_now(leased.seen.clock);
             let Some(pause) = Self::not_before(&failure, now) else {
@@ -67,7 +67,7 @@ impl Rotation {
             };
             let doubted = leased
                 .record
-                .doubted(leased.holder, by, pause, quarantine, now);
+                .doubted(leased.holder, by, pause, lease_duration, now);
             match self.swap(leased.seen.revision(), &doubted).await {
                 Ok(Swap::Swapped(revision)) => {
                     let seen = Seen {
@@ -215,7 +215,7 @@ impl Rotation {
         let by = Candidate {
             owner: leased.holder.owner,
             nonce: leased.holder.nonce,
-            patience: session.settings().quarantine,
+            patience: session.settings().lease_duration,
         };
         leased.record = leased.record.leased(by, leased.record.digest(), since);
         if let Some(lease) = &leased.record.lease {

@@ -84,7 +84,7 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// - where that is not permitted, the session ends once its access token has expired.
 ///
 /// Death is proven or it is not known, and what is not known is waited for. So a process that is stopped, that
-/// hangs, or that dropped its store or its runtime and goes on, is left alone for the quarantine, and so is the
+/// hangs, or that dropped its store or its runtime and goes on, is left alone for the lease duration, and so is the
 /// holder of a lease whose file was removed, was copied from elsewhere, or is from before a restart of the
 /// machine. On Windows nothing is proven. Who swaps a new lease into a record is taken for its holder:
 /// leases that others make in another store must not be copied from there.
@@ -112,7 +112,7 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// # Time
 ///
 /// The store's time is the machine's wall clock, the only one that survives a restart. If it is stepped
-/// forward by more than the [quarantine](crate::Builder::quarantine) while an instance is rotating, that
+/// forward by more than the [lease duration](crate::Builder::lease_duration) while an instance is rotating, that
 /// one's lease looks stale to others: they take its token for spent, as they would if it had died. After a
 /// step back, the lease of an instance that died is waited for that much longer.
 ///

@@ -19,7 +19,7 @@ coordination = "none"
 wait = "36s"
 leeway = "11s"
 jitter = 0.1
-quarantine = "1m 1s"
+lease_duration = "1m 1s"
 shortest_interval = "900ms"
 look_every = "4s"
 expiring_before = "50s"
@@ -62,7 +62,7 @@ client = ["server_error"]
 bare_400 = "dead"
 [endpoint.server]
 resend = "when-unavailable"
-resend_after_silence = "quarantine"
+resend_after_silence = "lease_duration"
 old_pair = "dies-at-first-use"
 [session]
 issuer = "https://id.example.org"
@@ -108,7 +108,7 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
         .profile(
             ServerProfile::strict()
                 .resend(Resend::WhenUnavailable)
-                .resend_after_silence(ResendAfterSilence::Quarantine)
+                .resend_after_silence(ResendAfterSilence::LeaseDuration)
                 .old_pair(OldPair::DiesAtFirstUse),
         );
     let by_hand = TokenManager::builder(endpoint)
@@ -121,7 +121,7 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
         .wait(seconds(36))
         .leeway(seconds(11))
         .jitter(0.1)
-        .quarantine(seconds(61))
+        .lease_duration(seconds(61))
         .shortest_interval(Duration::from_millis(900))
         .look_every(seconds(4))
         .expiring_before(seconds(50))

@@ -13,7 +13,7 @@ wait = "35s""#,
         (
             r#"[refresh]
 wiat = "35s""#,
-            "line 2, column 1: refresh.wiat: is not a key; allowed here: `strategy`, `coordination`, `persistence`, `wait`, `leeway`, `jitter`, `quarantine`, `cool_down`, `shortest_interval`, `look_every`, `expiring_before`, `ended_before`",
+            "line 2, column 1: refresh.wiat: is not a key; allowed here: `strategy`, `coordination`, `persistence`, `wait`, `leeway`, `jitter`, `lease_duration`, `cool_down`, `shortest_interval`, `look_every`, `expiring_before`, `ended_before`",
         ),
         (
             r#"[refresh.cool_down]
@@ -198,8 +198,8 @@ wait = "30s""#,
         ),
         (
             r#"[refresh]
-quarantine = "45s""#,
-            "line 2, column 1: refresh.quarantine: must be longer than 45 s: the endpoint's timeout, twice the store's timeout (5 s at least), and 5 s",
+lease_duration = "45s""#,
+            "line 2, column 1: refresh.lease_duration: must be longer than 45 s: the endpoint's timeout, twice the store's timeout (5 s at least), and 5 s",
         ),
         (
             "[refresh]\njitter = 0.9",

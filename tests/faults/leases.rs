@@ -37,7 +37,7 @@ impl TokenStore for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_with_a_shorter_quarantine_leaves_a_lease_alone_for_as_long_as_it_says() {
+async fn an_instance_with_a_shorter_lease_duration_leaves_a_lease_alone_for_as_long_as_it_says() {
     let world = World::new(600 * SECOND);
     let store = MemoryStore::with_clock(world.clock.clone());
     let slow = Slow(store.clone(), Arc::default());
@@ -45,13 +45,13 @@ async fn an_instance_with_a_shorter_quarantine_leaves_a_lease_alone_for_as_long_
     let patient = world
         .builder(OnRequest::default())
         .store(slow)
-        .quarantine(200 * SECOND)
+        .lease_duration(200 * SECOND)
         .store_timeout(75 * SECOND)
         .wait(300 * SECOND);
     let hasty = world
         .builder(OnRequest::default())
         .store(store)
-        .quarantine(60 * SECOND)
+        .lease_duration(60 * SECOND)
         .wait(300 * SECOND);
     let (patient, hasty) = (loaded(patient).await, loaded(hasty).await);
     world.clock.advance(600 * SECOND).await;

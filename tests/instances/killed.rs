@@ -2,7 +2,7 @@
 
 use crate::run::{Counts, number, ran};
 
-/// Long enough for some quarantines to end.
+/// Long enough for some lease durations to end.
 const SECONDS: u64 = 45;
 
 fn killed(server: &str, aim: &[&str]) -> Counts {

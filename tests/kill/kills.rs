@@ -26,7 +26,7 @@ const RECORDS_LEFT: u32 = 1_000;
 /// Between two looks at what happened: a small part of a rotation.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Longer than a quarantine and an import of what is left take together.
+/// Longer than a lease duration and an import of what is left take together.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The session is over, as the import says it.
@@ -130,7 +130,7 @@ impl Import {
         Process::start(&mut command)
     }
 
-    /// No kill aims at the lease of an import that takes another's over: after a few of those in a row, the quarantines
+    /// No kill aims at the lease of an import that takes another's over: after a few of those in a row, the lease durations
     /// together are longer than callers wait.
     fn moment(&self, random: &mut Random) -> Moment {
         match Moment::draw(random) {

@@ -14,7 +14,7 @@ use crate::fault_store::FaultStore;
 use crate::reasons;
 
 pub(crate) const TTL: Duration = Duration::from_secs(600);
-pub(crate) const QUARANTINE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(60);
 
 pub(crate) type Caller = tokio::task::JoinHandle<Result<Token, Error>>;
 

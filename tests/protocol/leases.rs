@@ -2,7 +2,7 @@
 
 use evertoken::{EndReason, EndpointError, Error, Event, Resend};
 
-use crate::cluster::{Cluster, QUARANTINE, TTL, callers, reason, seconds};
+use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, reason, seconds};
 use crate::fault_store::Fate;
 
 #[tokio::test(start_paused = true)]
@@ -51,7 +51,7 @@ async fn whoever_finds_anothers_lease_waits_for_its_result() {
 async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
-    // Inside the leeway a request waits for a rotation, but not for somebody else's quarantine.
+    // Inside the leeway a request waits for a rotation, but not for somebody else's lease duration.
     cluster.clock.advance(TTL - seconds(5)).await;
     cluster.plant_lease().await;
     let before = tokio::time::Instant::now();
@@ -61,7 +61,7 @@ async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n4_a_stale_lease_is_taken_over_and_its_token_sent_only_after_the_quarantine() {
+async fn n4_a_stale_lease_is_taken_over_and_its_token_sent_only_after_the_lease() {
     let cluster = Cluster::strict();
     let node = cluster.patient_node().await;
     cluster.expire().await;
@@ -70,7 +70,7 @@ async fn n4_a_stale_lease_is_taken_over_and_its_token_sent_only_after_the_quaran
     node.token().await.unwrap();
     let waited = before.elapsed();
     assert!(
-        waited >= QUARANTINE && waited < QUARANTINE + seconds(6),
+        waited >= LEASE_DURATION && waited < LEASE_DURATION + seconds(6),
         "{waited:?}"
     );
     // The token had not been spent, so sending it does no harm.
@@ -85,7 +85,7 @@ async fn a_stale_lease_never_permits_a_plain_spend() {
     let node = cluster.warm_node().await;
     cluster.plant_lease().await;
     cluster.expire().await;
-    cluster.clock.advance(QUARANTINE).await;
+    cluster.clock.advance(LEASE_DURATION).await;
     let error = node.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(cluster.server.exchanges(), 0);
@@ -102,7 +102,7 @@ async fn fm5_a_lease_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
     node.token().await.unwrap();
     assert!(
         before.elapsed() < seconds(5),
-        "no quarantine for our own lease"
+        "no lease duration for our own lease"
     );
     assert_eq!(cluster.counts(), (1, 0, 0));
     let Some(Event::Failed { error, .. }) = events.try_recv() else {
@@ -136,7 +136,7 @@ async fn our_own_lease_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket()
         .fail_next(evertoken::testing::Fault::DropAfter);
     let error = node.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
-    cluster.clock.advance(QUARANTINE * 3).await;
+    cluster.clock.advance(LEASE_DURATION * 3).await;
     assert_eq!(
         reason(&node.token().await.unwrap_err()),
         Some(EndReason::OutcomeUnknown)

@@ -10,7 +10,7 @@ use evertoken::{
     Token, TokenEndpoint, TokenManager, async_trait,
 };
 
-use crate::cluster::{Cluster, QUARANTINE, TTL, callers, ends, reason, seconds};
+use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, ends, reason, seconds};
 use crate::fault_store::Fate;
 
 /// The machine sleeps once, after the manager looked at the window and before the bytes leave.
@@ -199,13 +199,13 @@ async fn t12_a_server_with_a_grace_window_is_asked_again_inside_it() {
 }
 
 /// A server that answers a token again, whose access tokens live for `ttl`; an instance that has spent the token and
-/// died with its lease; and one that sends it again after the quarantine, and serves this token.
+/// died with its lease; and one that sends it again after the lease has expired, and serves this token.
 async fn answered_again(
     ttl: Duration,
     answer: GraceAnswer,
     persistence: Persistence,
 ) -> (Cluster, TokenManager, Token) {
-    let window = QUARANTINE * 2;
+    let window = LEASE_DURATION * 2;
     let grace = Reuse::Grace { window, answer };
     let cluster = Cluster::new(|server| server.access_ttl(ttl).reuse(grace));
     let node = cluster
@@ -233,7 +233,7 @@ async fn answered_again(
 #[tokio::test(start_paused = true)]
 async fn n15_a_pair_that_is_repeated_after_its_access_token_expired_is_rotated_once_it_is_rejected()
 {
-    let ttl = QUARANTINE / 3;
+    let ttl = LEASE_DURATION / 3;
     let through = Persistence::write_through();
     for (answer, persistence) in [
         (GraceAnswer::SamePair, through.clone()),
@@ -258,11 +258,11 @@ async fn n15_a_pair_that_is_repeated_after_its_access_token_expired_is_rotated_o
 
 #[tokio::test(start_paused = true)]
 async fn n15_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
-    let ttl = QUARANTINE * 3;
+    let ttl = LEASE_DURATION * 3;
     let through = Persistence::write_through();
     let (cluster, node, token) = answered_again(ttl, GraceAnswer::SamePair, through).await;
     assert_eq!(cluster.server.exchanges(), 2);
-    cluster.clock.advance(ttl - QUARANTINE).await;
+    cluster.clock.advance(ttl - LEASE_DURATION).await;
     assert_eq!(cluster.server.check(token.expose()), AccessCheck::Expired);
     let next = node.token().await.unwrap();
     assert_eq!(cluster.server.check(next.expose()), AccessCheck::Live);
@@ -270,9 +270,9 @@ async fn n15_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
 
 #[tokio::test(start_paused = true)]
 async fn n15_without_coordination_too_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
-    let ttl = QUARANTINE * 3;
+    let ttl = LEASE_DURATION * 3;
     let grace = Reuse::Grace {
-        window: QUARANTINE * 2,
+        window: LEASE_DURATION * 2,
         answer: GraceAnswer::SamePair,
     };
     let cluster = Cluster::new(|server| server.access_ttl(ttl).reuse(grace));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evertoken::testing::Fault;
 use evertoken::{EndReason, EndpointError, Error, Event};
 
-use crate::cluster::{Cluster, QUARANTINE, TTL, callers, ends, page, reason, refusal, seconds};
+use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, ends, page, reason, refusal, seconds};
 
 fn put_off(status: u16, after: Duration) -> Fault {
     Fault::Status {
@@ -252,7 +252,7 @@ async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_lease() {
             lease.is_null() || lease["released"] == true,
             "{fault:?}: {lease}"
         );
-        // The next process waits for the end of the pause, and not for a quarantine.
+        // The next process waits for the end of the pause, and not for a lease duration.
         let next = cluster.node();
         next.token().await.unwrap();
         let waited = start.elapsed();
@@ -282,7 +282,7 @@ async fn a_pause_that_no_caller_and_no_timer_waits_for_ends_with_its_lease_relea
     let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
     assert_eq!(lease["released"], true);
     assert_eq!(cluster.server.exchanges(), 2);
-    // Whichever instance needs the token sends it without a quarantine.
+    // Whichever instance needs the token sends it without a lease duration.
     let start = tokio::time::Instant::now();
     cluster.warm_node().await;
     assert!(start.elapsed() < seconds(1));
@@ -294,15 +294,15 @@ async fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.begun_node().await, cluster.patient_node().await);
     cluster.expire().await;
-    // Twice as long as the quarantine.
-    cluster.server.fail_next(put_off(503, QUARANTINE * 2));
+    // Twice as long as the lease duration.
+    cluster.server.fail_next(put_off(503, LEASE_DURATION * 2));
     one.token().await.unwrap_err();
     let waiting = callers(&two, 1).remove(0);
-    cluster.clock.advance(QUARANTINE * 2 - seconds(1)).await;
+    cluster.clock.advance(LEASE_DURATION * 2 - seconds(1)).await;
     assert_eq!(cluster.server.exchanges(), 2);
     let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
     assert_eq!(lease["released"], false, "{lease}");
-    // In milliseconds: the pause, and the quarantine after it.
+    // In milliseconds: the pause, and the lease duration after it.
     assert_eq!(lease["patience"], 3 * 60_000);
     drop(waiting);
 }

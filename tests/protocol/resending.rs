@@ -3,7 +3,7 @@
 use evertoken::testing::Fault;
 use evertoken::{Coordination, EndReason, EndpointError, Error, Resend};
 
-use crate::cluster::{Cluster, QUARANTINE, TTL, callers, ends, page, reason, seconds};
+use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, ends, page, reason, seconds};
 
 /// Unclear answers, and whether the token is probably unspent behind them.
 fn unclear() -> [(Fault, bool); 8] {
@@ -158,7 +158,7 @@ async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_it_at_the_sec
         assert!(error.needs_sign_in());
     }
     assert_eq!(start.elapsed().as_secs(), 2);
-    cluster.clock.advance(QUARANTINE * 10).await;
+    cluster.clock.advance(LEASE_DURATION * 10).await;
     assert!(one.token().await.is_err() && two.token().await.is_err());
     assert_eq!(cluster.counts(), (3, 1, 1));
     for events in &mut events {
@@ -186,7 +186,7 @@ async fn a_process_that_slept_after_sending_leaves_its_lease_alone_for_its_patie
         let waited = start.elapsed();
         // The store's clock went on while the process slept.
         let expected = match slept {
-            true => QUARANTINE - seconds(20),
+            true => LEASE_DURATION - seconds(20),
             false => seconds(2),
         };
         assert!(
@@ -217,7 +217,7 @@ async fn a_lease_that_was_taken_over_meanwhile_is_not_sent_under() {
             record["next_number"] = next.into();
         })
         .await;
-    cluster.clock.advance(QUARANTINE - seconds(5)).await;
+    cluster.clock.advance(LEASE_DURATION - seconds(5)).await;
     assert_eq!(cluster.server.exchanges(), 2);
     assert!(!waiter.is_finished());
     let (token, other) = (waiter.await.unwrap().unwrap(), other.token().await.unwrap());

@@ -100,7 +100,7 @@ mod tests {
     fn what_is_not_known_is_an_error() {
         let text = written("a seed", &drawn(0));
         for (known, unknown) in [
-            ("quarantine", "quarantine_of_old"),
+            ("lease_duration", "lease_duration_of_old"),
             ("actions", "deeds"),
             ("token", "taken"),
         ] {

@@ -56,13 +56,13 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
         let agree = last.windows(2).all(|two| two[0].1 == two[1].1);
         let agree = agree || !world.scenario.coordinated && round > 1;
         // Whoever is refused is told the end that is known, and has the store looked at meanwhile.
-        let waited = seconds(world.scenario.longest_quarantine()) * u32::try_from(round).unwrap();
+        let waited = seconds(world.scenario.longest_lease()) * u32::try_from(round).unwrap();
         let is_sure =
             waited > 2 * LONGEST_PAUSE || last.iter().all(|(_, said)| *said == Last::Served);
         if last.iter().all(is_final) && agree && is_sure {
             break;
         }
-        sleep(seconds(world.scenario.longest_quarantine())).await;
+        sleep(seconds(world.scenario.longest_lease())).await;
     }
     last
 }

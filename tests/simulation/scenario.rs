@@ -106,10 +106,10 @@ pub(crate) struct Scenario {
     pub(crate) latency_ms: u64,
     pub(crate) store_latency_ms: u64,
     pub(crate) timeout: u64,
-    pub(crate) quarantine: u64,
+    pub(crate) lease_duration: u64,
     /// Of each instance, where they are unlike.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) quarantines: Vec<u64>,
+    pub(crate) lease_durations: Vec<u64>,
     pub(crate) wait: u64,
     pub(crate) store_timeout: u64,
     pub(crate) coordinated: bool,
@@ -126,14 +126,14 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     /// In seconds, of this instance.
-    pub(crate) fn quarantine_of(&self, node: usize) -> u64 {
-        let own = self.quarantines.get(node);
-        own.copied().unwrap_or(self.quarantine)
+    pub(crate) fn lease_duration_of(&self, node: usize) -> u64 {
+        let own = self.lease_durations.get(node);
+        own.copied().unwrap_or(self.lease_duration)
     }
 
-    pub(crate) fn longest_quarantine(&self) -> u64 {
-        let own = self.quarantines.iter().copied();
-        own.fold(self.quarantine, u64::max)
+    pub(crate) fn longest_lease(&self) -> u64 {
+        let own = self.lease_durations.iter().copied();
+        own.fold(self.lease_duration, u64::max)
     }
 
     /// For how long after its first use the server answers a token again.
@@ -141,7 +141,7 @@ impl Scenario {
         match self.server {
             Server::GraceSamePair | Server::Fork => self.timeout * 2,
             // Until its successor is used.
-            Server::LastWins => self.longest_quarantine() * 4,
+            Server::LastWins => self.longest_lease() * 4,
             _ => 0,
         }
     }
@@ -181,7 +181,7 @@ impl Scenario {
         }
         match self.server {
             Server::OldAccessDies => profile.old_pair(OldPair::AccessDiesAtRotation),
-            Server::LastWins => profile.resend_after_silence(ResendAfterSilence::Quarantine),
+            Server::LastWins => profile.resend_after_silence(ResendAfterSilence::LeaseDuration),
             _ => profile,
         }
     }

@@ -80,7 +80,7 @@ fn candidates(of: &Scenario) -> Vec<Scenario> {
     try_with(&|it| it.workers = 0);
     try_with(&|it| it.store_timeout = 5);
     try_with(&|it| it.fails_unstored = false);
-    try_with(&|it| it.quarantines.clear());
+    try_with(&|it| it.lease_durations.clear());
     try_with(&|it| it.nodes.fill(Strategy::OnRequest));
     all
 }
@@ -102,8 +102,8 @@ fn parts(len: usize) -> Vec<std::ops::Range<usize>> {
 /// Without this instance, its callers and its faults.
 fn remove(it: &mut Scenario, gone: usize) {
     it.nodes.remove(gone);
-    if gone < it.quarantines.len() {
-        it.quarantines.remove(gone);
+    if gone < it.lease_durations.len() {
+        it.lease_durations.remove(gone);
     }
     it.callers.retain(|caller| caller.node != gone);
     it.faults.retain(|(_, fault)| node(*fault) != Some(gone));

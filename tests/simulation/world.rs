@@ -178,7 +178,7 @@ impl World {
             .store(store)
             .jitter(0.0)
             .wait(seconds(scenario.wait))
-            .quarantine(seconds(scenario.quarantine_of(node)))
+            .lease_duration(seconds(scenario.lease_duration_of(node)))
             .store_timeout(seconds(scenario.store_timeout))
             .persistence(Persistence::write_behind(scenario.workers));
         if !scenario.coordinated {

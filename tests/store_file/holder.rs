@@ -59,12 +59,12 @@ impl Shared {
         endpoint(self.http.url())
     }
 
-    /// A manager of this process. Whoever waits for the quarantine waits for an hour.
+    /// A manager of this process. Whoever waits for the lease duration waits for an hour.
     pub(crate) fn manager(&self, endpoint: OAuth2, profile: ServerProfile) -> Builder {
         TokenManager::builder(endpoint.profile(profile))
             .store(self.store())
             .seed(TokenPair::from_refresh_token(self.first.clone()))
-            .quarantine(HOUR)
+            .lease_duration(HOUR)
     }
 
     /// A process that fails before it asks the server never arrives.

@@ -234,7 +234,7 @@ async fn a_sign_in_whose_process_died_is_done_by_another_at_once() {
     drop(hold);
     let endpoint = shared.endpoint().sign_in_as_client();
     let builder = TokenManager::builder(endpoint).store(shared.store());
-    let tokens = builder.quarantine(HOUR).wait(2 * HOUR).build().unwrap();
+    let tokens = builder.lease_duration(HOUR).wait(2 * HOUR).build().unwrap();
     tokens.token().await.unwrap();
     assert_eq!(
         (shared.server.exchanges(), shared.server.sign_ins()),

@@ -22,9 +22,9 @@ use crate::line::{Ahead, Line};
 
 pub(crate) const TTL: Duration = Duration::from_secs(600);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
-pub(crate) const QUARANTINE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(60);
 
-/// The longest that the quarantine leaves time for.
+/// The longest that the lease duration leaves time for.
 const STORE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// A pause that callers wait through, and that does not end while a test looks on.
@@ -159,7 +159,7 @@ impl Scene {
 
     /// Until a lease that was made so far is stale.
     pub(crate) async fn outlast_leases(&self) {
-        self.pass(QUARANTINE + seconds(1)).await;
+        self.pass(LEASE_DURATION + seconds(1)).await;
     }
 
     /// What the server counted: exchanges, replays, families revoked.

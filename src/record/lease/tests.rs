@@ -1,6 +1,6 @@
 use super::*;
 use crate::record::pause::Class;
-use crate::record::testkit::{NOW, ONE, QUARANTINE, TWO, active};
+use crate::record::testkit::{LEASE_DURATION, NOW, ONE, TWO, active};
 
 const LATER: StoreTime = StoreTime::from_millis(NOW.as_millis() + 60_000);
 
@@ -13,17 +13,17 @@ fn number(record: &Record) -> u64 {
 }
 
 #[test]
-fn a_lease_is_live_for_others_until_the_quarantine_is_over() {
+fn a_lease_is_live_for_others_until_the_lease_duration_is_over() {
     let record = active();
     let record = record.leased(ONE, record.digest(), NOW);
     let just_before = StoreTime::from_millis(LATER.as_millis() - 1);
     let stale_in = Duration::from_millis(1);
     assert_eq!(
-        record.standing(Own::default(), just_before, QUARANTINE),
+        record.standing(Own::default(), just_before, LEASE_DURATION),
         Standing::Live { stale_in }
     );
     assert_eq!(
-        record.standing(Own::default(), LATER, QUARANTINE),
+        record.standing(Own::default(), LATER, LEASE_DURATION),
         Standing::Stale
     );
 }
@@ -34,15 +34,15 @@ fn a_lease_is_ours_only_if_owner_and_number_match() {
     let record = record.leased(ONE, record.digest(), NOW);
     let ours = number(&record);
     assert_eq!(
-        record.standing(unsent(&[ONE.holder(ours)]), NOW, QUARANTINE),
+        record.standing(unsent(&[ONE.holder(ours)]), NOW, LEASE_DURATION),
         Standing::Ours
     );
     assert!(matches!(
-        record.standing(unsent(&[TWO.holder(ours)]), NOW, QUARANTINE),
+        record.standing(unsent(&[TWO.holder(ours)]), NOW, LEASE_DURATION),
         Standing::Live { .. }
     ));
     assert!(matches!(
-        record.standing(unsent(&[ONE.holder(ours + 1)]), NOW, QUARANTINE),
+        record.standing(unsent(&[ONE.holder(ours + 1)]), NOW, LEASE_DURATION),
         Standing::Live { .. }
     ));
 }
@@ -54,31 +54,32 @@ fn a_lease_of_a_clone_with_our_owner_and_number_is_not_ours() {
     let record = record.leased(clone, record.digest(), NOW);
     let ours = ONE.holder(number(&record));
     assert!(matches!(
-        record.standing(unsent(&[ours]), NOW, QUARANTINE),
+        record.standing(unsent(&[ours]), NOW, LEASE_DURATION),
         Standing::Live { .. }
     ));
     assert_eq!(record.released(ours, None), None);
 }
 
 #[test]
-fn a_lease_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_quarantine() {
+fn a_lease_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_lease_duration()
+{
     let record = active();
-    let patience = 2 * QUARANTINE;
+    let patience = 2 * LEASE_DURATION;
     let patient = Candidate { patience, ..ONE };
     let record = record.leased(patient, record.digest(), NOW);
-    let stale_in = QUARANTINE;
+    let stale_in = LEASE_DURATION;
     assert_eq!(
-        record.standing(Own::default(), LATER, QUARANTINE),
+        record.standing(Own::default(), LATER, LEASE_DURATION),
         Standing::Live { stale_in }
     );
-    let much_later = LATER.after(QUARANTINE);
+    let much_later = LATER.after(LEASE_DURATION);
     assert_eq!(
-        record.standing(Own::default(), much_later, QUARANTINE),
+        record.standing(Own::default(), much_later, LEASE_DURATION),
         Standing::Stale
     );
     // A reader that waits longer of its own accord does so.
     assert!(matches!(
-        record.standing(Own::default(), much_later, 3 * QUARANTINE),
+        record.standing(Own::default(), much_later, 3 * LEASE_DURATION),
         Standing::Live { .. }
     ));
 }
@@ -88,7 +89,7 @@ fn a_lease_on_a_token_that_is_no_longer_current_binds_nobody() {
     let record = active();
     let record = record.leased(ONE, Digest::of("an older token"), NOW);
     assert_eq!(
-        record.standing(Own::default(), NOW, QUARANTINE),
+        record.standing(Own::default(), NOW, LEASE_DURATION),
         Standing::Free
     );
 }
@@ -103,7 +104,7 @@ fn taking_over_a_stale_lease_makes_it_doubtful_since_the_first_lease() {
         (TWO.owner, Some(NOW), LATER)
     );
     // A second take-over does not move the doubt.
-    let again = record.resent(ONE, LATER.after(QUARANTINE));
+    let again = record.resent(ONE, LATER.after(LEASE_DURATION));
     assert_eq!(again.lease.unwrap().doubtful, Some(NOW));
 }
 
@@ -126,7 +127,7 @@ fn releasing_a_plain_lease_frees_the_token() {
     let holder = ONE.holder(number(&leased));
     let freed = leased.released(holder, None).unwrap();
     assert_eq!(
-        freed.standing(Own::default(), NOW, QUARANTINE),
+        freed.standing(Own::default(), NOW, LEASE_DURATION),
         Standing::Free
     );
 }
@@ -138,7 +139,7 @@ fn releasing_a_doubtful_lease_leaves_it_in_place_and_stale() {
     let holder = TWO.holder(number(&doubtful));
     let released = doubtful.released(holder, None).unwrap();
     assert_eq!(
-        released.standing(Own::default(), LATER, QUARANTINE),
+        released.standing(Own::default(), LATER, LEASE_DURATION),
         Standing::Stale
     );
     assert_eq!(released.lease.as_ref().unwrap().doubtful, Some(NOW));
@@ -158,9 +159,9 @@ fn nobody_releases_anothers_lease() {
 fn a_lease_since_a_moment_the_store_has_not_reached_does_not_panic() {
     let record = active();
     let record = record.leased(ONE, record.digest(), LATER);
-    let stale_in = QUARANTINE;
+    let stale_in = LEASE_DURATION;
     assert_eq!(
-        record.standing(Own::default(), NOW, QUARANTINE),
+        record.standing(Own::default(), NOW, LEASE_DURATION),
         Standing::Live { stale_in }
     );
 }
@@ -176,7 +177,10 @@ fn doubted(by: DoubtfulBy) -> (Record, Holder) {
         code: None,
         failures: 1,
     };
-    (record.doubted(holder, by, pause, QUARANTINE, LATER), holder)
+    (
+        record.doubted(holder, by, pause, LEASE_DURATION, LATER),
+        holder,
+    )
 }
 
 #[test]
@@ -186,18 +190,18 @@ fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     assert_eq!((lease.since, lease.doubtful), (LATER, Some(NOW)));
     let last = LATER.after(Duration::from_secs(63));
     assert!(matches!(
-        record.standing(Own::default(), last, QUARANTINE),
+        record.standing(Own::default(), last, LEASE_DURATION),
         Standing::Live { .. }
     ));
     let own = Own {
         unsent: &[],
         over: Some(holder),
     };
-    assert_eq!(record.standing(own, last, QUARANTINE), Standing::Over);
+    assert_eq!(record.standing(own, last, LEASE_DURATION), Standing::Over);
     assert_eq!(record.failures(), 1);
     let stale = last.after(Duration::from_secs(1));
     assert_eq!(
-        record.standing(Own::default(), stale, QUARANTINE),
+        record.standing(Own::default(), stale, LEASE_DURATION),
         Standing::Stale
     );
 }
@@ -217,7 +221,7 @@ fn of_two_clones_one_sends_again_because_the_lease_gets_a_number_and_a_nonce_of_
         over: Some(holder),
     };
     assert!(matches!(
-        renewed.standing(own, LATER, QUARANTINE),
+        renewed.standing(own, LATER, LEASE_DURATION),
         Standing::Live { .. }
     ));
 }
@@ -230,7 +234,10 @@ fn a_lease_that_its_holder_released_is_not_its_own_any_more() {
         unsent: &[],
         over: Some(holder),
     };
-    assert_eq!(released.standing(own, LATER, QUARANTINE), Standing::Stale);
+    assert_eq!(
+        released.standing(own, LATER, LEASE_DURATION),
+        Standing::Stale
+    );
     assert_eq!(released.failures(), 1, "the pause stays");
 }
 

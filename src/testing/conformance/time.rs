@@ -15,7 +15,7 @@ const PLAUSIBLE: StoreTime = StoreTime::from_millis(1_577_836_800_000);
 /// 2200: one that counts in microseconds is far above.
 const IMPLAUSIBLE: StoreTime = StoreTime::from_millis(7_258_118_400_000);
 
-/// How far two readings may contradict each other, and for how long a reading may stay the same: a fraction of the quarantine that is counted by them.
+/// How far two readings may contradict each other, and for how long a reading may stay the same: a fraction of the lease duration that is counted by them.
 const SLACK: Duration = Duration::from_secs(5);
 
 pub(super) async fn is_one_and_goes_on(handles: &[Store]) {

@@ -38,9 +38,9 @@ pub struct Config {
     pub rotations: u8,
     pub server: Server,
     /// Of each instance: after so many ticks a lease is stale. It is what an instance writes into its leases, too.
-    pub quarantines: [u8; 3],
+    pub lease_durations: [u8; 3],
     /// Of each: for so many ticks after the first attempt to lease it a token may be sent. What is left of the
-    /// quarantine is what a request may take.
+    /// lease duration is what a request may take.
     pub send_windows: [u8; 3],
     /// What the clients are told of the server.
     pub resend: Resend,
@@ -71,7 +71,7 @@ impl Config {
             instances: 2,
             rotations: 1,
             server: Server { reuse, grace: 0 },
-            quarantines: [2; 3],
+            lease_durations: [2; 3],
             send_windows: [1; 3],
             resend: Resend::Always,
             pause: 0,
@@ -97,8 +97,8 @@ impl Config {
         }
     }
 
-    /// The longest quarantine of an instance.
+    /// The longest lease duration of an instance.
     pub(crate) fn longest(&self) -> u8 {
-        self.quarantines.into_iter().max().unwrap_or(0)
+        self.lease_durations.into_iter().max().unwrap_or(0)
     }
 }

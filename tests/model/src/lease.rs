@@ -10,8 +10,8 @@ use crate::symmetry::LIVES;
 use crate::world::{Swap, Turn};
 
 impl Turn<'_> {
-    pub(crate) fn quarantine(&self) -> Duration {
-        TICK * self.config.quarantines[self.instance].into()
+    pub(crate) fn lease_duration(&self) -> Duration {
+        TICK * self.config.lease_durations[self.instance].into()
     }
 
     pub(crate) fn window(&self) -> u8 {
@@ -38,12 +38,12 @@ impl Turn<'_> {
             }
             (Standing::Stale | Standing::Over, _) => self.take_over(&record),
             (Standing::Ours, _) => {
-                let by = candidate(self.draw(), self.quarantine());
+                let by = candidate(self.draw(), self.lease_duration());
                 Some(record.retaken(by, NOW))
             }
             _ => {
                 let token = row.token.expect("a pair is leased");
-                let by = candidate(self.draw(), self.quarantine());
+                let by = candidate(self.draw(), self.lease_duration());
                 Some(record.leased(by, digest(token), NOW))
             }
         };
@@ -54,7 +54,7 @@ impl Turn<'_> {
 
     /// `Record::standing`, by what this instance remembers of its own leases.
     fn standing(&mut self, row: &Row) -> Standing {
-        let quarantine = self.quarantine();
+        let lease_duration = self.lease_duration();
         let me = self.me();
         let unsent: Vec<Holder> = match me.slept {
             true => Vec::new(),
@@ -64,7 +64,7 @@ impl Turn<'_> {
             unsent: &unsent,
             over: me.over.map(|over| over.name.holder()),
         };
-        row.record().standing(own, NOW, quarantine)
+        row.record().standing(own, NOW, lease_duration)
     }
 
     /// `is_given_up`, where the store's clock is everybody's.
@@ -88,7 +88,7 @@ impl Turn<'_> {
         let record = &noted;
         match self.permit(record) {
             Permit::Send => {
-                let by = candidate(self.draw(), self.quarantine());
+                let by = candidate(self.draw(), self.lease_duration());
                 Some(record.resent(by, NOW))
             }
             Permit::SignIn | Permit::Nothing => {

@@ -53,7 +53,7 @@ impl Turn<'_> {
             .filter(|mark| mark.name != leased.name && mark.token == ours);
         if let Some(mark) = theirs
             && let Standing::Live { stale_in } =
-                record.standing(Own::default(), NOW, self.quarantine())
+                record.standing(Own::default(), NOW, self.lease_duration())
             && !self.is_given_up(&mark)
         {
             return self.go(Phase::RefusedWait {

@@ -22,7 +22,7 @@ impl Turn<'_> {
         });
         let record = leased.record.record();
         let holder = leased.name.holder();
-        let doubted = record.doubted(holder, by.real(), pause, self.quarantine(), NOW);
+        let doubted = record.doubted(holder, by.real(), pause, self.lease_duration(), NOW);
         let write = self.write(&doubted, leased.fresh);
         self.go(Phase::Doubt(leased, write));
     }

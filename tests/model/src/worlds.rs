@@ -32,10 +32,10 @@ const fn gracious(name: &'static str, grace: u8) -> Config {
     }
 }
 
-/// Two instances of unlike quarantines.
+/// Two instances of unlike lease durations.
 const fn unlike(name: &'static str) -> Config {
     Config {
-        quarantines: [2, 3, 3],
+        lease_durations: [2, 3, 3],
         send_windows: [1, 2, 2],
         symmetric: false,
         ..strict(name)
@@ -185,7 +185,7 @@ pub fn small() -> Vec<Config> {
             ..gracious("grace", 2)
         },
         Config {
-            quarantines: [3; 3],
+            lease_durations: [3; 3],
             send_windows: [2; 3],
             faults: Faults {
                 unread: 1,

@@ -15,7 +15,7 @@ impl Observer {
         let Some(lease) = log.sends.lease_of(by, token) else {
             return Some("it never leased it".to_owned());
         };
-        let window = self.scenario.quarantine_of(by.node) - self.scenario.timeout - 5;
+        let window = self.scenario.lease_duration_of(by.node) - self.scenario.timeout - 5;
         if now - lease.at >= (window * 1_000).max(1) && lease.at != now {
             return Some(format!("its lease is {} ms old", now - lease.at));
         }
@@ -92,7 +92,7 @@ impl Observer {
     fn may_be_forgotten(&self, log: &Log, send: &Send) -> bool {
         let leased_from = send
             .at
-            .saturating_sub(self.scenario.longest_quarantine() * 1_000);
+            .saturating_sub(self.scenario.longest_lease() * 1_000);
         log.failed_over_since(leased_from)
     }
 

@@ -77,7 +77,7 @@ impl Observer {
         // It was about to do something else instead, and then the store had lost its lease.
         let leased_from = failed
             .at
-            .saturating_sub(self.scenario.longest_quarantine() * 1_000);
+            .saturating_sub(self.scenario.longest_lease() * 1_000);
         let is_lost = !failed.is_resent && log.failed_over_since(leased_from);
         // Another may have got through.
         let is_same = failed.version == record.map(|record| record.version);

@@ -231,7 +231,7 @@ impl Observer {
     fn is_stale(&self, lease: &Lease, by: NodeId, now: u64) -> bool {
         let patience = lease
             .patience
-            .max(self.scenario.quarantine_of(by.node) * 1_000);
+            .max(self.scenario.lease_duration_of(by.node) * 1_000);
         lease.released || now >= lease.since_ms(self) + patience
     }
 
@@ -252,8 +252,8 @@ impl Observer {
         let Some(lease) = new.lease.as_ref().filter(is_own) else {
             return problems;
         };
-        let quarantine = self.scenario.quarantine_of(by.node) * 1_000;
-        if lease.patience < quarantine {
+        let lease_duration = self.scenario.lease_duration_of(by.node) * 1_000;
+        if lease.patience < lease_duration {
             problems.push("asks for less patience than it has".to_owned());
         }
         let read = sent.and_then(|sent| sent.read).map(|(read, _)| read);
@@ -278,7 +278,7 @@ impl Observer {
             }
             let pause = new.not_before.as_ref().map_or(0, |pause| pause.until);
             let is_remark = lease.doubtful.is_some() && lease.since != before.since;
-            if is_remark && lease.since + lease.patience < pause + quarantine {
+            if is_remark && lease.since + lease.patience < pause + lease_duration {
                 problems.push("lets its lease go stale in its own pause".to_owned());
             }
             if lease.sendings != before.sendings {

@@ -17,7 +17,7 @@ fn first(seed: u64) -> Scenario {
     let access_ttl = draw.one(&[30, 60, 120, 300, 600]);
     let length = draw.within(2..8) * access_ttl.max(100);
     let count = draw.within(1..6);
-    let (timeout, quarantine, wait) = draw.one(&[(30, 60, 35), (30, 60, 35), (5, 21, 12)]);
+    let (timeout, lease_duration, wait) = draw.one(&[(30, 60, 35), (30, 60, 35), (5, 21, 12)]);
     let sign_in = draw.chance(15);
     let workers = if draw.chance(25) {
         draw.index(3) + 1
@@ -39,8 +39,8 @@ fn first(seed: u64) -> Scenario {
         latency_ms: draw.one(&[0, 20, 200, 2_000]),
         store_latency_ms: draw.one(&[0, 2, 20, 500]),
         timeout,
-        quarantine,
-        quarantines: Vec::new(),
+        lease_duration,
+        lease_durations: Vec::new(),
         wait,
         store_timeout: draw.one(&[5, 5, 5, 12]),
         coordinated: draw.chance(85),
@@ -52,7 +52,7 @@ fn first(seed: u64) -> Scenario {
         length,
     };
     // Else there would be no time to send in.
-    scenario.quarantine = quarantine.max(timeout + 2 * scenario.store_timeout + 6);
+    scenario.lease_duration = lease_duration.max(timeout + 2 * scenario.store_timeout + 6);
     let callers = draw.one(&[1, 3, 8, 20, 49]) + 1;
     scenario.callers = (0..draw.within(1..callers))
         .map(|_| caller(&mut draw, &scenario))
@@ -124,8 +124,8 @@ fn action(draw: &mut Draw) -> Action {
 
 fn fault(draw: &mut Draw, scenario: &Scenario) -> Fault {
     let node = draw.index(scenario.nodes.len());
-    let quarantine = scenario.quarantine;
-    let span = draw.one(&[1, 4, 10, 40, quarantine + 10, quarantine * 3]);
+    let lease_duration = scenario.lease_duration;
+    let span = draw.one(&[1, 4, 10, 40, lease_duration + 10, lease_duration * 3]);
     match draw.within(0..36) {
         0..9 => Fault::Answer(answer(draw, scenario)),
         9..12 => Fault::Write(node, write(draw)),
@@ -156,7 +156,7 @@ fn answer(draw: &mut Draw, scenario: &Scenario) -> Answer {
         3,
         scenario.timeout - 1,
         scenario.timeout + 2,
-        scenario.quarantine + 15,
+        scenario.lease_duration + 15,
     ]);
     match draw.within(0..14) {
         0 => Answer::NotSent,
@@ -228,7 +228,7 @@ mod tests {
             // Settings that came later.
             assert!(drawn.resend == first.resend || drawn.resend == Resend::WhenUnavailable);
             drawn.resend = first.resend;
-            drawn.quarantines.clear();
+            drawn.lease_durations.clear();
             drawn.callers.clone_from(&first.callers);
             drawn.faults.clone_from(&first.faults);
             assert_eq!(drawn, first, "seed {seed}");

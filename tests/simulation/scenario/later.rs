@@ -14,7 +14,7 @@ const KINDS: [Kind; 13] = [
     ("a landing that goes unnoticed", unnoticed),
     ("a panic", panic),
     ("when a token is sent again", resend),
-    ("unlike quarantines", unlike),
+    ("unlike lease durations", unlike),
     ("a request that the server handles late", late),
     ("pages", pages),
     ("an outage", outage),
@@ -109,9 +109,9 @@ fn resend(draw: &mut Draw, scenario: &mut Scenario) {
 
 fn unlike(draw: &mut Draw, scenario: &mut Scenario) {
     if scenario.nodes.len() > 1 && draw.chance(15) {
-        let quarantine = scenario.quarantine;
-        let own = |_: &_| quarantine * draw.one(&[1, 1, 2, 3]);
-        scenario.quarantines = scenario.nodes.iter().map(own).collect();
+        let lease_duration = scenario.lease_duration;
+        let own = |_: &_| lease_duration * draw.one(&[1, 1, 2, 3]);
+        scenario.lease_durations = scenario.nodes.iter().map(own).collect();
     }
 }
 

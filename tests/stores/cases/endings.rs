@@ -49,7 +49,7 @@ async fn fm8_where_the_server_answers_again_the_pair_is_recovered_after_a_pause(
     scene.expire().await;
     scene.server.fail_next(Fault::DropAfter);
     let first = scene.arriving_call(&node).await;
-    // The other one leaves it to the holder, and does not wait for a quarantine.
+    // The other one leaves it to the holder, and does not wait for a lease duration.
     let token = common_token([first, other.call()]).await;
     assert_eq!(scene.counts(), (2, 1, 0));
     assert_eq!(

@@ -10,12 +10,12 @@ use crate::mortal::{Mortal, never, unanswered};
 use crate::scene::{PAUSE, Scene, answer, common_token, pausing, reason, seconds, until};
 
 super::cases![
-    n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_before,
+    n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before,
     n4_a_dead_holders_spent_token_ends_the_session_as_rejected,
     n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it,
     n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again,
     n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_one_of_all,
-    n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_refreshed,
+    n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refreshed,
     n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over,
     n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair,
     n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_lease,
@@ -23,7 +23,7 @@ super::cases![
     fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped,
 ];
 
-async fn n4_a_dead_holders_unspent_token_is_spent_after_the_quarantine_and_not_before(
+async fn n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -120,7 +120,7 @@ async fn n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_o
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn n4_after_the_quarantine_the_record_is_read_first_and_a_new_pair_is_not_refreshed(
+async fn n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refreshed(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);

@@ -13,7 +13,7 @@ use evertoken::{
 use crate::backend::Storage;
 use crate::line::Fate;
 use crate::scene::{
-    Node, PAUSE, QUARANTINE, Scene, answer, common_token, pausing, reason, seconds, until,
+    LEASE_DURATION, Node, PAUSE, Scene, answer, common_token, pausing, reason, seconds, until,
 };
 
 super::cases![
@@ -25,7 +25,7 @@ super::cases![
     fm5_a_lease_that_timed_out_and_landed_later_is_found_to_be_ours,
     fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served,
     fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured,
-    fm7_an_orphaned_lease_ends_with_the_quarantine,
+    fm7_an_orphaned_lease_ends_with_the_lease,
     fm7_an_endpoint_that_asks_its_own_manager_waits_for_nobody,
 ];
 
@@ -108,7 +108,7 @@ async fn is_leased_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
     store_failed(&node).await;
     assert_eq!(scene.counts(), (0, 0, 0));
     // An instance does not wait for its own lease to go stale.
-    const { assert!(SHORT.as_secs() < QUARANTINE.as_secs() / 2) };
+    const { assert!(SHORT.as_secs() < LEASE_DURATION.as_secs() / 2) };
     scene.pass(SHORT).await;
     let token = answer(caller).await.unwrap();
     assert_eq!(other.token().await.unwrap().identity(), token.identity());
@@ -198,7 +198,7 @@ async fn fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured(
     }
 }
 
-async fn fm7_an_orphaned_lease_ends_with_the_quarantine(storage: Arc<dyn Storage>) {
+async fn fm7_an_orphaned_lease_ends_with_the_lease(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let nodes = scene.nodes(3).await;
     scene.expire().await;
