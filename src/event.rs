@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use crate::error::{EndReason, Error};
 use crate::store::StoreError;
-use crate::token::Identity;
+use crate::token::PairId;
 
 /// What happened to a session.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub enum Event {
     #[non_exhaustive]
     Rotated {
         /// The new pair's.
-        identity: Identity,
+        pair_id: PairId,
         /// How long it took from sending the request, for the first time if it was sent again, until callers got the pair.
         took: Duration,
         /// Whether it came of a sign-in, and not of the refresh token of the pair before.
@@ -28,7 +28,7 @@ pub enum Event {
     #[non_exhaustive]
     Adopted {
         /// The pair's.
-        identity: Identity,
+        pair_id: PairId,
         /// How long the rotation that found it had been under way; zero if none was.
         waited: Duration,
     },
@@ -36,7 +36,7 @@ pub enum Event {
     #[non_exhaustive]
     Replaced {
         /// The new pair's.
-        identity: Identity,
+        pair_id: PairId,
     },
     /// A new pair could not be stored. Sent once for each; storing it is tried on until it succeeds.
     #[non_exhaustive]

@@ -72,6 +72,6 @@ pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,
 };
 pub use self::token::{
-    AccessToken, Digest, Identity, Key, Lifetime, Lineage, RefreshToken, Scope, Session, TokenPair,
+    AccessToken, Digest, Key, Lifetime, Lineage, PairId, RefreshToken, Scope, Session, TokenPair,
     Validity,
 };

@@ -184,7 +184,7 @@ impl TokenManager {
         let state = self.session.lock();
         let held = state
             .held()
-            .filter(|held| held.identity == token.identity())?;
+            .filter(|held| held.pair_id == token.pair_id())?;
         let total = held.pair.lifetime.access.total()?;
         Some((held.schedule.remaining(now)?, total))
     }
@@ -206,21 +206,21 @@ impl TokenManager {
             return self.renewed(current.as_ref()).await;
         }
         let loaded = self.token().await?;
-        if session.lock().was_issued(loaded.identity()) {
+        if session.lock().was_issued(loaded.pair_id()) {
             return Ok(loaded);
         }
         self.renewed(Some(&loaded)).await
     }
 
     /// Says that an API rejected this token (with a 401, mostly). If it is still the current one, it is
-    /// not served any more and a rotation is started; its bytes do not matter, its identity does.
+    /// not served any more and a rotation is started; its bytes do not matter, its pair id does.
     ///
     /// A token that is rejected soon after its predecessor was is served on for a while, with the pause
     /// doubling: an API that rejects every token must not cause a rotation for every request. Nor must
     /// one that rejects every token on some of its paths: there is a second between two rotations, or a
     /// tenth of the token's lifetime if that is less.
     pub fn reject(&self, token: &Token) -> Rejection {
-        let (rejection, flight) = self.session.reject(token.identity());
+        let (rejection, flight) = self.session.reject(token.pair_id());
         self.start(flight);
         rejection
     }
@@ -296,18 +296,18 @@ impl TokenManager {
     /// A token newer than `seen`.
     async fn renewed(&self, seen: Option<&Token>) -> Result<Token, Error> {
         let session = &self.session;
-        let identity = match seen {
-            Some(token) => Some(token.identity()),
-            None => session.lock().identity(),
+        let pair_id = match seen {
+            Some(token) => Some(token.pair_id()),
+            None => session.lock().pair_id(),
         };
-        let (decision, flight) = session.renew(identity);
+        let (decision, flight) = session.renew(pair_id);
         self.start(flight);
         match decision {
             Decision::Serve(token) => Ok(token),
             Decision::Fail(error) => Err(error),
             Decision::Join(waiter, _) => {
                 let mut joined = Joined::new(self, waiter, None, None)?;
-                let wanted = Wanted::NewerThan(identity);
+                let wanted = Wanted::NewerThan(pair_id);
                 let outcome = poll_fn(|context| joined.poll(self, wanted, context)).await;
                 match outcome {
                     Some(answer) => answer,
@@ -341,7 +341,7 @@ impl fmt::Debug for TokenManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenManager")
             .field("key", &self.session.key)
-            .field("identity", &self.session.lock().identity())
+            .field("pair_id", &self.session.lock().pair_id())
             .finish_non_exhaustive()
     }
 }

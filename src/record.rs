@@ -35,7 +35,7 @@ use self::pause::NotBefore;
 use self::wiped::Fields;
 use crate::error::{EndReason, ServerWord};
 use crate::store::StoreTime;
-use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
+use crate::token::{Digest, Key, Lineage, PairId, TokenPair};
 
 /// The number of the layout below; a reader refuses every other one. Versions 1 and 2 were never released.
 pub(crate) const FORMAT: u32 = 3;
@@ -228,8 +228,8 @@ impl Record {
 
     /// Which pair of which sign-in it holds.
     #[must_use]
-    pub fn identity(&self) -> Identity {
-        Identity {
+    pub fn pair_id(&self) -> PairId {
+        PairId {
             lineage: self.lineage,
             version: self.version,
         }

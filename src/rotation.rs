@@ -100,7 +100,7 @@ pub(crate) fn start(flight: Flight) {
 pub(crate) async fn look_before(session: &Session, notice: Notice) {
     let (held, epoch) = {
         let state = session.lock();
-        let Some(held) = state.identity() else {
+        let Some(held) = state.pair_id() else {
             return;
         };
         (held, state.epoch())

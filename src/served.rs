@@ -17,14 +17,14 @@ use zeroize::Zeroizing;
 
 use crate::clock::Coarse;
 use crate::error::Error;
-use crate::token::{AccessToken, Identity};
+use crate::token::{AccessToken, PairId};
 
 /// Copies of a token are useful up to the number of processors; past 16 they cost more than they save.
 const COPIES_LIMIT: usize = 16;
 
-/// An access token as the manager served it, with the identity by which it can be rejected.
+/// An access token as the manager served it, with the pair id by which it can be rejected.
 ///
-/// Cloning is cheap. Its `Debug` form shows the identity and no secret.
+/// Cloning is cheap. Its `Debug` form shows the pair id and no secret.
 #[derive(Clone)]
 pub struct Token {
     copy: Arc<Copy>,
@@ -42,7 +42,7 @@ struct Copy {
 /// What all copies of a token share.
 struct Origin {
     access: AccessToken,
-    identity: Identity,
+    pair_id: PairId,
     /// Whether an API is known to have accepted it.
     accepted: AtomicBool,
 }
@@ -56,8 +56,8 @@ impl Token {
 
     /// Which pair it belongs to.
     #[must_use]
-    pub fn identity(&self) -> Identity {
-        self.copy.origin.identity
+    pub fn pair_id(&self) -> PairId {
+        self.copy.origin.pair_id
     }
 
     /// The value of the header that carries it, marked sensitive; `Bearer ...` (RFC 6750 section 2.1)
@@ -95,7 +95,7 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
-            .field("identity", &self.identity())
+            .field("pair_id", &self.pair_id())
             .finish_non_exhaustive()
     }
 }
@@ -163,12 +163,12 @@ impl Ready {
 
 impl Copies {
     /// `access` becomes a part of the header's buffer: see [`access`](Self::access).
-    pub(crate) fn new(access: &AccessToken, identity: Identity, prefix: &str) -> Arc<Self> {
+    pub(crate) fn new(access: &AccessToken, pair_id: PairId, prefix: &str) -> Arc<Self> {
         let access = access.behind(prefix);
         let header = header(&access);
         let origin = Arc::new(Origin {
             access,
-            identity,
+            pair_id,
             accepted: AtomicBool::new(false),
         });
         let first = Token {
@@ -283,11 +283,11 @@ mod tests {
     use crate::token::Lineage;
 
     fn copies(text: &str) -> Arc<Copies> {
-        let identity = Identity {
+        let pair_id = PairId {
             lineage: Lineage::from_bits(1),
             version: 1,
         };
-        Copies::new(&text.into(), identity, "Bearer ")
+        Copies::new(&text.into(), pair_id, "Bearer ")
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::state::{Notice, Rejection, Room, State, Verdict, Waiter};
 use crate::status::Status;
 use crate::store::StoreError;
 use crate::timer::{Seat, Timer};
-use crate::token::{Identity, Key, TokenPair};
+use crate::token::{Key, PairId, TokenPair};
 use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy};
 
 /// Events a slow subscriber may fall behind by; there are a few for each rotation.
@@ -244,13 +244,13 @@ impl Session {
     }
 
     /// Decides for a caller who wants a newer pair than `seen`, whatever the plan says.
-    pub(crate) fn renew(self: &Arc<Self>, seen: Option<Identity>) -> (Decision, Option<Flight>) {
+    pub(crate) fn renew(self: &Arc<Self>, seen: Option<PairId>) -> (Decision, Option<Flight>) {
         let moment = self.moment();
         let mut state = self.state.lock();
         if let Some(waiter) = state.flight() {
             return (Decision::Join(waiter, None), None);
         }
-        if state.identity() != seen {
+        if state.pair_id() != seen {
             drop(state);
             return self.decide();
         }
@@ -334,7 +334,7 @@ impl Session {
     }
 
     fn take_off(self: &Arc<Self>, state: &mut State, moment: Moment) -> (Flight, Waiter) {
-        let room = Room::new(state.identity());
+        let room = Room::new(state.pair_id());
         let waiter = Waiter::new(&room);
         state.take_off(Arc::clone(&room), moment.now);
         self.republish(state, moment);
@@ -358,10 +358,10 @@ impl Session {
         self.plan(state, moment);
     }
 
-    pub(crate) fn reject(self: &Arc<Self>, identity: Identity) -> (Rejection, Option<Flight>) {
+    pub(crate) fn reject(self: &Arc<Self>, pair_id: PairId) -> (Rejection, Option<Flight>) {
         let (mut state, moment) = self.lock_asking();
         let now = moment.now;
-        let rejection = state.reject(identity, self.settings(), now);
+        let rejection = state.reject(pair_id, self.settings(), now);
         let mut start = None;
         let may_start = state.flight().is_none() && !state.cooling(now) && !state.is_closed();
         if rejection == Rejection::Rotating && may_start {
@@ -376,7 +376,7 @@ impl Session {
     pub(crate) fn accept(&self, token: &Token) {
         if !token.accepted() {
             token.accept();
-            self.state.lock().accept(token.identity());
+            self.state.lock().accept(token.pair_id());
         }
     }
 
@@ -386,14 +386,14 @@ impl Session {
         let while_marked = self.settings().cool_down.longest;
         let while_marked = while_marked.saturating_mul(BEHIND_REDIRECT);
         let mut state = self.state.lock();
-        state.counts_behind_redirect(token.identity(), now, while_marked)
+        state.counts_behind_redirect(token.pair_id(), now, while_marked)
     }
 
     /// See [`State::rejected_behind_redirect`].
     pub(crate) fn rejected_behind_redirect(&self, token: &Token) {
         let now = self.now();
         let mut state = self.state.lock();
-        state.rejected_behind_redirect(token.identity(), now);
+        state.rejected_behind_redirect(token.pair_id(), now);
     }
 
     /// See [`State::accepted_behind_redirect`].
@@ -424,7 +424,7 @@ impl Session {
         let schedule = held.map(|held| &held.schedule);
         let left = |end: Option<Timestamp>| end.map(|end| end.since(now));
         Status {
-            identity: held.map(|held| held.identity),
+            pair_id: held.map(|held| held.pair_id),
             end: state.end_by(now),
             access_expires_in: held
                 .filter(|held| held.served.is_some())

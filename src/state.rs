@@ -1,4 +1,4 @@
-//! All that is locked: the pair, its identity and the rotation in flight change together. There is no
+//! All that is locked: the pair, its pair id and the rotation in flight change together. There is no
 //! `await` in this file, and nothing in it calls user code. A rotation holds, keeps, ends and reports through
 //! [`epoch::Current`] only.
 
@@ -32,14 +32,14 @@ use crate::schedule::Due;
 use crate::served::Token;
 use crate::settings::Settings;
 use crate::strategy::OnExpiry;
-use crate::token::{Identity, Lineage, TokenPair};
+use crate::token::{Lineage, PairId, TokenPair};
 
 /// What a rotation asks of the pair it finds.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing {
     pub(crate) usable: Option<Token>,
     pub(crate) due: Due,
-    pub(crate) identity: Option<Identity>,
+    pub(crate) pair_id: Option<PairId>,
     /// No request came in the lifetime, and the strategy ends such sessions.
     pub(crate) is_idle: bool,
     pub(crate) refresh_is_good: bool,
@@ -85,10 +85,10 @@ impl UnderWay {
 /// A token that was rejected from behind a redirect, so that it was replaced.
 #[derive(Debug)]
 struct BehindRedirect {
-    rejected: Identity,
+    rejected: PairId,
     at: Timestamp,
     /// The token that took its place, once that is known.
-    next: Option<Identity>,
+    next: Option<PairId>,
 }
 
 #[derive(Debug)]
@@ -209,8 +209,8 @@ impl State {
         }
     }
 
-    pub(crate) fn identity(&self) -> Option<Identity> {
-        self.held.as_ref().map(|held| held.identity)
+    pub(crate) fn pair_id(&self) -> Option<PairId> {
+        self.held.as_ref().map(|held| held.pair_id)
     }
 
     pub(crate) fn next_number(&self) -> u64 {
@@ -259,7 +259,7 @@ impl State {
         Standing {
             usable: self.usable(now).cloned(),
             due,
-            identity: self.identity(),
+            pair_id: self.pair_id(),
             // Where a request came in time and its rotation failed, nobody was idle.
             is_idle: due == Due::Expired
                 && !self.rejections.current
@@ -397,18 +397,18 @@ impl State {
     }
 
     /// Whether this manager was issued the pair that is held, rather than found it.
-    pub(crate) fn was_issued(&self, identity: Identity) -> bool {
-        self.identity() == Some(identity) && self.rejections.issued_this()
+    pub(crate) fn was_issued(&self, pair_id: PairId) -> bool {
+        self.pair_id() == Some(pair_id) && self.rejections.issued_this()
     }
 
-    /// An API rejected the token of this identity.
+    /// An API rejected the token of this pair id.
     pub(crate) fn reject(
         &mut self,
-        identity: Identity,
+        pair_id: PairId,
         settings: &Settings,
         now: Timestamp,
     ) -> Rejection {
-        let Some(held) = self.held.as_ref().filter(|held| held.identity == identity) else {
+        let Some(held) = self.held.as_ref().filter(|held| held.pair_id == pair_id) else {
             return Rejection::Outdated;
         };
         if self.end.is_some() {
@@ -440,7 +440,7 @@ impl State {
     /// off. Of the token that took the place of one that was rejected so it does not, for a while: rotating has not helped.
     pub(crate) fn counts_behind_redirect(
         &mut self,
-        of: Identity,
+        of: PairId,
         now: Timestamp,
         while_marked: Duration,
     ) -> bool {
@@ -459,7 +459,7 @@ impl State {
     }
 
     /// This token was rejected from behind a redirect, and is being replaced.
-    pub(crate) fn rejected_behind_redirect(&mut self, of: Identity, at: Timestamp) {
+    pub(crate) fn rejected_behind_redirect(&mut self, of: PairId, at: Timestamp) {
         self.behind_redirect = Some(Box::new(BehindRedirect {
             rejected: of,
             at,
@@ -473,8 +473,8 @@ impl State {
     }
 
     /// An API accepted the token that is held: another instance's pair works, so ours is not needed.
-    pub(crate) fn accept(&mut self, identity: Identity) {
-        if self.identity() == Some(identity) {
+    pub(crate) fn accept(&mut self, pair_id: PairId) {
+        if self.pair_id() == Some(pair_id) {
             self.rejections.forget();
             self.spare = None;
         }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::endpoint::EndpointError;
 use crate::error::{EndReason, Error};
 use crate::store::StoreError;
-use crate::token::Identity;
+use crate::token::PairId;
 
 /// A session at one moment, see [`TokenManager::status`](crate::TokenManager::status).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Status {
     /// The pair that is held; `None` before the first use, and after a logout.
-    pub identity: Option<Identity>,
+    pub pair_id: Option<PairId>,
     /// Why the session is over, if it is. Its access token may be served on to its end.
     pub end: Option<EndReason>,
     /// For how long the access token will be served; `None` if there is none, and if its expiry is unknown

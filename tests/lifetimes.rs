@@ -575,7 +575,7 @@ async fn token_valid_for_rotates_once_if_it_has_to_and_never_for_what_cannot_be(
         })
         .collect();
     for asked in asking {
-        assert_eq!(asked.await.unwrap().unwrap().identity().version, 2);
+        assert_eq!(asked.await.unwrap().unwrap().pair_id().version, 2);
     }
     assert!(tokens.token_valid_for(600 * SECOND).await.is_ok());
     world.assert_exchanges(1);
@@ -592,7 +592,7 @@ async fn rotate_rotates_whatever_the_strategy_says_and_respects_the_cool_down() 
     let tokens = world.builder(OnRequest::default()).build().unwrap();
     // Also as the first thing of all.
     let second = tokens.rotate().await.unwrap();
-    assert_eq!(second.identity().version, 2);
+    assert_eq!(second.pair_id().version, 2);
     world.assert_exchanges(1);
     world.server.fail_next(later(None));
     assert!(tokens.rotate().await.is_err());
@@ -601,7 +601,7 @@ async fn rotate_rotates_whatever_the_strategy_says_and_respects_the_cool_down() 
     world.assert_exchanges(2);
     assert_eq!(text(&tokens.token().await), second.expose());
     world.clock.advance(4 * SECOND).await;
-    assert_eq!(tokens.rotate().await.unwrap().identity().version, 3);
+    assert_eq!(tokens.rotate().await.unwrap().pair_id().version, 3);
     world.assert_exchanges(3);
 }
 
@@ -682,7 +682,7 @@ async fn a_token_that_was_good_for_a_while_is_replaced_at_once_when_it_is_reject
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_names_the_token_by_identity_and_not_by_its_bytes() {
+async fn a_rejection_names_the_token_by_pair_id_and_not_by_its_bytes() {
     // A server that issues the same bytes within a second.
     let clock = TestClock::new();
     let endpoint = Scripted::new(&clock, |call| {
@@ -695,7 +695,7 @@ async fn a_rejection_names_the_token_by_identity_and_not_by_its_bytes() {
     assert_eq!(tokens.reject(&first), Rejection::Rotating);
     let second = tokens.token().await.unwrap();
     assert_eq!(second.expose(), first.expose());
-    assert_ne!(second.identity(), first.identity());
+    assert_ne!(second.pair_id(), first.pair_id());
     assert_eq!(tokens.reject(&first), Rejection::Outdated);
     assert_eq!(endpoint.calls(), 1);
 }

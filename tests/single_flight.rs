@@ -103,7 +103,7 @@ async fn n12_callers_that_queue_during_a_rotation_do_not_start_another() {
     drop(hold);
     let mut versions = Vec::new();
     for caller in waiting {
-        versions.push(caller.await.unwrap().unwrap().identity().version);
+        versions.push(caller.await.unwrap().unwrap().pair_id().version);
     }
     versions.dedup();
     assert_eq!(versions, [2]);
@@ -226,7 +226,7 @@ async fn fm12_the_leader_and_every_caller_go_away_and_the_rotation_lands() {
     let start = world.clock.now();
     let second = tokens.token().await.unwrap();
     assert_eq!(world.clock.now(), start);
-    assert_eq!(second.identity().version, 2);
+    assert_eq!(second.pair_id().version, 2);
     assert!(world.is_live(&second));
     world.assert_exchanges(1);
 }
@@ -271,7 +271,7 @@ async fn fm12_the_last_handle_goes_in_mid_rotation_and_the_pair_is_stored() {
     let tokens = build().build().unwrap();
     let token = tokens.token().await.unwrap();
     assert!(world.is_live(&token));
-    assert_eq!(token.identity().version, 2);
+    assert_eq!(token.pair_id().version, 2);
     world.assert_exchanges(1);
 }
 
@@ -368,7 +368,7 @@ async fn fm13_fm33_staggered_rejections_of_one_token_cost_one_rotation() {
     assert_eq!(seen[19], Rejection::Rotating);
     assert!(seen[21..].iter().all(|one| *one == Rejection::Outdated));
     let second = tokens.token().await.unwrap();
-    assert_eq!(second.identity().version, 2);
+    assert_eq!(second.pair_id().version, 2);
     world.assert_exchanges(1);
     // Hours later a straggler comes with it.
     world.clock.advance(500 * SECOND).await;
@@ -385,7 +385,7 @@ async fn fm13_a_rejected_token_is_not_served_again_and_every_caller_waits_for_th
     assert_eq!(tokens.reject(&first), Rejection::Rotating);
     assert!(matches!(tokens.try_token(), Err(Error::Pending)));
     for caller in callers(&tokens, 10) {
-        assert_eq!(caller.await.unwrap().unwrap().identity().version, 2);
+        assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
     }
     world.assert_exchanges(1);
 }
@@ -545,7 +545,7 @@ async fn t1_no_reader_on_any_thread_sees_a_new_access_token_with_an_old_refresh_
                         0 => tokens.token().await.unwrap(),
                         _ => tokens.try_token().unwrap(),
                     };
-                    let version = token.identity().version;
+                    let version = token.pair_id().version;
                     assert!(version >= last, "{version} after {last}");
                     last = version;
                     let known = {
@@ -553,7 +553,7 @@ async fn t1_no_reader_on_any_thread_sees_a_new_access_token_with_an_old_refresh_
                         let own = || token.expose().to_owned();
                         texts.entry(version).or_insert_with(own).clone()
                     };
-                    assert_eq!(known, token.expose(), "two tokens of one identity");
+                    assert_eq!(known, token.expose(), "two tokens of one pair id");
                     // What can be read is stored.
                     let entry = store.inner.load(tokens.key()).await.unwrap().entry;
                     let (record, _) = entry.unwrap();
@@ -566,8 +566,8 @@ async fn t1_no_reader_on_any_thread_sees_a_new_access_token_with_an_old_refresh_
         .collect();
     for version in 2..=ROTATIONS + 1 {
         let token = tokens.rotate().await.unwrap();
-        assert_eq!(token.identity().version, version);
-        assert_eq!(tokens.token().await.unwrap().identity(), token.identity());
+        assert_eq!(token.pair_id().version, version);
+        assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
     }
     stop.store(true, Ordering::SeqCst);
     for reader in readers {
@@ -591,11 +591,11 @@ async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_i
             })
             .collect();
         for caller in at_once {
-            assert_eq!(caller.await.unwrap().unwrap().identity().version, 2);
+            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
         }
         world.assert_exchanges(1);
         for version in 3..6 {
-            assert_eq!(tokens.rotate().await.unwrap().identity().version, version);
+            assert_eq!(tokens.rotate().await.unwrap().pair_id().version, version);
         }
         world.assert_exchanges(4);
         assert_eq!(endpoint.calls(), 4);
@@ -642,12 +642,12 @@ async fn n6_whoever_comes_with_a_valid_token_does_not_leave_without_one() {
     world.server.fail_next(Fault::Delay(20 * SECOND));
     world.clock.advance(592 * SECOND).await;
     let asked = tokio::time::Instant::now();
-    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     // It is served for 7 s more.
     let half = asked.elapsed().as_millis();
     assert_eq!(half, 3_500, "half of what was left");
     // Who comes without one waits for the rotation to its end.
     world.clock.advance(5 * SECOND).await;
-    assert_ne!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_ne!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     assert_eq!((world.server.exchanges(), world.server.replays()), (1, 0));
 }

@@ -96,7 +96,7 @@ async fn r2_a_request_during_a_rotation_waits_and_carries_the_new_token() {
     assert!(!waiting.is_finished());
     drop(hold);
     let second = waiting.await.unwrap().unwrap();
-    assert_eq!(second.identity().version, first.identity().version + 1);
+    assert_eq!(second.pair_id().version, first.pair_id().version + 1);
     assert!(world.is_live(&second));
     world.assert_exchanges(1);
 }
@@ -224,7 +224,7 @@ async fn r7_a_transient_failure_backs_off_and_the_chain_goes_on() {
     assert_eq!(at, [480, 484, 492, 508, 988]);
     world.assert_unharmed();
     let second = tokens.token().await.unwrap();
-    assert_eq!(second.identity().version, first.identity().version + 2);
+    assert_eq!(second.pair_id().version, first.pair_id().version + 2);
     let events = drain(&mut events);
     assert_eq!((failed(&events), rotated(&events)), (3, 2));
     assert_eq!(ended(&events), 0);
@@ -274,7 +274,7 @@ async fn r8_all_waiters_wake_after_success_and_see_the_new_state() {
     drop(hold);
     for waiter in waiters {
         let token = waiter.await.unwrap().unwrap();
-        assert_eq!(token.identity().version, first.identity().version + 1);
+        assert_eq!(token.pair_id().version, first.pair_id().version + 1);
     }
     world.assert_exchanges(1);
 }
@@ -370,7 +370,7 @@ async fn r11_where_the_jump_was_an_error_and_the_rotation_fails_the_valid_token_
     world.server.set_reachable(false);
     world.clock.step_wall(HOUR);
     for _ in 0..119 {
-        assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+        assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
         world.clock.advance(5 * SECOND).await;
     }
     assert!(world.is_live(&first));

@@ -14,13 +14,13 @@ async fn q1_a_valid_token_is_sent_without_a_refresh_or_any_waiting() {
     let first = tokens.token().await.unwrap();
     let start = world.clock.now();
     for _ in 0..1_000 {
-        assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+        assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     }
     assert_eq!(world.clock.now(), start);
     // The last moment before the leeway of 10 s.
     world.clock.advance(589 * SECOND).await;
     let start = world.clock.now();
-    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     assert_eq!(world.clock.now(), start);
     world.assert_exchanges(0);
 }
@@ -36,10 +36,10 @@ async fn q2_an_expired_token_takes_exactly_one_refresh_and_then_the_new_token_is
     let second = tokens.token().await.unwrap();
     assert!(world.is_live(&second));
     assert_ne!(second.expose(), first.expose());
-    assert_eq!(second.identity().lineage, first.identity().lineage);
-    assert_eq!(second.identity().version, first.identity().version + 1);
+    assert_eq!(second.pair_id().lineage, first.pair_id().lineage);
+    assert_eq!(second.pair_id().version, first.pair_id().version + 1);
     for _ in 0..100 {
-        assert_eq!(tokens.token().await.unwrap().identity(), second.identity());
+        assert_eq!(tokens.token().await.unwrap().pair_id(), second.pair_id());
     }
     world.assert_exchanges(1);
     assert_eq!(rotated(&drain(&mut events)), 1);
@@ -137,20 +137,20 @@ async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_wa
     let tokens = world.manager(OnRequest::default().at_fraction(0.8)).await;
     let first = tokens.token().await.unwrap();
     world.clock.advance(479 * SECOND).await;
-    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     settle().await;
     world.clock.advance(SECOND).await;
     world.assert_exchanges(0);
 
     // At 480 s the request is served at once, and starts the rotation.
     let start = world.clock.now();
-    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     assert_eq!(world.clock.now(), start);
     world.clock.advance(3 * SECOND).await;
-    assert_eq!(tokens.token().await.unwrap().identity(), first.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     world.clock.advance(2 * SECOND).await;
     let second = tokens.token().await.unwrap();
-    assert_eq!(second.identity().version, first.identity().version + 1);
+    assert_eq!(second.pair_id().version, first.pair_id().version + 1);
     world.assert_exchanges(1);
 
     // Lifetimes count from when the request was sent: 480 s, not from its answer at 485 s.

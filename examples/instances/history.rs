@@ -33,10 +33,10 @@ impl View {
         let inside: Inside = serde_json::to_value(record)
             .and_then(serde_json::from_value)
             .unwrap_or_default();
-        let identity = record.identity();
+        let pair_id = record.pair_id();
         Self {
-            lineage: identity.lineage,
-            version: identity.version,
+            lineage: pair_id.lineage,
+            version: pair_id.version,
             digest: record.digest(),
             committed: inside.committed_number,
             lease: inside.lease,

@@ -138,13 +138,13 @@ fn listen(mut events: Events, voice: Voice) {
     std::thread::spawn(move || {
         while let Some(event) = runtime.block_on(events.recv()) {
             match event {
-                Event::Rotated { identity, .. } => voice.say(News::Rotated {
-                    version: identity.version,
+                Event::Rotated { pair_id, .. } => voice.say(News::Rotated {
+                    version: pair_id.version,
                 }),
                 Event::Adopted {
-                    identity, waited, ..
+                    pair_id, waited, ..
                 } => voice.say(News::Adopted {
-                    version: identity.version,
+                    version: pair_id.version,
                     waited: micros(waited),
                 }),
                 Event::Ended { reason, .. } => voice.say(News::Ended {

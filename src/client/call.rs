@@ -390,7 +390,7 @@ impl TokenManager {
             Rejection::Outdated | Rejection::Rotating | Rejection::Ended if !replay => Ok(None),
             Rejection::Outdated | Rejection::Rotating | Rejection::Ended => {
                 let next = self.token().await?;
-                Ok((next.identity() != token.identity()).then_some(next))
+                Ok((next.pair_id() != token.pair_id()).then_some(next))
             }
             Rejection::TooSoon | Rejection::NotRotatable => Ok(None),
         }

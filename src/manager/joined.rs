@@ -16,7 +16,7 @@ use crate::served::Token;
 use crate::session::{Decision, Session};
 use crate::settings::OnStoreFailure;
 use crate::state::{DeadlinePassed, Progress, Waiter, room_timer};
-use crate::token::Identity;
+use crate::token::PairId;
 
 /// A caller for whom the snapshot is not enough: it has the state decide, and waits where that says so.
 pub(super) enum Deciding {
@@ -105,7 +105,7 @@ pub(super) enum Wanted {
     /// Any valid token: it waits only as long as there is none, where the rotation itself has to wait.
     Valid,
     /// A token of another pair than this.
-    NewerThan(Option<Identity>),
+    NewerThan(Option<PairId>),
 }
 
 impl Wanted {
@@ -124,7 +124,7 @@ impl Wanted {
             Self::NewerThan(seen) => seen,
         };
         let token = session.usable();
-        token.filter(|token| Some(token.identity()) != seen)
+        token.filter(|token| Some(token.pair_id()) != seen)
     }
 }
 
@@ -181,7 +181,7 @@ impl Joined {
         // after one that failed waits for it, though the token that is held is quiet for other callers.
         if let Wanted::Valid = wanted
             && let Some(token) = tokens.quiet_token()
-            && Some(token.identity()) != self.waiter.began_with()
+            && Some(token.pair_id()) != self.waiter.began_with()
         {
             return Poll::Ready(Some(Ok(token)));
         }

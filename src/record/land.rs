@@ -4,7 +4,7 @@ use super::lease::Holder;
 use super::past::REFRESHED_LIMIT;
 use super::{Origin, Record, State, StoredPair};
 use crate::store::StoreTime;
-use crate::token::{Digest, Identity, Key, Lineage};
+use crate::token::{Digest, Key, Lineage, PairId};
 
 /// A pair that was read from the server and is to be stored.
 #[derive(Debug, Clone)]
@@ -12,7 +12,7 @@ pub(crate) struct Landing {
     /// The lease it was fetched under.
     pub(crate) holder: Holder,
     /// What the record was when it was leased.
-    pub(crate) base: Identity,
+    pub(crate) base: PairId,
     /// The token that was exchanged for it.
     pub(crate) predecessor: Digest,
     /// Tokens that were exchanged before that one, and whose successors never got here.

@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 
 use super::{Record, State, StoredPair};
-use crate::token::{Digest, Identity, Key};
+use crate::token::{Digest, Key, PairId};
 
 /// What somebody holds in memory, as far as a look needs it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
-    pub(crate) identity: Identity,
+    pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
     /// The number of the lease under which it was landed.
     pub(crate) number: u64,
@@ -45,7 +45,7 @@ pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
         return Look::Forward;
     }
     // A store that was set back shows a session that was replaced.
-    if record.lineage != held.identity.lineage {
+    if record.lineage != held.pair_id.lineage {
         return match record.sign_ins < held.sign_ins {
             true => Look::Forward,
             false => Look::Adopt,
@@ -56,7 +56,7 @@ pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
         Ordering::Less => Look::Forward,
         Ordering::Greater => Look::Adopt,
         Ordering::Equal if record.digest() != held.digest => Look::Adopt,
-        Ordering::Equal => match record.version.cmp(&held.identity.version) {
+        Ordering::Equal => match record.version.cmp(&held.pair_id.version) {
             Ordering::Less => Look::Forward,
             Ordering::Equal => Look::Current,
             Ordering::Greater => Look::Adopt,
@@ -78,13 +78,13 @@ impl Record {
             Some(record) => record.clone(),
             None => Self::first(
                 key.clone(),
-                held.identity.lineage,
+                held.pair_id.lineage,
                 pair.clone(),
                 held.sign_ins,
             ),
         };
-        let is_same_session = record.is_some_and(|it| it.lineage == held.identity.lineage);
-        let mut version = held.identity.version;
+        let is_same_session = record.is_some_and(|it| it.lineage == held.pair_id.lineage);
+        let mut version = held.pair_id.version;
         if next.digest() != held.digest {
             next.retire_current();
             // Of the pair that it held.
@@ -94,7 +94,7 @@ impl Record {
                 version = version.max(next.version.saturating_add(1));
             }
         }
-        next.lineage = held.identity.lineage;
+        next.lineage = held.pair_id.lineage;
         next.version = version;
         next.pair = Some(pair);
         // A server that echoes it may have refused the very token since.
@@ -119,7 +119,7 @@ mod tests {
 
     fn held(record: &Record) -> Held {
         Held {
-            identity: record.identity(),
+            pair_id: record.pair_id(),
             digest: record.digest(),
             number: record.committed_number,
             sign_ins: record.sign_ins,
@@ -201,7 +201,7 @@ mod tests {
         let theirs = rotated(&rotated(&first, "r2-theirs"), "r3-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));
         ours.number = theirs.committed_number + 1;
-        assert!(ours.identity.version < theirs.version);
+        assert!(ours.pair_id.version < theirs.version);
         assert_eq!(look(Some(&theirs), Some(ours)), Look::Forward);
     }
 

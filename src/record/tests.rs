@@ -59,7 +59,7 @@ impl World {
         let lease = record.lease.as_ref().unwrap();
         Landing {
             holder: lease.holder(),
-            base: record.identity(),
+            base: record.pair_id(),
             predecessor: lease.digest,
             passed: Vec::new(),
             rival: Rival::Wins,
@@ -261,7 +261,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
         let leased = record.leased(ONE, record.digest(), NOW);
         let landing = Landing {
             holder: ONE.holder(record.next_number),
-            base: record.identity(),
+            base: record.pair_id(),
             predecessor: record.digest(),
             passed: Vec::new(),
             rival: Rival::Wins,
@@ -322,7 +322,7 @@ fn numbers_at_their_end_do_not_overflow() {
     let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0);
     assert_eq!(replaced.version, u64::MAX);
     let held = look::Held {
-        identity: record.identity(),
+        pair_id: record.pair_id(),
         digest: record.digest(),
         number: u64::MAX,
         sign_ins: u64::MAX,
@@ -331,7 +331,7 @@ fn numbers_at_their_end_do_not_overflow() {
     assert_eq!(forwarded.next_number, u64::MAX);
     let landing = Landing {
         holder: TWO.holder(u64::MAX),
-        base: record.identity(),
+        base: record.pair_id(),
         predecessor: record.digest(),
         passed: vec![Digest::of("passed")],
         lineage: record.lineage,

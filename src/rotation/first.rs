@@ -162,10 +162,10 @@ pub(crate) async fn replace(
         }
         match swapped {
             Ok(Swap::Swapped(_)) => {
-                let identity = next.identity();
+                let pair_id = next.pair_id();
                 // Storing it took its time.
                 let now = store_now(session, seen.clock);
-                let begun = session.begin(&next, now, leaves, Some(Event::Replaced { identity }));
+                let begun = session.begin(&next, now, leaves, Some(Event::Replaced { pair_id }));
                 // If not, a logout ends this record as soon as it is its turn.
                 return if begun { Ok(()) } else { Err(left()) };
             }

@@ -21,7 +21,7 @@ use crate::session::Unstored;
 use crate::settings::OnStoreFailure;
 use crate::state::{Held, Landed, Progress};
 use crate::strategy::OnExpiry;
-use crate::token::Identity;
+use crate::token::PairId;
 
 /// Pauses between attempts to store a pair, doubling from the first to the last.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -54,7 +54,7 @@ impl Rotation {
         });
         let wall = session.wall();
         let pair = answer.issued.into_pair(predecessor, answer.took, wall);
-        let identity = Identity {
+        let pair_id = PairId {
             lineage: leased.lineage,
             version: leased.record.version.saturating_add(1),
         };
@@ -67,7 +67,7 @@ impl Rotation {
         let sign_ins = leased.sign_ins(highest);
         let held = session.holding(
             pair,
-            identity,
+            pair_id,
             Landed {
                 number: leased.holder.number,
                 sign_ins,
@@ -195,7 +195,7 @@ impl Rotation {
         Unstored {
             held,
             holder: leased.holder,
-            base: leased.record.identity(),
+            base: leased.record.pair_id(),
             predecessor: leased.record.digest(),
             passed: Vec::new(),
             rival: if is_rivalry {
@@ -251,13 +251,13 @@ impl Rotation {
         let Some(spare) = spare.filter(is_new) else {
             return Ok(false);
         };
-        let identity = Identity {
+        let pair_id = PairId {
             lineage: leased.record.lineage,
             version: leased.record.version.saturating_add(1),
         };
         let held = session.holding(
             spare.pair.clone(),
-            identity,
+            pair_id,
             Landed {
                 number: leased.holder.number,
                 sign_ins: leased.record.sign_ins,

@@ -181,7 +181,7 @@ pub(super) async fn clean_up(
     held: Option<&Held>,
     epoch: u64,
 ) {
-    let lineage = held.map_or(record.lineage, |held| held.identity.lineage);
+    let lineage = held.map_or(record.lineage, |held| held.pair_id.lineage);
     let spare = session.take_spare(lineage, epoch);
     for ours in held.into_iter().chain(&spare) {
         if ours.digest != record.digest() {

@@ -123,7 +123,7 @@ impl Rotation {
         }
         let (now, wall) = (session.now(), session.wall());
         let standing = session.lock().standing(now, wall);
-        if standing.identity != self.flight.seen()
+        if standing.pair_id != self.flight.seen()
             && standing.due < Due::First
             && let Some(token) = standing.usable
         {

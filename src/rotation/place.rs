@@ -14,7 +14,7 @@ use crate::served::Token;
 use crate::session::{Session, Unstored, Written};
 use crate::state::Held;
 use crate::store::{StoreError, StoreTime, Swap};
-use crate::token::Identity;
+use crate::token::PairId;
 
 /// How often a sign-in of ours is stored anew because others that do not coordinate were faster, and theirs
 /// is over already.
@@ -23,8 +23,8 @@ const RECOVERIES: u32 = 5;
 /// Where a pair got to.
 #[derive(Debug)]
 pub(super) enum Placed {
-    /// The record holds it, under this identity.
-    Landed(Identity),
+    /// The record holds it, under this pair id.
+    Landed(PairId),
     /// The user logged out meanwhile.
     LoggedOut,
     /// The key has come to hold another sign-in's.
@@ -52,8 +52,8 @@ pub(super) async fn place(
         let next = match landing.judge(record, &session.key, now) {
             Verdict::Write(next) => next,
             Verdict::Landed => {
-                let identity = record.map_or(unstored.held.identity, Record::identity);
-                return Ok(Placed::Landed(identity));
+                let pair_id = record.map_or(unstored.held.pair_id, Record::pair_id);
+                return Ok(Placed::Landed(pair_id));
             }
             Verdict::LoggedOut => return Ok(Placed::LoggedOut),
             Verdict::Superseded => return Ok(Placed::Superseded),
@@ -64,7 +64,7 @@ pub(super) async fn place(
         let before = unstored.seen.as_ref().map(|(_, revision)| *revision);
         let newer = match swap_timed(session, before, &next).await {
             Ok((Swap::Swapped(revision), clock)) => {
-                let identity = next.identity();
+                let pair_id = next.pair_id();
                 if let Some(StoreClock { read, asked, at }) = clock {
                     session.wrote(Written {
                         record: *next,
@@ -74,7 +74,7 @@ pub(super) async fn place(
                         at,
                     });
                 }
-                return Ok(Placed::Landed(identity));
+                return Ok(Placed::Landed(pair_id));
             }
             Ok((Swap::Lost(newer), _)) => newer,
             Err(error) => {
@@ -113,9 +113,9 @@ pub(super) async fn settle(
     let is_last = unstored.is_last;
     let ended = |reason| session.end_seen(reason, epoch).map_or(Ok(None), Err);
     match placed {
-        Placed::Landed(identity) => {
+        Placed::Landed(pair_id) => {
             let is_published = unstored.is_published;
-            let token = publish_landed(session, held, identity, epoch, is_published, is_last).await;
+            let token = publish_landed(session, held, pair_id, epoch, is_published, is_last).await;
             // The answer, or the store, took longer than its access token lives.
             let is_over = !is_last && session.usable().is_none();
             Ok(token.filter(|_| !is_over))
@@ -152,7 +152,7 @@ pub(super) async fn settle(
 async fn publish_landed(
     session: &Arc<Session>,
     mut held: Held,
-    identity: Identity,
+    pair_id: PairId,
     epoch: u64,
     is_published: bool,
     is_last: bool,
@@ -160,15 +160,14 @@ async fn publish_landed(
     if !is_published {
         save_elsewhere(session, &held, epoch).await;
     }
-    if held.identity != identity {
-        held = session.holding(held.pair.clone(), identity, held.landed(), held.sent_at);
+    if held.pair_id != pair_id {
+        held = session.holding(held.pair.clone(), pair_id, held.landed(), held.sent_at);
     }
     let token = held.token().cloned();
-    let current = session.lock().identity();
+    let current = session.lock().pair_id();
     let is_passed = is_published
-        && current
-            .is_some_and(|it| it.lineage == identity.lineage && it.version > identity.version);
-    let is_new = !is_published || current != Some(identity);
+        && current.is_some_and(|it| it.lineage == pair_id.lineage && it.version > pair_id.version);
+    let is_new = !is_published || current != Some(pair_id);
     // A logout that came in between has ended the record, or will, and revokes its pair; a new
     // sign-in has replaced it, or will.
     if is_new && !is_passed && !session.publish(held, epoch, is_last) {

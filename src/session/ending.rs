@@ -11,18 +11,18 @@ use crate::record::Record;
 use crate::served::Token;
 use crate::state::{Leaving, Notice, State};
 use crate::store::StoreError;
-use crate::token::Identity;
+use crate::token::PairId;
 use crate::user_code::Moment;
 
 impl Session {
     /// Tells of the end of the session whose pair is `of`, before it comes; not if another is held by now, or
     /// the user has done something since `epoch`.
-    pub(crate) fn tell(&self, notice: Notice, of: Identity, epoch: u64) {
+    pub(crate) fn tell(&self, notice: Notice, of: PairId, epoch: u64) {
         let moment = self.moment();
         let mut state = self.state.lock();
         let Some(mut current) = state
             .in_epoch(epoch)
-            .filter(|current| current.identity() == Some(of))
+            .filter(|current| current.pair_id() == Some(of))
         else {
             return;
         };

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::served::Token;
 use crate::settings::Coordination;
 use crate::state::{Cause, Failure, Progress, Room, State, Timer, Waiter, Wakeups};
-use crate::token::Identity;
+use crate::token::PairId;
 use crate::user_code::Moment;
 
 /// A rotation under way. Whatever becomes of its task, everybody who waits gets an answer.
@@ -19,7 +19,7 @@ use crate::user_code::Moment;
 pub(crate) struct Flight {
     session: Arc<Session>,
     /// The pair that was held when it began: a newer one is wanted.
-    seen: Option<Identity>,
+    seen: Option<PairId>,
     /// What the user had done when it began: if he does more, it answers nobody.
     epoch: u64,
     began: Timestamp,
@@ -37,7 +37,7 @@ impl Flight {
     ) -> Self {
         Self {
             session: Arc::clone(session),
-            seen: state.identity(),
+            seen: state.pair_id(),
             epoch: state.epoch(),
             began,
             room,
@@ -50,7 +50,7 @@ impl Flight {
         &self.session
     }
 
-    pub(crate) fn seen(&self) -> Option<Identity> {
+    pub(crate) fn seen(&self) -> Option<PairId> {
         self.seen
     }
 

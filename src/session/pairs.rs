@@ -13,14 +13,14 @@ use crate::schedule::{Pacing, Schedule};
 use crate::served::Copies;
 use crate::state::{Held, Landed};
 use crate::store::{StoreError, StoreTime};
-use crate::token::{Identity, Lineage, TokenPair};
+use crate::token::{Lineage, PairId, TokenPair};
 
 impl Session {
     /// What a pair becomes when it is held. Asks the strategy, so the state must not be locked.
     pub(crate) fn holding(
         &self,
         mut pair: TokenPair,
-        identity: Identity,
+        pair_id: PairId,
         landed: Landed,
         sent_at: Timestamp,
     ) -> Held {
@@ -35,7 +35,7 @@ impl Session {
         let sent_wall = self.wall().saturating_sub(self.now().since(sent_at));
         let prefix = &self.shared.prefix;
         let served = pair.access.as_ref();
-        let served = served.map(|access| Copies::new(access, identity, prefix));
+        let served = served.map(|access| Copies::new(access, pair_id, prefix));
         // The pair shares the one buffer with what is served.
         pair.access = served.as_ref().map(|served| served.access());
         Held {
@@ -50,7 +50,7 @@ impl Session {
             ),
             served,
             pair,
-            identity,
+            pair_id,
             number: landed.number,
             sign_ins: landed.sign_ins,
             origin: landed.origin,
@@ -66,7 +66,7 @@ impl Session {
         let sent_at = self.now().before(store_now.since(stored.issued_at));
         Some(self.holding(
             stored.pair,
-            record.identity(),
+            record.pair_id(),
             Landed {
                 number: record.committed_number,
                 sign_ins: record.sign_ins,
@@ -91,7 +91,7 @@ impl Session {
         let Some(held) = self.stored_pair(record, store_now) else {
             return true;
         };
-        let identity = held.identity;
+        let pair_id = held.pair_id;
         let moment = self.moment();
         let mut state = self.state.lock();
         state.saw(record);
@@ -105,8 +105,8 @@ impl Session {
         self.republish(&current, moment);
         drop(state);
         if held {
-            tracing::debug!(key = %self.key, version = identity.version, "adopted a stored pair");
-            self.send(Event::Adopted { identity, waited });
+            tracing::debug!(key = %self.key, version = pair_id.version, "adopted a stored pair");
+            self.send(Event::Adopted { pair_id, waited });
         }
         held
     }
@@ -161,7 +161,7 @@ impl Session {
     /// A pair whose token expired before it was asked for is what the server has: it is left alone for a while. One
     /// whose token expired since took too long, and is rotated once more unless it is the last that is asked for.
     pub(crate) fn publish(&self, held: Held, epoch: u64, is_last: bool) -> bool {
-        let identity = held.identity;
+        let pair_id = held.pair_id;
         let moment = self.moment();
         let now = moment.now;
         let took = now.since(held.sent_at);
@@ -187,9 +187,9 @@ impl Session {
         self.rotations.fetch_add(1, Ordering::Relaxed);
         self.republish(&current, moment);
         drop(state);
-        tracing::info!(key = %self.key, version = identity.version, ?took, is_sign_in, "rotated");
+        tracing::info!(key = %self.key, version = pair_id.version, ?took, is_sign_in, "rotated");
         self.send(Event::Rotated {
-            identity,
+            pair_id,
             took,
             is_sign_in,
         });

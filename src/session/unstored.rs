@@ -11,7 +11,7 @@ use crate::record::lease::Holder;
 use crate::record::{Record, StoredPair};
 use crate::state::Held;
 use crate::store::{Revision, StoreTime};
-use crate::token::{Digest, Identity};
+use crate::token::{Digest, PairId};
 
 /// A pair that was issued, with everything that is needed to store it once its rotation is over.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Unstored {
     pub(crate) held: Held,
     /// The lease it was fetched under.
     pub(crate) holder: Holder,
-    pub(crate) base: Identity,
+    pub(crate) base: PairId,
     pub(crate) predecessor: Digest,
     pub(crate) passed: Vec<Digest>,
     pub(crate) rival: Rival,
@@ -46,7 +46,7 @@ impl Unstored {
             base: self.base,
             predecessor: self.predecessor,
             passed: self.passed.clone(),
-            lineage: self.held.identity.lineage,
+            lineage: self.held.pair_id.lineage,
             sign_ins: self.held.sign_ins,
             rival: self.rival,
             pair,
@@ -56,7 +56,7 @@ impl Unstored {
     /// Takes the place of an `earlier` one, which is not stored any more.
     fn follow(&mut self, earlier: Self) {
         // It was the predecessor of nothing if its session is another one.
-        if earlier.held.identity.lineage != self.held.identity.lineage {
+        if earlier.held.pair_id.lineage != self.held.pair_id.lineage {
             return;
         }
         self.passed

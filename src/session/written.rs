@@ -48,7 +48,7 @@ impl Session {
     pub(crate) fn take_written(&self) -> Option<Written> {
         let written = self.last_written.0.lock().take()?;
         let state = self.state.lock();
-        let is_held = state.identity() == Some(written.record.identity());
+        let is_held = state.pair_id() == Some(written.record.pair_id());
         (is_held && !state.has_ended()).then_some(*written)
     }
 }

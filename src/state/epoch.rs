@@ -37,7 +37,7 @@ impl Current<'_> {
     pub(crate) fn hold(&mut self, held: Held) -> bool {
         match self.0.exit {
             Some(Exit::Asked) => return false,
-            Some(Exit::Written(lineage)) if lineage == held.identity.lineage => return false,
+            Some(Exit::Written(lineage)) if lineage == held.pair_id.lineage => return false,
             _ => {}
         }
         if !self.0.rename(&held) {
@@ -60,7 +60,7 @@ impl Current<'_> {
     /// may live on elsewhere.
     pub(crate) fn take_spare(&mut self, lineage: Lineage) -> Option<Held> {
         let spare = self.0.spare.take()?;
-        (spare.identity.lineage == lineage).then_some(*spare)
+        (spare.pair_id.lineage == lineage).then_some(*spare)
     }
 
     /// Returns whether that is news.

@@ -6,13 +6,13 @@ use crate::clock::Timestamp;
 use crate::record::{Origin, look};
 use crate::schedule::Schedule;
 use crate::served::{Copies, Token};
-use crate::token::{Digest, Identity, Lineage, TokenPair};
+use crate::token::{Digest, Lineage, PairId, TokenPair};
 
 /// The last good pair.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) pair: TokenPair,
-    pub(crate) identity: Identity,
+    pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
     /// The number of the lease under which it was landed.
     pub(crate) number: u64,
@@ -41,7 +41,7 @@ impl Held {
 
     pub(crate) fn for_look(&self) -> look::Held {
         look::Held {
-            identity: self.identity,
+            pair_id: self.pair_id,
             digest: self.digest,
             number: self.number,
             sign_ins: self.sign_ins,

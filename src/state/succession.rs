@@ -24,7 +24,7 @@ impl State {
         self.sign_ins = self.sign_ins.max(held.sign_ins);
         // What was outrun in another session is nothing to fall back on in this one.
         self.spare
-            .take_if(|spare| spare.identity.lineage != held.identity.lineage);
+            .take_if(|spare| spare.pair_id.lineage != held.pair_id.lineage);
         // The token that may be spent is not needed any more; or it is echoed, and good again.
         self.over = None;
         self.held = Some(Box::new(held));
@@ -41,13 +41,13 @@ impl State {
     pub(super) fn rename(&mut self, held: &Held) -> bool {
         let is_over = self.end.is_some() || self.exit.is_some();
         let is_same = |old: &Held| {
-            old.identity.lineage == held.identity.lineage
+            old.pair_id.lineage == held.pair_id.lineage
                 && (old.number, old.digest) == (held.number, held.digest)
                 && old.pair.access == held.pair.access
         };
         match self.held.as_mut().filter(|old| !is_over && is_same(old)) {
             Some(old) => {
-                old.identity = held.identity;
+                old.pair_id = held.pair_id;
                 old.sign_ins = old.sign_ins.max(held.sign_ins);
                 old.served.clone_from(&held.served);
                 old.pair.access.clone_from(&held.pair.access);
@@ -99,7 +99,7 @@ impl State {
             .as_deref()
             .into_iter()
             .chain(self.spare.as_deref());
-        let lineages: Vec<Lineage> = held.map(|held| held.identity.lineage).collect();
+        let lineages: Vec<Lineage> = held.map(|held| held.pair_id.lineage).collect();
         lineages
             .into_iter()
             .for_each(|lineage| self.remember_left(lineage));

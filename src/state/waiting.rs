@@ -16,13 +16,13 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Progress;
-use crate::token::Identity;
+use crate::token::PairId;
 
 /// Where callers wait for one rotation, until its last report closes the room.
 #[derive(Debug)]
 pub(crate) struct Room {
     /// The pair that was held when the rotation began.
-    began_with: Option<Identity>,
+    began_with: Option<PairId>,
     /// Set with the last report: the entries are gone, so a caller that leaves has nothing to take back.
     is_closed: AtomicBool,
     inside: Mutex<Inside>,
@@ -132,7 +132,7 @@ impl Drop for Wakeups {
 }
 
 impl Room {
-    pub(crate) fn new(began_with: Option<Identity>) -> Arc<Self> {
+    pub(crate) fn new(began_with: Option<PairId>) -> Arc<Self> {
         Arc::new(Self {
             began_with,
             is_closed: AtomicBool::new(false),
@@ -262,7 +262,7 @@ impl Waiter {
     }
 
     /// The pair that was held when the rotation began: a token of another one is news.
-    pub(crate) fn began_with(&self) -> Option<Identity> {
+    pub(crate) fn began_with(&self) -> Option<PairId> {
         self.room.began_with
     }
 

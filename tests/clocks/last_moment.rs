@@ -91,6 +91,6 @@ async fn w16_an_adopted_token_in_its_last_moment_is_rotated_first() {
     loaded(builder()).await;
     world.clock.advance(599 * SECOND + MS).await;
     let other = builder().build().unwrap();
-    assert_eq!(other.token().await.unwrap().identity().version, 2);
+    assert_eq!(other.token().await.unwrap().pair_id().version, 2);
     world.assert_exchanges(1);
 }

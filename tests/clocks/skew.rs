@@ -168,7 +168,7 @@ async fn fm18_times_in_a_store_are_the_stores_and_its_skew_changes_nothing() {
         clock.advance(90 * SECOND).await;
         let rotated = here.token().await.unwrap();
         let late = loaded(builder(3_600)).await;
-        assert_eq!(late.token().await.unwrap().identity(), rotated.identity());
+        assert_eq!(late.token().await.unwrap().pair_id(), rotated.pair_id());
         assert_eq!((server.exchanges(), server.replays()), (1, 0));
     }
 }

@@ -76,6 +76,6 @@ async fn a_pair_that_expired_while_it_was_stored_is_rotated_and_not_served() {
     world.clock.advance(3 * SECOND).await;
     let token = tokens.token().await.unwrap();
     assert!(world.is_live(&token));
-    assert_eq!(token.identity().version, 3);
+    assert_eq!(token.pair_id().version, 3);
     world.assert_exchanges(2);
 }

@@ -40,7 +40,7 @@ async fn wakes_with_callers(strategy: impl RefreshStrategy + Clone) {
     for caller in callers {
         let token = caller.await.unwrap().unwrap();
         assert!(world.is_live(&token));
-        assert_eq!(token.identity().version, 2);
+        assert_eq!(token.pair_id().version, 2);
     }
     let waited = world.clock.now().since(woken);
     // The exchange, and another instance's look at its result.

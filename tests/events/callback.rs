@@ -94,8 +94,8 @@ async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() 
     assert_eq!(record["pair"]["refresh_token"], refresh(&pair));
     settle().await;
     assert!(!caller.is_finished());
-    assert_eq!(tokens.token().await.unwrap().identity(), old.identity());
-    assert_eq!(tokens.status().identity, Some(old.identity()));
+    assert_eq!(tokens.token().await.unwrap().pair_id(), old.pair_id());
+    assert_eq!(tokens.status().pair_id, Some(old.pair_id()));
     go.notify_one();
     let token = caller.await.unwrap();
     assert_eq!(text(&token), pair.access.unwrap().expose());
@@ -115,7 +115,7 @@ async fn fm23_a_callback_that_panics_changes_nothing() {
         for version in 2..5 {
             world.clock.advance(600 * SECOND).await;
             let token = tokens.token().await.unwrap();
-            assert_eq!(token.identity().version, version);
+            assert_eq!(token.pair_id().version, version);
             assert!(world.is_live(&token));
         }
         world.assert_exchanges(3);

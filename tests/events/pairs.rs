@@ -20,12 +20,12 @@ async fn a_seed_is_no_news_and_what_an_earlier_process_stored_is_adopted() {
     first.shutdown().await.unwrap();
     let second = builder().build().unwrap();
     let mut events = second.subscribe();
-    assert_eq!(second.token().await.unwrap().identity(), rotated.identity());
+    assert_eq!(second.token().await.unwrap().pair_id(), rotated.pair_id());
     let events = drain(&mut events);
-    let [Event::Adopted { identity, .. }] = events.as_slice() else {
+    let [Event::Adopted { pair_id, .. }] = events.as_slice() else {
         panic!("{events:?}");
     };
-    assert_eq!(*identity, rotated.identity());
+    assert_eq!(*pair_id, rotated.pair_id());
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,12 +39,12 @@ async fn what_another_instance_rotated_is_adopted_and_not_rotated() {
     let token = here.token().await.unwrap();
     there.token().await.unwrap();
     let (at_here, at_there) = (drain(&mut at_here), drain(&mut at_there));
-    let ([Event::Rotated { identity: one, .. }], [Event::Adopted { identity: two, .. }]) =
+    let ([Event::Rotated { pair_id: one, .. }], [Event::Adopted { pair_id: two, .. }]) =
         (at_here.as_slice(), at_there.as_slice())
     else {
         panic!("{at_here:?} {at_there:?}");
     };
-    assert_eq!([*one, *two], [token.identity(); 2]);
+    assert_eq!([*one, *two], [token.pair_id(); 2]);
     world.assert_exchanges(1);
 }
 
@@ -136,7 +136,7 @@ async fn nobody_who_does_not_read_holds_a_rotation_up_and_he_is_told_what_he_mis
     let versions: Vec<_> = rest
         .iter()
         .map(|event| match event {
-            Event::Rotated { identity, .. } => identity.version,
+            Event::Rotated { pair_id, .. } => pair_id.version,
             other => panic!("{other:?}"),
         })
         .collect();

@@ -23,7 +23,7 @@ async fn before_the_first_use_nothing_is_known_and_asking_starts_nothing() {
     for _ in 0..10 {
         let status = tokens.status();
         assert_calm(&status);
-        assert_eq!(status.identity, None);
+        assert_eq!(status.pair_id, None);
         assert_eq!(status.access_expires_in, None);
         assert_eq!(status.refresh_expires_in, None);
         world.clock.advance(1_000 * SECOND).await;
@@ -39,8 +39,8 @@ async fn a_quiet_session_says_what_is_left() {
     let status = tokens.status();
     assert_calm(&status);
     assert_eq!(
-        status.identity,
-        Some(tokens.token().await.unwrap().identity())
+        status.pair_id,
+        Some(tokens.token().await.unwrap().pair_id())
     );
     // For as long as it is served, which is to within a second of its expiry.
     let left = status.access_expires_in.unwrap();
@@ -59,7 +59,7 @@ async fn an_unknown_expiry_and_none_at_all_are_none() {
         let tokens = loaded(world.builder(OnRequest::default()).seed(pair)).await;
         let status = tokens.status();
         assert_calm(&status);
-        assert!(status.identity.is_some());
+        assert!(status.pair_id.is_some());
         assert_eq!(status.access_expires_in, None);
         assert_eq!(status.refresh_expires_in, None);
     }
@@ -69,7 +69,7 @@ async fn an_unknown_expiry_and_none_at_all_are_none() {
 async fn a_rotation_under_way_is_told_until_it_is_over() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
-    let old = tokens.status().identity;
+    let old = tokens.status().pair_id;
     let hold = world.server.hold();
     let caller = tokio::spawn({
         let tokens = tokens.clone();
@@ -78,12 +78,12 @@ async fn a_rotation_under_way_is_told_until_it_is_over() {
     world.server.arrived(1).await;
     let status = tokens.status();
     assert!(status.is_rotating);
-    assert_eq!(status.identity, old);
+    assert_eq!(status.pair_id, old);
     drop(hold);
     let token = caller.await.unwrap().unwrap();
     let status = tokens.status();
     assert_calm(&status);
-    assert_eq!(status.identity, Some(token.identity()));
+    assert_eq!(status.pair_id, Some(token.pair_id()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +119,7 @@ async fn an_end_is_told_with_what_is_left_of_the_access_token() {
     assert!(tokens.rotate().await.is_err());
     let status = tokens.status();
     assert!(status.end.is_some_and(|end| end.is_rejected()));
-    assert!(status.identity.is_some());
+    assert!(status.pair_id.is_some());
     assert!(status.access_expires_in.unwrap() > 598 * SECOND);
     assert!(tokens.token().await.is_ok(), "served to its end");
     world.clock.advance(600 * SECOND).await;
@@ -153,7 +153,7 @@ async fn a_new_sign_in_clears_what_was_told_of_the_old_session() {
     assert!(tokens.status().end.is_some());
     tokens.replace(world.server.issue()).await.unwrap();
     assert_calm(&tokens.status());
-    assert!(tokens.status().identity.is_some());
+    assert!(tokens.status().pair_id.is_some());
 }
 
 #[tokio::test(start_paused = true)]

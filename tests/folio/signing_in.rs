@@ -65,7 +65,7 @@ async fn a7_in_a_legacy_tenant_a_token_never_expires_and_nothing_is_timed() {
     for _ in 0..100 {
         clock.advance(24 * HOUR).await;
         let token = tokens.token().await.unwrap();
-        assert_eq!(token.identity(), first.identity());
+        assert_eq!(token.pair_id(), first.pair_id());
         assert_eq!(folio.check(token.expose()), AccessCheck::Live);
     }
     let counters = folio.counters();

@@ -305,7 +305,7 @@ async fn a_logout_that_is_still_to_be_stored_is_one_for_the_endpoints_own_sign_i
     let token = tokens.sign_in().await.unwrap();
     assert!(site.world.is_live(&token));
     site.world.clock.advance(30 * SECOND).await;
-    assert_eq!(tokens.token().await.unwrap().identity(), token.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(site.world.server.sign_ins(), 1);
     // The store held it still, so the server may be told of it twice.
     let revoked = site.endpoint.revoked();

@@ -102,6 +102,6 @@ pub(crate) async fn assert_logged_out(tokens: &TokenManager) {
     assert!(is_logged_out(&error));
     let status = tokens.status();
     assert_eq!(status.end, Some(EndReason::LoggedOut));
-    assert_eq!(status.identity, None);
+    assert_eq!(status.pair_id, None);
     assert_eq!(status.access_expires_in, None);
 }

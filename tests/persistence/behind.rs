@@ -96,7 +96,7 @@ async fn a_pair_is_given_out_before_it_is_stored_and_its_lease_stays_until_it_is
     assert_eq!(after["pair"]["access_token"], token.expose());
     assert!(after["lease"].is_null());
     assert!(!tokens.status().is_unpersisted);
-    assert_eq!(tokens.token().await.unwrap().identity(), token.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
     scene.world.assert_exchanges(1);
 }
 
@@ -171,12 +171,12 @@ async fn w11_a_store_that_fails_is_told_once_counted_and_tried_on() {
         .iter()
         .filter(|event| matches!(event, Event::Unpersisted { .. }));
     assert_eq!(told.count(), 1);
-    assert_eq!(tokens.token().await.unwrap().identity(), token.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
     scene.store.set_down(false);
     scene.world.clock.advance(5 * SECOND).await;
     let stored = scene.stored(&tokens).await;
     assert_eq!(stored["pair"]["access_token"], token.expose());
-    assert_eq!(stored["version"], token.identity().version);
+    assert_eq!(stored["version"], token.pair_id().version);
     scene.world.assert_exchanges(1);
 }
 
@@ -221,7 +221,7 @@ async fn w12_without_coordination_pairs_that_wait_are_stored_as_one_the_latest()
     assert_eq!(stored["pair"]["access_token"], given[3].expose());
     assert_eq!(stored["version"], 5);
     assert_eq!(past(&stored), 4);
-    assert_eq!(tokens.status().identity, Some(given[3].identity()));
+    assert_eq!(tokens.status().pair_id, Some(given[3].pair_id()));
     let swaps = scene.store.swaps() - before;
     assert!(!tokens.status().is_unpersisted);
     println!("{swaps} swaps");
@@ -300,7 +300,7 @@ async fn a_pair_that_is_stored_late_does_not_take_the_place_of_a_later_one() {
     let later = tokens.rotate().await.unwrap();
     scene.store.let_go();
     settle().await;
-    assert_eq!(tokens.token().await.unwrap().identity(), later.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), later.pair_id());
     let told = drain(&mut events);
     let told = told
         .iter()
@@ -320,7 +320,7 @@ async fn a_pair_that_gave_way_to_a_new_sign_in_is_not_served_on() {
     scene.store.let_go();
     settle().await;
     let token = here.token().await.unwrap();
-    assert_eq!(token.identity(), there.token().await.unwrap().identity());
+    assert_eq!(token.pair_id(), there.token().await.unwrap().pair_id());
     here.shutdown().await.unwrap();
     assert!(!scene.world.is_live(&ours), "it was revoked");
     assert!(scene.world.is_live(&token));

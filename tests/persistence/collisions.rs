@@ -76,7 +76,7 @@ async fn w4_who_comes_second_adopts_and_has_his_own_revoked() {
     let site = Site::new();
     let [(a, one), (b, two)] = site.both(Persistence::write_through()).await;
     assert_eq!(one.expose(), two.expose());
-    assert_eq!(a.status().identity, b.status().identity);
+    assert_eq!(a.status().pair_id, b.status().pair_id);
     assert_eq!(site.world.server.sign_ins(), 2);
     assert_eq!(site.world.server.revocations(), 1);
     assert!(site.world.is_live(&one));
@@ -107,13 +107,13 @@ async fn w5_who_held_the_earlier_adopts_the_later_at_its_next_look() {
     let nodes = site.both(Persistence::write_behind(2)).await;
     site.world.clock.advance(SECOND).await;
     let record = site.store.record(nodes[0].0.key()).await.unwrap();
-    let lineage = record.identity().lineage;
+    let lineage = record.pair_id().lineage;
     let earlier = nodes
         .iter()
-        .find(|(node, _)| node.status().identity.unwrap().lineage != lineage);
+        .find(|(node, _)| node.status().pair_id.unwrap().lineage != lineage);
     let (node, _) = earlier.unwrap();
     node.rotate().await.unwrap();
-    assert_eq!(node.status().identity.unwrap().lineage, lineage);
+    assert_eq!(node.status().pair_id.unwrap().lineage, lineage);
     assert_eq!(site.world.server.sign_ins(), 2);
     site.world.assert_unharmed();
 }
@@ -133,8 +133,8 @@ async fn w5_a_session_that_has_rotated_since_it_began_supersedes_as_well() {
     site.store.set_down(false);
     site.world.clock.advance(10 * SECOND).await;
     let stored = site.store.record(node.key()).await.unwrap();
-    assert_eq!(stored.identity().lineage, token.identity().lineage);
-    assert_eq!(node.status().identity, Some(stored.identity()));
+    assert_eq!(stored.pair_id().lineage, token.pair_id().lineage);
+    assert_eq!(node.status().pair_id, Some(stored.pair_id()));
     assert_eq!(stored.retired().filter(|it| **it == digest).count(), 1);
     assert_eq!(stored.retired().count(), 2, "theirs and our own first");
     assert_eq!(site.world.server.revocations(), 0);
@@ -182,7 +182,7 @@ async fn a_pair_that_the_other_has_as_well_is_not_revoked() {
     let (a, b) = (node(), node());
     let (one, two) = tokio::join!(a.token(), b.token());
     assert_eq!(one.unwrap().expose(), two.unwrap().expose());
-    assert_eq!(a.status().identity, b.status().identity);
+    assert_eq!(a.status().pair_id, b.status().pair_id);
     a.shutdown().await.unwrap();
     b.shutdown().await.unwrap();
     assert_eq!(endpoint.sign_ins.load(Ordering::SeqCst), 2);
@@ -196,7 +196,7 @@ async fn w6_where_the_other_record_vanished_ours_is_inserted() {
     let node = site.node(Persistence::write_through());
     let token = node.token().await.unwrap();
     let stored = site.store.record(node.key()).await.unwrap();
-    assert_eq!(stored.identity(), token.identity());
+    assert_eq!(stored.pair_id(), token.pair_id());
     assert_eq!(site.store.swaps(), 2);
     assert_eq!(site.world.server.sign_ins(), 1);
 }
@@ -211,7 +211,7 @@ async fn w7_where_the_other_pair_has_expired_ours_takes_its_place() {
     let token = node.token().await.unwrap();
     assert!(site.world.is_live(&token));
     let stored = site.store.record(node.key()).await.unwrap();
-    assert_eq!(stored.identity(), token.identity());
+    assert_eq!(stored.pair_id(), token.pair_id());
     assert!(stored.retired().any(|digest| *digest == theirs));
     assert_eq!(site.world.server.sign_ins(), 1);
     assert_eq!(site.world.server.revocations(), 0);
@@ -233,7 +233,7 @@ async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
         assert_eq!(site.store.swaps(), 6);
         assert_eq!(site.world.server.sign_ins(), 1);
         if recovers {
-            assert_eq!(stored.identity(), answer.unwrap().identity());
+            assert_eq!(stored.pair_id(), answer.unwrap().pair_id());
             continue;
         }
         let error = answer.unwrap_err();

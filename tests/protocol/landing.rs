@@ -17,7 +17,7 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     cluster.store.set_down(true);
     drop(hold);
     let token = waiter.await.unwrap().unwrap();
-    assert_eq!(token.identity().version, 2);
+    assert_eq!(token.pair_id().version, 2);
     cluster.clock.advance(seconds(30)).await;
     cluster.store.set_down(false);
     cluster.clock.advance(seconds(6)).await;
@@ -25,8 +25,8 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     assert_eq!(json["pair"]["access_token"], token.expose());
     assert!(json["lease"].is_null());
     assert_eq!(
-        cluster.warm_node().await.token().await.unwrap().identity(),
-        token.identity()
+        cluster.warm_node().await.token().await.unwrap().pair_id(),
+        token.pair_id()
     );
     assert_eq!(cluster.counts(), (1, 0, 0));
 }
@@ -60,7 +60,7 @@ async fn fm10_or_kept_and_served_once_it_is_stored() {
         }
         cluster.store.set_down(false);
         cluster.clock.advance(seconds(6)).await;
-        assert_eq!(node.token().await.unwrap().identity().version, 2);
+        assert_eq!(node.token().await.unwrap().pair_id().version, 2);
         assert_eq!(cluster.counts(), (1, 0, 0));
     }
 }
@@ -97,7 +97,7 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
             assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
         }
         let token = node.token().await.unwrap();
-        assert_eq!(token.identity().version, 3, "{policy:?}");
+        assert_eq!(token.pair_id().version, 3, "{policy:?}");
         assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
         assert_eq!(cluster.counts(), (2, 0, 0));
     }
@@ -192,7 +192,7 @@ async fn a_rotation_that_lands_after_a_new_sign_in_gives_way_to_it() {
         .unwrap();
     let newer = other.token().await.unwrap();
     drop(hold);
-    assert_eq!(waiter.await.unwrap().unwrap().identity(), newer.identity());
+    assert_eq!(waiter.await.unwrap().unwrap().pair_id(), newer.pair_id());
     assert_eq!(cluster.server.revocations(), 1, "ours is revoked");
     assert_eq!(cluster.counts(), (1, 0, 0));
 }
@@ -221,7 +221,7 @@ async fn whoever_waited_for_a_rotation_that_gave_way_does_not_wait_for_its_revoc
         if logout {
             assert_eq!(reason(&answer.unwrap_err()), Some(EndReason::LoggedOut));
         } else {
-            assert_eq!(answer.unwrap().identity(), newer.identity());
+            assert_eq!(answer.unwrap().pair_id(), newer.pair_id());
         }
         // What was left of the exchange.
         assert!(cluster.clock.now().since(start) <= seconds(1), "{logout}");
@@ -252,8 +252,8 @@ async fn n5_a_lease_that_went_stale_can_still_land_its_pair() {
         "active"
     );
     assert_eq!(
-        cluster.warm_node().await.token().await.unwrap().identity(),
-        token.identity()
+        cluster.warm_node().await.token().await.unwrap().pair_id(),
+        token.pair_id()
     );
 }
 

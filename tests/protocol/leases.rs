@@ -19,7 +19,7 @@ async fn n1_machines_that_find_a_token_expired_spend_it_once() {
     assert!(
         tokens
             .iter()
-            .all(|token| token.identity() == tokens[0].identity())
+            .all(|token| token.pair_id() == tokens[0].pair_id())
     );
     assert!(
         tokens
@@ -43,7 +43,7 @@ async fn whoever_finds_anothers_lease_waits_for_its_result() {
         first.await.unwrap().unwrap(),
         second.await.unwrap().unwrap(),
     );
-    assert_eq!(first.identity(), second.identity());
+    assert_eq!(first.pair_id(), second.pair_id());
     assert_eq!(cluster.counts(), (1, 0, 0));
 }
 

@@ -50,7 +50,7 @@ async fn fm34_after_a_restart_the_stored_pair_wins_over_the_seed() {
     before.shutdown().await.unwrap();
     // The configuration still holds the first refresh token, which is used.
     let after = cluster.node();
-    assert_eq!(after.token().await.unwrap().identity(), rotated.identity());
+    assert_eq!(after.token().await.unwrap().pair_id(), rotated.pair_id());
     cluster.expire().await;
     after.token().await.unwrap();
     assert_eq!(cluster.counts(), (2, 0, 0));
@@ -67,10 +67,10 @@ async fn a_record_older_than_ours_is_written_forward_and_never_spent() {
     cluster.store.put(&cluster.key(), &old).await;
     cluster.expire().await;
     let next = node.token().await.unwrap();
-    assert_eq!(next.identity().version, rotated.identity().version + 1);
+    assert_eq!(next.pair_id().version, rotated.pair_id().version + 1);
     assert_eq!(cluster.counts(), (2, 0, 0));
     let fresh = cluster.node();
-    assert_eq!(fresh.token().await.unwrap().identity(), next.identity());
+    assert_eq!(fresh.token().await.unwrap().pair_id(), next.pair_id());
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +140,7 @@ async fn an_ended_session_is_found_alive_again_after_a_new_sign_in_elsewhere() {
     cluster.clock.advance(seconds(5)).await;
     let _ = node.token().await;
     cluster.clock.advance(seconds(1)).await;
-    assert_eq!(node.token().await.unwrap().identity(), newer.identity());
+    assert_eq!(node.token().await.unwrap().pair_id(), newer.pair_id());
 }
 
 #[tokio::test(start_paused = true)]

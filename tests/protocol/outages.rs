@@ -84,7 +84,7 @@ async fn a_caller_without_a_token_waits_through_an_outage_of_20_s() {
         for caller in waiting {
             let token = caller.await.unwrap();
             let token = token.unwrap_or_else(|error| panic!("{outage:?}: {error:?}"));
-            assert_eq!(token.identity().version, 3, "{outage:?}");
+            assert_eq!(token.pair_id().version, 3, "{outage:?}");
         }
         assert_eq!(
             (cluster.counts().1, cluster.counts().2),
@@ -126,7 +126,7 @@ async fn a_valid_token_is_served_at_once_in_an_outage() {
         outage.set(&cluster, true);
         let start = tokio::time::Instant::now();
         for caller in callers(&node, 20) {
-            assert_eq!(caller.await.unwrap().unwrap().identity().version, 2);
+            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
         }
         assert!(start.elapsed() < seconds(1), "{outage:?}");
     }
@@ -166,7 +166,7 @@ async fn two_hours(cluster: &Cluster, outage: Outage, instances: usize) -> u64 {
     }
     for node in &nodes {
         let token = node.try_token().unwrap();
-        assert_eq!(token.identity().version, 3, "{outage:?} {instances}");
+        assert_eq!(token.pair_id().version, 3, "{outage:?} {instances}");
     }
     for events in &mut events {
         assert_eq!(ends(events), []);

@@ -88,7 +88,7 @@ async fn n16_a_misconfigured_client_ends_the_session_for_nobody() {
     assert!(start.elapsed() >= error.retry_after().unwrap());
     assert_eq!(cluster.counts(), (2, 0, 0));
     // The one that is misconfigured goes on with what the other rotated.
-    assert_eq!(wrong.token().await.unwrap().identity(), token.identity());
+    assert_eq!(wrong.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(cluster.counts(), (2, 0, 0));
 }
 
@@ -151,7 +151,7 @@ async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
     let (hold, waiter) = cluster.call_in_flight(&one).await;
     cluster.store.put(&cluster.key(), &record).await;
     drop(hold);
-    assert_eq!(waiter.await.unwrap().unwrap().identity(), newer.identity());
+    assert_eq!(waiter.await.unwrap().unwrap().pair_id(), newer.pair_id());
     assert_eq!(ends(&mut events), []);
 }
 
@@ -163,7 +163,7 @@ async fn fm8_a_lost_answer_is_followed_by_the_same_token_after_a_pause_by_its_ho
     cluster.server.fail_next(Fault::DropBefore);
     let before = tokio::time::Instant::now();
     let (one, two) = tokio::join!(nodes[0].token(), nodes[1].token());
-    assert_eq!(one.unwrap().identity(), two.unwrap().identity());
+    assert_eq!(one.unwrap().pair_id(), two.unwrap().pair_id());
     let waited = before.elapsed();
     assert!(waited >= seconds(2) && waited < seconds(3), "{waited:?}");
     assert_eq!(cluster.counts(), (2, 0, 0));
@@ -352,8 +352,8 @@ async fn where_the_endpoint_can_sign_in_a_lost_session_is_replaced() {
     cluster.expire().await;
     cluster.server.fail_next(Fault::DropAfter);
     let token = one.token().await.unwrap();
-    assert_ne!(token.identity().lineage, before.identity().lineage);
-    assert_eq!(two.token().await.unwrap().identity(), token.identity());
+    assert_ne!(token.pair_id().lineage, before.pair_id().lineage);
+    assert_eq!(two.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(
         (cluster.server.sign_ins(), cluster.counts()),
         (1, (1, 0, 0))
@@ -376,7 +376,7 @@ async fn n_machines_without_a_session_sign_in_once() {
     assert!(
         tokens
             .iter()
-            .all(|token| token.identity() == tokens[0].identity())
+            .all(|token| token.pair_id() == tokens[0].pair_id())
     );
     assert_eq!(cluster.server.sign_ins(), 1);
 }
@@ -390,10 +390,10 @@ async fn a_valid_token_is_served_throughout_an_unknown_outcome() {
     let before = tokio::time::Instant::now();
     let served = node.token().await.unwrap();
     assert!(before.elapsed() < seconds(1));
-    assert_eq!(served.identity().version, 1);
+    assert_eq!(served.pair_id().version, 1);
     // The next request after the pause finds the rotation where it was left.
     cluster.clock.advance(seconds(5)).await;
-    assert_eq!(node.token().await.unwrap().identity().version, 2);
+    assert_eq!(node.token().await.unwrap().pair_id().version, 2);
     assert_eq!(cluster.counts(), (2, 0, 0));
 }
 

@@ -43,7 +43,7 @@ async fn there_is_never_more_than_one_exchange_in_a_pause_for_20_callers_of_2_in
         }
         cluster.server.fail_always(None);
         for caller in waiting {
-            assert_eq!(caller.await.unwrap().unwrap().identity().version, 3);
+            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 3);
         }
         assert_eq!(cluster.counts(), (5, 0, 0), "{fault:?}");
         // One event for each failure of its own.
@@ -109,7 +109,7 @@ async fn a_caller_with_a_valid_token_does_not_wait_for_the_next_attempt() {
     cluster.server.fail_always(Some(Fault::status(503)));
     let start = tokio::time::Instant::now();
     for _ in 0..20 {
-        assert_eq!(node.token().await.unwrap().identity().version, 2);
+        assert_eq!(node.token().await.unwrap().pair_id().version, 2);
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(cluster.server.exchanges(), 2);
@@ -165,7 +165,7 @@ async fn a_caller_whose_deadline_is_before_the_next_attempt_of_another_instance_
     // With the end of the pause near, callers wait for it.
     cluster.clock.advance(seconds(90)).await;
     let (one, two) = tokio::join!(one.token(), two.token());
-    assert_eq!(one.unwrap().identity(), two.unwrap().identity());
+    assert_eq!(one.unwrap().pair_id(), two.unwrap().pair_id());
     assert!(start.elapsed() < seconds(121));
     assert_eq!(cluster.counts(), (3, 0, 0));
 }
@@ -196,7 +196,7 @@ async fn t02_a_pair_that_another_instance_stored_is_adopted_in_a_long_pause() {
             }
             cluster.clock.advance(seconds(1)).await;
         };
-        assert_eq!(token.identity(), stored.identity());
+        assert_eq!(token.pair_id(), stored.pair_id());
         assert_eq!(cluster.server.exchanges(), 2);
     }
 }

@@ -36,9 +36,9 @@ async fn what_the_profile_permits_is_sent_again_and_else_the_session_ends_once_i
             };
             let start = tokio::time::Instant::now();
             if is_permitted {
-                assert_eq!(one.token().await.unwrap().identity().version, 3);
+                assert_eq!(one.token().await.unwrap().pair_id().version, 3);
                 assert_eq!(start.elapsed().as_secs(), 2, "{resend:?} {fault:?}");
-                assert_eq!(two.token().await.unwrap().identity().version, 3);
+                assert_eq!(two.token().await.unwrap().pair_id().version, 3);
                 assert_eq!(ends(&mut events), []);
                 assert_eq!(cluster.counts(), (3, 0, 0), "{resend:?} {fault:?}");
             } else {
@@ -70,11 +70,11 @@ async fn where_it_is_not_sent_again_the_access_token_is_served_to_its_end_and_en
     cluster.server.fail_next(Fault::status(503));
     one.rotate().await.unwrap_err();
     for node in [&one, &two] {
-        assert_eq!(node.token().await.unwrap().identity().version, 2);
+        assert_eq!(node.token().await.unwrap().pair_id().version, 2);
     }
     cluster.clock.advance(TTL / 2 - seconds(2)).await;
     for node in [&one, &two] {
-        assert_eq!(node.token().await.unwrap().identity().version, 2);
+        assert_eq!(node.token().await.unwrap().pair_id().version, 2);
     }
     assert_eq!(ends(&mut events), []);
     cluster.clock.advance(seconds(2)).await;
@@ -101,7 +101,7 @@ async fn an_instance_that_takes_over_sends_what_the_profile_permits_after_that_a
         one.shutdown().await.unwrap();
         cluster.clock.advance(seconds(2)).await;
         match two.token().await {
-            Ok(token) => assert!(is_permitted && token.identity().version == 3, "{fault:?}"),
+            Ok(token) => assert!(is_permitted && token.pair_id().version == 3, "{fault:?}"),
             Err(error) => {
                 assert!(!is_permitted, "{fault:?}: {error:?}");
                 assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
@@ -221,6 +221,6 @@ async fn a_lease_that_was_taken_over_meanwhile_is_not_sent_under() {
     assert_eq!(cluster.server.exchanges(), 2);
     assert!(!waiter.is_finished());
     let (token, other) = (waiter.await.unwrap().unwrap(), other.token().await.unwrap());
-    assert_eq!(token.identity(), other.identity());
+    assert_eq!(token.pair_id(), other.pair_id());
     assert_eq!(cluster.counts(), (3, 0, 0));
 }

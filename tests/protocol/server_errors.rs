@@ -46,7 +46,7 @@ async fn t14_where_the_token_was_not_consumed_the_second_sending_saves_the_sessi
     let mut events = node.subscribe();
     cluster.expire().await;
     cluster.server.fail_next(fault);
-    assert_eq!(node.token().await.unwrap().identity().version, 2);
+    assert_eq!(node.token().await.unwrap().pair_id().version, 2);
     assert_eq!(cluster.counts(), (2, 0, 0));
     assert_eq!(ends(&mut events), []);
 }
@@ -88,7 +88,7 @@ async fn t14_a_server_with_a_grace_window_is_asked_again_inside_it() {
         let start = tokio::time::Instant::now();
         let token = node.token().await.unwrap();
         assert!(start.elapsed() < seconds(3));
-        assert_eq!(token.identity().version, 2);
+        assert_eq!(token.pair_id().version, 2);
         assert_eq!(cluster.counts(), (2, replays, 0));
     }
 }

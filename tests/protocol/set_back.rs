@@ -1,12 +1,12 @@
 //! A store that was set back shows sessions that the user has replaced or left. None of them comes back.
 
 use evertoken::testing::Fault;
-use evertoken::{Coordination, EndReason, Identity, Record, Resend, TokenManager};
+use evertoken::{Coordination, EndReason, PairId, Record, Resend, TokenManager};
 
 use crate::cluster::{Cluster, reason, seconds};
 
-async fn identity(node: &TokenManager) -> Identity {
-    node.token().await.unwrap().identity()
+async fn pair_id(node: &TokenManager) -> PairId {
+    node.token().await.unwrap().pair_id()
 }
 
 #[tokio::test(start_paused = true)]
@@ -15,7 +15,7 @@ async fn t03_a_session_that_was_replaced_does_not_come_back() {
         let cluster = Cluster::strict();
         let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
         let old = cluster.store.record(&cluster.key()).await.unwrap();
-        let before = identity(&node).await;
+        let before = pair_id(&node).await;
         if has_left {
             assert!(node.logout().await.is_complete());
         }
@@ -24,19 +24,19 @@ async fn t03_a_session_that_was_replaced_does_not_come_back() {
         if has_rotated {
             node.rotate().await.unwrap();
         }
-        let held = identity(&node).await;
+        let held = pair_id(&node).await;
         assert_ne!(held.lineage, before.lineage);
         // The store loses what was written in the last moments.
         cluster.store.put(&cluster.key(), &old).await;
         cluster.clock.advance(seconds(300)).await;
         let rotated = node.rotate().await.unwrap();
-        assert_eq!(rotated.identity().lineage, held.lineage);
+        assert_eq!(rotated.pair_id().lineage, held.lineage);
         let record = cluster.store.record(&cluster.key()).await.unwrap();
-        assert_eq!(record.identity(), rotated.identity());
+        assert_eq!(record.pair_id(), rotated.pair_id());
         // The instance that has seen nothing of it all adopts it.
         cluster.expire().await;
-        assert_eq!(identity(&node).await, identity(&other).await);
-        assert_eq!(identity(&other).await.lineage, held.lineage);
+        assert_eq!(pair_id(&node).await, pair_id(&other).await);
+        assert_eq!(pair_id(&other).await.lineage, held.lineage);
         assert_eq!((cluster.counts().1, cluster.counts().2), (0, 0));
     }
 }
@@ -47,16 +47,16 @@ async fn t03_a_pair_that_is_issued_while_the_store_is_set_back_is_stored() {
     let node = cluster.begun_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
     node.replace(cluster.server.issue()).await.unwrap();
-    let held = identity(&node).await;
+    let held = pair_id(&node).await;
     cluster.expire().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
     cluster.store.put(&cluster.key(), &old).await;
     drop(hold);
     let token = waiter.await.unwrap().unwrap();
-    assert_eq!(token.identity().lineage, held.lineage);
+    assert_eq!(token.pair_id().lineage, held.lineage);
     cluster.clock.advance(seconds(10)).await;
     let record = cluster.store.record(&cluster.key()).await.unwrap();
-    assert_eq!(record.identity(), token.identity());
+    assert_eq!(record.pair_id(), token.pair_id());
     assert_eq!(cluster.server.revocations(), 0);
 }
 
@@ -111,7 +111,7 @@ async fn a_doubt_outlives_another_version_of_its_pair() {
     cluster
         .store
         .edit(&cluster.key(), |record| {
-            record["version"] = (old.identity().version + 1).into();
+            record["version"] = (old.pair_id().version + 1).into();
         })
         .await;
     let renamed = cluster.store.record(&cluster.key()).await.unwrap();
@@ -156,7 +156,7 @@ async fn a_doubt_outlives_a_sign_in_that_fails() {
     cluster.clock.advance(seconds(2)).await;
     let token = node.token().await.unwrap();
     assert_eq!(cluster.server.exchanges(), 2);
-    assert!(token.identity().version > 2);
+    assert!(token.pair_id().version > 2);
 }
 
 /// Without coordination a doubt is noted after the answer, in whatever the record is by then.
@@ -214,8 +214,8 @@ async fn t51_a_session_that_was_left_does_not_come_back() {
         node.replace(cluster.server.issue()).await.unwrap();
         node.token().await.unwrap();
         assert_eq!(
-            cluster.warm_node().await.token().await.unwrap().identity(),
-            identity(&node).await
+            cluster.warm_node().await.token().await.unwrap().pair_id(),
+            pair_id(&node).await
         );
     }
 }
@@ -224,7 +224,7 @@ async fn t51_a_session_that_was_left_does_not_come_back() {
 async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back() {
     let cluster = Cluster::strict();
     let node = cluster.begun_node().await;
-    let held = identity(&node).await;
+    let held = pair_id(&node).await;
     // As many landings again, of which this instance has seen none: the number of the lease tells.
     cluster
         .store
@@ -235,6 +235,6 @@ async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back
         .await;
     cluster.expire().await;
     let token = node.token().await.unwrap();
-    assert_eq!(token.identity().lineage, held.lineage);
+    assert_eq!(token.pair_id().lineage, held.lineage);
     assert_eq!(cluster.counts(), (2, 0, 0));
 }

@@ -38,7 +38,7 @@ async fn a_pair_that_another_instance_rotated_meanwhile_is_adopted_and_nothing_i
     let theirs = two.token().await.unwrap();
     let loads = cluster.store.loads();
     let ours = one.token().await.unwrap();
-    assert_eq!(ours.identity(), theirs.identity());
+    assert_eq!(ours.pair_id(), theirs.pair_id());
     assert_eq!(
         cluster.store.loads(),
         loads,
@@ -58,7 +58,7 @@ async fn a_lease_of_another_instance_is_waited_for() {
     assert_eq!(cluster.server.exchanges(), 2, "one has not sent it too");
     drop(hold);
     let theirs = theirs.await.unwrap().unwrap();
-    assert_eq!(ours.await.unwrap().unwrap().identity(), theirs.identity());
+    assert_eq!(ours.await.unwrap().unwrap().pair_id(), theirs.pair_id());
     assert_eq!(cluster.counts(), (2, 0, 0));
 }
 
@@ -82,7 +82,7 @@ async fn a_store_that_lost_the_record_or_the_last_write_is_found_out() {
     cluster.store.put(&cluster.key(), &before).await;
     cluster.expire().await;
     let second = node.token().await.unwrap();
-    assert_eq!(second.identity().version, first.identity().version + 1);
+    assert_eq!(second.pair_id().version, first.pair_id().version + 1);
     assert_eq!(
         cluster.counts(),
         (2, 0, 0),

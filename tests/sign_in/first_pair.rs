@@ -29,7 +29,7 @@ async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange()
         // The copy that somebody else holds is used up.
         let copy = world.first.refresh.as_ref().map(RefreshToken::expose);
         assert!(!world.server.is_live_refresh(copy.unwrap()));
-        assert_eq!(tokens.token().await.unwrap().identity(), own.identity());
+        assert_eq!(tokens.token().await.unwrap().pair_id(), own.pair_id());
         world.assert_exchanges(1);
     }
 }
@@ -55,7 +55,7 @@ async fn i12_many_who_ask_for_it_at_once_share_the_one_exchange() {
             })
             .collect();
         for caller in callers {
-            assert_eq!(caller.await.unwrap().unwrap().identity().version, 2);
+            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
         }
         world.assert_exchanges(1);
     }
@@ -81,7 +81,7 @@ async fn i12_a_restart_on_a_store_that_survives_rotates_what_is_there_once() {
                 .unwrap();
             let token = tokens.rotate().await.unwrap();
             assert!(world.is_live(&token));
-            versions.push(token.identity().version);
+            versions.push(token.pair_id().version);
             world.assert_exchanges(start);
             tokens.shutdown().await.unwrap();
         }

@@ -47,12 +47,12 @@ async fn many_instances_on_one_store_sign_in_once() {
             })
         })
         .collect();
-    let mut identities = Vec::new();
+    let mut pair_ids = Vec::new();
     for caller in callers {
-        identities.push(caller.await.unwrap().unwrap().identity());
+        pair_ids.push(caller.await.unwrap().unwrap().pair_id());
     }
-    identities.dedup();
-    assert_eq!(identities.len(), 1);
+    pair_ids.dedup();
+    assert_eq!(pair_ids.len(), 1);
     assert_eq!(site.world.server.sign_ins(), 1);
 }
 
@@ -71,7 +71,7 @@ async fn many_instances_that_are_told_to_sign_in_after_a_logout_do_it_once_betwe
     site.world.clock.advance(HOUR).await;
     for node in &nodes {
         let adopted = node.token().await.unwrap();
-        assert_eq!(adopted.identity().lineage, token.identity().lineage);
+        assert_eq!(adopted.pair_id().lineage, token.pair_id().lineage);
         assert!(site.world.is_live(&adopted));
     }
     assert_eq!(site.world.server.sign_ins(), 2);
@@ -159,7 +159,7 @@ async fn r4_a_sign_in_does_not_wait_for_a_rotation_that_the_logout_left_behind()
     assert_eq!(site.world.clock.now().since(start), SECOND);
     site.world.clock.advance(60 * SECOND).await;
     assert!(site.world.is_live(&token));
-    assert_eq!(tokens.token().await.unwrap().identity(), token.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(site.world.server.sign_ins(), 2);
     site.world.assert_exchanges(1);
 }
@@ -170,8 +170,8 @@ async fn an_active_session_is_rotated_by_a_sign_in() {
     let tokens = loaded(site.builder(OnRequest::default())).await;
     let before = tokens.token().await.unwrap();
     let token = tokens.sign_in().await.unwrap();
-    assert_eq!(token.identity().lineage, before.identity().lineage);
-    assert_eq!(token.identity().version, before.identity().version + 1);
+    assert_eq!(token.pair_id().lineage, before.pair_id().lineage);
+    assert_eq!(token.pair_id().version, before.pair_id().version + 1);
     assert_eq!(site.world.server.sign_ins(), 1);
 }
 
@@ -275,7 +275,7 @@ async fn a_rotation_of_another_instance_wins_over_a_session_believed_lost() {
     );
     site.world.clock.advance(600 * SECOND).await;
     let token = here.token().await.unwrap();
-    assert_eq!(there.token().await.unwrap().identity(), token.identity());
+    assert_eq!(there.token().await.unwrap().pair_id(), token.pair_id());
     settle().await;
     assert_eq!(site.world.server.sign_ins(), 1);
     site.world.assert_exchanges(1);

@@ -90,11 +90,11 @@ async fn a_pair_replaces_whatever_ended_and_clears_the_pause() {
         let pair = world.server.issue();
         tokens.replace(pair.clone()).await.unwrap();
         let events = drain(&mut events);
-        let [Event::Replaced { identity, .. }] = events.as_slice() else {
+        let [Event::Replaced { pair_id, .. }] = events.as_slice() else {
             panic!("{events:?}");
         };
         let token = tokens.token().await.unwrap();
-        assert_eq!(token.identity(), *identity);
+        assert_eq!(token.pair_id(), *pair_id);
         assert_eq!(token.expose(), access(&pair));
         // It is rotated like any other.
         world.clock.advance(600 * SECOND).await;
@@ -110,7 +110,7 @@ async fn a_pair_that_was_spent_is_refused_and_changes_nothing() {
     let current = tokens.rotate().await.unwrap();
     let error = tokens.replace(world.first.clone()).await.unwrap_err();
     assert!(matches!(error, Error::AlreadyUsed), "{error}");
-    assert_eq!(tokens.token().await.unwrap().identity(), current.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), current.pair_id());
     let error = tokens.replace(TokenPair::default()).await.unwrap_err();
     assert!(matches!(error, Error::NoSession), "{error}");
     world.assert_exchanges(1);
@@ -122,7 +122,7 @@ async fn the_pair_that_is_current_already_may_be_given_again() {
     let tokens = world.manager(OnRequest::default()).await;
     let before = tokens.token().await.unwrap();
     tokens.replace(world.first.clone()).await.unwrap();
-    assert_eq!(tokens.token().await.unwrap().identity(), before.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), before.pair_id());
     world.assert_exchanges(0);
 }
 
@@ -136,10 +136,10 @@ async fn a_pair_that_could_not_be_stored_changes_nothing() {
     let error = tokens.replace(world.server.issue()).await.unwrap_err();
     assert!(matches!(error, Error::Store { .. }), "{error}");
     assert!(error.is_retryable());
-    assert_eq!(tokens.token().await.unwrap().identity(), before.identity());
+    assert_eq!(tokens.token().await.unwrap().pair_id(), before.pair_id());
     store.set_down(false);
     world.clock.advance(600 * SECOND).await;
-    assert_eq!(tokens.token().await.unwrap().identity().version, 2);
+    assert_eq!(tokens.token().await.unwrap().pair_id().version, 2);
     world.assert_exchanges(1);
 }
 

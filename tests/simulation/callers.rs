@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::testing::AccessCheck;
-use evertoken::{EndpointError, Error, Identity, Rejection, Token};
+use evertoken::{EndpointError, Error, PairId, Rejection, Token};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::reasons;
@@ -37,7 +37,7 @@ pub(crate) async fn run(world: Arc<World>, caller: Caller) {
 
 /// What a caller could have had, or could know, when he came.
 struct Before {
-    identity: Option<Identity>,
+    pair_id: Option<PairId>,
     left: Option<Duration>,
     is_rejected: bool,
     /// Whether nothing is tried for a while.
@@ -53,9 +53,9 @@ impl Before {
         let pause = status.failure.and_then(|failure| failure.retry_after());
         let record = world.observer.record();
         Self {
-            identity: status.identity,
+            pair_id: status.pair_id,
             left: status.access_expires_in.filter(|_| status.end.is_none()),
-            is_rejected: rejected.is_some() && status.identity == rejected,
+            is_rejected: rejected.is_some() && status.pair_id == rejected,
             is_pause: pause.is_some_and(|pause| !pause.is_zero()) && !status.is_rotating,
             has_worked: record.is_some_and(|record| record.committed_number > 0),
         }
@@ -67,7 +67,7 @@ impl Before {
         let id = node.id;
         match result {
             Ok(token) => {
-                let is_same = self.identity == Some(token.identity());
+                let is_same = self.pair_id == Some(token.pair_id());
                 let patience = self
                     .patience(world)
                     .filter(|_| is_same && !self.is_rejected);
@@ -157,7 +157,7 @@ async fn act(world: &World, node: &Node, action: Action) {
     let id = node.id;
     let took = began.elapsed();
     world.observer.note(|| match &result {
-        Ok(token) => format!("{id} {action:?} v{}", token.identity().version),
+        Ok(token) => format!("{id} {action:?} v{}", token.pair_id().version),
         Err(error) => format!("{id} {action:?} fails: {error}"),
     });
     if took > seconds(world.scenario.wait) * waits + SLACK {
@@ -211,11 +211,11 @@ fn reject(world: &World, node: &Node, token: &Token) {
         format!(
             "{} rejects v{}: {rejection:?}",
             node.id,
-            token.identity().version
+            token.pair_id().version
         )
     });
     if matches!(rejection, Rejection::Rotating | Rejection::Ended) {
-        *node.rejected.lock() = Some(token.identity());
+        *node.rejected.lock() = Some(token.pair_id());
     }
 }
 
@@ -251,7 +251,7 @@ fn refused(world: &World, node: &Node, error: &Error) {
     let rejected = *node.rejected.lock();
     let is_held = status.access_expires_in.is_some_and(|left| !left.is_zero());
     let is_over = matches!(error, Error::ShutDown) || node.left.lock().is_some();
-    if is_held && !is_over && status.identity.is_some() && status.identity != rejected {
+    if is_held && !is_over && status.pair_id.is_some() && status.pair_id != rejected {
         world.observer.violation(format!(
             "O4 {} refuses ({error}) and holds a valid token",
             node.id

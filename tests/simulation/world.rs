@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use evertoken::testing::{AuthorizationServer, TestClock};
 use evertoken::{
-    BackgroundTimer, Builder, Coordination, Event, Identity, Key, Lifetime, OnExpiry, OnRequest,
-    OnStoreFailure, OptimisticEarly, Persistence, Plan, RefreshStrategy, TokenEndpoint,
+    BackgroundTimer, Builder, Coordination, Event, Key, Lifetime, OnExpiry, OnRequest,
+    OnStoreFailure, OptimisticEarly, PairId, Persistence, Plan, RefreshStrategy, TokenEndpoint,
     TokenManager, TokenPair,
 };
 use parking_lot::Mutex;
@@ -27,7 +27,7 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) manager: TokenManager,
     pub(crate) gate: Arc<Gate>,
-    pub(crate) rejected: Arc<Mutex<Option<Identity>>>,
+    pub(crate) rejected: Arc<Mutex<Option<PairId>>>,
     /// How often the session had been begun anew when this instance was logged out.
     pub(crate) left: Arc<Mutex<Option<u32>>>,
 }

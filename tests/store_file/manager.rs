@@ -59,7 +59,7 @@ async fn fm34_a_restart_goes_on_with_the_rotated_pair_although_the_first_is_give
 
     let second_run = disk.start(disk.store()).await;
     let token = second_run.token().await.unwrap();
-    assert_eq!(token.identity(), rotated.identity());
+    assert_eq!(token.pair_id(), rotated.pair_id());
     assert_eq!(token.expose(), rotated.expose());
     disk.world.assert_exchanges(1);
     disk.expire().await;
@@ -92,7 +92,7 @@ async fn w2_an_active_pair_is_returned_from_memory_then_from_the_file_and_nothin
     let other = disk.start(store.clone()).await;
     for _ in 0..3 {
         let token = other.token().await.unwrap();
-        assert_eq!(token.identity(), rotated.identity());
+        assert_eq!(token.pair_id(), rotated.pair_id());
     }
     assert_eq!(store.loads.load(Ordering::SeqCst), 1);
     assert_eq!(*store.log.lock(), Vec::<String>::new());

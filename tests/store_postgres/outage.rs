@@ -159,6 +159,6 @@ async fn a_connection_that_does_not_answer_costs_one_call_and_is_given_up() {
     holder.rollback().await.unwrap();
     // It may have landed, as after every failed swap.
     let (held, seen) = entry(&store, &key()).await.unwrap();
-    let next = record(&key(), held.identity().version + 1);
+    let next = record(&key(), held.pair_id().version + 1);
     assert!(store.swap(&key(), Some(seen), &next).await.is_ok());
 }

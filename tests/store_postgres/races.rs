@@ -77,7 +77,7 @@ async fn hundreds_of_swaps_at_once_lose_nothing() {
                 loop {
                     let version = held
                         .as_ref()
-                        .map_or(0, |(record, _)| record.identity().version);
+                        .map_or(0, |(record, _)| record.pair_id().version);
                     let seen = held.as_ref().map(|(_, revision)| *revision);
                     let next = record(&key(), version + 1);
                     held = match store.swap(&key(), seen, &next).await.unwrap() {
@@ -95,7 +95,7 @@ async fn hundreds_of_swaps_at_once_lose_nothing() {
         counter.await.unwrap();
     }
     let (record, _) = entry(&store, &key()).await.unwrap();
-    assert_eq!(record.identity().version, RACERS * COUNTS);
+    assert_eq!(record.pair_id().version, RACERS * COUNTS);
     let rows = "SELECT count(*), count(DISTINCT version), count(*) FILTER (WHERE state = 'ACTIVE') \
                 FROM evertoken_pair";
     let all = RACERS * COUNTS;

@@ -169,19 +169,12 @@ async fn a_pair_that_a_failover_lost_is_written_again_by_who_holds_it() {
     pair.follow(&pair.replica, &pair.primary).await;
     pair.part().await;
     until("a rotation", async || {
-        node.status().identity.is_some_and(|held| held.version == 2)
+        node.status().pair_id.is_some_and(|held| held.version == 2)
     })
     .await;
     let caller = world.caller(&node);
     pair.fail_over().await;
-    let held = async || {
-        entry(&store, node.key())
-            .await
-            .unwrap()
-            .0
-            .identity()
-            .version
-    };
+    let held = async || entry(&store, node.key()).await.unwrap().0.pair_id().version;
     until("it is there again", async || held().await >= 2).await;
     until("it goes on", async || held().await >= 4).await;
     assert!(caller.served().await > 0);

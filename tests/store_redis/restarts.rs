@@ -52,12 +52,10 @@ async fn a_durable_server_that_is_killed_loses_nothing_and_valid_tokens_are_serv
     assert_eq!(world.server.exchanges(), world.server.rotations());
     let store = open(&server).await;
     let key = nodes[0].key().clone();
-    let held = async || store.load(&key).await.unwrap().entry.unwrap().0.identity();
+    let held = async || store.load(&key).await.unwrap().entry.unwrap().0.pair_id();
     until("everybody has the pair", async || {
         let held = held().await;
-        nodes
-            .iter()
-            .all(|node| node.status().identity == Some(held))
+        nodes.iter().all(|node| node.status().pair_id == Some(held))
     })
     .await;
 }
@@ -76,7 +74,7 @@ async fn a_server_that_forgot_everything_is_told_again_by_who_holds_the_pair() {
     assert!(!told(&mut events).0, "the session goes on");
     world.assert_unharmed();
     let (record, _) = store.load(node.key()).await.unwrap().entry.unwrap();
-    assert!(record.identity().version >= world.server.rotations());
+    assert!(record.pair_id().version >= world.server.rotations());
 }
 
 /// A manager that is built while the server is away says so at once, and its callers wait for the server.

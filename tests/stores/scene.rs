@@ -293,7 +293,7 @@ pub(crate) async fn common_token(callers: impl IntoIterator<Item = Caller>) -> T
     for caller in callers {
         let token = answer(caller).await.expect("a token");
         if let Some(common) = &common {
-            assert_eq!(token.identity(), common.identity());
+            assert_eq!(token.pair_id(), common.pair_id());
             assert_eq!(token.expose(), common.expose());
         }
         common = Some(token);

@@ -11,7 +11,7 @@ fn leased(token: &str) -> (Record, Landing) {
     let leased = record.leased(ONE, record.digest(), NOW);
     let landing = Landing {
         holder: ONE.holder(record.next_number),
-        base: record.identity(),
+        base: record.pair_id(),
         predecessor: record.digest(),
         passed: Vec::new(),
         lineage: record.lineage,
@@ -98,7 +98,7 @@ fn rivals(rival: Rival) -> (Record, Landing) {
     let vacant = Record::vacant(key(), Lineage::from_bits(1));
     let theirs = vacant.replaced(Lineage::from_bits(2), Some(pair("theirs")), 0);
     let ours = Landing {
-        base: vacant.identity(),
+        base: vacant.pair_id(),
         predecessor: key().digest(),
         lineage: Lineage::from_bits(3),
         rival,
@@ -191,7 +191,7 @@ fn a_pair_that_is_among_the_past_ones_had_landed() {
     let landed = written(landing.judge(Some(&record), &key(), NOW));
     let theirs = Landing {
         holder: TWO.holder(landed.next_number),
-        base: landed.identity(),
+        base: landed.pair_id(),
         predecessor: landed.digest(),
         pair: pair("theirs"),
         ..landing.clone()
@@ -213,7 +213,7 @@ fn a_pair_after_which_many_landed_is_no_spare_whether_it_had_landed_or_not() {
             let leased = latest.leased(TWO, latest.digest(), NOW);
             let theirs = Landing {
                 holder: TWO.holder(latest.next_number),
-                base: latest.identity(),
+                base: latest.pair_id(),
                 predecessor: latest.digest(),
                 pair: pair(&format!("theirs {round}")),
                 ..landing.clone()
@@ -304,7 +304,7 @@ fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
     let theirs = written(landing.judge(Some(&before), &key(), NOW));
     let ours = Landing {
         holder: ONE.holder(landing.holder.number),
-        base: before.identity(),
+        base: before.pair_id(),
         predecessor: key().digest(),
         lineage: Lineage::from_bits(3),
         sign_ins: before.sign_ins + 1,

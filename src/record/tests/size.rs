@@ -39,7 +39,7 @@ fn rotated(record: &Record, round: u64) -> Record {
     let leased = record.leased(ONE, record.digest(), NOW);
     let landing = Landing {
         holder: ONE.holder(record.next_number),
-        base: record.identity(),
+        base: record.pair_id(),
         predecessor: record.digest(),
         passed: Vec::new(),
         rival: Rival::Wins,

@@ -14,7 +14,7 @@ CREATE UNIQUE INDEX evertoken_schema_once ON evertoken_schema ((true));
 -- and what a lease changes of it at its beginning: of a row that is updated in its page, the log has only what lies
 -- between the first difference and the last one.
 CREATE TABLE evertoken_pair (
-    id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id                 bigint GENERATED ALWAYS AS PAIR_ID PRIMARY KEY,
     -- Which of the pairs of the session.
     version            bigint,
     issued_at          timestamptz,

@@ -48,7 +48,7 @@ impl Way for ByHand {
             }
             let next = tokens.token().await?;
             // The one that was rejected is served on where another would be of no use.
-            if next.identity() == token.identity() {
+            if next.pair_id() == token.pair_id() {
                 return Ok(response.into());
             }
             token = next;

@@ -5,7 +5,7 @@ use crate::property;
 use crate::record::land::{Landing, Rival, Verdict};
 use crate::row::{Held, NOW, Row, digest, key, lineage, stored};
 use crate::server::{Truths, revoke};
-use crate::token::Identity;
+use crate::token::PairId;
 use crate::world::{Outcome, Swap, Turn};
 
 impl Turn<'_> {
@@ -22,7 +22,7 @@ impl Turn<'_> {
         self.go(Phase::Land(Unstored {
             held,
             name: leased.name,
-            base: row.identity(),
+            base: row.pair_id(),
             predecessor: leased.token(),
             seen: Some(*row),
             fresh: leased.fresh,
@@ -43,7 +43,7 @@ impl Turn<'_> {
         self.go(Phase::Land(Unstored {
             held,
             name: leased.name,
-            base: row.identity(),
+            base: row.pair_id(),
             predecessor: row.token.expect("a refused pair"),
             seen: Some(row),
             fresh: true,
@@ -56,7 +56,7 @@ impl Turn<'_> {
     pub(crate) fn place(&mut self, mut unstored: Unstored) {
         let landing = Landing {
             holder: unstored.name.holder(),
-            base: Identity {
+            base: PairId {
                 lineage: lineage(unstored.base.0),
                 version: unstored.base.1.into(),
             },
@@ -78,7 +78,7 @@ impl Turn<'_> {
         };
         let write = self.write(&next, unstored.fresh);
         match self.swap(write) {
-            Swap::Swapped => self.landed(unstored, write.next.identity()),
+            Swap::Swapped => self.landed(unstored, write.next.pair_id()),
             Swap::Lost => {
                 unstored.seen = self.world.store;
                 unstored.fresh = true;
@@ -101,7 +101,7 @@ impl Turn<'_> {
         match verdict {
             Verdict::Landed => {
                 let row = unstored.seen.expect("it holds ours");
-                self.landed(unstored, row.identity());
+                self.landed(unstored, row.pair_id());
             }
             Verdict::LoggedOut => {
                 revoke(&mut self.world.truths, ours);
@@ -130,17 +130,17 @@ impl Turn<'_> {
     }
 
     /// `publish_landed`.
-    fn landed(&mut self, unstored: Unstored, identity: (u8, u8)) {
-        let (lineage, version) = identity;
+    fn landed(&mut self, unstored: Unstored, pair_id: (u8, u8)) {
+        let (lineage, version) = pair_id;
         let held = Held {
             lineage,
             version,
             ..unstored.held
         };
-        let current = self.me().held.map(Held::identity);
+        let current = self.me().held.map(Held::pair_id);
         let is_passed =
-            unstored.published && current.is_some_and(|it| it.0 == identity.0 && it.1 > identity.1);
-        let is_new = !unstored.published || current != Some(identity);
+            unstored.published && current.is_some_and(|it| it.0 == pair_id.0 && it.1 > pair_id.1);
+        let is_new = !unstored.published || current != Some(pair_id);
         if is_new && !is_passed && !self.publish(held) || unstored.spare {
             return self.go(Phase::Look);
         }

@@ -67,13 +67,13 @@ impl Turn<'_> {
         if row.state != Status::Active || row.token.is_none() {
             return self.finish();
         }
-        let identity = self.me().held.map(Held::identity);
+        let pair_id = self.me().held.map(Held::pair_id);
         let rotation = self.rotation();
         if rotation.fresh_start {
             rotation.fresh_start = false;
-            rotation.seen = identity;
+            rotation.seen = pair_id;
         }
-        if identity != rotation.seen {
+        if pair_id != rotation.seen {
             return self.finish();
         }
         self.lease(row);

@@ -10,7 +10,7 @@ use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
 use crate::record::{Origin, Record, State, StoredPair};
 use crate::store::StoreTime;
-use crate::token::{Digest, Identity, Key, Lineage, TokenPair};
+use crate::token::{Digest, Key, Lineage, PairId, TokenPair};
 
 /// Names a refresh token.
 pub type Token = u8;
@@ -179,7 +179,7 @@ fn small(number: u64) -> u8 {
 impl Held {
     pub(crate) fn for_look(self) -> look::Held {
         look::Held {
-            identity: Identity {
+            pair_id: PairId {
                 lineage: lineage(self.lineage),
                 version: self.version.into(),
             },
@@ -189,7 +189,7 @@ impl Held {
         }
     }
 
-    pub fn identity(self) -> (u8, u8) {
+    pub fn pair_id(self) -> (u8, u8) {
         (self.lineage, self.version)
     }
 }
@@ -262,7 +262,7 @@ impl Mark {
 }
 
 impl Row {
-    pub fn identity(&self) -> (u8, u8) {
+    pub fn pair_id(&self) -> (u8, u8) {
         (self.lineage, self.version)
     }
 

@@ -556,7 +556,7 @@ impl Model for Config {
                 let instance = &mut world.instances[at];
                 instance.demands -= 1;
                 instance.rotations.push(Rotation {
-                    seen: instance.held.map(Held::identity),
+                    seen: instance.held.map(Held::pair_id),
                     fresh_start: instance.held.is_none(),
                     orphan: false,
                     attempt: None,

@@ -187,9 +187,9 @@ async fn w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active(
         let last = scene.digest_of(&given[8]).await.expect("it is the last");
         assert_eq!(scene.active().await, [last]);
         assert_eq!(scene.inactive().await.len(), 9);
-        let identity = scene.record().await.identity();
-        assert_eq!(identity.version, 10);
-        assert_eq!(node.status().identity, Some(identity));
+        let pair_id = scene.record().await.pair_id();
+        assert_eq!(pair_id.version, 10);
+        assert_eq!(node.status().pair_id, Some(pair_id));
         scene.expire().await;
         assert!(scene.is_live(&node.token().await.unwrap()));
         assert_eq!(scene.counts(), (10, 0, 0));
@@ -224,7 +224,7 @@ async fn w12_sessions_share_workers_and_each_is_stored_in_order(storage: Arc<dyn
         let record = storage.record(node.key()).await.expect("it is stored");
         let stored = serde_json::to_value(&record).unwrap();
         assert_eq!(stored["pair"]["access_token"], token.expose());
-        assert_eq!(record.identity().version, 9);
+        assert_eq!(record.pair_id().version, 9);
         assert_eq!(storage.active(node.key()).await, [record.digest()]);
     }
     assert_eq!(scene.counts(), (6 * 8, 0, 0));

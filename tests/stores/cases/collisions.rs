@@ -77,7 +77,7 @@ async fn w4_written_through_the_loser_adopts_and_has_its_own_revoked(storage: Ar
     drop(hold);
     let (one, other) = (answer(one).await.unwrap(), answer(other).await.unwrap());
     assert_eq!(one.expose(), other.expose());
-    assert_eq!(nodes[0].status().identity, nodes[1].status().identity);
+    assert_eq!(nodes[0].status().pair_id, nodes[1].status().pair_id);
     let digest = scene.digest_of(&one).await.expect("it is stored");
     assert_eq!(scene.active().await, [digest]);
     assert_eq!(scene.inactive().await, [], "the loser's is nowhere");
@@ -206,7 +206,7 @@ async fn w8_the_sixth_is_an_error_and_nothing_is_half_written(storage: Arc<dyn S
         "ours is there"
     );
     until("ours is revoked", async || scene.server.revocations() == 1).await;
-    assert_eq!(node.status().identity, None);
+    assert_eq!(node.status().pair_id, None);
     // The pause over, it works.
     let token = scene.token_at_last(&node).await;
     assert!(scene.is_live(&token));

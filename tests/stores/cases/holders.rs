@@ -142,7 +142,7 @@ async fn n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refre
     next.line.cut(false);
     scene.outlast_leases().await;
     let found = answer(waiter).await.unwrap();
-    assert_eq!(found.identity(), token.identity());
+    assert_eq!(found.pair_id(), token.pair_id());
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
@@ -210,12 +210,12 @@ async fn n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_lease(
     let shut = next.line.stop_swaps();
     drop(hold);
     let older = answer(first).await.unwrap();
-    assert_eq!(older.identity().version, 2);
+    assert_eq!(older.pair_id().version, 2);
     shut.reached().await;
     assert_eq!(scene.json().await["lease"], lease);
     drop(shut);
     let newer = answer(second).await.unwrap();
-    assert_eq!(newer.identity().version, 3);
+    assert_eq!(newer.pair_id().version, 3);
     assert_eq!(slow.rotate().await.unwrap().expose(), newer.expose());
     assert!(scene.json().await["lease"].is_null());
     assert_eq!(scene.counts(), (2, 1, 0));
@@ -261,7 +261,7 @@ async fn fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dro
     assert_eq!(scene.counts(), (1, 0, 0));
     drop(hold);
     let token = answer(waiting).await.unwrap();
-    assert_eq!(token.identity().version, 2);
+    assert_eq!(token.pair_id().version, 2);
     assert_eq!(scene.counts(), (1, 0, 0));
     assert!(scene.json().await["lease"].is_null());
 }

@@ -29,7 +29,7 @@ async fn n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_p
         scene.expire().await;
         let callers: Vec<_> = (0..16).map(|caller| nodes[caller % 4].call()).collect();
         let token = common_token(callers).await;
-        assert_eq!(token.identity().version, round + 1);
+        assert_eq!(token.pair_id().version, round + 1);
         assert_eq!(scene.counts(), (round, 0, 0));
         let digest = scene.digest_of(&token).await.expect("it is the stored one");
         assert_eq!(scene.active().await, [digest]);
@@ -97,7 +97,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
         hasty
             .token()
             .await
-            .is_ok_and(|found| found.identity() == token.identity())
+            .is_ok_and(|found| found.pair_id() == token.pair_id())
     })
     .await;
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -113,12 +113,12 @@ async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_
     scene.pass(TTL - seconds(5)).await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let served = waiter.token().await.unwrap();
-    assert_eq!(served.identity(), before.identity());
+    assert_eq!(served.pair_id(), before.pair_id());
     assert!(!caller.is_finished());
     drop(hold);
     let token = answer(caller).await.unwrap();
     until("the waiter has the pair too", async || {
-        waiter.token().await.unwrap().identity() == token.identity()
+        waiter.token().await.unwrap().pair_id() == token.pair_id()
     })
     .await;
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -138,7 +138,7 @@ async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
     let token = common_token(callers).await;
     // Nor does one who comes when it is over.
     for node in [&one, &other] {
-        assert_eq!(node.token().await.unwrap().identity(), token.identity());
+        assert_eq!(node.token().await.unwrap().pair_id(), token.pair_id());
         assert!(!node.status().is_rotating);
     }
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -195,7 +195,7 @@ async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the
         // All timers go off, and nobody asks for a token.
         scene.pass(seconds(481)).await;
         until("every instance has the new pair", async || {
-            let version = |node: &crate::scene::Node| node.status().identity.unwrap().version;
+            let version = |node: &crate::scene::Node| node.status().pair_id.unwrap().version;
             nodes.iter().all(|node| version(node) == round + 1)
         })
         .await;

@@ -45,7 +45,7 @@ async fn fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_lands_all_the_
     let token = answer(caller).await.unwrap();
     // The end was bound to the old token.
     let found = scene.token_at_last(&other).await;
-    assert_eq!(found.identity(), token.identity());
+    assert_eq!(found.pair_id(), token.pair_id());
     assert_eq!(scene.counts(), (1, 0, 0));
     assert!(scene.json().await["lease"].is_null());
 }
@@ -111,7 +111,7 @@ async fn is_leased_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
     const { assert!(SHORT.as_secs() < LEASE_DURATION.as_secs() / 2) };
     scene.pass(SHORT).await;
     let token = answer(caller).await.unwrap();
-    assert_eq!(other.token().await.unwrap().identity(), token.identity());
+    assert_eq!(other.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
@@ -181,14 +181,14 @@ async fn fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured(
         node.line.cut(true);
         drop(hold);
         match (policy, answer(caller).await) {
-            (OnStoreFailure::Serve, Ok(token)) => assert_eq!(token.identity().version, 2),
+            (OnStoreFailure::Serve, Ok(token)) => assert_eq!(token.pair_id().version, 2),
             (OnStoreFailure::Fail, Err(Error::Store { .. })) => {}
             (policy, told) => panic!("{policy:?}: {told:?}"),
         }
         assert!(node.status().is_unpersisted);
         node.line.cut(false);
         until("it is stored", async || {
-            scene.record().await.identity().version == 2
+            scene.record().await.pair_id().version == 2
         })
         .await;
         until("it is served", async || node.token().await.is_ok()).await;

@@ -37,7 +37,7 @@ async fn what_the_store_lost_is_written_forward_and_nothing_is_spent_or_adopted_
         scene.fall_back_to(lost).await;
         scene.expire().await;
         let token = node.token().await.unwrap();
-        assert_eq!(token.identity().version, held.identity().version + 1);
+        assert_eq!(token.pair_id().version, held.pair_id().version + 1);
         assert_eq!(other.token().await.unwrap().expose(), token.expose());
         let digest = scene.digest_of(&token).await.expect("it is stored");
         assert_eq!(scene.active().await, [digest]);
@@ -92,8 +92,8 @@ async fn fm20_sessions_that_differ_in_anything_are_not_mixed(storage: Arc<dyn St
     for (key, callers) in keys.iter().zip(callers) {
         let token = common_token(callers).await;
         let record = storage.record(key).await.expect("it is there");
-        assert_eq!(record.identity(), token.identity());
-        lineages.push(token.identity().lineage.to_string());
+        assert_eq!(record.pair_id(), token.pair_id());
+        lineages.push(token.pair_id().lineage.to_string());
     }
     lineages.sort();
     lineages.dedup();
@@ -140,8 +140,8 @@ async fn fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached(
     until("both have its successor", async || {
         let (here, there) = (here.token().await.unwrap(), there.token().await.unwrap());
         here.expose() == there.expose()
-            && here.identity().lineage == newer.identity().lineage
-            && here.identity().version == newer.identity().version + 1
+            && here.pair_id().lineage == newer.pair_id().lineage
+            && here.pair_id().version == newer.pair_id().version + 1
     })
     .await;
     assert_eq!(scene.counts(), (1, 0, 0));

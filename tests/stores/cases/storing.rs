@@ -66,7 +66,7 @@ async fn w2_an_active_pair_is_returned_from_memory_then_from_the_store_and_nothi
     let rotated = first.token().await.unwrap();
     let stored = scene.json().await;
     let before = (first.line.loads(), first.line.swaps());
-    assert_eq!(first.token().await.unwrap().identity(), rotated.identity());
+    assert_eq!(first.token().await.unwrap().pair_id(), rotated.pair_id());
     assert_eq!((first.line.loads(), first.line.swaps()), before);
 
     for coordination in [Coordination::Lease, Coordination::None] {

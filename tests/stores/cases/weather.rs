@@ -71,11 +71,11 @@ async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
                 nodes.iter().all(settled) && scene.json().await["lease"].is_null()
             })
             .await;
-            let stored = scene.record().await.identity();
+            let stored = scene.record().await.pair_id();
             assert_eq!(stored.version, round + 1, "seed {seed:x}");
             for node in &nodes {
                 let token = node.token().await.expect("it has one");
-                assert_eq!(token.identity(), stored, "seed {seed:x}, round {round}");
+                assert_eq!(token.pair_id(), stored, "seed {seed:x}, round {round}");
                 assert!(scene.is_live(&token));
             }
             assert_eq!(scene.counts(), (round, 0, 0), "seed {seed:x}");

@@ -65,14 +65,14 @@ impl<'de> Deserialize<'de> for Lineage {
 /// Two access tokens issued within a second can be equal to the byte, so tokens are told apart by
 /// this and never by their text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub struct PairId {
     /// The sign-in.
     pub lineage: Lineage,
     /// Counts the rotations of the lineage.
     pub version: u64,
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for PairId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.lineage, self.version)
     }
