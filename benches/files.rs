@@ -129,7 +129,7 @@ fn record(session: usize, version: u64) -> Record {
     let names = (0..8).flat_map(|past| *Digest::of(format!("{session} {past}")).as_bytes());
     let names = BASE64_URL_SAFE_NO_PAD.encode(names.collect::<Vec<_>>());
     let form = json!({
-        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": version,
+        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": version,
         "pair": {
             "issued_at": 1_700_000_000_000_u64,
             "access_token": "a".repeat(900),

@@ -72,6 +72,6 @@ pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,
 };
 pub use self::token::{
-    AccessToken, Digest, Key, Lifetime, Lineage, PairId, RefreshToken, Scope, Session, TokenPair,
-    Validity,
+    AccessToken, Digest, Key, Lifetime, PairId, RefreshToken, Scope, Session, TokenFamily,
+    TokenPair, Validity,
 };

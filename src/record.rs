@@ -35,7 +35,7 @@ use self::pause::NotBefore;
 use self::wiped::Fields;
 use crate::error::{EndReason, ServerWord};
 use crate::store::StoreTime;
-use crate::token::{Digest, Key, Lineage, PairId, TokenPair};
+use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
 
 /// The number of the layout below; a reader refuses every other one. Versions 1 and 2 were never released.
 pub(crate) const FORMAT: u32 = 3;
@@ -58,15 +58,15 @@ pub(crate) fn is_unreleased(format: u32) -> bool {
 pub struct Record {
     pub(crate) format: u32,
     pub(crate) key: Key,
-    pub(crate) lineage: Lineage,
-    /// Counts up with each landing, across lineages too.
+    pub(crate) family: TokenFamily,
+    /// Counts up with each landing, across families too.
     pub(crate) version: u64,
     pub(crate) pair: Option<StoredPair>,
     pub(crate) state: State,
     pub(crate) lease: Option<Lease>,
     /// The pause after a failed attempt; landing clears it.
     pub(crate) not_before: Option<NotBefore>,
-    /// Counts sign-ins, seeds and replacements: of two lineages the one with more is the newer, whatever a store that was
+    /// Counts sign-ins, seeds and replacements: of two families the one with more is the newer, whatever a store that was
     /// set back shows.
     pub(crate) sign_ins: u64,
     /// The number the next lease gets. It never restarts within a key, or a candidate who slept
@@ -162,21 +162,21 @@ impl State {
 
 impl Record {
     /// The first record of a key.
-    pub(crate) fn first(key: Key, lineage: Lineage, pair: StoredPair, sign_ins: u64) -> Self {
+    pub(crate) fn first(key: Key, family: TokenFamily, pair: StoredPair, sign_ins: u64) -> Self {
         Self {
             version: 1,
             pair: Some(pair),
             sign_ins,
-            ..Self::vacant(key, lineage)
+            ..Self::vacant(key, family)
         }
     }
 
     /// A record without a pair, for the lease of a first sign-in.
-    pub(crate) fn vacant(key: Key, lineage: Lineage) -> Self {
+    pub(crate) fn vacant(key: Key, family: TokenFamily) -> Self {
         Self {
             format: FORMAT,
             key,
-            lineage,
+            family,
             version: 0,
             pair: None,
             state: State::Active,
@@ -230,7 +230,7 @@ impl Record {
     #[must_use]
     pub fn pair_id(&self) -> PairId {
         PairId {
-            lineage: self.lineage,
+            family: self.family,
             version: self.version,
         }
     }
@@ -255,7 +255,7 @@ mod testkit {
     use super::lease::Candidate;
     use super::{Origin, Owner, Record, State, StoredPair};
     use crate::store::StoreTime;
-    use crate::token::{Digest, Key, Lineage, TokenPair};
+    use crate::token::{Digest, Key, TokenFamily, TokenPair};
 
     pub(super) const ONE: Candidate = candidate(1);
     pub(super) const TWO: Candidate = candidate(2);
@@ -292,7 +292,7 @@ mod testkit {
     pub(super) fn active() -> Record {
         Record::first(
             Key::new("issuer", KEY_CLIENT),
-            Lineage::from_bits(1),
+            TokenFamily::from_bits(1),
             pair("r1"),
             1,
         )

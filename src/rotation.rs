@@ -53,7 +53,7 @@ use crate::session::{Flight, Session};
 use crate::settings::Coordination;
 use crate::state::{Notice, Progress, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
-use crate::token::Lineage;
+use crate::token::TokenFamily;
 
 /// The pause between two looks that found the same.
 const SAME_AGAIN: Duration = Duration::from_millis(20);
@@ -326,7 +326,7 @@ fn store_failed(source: StoreError) -> Error {
     }
 }
 
-fn lineage() -> Result<Lineage, Error> {
-    Lineage::random()
+fn family() -> Result<TokenFamily, Error> {
+    TokenFamily::random()
         .map_err(|error| store_failed(StoreError::with_source("no random numbers", error)))
 }

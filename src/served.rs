@@ -280,11 +280,11 @@ fn thread_number() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::Lineage;
+    use crate::token::TokenFamily;
 
     fn copies(text: &str) -> Arc<Copies> {
         let pair_id = PairId {
-            lineage: Lineage::from_bits(1),
+            family: TokenFamily::from_bits(1),
             version: 1,
         };
         Copies::new(&text.into(), pair_id, "Bearer ")

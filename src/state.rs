@@ -32,7 +32,7 @@ use crate::schedule::Due;
 use crate::served::Token;
 use crate::settings::Settings;
 use crate::strategy::OnExpiry;
-use crate::token::{Lineage, PairId, TokenPair};
+use crate::token::{PairId, TokenFamily, TokenPair};
 
 /// What a rotation asks of the pair it finds.
 #[derive(Debug, Clone)]
@@ -115,7 +115,7 @@ pub(crate) struct State {
     /// Set by a logout of this manager, until another session takes the place of that one.
     exit: Option<Exit>,
     /// The sessions that the user has left here: a store that is set back may show one as active again.
-    left: Vec<Lineage>,
+    left: Vec<TokenFamily>,
     /// How often the user logged out.
     leaves: u64,
     /// Counts what the user does with the session: what was read before is no news after it.

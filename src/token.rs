@@ -16,5 +16,5 @@ pub(crate) use self::lifetime::{LONGEST_LIFETIME, millis};
 pub use self::lifetime::{Lifetime, Session, Validity};
 pub use self::pair::TokenPair;
 pub(crate) use self::pair_id::random;
-pub use self::pair_id::{Lineage, PairId};
+pub use self::pair_id::{PairId, TokenFamily};
 pub use self::secret::{AccessToken, RefreshToken};

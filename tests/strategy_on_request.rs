@@ -36,7 +36,7 @@ async fn q2_an_expired_token_takes_exactly_one_refresh_and_then_the_new_token_is
     let second = tokens.token().await.unwrap();
     assert!(world.is_live(&second));
     assert_ne!(second.expose(), first.expose());
-    assert_eq!(second.pair_id().lineage, first.pair_id().lineage);
+    assert_eq!(second.pair_id().family, first.pair_id().family);
     assert_eq!(second.pair_id().version, first.pair_id().version + 1);
     for _ in 0..100 {
         assert_eq!(tokens.token().await.unwrap().pair_id(), second.pair_id());

@@ -35,7 +35,7 @@ fn form() -> Value {
     // Two digests of 16 bytes.
     let two = "A".repeat(43);
     let mut form = json!({
-        "format": 3, "key": key(), "lineage": "0123456789abcdef0123456789abcdef", "version": 3,
+        "format": 3, "key": key(), "family": "0123456789abcdef0123456789abcdef", "version": 3,
         "pair": {
             "issued_at": 1_700_000_000_000_u64, "origin": "seed", "access_token": "access-sesame",
             "refresh_token": "refresh-sesame", "token_type": "bearer", "scope": ["read", "write"],

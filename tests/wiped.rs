@@ -88,7 +88,7 @@ fn record(version: &str, lifetime: &str) -> String {
         .collect();
     let later = later.join(",");
     format!(
-        r#"{{"format":3,"key":{key},"lineage":"0123456789abcdef0123456789abcdef","version":{version},"pair":{{
+        r#"{{"format":3,"key":{key},"family":"0123456789abcdef0123456789abcdef","version":{version},"pair":{{
         "issued_at":1,"access_token":"$","refresh_token":"$","lifetime":{lifetime},{later}}},"state":{{"is":"active",
         {later}}},"lease":null,"next_number":1,"committed_number":0,"past":{{"seeds":"{past}",
         {later}}},{later}}}"#

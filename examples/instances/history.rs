@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use evertoken::{Digest, EndReason, Lease, Lineage, Record};
+use evertoken::{Digest, EndReason, Lease, Record, TokenFamily};
 use serde::Deserialize;
 
 use crate::telling::brief;
@@ -12,7 +12,7 @@ use crate::telling::brief;
 /// A record without its tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct View {
-    pub(crate) lineage: Lineage,
+    pub(crate) family: TokenFamily,
     pub(crate) version: u64,
     pub(crate) digest: Digest,
     /// The number of the lease that the pair was landed under.
@@ -35,7 +35,7 @@ impl View {
             .unwrap_or_default();
         let pair_id = record.pair_id();
         Self {
-            lineage: pair_id.lineage,
+            family: pair_id.family,
             version: pair_id.version,
             digest: record.digest(),
             committed: inside.committed_number,
@@ -47,11 +47,11 @@ impl View {
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lineage, digest) = (self.lineage.to_string(), brief(&self.digest));
+        let (family, digest) = (self.family.to_string(), brief(&self.digest));
         write!(
             f,
             "{}/{} {digest} of lease {}",
-            &lineage[..4],
+            &family[..4],
             self.version,
             self.committed
         )?;
@@ -98,7 +98,7 @@ pub(crate) struct History {
     last: Option<View>,
     /// By digest, the version that it was landed as.
     pairs: HashMap<Digest, u64>,
-    ended: Vec<Lineage>,
+    ended: Vec<TokenFamily>,
     /// Pairs that were landed twice: the answer to a second sending may be the pair that is there already.
     pub(crate) again: u64,
 }
@@ -114,9 +114,9 @@ impl History {
         };
         self.compare(&view, &mut findings);
         if let Some(reason) = view.end.clone()
-            && !self.ended.contains(&view.lineage)
+            && !self.ended.contains(&view.family)
         {
-            self.ended.push(view.lineage);
+            self.ended.push(view.family);
             findings.push(Finding::Ended(reason));
         }
         self.last = Some(view);
@@ -129,7 +129,7 @@ impl History {
             self.pairs.insert(digest, version);
             return findings.push(Finding::SignedIn { version });
         };
-        let is_same = (last.version, last.lineage, last.digest) == (version, view.lineage, digest);
+        let is_same = (last.version, last.family, last.digest) == (version, view.family, digest);
         let known = self.pairs.get(&digest);
         let older = known.is_some() && last.digest != digest;
         if version < last.version
@@ -141,7 +141,7 @@ impl History {
         }
         if version > last.version {
             self.again += u64::from(last.digest == digest);
-            findings.push(match last.lineage == view.lineage {
+            findings.push(match last.family == view.family {
                 true => Finding::Rotated { version },
                 false => Finding::SignedIn { version },
             });
@@ -160,9 +160,9 @@ mod tests {
 
     use super::*;
 
-    fn view(lineage: u32, version: u64, token: &str, committed: u64) -> View {
+    fn view(family: u32, version: u64, token: &str, committed: u64) -> View {
         View {
-            lineage: format!("{lineage:032x}").parse().unwrap(),
+            family: format!("{family:032x}").parse().unwrap(),
             version,
             digest: Digest::of(token),
             committed,

@@ -17,7 +17,7 @@ use super::pause::{Class, NotBefore};
 use super::wiped::{Fields, Wiped};
 use super::{FORMAT, Origin, Record, State, StoredPair, format};
 use crate::store::StoreTime;
-use crate::token::{Digest, Key, Lifetime, Lineage, Session, TokenPair, Validity};
+use crate::token::{Digest, Key, Lifetime, Session, TokenFamily, TokenPair, Validity};
 
 /// What is carried along; most records have none of it.
 #[derive(Clone, Default, PartialEq)]
@@ -131,7 +131,7 @@ impl Serialize for Record {
 struct Form {
     format: u32,
     key: Key,
-    lineage: Lineage,
+    family: TokenFamily,
     version: u64,
     pair: Option<StoredPair>,
     state: State,
@@ -159,7 +159,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
     let record = Record {
         format: FORMAT,
         key: Key::default(),
-        lineage: Lineage::from_bits(0),
+        family: TokenFamily::from_bits(0),
         version: 0,
         pair: Some(StoredPair {
             issued_at: time,

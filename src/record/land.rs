@@ -4,7 +4,7 @@ use super::lease::Holder;
 use super::past::REFRESHED_LIMIT;
 use super::{Origin, Record, State, StoredPair};
 use crate::store::StoreTime;
-use crate::token::{Digest, Key, Lineage, PairId};
+use crate::token::{Digest, Key, PairId, TokenFamily};
 
 /// A pair that was read from the server and is to be stored.
 #[derive(Debug, Clone)]
@@ -17,9 +17,9 @@ pub(crate) struct Landing {
     pub(crate) predecessor: Digest,
     /// Tokens that were exchanged before that one, and whose successors never got here.
     pub(crate) passed: Vec<Digest>,
-    /// The lineage it belongs to: the base's, or a new one after a sign-in.
-    pub(crate) lineage: Lineage,
-    /// The count of sign-ins of that lineage.
+    /// The family it belongs to: the base's, or a new one after a sign-in.
+    pub(crate) family: TokenFamily,
+    /// The count of sign-ins of that family.
     pub(crate) sign_ins: u64,
     pub(crate) rival: Rival,
     pub(crate) pair: StoredPair,
@@ -75,7 +75,7 @@ impl Landing {
     pub(crate) fn judge(&self, record: Option<&Record>, key: &Key, now: StoreTime) -> Verdict {
         let Some(record) = record else {
             let mut first =
-                Record::first(key.clone(), self.lineage, self.pair.clone(), self.sign_ins);
+                Record::first(key.clone(), self.family, self.pair.clone(), self.sign_ins);
             first.version = self.base.version.saturating_add(self.rotations(None));
             first.committed_number = self.holder.number;
             first.next_number = self.holder.number.saturating_add(1);
@@ -87,12 +87,11 @@ impl Landing {
         if record.state == State::LoggedOut {
             return Verdict::LoggedOut;
         }
-        let began_here = self.lineage != self.base.lineage;
-        if record.lineage == self.lineage && record.digest() == ours && (same_number || began_here)
-        {
+        let began_here = self.family != self.base.family;
+        if record.family == self.family && record.digest() == ours && (same_number || began_here) {
             return Verdict::Landed;
         }
-        if record.lineage != self.base.lineage && record.lineage != self.lineage {
+        if record.family != self.base.family && record.family != self.family {
             let is_good = record.state == State::Active
                 && record.pair.is_some()
                 && record.access_expires_at().is_none_or(|end| now < end);
@@ -111,12 +110,12 @@ impl Landing {
         // Written over what was rotated from it, it would be sent though it is spent. A sign-in may bring the access token
         // of the one before it.
         let was_used = record.digest() != ours && record.retired().any(|past| *past == ours);
-        if record.lineage == self.lineage && (was_used || self.is_long_ago(record)) {
+        if record.family == self.family && (was_used || self.is_long_ago(record)) {
             return Verdict::Passed;
         }
         // The same number can only be somebody else's where instances do not coordinate.
         if record.committed_number > self.holder.number || same_number {
-            if !began_here || record.lineage == self.lineage {
+            if !began_here || record.family == self.family {
                 return Verdict::Outrun;
             }
             // Of two sessions the later sign-in counts, here as in a look.
@@ -147,7 +146,7 @@ impl Landing {
             next.retire_current();
         }
         self.forbid_used(&mut next, ours);
-        next.lineage = self.lineage;
+        next.family = self.family;
         // Not "ours + 1": the store may have lost writes, and a version must follow the record's.
         next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.pair = Some(self.pair.clone());
@@ -163,7 +162,7 @@ impl Landing {
 
     /// Ours in place of the pair of another sign-in.
     fn instead_of(&self, record: &Record, ours: Digest) -> Record {
-        let mut next = record.replaced(self.lineage, Some(self.pair.clone()), 0);
+        let mut next = record.replaced(self.family, Some(self.pair.clone()), 0);
         next.sign_ins = record.sign_ins.max(self.sign_ins);
         // A server may bring the same refresh token again.
         next.past.forget(&ours);
@@ -216,19 +215,19 @@ impl Record {
     pub(crate) fn seeded(
         record: Option<&Self>,
         key: &Key,
-        lineage: Lineage,
+        family: TokenFamily,
         pair: StoredPair,
         sign_ins: u64,
         now: StoreTime,
     ) -> Seeding {
         let Some(record) = record else {
-            let first = Self::first(key.clone(), lineage, pair, sign_ins.saturating_add(1));
+            let first = Self::first(key.clone(), family, pair, sign_ins.saturating_add(1));
             return Seeding::Begins(Box::new(first));
         };
         if record.knows(&pair.pair.digest(key)) {
             return Seeding::Known;
         }
-        let next = Box::new(record.replaced(lineage, Some(pair), sign_ins));
+        let next = Box::new(record.replaced(family, Some(pair), sign_ins));
         if record.is_live(now) {
             Seeding::Displaces(next)
         } else {
@@ -246,18 +245,18 @@ impl Record {
             || stored.pair.refresh.is_some() && is_good(self.refresh_expires_at())
     }
 
-    /// The user signed in anew: another lineage, with the key's numbers. Without a pair, the next
+    /// The user signed in anew: another family, with the key's numbers. Without a pair, the next
     /// rotation signs in. `sign_ins` is the highest count that the caller has seen.
     #[must_use]
     pub(crate) fn replaced(
         &self,
-        lineage: Lineage,
+        family: TokenFamily,
         pair: Option<StoredPair>,
         sign_ins: u64,
     ) -> Self {
         let mut next = self.clone();
         next.retire_current();
-        next.lineage = lineage;
+        next.family = family;
         next.version = next.version.saturating_add(1);
         next.pair = pair;
         next.state = State::Active;

@@ -12,7 +12,7 @@ pub(crate) struct Held {
     pub(crate) digest: Digest,
     /// The number of the lease under which it was landed.
     pub(crate) number: u64,
-    /// The count of sign-ins of its lineage.
+    /// The count of sign-ins of its family.
     pub(crate) sign_ins: u64,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
         return Look::Forward;
     }
     // A store that was set back shows a session that was replaced.
-    if record.lineage != held.pair_id.lineage {
+    if record.family != held.pair_id.family {
         return match record.sign_ins < held.sign_ins {
             true => Look::Forward,
             false => Look::Adopt,
@@ -78,12 +78,12 @@ impl Record {
             Some(record) => record.clone(),
             None => Self::first(
                 key.clone(),
-                held.pair_id.lineage,
+                held.pair_id.family,
                 pair.clone(),
                 held.sign_ins,
             ),
         };
-        let is_same_session = record.is_some_and(|it| it.lineage == held.pair_id.lineage);
+        let is_same_session = record.is_some_and(|it| it.family == held.pair_id.family);
         let mut version = held.pair_id.version;
         if next.digest() != held.digest {
             next.retire_current();
@@ -94,7 +94,7 @@ impl Record {
                 version = version.max(next.version.saturating_add(1));
             }
         }
-        next.lineage = held.pair_id.lineage;
+        next.family = held.pair_id.family;
         next.version = version;
         next.pair = Some(pair);
         // A server that echoes it may have refused the very token since.
@@ -115,7 +115,7 @@ impl Record {
 mod tests {
     use super::*;
     use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair, rejected};
-    use crate::token::Lineage;
+    use crate::token::TokenFamily;
 
     fn held(record: &Record) -> Held {
         Held {
@@ -136,12 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_and_another_lineage_are_adopted() {
+    fn a_newer_version_and_another_family_are_adopted() {
         let first = active();
         let second = rotated(&first, "r2");
         assert_eq!(look(Some(&second), Some(held(&first))), Look::Adopt);
         let mut other = first.clone();
-        other.lineage = Lineage::from_bits(99);
+        other.family = TokenFamily::from_bits(99);
         assert_eq!(look(Some(&other), Some(held(&second))), Look::Adopt);
         assert_eq!(look(Some(&first), None), Look::Adopt);
         assert_eq!(look(Some(&first), Some(held(&first))), Look::Current);
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_record_that_never_had_a_pair_does_not_replace_ours() {
         let first = active();
-        let vacant = Record::vacant(Key::new("issuer", KEY_CLIENT), Lineage::from_bits(99));
+        let vacant = Record::vacant(Key::new("issuer", KEY_CLIENT), TokenFamily::from_bits(99));
         assert_eq!(look(Some(&vacant), Some(held(&first))), Look::Forward);
         assert_eq!(look(Some(&vacant), None), Look::Adopt);
     }

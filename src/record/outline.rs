@@ -75,7 +75,7 @@ mod tests {
     use crate::record::past::Past;
     use crate::record::testkit::{NOW, active, pair};
     use crate::record::{Origin, State, StoredPair};
-    use crate::token::{Digest, Key, Lineage, TokenPair};
+    use crate::token::{Digest, Key, TokenFamily, TokenPair};
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -121,7 +121,7 @@ mod tests {
         record.pair = Some(pair("r1"));
         record.past = Past::default();
         assert_eq!(record.needed_until(), None, "the current token");
-        let vacant = Record::vacant(Key::new("issuer", "client"), Lineage::from_bits(1));
+        let vacant = Record::vacant(Key::new("issuer", "client"), TokenFamily::from_bits(1));
         assert_eq!(vacant.needed_until(), None, "a sign-in to come");
     }
 

@@ -63,7 +63,7 @@ impl World {
             predecessor: lease.digest,
             passed: Vec::new(),
             rival: Rival::Wins,
-            lineage: record.lineage,
+            family: record.family,
             sign_ins: record.sign_ins,
             pair: pair(&format!("issued {}", self.issued)),
         }
@@ -132,8 +132,8 @@ impl World {
             Step::Replace => {
                 self.issued += 1;
                 let fresh = pair(&format!("issued {}", self.issued));
-                let lineage = Lineage::from_bits(1_000 + u128::from(self.issued));
-                self.record = before.replaced(lineage, Some(fresh), 0);
+                let family = TokenFamily::from_bits(1_000 + u128::from(self.issued));
+                self.record = before.replaced(family, Some(fresh), 0);
             }
             Step::Lease(_) | Step::Reject => {}
         }
@@ -163,7 +163,7 @@ proptest! {
                 prop_assert!(after.version > before.version);
             }
             if before.not_before.is_some() && after.not_before.is_none() {
-                let is_new = after.digest() != before.digest() || after.lineage != before.lineage;
+                let is_new = after.digest() != before.digest() || after.family != before.family;
                 prop_assert!(is_new || after.state != State::Active, "a pause is forgotten");
             }
             // A doubt about the current token goes only with that token, or with an end.
@@ -171,7 +171,7 @@ proptest! {
                 && lease.doubtful.is_some()
                 && lease.digest == after.digest()
                 && after.state == before.state
-                && after.lineage == before.lineage
+                && after.family == before.family
             {
                 let kept = after.lease.as_ref().and_then(|lease| lease.doubtful);
                 prop_assert_eq!(kept, lease.doubtful);
@@ -214,7 +214,7 @@ fn fields_of_later_versions_go_with_what_they_stand_in() {
     assert_eq!(colours(&record), [true; 4]);
     let taken_over = record.leased(TWO, record.digest(), NOW);
     assert_eq!(colours(&taken_over), [true, true, true, false]);
-    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0);
+    let replaced = record.replaced(TokenFamily::from_bits(2), Some(pair("r2")), 0);
     assert_eq!(colours(&replaced), [true, false, true, false]);
     let ended = record.ended(State::LoggedOut);
     assert_eq!(colours(&ended)[..3], [true, true, false]);
@@ -252,11 +252,11 @@ fn a_record_does_not_show_its_tokens() {
 }
 
 #[test]
-fn the_first_token_of_a_lineage_is_remembered_for_good() {
+fn the_first_token_of_a_family_is_remembered_for_good() {
     let key = Key::new("issuer", KEY_CLIENT);
     let mut seed = pair("seed");
     seed.origin = Origin::Seed;
-    let mut record = Record::first(key.clone(), Lineage::from_bits(1), seed, 1);
+    let mut record = Record::first(key.clone(), TokenFamily::from_bits(1), seed, 1);
     for round in 0..1_000 {
         let leased = record.leased(ONE, record.digest(), NOW);
         let landing = Landing {
@@ -265,7 +265,7 @@ fn the_first_token_of_a_lineage_is_remembered_for_good() {
             predecessor: record.digest(),
             passed: Vec::new(),
             rival: Rival::Wins,
-            lineage: record.lineage,
+            family: record.family,
             sign_ins: record.sign_ins,
             pair: pair(&format!("r{round}")),
         };
@@ -287,10 +287,10 @@ fn of_seeds_and_of_replacements_the_last_sixteen_are_remembered() {
             let mut brought = pair(&format!("{origin:?} {round}"));
             brought.origin = origin;
             brought.pair.lifetime.refresh = Duration::from_secs(1).into();
-            record = record.replaced(Lineage::from_bits(2), Some(brought), 0);
+            record = record.replaced(TokenFamily::from_bits(2), Some(brought), 0);
         }
     }
-    record = record.replaced(Lineage::from_bits(3), Some(pair("last")), 0);
+    record = record.replaced(TokenFamily::from_bits(3), Some(pair("last")), 0);
     for origin in [Origin::Seed, Origin::Replacement] {
         let knows = |round| record.knows(&Digest::of(format!("{origin:?} {round}")));
         assert!((24..40).all(knows), "{origin:?}");
@@ -319,7 +319,7 @@ fn numbers_at_their_end_do_not_overflow() {
     let taken = leased.resent(TWO, NOW);
     assert!(taken.released(TWO.holder(u64::MAX), None).is_some());
     let _ = taken.standing(Own::default(), NOW, Duration::MAX);
-    let replaced = record.replaced(Lineage::from_bits(2), Some(pair("r2")), 0);
+    let replaced = record.replaced(TokenFamily::from_bits(2), Some(pair("r2")), 0);
     assert_eq!(replaced.version, u64::MAX);
     let held = look::Held {
         pair_id: record.pair_id(),
@@ -334,7 +334,7 @@ fn numbers_at_their_end_do_not_overflow() {
         base: record.pair_id(),
         predecessor: record.digest(),
         passed: vec![Digest::of("passed")],
-        lineage: record.lineage,
+        family: record.family,
         sign_ins: u64::MAX,
         rival: Rival::Loses,
         pair: pair("r3"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::calls::{load_patiently, patiently, store_now, swap, was_ours};
 use super::revoke::{revoke_aside, revoke_left_behind};
-use super::{Next, Rotation, Seen, lineage, store_failed};
+use super::{Next, Rotation, Seen, family, store_failed};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::event::Event;
@@ -67,10 +67,10 @@ pub(super) async fn seeded(
         origin: Origin::Seed,
         pair,
     };
-    let lineage = lineage()?;
+    let family = family()?;
     let digest = pair.pair.digest(&session.key);
     let sign_ins = session.lock().sign_ins();
-    let seeding = Record::seeded(seen.record(), &session.key, lineage, pair, sign_ins, now);
+    let seeding = Record::seeded(seen.record(), &session.key, family, pair, sign_ins, now);
     let is_kept_out = matches!(seeding, Seeding::Displaces(_))
         && session.settings().on_seed_conflict == OnSeedConflict::Keep;
     if seen.record().is_some()
@@ -137,7 +137,7 @@ pub(crate) async fn replace(
             origin: Origin::Replacement,
             pair: pair.clone(),
         };
-        let lineage = lineage()?;
+        let family = family()?;
         // A seed that was not stored yet is replaced too, or it would count at the next start.
         let seed = session.lock().seed().cloned();
         let seed = seed.filter(|(seed, _)| seed.digest(&session.key) != digest);
@@ -148,10 +148,10 @@ pub(crate) async fn replace(
             None => None,
         };
         let next = match before.as_ref().or(seen.record()) {
-            Some(record) => record.replaced(lineage, Some(stored), session.lock().sign_ins()),
+            Some(record) => record.replaced(family, Some(stored), session.lock().sign_ins()),
             None => {
                 let sign_ins = session.lock().sign_ins().saturating_add(1);
-                Record::first(session.key.clone(), lineage, stored, sign_ins)
+                Record::first(session.key.clone(), family, stored, sign_ins)
             }
         };
         let swapped = swap(session, seen.revision(), &next).await;
@@ -194,7 +194,7 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
             .or(seen.record())
             .filter(|record| is_leaving || record.state != State::Active)
         {
-            let next = record.replaced(lineage()?, None, session.lock().sign_ins());
+            let next = record.replaced(family()?, None, session.lock().sign_ins());
             let swapped = swap(session, seen.revision(), &next).await;
             if !matches!(swapped, Ok(Swap::Lost(_))) {
                 let records = before.iter().chain(seen.record());

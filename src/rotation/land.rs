@@ -55,7 +55,7 @@ impl Rotation {
         let wall = session.wall();
         let pair = answer.issued.into_pair(predecessor, answer.took, wall);
         let pair_id = PairId {
-            lineage: leased.lineage,
+            family: leased.family,
             version: leased.record.version.saturating_add(1),
         };
         // A seed that the server echoes is still what stands in somebody's configuration. What a
@@ -237,7 +237,7 @@ impl Rotation {
             ..leased.clone()
         };
         let session = self.session();
-        let spare = session.take_spare(leased.record.lineage, self.flight.epoch());
+        let spare = session.take_spare(leased.record.family, self.flight.epoch());
         // It may be the token that was refused, or one that was landed and rotated on since.
         // Its name is forgotten once it has expired.
         let now = session.now();
@@ -252,7 +252,7 @@ impl Rotation {
             return Ok(false);
         };
         let pair_id = PairId {
-            lineage: leased.record.lineage,
+            family: leased.record.family,
             version: leased.record.version.saturating_add(1),
         };
         let held = session.holding(

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Kind, Next, Rotation, Seen, StoreClock, calls, lineage, store_failed};
+use super::{Kind, Next, Rotation, Seen, StoreClock, calls, family, store_failed};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, Permit, Standing};
 use crate::record::{Record, State};
 use crate::state::{Over, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
-use crate::token::{Lineage, TokenPair};
+use crate::token::{TokenFamily, TokenPair};
 
 /// By so much the store's time may be off when a lease is written by a clock that was read before: a part of what lies
 /// between the end of the send window and the moment at which the lease goes stale.
@@ -27,8 +27,8 @@ pub(super) struct Leased {
     /// Where there are no leases, the number one would have had.
     pub(super) holder: Holder,
     pub(super) kind: Kind,
-    /// The lineage that the new pair will belong to.
-    pub(super) lineage: Lineage,
+    /// The family that the new pair will belong to.
+    pub(super) family: TokenFamily,
     /// The send window counts from here.
     pub(super) since: Timestamp,
 }
@@ -65,21 +65,21 @@ impl Leased {
         since: Timestamp,
     ) -> Result<Self, Error> {
         // Drawn before anything is sent, because it can fail.
-        let lineage = match kind {
-            Kind::Refresh => record.lineage,
-            Kind::SignIn => lineage()?,
+        let family = match kind {
+            Kind::Refresh => record.family,
+            Kind::SignIn => family()?,
         };
         Ok(Self {
             record,
             seen,
             holder,
             kind,
-            lineage,
+            family,
             since,
         })
     }
 
-    /// The count of sign-ins of the lineage that the new pair will belong to; `highest` is what this process has seen.
+    /// The count of sign-ins of the family that the new pair will belong to; `highest` is what this process has seen.
     pub(super) fn sign_ins(&self, highest: u64) -> u64 {
         match self.kind {
             Kind::Refresh => self.record.sign_ins,

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::calls::{STORE_PAUSE, STORE_TRIES, load, store_now, swap};
 use super::first::{displacing, seeded};
 use super::revoke::{Left, clear, revoke_aside, revoke_left_behind, revoke_now_or_later};
-use super::{Next, Rotation, Seen, lineage};
+use super::{Next, Rotation, Seen, family};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::land::Seeding;
@@ -93,11 +93,11 @@ async fn write(session: &Arc<Session>, leaving: &Leaving) -> Result<Option<Seen>
         {
             // The stored session is another's, and this manager never held it.
             revoke_aside(session, seed.clone());
-            session.lock().left(lineage().map_err(no_random)?);
+            session.lock().left(family().map_err(no_random)?);
             return Ok(None);
         }
         let last = last(session, leaving, &seen).await?;
-        let is_same = |record: &&Record| record.lineage == last.lineage;
+        let is_same = |record: &&Record| record.family == last.family;
         let before = seen.record();
         if before
             .filter(is_same)
@@ -150,7 +150,7 @@ async fn conflicts(
 /// of the next start from undoing the logout.
 async fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, StoreError> {
     let now = store_now(session, seen.clock);
-    let lineage = lineage().map_err(no_random)?;
+    let family = family().map_err(no_random)?;
     if let Some((pair, given_at)) = &leaving.seed {
         let seeding = seeded(session, seen, pair.clone(), *given_at)
             .await
@@ -168,7 +168,7 @@ async fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Recor
             session.stored(held, now),
             0,
         ),
-        (None, None) => Record::vacant(session.key.clone(), lineage),
+        (None, None) => Record::vacant(session.key.clone(), family),
     })
 }
 
@@ -181,8 +181,8 @@ pub(super) async fn clean_up(
     held: Option<&Held>,
     epoch: u64,
 ) {
-    let lineage = held.map_or(record.lineage, |held| held.pair_id.lineage);
-    let spare = session.take_spare(lineage, epoch);
+    let family = held.map_or(record.family, |held| held.pair_id.family);
+    let spare = session.take_spare(family, epoch);
     for ours in held.into_iter().chain(&spare) {
         if ours.digest != record.digest() {
             revoke_aside(session, ours.pair.clone());
@@ -211,7 +211,7 @@ impl Rotation {
                 .is_some_and(|held| held.sign_ins > record.sign_ins);
             // Or the user had replaced it before he logged out.
             let is_older = exit.is_some() && record.sign_ins < state.sign_ins();
-            state.has_left(record.lineage) && !is_past || is_older
+            state.has_left(record.family) && !is_past || is_older
         };
         if !has_left || record.state == State::LoggedOut {
             return Ok(None);

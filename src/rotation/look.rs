@@ -1,7 +1,7 @@
 //! A look at the record: the one of the two that is behind, the store or the manager, is brought up to date, and the
 //! pair that is held then is judged.
 
-use super::{Kind, Rotation, Seen, calls, lineage, logout, store_failed};
+use super::{Kind, Rotation, Seen, calls, family, logout, store_failed};
 use crate::error::{EndReason, Error};
 use crate::record::look::{Look, look};
 use crate::record::{Record, State};
@@ -40,7 +40,7 @@ impl Rotation {
         let now = self.store_now(seen.clock);
         match look(seen.record(), held.as_ref().map(|held| held.for_look())) {
             Look::Vacant if self.session().shared.endpoint.can_sign_in() => {
-                let vacant = Record::vacant(self.session().key.clone(), lineage()?);
+                let vacant = Record::vacant(self.session().key.clone(), family()?);
                 // There is nothing to be leased.
                 if !self.uses_leases() {
                     return Ok(Next::Lease(Kind::SignIn, Box::new(vacant)));

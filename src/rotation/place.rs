@@ -166,7 +166,7 @@ async fn publish_landed(
     let token = held.token().cloned();
     let current = session.lock().pair_id();
     let is_passed = is_published
-        && current.is_some_and(|it| it.lineage == pair_id.lineage && it.version > pair_id.version);
+        && current.is_some_and(|it| it.family == pair_id.family && it.version > pair_id.version);
     let is_new = !is_published || current != Some(pair_id);
     // A logout that came in between has ended the record, or will, and revokes its pair; a new
     // sign-in has replaced it, or will.

@@ -67,7 +67,7 @@ impl Session {
         if let Some(record) = record {
             let mut state = self.state.lock();
             state.saw(record);
-            state.left(record.lineage);
+            state.left(record.family);
         }
     }
 

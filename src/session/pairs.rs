@@ -13,7 +13,7 @@ use crate::schedule::{Pacing, Schedule};
 use crate::served::Copies;
 use crate::state::{Held, Landed};
 use crate::store::{StoreError, StoreTime};
-use crate::token::{Lineage, PairId, TokenPair};
+use crate::token::{PairId, TokenFamily, TokenPair};
 
 impl Session {
     /// What a pair becomes when it is held. Asks the strategy, so the state must not be locked.
@@ -203,9 +203,9 @@ impl Session {
         }
     }
 
-    /// The pair that was kept, if it is of this lineage and the epoch lasts.
-    pub(crate) fn take_spare(&self, lineage: Lineage, epoch: u64) -> Option<Held> {
-        self.state.lock().in_epoch(epoch)?.take_spare(lineage)
+    /// The pair that was kept, if it is of this family and the epoch lasts.
+    pub(crate) fn take_spare(&self, family: TokenFamily, epoch: u64) -> Option<Held> {
+        self.state.lock().in_epoch(epoch)?.take_spare(family)
     }
 
     /// A pair is served, or kept, that could not be stored yet.

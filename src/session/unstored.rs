@@ -46,7 +46,7 @@ impl Unstored {
             base: self.base,
             predecessor: self.predecessor,
             passed: self.passed.clone(),
-            lineage: self.held.pair_id.lineage,
+            family: self.held.pair_id.family,
             sign_ins: self.held.sign_ins,
             rival: self.rival,
             pair,
@@ -56,7 +56,7 @@ impl Unstored {
     /// Takes the place of an `earlier` one, which is not stored any more.
     fn follow(&mut self, earlier: Self) {
         // It was the predecessor of nothing if its session is another one.
-        if earlier.held.pair_id.lineage != self.held.pair_id.lineage {
+        if earlier.held.pair_id.family != self.held.pair_id.family {
             return;
         }
         self.passed

@@ -10,7 +10,7 @@ use super::{Exit, Held, State};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::settings::Settings;
-use crate::token::Lineage;
+use crate::token::TokenFamily;
 
 /// The state, as long as the user has done nothing since the rotation began that changes it.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Current<'_> {
     pub(crate) fn hold(&mut self, held: Held) -> bool {
         match self.0.exit {
             Some(Exit::Asked) => return false,
-            Some(Exit::Written(lineage)) if lineage == held.pair_id.lineage => return false,
+            Some(Exit::Written(family)) if family == held.pair_id.family => return false,
             _ => {}
         }
         if !self.0.rename(&held) {
@@ -56,11 +56,11 @@ impl Current<'_> {
         self.0.spare = Some(Box::new(spare));
     }
 
-    /// The pair that was kept, if it is of this lineage. One of another lineage is dropped, and not revoked: its grant
+    /// The pair that was kept, if it is of this family. One of another family is dropped, and not revoked: its grant
     /// may live on elsewhere.
-    pub(crate) fn take_spare(&mut self, lineage: Lineage) -> Option<Held> {
+    pub(crate) fn take_spare(&mut self, family: TokenFamily) -> Option<Held> {
         let spare = self.0.spare.take()?;
-        (spare.pair_id.lineage == lineage).then_some(*spare)
+        (spare.pair_id.family == family).then_some(*spare)
     }
 
     /// Returns whether that is news.

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::record::{Origin, look};
 use crate::schedule::Schedule;
 use crate::served::{Copies, Token};
-use crate::token::{Digest, Lineage, PairId, TokenPair};
+use crate::token::{Digest, PairId, TokenFamily, TokenPair};
 
 /// The last good pair.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(crate) struct Held {
     pub(crate) digest: Digest,
     /// The number of the lease under which it was landed.
     pub(crate) number: u64,
-    /// The count of sign-ins of its lineage.
+    /// The count of sign-ins of its family.
     pub(crate) sign_ins: u64,
     pub(crate) origin: Origin,
     pub(crate) may_be_repeat: bool,
@@ -78,8 +78,8 @@ pub(crate) struct Landed {
 pub(crate) enum Exit {
     /// It is not stored yet: nothing at all is held.
     Asked,
-    /// The record says so, and its lineage is never held again.
-    Written(Lineage),
+    /// The record says so, and its family is never held again.
+    Written(TokenFamily),
 }
 
 /// What a manager had when the user logged out.

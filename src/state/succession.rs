@@ -2,7 +2,7 @@
 
 use super::{Exit, Held, Leaving, Pause, Progress, State};
 use crate::error::EndReason;
-use crate::token::Lineage;
+use crate::token::TokenFamily;
 
 /// How many sessions that were left are remembered: a store is not set back by more sign-ins than these.
 const LEFT_LIMIT: usize = 64;
@@ -24,7 +24,7 @@ impl State {
         self.sign_ins = self.sign_ins.max(held.sign_ins);
         // What was outrun in another session is nothing to fall back on in this one.
         self.spare
-            .take_if(|spare| spare.pair_id.lineage != held.pair_id.lineage);
+            .take_if(|spare| spare.pair_id.family != held.pair_id.family);
         // The token that may be spent is not needed any more; or it is echoed, and good again.
         self.over = None;
         self.held = Some(Box::new(held));
@@ -41,7 +41,7 @@ impl State {
     pub(super) fn rename(&mut self, held: &Held) -> bool {
         let is_over = self.end.is_some() || self.exit.is_some();
         let is_same = |old: &Held| {
-            old.pair_id.lineage == held.pair_id.lineage
+            old.pair_id.family == held.pair_id.family
                 && (old.number, old.digest) == (held.number, held.digest)
                 && old.pair.access == held.pair.access
         };
@@ -99,10 +99,10 @@ impl State {
             .as_deref()
             .into_iter()
             .chain(self.spare.as_deref());
-        let lineages: Vec<Lineage> = held.map(|held| held.pair_id.lineage).collect();
-        lineages
+        let families: Vec<TokenFamily> = held.map(|held| held.pair_id.family).collect();
+        families
             .into_iter()
-            .for_each(|lineage| self.remember_left(lineage));
+            .for_each(|family| self.remember_left(family));
         let leaving = Leaving {
             held: self.held.take().map(|held| *held),
             spare: self.spare.take().map(|spare| *spare),
@@ -112,24 +112,24 @@ impl State {
         (leaving, self.set_end(EndReason::LoggedOut))
     }
 
-    /// Whether the user has logged out of this lineage here.
-    pub(crate) fn has_left(&self, lineage: Lineage) -> bool {
-        self.left.contains(&lineage)
+    /// Whether the user has logged out of this family here.
+    pub(crate) fn has_left(&self, family: TokenFamily) -> bool {
+        self.left.contains(&family)
     }
 
-    fn remember_left(&mut self, lineage: Lineage) {
-        if !self.has_left(lineage) {
+    fn remember_left(&mut self, family: TokenFamily) {
+        if !self.has_left(family) {
             let surplus = (self.left.len() + 1).saturating_sub(LEFT_LIMIT);
             self.left.drain(..surplus);
-            self.left.push(lineage);
+            self.left.push(family);
         }
     }
 
     /// The logout is stored.
-    pub(crate) fn left(&mut self, lineage: Lineage) {
-        self.remember_left(lineage);
+    pub(crate) fn left(&mut self, family: TokenFamily) {
+        self.remember_left(family);
         if self.exit == Some(Exit::Asked) {
-            self.exit = Some(Exit::Written(lineage));
+            self.exit = Some(Exit::Written(family));
             self.seed = None;
         }
     }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One sign-in and all the rotations that followed from it: 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Lineage(u128);
+pub struct TokenFamily(u128);
 
-impl Lineage {
+impl TokenFamily {
     /// A new one, from the operating system's random source.
     pub(crate) fn random() -> Result<Self, getrandom::Error> {
         random().map(Self)
@@ -26,19 +26,19 @@ pub(crate) fn random() -> Result<u128, getrandom::Error> {
     Ok(u128::from_le_bytes(bytes))
 }
 
-impl fmt::Display for Lineage {
+impl fmt::Display for TokenFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
-impl fmt::Debug for Lineage {
+impl fmt::Debug for TokenFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lineage({self})")
+        write!(f, "TokenFamily({self})")
     }
 }
 
-impl FromStr for Lineage {
+impl FromStr for TokenFamily {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -46,13 +46,13 @@ impl FromStr for Lineage {
     }
 }
 
-impl Serialize for Lineage {
+impl Serialize for TokenFamily {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Lineage {
+impl<'de> Deserialize<'de> for TokenFamily {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?
             .parse()
@@ -67,13 +67,13 @@ impl<'de> Deserialize<'de> for Lineage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PairId {
     /// The sign-in.
-    pub lineage: Lineage,
-    /// Counts the rotations of the lineage.
+    pub family: TokenFamily,
+    /// Counts the rotations of the family.
     pub version: u64,
 }
 
 impl fmt::Display for PairId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.lineage, self.version)
+        write!(f, "{}/{}", self.family, self.version)
     }
 }

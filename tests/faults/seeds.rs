@@ -70,7 +70,7 @@ async fn a_seed_replaces_a_live_session_or_keeps_it_where_that_is_asked_for() {
     world.clock.advance(600 * SECOND).await;
     // Everybody has the new one.
     let newer = alice.token().await.unwrap();
-    assert_eq!(newer.pair_id().lineage, replaced.pair_id().lineage);
+    assert_eq!(newer.pair_id().family, replaced.pair_id().family);
     assert_eq!(keeping.token().await.unwrap().expose(), newer.expose());
     world.assert_exchanges(1);
 }

@@ -107,13 +107,13 @@ async fn w5_who_held_the_earlier_adopts_the_later_at_its_next_look() {
     let nodes = site.both(Persistence::write_behind(2)).await;
     site.world.clock.advance(SECOND).await;
     let record = site.store.record(nodes[0].0.key()).await.unwrap();
-    let lineage = record.pair_id().lineage;
+    let family = record.pair_id().family;
     let earlier = nodes
         .iter()
-        .find(|(node, _)| node.status().pair_id.unwrap().lineage != lineage);
+        .find(|(node, _)| node.status().pair_id.unwrap().family != family);
     let (node, _) = earlier.unwrap();
     node.rotate().await.unwrap();
-    assert_eq!(node.status().pair_id.unwrap().lineage, lineage);
+    assert_eq!(node.status().pair_id.unwrap().family, family);
     assert_eq!(site.world.server.sign_ins(), 2);
     site.world.assert_unharmed();
 }
@@ -133,7 +133,7 @@ async fn w5_a_session_that_has_rotated_since_it_began_supersedes_as_well() {
     site.store.set_down(false);
     site.world.clock.advance(10 * SECOND).await;
     let stored = site.store.record(node.key()).await.unwrap();
-    assert_eq!(stored.pair_id().lineage, token.pair_id().lineage);
+    assert_eq!(stored.pair_id().family, token.pair_id().family);
     assert_eq!(node.status().pair_id, Some(stored.pair_id()));
     assert_eq!(stored.retired().filter(|it| **it == digest).count(), 1);
     assert_eq!(stored.retired().count(), 2, "theirs and our own first");

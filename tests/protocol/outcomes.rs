@@ -352,7 +352,7 @@ async fn where_the_endpoint_can_sign_in_a_lost_session_is_replaced() {
     cluster.expire().await;
     cluster.server.fail_next(Fault::DropAfter);
     let token = one.token().await.unwrap();
-    assert_ne!(token.pair_id().lineage, before.pair_id().lineage);
+    assert_ne!(token.pair_id().family, before.pair_id().family);
     assert_eq!(two.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(
         (cluster.server.sign_ins(), cluster.counts()),

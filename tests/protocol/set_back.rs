@@ -25,18 +25,18 @@ async fn t03_a_session_that_was_replaced_does_not_come_back() {
             node.rotate().await.unwrap();
         }
         let held = pair_id(&node).await;
-        assert_ne!(held.lineage, before.lineage);
+        assert_ne!(held.family, before.family);
         // The store loses what was written in the last moments.
         cluster.store.put(&cluster.key(), &old).await;
         cluster.clock.advance(seconds(300)).await;
         let rotated = node.rotate().await.unwrap();
-        assert_eq!(rotated.pair_id().lineage, held.lineage);
+        assert_eq!(rotated.pair_id().family, held.family);
         let record = cluster.store.record(&cluster.key()).await.unwrap();
         assert_eq!(record.pair_id(), rotated.pair_id());
         // The instance that has seen nothing of it all adopts it.
         cluster.expire().await;
         assert_eq!(pair_id(&node).await, pair_id(&other).await);
-        assert_eq!(pair_id(&other).await.lineage, held.lineage);
+        assert_eq!(pair_id(&other).await.family, held.family);
         assert_eq!((cluster.counts().1, cluster.counts().2), (0, 0));
     }
 }
@@ -53,7 +53,7 @@ async fn t03_a_pair_that_is_issued_while_the_store_is_set_back_is_stored() {
     cluster.store.put(&cluster.key(), &old).await;
     drop(hold);
     let token = waiter.await.unwrap().unwrap();
-    assert_eq!(token.pair_id().lineage, held.lineage);
+    assert_eq!(token.pair_id().family, held.family);
     cluster.clock.advance(seconds(10)).await;
     let record = cluster.store.record(&cluster.key()).await.unwrap();
     assert_eq!(record.pair_id(), token.pair_id());
@@ -235,6 +235,6 @@ async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back
         .await;
     cluster.expire().await;
     let token = node.token().await.unwrap();
-    assert_eq!(token.pair_id().lineage, held.lineage);
+    assert_eq!(token.pair_id().family, held.family);
     assert_eq!(cluster.counts(), (2, 0, 0));
 }

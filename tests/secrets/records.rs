@@ -13,7 +13,7 @@ pub(crate) fn are_damaged() {
     let key = Key::default();
     let record = |lifetime: &Value| {
         json!({
-            "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": 1,
+            "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": 1,
             "pair": {
                 "issued_at": 0, "access_token": SEED_ACCESS, "refresh_token": SEED_REFRESH,
                 "lifetime": { "access": lifetime, "refresh": "unknown" },

@@ -71,7 +71,7 @@ async fn many_instances_that_are_told_to_sign_in_after_a_logout_do_it_once_betwe
     site.world.clock.advance(HOUR).await;
     for node in &nodes {
         let adopted = node.token().await.unwrap();
-        assert_eq!(adopted.pair_id().lineage, token.pair_id().lineage);
+        assert_eq!(adopted.pair_id().family, token.pair_id().family);
         assert!(site.world.is_live(&adopted));
     }
     assert_eq!(site.world.server.sign_ins(), 2);
@@ -170,7 +170,7 @@ async fn an_active_session_is_rotated_by_a_sign_in() {
     let tokens = loaded(site.builder(OnRequest::default())).await;
     let before = tokens.token().await.unwrap();
     let token = tokens.sign_in().await.unwrap();
-    assert_eq!(token.pair_id().lineage, before.pair_id().lineage);
+    assert_eq!(token.pair_id().family, before.pair_id().family);
     assert_eq!(token.pair_id().version, before.pair_id().version + 1);
     assert_eq!(site.world.server.sign_ins(), 1);
 }

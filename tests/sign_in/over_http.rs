@@ -157,7 +157,7 @@ async fn a_sign_in_over_http_is_the_servers_own_and_is_revoked_at_a_logout() {
     let tokens = TokenManager::builder(endpoint).build().unwrap();
     let first = tokens.token().await.unwrap();
     let second = tokens.rotate().await.unwrap();
-    assert_eq!(first.pair_id().lineage, second.pair_id().lineage);
+    assert_eq!(first.pair_id().family, second.pair_id().family);
     assert!(tokens.logout().await.is_complete());
     use evertoken::testing::AccessCheck;
     assert_eq!(server.check(second.expose()), AccessCheck::Revoked);

@@ -65,7 +65,7 @@ pub(crate) struct Log {
     repeated: HashSet<String>,
     record: Option<View>,
     owners: HashMap<String, NodeId>,
-    /// The family of each lineage that was stored.
+    /// The family of each pair that was stored.
     families: HashMap<String, usize>,
     /// When the store lost writes.
     failovers: Vec<u64>,

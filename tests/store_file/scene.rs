@@ -28,7 +28,7 @@ pub(crate) fn key() -> Key {
 /// The record of a key, whose tokens name the number, and with a field of a later version that holds it.
 pub(crate) fn record(key: &Key, number: u64) -> Record {
     let form = json!({
-        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
         "pair": {
             "issued_at": 1_700_000_000_000_u64,
             "access_token": format!("access-sesame-{number}"),

@@ -38,15 +38,14 @@ async fn w3_inactive_rows_keep_digest_jti_and_times_never_the_token() {
             expected(3, "ACTIVE"),
         ]
     );
-    let kept =
-        "num_nulls(record, past, pair), retired_at IS NULL, lineage, version, key->>'tenant'";
-    let lineage = "0123456789abcdef0123456789abcdef";
+    let kept = "num_nulls(record, past, pair), retired_at IS NULL, family, version, key->>'tenant'";
+    let family = "0123456789abcdef0123456789abcdef";
     assert_eq!(
         database.rows(kept),
         [
-            format!("3|f|{lineage}|1|diku"),
-            format!("3|f|{lineage}|2|diku"),
-            format!("0|t|{lineage}|3|diku"),
+            format!("3|f|{family}|1|diku"),
+            format!("3|f|{family}|2|diku"),
+            format!("0|t|{family}|3|diku"),
         ]
     );
 
@@ -127,7 +126,7 @@ async fn the_state_of_a_row_says_how_its_session_ended() {
         assert_eq!(database.rows("state").last().unwrap(), column, "{state}");
         // The user signs in anew: what ended stays ended.
         let mut anew = form(&key, 2);
-        anew["lineage"] = "11111111111111111111111111111111".into();
+        anew["family"] = "11111111111111111111111111111111".into();
         put(&store, Some(revision), &made_of(&anew)).await;
         let states = database.rows("state");
         assert_eq!(states[states.len() - 2..], [column, "ACTIVE"], "{state}");
@@ -164,7 +163,7 @@ async fn a_sign_in_that_is_leased_has_a_row_without_a_pair_which_gets_the_pair()
     let mut vacant = form(&key(), 1);
     vacant["pair"] = json!(null);
     vacant["version"] = 0.into();
-    vacant["lineage"] = "11111111111111111111111111111111".into();
+    vacant["family"] = "11111111111111111111111111111111".into();
     let vacant = made_of(&vacant);
     let revision = put(&store, None, &vacant).await;
     let columns = "state, encode(digest, 'hex'), version";

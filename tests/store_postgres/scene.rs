@@ -82,7 +82,7 @@ pub(crate) fn names(digests: impl IntoIterator<Item = Digest>) -> String {
 pub(crate) fn form(key: &Key, number: u64) -> Value {
     let past = names((number.saturating_sub(8).max(1)..number).map(digest));
     json!({
-        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
         "pair": {
             "issued_at": ISSUED,
             "access_token": access_token(number),

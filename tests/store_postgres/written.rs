@@ -30,7 +30,7 @@ fn form(key: &Key, number: u64) -> Value {
     let past = names((number.saturating_sub(8).max(2)..number).map(refresh));
     let seeds = names((number > 1).then(|| refresh(1)));
     json!({
-        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
         "pair": {
             "issued_at": ISSUED, "origin": if number == 1 { "seed" } else { "endpoint" },
             "access_token": token("access", number, ACCESS),

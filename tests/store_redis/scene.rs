@@ -43,7 +43,7 @@ pub(crate) fn lasting(key: &Key, number: u64, until: Option<StoreTime>) -> Recor
         None => json!({}),
     };
     let form = json!({
-        "format": 3, "key": key, "lineage": "0123456789abcdef0123456789abcdef", "version": number,
+        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
         "pair": {
             "issued_at": issued.as_millis(),
             "access_token": format!("access-sesame-{number}"),

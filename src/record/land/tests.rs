@@ -14,7 +14,7 @@ fn leased(token: &str) -> (Record, Landing) {
         base: record.pair_id(),
         predecessor: record.digest(),
         passed: Vec::new(),
-        lineage: record.lineage,
+        family: record.family,
         sign_ins: record.sign_ins,
         rival: Rival::Wins,
         pair: pair(token),
@@ -76,9 +76,9 @@ fn a_pair_landing_after_the_logout_is_never_stored() {
 }
 
 #[test]
-fn another_lineage_supersedes_ours() {
+fn another_family_supersedes_ours() {
     let (record, landing) = leased("r2");
-    let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0);
+    let replaced = record.replaced(TokenFamily::from_bits(9), Some(pair("fresh")), 0);
     assert_eq!(
         landing.judge(Some(&replaced), &key(), NOW),
         Verdict::Superseded
@@ -88,19 +88,19 @@ fn another_lineage_supersedes_ours() {
 #[test]
 fn a_new_session_is_not_leased_by_a_sign_in_to_the_one_before() {
     let record = active().leased(ONE, key().digest(), NOW);
-    let replaced = record.replaced(Lineage::from_bits(9), Some(pair("fresh")), 0);
+    let replaced = record.replaced(TokenFamily::from_bits(9), Some(pair("fresh")), 0);
     assert_eq!(replaced.lease, None);
 }
 
 /// A sign-in of ours, into a key that has come to hold another's.
 fn rivals(rival: Rival) -> (Record, Landing) {
     let (_, landing) = leased("ours");
-    let vacant = Record::vacant(key(), Lineage::from_bits(1));
-    let theirs = vacant.replaced(Lineage::from_bits(2), Some(pair("theirs")), 0);
+    let vacant = Record::vacant(key(), TokenFamily::from_bits(1));
+    let theirs = vacant.replaced(TokenFamily::from_bits(2), Some(pair("theirs")), 0);
     let ours = Landing {
         base: vacant.pair_id(),
         predecessor: key().digest(),
-        lineage: Lineage::from_bits(3),
+        family: TokenFamily::from_bits(3),
         rival,
         ..landing
     };
@@ -113,7 +113,7 @@ fn a_rival_that_is_good_wins_unless_ours_is_given_out() {
     assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
     let (theirs, ours) = rivals(Rival::Loses);
     let landed = written(ours.judge(Some(&theirs), &key(), NOW));
-    assert_eq!((landed.lineage, landed.version), (ours.lineage, 2));
+    assert_eq!((landed.family, landed.version), (ours.family, 2));
     assert!(landed.retired().any(|digest| *digest == theirs.digest()));
     assert_eq!(ours.judge(Some(&landed), &key(), NOW), Verdict::Landed);
 }
@@ -123,7 +123,7 @@ fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
     let (mut theirs, ours) = rivals(Rival::WinsWhileGood);
     for state in [State::Expired, State::Idle] {
         let landed = written(ours.judge(Some(&theirs.ended(state)), &key(), NOW));
-        assert_eq!(landed.lineage, ours.lineage);
+        assert_eq!(landed.family, ours.family);
     }
     let out = theirs.ended(State::LoggedOut);
     assert_eq!(ours.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
@@ -136,8 +136,8 @@ fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
     assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
     let later = NOW.after(std::time::Duration::from_secs(1));
     assert_eq!(
-        written(ours.judge(Some(&theirs), &key(), later)).lineage,
-        ours.lineage
+        written(ours.judge(Some(&theirs), &key(), later)).family,
+        ours.family
     );
 }
 
@@ -178,11 +178,11 @@ fn a_sign_in_that_brings_the_token_of_an_earlier_session_is_landed() {
     let (mut record, landing) = leased("ours");
     record.forbid(landing.pair.pair.digest(&key()), Digest::of("another"));
     let ours = Landing {
-        lineage: Lineage::from_bits(3),
+        family: TokenFamily::from_bits(3),
         ..landing
     };
     let landed = written(ours.judge(Some(&record), &key(), NOW));
-    assert_eq!(landed.lineage, ours.lineage);
+    assert_eq!(landed.family, ours.family);
 }
 
 #[test]
@@ -235,13 +235,13 @@ fn a_pair_after_which_many_landed_is_no_spare_whether_it_had_landed_or_not() {
 fn a_sign_in_that_was_outrun_gives_way_for_good() {
     let (landed, landing) = outrun();
     let ours = Landing {
-        lineage: Lineage::from_bits(3),
+        family: TokenFamily::from_bits(3),
         ..landing
     };
     assert_eq!(ours.judge(Some(&landed), &key(), NOW), Verdict::Superseded);
     // Ours had landed, and somebody has rotated it since.
     let rotated = Record {
-        lineage: ours.lineage,
+        family: ours.family,
         ..landed
     };
     assert_eq!(ours.judge(Some(&rotated), &key(), NOW), Verdict::Outrun);
@@ -276,9 +276,9 @@ fn a_record_that_vanished_is_written_anew_with_its_numbers() {
 fn a_seed_counts_only_if_the_store_never_knew_its_token() {
     let (record, landing) = leased("r2");
     let landed = written(landing.judge(Some(&record), &key(), NOW));
-    let lineage = Lineage::from_bits(9);
+    let family = TokenFamily::from_bits(9);
     let seeded = |record: &Record, token: &str| {
-        Record::seeded(Some(record), &key(), lineage, pair(token), 0, NOW)
+        Record::seeded(Some(record), &key(), family, pair(token), 0, NOW)
     };
     assert_eq!(seeded(&landed, "r2"), Seeding::Known, "current");
     assert_eq!(seeded(&landed, "r1"), Seeding::Known, "retired");
@@ -288,11 +288,11 @@ fn a_seed_counts_only_if_the_store_never_knew_its_token() {
     let Seeding::Displaces(fresh) = seeded(&landed, "r9") else {
         panic!("the session goes on");
     };
-    assert_eq!(fresh.lineage, lineage);
+    assert_eq!(fresh.family, family);
     assert_eq!(fresh.next_number, landed.next_number);
     assert!(fresh.version > landed.version);
     assert!(fresh.knows(&landed.digest()));
-    let begun = Record::seeded(None, &key(), lineage, pair("r1"), 0, NOW);
+    let begun = Record::seeded(None, &key(), family, pair("r1"), 0, NOW);
     assert!(matches!(begun, Seeding::Begins(_)));
 }
 
@@ -306,15 +306,15 @@ fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
         holder: ONE.holder(landing.holder.number),
         base: before.pair_id(),
         predecessor: key().digest(),
-        lineage: Lineage::from_bits(3),
+        family: TokenFamily::from_bits(3),
         sign_ins: before.sign_ins + 1,
         pair: pair("ours"),
         ..landing
     };
     let landed = written(ours.judge(Some(&theirs), &key(), NOW));
     assert_eq!(
-        (landed.lineage, landed.digest()),
-        (ours.lineage, Digest::of("ours"))
+        (landed.family, landed.digest()),
+        (ours.family, Digest::of("ours"))
     );
     assert!(landed.retired().any(|digest| *digest == theirs.digest()));
     // A later sign-in than ours stays.
@@ -329,15 +329,15 @@ fn a_refresh_token_that_a_sign_in_brings_again_is_not_retired() {
     let theirs = written(landing.judge(Some(&active()), &key(), NOW));
     let ours = Landing {
         predecessor: key().digest(),
-        lineage: Lineage::from_bits(3),
+        family: TokenFamily::from_bits(3),
         sign_ins: theirs.sign_ins + 1,
         pair: pair("theirs"),
         ..landing
     };
     let landed = written(ours.judge(Some(&theirs), &key(), NOW));
     assert_eq!(
-        (landed.lineage, landed.digest()),
-        (ours.lineage, theirs.digest())
+        (landed.family, landed.digest()),
+        (ours.family, theirs.digest())
     );
     assert!(landed.retired().all(|digest| *digest != theirs.digest()));
     // A token that the server called dead is not active again.

@@ -43,7 +43,7 @@ fn rotated(record: &Record, round: u64) -> Record {
         predecessor: record.digest(),
         passed: Vec::new(),
         rival: Rival::Wins,
-        lineage: record.lineage,
+        family: record.family,
         sign_ins: record.sign_ins,
         pair: stored(&format!("refresh {round:032}"), Origin::Endpoint),
     };
@@ -56,7 +56,7 @@ fn rotated(record: &Record, round: u64) -> Record {
 /// After this many rotations in a row, with a lease.
 fn after(rotations: u64) -> Record {
     let seed = stored("seed", Origin::Seed);
-    let mut record = Record::first(key(), Lineage::from_bits(u128::MAX), seed, 1);
+    let mut record = Record::first(key(), TokenFamily::from_bits(u128::MAX), seed, 1);
     for round in 0..rotations {
         record = rotated(&record, round);
     }
@@ -69,7 +69,7 @@ fn full() -> Record {
     for round in 0..20 {
         for origin in [Origin::Seed, Origin::Replacement] {
             let brought = stored(&format!("{origin:?} {round}"), origin);
-            record = record.replaced(Lineage::from_bits(u128::MAX), Some(brought), 0);
+            record = record.replaced(TokenFamily::from_bits(u128::MAX), Some(brought), 0);
             record = rotated(&record, 100 * round + record.sign_ins);
         }
     }

@@ -31,7 +31,7 @@ fn key(label: usize) -> Key {
 
 fn record(label: usize, version: u64) -> Record {
     let form = json!({
-        "format": 3, "key": key(label), "lineage": "0123456789abcdef0123456789abcdef", "version": version,
+        "format": 3, "key": key(label), "family": "0123456789abcdef0123456789abcdef", "version": version,
         "pair": {
             "issued_at": 1_700_000_000_000_u64,
             "access_token": format!("access {label} {version}"),

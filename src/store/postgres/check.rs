@@ -14,7 +14,7 @@ use super::schema::Statements;
 use super::sending::Sending;
 use crate::record::Record;
 use crate::store::{Codec, Revision};
-use crate::token::{Key, Lineage, random};
+use crate::token::{Key, TokenFamily, random};
 
 /// The SQLSTATE of a statement that has other parameters than the one that was prepared under its name.
 const MIXED_UP: &str = "08P01";
@@ -43,7 +43,7 @@ pub(super) async fn statements(
         let query = sqlx::query_with(statement, of_digest()?);
         sending.rows(connection, query).await?;
     }
-    let record = Record::vacant(key, Lineage::random().map_err(no_randomness)?);
+    let record = Record::vacant(key, TokenFamily::random().map_err(no_randomness)?);
     let parts = Codec::plain().encode_parts_aside(&record).await;
     let columns = Columns::of(&record, parts.map_err(Failure::Record)?)?;
     let mut arguments = columns.arguments()?;

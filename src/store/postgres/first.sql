@@ -1,7 +1,7 @@
 -- The first record of a key, unless somebody was faster.
 WITH came AS (
     INSERT INTO evertoken_pair (
-        key_digest, key, state, lineage, version, digest, access_digest, jti, issued_at, access_expires_at,
+        key_digest, key, state, family, version, digest, access_digest, jti, issued_at, access_expires_at,
         refresh_expires_at, needed_until, record, past, pair, changed_at, revision
     )
     SELECT

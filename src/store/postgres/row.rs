@@ -25,7 +25,7 @@ pub(super) struct Columns {
     session: Digest,
     key: String,
     state: &'static str,
-    lineage: String,
+    family: String,
     version: i64,
     digest: Option<Digest>,
     access_digest: Option<Digest>,
@@ -46,7 +46,7 @@ impl Columns {
             session: record.key.digest(),
             key,
             state: state(&record.state),
-            lineage: record.lineage.to_string(),
+            family: record.family.to_string(),
             version: capped(record.version),
             digest: record.pair.as_ref().map(|_| record.digest()),
             access_digest: record.access_digest(),
@@ -70,7 +70,7 @@ impl Columns {
         arguments.add(self.session.as_bytes().as_slice())?;
         arguments.add(&self.key)?;
         arguments.add(self.state)?;
-        arguments.add(&self.lineage)?;
+        arguments.add(&self.family)?;
         arguments.add(self.version)?;
         for digest in [&self.digest, &self.access_digest] {
             let digest = digest.as_ref().map(Digest::as_bytes);

@@ -29,7 +29,7 @@ CREATE TABLE evertoken_pair (
     -- Of the access token; NULL where there is none, and where nothing but its refresh token is known of a pair.
     access_digest      bytea CHECK (octet_length(access_digest) = 16),
     -- Which sign-in.
-    lineage            text,
+    family            text,
     -- The name of the access token, where it is a JWT that has one.
     jti                text,
     -- ACTIVE: the pair is good. INACTIVE: another took its place. EXPIRED: it ran out, or what became of it is
@@ -60,7 +60,7 @@ CREATE TABLE evertoken_pair (
 ALTER TABLE evertoken_pair
     ALTER COLUMN pair SET STORAGE EXTERNAL,
     ALTER COLUMN key SET STORAGE MAIN,
-    ALTER COLUMN lineage SET STORAGE MAIN,
+    ALTER COLUMN family SET STORAGE MAIN,
     ALTER COLUMN jti SET STORAGE MAIN,
     ALTER COLUMN past SET STORAGE MAIN,
     ALTER COLUMN record SET STORAGE MAIN;

@@ -4,7 +4,7 @@ WITH seen AS MATERIALIZED (
         digest,
         -- Whether the row goes on: it has no pair yet, or the record holds this very pair, or it is the same
         -- record without it (the pair was revoked after a logout).
-        digest IS NULL OR (lineage = $4 AND version = $5 AND ($6 IS NULL OR digest = $6)) AS goes_on
+        digest IS NULL OR (family = $4 AND version = $5 AND ($6 IS NULL OR digest = $6)) AS goes_on
     FROM evertoken_pair
     WHERE key_digest = $1 AND retired_at IS NULL AND revision = $17
     -- Waits for whoever is replacing it. If he did, the revision is another, and there is no such row.
@@ -13,7 +13,7 @@ WITH seen AS MATERIALIZED (
 went_on AS (
     UPDATE evertoken_pair AS pair SET
         state = $3,
-        lineage = $4,
+        family = $4,
         version = $5,
         digest = coalesce($6, pair.digest),
         access_digest = CASE WHEN $6 IS NULL THEN access_digest ELSE $7 END,
@@ -51,7 +51,7 @@ gave_way AS (
 -- From what the update returns, so that it is done before the unique indexes are asked.
 came AS (
     INSERT INTO evertoken_pair (
-        key_digest, key, state, lineage, version, digest, access_digest, jti, issued_at, access_expires_at,
+        key_digest, key, state, family, version, digest, access_digest, jti, issued_at, access_expires_at,
         refresh_expires_at, needed_until, record, past, pair, changed_at, revision
     )
     SELECT

@@ -6,7 +6,7 @@ use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
 use crate::record::{DoubtfulBy, Lease, Origin, Owner, Record, State, StoredPair};
 use crate::store::StoreTime;
-use crate::token::{Digest, Key, Lineage, Session, TokenPair, Validity, random};
+use crate::token::{Digest, Key, Session, TokenFamily, TokenPair, Validity, random};
 
 /// Characters that a store may refuse: more than it has to keep.
 pub(super) const FAR_TOO_LONG: usize = 3_000_000;
@@ -38,7 +38,7 @@ pub(super) fn record(key: &Key, version: u64) -> Record {
         },
         pair,
     };
-    let mut record = Record::first(key.clone(), lineage(key), stored, 1);
+    let mut record = Record::first(key.clone(), family(key), stored, 1);
     record.version = version;
     record
 }
@@ -54,9 +54,9 @@ pub(super) fn sized(key: &Key, version: u64, length: usize) -> Record {
 }
 
 /// The key's digest will do.
-fn lineage(key: &Key) -> Lineage {
+fn family(key: &Key) -> TokenFamily {
     match key.digest().to_string().parse() {
-        Ok(lineage) => lineage,
+        Ok(family) => family,
         Err(error) => panic!("a digest is hexadecimal: {error}"),
     }
 }

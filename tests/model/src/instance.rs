@@ -29,7 +29,7 @@ pub struct Instance {
     /// How often it may still be asked for a new pair.
     pub demands: u8,
     pub starts: u8,
-    /// The lineages that it has logged out of, a bit each.
+    /// The families that it has logged out of, a bit each.
     pub out: u16,
     /// No part of what it knows: the tokens for which it has read a pair, or that they are dead, a bit each.
     pub answered: u16,
@@ -257,7 +257,7 @@ impl Instance {
         self.next_number = self.next_number.max(held.number + 1);
         self.sign_ins = self.sign_ins.max(held.sign_ins);
         self.pause = 0;
-        self.spare.take_if(|spare| spare.lineage != held.lineage);
+        self.spare.take_if(|spare| spare.family != held.family);
         self.held = Some(held);
         self.exit = None;
     }

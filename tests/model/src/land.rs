@@ -3,7 +3,7 @@
 use crate::instance::{Leased, Phase, Unstored};
 use crate::property;
 use crate::record::land::{Landing, Rival, Verdict};
-use crate::row::{Held, NOW, Row, digest, key, lineage, stored};
+use crate::row::{Held, NOW, Row, digest, family, key, stored};
 use crate::server::{Truths, revoke};
 use crate::token::PairId;
 use crate::world::{Outcome, Swap, Turn};
@@ -13,7 +13,7 @@ impl Turn<'_> {
     pub(crate) fn land(&mut self, leased: Leased, token: u8) {
         let row = &leased.record;
         let held = Held {
-            lineage: row.lineage,
+            family: row.family,
             version: row.version + 1,
             token,
             number: leased.name.number,
@@ -34,7 +34,7 @@ impl Turn<'_> {
     /// `land_spare`, up to the first attempt to store.
     pub(crate) fn land_spare(&mut self, leased: Leased, row: Row, spare: Held) {
         let held = Held {
-            lineage: row.lineage,
+            family: row.family,
             version: row.version + 1,
             token: spare.token,
             number: leased.name.number,
@@ -57,12 +57,12 @@ impl Turn<'_> {
         let landing = Landing {
             holder: unstored.name.holder(),
             base: PairId {
-                lineage: lineage(unstored.base.0),
+                family: family(unstored.base.0),
                 version: unstored.base.1.into(),
             },
             predecessor: digest(unstored.predecessor),
             passed: Vec::new(),
-            lineage: lineage(unstored.held.lineage),
+            family: family(unstored.held.family),
             sign_ins: unstored.held.sign_ins.into(),
             rival: Rival::Wins,
             pair: stored(unstored.held.token),
@@ -131,9 +131,9 @@ impl Turn<'_> {
 
     /// `publish_landed`.
     fn landed(&mut self, unstored: Unstored, pair_id: (u8, u8)) {
-        let (lineage, version) = pair_id;
+        let (family, version) = pair_id;
         let held = Held {
-            lineage,
+            family,
             version,
             ..unstored.held
         };

@@ -52,7 +52,7 @@ impl Turn<'_> {
     fn adopt(&mut self, row: &Row) -> bool {
         let Some(token) = row.token else { return true };
         let held = Held {
-            lineage: row.lineage,
+            family: row.family,
             version: row.version,
             token,
             number: row.committed_number,
@@ -92,7 +92,7 @@ impl Turn<'_> {
         let me = self.me();
         // Where the user has signed in since, that session is written over it.
         let is_past = me.held.is_some_and(|held| held.sign_ins > row.sign_ins);
-        let has_left = me.out & (1 << row.lineage) != 0 && !is_past;
+        let has_left = me.out & (1 << row.family) != 0 && !is_past;
         if !has_left || row.state == Status::LoggedOut {
             return false;
         }

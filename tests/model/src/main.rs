@@ -106,7 +106,7 @@ fn shown(world: &World) -> String {
                 .map_or_else(|| "none".to_owned(), |token| format!("t{token}"));
             format!(
                 "{token} {:?}, sign-in {} ({} counted), version {}, committed {}{lease}",
-                row.state, row.lineage, row.sign_ins, row.version, row.committed_number
+                row.state, row.family, row.sign_ins, row.version, row.committed_number
             )
         },
     );

@@ -153,7 +153,7 @@ pub(crate) fn arrived(world: &mut World, token: Token) {
 
 /// A pair gives way to one of another sign-in.
 pub(crate) fn superseded(world: &mut World, row: Option<Row>, ours: Held) {
-    if row.is_some_and(|row| world.nth(row.lineage) < world.nth(ours.lineage)) {
+    if row.is_some_and(|row| world.nth(row.family) < world.nth(ours.family)) {
         world.flaw(Flaw::RevokedNewer);
     }
 }
@@ -188,12 +188,12 @@ pub(crate) fn failed_over(world: &mut World) {
 pub(crate) fn held(world: &mut World, at: usize, new: Held) {
     let instance = &world.instances[at];
     let old = instance.held;
-    if instance.out & (1 << new.lineage) != 0 {
+    if instance.out & (1 << new.family) != 0 {
         world.flaw(Flaw::LeftAdopted);
     }
     let Some(old) = old else { return };
     let is_older = descends(&world.truths, old.token, new.token);
-    if is_older || world.nth(new.lineage) < world.nth(old.lineage) {
+    if is_older || world.nth(new.family) < world.nth(old.family) {
         world.flaw(Flaw::Backwards);
     }
 }
@@ -230,7 +230,7 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
     }
     if old.state == Status::LoggedOut
         && next.state != Status::LoggedOut
-        && next.lineage == old.lineage
+        && next.family == old.family
     {
         world.unless_failed_over(Flaw::LogoutUndone);
     }
@@ -240,10 +240,8 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
         (_, None) => false,
     };
     let family = |token: Token| world.truths[usize::from(token)].family;
-    let is_foreign = next
-        .token
-        .is_some_and(|token| family(token) != next.lineage);
-    if is_foreign || is_older || world.nth(next.lineage) < world.nth(old.lineage) {
+    let is_foreign = next.token.is_some_and(|token| family(token) != next.family);
+    if is_foreign || is_older || world.nth(next.family) < world.nth(old.family) {
         world.unless_failed_over(Flaw::Overwritten);
     }
     let has_reason = match next.state {
@@ -364,7 +362,7 @@ fn is_good(world: &World, row: &Row) -> bool {
 
 /// Whether nothing of a session that was logged out can be exchanged.
 fn is_revoked(world: &World, row: &Row) -> bool {
-    let mut family = world.truths.iter().filter(|it| it.family == row.lineage);
+    let mut family = world.truths.iter().filter(|it| it.family == row.family);
     row.state != Status::LoggedOut || family.all(|truth| truth.life != Life::Live)
 }
 
@@ -489,14 +487,14 @@ impl Goal {
             }),
             Self::SignedIn => {
                 Property::sometimes("the user is signed in anew", |_, world: &World| {
-                    world.store.is_some_and(|row| row.lineage > 0)
+                    world.store.is_some_and(|row| row.family > 0)
                 })
             }
             Self::SecondPair => {
                 Property::sometimes("two rotations follow each other", |_, world: &World| {
                     world
                         .store
-                        .is_some_and(|row| row.version > 2 && row.lineage == 0)
+                        .is_some_and(|row| row.version > 2 && row.family == 0)
                 })
             }
         }

@@ -1,4 +1,4 @@
-//! A record in a few bytes. Tokens, lineages and owners are numbers, and times are ages in ticks, so that two
+//! A record in a few bytes. Tokens, families and owners are numbers, and times are ages in ticks, so that two
 //! worlds that differ only in when they happened are one state.
 
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
 use crate::record::{Origin, Record, State, StoredPair};
 use crate::store::StoreTime;
-use crate::token::{Digest, Key, Lineage, PairId, TokenPair};
+use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
 
 /// Names a refresh token.
 pub type Token = u8;
@@ -25,7 +25,7 @@ const OWNERS: u8 = 64;
 /// A [`Record`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Row {
-    pub lineage: u8,
+    pub family: u8,
     pub version: u8,
     pub token: Option<Token>,
     pub state: Status,
@@ -82,7 +82,7 @@ pub enum By {
 /// A pair in an instance's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Held {
-    pub lineage: u8,
+    pub family: u8,
     pub version: u8,
     pub token: Token,
     pub number: u8,
@@ -94,7 +94,7 @@ struct Names {
     key: Key,
     pairs: Vec<TokenPair>,
     digests: Vec<Digest>,
-    lineages: Vec<Lineage>,
+    families: Vec<TokenFamily>,
     owners: Vec<Owner>,
 }
 
@@ -108,8 +108,8 @@ fn names() -> &'static Names {
         let owner = |owner: u8| serde_json::from_value(format!("{owner:x}").into());
         Names {
             digests: pairs.iter().map(|pair| pair.digest(&key)).collect(),
-            lineages: (0..TOKENS)
-                .map(|lineage| format!("{lineage}").parse().expect("a number"))
+            families: (0..TOKENS)
+                .map(|family| format!("{family}").parse().expect("a number"))
                 .collect(),
             owners: (0..OWNERS)
                 .map(|number| owner(number).expect("a number"))
@@ -132,8 +132,8 @@ pub(crate) fn digest(token: Token) -> Digest {
     names().digests[usize::from(token)]
 }
 
-pub(crate) fn lineage(lineage: u8) -> Lineage {
-    names().lineages[usize::from(lineage)]
+pub(crate) fn family(family: u8) -> TokenFamily {
+    names().families[usize::from(family)]
 }
 
 pub(crate) fn stored(token: Token) -> StoredPair {
@@ -180,7 +180,7 @@ impl Held {
     pub(crate) fn for_look(self) -> look::Held {
         look::Held {
             pair_id: PairId {
-                lineage: lineage(self.lineage),
+                family: family(self.family),
                 version: self.version.into(),
             },
             digest: digest(self.token),
@@ -190,7 +190,7 @@ impl Held {
     }
 
     pub fn pair_id(self) -> (u8, u8) {
-        (self.lineage, self.version)
+        (self.family, self.version)
     }
 }
 
@@ -263,7 +263,7 @@ impl Mark {
 
 impl Row {
     pub fn pair_id(&self) -> (u8, u8) {
-        (self.lineage, self.version)
+        (self.family, self.version)
     }
 
     /// The lease, if it names the token that is current.
@@ -301,7 +301,7 @@ impl Row {
             next_number: self.next_number.into(),
             committed_number: self.committed_number.into(),
             past,
-            ..Record::vacant(names.key.clone(), lineage(self.lineage))
+            ..Record::vacant(names.key.clone(), family(self.family))
         }
     }
 
@@ -310,7 +310,7 @@ impl Row {
         let names = names();
         let token = |digest: &Digest| place(&names.digests, digest);
         let row = Self {
-            lineage: place(&names.lineages, &record.lineage),
+            family: place(&names.families, &record.family),
             version: small(record.version),
             token: record
                 .pair

@@ -62,14 +62,14 @@ impl Turn<'_> {
                 left: ticks(stale_in),
             });
         }
-        // One of another lineage is dropped.
+        // One of another family is dropped.
         let spare = if self.rotation().orphan {
             None
         } else {
             self.me().spare.take()
         };
         let spare = spare.filter(|spare| {
-            spare.lineage == row.lineage && !record.knows(&crate::row::digest(spare.token))
+            spare.family == row.family && !record.knows(&crate::row::digest(spare.token))
         });
         if let Some(spare) = spare {
             return self.land_spare(leased, row, spare);

@@ -2,11 +2,11 @@
 
 use crate::instance::{Chore, Exit, Instance, Write};
 use crate::record::{Record, State};
-use crate::row::{Held, Status, Token, key, lineage, stored};
+use crate::row::{Held, Status, Token, family, key, stored};
 use crate::server::revoke;
 use crate::world::{Swap, Turn};
 
-/// The lineage of a logout that found no session.
+/// The family of a logout that found no session.
 const NOBODYS: u8 = 15;
 
 /// How many of the ways in which a store can fail matter for the call.
@@ -34,7 +34,7 @@ impl Instance {
             }
         }
         let (held, spare) = (self.held.take(), self.spare.take());
-        self.out |= held.map_or(0, |held| 1 << held.lineage);
+        self.out |= held.map_or(0, |held| 1 << held.family);
         self.chores.push(Chore::Leave { held, spare });
     }
 
@@ -57,7 +57,7 @@ impl Turn<'_> {
             Chore::Leave { held, spare } => self.leave(held, spare),
             Chore::LeaveSwap { held, spare, write } => match self.swap(write) {
                 Swap::Swapped => {
-                    self.left(write.next.lineage);
+                    self.left(write.next.family);
                     self.revoke_left(held, spare, write);
                 }
                 Swap::Lost | Swap::Error => self.next_chore(Chore::Leave { held, spare }),
@@ -103,7 +103,7 @@ impl Turn<'_> {
         }
         let row = self.world.store;
         if let Some(row) = row.filter(|row| row.state == Status::LoggedOut) {
-            self.left(row.lineage);
+            self.left(row.family);
             let write = Write {
                 next: row,
                 fresh: true,
@@ -115,15 +115,15 @@ impl Turn<'_> {
             (None, Some(held)) => {
                 Record::forwarded(None, key(), held.for_look(), stored(held.token), 0)
             }
-            (None, None) => Record::vacant(key().clone(), lineage(NOBODYS)),
+            (None, None) => Record::vacant(key().clone(), family(NOBODYS)),
         };
         let write = self.write(&last.ended(State::LoggedOut), true);
         self.next_chore(Chore::LeaveSwap { held, spare, write });
     }
 
     /// `State::left`.
-    fn left(&mut self, lineage: u8) {
-        self.me().out |= 1 << lineage;
+    fn left(&mut self, family: u8) {
+        self.me().out |= 1 << family;
         if self.me().exit == Some(Exit::Asked) {
             self.me().exit = Some(Exit::Written);
         }
@@ -162,8 +162,8 @@ impl Turn<'_> {
         let next = match row {
             Some(row) => row
                 .record()
-                .replaced(lineage(number), Some(stored(token)), known),
-            None => Record::first(key().clone(), lineage(number), stored(token), known + 1),
+                .replaced(family(number), Some(stored(token)), known),
+            None => Record::first(key().clone(), family(number), stored(token), known + 1),
         };
         let write = self.write(&next, true);
         self.next_chore(Chore::ReplaceSwap {
@@ -181,7 +181,7 @@ impl Turn<'_> {
         }
         let row = write.next;
         let held = Held {
-            lineage: row.lineage,
+            family: row.family,
             version: row.version,
             token,
             number: row.committed_number,

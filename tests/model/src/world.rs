@@ -20,7 +20,7 @@ pub struct World {
     pub truths: Truths,
     /// The tokens of requests that no instance waits for and that the server may yet handle.
     pub pending: Vec<Token>,
-    /// Lineages in the order in which the store has taken them first.
+    /// Families in the order in which the store has taken them first.
     pub order: Vec<u8>,
     /// The owners of leases whose holder has died, a bit each, where that shows.
     pub dead: u64,
@@ -240,7 +240,7 @@ impl World {
         let mut truths = Truths::new();
         let token = issue(&mut truths, 0, None);
         let row = Row {
-            lineage: 0,
+            family: 0,
             version: 1,
             token: Some(token),
             state: Status::Active,
@@ -252,7 +252,7 @@ impl World {
             retired: 0,
         };
         let held = Held {
-            lineage: 0,
+            family: 0,
             version: 1,
             token,
             number: 0,
@@ -315,8 +315,8 @@ impl World {
 
     /// The store has another record now.
     fn replace(&mut self, config: &Config, next: Row) {
-        if !self.order.contains(&next.lineage) {
-            self.order.push(next.lineage);
+        if !self.order.contains(&next.family) {
+            self.order.push(next.family);
         }
         property::replaced(self, config, &next);
         if self.faults.failovers > 0 {
@@ -358,8 +358,8 @@ impl World {
     }
 
     /// Which of the sign-ins that the store has seen it was.
-    pub fn nth(&self, lineage: u8) -> usize {
-        let at = self.order.iter().position(|it| *it == lineage);
+    pub fn nth(&self, family: u8) -> usize {
+        let at = self.order.iter().position(|it| *it == family);
         at.unwrap_or(self.order.len())
     }
 

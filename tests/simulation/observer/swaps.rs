@@ -78,11 +78,11 @@ impl Observer {
         }
     }
 
-    /// A lineage is one sign-in: no pair of another gets into it.
+    /// A family is one sign-in: no pair of another gets into it.
     fn another_session(&self, log: &mut Log, next: &View) -> Option<&'static str> {
         let current = self.current(log, next)?;
         let family = log.tokens[current].family;
-        let first = *log.families.entry(next.lineage.clone()).or_insert(family);
+        let first = *log.families.entry(next.family.clone()).or_insert(family);
         (first != family).then_some("writes a pair into another session")
     }
 
@@ -115,11 +115,11 @@ impl Observer {
             problems.push("takes the next number back".to_owned());
         }
         // A store that was set back goes on with a session that was replaced, and then that gives way again.
-        let is_same = new.lineage == old.lineage || !log.has_failed_over();
+        let is_same = new.family == old.family || !log.has_failed_over();
         if new.version < old.version && is_same {
             problems.push(format!("takes version {} back", old.version));
         }
-        if new.committed_number < old.committed_number && new.lineage == old.lineage {
+        if new.committed_number < old.committed_number && new.family == old.family {
             problems.push("takes the committed number back".to_owned());
         }
         if new.sign_ins < old.sign_ins {
@@ -190,7 +190,7 @@ impl Observer {
         };
         let holder = log.owners.get(&before.owner).copied();
         let is_alive =
-            new.state == State::Active && new.version == old.version && new.lineage == old.lineage;
+            new.state == State::Active && new.version == old.version && new.family == old.family;
         let is_old = self
             .current(log, old)
             .is_some_and(|it| self.is_old(&log.tokens[it]));

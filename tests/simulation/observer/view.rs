@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct View {
-    pub(crate) lineage: String,
+    pub(crate) family: String,
     pub(crate) version: u64,
     pub(crate) pair: Option<Pair>,
     pub(crate) state: State,

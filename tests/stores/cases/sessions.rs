@@ -88,16 +88,16 @@ async fn fm20_sessions_that_differ_in_anything_are_not_mixed(storage: Arc<dyn St
         .iter()
         .map(|pair| pair.each_ref().map(Node::call))
         .collect();
-    let mut lineages = Vec::new();
+    let mut families = Vec::new();
     for (key, callers) in keys.iter().zip(callers) {
         let token = common_token(callers).await;
         let record = storage.record(key).await.expect("it is there");
         assert_eq!(record.pair_id(), token.pair_id());
-        lineages.push(token.pair_id().lineage.to_string());
+        families.push(token.pair_id().family.to_string());
     }
-    lineages.sort();
-    lineages.dedup();
-    assert_eq!(lineages.len(), keys.len());
+    families.sort();
+    families.dedup();
+    assert_eq!(families.len(), keys.len());
     assert_eq!(scene.counts(), (6, 0, 0));
 }
 
@@ -140,7 +140,7 @@ async fn fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached(
     until("both have its successor", async || {
         let (here, there) = (here.token().await.unwrap(), there.token().await.unwrap());
         here.expose() == there.expose()
-            && here.pair_id().lineage == newer.pair_id().lineage
+            && here.pair_id().family == newer.pair_id().family
             && here.pair_id().version == newer.pair_id().version + 1
     })
     .await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::record::{Lease, Origin, Owner, StoredPair};
 use crate::store::{SealError, Sealer, StoreTime};
-use crate::token::{Lineage, TokenPair};
+use crate::token::{TokenFamily, TokenPair};
 
 /// Hides, binds the key, and seals each time in another way.
 #[derive(Default)]
@@ -49,7 +49,7 @@ fn record() -> Record {
         origin: Origin::Endpoint,
         pair,
     };
-    let mut record = Record::first(key(), Lineage::from_bits(1), stored, 1);
+    let mut record = Record::first(key(), TokenFamily::from_bits(1), stored, 1);
     for (number, origin) in [
         (1, Origin::Endpoint),
         (2, Origin::Seed),
@@ -101,7 +101,7 @@ fn later() -> Record {
 }
 
 fn every_kind() -> [Record; 5] {
-    let vacant = Record::vacant(key(), Lineage::from_bits(1));
+    let vacant = Record::vacant(key(), TokenFamily::from_bits(1));
     [record(), leased(&record()), later(), vacant, cleared()]
 }
 
@@ -193,7 +193,7 @@ fn the_lease_and_the_rest_are_one_json_that_begins_with_the_lease() {
 #[test]
 fn a_record_without_a_pair_has_no_part_for_it_but_the_seal() {
     let [plain, sealed] = codecs();
-    for record in [Record::vacant(key(), Lineage::from_bits(1)), cleared()] {
+    for record in [Record::vacant(key(), TokenFamily::from_bits(1)), cleared()] {
         assert!(parts(&plain, &record).pair.is_none());
         let parts = parts(&sealed, &record);
         assert!(parts.pair.is_some());

@@ -26,7 +26,7 @@ fn key(label: usize) -> Key {
 /// With a lease of this process in it.
 async fn lease(store: &FileStore, label: usize) -> Revision {
     let mut form = json!({
-        "format": 3, "key": key(label), "lineage": "0123456789abcdef0123456789abcdef", "version": 1,
+        "format": 3, "key": key(label), "family": "0123456789abcdef0123456789abcdef", "version": 1,
         "pair": { "issued_at": 1_700_000_000_000_u64, "refresh_token": format!("refresh {label}") },
         "state": { "is": "active" }, "lease": null,
         "next_number": 1, "committed_number": 0, "past": {},
