@@ -72,6 +72,6 @@ pub use self::strategy::{
     BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,
 };
 pub use self::token::{
-    AccessToken, Digest, Key, Lifetime, PairId, RefreshToken, Scope, Session, TokenFamily,
+    AccessToken, Digest, Key, Lifetime, PairId, RefreshExpiry, RefreshToken, Scope, TokenFamily,
     TokenPair, Validity,
 };

@@ -13,7 +13,7 @@ mod secret;
 pub use self::digest::Digest;
 pub use self::key::{Key, Scope};
 pub(crate) use self::lifetime::{LONGEST_LIFETIME, millis};
-pub use self::lifetime::{Lifetime, Session, Validity};
+pub use self::lifetime::{Lifetime, RefreshExpiry, Validity};
 pub use self::pair::TokenPair;
 pub(crate) use self::pair_id::random;
 pub use self::pair_id::{PairId, TokenFamily};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::Fault;
-use evertoken::{BackgroundTimer, EndReason, Error, OnRequest, Session};
+use evertoken::{BackgroundTimer, EndReason, Error, OnRequest, RefreshExpiry};
 use support::{
     HOUR, MINUTE, SECOND, World, drain, ended, failed, later, loaded, rotated, settle, text,
 };
@@ -60,7 +60,7 @@ async fn r5_the_last_token_of_a_fixed_session_is_not_rotated() {
         server
             .access_ttl(600 * SECOND)
             .refresh_ttl(700 * SECOND)
-            .session(Session::Fixed)
+            .refresh_expiry(RefreshExpiry::Absolute)
     });
     let _tokens = world.manager(BackgroundTimer::default()).await;
     assert_eq!(rotations_within(&world, HOUR).await, [480]);
@@ -130,7 +130,7 @@ async fn r5_a_fixed_session_that_ends_with_its_access_token_is_not_rotated() {
             server
                 .access_ttl(600 * SECOND)
                 .refresh_ttl(refresh_ttl * SECOND)
-                .session(Session::Fixed)
+                .refresh_expiry(RefreshExpiry::Absolute)
         });
         let tokens = world.manager(BackgroundTimer::default()).await;
         world.clock.advance(refresh_ttl * SECOND - SECOND).await;
@@ -148,7 +148,7 @@ async fn r5_a_sliding_session_of_the_same_lifetimes_is_rotated() {
         server
             .access_ttl(600 * SECOND)
             .refresh_ttl(600 * SECOND)
-            .session(Session::Sliding)
+            .refresh_expiry(RefreshExpiry::Sliding)
     });
     let tokens = world.manager(BackgroundTimer::default()).await;
     assert_eq!(rotations_within(&world, 1_000 * SECOND).await, [480, 960]);

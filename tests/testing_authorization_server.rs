@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use evertoken::testing::{AuthorizationServer, Fault, HttpServer, RefreshTokens, TestClock};
-use evertoken::{Session, TokenPair};
+use evertoken::{RefreshExpiry, TokenPair};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -119,7 +119,7 @@ async fn a_refresh_token_can_be_left_out_or_empty() {
         (RefreshTokens::Empty, Some("")),
     ] {
         let server = AuthorizationServer::builder()
-            .session(Session::Fixed)
+            .refresh_expiry(RefreshExpiry::Absolute)
             .refresh_tokens(mode)
             .build();
         let http = server.listen().await.unwrap();

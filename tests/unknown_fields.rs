@@ -41,7 +41,7 @@ fn form() -> Value {
             "refresh_token": "refresh-sesame", "token_type": "bearer", "scope": ["read", "write"],
             "lifetime": {
                 "access": { "known": { "total": 600_000 } }, "refresh": { "known": { "total": 3_600_000 } },
-                "session": "fixed", "refresh_in": 1_000,
+                "refresh_expiry": "absolute", "refresh_in": 1_000,
             },
         },
         "state": { "is": "active" },

@@ -4,7 +4,7 @@ use super::error::ConfigError;
 use super::scalar::PositiveSpan;
 use super::secret::Secret;
 use crate::settings::OnSeedConflict;
-use crate::token::{Session, TokenPair};
+use crate::token::{RefreshExpiry, TokenPair};
 
 /// The first pair.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -14,7 +14,7 @@ pub(super) struct Seed {
     access_token: Option<Secret>,
     expires_in: Option<PositiveSpan>,
     refresh_expires_in: Option<PositiveSpan>,
-    session: Option<Session>,
+    refresh_expiry: Option<RefreshExpiry>,
     on_conflict: Option<OnSeedConflict>,
 }
 
@@ -64,8 +64,8 @@ impl Seed {
         if let Some(PositiveSpan(total)) = self.refresh_expires_in {
             pair = pair.refresh_expires_in(total);
         }
-        if let Some(session) = self.session {
-            pair = pair.session(session);
+        if let Some(refresh_expiry) = self.refresh_expiry {
+            pair = pair.refresh_expiry(refresh_expiry);
         }
         Ok(pair)
     }

@@ -74,7 +74,7 @@ use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 /// A seed whose expiry is not known is taken as FOLIO's own user interface takes it with
 /// [`ACCESS_IF_UNKNOWN`](Self::ACCESS_IF_UNKNOWN) and [`REFRESH_IF_UNKNOWN`](Self::REFRESH_IF_UNKNOWN); a seed without
 /// its access token rotates with the first request. One from Eureka belongs to a
-/// [fixed](crate::Session::Fixed) session.
+/// [absolute](crate::RefreshExpiry::Absolute) session.
 ///
 /// # What an answer means
 ///

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use crate::token::{AccessToken, Lifetime, RefreshToken, Scope, Session, TokenPair, Validity, jwt};
+use crate::token::{
+    AccessToken, Lifetime, RefreshExpiry, RefreshToken, Scope, TokenPair, Validity, jwt,
+};
 
 /// What the token endpoint issued. Everything is optional save that something was issued: a refresh
 /// token that was read is kept, whatever else the answer lacks.
@@ -24,7 +26,7 @@ pub struct Issued {
     /// Whether the refresh token that was exchanged is spent in any case, so that the pair has none if none was issued.
     pub refresh_is_spent: bool,
     /// Whether rotating prolongs the session.
-    pub session: Session,
+    pub refresh_expiry: RefreshExpiry,
     /// `Bearer` mostly, in any case.
     pub token_type: Option<String>,
     /// What was granted, where the server said so.
@@ -89,8 +91,8 @@ impl Issued {
 
     /// Says whether rotating prolongs the session.
     #[must_use]
-    pub fn session(mut self, session: Session) -> Self {
-        self.session = session;
+    pub fn refresh_expiry(mut self, refresh_expiry: RefreshExpiry) -> Self {
+        self.refresh_expiry = refresh_expiry;
         self
     }
 
@@ -159,7 +161,7 @@ impl Issued {
             lifetime: Lifetime {
                 access: access_validity,
                 refresh: refresh_validity,
-                session: self.session,
+                refresh_expiry: self.refresh_expiry,
                 refresh_in: self.refresh_in,
             },
             token_type: self.token_type,

@@ -17,7 +17,7 @@ use super::pause::{Class, NotBefore};
 use super::wiped::{Fields, Wiped};
 use super::{FORMAT, Origin, Record, State, StoredPair, format};
 use crate::store::StoreTime;
-use crate::token::{Digest, Key, Lifetime, Session, TokenFamily, TokenPair, Validity};
+use crate::token::{Digest, Key, Lifetime, RefreshExpiry, TokenFamily, TokenPair, Validity};
 
 /// What is carried along; most records have none of it.
 #[derive(Clone, Default, PartialEq)]
@@ -170,7 +170,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
                 lifetime: Lifetime {
                     access: span,
                     refresh: span,
-                    session: Session::default(),
+                    refresh_expiry: RefreshExpiry::default(),
                     refresh_in: None,
                 },
                 token_type: None,

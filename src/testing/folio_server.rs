@@ -39,7 +39,7 @@ use super::fault::{Fault, Faults};
 use super::http::{ANY_PORT, HttpServer, Sent};
 use super::import_api::Answer;
 use crate::clock::Clock;
-use crate::token::{Session, TokenPair};
+use crate::token::{RefreshExpiry, TokenPair};
 
 /// A FOLIO: sign-in by `/authn`, and behind its gateway an API that takes records.
 ///
@@ -183,15 +183,15 @@ impl FolioServer {
         }
         let pair = state.issue(user, now);
         let session = match self.shared.system {
-            System::Okapi => Session::Sliding,
-            System::Eureka => Session::Fixed,
+            System::Okapi => RefreshExpiry::Sliding,
+            System::Eureka => RefreshExpiry::Absolute,
         };
         Some(
             TokenPair::new(pair.access.token)
                 .refresh_token(pair.refresh.token)
                 .expires_in(Duration::from_secs(pair.access.lives))
                 .refresh_expires_in(Duration::from_secs(pair.refresh.lives))
-                .session(session),
+                .refresh_expiry(session),
         )
     }
 

@@ -53,12 +53,12 @@ impl From<Duration> for Validity {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Session {
+pub enum RefreshExpiry {
     /// Each rotation brings a refresh token with a full lifetime of its own.
     #[default]
     Sliding,
     /// The session ends a fixed time after the sign-in, whatever is rotated.
-    Fixed,
+    Absolute,
 }
 
 /// The times of one pair, as a [`RefreshStrategy`](crate::RefreshStrategy) sees them.
@@ -73,7 +73,7 @@ pub struct Lifetime {
     /// The refresh token's.
     pub refresh: Validity,
     /// Whether rotating prolongs the session.
-    pub session: Session,
+    pub refresh_expiry: RefreshExpiry,
     /// When the server asked to be asked again (`refresh_in`); it wins over a strategy's own time.
     #[serde(with = "millis::option")]
     pub refresh_in: Option<Duration>,
@@ -95,7 +95,7 @@ impl Lifetime {
             access: self.access.aged(age),
             refresh: self.refresh.aged(age),
             refresh_in: self.refresh_in.map(|it| it.saturating_sub(age)),
-            session: self.session,
+            refresh_expiry: self.refresh_expiry,
         }
     }
 
@@ -136,9 +136,9 @@ impl Lifetime {
     /// Whether the session ends no later than the access token does, so that rotating is useless.
     #[must_use]
     pub fn is_last_of_fixed_session(&self) -> bool {
-        match (self.session, self.access, self.refresh) {
+        match (self.refresh_expiry, self.access, self.refresh) {
             (
-                Session::Fixed,
+                RefreshExpiry::Absolute,
                 Validity::Known { total: access },
                 Validity::Known { total: refresh },
             ) => access >= refresh,

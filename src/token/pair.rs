@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{AccessToken, Digest, Key, Lifetime, RefreshToken, Scope, Session, Validity};
+use super::{AccessToken, Digest, Key, Lifetime, RefreshExpiry, RefreshToken, Scope, Validity};
 
 /// An access token and the refresh token that is good for the next one.
 ///
@@ -71,8 +71,8 @@ impl TokenPair {
 
     /// Whether rotating prolongs the session.
     #[must_use]
-    pub fn session(mut self, session: Session) -> Self {
-        self.lifetime.session = session;
+    pub fn refresh_expiry(mut self, refresh_expiry: RefreshExpiry) -> Self {
+        self.lifetime.refresh_expiry = refresh_expiry;
         self
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use evertoken::{
     ApiProfile, Bare400, ClientAuth, Codes, Config, CoolDown, Coordination, Key, OAuth2, OldPair,
-    OnExpiry, OnStoreFailure, OptimisticEarly, Persistence, Registry, Resend, ResendAfterSilence,
-    ServerProfile, Session, TokenManager, TokenPair,
+    OnExpiry, OnStoreFailure, OptimisticEarly, Persistence, RefreshExpiry, Registry, Resend,
+    ResendAfterSilence, ServerProfile, TokenManager, TokenPair,
 };
 use http::{HeaderName, StatusCode};
 
@@ -77,7 +77,7 @@ refresh_token = "first-refresh"
 access_token = "first-access"
 expires_in = "5m"
 refresh_expires_in = "7days"
-session = "fixed"
+refresh_expiry = "absolute"
 "#;
 
 async fn shown(text: &str) -> String {
@@ -157,7 +157,7 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
                 .refresh_token("first-refresh")
                 .expires_in(seconds(300))
                 .refresh_expires_in(seconds(7 * 86_400))
-                .session(Session::Fixed),
+                .refresh_expiry(RefreshExpiry::Absolute),
         );
     assert_eq!(shown(FULL).await, format!("{by_hand:#?}"));
 }

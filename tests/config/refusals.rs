@@ -348,8 +348,8 @@ refresh_expires_in = "0s""#,
         (
             r#"[seed]
 refresh_token = "a"
-session = "endless""#,
-            "line 3, column 1: seed.session: must be `sliding` or `fixed`",
+refresh_expiry = "endless""#,
+            "line 3, column 1: seed.refresh_expiry: must be `sliding` or `absolute`",
         ),
     ] {
         assert_eq!(

@@ -206,7 +206,7 @@ async fn no_error_and_no_debug_repeats_what_could_be_a_secret() {
         r#"revocation_url = "sesame""#,
         "[seed]\nrefresh_token = [\"sesame\"]",
         "[seed]\nexpires_in = \"sesame\"\naccess_token = \"a\"",
-        "[seed]\nsession = \"sesame\"",
+        "[seed]\nrefresh_expiry = \"sesame\"",
         "[refresh]\nstrategy = { kind = \"on-request\", at_fraction = \"sesame\" }",
         "[refresh]\ncoordination = \"sesame\"",
         "[refresh]\nwait = \"sesame\"",

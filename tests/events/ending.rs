@@ -1,8 +1,8 @@
 //! The warning and the end of a session, before they come.
 
 use evertoken::{
-    BackgroundTimer, EndReason, MemoryStore, OnExpiry, OnRequest, OptimisticEarly, RefreshStrategy,
-    Session, TokenManager, TokenPair,
+    BackgroundTimer, EndReason, MemoryStore, OnExpiry, OnRequest, OptimisticEarly, RefreshExpiry,
+    RefreshStrategy, TokenManager, TokenPair,
 };
 
 use crate::probe::{Probe, ProbedStore};
@@ -14,7 +14,7 @@ fn fixed(ttl: u32) -> World {
         server
             .access_ttl(ttl * SECOND)
             .refresh_ttl(ttl * SECOND)
-            .session(Session::Fixed)
+            .refresh_expiry(RefreshExpiry::Absolute)
     })
 }
 

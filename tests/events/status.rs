@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evertoken::testing::Fault;
-use evertoken::{EndReason, Error, Event, OnRequest, Session, Status};
+use evertoken::{EndReason, Error, Event, OnRequest, RefreshExpiry, Status};
 
 use crate::probe::{Probe, ProbedStore};
 use crate::support::{SECOND, World, later, loaded};
@@ -134,7 +134,7 @@ async fn a_final_session_says_that_it_has_ended_though_nobody_asked() {
         server
             .access_ttl(600 * SECOND)
             .refresh_ttl(600 * SECOND)
-            .session(Session::Fixed)
+            .refresh_expiry(RefreshExpiry::Absolute)
     });
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(599 * SECOND).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evertoken::{EndpointError, Resend, Session, TokenEndpoint};
+use evertoken::{EndpointError, RefreshExpiry, Resend, TokenEndpoint};
 
 use crate::raw_server::{RawServer, Step};
 use crate::{JWT, REFUSED, UNPROCESSABLE, answer, class, eureka, okapi, pair, refresh, sign_in};
@@ -22,7 +22,7 @@ async fn a1_a_login_brings_both_tokens_and_both_ends() {
             issued.refresh_expires_in,
             Some(Duration::from_secs(604_800))
         );
-        assert_eq!(issued.session, Session::Sliding);
+        assert_eq!(issued.refresh_expiry, RefreshExpiry::Sliding);
     }
 }
 
@@ -46,7 +46,7 @@ async fn a2_a_login_with_odd_times_is_a_login() {
         assert_eq!(issued.refresh, Some("e.n.c.r.y".into()));
         let seconds = issued.expires_in.map(|span| span.as_secs());
         assert_eq!(seconds, expected, "{cookie} {body}");
-        assert_eq!(issued.session, Session::Fixed);
+        assert_eq!(issued.refresh_expiry, RefreshExpiry::Absolute);
     }
 }
 

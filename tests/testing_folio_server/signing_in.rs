@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use evertoken::testing::{AccessCheck, FolioServer, TestClock, TokenExpirationError};
-use evertoken::{Session, Validity};
+use evertoken::{RefreshExpiry, Validity};
 use http::Method;
 use serde_json::json;
 
@@ -115,14 +115,14 @@ async fn a6_tokens_live_as_long_as_the_tenants_configuration_says() {
 async fn by_default_refresh_tokens_live_7_days_in_okapi_and_sessions_24_h_in_eureka() {
     let day = Duration::from_secs(86_400);
     for (builder, refresh, session) in [
-        (FolioServer::okapi(), 7 * day, Session::Sliding),
-        (FolioServer::eureka(), day, Session::Fixed),
+        (FolioServer::okapi(), 7 * day, RefreshExpiry::Sliding),
+        (FolioServer::eureka(), day, RefreshExpiry::Absolute),
     ] {
         let folio = builder.clock(TestClock::new()).build();
         let lifetime = folio.issue("diku", "diku_admin").unwrap().lifetime;
         assert_eq!(lifetime.access, Duration::from_secs(600).into());
         assert_eq!(
-            (lifetime.refresh, lifetime.session),
+            (lifetime.refresh, lifetime.refresh_expiry),
             (refresh.into(), session)
         );
         assert!(folio.issue("diku", "nobody").is_none());

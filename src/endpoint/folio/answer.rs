@@ -12,7 +12,7 @@ use super::{Asked, wire};
 use crate::endpoint::json::{Members, Value};
 use crate::endpoint::transport::Reply;
 use crate::endpoint::{Issued, LONGEST_LIFETIME, time};
-use crate::token::{Session, jwt};
+use crate::token::{RefreshExpiry, jwt};
 
 /// What was issued; it may be nothing.
 pub(super) fn read(reply: &Reply, mode: Mode, asked: Asked) -> Issued {
@@ -41,9 +41,9 @@ pub(super) fn read(reply: &Reply, mode: Mode, asked: Asked) -> Issued {
         never_expires: asked == Asked::LegacyLogin && times.is_none(),
         // Each refresh spends what it was sent.
         refresh_is_spent: asked == Asked::Refresh,
-        session: match mode {
-            Mode::Okapi => Session::Sliding,
-            Mode::Eureka => Session::Fixed,
+        refresh_expiry: match mode {
+            Mode::Okapi => RefreshExpiry::Sliding,
+            Mode::Eureka => RefreshExpiry::Absolute,
         },
         server_time: reply.date,
         ..Issued::default()
@@ -232,9 +232,9 @@ mod tests {
         let cookies = [DATE, cookie("folioAccessToken=a2"), cookie(&refresh)];
         let issued = read(&reply(&cookies, ""), Mode::Eureka, Asked::SignIn);
         assert_eq!(seconds(&issued), (None, Some(10)));
-        assert_eq!(issued.session, Session::Fixed);
+        assert_eq!(issued.refresh_expiry, RefreshExpiry::Absolute);
         assert!(!issued.refresh_is_spent);
-        assert_eq!(okapi(&cookies, "").session, Session::Sliding);
+        assert_eq!(okapi(&cookies, "").refresh_expiry, RefreshExpiry::Sliding);
     }
 
     #[test]

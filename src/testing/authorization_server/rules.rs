@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::AuthorizationServer;
 use crate::clock::{Clock, SystemClock};
-use crate::token::{Scope, Session};
+use crate::token::{RefreshExpiry, Scope};
 
 /// What happens when a refresh token is presented that was consumed before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -134,11 +134,11 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// Whether rotating prolongs the session. Default: [`Session::Sliding`]. In a fixed one no
+    /// Whether rotating prolongs the session. Default: [`RefreshExpiry::Sliding`]. In an absolute one no
     /// token lives longer than the family's first refresh token.
     #[must_use]
-    pub fn session(mut self, session: Session) -> Self {
-        self.rules.session = session;
+    pub fn refresh_expiry(mut self, refresh_expiry: RefreshExpiry) -> Self {
+        self.rules.refresh_expiry = refresh_expiry;
         self
     }
 
@@ -234,7 +234,7 @@ impl AuthorizationServerBuilder {
 pub(super) struct Rules {
     pub(super) access_ttl: Duration,
     pub(super) refresh_ttl: Duration,
-    pub(super) session: Session,
+    pub(super) refresh_expiry: RefreshExpiry,
     pub(super) reuse: Reuse,
     pub(super) refresh_tokens: RefreshTokens,
     pub(super) old_access_dies: bool,
@@ -256,7 +256,7 @@ impl Default for Rules {
         Self {
             access_ttl: Duration::from_secs(600),
             refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
-            session: Session::Sliding,
+            refresh_expiry: RefreshExpiry::Sliding,
             reuse: Reuse::RevokeFamily,
             refresh_tokens: RefreshTokens::Rotated,
             old_access_dies: false,

@@ -55,7 +55,7 @@ pub(super) struct State {
 /// One sign-in and everything issued since.
 struct Family {
     revoked: bool,
-    /// The end of a fixed session.
+    /// The end of a session of absolute expiry.
     ends_at: Timestamp,
 }
 

@@ -6,7 +6,7 @@ use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
 use crate::record::{DoubtfulBy, Lease, Origin, Owner, Record, State, StoredPair};
 use crate::store::StoreTime;
-use crate::token::{Digest, Key, Session, TokenFamily, TokenPair, Validity, random};
+use crate::token::{Digest, Key, RefreshExpiry, TokenFamily, TokenPair, Validity, random};
 
 /// Characters that a store may refuse: more than it has to keep.
 pub(super) const FAR_TOO_LONG: usize = 3_000_000;
@@ -105,7 +105,7 @@ pub(super) fn every_kind(key: &Key) -> Vec<Record> {
     if let Some(stored) = &mut full.pair {
         stored.pair.token_type = Some("bearer".to_owned());
         stored.pair.scope = Some("write read".into());
-        stored.pair.lifetime.session = Session::Fixed;
+        stored.pair.lifetime.refresh_expiry = RefreshExpiry::Absolute;
         stored.pair.lifetime.refresh = Validity::Never;
         stored.pair.lifetime.refresh_in = Some(Duration::from_millis(1_234));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Access, Fate, Refresh, State};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
-use crate::token::{AccessToken, Digest, Session};
+use crate::token::{AccessToken, Digest, RefreshExpiry};
 
 impl State {
     pub(super) fn new_pair(&mut self, family: usize, now: Timestamp) -> Issued {
@@ -28,9 +28,9 @@ impl State {
     pub(super) fn new_access(&mut self, family: usize, now: Timestamp) -> String {
         let token = self.mint("at");
         let own = now + self.rules.access_ttl;
-        let expires_at = match self.rules.session {
-            Session::Sliding => own,
-            Session::Fixed => own.min(self.families[family].ends_at),
+        let expires_at = match self.rules.refresh_expiry {
+            RefreshExpiry::Sliding => own,
+            RefreshExpiry::Absolute => own.min(self.families[family].ends_at),
         };
         let held = Access {
             family,
@@ -43,9 +43,9 @@ impl State {
     }
 
     pub(super) fn refresh_expiry(&self, family: usize, now: Timestamp) -> Timestamp {
-        match self.rules.session {
-            Session::Sliding => now + self.rules.refresh_ttl,
-            Session::Fixed => self.families[family].ends_at,
+        match self.rules.refresh_expiry {
+            RefreshExpiry::Sliding => now + self.rules.refresh_ttl,
+            RefreshExpiry::Absolute => self.families[family].ends_at,
         }
     }
 
@@ -57,7 +57,7 @@ impl State {
                 .access
                 .get(access)
                 .map(|held| held.expires_at.since(now)),
-            session: self.rules.session,
+            refresh_expiry: self.rules.refresh_expiry,
             token_type: Some(self.rules.token_type.to_owned()),
             scope: self.rules.scope.clone(),
             ..Issued::default()

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::rules::{GraceAnswer, Reuse};
 use super::*;
-use crate::token::{AccessToken, RefreshToken, Session};
+use crate::token::{AccessToken, RefreshExpiry, RefreshToken};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -131,21 +131,24 @@ fn tokens_die_at_their_expiry_to_the_nanosecond() {
 #[test]
 fn a_sliding_session_slides_and_a_fixed_one_ends() {
     let hour = 60 * MINUTE;
-    for (session, left, access_left) in [
-        (Session::Sliding, hour, 10 * MINUTE),
-        (Session::Fixed, 5 * MINUTE, 5 * MINUTE),
+    for (expiry, left, access_left) in [
+        (RefreshExpiry::Sliding, hour, 10 * MINUTE),
+        (RefreshExpiry::Absolute, 5 * MINUTE, 5 * MINUTE),
     ] {
         let mut state = server(|rules| {
             rules.refresh_ttl = hour;
-            rules.session = session;
+            rules.refresh_expiry = expiry;
         });
         let first = state.issue(at(SECOND));
         let second = rotated(&mut state, &first, at(SECOND + 55 * MINUTE));
         assert_eq!(second.refresh_expires_in, Some(left));
         assert_eq!(second.expires_in, Some(access_left));
-        assert_eq!(second.session, session);
+        assert_eq!(second.refresh_expiry, expiry);
         let over = at(SECOND + hour);
-        assert_eq!(is_live(&state, &second, over), session == Session::Sliding);
+        assert_eq!(
+            is_live(&state, &second, over),
+            expiry == RefreshExpiry::Sliding
+        );
     }
 }
 
