@@ -18,7 +18,7 @@ impl RefreshStrategy for Thirds {
     fn plan(&self, life: &Lifetime) -> Plan {
         Plan::on_request(life)
             .wake_at(life.at_fraction(1.0 / 3.0))
-            .background_from(life.at_fraction(2.0 / 3.0))
+            .advisory_from(life.at_fraction(2.0 / 3.0))
             .while_rotating(WhileRotating::Serve)
             .on_expiry(OnExpiry::Rotate)
     }

@@ -30,8 +30,8 @@ pub(crate) struct Schedule {
     sent_at: Timestamp,
     /// The wall clock at `sent_at`, since the Unix epoch.
     sent_wall: Duration,
-    background_from: Option<Timestamp>,
-    rotate_first_from: Option<Timestamp>,
+    advisory_from: Option<Timestamp>,
+    mandatory_from: Option<Timestamp>,
     pub(crate) wake_at: Option<Timestamp>,
     /// When the access token expires at the server.
     dies_at: Option<Timestamp>,
@@ -58,9 +58,9 @@ pub(crate) struct Ending {
 pub(crate) enum Due {
     Nothing,
     /// Start a rotation and go on.
-    Background,
+    Advisory,
     /// Wait for a rotation; the token is still valid.
-    First,
+    Mandatory,
     /// The token has expired.
     Expired,
 }
@@ -93,8 +93,8 @@ impl Schedule {
         Self {
             sent_at,
             sent_wall,
-            background_from: planned(plan.background_from).map(early),
-            rotate_first_from: planned(plan.rotate_first_from).map(|age| at(safe(age))),
+            advisory_from: planned(plan.advisory_from).map(early),
+            mandatory_from: planned(plan.mandatory_from).map(|age| at(safe(age))),
             wake_at: planned(plan.wake_at).map(early),
             dies_at,
             expires_at,
@@ -116,10 +116,10 @@ impl Schedule {
             return Due::Expired;
         }
         let late = self.at_the_latest(now, wall);
-        if past(self.rotate_first_from, late) {
-            Due::First
-        } else if past(self.background_from, late) {
-            Due::Background
+        if past(self.mandatory_from, late) {
+            Due::Mandatory
+        } else if past(self.advisory_from, late) {
+            Due::Advisory
         } else {
             Due::Nothing
         }
@@ -132,20 +132,16 @@ impl Schedule {
 
     /// The next moment after `now` at which something else is due.
     pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        [
-            self.background_from,
-            self.rotate_first_from,
-            self.expires_at,
-        ]
-        .into_iter()
-        .flatten()
-        .filter(|moment| *moment > now)
-        .min()
+        [self.advisory_from, self.mandatory_from, self.expires_at]
+            .into_iter()
+            .flatten()
+            .filter(|moment| *moment > now)
+            .min()
     }
 
     /// The next moment after `now` from which a failed rotation would hurt.
     pub(crate) fn next_need(&self, now: Timestamp) -> Option<Timestamp> {
-        [self.rotate_first_from, self.expires_at]
+        [self.mandatory_from, self.expires_at]
             .into_iter()
             .flatten()
             .filter(|moment| *moment > now)
@@ -156,7 +152,7 @@ impl Schedule {
     /// he would; after that, for half of what is left. Nobody who came with a valid token leaves
     /// without one.
     pub(crate) fn patience(&self, now: Timestamp) -> Duration {
-        match (self.rotate_first_from, self.expires_at) {
+        match (self.mandatory_from, self.expires_at) {
             (Some(need), _) if now < need => need.since(now),
             (_, Some(end)) => end.since(now) / 2,
             (_, None) => Duration::MAX,
@@ -225,19 +221,19 @@ mod tests {
     fn waiting_starts_a_leeway_before_expiry_and_a_tenth_of_the_lifetime_at_most() {
         let long = schedule(Plan::on_request, seconds(600).into());
         assert_eq!(due_at(&long, seconds(589)), Due::Nothing);
-        assert_eq!(due_at(&long, seconds(590)), Due::First);
+        assert_eq!(due_at(&long, seconds(590)), Due::Mandatory);
         assert_eq!(due_at(&long, seconds(600)), Due::Expired);
         let short = schedule(Plan::on_request, seconds(20).into());
         assert_eq!(due_at(&short, seconds(17)), Due::Nothing);
-        assert_eq!(due_at(&short, seconds(18)), Due::First);
+        assert_eq!(due_at(&short, seconds(18)), Due::Mandatory);
     }
 
     #[test]
     fn a_token_that_never_expires_is_never_due_whatever_the_plan() {
         let greedy = |life: &Lifetime| {
             Plan::on_request(life)
-                .background_from(Duration::ZERO)
-                .rotate_first_from(Duration::ZERO)
+                .advisory_from(Duration::ZERO)
+                .mandatory_from(Duration::ZERO)
                 .wake_at(Duration::ZERO)
         };
         let schedule = schedule(greedy, Validity::Never);
@@ -250,7 +246,7 @@ mod tests {
         let schedule = schedule(Plan::on_request, seconds(600).into());
         assert_eq!(
             schedule.due(START + seconds(5), WALL + seconds(7_200)),
-            Due::First
+            Due::Mandatory
         );
         assert_eq!(
             schedule.due(START + seconds(5), WALL - seconds(7_200)),
@@ -266,7 +262,7 @@ mod tests {
         ) {
             let ms = Duration::from_millis;
             let life = Lifetime::new(ms(total).into());
-            let plan = Plan::on_request(&life).background_from(ms(background)).rotate_first_from(ms(first)).wake_at(ms(wake));
+            let plan = Plan::on_request(&life).advisory_from(ms(background)).mandatory_from(ms(first)).wake_at(ms(wake));
             let pacing = Pacing { jitter, ..PACING };
             let schedule = Schedule::new(&plan, &life, pacing, true, START, WALL);
             let shortest = seconds(1).min(ms(total) / 10);
@@ -275,7 +271,7 @@ mod tests {
             prop_assert!(schedule.wake_at.is_some_and(|at| at >= START + shortest));
             prop_assert!(due_at(&schedule, ms(total)) == Due::Expired);
             let leeway = seconds(10).min(ms(total) / 10);
-            prop_assert!(due_at(&schedule, ms(total) - leeway) >= Due::First);
+            prop_assert!(due_at(&schedule, ms(total) - leeway) >= Due::Mandatory);
         }
     }
 }

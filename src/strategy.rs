@@ -74,9 +74,9 @@ pub enum OnExpiry {
 #[non_exhaustive]
 pub struct Plan {
     /// Past it, a request starts a rotation and is served the current token.
-    pub background_from: Option<Duration>,
+    pub advisory_from: Option<Duration>,
     /// Past it, a request waits for a rotation. The manager moves it before the leeway.
-    pub rotate_first_from: Option<Duration>,
+    pub mandatory_from: Option<Duration>,
     /// Then the manager rotates by itself.
     pub wake_at: Option<Duration>,
     /// What requests do while a rotation is under way.
@@ -90,8 +90,8 @@ impl Plan {
     #[must_use]
     pub fn on_request(life: &Lifetime) -> Self {
         Self {
-            background_from: None,
-            rotate_first_from: life.expiry(),
+            advisory_from: None,
+            mandatory_from: life.expiry(),
             wake_at: None,
             while_rotating: WhileRotating::default(),
             on_expiry: OnExpiry::default(),
@@ -100,15 +100,15 @@ impl Plan {
 
     /// Past `age`, a request starts a rotation and is served the current token.
     #[must_use]
-    pub fn background_from(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.background_from = age.into();
+    pub fn advisory_from(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.advisory_from = age.into();
         self
     }
 
     /// Past `age`, a request waits for a rotation.
     #[must_use]
-    pub fn rotate_first_from(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.rotate_first_from = age.into();
+    pub fn mandatory_from(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.mandatory_from = age.into();
         self
     }
 

@@ -57,7 +57,7 @@ struct Fraction {
 
 impl RefreshStrategy for Fraction {
     fn plan(&self, life: &Lifetime) -> Plan {
-        Plan::on_request(life).background_from(life.at_fraction(self.of_lifetime))
+        Plan::on_request(life).advisory_from(life.at_fraction(self.of_lifetime))
     }
 }
 

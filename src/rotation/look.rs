@@ -124,7 +124,7 @@ impl Rotation {
         let (now, wall) = (session.now(), session.wall());
         let standing = session.lock().standing(now, wall);
         if standing.pair_id != self.flight.seen()
-            && standing.due < Due::First
+            && standing.due < Due::Mandatory
             && let Some(token) = standing.usable
         {
             return Ok(Next::Done(token));

@@ -69,8 +69,8 @@ impl State {
         }
         match due {
             Due::Nothing => serve,
-            Due::Background => Verdict::ServeAndRotate(token.clone()),
-            Due::First | Due::Expired => Verdict::Rotate,
+            Due::Advisory => Verdict::ServeAndRotate(token.clone()),
+            Due::Mandatory | Due::Expired => Verdict::Rotate,
         }
     }
 
@@ -153,5 +153,5 @@ impl State {
 /// Whether the token that is held is no good while a rotation is under way: it is about to expire, or dies at the
 /// server with the rotation.
 fn needs_newer(settings: &Settings, due: Due) -> bool {
-    due >= Due::First || settings.server.old_pair == OldPair::AccessDiesAtRotation
+    due >= Due::Mandatory || settings.server.old_pair == OldPair::AccessDiesAtRotation
 }

@@ -31,7 +31,7 @@ impl RefreshStrategy for BackgroundTimer {
         let plan = Plan::on_request(life).while_rotating(WhileRotating::Join);
         if life.is_last_of_fixed_session() {
             // Nor does a request shortly before the end: it would be given what is left of the session.
-            return plan.rotate_first_from(None);
+            return plan.mandatory_from(None);
         }
         plan.wake_at(life.at_fraction(self.at_fraction))
     }

@@ -25,6 +25,6 @@ impl RefreshStrategy for OnRequest {
         let early = self
             .at_fraction
             .and_then(|fraction| life.at_fraction(fraction));
-        Plan::on_request(life).background_from(early.or(life.refresh_in))
+        Plan::on_request(life).advisory_from(early.or(life.refresh_in))
     }
 }

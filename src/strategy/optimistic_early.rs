@@ -43,7 +43,7 @@ impl Default for OptimisticEarly {
 impl RefreshStrategy for OptimisticEarly {
     fn plan(&self, life: &Lifetime) -> Plan {
         Plan::on_request(life)
-            .background_from(life.before_expiry(self.window))
+            .advisory_from(life.before_expiry(self.window))
             .on_expiry(self.on_expiry)
     }
 }

@@ -39,7 +39,7 @@ pub struct HalfLife;
 
 impl RefreshStrategy for HalfLife {
     fn plan(&self, life: &Lifetime) -> Plan {
-        Plan::on_request(life).background_from(life.at_fraction(0.5))
+        Plan::on_request(life).advisory_from(life.at_fraction(0.5))
     }
 }
 
