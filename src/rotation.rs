@@ -292,15 +292,15 @@ impl Rotation {
     ) -> Result<(), Error> {
         let session = self.session();
         self.flight.report(Progress::Waiting);
-        let (began, look_every) = (session.now(), session.settings().look_every);
-        let limit = limit.min(look_every * LOOKS_UNREAD);
+        let (began, poll_interval) = (session.now(), session.settings().poll_interval);
+        let limit = limit.min(poll_interval * LOOKS_UNREAD);
         let mut changed = pin!(session.shared.store.changed(&session.key, revision, limit));
         loop {
             tokio::select! {
                 () = &mut changed => break,
                 () = session.closing() => break,
                 // The timer of `changed` stands still while a machine sleeps, and the clock does not.
-                () = tokio::time::sleep(look_every) => {
+                () = tokio::time::sleep(poll_interval) => {
                     if session.now().since(began) >= limit {
                         break;
                     }

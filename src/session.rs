@@ -316,7 +316,7 @@ impl Session {
             seat.plan(
                 || Weak::<Self>::clone(&self.this),
                 at,
-                self.settings().look_every,
+                self.settings().poll_interval,
             );
         } else {
             self.unplan();

@@ -89,7 +89,7 @@ pub(crate) struct Settings {
     /// At least this, or a tenth of the lifetime if less, lies between two rotations.
     pub(crate) shortest_interval: Duration,
     /// Clocks and others' leases are looked at this often at least.
-    pub(crate) look_every: Duration,
+    pub(crate) poll_interval: Duration,
     /// For so long at most from its beginning a rotation is waited for by callers whose token is still good: as long as
     /// the first pause after a failure, because a server that has not answered by then is likely to fail.
     pub(crate) join_limit: Duration,
@@ -116,7 +116,7 @@ impl Settings {
             on_seed_conflict: OnSeedConflict::default(),
             cool_down: CoolDown::default(),
             shortest_interval: Duration::from_secs(1),
-            look_every: Duration::from_secs(5),
+            poll_interval: Duration::from_secs(5),
             join_limit: Duration::from_secs(2),
             expiring_before: Duration::from_secs(60),
             ended_before: Duration::from_millis(200),
@@ -189,7 +189,7 @@ impl Settings {
         }
         for (name, span) in [
             ("shortest_interval", self.shortest_interval),
-            ("look_every", self.look_every),
+            ("poll_interval", self.poll_interval),
             ("cool_down.early", self.cool_down.early),
             ("cool_down.expired", self.cool_down.expired),
         ] {

@@ -61,7 +61,7 @@ pub(crate) struct Timer {
 struct Agenda {
     entries: BTreeMap<(Timestamp, u64), Weak<dyn Sleeper>>,
     /// The shortest that a session has asked for since there were none.
-    look_every: Option<Duration>,
+    poll_interval: Option<Duration>,
     is_running: bool,
 }
 
@@ -122,14 +122,14 @@ impl Timer {
         let Some(((at, _), _)) = agenda.entries.first_key_value() else {
             // In one step with the look: an entry that comes later starts the timer anew.
             agenda.is_running = false;
-            agenda.look_every = None;
+            agenda.poll_interval = None;
             return Step::Idle;
         };
         let left = at.since(now);
         Step::Sleep(
             agenda
-                .look_every
-                .map_or(left, |look_every| left.min(look_every)),
+                .poll_interval
+                .map_or(left, |poll_interval| left.min(poll_interval)),
         )
     }
 
@@ -183,12 +183,12 @@ impl Seat {
     }
 
     /// Plans a wake-up of the `sleeper` whose seat this is, in place of the one that is planned; `None` for none. The clocks
-    /// are looked at every `look_every` until then: a timer of tokio's stands still while the machine sleeps.
+    /// are looked at every `poll_interval` until then: a timer of tokio's stands still while the machine sleeps.
     pub(crate) fn plan(
         &self,
         sleeper: impl FnOnce() -> Weak<dyn Sleeper>,
         at: Option<Timestamp>,
-        look_every: Duration,
+        poll_interval: Duration,
     ) {
         if self.at.load(Ordering::Relaxed) == at.map_or(NEVER, Timestamp::as_nanos) {
             return;
@@ -200,9 +200,9 @@ impl Seat {
         if let Some(at) = at {
             agenda.entries.insert((at, self.number), sleeper());
             let shortest = agenda
-                .look_every
-                .map_or(look_every, |it| it.min(look_every));
-            agenda.look_every = Some(shortest);
+                .poll_interval
+                .map_or(poll_interval, |it| it.min(poll_interval));
+            agenda.poll_interval = Some(shortest);
         }
         let first = agenda.entries.first_key_value().map(|(key, _)| *key);
         drop(agenda);

@@ -36,7 +36,7 @@ pub(super) struct Refresh {
     lease_duration: Option<Span>,
     cool_down: Pauses,
     shortest_interval: Option<Span>,
-    look_every: Option<Span>,
+    poll_interval: Option<Span>,
     expiring_before: Option<Span>,
     ended_before: Option<Span>,
 }
@@ -53,7 +53,7 @@ impl Refresh {
             lease_duration,
             cool_down,
             shortest_interval,
-            look_every,
+            poll_interval,
             expiring_before,
             ended_before,
         } = self;
@@ -68,7 +68,7 @@ impl Refresh {
             (leeway, Builder::leeway),
             (lease_duration, Builder::lease_duration),
             (shortest_interval, Builder::shortest_interval),
-            (look_every, Builder::look_every),
+            (poll_interval, Builder::poll_interval),
             (expiring_before, Builder::expiring_before),
             (ended_before, Builder::ended_before),
         ] {

@@ -221,8 +221,8 @@ impl Builder {
     /// How often clocks are looked at when nothing else happens: timers stand still while a machine sleeps. A record
     /// that another instance has leased is read after six such looks, or when the store reports a change. Default:
     /// 5 s; at least 10 ms.
-    pub fn look_every(mut self, pause: Duration) -> Self {
-        self.settings.look_every = pause;
+    pub fn poll_interval(mut self, pause: Duration) -> Self {
+        self.settings.poll_interval = pause;
         self
     }
 

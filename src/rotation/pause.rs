@@ -102,7 +102,7 @@ impl Rotation {
         let progress = Progress::Pausing(failure.error.clone(), failure.until);
         self.flight.report(progress);
         let session = self.flight.session();
-        let look_every = session.settings().look_every;
+        let poll_interval = session.settings().poll_interval;
         let changed = async {
             match watched {
                 Some(revision) => {
@@ -122,7 +122,7 @@ impl Rotation {
                 () = &mut changed => break false,
                 () = session.closing() => return Err(Error::ShutDown),
                 () = self.flight.left() => return Err(Error::Pending),
-                () = tokio::time::sleep(left.min(look_every)) => {}
+                () = tokio::time::sleep(left.min(poll_interval)) => {}
             }
         };
         if is_over && !self.is_needed() {

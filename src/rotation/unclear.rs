@@ -158,7 +158,7 @@ impl Rotation {
         };
         self.flight.learn_of_failure(&failure, Timer::AfterPause);
         // Looked at now and then, because an API may reject the token.
-        let look_at = now + session.settings().look_every;
+        let look_at = now + session.settings().poll_interval;
         let failure = Failure {
             until: until.min(look_at),
             ..failure

@@ -99,7 +99,7 @@ impl State {
         let may_look = !self.runtime_gone
             && self
                 .looked
-                .is_none_or(|at| now.since(at) >= settings.look_every);
+                .is_none_or(|at| now.since(at) >= settings.poll_interval);
         if may_look {
             return Verdict::Rotate;
         }

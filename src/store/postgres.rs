@@ -41,10 +41,10 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// How often a waiter looks while it hears of changes: only for what was not told, a connection that died
 /// unnoticed for example.
-const LOOK_WHILE_HEARING: Duration = Duration::from_secs(1);
+const POLL_WITH_LISTEN: Duration = Duration::from_secs(1);
 
 /// The same while it does not.
-const LOOK_WHILE_DEAF: Duration = Duration::from_millis(50);
+const POLL_WITHOUT_LISTEN: Duration = Duration::from_millis(50);
 
 /// Keeps records in a PostgreSQL database, for instances on many machines, and for those who want to see
 /// in SQL which session has which pair.
@@ -298,8 +298,8 @@ impl TokenStore for PostgresStore {
         let mut news = self.shared.listener.news();
         loop {
             let pause = match news.are_heard() {
-                true => LOOK_WHILE_HEARING,
-                false => LOOK_WHILE_DEAF,
+                true => POLL_WITH_LISTEN,
+                false => POLL_WITHOUT_LISTEN,
             };
             // What cannot be read may be mended; whoever waits has a limit.
             if let Ok(revision) = ask::in_time(self.revision(&digest)).await

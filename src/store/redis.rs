@@ -39,11 +39,11 @@ const MARGIN: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// How often a waiter looks while changes are told, for one that was lost on its way all the same; and while they
 /// are not.
-const LOOK_WHEN_TOLD: Duration = Duration::from_secs(1);
-const LOOK_UNTOLD: Duration = Duration::from_millis(50);
+const POLL_WITH_LISTEN: Duration = Duration::from_secs(1);
+const POLL_WITHOUT_LISTEN: Duration = Duration::from_millis(50);
 
 /// After a look that failed.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const POLL_AFTER_ERROR: Duration = Duration::from_millis(200);
 
 /// Keeps records in Redis or Valkey, for processes on many machines. It takes the feature `redis`.
 ///
@@ -311,14 +311,14 @@ impl TokenStore for RedisStore {
         let mut watch = self.server.changes.watch(&name);
         loop {
             let mut pause = match watch.is_told() {
-                true => LOOK_WHEN_TOLD,
-                false => LOOK_UNTOLD,
+                true => POLL_WITH_LISTEN,
+                false => POLL_WITHOUT_LISTEN,
             };
             match self.revision(&name).await {
                 Ok(held) if held != seen => return,
                 Ok(_) => {}
                 // It may come back; whoever waits has a limit.
-                Err(_) => pause = LOOK_AGAIN,
+                Err(_) => pause = POLL_AFTER_ERROR,
             }
             watch.news(pause).await;
         }

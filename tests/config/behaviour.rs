@@ -55,7 +55,7 @@ async fn a_pause_after_a_failure_is_as_long_as_is_configured_and_doubles_to_the_
 #[tokio::test(start_paused = true)]
 async fn the_clock_is_looked_at_as_often_as_is_configured() {
     let world = World::new(HOUR);
-    let text = "refresh = { strategy = \"background-timer\", jitter = 0, look_every = \"20s\" }";
+    let text = "refresh = { strategy = \"background-timer\", jitter = 0, poll_interval = \"20s\" }";
     let tokens = manager(&world, text).await;
     tokens.rotate().await.unwrap();
     let exchanges = world.server.exchanges();

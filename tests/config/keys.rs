@@ -21,7 +21,7 @@ leeway = "11s"
 jitter = 0.1
 lease_duration = "1m 1s"
 shortest_interval = "900ms"
-look_every = "4s"
+poll_interval = "4s"
 expiring_before = "50s"
 ended_before = "300ms"
 [refresh.persistence]
@@ -123,7 +123,7 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
         .jitter(0.1)
         .lease_duration(seconds(61))
         .shortest_interval(Duration::from_millis(900))
-        .look_every(seconds(4))
+        .poll_interval(seconds(4))
         .expiring_before(seconds(50))
         .ended_before(Duration::from_millis(300))
         .persistence(Persistence::write_behind(0).queue(512).retries(7))

@@ -13,7 +13,7 @@ wait = "35s""#,
         (
             r#"[refresh]
 wiat = "35s""#,
-            "line 2, column 1: refresh.wiat: is not a key; allowed here: `strategy`, `coordination`, `persistence`, `wait`, `leeway`, `jitter`, `lease_duration`, `cool_down`, `shortest_interval`, `look_every`, `expiring_before`, `ended_before`",
+            "line 2, column 1: refresh.wiat: is not a key; allowed here: `strategy`, `coordination`, `persistence`, `wait`, `leeway`, `jitter`, `lease_duration`, `cool_down`, `shortest_interval`, `poll_interval`, `expiring_before`, `ended_before`",
         ),
         (
             r#"[refresh.cool_down]
@@ -211,8 +211,8 @@ lease_duration = "45s""#,
         ),
         (
             r#"[refresh]
-look_every = "0s""#,
-            "line 2, column 1: refresh.look_every: must be at least 0.01 s",
+poll_interval = "0s""#,
+            "line 2, column 1: refresh.poll_interval: must be at least 0.01 s",
         ),
         (
             r#"[refresh]

@@ -104,7 +104,7 @@ impl Scene {
             .key(self.key.clone())
             .jitter(0.0)
             // Nothing is waited for longer than it takes.
-            .look_every(millis(20))
+            .poll_interval(millis(20))
             // What is stopped on purpose is not given up soon, nor served for that.
             .store_timeout(STORE_TIMEOUT)
     }

@@ -25,7 +25,7 @@ use crate::token::Key;
 
 /// How often it is looked: half of the 50 ms in which a change is to be noticed, so that the look itself
 /// may take as long.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// After this time without a look, another waiter looks: the one that did may be on a runtime that is stopped.
 const RELIEF: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ pub(super) async fn changed(store: &FileStore, key: &Key, seen: Option<Revision>
 
 async fn look(waiter: &Waiter) {
     let mut round = Round::OfAll;
-    let mut tick = pin!(sleep(LOOK_EVERY));
+    let mut tick = pin!(sleep(POLL_INTERVAL));
     loop {
         let hub = waiter.hub.clone();
         // It goes on if this is dropped, and serves the others.
@@ -60,7 +60,7 @@ async fn look(waiter: &Waiter) {
         round = tokio::select! {
             biased;
             () = tick.as_mut() => {
-                tick.set(sleep(LOOK_EVERY));
+                tick.set(sleep(POLL_INTERVAL));
                 Round::OfAll
             }
             () = waiter.hub.fresh.notified() => Round::OfFresh,
