@@ -8,7 +8,7 @@
 //! - [`lease`]: who may spend the token, and whether it may be spent already
 //! - [`look`]: what a record means to somebody who holds a pair already
 //! - [`pause`]: when nobody sends after a failure, and why
-//! - [`land`]: how a new pair gets in, and how a session ends
+//! - [`commit`]: how a new pair gets in, and how a session ends
 //! - [`past`]: the names of the tokens that were used
 //! - [`outline`]: what may be known of a record without its tokens
 //! - [`carried`]: how a record is written out, with what later versions put into its parts
@@ -17,8 +17,8 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod carried;
+pub(crate) mod commit;
 mod format;
-pub(crate) mod land;
 pub(crate) mod lease;
 pub(crate) mod look;
 mod outline;
@@ -59,12 +59,12 @@ pub struct Record {
     pub(crate) format: u32,
     pub(crate) key: Key,
     pub(crate) family: TokenFamily,
-    /// Counts up with each landing, across families too.
+    /// Counts up with each commit, across families too.
     pub(crate) version: u64,
     pub(crate) pair: Option<StoredPair>,
     pub(crate) state: State,
     pub(crate) lease: Option<Lease>,
-    /// The pause after a failed attempt; landing clears it.
+    /// The pause after a failed attempt; a commit clears it.
     pub(crate) not_before: Option<NotBefore>,
     /// Counts sign-ins, seeds and replacements: of two families the one with more is the newer, whatever a store that was
     /// set back shows.
@@ -72,7 +72,7 @@ pub struct Record {
     /// The number the next lease gets. It never restarts within a key, or a candidate who slept
     /// could take a later lease for its own.
     pub(crate) next_number: u64,
-    /// The number of the lease under which `pair` was landed.
+    /// The number of the lease under which `pair` was committed.
     pub(crate) committed_number: u64,
     pub(crate) past: Past,
     /// Fields beside these that a later version of this crate wrote, carried along.

@@ -3,7 +3,7 @@
 //!
 //! One rotation is a loop: **look** at the record (adopt what is newer, write forward what the store
 //! lost, respect an end), **lease** the token by compare-and-swap, **spend** it inside the lease's
-//! window, **land** what was issued. Whenever another instance was faster, the loop starts over with
+//! window, **commit** what was issued. Whenever another instance was faster, the loop starts over with
 //! what that one wrote. The rules themselves are in [`record`](crate::record); here is what awaits.
 //!
 //! - [`look`]: which of the record and what is held is newer, and what is to be done
@@ -11,17 +11,17 @@
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
 //! - [`unclear`]: an answer that does not say whether the token is spent
 //! - [`failure`], [`pause`]: what a failure means, and the pause after it
-//! - [`land`]: storing and publishing what was issued, by [`place`] and [`behind`] callers' backs
+//! - [`commit`]: storing and publishing what was issued, by [`place`] and [`behind`] callers' backs
 //! - [`first`], [`logout`]: seeds, pairs of a new sign-in, and logging out
 //! - [`revoke`]: pairs that nobody is to use any more
 //! - [`calls`], [`guard`]: the store and the endpoint, which may ask back
 
 mod behind;
 mod calls;
+mod commit;
 mod failure;
 mod first;
 mod guard;
-mod land;
 mod lease;
 mod logout;
 mod look;
@@ -122,7 +122,7 @@ pub(crate) async fn look_before(session: &Session, notice: Notice) {
 struct Rotation {
     flight: Flight,
     /// The first attempt at the lease that is being made: its number, and when. The send window counts
-    /// from it, because a swap that timed out may have landed then.
+    /// from it, because a swap that timed out may have been applied then.
     attempt: Option<(u64, Timestamp)>,
     /// The lease of somebody else that is being waited for.
     observed: Option<Observed>,
@@ -136,7 +136,7 @@ struct Rotation {
     off: u32,
     /// When its token was sent last.
     sent: Option<Sent>,
-    /// Whether a pair was ever landed under this key.
+    /// Whether a pair was ever committed under this key.
     has_worked: bool,
     /// Whether the failure that it ends with was counted.
     is_counted: bool,

@@ -227,17 +227,17 @@ impl Session {
                 (Decision::Serve(token), None)
             }
             Verdict::ServeAndRotate(token) => {
-                let (flight, _) = self.take_off(&mut state, moment);
+                let (flight, _) = self.begin_flight(&mut state, moment);
                 (Decision::Serve(token), Some(flight))
             }
             Verdict::Join(waiter) => (self.join(&state, moment, waiter), None),
             Verdict::Rotate => {
-                let (flight, waiter) = self.take_off(&mut state, moment);
+                let (flight, waiter) = self.begin_flight(&mut state, moment);
                 (self.join(&state, moment, waiter), Some(flight))
             }
             Verdict::Fail(error) => (Decision::Fail(error), None),
             Verdict::FailAndLook(error) => {
-                let (flight, _) = self.take_off(&mut state, moment);
+                let (flight, _) = self.begin_flight(&mut state, moment);
                 (Decision::Fail(error), Some(flight))
             }
         }
@@ -257,7 +257,7 @@ impl Session {
         if let Some(error) = state.obstacle(moment.now) {
             return (Decision::Fail(error), None);
         }
-        let (flight, waiter) = self.take_off(&mut state, moment);
+        let (flight, waiter) = self.begin_flight(&mut state, moment);
         (Decision::Join(waiter, None), Some(flight))
     }
 
@@ -273,13 +273,13 @@ impl Session {
         let rotate_at = state.wake_at(now, moment.wall);
         let notice = self.next_notice(&state);
         if rotate_at.is_some_and(|at| at <= now) {
-            return Wake::Rotate(self.take_off(&mut state, moment).0);
+            return Wake::Rotate(self.begin_flight(&mut state, moment).0);
         }
         if let Some((at, notice)) = notice
             && at <= now
         {
             if notice == Notice::Over && state.flight().is_none() {
-                return Wake::Rotate(self.take_off(&mut state, moment).0);
+                return Wake::Rotate(self.begin_flight(&mut state, moment).0);
             }
             state.set_is_telling(true);
             return Wake::Tell(notice);
@@ -333,10 +333,10 @@ impl Session {
         self.seat.get()
     }
 
-    fn take_off(self: &Arc<Self>, state: &mut State, moment: Moment) -> (Flight, Waiter) {
+    fn begin_flight(self: &Arc<Self>, state: &mut State, moment: Moment) -> (Flight, Waiter) {
         let room = Room::new(state.pair_id());
         let waiter = Waiter::new(&room);
-        state.take_off(Arc::clone(&room), moment.now);
+        state.begin_flight(Arc::clone(&room), moment.now);
         self.republish(state, moment);
         let flight = Flight::new(self, state, room, moment.now);
         (flight, waiter)
@@ -365,7 +365,7 @@ impl Session {
         let mut start = None;
         let may_start = state.flight().is_none() && !state.cooling(now) && !state.is_closed();
         if rejection == Rejection::Rotating && may_start {
-            let (flight, _) = self.take_off(&mut state, moment);
+            let (flight, _) = self.begin_flight(&mut state, moment);
             start = Some(flight);
         }
         self.republish(&state, moment);

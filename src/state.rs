@@ -15,7 +15,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::held::{Exit, Held, Landed, Leaving};
+pub(crate) use self::held::{Committed, Exit, Held, Leaving};
 pub(crate) use self::notice::Notice;
 pub(crate) use self::own::{Over, Sent};
 use self::pause::Pause;
@@ -374,7 +374,7 @@ impl State {
     }
 
     /// A rotation starts.
-    pub(crate) fn take_off(&mut self, room: Arc<Room>, began: Timestamp) {
+    pub(crate) fn begin_flight(&mut self, room: Arc<Room>, began: Timestamp) {
         self.looked = Some(began);
         self.flight = Some(UnderWay { room, began });
     }

@@ -209,7 +209,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm12_the_leader_and_every_caller_go_away_and_the_rotation_lands() {
+async fn fm12_the_leader_and_every_caller_go_away_and_the_rotation_commits() {
     let world = World::new(600 * SECOND);
     let tokens = expired(&world).await;
     let hold = world.server.hold();

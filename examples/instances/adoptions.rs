@@ -1,4 +1,4 @@
-//! How long it took until a pair that one instance had landed was another's. It reads no clock.
+//! How long it took until a pair that one instance had committed was another's. It reads no clock.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ struct Adoption {
 
 #[derive(Debug, Default)]
 pub(crate) struct Adoptions {
-    landed: HashMap<u64, Micros>,
+    committed: HashMap<u64, Micros>,
     /// The pairs of sign-ins: they came from elsewhere.
     signed_in: HashSet<u64>,
     adopted: Vec<Adoption>,
@@ -23,14 +23,14 @@ pub(crate) struct Adoptions {
 }
 
 impl Adoptions {
-    /// It is there, as the one says who landed it, or somebody who looked: a store may show what it has before
+    /// It is there, as the one says who committed it, or somebody who looked: a store may show what it has before
     /// its answer is there.
-    pub(crate) fn landed(&mut self, version: u64, at: Micros) {
-        let first = self.landed.entry(version).or_insert(at);
+    pub(crate) fn committed(&mut self, version: u64, at: Micros) {
+        let first = self.committed.entry(version).or_insert(at);
         *first = at.min(*first);
     }
 
-    /// No instance landed this one.
+    /// No instance committed this one.
     pub(crate) fn signed_in(&mut self, version: u64) {
         self.signed_in.insert(version);
     }
@@ -46,7 +46,7 @@ impl Adoptions {
                 .unwrap_or_default(),
         );
         self.adopted.push(Adoption { version, at, from });
-        self.landed(version, at);
+        self.committed(version, at);
     }
 
     /// An instance that was stopped goes on.
@@ -57,8 +57,8 @@ impl Adoptions {
     /// How long each took, the shortest first.
     pub(crate) fn times(&self) -> Vec<Micros> {
         let time = |adoption: &Adoption| {
-            let landed = self.landed.get(&adoption.version).copied();
-            let from = adoption.from.max(landed.unwrap_or_default());
+            let committed = self.committed.get(&adoption.version).copied();
+            let from = adoption.from.max(committed.unwrap_or_default());
             adoption.at.saturating_sub(from)
         };
         let adopted = self.adopted.iter();
@@ -86,20 +86,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_counts_from_the_landing_or_from_when_the_other_began_to_look() {
+    fn it_counts_from_the_commit_or_from_when_the_other_began_to_look() {
         let mut adoptions = Adoptions::default();
         adoptions.adopted(1, 2, 1_000, 900);
         adoptions.adopted(2, 2, 2_000, 50);
-        adoptions.landed(2, 990);
+        adoptions.committed(2, 990);
         assert_eq!(adoptions.times(), [10, 50]);
     }
 
     #[test]
-    fn whoever_sees_the_pair_first_says_when_it_landed() {
+    fn whoever_sees_the_pair_first_says_when_it_committed() {
         let mut adoptions = Adoptions::default();
-        adoptions.landed(2, 990);
-        adoptions.landed(2, 700);
-        adoptions.landed(2, 800);
+        adoptions.committed(2, 990);
+        adoptions.committed(2, 700);
+        adoptions.committed(2, 800);
         adoptions.adopted(1, 2, 1_000, 900);
         assert_eq!(adoptions.times(), [300]);
         adoptions.adopted(2, 2, 690, 500);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pair_of_a_sign_in_was_landed_by_no_instance() {
+    fn the_pair_of_a_sign_in_was_committed_by_no_instance() {
         let mut adoptions = Adoptions::default();
         adoptions.signed_in(1);
         adoptions.adopted(1, 1, 1_000, 900);
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn nobody_adopts_while_he_is_stopped() {
         let mut adoptions = Adoptions::default();
-        adoptions.landed(2, 100);
+        adoptions.committed(2, 100);
         adoptions.resumed(1, 950);
         adoptions.adopted(1, 2, 1_000, 900);
         adoptions.resumed(2, 1_050);

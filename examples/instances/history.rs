@@ -15,7 +15,7 @@ pub(crate) struct View {
     pub(crate) family: TokenFamily,
     pub(crate) version: u64,
     pub(crate) digest: Digest,
-    /// The number of the lease that the pair was landed under.
+    /// The number of the lease that the pair was committed under.
     pub(crate) committed: u64,
     pub(crate) lease: Option<Lease>,
     pub(crate) end: Option<EndReason>,
@@ -96,10 +96,10 @@ pub(crate) enum Finding {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     last: Option<View>,
-    /// By digest, the version that it was landed as.
+    /// By digest, the version that it was committed as.
     pairs: HashMap<Digest, u64>,
     ended: Vec<TokenFamily>,
-    /// Pairs that were landed twice: the answer to a second sending may be the pair that is there already.
+    /// Pairs that were committed twice: the answer to a second sending may be the pair that is there already.
     pub(crate) again: u64,
 }
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_a_second_sending_brought_again_is_landed_twice() {
+    fn a_pair_that_a_second_sending_brought_again_is_committed_twice() {
         let mut history = History::default();
         for (version, token) in [(1, "a"), (2, "b"), (3, "b")] {
             history.saw(Some(view(1, version, token, version)));

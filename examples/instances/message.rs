@@ -28,7 +28,7 @@ pub(crate) struct Message {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum News {
-    /// It landed this pair.
+    /// It committed this pair.
     Rotated { version: u64 },
     /// It took this one from the store, by a rotation that had been under way for so long.
     Adopted { version: u64, waited: Micros },

@@ -67,8 +67,8 @@ impl Line {
         let (server, tally) = (&outcome.site.server, &outcome.tally);
         let times = tally.adoptions.times();
         let adopt = |share| quantile(&times, share).map(millis);
-        // A pair that was landed twice was issued once.
-        let landed = i128::from(outcome.rotations) - i128::from(tally.history.again);
+        // A pair that was committed twice was issued once.
+        let committed = i128::from(outcome.rotations) - i128::from(tally.history.again);
         Self {
             store: outcome.store,
             server: outcome.server,
@@ -92,7 +92,7 @@ impl Line {
             kills: tally.kills,
             pauses: tally.pauses,
             second_sendings: tally.sendings.second(),
-            pairs_lost: i128::from(server.rotations()) - landed,
+            pairs_lost: i128::from(server.rotations()) - committed,
             overwritten: tally.overwritten.len(),
             stuck: outcome.stuck,
             back_ms: millis(tally.back),
@@ -125,7 +125,7 @@ fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
         (
             "rotations",
             count(line.rotations),
-            "pairs that were landed in the store",
+            "pairs that were committed in the store",
         ),
         (
             "exchanges",
@@ -166,7 +166,7 @@ fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
         (
             "adopt p50",
             time(line.adopt_p50_ms),
-            "from a pair's landing until another instance has it",
+            "from a pair's commit until another instance has it",
         ),
         ("adopt p99", time(line.adopt_p99_ms), ""),
         ("kills", count(line.kills), ""),
@@ -179,7 +179,7 @@ fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
         (
             "pairs lost",
             line.pairs_lost.to_string(),
-            "issued by the server and landed by nobody",
+            "issued by the server and committed by nobody",
         ),
         (
             "overwritten",

@@ -78,7 +78,7 @@ impl Run {
         match message.news {
             News::Rotated { version } => {
                 note(format!("rotated to version {version}"));
-                tally.adoptions.landed(version, at);
+                tally.adoptions.committed(version, at);
             }
             News::Adopted { version, waited } => {
                 note(format!("adopted version {version} after {waited} us"));
@@ -124,7 +124,7 @@ impl Run {
         let findings = tally.history.saw(view);
         for finding in &findings {
             match finding {
-                Finding::Rotated { version } => tally.adoptions.landed(*version, now()),
+                Finding::Rotated { version } => tally.adoptions.committed(*version, now()),
                 Finding::SignedIn { version } => tally.adoptions.signed_in(*version),
                 Finding::Ended(EndReason::LoggedOut) => {}
                 Finding::Ended(reason) => {

@@ -63,7 +63,7 @@ impl TokenManager {
 
     /// Ends the session: for this manager at once, then in the store, for all who share it, and then at
     /// the server, which is asked to revoke the pair (RFC 7009). It waits for no rotation and starts
-    /// none; one that is under way is revoked when it lands. Nothing that fails here fails the caller:
+    /// none; one that is under way is revoked when it is committed. Nothing that fails here fails the caller:
     /// nobody gets a token afterwards, and what is left is in the answer.
     ///
     /// Where the store is down, the logout is stored once it is back, and ends whatever session it finds

@@ -10,7 +10,7 @@ use crate::token::{Digest, Key, PairId};
 pub(crate) struct Held {
     pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
-    /// The number of the lease under which it was landed.
+    /// The number of the lease under which it was committed.
     pub(crate) number: u64,
     /// The count of sign-ins of its family.
     pub(crate) sign_ins: u64,

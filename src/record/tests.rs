@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::land::{Landing, Rival, Verdict};
+use super::commit::{Commit, Rival, Verdict};
 use super::lease::{Candidate, DoubtfulBy, Own, Standing};
 use super::pause::{Class, NotBefore};
 use super::testkit::{KEY_CLIENT, LEASE_DURATION, NOW, ONE, TWO, active, pair, rejected};
@@ -19,7 +19,7 @@ enum Step {
     Lease(bool),
     Wait(u16),
     Release(bool),
-    Land(bool),
+    Commit(bool),
     Reject,
     LogOut,
     Replace,
@@ -32,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         any::<bool>().prop_map(Step::Lease),
         (0..90_u16).prop_map(Step::Wait),
         any::<bool>().prop_map(Step::Release),
-        any::<bool>().prop_map(Step::Land),
+        any::<bool>().prop_map(Step::Commit),
         Just(Step::Reject),
         Just(Step::LogOut),
         Just(Step::Replace),
@@ -45,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     record: Record,
     now: StoreTime,
-    leases: [Option<Landing>; 2],
+    leases: [Option<Commit>; 2],
     issued: u32,
 }
 
@@ -54,10 +54,10 @@ impl World {
         if second { TWO } else { ONE }
     }
 
-    fn fetched_under(&mut self, record: &Record) -> Landing {
+    fn fetched_under(&mut self, record: &Record) -> Commit {
         self.issued += 1;
         let lease = record.lease.as_ref().unwrap();
-        Landing {
+        Commit {
             holder: lease.holder(),
             base: record.pair_id(),
             predecessor: lease.digest,
@@ -84,13 +84,13 @@ impl World {
                 self.record = next;
             }
             Step::SendAgain(second) => {
-                let Some(landing) = self.leases[usize::from(second)].clone() else {
+                let Some(commit) = self.leases[usize::from(second)].clone() else {
                     return;
                 };
                 if before
                     .lease
                     .as_ref()
-                    .is_some_and(|lease| lease.is_of(landing.holder))
+                    .is_some_and(|lease| lease.is_of(commit.holder))
                 {
                     let next = before.resent(Self::candidate(second), self.now);
                     self.leases[usize::from(second)] = Some(self.fetched_under(&next));
@@ -98,7 +98,7 @@ impl World {
                 }
             }
             Step::Doubt(second) => {
-                if let Some(landing) = &self.leases[usize::from(second)] {
+                if let Some(commit) = &self.leases[usize::from(second)] {
                     let pause = NotBefore {
                         until: self.now.after(Duration::from_secs(2)),
                         class: Class::Unknown,
@@ -107,20 +107,19 @@ impl World {
                     };
                     let by = DoubtfulBy::Silence;
                     self.record =
-                        before.doubted(landing.holder, by, pause, LEASE_DURATION, self.now);
+                        before.doubted(commit.holder, by, pause, LEASE_DURATION, self.now);
                 }
             }
             Step::Release(second) => {
-                if let Some(landing) = &self.leases[usize::from(second)]
-                    && let Some(next) = before.released(landing.holder, None)
+                if let Some(commit) = &self.leases[usize::from(second)]
+                    && let Some(next) = before.released(commit.holder, None)
                 {
                     self.record = next;
                 }
             }
-            Step::Land(second) => {
-                if let Some(landing) = &self.leases[usize::from(second)]
-                    && let Verdict::Write(next) =
-                        landing.judge(Some(&before), &before.key, self.now)
+            Step::Commit(second) => {
+                if let Some(commit) = &self.leases[usize::from(second)]
+                    && let Verdict::Write(next) = commit.judge(Some(&before), &before.key, self.now)
                 {
                     self.record = *next;
                 }
@@ -259,7 +258,7 @@ fn the_first_token_of_a_family_is_remembered_for_good() {
     let mut record = Record::first(key.clone(), TokenFamily::from_bits(1), seed, 1);
     for round in 0..1_000 {
         let leased = record.leased(ONE, record.digest(), NOW);
-        let landing = Landing {
+        let commit = Commit {
             holder: ONE.holder(record.next_number),
             base: record.pair_id(),
             predecessor: record.digest(),
@@ -269,7 +268,7 @@ fn the_first_token_of_a_family_is_remembered_for_good() {
             sign_ins: record.sign_ins,
             pair: pair(&format!("r{round}")),
         };
-        let Verdict::Write(next) = landing.judge(Some(&leased), &key, NOW) else {
+        let Verdict::Write(next) = commit.judge(Some(&leased), &key, NOW) else {
             panic!("not written");
         };
         record = *next;
@@ -329,7 +328,7 @@ fn numbers_at_their_end_do_not_overflow() {
     };
     let forwarded = Record::forwarded(Some(&active()), &key, held, pair("r2"), u64::MAX);
     assert_eq!(forwarded.next_number, u64::MAX);
-    let landing = Landing {
+    let commit = Commit {
         holder: TWO.holder(u64::MAX),
         base: record.pair_id(),
         predecessor: record.digest(),
@@ -340,6 +339,6 @@ fn numbers_at_their_end_do_not_overflow() {
         pair: pair("r3"),
     };
     for found in [None, Some(&active()), Some(&record), Some(&replaced)] {
-        let _ = landing.judge(found, &key, NOW);
+        let _ = commit.judge(found, &key, NOW);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::calls::load;
-use super::land::{FIRST_PAUSE, LONGEST_PAUSE};
+use super::commit::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::place::{Placed, place, settle, store_now};
 use crate::session::{Session, Unstored};
 use crate::store::StoreError;

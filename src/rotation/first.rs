@@ -8,7 +8,7 @@ use super::{Next, Rotation, Seen, family, store_failed};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::event::Event;
-use crate::record::land::Seeding;
+use crate::record::commit::Seeding;
 use crate::record::{Origin, Record, State, StoredPair};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;

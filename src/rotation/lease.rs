@@ -303,8 +303,8 @@ impl Rotation {
             .map(|_: Next| ())
     }
 
-    /// Writes our lease. A swap without an answer may have landed: its number is remembered, and a later look
-    /// that shows it finds the lease ours. One that was lost did not land.
+    /// Writes our lease. A swap without an answer may have been applied: its number is remembered, and a later look
+    /// that shows it finds the lease ours. One that was lost was not written.
     pub(super) async fn write_lease(
         &mut self,
         next: Record,

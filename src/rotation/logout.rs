@@ -1,6 +1,6 @@
 //! Logging out: the record is ended first, so that nobody rotates on, and what it held is revoked then.
 //!
-//! It waits for no rotation. One that lands later finds the record ended, and its pair is revoked and
+//! It waits for no rotation. One that is committed later finds the record ended, and its pair is revoked and
 //! never published.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::revoke::{Left, clear, revoke_aside, revoke_left_behind, revoke_now_or
 use super::{Next, Rotation, Seen, family};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
-use crate::record::land::Seeding;
+use crate::record::commit::Seeding;
 use crate::record::{Record, State};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;

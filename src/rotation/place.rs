@@ -9,7 +9,7 @@ use super::revoke::{revoke_aside, shares_a_token};
 use super::{SAME_AGAIN, StoreClock};
 use crate::error::{EndReason, Error};
 use crate::record::Record;
-use crate::record::land::{Rival, Verdict};
+use crate::record::commit::{Rival, Verdict};
 use crate::served::Token;
 use crate::session::{Session, Unstored, Written};
 use crate::state::Held;
@@ -24,7 +24,7 @@ const RECOVERIES: u32 = 5;
 #[derive(Debug)]
 pub(super) enum Placed {
     /// The record holds it, under this pair id.
-    Landed(PairId),
+    Committed(PairId),
     /// The user logged out meanwhile.
     LoggedOut,
     /// The key has come to hold another sign-in's.
@@ -47,13 +47,13 @@ pub(super) async fn place(
     let mut collisions = 0;
     loop {
         let now = store_now(session, unstored);
-        let landing = unstored.landing(session.stored(&unstored.held, now));
+        let commit = unstored.commit(session.stored(&unstored.held, now));
         let record = unstored.seen.as_ref().map(|(record, _)| record);
-        let next = match landing.judge(record, &session.key, now) {
+        let next = match commit.judge(record, &session.key, now) {
             Verdict::Write(next) => next,
-            Verdict::Landed => {
+            Verdict::Committed => {
                 let pair_id = record.map_or(unstored.held.pair_id, Record::pair_id);
-                return Ok(Placed::Landed(pair_id));
+                return Ok(Placed::Committed(pair_id));
             }
             Verdict::LoggedOut => return Ok(Placed::LoggedOut),
             Verdict::Superseded => return Ok(Placed::Superseded),
@@ -74,7 +74,7 @@ pub(super) async fn place(
                         at,
                     });
                 }
-                return Ok(Placed::Landed(pair_id));
+                return Ok(Placed::Committed(pair_id));
             }
             Ok((Swap::Lost(newer), _)) => newer,
             Err(error) => {
@@ -113,9 +113,10 @@ pub(super) async fn settle(
     let is_last = unstored.is_last;
     let ended = |reason| session.end_seen(reason, epoch).map_or(Ok(None), Err);
     match placed {
-        Placed::Landed(pair_id) => {
+        Placed::Committed(pair_id) => {
             let is_published = unstored.is_published;
-            let token = publish_landed(session, held, pair_id, epoch, is_published, is_last).await;
+            let token =
+                publish_committed(session, held, pair_id, epoch, is_published, is_last).await;
             // The answer, or the store, took longer than its access token lives.
             let is_over = !is_last && session.usable().is_none();
             Ok(token.filter(|_| !is_over))
@@ -149,7 +150,7 @@ pub(super) async fn settle(
 }
 
 /// The record has it; now everybody may.
-async fn publish_landed(
+async fn publish_committed(
     session: &Arc<Session>,
     mut held: Held,
     pair_id: PairId,
@@ -161,7 +162,7 @@ async fn publish_landed(
         save_elsewhere(session, &held, epoch).await;
     }
     if held.pair_id != pair_id {
-        held = session.holding(held.pair.clone(), pair_id, held.landed(), held.sent_at);
+        held = session.holding(held.pair.clone(), pair_id, held.committed(), held.sent_at);
     }
     let token = held.token().cloned();
     let current = session.lock().pair_id();

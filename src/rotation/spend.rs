@@ -43,7 +43,7 @@ impl Rotation {
                 self.release(&leased, None).await;
                 return self.closed();
             }
-            Some(Ok(answer)) => return self.land(leased, answer).await,
+            Some(Ok(answer)) => return self.commit(leased, answer).await,
             Some(Err(error)) => error,
         };
         self.closed = 0;
@@ -161,7 +161,7 @@ impl Rotation {
                     continue;
                 }
             }
-            if self.land_spare(leased, &seen).await? {
+            if self.commit_spare(leased, &seen).await? {
                 return Ok(None);
             }
             if !self.uses_leases() && self.session().usable().is_some() {

@@ -24,7 +24,7 @@ pub(crate) struct Flight {
     epoch: u64,
     began: Timestamp,
     room: Arc<Room>,
-    landed: bool,
+    resolved: bool,
     _chore: Chore,
 }
 
@@ -41,7 +41,7 @@ impl Flight {
             epoch: state.epoch(),
             began,
             room,
-            landed: false,
+            resolved: false,
             _chore: session.chore(),
         }
     }
@@ -132,7 +132,7 @@ impl Flight {
 
     /// Returns when the user has done something with the session since this began.
     pub(crate) async fn left(&self) {
-        // Nothing else ends it before it lands.
+        // Nothing else ends it before it is resolved.
         Waiter::aside(&self.room).over().await;
     }
 
@@ -140,24 +140,24 @@ impl Flight {
     pub(crate) fn finish(mut self, outcome: Result<Token, Error>) {
         let session = Arc::clone(&self.session);
         let (mut state, moment) = session.lock_asking();
-        let wakeups = self.land(&mut state, moment, outcome);
+        let wakeups = self.resolve(&mut state, moment, outcome);
         drop(state);
         drop(wakeups);
     }
 
     /// Those who wait are to be woken with the state unlocked: ten thousand of them would wait for the lock.
-    fn land(
+    fn resolve(
         &mut self,
         state: &mut State,
         moment: Moment,
         outcome: Result<Token, Error>,
     ) -> Wakeups {
-        self.landed = true;
+        self.resolved = true;
         let session = &self.session;
         let Some(mut current) = state.in_epoch(self.epoch) else {
             return Wakeups::default();
         };
-        current.touch_down();
+        current.clear_flight();
         session.republish(&current, moment);
         let is_unstored = self.room.look(|at| matches!(at, Progress::Unstored(_)));
         self.room.report(match outcome {
@@ -170,7 +170,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.landed {
+        if self.resolved {
             return;
         }
         // User code is not called in a destructor.
@@ -186,7 +186,7 @@ impl Drop for Flight {
             Error::RuntimeGone
         };
         let failure = self.count(&mut state, moment, error, Cause::default());
-        let wakeups = self.land(&mut state, moment, Err(failure.error));
+        let wakeups = self.resolve(&mut state, moment, Err(failure.error));
         drop(state);
         drop(wakeups);
     }

@@ -11,7 +11,7 @@ use crate::record::look::{Look, look};
 use crate::record::{Record, StoredPair};
 use crate::schedule::{Pacing, Schedule};
 use crate::served::Copies;
-use crate::state::{Held, Landed};
+use crate::state::{Committed, Held};
 use crate::store::{StoreError, StoreTime};
 use crate::token::{PairId, TokenFamily, TokenPair};
 
@@ -21,7 +21,7 @@ impl Session {
         &self,
         mut pair: TokenPair,
         pair_id: PairId,
-        landed: Landed,
+        committed: Committed,
         sent_at: Timestamp,
     ) -> Held {
         let settings = self.settings();
@@ -51,11 +51,11 @@ impl Session {
             served,
             pair,
             pair_id,
-            number: landed.number,
-            sign_ins: landed.sign_ins,
-            origin: landed.origin,
-            may_be_repeat: landed.may_be_repeat,
-            is_sign_in: landed.is_sign_in,
+            number: committed.number,
+            sign_ins: committed.sign_ins,
+            origin: committed.origin,
+            may_be_repeat: committed.may_be_repeat,
+            is_sign_in: committed.is_sign_in,
             sent_at,
         }
     }
@@ -67,7 +67,7 @@ impl Session {
         Some(self.holding(
             stored.pair,
             record.pair_id(),
-            Landed {
+            Committed {
                 number: record.committed_number,
                 sign_ins: record.sign_ins,
                 origin: stored.origin,

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::Timestamp;
-use crate::record::land::{Landing, Rival};
+use crate::record::commit::{Commit, Rival};
 use crate::record::lease::Holder;
 use crate::record::{Record, StoredPair};
 use crate::state::Held;
@@ -39,9 +39,9 @@ pub(crate) struct Unstored {
 }
 
 impl Unstored {
-    /// The landing, with the pair's times in store time.
-    pub(crate) fn landing(&self, pair: StoredPair) -> Landing {
-        Landing {
+    /// The commit, with the pair's times in store time.
+    pub(crate) fn commit(&self, pair: StoredPair) -> Commit {
+        Commit {
             holder: self.holder,
             base: self.base,
             predecessor: self.predecessor,

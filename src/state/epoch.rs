@@ -74,7 +74,7 @@ impl Current<'_> {
     }
 
     /// The rotation is over.
-    pub(crate) fn touch_down(&mut self) {
+    pub(crate) fn clear_flight(&mut self) {
         self.0.flight = None;
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct Held {
     pub(crate) pair: TokenPair,
     pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
-    /// The number of the lease under which it was landed.
+    /// The number of the lease under which it was committed.
     pub(crate) number: u64,
     /// The count of sign-ins of its family.
     pub(crate) sign_ins: u64,
@@ -48,8 +48,8 @@ impl Held {
         }
     }
 
-    pub(crate) fn landed(&self) -> Landed {
-        Landed {
+    pub(crate) fn committed(&self) -> Committed {
+        Committed {
             number: self.number,
             sign_ins: self.sign_ins,
             origin: self.origin,
@@ -61,7 +61,7 @@ impl Held {
 
 /// How a pair got into its record, or will.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Landed {
+pub(crate) struct Committed {
     /// The number of the lease.
     pub(crate) number: u64,
     /// The count of sign-ins.

@@ -76,7 +76,7 @@ const POLL_AFTER_ERROR: Duration = Duration::from_millis(200);
 ///   swap writes the parts that it changes. The hash expires a week after the last token that it knows of, or never,
 ///   where that is unknown. The channel of its changes has the same name.
 /// - `<prefix>:digest:<digest of a refresh token>`: whose it is, for [`find`](TokenStore::find). The entries are written
-///   just before the record, when a pair lands, and have to be confirmed by the record, so that a swap that is lost makes
+///   just before the record, when a pair is committed, and have to be confirmed by the record, so that a swap that is lost makes
 ///   no token a known one. That of a past token which leaves the record says so, and is believed as long as there is a
 ///   record of the session: it is there for as long as 256 access tokens live, at least an hour and at most two days.
 ///   Later, such a token leads nowhere. The others are there for a week longer than the last token that the record
@@ -92,7 +92,7 @@ const POLL_AFTER_ERROR: Duration = Duration::from_millis(200);
 ///
 /// # What is written
 ///
-/// A lease and a landing are one round trip each. With a pair of 1.2 KB a rotation adds 3.3 KB to the append-only file
+/// A lease and a commit are one round trip each. With a pair of 1.2 KB a rotation adds 3.3 KB to the append-only file
 /// and to the stream of the replicas, and a session takes 2.6 KB of memory beside its entries, however many rotations
 /// there were. With a [`Sealer`] a lease writes the whole sealed record again.
 ///

@@ -62,7 +62,7 @@ impl TokenStore for Way {
     ) -> Result<Swap, StoreError> {
         self.refuse()?;
         let swapped = self.to.swap(key, seen, next).await;
-        if next.has_landed() && self.loses_next_answer.swap(false, Ordering::SeqCst) {
+        if next.has_committed() && self.loses_next_answer.swap(false, Ordering::SeqCst) {
             self.is_down.store(true, Ordering::SeqCst);
             return Err(StoreError::new("the answer is lost"));
         }
@@ -74,13 +74,13 @@ impl TokenStore for Way {
     }
 }
 
-trait HasLanded {
+trait HasCommitted {
     /// Whether the record holds a pair that was rotated, and no lease.
-    fn has_landed(&self) -> bool;
+    fn has_committed(&self) -> bool;
 }
 
-impl HasLanded for Record {
-    fn has_landed(&self) -> bool {
+impl HasCommitted for Record {
+    fn has_committed(&self) -> bool {
         let json = serde_json::to_value(self).unwrap();
         json["lease"].is_null() && json["committed_number"] != 0
     }
@@ -193,7 +193,7 @@ async fn a_pair_that_was_outrun_is_not_served_in_the_session_of_another_user() {
     assert_eq!(endpoint.issued.lock().len(), 1, "Alice's alone");
 }
 
-/// The store applies the landing, loses the answer and goes down. Another instance rotates the pair on meanwhile, and
+/// The store applies the commit, loses the answer and goes down. Another instance rotates the pair on meanwhile, and
 /// its pair is refused once.
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one() {

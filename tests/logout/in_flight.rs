@@ -72,7 +72,7 @@ async fn at_every_point(restart: bool) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn fm16_a_rotation_is_revoked_whichever_point_it_is_at() {
-    // A load and a swap to lease, the exchange, and the swap that lands: two points each.
+    // A load and a swap to lease, the exchange, and the swap that is committed: two points each.
     assert_eq!(at_every_point(false).await, 8);
 }
 
@@ -180,7 +180,7 @@ async fn fm16_whatever_takes_how_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm16_a_rotation_of_another_instance_is_revoked_when_it_lands() {
+async fn fm16_a_rotation_of_another_instance_is_revoked_when_it_commits() {
     let site = Site::new();
     let (here, there) = (site.manager().await, site.manager().await);
     let mut events = there.subscribe();

@@ -40,7 +40,7 @@ async fn assert_gone(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_lands() {
+async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_commits() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.expire().await;

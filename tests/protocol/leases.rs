@@ -92,7 +92,7 @@ async fn a_stale_lease_never_permits_a_plain_spend() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm5_a_lease_whose_swap_timed_out_but_landed_is_found_to_be_ours() {
+async fn fm5_a_lease_whose_swap_timed_out_but_committed_is_found_to_be_ours() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     let mut events = node.subscribe();
@@ -241,7 +241,7 @@ async fn a_lease_attempted_before_the_token_was_sent_is_no_free_ticket_after_it(
     assert_eq!(cluster.counts(), (1, 0, 0));
 }
 
-/// It may have landed unnoticed, and by the time that it is found the refresh token has expired.
+/// It may have been committed unnoticed, and by the time that it is found the refresh token has expired.
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in() {
     let cluster = Cluster::new(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));

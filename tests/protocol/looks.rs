@@ -63,7 +63,7 @@ async fn a_record_older_than_ours_is_written_forward_and_never_spent() {
     let old = cluster.store.record(&cluster.key()).await.unwrap();
     cluster.expire().await;
     let rotated = node.token().await.unwrap();
-    // A failover loses the landing.
+    // A failover loses the commit.
     cluster.store.put(&cluster.key(), &old).await;
     cluster.expire().await;
     let next = node.token().await.unwrap();

@@ -4,8 +4,8 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod cluster;
+mod commit;
 mod fault_store;
-mod landing;
 mod leases;
 mod looks;
 mod outages;

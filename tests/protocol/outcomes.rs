@@ -138,7 +138,7 @@ async fn the_first_reject_ends_the_service_of_an_ended_sessions_token() {
 
 #[tokio::test(start_paused = true)]
 async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
-    // The other instance's rotation lands while ours is refused.
+    // The other instance's rotation is committed while ours is refused.
     let cluster = Cluster::new(|server| server.reuse(Reuse::Refuse));
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     let mut events = one.subscribe();
@@ -146,7 +146,7 @@ async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
     cluster.expire().await;
     let newer = two.token().await.unwrap();
     let record = cluster.store.record(&cluster.key()).await.unwrap();
-    // A failover loses the landing, and it is found again while one asks.
+    // A failover loses the commit, and it is found again while one asks.
     cluster.store.put(&cluster.key(), &old).await;
     let (hold, waiter) = cluster.call_in_flight(&one).await;
     cluster.store.put(&cluster.key(), &record).await;

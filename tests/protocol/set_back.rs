@@ -225,7 +225,7 @@ async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back
     let cluster = Cluster::strict();
     let node = cluster.begun_node().await;
     let held = pair_id(&node).await;
-    // As many landings again, of which this instance has seen none: the number of the lease tells.
+    // As many commits again, of which this instance has seen none: the number of the lease tells.
     cluster
         .store
         .edit(&cluster.key(), |record| {

@@ -26,7 +26,7 @@ pub(crate) async fn happen(world: &Arc<World>, fault: Fault) {
     match fault {
         Fault::Answer(answer) => world.line.answers.lock().push_back(answer),
         Fault::Write(node, write) => world.spoil(node, write),
-        Fault::Landing { node, write, then } => world.spoil_landing(node, write, then),
+        Fault::Commit { node, write, then } => world.spoil_commit(node, write, then),
         Fault::At(node, point, ambush) => world.ambush(node, point, ambush),
         Fault::Panic(node) => {
             if let Some(node) = world.node(node) {

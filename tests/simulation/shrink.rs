@@ -124,7 +124,7 @@ fn node(mut fault: Fault) -> Option<usize> {
 fn node_mut(fault: &mut Fault) -> Option<&mut usize> {
     match fault {
         Fault::Write(node, _)
-        | Fault::Landing { node, .. }
+        | Fault::Commit { node, .. }
         | Fault::At(node, ..)
         | Fault::Panic(node)
         | Fault::Partition(node, _)

@@ -89,13 +89,13 @@ pub(crate) struct SimStore {
     pub(crate) gate: Arc<Gate>,
     /// What becomes of the next swaps of this instance.
     pub(crate) writes: Arc<Mutex<VecDeque<Write>>>,
-    /// What becomes of those by which it lands a pair.
-    pub(crate) landings: Arc<Mutex<VecDeque<Landing>>>,
+    /// What becomes of those by which it commits a pair.
+    pub(crate) commits: Arc<Mutex<VecDeque<Commit>>>,
 }
 
-/// What becomes of a landing, and what waits for its instance after that.
+/// What becomes of a commit, and what waits for its instance after that.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Landing {
+pub(crate) struct Commit {
     pub(crate) write: Write,
     pub(crate) then: (Point, Ambush),
 }
@@ -160,12 +160,12 @@ impl SimStore {
     }
 
     fn fate(&self, next: &Record) -> Option<Write> {
-        let mut landings = self.landings.lock();
-        if !landings.is_empty() && self.gate.observer.is_landing(self.gate.id, next) {
-            let landing = landings.pop_front()?;
-            let (point, ambush) = landing.then;
+        let mut commits = self.commits.lock();
+        if !commits.is_empty() && self.gate.observer.is_commit(self.gate.id, next) {
+            let commit = commits.pop_front()?;
+            let (point, ambush) = commit.then;
             self.gate.lay(point, ambush);
-            return Some(landing.write);
+            return Some(commit.write);
         }
         self.writes.lock().pop_front()
     }

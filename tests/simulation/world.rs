@@ -19,7 +19,7 @@ use crate::gate::{Gate, Mode, Strike};
 use crate::observer::{NodeId, Observer};
 use crate::reasons;
 use crate::scenario::{Ambush, Point, Scenario, Strategy, Write, seconds};
-use crate::store::{Landing, SimStore, Storage};
+use crate::store::{Commit, SimStore, Storage};
 
 /// An instance, in one of its lives.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ struct Slot {
     clock: TestClock,
     ambushes: Arc<Mutex<Vec<(Point, Ambush)>>>,
     writes: Arc<Mutex<VecDeque<Write>>>,
-    landings: Arc<Mutex<VecDeque<Landing>>>,
+    commits: Arc<Mutex<VecDeque<Commit>>>,
 }
 
 pub(crate) struct World {
@@ -89,7 +89,7 @@ impl World {
             clock: TestClock::new(),
             ambushes: Arc::default(),
             writes: Arc::default(),
-            landings: Arc::default(),
+            commits: Arc::default(),
         };
         let (strikes, struck) = mpsc::unbounded_channel();
         let world = Self {
@@ -171,7 +171,7 @@ impl World {
             storage: self.storage.clone(),
             gate: gate.clone(),
             writes: slot.writes.clone(),
-            landings: slot.landings.clone(),
+            commits: slot.commits.clone(),
         };
         let mut builder = TokenManager::builder(endpoint)
             .clock(slot.clock.clone())
@@ -278,9 +278,9 @@ impl World {
         self.slots[node].writes.lock().push_back(write);
     }
 
-    pub(crate) fn spoil_landing(&self, node: usize, write: Write, then: (Point, Ambush)) {
-        let landing = Landing { write, then };
-        self.slots[node].landings.lock().push_back(landing);
+    pub(crate) fn spoil_commit(&self, node: usize, write: Write, then: (Point, Ambush)) {
+        let commit = Commit { write, then };
+        self.slots[node].commits.lock().push_back(commit);
     }
 
     /// Nothing fails any more, and every instance runs.
@@ -295,7 +295,7 @@ impl World {
         for (node, slot) in self.slots.iter().enumerate() {
             slot.ambushes.lock().clear();
             slot.writes.lock().clear();
-            slot.landings.lock().clear();
+            slot.commits.lock().clear();
             self.start(node);
         }
         for gate in self.gates.lock().iter() {

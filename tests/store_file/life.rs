@@ -91,7 +91,7 @@ async fn a_holder_that_is_stopped_is_not_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_holder_that_has_landed_leaves_nothing() {
+async fn a_holder_that_has_committed_leaves_nothing() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
     let store = shared.store();

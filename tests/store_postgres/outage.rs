@@ -157,7 +157,7 @@ async fn a_connection_that_does_not_answer_costs_one_call_and_is_given_up() {
     assert!(error.contains("there was no answer within 4 s"), "{error}");
     assert!(entry(&store, &key()).await.is_some(), "reading goes on");
     holder.rollback().await.unwrap();
-    // It may have landed, as after every failed swap.
+    // It may have been committed, as after every failed swap.
     let (held, seen) = entry(&store, &key()).await.unwrap();
     let next = record(&key(), held.pair_id().version + 1);
     assert!(store.swap(&key(), Some(seen), &next).await.is_ok());

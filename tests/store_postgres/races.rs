@@ -119,14 +119,14 @@ async fn a_look_a_lease_and_a_lost_race_are_one_statement_and_a_new_pair_two() {
     assert_eq!(counted(), 1, "a look");
     let lease = put(&store, Some(seen), &leased(&record(&key(), 1))).await;
     assert_eq!(counted(), 1, "a lease, of which nobody has to be told");
-    let landed = put(&store, Some(lease), &record(&key(), 2)).await;
+    let committed = put(&store, Some(lease), &record(&key(), 2)).await;
     assert_eq!(counted(), 2, "a new pair, and telling of it");
     for late in [None, Some(seen), Some(lease)] {
         let swap = store.swap(&key(), late, &record(&key(), 3)).await.unwrap();
         let Swap::Lost(entry) = swap else {
             panic!("{late:?} won");
         };
-        assert_eq!(entry, Some((record(&key(), 2), landed)));
+        assert_eq!(entry, Some((record(&key(), 2), committed)));
         assert_eq!(counted(), 1, "a race that was lost before");
     }
 }

@@ -146,7 +146,7 @@ pub(crate) async fn put(store: &PostgresStore, seen: Option<Revision>, next: &Re
     }
 }
 
-/// So many pairs, each landed under a lease of its own. Returns the last revision.
+/// So many pairs, each committed under a lease of its own. Returns the last revision.
 pub(crate) async fn rotate(store: &PostgresStore, key: &Key, pairs: u64) -> Revision {
     let mut revision = put(store, None, &record(key, 1)).await;
     for number in 2..=pairs {

@@ -13,7 +13,7 @@ use crate::services::Postgres;
 const ACCESS: usize = 1_024;
 const REFRESH: usize = 200;
 
-/// What a rotation may add to the log: a lease and a landing.
+/// What a rotation may add to the log: a lease and a commit.
 const MOST: u64 = 6 * 1_024;
 
 /// Of digits that do not repeat.
@@ -61,7 +61,7 @@ fn leased(number: u64) -> Record {
     made_of(&form)
 }
 
-/// A lease and a landing.
+/// A lease and a commit.
 async fn rotate(store: &PostgresStore, seen: Revision, number: u64) -> Revision {
     let seen = put(store, Some(seen), &leased(number)).await;
     put(store, Some(seen), &record(number + 1)).await
@@ -159,9 +159,9 @@ async fn a_lease_touches_no_index_and_does_not_write_the_pair_again() {
     assert_eq!(hot_after - hot_before, 2 * TIMES + 1);
 
     let store = PostgresStore::connect(&server.url()).await.unwrap();
-    let landed = put(&store, Some(seen), &record(21)).await;
+    let committed = put(&store, Some(seen), &record(21)).await;
     assert_ne!(outside(&server), pairs);
-    assert_eq!(entry(&store, &key()).await, Some((record(21), landed)));
+    assert_eq!(entry(&store, &key()).await, Some((record(21), committed)));
 }
 
 /// A pair that differs is written, whatever its number says.

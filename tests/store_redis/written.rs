@@ -17,7 +17,7 @@ use crate::services::Redis;
 const ACCESS: usize = 1_024;
 const REFRESH: usize = 200;
 
-/// What a rotation may add to the server's file: a lease and a landing.
+/// What a rotation may add to the server's file: a lease and a commit.
 const MOST: u64 = 4 * 1_024;
 
 /// What a session may take of the server's memory.
@@ -81,7 +81,7 @@ fn leased(number: u64) -> Record {
     serde_json::from_value(form).unwrap()
 }
 
-/// A lease and a landing each.
+/// A lease and a commit each.
 async fn rotate_to(store: &RedisStore, mut seen: Revision, from: u64, to: u64) -> Revision {
     for number in from..to {
         seen = put(store, Some(seen), &leased(number)).await;
@@ -139,7 +139,7 @@ async fn a_rotation_adds_four_kibibytes_to_the_file_at_the_most_however_many_the
 }
 
 #[tokio::test]
-async fn a_lease_writes_what_it_changes_and_a_landing_the_pair() {
+async fn a_lease_writes_what_it_changes_and_a_commit_the_pair() {
     let server = server();
     let store = open(&server).await;
     let seen = put(&store, None, &record(1)).await;
@@ -163,7 +163,7 @@ async fn a_lease_writes_what_it_changes_and_a_landing_the_pair() {
     }
 
     let monitor = monitored(&server).await;
-    let landed = put(&store, Some(lease), &record(6)).await;
+    let committed = put(&store, Some(lease), &record(6)).await;
     let told = told_until_now(&server, monitor).await;
     let written = writes(&told);
     let hash = written.iter().find(|line| line.contains("\"HSET\""));
@@ -173,7 +173,7 @@ async fn a_lease_writes_what_it_changes_and_a_landing_the_pair() {
     // The names of both tokens; those that are there already are not written again.
     assert_eq!(entries(&written), [2, 3], "{written:#?}");
 
-    let seen = rotate_to(&store, landed, 6, 20).await;
+    let seen = rotate_to(&store, committed, 6, 20).await;
     let monitor = monitored(&server).await;
     put(&store, Some(seen), &record(21)).await;
     let written = writes(&told_until_now(&server, monitor).await);
@@ -213,7 +213,7 @@ async fn a_pair_that_differs_is_written_under_the_same_number() {
 }
 
 #[tokio::test]
-async fn a_lease_a_landing_and_a_look_are_one_round_trip_each() {
+async fn a_lease_a_commit_and_a_look_are_one_round_trip_each() {
     let server = server();
     let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
@@ -228,7 +228,7 @@ async fn a_lease_a_landing_and_a_look_are_one_round_trip_each() {
     let seen = put(&store, Some(seen), &leased(1)).await;
     assert_eq!(counted(), 1, "a lease");
     put(&store, Some(seen), &record(2)).await;
-    assert_eq!(counted(), 1, "a landing");
+    assert_eq!(counted(), 1, "a commit");
     entry(&store, &key()).await;
     assert_eq!(counted(), 1, "a look");
     store.swap(&key(), Some(seen), &record(3)).await.unwrap();

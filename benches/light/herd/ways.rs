@@ -78,7 +78,7 @@ pub(super) struct Notified {
     source: Source,
     current: ArcSwapOption<HeaderValue>,
     is_led: Mutex<bool>,
-    landed: Notify,
+    committed: Notify,
 }
 
 impl Notified {
@@ -87,19 +87,19 @@ impl Notified {
             source: source.clone(),
             current: ArcSwapOption::empty(),
             is_led: Mutex::new(false),
-            landed: Notify::new(),
+            committed: Notify::new(),
         })
     }
 
     pub(super) async fn header(self: &Arc<Self>) -> Option<HeaderValue> {
-        let mut landed = pin!(self.landed.notified());
-        // Before the look, or what lands in between would be missed.
-        landed.as_mut().enable();
+        let mut committed = pin!(self.committed.notified());
+        // Before the look, or what is committed in between would be missed.
+        committed.as_mut().enable();
         if self.current.load().is_none() {
             if !std::mem::replace(&mut *self.is_led.lock(), true) {
                 tokio::spawn(Arc::clone(self).lead());
             }
-            landed.await;
+            committed.await;
         }
         let current = self.current.load();
         current.as_deref().cloned()
@@ -108,6 +108,6 @@ impl Notified {
     async fn lead(self: Arc<Self>) {
         let header = self.source.answer().await;
         self.current.store(Some(Arc::new(header)));
-        self.landed.notify_waiters();
+        self.committed.notify_waiters();
     }
 }

@@ -37,7 +37,7 @@ fn besides_the_pair(record: &Record) -> usize {
 
 fn rotated(record: &Record, round: u64) -> Record {
     let leased = record.leased(ONE, record.digest(), NOW);
-    let landing = Landing {
+    let commit = Commit {
         holder: ONE.holder(record.next_number),
         base: record.pair_id(),
         predecessor: record.digest(),
@@ -47,7 +47,7 @@ fn rotated(record: &Record, round: u64) -> Record {
         sign_ins: record.sign_ins,
         pair: stored(&format!("refresh {round:032}"), Origin::Endpoint),
     };
-    match landing.judge(Some(&leased), &record.key, NOW) {
+    match commit.judge(Some(&leased), &record.key, NOW) {
         Verdict::Write(next) => *next,
         other => panic!("{other:?}"),
     }

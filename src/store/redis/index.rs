@@ -22,7 +22,7 @@ use crate::token::{Digest, Key};
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = HOUR.saturating_mul(24);
 
-/// How many past tokens are entered as such when a pair lands: of a full list the oldest, which leaves the record with
+/// How many past tokens are entered as such when a pair is committed: of a full list the oldest, which leaves the record with
 /// the next pair, and the one behind it, should two leave it at once. An entry that failed is made good like this, too.
 const LEAVING: usize = 2;
 
@@ -72,7 +72,7 @@ impl Entry {
 
 /// Enters the tokens of a record: its current ones, those that are about to leave it, and those whose entry may be gone.
 ///
-/// A lease enters nothing, unless it makes the record: the entries were written when its pair landed.
+/// A lease enters nothing, unless it makes the record: the entries were written when its pair was committed.
 pub(super) fn enter(
     commands: &mut Pipeline,
     store: &RedisStore,

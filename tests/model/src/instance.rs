@@ -142,7 +142,7 @@ pub enum Phase {
     /// The swap of `refused`.
     Reject(Leased, Write),
     /// `place`.
-    Land(Unstored),
+    Commit(Unstored),
     /// `release`, with a pause after it if the attempt has failed.
     Release {
         leased: Leased,
@@ -313,7 +313,7 @@ impl Phase {
                 leased.fresh = false;
                 write.fresh = false;
             }
-            Self::Land(unstored) => unstored.fresh = false,
+            Self::Commit(unstored) => unstored.fresh = false,
             Self::Look | Self::Refused(_) | Self::LetGo => {}
         }
         self.forget();
@@ -348,7 +348,7 @@ impl Phase {
             Self::Look
             | Self::Bring(_)
             | Self::Yield(..)
-            | Self::Land(_)
+            | Self::Commit(_)
             | Self::LetGo
             | Self::LetGoSwap(..)
             | Self::Clear(_) => {}

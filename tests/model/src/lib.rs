@@ -5,15 +5,15 @@
 //! - [`row`]: a record in a few bytes, and back
 //! - [`server`]: the authorization server and the truth about every token
 //! - [`instance`]: one process
-//! - [`look`], [`pause`], [`lease`], [`spend`], [`unclear`], [`land`], [`user`]: its steps, as in `src/rotation/`
+//! - [`look`], [`pause`], [`lease`], [`spend`], [`unclear`], [`commit`], [`user`]: its steps, as in `src/rotation/`
 //! - [`world`]: everything at once, and what can happen next
 //! - [`property`]: what must hold
 //! - [`symmetry`]: which worlds are one
 //! - [`worlds`]: what is explored
 
+mod commit;
 pub mod config;
 pub mod instance;
-mod land;
 mod lease;
 mod look;
 mod pause;

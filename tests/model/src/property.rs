@@ -3,9 +3,9 @@
 
 use stateright::Property;
 
+use crate::commit::is_live;
 use crate::config::{Config, Resend};
 use crate::instance::{Instance, Leased, Phase, Rotation};
-use crate::land::is_live;
 use crate::row::{Held, Mark, Name, Row, Status, Token};
 use crate::server::{Answer, Life, Reuse, descends};
 use crate::symmetry::LIVES;
@@ -171,7 +171,7 @@ pub(crate) fn crashed(world: &mut World, at: usize) {
     let has_unstored = instance.rotations.iter().any(|rotation| {
         matches!(
             rotation.phase,
-            Phase::Sent(_, Some(Answer::Issued(_))) | Phase::Land(_)
+            Phase::Sent(_, Some(Answer::Issued(_))) | Phase::Commit(_)
         )
     });
     // A logout under way may leave a pair that is not revoked.
@@ -316,7 +316,7 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::always(
             "what was read is stored in the end",
             |config, world: &World| {
-                // A token that is sent again may kill what another instance has landed, or is about to.
+                // A token that is sent again may kill what another instance has committed, or is about to.
                 let kills = matches!(config.server.reuse, Reuse::KillsFamily | Reuse::LastWins);
                 let is_again = world.knows(Cause::Again) || world.knows(Cause::Late);
                 let is_killed = kills && is_again;
@@ -333,7 +333,7 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
             "nothing is sent again before a fault",
             |config, world: &World| config.faults != world.faults || is_untroubled(world),
         ),
-        Property::<Config>::sometimes("a pair is landed", |_, world: &World| {
+        Property::<Config>::sometimes("a pair is committed", |_, world: &World| {
             world.store.is_some_and(|row| row.token > Some(0))
         }),
     ];

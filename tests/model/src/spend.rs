@@ -72,7 +72,7 @@ impl Turn<'_> {
             spare.family == row.family && !record.knows(&crate::row::digest(spare.token))
         });
         if let Some(spare) = spare {
-            return self.land_spare(leased, row, spare);
+            return self.commit_spare(leased, row, spare);
         }
         let ended = record.ended(State::Rejected {
             digest: digest(ours),

@@ -133,7 +133,7 @@ impl Instance {
                 | Phase::Reject(leased, _)
                 | Phase::Release { leased, .. } => change(&mut leased.name),
                 Phase::Yield(name, _) | Phase::LetGoSwap(name, _) => change(name),
-                Phase::Land(unstored) => change(&mut unstored.name),
+                Phase::Commit(unstored) => change(&mut unstored.name),
                 Phase::Look
                 | Phase::Bring(_)
                 | Phase::Wait { .. }
@@ -164,7 +164,7 @@ impl Instance {
                     change(&mut leased.record);
                     change(&mut write.next);
                 }
-                Phase::Land(unstored) => unstored.seen.iter_mut().for_each(&mut *change),
+                Phase::Commit(unstored) => unstored.seen.iter_mut().for_each(&mut *change),
             }
         }
         for chore in &mut self.chores {

@@ -448,7 +448,7 @@ fn outcomes(phase: &Phase) -> Option<usize> {
         | Phase::Clear(write) => swap(write.fresh),
         Phase::Doubt(_, write) | Phase::Reject(_, write) => swap(write.fresh),
         Phase::Release { leased, .. } => swap(leased.fresh),
-        Phase::Land(unstored) => swap(unstored.fresh),
+        Phase::Commit(unstored) => swap(unstored.fresh),
         Phase::Wait { .. }
         | Phase::Pause { .. }
         | Phase::RefusedWait { .. }
@@ -718,7 +718,7 @@ impl Turn<'_> {
             Phase::Yield(lease, write) => self.yielded(lease, write),
             Phase::Refused(leased) | Phase::RefusedWait { leased, .. } => self.refused(leased),
             Phase::Reject(leased, write) => self.reject(leased, write),
-            Phase::Land(unstored) => self.place(unstored),
+            Phase::Commit(unstored) => self.place(unstored),
             Phase::Release {
                 leased,
                 tried,
@@ -745,7 +745,7 @@ impl Turn<'_> {
         match self.rotation().phase {
             Phase::Sent(leased, Some(Answer::Issued(token))) => {
                 self.me().answered |= 1 << leased.token();
-                self.land(leased, token);
+                self.commit(leased, token);
             }
             Phase::Sent(leased, Some(Answer::Rejected)) => {
                 self.me().answered |= 1 << leased.token();

@@ -57,7 +57,7 @@ async fn failed_at_once(tokens: &TokenManager) -> Error {
     answer.expect("it is told at once").unwrap_err()
 }
 
-/// A pair was never landed here, so the URL is probably wrong.
+/// A pair was never committed here, so the URL is probably wrong.
 async fn a_page_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     world.relay.next(Step::Page(Page::html(404)));

@@ -86,8 +86,8 @@ impl Observer {
         (first != family).then_some("writes a pair into another session")
     }
 
-    /// Whether the instance lands a pair by this write.
-    pub(crate) fn is_landing(&self, by: NodeId, next: &Record) -> bool {
+    /// Whether the instance commits a pair by this write.
+    pub(crate) fn is_commit(&self, by: NodeId, next: &Record) -> bool {
         let next = View::of(next);
         let log = self.log();
         let brought = self.current(&log, &next).map(|name| &log.tokens[name]);
@@ -125,14 +125,14 @@ impl Observer {
         if new.sign_ins < old.sign_ins {
             problems.push("takes the count of sign-ins back".to_owned());
         }
-        // What is under way in the session before is landed there, or noted, and then gives way.
-        let is_landing = self
+        // What is under way in the session before is committed there, or noted, and then gives way.
+        let is_commit = self
             .current(log, new)
             .is_some_and(|name| !log.tokens[name].was_stored);
         // Nor is it gone on with by an end of it, which is why only an active record counts. Where instances do not
         // coordinate, a remark does not say that the token is to be sent.
         let is_remark = !self.scenario.coordinated && new.digest == old.digest;
-        let is_excused = is_landing || is_remark;
+        let is_excused = is_commit || is_remark;
         let seen = log.written_sign_ins.get(&by).copied().unwrap_or(0);
         if new.sign_ins < seen && new.state == State::Active && new.pair.is_some() && !is_excused {
             problems.push(format!("goes back to sign-in {} from {seen}", new.sign_ins));

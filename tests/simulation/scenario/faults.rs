@@ -100,8 +100,8 @@ pub(crate) enum Fault {
     Answer(Answer),
     /// Meets the next swap of this instance.
     Write(usize, Write),
-    /// Meets the next swap by which this instance lands a pair; what waits for the instance waits from then on.
-    Landing {
+    /// Meets the next swap by which this instance commits a pair; what waits for the instance waits from then on.
+    Commit {
         node: usize,
         write: Write,
         then: (Point, Ambush),

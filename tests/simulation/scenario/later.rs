@@ -10,8 +10,8 @@ type Kind = (&'static str, fn(&mut Draw, &mut Scenario));
 /// The name of a kind is the name of its stream.
 const KINDS: [Kind; 13] = [
     ("a refusal", refusal),
-    ("a landing that a sign-in overtakes", overtaken),
-    ("a landing that goes unnoticed", unnoticed),
+    ("a commit that a sign-in overtakes", overtaken),
+    ("a commit that goes unnoticed", unnoticed),
     ("a panic", panic),
     ("when a token is sent again", resend),
     ("unlike lease durations", unlike),
@@ -39,7 +39,7 @@ fn refusal(draw: &mut Draw, scenario: &mut Scenario) {
 }
 
 /// An instance waits for an answer while another spends the same token, because the store lost the lease or because
-/// they do not coordinate. The first landing fails, and when the store is read again the user signs in anew. Then the
+/// they do not coordinate. The first commit fails, and when the store is read again the user signs in anew. Then the
 /// new session is refused once.
 fn overtaken(draw: &mut Draw, scenario: &mut Scenario) {
     if scenario.window() == 0 || !scenario.is_known {
@@ -49,7 +49,7 @@ fn overtaken(draw: &mut Draw, scenario: &mut Scenario) {
         return;
     };
     let at = moment(draw, scenario);
-    let landing = Fault::Landing {
+    let commit = Fault::Commit {
         node,
         write: Write::Lost,
         then: (Point::BeforeLoad, Ambush::Hang(1)),
@@ -57,7 +57,7 @@ fn overtaken(draw: &mut Draw, scenario: &mut Scenario) {
     let overtake = Fault::At(node, Point::AfterLoad, Ambush::Overtake(2));
     scenario.faults.extend([
         (at, Fault::Answer(Answer::SlowAfter(3))),
-        (at, landing),
+        (at, commit),
         (at + 2_500, overtake),
     ]);
     if scenario.coordinated {
@@ -68,7 +68,7 @@ fn overtaken(draw: &mut Draw, scenario: &mut Scenario) {
     refused(scenario, node, at + draw.within(10..60) * 1_000);
 }
 
-/// An instance lands its pair, is not answered and stands still, and meanwhile another rotates that pair on. Then the
+/// An instance commits its pair, is not answered and stands still, and meanwhile another rotates that pair on. Then the
 /// newer one is refused once.
 fn unnoticed(draw: &mut Draw, scenario: &mut Scenario) {
     let Some((node, other)) = two_nodes(draw, scenario, 4) else {
@@ -76,12 +76,12 @@ fn unnoticed(draw: &mut Draw, scenario: &mut Scenario) {
     };
     let at = moment(draw, scenario);
     let stands_still = draw.within(20..60);
-    let landing = Fault::Landing {
+    let commit = Fault::Commit {
         node,
         write: Write::Unanswered,
         then: (Point::BeforeLoad, Ambush::Pause(stands_still)),
     };
-    scenario.faults.push((at, landing));
+    scenario.faults.push((at, commit));
     rotates(scenario, node, &[at + 1]);
     // The first may find no more than that pair.
     rotates(scenario, other, &[at + 8_000, at + 16_000]);

@@ -16,9 +16,9 @@ super::cases![
     n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again,
     n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_one_of_all,
     n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refreshed,
-    n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over,
+    n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over,
     n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair,
-    n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_lease,
+    n5_it_commits_what_nobody_has_renewed_and_leaves_the_next_holders_lease,
     n5_nor_the_pair_of_a_new_sign_in,
     fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped,
 ];
@@ -146,7 +146,7 @@ async fn n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refre
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn n4_a_holder_that_lands_at_the_last_moment_is_not_taken_over(storage: Arc<dyn Storage>) {
+async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (holder, next) = (scene.node().await, scene.node().await);
     scene.expire().await;
@@ -178,21 +178,21 @@ async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
     let (hold, caller) = scene.call_in_flight(&slow).await;
     let shut = slow.line.stop_swaps();
     drop(hold);
-    // It has its pair, and cannot land it.
+    // It has its pair, and cannot commit it.
     shut.reached().await;
     scene.outlast_leases().await;
     let newer = next.token().await.unwrap();
-    let landed = scene.json().await;
+    let committed = scene.json().await;
     drop(shut);
     let token = answer(caller).await.unwrap();
     assert_eq!(token.expose(), newer.expose());
     let after = scene.json().await;
-    assert_eq!(after["pair"], landed["pair"]);
-    assert_eq!(after["version"], landed["version"]);
+    assert_eq!(after["pair"], committed["pair"]);
+    assert_eq!(after["version"], committed["version"]);
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
-async fn n5_it_lands_what_nobody_has_renewed_and_leaves_the_next_holders_lease(
+async fn n5_it_commits_what_nobody_has_renewed_and_leaves_the_next_holders_lease(
     storage: Arc<dyn Storage>,
 ) {
     let window = seconds(300);

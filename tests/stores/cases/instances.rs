@@ -60,12 +60,12 @@ async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_to
     seen += &storage.in_the_open().await;
 
     let first = scene.first.refresh.as_ref().map(RefreshToken::expose);
-    let landed = scene.json().await;
-    let second = landed["pair"]["refresh_token"].as_str();
+    let committed = scene.json().await;
+    let second = committed["pair"]["refresh_token"].as_str();
     for secret in [first.unwrap(), second.unwrap(), token.expose()] {
         assert!(!seen.contains(secret), "a token can be seen: {seen}");
         assert!(!logs::hold(secret), "a token was logged");
-        for mut record in [leased.clone(), landed.clone()] {
+        for mut record in [leased.clone(), committed.clone()] {
             record["pair"].take();
             assert!(!record.to_string().contains(secret), "{record}");
         }
@@ -204,7 +204,7 @@ async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the
             .iter()
             .zip(before)
             .map(|(node, before)| node.line.swaps() - before);
-        // A lease that comes too late, or one that does not and a landing.
+        // A lease that comes too late, or one that does not and a commit.
         let swaps: Vec<_> = swaps.collect();
         assert!(swaps.iter().all(|swaps| *swaps <= 2), "{swaps:?}");
         assert!(swaps.iter().sum::<u64>() <= 9, "{swaps:?}");

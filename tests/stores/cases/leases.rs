@@ -17,19 +17,19 @@ use crate::scene::{
 };
 
 super::cases![
-    fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_lands_all_the_same,
+    fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_commits_all_the_same,
     fm3_nothing_is_sent_under_a_lease_that_went_stale_before_it,
     fm4_giving_up_a_lease_leaves_the_next_holders_in_place,
     fm5_a_lease_whose_answer_was_lost_is_found_to_be_ours,
     fm5_a_lease_that_was_lost_itself_is_made_again,
-    fm5_a_lease_that_timed_out_and_landed_later_is_found_to_be_ours,
+    fm5_a_lease_that_timed_out_and_committed_later_is_found_to_be_ours,
     fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served,
     fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured,
     fm7_an_orphaned_lease_ends_with_the_lease,
     fm7_an_endpoint_that_asks_its_own_manager_waits_for_nobody,
 ];
 
-async fn fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_lands_all_the_same(
+async fn fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_commits_all_the_same(
     storage: Arc<dyn Storage>,
 ) {
     let mut scene = Scene::strict(&storage);
@@ -123,7 +123,7 @@ async fn store_failed(node: &Node) {
     .await;
 }
 
-async fn fm5_a_lease_that_timed_out_and_landed_later_is_found_to_be_ours(
+async fn fm5_a_lease_that_timed_out_and_committed_later_is_found_to_be_ours(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -136,7 +136,10 @@ async fn fm5_a_lease_that_timed_out_and_landed_later_is_found_to_be_ours(
     let caller = node.call();
     store_failed(&node).await;
     drop(shut);
-    assert!(!scene.json().await["lease"].is_null(), "it had landed");
+    assert!(
+        !scene.json().await["lease"].is_null(),
+        "it had been committed"
+    );
     scene.pass(SHORT).await;
     answer(caller).await.unwrap();
     assert_eq!(scene.counts(), (1, 0, 0));

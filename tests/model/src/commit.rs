@@ -1,16 +1,16 @@
-//! Storing and publishing what was issued: `rotation/land.rs` and `rotation/place.rs`.
+//! Storing and publishing what was issued: `rotation/commit.rs` and `rotation/place.rs`.
 
 use crate::instance::{Leased, Phase, Unstored};
 use crate::property;
-use crate::record::land::{Landing, Rival, Verdict};
+use crate::record::commit::{Commit, Rival, Verdict};
 use crate::row::{Held, NOW, Row, digest, family, key, stored};
 use crate::server::{Truths, revoke};
 use crate::token::PairId;
 use crate::world::{Outcome, Swap, Turn};
 
 impl Turn<'_> {
-    /// `Rotation::land`, up to the first attempt to store.
-    pub(crate) fn land(&mut self, leased: Leased, token: u8) {
+    /// `Rotation::commit`, up to the first attempt to store.
+    pub(crate) fn commit(&mut self, leased: Leased, token: u8) {
         let row = &leased.record;
         let held = Held {
             family: row.family,
@@ -19,7 +19,7 @@ impl Turn<'_> {
             number: leased.name.number,
             sign_ins: row.sign_ins,
         };
-        self.go(Phase::Land(Unstored {
+        self.go(Phase::Commit(Unstored {
             held,
             name: leased.name,
             base: row.pair_id(),
@@ -31,8 +31,8 @@ impl Turn<'_> {
         }));
     }
 
-    /// `land_spare`, up to the first attempt to store.
-    pub(crate) fn land_spare(&mut self, leased: Leased, row: Row, spare: Held) {
+    /// `commit_spare`, up to the first attempt to store.
+    pub(crate) fn commit_spare(&mut self, leased: Leased, row: Row, spare: Held) {
         let held = Held {
             family: row.family,
             version: row.version + 1,
@@ -40,7 +40,7 @@ impl Turn<'_> {
             number: leased.name.number,
             sign_ins: row.sign_ins,
         };
-        self.go(Phase::Land(Unstored {
+        self.go(Phase::Commit(Unstored {
             held,
             name: leased.name,
             base: row.pair_id(),
@@ -54,7 +54,7 @@ impl Turn<'_> {
 
     /// One attempt of `place`, and `settle` or the next turn of the loop in `store`.
     pub(crate) fn place(&mut self, mut unstored: Unstored) {
-        let landing = Landing {
+        let commit = Commit {
             holder: unstored.name.holder(),
             base: PairId {
                 family: family(unstored.base.0),
@@ -68,7 +68,7 @@ impl Turn<'_> {
             pair: stored(unstored.held.token),
         };
         let record = unstored.seen.map(|row| row.record());
-        let verdict = landing.judge(record.as_ref(), key(), NOW);
+        let verdict = commit.judge(record.as_ref(), key(), NOW);
         let Verdict::Write(next) = verdict else {
             // Nothing is called, so nothing fails.
             if self.outcome != Outcome::Good {
@@ -78,11 +78,11 @@ impl Turn<'_> {
         };
         let write = self.write(&next, unstored.fresh);
         match self.swap(write) {
-            Swap::Swapped => self.landed(unstored, write.next.pair_id()),
+            Swap::Swapped => self.committed(unstored, write.next.pair_id()),
             Swap::Lost => {
                 unstored.seen = self.world.store;
                 unstored.fresh = true;
-                self.go(Phase::Land(unstored));
+                self.go(Phase::Commit(unstored));
             }
             Swap::Error => {
                 if self.config.serves_unstored && !unstored.published {
@@ -91,7 +91,7 @@ impl Turn<'_> {
                 }
                 unstored.seen = self.world.store;
                 unstored.fresh = true;
-                self.go(Phase::Land(unstored));
+                self.go(Phase::Commit(unstored));
             }
         }
     }
@@ -99,9 +99,9 @@ impl Turn<'_> {
     fn settle(&mut self, unstored: Unstored, verdict: &Verdict) {
         let ours = unstored.held.token;
         match verdict {
-            Verdict::Landed => {
+            Verdict::Committed => {
                 let row = unstored.seen.expect("it holds ours");
-                self.landed(unstored, row.pair_id());
+                self.committed(unstored, row.pair_id());
             }
             Verdict::LoggedOut => {
                 revoke(&mut self.world.truths, ours);
@@ -129,8 +129,8 @@ impl Turn<'_> {
         }
     }
 
-    /// `publish_landed`.
-    fn landed(&mut self, unstored: Unstored, pair_id: (u8, u8)) {
+    /// `publish_committed`.
+    fn committed(&mut self, unstored: Unstored, pair_id: (u8, u8)) {
         let (family, version) = pair_id;
         let held = Held {
             family,

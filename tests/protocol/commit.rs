@@ -12,7 +12,7 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    // The lease works, the landing does not.
+    // The lease works, the commit does not.
     let (hold, waiter) = cluster.call_in_flight(&node).await;
     cluster.store.set_down(true);
     drop(hold);
@@ -115,7 +115,7 @@ async fn a_store_that_is_slower_than_tokens_live_does_not_make_it_rotate_without
         .unwrap();
     node.token().await.unwrap();
     cluster.expire().await;
-    // Each landing is tried until the token is over.
+    // Each commit is tried until the token is over.
     let outages = tokio::spawn({
         let server = cluster.server.clone();
         let clock = cluster.clock.clone();
@@ -137,7 +137,7 @@ async fn a_store_that_is_slower_than_tokens_live_does_not_make_it_rotate_without
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_landing_that_timed_out_but_landed_is_recognised() {
+async fn a_commit_that_timed_out_but_committed_is_recognised() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -153,7 +153,7 @@ async fn a_landing_that_timed_out_but_landed_is_recognised() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm16_a_rotation_that_lands_after_the_logout_is_revoked_and_never_published() {
+async fn fm16_a_rotation_that_commits_after_the_logout_is_revoked_and_never_published() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -177,7 +177,7 @@ async fn fm16_a_rotation_that_lands_after_the_logout_is_revoked_and_never_publis
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_that_lands_after_a_new_sign_in_gives_way_to_it() {
+async fn a_rotation_that_commits_after_a_new_sign_in_gives_way_to_it() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -231,7 +231,7 @@ async fn whoever_waited_for_a_rotation_that_gave_way_does_not_wait_for_its_revoc
 }
 
 #[tokio::test(start_paused = true)]
-async fn n5_a_lease_that_went_stale_can_still_land_its_pair() {
+async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;

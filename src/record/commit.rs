@@ -8,7 +8,7 @@ use crate::token::{Digest, Key, PairId, TokenFamily};
 
 /// A pair that was read from the server and is to be stored.
 #[derive(Debug, Clone)]
-pub(crate) struct Landing {
+pub(crate) struct Commit {
     /// The lease it was fetched under.
     pub(crate) holder: Holder,
     /// What the record was when it was leased.
@@ -41,13 +41,13 @@ pub(crate) enum Rival {
 pub(crate) enum Verdict {
     /// This record is to be written.
     Write(Box<Record>),
-    /// It is there already: a swap that seemed to fail had landed.
-    Landed,
+    /// It is there already: a swap that seemed to fail had been applied.
+    Committed,
     /// The user logged out meanwhile: ours is to be revoked.
     LoggedOut,
     /// Theirs is another session: ours is to be revoked, theirs adopted.
     Superseded,
-    /// It is there no more: it had landed, and was rotated on. Or so many pairs landed after it that the record would not
+    /// It is there no more: it had been committed, and was rotated on. Or so many pairs were committed after it that the record would not
     /// know of it any more.
     Passed,
     /// A later lease was committed first: theirs is adopted, ours kept until theirs has been accepted.
@@ -70,7 +70,7 @@ pub(crate) enum Seeding {
     Displaces(Box<Record>),
 }
 
-impl Landing {
+impl Commit {
     /// Judges what the store holds now.
     pub(crate) fn judge(&self, record: Option<&Record>, key: &Key, now: StoreTime) -> Verdict {
         let Some(record) = record else {
@@ -83,13 +83,13 @@ impl Landing {
         };
         let ours = self.pair.pair.digest(key);
         let same_number = record.committed_number == self.holder.number;
-        // First, because a logout may have followed on a landing that seemed to fail.
+        // First, because a logout may have followed on a commit that seemed to fail.
         if record.state == State::LoggedOut {
             return Verdict::LoggedOut;
         }
         let began_here = self.family != self.base.family;
         if record.family == self.family && record.digest() == ours && (same_number || began_here) {
-            return Verdict::Landed;
+            return Verdict::Committed;
         }
         if record.family != self.base.family && record.family != self.family {
             let is_good = record.state == State::Active
@@ -131,9 +131,9 @@ impl Landing {
         Verdict::Write(Box::new(self.onto(record, ours)))
     }
 
-    /// Whether so many pairs landed since that ours, if it was the one before them, has left the record. The server has
-    /// accepted theirs ever since, so not much is lost where ours never landed. The number of a lease does not say how many
-    /// landed: each sending takes one.
+    /// Whether so many pairs were committed since that ours, if it was the one before them, has left the record. The server has
+    /// accepted theirs ever since, so not much is lost where ours was never committed. The number of a lease does not say how many
+    /// committed: each sending takes one.
     fn is_long_ago(&self, record: &Record) -> bool {
         let next = self.base.version.saturating_add(1);
         let rotations = record.version.saturating_sub(next);

@@ -15,11 +15,11 @@ use crate::clock::Timestamp;
 use crate::endpoint::{OldPair, Predecessor};
 use crate::error::Error;
 use crate::record::Origin;
-use crate::record::land::Rival;
+use crate::record::commit::Rival;
 use crate::served::Token;
 use crate::session::Unstored;
 use crate::settings::OnStoreFailure;
-use crate::state::{Held, Landed, Progress};
+use crate::state::{Committed, Held, Progress};
 use crate::strategy::OnExpiry;
 use crate::token::PairId;
 
@@ -35,8 +35,8 @@ const ISSUED_AT_MOST: u32 = 3;
 const LONGEST_GRACE: Duration = Duration::from_secs(300);
 
 impl Rotation {
-    /// Lands what was issued; `None` to look again, where another pair took its place.
-    pub(super) async fn land(
+    /// Commits what was issued; `None` to look again, where another pair took its place.
+    pub(super) async fn commit(
         &mut self,
         leased: Leased,
         mut answer: Answer,
@@ -68,7 +68,7 @@ impl Rotation {
         let held = session.holding(
             pair,
             pair_id,
-            Landed {
+            Committed {
                 number: leased.holder.number,
                 sign_ins,
                 origin,
@@ -230,7 +230,11 @@ impl Rotation {
 
     /// Another instance's pair turned out to be dead before it was accepted once: ours, which it outran,
     /// takes its place. Returns whether there was one.
-    pub(super) async fn land_spare(&mut self, leased: &Leased, seen: &Seen) -> Result<bool, Error> {
+    pub(super) async fn commit_spare(
+        &mut self,
+        leased: &Leased,
+        seen: &Seen,
+    ) -> Result<bool, Error> {
         let leased = Leased {
             record: seen.record().unwrap_or(&leased.record).clone(),
             seen: seen.clone(),
@@ -238,7 +242,7 @@ impl Rotation {
         };
         let session = self.session();
         let spare = session.take_spare(leased.record.family, self.flight.epoch());
-        // It may be the token that was refused, or one that was landed and rotated on since.
+        // It may be the token that was refused, or one that was committed and rotated on since.
         // Its name is forgotten once it has expired.
         let now = session.now();
         let is_good = |spare: &Held| {
@@ -258,7 +262,7 @@ impl Rotation {
         let held = session.holding(
             spare.pair.clone(),
             pair_id,
-            Landed {
+            Committed {
                 number: leased.holder.number,
                 sign_ins: leased.record.sign_ins,
                 origin: spare.origin,

@@ -1,0 +1,378 @@
+use super::*;
+use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair, rejected};
+
+fn key() -> Key {
+    Key::new("issuer", KEY_CLIENT)
+}
+
+/// A record leased by ONE, and the commit of what ONE was issued.
+fn leased(token: &str) -> (Record, Commit) {
+    let record = active();
+    let leased = record.leased(ONE, record.digest(), NOW);
+    let commit = Commit {
+        holder: ONE.holder(record.next_number),
+        base: record.pair_id(),
+        predecessor: record.digest(),
+        passed: Vec::new(),
+        family: record.family,
+        sign_ins: record.sign_ins,
+        rival: Rival::Wins,
+        pair: pair(token),
+    };
+    (leased, commit)
+}
+
+fn written(verdict: Verdict) -> Record {
+    match verdict {
+        Verdict::Write(record) => *record,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn commit_writes_the_records_version_plus_one_and_takes_our_lease_out() {
+    let (mut record, commit) = leased("r2");
+    // The store lost a write while we were away.
+    record.version = 40;
+    let committed = written(commit.judge(Some(&record), &key(), NOW));
+    assert_eq!(committed.version, 41);
+    assert_eq!(committed.lease, None);
+    assert_eq!(committed.committed_number, commit.holder.number);
+    assert!(
+        committed
+            .retired()
+            .any(|digest| *digest == commit.predecessor)
+    );
+}
+
+#[test]
+fn commit_leaves_a_newer_live_lease_in_place() {
+    let (record, commit) = leased("r2");
+    let taken = record.resent(TWO, NOW);
+    let committed = written(commit.judge(Some(&taken), &key(), NOW));
+    assert_eq!(committed.lease, taken.lease);
+}
+
+#[test]
+fn an_echoed_refresh_token_is_not_retired() {
+    let (record, commit) = leased("r1");
+    let committed = written(commit.judge(Some(&record), &key(), NOW));
+    assert_eq!(committed.digest(), record.digest());
+    assert_eq!(committed.retired().count(), 0);
+}
+
+#[test]
+fn a_swap_that_seemed_to_fail_had_committed() {
+    let (record, commit) = leased("r2");
+    let committed = written(commit.judge(Some(&record), &key(), NOW));
+    assert_eq!(
+        commit.judge(Some(&committed), &key(), NOW),
+        Verdict::Committed
+    );
+}
+
+#[test]
+fn a_pair_commit_after_the_logout_is_never_stored() {
+    let (record, commit) = leased("r2");
+    let out = record.ended(State::LoggedOut);
+    assert_eq!(commit.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
+}
+
+#[test]
+fn another_family_supersedes_ours() {
+    let (record, commit) = leased("r2");
+    let replaced = record.replaced(TokenFamily::from_bits(9), Some(pair("fresh")), 0);
+    assert_eq!(
+        commit.judge(Some(&replaced), &key(), NOW),
+        Verdict::Superseded
+    );
+}
+
+#[test]
+fn a_new_session_is_not_leased_by_a_sign_in_to_the_one_before() {
+    let record = active().leased(ONE, key().digest(), NOW);
+    let replaced = record.replaced(TokenFamily::from_bits(9), Some(pair("fresh")), 0);
+    assert_eq!(replaced.lease, None);
+}
+
+/// A sign-in of ours, into a key that has come to hold another's.
+fn rivals(rival: Rival) -> (Record, Commit) {
+    let (_, commit) = leased("ours");
+    let vacant = Record::vacant(key(), TokenFamily::from_bits(1));
+    let theirs = vacant.replaced(TokenFamily::from_bits(2), Some(pair("theirs")), 0);
+    let ours = Commit {
+        base: vacant.pair_id(),
+        predecessor: key().digest(),
+        family: TokenFamily::from_bits(3),
+        rival,
+        ..commit
+    };
+    (theirs, ours)
+}
+
+#[test]
+fn a_rival_that_is_good_wins_unless_ours_is_given_out() {
+    let (theirs, ours) = rivals(Rival::WinsWhileGood);
+    assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
+    let (theirs, ours) = rivals(Rival::Loses);
+    let committed = written(ours.judge(Some(&theirs), &key(), NOW));
+    assert_eq!((committed.family, committed.version), (ours.family, 2));
+    assert!(committed.retired().any(|digest| *digest == theirs.digest()));
+    assert_eq!(
+        ours.judge(Some(&committed), &key(), NOW),
+        Verdict::Committed
+    );
+}
+
+#[test]
+fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
+    let (mut theirs, ours) = rivals(Rival::WinsWhileGood);
+    for state in [State::Expired, State::Idle] {
+        let committed = written(ours.judge(Some(&theirs.ended(state)), &key(), NOW));
+        assert_eq!(committed.family, ours.family);
+    }
+    let out = theirs.ended(State::LoggedOut);
+    assert_eq!(ours.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
+    if let Some(stored) = &mut theirs.pair {
+        stored.pair = stored
+            .pair
+            .clone()
+            .expires_in(std::time::Duration::from_secs(1));
+    }
+    assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
+    let later = NOW.after(std::time::Duration::from_secs(1));
+    assert_eq!(
+        written(ours.judge(Some(&theirs), &key(), later)).family,
+        ours.family
+    );
+}
+
+#[test]
+fn pairs_that_were_passed_over_count_and_are_retired() {
+    let (record, mut commit) = leased("r4");
+    commit.passed = vec![commit.predecessor, Digest::of("r2")];
+    commit.predecessor = Digest::of("r3");
+    let committed = written(commit.judge(Some(&record), &key(), NOW));
+    assert_eq!(committed.version, record.version + 3);
+    let retired: Vec<_> = committed.retired().copied().collect();
+    assert_eq!(retired, ["r1", "r2", "r3"].map(Digest::of));
+}
+
+/// A record into which TWO has committed under a later lease, and the commit of what ONE was issued.
+fn outrun() -> (Record, Commit) {
+    let (record, commit) = leased("ours");
+    let taken = record.resent(TWO, NOW);
+    let theirs = Commit {
+        holder: TWO.holder(record.next_number),
+        pair: pair("theirs"),
+        ..commit.clone()
+    };
+    let committed = written(theirs.judge(Some(&taken), &key(), NOW));
+    (committed, commit)
+}
+
+#[test]
+fn a_later_lease_committed_first_outruns_ours() {
+    let (committed, commit) = outrun();
+    assert_eq!(commit.judge(Some(&committed), &key(), NOW), Verdict::Outrun);
+}
+
+/// An issuer that repeats its access token until that expires, without a refresh token: the pair is known by the access
+/// token's digest, which an earlier session has left among the past ones.
+#[test]
+fn a_sign_in_that_brings_the_token_of_an_earlier_session_is_committed() {
+    let (mut record, commit) = leased("ours");
+    record.forbid(commit.pair.pair.digest(&key()), Digest::of("another"));
+    let ours = Commit {
+        family: TokenFamily::from_bits(3),
+        ..commit
+    };
+    let committed = written(ours.judge(Some(&record), &key(), NOW));
+    assert_eq!(committed.family, ours.family);
+}
+
+#[test]
+fn a_pair_that_is_among_the_past_ones_had_committed() {
+    let (record, commit) = leased("ours");
+    let committed = written(commit.judge(Some(&record), &key(), NOW));
+    let theirs = Commit {
+        holder: TWO.holder(committed.next_number),
+        base: committed.pair_id(),
+        predecessor: committed.digest(),
+        pair: pair("theirs"),
+        ..commit.clone()
+    };
+    let rotated = written(theirs.judge(Some(&committed), &key(), NOW));
+    assert_eq!(commit.judge(Some(&rotated), &key(), NOW), Verdict::Passed);
+}
+
+/// Kept as a spare, it would be sent though it may be spent: the record does not name it any more.
+#[test]
+fn a_pair_after_which_many_committed_is_no_spare_whether_it_had_committed_or_not() {
+    let (record, commit) = leased("ours");
+    for had_committed in [true, false] {
+        let mut latest = match had_committed {
+            true => written(commit.judge(Some(&record), &key(), NOW)),
+            false => record.clone(),
+        };
+        for round in 1..=20 {
+            let leased = latest.leased(TWO, latest.digest(), NOW);
+            let theirs = Commit {
+                holder: TWO.holder(latest.next_number),
+                base: latest.pair_id(),
+                predecessor: latest.digest(),
+                pair: pair(&format!("theirs {round}")),
+                ..commit.clone()
+            };
+            latest = written(theirs.judge(Some(&leased), &key(), NOW));
+            // One more where ours was one of them.
+            let is_spare = !had_committed && round <= REFRESHED_LIMIT + 1;
+            let expected = match is_spare {
+                true => Verdict::Outrun,
+                false => Verdict::Passed,
+            };
+            let verdict = commit.judge(Some(&latest), &key(), NOW);
+            assert_eq!(verdict, expected, "{had_committed} {round}");
+        }
+    }
+}
+
+#[test]
+fn a_sign_in_that_was_outrun_gives_way_for_good() {
+    let (committed, commit) = outrun();
+    let ours = Commit {
+        family: TokenFamily::from_bits(3),
+        ..commit
+    };
+    assert_eq!(
+        ours.judge(Some(&committed), &key(), NOW),
+        Verdict::Superseded
+    );
+    // Ours had been committed, and somebody has rotated it since.
+    let rotated = Record {
+        family: ours.family,
+        ..committed
+    };
+    assert_eq!(ours.judge(Some(&rotated), &key(), NOW), Verdict::Outrun);
+}
+
+#[test]
+fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
+    let (record, commit) = leased("r2");
+    for state in [
+        rejected(commit.predecessor),
+        State::OutcomeUnknown {
+            digest: commit.predecessor,
+        },
+    ] {
+        let committed = written(commit.judge(Some(&record.ended(state)), &key(), NOW));
+        assert_eq!(committed.state, State::Active);
+    }
+    let digest = commit.pair.pair.digest(&key());
+    let dead = record.ended(rejected(digest));
+    assert_eq!(commit.judge(Some(&dead), &key(), NOW), Verdict::Condemned);
+}
+
+#[test]
+fn a_record_that_vanished_is_written_anew_with_its_numbers() {
+    let (record, commit) = leased("r2");
+    let committed = written(commit.judge(None, &key(), NOW));
+    assert_eq!(committed.version, record.version + 1);
+    assert!(committed.next_number > commit.holder.number);
+}
+
+#[test]
+fn a_seed_counts_only_if_the_store_never_knew_its_token() {
+    let (record, commit) = leased("r2");
+    let committed = written(commit.judge(Some(&record), &key(), NOW));
+    let family = TokenFamily::from_bits(9);
+    let seeded = |record: &Record, token: &str| {
+        Record::seeded(Some(record), &key(), family, pair(token), 0, NOW)
+    };
+    assert_eq!(seeded(&committed, "r2"), Seeding::Known, "current");
+    assert_eq!(seeded(&committed, "r1"), Seeding::Known, "retired");
+    let ended = committed.ended(rejected(committed.digest()));
+    assert_eq!(seeded(&ended, "r2"), Seeding::Known, "ended");
+    assert!(matches!(seeded(&ended, "r9"), Seeding::Begins(_)));
+    let Seeding::Displaces(fresh) = seeded(&committed, "r9") else {
+        panic!("the session goes on");
+    };
+    assert_eq!(fresh.family, family);
+    assert_eq!(fresh.next_number, committed.next_number);
+    assert!(fresh.version > committed.version);
+    assert!(fresh.knows(&committed.digest()));
+    let begun = Record::seeded(None, &key(), family, pair("r1"), 0, NOW);
+    assert!(matches!(begun, Seeding::Begins(_)));
+}
+
+/// A sign-in of ours, and a rotation of the session before that was committed meanwhile.
+#[test]
+fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
+    let before = active();
+    let (_, commit) = leased("theirs");
+    let theirs = written(commit.judge(Some(&before), &key(), NOW));
+    let ours = Commit {
+        holder: ONE.holder(commit.holder.number),
+        base: before.pair_id(),
+        predecessor: key().digest(),
+        family: TokenFamily::from_bits(3),
+        sign_ins: before.sign_ins + 1,
+        pair: pair("ours"),
+        ..commit
+    };
+    let committed = written(ours.judge(Some(&theirs), &key(), NOW));
+    assert_eq!(
+        (committed.family, committed.digest()),
+        (ours.family, Digest::of("ours"))
+    );
+    assert!(committed.retired().any(|digest| *digest == theirs.digest()));
+    // A later sign-in than ours stays.
+    let mut later = theirs;
+    later.sign_ins = ours.sign_ins + 1;
+    assert_eq!(ours.judge(Some(&later), &key(), NOW), Verdict::Superseded);
+}
+
+#[test]
+fn a_refresh_token_that_a_sign_in_brings_again_is_not_retired() {
+    let (_, commit) = leased("theirs");
+    let theirs = written(commit.judge(Some(&active()), &key(), NOW));
+    let ours = Commit {
+        predecessor: key().digest(),
+        family: TokenFamily::from_bits(3),
+        sign_ins: theirs.sign_ins + 1,
+        pair: pair("theirs"),
+        ..commit
+    };
+    let committed = written(ours.judge(Some(&theirs), &key(), NOW));
+    assert_eq!(
+        (committed.family, committed.digest()),
+        (ours.family, theirs.digest())
+    );
+    assert!(committed.retired().all(|digest| *digest != theirs.digest()));
+    // A token that the server called dead is not active again.
+    let state = rejected(theirs.digest());
+    let dead = Record { state, ..theirs };
+    assert_eq!(ours.judge(Some(&dead), &key(), NOW), Verdict::Superseded);
+}
+
+#[test]
+fn a_token_whose_outcome_was_unknown_is_good_again_if_the_server_issues_it() {
+    let (record, commit) = leased("r1");
+    let state = State::OutcomeUnknown {
+        digest: record.digest(),
+    };
+    let unknown = Record { state, ..record };
+    let committed = written(commit.judge(Some(&unknown), &key(), NOW));
+    assert_eq!(committed.state, State::Active);
+}
+
+/// A sign-in after an end may bring the token of the session before, which the record has noted as used.
+#[test]
+fn a_refresh_token_that_is_current_was_not_rotated_on() {
+    let (record, commit) = leased("r1");
+    let mut record = record;
+    let current = record.digest();
+    record.past.note(current, Origin::Endpoint, None);
+    let committed = written(commit.judge(Some(&record), &key(), NOW));
+    assert_eq!(committed.committed_number, commit.holder.number);
+}
