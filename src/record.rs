@@ -6,7 +6,7 @@
 //! and each rule is a function of what was read and what time it was.
 //!
 //! - [`lease`]: who may spend the token, and whether it may be spent already
-//! - [`look`]: what a record means to somebody who holds a pair already
+//! - [`reconcile`]: what a record means to somebody who holds a pair already
 //! - [`pause`]: when nobody sends after a failure, and why
 //! - [`commit`]: how a new pair gets in, and how a session ends
 //! - [`past`]: the names of the tokens that were used
@@ -20,10 +20,10 @@ mod carried;
 pub(crate) mod commit;
 mod format;
 pub(crate) mod lease;
-pub(crate) mod look;
 mod outline;
 pub(crate) mod past;
 pub(crate) mod pause;
+pub(crate) mod reconcile;
 pub(crate) mod wiped;
 
 use serde::{Deserialize, Serialize};

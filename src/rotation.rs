@@ -6,7 +6,7 @@
 //! window, **commit** what was issued. Whenever another instance was faster, the loop starts over with
 //! what that one wrote. The rules themselves are in [`record`](crate::record); here is what awaits.
 //!
-//! - [`look`]: which of the record and what is held is newer, and what is to be done
+//! - [`reconcile`]: which of the record and what is held is newer, and what is to be done
 //! - [`lease`]: who may send a token
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
 //! - [`unclear`]: an answer that does not say whether the token is spent
@@ -24,9 +24,9 @@ mod first;
 mod guard;
 mod lease;
 mod logout;
-mod look;
 mod pause;
 mod place;
+mod reconcile;
 mod revoke;
 mod spend;
 mod unclear;
@@ -44,7 +44,7 @@ use tracing::Instrument;
 pub(crate) use self::guard::is_inside;
 use self::lease::Observed;
 pub(crate) use self::logout::log_out;
-use self::look::Next;
+use self::reconcile::Next;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::Record;
@@ -60,7 +60,7 @@ const SAME_AGAIN: Duration = Duration::from_millis(20);
 
 /// Who waits for a change looks at the clock so often before it reads a record that the store calls unchanged: a
 /// reading costs more than a look, and the store may be wrong.
-const LOOKS_UNREAD: u32 = 6;
+const POLLS_WITHOUT_READ: u32 = 6;
 
 /// Runs the rotation on the manager's runtime.
 pub(crate) fn start(flight: Flight) {
@@ -97,7 +97,7 @@ pub(crate) fn start(flight: Flight) {
 }
 
 /// Before a notice of the session's end: another instance may have prolonged it.
-pub(crate) async fn look_before(session: &Session, notice: Notice) {
+pub(crate) async fn reconcile_before(session: &Session, notice: Notice) {
     let (held, epoch) = {
         let state = session.lock();
         let Some(held) = state.pair_id() else {
@@ -241,7 +241,7 @@ impl Rotation {
                 tokio::time::sleep(SAME_AGAIN).await;
             }
             before = Some(seen.revision());
-            match self.look(&seen).await? {
+            match self.reconcile(&seen).await? {
                 Next::Done(token) => return Ok(token),
                 Next::Again => {}
                 Next::Lease(kind, record) => {
@@ -293,7 +293,7 @@ impl Rotation {
         let session = self.session();
         self.flight.report(Progress::Waiting);
         let (began, poll_interval) = (session.now(), session.settings().poll_interval);
-        let limit = limit.min(poll_interval * LOOKS_UNREAD);
+        let limit = limit.min(poll_interval * POLLS_WITHOUT_READ);
         let mut changed = pin!(session.shared.store.changed(&session.key, revision, limit));
         loop {
             tokio::select! {

@@ -236,7 +236,7 @@ impl Session {
                 (self.join(&state, moment, waiter), Some(flight))
             }
             Verdict::Fail(error) => (Decision::Fail(error), None),
-            Verdict::FailAndLook(error) => {
+            Verdict::FailAndReload(error) => {
                 let (flight, _) = self.begin_flight(&mut state, moment);
                 (Decision::Fail(error), Some(flight))
             }

@@ -78,7 +78,7 @@ struct UnderWay {
 
 impl UnderWay {
     fn is_at(&self, is_it: impl FnOnce(&Progress) -> bool) -> bool {
-        self.room.look(is_it)
+        self.room.peek(is_it)
     }
 }
 
@@ -125,7 +125,7 @@ pub(crate) struct State {
     /// Something about that is being found out, to be reported.
     is_telling: bool,
     /// When a rotation looked last.
-    looked: Option<Timestamp>,
+    reloaded: Option<Timestamp>,
     /// As the endpoint said last.
     can_sign_in: bool,
     closed: bool,
@@ -155,7 +155,7 @@ impl State {
             epoch: 0,
             warned: false,
             is_telling: false,
-            looked: None,
+            reloaded: None,
             can_sign_in,
             closed: false,
             runtime_gone: false,
@@ -375,7 +375,7 @@ impl State {
 
     /// A rotation starts.
     pub(crate) fn begin_flight(&mut self, room: Arc<Room>, began: Timestamp) {
-        self.looked = Some(began);
+        self.reloaded = Some(began);
         self.flight = Some(UnderWay { room, began });
     }
 

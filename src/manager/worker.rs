@@ -36,7 +36,7 @@ impl Sleeper for Session {
 }
 
 async fn tell(session: Arc<Session>, notice: Notice) {
-    let telling = AssertUnwindSafe(rotation::look_before(&session, notice)).catch_unwind();
+    let telling = AssertUnwindSafe(rotation::reconcile_before(&session, notice)).catch_unwind();
     if telling.await.is_err() {
         tracing::error!("a session panicked before its end: this is a bug in evertoken");
         tokio::time::sleep(AFTER_PANIC).await;

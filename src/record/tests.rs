@@ -320,7 +320,7 @@ fn numbers_at_their_end_do_not_overflow() {
     let _ = taken.standing(Own::default(), NOW, Duration::MAX);
     let replaced = record.replaced(TokenFamily::from_bits(2), Some(pair("r2")), 0);
     assert_eq!(replaced.version, u64::MAX);
-    let held = look::Held {
+    let held = reconcile::Summary {
         pair_id: record.pair_id(),
         digest: record.digest(),
         number: u64::MAX,

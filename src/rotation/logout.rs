@@ -164,7 +164,7 @@ async fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Recor
         (None, Some(held)) => Record::forwarded(
             None,
             &session.key,
-            held.for_look(),
+            held.summary(),
             session.stored(held, now),
             0,
         ),

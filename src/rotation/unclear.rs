@@ -158,9 +158,9 @@ impl Rotation {
         };
         self.flight.learn_of_failure(&failure, Timer::AfterPause);
         // Looked at now and then, because an API may reject the token.
-        let look_at = now + session.settings().poll_interval;
+        let poll_at = now + session.settings().poll_interval;
         let failure = Failure {
-            until: until.min(look_at),
+            until: until.min(poll_at),
             ..failure
         };
         self.wait_out(failure, Some(seen.revision())).await

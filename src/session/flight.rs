@@ -159,7 +159,7 @@ impl Flight {
         };
         current.clear_flight();
         session.republish(&current, moment);
-        let is_unstored = self.room.look(|at| matches!(at, Progress::Unstored(_)));
+        let is_unstored = self.room.peek(|at| matches!(at, Progress::Unstored(_)));
         self.room.report(match outcome {
             _ if is_unstored => Progress::Again,
             Err(Error::Pending) => Progress::Again,

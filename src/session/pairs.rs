@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Session;
 use crate::clock::Timestamp;
 use crate::event::Event;
-use crate::record::look::{Look, look};
+use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, StoredPair};
 use crate::schedule::{Pacing, Schedule};
 use crate::served::Copies;
@@ -98,7 +98,7 @@ impl Session {
         let Some(mut current) = state.in_epoch(epoch) else {
             return false;
         };
-        if look(Some(record), current.held().map(Held::for_look)) != Look::Adopt {
+        if reconcile(Some(record), current.held().map(Held::summary)) != Reconciled::Adopt {
             return false;
         }
         let held = current.hold(held);
@@ -156,7 +156,7 @@ impl Session {
     }
 
     /// Publishes a pair that this manager was issued. Returns whether it may: not if the user has done
-    /// something since its rotation looked.
+    /// something since its rotation reloaded.
     ///
     /// A pair whose token expired before it was asked for is what the server has: it is left alone for a while. One
     /// whose token expired since took too long, and is rotated once more unless it is the last that is asked for.

@@ -28,7 +28,7 @@ pub(crate) struct Unstored {
     pub(crate) read: (StoreTime, Timestamp),
     /// Since when the token was leased.
     pub(crate) since: Timestamp,
-    /// What the user had done when its rotation looked.
+    /// What the user had done when its rotation reloaded.
     pub(crate) epoch: u64,
     /// Whether it is taken as it is. Else it is rotated once more if its access token is over when it is stored.
     pub(crate) is_last: bool,

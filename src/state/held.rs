@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::record::{Origin, look};
+use crate::record::{Origin, reconcile};
 use crate::schedule::Schedule;
 use crate::served::{Copies, Token};
 use crate::token::{Digest, PairId, TokenFamily, TokenPair};
@@ -39,8 +39,8 @@ impl Held {
         self.served.as_ref().map(|served| served.token())
     }
 
-    pub(crate) fn for_look(&self) -> look::Held {
-        look::Held {
+    pub(crate) fn summary(&self) -> reconcile::Summary {
+        reconcile::Summary {
             pair_id: self.pair_id,
             digest: self.digest,
             number: self.number,

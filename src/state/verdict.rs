@@ -23,7 +23,7 @@ pub(crate) enum Verdict {
     Rotate,
     Fail(Error),
     /// Fail, and have the store looked at: somebody may have signed in anew.
-    FailAndLook(Error),
+    FailAndReload(Error),
 }
 
 impl State {
@@ -82,11 +82,11 @@ impl State {
             return if self.flight.is_some() || cannot_look || leaving {
                 Verdict::Fail(error)
             } else {
-                Verdict::FailAndLook(error)
+                Verdict::FailAndReload(error)
             };
         }
         if let Some(flight) = &self.flight {
-            let failed = flight.room.look(|at| match at {
+            let failed = flight.room.peek(|at| match at {
                 Progress::Unstored(error) if settings.on_store_failure == OnStoreFailure::Fail => {
                     Some(error.clone())
                 }
@@ -98,7 +98,7 @@ impl State {
         // A pause forbids to send, and not to look.
         let may_look = !self.runtime_gone
             && self
-                .looked
+                .reloaded
                 .is_none_or(|at| now.since(at) >= settings.poll_interval);
         if may_look {
             return Verdict::Rotate;

@@ -148,8 +148,8 @@ impl Room {
     }
 
     /// What was reported last, to be looked at with the room locked.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Progress) -> T) -> T {
-        look(&self.inside.lock().report)
+    pub(crate) fn peek<T>(&self, peek: impl FnOnce(&Progress) -> T) -> T {
+        peek(&self.inside.lock().report)
     }
 
     /// Whether a caller waits.
@@ -268,7 +268,7 @@ impl Waiter {
 
     /// The last report.
     pub(crate) fn report(&self) -> Progress {
-        self.room.look(Progress::clone)
+        self.room.peek(Progress::clone)
     }
 
     /// The next report that it has not seen; or that `deadline` has passed, by the clock of the room's timer. `start` is

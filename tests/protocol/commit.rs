@@ -260,7 +260,7 @@ async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
 #[tokio::test(start_paused = true)]
 async fn fm29_a_new_refresh_token_without_an_access_token_is_kept() {
     let cluster = Cluster::strict();
-    let endpoint = crate::looks::ForgetsAccess::new(&cluster);
+    let endpoint = crate::reconcile::ForgetsAccess::new(&cluster);
     let node = cluster.builder(endpoint).build().unwrap();
     node.token().await.unwrap();
     cluster.expire().await;

@@ -7,13 +7,13 @@ mod cluster;
 mod commit;
 mod fault_store;
 mod leases;
-mod looks;
 mod outages;
 mod outcomes;
 mod pauses;
 #[path = "../support/reasons.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod reasons;
+mod reconcile;
 mod resending;
 mod server_errors;
 mod set_back;

@@ -97,7 +97,7 @@ fn each_report_wakes_each_waiter_once_until_it_looks_again() {
         assert_eq!(poll(&mut waiter, &probe).is_pending(), round < 4);
     }
     drop(room.report(Progress::Running));
-    assert!(room.look(Progress::is_over), "the last report stays");
+    assert!(room.peek(Progress::is_over), "the last report stays");
 }
 
 #[test]

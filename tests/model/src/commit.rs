@@ -106,7 +106,7 @@ impl Turn<'_> {
             Verdict::LoggedOut => {
                 revoke(&mut self.world.truths, ours);
                 if self.rotation().orphan {
-                    return self.go(Phase::Look);
+                    return self.go(Phase::Reconciled);
                 }
                 self.me().end_logged_out();
                 self.finish();
@@ -114,16 +114,16 @@ impl Turn<'_> {
             Verdict::Superseded => {
                 property::superseded(self.world, unstored.seen, unstored.held);
                 revoke(&mut self.world.truths, ours);
-                self.go(Phase::Look);
+                self.go(Phase::Reconciled);
             }
-            Verdict::Passed => self.go(Phase::Look),
+            Verdict::Passed => self.go(Phase::Reconciled),
             Verdict::Outrun => {
                 if !self.rotation().orphan {
                     self.me().spare = Some(unstored.held);
                 }
-                self.go(Phase::Look);
+                self.go(Phase::Reconciled);
             }
-            Verdict::Condemned if self.rotation().orphan => self.go(Phase::Look),
+            Verdict::Condemned if self.rotation().orphan => self.go(Phase::Reconciled),
             Verdict::Condemned => self.finish(),
             Verdict::Write(_) => {}
         }
@@ -142,7 +142,7 @@ impl Turn<'_> {
             unstored.published && current.is_some_and(|it| it.0 == pair_id.0 && it.1 > pair_id.1);
         let is_new = !unstored.published || current != Some(pair_id);
         if is_new && !is_passed && !self.publish(held) || unstored.spare {
-            return self.go(Phase::Look);
+            return self.go(Phase::Reconciled);
         }
         self.finish();
     }

@@ -114,7 +114,7 @@ pub struct Unstored {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// `Rotation::load`, then `look`, `judge` and `lease`.
-    Look,
+    Reconciled,
     /// A swap after which the store is looked at again: a forward, an end.
     Bring(Write),
     /// `wait_for_change`, for so many ticks at most.
@@ -314,7 +314,7 @@ impl Phase {
                 write.fresh = false;
             }
             Self::Commit(unstored) => unstored.fresh = false,
-            Self::Look | Self::Refused(_) | Self::LetGo => {}
+            Self::Reconciled | Self::Refused(_) | Self::LetGo => {}
         }
         self.forget();
     }
@@ -345,7 +345,7 @@ impl Phase {
                 leased.tick(window);
                 *left = left.saturating_sub(1);
             }
-            Self::Look
+            Self::Reconciled
             | Self::Bring(_)
             | Self::Yield(..)
             | Self::Commit(_)

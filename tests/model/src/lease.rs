@@ -135,7 +135,7 @@ impl Turn<'_> {
             })),
             Swap::Lost => {
                 self.me().settle(name);
-                self.go(Phase::Look);
+                self.go(Phase::Reconciled);
             }
             Swap::Error => self.failed(),
         }

@@ -5,7 +5,7 @@
 //! - [`row`]: a record in a few bytes, and back
 //! - [`server`]: the authorization server and the truth about every token
 //! - [`instance`]: one process
-//! - [`look`], [`pause`], [`lease`], [`spend`], [`unclear`], [`commit`], [`user`]: its steps, as in `src/rotation/`
+//! - [`reconcile`], [`pause`], [`lease`], [`spend`], [`unclear`], [`commit`], [`user`]: its steps, as in `src/rotation/`
 //! - [`world`]: everything at once, and what can happen next
 //! - [`property`]: what must hold
 //! - [`symmetry`]: which worlds are one
@@ -15,9 +15,9 @@ mod commit;
 pub mod config;
 pub mod instance;
 mod lease;
-mod look;
 mod pause;
 pub mod property;
+mod reconcile;
 pub mod row;
 pub mod server;
 mod spend;

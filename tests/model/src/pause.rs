@@ -35,7 +35,7 @@ impl Turn<'_> {
         } else if pause > 0 {
             self.wait_out(pause);
         } else {
-            self.go(Phase::Look);
+            self.go(Phase::Reconciled);
         }
     }
 }

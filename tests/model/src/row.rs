@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, Owner};
-use crate::record::look;
 use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
+use crate::record::reconcile;
 use crate::record::{Origin, Record, State, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
@@ -177,8 +177,8 @@ fn small(number: u64) -> u8 {
 }
 
 impl Held {
-    pub(crate) fn for_look(self) -> look::Held {
-        look::Held {
+    pub(crate) fn summary(self) -> reconcile::Summary {
+        reconcile::Summary {
             pair_id: PairId {
                 family: family(self.family),
                 version: self.version.into(),

@@ -42,10 +42,10 @@ impl Turn<'_> {
         }
         let ours = leased.token();
         let Some(row) = self.world.store else {
-            return self.go(Phase::Look);
+            return self.go(Phase::Reconciled);
         };
         if row.token != Some(ours) || row.state != Status::Active {
-            return self.go(Phase::Look);
+            return self.go(Phase::Reconciled);
         }
         let record = row.record();
         let theirs = row
@@ -87,7 +87,7 @@ impl Turn<'_> {
     pub(crate) fn reject(&mut self, leased: Leased, write: Write) {
         match self.swap(write) {
             Swap::Lost => self.go(Phase::Refused(leased)),
-            Swap::Swapped if self.rotation().orphan => self.go(Phase::Look),
+            Swap::Swapped if self.rotation().orphan => self.go(Phase::Reconciled),
             Swap::Swapped => self.finish(),
             Swap::Error => self.refusal_unstored(leased),
         }
@@ -114,13 +114,13 @@ impl Turn<'_> {
         let record = leased.record.record();
         let Some(next) = record.released(holder, pause) else {
             self.me().settle(name);
-            return self.go(Phase::Look);
+            return self.go(Phase::Reconciled);
         };
         let write = self.write(&next, leased.fresh);
         match self.swap(write) {
             Swap::Swapped => {
                 self.me().settle(name);
-                self.go(Phase::Look);
+                self.go(Phase::Reconciled);
             }
             Swap::Lost => match self.world.store {
                 Some(newer) => {
@@ -132,7 +132,7 @@ impl Turn<'_> {
                         failed,
                     });
                 }
-                None => self.go(Phase::Look),
+                None => self.go(Phase::Reconciled),
             },
             Swap::Error if !tried => self.go(Phase::Release {
                 leased,
@@ -141,7 +141,7 @@ impl Turn<'_> {
             }),
             Swap::Error => {
                 self.me().attempted(name);
-                self.go(Phase::Look);
+                self.go(Phase::Reconciled);
             }
         }
     }

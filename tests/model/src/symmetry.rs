@@ -134,7 +134,7 @@ impl Instance {
                 | Phase::Release { leased, .. } => change(&mut leased.name),
                 Phase::Yield(name, _) | Phase::LetGoSwap(name, _) => change(name),
                 Phase::Commit(unstored) => change(&mut unstored.name),
-                Phase::Look
+                Phase::Reconciled
                 | Phase::Bring(_)
                 | Phase::Wait { .. }
                 | Phase::Pause { .. }
@@ -149,7 +149,7 @@ impl Instance {
     pub(crate) fn each_row(&mut self, change: &mut impl FnMut(&mut Row)) {
         for rotation in &mut self.rotations {
             match &mut rotation.phase {
-                Phase::Look | Phase::Wait { .. } | Phase::Pause { .. } | Phase::LetGo => {}
+                Phase::Reconciled | Phase::Wait { .. } | Phase::Pause { .. } | Phase::LetGo => {}
                 Phase::Bring(write)
                 | Phase::Clear(write)
                 | Phase::Lease { write, .. }

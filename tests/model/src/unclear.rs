@@ -31,7 +31,7 @@ impl Turn<'_> {
     /// sending, the request may go on elsewhere, and the lease is a stranger's to it.
     pub(crate) fn slept(&mut self) {
         self.fail();
-        self.go(Phase::Look);
+        self.go(Phase::Reconciled);
     }
 
     /// The swap of `unclear`, and `at_once` up to its own.
@@ -49,7 +49,7 @@ impl Turn<'_> {
             Swap::Lost => self.me().settle(leased.name),
             Swap::Error => {}
         }
-        self.go(Phase::Look);
+        self.go(Phase::Reconciled);
     }
 
     /// The swap of `at_once`.
@@ -58,7 +58,7 @@ impl Turn<'_> {
             return self.failed();
         }
         self.me().settle(lease);
-        self.go(Phase::Look);
+        self.go(Phase::Reconciled);
     }
 
     /// `let_go`, up to its swap.

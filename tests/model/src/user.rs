@@ -113,7 +113,7 @@ impl Turn<'_> {
         let last = match (row, held) {
             (Some(row), _) => row.record(),
             (None, Some(held)) => {
-                Record::forwarded(None, key(), held.for_look(), stored(held.token), 0)
+                Record::forwarded(None, key(), held.summary(), stored(held.token), 0)
             }
             (None, None) => Record::vacant(key().clone(), family(NOBODYS)),
         };

@@ -440,7 +440,7 @@ impl World {
 fn outcomes(phase: &Phase) -> Option<usize> {
     let swap = |fresh: bool| Some(if fresh { 3 } else { 1 });
     match phase {
-        Phase::Look | Phase::Refused(_) | Phase::LetGo => Some(1),
+        Phase::Reconciled | Phase::Refused(_) | Phase::LetGo => Some(1),
         Phase::Bring(write)
         | Phase::Lease { write, .. }
         | Phase::Yield(_, write)
@@ -518,7 +518,7 @@ impl Model for Config {
                 }
                 let is_pausing = match rotation.phase {
                     Phase::Pause { .. } => true,
-                    Phase::Look => instance.over.is_some(),
+                    Phase::Reconciled => instance.over.is_some(),
                     _ => false,
                 };
                 if faults.deadlines > 0 && is_pausing && !rotation.orphan {
@@ -560,7 +560,7 @@ impl Model for Config {
                     fresh_start: instance.held.is_none(),
                     orphan: false,
                     attempt: None,
-                    phase: Phase::Look,
+                    phase: Phase::Reconciled,
                 });
             }
             Action::Step(at, number, outcome) => self.turn(&mut world, at, number, outcome).step(),
@@ -709,7 +709,7 @@ impl Turn<'_> {
     fn step(&mut self) {
         let phase = self.rotation().phase;
         match phase {
-            Phase::Look | Phase::Wait { .. } | Phase::Pause { .. } => self.look(),
+            Phase::Reconciled | Phase::Wait { .. } | Phase::Pause { .. } => self.reconcile(),
             Phase::Bring(write) => self.bring(write),
             Phase::Lease { write, age } => self.leased(write, age),
             Phase::Send(leased) => self.send(leased),

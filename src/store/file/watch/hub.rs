@@ -1,4 +1,4 @@
-//! Who waits for changes in one directory, and which of them looks. Nothing here waits or reads a file.
+//! Who waits for changes in one directory, and which of them polls. Nothing here waits or reads a file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ pub(super) struct Hub {
     pub(super) directory: PathBuf,
     pub(super) group: GroupAccess,
     state: Mutex<State>,
-    /// A record is waited for that was not looked at since.
+    /// A record is waited for that was not checked since.
     pub(super) fresh: Notify,
     rounds: AtomicU64,
-    /// Held for one look: a second one would see the same.
+    /// Held for one poll: a second one would see the same.
     pub(super) looking: Mutex<Seen>,
 }
 
@@ -33,8 +33,8 @@ pub(super) struct State {
     pub(super) records: HashMap<Digest, Watched>,
     /// The records that a waiter came for since they were read last.
     pub(super) fresh: HashSet<Digest>,
-    /// The waiter that looks.
-    looks: Option<u64>,
+    /// The waiter that polls.
+    polls: Option<u64>,
     /// Waiters are numbered in the order in which they came.
     pub(super) next: u64,
 }
@@ -62,7 +62,7 @@ struct Waiting {
 pub(super) enum Role {
     /// Nothing: there is news.
     Served,
-    Looks,
+    Polls,
     Waits,
 }
 
@@ -147,7 +147,7 @@ impl Hub {
 }
 
 impl Watched {
-    /// Serves the waiters to which what is known is news. Not those from number `before` on: they came during the look,
+    /// Serves the waiters to which what is known is news. Not those from number `before` on: they came during the poll,
     /// may have seen more than it did, and are served by the next one.
     pub(super) fn serve(&mut self, before: u64) {
         let Some(known) = &self.known else { return };
@@ -172,7 +172,7 @@ impl State {
 
     /// Leaves looking to another waiter.
     fn pass_on(&mut self) {
-        self.looks = None;
+        self.polls = None;
         let mut waiters = self.records.values().flat_map(|watched| &watched.waiters);
         if let Some((_, waiting)) = waiters.find(|(_, waiting)| !waiting.is_served) {
             waiting.woken.notify_one();
@@ -181,22 +181,22 @@ impl State {
 }
 
 impl Waiter {
-    /// Takes the place of the one that looks if there is none.
+    /// Takes the place of the one that polls if there is none.
     pub(super) fn role(&self) -> Role {
         let mut state = self.hub.state();
         let watched = state.records.get(&self.session);
         if watched.is_none_or(|watched| watched.is_served(self.number)) {
             return Role::Served;
         }
-        match *state.looks.get_or_insert(self.number) == self.number {
-            true => Role::Looks,
+        match *state.polls.get_or_insert(self.number) == self.number {
+            true => Role::Polls,
             false => Role::Waits,
         }
     }
 
     /// In place of one that does not.
     pub(super) fn take_over(&self) {
-        self.hub.state().looks = Some(self.number);
+        self.hub.state().polls = Some(self.number);
     }
 }
 
@@ -215,7 +215,7 @@ impl Drop for Waiter {
             // What is known of it stays for a while: who waits comes again and again.
             watched.waiters.remove(&self.number);
         }
-        if state.looks == Some(self.number) || state.looks.is_none() {
+        if state.polls == Some(self.number) || state.polls.is_none() {
             state.pass_on();
         }
     }

@@ -1,10 +1,10 @@
-//! One look at all that is waited for in a directory. What it costs depends on what changed, and hardly on how many
+//! One check all that is waited for in a directory. What it costs depends on what changed, and hardly on how many
 //! wait:
 //!
-//! - the directory is looked at: a file that was replaced, removed or created there changes its time;
-//! - the files are looked at while that changes, and now and then;
-//! - a record is read when its file looks different, when a waiter comes, and in turn with the others now and then;
-//! - of the proofs of life that are names of one file, one is looked at.
+//! - the directory is checked: a file that was replaced, removed or created there changes its time;
+//! - the files are checked while that changes, and now and then;
+//! - a record is read when its file polls different, when a waiter comes, and in turn with the others now and then;
+//! - of the proofs of life that are names of one file, one is checked.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,19 +18,19 @@ use crate::store::file::content::{Found, Stamp};
 use crate::store::file::life::{self, FileId, Life};
 use crate::token::Digest;
 
-/// For so many looks after a change of the directory the files are looked at: the next change may fall within the
+/// For so many polls after a change of the directory the files are checked: the next change may fall within the
 /// same tick of the file system's clock, which takes up to 10 ms, and would not show.
 pub(super) const LIVELY: u32 = 4;
 
-/// Every so many looks the files are looked at although the directory looks the same: its clock may be coarser,
+/// Every so many polls the files are checked although the directory polls the same: its clock may be coarser,
 /// and a program may have written into a file.
 const FILES_EVERY: u32 = 20;
 
-/// How many records a look reads although they look the same. Two writes within one tick, to files of one length in one
+/// How many records a poll reads although they poll the same. Two writes within one tick, to files of one length in one
 /// place, cannot be told apart from outside.
 const READS: usize = 1;
 
-/// How many files that prove lives a look asks for. There is one for each process that holds leases.
+/// How many files that prove lives a poll asks for. There is one for each process that holds leases.
 const PROOFS: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +40,14 @@ pub(super) enum Round {
     OfFresh,
 }
 
-/// What the last looks saw, and what is next.
+/// What the last polls saw, and what is next.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     directory: Option<Stamp>,
-    /// For how many looks the directory counts as one that changes.
+    /// For how many polls the directory counts as one that changes.
     lively: u32,
-    looks: u32,
-    /// The records that are still to be read although they look the same.
+    polls: u32,
+    /// The records that are still to be read although they poll the same.
     to_read: Vec<Digest>,
     /// Where to go on with the proofs.
     proof: usize,
@@ -67,7 +67,7 @@ pub(super) struct Counts {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     stamp: Option<Stamp>,
-    /// Whether a file that was changed since would look different.
+    /// Whether a file that was changed since would poll different.
     is_settled: bool,
     pub(super) revision: Option<Revision>,
     holder: Option<Holder>,
@@ -98,27 +98,27 @@ impl Known {
     }
 }
 
-/// How a record is looked at.
+/// How a record is checked.
 #[derive(Debug, Clone, Copy)]
-enum Look {
+enum Check {
     Read,
-    /// It is read if its file looks different.
+    /// It is read if its file polls different.
     Compare(Option<Stamp>),
 }
 
-/// What one look is to do.
+/// What one poll is to do.
 #[derive(Default)]
 pub(super) struct Agenda {
     /// Waiters from this number on came too late for it.
     before: u64,
-    records: Vec<(Digest, Arc<Path>, Look)>,
+    records: Vec<(Digest, Arc<Path>, Check)>,
     /// One name of each file that proves a life.
     proofs: BTreeMap<FileId, PathBuf>,
 }
 
 impl Hub {
-    pub(super) fn look(&self, round: Round) {
-        // Another look is under way. It serves those who were there when it began, and the next one serves the others.
+    pub(super) fn poll(&self, round: Round) {
+        // Another poll is under way. It serves those who were there when it began, and the next one serves the others.
         let Some(mut seen) = self.looking.try_lock() else {
             return;
         };
@@ -128,28 +128,28 @@ impl Hub {
         }
     }
 
-    /// `None` if the directory cannot be looked at: that may be mended, and who waits has a limit.
+    /// `None` if the directory cannot be checked: that may be mended, and who waits has a limit.
     pub(super) fn plan(&self, round: Round, seen: &mut Seen) -> Option<Agenda> {
         let directory = access::check_directory(&self.directory, self.group).ok()?;
         seen.count(|counts| counts.directories += 1);
-        let looks_at_files = round == Round::OfAll && seen.tick(Stamp::from(&directory));
-        Some(self.agenda(round, looks_at_files, seen))
+        let checks_files = round == Round::OfAll && seen.tick(Stamp::from(&directory));
+        Some(self.agenda(round, checks_files, seen))
     }
 
     pub(super) fn carry_out(&self, agenda: Agenda, seen: &mut Seen) {
-        for (session, path, look) in agenda.records {
-            let known = self.look_at(&path, look, seen);
+        for (session, path, poll) in agenda.records {
+            let known = self.check(&path, poll, seen);
             self.has_looked_at(&session, known, agenda.before);
         }
         for (file, path) in seen.in_turn(agenda.proofs) {
             seen.count(|counts| counts.proofs += 1);
             if Life::at(&path, self.group) != Life::Alive {
-                self.look_at_holders(file, agenda.before, seen);
+                self.check_holders(file, agenda.before, seen);
             }
         }
     }
 
-    fn agenda(&self, round: Round, looks_at_files: bool, seen: &mut Seen) -> Agenda {
+    fn agenda(&self, round: Round, checks_files: bool, seen: &mut Seen) -> Agenda {
         let mut state = self.state();
         let fresh = std::mem::take(&mut state.fresh);
         let mut to_read = HashSet::new();
@@ -158,10 +158,10 @@ impl Hub {
             ..Agenda::default()
         };
         if round == Round::OfAll {
-            if seen.looks == 0 {
+            if seen.polls == 0 {
                 state.forget();
             }
-            if seen.looks == 0 && seen.to_read.is_empty() {
+            if seen.polls == 0 && seen.to_read.is_empty() {
                 seen.to_read = state.records.keys().copied().collect();
             }
             let left = seen.to_read.len().saturating_sub(READS);
@@ -176,15 +176,15 @@ impl Hub {
         let mut add = |session: &Digest, watched: &Watched| {
             let known = watched.known.as_ref();
             let is_settled = known.is_some_and(|known| known.is_settled);
-            let look = match known.map(|known| known.stamp) {
-                _ if to_read.contains(session) => Look::Read,
-                _ if fresh.contains(session) && !is_settled => Look::Read,
-                None => Look::Read,
-                Some(stamp) => Look::Compare(stamp),
+            let poll = match known.map(|known| known.stamp) {
+                _ if to_read.contains(session) => Check::Read,
+                _ if fresh.contains(session) && !is_settled => Check::Read,
+                None => Check::Read,
+                Some(stamp) => Check::Compare(stamp),
             };
-            agenda.records.push((*session, watched.path.clone(), look));
+            agenda.records.push((*session, watched.path.clone(), poll));
         };
-        if looks_at_files {
+        if checks_files {
             for (session, watched) in &state.records {
                 add(session, watched);
             }
@@ -199,8 +199,8 @@ impl Hub {
     }
 
     /// The record, if it was read.
-    fn look_at(&self, path: &Path, look: Look, seen: &mut Seen) -> Option<Known> {
-        if let Look::Compare(stamp) = look {
+    fn check(&self, path: &Path, poll: Check, seen: &mut Seen) -> Option<Known> {
+        if let Check::Compare(stamp) = poll {
             seen.count(|counts| counts.stamps += 1);
             if stamp == Stamp::of(path) {
                 return None;
@@ -238,7 +238,7 @@ impl Hub {
         }
     }
 
-    /// `known` is `None` if the record looks the same; a waiter that came since may have seen another one.
+    /// `known` is `None` if the record polls the same; a waiter that came since may have seen another one.
     fn has_looked_at(&self, session: &Digest, known: Option<Known>, before: u64) {
         let mut state = self.state();
         if let Some(watched) = state.records.get_mut(session) {
@@ -248,7 +248,7 @@ impl Hub {
     }
 
     /// Of the holders whose proofs are names of a file, until one of them is alive.
-    fn look_at_holders(&self, file: FileId, before: u64, seen: &mut Seen) {
+    fn check_holders(&self, file: FileId, before: u64, seen: &mut Seen) {
         let of_file: Vec<(Digest, PathBuf)> = {
             let state = self.state();
             let records = state.records.iter();
@@ -279,15 +279,15 @@ impl Hub {
 }
 
 impl Seen {
-    /// Whether the files are to be looked at.
+    /// Whether the files are to be checked.
     fn tick(&mut self, directory: Stamp) -> bool {
-        self.looks = (self.looks + 1) % FILES_EVERY;
+        self.polls = (self.polls + 1) % FILES_EVERY;
         if self.directory.replace(directory) != Some(directory) {
             self.lively = LIVELY;
         } else {
             self.lively = self.lively.saturating_sub(1);
         }
-        self.lively > 0 || self.looks == 0
+        self.lively > 0 || self.polls == 0
     }
 
     fn in_turn(&mut self, proofs: BTreeMap<FileId, PathBuf>) -> Vec<(FileId, PathBuf)> {

@@ -1,4 +1,4 @@
-//! What waiting costs, and who looks.
+//! What waiting costs, and who polls.
 
 use std::time::Duration;
 
@@ -77,11 +77,11 @@ async fn scene(records: usize, waiters: usize) -> Scene {
 }
 
 impl Scene {
-    /// What so many looks ask of the file system.
-    fn looks(&self, count: u32) -> Counts {
+    /// What so many polls ask of the file system.
+    fn polls(&self, count: u32) -> Counts {
         self.hub.looking.lock().counts = Counts::default();
         for _ in 0..count {
-            self.hub.look(Round::OfAll);
+            self.hub.poll(Round::OfAll);
         }
         self.hub.looking.lock().counts
     }
@@ -92,10 +92,10 @@ async fn a_look_asks_as_much_for_a_thousand_waiters_as_for_one() {
     let mut asked = Vec::new();
     for waiters in [1, 1_000] {
         let scene = scene(1, waiters).await;
-        let (first, later) = (scene.looks(1), scene.looks(40));
+        let (first, later) = (scene.polls(1), scene.polls(40));
         assert_eq!(first.reads, 1);
         assert_eq!(later.directories, 40);
-        // Once in twenty looks, and no more.
+        // Once in twenty polls, and no more.
         assert_eq!(later.reads, 2);
         assert!(
             scene
@@ -112,26 +112,26 @@ async fn a_look_asks_as_much_for_a_thousand_waiters_as_for_one() {
 #[tokio::test]
 async fn a_look_at_many_records_that_do_not_change_asks_for_the_directory_and_one_proof() {
     let scene = scene(100, 1).await;
-    assert_eq!(scene.looks(1).reads, 100);
-    scene.looks(LIVELY);
-    let asked = scene.looks(10);
+    assert_eq!(scene.polls(1).reads, 100);
+    scene.polls(LIVELY);
+    let asked = scene.polls(10);
     assert_eq!((asked.directories, asked.stamps), (10, 0));
     assert_eq!(asked.proofs, 10 + asked.reads);
-    assert_eq!(asked.reads, 0, "until the twentieth look");
-    // One at each look, and the next turn begins with the hundred and twentieth.
-    assert_eq!(scene.looks(104).reads, 100);
+    assert_eq!(asked.reads, 0, "until the twentieth poll");
+    // One at each poll, and the next turn begins with the hundred and twentieth.
+    assert_eq!(scene.polls(104).reads, 100);
 }
 
 #[tokio::test]
 async fn a_change_serves_those_who_have_not_seen_it_and_no_waiter_for_another_record() {
     let scene = scene(2, 3).await;
-    scene.looks(1);
+    scene.polls(1);
     let (old, _) = scene.store.load(&key(0)).await.unwrap().entry.unwrap();
     let (_, seen) = scene.store.load(&key(0)).await.unwrap().entry.unwrap();
     let newer = put(&scene.store, Some(seen), &old).await;
     let path = scene.store.path(&key(0));
     let knows = scene.hub.join(key(0).digest(), path, Some(newer));
-    scene.looks(1);
+    scene.polls(1);
     let roles: Vec<_> = scene
         .waiters
         .iter()
@@ -145,12 +145,12 @@ async fn a_change_serves_those_who_have_not_seen_it_and_no_waiter_for_another_re
 async fn the_next_waiter_looks_when_the_one_that_does_leaves() {
     let mut scene = scene(1, 3).await;
     let roles: Vec<_> = scene.waiters.iter().map(Waiter::role).collect();
-    assert_eq!(roles, [Role::Looks, Role::Waits, Role::Waits]);
+    assert_eq!(roles, [Role::Polls, Role::Waits, Role::Waits]);
     drop(scene.waiters.remove(0));
     let woken = scene.waiters[0].woken.notified();
     let limit = Duration::from_secs(30);
     tokio::time::timeout(limit, woken).await.unwrap();
-    assert_eq!(scene.waiters[0].role(), Role::Looks);
+    assert_eq!(scene.waiters[0].role(), Role::Polls);
     assert_eq!(scene.waiters[1].role(), Role::Waits);
 }
 
@@ -166,7 +166,7 @@ async fn a_waiter_that_stopped_does_not_keep_the_others_from_noticing() {
         std::task::Poll::Ready(stopped.as_mut().poll(context).is_pending())
     });
     assert!(first.await);
-    // Its only look is over.
+    // Its only poll is over.
     let hub = Hub::of(directory.path(), store.group);
     while hub.rounds() == 0 {
         tokio::task::yield_now().await;
@@ -222,9 +222,9 @@ async fn a_waiter_that_comes_during_the_look_that_sees_a_death_is_served_by_the_
     let hub = Hub::of(directory.path(), store.group);
     let join = || hub.join(key(0).digest(), path.clone(), Some(revision));
     let early = join();
-    // Until a look asks for the proof alone.
+    // Until a poll asks for the proof alone.
     for _ in 0..LIVELY + 2 {
-        hub.look(Round::OfAll);
+        hub.poll(Round::OfAll);
     }
     assert_ne!(early.role(), Role::Served);
     let mut looking = hub.looking.lock();
@@ -235,9 +235,9 @@ async fn a_waiter_that_comes_during_the_look_that_sees_a_death_is_served_by_the_
     drop(looking);
     assert_eq!(early.role(), Role::Served);
     let knows = join();
-    hub.look(Round::OfFresh);
+    hub.poll(Round::OfFresh);
     assert_eq!(late.role(), Role::Served);
     // The death was known when it came.
-    hub.look(Round::OfAll);
+    hub.poll(Round::OfAll);
     assert_ne!(knows.role(), Role::Served);
 }

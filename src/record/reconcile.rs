@@ -7,7 +7,7 @@ use crate::token::{Digest, Key, PairId};
 
 /// What somebody holds in memory, as far as a look needs it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Held {
+pub(crate) struct Summary {
     pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
     /// The number of the lease under which it was committed.
@@ -18,7 +18,7 @@ pub(crate) struct Held {
 
 /// What a record means to somebody who holds a pair, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Reconciled {
     /// Neither the store nor we have anything.
     Vacant,
     /// The record holds our pair.
@@ -32,34 +32,34 @@ pub(crate) enum Look {
 }
 
 /// Compares what the store holds with what we do.
-pub(crate) fn look(record: Option<&Record>, held: Option<Held>) -> Look {
+pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Reconciled {
     let (record, held) = match (record, held) {
-        (None, None) => return Look::Vacant,
-        (None, Some(_)) => return Look::Forward,
-        (Some(record), _) if record.state == State::LoggedOut => return Look::LoggedOut,
-        (Some(_), None) => return Look::Adopt,
+        (None, None) => return Reconciled::Vacant,
+        (None, Some(_)) => return Reconciled::Forward,
+        (Some(record), _) if record.state == State::LoggedOut => return Reconciled::LoggedOut,
+        (Some(_), None) => return Reconciled::Adopt,
         (Some(record), Some(held)) => (record, held),
     };
     // The store lost everything, and somebody who can sign in has only begun to.
     if record.pair.is_none() && record.version == 0 {
-        return Look::Forward;
+        return Reconciled::Forward;
     }
     // A store that was set back shows a session that was replaced.
     if record.family != held.pair_id.family {
         return match record.sign_ins < held.sign_ins {
-            true => Look::Forward,
-            false => Look::Adopt,
+            true => Reconciled::Forward,
+            false => Reconciled::Adopt,
         };
     }
     // The number of the lease decides, whatever the versions say: a store that was set back counts those anew.
     match record.committed_number.cmp(&held.number) {
-        Ordering::Less => Look::Forward,
-        Ordering::Greater => Look::Adopt,
-        Ordering::Equal if record.digest() != held.digest => Look::Adopt,
+        Ordering::Less => Reconciled::Forward,
+        Ordering::Greater => Reconciled::Adopt,
+        Ordering::Equal if record.digest() != held.digest => Reconciled::Adopt,
         Ordering::Equal => match record.version.cmp(&held.pair_id.version) {
-            Ordering::Less => Look::Forward,
-            Ordering::Equal => Look::Current,
-            Ordering::Greater => Look::Adopt,
+            Ordering::Less => Reconciled::Forward,
+            Ordering::Equal => Reconciled::Current,
+            Ordering::Greater => Reconciled::Adopt,
         },
     }
 }
@@ -70,7 +70,7 @@ impl Record {
     pub(crate) fn forwarded(
         record: Option<&Self>,
         key: &Key,
-        held: Held,
+        held: Summary,
         pair: StoredPair,
         next_number: u64,
     ) -> Self {
@@ -117,8 +117,8 @@ mod tests {
     use crate::record::testkit::{KEY_CLIENT, NOW, ONE, TWO, active, pair, rejected};
     use crate::token::TokenFamily;
 
-    fn held(record: &Record) -> Held {
-        Held {
+    fn held(record: &Record) -> Summary {
+        Summary {
             pair_id: record.pair_id(),
             digest: record.digest(),
             number: record.committed_number,
@@ -139,24 +139,39 @@ mod tests {
     fn a_newer_version_and_another_family_are_adopted() {
         let first = active();
         let second = rotated(&first, "r2");
-        assert_eq!(look(Some(&second), Some(held(&first))), Look::Adopt);
+        assert_eq!(
+            reconcile(Some(&second), Some(held(&first))),
+            Reconciled::Adopt
+        );
         let mut other = first.clone();
         other.family = TokenFamily::from_bits(99);
-        assert_eq!(look(Some(&other), Some(held(&second))), Look::Adopt);
-        assert_eq!(look(Some(&first), None), Look::Adopt);
-        assert_eq!(look(Some(&first), Some(held(&first))), Look::Current);
-        assert_eq!(look(None, None), Look::Vacant);
+        assert_eq!(
+            reconcile(Some(&other), Some(held(&second))),
+            Reconciled::Adopt
+        );
+        assert_eq!(reconcile(Some(&first), None), Reconciled::Adopt);
+        assert_eq!(
+            reconcile(Some(&first), Some(held(&first))),
+            Reconciled::Current
+        );
+        assert_eq!(reconcile(None, None), Reconciled::Vacant);
     }
 
     #[test]
     fn a_record_older_than_ours_was_lost_and_is_written_forward() {
         let first = active();
         let second = rotated(&first, "r2");
-        assert_eq!(look(Some(&first), Some(held(&second))), Look::Forward);
-        assert_eq!(look(None, Some(held(&second))), Look::Forward);
+        assert_eq!(
+            reconcile(Some(&first), Some(held(&second))),
+            Reconciled::Forward
+        );
+        assert_eq!(reconcile(None, Some(held(&second))), Reconciled::Forward);
         let mut condemned = first.clone();
         condemned.state = rejected(first.digest());
-        assert_eq!(look(Some(&condemned), Some(held(&second))), Look::Forward);
+        assert_eq!(
+            reconcile(Some(&condemned), Some(held(&second))),
+            Reconciled::Forward
+        );
     }
 
     #[test]
@@ -166,7 +181,10 @@ mod tests {
         let third = rotated(&second, "r3");
         let mut fourth = rotated(&third, "r4");
         fourth.version = second.version;
-        assert_eq!(look(Some(&fourth), Some(held(&third))), Look::Adopt);
+        assert_eq!(
+            reconcile(Some(&fourth), Some(held(&third))),
+            Reconciled::Adopt
+        );
     }
 
     #[test]
@@ -189,8 +207,8 @@ mod tests {
 
         let from_nothing = Record::forwarded(None, &key, held(&second), pair("r2"), 5);
         assert_eq!(
-            look(Some(&from_nothing), Some(held(&second))),
-            Look::Current
+            reconcile(Some(&from_nothing), Some(held(&second))),
+            Reconciled::Current
         );
         assert_eq!(from_nothing.next_number, 5);
     }
@@ -202,7 +220,7 @@ mod tests {
         let mut ours = held(&rotated(&first, "r2-ours"));
         ours.number = theirs.committed_number + 1;
         assert!(ours.pair_id.version < theirs.version);
-        assert_eq!(look(Some(&theirs), Some(ours)), Look::Forward);
+        assert_eq!(reconcile(Some(&theirs), Some(ours)), Reconciled::Forward);
     }
 
     #[test]
@@ -211,12 +229,12 @@ mod tests {
         let theirs = rotated(&first, "r2-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));
         ours.number += 1;
-        assert_eq!(look(Some(&theirs), Some(ours)), Look::Forward);
+        assert_eq!(reconcile(Some(&theirs), Some(ours)), Reconciled::Forward);
         let key = Key::new("issuer", KEY_CLIENT);
         let forwarded = Record::forwarded(Some(&theirs), &key, ours, pair("r2-ours"), 0);
         assert_eq!(forwarded.version, theirs.version + 1);
         // The instance that wrote it takes the version from the record.
-        assert_eq!(look(Some(&forwarded), Some(ours)), Look::Adopt);
+        assert_eq!(reconcile(Some(&forwarded), Some(ours)), Reconciled::Adopt);
     }
 
     #[test]
@@ -224,19 +242,22 @@ mod tests {
         let first = active();
         let theirs = rotated(&first, "r2-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));
-        assert_eq!(look(Some(&theirs), Some(ours)), Look::Adopt);
+        assert_eq!(reconcile(Some(&theirs), Some(ours)), Reconciled::Adopt);
         ours.number += 1;
-        assert_eq!(look(Some(&theirs), Some(ours)), Look::Forward);
+        assert_eq!(reconcile(Some(&theirs), Some(ours)), Reconciled::Forward);
         ours.number -= 2;
-        assert_eq!(look(Some(&theirs), Some(ours)), Look::Adopt);
+        assert_eq!(reconcile(Some(&theirs), Some(ours)), Reconciled::Adopt);
     }
 
     #[test]
     fn a_record_that_never_had_a_pair_does_not_replace_ours() {
         let first = active();
         let vacant = Record::vacant(Key::new("issuer", KEY_CLIENT), TokenFamily::from_bits(99));
-        assert_eq!(look(Some(&vacant), Some(held(&first))), Look::Forward);
-        assert_eq!(look(Some(&vacant), None), Look::Adopt);
+        assert_eq!(
+            reconcile(Some(&vacant), Some(held(&first))),
+            Reconciled::Forward
+        );
+        assert_eq!(reconcile(Some(&vacant), None), Reconciled::Adopt);
     }
 
     #[test]
@@ -245,7 +266,10 @@ mod tests {
         let second = rotated(&first, "r2");
         let mut out = first.clone();
         out.state = State::LoggedOut;
-        assert_eq!(look(Some(&out), Some(held(&second))), Look::LoggedOut);
-        assert_eq!(look(Some(&out), None), Look::LoggedOut);
+        assert_eq!(
+            reconcile(Some(&out), Some(held(&second))),
+            Reconciled::LoggedOut
+        );
+        assert_eq!(reconcile(Some(&out), None), Reconciled::LoggedOut);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Kind, Rotation, Seen, calls, family, logout, store_failed};
 use crate::error::{EndReason, Error};
-use crate::record::look::{Look, look};
+use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, State};
 use crate::schedule::Due;
 use crate::served::Token;
@@ -19,7 +19,7 @@ pub(super) enum Next {
 
 impl Rotation {
     /// Compares what was read with what is held, and brings the one that is behind up to date.
-    pub(super) async fn look(&mut self, seen: &Seen) -> Result<Next, Error> {
+    pub(super) async fn reconcile(&mut self, seen: &Seen) -> Result<Next, Error> {
         if let Some(next) = self.keep_out(seen).await? {
             return Ok(next);
         }
@@ -38,8 +38,8 @@ impl Rotation {
         let was_committed = |record: &Record| record.committed_number > 0;
         self.has_worked = seen.record().is_some_and(was_committed);
         let now = self.store_now(seen.clock);
-        match look(seen.record(), held.as_ref().map(|held| held.for_look())) {
-            Look::Vacant if self.session().shared.endpoint.can_sign_in() => {
+        match reconcile(seen.record(), held.as_ref().map(|held| held.summary())) {
+            Reconciled::Vacant if self.session().shared.endpoint.can_sign_in() => {
                 let vacant = Record::vacant(self.session().key.clone(), family()?);
                 // There is nothing to be leased.
                 if !self.uses_leases() {
@@ -48,15 +48,15 @@ impl Rotation {
                 self.swap(None, &vacant).await.map_err(store_failed)?;
                 Ok(Next::Again)
             }
-            Look::Vacant => Err(Error::NoSession),
-            Look::LoggedOut => {
+            Reconciled::Vacant => Err(Error::NoSession),
+            Reconciled::LoggedOut => {
                 if let Some(record) = seen.record() {
                     let epoch = self.flight.epoch();
                     logout::clean_up(self.session(), record, seen, held.as_ref(), epoch).await;
                 }
                 self.ended(EndReason::LoggedOut)
             }
-            Look::Forward => {
+            Reconciled::Forward => {
                 if let Some(held) = &held {
                     let session = self.session();
                     let next_number = session.lock().next_number();
@@ -64,7 +64,7 @@ impl Rotation {
                     let next = Record::forwarded(
                         seen.record(),
                         &session.key,
-                        held.for_look(),
+                        held.summary(),
                         pair,
                         next_number,
                     );
@@ -78,7 +78,7 @@ impl Rotation {
                 }
                 Ok(Next::Again)
             }
-            Look::Adopt => match seen.record() {
+            Reconciled::Adopt => match seen.record() {
                 Some(record) => {
                     let (epoch, took) = (self.flight.epoch(), self.flight.took());
                     let latest = calls::latest_store_now(self.session(), seen.clock);
@@ -89,7 +89,7 @@ impl Rotation {
                 }
                 None => Ok(Next::Again),
             },
-            Look::Current => match seen.record() {
+            Reconciled::Current => match seen.record() {
                 Some(record) => {
                     self.session().lock().saw(record);
                     self.judge(record, seen).await

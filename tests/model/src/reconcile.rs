@@ -1,7 +1,7 @@
-//! Looking at the store: `Rotation::look`, `judge` and `keep_out`.
+//! Looking at the store: `Rotation::reconcile`, `judge` and `keep_out`.
 
 use crate::instance::{Exit, Phase, Write};
-use crate::record::look::{Look, look};
+use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, State};
 use crate::row::{Held, Row, Status, key, stored};
 use crate::server::revoke;
@@ -9,7 +9,7 @@ use crate::world::{Swap, Turn};
 
 impl Turn<'_> {
     /// One turn of the loop in `Rotation::run`, up to the next call.
-    pub(crate) fn look(&mut self) {
+    pub(crate) fn reconcile(&mut self) {
         if self.load_fails() {
             return self.failed();
         }
@@ -22,25 +22,25 @@ impl Turn<'_> {
         }
         let held = self.me().held;
         let record = row.map(|row| row.record());
-        match look(record.as_ref(), held.map(Held::for_look)) {
-            Look::Vacant => self.finish(),
-            Look::LoggedOut => self.clean_up(row.as_ref()),
-            Look::Forward => {
+        match reconcile(record.as_ref(), held.map(Held::summary)) {
+            Reconciled::Vacant => self.finish(),
+            Reconciled::LoggedOut => self.clean_up(row.as_ref()),
+            Reconciled::Forward => {
                 let Some(held) = held else { return };
                 let number = self.me().next_number.into();
                 let pair = stored(held.token);
-                let next = Record::forwarded(record.as_ref(), key(), held.for_look(), pair, number);
+                let next = Record::forwarded(record.as_ref(), key(), held.summary(), pair, number);
                 let write = self.write(&next, true);
                 self.go(Phase::Bring(write));
             }
-            Look::Adopt => {
+            Reconciled::Adopt => {
                 let Some(row) = row else { return };
                 if !self.adopt(&row) {
-                    return self.go(Phase::Look);
+                    return self.go(Phase::Reconciled);
                 }
                 self.judge(&row);
             }
-            Look::Current => {
+            Reconciled::Current => {
                 let Some(row) = row else { return };
                 self.me().saw(&row);
                 self.judge(&row);
@@ -123,7 +123,7 @@ impl Turn<'_> {
     /// A swap after which the store is looked at again, whoever made it.
     pub(crate) fn bring(&mut self, write: Write) {
         match self.swap(write) {
-            Swap::Swapped | Swap::Lost => self.go(Phase::Look),
+            Swap::Swapped | Swap::Lost => self.go(Phase::Reconciled),
             Swap::Error => self.failed(),
         }
     }
