@@ -62,7 +62,7 @@ pub struct Record {
     /// Counts up with each commit, across families too.
     pub(crate) version: u64,
     pub(crate) pair: Option<StoredPair>,
-    pub(crate) state: State,
+    pub(crate) state: RecordState,
     pub(crate) lease: Option<Lease>,
     /// The pause after a failed attempt; a commit clears it.
     pub(crate) not_before: Option<NotBefore>,
@@ -107,7 +107,7 @@ pub(crate) enum Origin {
 /// Whether the session goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
-pub(crate) enum State {
+pub(crate) enum RecordState {
     Active,
     /// The server refused the token of this digest, in these words.
     Rejected {
@@ -126,7 +126,7 @@ pub(crate) enum State {
     Idle,
 }
 
-impl State {
+impl RecordState {
     pub(crate) fn end(&self) -> Option<EndReason> {
         match self {
             Self::Active => None,
@@ -179,7 +179,7 @@ impl Record {
             family,
             version: 0,
             pair: None,
-            state: State::Active,
+            state: RecordState::Active,
             lease: None,
             not_before: None,
             sign_ins: 0,
@@ -253,7 +253,7 @@ mod testkit {
     use std::time::Duration;
 
     use super::lease::Candidate;
-    use super::{Origin, Owner, Record, State, StoredPair};
+    use super::{Origin, Owner, Record, RecordState, StoredPair};
     use crate::store::StoreTime;
     use crate::token::{Digest, Key, TokenFamily, TokenPair};
 
@@ -280,8 +280,8 @@ mod testkit {
     }
 
     /// The end of a session whose token of this digest was refused.
-    pub(super) fn rejected(digest: Digest) -> State {
-        State::Rejected {
+    pub(super) fn rejected(digest: Digest) -> RecordState {
+        RecordState::Rejected {
             digest,
             code: Some("invalid_grant".into()),
             description: None,

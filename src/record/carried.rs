@@ -15,7 +15,7 @@ use super::lease::{Holder, Lease, Owner};
 use super::past::{Names, Past};
 use super::pause::{Class, NotBefore};
 use super::wiped::{Fields, Wiped};
-use super::{FORMAT, Origin, Record, State, StoredPair, format};
+use super::{FORMAT, Origin, Record, RecordState, StoredPair, format};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, Lifetime, RefreshExpiry, TokenFamily, TokenPair, Validity};
 
@@ -28,7 +28,7 @@ pub(crate) struct Carried(Option<Box<Parts>>);
 struct Parts {
     key: Fields,
     pair: Option<(Digest, Fields)>,
-    state: Option<(State, Fields)>,
+    state: Option<(RecordState, Fields)>,
     lease: Option<(Holder, Fields)>,
     not_before: Option<(NotBefore, Fields)>,
     past: Fields,
@@ -134,7 +134,7 @@ struct Form {
     family: TokenFamily,
     version: u64,
     pair: Option<StoredPair>,
-    state: State,
+    state: RecordState,
     lease: Option<Lease>,
     #[serde(default)]
     not_before: Option<NotBefore>,
@@ -177,7 +177,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
                 scope: None,
             },
         }),
-        state: State::Rejected {
+        state: RecordState::Rejected {
             digest,
             code: None,
             description: None,

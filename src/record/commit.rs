@@ -2,7 +2,7 @@
 
 use super::lease::Holder;
 use super::past::REFRESHED_LIMIT;
-use super::{Origin, Record, State, StoredPair};
+use super::{Origin, Record, RecordState, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, PairId, TokenFamily};
 
@@ -84,7 +84,7 @@ impl Commit {
         let ours = self.pair.pair.digest(key);
         let same_number = record.committed_number == self.holder.number;
         // First, because a logout may have followed on a commit that seemed to fail.
-        if record.state == State::LoggedOut {
+        if record.state == RecordState::LoggedOut {
             return Verdict::LoggedOut;
         }
         let began_here = self.family != self.base.family;
@@ -92,7 +92,7 @@ impl Commit {
             return Verdict::Committed;
         }
         if record.family != self.base.family && record.family != self.family {
-            let is_good = record.state == State::Active
+            let is_good = record.state == RecordState::Active
                 && record.pair.is_some()
                 && record.access_expires_at().is_none_or(|end| now < end);
             return match self.rival {
@@ -150,7 +150,7 @@ impl Commit {
         // Not "ours + 1": the store may have lost writes, and a version must follow the record's.
         next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.pair = Some(self.pair.clone());
-        next.state = State::Active;
+        next.state = RecordState::Active;
         next.not_before = None;
         next.sign_ins = next.sign_ins.max(self.sign_ins);
         next.committed_number = self.holder.number;
@@ -192,7 +192,7 @@ impl Record {
     /// The session is over; the lease goes with it. The pair stays: its access token is served to its
     /// end.
     #[must_use]
-    pub(crate) fn ended(&self, state: State) -> Self {
+    pub(crate) fn ended(&self, state: RecordState) -> Self {
         Self {
             state,
             lease: None,
@@ -237,7 +237,11 @@ impl Record {
 
     /// Whether the session goes on, as far as anybody knows: it has not ended, and one of its tokens may be good.
     fn is_live(&self, now: StoreTime) -> bool {
-        let Some(stored) = self.pair.as_ref().filter(|_| self.state == State::Active) else {
+        let Some(stored) = self
+            .pair
+            .as_ref()
+            .filter(|_| self.state == RecordState::Active)
+        else {
             return false;
         };
         let is_good = |end: Option<StoreTime>| end.is_none_or(|end| now < end);
@@ -259,7 +263,7 @@ impl Record {
         next.family = family;
         next.version = next.version.saturating_add(1);
         next.pair = pair;
-        next.state = State::Active;
+        next.state = RecordState::Active;
         next.sign_ins = next.sign_ins.max(sign_ins).saturating_add(1);
         next.lease = None;
         next.not_before = None;

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::record::past::Past;
     use crate::record::testkit::{NOW, active, pair};
-    use crate::record::{Origin, State, StoredPair};
+    use crate::record::{Origin, RecordState, StoredPair};
     use crate::token::{Digest, Key, TokenFamily, TokenPair};
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -129,7 +129,7 @@ mod tests {
     fn an_end_is_told_as_it_is_stored() {
         let record = active();
         assert_eq!(record.end(), None);
-        let ended = record.ended(State::LoggedOut);
+        let ended = record.ended(RecordState::LoggedOut);
         assert_eq!(ended.end(), Some(EndReason::LoggedOut));
     }
 }

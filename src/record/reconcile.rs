@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Record, State, StoredPair};
+use super::{Record, RecordState, StoredPair};
 use crate::token::{Digest, Key, PairId};
 
 /// What somebody holds in memory, as far as a look needs it.
@@ -36,7 +36,9 @@ pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Recon
     let (record, held) = match (record, held) {
         (None, None) => return Reconciled::Vacant,
         (None, Some(_)) => return Reconciled::Forward,
-        (Some(record), _) if record.state == State::LoggedOut => return Reconciled::LoggedOut,
+        (Some(record), _) if record.state == RecordState::LoggedOut => {
+            return Reconciled::LoggedOut;
+        }
         (Some(_), None) => return Reconciled::Adopt,
         (Some(record), Some(held)) => (record, held),
     };
@@ -99,7 +101,7 @@ impl Record {
         next.pair = Some(pair);
         // A server that echoes it may have refused the very token since.
         if next.state.condemned() != Some(held.digest) {
-            next.state = State::Active;
+            next.state = RecordState::Active;
         }
         next.sign_ins = next.sign_ins.max(held.sign_ins);
         next.committed_number = held.number;
@@ -198,7 +200,7 @@ mod tests {
         let forwarded = Record::forwarded(Some(&old), &key, held(&second), pair("r2"), 5);
         assert_eq!(forwarded.lease, old.lease);
         assert_eq!(forwarded.next_number, 9);
-        assert_eq!(forwarded.state, State::Active);
+        assert_eq!(forwarded.state, RecordState::Active);
         assert_eq!(
             (forwarded.version, forwarded.digest()),
             (second.version, second.digest())
@@ -265,7 +267,7 @@ mod tests {
         let first = active();
         let second = rotated(&first, "r2");
         let mut out = first.clone();
-        out.state = State::LoggedOut;
+        out.state = RecordState::LoggedOut;
         assert_eq!(
             reconcile(Some(&out), Some(held(&second))),
             Reconciled::LoggedOut

@@ -73,7 +73,7 @@ impl World {
         let before = self.record.clone();
         match step {
             Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds.into())),
-            Step::Lease(second) if before.state == State::Active => {
+            Step::Lease(second) if before.state == RecordState::Active => {
                 let by = Self::candidate(second);
                 let next = match before.standing(Own::default(), self.now, LEASE_DURATION) {
                     Standing::Free => before.leased(by, before.digest(), self.now),
@@ -124,10 +124,10 @@ impl World {
                     self.record = *next;
                 }
             }
-            Step::Reject if before.state == State::Active => {
+            Step::Reject if before.state == RecordState::Active => {
                 self.record = before.ended(rejected(before.digest()));
             }
-            Step::LogOut => self.record = before.ended(State::LoggedOut),
+            Step::LogOut => self.record = before.ended(RecordState::LoggedOut),
             Step::Replace => {
                 self.issued += 1;
                 let fresh = pair(&format!("issued {}", self.issued));
@@ -163,7 +163,7 @@ proptest! {
             }
             if before.not_before.is_some() && after.not_before.is_none() {
                 let is_new = after.digest() != before.digest() || after.family != before.family;
-                prop_assert!(is_new || after.state != State::Active, "a pause is forgotten");
+                prop_assert!(is_new || after.state != RecordState::Active, "a pause is forgotten");
             }
             // A doubt about the current token goes only with that token, or with an end.
             if let Some(lease) = &before.lease
@@ -215,7 +215,7 @@ fn fields_of_later_versions_go_with_what_they_stand_in() {
     assert_eq!(colours(&taken_over), [true, true, true, false]);
     let replaced = record.replaced(TokenFamily::from_bits(2), Some(pair("r2")), 0);
     assert_eq!(colours(&replaced), [true, false, true, false]);
-    let ended = record.ended(State::LoggedOut);
+    let ended = record.ended(RecordState::LoggedOut);
     assert_eq!(colours(&ended)[..3], [true, true, false]);
 }
 

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::event::Event;
 use crate::record::commit::Seeding;
-use crate::record::{Origin, Record, State, StoredPair};
+use crate::record::{Origin, Record, RecordState, StoredPair};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;
 use crate::state::Exit;
@@ -118,7 +118,7 @@ pub(crate) async fn replace(
         let now = store_now(session, seen.clock);
         let is_known = |record: &&Record| has_left || record.knows(&digest);
         if let Some(record) = seen.record().filter(is_known) {
-            if record.digest() == digest && record.state == State::Active {
+            if record.digest() == digest && record.state == RecordState::Active {
                 let begun = session.begin(record, now, leaves, None);
                 return if begun { Ok(()) } else { Err(left()) };
             }
@@ -192,7 +192,7 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
         if let Some(record) = before
             .as_ref()
             .or(seen.record())
-            .filter(|record| is_leaving || record.state != State::Active)
+            .filter(|record| is_leaving || record.state != RecordState::Active)
         {
             let next = record.replaced(family()?, None, session.lock().sign_ins());
             let swapped = swap(session, seen.revision(), &next).await;

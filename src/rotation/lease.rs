@@ -6,7 +6,7 @@ use super::{Kind, Next, Rotation, Seen, StoreClock, calls, family, store_failed}
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, Permit, Standing};
-use crate::record::{Record, State};
+use crate::record::{Record, RecordState};
 use crate::state::{Over, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{TokenFamily, TokenPair};
@@ -298,7 +298,7 @@ impl Rotation {
         revision: Option<Revision>,
     ) -> Result<(), Error> {
         let digest = record.digest();
-        self.end(record, revision, State::OutcomeUnknown { digest })
+        self.end(record, revision, RecordState::OutcomeUnknown { digest })
             .await
             .map(|_: Next| ())
     }

@@ -15,7 +15,7 @@ use super::{Next, Rotation, Seen, family};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::commit::Seeding;
-use crate::record::{Record, State};
+use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;
 use crate::state::{Exit, Held, Leaving};
@@ -101,12 +101,12 @@ async fn write(session: &Arc<Session>, leaving: &Leaving) -> Result<Option<Seen>
         let before = seen.record();
         if before
             .filter(is_same)
-            .is_some_and(|record| record.state == State::LoggedOut)
+            .is_some_and(|record| record.state == RecordState::LoggedOut)
         {
             session.left(before);
             return Ok(Some(seen));
         }
-        let ended = last.ended(State::LoggedOut);
+        let ended = last.ended(RecordState::LoggedOut);
         match swap(session, seen.revision(), &ended).await? {
             Swap::Swapped(revision) => {
                 // What a seed takes the place of is left as well.
@@ -213,10 +213,10 @@ impl Rotation {
             let is_older = exit.is_some() && record.sign_ins < state.sign_ins();
             state.has_left(record.family) && !is_past || is_older
         };
-        if !has_left || record.state == State::LoggedOut {
+        if !has_left || record.state == RecordState::LoggedOut {
             return Ok(None);
         }
-        self.swap(seen.revision(), &record.ended(State::LoggedOut))
+        self.swap(seen.revision(), &record.ended(RecordState::LoggedOut))
             .await
             .map_err(super::store_failed)?;
         Ok(Some(Next::Again))

@@ -4,7 +4,7 @@
 use super::{Kind, Rotation, Seen, calls, family, logout, store_failed};
 use crate::error::{EndReason, Error};
 use crate::record::reconcile::{Reconciled, reconcile};
-use crate::record::{Record, State};
+use crate::record::{Record, RecordState};
 use crate::schedule::Due;
 use crate::served::Token;
 use crate::store::Revision;
@@ -130,7 +130,7 @@ impl Rotation {
             return Ok(Next::Done(token));
         }
         if standing.is_idle {
-            return self.end(record, revision, State::Idle).await;
+            return self.end(record, revision, RecordState::Idle).await;
         }
         if standing.refresh_is_good {
             return Ok(Next::Lease(Kind::Refresh, Box::new(record.clone())));
@@ -141,7 +141,7 @@ impl Rotation {
         if standing.usable.is_some() {
             return Err(Error::NotRotatable);
         }
-        self.end(record, revision, State::Expired).await
+        self.end(record, revision, RecordState::Expired).await
     }
 
     /// The record says that the session is over; or that was before the user did something.
@@ -157,7 +157,7 @@ impl Rotation {
         &self,
         record: &Record,
         revision: Option<Revision>,
-        state: State,
+        state: RecordState,
     ) -> Result<Next, Error> {
         self.swap(revision, &record.ended(state))
             .await

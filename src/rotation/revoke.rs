@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Seen;
 use super::calls::{revoke, swap};
 use crate::endpoint::EndpointError;
-use crate::record::{Record, State};
+use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::token::TokenPair;
 
@@ -136,7 +136,7 @@ pub(super) fn revoke_left_behind<'a>(
     new: Option<&TokenPair>,
 ) {
     for record in records {
-        let is_left = is_leaving || record.state == State::LoggedOut;
+        let is_left = is_leaving || record.state == RecordState::LoggedOut;
         let Some(stored) = record.pair.as_ref().filter(|_| is_left) else {
             continue;
         };

@@ -10,7 +10,7 @@ use super::{Kind, Rotation, store_failed};
 use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{Error, cut};
-use crate::record::State;
+use crate::record::RecordState;
 use crate::record::lease::{Own, Standing};
 use crate::served::Token;
 use crate::state::{Failure, Sent};
@@ -143,7 +143,7 @@ impl Rotation {
             let Some(record) = seen.record() else {
                 return Ok(None);
             };
-            if record.digest() != ours || record.state != State::Active {
+            if record.digest() != ours || record.state != RecordState::Active {
                 return Ok(None);
             }
             let theirs = record
@@ -169,7 +169,7 @@ impl Rotation {
                 self.release(leased, None).await;
                 return Err(endpoint_failed(error, leased.kind));
             }
-            let ended = record.ended(State::Rejected {
+            let ended = record.ended(RecordState::Rejected {
                 digest: ours,
                 code: error.code().map(|code| cut(code).to_owned()),
                 description: error.description().map(|text| cut(text).to_owned()),

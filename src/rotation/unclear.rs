@@ -12,7 +12,7 @@ use super::{Kind, Rotation, Seen, store_failed};
 use crate::endpoint::EndpointError;
 use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Permit, permits};
-use crate::record::{Record, State};
+use crate::record::{Record, RecordState};
 use crate::served::Token;
 use crate::state::{Failure, Over, Timer};
 use crate::store::Swap;
@@ -176,7 +176,7 @@ impl Rotation {
             leased.seen = load_patiently(self.session()).await?;
             match leased.seen.record() {
                 Some(record)
-                    if record.state == State::Active
+                    if record.state == RecordState::Active
                         && record.digest() == leased.record.digest() =>
                 {
                     leased.record = record.clone();

@@ -74,7 +74,7 @@ fn a_swap_that_seemed_to_fail_had_committed() {
 #[test]
 fn a_pair_commit_after_the_logout_is_never_stored() {
     let (record, commit) = leased("r2");
-    let out = record.ended(State::LoggedOut);
+    let out = record.ended(RecordState::LoggedOut);
     assert_eq!(commit.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
 }
 
@@ -127,11 +127,11 @@ fn a_rival_that_is_good_wins_unless_ours_is_given_out() {
 #[test]
 fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
     let (mut theirs, ours) = rivals(Rival::WinsWhileGood);
-    for state in [State::Expired, State::Idle] {
+    for state in [RecordState::Expired, RecordState::Idle] {
         let committed = written(ours.judge(Some(&theirs.ended(state)), &key(), NOW));
         assert_eq!(committed.family, ours.family);
     }
-    let out = theirs.ended(State::LoggedOut);
+    let out = theirs.ended(RecordState::LoggedOut);
     assert_eq!(ours.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
     if let Some(stored) = &mut theirs.pair {
         stored.pair = stored
@@ -261,12 +261,12 @@ fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
     let (record, commit) = leased("r2");
     for state in [
         rejected(commit.predecessor),
-        State::OutcomeUnknown {
+        RecordState::OutcomeUnknown {
             digest: commit.predecessor,
         },
     ] {
         let committed = written(commit.judge(Some(&record.ended(state)), &key(), NOW));
-        assert_eq!(committed.state, State::Active);
+        assert_eq!(committed.state, RecordState::Active);
     }
     let digest = commit.pair.pair.digest(&key());
     let dead = record.ended(rejected(digest));
@@ -358,12 +358,12 @@ fn a_refresh_token_that_a_sign_in_brings_again_is_not_retired() {
 #[test]
 fn a_token_whose_outcome_was_unknown_is_good_again_if_the_server_issues_it() {
     let (record, commit) = leased("r1");
-    let state = State::OutcomeUnknown {
+    let state = RecordState::OutcomeUnknown {
         digest: record.digest(),
     };
     let unknown = Record { state, ..record };
     let committed = written(commit.judge(Some(&unknown), &key(), NOW));
-    assert_eq!(committed.state, State::Active);
+    assert_eq!(committed.state, RecordState::Active);
 }
 
 /// A sign-in after an end may bring the token of the session before, which the record has noted as used.

@@ -6,7 +6,7 @@ use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
 
 use super::failure::Failure;
-use crate::record::{Record, State};
+use crate::record::{Record, RecordState};
 use crate::store::codec::Parts;
 use crate::store::{Revision, StoreError, StoreTime, whole_millis};
 use crate::token::Digest;
@@ -91,11 +91,11 @@ impl Columns {
 }
 
 /// The states that the requirement of one active pair for a session has.
-fn state(state: &State) -> &'static str {
+fn state(state: &RecordState) -> &'static str {
     match state {
-        State::Active => "ACTIVE",
-        State::Rejected { .. } | State::LoggedOut => "REVOKED",
-        State::OutcomeUnknown { .. } | State::Expired | State::Idle => "EXPIRED",
+        RecordState::Active => "ACTIVE",
+        RecordState::Rejected { .. } | RecordState::LoggedOut => "REVOKED",
+        RecordState::OutcomeUnknown { .. } | RecordState::Expired | RecordState::Idle => "EXPIRED",
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
-use crate::record::{DoubtfulBy, Lease, Origin, Owner, Record, State, StoredPair};
+use crate::record::{DoubtfulBy, Lease, Origin, Owner, Record, RecordState, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, RefreshExpiry, TokenFamily, TokenPair, Validity, random};
 
@@ -117,15 +117,15 @@ pub(super) fn every_kind(key: &Key) -> Vec<Record> {
 
     let digest = full.digest();
     let ends = [
-        State::Rejected {
+        RecordState::Rejected {
             digest,
             code: Some("invalid_grant".to_owned()),
             description: Some("used \u{1F511} before".to_owned()),
         },
-        State::OutcomeUnknown { digest },
-        State::LoggedOut,
-        State::Expired,
-        State::Idle,
+        RecordState::OutcomeUnknown { digest },
+        RecordState::LoggedOut,
+        RecordState::Expired,
+        RecordState::Idle,
     ];
     let ended = ends.map(|state| {
         let mut record = record(key, 2);

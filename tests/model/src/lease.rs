@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::instance::{Leased, Phase, Write};
 use crate::record::lease::{Holder, Own, Permit, Standing};
-use crate::record::{Record, State};
+use crate::record::{Record, RecordState};
 use crate::row::{Mark, NOW, Name, Row, TICK, candidate, digest, ticks};
 use crate::symmetry::LIVES;
 use crate::world::{Swap, Turn};
@@ -106,7 +106,7 @@ impl Turn<'_> {
     /// `end_unknown`, and `outlive` where no access token is held.
     fn end_unknown(&mut self, record: &Record) {
         let digest = record.digest();
-        let write = self.write(&record.ended(State::OutcomeUnknown { digest }), true);
+        let write = self.write(&record.ended(RecordState::OutcomeUnknown { digest }), true);
         self.go(Phase::Bring(write));
     }
 

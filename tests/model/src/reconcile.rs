@@ -2,7 +2,7 @@
 
 use crate::instance::{Exit, Phase, Write};
 use crate::record::reconcile::{Reconciled, reconcile};
-use crate::record::{Record, State};
+use crate::record::{Record, RecordState};
 use crate::row::{Held, Row, Status, key, stored};
 use crate::server::revoke;
 use crate::world::{Swap, Turn};
@@ -96,7 +96,7 @@ impl Turn<'_> {
         if !has_left || row.state == Status::LoggedOut {
             return false;
         }
-        let write = self.write(&row.record().ended(State::LoggedOut), true);
+        let write = self.write(&row.record().ended(RecordState::LoggedOut), true);
         self.go(Phase::Bring(write));
         true
     }

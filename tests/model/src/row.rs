@@ -8,7 +8,7 @@ use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, Owner};
 use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
 use crate::record::reconcile;
-use crate::record::{Origin, Record, State, StoredPair};
+use crate::record::{Origin, Record, RecordState, StoredPair};
 use crate::store::StoreTime;
 use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
 
@@ -39,7 +39,7 @@ pub struct Row {
     pub retired: u16,
 }
 
-/// A [`State`] that the model can reach.
+/// A [`RecordState`] that the model can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     Active,
@@ -284,16 +284,16 @@ impl Row {
             version: self.version.into(),
             pair: self.token.map(stored),
             state: match self.state {
-                Status::Active => State::Active,
-                Status::Rejected(token) => State::Rejected {
+                Status::Active => RecordState::Active,
+                Status::Rejected(token) => RecordState::Rejected {
                     digest: digest(token),
                     code: None,
                     description: None,
                 },
-                Status::OutcomeUnknown(token) => State::OutcomeUnknown {
+                Status::OutcomeUnknown(token) => RecordState::OutcomeUnknown {
                     digest: digest(token),
                 },
-                Status::LoggedOut => State::LoggedOut,
+                Status::LoggedOut => RecordState::LoggedOut,
             },
             lease: self.lease.map(Mark::lease),
             not_before: (self.pause > 0).then(|| not_before(self.pause)),
@@ -317,11 +317,13 @@ impl Row {
                 .as_ref()
                 .map(|pair| token(&pair.pair.digest(&names.key))),
             state: match record.state {
-                State::Active => Status::Active,
-                State::Rejected { digest, .. } => Status::Rejected(token(&digest)),
-                State::OutcomeUnknown { digest } => Status::OutcomeUnknown(token(&digest)),
-                State::LoggedOut => Status::LoggedOut,
-                State::Expired | State::Idle => unreachable!("nothing expires in the model"),
+                RecordState::Active => Status::Active,
+                RecordState::Rejected { digest, .. } => Status::Rejected(token(&digest)),
+                RecordState::OutcomeUnknown { digest } => Status::OutcomeUnknown(token(&digest)),
+                RecordState::LoggedOut => Status::LoggedOut,
+                RecordState::Expired | RecordState::Idle => {
+                    unreachable!("nothing expires in the model")
+                }
             },
             lease: record.lease.as_ref().map(Mark::of),
             pause: record

@@ -2,7 +2,7 @@
 
 use crate::instance::{Leased, Phase, Write};
 use crate::property;
-use crate::record::State;
+use crate::record::RecordState;
 use crate::record::lease::{Own, Standing};
 use crate::row::{NOW, Row, Status, digest, not_before, ticks};
 use crate::world::{Swap, Turn};
@@ -74,7 +74,7 @@ impl Turn<'_> {
         if let Some(spare) = spare {
             return self.commit_spare(leased, row, spare);
         }
-        let ended = record.ended(State::Rejected {
+        let ended = record.ended(RecordState::Rejected {
             digest: digest(ours),
             code: None,
             description: None,

@@ -1,7 +1,7 @@
 //! What the user does: `rotation/logout.rs`, and `replace` of `rotation/first.rs`.
 
 use crate::instance::{Chore, Exit, Instance, Write};
-use crate::record::{Record, State};
+use crate::record::{Record, RecordState};
 use crate::row::{Held, Status, Token, family, key, stored};
 use crate::server::revoke;
 use crate::world::{Swap, Turn};
@@ -117,7 +117,7 @@ impl Turn<'_> {
             }
             (None, None) => Record::vacant(key().clone(), family(NOBODYS)),
         };
-        let write = self.write(&last.ended(State::LoggedOut), true);
+        let write = self.write(&last.ended(RecordState::LoggedOut), true);
         self.next_chore(Chore::LeaveSwap { held, spare, write });
     }
 

@@ -87,7 +87,9 @@ fn leased(record: &Record) -> Record {
 
 /// A session that was logged out, and its pair revoked.
 fn cleared() -> Record {
-    record().ended(crate::record::State::LoggedOut).cleared()
+    record()
+        .ended(crate::record::RecordState::LoggedOut)
+        .cleared()
 }
 
 /// With fields that a later version wrote, at every level.
