@@ -36,7 +36,7 @@ use crate::token::{PairId, TokenFamily, TokenPair};
 
 /// What a rotation asks of the pair it finds.
 #[derive(Debug, Clone)]
-pub(crate) struct Standing {
+pub(crate) struct PairStatus {
     pub(crate) usable: Option<Token>,
     pub(crate) due: Due,
     pub(crate) pair_id: Option<PairId>,
@@ -253,10 +253,10 @@ impl State {
     }
 
     /// Everything a rotation asks of the pair it finds.
-    pub(crate) fn standing(&self, now: Timestamp, wall: Duration) -> Standing {
+    pub(crate) fn status(&self, now: Timestamp, wall: Duration) -> PairStatus {
         let held = self.held.as_ref();
         let due = held.map_or(Due::Expired, |held| held.schedule.due(now, wall));
-        Standing {
+        PairStatus {
             usable: self.usable(now).cloned(),
             due,
             pair_id: self.pair_id(),

@@ -231,7 +231,7 @@ pub(crate) struct Own<'a> {
 
 /// What the record's lease means for an instance that wants to spend a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum LeaseStatus {
     /// Nobody leases this token.
     Free,
     /// Our own lease, under which nothing was sent: its swap was ambiguous.
@@ -246,28 +246,28 @@ pub(crate) enum Standing {
 
 impl Record {
     /// Judges the lease for an instance of this `lease_duration`.
-    pub(crate) fn standing(
+    pub(crate) fn lease_status(
         &self,
         own: Own<'_>,
         now: StoreTime,
         lease_duration: Duration,
-    ) -> Standing {
+    ) -> LeaseStatus {
         let Some(lease) = self.lease.as_ref().filter(|lease| self.is_current(lease)) else {
-            return Standing::Free;
+            return LeaseStatus::Free;
         };
         if own.unsent.contains(&lease.holder()) {
-            return Standing::Ours;
+            return LeaseStatus::Ours;
         }
         if own.over == Some(lease.holder()) && !lease.released {
-            return Standing::Over;
+            return LeaseStatus::Over;
         }
         let left = lease
             .patience(lease_duration)
             .saturating_sub(now.since(lease.since));
         if lease.released || left.is_zero() {
-            return Standing::Stale;
+            return LeaseStatus::Stale;
         }
-        Standing::Live { stale_in: left }
+        LeaseStatus::Live { stale_in: left }
     }
 
     /// Whether the token that is current, or a sign-in, is leased.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::commit::{Commit, Rival, Verdict};
-use super::lease::{Candidate, DoubtfulBy, Own, Standing};
+use super::lease::{Candidate, DoubtfulBy, LeaseStatus, Own};
 use super::pause::{Class, NotBefore};
 use super::testkit::{KEY_CLIENT, LEASE_DURATION, NOW, ONE, TWO, active, pair, rejected};
 use super::*;
@@ -75,10 +75,10 @@ impl World {
             Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds.into())),
             Step::Lease(second) if before.state == RecordState::Active => {
                 let by = Self::candidate(second);
-                let next = match before.standing(Own::default(), self.now, LEASE_DURATION) {
-                    Standing::Free => before.leased(by, before.digest(), self.now),
-                    Standing::Stale => before.resent(by, self.now),
-                    Standing::Ours | Standing::Over | Standing::Live { .. } => return,
+                let next = match before.lease_status(Own::default(), self.now, LEASE_DURATION) {
+                    LeaseStatus::Free => before.leased(by, before.digest(), self.now),
+                    LeaseStatus::Stale => before.resent(by, self.now),
+                    LeaseStatus::Ours | LeaseStatus::Over | LeaseStatus::Live { .. } => return,
                 };
                 self.leases[usize::from(second)] = Some(self.fetched_under(&next));
                 self.record = next;
@@ -317,7 +317,7 @@ fn numbers_at_their_end_do_not_overflow() {
     assert_eq!(leased.next_number, u64::MAX);
     let taken = leased.resent(TWO, NOW);
     assert!(taken.released(TWO.holder(u64::MAX), None).is_some());
-    let _ = taken.standing(Own::default(), NOW, Duration::MAX);
+    let _ = taken.lease_status(Own::default(), NOW, Duration::MAX);
     let replaced = record.replaced(TokenFamily::from_bits(2), Some(pair("r2")), 0);
     assert_eq!(replaced.version, u64::MAX);
     let held = reconcile::Summary {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Kind, Next, Rotation, Seen, StoreClock, calls, family, store_failed};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, Permit, Standing};
+use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, LeaseStatus, Permit};
 use crate::record::{Record, RecordState};
 use crate::state::{Over, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
@@ -131,16 +131,16 @@ impl Rotation {
                 .map(Some);
         }
         let (our_now, wall) = (session.now(), session.wall());
-        let standing = {
+        let status = {
             let state = session.lock();
-            record.standing(state.own(our_now, wall), now, lease_duration)
+            record.lease_status(state.own(our_now, wall), now, lease_duration)
         };
         let digest = match kind {
             Kind::Refresh => record.digest(),
             Kind::SignIn => session.key.digest(),
         };
-        let next = match (standing, record.lease.as_ref()) {
-            (Standing::Live { stale_in }, Some(lease)) => {
+        let next = match (status, record.lease.as_ref()) {
+            (LeaseStatus::Live { stale_in }, Some(lease)) => {
                 if !self.is_given_up(lease).await {
                     let limit = stale_in.max(Duration::from_millis(1));
                     self.wait_for_change(seen.revision(), limit).await?;
@@ -151,17 +151,17 @@ impl Rotation {
                     None => return Ok(None),
                 }
             }
-            (Standing::Stale | Standing::Over, Some(lease)) if kind == Kind::Refresh => {
+            (LeaseStatus::Stale | LeaseStatus::Over, Some(lease)) if kind == Kind::Refresh => {
                 match self.take_over(record, lease, seen).await? {
                     Some(next) => next,
                     None => return Ok(None),
                 }
             }
             // Or it was attempted for another grant: since then its token has expired, say.
-            (Standing::Ours, Some(lease)) if lease.digest == digest => record.retaken(by, now),
+            (LeaseStatus::Ours, Some(lease)) if lease.digest == digest => record.retaken(by, now),
             _ => record.leased(by, digest, now),
         };
-        self.write_lease(next, standing == Standing::Ours, seen, kind)
+        self.write_lease(next, status == LeaseStatus::Ours, seen, kind)
             .await
     }
 

@@ -122,23 +122,23 @@ impl Rotation {
             };
         }
         let (now, wall) = (session.now(), session.wall());
-        let standing = session.lock().standing(now, wall);
-        if standing.pair_id != self.flight.seen()
-            && standing.due < Due::Mandatory
-            && let Some(token) = standing.usable
+        let status = session.lock().status(now, wall);
+        if status.pair_id != self.flight.seen()
+            && status.due < Due::Mandatory
+            && let Some(token) = status.usable
         {
             return Ok(Next::Done(token));
         }
-        if standing.is_idle {
+        if status.is_idle {
             return self.end(record, revision, RecordState::Idle).await;
         }
-        if standing.refresh_is_good {
+        if status.refresh_is_good {
             return Ok(Next::Lease(Kind::Refresh, Box::new(record.clone())));
         }
         if can_sign_in {
             return Ok(Next::Lease(Kind::SignIn, Box::new(record.clone())));
         }
-        if standing.usable.is_some() {
+        if status.usable.is_some() {
             return Err(Error::NotRotatable);
         }
         self.end(record, revision, RecordState::Expired).await

@@ -11,7 +11,7 @@ use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{Error, cut};
 use crate::record::RecordState;
-use crate::record::lease::{Own, Standing};
+use crate::record::lease::{LeaseStatus, Own};
 use crate::served::Token;
 use crate::state::{Failure, Sent};
 use crate::store::{StoreError, Swap};
@@ -153,8 +153,8 @@ impl Rotation {
             if let Some(lease) = theirs.filter(|lease| lease.digest == ours) {
                 let now = self.store_now(seen.clock);
                 let lease_duration = self.session().settings().lease_duration;
-                if let Standing::Live { stale_in } =
-                    record.standing(Own::default(), now, lease_duration)
+                if let LeaseStatus::Live { stale_in } =
+                    record.lease_status(Own::default(), now, lease_duration)
                     && !self.is_given_up(&lease.clone()).await
                 {
                     self.wait_for_change(seen.revision(), stale_in).await?;

@@ -19,12 +19,12 @@ fn a_lease_is_live_for_others_until_the_lease_duration_is_over() {
     let just_before = StoreTime::from_millis(LATER.as_millis() - 1);
     let stale_in = Duration::from_millis(1);
     assert_eq!(
-        record.standing(Own::default(), just_before, LEASE_DURATION),
-        Standing::Live { stale_in }
+        record.lease_status(Own::default(), just_before, LEASE_DURATION),
+        LeaseStatus::Live { stale_in }
     );
     assert_eq!(
-        record.standing(Own::default(), LATER, LEASE_DURATION),
-        Standing::Stale
+        record.lease_status(Own::default(), LATER, LEASE_DURATION),
+        LeaseStatus::Stale
     );
 }
 
@@ -34,16 +34,16 @@ fn a_lease_is_ours_only_if_owner_and_number_match() {
     let record = record.leased(ONE, record.digest(), NOW);
     let ours = number(&record);
     assert_eq!(
-        record.standing(unsent(&[ONE.holder(ours)]), NOW, LEASE_DURATION),
-        Standing::Ours
+        record.lease_status(unsent(&[ONE.holder(ours)]), NOW, LEASE_DURATION),
+        LeaseStatus::Ours
     );
     assert!(matches!(
-        record.standing(unsent(&[TWO.holder(ours)]), NOW, LEASE_DURATION),
-        Standing::Live { .. }
+        record.lease_status(unsent(&[TWO.holder(ours)]), NOW, LEASE_DURATION),
+        LeaseStatus::Live { .. }
     ));
     assert!(matches!(
-        record.standing(unsent(&[ONE.holder(ours + 1)]), NOW, LEASE_DURATION),
-        Standing::Live { .. }
+        record.lease_status(unsent(&[ONE.holder(ours + 1)]), NOW, LEASE_DURATION),
+        LeaseStatus::Live { .. }
     ));
 }
 
@@ -54,8 +54,8 @@ fn a_lease_of_a_clone_with_our_owner_and_number_is_not_ours() {
     let record = record.leased(clone, record.digest(), NOW);
     let ours = ONE.holder(number(&record));
     assert!(matches!(
-        record.standing(unsent(&[ours]), NOW, LEASE_DURATION),
-        Standing::Live { .. }
+        record.lease_status(unsent(&[ours]), NOW, LEASE_DURATION),
+        LeaseStatus::Live { .. }
     ));
     assert_eq!(record.released(ours, None), None);
 }
@@ -69,18 +69,18 @@ fn a_lease_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_reade
     let record = record.leased(patient, record.digest(), NOW);
     let stale_in = LEASE_DURATION;
     assert_eq!(
-        record.standing(Own::default(), LATER, LEASE_DURATION),
-        Standing::Live { stale_in }
+        record.lease_status(Own::default(), LATER, LEASE_DURATION),
+        LeaseStatus::Live { stale_in }
     );
     let much_later = LATER.after(LEASE_DURATION);
     assert_eq!(
-        record.standing(Own::default(), much_later, LEASE_DURATION),
-        Standing::Stale
+        record.lease_status(Own::default(), much_later, LEASE_DURATION),
+        LeaseStatus::Stale
     );
     // A reader that waits longer of its own accord does so.
     assert!(matches!(
-        record.standing(Own::default(), much_later, 3 * LEASE_DURATION),
-        Standing::Live { .. }
+        record.lease_status(Own::default(), much_later, 3 * LEASE_DURATION),
+        LeaseStatus::Live { .. }
     ));
 }
 
@@ -89,8 +89,8 @@ fn a_lease_on_a_token_that_is_no_longer_current_binds_nobody() {
     let record = active();
     let record = record.leased(ONE, Digest::of("an older token"), NOW);
     assert_eq!(
-        record.standing(Own::default(), NOW, LEASE_DURATION),
-        Standing::Free
+        record.lease_status(Own::default(), NOW, LEASE_DURATION),
+        LeaseStatus::Free
     );
 }
 
@@ -127,8 +127,8 @@ fn releasing_a_plain_lease_frees_the_token() {
     let holder = ONE.holder(number(&leased));
     let freed = leased.released(holder, None).unwrap();
     assert_eq!(
-        freed.standing(Own::default(), NOW, LEASE_DURATION),
-        Standing::Free
+        freed.lease_status(Own::default(), NOW, LEASE_DURATION),
+        LeaseStatus::Free
     );
 }
 
@@ -139,8 +139,8 @@ fn releasing_a_doubtful_lease_leaves_it_in_place_and_stale() {
     let holder = TWO.holder(number(&doubtful));
     let released = doubtful.released(holder, None).unwrap();
     assert_eq!(
-        released.standing(Own::default(), LATER, LEASE_DURATION),
-        Standing::Stale
+        released.lease_status(Own::default(), LATER, LEASE_DURATION),
+        LeaseStatus::Stale
     );
     assert_eq!(released.lease.as_ref().unwrap().doubtful, Some(NOW));
     assert!(number(&released) == holder.number);
@@ -161,8 +161,8 @@ fn a_lease_since_a_moment_the_store_has_not_reached_does_not_panic() {
     let record = record.leased(ONE, record.digest(), LATER);
     let stale_in = LEASE_DURATION;
     assert_eq!(
-        record.standing(Own::default(), NOW, LEASE_DURATION),
-        Standing::Live { stale_in }
+        record.lease_status(Own::default(), NOW, LEASE_DURATION),
+        LeaseStatus::Live { stale_in }
     );
 }
 
@@ -190,19 +190,22 @@ fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     assert_eq!((lease.since, lease.doubtful), (LATER, Some(NOW)));
     let last = LATER.after(Duration::from_secs(63));
     assert!(matches!(
-        record.standing(Own::default(), last, LEASE_DURATION),
-        Standing::Live { .. }
+        record.lease_status(Own::default(), last, LEASE_DURATION),
+        LeaseStatus::Live { .. }
     ));
     let own = Own {
         unsent: &[],
         over: Some(holder),
     };
-    assert_eq!(record.standing(own, last, LEASE_DURATION), Standing::Over);
+    assert_eq!(
+        record.lease_status(own, last, LEASE_DURATION),
+        LeaseStatus::Over
+    );
     assert_eq!(record.failures(), 1);
     let stale = last.after(Duration::from_secs(1));
     assert_eq!(
-        record.standing(Own::default(), stale, LEASE_DURATION),
-        Standing::Stale
+        record.lease_status(Own::default(), stale, LEASE_DURATION),
+        LeaseStatus::Stale
     );
 }
 
@@ -221,8 +224,8 @@ fn of_two_clones_one_sends_again_because_the_lease_gets_a_number_and_a_nonce_of_
         over: Some(holder),
     };
     assert!(matches!(
-        renewed.standing(own, LATER, LEASE_DURATION),
-        Standing::Live { .. }
+        renewed.lease_status(own, LATER, LEASE_DURATION),
+        LeaseStatus::Live { .. }
     ));
 }
 
@@ -235,8 +238,8 @@ fn a_lease_that_its_holder_released_is_not_its_own_any_more() {
         over: Some(holder),
     };
     assert_eq!(
-        released.standing(own, LATER, LEASE_DURATION),
-        Standing::Stale
+        released.lease_status(own, LATER, LEASE_DURATION),
+        LeaseStatus::Stale
     );
     assert_eq!(released.failures(), 1, "the pause stays");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::instance::{Leased, Phase, Write};
-use crate::record::lease::{Holder, Own, Permit, Standing};
+use crate::record::lease::{Holder, LeaseStatus, Own, Permit};
 use crate::record::{Record, RecordState};
 use crate::row::{Mark, NOW, Name, Row, TICK, candidate, digest, ticks};
 use crate::symmetry::LIVES;
@@ -25,9 +25,9 @@ impl Turn<'_> {
             return self.wait_out(forbidden);
         }
         let record = row.record();
-        let standing = self.standing(row);
-        let next = match (standing, row.lease.as_ref()) {
-            (Standing::Live { stale_in }, Some(mark)) => {
+        let status = self.lease_status(row);
+        let next = match (status, row.lease.as_ref()) {
+            (LeaseStatus::Live { stale_in }, Some(mark)) => {
                 if !self.is_given_up(mark) {
                     return self.go(Phase::Wait {
                         fresh: true,
@@ -36,8 +36,8 @@ impl Turn<'_> {
                 }
                 self.take_over(&record)
             }
-            (Standing::Stale | Standing::Over, _) => self.take_over(&record),
-            (Standing::Ours, _) => {
+            (LeaseStatus::Stale | LeaseStatus::Over, _) => self.take_over(&record),
+            (LeaseStatus::Ours, _) => {
                 let by = candidate(self.draw(), self.lease_duration());
                 Some(record.retaken(by, NOW))
             }
@@ -48,12 +48,12 @@ impl Turn<'_> {
             }
         };
         if let Some(next) = next {
-            self.write_lease(&next, standing == Standing::Ours);
+            self.write_lease(&next, status == LeaseStatus::Ours);
         }
     }
 
-    /// `Record::standing`, by what this instance remembers of its own leases.
-    fn standing(&mut self, row: &Row) -> Standing {
+    /// `Record::lease_status`, by what this instance remembers of its own leases.
+    fn lease_status(&mut self, row: &Row) -> LeaseStatus {
         let lease_duration = self.lease_duration();
         let me = self.me();
         let unsent: Vec<Holder> = match me.slept {
@@ -64,7 +64,7 @@ impl Turn<'_> {
             unsent: &unsent,
             over: me.over.map(|over| over.name.holder()),
         };
-        row.record().standing(own, NOW, lease_duration)
+        row.record().lease_status(own, NOW, lease_duration)
     }
 
     /// `is_given_up`, where the store's clock is everybody's.

@@ -3,7 +3,7 @@
 use crate::instance::{Leased, Phase, Write};
 use crate::property;
 use crate::record::RecordState;
-use crate::record::lease::{Own, Standing};
+use crate::record::lease::{LeaseStatus, Own};
 use crate::row::{NOW, Row, Status, digest, not_before, ticks};
 use crate::world::{Swap, Turn};
 
@@ -52,8 +52,8 @@ impl Turn<'_> {
             .lease
             .filter(|mark| mark.name != leased.name && mark.token == ours);
         if let Some(mark) = theirs
-            && let Standing::Live { stale_in } =
-                record.standing(Own::default(), NOW, self.lease_duration())
+            && let LeaseStatus::Live { stale_in } =
+                record.lease_status(Own::default(), NOW, self.lease_duration())
             && !self.is_given_up(&mark)
         {
             return self.go(Phase::RefusedWait {
