@@ -11,7 +11,7 @@
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
 //! - [`unclear`]: an answer that does not say whether the token is spent
 //! - [`failure`], [`pause`]: what a failure means, and the pause after it
-//! - [`commit`]: storing and publishing what was issued, by [`place`] and [`behind`] callers' backs
+//! - [`commit`]: storing and publishing what was issued, by [`persist`] and [`behind`] callers' backs
 //! - [`first`], [`logout`]: seeds, pairs of a new sign-in, and logging out
 //! - [`revoke`]: pairs that nobody is to use any more
 //! - [`calls`], [`guard`]: the store and the endpoint, which may ask back
@@ -25,7 +25,7 @@ mod guard;
 mod lease;
 mod logout;
 mod pause;
-mod place;
+mod persist;
 mod reconcile;
 mod revoke;
 mod spend;

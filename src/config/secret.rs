@@ -50,9 +50,9 @@ impl Secret {
             Source::File(path, readers) => of_file(path, *readers),
             Source::Inline(secret) => Ok(secret.clone()),
         }
-        .map_err(|problem| ConfigError::new("", format!("{} {problem}", self.place())))?;
+        .map_err(|problem| ConfigError::new("", format!("{} {problem}", self.source())))?;
         if secret.is_empty() {
-            return Err(ConfigError::new("", format!("{} is empty", self.place())));
+            return Err(ConfigError::new("", format!("{} is empty", self.source())));
         }
         Ok(secret)
     }
@@ -63,7 +63,7 @@ impl Secret {
             .map_err(|error| ConfigError::not_made(path, error.into()))
     }
 
-    fn place(&self) -> String {
+    fn source(&self) -> String {
         match &self.0 {
             Source::Env(name) => format!("the environment variable `{name}`"),
             Source::File(path, _) => format!("the file `{}`", path.display()),

@@ -38,7 +38,7 @@ pub(crate) enum Rival {
 
 /// What is to be done with it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum CommitDecision {
     /// This record is to be written.
     Write(Box<Record>),
     /// It is there already: a swap that seemed to fail had been applied.
@@ -72,24 +72,29 @@ pub(crate) enum Seeding {
 
 impl Commit {
     /// Judges what the store holds now.
-    pub(crate) fn judge(&self, record: Option<&Record>, key: &Key, now: StoreTime) -> Verdict {
+    pub(crate) fn judge(
+        &self,
+        record: Option<&Record>,
+        key: &Key,
+        now: StoreTime,
+    ) -> CommitDecision {
         let Some(record) = record else {
             let mut first =
                 Record::first(key.clone(), self.family, self.pair.clone(), self.sign_ins);
             first.version = self.base.version.saturating_add(self.rotations(None));
             first.committed_number = self.holder.number;
             first.next_number = self.holder.number.saturating_add(1);
-            return Verdict::Write(Box::new(first));
+            return CommitDecision::Write(Box::new(first));
         };
         let ours = self.pair.pair.digest(key);
         let same_number = record.committed_number == self.holder.number;
         // First, because a logout may have followed on a commit that seemed to fail.
         if record.state == RecordState::LoggedOut {
-            return Verdict::LoggedOut;
+            return CommitDecision::LoggedOut;
         }
         let began_here = self.family != self.base.family;
         if record.family == self.family && record.digest() == ours && (same_number || began_here) {
-            return Verdict::Committed;
+            return CommitDecision::Committed;
         }
         if record.family != self.base.family && record.family != self.family {
             let is_good = record.state == RecordState::Active
@@ -98,37 +103,37 @@ impl Commit {
             return match self.rival {
                 // A store that was set back shows a session that was replaced.
                 _ if record.sign_ins < self.sign_ins => {
-                    Verdict::Write(Box::new(self.instead_of(record, ours)))
+                    CommitDecision::Write(Box::new(self.instead_of(record, ours)))
                 }
                 Rival::WinsWhileGood if !is_good => {
-                    Verdict::Write(Box::new(self.instead_of(record, ours)))
+                    CommitDecision::Write(Box::new(self.instead_of(record, ours)))
                 }
-                Rival::Loses => Verdict::Write(Box::new(self.instead_of(record, ours))),
-                Rival::Wins | Rival::WinsWhileGood => Verdict::Superseded,
+                Rival::Loses => CommitDecision::Write(Box::new(self.instead_of(record, ours))),
+                Rival::Wins | Rival::WinsWhileGood => CommitDecision::Superseded,
             };
         }
         // Written over what was rotated from it, it would be sent though it is spent. A sign-in may bring the access token
         // of the one before it.
         let was_used = record.digest() != ours && record.retired().any(|past| *past == ours);
         if record.family == self.family && (was_used || self.is_long_ago(record)) {
-            return Verdict::Passed;
+            return CommitDecision::Passed;
         }
         // The same number can only be somebody else's where instances do not coordinate.
         if record.committed_number > self.holder.number || same_number {
             if !began_here || record.family == self.family {
-                return Verdict::Outrun;
+                return CommitDecision::Outrun;
             }
             // Of two sessions the later sign-in counts, here as in a look.
             let is_later = record.sign_ins < self.sign_ins;
             return match is_later && record.state.refused() != Some(ours) {
-                true => Verdict::Write(Box::new(self.instead_of(record, ours))),
-                false => Verdict::Superseded,
+                true => CommitDecision::Write(Box::new(self.instead_of(record, ours))),
+                false => CommitDecision::Superseded,
             };
         }
         if record.state.refused() == Some(ours) {
-            return Verdict::Condemned;
+            return CommitDecision::Condemned;
         }
-        Verdict::Write(Box::new(self.onto(record, ours)))
+        CommitDecision::Write(Box::new(self.onto(record, ours)))
     }
 
     /// Whether so many pairs were committed since that ours, if it was the one before them, has left the record. The server has

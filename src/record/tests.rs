@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::commit::{Commit, Rival, Verdict};
+use super::commit::{Commit, CommitDecision, Rival};
 use super::lease::{Candidate, DoubtfulBy, LeaseStatus, Own};
 use super::pause::{Class, NotBefore};
 use super::testkit::{KEY_CLIENT, LEASE_DURATION, NOW, ONE, TWO, active, pair, rejected};
@@ -119,7 +119,8 @@ impl World {
             }
             Step::Commit(second) => {
                 if let Some(commit) = &self.leases[usize::from(second)]
-                    && let Verdict::Write(next) = commit.judge(Some(&before), &before.key, self.now)
+                    && let CommitDecision::Write(next) =
+                        commit.judge(Some(&before), &before.key, self.now)
                 {
                     self.record = *next;
                 }
@@ -268,7 +269,7 @@ fn the_first_token_of_a_family_is_remembered_for_good() {
             sign_ins: record.sign_ins,
             pair: pair(&format!("r{round}")),
         };
-        let Verdict::Write(next) = commit.judge(Some(&leased), &key, NOW) else {
+        let CommitDecision::Write(next) = commit.judge(Some(&leased), &key, NOW) else {
             panic!("not written");
         };
         record = *next;

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::calls::load;
 use super::commit::{FIRST_PAUSE, LONGEST_PAUSE};
-use super::place::{Placed, place, settle, store_now};
+use super::persist::{PersistOutcome, persist, settle, store_now};
 use crate::session::{Session, Unstored};
 use crate::store::StoreError;
 
@@ -84,16 +84,19 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
         unstored.read = (seen.clock.read, seen.clock.at);
         unstored.seen = seen.entry;
     }
-    let error = match place(session, &mut unstored).await {
-        Ok(Placed::Crowded) => {
+    let error = match persist(session, &mut unstored).await {
+        Ok(PersistOutcome::Contended) => {
             StoreError::new("other sign-ins of this session were stored, again and again")
         }
-        Ok(placed) => {
+        Ok(outcome) => {
             let now = store_now(session, &unstored);
             let (epoch, theirs) = (unstored.epoch, unstored.seen.clone());
-            let gave_way = matches!(placed, Placed::Superseded | Placed::Passed | Placed::Outrun);
+            let gave_way = matches!(
+                outcome,
+                PersistOutcome::Superseded | PersistOutcome::Passed | PersistOutcome::Outrun
+            );
             // Nobody waits for this; what there is to tell is told by event.
-            let _ = settle(session, unstored, placed).await;
+            let _ = settle(session, unstored, outcome).await;
             if let Some((record, _)) = theirs.filter(|_| gave_way) {
                 session.adopt(&record, now, epoch, Duration::ZERO);
             }

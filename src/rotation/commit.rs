@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::behind::hand_over;
 use super::lease::Leased;
-use super::place::{place, save_elsewhere, settle};
+use super::persist::{persist, save_elsewhere, settle};
 use super::spend::Answer;
 use super::{Kind, Rotation, Seen};
 use crate::clock::Timestamp;
@@ -154,8 +154,8 @@ impl Rotation {
         }
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match place(&session, &mut unstored).await {
-                Ok(placed) => return settle(&session, unstored, placed).await,
+            let error = match persist(&session, &mut unstored).await {
+                Ok(outcome) => return settle(&session, unstored, outcome).await,
                 Err(error) => error,
             };
             tracing::warn!(key = %session.key, %error, "a new pair could not be stored; trying again");
@@ -219,7 +219,7 @@ impl Rotation {
         let now = self.session().now();
         let is_good = held.served.is_some() && held.schedule.expires_at.is_none_or(|end| now < end);
         let may = self.may_publish_unstored() && is_good;
-        may.then(|| self.session().settings().persistence.place())?
+        may.then(|| self.session().settings().persistence.permit())?
     }
 
     fn may_publish_unstored(&self) -> bool {

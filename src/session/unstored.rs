@@ -85,7 +85,7 @@ struct Tray {
 struct Content {
     waiting: Option<Box<Unstored>>,
     /// Held for as long as anything waits: one place in the queue for one session.
-    place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
     is_writing: bool,
 }
 
@@ -100,14 +100,14 @@ impl Outbox {
     }
 
     /// Puts a pair in, in place of one that waits. Returns whether nobody sees to them yet.
-    pub(crate) fn put(&self, mut unstored: Unstored, place: OwnedSemaphorePermit) -> bool {
+    pub(crate) fn put(&self, mut unstored: Unstored, permit: OwnedSemaphorePermit) -> bool {
         let mut content = self.tray().content.lock();
         if let Some(earlier) = content.waiting.take() {
             unstored.follow(*earlier);
         }
         content.waiting = Some(Box::new(unstored));
-        let is_first = content.place.is_none();
-        content.place.get_or_insert(place);
+        let is_first = content.permit.is_none();
+        content.permit.get_or_insert(permit);
         is_first
     }
 
@@ -135,7 +135,7 @@ impl Outbox {
         content.is_writing = false;
         let is_empty = content.waiting.is_none();
         if is_empty {
-            content.place = None;
+            content.permit = None;
         }
         is_empty
     }

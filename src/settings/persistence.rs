@@ -98,7 +98,7 @@ impl Persistence {
     }
 
     /// A place in the queue, if there is one and it is to be used.
-    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
         if self.is_write_through() {
             return None;
         }

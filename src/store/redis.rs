@@ -25,7 +25,7 @@ use redis::{Client, Cmd, RedisError, RedisResult, Value, cmd, from_redis_value};
 use self::changes::Changes;
 use self::link::Link;
 use self::script::{Answer, Held, LOADING};
-use self::trouble::Place;
+use self::trouble::Address;
 use self::write::Replicas;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore};
 use crate::record::Record;
@@ -125,7 +125,7 @@ pub struct RedisStore {
 /// What clones share.
 #[derive(Debug)]
 struct Server {
-    place: Place,
+    address: Address,
     link: Link,
     /// A connection of its own for swaps that wait for replicas: nothing else is answered on it meanwhile.
     patient: Link,
@@ -153,12 +153,12 @@ impl RedisStore {
     /// As [`connect`](Self::connect).
     pub async fn from_client(client: Client) -> Result<Self, StoreError> {
         let client = server::prompt(client).map_err(|error| unusable(&error))?;
-        let place = Place::of(&client);
+        let address = Address::of(&client);
         let server = Server {
-            link: Link::new(client.clone(), place.clone()),
-            patient: Link::new(client.clone(), place.clone()),
-            changes: Changes::new(client, place.clone()),
-            place,
+            link: Link::new(client.clone(), address.clone()),
+            patient: Link::new(client.clone(), address.clone()),
+            changes: Changes::new(client, address.clone()),
+            address,
         };
         server.link.connect().await?;
         Ok(Self {
@@ -224,14 +224,14 @@ impl RedisStore {
     }
 
     fn reading(&self, error: &RedisError) -> StoreError {
-        self.server.place.failed(READING, error)
+        self.server.address.failed(READING, error)
     }
 
     /// What an error is about.
     fn untouched(&self, name: &str) -> String {
         format!(
             "`{name}` in Redis at {} was left as it is",
-            self.server.place
+            self.server.address
         )
     }
 
@@ -273,7 +273,7 @@ fn unusable(error: &RedisError) -> StoreError {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("server", &self.server.place)
+            .field("server", &self.server.address)
             .field("prefix", &self.prefix)
             .field("codec", &self.codec)
             .field("replicas", &self.replicas)

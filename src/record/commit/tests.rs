@@ -22,9 +22,9 @@ fn leased(token: &str) -> (Record, Commit) {
     (leased, commit)
 }
 
-fn written(verdict: Verdict) -> Record {
-    match verdict {
-        Verdict::Write(record) => *record,
+fn written(decision: CommitDecision) -> Record {
+    match decision {
+        CommitDecision::Write(record) => *record,
         other => panic!("{other:?}"),
     }
 }
@@ -67,7 +67,7 @@ fn a_swap_that_seemed_to_fail_had_committed() {
     let committed = written(commit.judge(Some(&record), &key(), NOW));
     assert_eq!(
         commit.judge(Some(&committed), &key(), NOW),
-        Verdict::Committed
+        CommitDecision::Committed
     );
 }
 
@@ -75,7 +75,10 @@ fn a_swap_that_seemed_to_fail_had_committed() {
 fn a_pair_commit_after_the_logout_is_never_stored() {
     let (record, commit) = leased("r2");
     let out = record.ended(RecordState::LoggedOut);
-    assert_eq!(commit.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
+    assert_eq!(
+        commit.judge(Some(&out), &key(), NOW),
+        CommitDecision::LoggedOut
+    );
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn another_family_supersedes_ours() {
     let replaced = record.replaced(TokenFamily::from_bits(9), Some(pair("fresh")), 0);
     assert_eq!(
         commit.judge(Some(&replaced), &key(), NOW),
-        Verdict::Superseded
+        CommitDecision::Superseded
     );
 }
 
@@ -113,14 +116,17 @@ fn rivals(rival: Rival) -> (Record, Commit) {
 #[test]
 fn a_rival_that_is_good_wins_unless_ours_is_given_out() {
     let (theirs, ours) = rivals(Rival::WinsWhileGood);
-    assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
+    assert_eq!(
+        ours.judge(Some(&theirs), &key(), NOW),
+        CommitDecision::Superseded
+    );
     let (theirs, ours) = rivals(Rival::Loses);
     let committed = written(ours.judge(Some(&theirs), &key(), NOW));
     assert_eq!((committed.family, committed.version), (ours.family, 2));
     assert!(committed.retired().any(|digest| *digest == theirs.digest()));
     assert_eq!(
         ours.judge(Some(&committed), &key(), NOW),
-        Verdict::Committed
+        CommitDecision::Committed
     );
 }
 
@@ -132,14 +138,20 @@ fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
         assert_eq!(committed.family, ours.family);
     }
     let out = theirs.ended(RecordState::LoggedOut);
-    assert_eq!(ours.judge(Some(&out), &key(), NOW), Verdict::LoggedOut);
+    assert_eq!(
+        ours.judge(Some(&out), &key(), NOW),
+        CommitDecision::LoggedOut
+    );
     if let Some(stored) = &mut theirs.pair {
         stored.pair = stored
             .pair
             .clone()
             .expires_in(std::time::Duration::from_secs(1));
     }
-    assert_eq!(ours.judge(Some(&theirs), &key(), NOW), Verdict::Superseded);
+    assert_eq!(
+        ours.judge(Some(&theirs), &key(), NOW),
+        CommitDecision::Superseded
+    );
     let later = NOW.after(std::time::Duration::from_secs(1));
     assert_eq!(
         written(ours.judge(Some(&theirs), &key(), later)).family,
@@ -174,7 +186,10 @@ fn outrun() -> (Record, Commit) {
 #[test]
 fn a_later_lease_committed_first_outruns_ours() {
     let (committed, commit) = outrun();
-    assert_eq!(commit.judge(Some(&committed), &key(), NOW), Verdict::Outrun);
+    assert_eq!(
+        commit.judge(Some(&committed), &key(), NOW),
+        CommitDecision::Outrun
+    );
 }
 
 /// An issuer that repeats its access token until that expires, without a refresh token: the pair is known by the access
@@ -203,7 +218,10 @@ fn a_pair_that_is_among_the_past_ones_had_committed() {
         ..commit.clone()
     };
     let rotated = written(theirs.judge(Some(&committed), &key(), NOW));
-    assert_eq!(commit.judge(Some(&rotated), &key(), NOW), Verdict::Passed);
+    assert_eq!(
+        commit.judge(Some(&rotated), &key(), NOW),
+        CommitDecision::Passed
+    );
 }
 
 /// Kept as a spare, it would be sent though it may be spent: the record does not name it any more.
@@ -228,11 +246,11 @@ fn a_pair_after_which_many_committed_is_no_spare_whether_it_had_committed_or_not
             // One more where ours was one of them.
             let is_spare = !had_committed && round <= REFRESHED_LIMIT + 1;
             let expected = match is_spare {
-                true => Verdict::Outrun,
-                false => Verdict::Passed,
+                true => CommitDecision::Outrun,
+                false => CommitDecision::Passed,
             };
-            let verdict = commit.judge(Some(&latest), &key(), NOW);
-            assert_eq!(verdict, expected, "{had_committed} {round}");
+            let decision = commit.judge(Some(&latest), &key(), NOW);
+            assert_eq!(decision, expected, "{had_committed} {round}");
         }
     }
 }
@@ -246,14 +264,17 @@ fn a_sign_in_that_was_outrun_gives_way_for_good() {
     };
     assert_eq!(
         ours.judge(Some(&committed), &key(), NOW),
-        Verdict::Superseded
+        CommitDecision::Superseded
     );
     // Ours had been committed, and somebody has rotated it since.
     let rotated = Record {
         family: ours.family,
         ..committed
     };
-    assert_eq!(ours.judge(Some(&rotated), &key(), NOW), Verdict::Outrun);
+    assert_eq!(
+        ours.judge(Some(&rotated), &key(), NOW),
+        CommitDecision::Outrun
+    );
 }
 
 #[test]
@@ -270,7 +291,10 @@ fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
     }
     let digest = commit.pair.pair.digest(&key());
     let dead = record.ended(rejected(digest));
-    assert_eq!(commit.judge(Some(&dead), &key(), NOW), Verdict::Condemned);
+    assert_eq!(
+        commit.judge(Some(&dead), &key(), NOW),
+        CommitDecision::Condemned
+    );
 }
 
 #[test]
@@ -329,7 +353,10 @@ fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
     // A later sign-in than ours stays.
     let mut later = theirs;
     later.sign_ins = ours.sign_ins + 1;
-    assert_eq!(ours.judge(Some(&later), &key(), NOW), Verdict::Superseded);
+    assert_eq!(
+        ours.judge(Some(&later), &key(), NOW),
+        CommitDecision::Superseded
+    );
 }
 
 #[test]
@@ -352,7 +379,10 @@ fn a_refresh_token_that_a_sign_in_brings_again_is_not_retired() {
     // A token that the server called dead is not active again.
     let state = rejected(theirs.digest());
     let dead = Record { state, ..theirs };
-    assert_eq!(ours.judge(Some(&dead), &key(), NOW), Verdict::Superseded);
+    assert_eq!(
+        ours.judge(Some(&dead), &key(), NOW),
+        CommitDecision::Superseded
+    );
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn rotated(record: &Record, round: u64) -> Record {
         pair: stored(&format!("refresh {round:032}"), Origin::Endpoint),
     };
     match commit.judge(Some(&leased), &record.key, NOW) {
-        Verdict::Write(next) => *next,
+        CommitDecision::Write(next) => *next,
         other => panic!("{other:?}"),
     }
 }

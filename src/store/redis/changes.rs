@@ -17,12 +17,12 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::trouble::Place;
+use super::trouble::Address;
 
 /// The channels that are listened to.
 pub(super) struct Changes {
     client: Client,
-    place: Place,
+    address: Address,
     topics: Arc<Topics>,
     listening: Mutex<Option<Listening>>,
 }
@@ -41,10 +41,10 @@ impl Drop for Listening {
 }
 
 impl Changes {
-    pub(super) fn new(client: Client, place: Place) -> Self {
+    pub(super) fn new(client: Client, address: Address) -> Self {
         Self {
             client,
-            place,
+            address,
             topics: Arc::default(),
             listening: Mutex::default(),
         }
@@ -69,9 +69,9 @@ impl Changes {
         let is_over = |running: &mut Listening| running.orders.is_closed();
         if listening.as_mut().is_none_or(is_over) {
             let (orders, taken) = unbounded_channel();
-            let (client, place) = (self.client.clone(), self.place.clone());
+            let (client, address) = (self.client.clone(), self.address.clone());
             let topics = self.topics.clone();
-            let task = tokio::spawn(listener::listen(client, place, topics, taken));
+            let task = tokio::spawn(listener::listen(client, address, topics, taken));
             *listening = Some(Listening { orders, task });
         }
     }

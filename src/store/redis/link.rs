@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, Pipeline, RedisError, RedisResult, Value};
 
 use super::server;
-use super::trouble::{self, Place};
+use super::trouble::{self, Address};
 use crate::store::StoreError;
 
 /// One connection that everybody shares: made when it is needed, and made anew once it has failed.
@@ -17,7 +17,7 @@ use crate::store::StoreError;
 /// than I/O (a password that is being changed) is its last one.
 pub(super) struct Link {
     client: Client,
-    place: Place,
+    address: Address,
     open: Mutex<Option<Open>>,
     /// Held while a connection is made; the last failure.
     making: tokio::sync::Mutex<Option<Failed>>,
@@ -42,10 +42,10 @@ enum Fault {
 }
 
 impl Link {
-    pub(super) fn new(client: Client, place: Place) -> Self {
+    pub(super) fn new(client: Client, address: Address) -> Self {
         Self {
             client,
-            place,
+            address,
             open: Mutex::default(),
             making: tokio::sync::Mutex::default(),
             attempts: AtomicU64::new(0),
@@ -134,7 +134,7 @@ impl Link {
             return Err(failed.error.clone());
         }
         let attempt = self.attempts.fetch_add(1, Ordering::SeqCst) + 1;
-        match server::connect(&self.client, &self.place).await {
+        match server::connect(&self.client, &self.address).await {
             Ok(connection) => {
                 let open = Open {
                     connection,
@@ -156,7 +156,7 @@ impl Link {
     fn told(&self, what: &str, fault: Fault) -> StoreError {
         match fault {
             Fault::Unreached(error) => error,
-            Fault::Failed(error) => self.place.failed(what, &error),
+            Fault::Failed(error) => self.address.failed(what, &error),
         }
     }
 }

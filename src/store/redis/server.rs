@@ -5,7 +5,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline, RedisResult};
 use tokio::time::Instant;
 
-use super::trouble::Place;
+use super::trouble::Address;
 use crate::store::StoreError;
 use crate::store::budget::Share;
 
@@ -40,7 +40,7 @@ pub(super) fn prompt(client: Client) -> RedisResult<Client> {
 /// may be another.
 pub(super) async fn connect(
     client: &Client,
-    place: &Place,
+    address: &Address,
 ) -> Result<MultiplexedConnection, StoreError> {
     choose_cryptography(client);
     // Its own limits are half a second.
@@ -53,7 +53,7 @@ pub(super) async fn connect(
         client.get_multiplexed_async_connection_with_config(&config),
     )
     .await
-    .map_err(|error| place.unreached(&error))?;
+    .map_err(|error| address.unreached(&error))?;
     let mut questions = Pipeline::with_capacity(2);
     questions.cmd("INFO").arg("memory");
     questions.cmd("INFO").arg("replication").ignore_errors();
@@ -62,22 +62,22 @@ pub(super) async fn connect(
     let answers =
         answers.and_then(|answers: Vec<RedisResult<String>>| answers.into_iter().collect());
     let answers: Vec<_> =
-        answers.map_err(|error| place.failed("asking for the INFO of", &error))?;
+        answers.map_err(|error| address.failed("asking for the INFO of", &error))?;
     let [memory, replication] = answers.try_into().unwrap_or_default();
     if stated(&replication, "role").is_some_and(|role| role != "master") {
         return Err(StoreError::new(format!(
-            "Redis at {place} is a replica, which only has what its primary tells it; connect to the primary, by \
+            "Redis at {address} is a replica, which only has what its primary tells it; connect to the primary, by \
              a name that follows it"
         )));
     }
     match stated(&memory, "maxmemory_policy") {
         Some(KEEPS_ALL) => Ok(connection),
         Some(policy) => Err(StoreError::new(format!(
-            "Redis at {place} deletes sessions once it is full, by its policy {policy}; set \
+            "Redis at {address} deletes sessions once it is full, by its policy {policy}; set \
              `maxmemory-policy {KEEPS_ALL}` there, or use a server that is no cache"
         ))),
         None => Err(StoreError::new(format!(
-            "Redis at {place} does not say whether it deletes sessions once it is full: its INFO has no \
+            "Redis at {address} does not say whether it deletes sessions once it is full: its INFO has no \
              `maxmemory_policy`"
         ))),
     }

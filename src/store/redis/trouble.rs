@@ -23,12 +23,12 @@ pub(super) fn is_over(error: &RedisError) -> bool {
 
 /// Where a server is, for messages.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct Address {
     address: String,
     password: Option<Zeroizing<String>>,
 }
 
-impl Place {
+impl Address {
     pub(super) fn of(client: &Client) -> Self {
         let info = client.get_connection_info();
         let password = info.redis_settings().password();
@@ -79,13 +79,13 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.address)
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.address)
     }

@@ -101,13 +101,13 @@ impl RedisStore {
         Err(StoreError::new(format!(
             "Redis at {} has written, but {heard} of {count} replicas have acknowledged it within {} s; a failover \
              may lose it",
-            self.server.place,
+            self.server.address,
             timeout.as_secs_f64()
         )))
     }
 
     fn writing(&self, error: &RedisError) -> StoreError {
-        self.server.place.failed(WHAT, error)
+        self.server.address.failed(WHAT, error)
     }
 }
 

@@ -1,8 +1,8 @@
-//! Storing and publishing what was issued: `rotation/commit.rs` and `rotation/place.rs`.
+//! Storing and publishing what was issued: `rotation/commit.rs` and `rotation/persist.rs`.
 
 use crate::instance::{Leased, Phase, Unstored};
 use crate::property;
-use crate::record::commit::{Commit, Rival, Verdict};
+use crate::record::commit::{Commit, CommitDecision, Rival};
 use crate::row::{Held, NOW, Row, digest, family, key, stored};
 use crate::server::{Truths, revoke};
 use crate::token::PairId;
@@ -52,8 +52,8 @@ impl Turn<'_> {
         }));
     }
 
-    /// One attempt of `place`, and `settle` or the next turn of the loop in `store`.
-    pub(crate) fn place(&mut self, mut unstored: Unstored) {
+    /// One attempt of `persist`, and `settle` or the next turn of the loop in `store`.
+    pub(crate) fn persist(&mut self, mut unstored: Unstored) {
         let commit = Commit {
             holder: unstored.name.holder(),
             base: PairId {
@@ -68,13 +68,13 @@ impl Turn<'_> {
             pair: stored(unstored.held.token),
         };
         let record = unstored.seen.map(|row| row.record());
-        let verdict = commit.judge(record.as_ref(), key(), NOW);
-        let Verdict::Write(next) = verdict else {
+        let decision = commit.judge(record.as_ref(), key(), NOW);
+        let CommitDecision::Write(next) = decision else {
             // Nothing is called, so nothing fails.
             if self.outcome != Outcome::Good {
                 self.world.faults.store -= 1;
             }
-            return self.settle(unstored, &verdict);
+            return self.settle(unstored, &decision);
         };
         let write = self.write(&next, unstored.fresh);
         match self.swap(write) {
@@ -96,14 +96,14 @@ impl Turn<'_> {
         }
     }
 
-    fn settle(&mut self, unstored: Unstored, verdict: &Verdict) {
+    fn settle(&mut self, unstored: Unstored, decision: &CommitDecision) {
         let ours = unstored.held.token;
-        match verdict {
-            Verdict::Committed => {
+        match decision {
+            CommitDecision::Committed => {
                 let row = unstored.seen.expect("it holds ours");
                 self.committed(unstored, row.pair_id());
             }
-            Verdict::LoggedOut => {
+            CommitDecision::LoggedOut => {
                 revoke(&mut self.world.truths, ours);
                 if self.rotation().orphan {
                     return self.go(Phase::Reconciled);
@@ -111,21 +111,21 @@ impl Turn<'_> {
                 self.me().end_logged_out();
                 self.finish();
             }
-            Verdict::Superseded => {
+            CommitDecision::Superseded => {
                 property::superseded(self.world, unstored.seen, unstored.held);
                 revoke(&mut self.world.truths, ours);
                 self.go(Phase::Reconciled);
             }
-            Verdict::Passed => self.go(Phase::Reconciled),
-            Verdict::Outrun => {
+            CommitDecision::Passed => self.go(Phase::Reconciled),
+            CommitDecision::Outrun => {
                 if !self.rotation().orphan {
                     self.me().spare = Some(unstored.held);
                 }
                 self.go(Phase::Reconciled);
             }
-            Verdict::Condemned if self.rotation().orphan => self.go(Phase::Reconciled),
-            Verdict::Condemned => self.finish(),
-            Verdict::Write(_) => {}
+            CommitDecision::Condemned if self.rotation().orphan => self.go(Phase::Reconciled),
+            CommitDecision::Condemned => self.finish(),
+            CommitDecision::Write(_) => {}
         }
     }
 

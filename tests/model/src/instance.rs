@@ -141,7 +141,7 @@ pub enum Phase {
     },
     /// The swap of `refused`.
     Reject(Leased, Write),
-    /// `place`.
+    /// `persist`.
     Commit(Unstored),
     /// `release`, with a pause after it if the attempt has failed.
     Release {

@@ -718,7 +718,7 @@ impl Turn<'_> {
             Phase::Yield(lease, write) => self.yielded(lease, write),
             Phase::Refused(leased) | Phase::RefusedWait { leased, .. } => self.refused(leased),
             Phase::Reject(leased, write) => self.reject(leased, write),
-            Phase::Commit(unstored) => self.place(unstored),
+            Phase::Commit(unstored) => self.persist(unstored),
             Phase::Release {
                 leased,
                 tried,

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Topics;
 use crate::store::redis::server::step_in_time;
-use crate::store::redis::trouble::Place;
+use crate::store::redis::trouble::Address;
 
 /// After a connection failed, doubling from the first to the last. Meanwhile those who wait look for themselves.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Listens until nobody can give orders any more.
 pub(super) async fn listen(
     client: Client,
-    place: Place,
+    address: Address,
     topics: Arc<Topics>,
     mut orders: UnboundedReceiver<String>,
 ) {
@@ -38,7 +38,7 @@ pub(super) async fn listen(
         }
         // Not each time: without it, a change is noticed later, and that is all.
         if pause == FIRST_PAUSE {
-            let error = place.failed("listening for changes at", &error);
+            let error = address.failed("listening for changes at", &error);
             tracing::warn!(%error, "records are looked at more often instead");
         }
         tokio::time::sleep(pause).await;

@@ -9,7 +9,7 @@ use super::revoke::{revoke_aside, shares_a_token};
 use super::{SAME_AGAIN, StoreClock};
 use crate::error::{EndReason, Error};
 use crate::record::Record;
-use crate::record::commit::{Rival, Verdict};
+use crate::record::commit::{CommitDecision, Rival};
 use crate::served::Token;
 use crate::session::{Session, Unstored, Written};
 use crate::state::Held;
@@ -22,7 +22,7 @@ const RECOVERIES: u32 = 5;
 
 /// Where a pair got to.
 #[derive(Debug)]
-pub(super) enum Placed {
+pub(super) enum PersistOutcome {
     /// The record holds it, under this pair id.
     Committed(PairId),
     /// The user logged out meanwhile.
@@ -36,30 +36,30 @@ pub(super) enum Placed {
     /// The server echoed a token that is known to be dead.
     Condemned,
     /// The key came to hold others' again and again.
-    Crowded,
+    Contended,
 }
 
 /// Stores the pair. After an error it may be stored all the same.
-pub(super) async fn place(
+pub(super) async fn persist(
     session: &Session,
     unstored: &mut Unstored,
-) -> Result<Placed, StoreError> {
+) -> Result<PersistOutcome, StoreError> {
     let mut collisions = 0;
     loop {
         let now = store_now(session, unstored);
         let commit = unstored.commit(session.stored(&unstored.held, now));
         let record = unstored.seen.as_ref().map(|(record, _)| record);
         let next = match commit.judge(record, &session.key, now) {
-            Verdict::Write(next) => next,
-            Verdict::Committed => {
+            CommitDecision::Write(next) => next,
+            CommitDecision::Committed => {
                 let pair_id = record.map_or(unstored.held.pair_id, Record::pair_id);
-                return Ok(Placed::Committed(pair_id));
+                return Ok(PersistOutcome::Committed(pair_id));
             }
-            Verdict::LoggedOut => return Ok(Placed::LoggedOut),
-            Verdict::Superseded => return Ok(Placed::Superseded),
-            Verdict::Passed => return Ok(Placed::Passed),
-            Verdict::Outrun => return Ok(Placed::Outrun),
-            Verdict::Condemned => return Ok(Placed::Condemned),
+            CommitDecision::LoggedOut => return Ok(PersistOutcome::LoggedOut),
+            CommitDecision::Superseded => return Ok(PersistOutcome::Superseded),
+            CommitDecision::Passed => return Ok(PersistOutcome::Passed),
+            CommitDecision::Outrun => return Ok(PersistOutcome::Outrun),
+            CommitDecision::Condemned => return Ok(PersistOutcome::Condemned),
         };
         let before = unstored.seen.as_ref().map(|(_, revision)| *revision);
         let newer = match swap_timed(session, before, &next).await {
@@ -74,7 +74,7 @@ pub(super) async fn place(
                         at,
                     });
                 }
-                return Ok(Placed::Committed(pair_id));
+                return Ok(PersistOutcome::Committed(pair_id));
             }
             Ok((Swap::Lost(newer), _)) => newer,
             Err(error) => {
@@ -85,7 +85,7 @@ pub(super) async fn place(
         if unstored.rival != Rival::Wins {
             collisions += 1;
             if collisions > RECOVERIES {
-                return Ok(Placed::Crowded);
+                return Ok(PersistOutcome::Contended);
             }
         }
         // A store that answers from the past is not asked without pause.
@@ -107,13 +107,13 @@ pub(super) fn store_now(session: &Session, unstored: &Unstored) -> StoreTime {
 pub(super) async fn settle(
     session: &Arc<Session>,
     unstored: Unstored,
-    placed: Placed,
+    outcome: PersistOutcome,
 ) -> Result<Option<Token>, Error> {
     let Unstored { held, epoch, .. } = unstored;
     let is_last = unstored.is_last;
     let ended = |reason| session.end_seen(reason, epoch).map_or(Ok(None), Err);
-    match placed {
-        Placed::Committed(pair_id) => {
+    match outcome {
+        PersistOutcome::Committed(pair_id) => {
             let is_published = unstored.is_published;
             let token =
                 publish_committed(session, held, pair_id, epoch, is_published, is_last).await;
@@ -121,11 +121,11 @@ pub(super) async fn settle(
             let is_over = !is_last && session.usable().is_none();
             Ok(token.filter(|_| !is_over))
         }
-        Placed::LoggedOut => {
+        PersistOutcome::LoggedOut => {
             revoke_aside(session, held.pair);
             ended(EndReason::LoggedOut)
         }
-        Placed::Superseded => {
+        PersistOutcome::Superseded => {
             let theirs = unstored.seen.and_then(|(record, _)| record.pair);
             let is_shared = theirs.is_some_and(|theirs| shares_a_token(&theirs.pair, &held.pair));
             if !is_shared {
@@ -133,14 +133,14 @@ pub(super) async fn settle(
             }
             Ok(None)
         }
-        Placed::Passed => Ok(None),
-        Placed::Outrun => {
+        PersistOutcome::Passed => Ok(None),
+        PersistOutcome::Outrun => {
             session.keep_spare(held, epoch);
             Ok(None)
         }
-        // It is the record's own verdict, which the next look finds.
-        Placed::Condemned => Ok(None),
-        Placed::Crowded => {
+        // It is the record's own decision, which the next look finds.
+        PersistOutcome::Condemned => Ok(None),
+        PersistOutcome::Contended => {
             revoke_aside(session, held.pair);
             Err(Error::Collision {
                 retry_after: Duration::ZERO,
