@@ -15,7 +15,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::held::{Committed, Exit, Held, Leaving};
+pub(crate) use self::held::{Committed, Held, HeldAtLogout, LogoutStage};
 pub(crate) use self::notice::Notice;
 pub(crate) use self::own::{Over, Sent};
 use self::pause::Pause;
@@ -113,11 +113,11 @@ pub(crate) struct State {
     over: Option<Box<Over>>,
     seed: Option<Box<(TokenPair, Timestamp)>>,
     /// Set by a logout of this manager, until another session takes the place of that one.
-    exit: Option<Exit>,
+    logout_stage: Option<LogoutStage>,
     /// The sessions that the user has left here: a store that is set back may show one as active again.
-    left: Vec<TokenFamily>,
+    logged_out: Vec<TokenFamily>,
     /// How often the user logged out.
-    leaves: u64,
+    logouts: u64,
     /// Counts what the user does with the session: what was read before is no news after it.
     epoch: u64,
     /// Of the end of the session, should nobody rotate the pair that is held.
@@ -149,9 +149,9 @@ impl State {
             attempted: None,
             over: None,
             seed: seed.map(Box::new),
-            exit: None,
-            left: Vec::new(),
-            leaves: 0,
+            logout_stage: None,
+            logged_out: Vec::new(),
+            logouts: 0,
             epoch: 0,
             warned: false,
             is_telling: false,
@@ -277,7 +277,7 @@ impl State {
     }
 
     pub(crate) fn cooling(&self, now: Timestamp) -> bool {
-        self.pause.left(now).is_some()
+        self.pause.remaining(now).is_some()
     }
 
     /// When the timer has to rotate, if no caller does before.

@@ -34,9 +34,9 @@ impl TokenManager {
         if pair.access.is_none() && pair.refresh.is_none() {
             return Err(Error::NoSession);
         }
-        let leaves = session.lock().leaves();
+        let logouts = session.lock().logouts();
         self.on_its_own(async move {
-            let replaced = rotation::replace(&session, pair, leaves).await;
+            let replaced = rotation::replace(&session, pair, logouts).await;
             replaced.map_err(|error| later(&session, error))
         })
         .await?
@@ -54,8 +54,8 @@ impl TokenManager {
             return Err(Error::NotRotatable);
         }
         let session = Arc::clone(&self.session);
-        let leaves = session.lock().leaves();
-        self.on_its_own(async move { rotation::reopen(&session, leaves).await })
+        let logouts = session.lock().logouts();
+        self.on_its_own(async move { rotation::reopen(&session, logouts).await })
             .await?
             .map_err(|error| later(&self.session, error))?;
         self.rotate().await
@@ -80,11 +80,11 @@ impl TokenManager {
         let after = session.settings().wait;
         let (told, mut answer) = watch::channel(LogoutProgress::default());
         // Before anything is awaited: whoever asks from here on is told.
-        let leaving = session.leave();
+        let had = session.log_out();
         let chore = session.chore();
         let runtime = session.shared.runtime.clone();
         runtime.spawn(async move {
-            rotation::log_out(&session, leaving, told).await;
+            rotation::log_out(&session, had, told).await;
             drop(chore);
         });
         // Whatever is known by then. Who tells of it goes without a word only where its runtime is gone.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::calls::{load_patiently, patiently, store_now, swap, was_ours};
-use super::revoke::{revoke_aside, revoke_left_behind};
+use super::revoke::{revoke_in_background, revoke_left_behind};
 use super::{Next, Rotation, Seen, family, store_failed};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
@@ -12,7 +12,7 @@ use crate::record::commit::Seeding;
 use crate::record::{Origin, Record, RecordState, StoredPair};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;
-use crate::state::Exit;
+use crate::state::LogoutStage;
 use crate::store::Swap;
 use crate::token::TokenPair;
 
@@ -95,23 +95,23 @@ pub(super) fn displacing(session: &Session, seeding: Seeding) -> Option<Record> 
     }
 }
 
-/// The user signed in anew, having logged out `leaves` times: the pair is stored, whatever was there
+/// The user signed in anew, having logged out `logouts` times: the pair is stored, whatever was there
 /// before, and held. A logout that he asked for later wins.
 pub(crate) async fn replace(
     session: &Arc<Session>,
     pair: TokenPair,
-    leaves: u64,
+    logouts: u64,
 ) -> Result<(), Error> {
     let given_at = session.now();
     let _turn = session.in_order().await;
-    let left = || Error::ended(EndReason::LoggedOut);
-    if session.lock().leaves() != leaves {
-        revoke_aside(session, pair);
-        return Err(left());
+    let logged_out = || Error::ended(EndReason::LoggedOut);
+    if session.lock().logouts() != logouts {
+        revoke_in_background(session, pair);
+        return Err(logged_out());
     }
     let digest = pair.digest(&session.key);
     // A logout that could not be stored yet is as good as one that was.
-    let is_leaving = session.lock().exit() == Some(Exit::Asked);
+    let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);
     let mut has_left = false;
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
@@ -119,8 +119,8 @@ pub(crate) async fn replace(
         let is_known = |record: &&Record| has_left || record.knows(&digest);
         if let Some(record) = seen.record().filter(is_known) {
             if record.digest() == digest && record.state == RecordState::Active {
-                let begun = session.begin(record, now, leaves, None);
-                return if begun { Ok(()) } else { Err(left()) };
+                let begun = session.begin(record, now, logouts, None);
+                return if begun { Ok(()) } else { Err(logged_out()) };
             }
             return Err(Error::AlreadyUsed);
         }
@@ -158,16 +158,16 @@ pub(crate) async fn replace(
         // Also if it may have been stored only.
         if !matches!(swapped, Ok(Swap::Lost(_))) {
             let records = before.iter().chain(seen.record());
-            revoke_left_behind(session, records, is_leaving, Some(&pair));
+            revoke_left_behind(session, records, is_logging_out, Some(&pair));
         }
         match swapped {
             Ok(Swap::Swapped(_)) => {
                 let pair_id = next.pair_id();
                 // Storing it took its time.
                 let now = store_now(session, seen.clock);
-                let begun = session.begin(&next, now, leaves, Some(Event::Replaced { pair_id }));
+                let begun = session.begin(&next, now, logouts, Some(Event::Replaced { pair_id }));
                 // If not, a logout ends this record as soon as it is its turn.
-                return if begun { Ok(()) } else { Err(left()) };
+                return if begun { Ok(()) } else { Err(logged_out()) };
             }
             Ok(Swap::Lost(_)) => tokio::time::sleep(super::SAME_AGAIN).await,
             Err(error) => return Err(store_failed(error)),
@@ -176,13 +176,13 @@ pub(crate) async fn replace(
 }
 
 /// The session begins anew, without a pair: the next rotation signs in.
-pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Error> {
+pub(crate) async fn reopen(session: &Arc<Session>, logouts: u64) -> Result<(), Error> {
     let _turn = session.in_order().await;
-    let is_leaving = session.lock().exit() == Some(Exit::Asked);
+    let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
         // A seed that was not stored yet is left too, or it would count at the next start.
-        let seed = session.lock().seed().cloned().filter(|_| is_leaving);
+        let seed = session.lock().seed().cloned().filter(|_| is_logging_out);
         let before = match seed {
             Some((seed, given_at)) => {
                 displacing(session, seeded(session, &seen, seed, given_at).await?)
@@ -192,13 +192,13 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
         if let Some(record) = before
             .as_ref()
             .or(seen.record())
-            .filter(|record| is_leaving || record.state != RecordState::Active)
+            .filter(|record| is_logging_out || record.state != RecordState::Active)
         {
             let next = record.replaced(family()?, None, session.lock().sign_ins());
             let swapped = swap(session, seen.revision(), &next).await;
             if !matches!(swapped, Ok(Swap::Lost(_))) {
                 let records = before.iter().chain(seen.record());
-                revoke_left_behind(session, records, is_leaving, None);
+                revoke_left_behind(session, records, is_logging_out, None);
             }
             match swapped {
                 Ok(Swap::Swapped(_)) => {}
@@ -210,7 +210,7 @@ pub(crate) async fn reopen(session: &Arc<Session>, leaves: u64) -> Result<(), Er
             }
         }
         let mut state = session.lock();
-        if state.leaves() != leaves {
+        if state.logouts() != logouts {
             return Err(Error::ended(EndReason::LoggedOut));
         }
         state.reopen();

@@ -10,7 +10,9 @@ use tokio::sync::watch;
 
 use super::calls::{STORE_PAUSE, STORE_TRIES, load, store_now, swap};
 use super::first::{displacing, seeded};
-use super::revoke::{Left, clear, revoke_aside, revoke_left_behind, revoke_now_or_later};
+use super::revoke::{
+    ToRevoke, clear, revoke_in_background, revoke_left_behind, revoke_now_or_later,
+};
 use super::{Next, Rotation, Seen, family};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
@@ -18,7 +20,7 @@ use crate::record::commit::Seeding;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;
-use crate::state::{Exit, Held, Leaving};
+use crate::state::{Held, HeldAtLogout, LogoutStage};
 use crate::status::LogoutProgress;
 use crate::store::{StoreError, Swap};
 use crate::token::TokenPair;
@@ -30,33 +32,33 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// stored, goes on trying as long as the manager lives.
 pub(crate) async fn log_out(
     session: &Arc<Session>,
-    leaving: Leaving,
+    had: HeldAtLogout,
     told: watch::Sender<LogoutProgress>,
 ) {
     let mut stored = Err(StoreError::new("not tried"));
     for tried in 0..STORE_TRIES {
-        stored = write(session, &leaving).await;
+        stored = write(session, &had).await;
         if stored.is_ok() {
             break;
         }
         tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
     }
     let is_stored = stored.as_ref().map(drop).map_err(Clone::clone);
-    told.send_modify(|leaving| leaving.stored = Some(is_stored));
+    told.send_modify(|progress| progress.stored = Some(is_stored));
     let mut revoked = Ok(());
     let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
     let digest = kept.and_then(Seen::record).map(Record::digest);
-    for pair in leaving.pairs() {
+    for pair in had.pairs() {
         if Some(pair.digest(&session.key)) != digest {
-            let left = Left::Pair(pair.clone());
-            revoked = revoked.and(revoke_now_or_later(session, left).await);
+            let to_revoke = ToRevoke::Pair(pair.clone());
+            revoked = revoked.and(revoke_now_or_later(session, to_revoke).await);
         }
     }
     if let Some(seen) = kept {
-        let left = Left::Record(Box::new(seen.clone()));
-        revoked = revoked.and(revoke_now_or_later(session, left).await);
+        let to_revoke = ToRevoke::Record(Box::new(seen.clone()));
+        revoked = revoked.and(revoke_now_or_later(session, to_revoke).await);
     }
-    told.send_modify(|leaving| leaving.revoked = Some(revoked));
+    told.send_modify(|progress| progress.revoked = Some(revoked));
     drop(told);
     let mut pause = STORE_PAUSE;
     while let Err(error) = &stored
@@ -68,10 +70,10 @@ pub(crate) async fn log_out(
             () = session.closing() => {}
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
-        stored = write(session, &leaving).await;
+        stored = write(session, &had).await;
         if let Ok(Some(seen)) = &stored {
             // It was said already.
-            let _ = revoke_now_or_later(session, Left::Record(Box::new(seen.clone()))).await;
+            let _ = revoke_now_or_later(session, ToRevoke::Record(Box::new(seen.clone()))).await;
         }
     }
     if let Err(error) = stored {
@@ -81,29 +83,29 @@ pub(crate) async fn log_out(
 }
 
 /// Ends the record; `None` if the user has signed in anew meanwhile.
-async fn write(session: &Arc<Session>, leaving: &Leaving) -> Result<Option<Seen>, StoreError> {
+async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen>, StoreError> {
     let _turn = session.in_order().await;
     loop {
         let mut seen = load(session).await?;
-        if session.lock().exit() != Some(Exit::Asked) {
+        if session.lock().logout_stage() != Some(LogoutStage::Asked) {
             return Ok(None);
         }
-        if let Some((seed, given_at)) = &leaving.seed
+        if let Some((seed, given_at)) = &had.seed
             && conflicts(session, &seen, seed, *given_at).await?
         {
             // The stored session is another's, and this manager never held it.
-            revoke_aside(session, seed.clone());
-            session.lock().left(family().map_err(no_random)?);
+            revoke_in_background(session, seed.clone());
+            session.lock().logout_stored(family().map_err(no_random)?);
             return Ok(None);
         }
-        let last = last(session, leaving, &seen).await?;
+        let last = last(session, had, &seen).await?;
         let is_same = |record: &&Record| record.family == last.family;
         let before = seen.record();
         if before
             .filter(is_same)
             .is_some_and(|record| record.state == RecordState::LoggedOut)
         {
-            session.left(before);
+            session.logout_stored(before);
             return Ok(Some(seen));
         }
         let ended = last.ended(RecordState::LoggedOut);
@@ -111,7 +113,7 @@ async fn write(session: &Arc<Session>, leaving: &Leaving) -> Result<Option<Seen>
             Swap::Swapped(revision) => {
                 // What a seed takes the place of is left as well.
                 revoke_left_behind(session, before.filter(|it| !is_same(it)), true, None);
-                session.left(Some(&ended));
+                session.logout_stored(Some(&ended));
                 seen.entry = Some((ended, revision));
                 return Ok(Some(seen));
             }
@@ -148,10 +150,10 @@ async fn conflicts(
 
 /// The record that is to be ended. Where the store has none, it is made up: it keeps a sign-in or a seed
 /// of the next start from undoing the logout.
-async fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Record, StoreError> {
+async fn last(session: &Session, had: &HeldAtLogout, seen: &Seen) -> Result<Record, StoreError> {
     let now = store_now(session, seen.clock);
     let family = family().map_err(no_random)?;
-    if let Some((pair, given_at)) = &leaving.seed {
+    if let Some((pair, given_at)) = &had.seed {
         let seeding = seeded(session, seen, pair.clone(), *given_at)
             .await
             .map_err(not_seeded)?;
@@ -159,7 +161,7 @@ async fn last(session: &Session, leaving: &Leaving, seen: &Seen) -> Result<Recor
             return Ok(record);
         }
     }
-    Ok(match (seen.record(), &leaving.held) {
+    Ok(match (seen.record(), &had.held) {
         (Some(record), _) => record.clone(),
         (None, Some(held)) => Record::forwarded(
             None,
@@ -185,7 +187,7 @@ pub(super) async fn clean_up(
     let spare = session.take_spare(family, epoch);
     for ours in held.into_iter().chain(&spare) {
         if ours.digest != record.digest() {
-            revoke_aside(session, ours.pair.clone());
+            revoke_in_background(session, ours.pair.clone());
         }
     }
     // It was said already. Whoever looks next tries again.
@@ -196,9 +198,9 @@ impl Rotation {
     /// After logouts of our own: no session of theirs is adopted, also where the store was set back and shows one as
     /// active. `None` if the record is another session, or says the same.
     pub(super) async fn keep_out(&self, seen: &Seen) -> Result<Option<Next>, Error> {
-        let exit = self.session().lock().exit();
-        let Some(record) = seen.record().filter(|_| exit != Some(Exit::Asked)) else {
-            return match exit {
+        let stage = self.session().lock().logout_stage();
+        let Some(record) = seen.record().filter(|_| stage != Some(LogoutStage::Asked)) else {
+            return match stage {
                 Some(_) => Err(Error::ended(EndReason::LoggedOut)),
                 None => Ok(None),
             };
@@ -210,7 +212,7 @@ impl Rotation {
                 .held()
                 .is_some_and(|held| held.sign_ins > record.sign_ins);
             // Or the user had replaced it before he logged out.
-            let is_older = exit.is_some() && record.sign_ins < state.sign_ins();
+            let is_older = stage.is_some() && record.sign_ins < state.sign_ins();
             state.has_left(record.family) && !is_past || is_older
         };
         if !has_left || record.state == RecordState::LoggedOut {

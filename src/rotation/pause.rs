@@ -121,7 +121,7 @@ impl Rotation {
             tokio::select! {
                 () = &mut changed => break false,
                 () = session.closing() => return Err(Error::ShutDown),
-                () = self.flight.left() => return Err(Error::Pending),
+                () = self.flight.superseded() => return Err(Error::Pending),
                 () = tokio::time::sleep(left.min(poll_interval)) => {}
             }
         };

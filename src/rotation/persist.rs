@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::calls::swap_timed;
-use super::revoke::{revoke_aside, shares_a_token};
+use super::revoke::{revoke_in_background, shares_a_token};
 use super::{SAME_AGAIN, StoreClock};
 use crate::error::{EndReason, Error};
 use crate::record::Record;
@@ -122,14 +122,14 @@ pub(super) async fn settle(
             Ok(token.filter(|_| !is_over))
         }
         PersistOutcome::LoggedOut => {
-            revoke_aside(session, held.pair);
+            revoke_in_background(session, held.pair);
             ended(EndReason::LoggedOut)
         }
         PersistOutcome::Superseded => {
             let theirs = unstored.seen.and_then(|(record, _)| record.pair);
             let is_shared = theirs.is_some_and(|theirs| shares_a_token(&theirs.pair, &held.pair));
             if !is_shared {
-                revoke_aside(session, held.pair);
+                revoke_in_background(session, held.pair);
             }
             Ok(None)
         }
@@ -141,7 +141,7 @@ pub(super) async fn settle(
         // It is the record's own decision, which the next look finds.
         PersistOutcome::Condemned => Ok(None),
         PersistOutcome::Contended => {
-            revoke_aside(session, held.pair);
+            revoke_in_background(session, held.pair);
             Err(Error::Collision {
                 retry_after: Duration::ZERO,
             })

@@ -19,13 +19,13 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the server is to be told of.
 #[derive(Debug)]
-pub(super) enum Left {
+pub(super) enum ToRevoke {
     Pair(TokenPair),
     /// The pair of a record that was ended, which is taken out of it then.
     Record(Box<Seen>),
 }
 
-impl Left {
+impl ToRevoke {
     fn pair(&self) -> Option<&TokenPair> {
         match self {
             Self::Pair(pair) => Some(pair),
@@ -41,45 +41,49 @@ impl Left {
     }
 
     /// Whether somebody else sees to it, after another logout; or a sign-in has brought one of its tokens again.
-    fn is_obsolete(&self, session: &Session, leaves: u64) -> bool {
+    fn is_obsolete(&self, session: &Session, logouts: u64) -> bool {
         let state = session.lock();
         let is_held = |pair: &TokenPair| {
             let held = state.held();
             held.is_some_and(|held| shares_a_token(&held.pair, pair))
         };
-        matches!(self, Self::Record(_)) && state.leaves() != leaves
+        matches!(self, Self::Record(_)) && state.logouts() != logouts
             || self.pair().is_some_and(is_held)
     }
 }
 
 /// Revokes a pair that gave way. Nobody waits for that but a shutdown, and that for one attempt.
-pub(super) fn revoke_aside(session: &Arc<Session>, pair: TokenPair) {
-    aside(session, Left::Pair(pair), None);
+pub(super) fn revoke_in_background(session: &Arc<Session>, pair: TokenPair) {
+    in_background(session, ToRevoke::Pair(pair), None);
 }
 
-/// Revokes what a logout left, and says how that went. If the server has not heard it, it is told later.
+/// Revokes what a logout leaves, and reports how that went. If the server has not heard it, it is told later.
 pub(super) async fn revoke_now_or_later(
     session: &Arc<Session>,
-    left: Left,
+    to_revoke: ToRevoke,
 ) -> Result<(), EndpointError> {
-    let revoked = left.revoke(session).await;
+    let revoked = to_revoke.revoke(session).await;
     if is_unheard(&revoked) {
-        aside(session, left, Some(revoked.clone()));
+        in_background(session, to_revoke, Some(revoked.clone()));
     }
     revoked
 }
 
 /// Goes on for as long as the manager lives, from what an attempt brought that was made already.
-fn aside(session: &Arc<Session>, left: Left, tried: Option<Result<(), EndpointError>>) {
+fn in_background(
+    session: &Arc<Session>,
+    to_revoke: ToRevoke,
+    tried: Option<Result<(), EndpointError>>,
+) {
     let session = Arc::clone(session);
     let runtime = session.shared.runtime.clone();
     let chore = session.chore();
     let began = session.now();
-    let leaves = session.lock().leaves();
+    let logouts = session.lock().logouts();
     runtime.spawn(async move {
         let mut revoked = match tried {
             Some(revoked) => revoked,
-            None => left.revoke(&session).await,
+            None => to_revoke.revoke(&session).await,
         };
         let mut pause = FIRST_PAUSE;
         while is_unheard(&revoked) && session.now().since(began) < GIVE_UP_AFTER {
@@ -87,11 +91,11 @@ fn aside(session: &Arc<Session>, left: Left, tried: Option<Result<(), EndpointEr
                 () = tokio::time::sleep(pause) => {}
                 () = session.closing() => break,
             }
-            if left.is_obsolete(&session, leaves) {
+            if to_revoke.is_obsolete(&session, logouts) {
                 break;
             }
             revoked = tokio::select! {
-                revoked = left.revoke(&session) => revoked,
+                revoked = to_revoke.revoke(&session) => revoked,
                 () = session.closing() => break,
             };
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -128,20 +132,20 @@ fn is_unheard(revoked: &Result<(), EndpointError>) -> bool {
     )
 }
 
-/// Revokes the pairs of sessions that the user has left, which a `new` one takes out of the store unrevoked.
+/// Revokes the pairs of sessions that the user has logged out of, which a `new` one takes out of the store unrevoked.
 pub(super) fn revoke_left_behind<'a>(
     session: &Arc<Session>,
     records: impl IntoIterator<Item = &'a Record>,
-    is_leaving: bool,
+    is_logging_out: bool,
     new: Option<&TokenPair>,
 ) {
     for record in records {
-        let is_left = is_leaving || record.state == RecordState::LoggedOut;
-        let Some(stored) = record.pair.as_ref().filter(|_| is_left) else {
+        let is_logged_out = is_logging_out || record.state == RecordState::LoggedOut;
+        let Some(stored) = record.pair.as_ref().filter(|_| is_logged_out) else {
             continue;
         };
         if !new.is_some_and(|new| shares_a_token(new, &stored.pair)) {
-            revoke_aside(session, stored.pair.clone());
+            revoke_in_background(session, stored.pair.clone());
         }
     }
 }

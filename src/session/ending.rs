@@ -9,7 +9,7 @@ use crate::error::{Causes, EndReason, Error};
 use crate::event::Event;
 use crate::record::Record;
 use crate::served::Token;
-use crate::state::{Leaving, Notice, State};
+use crate::state::{HeldAtLogout, Notice, State};
 use crate::store::StoreError;
 use crate::token::PairId;
 use crate::user_code::Moment;
@@ -42,14 +42,14 @@ impl Session {
     }
 
     /// The user logs out: from here on nobody gets a token of this session.
-    pub(crate) fn leave(&self) -> Leaving {
+    pub(crate) fn log_out(&self) -> HeldAtLogout {
         // It holds the pair, and no rotation of another session has a use for it.
         self.forget_written();
         let moment = self.moment();
         let mut state = self.state.lock();
-        let (leaving, is_news) = state.leave();
+        let (had, is_news) = state.log_out();
         self.tell_end(state, EndReason::LoggedOut, is_news, moment);
-        leaving
+        had
     }
 
     /// The outcome of a rotation; `None` if the user has done something since, such as logged out: a waiter that had not
@@ -63,11 +63,11 @@ impl Session {
     }
 
     /// The logout is stored in this record.
-    pub(crate) fn left(&self, record: Option<&Record>) {
+    pub(crate) fn logout_stored(&self, record: Option<&Record>) {
         if let Some(record) = record {
             let mut state = self.state.lock();
             state.saw(record);
-            state.left(record.family);
+            state.logout_stored(record.family);
         }
     }
 

@@ -131,9 +131,9 @@ impl Flight {
     }
 
     /// Returns when the user has done something with the session since this began.
-    pub(crate) async fn left(&self) {
+    pub(crate) async fn superseded(&self) {
         // Nothing else ends it before it is resolved.
-        Waiter::aside(&self.room).over().await;
+        Waiter::uncounted(&self.room).over().await;
     }
 
     /// Ends it, with a failure that was counted. The snapshot and the state are what they will be before any waiter wakes.

@@ -126,19 +126,19 @@ impl Session {
         }
     }
 
-    /// Takes the record's pair, which the user gave to this manager having logged out `leaves` times.
+    /// Takes the record's pair, which the user gave to this manager having logged out `logouts` times.
     /// Returns whether it may: a logout that he asked for later wins.
     pub(crate) fn begin(
         &self,
         record: &Record,
         store_now: StoreTime,
-        leaves: u64,
+        logouts: u64,
         news: Option<Event>,
     ) -> bool {
         let held = self.stored_pair(record, store_now);
         let moment = self.moment();
         let mut state = self.state.lock();
-        if state.leaves() != leaves {
+        if state.logouts() != logouts {
             return false;
         }
         let Some(held) = held else {

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::pause::{Cause, Failure, Timer};
-use super::{Exit, Held, State};
+use super::{Held, LogoutStage, State};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::settings::Settings;
@@ -35,9 +35,9 @@ impl Current<'_> {
     /// A newer pair takes the place of the one held, whose token is not served any more. Returns whether it
     /// may: nothing of a session that was logged out comes back.
     pub(crate) fn hold(&mut self, held: Held) -> bool {
-        match self.0.exit {
-            Some(Exit::Asked) => return false,
-            Some(Exit::Written(family)) if family == held.pair_id.family => return false,
+        match self.0.logout_stage {
+            Some(LogoutStage::Asked) => return false,
+            Some(LogoutStage::Written(family)) if family == held.pair_id.family => return false,
             _ => {}
         }
         if !self.0.rename(&held) {

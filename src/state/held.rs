@@ -75,7 +75,7 @@ pub(crate) struct Committed {
 
 /// How far a logout of this manager is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub(crate) enum LogoutStage {
     /// It is not stored yet: nothing at all is held.
     Asked,
     /// The record says so, and its family is never held again.
@@ -84,13 +84,13 @@ pub(crate) enum Exit {
 
 /// What a manager had when the user logged out.
 #[derive(Debug)]
-pub(crate) struct Leaving {
+pub(crate) struct HeldAtLogout {
     pub(crate) held: Option<Held>,
     pub(crate) spare: Option<Held>,
     pub(crate) seed: Option<(TokenPair, Timestamp)>,
 }
 
-impl Leaving {
+impl HeldAtLogout {
     /// The pairs that the server may still accept, as far as this manager knows.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = &TokenPair> {
         self.held.iter().chain(&self.spare).map(|held| &held.pair)

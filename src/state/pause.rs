@@ -102,7 +102,7 @@ impl Pause {
     }
 
     /// How much of it is left; `None` when it is over.
-    pub(super) fn left(&self, now: Timestamp) -> Option<Duration> {
+    pub(super) fn remaining(&self, now: Timestamp) -> Option<Duration> {
         let until = self.ends_at().filter(|until| now < *until)?;
         Some(until.since(now))
     }
@@ -110,13 +110,13 @@ impl Pause {
     /// What those are told who need a token during the pause.
     pub(super) fn error(&self, now: Timestamp) -> Option<Error> {
         let error = self.last.as_ref()?.error.clone()?;
-        Some(error.with_retry_after(self.left(now)?))
+        Some(error.with_retry_after(self.remaining(now)?))
     }
 
     /// What failed last, and how long nothing is tried for it.
     pub(super) fn last_error(&self, now: Timestamp) -> Option<Error> {
         let error = self.last.as_ref()?.error.clone()?;
-        Some(error.with_retry_after(self.left(now).unwrap_or_default()))
+        Some(error.with_retry_after(self.remaining(now).unwrap_or_default()))
     }
 
     /// Whether the server is being left alone because it issued nothing new.
@@ -125,7 +125,7 @@ impl Pause {
             .last
             .as_ref()
             .is_some_and(|failure| failure.error.is_none());
-        stalled && self.left(now).is_some()
+        stalled && self.remaining(now).is_some()
     }
 
     /// Whether there is nothing to try until the access token is over.

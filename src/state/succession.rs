@@ -1,11 +1,11 @@
 //! How one pair, or one session, takes the place of another.
 
-use super::{Exit, Held, Leaving, Pause, Progress, State};
+use super::{Held, HeldAtLogout, LogoutStage, Pause, Progress, State};
 use crate::error::EndReason;
 use crate::token::TokenFamily;
 
 /// How many sessions that were left are remembered: a store is not set back by more sign-ins than these.
-const LEFT_LIMIT: usize = 64;
+const LOGGED_OUT_LIMIT: usize = 64;
 
 impl State {
     /// The user does something with the session: a rotation under way goes on for nobody, and whoever
@@ -29,7 +29,7 @@ impl State {
         self.over = None;
         self.held = Some(Box::new(held));
         self.end = None;
-        self.exit = None;
+        self.logout_stage = None;
         self.rejections.renew();
         self.pause = Pause::default();
         self.warned = false;
@@ -39,7 +39,7 @@ impl State {
     /// The pair that is held has another version in the record, where it was written over another: what is known of its
     /// tokens stays. Returns whether it is that pair.
     pub(super) fn rename(&mut self, held: &Held) -> bool {
-        let is_over = self.end.is_some() || self.exit.is_some();
+        let is_over = self.end.is_some() || self.logout_stage.is_some();
         let is_same = |old: &Held| {
             old.pair_id.family == held.pair_id.family
                 && (old.number, old.digest) == (held.number, held.digest)
@@ -66,23 +66,23 @@ impl State {
     /// The session begins anew, with a sign-in to come.
     pub(crate) fn reopen(&mut self) {
         // A rotation of a session that goes on is what is wanted.
-        if self.exit.is_some() || self.end.is_some() {
+        if self.logout_stage.is_some() || self.end.is_some() {
             self.turn();
         }
-        if self.exit.is_some() {
+        if self.logout_stage.is_some() {
             self.seed = None;
         }
-        self.exit = None;
+        self.logout_stage = None;
         self.end = None;
         self.pause = Pause::default();
     }
 
-    pub(crate) fn exit(&self) -> Option<Exit> {
-        self.exit
+    pub(crate) fn logout_stage(&self) -> Option<LogoutStage> {
+        self.logout_stage
     }
 
-    pub(crate) fn leaves(&self) -> u64 {
-        self.leaves
+    pub(crate) fn logouts(&self) -> u64 {
+        self.logouts
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -90,10 +90,10 @@ impl State {
     }
 
     /// The user logs out: what is left of the session is handed over, with whether its end is news.
-    pub(crate) fn leave(&mut self) -> (Leaving, bool) {
-        self.leaves += 1;
+    pub(crate) fn log_out(&mut self) -> (HeldAtLogout, bool) {
+        self.logouts += 1;
         self.turn();
-        self.exit = Some(Exit::Asked);
+        self.logout_stage = Some(LogoutStage::Asked);
         let held = self
             .held
             .as_deref()
@@ -103,33 +103,33 @@ impl State {
         families
             .into_iter()
             .for_each(|family| self.remember_left(family));
-        let leaving = Leaving {
+        let had = HeldAtLogout {
             held: self.held.take().map(|held| *held),
             spare: self.spare.take().map(|spare| *spare),
             // Until the logout is stored, so that another one knows it too.
             seed: self.seed.as_deref().cloned(),
         };
-        (leaving, self.set_end(EndReason::LoggedOut))
+        (had, self.set_end(EndReason::LoggedOut))
     }
 
     /// Whether the user has logged out of this family here.
     pub(crate) fn has_left(&self, family: TokenFamily) -> bool {
-        self.left.contains(&family)
+        self.logged_out.contains(&family)
     }
 
     fn remember_left(&mut self, family: TokenFamily) {
         if !self.has_left(family) {
-            let surplus = (self.left.len() + 1).saturating_sub(LEFT_LIMIT);
-            self.left.drain(..surplus);
-            self.left.push(family);
+            let surplus = (self.logged_out.len() + 1).saturating_sub(LOGGED_OUT_LIMIT);
+            self.logged_out.drain(..surplus);
+            self.logged_out.push(family);
         }
     }
 
     /// The logout is stored.
-    pub(crate) fn left(&mut self, family: TokenFamily) {
+    pub(crate) fn logout_stored(&mut self, family: TokenFamily) {
         self.remember_left(family);
-        if self.exit == Some(Exit::Asked) {
-            self.exit = Some(Exit::Written(family));
+        if self.logout_stage == Some(LogoutStage::Asked) {
+            self.logout_stage = Some(LogoutStage::Written(family));
             self.seed = None;
         }
     }

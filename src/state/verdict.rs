@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Exit, Progress, State, Waiter};
+use super::{LogoutStage, Progress, State, Waiter};
 use crate::clock::Timestamp;
 use crate::endpoint::OldPair;
 use crate::error::Error;
@@ -77,7 +77,7 @@ impl State {
     fn verdict_without_token(&self, settings: &Settings, now: Timestamp) -> Verdict {
         if let Some(reason) = &self.end {
             let error = self.ended(reason.clone(), now);
-            let leaving = self.exit == Some(Exit::Asked);
+            let leaving = self.logout_stage == Some(LogoutStage::Asked);
             let cannot_look = self.cooling(now) || self.runtime_gone;
             return if self.flight.is_some() || cannot_look || leaving {
                 Verdict::Fail(error)
@@ -136,7 +136,7 @@ impl State {
         let held = self.held.as_ref()?;
         let latest = held.schedule.at_the_latest(now, wall);
         let change = held.schedule.next_change(latest).map(|at| at.since(latest));
-        let pause = self.pause.left(now);
+        let pause = self.pause.remaining(now);
         // The token expires by our own clock: a wall clock that ran ahead is past that moment already.
         let expiry = held.schedule.expires_at.filter(|end| now < *end);
         Some(

@@ -248,7 +248,7 @@ impl Waiter {
     }
 
     /// One that waits without being a caller.
-    pub(crate) fn aside(room: &Arc<Room>) -> Self {
+    pub(crate) fn uncounted(room: &Arc<Room>) -> Self {
         Self::sitting(room, false)
     }
 

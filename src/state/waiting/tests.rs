@@ -182,11 +182,11 @@ fn one_that_leaves_leaves_nothing_behind_and_is_not_counted() {
 }
 
 #[test]
-fn one_that_waits_aside_is_woken_and_not_counted() {
+fn a_waiter_that_is_not_counted_is_woken() {
     let room = Room::new(None);
     let probe = Probe::new(|| {});
-    let mut aside = Waiter::aside(&room);
-    assert!(poll(&mut aside, &probe).is_pending());
+    let mut uncounted = Waiter::uncounted(&room);
+    assert!(poll(&mut uncounted, &probe).is_pending());
     assert!(!room.has_callers());
     drop(room.report(Progress::Again));
     assert_eq!(probe.count(), 1);

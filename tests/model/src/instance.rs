@@ -21,7 +21,7 @@ pub struct Instance {
     pub over: Option<Over>,
     /// For how many more ticks nothing is sent after a failure of its own.
     pub pause: u8,
-    pub exit: Option<Exit>,
+    pub logout_stage: Option<LogoutStage>,
     /// The one that callers wait for, and those that go on for nobody.
     pub rotations: Vec<Rotation>,
     /// What the user asked for, in order.
@@ -42,9 +42,9 @@ pub struct Over {
     pub by: By,
 }
 
-/// How far a logout is, as `state::Exit`.
+/// How far a logout is, as `state::LogoutStage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Exit {
+pub enum LogoutStage {
     Asked,
     Written,
 }
@@ -196,7 +196,7 @@ impl Instance {
             slept: false,
             over: None,
             pause: 0,
-            exit: None,
+            logout_stage: None,
             rotations: Vec::new(),
             chores: Vec::new(),
             demands,
@@ -249,7 +249,7 @@ impl Instance {
 
     /// Whether `State::hold` takes a pair.
     pub fn may_hold(&self) -> bool {
-        self.exit != Some(Exit::Asked)
+        self.logout_stage != Some(LogoutStage::Asked)
     }
 
     /// `State::begin`.
@@ -259,7 +259,7 @@ impl Instance {
         self.pause = 0;
         self.spare.take_if(|spare| spare.family != held.family);
         self.held = Some(held);
-        self.exit = None;
+        self.logout_stage = None;
     }
 
     /// `State::set_end` with a logout.

@@ -1,6 +1,6 @@
 //! Looking at the store: `Rotation::reconcile`, `judge` and `keep_out`.
 
-use crate::instance::{Exit, Phase, Write};
+use crate::instance::{LogoutStage, Phase, Write};
 use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, RecordState};
 use crate::row::{Held, Row, Status, key, stored};
@@ -82,12 +82,12 @@ impl Turn<'_> {
     /// `logout::keep_out`: no session that this instance has logged out of comes back. Returns whether it said what is
     /// next.
     fn keeps_out(&mut self, row: Option<Row>) -> bool {
-        let exit = self.me().exit;
-        let Some(row) = row.filter(|_| exit != Some(Exit::Asked)) else {
-            if exit.is_some() {
+        let stage = self.me().logout_stage;
+        let Some(row) = row.filter(|_| stage != Some(LogoutStage::Asked)) else {
+            if stage.is_some() {
                 self.finish();
             }
-            return exit.is_some();
+            return stage.is_some();
         };
         let me = self.me();
         // Where the user has signed in since, that session is written over it.

@@ -1,6 +1,6 @@
 //! What the user does: `rotation/logout.rs`, and `replace` of `rotation/first.rs`.
 
-use crate::instance::{Chore, Exit, Instance, Write};
+use crate::instance::{Chore, Instance, LogoutStage, Write};
 use crate::record::{Record, RecordState};
 use crate::row::{Held, Status, Token, family, key, stored};
 use crate::server::revoke;
@@ -24,10 +24,10 @@ pub(crate) fn outcomes(chore: &Chore) -> usize {
 }
 
 impl Instance {
-    /// `State::leave`.
-    pub(crate) fn leave(&mut self) {
+    /// `State::log_out`.
+    pub(crate) fn log_out(&mut self) {
         self.turn();
-        self.exit = Some(Exit::Asked);
+        self.logout_stage = Some(LogoutStage::Asked);
         for chore in &mut self.chores {
             if let Chore::Replace { left, .. } | Chore::ReplaceSwap { left, .. } = chore {
                 *left = true;
@@ -54,10 +54,10 @@ impl Turn<'_> {
 
     pub(crate) fn chore(&mut self) {
         match self.me().chores[0] {
-            Chore::Leave { held, spare } => self.leave(held, spare),
+            Chore::Leave { held, spare } => self.log_out(held, spare),
             Chore::LeaveSwap { held, spare, write } => match self.swap(write) {
                 Swap::Swapped => {
-                    self.left(write.next.family);
+                    self.logout_stored(write.next.family);
                     self.revoke_left(held, spare, write);
                 }
                 Swap::Lost | Swap::Error => self.next_chore(Chore::Leave { held, spare }),
@@ -90,11 +90,11 @@ impl Turn<'_> {
     }
 
     /// `logout::write`, up to its swap.
-    fn leave(&mut self, held: Option<Held>, spare: Option<Held>) {
+    fn log_out(&mut self, held: Option<Held>, spare: Option<Held>) {
         if self.load_fails() {
             return;
         }
-        if self.me().exit != Some(Exit::Asked) {
+        if self.me().logout_stage != Some(LogoutStage::Asked) {
             // The user has signed in anew meanwhile.
             for held in held.into_iter().chain(spare) {
                 revoke(&mut self.world.truths, held.token);
@@ -103,7 +103,7 @@ impl Turn<'_> {
         }
         let row = self.world.store;
         if let Some(row) = row.filter(|row| row.state == Status::LoggedOut) {
-            self.left(row.family);
+            self.logout_stored(row.family);
             let write = Write {
                 next: row,
                 fresh: true,
@@ -121,11 +121,11 @@ impl Turn<'_> {
         self.next_chore(Chore::LeaveSwap { held, spare, write });
     }
 
-    /// `State::left`.
-    fn left(&mut self, family: u8) {
+    /// `State::logout_stored`.
+    fn logout_stored(&mut self, family: u8) {
         self.me().out |= 1 << family;
-        if self.me().exit == Some(Exit::Asked) {
-            self.me().exit = Some(Exit::Written);
+        if self.me().logout_stage == Some(LogoutStage::Asked) {
+            self.me().logout_stage = Some(LogoutStage::Written);
         }
     }
 
@@ -156,8 +156,8 @@ impl Turn<'_> {
         }
         let number = self.world.truths[usize::from(token)].family;
         let row = self.world.store;
-        let is_leaving = self.me().exit == Some(Exit::Asked);
-        let left_behind = row.filter(|row| is_leaving || row.state == Status::LoggedOut);
+        let is_logging_out = self.me().logout_stage == Some(LogoutStage::Asked);
+        let left_behind = row.filter(|row| is_logging_out || row.state == Status::LoggedOut);
         let known = self.me().sign_ins.into();
         let next = match row {
             Some(row) => row

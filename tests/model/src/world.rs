@@ -620,7 +620,7 @@ impl Model for Config {
             }
             Action::LogOut(at) => {
                 world.logouts -= 1;
-                world.instances[at].leave();
+                world.instances[at].log_out();
             }
             Action::SignIn(at) => {
                 world.sign_ins -= 1;
