@@ -15,7 +15,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::held::{Committed, Held, HeldAtLogout, LogoutStage};
+pub(crate) use self::held::{Committed, HeldAtLogout, HeldPair, LogoutStage};
 pub(crate) use self::notice::Notice;
 pub(crate) use self::own::{Over, Sent};
 use self::pause::Pause;
@@ -93,9 +93,9 @@ struct BehindRedirect {
 
 #[derive(Debug)]
 pub(crate) struct State {
-    held: Option<Box<Held>>,
+    held: Option<Box<HeldPair>>,
     /// Ours, where another instance's pair was committed after it; until that has been accepted once.
-    spare: Option<Box<Held>>,
+    spare: Option<Box<HeldPair>>,
     end: Option<EndReason>,
     flight: Option<UnderWay>,
     pause: Pause,
@@ -162,7 +162,7 @@ impl State {
         }
     }
 
-    pub(crate) fn held(&self) -> Option<&Held> {
+    pub(crate) fn held(&self) -> Option<&HeldPair> {
         self.held.as_deref()
     }
 
@@ -294,7 +294,7 @@ impl State {
 
     /// Whether the timer wants the pair that is held to be rotated by now.
     pub(crate) fn timer_is_due(&self, now: Timestamp, wall: Duration) -> bool {
-        let is_due = |held: &Held| {
+        let is_due = |held: &HeldPair| {
             let late = held.schedule.at_the_latest(now, wall);
             held.schedule.wake_at.is_some_and(|at| at <= late)
         };

@@ -19,7 +19,7 @@ use crate::record::commit::Rival;
 use crate::served::Token;
 use crate::session::Unstored;
 use crate::settings::OnStoreFailure;
-use crate::state::{Committed, Held, Progress};
+use crate::state::{Committed, HeldPair, Progress};
 use crate::strategy::OnExpiry;
 use crate::token::PairId;
 
@@ -135,7 +135,7 @@ impl Rotation {
     async fn store(
         &mut self,
         leased: &Leased,
-        held: Held,
+        held: HeldPair,
         is_last: bool,
     ) -> Result<Option<Token>, Error> {
         let session = Arc::clone(self.session());
@@ -190,7 +190,7 @@ impl Rotation {
         }
     }
 
-    fn unstored(&self, leased: &Leased, held: Held, is_last: bool) -> Unstored {
+    fn unstored(&self, leased: &Leased, held: HeldPair, is_last: bool) -> Unstored {
         let is_rivalry = leased.kind == Kind::SignIn && !self.uses_leases();
         Unstored {
             held,
@@ -214,7 +214,7 @@ impl Rotation {
     }
 
     /// Room for a pair that is to be given out before it is stored.
-    fn room_behind(&self, held: &Held) -> Option<OwnedSemaphorePermit> {
+    fn room_behind(&self, held: &HeldPair) -> Option<OwnedSemaphorePermit> {
         // Without an access token that can be used nobody waits for it.
         let now = self.session().now();
         let is_good = held.served.is_some() && held.schedule.expires_at.is_none_or(|end| now < end);
@@ -245,13 +245,13 @@ impl Rotation {
         // It may be the token that was refused, or one that was committed and rotated on since.
         // Its name is forgotten once it has expired.
         let now = session.now();
-        let is_good = |spare: &Held| {
+        let is_good = |spare: &HeldPair| {
             spare
                 .schedule
                 .refresh_expires_at
                 .is_none_or(|end| now < end)
         };
-        let is_new = |spare: &Held| !leased.record.knows(&spare.digest) && is_good(spare);
+        let is_new = |spare: &HeldPair| !leased.record.knows(&spare.digest) && is_good(spare);
         let Some(spare) = spare.filter(is_new) else {
             return Ok(false);
         };

@@ -20,7 +20,7 @@ use crate::record::commit::Seeding;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;
-use crate::state::{Held, HeldAtLogout, LogoutStage};
+use crate::state::{HeldAtLogout, HeldPair, LogoutStage};
 use crate::status::LogoutProgress;
 use crate::store::{StoreError, Swap};
 use crate::token::TokenPair;
@@ -180,7 +180,7 @@ pub(super) async fn clean_up(
     session: &Arc<Session>,
     record: &Record,
     seen: &Seen,
-    held: Option<&Held>,
+    held: Option<&HeldPair>,
     epoch: u64,
 ) {
     let family = held.map_or(record.family, |held| held.pair_id.family);

@@ -12,7 +12,7 @@ use crate::record::Record;
 use crate::record::commit::{CommitDecision, Rival};
 use crate::served::Token;
 use crate::session::{Session, Unstored, Written};
-use crate::state::Held;
+use crate::state::HeldPair;
 use crate::store::{StoreError, StoreTime, Swap};
 use crate::token::PairId;
 
@@ -152,7 +152,7 @@ pub(super) async fn settle(
 /// The record has it; now everybody may.
 async fn publish_committed(
     session: &Arc<Session>,
-    mut held: Held,
+    mut held: HeldPair,
     pair_id: PairId,
     epoch: u64,
     is_published: bool,
@@ -179,7 +179,7 @@ async fn publish_committed(
 
 /// Gives the pair to a user who saves pairs too, before a caller uses it; not if the user has done something since its
 /// rotation began: what is saved then is another session's.
-pub(super) async fn save_elsewhere(session: &Session, held: &Held, epoch: u64) {
+pub(super) async fn save_elsewhere(session: &Session, held: &HeldPair, epoch: u64) {
     if session.lock().epoch() != epoch {
         return;
     }

@@ -11,7 +11,7 @@ use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, StoredPair};
 use crate::schedule::{Pacing, Schedule};
 use crate::served::Copies;
-use crate::state::{Committed, Held};
+use crate::state::{Committed, HeldPair};
 use crate::store::{StoreError, StoreTime};
 use crate::token::{PairId, TokenFamily, TokenPair};
 
@@ -23,7 +23,7 @@ impl Session {
         pair_id: PairId,
         committed: Committed,
         sent_at: Timestamp,
-    ) -> Held {
+    ) -> HeldPair {
         let settings = self.settings();
         let life = pair.lifetime;
         let plan = self.shared.strategy.plan(&life);
@@ -38,7 +38,7 @@ impl Session {
         let served = served.map(|access| Copies::new(access, pair_id, prefix));
         // The pair shares the one buffer with what is served.
         pair.access = served.as_ref().map(|served| served.access());
-        Held {
+        HeldPair {
             digest: pair.digest(&self.key),
             schedule: Schedule::new(
                 &plan,
@@ -61,7 +61,7 @@ impl Session {
     }
 
     /// The record's pair, as it is held.
-    fn stored_pair(&self, record: &Record, store_now: StoreTime) -> Option<Held> {
+    fn stored_pair(&self, record: &Record, store_now: StoreTime) -> Option<HeldPair> {
         let stored = record.pair.clone()?;
         let sent_at = self.now().before(store_now.since(stored.issued_at));
         Some(self.holding(
@@ -98,7 +98,7 @@ impl Session {
         let Some(mut current) = state.in_epoch(epoch) else {
             return false;
         };
-        if reconcile(Some(record), current.held().map(Held::summary)) != Reconciled::Adopt {
+        if reconcile(Some(record), current.held().map(HeldPair::summary)) != Reconciled::Adopt {
             return false;
         }
         let held = current.hold(held);
@@ -160,7 +160,7 @@ impl Session {
     ///
     /// A pair whose token expired before it was asked for is what the server has: it is left alone for a while. One
     /// whose token expired since took too long, and is rotated once more unless it is the last that is asked for.
-    pub(crate) fn publish(&self, held: Held, epoch: u64, is_last: bool) -> bool {
+    pub(crate) fn publish(&self, held: HeldPair, epoch: u64, is_last: bool) -> bool {
         let pair_id = held.pair_id;
         let moment = self.moment();
         let now = moment.now;
@@ -197,14 +197,14 @@ impl Session {
     }
 
     /// Keeps a pair of ours that another instance's outran, for as long as the epoch lasts that it was fetched in.
-    pub(crate) fn keep_spare(&self, spare: Held, epoch: u64) {
+    pub(crate) fn keep_spare(&self, spare: HeldPair, epoch: u64) {
         if let Some(mut current) = self.state.lock().in_epoch(epoch) {
             current.keep_spare(spare);
         }
     }
 
     /// The pair that was kept, if it is of this family and the epoch lasts.
-    pub(crate) fn take_spare(&self, family: TokenFamily, epoch: u64) -> Option<Held> {
+    pub(crate) fn take_spare(&self, family: TokenFamily, epoch: u64) -> Option<HeldPair> {
         self.state.lock().in_epoch(epoch)?.take_spare(family)
     }
 
@@ -218,7 +218,7 @@ impl Session {
     }
 
     /// The pair held, as it is stored: its times become the store's.
-    pub(crate) fn stored(&self, held: &Held, store_now: StoreTime) -> StoredPair {
+    pub(crate) fn stored(&self, held: &HeldPair, store_now: StoreTime) -> StoredPair {
         StoredPair {
             issued_at: store_now.before(self.now().since(held.sent_at)),
             origin: held.origin,
@@ -228,7 +228,7 @@ impl Session {
 }
 
 /// Whether the server issued the token again that was held and still valid.
-fn brought_nothing(old: &Held, new: &Held, now: Timestamp) -> bool {
+fn brought_nothing(old: &HeldPair, new: &HeldPair, now: Timestamp) -> bool {
     old.pair.access == new.pair.access && old.schedule.expires_at.is_none_or(|end| now < end)
 }
 

@@ -9,14 +9,14 @@ use crate::clock::Timestamp;
 use crate::record::commit::{Commit, Rival};
 use crate::record::lease::Holder;
 use crate::record::{Record, StoredPair};
-use crate::state::Held;
+use crate::state::HeldPair;
 use crate::store::{Revision, StoreTime};
 use crate::token::{Digest, PairId};
 
 /// A pair that was issued, with everything that is needed to store it once its rotation is over.
 #[derive(Debug)]
 pub(crate) struct Unstored {
-    pub(crate) held: Held,
+    pub(crate) held: HeldPair,
     /// The lease it was fetched under.
     pub(crate) holder: Holder,
     pub(crate) base: PairId,
@@ -77,14 +77,14 @@ pub(crate) struct Outbox(OnceLock<Box<Tray>>);
 #[derive(Debug, Default)]
 struct Tray {
     content: Mutex<Content>,
-    /// Held while a pair is being stored: one at a time, in order.
+    /// HeldPair while a pair is being stored: one at a time, in order.
     turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Content {
     waiting: Option<Box<Unstored>>,
-    /// Held for as long as anything waits: one place in the queue for one session.
+    /// HeldPair for as long as anything waits: one place in the queue for one session.
     permit: Option<OwnedSemaphorePermit>,
     is_writing: bool,
 }

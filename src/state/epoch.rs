@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::pause::{Cause, Failure, Timer};
-use super::{Held, LogoutStage, State};
+use super::{HeldPair, LogoutStage, State};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::settings::Settings;
@@ -34,7 +34,7 @@ impl Deref for Current<'_> {
 impl Current<'_> {
     /// A newer pair takes the place of the one held, whose token is not served any more. Returns whether it
     /// may: nothing of a session that was logged out comes back.
-    pub(crate) fn hold(&mut self, held: Held) -> bool {
+    pub(crate) fn hold(&mut self, held: HeldPair) -> bool {
         match self.0.logout_stage {
             Some(LogoutStage::Asked) => return false,
             Some(LogoutStage::Written(family)) if family == held.pair_id.family => return false,
@@ -47,18 +47,18 @@ impl Current<'_> {
     }
 
     /// The pair that was given at start begins its session.
-    pub(crate) fn begin_seeded(&mut self, held: Held) {
+    pub(crate) fn begin_seeded(&mut self, held: HeldPair) {
         self.0.begin(held);
     }
 
     /// Keeps a pair of ours that another instance's outran, until that one has been accepted once.
-    pub(crate) fn keep_spare(&mut self, spare: Held) {
+    pub(crate) fn keep_spare(&mut self, spare: HeldPair) {
         self.0.spare = Some(Box::new(spare));
     }
 
     /// The pair that was kept, if it is of this family. One of another family is dropped, and not revoked: its grant
     /// may live on elsewhere.
-    pub(crate) fn take_spare(&mut self, family: TokenFamily) -> Option<Held> {
+    pub(crate) fn take_spare(&mut self, family: TokenFamily) -> Option<HeldPair> {
         let spare = self.0.spare.take()?;
         (spare.pair_id.family == family).then_some(*spare)
     }

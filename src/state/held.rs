@@ -10,7 +10,7 @@ use crate::token::{Digest, PairId, TokenFamily, TokenPair};
 
 /// The last good pair.
 #[derive(Debug, Clone)]
-pub(crate) struct Held {
+pub(crate) struct HeldPair {
     pub(crate) pair: TokenPair,
     pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
@@ -27,7 +27,7 @@ pub(crate) struct Held {
     pub(crate) served: Option<Arc<Copies>>,
 }
 
-impl Held {
+impl HeldPair {
     /// Whether its refresh token is there and in time.
     pub(super) fn can_refresh(&self, now: Timestamp) -> bool {
         let in_time = self.schedule.refresh_expires_at.is_none_or(|end| now < end);
@@ -85,8 +85,8 @@ pub(crate) enum LogoutStage {
 /// What a manager had when the user logged out.
 #[derive(Debug)]
 pub(crate) struct HeldAtLogout {
-    pub(crate) held: Option<Held>,
-    pub(crate) spare: Option<Held>,
+    pub(crate) held: Option<HeldPair>,
+    pub(crate) spare: Option<HeldPair>,
     pub(crate) seed: Option<(TokenPair, Timestamp)>,
 }
 

@@ -1,6 +1,6 @@
 //! How one pair, or one session, takes the place of another.
 
-use super::{Held, HeldAtLogout, LogoutStage, Pause, Progress, State};
+use super::{HeldAtLogout, HeldPair, LogoutStage, Pause, Progress, State};
 use crate::error::EndReason;
 use crate::token::TokenFamily;
 
@@ -19,7 +19,7 @@ impl State {
     }
 
     /// A pair takes the place of the one held, whose token is not served any more.
-    pub(super) fn begin(&mut self, held: Held) {
+    pub(super) fn begin(&mut self, held: HeldPair) {
         self.next_number = self.next_number.max(held.number.saturating_add(1));
         self.sign_ins = self.sign_ins.max(held.sign_ins);
         // What was outrun in another session is nothing to fall back on in this one.
@@ -38,9 +38,9 @@ impl State {
 
     /// The pair that is held has another version in the record, where it was written over another: what is known of its
     /// tokens stays. Returns whether it is that pair.
-    pub(super) fn rename(&mut self, held: &Held) -> bool {
+    pub(super) fn rename(&mut self, held: &HeldPair) -> bool {
         let is_over = self.end.is_some() || self.logout_stage.is_some();
-        let is_same = |old: &Held| {
+        let is_same = |old: &HeldPair| {
             old.pair_id.family == held.pair_id.family
                 && (old.number, old.digest) == (held.number, held.digest)
                 && old.pair.access == held.pair.access
@@ -58,7 +58,7 @@ impl State {
     }
 
     /// A pair that the user brings, in place of whatever is being done about the session that was.
-    pub(crate) fn begin_anew(&mut self, held: Held) {
+    pub(crate) fn begin_anew(&mut self, held: HeldPair) {
         self.begin(held);
         self.turn();
     }
