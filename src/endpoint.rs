@@ -40,13 +40,13 @@ pub(crate) mod fuzzing;
 mod issued;
 mod json;
 mod oauth2;
-mod parcel;
 mod profile;
 mod quote;
 mod response;
 mod retry_after;
 mod scrub;
 mod secure;
+mod send_once;
 mod static_token;
 mod time;
 mod transport;
@@ -59,10 +59,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::error::EndpointError;
-#[cfg(all(feature = "folio", feature = "testing"))]
-pub(crate) use self::folio::Carrier as FolioCarrier;
 #[cfg(feature = "folio")]
 pub use self::folio::Folio;
+#[cfg(all(feature = "folio", feature = "testing"))]
+pub(crate) use self::folio::InProcess as InProcessFolio;
 #[cfg(all(feature = "folio", any(feature = "config", feature = "testing")))]
 pub(crate) use self::folio::Mode as FolioMode;
 pub use self::issued::Issued;

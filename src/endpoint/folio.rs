@@ -4,11 +4,11 @@
 //! good for one use, an answer that is lost may have cost it, and what it is sent with leaves once and in time.
 
 mod answer;
-#[cfg(feature = "testing")]
-mod carrier;
 mod cookies;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+#[cfg(feature = "testing")]
+mod in_process;
 mod outcome;
 mod sign_in;
 mod site;
@@ -21,11 +21,11 @@ use async_trait::async_trait;
 use http::StatusCode;
 
 #[cfg(feature = "testing")]
-pub(crate) use self::carrier::Carrier;
+pub(crate) use self::in_process::InProcess;
 use self::sign_in::SignIn;
 pub(crate) use self::site::Mode;
 use self::site::Site;
-use self::wire::Letter;
+use self::wire::FolioRequest;
 use super::scrub::Secrets;
 use super::transport::{self, Reply};
 use super::{EndpointError, Grant, Issued, Resend, SendWindow, ServerProfile, TokenEndpoint};
@@ -103,7 +103,7 @@ pub struct Folio {
 enum Way {
     Http(reqwest::Client),
     #[cfg(feature = "testing")]
-    InProcess(std::sync::Arc<dyn Carrier>),
+    InProcess(std::sync::Arc<dyn InProcess>),
 }
 
 /// What was asked for.
@@ -173,10 +173,10 @@ impl Folio {
         mode: Mode,
         url: impl AsRef<str>,
         tenant: impl Into<String>,
-        carrier: impl Carrier + 'static,
+        server: impl InProcess + 'static,
     ) -> Result<Self, BuildError> {
         let site = Site::new(mode, url.as_ref(), tenant.into())?;
-        Ok(Self::by(site, Way::InProcess(std::sync::Arc::new(carrier))))
+        Ok(Self::by(site, Way::InProcess(std::sync::Arc::new(server))))
     }
 
     fn by(site: Site, way: Way) -> Self {
@@ -263,9 +263,9 @@ impl Folio {
     ///
     /// [`EndpointError`]. It can be called again.
     pub async fn logout_all(&self, access: &AccessToken) -> Result<(), EndpointError> {
-        let letter = wire::logout_all(&self.site, access)?;
+        let request = wire::logout_all(&self.site, access)?;
         let secrets = self.secrets([access.expose()]);
-        let reply = self.send(letter, None, self.timeout).await?;
+        let reply = self.send(request, None, self.timeout).await?;
         outcome::logout(reply, &secrets)
     }
 
@@ -274,9 +274,9 @@ impl Folio {
         token: &RefreshToken,
         window: &SendWindow,
     ) -> Result<Issued, EndpointError> {
-        let letter = wire::refresh(&self.site, token)?;
+        let request = wire::refresh(&self.site, token)?;
         let secrets = self.secrets([token.expose()]);
-        let reply = self.send(letter, Some(window), self.timeout).await?;
+        let reply = self.send(request, Some(window), self.timeout).await?;
         outcome::exchange(reply, self.site.mode, Asked::Refresh, &secrets)
     }
 
@@ -290,13 +290,13 @@ impl Folio {
         let begun = SystemClock.now();
         let access = access.and_then(wire::access_header);
         let has_access = access.is_some();
-        let letter = wire::logout(&self.site, token, access)?;
-        let mut reply = self.send(letter, None, self.timeout).await?;
+        let request = wire::logout(&self.site, token, access)?;
+        let mut reply = self.send(request, None, self.timeout).await?;
         if has_access && reply.status == StatusCode::UNAUTHORIZED {
             // It has expired, so nobody looked at the cookie.
             let left = self.timeout.saturating_sub(SystemClock.now().since(begun));
-            let letter = wire::logout(&self.site, token, None)?;
-            reply = self.send(letter, None, left).await?;
+            let request = wire::logout(&self.site, token, None)?;
+            reply = self.send(request, None, left).await?;
         }
         outcome::logout(reply, &secrets)
     }
@@ -312,20 +312,20 @@ impl Folio {
 
     async fn send(
         &self,
-        letter: Letter,
+        request: FolioRequest,
         window: Option<&SendWindow>,
         timeout: Duration,
     ) -> Result<Reply, EndpointError> {
         match &self.way {
             Way::Http(client) => {
-                let (head, content) = letter.into_parts();
+                let (head, content) = request.into_parts();
                 let request = http::Request::from_parts(head, "").try_into();
                 let request = request.map_err(EndpointError::from_reqwest)?;
                 transport::send(client, request, content, window, timeout, self.body_limit).await
             }
             #[cfg(feature = "testing")]
-            Way::InProcess(carrier) => {
-                carrier::send(carrier.as_ref(), letter, window, timeout).await
+            Way::InProcess(server) => {
+                in_process::send(server.as_ref(), request, window, timeout).await
             }
         }
     }

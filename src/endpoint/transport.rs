@@ -15,9 +15,9 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::coding;
-use super::parcel::{Parcel, TooLate};
 use super::quote::Quote;
 use super::scrub::Secrets;
+use super::send_once::{SendOnce, TooLate};
 use crate::clock::{Clock, Patience, SystemClock};
 use crate::endpoint::{EndpointError, SendWindow, retry_after, server_time};
 use crate::error::BuildError;
@@ -197,8 +197,8 @@ pub(super) async fn send(
     let headers = request.headers_mut();
     // A compressed body that breaks off shows little of what arrived.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let (parcel, receipt) = Parcel::new(content, window.cloned());
-    *request.body_mut() = Some(Body::wrap(parcel));
+    let (body, receipt) = SendOnce::new(content, window.cloned());
+    *request.body_mut() = Some(Body::wrap(body));
     *request.timeout_mut() = Some(NEVER);
     let mut patience = Patience::new(timeout);
     let mut executing = pin!(http.execute(request));

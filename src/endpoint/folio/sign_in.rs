@@ -117,15 +117,15 @@ impl Folio {
         let (site, mode) = (&self.site, self.site.mode);
         let secrets = self.secrets([]);
         let begun = SystemClock.now();
-        let letter = wire::login(site, "/authn/login-with-expiry", username, password)?;
-        let reply = self.send(letter, Some(window), self.timeout).await?;
+        let request = wire::login(site, "/authn/login-with-expiry", username, password)?;
+        let reply = self.send(request, Some(window), self.timeout).await?;
         if mode == Mode::Eureka || reply.status != StatusCode::NOT_FOUND {
             return outcome::exchange(reply, mode, Asked::SignIn, &secrets);
         }
         // Nobody looked at the password: this tenant has tokens without an expiry only.
         let left = self.timeout.saturating_sub(SystemClock.now().since(begun));
-        let letter = wire::login(site, "/authn/login", username, password)?;
-        let reply = self.send(letter, Some(window), left).await?;
+        let request = wire::login(site, "/authn/login", username, password)?;
+        let reply = self.send(request, Some(window), left).await?;
         outcome::exchange(reply, mode, Asked::LegacyLogin, &secrets)
     }
 
@@ -135,9 +135,9 @@ impl Folio {
         redirect_uri: &str,
         window: &SendWindow,
     ) -> Result<Issued, EndpointError> {
-        let letter = wire::code(&self.site, code, redirect_uri)?;
+        let request = wire::code(&self.site, code, redirect_uri)?;
         let secrets = self.secrets([]);
-        let reply = self.send(letter, Some(window), self.timeout).await?;
+        let reply = self.send(request, Some(window), self.timeout).await?;
         outcome::exchange(reply, self.site.mode, Asked::SignIn, &secrets)
     }
 }

@@ -20,12 +20,12 @@ pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-okapi-token");
 /// The code for a token that no header can hold.
 const UNSENDABLE: &str = "unsendable_token";
 
-pub(super) type Letter = Request<Zeroizing<Vec<u8>>>;
+pub(super) type FolioRequest = Request<Zeroizing<Vec<u8>>>;
 
 /// Exchanges the refresh token, which is spent by it.
-pub(super) fn refresh(site: &Site, token: &RefreshToken) -> Result<Letter, EndpointError> {
+pub(super) fn refresh(site: &Site, token: &RefreshToken) -> Result<FolioRequest, EndpointError> {
     let cookie = refresh_cookie(token)?;
-    letter(
+    request(
         site,
         Method::POST,
         "/authn/refresh",
@@ -40,10 +40,10 @@ pub(super) fn logout(
     site: &Site,
     token: &RefreshToken,
     access: Option<HeaderValue>,
-) -> Result<Letter, EndpointError> {
+) -> Result<FolioRequest, EndpointError> {
     let cookie = Some((COOKIE, refresh_cookie(token)?));
     let access = access.map(|access| (TOKEN, access));
-    letter(
+    request(
         site,
         Method::POST,
         "/authn/logout",
@@ -53,11 +53,11 @@ pub(super) fn logout(
 }
 
 /// Ends all sessions of the user whose access token this is.
-pub(super) fn logout_all(site: &Site, token: &AccessToken) -> Result<Letter, EndpointError> {
+pub(super) fn logout_all(site: &Site, token: &AccessToken) -> Result<FolioRequest, EndpointError> {
     let value = access_header(token).ok_or_else(|| {
         EndpointError::refused_here(UNSENDABLE, "the access token cannot be sent in a header")
     })?;
-    letter(
+    request(
         site,
         Method::POST,
         "/authn/logout-all",
@@ -72,7 +72,7 @@ pub(super) fn login(
     path: &str,
     username: &str,
     password: &str,
-) -> Result<Letter, EndpointError> {
+) -> Result<FolioRequest, EndpointError> {
     #[derive(Serialize)]
     struct Login<'a> {
         username: &'a str,
@@ -84,17 +84,21 @@ pub(super) fn login(
     let mut body = Zeroizing::new(Vec::with_capacity(room));
     serde_json::to_writer(&mut *body, &Login { username, password })
         .map_err(EndpointError::not_sent)?;
-    letter(site, Method::POST, path, None, body)
+    request(site, Method::POST, path, None, body)
 }
 
 /// Exchanges what a browser brought from the sign-in page.
-pub(super) fn code(site: &Site, code: &str, redirect_uri: &str) -> Result<Letter, EndpointError> {
+pub(super) fn code(
+    site: &Site,
+    code: &str,
+    redirect_uri: &str,
+) -> Result<FolioRequest, EndpointError> {
     let mut query = Serializer::new(String::new());
     query
         .append_pair("code", code)
         .append_pair("redirect-uri", redirect_uri);
     let path = Zeroizing::new(format!("/authn/token?{}", query.finish()));
-    letter(site, Method::GET, &path, None, Zeroizing::default())
+    request(site, Method::GET, &path, None, Zeroizing::default())
 }
 
 /// An object without members. The service asks for no content, but only a request that has some can be held back until
@@ -116,22 +120,22 @@ pub(super) fn access_header(token: &AccessToken) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn letter(
+fn request(
     site: &Site,
     method: Method,
     path: &str,
     proof: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     content: Zeroizing<Vec<u8>>,
-) -> Result<Letter, EndpointError> {
+) -> Result<FolioRequest, EndpointError> {
     // The path may hold a code, so nothing is said of it.
     let uri = site.at(path).map_err(|_| {
         EndpointError::refused_here("invalid_url", "the URL of FOLIO cannot be continued")
     })?;
     let has_content = !content.is_empty();
-    let mut letter = Request::new(content);
-    *letter.method_mut() = method;
-    *letter.uri_mut() = uri;
-    let headers = letter.headers_mut();
+    let mut request = Request::new(content);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    let headers = request.headers_mut();
     headers.insert(TENANT, site.tenant_header.clone());
     // The services write their refusals as either.
     let accepted = HeaderValue::from_static("application/json, text/plain");
@@ -140,5 +144,5 @@ fn letter(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     headers.extend(proof);
-    Ok(letter)
+    Ok(request)
 }

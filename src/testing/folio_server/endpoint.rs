@@ -9,7 +9,7 @@ use http::{Request, Response};
 
 use super::FolioServer;
 use super::builder::System;
-use crate::endpoint::{EndpointError, Folio, FolioCarrier, FolioMode};
+use crate::endpoint::{EndpointError, Folio, FolioMode, InProcessFolio};
 use crate::error::BuildError;
 
 impl FolioServer {
@@ -29,7 +29,7 @@ impl FolioServer {
 }
 
 #[async_trait]
-impl FolioCarrier for FolioServer {
+impl InProcessFolio for FolioServer {
     async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, EndpointError> {
         self.handle(request)
             .await

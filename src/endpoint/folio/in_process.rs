@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use zeroize::Zeroizing;
 
-use super::wire::Letter;
+use super::wire::FolioRequest;
 use crate::endpoint::transport::{Reply, TimedOut};
 use crate::endpoint::{EndpointError, SendWindow};
 
 /// Brings requests to a service in this process.
 #[async_trait]
-pub(crate) trait Carrier: Debug + Send + Sync {
+pub(crate) trait InProcess: Debug + Send + Sync {
     /// Brings one request there, once, and the answer back. What is lost on the way is said as an error: not sent, or
     /// unknown. A request that has arrived is answered also if nobody waits for it any more.
     async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, EndpointError>;
@@ -24,15 +24,15 @@ pub(crate) trait Carrier: Debug + Send + Sync {
 }
 
 pub(super) async fn send(
-    carrier: &dyn Carrier,
-    letter: Letter,
+    server: &dyn InProcess,
+    request: FolioRequest,
     window: Option<&SendWindow>,
     timeout: Duration,
 ) -> Result<Reply, EndpointError> {
     if window.is_some_and(|window| !window.is_open()) {
         return Err(EndpointError::not_sent("the send window is over"));
     }
-    let carrying = carrier.carry(letter.map(Bytes::from_owner));
+    let carrying = server.carry(request.map(Bytes::from_owner));
     let carried = tokio::time::timeout(timeout, carrying).await;
     let response = carried.map_err(|_| EndpointError::unknown(TimedOut(timeout)))??;
     let (parts, body) = response.into_parts();
@@ -42,6 +42,6 @@ pub(super) async fn send(
         parts.headers,
         body,
         None,
-        carrier.wall(),
+        server.wall(),
     ))
 }
