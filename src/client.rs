@@ -1,9 +1,9 @@
 //! Sends a user's reqwest calls with a token, by the rule of [`call`].
 
 mod api;
+mod body_prefix;
 mod call;
 mod channel;
-mod peek;
 mod proxies;
 
 use std::cell::Cell;
@@ -162,7 +162,7 @@ impl ApiAnswer for Response {
     }
 
     async fn begins_with(self, text: &str) -> (Self, bool) {
-        peek::begins_with(self, text).await
+        body_prefix::begins_with(self, text).await
     }
 }
 

@@ -26,7 +26,7 @@ use self::sign_in::SignIn;
 pub(crate) use self::site::Mode;
 use self::site::Site;
 use self::wire::FolioRequest;
-use super::scrub::Secrets;
+use super::redact::Secrets;
 use super::transport::{self, Reply};
 use super::{EndpointError, Grant, Issued, Resend, SendWindow, ServerProfile, TokenEndpoint};
 use crate::clock::{Clock, SystemClock};

@@ -26,7 +26,7 @@ use self::client_auth::Client;
 pub use self::client_auth::ClientAuth;
 pub use self::codes::{Bare400, Codes};
 use self::sign_in::SignIn;
-use super::scrub::Secrets;
+use super::redact::Secrets;
 use super::secure::secure;
 use super::transport::{self, Reply};
 use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Response;
 
 use super::oauth2::{Codes, judge};
-use super::scrub::Secrets;
+use super::redact::Secrets;
 use super::transport::{self, BODY_LIMIT};
 use super::{EndpointError, Issued};
 use crate::clock::Patience;

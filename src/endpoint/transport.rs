@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::coding;
 use super::quote::Quote;
-use super::scrub::Secrets;
+use super::redact::Secrets;
 use super::send_once::{SendOnce, TooLate};
 use crate::clock::{Clock, Patience, SystemClock};
 use crate::endpoint::{EndpointError, SendWindow, retry_after, server_time};
@@ -125,7 +125,7 @@ impl Reply {
     pub(super) fn quote(&self, secrets: &Secrets) -> Quote {
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|it| {
             let text = it.to_str().ok()?;
-            secrets.scrub_to(text, CONTENT_TYPE_LIMIT)
+            secrets.redact_to(text, CONTENT_TYPE_LIMIT)
         });
         let location = self.headers.get(LOCATION).and_then(|it| {
             let text = it.to_str().ok()?;

@@ -10,7 +10,7 @@ use super::site::Mode;
 use super::{Asked, cookies, outcome};
 use crate::endpoint::fuzzing::SECRET;
 use crate::endpoint::json::steps;
-use crate::endpoint::scrub::Secrets;
+use crate::endpoint::redact::Secrets;
 use crate::endpoint::transport::Reply;
 use crate::endpoint::{EndpointError, time};
 

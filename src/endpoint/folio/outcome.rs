@@ -37,7 +37,7 @@ use zeroize::Zeroizing;
 use super::site::Mode;
 use super::{Asked, answer};
 use crate::endpoint::json::{Members, Value};
-use crate::endpoint::scrub::Secrets;
+use crate::endpoint::redact::Secrets;
 use crate::endpoint::transport::{Broken, Reply};
 use crate::endpoint::{EndpointError, Issued, Quote};
 
@@ -146,7 +146,7 @@ impl Complaint {
             let text = String::from_utf8_lossy(&reply.body);
             // A page is not FOLIO's word.
             if !text.trim_start().starts_with(['<', '[']) {
-                complaint.message = secrets.scrub(&Zeroizing::new(text.into_owned()));
+                complaint.message = secrets.redact(&Zeroizing::new(text.into_owned()));
             }
             return complaint;
         };
@@ -160,9 +160,9 @@ impl Complaint {
                 match name.as_str() {
                     "code" if !text.trim().is_empty() => {
                         let status = || reply.status.as_str().to_owned();
-                        complaint.code = Some(secrets.scrub(&text).unwrap_or_else(status));
+                        complaint.code = Some(secrets.redact(&text).unwrap_or_else(status));
                     }
-                    "message" => complaint.message = secrets.scrub(&text),
+                    "message" => complaint.message = secrets.redact(&text),
                     _ => {}
                 }
             }

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::answer::Answer;
 use super::codes::{Codes, Meaning};
-use crate::endpoint::scrub::Secrets;
+use crate::endpoint::redact::Secrets;
 use crate::endpoint::transport::{Broken, Reply};
 use crate::endpoint::{EndpointError, Issued, Quote};
 
@@ -122,10 +122,10 @@ impl Words {
                 // The status stands in the place of a code that may not be quoted.
                 code: Some(
                     secrets
-                        .scrub(code)
+                        .redact(code)
                         .unwrap_or_else(|| reply.status.as_str().to_owned()),
                 ),
-                description: answer.description().and_then(|text| secrets.scrub(text)),
+                description: answer.description().and_then(|text| secrets.redact(text)),
                 retry_after: reply.retry_after,
                 ..Quote::status(reply.status.as_u16())
             },

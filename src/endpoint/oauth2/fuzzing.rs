@@ -9,7 +9,7 @@ use super::codes::Codes;
 use crate::endpoint::EndpointError;
 use crate::endpoint::fuzzing::SECRET;
 use crate::endpoint::json::steps;
-use crate::endpoint::scrub::Secrets;
+use crate::endpoint::redact::Secrets;
 use crate::endpoint::transport::{Broken, Reply};
 
 /// How often a byte is read at most: in the body, in an object two levels down and in an array on the way to each; and all of

@@ -61,7 +61,7 @@ impl Secrets {
     }
 
     /// `text` without control characters and cut to 256 bytes; `None` if it may not be quoted at all.
-    pub(super) fn scrub(&self, text: &str) -> Option<String> {
+    pub(super) fn redact(&self, text: &str) -> Option<String> {
         // A secret that begins inside the quote and ends outside it must be seen.
         let seen = visible(text, QUOTE + PIECE);
         if seen.trim().is_empty() || self.is_shown_by(&seen) {
@@ -86,7 +86,7 @@ impl Secrets {
             line.push_str(word);
             line.push(' ');
         }
-        let quote = self.scrub(&line)?;
+        let quote = self.redact(&line)?;
         let shown: Zeroizing<String> =
             Zeroizing::new(line.chars().take(FIRST_WORDS + KEY).collect());
         if holds_a_key(&shown) {
@@ -96,9 +96,9 @@ impl Secrets {
         Some(start.trim_end().to_owned())
     }
 
-    /// `text` as [`scrub`](Self::scrub) has it, cut to so many bytes.
-    pub(super) fn scrub_to(&self, text: &str, bytes: usize) -> Option<String> {
-        let quote = self.scrub(text)?;
+    /// `text` as [`redact`](Self::redact) has it, cut to so many bytes.
+    pub(super) fn redact_to(&self, text: &str, bytes: usize) -> Option<String> {
+        let quote = self.redact(text)?;
         Some(cut(&quote, bytes).to_owned())
     }
 
@@ -117,7 +117,7 @@ impl Secrets {
             ("relative", Some(_)) => url.as_str().strip_prefix("relative:")?,
             _ => url.as_str(),
         };
-        let quote = self.scrub(text)?;
+        let quote = self.redact(text)?;
         let is_odd = url.path().split('/').any(holds_a_key);
         (!is_odd).then_some(quote)
     }
@@ -218,21 +218,21 @@ mod tests {
         Secrets::new(["sesame/refresh&token", "sesame"], &headers)
     }
 
-    fn scrub(text: &str) -> Option<String> {
-        secrets().scrub(text)
+    fn redact(text: &str) -> Option<String> {
+        secrets().redact(text)
     }
 
     #[test]
     fn words_without_a_secret_are_quoted_without_control_characters_and_cut() {
         assert_eq!(
-            scrub("no\r\nsuch\u{7f} \u{85}clié\0nt").as_deref(),
+            redact("no\r\nsuch\u{7f} \u{85}clié\0nt").as_deref(),
             Some("nosuch cliént")
         );
-        assert_eq!(scrub(&"é".repeat(900)), Some("é".repeat(128)));
-        assert_eq!(scrub(&"x".repeat(900)), Some("x".repeat(256)));
-        assert_eq!(scrub(&"€".repeat(900)), Some("€".repeat(85)));
-        assert_eq!(scrub("\n \n"), None);
-        assert_eq!(scrub(""), None);
+        assert_eq!(redact(&"é".repeat(900)), Some("é".repeat(128)));
+        assert_eq!(redact(&"x".repeat(900)), Some("x".repeat(256)));
+        assert_eq!(redact(&"€".repeat(900)), Some("€".repeat(85)));
+        assert_eq!(redact("\n \n"), None);
+        assert_eq!(redact(""), None);
     }
 
     #[test]
@@ -245,15 +245,15 @@ mod tests {
             "token sesame%2Frefresh%26token is used",
             "credentials aW1wb3J0ZXI6c2VzYW1lL3NlY3JldA== are wrong",
         ] {
-            assert_eq!(scrub(words), None, "{words}");
+            assert_eq!(redact(words), None, "{words}");
         }
         assert_eq!(
-            scrub(&format!("{}fresh&token", "x".repeat(256))),
+            redact(&format!("{}fresh&token", "x".repeat(256))),
             Some("x".repeat(256))
         );
         for before in 236..256 {
             assert_eq!(
-                scrub(&format!("{}/refresh&token", "x".repeat(before))),
+                redact(&format!("{}/refresh&token", "x".repeat(before))),
                 None,
                 "{before}"
             );
