@@ -23,12 +23,12 @@ use crate::clock::Patience;
 
 /// User code that did not come back as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Trouble {
+pub(crate) enum UserCodeError {
     Panicked,
     TookLonger { than: Duration },
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for UserCodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked => f.write_str("panicked"),
@@ -50,18 +50,18 @@ pub(crate) fn caught<T>(name: &'static str, code: impl FnOnce() -> T) -> Option<
 pub(crate) async fn guarded<T>(
     limit: Duration,
     code: impl Future<Output = T>,
-) -> Result<T, Trouble> {
+) -> Result<T, UserCodeError> {
     let mut code = Dropped(Some(Box::pin(AssertUnwindSafe(code).catch_unwind())));
     let mut patience = Patience::new(limit);
     loop {
         let Some(running) = &mut code.0 else {
-            return Err(Trouble::Panicked);
+            return Err(UserCodeError::Panicked);
         };
         match patience.wait_for(running).await {
             Some(Ok(value)) => return Ok(value),
-            Some(Err(_)) => return Err(Trouble::Panicked),
+            Some(Err(_)) => return Err(UserCodeError::Panicked),
             None if patience.renew() => {}
-            None => return Err(Trouble::TookLonger { than: limit }),
+            None => return Err(UserCodeError::TookLonger { than: limit }),
         }
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_future_that_panics_when_it_is_dropped_is_an_error_and_no_panic() {
         let limit = Duration::from_secs(1);
-        let trouble = guarded(limit, PanicsWhenDropped).await;
-        assert_eq!(trouble, Err(Trouble::TookLonger { than: limit }));
+        let error = guarded(limit, PanicsWhenDropped).await;
+        assert_eq!(error, Err(UserCodeError::TookLonger { than: limit }));
     }
 }

@@ -187,7 +187,7 @@ pub(super) async fn save_elsewhere(session: &Session, held: &HeldPair, epoch: u6
         return;
     };
     let limit = session.settings().store_timeout;
-    if let Err(trouble) = on_rotated.call(held.pair.clone(), limit).await {
-        tracing::warn!(key = %session.key, "the callback for new pairs {trouble}");
+    if let Err(error) = on_rotated.call(held.pair.clone(), limit).await {
+        tracing::warn!(key = %session.key, "the callback for new pairs {error}");
     }
 }

@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::token::TokenPair;
-use crate::user_code::{Trouble, guarded};
+use crate::user_code::{UserCodeError, guarded};
 
 /// What the user does with each new pair.
 pub(crate) struct OnRotated(Box<dyn Fn(TokenPair) -> Saving + Send + Sync>);
@@ -18,7 +18,7 @@ impl OnRotated {
         Self(Box::new(move |pair| Box::pin(callback(pair))))
     }
 
-    pub(crate) async fn call(&self, pair: TokenPair, limit: Duration) -> Result<(), Trouble> {
+    pub(crate) async fn call(&self, pair: TokenPair, limit: Duration) -> Result<(), UserCodeError> {
         guarded(limit, async { (self.0)(pair).await }).await
     }
 }

@@ -295,9 +295,9 @@ impl TokenStore for PostgresStore {
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
         let digest = key.digest();
         // Listens before it looks, or a change between the two would be missed.
-        let mut news = self.shared.listener.news();
+        let mut notifications = self.shared.listener.notifications();
         loop {
-            let pause = match news.are_heard() {
+            let pause = match notifications.are_heard() {
                 true => POLL_WITH_LISTEN,
                 false => POLL_WITHOUT_LISTEN,
             };
@@ -308,7 +308,7 @@ impl TokenStore for PostgresStore {
                 return;
             }
             // Who was told need not look, unless it was of what is known.
-            let told = tokio::time::timeout(pause, news.of(&digest)).await;
+            let told = tokio::time::timeout(pause, notifications.of(&digest)).await;
             if let Ok(Some(revision)) = told
                 && seen.is_none_or(|seen| revision.number() > seen.number())
             {

@@ -2,17 +2,17 @@
 //!
 //! - [`script`]: what the server runs
 //! - [`write`]: a swap, with what goes before it and after it
-//! - [`link`]: the connection, and what is asked of a [`server`] when it is made
+//! - [`connection`]: the connection, and what is asked of a [`server`] when it is made
 //! - [`changes`]: who waits for a change, and how he hears of it
 //! - [`index`]: whose token is this
-//! - [`trouble`]: what is told of a failure
+//! - [`failure`]: what is told of a failure
 
 mod changes;
+mod connection;
+mod failure;
 mod index;
-mod link;
 mod script;
 mod server;
-mod trouble;
 mod write;
 
 use std::fmt;
@@ -23,9 +23,9 @@ use async_trait::async_trait;
 use redis::{Client, Cmd, RedisError, RedisResult, Value, cmd, from_redis_value};
 
 use self::changes::Changes;
-use self::link::Link;
+use self::connection::Connection;
+use self::failure::Address;
 use self::script::{Answer, Held, LOADING};
-use self::trouble::Address;
 use self::write::Replicas;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore};
 use crate::record::Record;
@@ -126,9 +126,9 @@ pub struct RedisStore {
 #[derive(Debug)]
 struct Server {
     address: Address,
-    link: Link,
+    connection: Connection,
     /// A connection of its own for swaps that wait for replicas: nothing else is answered on it meanwhile.
-    patient: Link,
+    patient: Connection,
     changes: Changes,
 }
 
@@ -155,12 +155,12 @@ impl RedisStore {
         let client = server::prompt(client).map_err(|error| unusable(&error))?;
         let address = Address::of(&client);
         let server = Server {
-            link: Link::new(client.clone(), address.clone()),
-            patient: Link::new(client.clone(), address.clone()),
+            connection: Connection::new(client.clone(), address.clone()),
+            patient: Connection::new(client.clone(), address.clone()),
             changes: Changes::new(client, address.clone()),
             address,
         };
-        server.link.connect().await?;
+        server.connection.connect().await?;
         Ok(Self {
             server: Arc::new(server),
             prefix: "evertoken".into(),
@@ -219,7 +219,7 @@ impl RedisStore {
     }
 
     async fn ask(&self, question: Cmd) -> Result<Value, StoreError> {
-        let answer = self.server.link.read(READING, question).await?;
+        let answer = self.server.connection.read(READING, question).await?;
         answer.map_err(|error| self.reading(&error))
     }
 
@@ -285,10 +285,10 @@ impl fmt::Debug for RedisStore {
 impl TokenStore for RedisStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         let name = self.name(&key.digest());
-        let link = &self.server.link;
-        let mut answer = link.read(READING, LOADING.call(&name, &[])).await?;
+        let connection = &self.server.connection;
+        let mut answer = connection.read(READING, LOADING.call(&name, &[])).await?;
         if script::is_unknown(&answer) {
-            answer = link.read(READING, LOADING.teach(&name, &[])).await?;
+            answer = connection.read(READING, LOADING.teach(&name, &[])).await?;
         }
         let read = answer.and_then(Answer::parse);
         let Answer { now, held, .. } = read.map_err(|error| self.reading(&error))?;
@@ -320,7 +320,7 @@ impl TokenStore for RedisStore {
                 // It may come back; whoever waits has a limit.
                 Err(_) => pause = POLL_AFTER_ERROR,
             }
-            watch.news(pause).await;
+            watch.notifications(pause).await;
         }
     }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Trouble, caught, guarded};
+use super::{UserCodeError, caught, guarded};
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint};
 use crate::token::{Key, TokenPair};
 
@@ -70,6 +70,6 @@ impl UserEndpoint {
 }
 
 /// A token that was handed to user code which did not come back may be spent.
-fn settled<T>(answer: Result<Result<T, EndpointError>, Trouble>) -> Result<T, EndpointError> {
-    answer.unwrap_or_else(|trouble| Err(EndpointError::unknown(trouble)))
+fn settled<T>(answer: Result<Result<T, EndpointError>, UserCodeError>) -> Result<T, EndpointError> {
+    answer.unwrap_or_else(|error| Err(EndpointError::unknown(error)))
 }

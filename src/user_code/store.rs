@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Trouble, guarded};
+use super::{UserCodeError, guarded};
 use crate::record::{Lease, Record};
 use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore, with_budget};
 use crate::token::{Digest, Key};
@@ -45,7 +45,7 @@ impl UserStore {
     /// Returns when the record may have changed, or after `limit`.
     pub(crate) async fn changed(&self, key: &Key, seen: Option<Revision>, limit: Duration) {
         let changed = async { self.code.changed(key, seen).await };
-        if guarded(limit, changed).await == Err(Trouble::Panicked) {
+        if guarded(limit, changed).await == Err(UserCodeError::Panicked) {
             // Or the record would be read without a pause.
             tokio::time::sleep(limit).await;
         }
@@ -60,7 +60,7 @@ impl UserStore {
 
 fn settled<T>(
     doing: &str,
-    answer: Result<Result<T, StoreError>, Trouble>,
+    answer: Result<Result<T, StoreError>, UserCodeError>,
 ) -> Result<T, StoreError> {
-    answer.unwrap_or_else(|trouble| Err(StoreError::new(format!("{doing} {trouble}"))))
+    answer.unwrap_or_else(|error| Err(StoreError::new(format!("{doing} {error}"))))
 }

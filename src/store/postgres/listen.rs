@@ -39,7 +39,7 @@ pub(super) struct Listener {
     pool: PgPool,
     /// Why the store does not listen.
     deaf: Option<Deaf>,
-    told: Told,
+    topics: Topics,
     task: Mutex<Option<AbortHandle>>,
 }
 
@@ -83,7 +83,7 @@ impl Change {
 
 /// What the task tells those who wait.
 #[derive(Clone)]
-struct Told {
+struct Topics {
     /// `None` if whoever waits had better look.
     changes: Sender<Option<Change>>,
     are_heard: Arc<AtomicBool>,
@@ -91,7 +91,7 @@ struct Told {
     is_reported: Arc<AtomicBool>,
 }
 
-impl Told {
+impl Topics {
     /// That nothing is heard, and why: once, however many wait.
     fn report(&self, failure: &dyn fmt::Display) {
         if self.is_reported.swap(true, Ordering::AcqRel) {
@@ -111,7 +111,7 @@ impl Listener {
         Self {
             pool,
             deaf,
-            told: Told {
+            topics: Topics {
                 changes,
                 are_heard: Arc::default(),
                 is_reported: Arc::default(),
@@ -121,22 +121,22 @@ impl Listener {
     }
 
     /// What happens from now on.
-    pub(super) fn news(&self) -> News {
-        let news = News {
-            changes: self.told.changes.subscribe(),
-            are_heard: Arc::clone(&self.told.are_heard),
+    pub(super) fn notifications(&self) -> Notifications {
+        let notifications = Notifications {
+            changes: self.topics.changes.subscribe(),
+            are_heard: Arc::clone(&self.topics.are_heard),
         };
         if let Some(reason) = self.deaf {
-            self.told.report(&reason);
-            return news;
+            self.topics.report(&reason);
+            return notifications;
         }
         let mut task = self.task.lock();
         // Finished: with its runtime.
         if task.as_ref().is_none_or(AbortHandle::is_finished) {
-            let listening = listen(self.pool.clone(), self.told.clone());
+            let listening = listen(self.pool.clone(), self.topics.clone());
             *task = Some(tokio::spawn(listening).abort_handle());
         }
-        news
+        notifications
     }
 }
 
@@ -148,13 +148,13 @@ impl Drop for Listener {
     }
 }
 
-pub(super) struct News {
+pub(super) struct Notifications {
     changes: Receiver<Option<Change>>,
     are_heard: Arc<AtomicBool>,
 }
 
-impl News {
-    /// Whether changes are heard of at present. If that changes, there is news.
+impl Notifications {
+    /// Whether changes are heard of at present. If that changes, there is notifications.
     pub(super) fn are_heard(&self) -> bool {
         self.are_heard.load(Ordering::Acquire)
     }
@@ -171,9 +171,9 @@ impl News {
     }
 }
 
-async fn listen(pool: PgPool, told: Told) {
+async fn listen(pool: PgPool, topics: Topics) {
     // Also if the task ends with its runtime.
-    let hearing = Hearing(told);
+    let hearing = Hearing(topics);
     let mut pause = FIRST_PAUSE;
     loop {
         let failure = match hearing.hear(&pool).await {
@@ -191,7 +191,7 @@ async fn listen(pool: PgPool, told: Told) {
 
 enum Never {}
 
-struct Hearing(Told);
+struct Hearing(Topics);
 
 impl Hearing {
     /// Returns what it was before.
@@ -203,9 +203,9 @@ impl Hearing {
         before
     }
 
-    fn tell(&self, news: Option<Change>) {
+    fn tell(&self, notifications: Option<Change>) {
         // Nobody waits at the moment: no error.
-        let _ = self.0.changes.send(news);
+        let _ = self.0.changes.send(notifications);
     }
 
     /// Until the connection is lost, or notifications do not arrive. A pooler may give the connection that

@@ -1,7 +1,7 @@
 //! Who waits for a change of which record, and how he hears of it.
 //!
 //! A notification is a hint: it may be missed, and come twice. So whoever waits looks once it is sure that he
-//! would be told, and now and then besides. One connection listens for everybody, in a task that ends with the
+//! would be topics, and now and then besides. One connection listens for everybody, in a task that ends with the
 //! store; while it cannot, those who wait look more often.
 
 mod listener;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::trouble::Address;
+use super::failure::Address;
 
 /// The channels that are listened to.
 pub(super) struct Changes {
@@ -55,7 +55,7 @@ impl Changes {
         let watch = Watch {
             changes: self,
             channel: channel.to_owned(),
-            news: self.topics.enter(channel),
+            notifications: self.topics.enter(channel),
         };
         self.listen();
         self.order(channel);
@@ -95,23 +95,23 @@ impl fmt::Debug for Changes {
 pub(super) struct Watch<'a> {
     changes: &'a Changes,
     channel: String,
-    news: watch::Receiver<News>,
+    notifications: watch::Receiver<Notifications>,
 }
 
 impl Watch<'_> {
-    /// Whether changes are told. If not, that they are from now on is news as well.
+    /// Whether changes are topics. If not, that they are from now on is notifications as well.
     pub(super) fn is_told(&mut self) -> bool {
-        let is_told = self.news.borrow_and_update().is_told;
+        let is_told = self.notifications.borrow_and_update().is_told;
         if !is_told {
             self.changes.listen();
         }
         is_told
     }
 
-    /// Returns once there is news, or after so long.
-    pub(super) async fn news(&mut self, most: Duration) {
+    /// Returns once there is notifications, or after so long.
+    pub(super) async fn notifications(&mut self, most: Duration) {
         // The sender is there as long as we are.
-        let _ = tokio::time::timeout(most, self.news.changed()).await;
+        let _ = tokio::time::timeout(most, self.notifications.changed()).await;
     }
 }
 
@@ -124,7 +124,7 @@ impl Drop for Watch<'_> {
 }
 
 #[derive(Default)]
-struct News {
+struct Notifications {
     is_told: bool,
 }
 
@@ -135,15 +135,15 @@ struct Topics(Mutex<HashMap<String, Topic>>);
 #[derive(Default)]
 struct Topic {
     watchers: usize,
-    news: watch::Sender<News>,
+    notifications: watch::Sender<Notifications>,
 }
 
 impl Topics {
-    fn enter(&self, channel: &str) -> watch::Receiver<News> {
+    fn enter(&self, channel: &str) -> watch::Receiver<Notifications> {
         let mut topics = self.0.lock();
         let topic = topics.entry(channel.to_owned()).or_default();
         topic.watchers += 1;
-        topic.news.subscribe()
+        topic.notifications.subscribe()
     }
 
     /// Whether that was the last one.
@@ -172,24 +172,28 @@ impl Topics {
         self.0.lock().is_empty()
     }
 
-    /// What changes from now on is told.
+    /// What changes from now on is topics.
     fn telling(&self, channel: &str) {
         if let Some(topic) = self.0.lock().get(channel) {
-            topic.news.send_modify(|news| news.is_told = true);
+            topic
+                .notifications
+                .send_modify(|notifications| notifications.is_told = true);
         }
     }
 
     /// Something has changed.
     fn tell(&self, channel: &str) {
         if let Some(topic) = self.0.lock().get(channel) {
-            topic.news.send_modify(|_| {});
+            topic.notifications.send_modify(|_| {});
         }
     }
 
     /// Nothing is told any more.
     fn silence(&self) {
         for topic in self.0.lock().values() {
-            topic.news.send_modify(|news| news.is_told = false);
+            topic
+                .notifications
+                .send_modify(|notifications| notifications.is_told = false);
         }
     }
 }

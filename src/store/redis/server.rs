@@ -5,7 +5,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline, RedisResult};
 use tokio::time::Instant;
 
-use super::trouble::Address;
+use super::failure::Address;
 use crate::store::StoreError;
 use crate::store::budget::Share;
 

@@ -68,7 +68,7 @@ impl RedisStore {
         match self.replicas {
             Some(replicas) => self.acknowledged(commands, replicas).await,
             None => {
-                let answers = self.server.link.write(WHAT, commands, Duration::ZERO);
+                let answers = self.server.connection.write(WHAT, commands, Duration::ZERO);
                 Ok(swap_among(answers.await?))
             }
         }
@@ -79,15 +79,15 @@ impl RedisStore {
         mut commands: Pipeline,
         Replicas { count, timeout }: Replicas,
     ) -> Result<RedisResult<Value>, StoreError> {
-        let link = &self.server.patient;
+        let connection = &self.server.patient;
         // A connection that was closed while it was idle is found out by what may be asked twice.
-        let _ = link.read(WHAT, cmd("PING")).await?;
+        let _ = connection.read(WHAT, cmd("PING")).await?;
         // 0 would be for ever.
         let millis = whole_millis(timeout).max(1);
         commands.cmd("WAIT").arg(count).arg(millis);
         // A server that answers says itself, after that time, who has not acknowledged.
         let least = timeout.saturating_add(Share::current().reserve / 2);
-        let mut answers = link.write(WHAT, commands, least).await?;
+        let mut answers = connection.write(WHAT, commands, least).await?;
         let heard = answers.pop().unwrap_or(Ok(Value::Nil));
         let swapped = swap_among(answers);
         if !swapped.as_ref().is_ok_and(Answer::is_won) {

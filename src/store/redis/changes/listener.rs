@@ -9,8 +9,8 @@ use redis::{Client, RedisError, RedisResult, Value};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Topics;
+use crate::store::redis::failure::Address;
 use crate::store::redis::server::step_in_time;
-use crate::store::redis::trouble::Address;
 
 /// After a connection failed, doubling from the first to the last. Meanwhile those who wait look for themselves.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

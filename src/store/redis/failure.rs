@@ -42,37 +42,37 @@ impl Address {
 
     /// What could not be done ("connecting to"), and what may help.
     pub(super) fn failed(&self, what: &str, error: &RedisError) -> StoreError {
-        self.because(what, hint(error), self.told(error))
+        self.because(what, hint(error), self.quote(error))
     }
 
     /// That it could not be connected to.
     pub(super) fn unreached(&self, error: &RedisError) -> StoreError {
-        let told = self.told(error);
+        let quote = self.quote(error);
         let corrupt = "received corrupt message";
         let hint = if error.is_connection_refusal() {
             Some("nothing listens there")
-        } else if told.0.contains("certificate") {
+        } else if quote.0.contains("certificate") {
             Some(
                 "its certificate is not trusted; install its authority's on this machine, or give it to a client for \
                  `RedisStore::from_client`",
             )
-        } else if error.is_connection_dropped() || told.0.contains(corrupt) {
+        } else if error.is_connection_dropped() || quote.0.contains(corrupt) {
             Some("if it wants TLS, or wants none, change between rediss:// and redis://")
         } else {
             hint(error)
         };
-        self.because("connecting to", hint, told)
+        self.because("connecting to", hint, quote)
     }
 
-    fn because(&self, what: &str, hint: Option<&str>, told: Told) -> StoreError {
+    fn because(&self, what: &str, hint: Option<&str>, quote: Quote) -> StoreError {
         let hint = hint.map_or_else(String::new, |hint| format!(": {hint}"));
-        StoreError::with_source(format!("{what} Redis at {self} failed{hint}"), told)
+        StoreError::with_source(format!("{what} Redis at {self} failed{hint}"), quote)
     }
 
     /// A server quotes a command that it does not know, and `AUTH` may be one.
-    fn told(&self, error: &RedisError) -> Told {
+    fn quote(&self, error: &RedisError) -> Quote {
         let text = error.to_string();
-        Told(match &self.password {
+        Quote(match &self.password {
             Some(password) => text.replace(password.as_str(), "[REDACTED]"),
             None => text,
         })
@@ -94,7 +94,7 @@ impl fmt::Debug for Address {
 /// What the client library said.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Told(String);
+struct Quote(String);
 
 fn hint(error: &RedisError) -> Option<&'static str> {
     Some(match error.kind() {

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, Pipeline, RedisError, RedisResult, Value};
 
+use super::failure::{self, Address};
 use super::server;
-use super::trouble::{self, Address};
 use crate::store::StoreError;
 
 /// One connection that everybody shares: made when it is needed, and made anew once it has failed.
@@ -15,7 +15,7 @@ use crate::store::StoreError;
 /// The client library's own connection manager was refused. It keeps a connection whose commands time out,
 /// although a peer that vanished without a word never closes it; and a reconnection that fails by anything else
 /// than I/O (a password that is being changed) is its last one.
-pub(super) struct Link {
+pub(super) struct Connection {
     client: Client,
     address: Address,
     open: Mutex<Option<Open>>,
@@ -41,7 +41,7 @@ enum Fault {
     Failed(RedisError),
 }
 
-impl Link {
+impl Connection {
     pub(super) fn new(client: Client, address: Address) -> Self {
         Self {
             client,
@@ -67,7 +67,7 @@ impl Link {
         least: Duration,
     ) -> Result<Vec<RedisResult<Value>>, StoreError> {
         let answers = self.ask(commands.ignore_errors(), least).await;
-        answers.map_err(|fault| self.told(what, fault))
+        answers.map_err(|fault| self.quote(what, fault))
     }
 
     /// The answer to a command that changes nothing.
@@ -87,7 +87,7 @@ impl Link {
         {
             answers = self.ask(&commands, Duration::ZERO).await;
         }
-        let answers = answers.map_err(|fault| self.told(what, fault))?;
+        let answers = answers.map_err(|fault| self.quote(what, fault))?;
         Ok(answers.into_iter().next().unwrap_or(Ok(Value::Nil)))
     }
 
@@ -103,10 +103,10 @@ impl Link {
         let asked: RedisResult<Vec<RedisResult<Value>>> =
             commands.query_async(&mut connection).await;
         let is_over = match &asked {
-            Err(error) => trouble::is_over(error),
+            Err(error) => failure::is_over(error),
             Ok(answers) => answers
                 .iter()
-                .any(|answer| answer.as_ref().is_err_and(trouble::is_over)),
+                .any(|answer| answer.as_ref().is_err_and(failure::is_over)),
         };
         if is_over {
             self.drop_if(open.attempt);
@@ -153,7 +153,7 @@ impl Link {
         }
     }
 
-    fn told(&self, what: &str, fault: Fault) -> StoreError {
+    fn quote(&self, what: &str, fault: Fault) -> StoreError {
         match fault {
             Fault::Unreached(error) => error,
             Fault::Failed(error) => self.address.failed(what, &error),
@@ -161,8 +161,8 @@ impl Link {
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
+        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
