@@ -3,29 +3,29 @@
 //! - [`content`]: what a file holds, and which files are refused
 //! - [`access`]: who else may read it
 //! - [`lock`]: who may replace it
-//! - [`turn`]: who in this process may
+//! - [`lock_queue`]: who in this process may
 //! - [`replace`]: how it is replaced
 //! - [`swap`]: all of these, in order
 //! - [`watch`]: who waits for a change
-//! - [`life`]: whether the holder of a lease is alive
+//! - [`liveness`]: whether the holder of a lease is alive
 //! - [`search`]: whose digest it is
 //! - [`past`]: the past tokens that have left a record
-//! - [`sweep`]: what others left behind
+//! - [`cleanup`]: what others left behind
 //! - [`purge`]: sessions that nothing depends on any more
 
 mod access;
+mod cleanup;
 mod content;
-mod life;
+mod liveness;
 mod lock;
+mod lock_queue;
 mod past;
 mod purge;
 mod replace;
 mod search;
 mod swap;
-mod sweep;
 #[cfg(test)]
 mod tests;
-mod turn;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ use async_trait::async_trait;
 
 pub use self::access::GroupAccess;
 use self::content::{Content, Stamp};
-use self::life::Life;
+use self::liveness::Liveness;
 use self::replace::Disk;
 use self::search::{Index, Name};
 use super::codec::Flaw;
@@ -251,9 +251,9 @@ impl FileStore {
 
     /// Once, before the first lock is taken: what a process left that ended is removed under the lock of its
     /// session, which must not be ours by then.
-    fn sweep(&self) {
+    fn clean_up(&self) {
         if !self.swept.swap(true, Ordering::Relaxed) {
-            sweep::sweep(&self.directory, self.group);
+            cleanup::clean_up(&self.directory, self.group);
         }
     }
 }
@@ -301,8 +301,8 @@ impl TokenStore for FileStore {
 
     async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
         let (path, owner, group) = (self.path(key), lease.owner, self.group);
-        let life = blocking(move || Ok(Life::of(&path, owner, group))).await;
-        matches!(life, Ok(Life::Over))
+        let liveness = blocking(move || Ok(Liveness::of(&path, owner, group))).await;
+        matches!(liveness, Ok(Liveness::Over))
     }
 }
 

@@ -3,7 +3,7 @@
 //! - [`access`]: where the database is, and how many connections it is asked through
 //! - [`schema`]: the tables, and how they get there
 //! - [`row`]: a record as columns, and in parts
-//! - [`calls`]: what is asked, and what the answers mean
+//! - [`queries`]: what is asked, and what the answers mean
 //! - [`ask`]: one statement, in its time, and once more where that can do no harm
 //! - [`listen`]: hearing of changes
 //! - [`sending`]: whether statements have names
@@ -12,10 +12,10 @@
 
 mod access;
 mod ask;
-mod calls;
 mod check;
 mod failure;
 mod listen;
+mod queries;
 mod row;
 mod schema;
 mod sending;
@@ -27,9 +27,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{Connection as _, PgPool, Row as _};
 
-use self::calls::Replaced;
 use self::failure::Failure;
 use self::listen::{Deaf, Listener};
+use self::queries::Replaced;
 use self::schema::Statements;
 use self::sending::Sending;
 use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore};

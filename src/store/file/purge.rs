@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::content::{Found, record_of};
-use super::life::{self, Life};
+use super::liveness::{self, Liveness};
 use super::lock::{self, Lock};
 use super::{FileStore, access, failed, past};
 use crate::store::{StoreError, StoreTime};
@@ -49,7 +49,7 @@ fn purge_one(store: &FileStore, path: &Path, before: StoreTime) -> Result<bool, 
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed("remove", path, error)),
     }
-    life::settle(path, None, found.candidate(), store.group);
+    liveness::settle(path, None, found.candidate(), store.group);
     let _ = fs::remove_file(past::path(path));
     // Last: from then on another caller may have a lock of the same name. One that stays does no harm.
     let _ = fs::remove_file(lock::path(path));
@@ -66,7 +66,7 @@ fn over(store: &FileStore, path: &Path, before: StoreTime) -> Result<Option<Foun
         return Ok(None);
     }
     let holder = found.candidate();
-    if holder.is_some_and(|owner| Life::of(path, owner, store.group) == Life::Alive) {
+    if holder.is_some_and(|owner| Liveness::of(path, owner, store.group) == Liveness::Alive) {
         return Ok(None);
     }
     let seen = store.read(&found.outline.record.key)?;

@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 
 use super::content::{Stamp, next_revision, untouched, written};
 use super::lock::{self, Lock};
+use super::lock_queue::LockQueue;
 use super::replace::Replacement;
-use super::turn::Turn;
-use super::{FileStore, access, blocking, life, past};
+use super::{FileStore, access, blocking, liveness, past};
 use crate::clock::{Clock, SystemClock};
 use crate::record::{Lease, Owner, Record};
 use crate::store::codec::Flaw;
@@ -38,7 +38,7 @@ pub(super) async fn swap(
     };
     attempt = blocking(move || attempt.prepared()).await?;
     let lock_path = lock::path(&attempt.path);
-    let mut turn = Turn::wait(&lock_path, SystemClock, began).await;
+    let mut turn = LockQueue::wait(&lock_path, SystemClock, began).await;
     loop {
         let made = blocking(move || {
             let answer = attempt.make(&turn)?;
@@ -75,14 +75,14 @@ impl Attempt {
             )));
         }
         access::check_directory(&self.store.directory, self.store.group)?;
-        self.store.sweep();
+        self.store.clean_up();
         let written = self.store.codec.write(&self.next);
         self.record = written.map_err(|flaw: Flaw| flaw.of(untouched(&self.path)))?;
         Ok(self)
     }
 
     /// `None` if another process has the lock.
-    fn make(&mut self, turn: &Turn) -> Result<Option<Swap>, StoreError> {
+    fn make(&mut self, turn: &LockQueue) -> Result<Option<Swap>, StoreError> {
         // A caller that gave up is not to find its record written later, where that can be avoided.
         if self.caller.strong_count() == 0 {
             return Err(StoreError::new("nobody waits for this swap any more"));
@@ -109,7 +109,7 @@ impl Attempt {
         let before = held.as_ref().and_then(|(record, _)| owner(record));
         let revision = held.as_ref().map(|(_, revision)| *revision);
         if revision != self.seen {
-            life::settle(&self.path, before, None, group);
+            liveness::settle(&self.path, before, None, group);
             return Ok(Some(Swap::Lost(held)));
         }
         let revision = next_revision(revision, self.store.clock.wall());
@@ -120,11 +120,11 @@ impl Attempt {
             return Ok(None);
         }
         if let Some(lease) = self.fresh_lease(held.as_ref().map(|(record, _)| record)) {
-            life::begin(&self.path, lease.owner);
+            liveness::begin(&self.path, lease.owner);
         }
         // If that fails, the lease may stand all the same: its proof of life stays.
         replacement.put(&self.path)?;
-        life::settle(&self.path, owner(&self.next), before, group);
+        liveness::settle(&self.path, owner(&self.next), before, group);
         self.has_left(held.as_ref().map(|(record, _)| record));
         Ok(Some(Swap::Swapped(revision)))
     }

@@ -15,7 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::store::Revision;
 use crate::store::file::access;
 use crate::store::file::content::{Found, Stamp};
-use crate::store::file::life::{self, FileId, Life};
+use crate::store::file::liveness::{self, FileId, Liveness};
 use crate::token::Digest;
 
 /// For so many polls after a change of the directory the files are checked: the next change may fall within the
@@ -143,7 +143,7 @@ impl Hub {
         }
         for (file, path) in seen.in_turn(agenda.proofs) {
             seen.count(|counts| counts.proofs += 1);
-            if Life::at(&path, self.group) != Life::Alive {
+            if Liveness::at(&path, self.group) != Liveness::Alive {
                 self.check_holders(file, agenda.before, seen);
             }
         }
@@ -217,7 +217,7 @@ impl Hub {
         }
         let holder = found.candidate().and_then(|owner| {
             seen.count(|counts| counts.proofs += 1);
-            self.holder(life::path(path, owner))
+            self.holder(liveness::path(path, owner))
         });
         Some(Known {
             stamp: Some(found.stamp),
@@ -228,13 +228,13 @@ impl Hub {
     }
 
     fn holder(&self, proof: PathBuf) -> Option<Holder> {
-        match Life::at(&proof, self.group) {
-            Life::Alive => {
-                let file = life::file_id(&proof)?;
+        match Liveness::at(&proof, self.group) {
+            Liveness::Alive => {
+                let file = liveness::file_id(&proof)?;
                 Some(Holder::IsAlive(proof, file))
             }
-            Life::Over => Some(Holder::IsDead),
-            Life::Unknown => None,
+            Liveness::Over => Some(Holder::IsDead),
+            Liveness::Unknown => None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::{GroupAccess, Life, is_of, mark, path};
+use super::{GroupAccess, Liveness, is_of, mark, path};
 use crate::record::Owner;
 use crate::store::file::{lock, replace};
 
@@ -138,7 +138,7 @@ pub(crate) fn settle(
     drop(ours);
     // Left by a holder whose lease was taken over; one that lives removes its own.
     if let Some(path) = before.map(|owner| path(record, owner)).filter(is_over)
-        && Life::at(&path, group) != Life::Alive
+        && Liveness::at(&path, group) != Liveness::Alive
     {
         let _ = fs::remove_file(path);
     }
@@ -171,14 +171,14 @@ mod tests {
         }
         assert_eq!(descriptors(directory), 1);
         for number in 0..1_000 {
-            let life = Life::of(&record(directory, number), owner, GroupAccess::None);
-            assert_eq!(life, Life::Alive);
+            let liveness = Liveness::of(&record(directory, number), owner, GroupAccess::None);
+            assert_eq!(liveness, Liveness::Alive);
         }
         // Whichever goes first, the others stay locked.
         for number in 0..999 {
             settle(&record(directory, number), None, None, GroupAccess::None);
-            let life = Life::of(&record(directory, 999), owner, GroupAccess::None);
-            assert_eq!(life, Life::Alive);
+            let liveness = Liveness::of(&record(directory, 999), owner, GroupAccess::None);
+            assert_eq!(liveness, Liveness::Alive);
         }
         settle(&record(directory, 999), None, None, GroupAccess::None);
         assert_eq!(descriptors(directory), 0);
@@ -196,7 +196,10 @@ mod tests {
         fs::remove_file(&replaced).unwrap();
         fs::write(&replaced, "another").unwrap();
         begin(&second, owner);
-        assert_eq!(Life::of(&second, owner, GroupAccess::None), Life::Alive);
+        assert_eq!(
+            Liveness::of(&second, owner, GroupAccess::None),
+            Liveness::Alive
+        );
         assert_eq!(descriptors(directory), 2);
         settle(&second, None, None, GroupAccess::None);
         settle(&first, None, None, GroupAccess::None);

@@ -32,13 +32,13 @@ const LIMIT: u64 = 256;
 
 /// What is known of the holder of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum Liveness {
     Alive,
     Over,
     Unknown,
 }
 
-impl Life {
+impl Liveness {
     pub(super) fn of(record: &Path, owner: Owner, group: GroupAccess) -> Self {
         Self::at(&path(record, owner), group)
     }

@@ -51,7 +51,7 @@ impl Queue {
 
 /// The right to look. Whoever is next gets it when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<C = SystemClock> {
+pub(super) struct LockQueue<C = SystemClock> {
     queue: Arc<Queue>,
     _order: OwnedMutexGuard<()>,
     clock: C,
@@ -65,7 +65,7 @@ pub(super) struct Turn<C = SystemClock> {
     pause: Duration,
 }
 
-impl<C: Clock> Turn<C> {
+impl<C: Clock> LockQueue<C> {
     /// For a call that began at `began` by this clock.
     pub(super) async fn wait(lock: &Path, clock: C, began: Timestamp) -> Self {
         let queue = Queue::of(lock);
@@ -167,7 +167,7 @@ mod tests {
         with_budget(Duration::from_secs(2), async {
             let (first, later) = before.split_first().unwrap();
             clock.move_on(*first);
-            let mut turn = Turn::wait(&lock, clock.clone(), began).await;
+            let mut turn = LockQueue::wait(&lock, clock.clone(), began).await;
             for look in 0..1_000 {
                 let slept = later.get(look).copied().unwrap_or_default();
                 clock.move_on(Duration::from_millis(40) + slept);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::access::GroupAccess;
 use super::content::{Found, session_of};
-use super::life::{self, Life};
+use super::liveness::{self, Liveness};
 use super::lock::{self, Lock};
 use super::{past, replace};
 
@@ -13,7 +13,7 @@ use super::{past, replace};
 /// session that has no record. Each is removed
 /// under its session's lock, so nothing is writing it; where the lock is taken, it stays for the
 /// next time.
-pub(super) fn sweep(directory: &Path, group: GroupAccess) {
+pub(super) fn clean_up(directory: &Path, group: GroupAccess) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
@@ -22,7 +22,10 @@ pub(super) fn sweep(directory: &Path, group: GroupAccess) {
         let record = |session| directory.join(format!("{session}.json"));
         // Nearly all of them are of a session that goes on: no lock is taken for those.
         let past = of(past::ENDING).filter(|session| !exists(&record(*session)));
-        let Some(session) = of(replace::ENDING).or_else(|| of(life::ENDING)).or(past) else {
+        let Some(session) = of(replace::ENDING)
+            .or_else(|| of(liveness::ENDING))
+            .or(past)
+        else {
             continue;
         };
         let record = record(session);
@@ -45,16 +48,16 @@ fn is_needed(path: &Path, record: &Path, group: GroupAccess) -> bool {
     if session_of(path, past::ENDING).is_some() {
         return exists(record);
     }
-    if session_of(path, life::ENDING).is_none() {
+    if session_of(path, liveness::ENDING).is_none() {
         return false;
     }
-    if Life::at(path, group) == Life::Alive {
+    if Liveness::at(path, group) == Liveness::Alive {
         return true;
     }
     match Found::read(record, group) {
         Ok(found) => found
             .and_then(|found| found.candidate())
-            .is_some_and(|owner| life::path(record, owner) == path),
+            .is_some_and(|owner| liveness::path(record, owner) == path),
         Err(_) => true,
     }
 }
