@@ -11,16 +11,14 @@
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
 //! - [`unclear`]: an answer that does not say whether the token is spent
 //! - [`failure`], [`pause`]: what a failure means, and the pause after it
-//! - [`commit`]: storing and publishing what was issued, by [`persist`] and [`behind`] callers' backs
-//! - [`first`], [`logout`]: seeds, pairs of a new sign-in, and logging out
+//! - [`commit`]: storing and publishing what was issued, by [`persist`] and [`write_behind`] callers' backs
+//! - [`begin`], [`logout`]: seeds, pairs of a new sign-in, and logging out
 //! - [`revoke`]: pairs that nobody is to use any more
-//! - [`calls`], [`guard`]: the store and the endpoint, which may ask back
+//! - [`user_code`], [`guard`]: the store and the endpoint, which may ask back
 
-mod behind;
-mod calls;
+mod begin;
 mod commit;
 mod failure;
-mod first;
 mod guard;
 mod lease;
 mod logout;
@@ -30,6 +28,8 @@ mod reconcile;
 mod revoke;
 mod spend;
 mod unclear;
+mod user_code;
+mod write_behind;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-pub(crate) use self::first::{reopen, replace};
+pub(crate) use self::begin::{reopen, replace};
 use tracing::Instrument;
 
 pub(crate) use self::guard::is_inside;
@@ -105,11 +105,11 @@ pub(crate) async fn reconcile_before(session: &Session, notice: Notice) {
         };
         (held, state.epoch())
     };
-    if let Ok(seen) = calls::load(session).await
+    if let Ok(seen) = user_code::load(session).await
         && let Some(record) = seen.record().filter(|record| record.pair.is_some())
         && session.adopt(
             record,
-            calls::latest_store_now(session, seen.clock),
+            user_code::latest_store_now(session, seen.clock),
             epoch,
             Duration::ZERO,
         )
@@ -226,7 +226,7 @@ impl Rotation {
     async fn attempt(&mut self) -> Result<Token, Error> {
         // What is leased next is what the store holds.
         if self.uses_leases() {
-            behind::store_next(self.session()).await?;
+            write_behind::store_next(self.session()).await?;
         }
         let mut before = None;
         self.told = self.written();
@@ -273,15 +273,15 @@ impl Rotation {
     }
 
     async fn load(&self) -> Result<Seen, StoreError> {
-        calls::load(self.session()).await
+        user_code::load(self.session()).await
     }
 
     async fn swap(&self, seen: Option<Revision>, next: &Record) -> Result<Swap, StoreError> {
-        calls::swap(self.session(), seen, next).await
+        user_code::swap(self.session(), seen, next).await
     }
 
     fn store_now(&self, clock: StoreClock) -> StoreTime {
-        calls::store_now(self.session(), clock)
+        user_code::store_now(self.session(), clock)
     }
 
     /// Waits until the record may have changed, `limit` at most; callers with a valid token do not.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::behind::hand_over;
 use super::lease::Leased;
 use super::persist::{persist, save_elsewhere, settle};
 use super::spend::Answer;
+use super::write_behind::hand_over;
 use super::{Kind, Rotation, Seen};
 use crate::clock::Timestamp;
 use crate::endpoint::{OldPair, Predecessor};

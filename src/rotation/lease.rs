@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Kind, Next, Rotation, Seen, StoreClock, calls, family, store_failed};
+use super::{Kind, Next, Rotation, Seen, StoreClock, family, store_failed, user_code};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, LeaseStatus, Permit};
@@ -326,7 +326,7 @@ impl Rotation {
         self.attempt = Some((number, since));
         let attempt = Sent::new(session.now(), session.wall());
         session.lock().attempted(holder, attempt);
-        match calls::swap_timed(session, seen.revision(), &next).await {
+        match user_code::swap_timed(session, seen.revision(), &next).await {
             Ok((Swap::Swapped(revision), clock)) => {
                 let (ahead, behind) = match clock {
                     Some(clock) => seen.clock.is_off_by(clock),

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::calls::{STORE_PAUSE, STORE_TRIES, load, store_now, swap};
-use super::first::{displacing, seeded};
+use super::begin::{displacing, seeded};
 use super::revoke::{
     ToRevoke, clear, revoke_in_background, revoke_left_behind, revoke_now_or_later,
 };
+use super::user_code::{STORE_PAUSE, STORE_TRIES, load, store_now, swap};
 use super::{Next, Rotation, Seen, family};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::calls::swap_timed;
 use super::revoke::{revoke_in_background, shares_a_token};
+use super::user_code::swap_timed;
 use super::{SAME_AGAIN, StoreClock};
 use crate::error::{EndReason, Error};
 use crate::record::Record;

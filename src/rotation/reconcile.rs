@@ -1,7 +1,7 @@
 //! A look at the record: the one of the two that is behind, the store or the manager, is brought up to date, and the
 //! pair that is held then is judged.
 
-use super::{Kind, Rotation, Seen, calls, family, logout, store_failed};
+use super::{Kind, Rotation, Seen, family, logout, store_failed, user_code};
 use crate::error::{EndReason, Error};
 use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, RecordState};
@@ -81,7 +81,7 @@ impl Rotation {
             Reconciled::Adopt => match seen.record() {
                 Some(record) => {
                     let (epoch, took) = (self.flight.epoch(), self.flight.took());
-                    let latest = calls::latest_store_now(self.session(), seen.clock);
+                    let latest = user_code::latest_store_now(self.session(), seen.clock);
                     if !self.session().adopt(record, latest, epoch, took) {
                         return Ok(Next::Again);
                     }

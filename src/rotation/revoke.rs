@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Seen;
-use super::calls::{revoke, swap};
+use super::user_code::{revoke, swap};
 use crate::endpoint::EndpointError;
 use crate::record::{Record, RecordState};
 use crate::session::Session;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::behind::store_next;
-use super::calls::{STORE_PAUSE, STORE_TRIES, load_patiently};
 use super::failure::endpoint_failed;
 use super::lease::Leased;
+use super::user_code::{STORE_PAUSE, STORE_TRIES, load_patiently};
+use super::write_behind::store_next;
 use super::{Kind, Rotation, store_failed};
 use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};

@@ -95,7 +95,7 @@ impl Outbox {
     }
 
     /// To be held while a pair is being stored; `None` if no pair was ever put in.
-    pub(crate) async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+    pub(crate) async fn writing(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         Some(self.0.get()?.turn.lock().await)
     }
 

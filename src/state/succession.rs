@@ -10,7 +10,7 @@ const LOGGED_OUT_LIMIT: usize = 64;
 impl State {
     /// The user does something with the session: a rotation under way goes on for nobody, and whoever
     /// waited for it decides again.
-    fn turn(&mut self) {
+    fn next_epoch(&mut self) {
         self.epoch += 1;
         self.over = None;
         if let Some(flight) = self.flight.take() {
@@ -60,14 +60,14 @@ impl State {
     /// A pair that the user brings, in place of whatever is being done about the session that was.
     pub(crate) fn begin_anew(&mut self, held: HeldPair) {
         self.begin(held);
-        self.turn();
+        self.next_epoch();
     }
 
     /// The session begins anew, with a sign-in to come.
     pub(crate) fn reopen(&mut self) {
         // A rotation of a session that goes on is what is wanted.
         if self.logout_stage.is_some() || self.end.is_some() {
-            self.turn();
+            self.next_epoch();
         }
         if self.logout_stage.is_some() {
             self.seed = None;
@@ -92,7 +92,7 @@ impl State {
     /// The user logs out: what is left of the session is handed over, with whether its end is news.
     pub(crate) fn log_out(&mut self) -> (HeldAtLogout, bool) {
         self.logouts += 1;
-        self.turn();
+        self.next_epoch();
         self.logout_stage = Some(LogoutStage::Asked);
         let held = self
             .held

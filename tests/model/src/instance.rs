@@ -211,7 +211,7 @@ impl Instance {
         self.rotations.iter().any(|rotation| !rotation.orphan)
     }
 
-    /// `State::turn`.
+    /// `State::next_epoch`.
     pub fn turn(&mut self) {
         for rotation in &mut self.rotations {
             rotation.orphan = true;

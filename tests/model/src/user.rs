@@ -1,4 +1,4 @@
-//! What the user does: `rotation/logout.rs`, and `replace` of `rotation/first.rs`.
+//! What the user does: `rotation/logout.rs`, and `replace` of `rotation/begin.rs`.
 
 use crate::instance::{Chore, Instance, LogoutStage, Write};
 use crate::record::{Record, RecordState};

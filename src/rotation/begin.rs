@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::calls::{load_patiently, patiently, store_now, swap, was_ours};
 use super::revoke::{revoke_in_background, revoke_left_behind};
+use super::user_code::{load_patiently, patiently, store_now, swap, was_ours};
 use super::{Next, Rotation, Seen, family, store_failed};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};

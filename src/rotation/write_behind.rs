@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::calls::load;
 use super::commit::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::persist::{PersistOutcome, persist, settle, store_now};
+use super::user_code::load;
 use crate::session::{Session, Unstored};
 use crate::store::StoreError;
 
@@ -71,7 +71,7 @@ fn doubled(pause: Duration, times: u32) -> Duration {
 
 /// Stores the pair that waits, if one does. Returns whether nothing is left then.
 pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreError> {
-    let Some(_turn) = session.outbox.turn().await else {
+    let Some(_writing) = session.outbox.writing().await else {
         return Ok(true);
     };
     let Some(mut unstored) = session.outbox.take() else {
