@@ -29,8 +29,8 @@ use crate::error::Error;
 use crate::event::Events;
 use crate::origin::Origins;
 use crate::rotation;
-use crate::served::Token;
 use crate::session::{Decision, Flight, Session};
+use crate::snapshot::Token;
 use crate::state::{Progress, Rejection};
 use crate::token::Key;
 

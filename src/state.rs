@@ -29,8 +29,8 @@ use crate::error::{EndReason, Error};
 use crate::record::Record;
 use crate::record::lease::Holder;
 use crate::schedule::Due;
-use crate::served::Token;
 use crate::settings::Settings;
+use crate::snapshot::Token;
 use crate::strategy::OnExpiry;
 use crate::token::{PairId, TokenFamily, TokenPair};
 

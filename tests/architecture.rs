@@ -13,7 +13,7 @@ const GROUPS: [&[&str]; 13] = [
     &["schedule", "settings", "endpoint"],
     &["store", "record"],
     &["error"],
-    &["event", "origin", "served", "status", "user_code"],
+    &["event", "origin", "snapshot", "status", "user_code"],
     &["state", "timer"],
     &["session"],
     &["rotation"],

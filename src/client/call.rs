@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::endpoint::retry_after;
 use crate::error::Error;
 use crate::manager::{Calls, TokenManager};
-use crate::served::Token;
+use crate::snapshot::Token;
 use crate::state::Rejection;
 
 /// An answer of an API, as far as the rule for rejected tokens has to look at it.

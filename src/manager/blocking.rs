@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use super::TokenManager;
 use super::user::cause_of_death;
 use crate::error::Error;
-use crate::served::Token;
+use crate::snapshot::Token;
 
 /// What an answer that is there at the deadline needs to get to another thread.
 const MOMENT: Duration = Duration::from_secs(1);

@@ -12,9 +12,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::TokenManager;
 use crate::error::Error;
 use crate::rotation;
-use crate::served::Token;
 use crate::session::{Decision, Session};
 use crate::settings::OnStoreFailure;
+use crate::snapshot::Token;
 use crate::state::{DeadlinePassed, Progress, Waiter, room_timer};
 use crate::token::PairId;
 

@@ -6,7 +6,7 @@ use crate::error::{EndReason, Error};
 use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, RecordState};
 use crate::schedule::Due;
-use crate::served::Token;
+use crate::snapshot::Token;
 use crate::store::Revision;
 
 /// What a look at the store leads to.

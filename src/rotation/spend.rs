@@ -12,7 +12,7 @@ use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{Error, cut};
 use crate::record::RecordState;
 use crate::record::lease::{LeaseStatus, Own};
-use crate::served::Token;
+use crate::snapshot::Token;
 use crate::state::{Failure, Sent};
 use crate::store::{StoreError, Swap};
 use crate::token::RefreshToken;

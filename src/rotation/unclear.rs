@@ -13,7 +13,7 @@ use crate::endpoint::EndpointError;
 use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Permit, permits};
 use crate::record::{Record, RecordState};
-use crate::served::Token;
+use crate::snapshot::Token;
 use crate::state::{Failure, Over, Timer};
 use crate::store::Swap;
 

@@ -8,7 +8,7 @@ use super::Session;
 use crate::error::{Causes, EndReason, Error};
 use crate::event::Event;
 use crate::record::Record;
-use crate::served::Token;
+use crate::snapshot::Token;
 use crate::state::{HeldAtLogout, Notice, State};
 use crate::store::StoreError;
 use crate::token::PairId;

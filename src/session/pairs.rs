@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, StoredPair};
 use crate::schedule::{Pacing, Schedule};
-use crate::served::Copies;
+use crate::snapshot::Copies;
 use crate::state::{Committed, HeldPair};
 use crate::store::{StoreError, StoreTime};
 use crate::token::{PairId, TokenFamily, TokenPair};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::record::{Origin, reconcile};
 use crate::schedule::Schedule;
-use crate::served::{Copies, Token};
+use crate::snapshot::{Copies, Token};
 use crate::token::{Digest, PairId, TokenFamily, TokenPair};
 
 /// The last good pair.

@@ -7,8 +7,8 @@ use crate::clock::Timestamp;
 use crate::endpoint::OldPair;
 use crate::error::Error;
 use crate::schedule::Due;
-use crate::served::Token;
 use crate::settings::{OnStoreFailure, Settings};
+use crate::snapshot::Token;
 use crate::strategy::WhileRotating;
 
 /// What a caller has to do.
