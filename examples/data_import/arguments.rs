@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use self::strategy::Choice;
 pub(crate) use self::strategy::Strategy;
 use crate::configuration::{Configuration, External};
-use crate::weather::Weather;
+use crate::faults::Faults;
 
 /// Enough for imports that outlive a few tokens, and for all of them to be over in half a minute.
 const GENERATED: u64 = 20_000;
 
 /// Enough for an import to outlive all outages: it works for as long as a token lives between any two.
-const GENERATED_IN_WEATHER: u64 = 80_000;
+const GENERATED_WITH_FAULTS: u64 = 80_000;
 
 /// Of the embedded servers.
 const ACCESS_TTL: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
 
-    /// How many records to generate [default: 20000, and 80000 with --weather], or to read of the file at most
+    /// How many records to generate [default: 20000, and 80000 with --faults], or to read of the file at most
     #[arg(long, value_name = "N")]
     records: Option<u64>,
 
@@ -67,7 +67,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
 
-    /// What to import with; several are separated by commas [default: all, without fixed with --weather;
+    /// What to import with; several are separated by commas [default: all, without fixed with --faults;
     /// optimistic-early with --rejects or --resume]
     #[arg(long, value_name = "STRATEGY", value_enum, value_delimiter = ',')]
     strategy: Vec<Choice>,
@@ -88,8 +88,8 @@ pub(crate) struct Arguments {
     /// Puts the embedded token endpoint out of order, once after each rotation, in all ways or in this one:
     /// refused, 503, 502, 504, 500, 404, 403, 413, 400, 401, 301, 200, 408, reset or invalid_client. For
     /// the managed strategies
-    #[arg(long, value_name = "OUTAGE", value_parser = Weather::parse, num_args = 0..=1, require_equals = true, default_missing_value = "all")]
-    pub(crate) weather: Option<Weather>,
+    #[arg(long, value_name = "OUTAGE", value_parser = Faults::parse, num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    pub(crate) faults: Option<Faults>,
 
     /// For how long a batch waits for an API that is not available, before the import stops
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "10m")]
@@ -113,7 +113,7 @@ impl Arguments {
         if self.strategy.is_empty() {
             return match self.is_one_import() {
                 true => vec![Strategy::OptimisticEarly],
-                false if self.weather.is_some() => Strategy::MANAGED.to_vec(),
+                false if self.faults.is_some() => Strategy::MANAGED.to_vec(),
                 false => Choice::All.strategies().to_vec(),
             };
         }
@@ -138,7 +138,7 @@ impl Arguments {
             ("--refresh-ttl", self.refresh_ttl.is_some()),
             ("--gateway", self.gateway.is_some()),
             ("--picture", self.picture.is_some()),
-            ("--weather", self.weather.is_some()),
+            ("--faults", self.faults.is_some()),
         ] {
             ensure!(
                 !is_given,
@@ -178,8 +178,8 @@ impl Arguments {
 
     /// How many records there are, where that is known.
     pub(crate) fn count(&self) -> Option<u64> {
-        let generated = match &self.weather {
-            Some(weather) if weather.is_long() => GENERATED_IN_WEATHER,
+        let generated = match &self.faults {
+            Some(faults) if faults.is_long() => GENERATED_WITH_FAULTS,
             _ => GENERATED,
         };
         self.records
@@ -300,15 +300,15 @@ mod tests {
     }
 
     #[test]
-    fn weather_is_all_outages_or_one_and_for_managed_strategies() -> Result<(), clap::Error> {
-        let all = parsed(&["--weather"])?;
+    fn faults_are_all_outages_or_one_and_for_managed_strategies() -> Result<(), clap::Error> {
+        let all = parsed(&["--faults"])?;
         assert_eq!(all.strategies(), Strategy::MANAGED);
-        assert_eq!(all.count(), Some(GENERATED_IN_WEATHER));
-        assert_eq!(all.weather, parsed(&["--weather=all"])?.weather);
-        let one = parsed(&["--weather=invalid_client", "--strategy", "all"])?;
+        assert_eq!(all.count(), Some(GENERATED_WITH_FAULTS));
+        assert_eq!(all.faults, parsed(&["--faults=all"])?.faults);
+        let one = parsed(&["--faults=invalid_client", "--strategy", "all"])?;
         assert_eq!(one.strategies().len(), 4);
         assert_eq!(one.count(), Some(GENERATED));
-        let given = parsed(&["--weather", "--records", "7"])?;
+        let given = parsed(&["--faults", "--records", "7"])?;
         assert_eq!(given.count(), Some(7));
         Ok(())
     }
@@ -323,7 +323,7 @@ mod tests {
             ("--workers", "0"),
             ("--strategy", "none"),
             ("--api-wait", "long"),
-            ("--weather=rain", "--json"),
+            ("--faults=rain", "--json"),
         ] {
             assert!(parsed(&[flag, value]).is_err(), "{flag} {value}");
         }

@@ -117,9 +117,9 @@ pub(crate) async fn run(
     let follower = tokens
         .as_ref()
         .map(|tokens| tokio::spawn(follow(tokens.subscribe(), Arc::clone(&tally))));
-    let weather = tokens
+    let faults = tokens
         .as_ref()
-        .and_then(|tokens| site.weather(tokens.subscribe(), &tally));
+        .and_then(|tokens| site.faults(tokens.subscribe(), &tally));
     let stop = Arc::new(Stop::default());
     let (notices, mut noticed) = Notices::new();
     let job = Arc::new(Job {
@@ -164,7 +164,7 @@ pub(crate) async fn run(
     while let Ok(notice) = noticed.try_recv() {
         drop(note(&notice));
     }
-    drop(weather);
+    drop(faults);
 
     // A rotation may be under way: its pair is neither lost nor left out of the count.
     let (shut_down, rotations) = match tokens {

@@ -15,6 +15,7 @@ mod batches;
 mod checkpoint;
 mod configuration;
 mod done;
+mod faults;
 mod generate;
 mod import;
 mod input;
@@ -32,7 +33,6 @@ mod stop;
 mod stopped;
 mod tally;
 mod timeline;
-mod weather;
 mod worker;
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ fn picture(arguments: &Arguments, outcomes: &[Outcome]) -> Document {
         .add(rectangle(0.5, 0.5, WIDTH - 1.0, height - 1.0, "card").set("rx", 10))
         .add(text(MARGIN, 42.0, "title", title(arguments)))
         .add(text(MARGIN, 64.0, "subtitle", subtitle(arguments)))
-        .add(legend(MARGIN, 90.0, arguments.weather.is_some()))
+        .add(legend(MARGIN, 90.0, arguments.faults.is_some()))
         .add(axis.grid(TOP, height - BOTTOM));
     for (row, lane) in lanes.iter().enumerate() {
         document = document.add(lane.group(&axis, fastest, TOP + LANE * row as f64));
@@ -81,12 +81,12 @@ fn title(arguments: &Arguments) -> String {
 }
 
 fn subtitle(arguments: &Arguments) -> String {
-    let weather = match &arguments.weather {
+    let faults = match &arguments.faults {
         Some(_) => "; what stands before the token endpoint answers in its place",
         None => "",
     };
     format!(
-        "{} records a call, {} calls at a time; refresh tokens are single-use{weather}",
+        "{} records a call, {} calls at a time; refresh tokens are single-use{faults}",
         arguments.batch, arguments.workers,
     )
 }
@@ -94,7 +94,7 @@ fn subtitle(arguments: &Arguments) -> String {
 /// Draws what an entry of the legend stands for, from a left edge on and around a height.
 type Sample = fn(f64, f64) -> Group;
 
-fn legend(left: f64, middle: f64, has_weather: bool) -> Group {
+fn legend(left: f64, middle: f64, has_faults: bool) -> Group {
     let mut group = Group::new();
     let mut x = left;
     let mut entries: Vec<(&str, f64, Sample)> = vec![
@@ -116,7 +116,7 @@ fn legend(left: f64, middle: f64, has_weather: bool) -> Group {
             Group::new().add(rectangle(x + 4.0, y - 6.0, 3.0, 12.0, "rejection"))
         }),
     ];
-    if has_weather {
+    if has_faults {
         entries.push(("token endpoint out of order", 190.0, |x, y| {
             Group::new().add(rectangle(x, y - 6.0, 18.0, 12.0, "outage"))
         }));

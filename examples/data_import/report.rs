@@ -60,10 +60,10 @@ pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::R
         None => {
             let lifetime = humantime::format_duration(arguments.access_ttl());
             writeln!(out, "Access tokens live for {lifetime}.")?;
-            if let Some(weather) = &arguments.weather {
+            if let Some(faults) = &arguments.faults {
                 writeln!(
                     out,
-                    "After a rotation, the token endpoint is out of order: {weather}."
+                    "After a rotation, the token endpoint is out of order: {faults}."
                 )?;
             }
         }

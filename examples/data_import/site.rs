@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 
 use crate::arguments::{Arguments, Strategy};
 use crate::configuration::{Configuration, External};
+use crate::faults::Faults;
 use crate::tally::Tally;
-use crate::weather::Weather;
 
 pub(crate) const CLIENT_ID: &str = "data-import";
 pub(crate) const CLIENT_SECRET: &str = "of the embedded server";
@@ -49,7 +49,7 @@ pub(crate) struct Embedded {
     token_endpoint: HttpServer,
     records: HttpServer,
     /// Before the token endpoint, and the outages of it.
-    front: Option<(Arc<Front>, Weather)>,
+    front: Option<(Arc<Front>, Faults)>,
     configuration: Option<Configuration>,
 }
 
@@ -96,8 +96,8 @@ impl Site {
             .time_per_record(TIME_PER_RECORD)
             .build();
         let site = Self::of(server, api, arguments.config.clone()).await?;
-        match &arguments.weather {
-            Some(weather) => site.behind_front(weather.clone()).await,
+        match &arguments.faults {
+            Some(faults) => site.behind_front(faults.clone()).await,
             None => Ok(site),
         }
     }
@@ -117,19 +117,19 @@ impl Site {
         }))
     }
 
-    async fn behind_front(mut self, weather: Weather) -> anyhow::Result<Self> {
+    async fn behind_front(mut self, faults: Faults) -> anyhow::Result<Self> {
         if let Self::Embedded(embedded) = &mut self {
             let front = Front::before(embedded.token_endpoint.addr()).await;
             let front = Arc::new(front.context("cannot listen")?);
-            embedded.front = Some((front, weather));
+            embedded.front = Some((front, faults));
         }
         Ok(self)
     }
 
     /// Starts the outages of the token endpoint, if there are to be any, until the answer is dropped.
-    pub(crate) fn weather(&self, events: Events, tally: &Arc<Tally>) -> Option<JoinSet<()>> {
+    pub(crate) fn faults(&self, events: Events, tally: &Arc<Tally>) -> Option<JoinSet<()>> {
         let Self::Embedded(Embedded {
-            front: Some((front, weather)),
+            front: Some((front, faults)),
             ..
         }) = self
         else {
@@ -137,7 +137,7 @@ impl Site {
         };
         let mut task = JoinSet::new();
         let (front, tally) = (Arc::clone(front), Arc::clone(tally));
-        task.spawn(weather.clone().pass(front, events, tally));
+        task.spawn(faults.clone().pass(front, events, tally));
         Some(task)
     }
 

@@ -11,7 +11,7 @@ use crate::store::Location;
 /// A quarter of a shorter run may pass in one outage.
 const SHORTEST_RUN: Duration = Duration::from_secs(120);
 
-/// Keeps sessions alive for a long time, in real time and in bad weather. The exit status is 0 if no call failed and
+/// Keeps sessions alive for a long time, in real time and in bad faults. The exit status is 0 if no call failed and
 /// neither memory nor tasks nor descriptors grew.
 #[derive(Debug, Parser)]
 #[command(name = "soak")]
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = ttl)]
     pub(crate) access_ttl: Duration,
 
-    /// What the weather and the restarts are drawn from [default: something else each time]
+    /// What the faults and the restarts are drawn from [default: something else each time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 

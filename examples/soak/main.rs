@@ -1,4 +1,4 @@
-//! A soak test: managers with each strategy live for minutes or hours, in real time and in bad weather, and must
+//! A soak test: managers with each strategy live for minutes or hours, in real time and in bad faults, and must
 //! neither fail a call nor grow.
 //!
 //! ```text
@@ -8,7 +8,7 @@
 //! Each strategy has a session of its own, and callers that call an API all the time. A front before the token
 //! endpoint answers in its place now and then, as gateways and firewalls do; the store fails now and then; and each
 //! manager is shut down and built anew now and then. `session` and `callers` have what an application needs of
-//! evertoken, `weather` and `shaky` what stands in its way, and `process` and `judgement` what is measured.
+//! evertoken, `faults` and `shaky` what stands in its way, and `process` and `judgement` what is measured.
 //!
 //! The servers and the front are a process of their own, this program once more: the embedded authorization server
 //! remembers every token that it issued, and that memory is not the client's.
@@ -24,10 +24,10 @@ mod session;
 mod shaky;
 mod site;
 // `instances` names its store in the same words.
+mod faults;
 #[path = "../instances/store.rs"]
 mod store;
 mod tally;
-mod weather;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::arguments::Arguments;
 use crate::callers::Caller;
+use crate::faults::{Faults, Random, stopped_within};
 use crate::judgement::Quarters;
 use crate::process::Sample;
 use crate::report::{self, Line, Summary};
@@ -21,7 +22,6 @@ use crate::session::{LIFE, Session, Setup, Strategy};
 use crate::site::Site;
 use crate::store::Location;
 use crate::tally::Tally;
-use crate::weather::{Random, Weather, stopped_within};
 use crate::{FAILED, INTERRUPTED};
 
 /// How often memory, tasks and descriptors are looked at.
@@ -59,13 +59,13 @@ pub(crate) async fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::
     let tally = Arc::new(Tally::new());
     let stop = watch::Sender::new(false);
     let mut random = Random(seed);
-    let weather = Weather {
+    let faults = Faults {
         site: Arc::clone(&site),
         trouble,
         tally: Arc::clone(&tally),
         random: Random(random.next()),
     };
-    let weather = tokio::spawn(weather.run(stop.subscribe()));
+    let faults = tokio::spawn(faults.run(stop.subscribe()));
     let mut tasks = JoinSet::new();
     for session in &sessions {
         let restarts = restarts(
@@ -97,7 +97,7 @@ pub(crate) async fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::
 
     let last = Sample::take();
     stop.send_replace(true);
-    weather.await??;
+    faults.await??;
     while let Some(ended) = tasks.join_next().await {
         ended?;
     }

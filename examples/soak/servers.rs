@@ -9,7 +9,7 @@ use evertoken::testing::{AuthorizationServer, Front, ImportApi};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 
-use crate::weather::Out;
+use crate::faults::Out;
 
 pub(crate) const CLIENT_ID: &str = "soak";
 pub(crate) const CLIENT_SECRET: &str = "of the embedded server";

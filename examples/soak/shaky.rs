@@ -44,7 +44,7 @@ impl ShakyStore {
 
     async fn over(&self) {
         let mut trouble = self.trouble.clone();
-        // Without a sender the weather is over, and the trouble with it.
+        // Without a sender the faults is over, and the trouble with it.
         let _ = trouble.wait_for(Option::is_none).await;
     }
 }
@@ -92,14 +92,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_in_trouble_fails_or_waits_and_answers_again_afterwards() {
-        let weather = watch::Sender::new(Some(Trouble::Fails));
-        let store = ShakyStore::new(Arc::new(MemoryStore::new()), weather.subscribe());
+        let faults = watch::Sender::new(Some(Trouble::Fails));
+        let store = ShakyStore::new(Arc::new(MemoryStore::new()), faults.subscribe());
         let key = Key::new("issuer", "client");
         assert!(store.load(&key).await.is_err());
-        weather.send_replace(Some(Trouble::DoesNotAnswer));
+        faults.send_replace(Some(Trouble::DoesNotAnswer));
         let waiting = timeout(Duration::from_secs(60), store.load(&key)).await;
         assert!(waiting.is_err());
-        let (loaded, _) = tokio::join!(store.load(&key), async { weather.send_replace(None) });
+        let (loaded, _) = tokio::join!(store.load(&key), async { faults.send_replace(None) });
         assert!(loaded.is_ok());
         assert!(store.load(&key).await.is_ok());
     }

@@ -11,7 +11,7 @@ use crate::session::Strategy;
 pub(crate) struct Tally {
     started: Instant,
     /// What is wrong at the moment.
-    weather: Mutex<Option<&'static str>>,
+    faults: Mutex<Option<&'static str>>,
     counts: Mutex<Counts>,
 }
 
@@ -33,7 +33,7 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),
-            weather: Mutex::default(),
+            faults: Mutex::default(),
             counts: Mutex::default(),
         }
     }
@@ -70,20 +70,20 @@ impl Tally {
     }
 
     pub(crate) fn outage_begins(&self, what: &'static str) {
-        *self.weather.lock() = Some(what);
+        *self.faults.lock() = Some(what);
         self.counts.lock().outages += 1;
     }
 
     pub(crate) fn outage_ends(&self) {
-        *self.weather.lock() = None;
+        *self.faults.lock() = None;
     }
 
     fn note(&self, counts: &mut Counts, strategy: Strategy, error: &anyhow::Error) {
-        let weather = *self.weather.lock();
+        let faults = *self.faults.lock();
         counts.first_failure.get_or_insert_with(|| {
             let at = span(self.elapsed());
-            let weather = weather.unwrap_or("no outage");
-            format!("{strategy}, at {at}, {weather}: {error:#}")
+            let faults = faults.unwrap_or("no outage");
+            format!("{strategy}, at {at}, {faults}: {error:#}")
         });
     }
 }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_failure_is_kept_with_its_time_and_weather() {
+    async fn the_first_failure_is_kept_with_its_time_and_faults() {
         let tally = Tally::new();
         tally.called(Strategy::OnRequest, Duration::from_secs(1), Ok(()));
         tokio::time::advance(Duration::from_secs(65)).await;

@@ -59,13 +59,13 @@ pub struct Front {
 #[derive(Debug)]
 struct Shared {
     server: SocketAddr,
-    weather: Mutex<Weather>,
+    faults: Mutex<Faults>,
     /// How many requests were answered in place of the server.
     answered: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-enum Weather {
+enum Faults {
     Calm,
     Out(Outage),
     /// One request meets it.
@@ -92,7 +92,7 @@ impl Front {
         let listener = TcpListener::bind(ANY_PORT).await?;
         let shared = Arc::new(Shared {
             server,
-            weather: Mutex::new(Weather::Calm),
+            faults: Mutex::new(Faults::Calm),
             answered: watch::Sender::new(0),
         });
         Ok(Self {
@@ -129,7 +129,7 @@ impl Front {
     pub async fn begin(&self, outage: Outage) -> io::Result<()> {
         self.end()?;
         let closes = matches!(outage, Outage::Refused);
-        *self.shared.weather.lock() = Weather::Out(outage);
+        *self.shared.faults.lock() = Faults::Out(outage);
         if closes {
             let door = std::mem::replace(&mut *self.door.lock(), Door::Moving);
             if let Door::Open(accepting) = door {
@@ -153,7 +153,7 @@ impl Front {
     /// As [`end`](Self::end).
     pub fn begin_once(&self, outage: Outage) -> io::Result<()> {
         self.end()?;
-        *self.shared.weather.lock() = Weather::Once(outage);
+        *self.shared.faults.lock() = Faults::Once(outage);
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl Front {
     ///
     /// Those of listening again.
     pub fn end(&self) -> io::Result<()> {
-        *self.shared.weather.lock() = Weather::Calm;
+        *self.shared.faults.lock() = Faults::Calm;
         let mut door = self.door.lock();
         *door = match std::mem::replace(&mut *door, Door::Moving) {
             Door::Closed(socket) => Door::Open(accept(socket.listen(BACKLOG)?, &self.shared)),
@@ -227,13 +227,13 @@ impl Shared {
     }
 
     fn outage(&self) -> Option<Outage> {
-        let mut weather = self.weather.lock();
-        match &*weather {
-            Weather::Calm => None,
-            Weather::Out(outage) => Some(outage.clone()),
-            Weather::Once(outage) => {
+        let mut faults = self.faults.lock();
+        match &*faults {
+            Faults::Calm => None,
+            Faults::Out(outage) => Some(outage.clone()),
+            Faults::Once(outage) => {
                 let outage = outage.clone();
-                *weather = Weather::Calm;
+                *faults = Faults::Calm;
                 Some(outage)
             }
         }

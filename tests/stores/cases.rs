@@ -4,12 +4,12 @@ mod behind;
 mod collisions;
 mod conformance;
 mod endings;
+mod faults;
 mod holders;
 mod instances;
 mod leases;
 mod sessions;
 mod storing;
-mod weather;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         collisions::CASES,
         sessions::CASES,
         endings::CASES,
-        weather::CASES,
+        faults::CASES,
     ]
     .into_iter()
     .flatten()

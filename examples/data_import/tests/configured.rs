@@ -333,7 +333,7 @@ async fn what_the_configuration_decides_is_refused_on_the_command_line() {
         "--refresh-ttl 3s",
         "--gateway okapi",
         "--picture a.svg",
-        "--weather",
+        "--faults",
     ] {
         let refused = parsed(&format!("{config} {flag}")).check().unwrap_err();
         let name = flag.split(' ').next().unwrap();

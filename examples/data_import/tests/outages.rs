@@ -84,7 +84,7 @@ async fn each_kind_of_outage_is_gone_through_and_counted() {
     {
         imports.push(async move {
             let arguments = format!(
-                "--weather={name} --records 4000 --batch 25 --access-ttl 500ms --strategy {strategy} --json"
+                "--faults={name} --records 4000 --batch 25 --access-ttl 500ms --strategy {strategy} --json"
             );
             let ran = ran(&arguments).await;
             let line = &ran.lines()[0];

@@ -1,4 +1,4 @@
-//! The weather: which outage comes when, and how long it takes. There is one at a time, and half a minute of calm
+//! The faults: which outage comes when, and how long it takes. There is one at a time, and half a minute of calm
 //! between two of them, so that no caller waits through more than one.
 
 use std::io;
@@ -98,14 +98,14 @@ const OUTAGES: [(&str, Outage); 14] = [
     ),
 ];
 
-pub(crate) struct Weather {
+pub(crate) struct Faults {
     pub(crate) site: Arc<Site>,
     pub(crate) trouble: watch::Sender<Option<Trouble>>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) random: Random,
 }
 
-impl Weather {
+impl Faults {
     /// Goes on until it is asked to stop, and leaves no outage behind.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let mut deck = Vec::new();

@@ -1,4 +1,4 @@
-//! `--weather`: outages of the embedded token endpoint, one after the other. What stands before it answers in its
+//! `--faults`: outages of the embedded token endpoint, one after the other. What stands before it answers in its
 //! place, as proxies, gateways and deployments do.
 
 use std::fmt;
@@ -104,9 +104,9 @@ const fn once(name: &'static str, effect: Effect) -> Outage {
 
 /// Outages in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Weather(Vec<Outage>);
+pub(crate) struct Faults(Vec<Outage>);
 
-impl Weather {
+impl Faults {
     /// All of them, or one by its name.
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         if name == "all" {
@@ -154,7 +154,7 @@ impl Weather {
     }
 }
 
-impl fmt::Display for Weather {
+impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.0.iter().map(|outage| outage.name).collect();
         f.write_str(&names.join(", "))
