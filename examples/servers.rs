@@ -107,7 +107,7 @@ impl Arguments {
     fn resend_after_silence(&self) -> &'static str {
         match self.reuse {
             // An earlier request that the server handles late would kill the pair of the later one.
-            ReuseChoice::LastWins => "lease_duration",
+            ReuseChoice::LastWins => "lease-duration",
             _ => "soon",
         }
     }

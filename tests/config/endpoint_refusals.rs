@@ -135,7 +135,7 @@ token_url = "https://id.example.org/token"
 client_id = "a"
 [endpoint.server]
 resend_after_silence = "never""#,
-            "line 5, column 1: endpoint.server.resend_after_silence: must be `soon` or `lease_duration`",
+            "line 5, column 1: endpoint.server.resend_after_silence: must be `soon` or `lease-duration`",
         ),
         (
             r#"[endpoint]

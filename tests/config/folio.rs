@@ -156,7 +156,7 @@ sign_in = { username = "ada", password = "sesame" }
     async fn okapi_is_sent_nothing_again_after_silence_unless_that_is_asked_for() {
         let is_spared = |shown: String| shown.contains("resend: WhenUnavailable");
         assert!(is_spared(shown(LEAST).await));
-        let other = format!("{LEAST}server = {{ resend_after_silence = \"lease_duration\" }}");
+        let other = format!("{LEAST}server = {{ resend_after_silence = \"lease-duration\" }}");
         assert!(is_spared(shown(&other).await));
         let asked = format!("{LEAST}server = {{ resend = \"always\" }}");
         assert!(!is_spared(shown(&asked).await));

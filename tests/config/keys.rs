@@ -62,7 +62,7 @@ client = ["server_error"]
 bare_400 = "dead"
 [endpoint.server]
 resend = "when-unavailable"
-resend_after_silence = "lease_duration"
+resend_after_silence = "lease-duration"
 old_pair = "dies-at-first-use"
 [session]
 issuer = "https://id.example.org"

@@ -33,7 +33,7 @@ async fn a4_a_refresh_is_the_refresh_tokens_cookie_and_nothing_else_that_proves_
         request.header("accept"),
         Some("application/json, text/plain")
     );
-    assert_eq!(request.header("accept-encoding"), Some("pair_id"));
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
     assert_eq!(request.header("user-agent"), Some(AGENT));
     assert_eq!(request.body(), "{}");
     for absent in [

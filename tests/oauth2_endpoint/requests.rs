@@ -50,7 +50,7 @@ async fn a_refresh_is_one_form_and_names_the_client_once() {
         );
         assert_eq!(request.header("accept"), Some("application/json"));
         assert_eq!(request.header("authorization"), authorization);
-        assert_eq!(request.header("accept-encoding"), Some("pair_id"));
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
         assert_eq!(request.header("user-agent"), Some(AGENT));
         for absent in ["transfer-encoding", "cookie", "referer"] {
             assert_eq!(request.header(absent), None, "{absent}");
