@@ -7,6 +7,7 @@
 //! everything else is measured by [`Clock::now`], which counts suspend.
 
 mod patience;
+mod store_time;
 
 use std::fmt::Debug;
 use std::ops::Add;
@@ -14,6 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::patience::{LATE, Patience};
+pub use self::store_time::StoreTime;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+pub(crate) use self::store_time::whole_millis;
 
 /// A moment of one process: nanoseconds from an arbitrary origin, counting suspend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,15 +2,12 @@
 //! something; none of them holds a secret, and all can be cloned, because one failed rotation
 //! answers everybody who waited for it.
 
-mod end;
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::end::cut;
-pub use self::end::{EndReason, ServerWord};
 use crate::endpoint::EndpointError;
+pub use crate::record::{EndReason, ServerWord};
 use crate::settings::PENDING_PAUSE;
 use crate::store::StoreError;
 

@@ -9,32 +9,33 @@
 //! - [`reconcile`]: what a record means to somebody who holds a pair already
 //! - [`pause`]: when nobody sends after a failure, and why
 //! - [`commit`]: how a new pair gets in, and how a session ends
+//! - [`end`]: why a session ended
 //! - [`past`]: the names of the tokens that were used
 //! - [`outline`]: what may be known of a record without its tokens
 //! - [`carried`]: how a record is written out, with what later versions put into its parts
-//! - [`wiped`]: what is wiped of that
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod carried;
 pub(crate) mod commit;
-mod format;
+mod end;
+pub(crate) mod format;
 pub(crate) mod lease;
 mod outline;
 pub(crate) mod past;
 pub(crate) mod pause;
 pub(crate) mod reconcile;
-pub(crate) mod wiped;
 
 use serde::{Deserialize, Serialize};
 
 use self::carried::Carried;
+pub(crate) use self::end::cut;
+pub use self::end::{EndReason, ServerWord};
+use self::format::Fields;
 pub use self::lease::{DoubtfulBy, Lease, Owner};
 use self::past::Past;
 use self::pause::NotBefore;
-use self::wiped::Fields;
-use crate::error::{EndReason, ServerWord};
-use crate::store::StoreTime;
+use crate::clock::StoreTime;
 use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
 
 /// The number of the layout below; a reader refuses every other one. Versions 1 and 2 were never released.
@@ -254,7 +255,7 @@ mod testkit {
 
     use super::lease::Candidate;
     use super::{Origin, Owner, Record, RecordState, StoredPair};
-    use crate::store::StoreTime;
+    use crate::clock::StoreTime;
     use crate::token::{Digest, Key, TokenFamily, TokenPair};
 
     pub(super) const ONE: Candidate = candidate(1);

@@ -17,7 +17,6 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod sealer;
-mod time;
 
 use std::error::Error as StdError;
 use std::fmt::{self, Debug};
@@ -39,9 +38,9 @@ pub use self::postgres::PostgresStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
 pub use self::sealer::{SealError, Sealer};
-pub use self::time::StoreTime;
+pub use crate::clock::StoreTime;
 #[cfg(any(feature = "redis", feature = "postgres"))]
-use self::time::whole_millis;
+use crate::clock::whole_millis;
 use crate::record::{Lease, Record};
 use crate::token::{Digest, Key};
 

@@ -11,12 +11,12 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::format::{Fields, Wiped};
 use super::lease::{Holder, Lease, Owner};
 use super::past::{Names, Past};
 use super::pause::{Class, NotBefore};
-use super::wiped::{Fields, Wiped};
 use super::{FORMAT, Origin, Record, RecordState, StoredPair, format};
-use crate::store::StoreTime;
+use crate::clock::StoreTime;
 use crate::token::{Digest, Key, Lifetime, RefreshExpiry, TokenFamily, TokenPair, Validity};
 
 /// What is carried along; most records have none of it.

@@ -3,7 +3,7 @@
 use super::lease::Holder;
 use super::past::REFRESHED_LIMIT;
 use super::{Origin, Record, RecordState, StoredPair};
-use crate::store::StoreTime;
+use crate::clock::StoreTime;
 use crate::token::{Digest, Key, PairId, TokenFamily};
 
 /// A pair that was read from the server and is to be stored.

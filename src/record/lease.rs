@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Record;
 use super::pause::NotBefore;
+use crate::clock::StoreTime;
 use crate::endpoint::Resend;
-use crate::store::StoreTime;
 use crate::token::Digest;
 
 /// Who leases: 128 random bits, drawn anew at each start of a process (and for each manager in it), so

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::Record;
-use crate::error::EndReason;
-use crate::store::StoreTime;
+use super::{EndReason, Record};
+use crate::clock::StoreTime;
 use crate::token::{AccessToken, jwt};
 
 impl Record {

@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Origin, Record};
-use crate::store::StoreTime;
+use crate::clock::StoreTime;
 use crate::token::Digest;
 
 /// Past refresh tokens of the token endpoint's kept by name. They answer an instance that is a few rotations behind; an

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Record;
-use crate::store::StoreTime;
+use crate::clock::StoreTime;
 
 /// Until when no instance sends, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Kind;
 use crate::endpoint::{EndpointError, ResendAfterSilence};
-use crate::error::{Error, cut};
+use crate::error::Error;
+use crate::record::cut;
 use crate::record::pause::{Class, NotBefore};
 use crate::settings::Settings;
 use crate::state::{Cause, Timer};

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::aside::aside;
 use super::{Codec, Flaw, bare, json, known_format};
-use crate::record::wiped::Wiped;
+use crate::record::format::Wiped;
 use crate::record::{FORMAT, Record, SEALED_FORMAT};
 use crate::store::StoreError;
 use crate::token::{Digest, Key};

@@ -39,16 +39,11 @@ mod real {
         pub use self::profile::Resend;
     }
 
-    pub(crate) mod error {
-        mod end;
-        pub(crate) use self::end::{EndReason, ServerWord};
-    }
-
-    pub(crate) mod store {
-        mod time;
-        pub(crate) use self::time::StoreTime;
+    pub(crate) mod clock {
+        mod store_time;
+        pub(crate) use self::store_time::StoreTime;
     }
 }
 
 /// Under the names by which they know each other.
-pub(crate) use self::real::{endpoint, error, record, store, token};
+pub(crate) use self::real::{clock, endpoint, record, token};

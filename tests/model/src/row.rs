@@ -9,7 +9,7 @@ use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
 use crate::record::reconcile;
 use crate::record::{Origin, Record, RecordState, StoredPair};
-use crate::store::StoreTime;
+use crate::clock::StoreTime;
 use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
 
 /// Names a refresh token.

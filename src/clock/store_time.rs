@@ -48,6 +48,6 @@ impl From<Duration> for StoreTime {
     }
 }
 
-pub(super) fn whole_millis(span: Duration) -> u64 {
+pub(crate) fn whole_millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
