@@ -6,6 +6,7 @@
 //! the hot path asks two coarse clocks and is quiet only if both agree that nothing is due, and
 //! everything else is measured by [`Clock::now`], which counts suspend.
 
+mod backoff;
 mod patience;
 mod store_time;
 
@@ -14,6 +15,7 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) use self::backoff::Backoff;
 pub(crate) use self::patience::{LATE, Patience};
 pub use self::store_time::StoreTime;
 #[cfg(any(feature = "redis", feature = "postgres"))]

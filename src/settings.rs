@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 pub use self::persistence::Persistence;
 
+use crate::clock::Backoff;
 use crate::endpoint::ServerProfile;
 
 /// Kept between the end of the send window and the lease going stale, besides the endpoint's timeout:
@@ -277,10 +278,7 @@ impl CoolDown {
     /// After the `failures`-th failure in a row, counted from 1.
     pub(crate) fn after(&self, failures: u32, early: bool) -> Duration {
         let first = if early { self.early } else { self.expired };
-        let factor = 1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX);
-        first.saturating_mul(factor).min(self.longest)
+        Backoff::new(first, self.longest).after(failures)
     }
 }
 

@@ -11,6 +11,7 @@ use super::persist::{persist, save_elsewhere, settle};
 use super::spend::Answer;
 use super::write_behind::hand_over;
 use super::{Kind, Rotation, Seen};
+use crate::clock::Backoff;
 use crate::clock::Timestamp;
 use crate::endpoint::{OldPair, Predecessor};
 use crate::error::Error;
@@ -23,8 +24,8 @@ use crate::state::{Committed, HeldPair, Progress};
 use crate::strategy::OnExpiry;
 use crate::token::PairId;
 
-/// Pauses between attempts to store a pair, doubling from the first to the last.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Between attempts to store a pair.
+pub(super) const STORE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), LONGEST_PAUSE);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many pairs one rotation asks for whose access tokens are over when they are there: the process may be stopped
@@ -152,7 +153,7 @@ impl Rotation {
                 return Ok(token);
             }
         }
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = STORE_BACKOFF;
         loop {
             let error = match persist(&session, &mut unstored).await {
                 Ok(outcome) => return settle(&session, unstored, outcome).await,
@@ -168,6 +169,7 @@ impl Rotation {
                 unstored.is_published =
                     session.publish(unstored.held.clone(), unstored.epoch, is_last);
             }
+            let pause = backoff.next_pause();
             self.flight.report(Progress::Unstored(Error::Store {
                 source: error.clone(),
                 retry_after: pause,
@@ -181,7 +183,6 @@ impl Rotation {
                 return Err(error.into());
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
             // Where it cannot even be read, the next attempt is made against what was read last.
             if let Ok(newer) = self.load().await {
                 unstored.read = (newer.clock.read, newer.clock.at);

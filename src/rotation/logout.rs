@@ -14,6 +14,7 @@ use super::revoke::{
 };
 use super::user_code::{STORE_PAUSE, STORE_TRIES, load, store_now, swap};
 use super::{Next, Rotation, Seen, family};
+use crate::clock::Backoff;
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::commit::Seeding;
@@ -25,8 +26,8 @@ use crate::status::LogoutProgress;
 use crate::store::{StoreError, Swap};
 use crate::token::TokenPair;
 
-/// Pauses between attempts to store a logout double up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Between attempts to store a logout.
+const BACKOFF: Backoff = Backoff::new(STORE_PAUSE, Duration::from_secs(5));
 
 /// Ends the session and says how that goes, until there is nothing more to tell; where it could not be
 /// stored, goes on trying as long as the manager lives.
@@ -60,16 +61,15 @@ pub(crate) async fn log_out(
     }
     told.send_modify(|progress| progress.revoked = Some(revoked));
     drop(told);
-    let mut pause = STORE_PAUSE;
+    let mut backoff = BACKOFF;
     while let Err(error) = &stored
         && !session.is_closing()
     {
         tracing::warn!(key = %session.key, %error, "a logout could not be stored; trying again");
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(backoff.next_pause()) => {}
             () = session.closing() => {}
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
         stored = write(session, &had).await;
         if let Ok(Some(seen)) = &stored {
             // It was said already.

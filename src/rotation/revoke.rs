@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::Seen;
 use super::user_code::{revoke, swap};
+use crate::clock::Backoff;
 use crate::endpoint::EndpointError;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::token::TokenPair;
 
-/// Pauses between attempts double from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Between attempts to reach the server.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// After that a server is not told any more.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -85,10 +85,10 @@ fn in_background(
             Some(revoked) => revoked,
             None => to_revoke.revoke(&session).await,
         };
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = BACKOFF;
         while is_unheard(&revoked) && session.now().since(began) < GIVE_UP_AFTER {
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(backoff.next_pause()) => {}
                 () = session.closing() => break,
             }
             if to_revoke.is_obsolete(&session, logouts) {
@@ -98,7 +98,6 @@ fn in_background(
                 revoked = to_revoke.revoke(&session) => revoked,
                 () = session.closing() => break,
             };
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         drop(chore);
     });

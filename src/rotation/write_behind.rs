@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::commit::{FIRST_PAUSE, LONGEST_PAUSE};
+use super::commit::{LONGEST_PAUSE, STORE_BACKOFF};
 use super::persist::{PersistOutcome, persist, settle, store_now};
 use super::user_code::load;
 use crate::session::{Session, Unstored};
@@ -52,7 +52,7 @@ async fn write(session: &Arc<Session>) {
             continue;
         }
         let pause = if persistence.retries_soon(failures) {
-            doubled(FIRST_PAUSE, failures - 1)
+            STORE_BACKOFF.after(failures)
         } else {
             LONGEST_PAUSE
         };
@@ -62,11 +62,6 @@ async fn write(session: &Arc<Session>) {
             () = session.closing(), if !was_closing => {}
         }
     }
-}
-
-fn doubled(pause: Duration, times: u32) -> Duration {
-    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
-    pause.saturating_mul(factor).min(LONGEST_PAUSE)
 }
 
 /// Stores the pair that waits, if one does. Returns whether nothing is left then.
