@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::event::Events;
 use crate::origin::Origins;
 use crate::rotation;
-use crate::session::{Decision, Flight, Session};
+use crate::session::{Answer, Flight, Session};
 use crate::snapshot::Token;
 use crate::state::{Progress, Rejection};
 use crate::token::Key;
@@ -142,15 +142,15 @@ impl TokenManager {
             return Ok(token);
         }
         match self.decide() {
-            Decision::Serve(token) => Ok(token),
-            Decision::Join(waiter, _) => match session.usable() {
+            Answer::Serve(token) => Ok(token),
+            Answer::Join(waiter, _) => match session.usable() {
                 Some(token) => Ok(token),
                 None => Err(match waiter.report() {
                     Progress::Pausing(error, until) => session.still(&error, until),
                     _ => Error::Pending,
                 }),
             },
-            Decision::Fail(error) => Err(error),
+            Answer::Fail(error) => Err(error),
         }
     }
 
@@ -281,7 +281,7 @@ impl TokenManager {
         Some(quiet.mine().token.clone())
     }
 
-    fn decide(&self) -> Decision {
+    fn decide(&self) -> Answer {
         let (decision, flight) = self.session.decide();
         self.start(flight);
         decision
@@ -303,9 +303,9 @@ impl TokenManager {
         let (decision, flight) = session.renew(pair_id);
         self.start(flight);
         match decision {
-            Decision::Serve(token) => Ok(token),
-            Decision::Fail(error) => Err(error),
-            Decision::Join(waiter, _) => {
+            Answer::Serve(token) => Ok(token),
+            Answer::Fail(error) => Err(error),
+            Answer::Join(waiter, _) => {
                 let mut joined = Joined::new(self, waiter, None, None)?;
                 let wanted = Wanted::NewerThan(pair_id);
                 let outcome = poll_fn(|context| joined.poll(self, wanted, context)).await;

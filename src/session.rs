@@ -38,7 +38,7 @@ use crate::event::Event;
 use crate::record::lease::Owner;
 use crate::settings::Settings;
 use crate::snapshot::{Copies, Token};
-use crate::state::{Notice, Rejection, Room, State, Verdict, Waiter};
+use crate::state::{Decided, Decision, Notice, Rejection, Room, State, Waiter};
 use crate::status::Status;
 use crate::store::StoreError;
 use crate::timer::{Seat, Timer};
@@ -106,7 +106,7 @@ pub(crate) enum Wake {
 
 /// What a caller has to do, with the rotation that was begun for it.
 #[derive(Debug)]
-pub(crate) enum Decision {
+pub(crate) enum Answer {
     Serve(Token),
     /// And how long to wait at most for one who could go on with the token that is held.
     Join(Waiter, Option<Duration>),
@@ -219,51 +219,48 @@ impl Session {
     }
 
     /// Decides for a caller. A flight that comes with the answer has to be started.
-    pub(crate) fn decide(self: &Arc<Self>) -> (Decision, Option<Flight>) {
+    pub(crate) fn decide(self: &Arc<Self>) -> (Answer, Option<Flight>) {
         let (mut state, moment) = self.lock_asking();
-        match state.verdict(self.settings(), moment.now, moment.wall) {
-            Verdict::Serve(token) => {
-                self.republish(&state, moment);
-                (Decision::Serve(token), None)
+        let Decided { decision, begins } = state.decide(self.settings(), moment.now, moment.wall);
+        let begun = begins.then(|| self.begin_flight(&mut state, moment));
+        let (flight, waiter) = begun.unzip();
+        let answer = match decision {
+            Decision::Serve(token) => {
+                if flight.is_none() {
+                    self.republish(&state, moment);
+                }
+                Answer::Serve(token)
             }
-            Verdict::ServeAndRotate(token) => {
-                let (flight, _) = self.begin_flight(&mut state, moment);
-                (Decision::Serve(token), Some(flight))
-            }
-            Verdict::Join(waiter) => (self.join(&state, moment, waiter), None),
-            Verdict::Rotate => {
-                let (flight, waiter) = self.begin_flight(&mut state, moment);
-                (self.join(&state, moment, waiter), Some(flight))
-            }
-            Verdict::Fail(error) => (Decision::Fail(error), None),
-            Verdict::FailAndReload(error) => {
-                let (flight, _) = self.begin_flight(&mut state, moment);
-                (Decision::Fail(error), Some(flight))
-            }
-        }
+            Decision::Wait => match waiter.or_else(|| state.flight()) {
+                Some(waiter) => self.join(&state, moment, waiter),
+                None => Answer::Fail(Error::Pending),
+            },
+            Decision::Fail(error) => Answer::Fail(error),
+        };
+        (answer, flight)
     }
 
     /// Decides for a caller who wants a newer pair than `seen`, whatever the plan says.
-    pub(crate) fn renew(self: &Arc<Self>, seen: Option<PairId>) -> (Decision, Option<Flight>) {
+    pub(crate) fn renew(self: &Arc<Self>, seen: Option<PairId>) -> (Answer, Option<Flight>) {
         let moment = self.moment();
         let mut state = self.state.lock();
         if let Some(waiter) = state.flight() {
-            return (Decision::Join(waiter, None), None);
+            return (Answer::Join(waiter, None), None);
         }
         if state.pair_id() != seen {
             drop(state);
             return self.decide();
         }
         if let Some(error) = state.obstacle(moment.now) {
-            return (Decision::Fail(error), None);
+            return (Answer::Fail(error), None);
         }
         let (flight, waiter) = self.begin_flight(&mut state, moment);
-        (Decision::Join(waiter, None), Some(flight))
+        (Answer::Join(waiter, None), Some(flight))
     }
 
-    fn join(&self, state: &State, moment: Moment, waiter: Waiter) -> Decision {
+    fn join(&self, state: &State, moment: Moment, waiter: Waiter) -> Answer {
         let patience = state.patience(self.settings(), moment.now, moment.wall);
-        Decision::Join(waiter, patience)
+        Answer::Join(waiter, patience)
     }
 
     /// What has to be done now that a planned moment has come.

@@ -2,6 +2,7 @@
 //! `await` in this file, and nothing in it calls user code. A rotation holds, keeps, ends and reports through
 //! [`epoch::Current`] only.
 
+mod decision;
 mod epoch;
 mod held;
 mod notice;
@@ -9,12 +10,12 @@ mod own;
 mod pause;
 mod rejections;
 mod succession;
-mod verdict;
 mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::decision::{Decided, Decision};
 pub(crate) use self::held::{Committed, HeldAtLogout, HeldPair, LogoutStage};
 pub(crate) use self::notice::Notice;
 pub(crate) use self::own::{Over, Sent};
@@ -22,7 +23,6 @@ use self::pause::Pause;
 pub(crate) use self::pause::{Cause, Failure, Timer};
 pub use self::rejections::Rejection;
 use self::rejections::Rejections;
-pub(crate) use self::verdict::Verdict;
 pub(crate) use self::waiting::{Due as DeadlinePassed, Room, Waiter, Wakeups, timer as room_timer};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};

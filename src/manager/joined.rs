@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::TokenManager;
 use crate::error::Error;
 use crate::rotation;
-use crate::session::{Decision, Session};
+use crate::session::{Answer, Session};
 use crate::settings::OnStoreFailure;
 use crate::snapshot::Token;
 use crate::state::{DeadlinePassed, Progress, Waiter, room_timer};
@@ -55,9 +55,9 @@ impl Deciding {
                 }
             };
             *self = match tokens.decide() {
-                Decision::Serve(token) => return Poll::Ready(Ok(token)),
-                Decision::Fail(error) => return Poll::Ready(Err(error)),
-                Decision::Join(waiter, patience) => {
+                Answer::Serve(token) => return Poll::Ready(Ok(token)),
+                Answer::Fail(error) => return Poll::Ready(Err(error)),
+                Answer::Join(waiter, patience) => {
                     match Joined::new(tokens, waiter, deadline, patience) {
                         Ok(joined) => Self::Waiting(joined),
                         Err(error) => return Poll::Ready(or_valid(error)),

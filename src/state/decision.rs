@@ -1,8 +1,8 @@
-//! What a caller has to do, by everything that is known.
+//! Decides what a caller has to do, from everything that this manager knows.
 
 use std::time::Duration;
 
-use super::{LogoutStage, Progress, State, Waiter};
+use super::{LogoutStage, Progress, State};
 use crate::clock::Timestamp;
 use crate::endpoint::OldPair;
 use crate::error::Error;
@@ -13,41 +13,61 @@ use crate::strategy::WhileRotating;
 
 /// What a caller has to do.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Decision {
+    /// Go on with this token.
     Serve(Token),
-    /// Served, and a rotation is to be started.
-    ServeAndRotate(Token),
-    /// Wait for the rotation in flight.
-    Join(Waiter),
-    /// Start a rotation and wait for it.
-    Rotate,
+    /// Wait for the rotation that is under way, or for the one that begins.
+    Wait,
     Fail(Error),
-    /// Fail, and have the store looked at: somebody may have signed in anew.
-    FailAndReload(Error),
+}
+
+/// What a caller has to do, and whether a rotation begins for it. One begins for a caller that fails where another
+/// instance may have signed in anew: it reads the store.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) decision: Decision,
+    pub(crate) begins: bool,
+}
+
+impl Decision {
+    /// Without a rotation that begins.
+    fn only(self) -> Decided {
+        Decided {
+            decision: self,
+            begins: false,
+        }
+    }
+
+    fn and_begin(self) -> Decided {
+        Decided {
+            decision: self,
+            begins: true,
+        }
+    }
 }
 
 impl State {
     /// What a caller has to do now.
-    pub(crate) fn verdict(&self, settings: &Settings, now: Timestamp, wall: Duration) -> Verdict {
+    pub(crate) fn decide(&self, settings: &Settings, now: Timestamp, wall: Duration) -> Decided {
         if self.closed {
-            return Verdict::Fail(Error::ShutDown);
+            return Decision::Fail(Error::ShutDown).only();
         }
         match self.usable(now) {
-            Some(token) => self.verdict_while_usable(token, settings, now, wall),
-            None => self.verdict_without_token(settings, now),
+            Some(token) => self.decide_with_token(token, settings, now, wall),
+            None => self.decide_without_token(settings, now),
         }
     }
 
-    fn verdict_while_usable(
+    fn decide_with_token(
         &self,
         token: &Token,
         settings: &Settings,
         now: Timestamp,
         wall: Duration,
-    ) -> Verdict {
-        let serve = Verdict::Serve(token.clone());
+    ) -> Decided {
+        let serve = Decision::Serve(token.clone());
         let Some(held) = self.held.as_ref().filter(|_| self.end.is_none()) else {
-            return serve;
+            return serve.only();
         };
         let due = held.schedule.due(now, wall);
         if let Some(flight) = &self.flight {
@@ -59,30 +79,30 @@ impl State {
                 || held.schedule.while_rotating == WhileRotating::Join
                     && now < flight.began + settings.join_limit;
             return if running && join {
-                Verdict::Join(Waiter::new(&flight.room))
+                Decision::Wait.only()
             } else {
-                serve
+                serve.only()
             };
         }
         if self.cooling(now) || !self.rotatable(now) {
-            return serve;
+            return serve.only();
         }
         match due {
-            Due::Nothing => serve,
-            Due::Advisory => Verdict::ServeAndRotate(token.clone()),
-            Due::Mandatory | Due::Expired => Verdict::Rotate,
+            Due::Nothing => serve.only(),
+            Due::Advisory => serve.and_begin(),
+            Due::Mandatory | Due::Expired => Decision::Wait.and_begin(),
         }
     }
 
-    fn verdict_without_token(&self, settings: &Settings, now: Timestamp) -> Verdict {
+    fn decide_without_token(&self, settings: &Settings, now: Timestamp) -> Decided {
         if let Some(reason) = &self.end {
             let error = self.ended(reason.clone(), now);
-            let leaving = self.logout_stage == Some(LogoutStage::Asked);
+            let is_logging_out = self.logout_stage == Some(LogoutStage::Asked);
             let cannot_look = self.cooling(now) || self.runtime_gone;
-            return if self.flight.is_some() || cannot_look || leaving {
-                Verdict::Fail(error)
+            return if self.flight.is_some() || cannot_look || is_logging_out {
+                Decision::Fail(error).only()
             } else {
-                Verdict::FailAndReload(error)
+                Decision::Fail(error).and_begin()
             };
         }
         if let Some(flight) = &self.flight {
@@ -92,8 +112,7 @@ impl State {
                 }
                 _ => None,
             });
-            let join = || Verdict::Join(Waiter::new(&flight.room));
-            return failed.map_or_else(join, Verdict::Fail);
+            return failed.map_or(Decision::Wait, Decision::Fail).only();
         }
         // A pause forbids to send, and not to look.
         let may_look = !self.runtime_gone
@@ -101,9 +120,12 @@ impl State {
                 .reloaded
                 .is_none_or(|at| now.since(at) >= settings.poll_interval);
         if may_look {
-            return Verdict::Rotate;
+            return Decision::Wait.and_begin();
         }
-        self.obstacle(now).map_or(Verdict::Rotate, Verdict::Fail)
+        match self.obstacle(now) {
+            Some(error) => Decision::Fail(error).only(),
+            None => Decision::Wait.and_begin(),
+        }
     }
 
     /// How long a caller waits for a newer token who could go on with the one that is held.
@@ -123,16 +145,17 @@ impl State {
         Some(patience.min((began + settings.join_limit).since(now)))
     }
 
-    /// For how long from now the verdict stays "serve", if it is that.
+    /// For how long from now the decision stays to serve and begin nothing, if it is that.
     pub(crate) fn quiet_for(
         &self,
         settings: &Settings,
         now: Timestamp,
         wall: Duration,
     ) -> Option<Duration> {
-        let Verdict::Serve(_) = self.verdict(settings, now, wall) else {
+        let decided = self.decide(settings, now, wall);
+        if decided.begins || !matches!(decided.decision, Decision::Serve(_)) {
             return None;
-        };
+        }
         let held = self.held.as_ref()?;
         let latest = held.schedule.at_the_latest(now, wall);
         let change = held.schedule.next_change(latest).map(|at| at.since(latest));
