@@ -95,6 +95,42 @@ pub(super) fn displacing(session: &Session, seeding: Seeding) -> Option<Record> 
     }
 }
 
+/// The record in which a seed that was not stored yet is the session that gives way, so that the seed does not count at the
+/// next start.
+async fn displaced(
+    session: &Session,
+    seen: &Seen,
+    seed: Option<(TokenPair, Timestamp)>,
+) -> Result<Option<Record>, Error> {
+    let Some((seed, given_at)) = seed else {
+        return Ok(None);
+    };
+    let seeding = seeded(session, seen, seed, given_at).await?;
+    Ok(displacing(session, seeding))
+}
+
+/// Writes a session over what was stored, and revokes the pairs of these `records`, which give way. They are revoked also
+/// where the answer of the store is lost: the write may have been applied. Returns `false` after a pause if another instance
+/// was faster; the record is to be read again then.
+async fn write_over<'a>(
+    session: &Arc<Session>,
+    seen: &Seen,
+    next: &Record,
+    records: impl IntoIterator<Item = &'a Record>,
+    is_logging_out: bool,
+) -> Result<bool, Error> {
+    let swapped = swap(session, seen.revision(), next).await;
+    if !matches!(swapped, Ok(Swap::Lost(_))) {
+        let new = next.pair.as_ref().map(|stored| &stored.pair);
+        revoke_left_behind(session, records, is_logging_out, new);
+    }
+    let is_written = matches!(swapped.map_err(store_failed)?, Swap::Swapped(_));
+    if !is_written {
+        tokio::time::sleep(super::SAME_AGAIN).await;
+    }
+    Ok(is_written)
+}
+
 /// The user signed in anew, having logged out `logouts` times: the pair is stored, whatever was there
 /// before, and held. A logout that he asked for later wins.
 pub(crate) async fn replace(
@@ -138,15 +174,9 @@ pub(crate) async fn replace(
             pair: pair.clone(),
         };
         let family = family()?;
-        // A seed that was not stored yet is replaced too, or it would count at the next start.
         let seed = session.lock().seed().cloned();
         let seed = seed.filter(|(seed, _)| seed.digest(&session.key) != digest);
-        let before = match seed {
-            Some((seed, given_at)) => {
-                displacing(session, seeded(session, &seen, seed, given_at).await?)
-            }
-            None => None,
-        };
+        let before = displaced(session, &seen, seed).await?;
         let next = match before.as_ref().or(seen.record()) {
             Some(record) => record.replaced(family, Some(stored), session.lock().sign_ins()),
             None => {
@@ -154,23 +184,14 @@ pub(crate) async fn replace(
                 Record::first(session.key.clone(), family, stored, sign_ins)
             }
         };
-        let swapped = swap(session, seen.revision(), &next).await;
-        // Also if it may have been stored only.
-        if !matches!(swapped, Ok(Swap::Lost(_))) {
-            let records = before.iter().chain(seen.record());
-            revoke_left_behind(session, records, is_logging_out, Some(&pair));
-        }
-        match swapped {
-            Ok(Swap::Swapped(_)) => {
-                let pair_id = next.pair_id();
-                // Storing it took its time.
-                let now = store_now(session, seen.clock);
-                let begun = session.begin(&next, now, logouts, Some(Event::Replaced { pair_id }));
-                // If not, a logout ends this record as soon as it is its turn.
-                return if begun { Ok(()) } else { Err(logged_out()) };
-            }
-            Ok(Swap::Lost(_)) => tokio::time::sleep(super::SAME_AGAIN).await,
-            Err(error) => return Err(store_failed(error)),
+        let records = before.iter().chain(seen.record());
+        if write_over(session, &seen, &next, records, is_logging_out).await? {
+            let pair_id = next.pair_id();
+            // Storing it took its time.
+            let now = store_now(session, seen.clock);
+            let begun = session.begin(&next, now, logouts, Some(Event::Replaced { pair_id }));
+            // If not, a logout ends this record as soon as it is its turn.
+            return if begun { Ok(()) } else { Err(logged_out()) };
         }
     }
 }
@@ -181,32 +202,17 @@ pub(crate) async fn reopen(session: &Arc<Session>, logouts: u64) -> Result<(), E
     let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
-        // A seed that was not stored yet is left too, or it would count at the next start.
         let seed = session.lock().seed().cloned().filter(|_| is_logging_out);
-        let before = match seed {
-            Some((seed, given_at)) => {
-                displacing(session, seeded(session, &seen, seed, given_at).await?)
-            }
-            None => None,
-        };
+        let before = displaced(session, &seen, seed).await?;
         if let Some(record) = before
             .as_ref()
             .or(seen.record())
             .filter(|record| is_logging_out || record.state != RecordState::Active)
         {
             let next = record.replaced(family()?, None, session.lock().sign_ins());
-            let swapped = swap(session, seen.revision(), &next).await;
-            if !matches!(swapped, Ok(Swap::Lost(_))) {
-                let records = before.iter().chain(seen.record());
-                revoke_left_behind(session, records, is_logging_out, None);
-            }
-            match swapped {
-                Ok(Swap::Swapped(_)) => {}
-                Ok(Swap::Lost(_)) => {
-                    tokio::time::sleep(super::SAME_AGAIN).await;
-                    continue;
-                }
-                Err(error) => return Err(store_failed(error)),
+            let records = before.iter().chain(seen.record());
+            if !write_over(session, &seen, &next, records, is_logging_out).await? {
+                continue;
             }
         }
         let mut state = session.lock();
