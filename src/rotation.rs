@@ -48,7 +48,7 @@ use self::reconcile::Next;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::Record;
-use crate::session::{Flight, Session};
+use crate::session::{Flight, Seen, Session, StoreClock};
 use crate::settings::Coordination;
 use crate::snapshot::Token;
 use crate::state::{Notice, Progress, Sent};
@@ -146,49 +146,6 @@ struct Rotation {
     told: Option<Seen>,
 }
 
-/// A record as it was read, and the store's clock at that time.
-#[derive(Debug, Clone)]
-struct Seen {
-    entry: Option<(Record, Revision)>,
-    clock: StoreClock,
-}
-
-impl Seen {
-    fn record(&self) -> Option<&Record> {
-        self.entry.as_ref().map(|(record, _)| record)
-    }
-
-    fn revision(&self) -> Option<Revision> {
-        self.entry.as_ref().map(|(_, revision)| *revision)
-    }
-}
-
-/// Store time, carried on by our own clock. The store told it at some moment between asking and hearing.
-#[derive(Debug, Clone, Copy)]
-struct StoreClock {
-    read: StoreTime,
-    asked: Timestamp,
-    at: Timestamp,
-}
-
-impl StoreClock {
-    /// By how much the store's time may be ahead of what we take it for.
-    fn lag(self) -> Duration {
-        self.at.since(self.asked)
-    }
-
-    /// By how much the store's time is ahead of what we take it for, and behind it, as a `later` reading shows: the clocks
-    /// of two machines do not go at one rate, and the store's may have been stepped.
-    fn is_off_by(self, later: Self) -> (Duration, Duration) {
-        let taken = self.read.after(later.at.since(self.at));
-        let (ahead, behind) = (later.read.since(taken), taken.since(later.read));
-        (
-            ahead.saturating_sub(self.lag()),
-            behind.saturating_sub(later.lag()),
-        )
-    }
-}
-
 /// Which grant is to be leased and exchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -229,7 +186,7 @@ impl Rotation {
             write_behind::store_next(self.session()).await?;
         }
         let mut before = None;
-        self.told = self.written();
+        self.told = self.session().take_written();
         loop {
             let seen = match self.told.take() {
                 Some(seen) => seen,
@@ -254,22 +211,6 @@ impl Rotation {
                 }
             }
         }
-    }
-
-    /// What this manager wrote last, if it may be what the store holds.
-    fn written(&self) -> Option<Seen> {
-        let written = self
-            .session()
-            .take_written()
-            .filter(|_| self.uses_leases())?;
-        Some(Seen {
-            entry: Some((written.record, written.revision)),
-            clock: StoreClock {
-                read: written.read,
-                asked: written.asked,
-                at: written.at,
-            },
-        })
     }
 
     async fn load(&self) -> Result<Seen, StoreError> {

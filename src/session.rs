@@ -7,13 +7,11 @@
 //! - [`unstored`]: a pair that was given out before it is stored
 //! - [`written`]: the record that was written last
 
-mod closing;
 mod ending;
 mod flight;
-mod on_rotated;
+mod outbox;
 mod pairs;
-mod unstored;
-mod written;
+mod seen;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -23,15 +21,15 @@ use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
-use self::closing::Closing;
 use self::ending::Chore;
+use self::ending::Closing;
 pub(crate) use self::flight::Flight;
-pub(crate) use self::on_rotated::OnRotated;
+use self::outbox::Outbox;
+pub(crate) use self::outbox::Unstored;
+pub(crate) use self::pairs::OnRotated;
 pub(crate) use self::pairs::draw;
-use self::unstored::Outbox;
-pub(crate) use self::unstored::Unstored;
-use self::written::LastWritten;
-pub(crate) use self::written::Written;
+use self::seen::LastWritten;
+pub(crate) use self::seen::{Seen, StoreClock};
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::event::Event;

@@ -2,27 +2,22 @@
 //! `await` in this file, and nothing in it calls user code. A rotation holds, keeps, ends and reports through
 //! [`epoch::Current`] only.
 
+mod cooldown;
 mod decision;
 mod epoch;
 mod held;
-mod notice;
-mod own;
-mod pause;
-mod rejections;
-mod succession;
+mod ledger;
 mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::decision::{Decided, Decision};
+pub use self::cooldown::Rejection;
+pub(crate) use self::cooldown::{Cause, Failure, Timer};
+use self::cooldown::{Pause, Rejections};
+pub(crate) use self::decision::{Decided, Decision, Notice};
 pub(crate) use self::held::{Committed, HeldAtLogout, HeldPair, LogoutStage};
-pub(crate) use self::notice::Notice;
-pub(crate) use self::own::{Over, Sent};
-use self::pause::Pause;
-pub(crate) use self::pause::{Cause, Failure, Timer};
-pub use self::rejections::Rejection;
-use self::rejections::Rejections;
+pub(crate) use self::ledger::{Over, Sent};
 pub(crate) use self::waiting::{Due as DeadlinePassed, Room, Waiter, Wakeups, timer as room_timer};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
@@ -327,7 +322,7 @@ impl State {
         if held.schedule.on_expiry == OnExpiry::End && self.pause.has_failed() {
             return None;
         }
-        let (at, notice) = notice::next(&held.schedule, self.warned, settings)?;
+        let (at, notice) = decision::next_notice(&held.schedule, self.warned, settings)?;
         // After a look that failed, the next waits for the pause to end.
         Some((self.pause.ends_at().map_or(at, |end| at.max(end)), notice))
     }

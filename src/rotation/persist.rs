@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::SAME_AGAIN;
 use super::revoke::{revoke_in_background, shares_a_token};
 use super::user_code::swap_timed;
-use super::{SAME_AGAIN, StoreClock};
 use crate::error::{EndReason, Error};
 use crate::record::Record;
 use crate::record::commit::{CommitDecision, Rival};
-use crate::session::{Session, Unstored, Written};
+use crate::session::{Seen, Session, Unstored};
 use crate::snapshot::Token;
 use crate::state::HeldPair;
 use crate::store::{StoreError, StoreTime, Swap};
@@ -65,13 +65,10 @@ pub(super) async fn persist(
         let newer = match swap_timed(session, before, &next).await {
             Ok((Swap::Swapped(revision), clock)) => {
                 let pair_id = next.pair_id();
-                if let Some(StoreClock { read, asked, at }) = clock {
-                    session.wrote(Written {
-                        record: *next,
-                        revision,
-                        read,
-                        asked,
-                        at,
+                if let Some(clock) = clock {
+                    session.wrote(Seen {
+                        entry: Some((*next, revision)),
+                        clock,
                     });
                 }
                 return Ok(PersistOutcome::Committed(pair_id));

@@ -1,6 +1,8 @@
 //! How a pair comes to be held: adopted from the store, given by the user, issued to this manager. What was
 //! read before the user did something is no news.
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::snapshot::Copies;
 use crate::state::{Committed, HeldPair};
 use crate::store::{StoreError, StoreTime};
 use crate::token::{PairId, TokenFamily, TokenPair};
+use crate::user_code::{UserCodeError, guarded};
 
 impl Session {
     /// What a pair becomes when it is held. Asks the strategy, so the state must not be locked.
@@ -238,4 +241,28 @@ pub(crate) fn draw() -> f64 {
     crate::token::random().map_or(0.0, |bits| {
         ((bits >> 75) as u64) as f64 / (1_u64 << 53) as f64
     })
+}
+
+/// What the user does with each new pair.
+pub(crate) struct OnRotated(Box<dyn Fn(TokenPair) -> Saving + Send + Sync>);
+
+type Saving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl OnRotated {
+    pub(crate) fn new<F>(callback: impl Fn(TokenPair) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self(Box::new(move |pair| Box::pin(callback(pair))))
+    }
+
+    pub(crate) async fn call(&self, pair: TokenPair, limit: Duration) -> Result<(), UserCodeError> {
+        guarded(limit, async { (self.0)(pair).await }).await
+    }
+}
+
+impl fmt::Debug for OnRotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnRotated")
+    }
 }

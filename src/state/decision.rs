@@ -1,4 +1,5 @@
-//! Decides what a caller has to do, from everything that this manager knows.
+//! Decides what a caller has to do, and what subscribers are told next of the session's end, from everything that this
+//! manager knows.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use super::{LogoutStage, Progress, State};
 use crate::clock::Timestamp;
 use crate::endpoint::OldPair;
 use crate::error::Error;
-use crate::schedule::Due;
+use crate::schedule::{Due, Ending, Schedule};
 use crate::settings::{OnStoreFailure, Settings};
 use crate::snapshot::Token;
 use crate::strategy::WhileRotating;
@@ -177,4 +178,41 @@ impl State {
 /// server with the rotation.
 fn needs_newer(settings: &Settings, due: Due) -> bool {
     due >= Due::Mandatory || settings.server.old_pair == OldPair::AccessDiesAtRotation
+}
+
+/// Something to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// The session ends at this moment, unless somebody rotates.
+    Expiring { ends_at: Timestamp },
+    /// It is about to end, and nothing can prolong it.
+    Ending,
+    /// It has ended, unless another instance knows better.
+    Over,
+}
+
+/// What is to be told next of a pair whose end subscribers were `warned` of, or not. Once it has ended, it
+/// is not asked for any more.
+pub(super) fn next_notice(
+    schedule: &Schedule,
+    warned: bool,
+    settings: &Settings,
+) -> Option<(Timestamp, Notice)> {
+    let Ending {
+        at: ends_at,
+        is_final,
+    } = schedule.ending?;
+    // Not earlier than halfway: a warning that comes with the pair warns of nothing.
+    let half = schedule.age(ends_at) / 2;
+    let before = |span: Duration| ends_at.before(span.min(half));
+    Some(if !warned {
+        (
+            before(settings.expiring_before),
+            Notice::Expiring { ends_at },
+        )
+    } else if is_final {
+        (before(settings.ended_before), Notice::Ending)
+    } else {
+        (ends_at, Notice::Over)
+    })
 }
