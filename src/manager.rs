@@ -5,12 +5,9 @@
 //! state decide, and then waits for a rotation at most as long as its own deadline. Nobody who waits
 //! owns the rotation, so nobody who gives up takes it along.
 
-mod authorization;
-mod blocking;
+mod access;
 mod builder;
-mod joined;
 mod user;
-mod worker;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -20,9 +17,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Timeout, timeout_at};
 
-pub use self::authorization::Authorization;
+pub use self::access::Authorization;
+use self::access::{Asking, Joined, Wanted};
 pub use self::builder::Builder;
-use self::joined::{Asking, Joined, Wanted};
 use crate::client::{ApiProfile, Channel};
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;

@@ -10,26 +10,23 @@
 //! - [`lease`]: who may send a token
 //! - [`spend`]: sending it, and what to do about an answer that is no pair
 //! - [`unclear`]: an answer that does not say whether the token is spent
-//! - [`failure`], [`pause`]: what a failure means, and the pause after it
-//! - [`commit`]: storing and publishing what was issued, by [`persist`] and [`write_behind`] callers' backs
+//! - [`failure`]: what a failure means, and the pause after it
+//! - [`commit`], [`persist`]: storing and publishing what was issued, before callers have it or behind their backs
 //! - [`begin`], [`logout`]: seeds, pairs of a new sign-in, and logging out
-//! - [`revoke`]: pairs that nobody is to use any more
-//! - [`user_code`], [`guard`]: the store and the endpoint, which may ask back
+//! - [`revoke`]: pairs that are not used any more
+//! - [`user_code`]: the store and the endpoint, which may ask back
 
 mod begin;
 mod commit;
 mod failure;
-mod guard;
 mod lease;
 mod logout;
-mod pause;
 mod persist;
 mod reconcile;
 mod revoke;
 mod spend;
 mod unclear;
 mod user_code;
-mod write_behind;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -37,22 +34,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-
-pub(crate) use self::begin::{reopen, replace};
 use tracing::Instrument;
 
-pub(crate) use self::guard::is_inside;
+pub(crate) use self::begin::{reopen, replace};
 use self::lease::Observed;
 pub(crate) use self::logout::log_out;
 use self::reconcile::Next;
+pub(crate) use self::user_code::is_inside;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::Record;
-use crate::session::{Flight, Seen, Session, StoreClock};
+use crate::session::{Flight, Seen, Session, StoreClock, Wake};
 use crate::settings::Coordination;
 use crate::snapshot::Token;
 use crate::state::{Notice, Progress, Sent};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
+use crate::timer::{Seat, Sleeper};
 use crate::token::TokenFamily;
 
 /// The pause between two looks that found the same.
@@ -65,9 +62,9 @@ const POLLS_WITHOUT_READ: u32 = 6;
 /// Runs the rotation on the manager's runtime.
 pub(crate) fn start(flight: Flight) {
     let runtime = flight.session().shared.runtime.clone();
-    let id = guard::id(flight.session());
+    let id = user_code::id(flight.session());
     let span = tracing::info_span!("rotation", key = %flight.session().key);
-    let task = guard::INSIDE.scope(id, async move {
+    let task = user_code::INSIDE.scope(id, async move {
         let mut rotation = Rotation {
             flight,
             attempt: None,
@@ -183,7 +180,7 @@ impl Rotation {
     async fn attempt(&mut self) -> Result<Token, Error> {
         // What is leased next is what the store holds.
         if self.uses_leases() {
-            write_behind::store_next(self.session()).await?;
+            persist::store_next(self.session()).await?;
         }
         let mut before = None;
         self.told = self.session().take_written();
@@ -270,4 +267,36 @@ fn store_failed(source: StoreError) -> Error {
 fn family() -> Result<TokenFamily, Error> {
     TokenFamily::random()
         .map_err(|error| store_failed(StoreError::with_source("no random numbers", error)))
+}
+
+/// The pause after a panic, which would mostly come again at once.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
+
+impl Sleeper for Session {
+    fn wake_up(self: Arc<Self>) {
+        if self.is_closing() {
+            return;
+        }
+        match self.wake() {
+            Wake::Rotate(flight) => start(flight),
+            Wake::Tell(notice) => {
+                let runtime = self.shared.runtime.clone();
+                runtime.spawn(tell(self, notice));
+            }
+            Wake::Sleep => {}
+        }
+    }
+
+    fn seat(&self) -> Option<&Seat> {
+        Self::seat(self)
+    }
+}
+
+async fn tell(session: Arc<Session>, notice: Notice) {
+    let telling = AssertUnwindSafe(reconcile_before(&session, notice)).catch_unwind();
+    if telling.await.is_err() {
+        tracing::error!("a session panicked before its end: this is a bug in evertoken");
+        tokio::time::sleep(AFTER_PANIC).await;
+    }
+    session.told();
 }

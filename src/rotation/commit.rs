@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::lease::Leased;
+use super::persist::hand_over;
 use super::persist::{persist, save_elsewhere, settle};
 use super::spend::Answer;
-use super::write_behind::hand_over;
 use super::{Kind, Rotation, Seen};
 use crate::clock::Backoff;
 use crate::clock::Timestamp;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::failure::endpoint_failed;
 use super::lease::Leased;
+use super::persist::store_next;
 use super::user_code::{STORE_PAUSE, STORE_TRIES, load_patiently};
-use super::write_behind::store_next;
 use super::{Kind, Rotation, store_failed};
 use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};

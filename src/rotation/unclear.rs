@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::failure::{cause, endpoint_failed};
 use super::lease::Leased;
+use super::persist::store_next;
 use super::user_code::{STORE_TRIES, load_patiently};
-use super::write_behind::store_next;
 use super::{Kind, Rotation, Seen, store_failed};
 use crate::endpoint::EndpointError;
 use crate::error::Error;

@@ -1,6 +1,7 @@
 //! The calls of the store and the endpoint, with the time at which each was made.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Seen, StoreClock};
@@ -108,4 +109,20 @@ pub(super) async fn revoke(session: &Session, pair: &TokenPair) -> Result<(), En
         tracing::warn!(key = %session.key, %error, "a pair could not be revoked");
     }
     result
+}
+
+tokio::task_local! {
+    /// The session whose rotation this task is.
+    pub(super) static INSIDE: usize;
+}
+
+pub(super) fn id(session: &Arc<Session>) -> usize {
+    Arc::as_ptr(session).addr()
+}
+
+/// Whether the caller is the session's own rotation, which would wait for itself.
+pub(crate) fn is_inside(session: &Arc<Session>) -> bool {
+    INSIDE
+        .try_with(|inside| *inside == id(session))
+        .unwrap_or(false)
 }

@@ -1,4 +1,4 @@
-//! The pause after a failed attempt: `rotation/pause.rs`, and the loop of `Rotation::run`.
+//! The pause after a failed attempt: `rotation/failure.rs`, and the loop of `Rotation::run`.
 
 use crate::instance::Phase;
 use crate::row::Row;

@@ -1,15 +1,21 @@
-//! A caller that waits for a rotation. Written by hand, because ten thousand wait at once: each is a hundred bytes in the
+//! How callers get a token: at once from the snapshot, by waiting in the room of a rotation, or from a thread outside any
+//! runtime. The futures are written by hand, because ten thousand callers may wait at once: each is a hundred bytes in the
 //! caller's own future, where an `async fn` took six hundred of the heap.
 
+use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use http::HeaderValue;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::TokenManager;
+use super::user::cause_of_death;
 use crate::error::Error;
 use crate::rotation;
 use crate::session::{Answer, Session};
@@ -270,5 +276,103 @@ impl Joined {
         let failed = || session.lock().failure(now).map(Arc::new);
         let source = self.last.take().or_else(failed);
         Some(Some(Err(Error::TimedOut { after, source })))
+    }
+}
+
+/// The future of [`TokenManager::authorization`].
+///
+/// Written by hand, because the code of an `async fn` is compiled once and called: the header would be
+/// copied out of it twice, which takes as long as the rest of the common case. This is compiled into the
+/// caller, which finds the header where it was made.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Authorization<'a> {
+    tokens: &'a TokenManager,
+    deciding: Deciding,
+}
+
+impl<'a> Authorization<'a> {
+    #[inline]
+    pub(super) fn new(tokens: &'a TokenManager) -> Self {
+        Self {
+            tokens,
+            deciding: Deciding::Fresh,
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, context: &mut Context<'_>) -> Poll<Result<HeaderValue, Error>> {
+        let token = ready!(self.deciding.poll(self.tokens, context));
+        Poll::Ready(token.and_then(|token| token.authorization()))
+    }
+}
+
+impl Future for Authorization<'_> {
+    type Output = Result<HeaderValue, Error>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.deciding.is_fresh() {
+            let session = &self.tokens.session;
+            let snapshot = session.snapshot();
+            if let Some(copies) = session.quiet(&snapshot)
+                && let Some(header) = &copies.mine().header
+            {
+                return Poll::Ready(Ok(header.clone()));
+            }
+        }
+        self.decide(context)
+    }
+}
+
+impl fmt::Debug for Authorization<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorization").finish_non_exhaustive()
+    }
+}
+
+/// What an answer that is there at the deadline needs to get to another thread.
+const MOMENT: Duration = Duration::from_secs(1);
+
+impl TokenManager {
+    /// A valid access token, for threads outside any runtime (rayon's, a thread that uses
+    /// `reqwest::blocking`): waits as [`token`](Self::token) does, up to the
+    /// [deadline](crate::Builder::wait), by blocking the thread.
+    ///
+    /// The rotation itself runs on the manager's runtime. Where that has one thread, it has to be driven
+    /// meanwhile, by a `block_on` on another thread than this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsideRuntime`] inside a runtime, whatever the token: there, await
+    /// [`token`](Self::token), in `spawn_blocking` by `Handle::current().block_on(..)`. And as
+    /// [`token`](Self::token).
+    pub fn blocking_token(&self) -> Result<Token, Error> {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return Err(Error::InsideRuntime);
+        }
+        if let Some(token) = self.quiet_token() {
+            return Ok(token);
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let tokens = self.clone();
+        let asking = self.session.shared.runtime.spawn(async move {
+            // If nobody waits any more, the token is for nobody.
+            let _ = sender.send(tokens.token().await);
+        });
+        // The answer itself says that the time is over, and what failed; unless its runtime stands still.
+        let after = self.session.settings().wait;
+        match receiver.recv_timeout(after.saturating_add(MOMENT)) {
+            Ok(answer) => answer,
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::TimedOut {
+                after,
+                source: None,
+            }),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let died = asking.now_or_never().and_then(Result::err);
+                let pause = self.session.settings().cool_down.expired;
+                let error = died.map_or(Error::RuntimeGone, |died| cause_of_death(&died));
+                Err(error.with_retry_after(pause))
+            }
+        }
     }
 }
