@@ -12,11 +12,10 @@
 //! - [`end`]: why a session ended
 //! - [`past`]: the names of the tokens that were used
 //! - [`outline`]: what may be known of a record without its tokens
-//! - [`carried`]: how a record is written out, with what later versions put into its parts
+//! - [`format`]: how a record is written out, with what later versions put into its parts, and what is wiped of it
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod carried;
 pub(crate) mod commit;
 mod end;
 pub(crate) mod format;
@@ -28,10 +27,9 @@ pub(crate) mod reconcile;
 
 use serde::{Deserialize, Serialize};
 
-use self::carried::Carried;
 pub(crate) use self::end::cut;
 pub use self::end::{EndReason, ServerWord};
-use self::format::Fields;
+use self::format::{Carried, Fields};
 pub use self::lease::{DoubtfulBy, Lease, Owner};
 use self::past::Past;
 use self::pause::NotBefore;

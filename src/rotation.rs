@@ -272,6 +272,8 @@ fn family() -> Result<TokenFamily, Error> {
 /// The pause after a panic, which would mostly come again at once.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 
+/// What a session does at the moments of its plan, whether a caller asks or not. A panic does not end that: a session whose
+/// timer is gone dies without a report.
 impl Sleeper for Session {
     fn wake_up(self: Arc<Self>) {
         if self.is_closing() {

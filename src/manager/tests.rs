@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued};
 use crate::record::{Lease, Record};
+use crate::session::{Seen, StoreClock};
 use crate::store::{Loaded, MemoryStore, Revision, StoreError, Swap, TokenStore};
 use crate::strategy::{BackgroundTimer, Plan, RefreshStrategy};
 use crate::testing::TestClock;
@@ -222,12 +223,13 @@ async fn the_pair_of_a_session_that_was_left_or_replaced_is_not_kept_for_its_nex
         let session = &tokens.session;
         let loaded = store.load(&session.key).await.unwrap();
         let (record, revision) = loaded.entry.unwrap();
-        session.wrote(crate::session::Written {
-            record,
-            revision,
-            read: loaded.now,
-            asked: session.now(),
-            at: session.now(),
+        session.wrote(Seen {
+            entry: Some((record, revision)),
+            clock: StoreClock {
+                read: loaded.now,
+                asked: session.now(),
+                at: session.now(),
+            },
         });
         assert!(session.has_written());
         if is_logout {

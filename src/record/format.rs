@@ -1,12 +1,25 @@
 //! The serialized form of a record: which layouts are read, how the tokens of a pair are written out (here and nowhere
 //! else), and JSON values that are wiped when they are dropped, because they may be as secret as a token.
+//!
+//! Fields that a later version of this crate wrote inside the parts of a record are kept beside the record when it is read,
+//! and put back into the part that they stood in when it is written, as long as that part is the same one. One description
+//! of what this version knows, [`KNOWN`], covers every level. A map of unknown fields in each type was refused: `Lifetime` is
+//! `Copy` and public, a `Key` is compared and hashed, and the next type would be forgotten.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::LazyLock;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
+
+use super::lease::{Holder, Lease, Owner};
+use super::past::{Names, Past};
+use super::pause::{Class, NotBefore};
+use super::{FORMAT, Origin, Record, RecordState, StoredPair};
+use crate::clock::StoreTime;
+use crate::token::{Digest, Key, Lifetime, RefreshExpiry, TokenFamily, TokenPair, Validity};
 
 /// Refuses records of a layout that this version of the crate does not know: what it would write back
 /// might mean something else there.
@@ -158,5 +171,238 @@ pub(super) mod pair {
             token_type: owned.token_type,
             scope: owned.scope,
         })
+    }
+}
+
+/// What is carried along; most records have none of it.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Carried(Option<Box<Parts>>);
+
+/// The unknown fields of each part, and of what is inside it, with what tells the part from another.
+#[derive(Clone, Default, PartialEq)]
+struct Parts {
+    key: Fields,
+    pair: Option<(Digest, Fields)>,
+    state: Option<(RecordState, Fields)>,
+    lease: Option<(Holder, Fields)>,
+    not_before: Option<(NotBefore, Fields)>,
+    past: Fields,
+}
+
+impl Carried {
+    /// Without those of the pair, which may be as secret as the pair.
+    pub(crate) fn without_pair(self) -> Self {
+        let parts = self.0.map(|parts| Parts {
+            pair: None,
+            ..*parts
+        });
+        parts.map_or_else(Self::default, Parts::carried)
+    }
+}
+
+impl Parts {
+    fn carried(self) -> Carried {
+        let is_empty = self == Self::default();
+        Carried((!is_empty).then(|| Box::new(self)))
+    }
+
+    fn put_back(&self, record: &Record, form: &mut Value) {
+        put_back(&self.key, &mut form["key"]);
+        if let Some((digest, fields)) = &self.pair
+            && record.pair.is_some()
+            && record.digest() == *digest
+        {
+            put_back(fields, &mut form["pair"]);
+        }
+        if let Some((state, fields)) = &self.state
+            && record.state == *state
+        {
+            put_back(fields, &mut form["state"]);
+        }
+        if let Some((holder, fields)) = &self.lease
+            && record.lease.as_ref().map(Lease::holder) == Some(*holder)
+        {
+            put_back(fields, &mut form["lease"]);
+        }
+        if let Some((pause, fields)) = &self.not_before
+            && record.not_before.as_ref() == Some(pause)
+        {
+            put_back(fields, &mut form["not_before"]);
+        }
+        put_back(&self.past, &mut form["past"]);
+    }
+}
+
+/// Shows none of them: a later version may keep a secret there.
+impl fmt::Debug for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carried").finish_non_exhaustive()
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = Map::<String, Value>::deserialize(deserializer)?;
+        let mut form = Wiped::from(Value::Object(form));
+        // Before anything that a later format may have changed.
+        check(&form).map_err(serde::de::Error::custom)?;
+        let mut inside = |part: &str| take(&mut form[part], &KNOWN[part]);
+        let parts = ["key", "pair", "state", "lease", "not_before", "past"];
+        let [key, pair, state, lease, not_before, past] = parts.map(&mut inside);
+        let unknown = take(&mut form, &KNOWN);
+        // Borrowed: what is taken over of it is copied, and the form is wiped whether it is a record or not.
+        let mut record = Form::deserialize(&*form).map_err(serde::de::Error::custom)?;
+        record.unknown = unknown;
+        let some = |fields: Fields| (!fields.is_empty()).then_some(fields);
+        let leased = record.lease.as_ref().map(Lease::holder);
+        record.carried = Parts {
+            key,
+            pair: some(pair).map(|fields| (record.digest(), fields)),
+            state: some(state).map(|fields| (record.state.clone(), fields)),
+            lease: leased.zip(some(lease)),
+            not_before: record.not_before.clone().zip(some(not_before)),
+            past,
+        }
+        .carried();
+        Ok(record)
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(carried) = &self.carried.0 else {
+            return Form::serialize(self, serializer);
+        };
+        let form = Form::serialize(self, serde_json::value::Serializer);
+        let mut form = Wiped::from(form.map_err(serde::ser::Error::custom)?);
+        carried.put_back(self, &mut form);
+        form.serialize(serializer)
+    }
+}
+
+/// The fields of a [`Record`] and those beside them.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Record")]
+struct Form {
+    format: u32,
+    key: Key,
+    family: TokenFamily,
+    version: u64,
+    pair: Option<StoredPair>,
+    state: RecordState,
+    lease: Option<Lease>,
+    #[serde(default)]
+    not_before: Option<NotBefore>,
+    #[serde(default)]
+    sign_ins: u64,
+    next_number: u64,
+    committed_number: u64,
+    past: Past,
+    #[serde(flatten)]
+    unknown: Fields,
+    #[serde(skip)]
+    carried: Carried,
+}
+
+/// A record with every field that this version knows.
+static KNOWN: LazyLock<Value> = LazyLock::new(|| {
+    let digest = Digest::of("");
+    let time = StoreTime::from_millis(0);
+    let span = Validity::Known {
+        total: std::time::Duration::ZERO,
+    };
+    let record = Record {
+        format: FORMAT,
+        key: Key::default(),
+        family: TokenFamily::from_bits(0),
+        version: 0,
+        pair: Some(StoredPair {
+            issued_at: time,
+            origin: Origin::Endpoint,
+            pair: TokenPair {
+                access: None,
+                refresh: None,
+                lifetime: Lifetime {
+                    access: span,
+                    refresh: span,
+                    refresh_expiry: RefreshExpiry::default(),
+                    refresh_in: None,
+                },
+                token_type: None,
+                scope: None,
+            },
+        }),
+        state: RecordState::Rejected {
+            digest,
+            code: None,
+            description: None,
+        },
+        lease: Some(Lease {
+            owner: Owner::from_bits(0),
+            number: 0,
+            nonce: 0,
+            digest,
+            since: time,
+            patience: std::time::Duration::ZERO,
+            doubtful: None,
+            by: None,
+            before: None,
+            sendings: 0,
+            released: false,
+        }),
+        not_before: Some(NotBefore {
+            until: time,
+            class: Class::Unknown,
+            code: None,
+            failures: 0,
+        }),
+        sign_ins: 0,
+        next_number: 0,
+        committed_number: 0,
+        past: Past {
+            refreshed: Names(vec![digest]),
+            seeds: Names(vec![digest]),
+            replaced: Names(vec![digest]),
+            until: Some(time),
+        },
+        unknown: Fields::default(),
+        carried: Carried::default(),
+    };
+    serde_json::to_value(record).unwrap_or_default()
+});
+
+/// Moves out of `form` what `known` does not have, level by level.
+fn take(form: &mut Value, known: &Value) -> Fields {
+    let mut unknown = Fields::default();
+    if let (Value::Object(form), Value::Object(known)) = (form, known) {
+        form.retain(|name, value| match known.get(name) {
+            Some(known) => {
+                let mut inside = take(value, known);
+                if !inside.is_empty() {
+                    let inside = std::mem::take(&mut *inside);
+                    unknown.insert(name.clone(), inside.into());
+                }
+                true
+            }
+            None => {
+                unknown.insert(name.clone(), value.take());
+                false
+            }
+        });
+    }
+    unknown
+}
+
+/// The other way round. What this version knows and has set stays.
+fn put_back(unknown: &Map<String, Value>, form: &mut Value) {
+    let Value::Object(form) = form else { return };
+    for (name, value) in unknown {
+        match (form.get_mut(name), value) {
+            (None, value) => {
+                form.insert(name.clone(), value.clone());
+            }
+            (Some(inside), Value::Object(unknown)) => put_back(unknown, inside),
+            (Some(_), _) => {}
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! One attempt to store a pair, against whatever the store has come to hold meanwhile; and what follows from
-//! how it went.
+//! One attempt to store a pair, against the record that the store has come to hold meanwhile; and what follows from the
+//! outcome. A pair that callers have already is stored in the background: one of a session at a time and in order, the latest
+//! in place of those that still wait.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,7 @@
-//! The calls of the store and the endpoint, with the time at which each was made.
+//! Calls into user code, which is the store and the endpoint, with the time at which each was made.
+//!
+//! User code may ask the manager that is rotating, which would wait for itself; [`is_inside`] tells that manager from
+//! another one.
 
 use std::future::Future;
 use std::sync::Arc;

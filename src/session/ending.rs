@@ -165,6 +165,7 @@ impl Drop for Chore {
     }
 }
 
+/// Whether the session is closing, and what a shutdown waits for: one place to wait for both, because each session has one.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     is_closing: AtomicBool,
