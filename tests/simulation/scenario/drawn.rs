@@ -210,7 +210,7 @@ mod tests {
             .collect();
         assert_eq!(
             sum,
-            "6a963a7d0febb1dc9aeda65078e02c6c7e1517cf73d3d9d0a7b8f563c7ae9dfc"
+            "4f905d8c1df53c17fae4cde9268e40f8e4b15919cf5f716d752d12cb15566dbe"
         );
     }
 
