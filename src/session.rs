@@ -276,7 +276,7 @@ impl Session {
             if notice == Notice::Over && state.flight().is_none() {
                 return Wake::Rotate(self.begin_flight(&mut state, moment).0);
             }
-            state.set_is_telling(true);
+            state.set_is_reporting(true);
             return Wake::Tell(notice);
         }
         self.plan(&state, moment);
@@ -287,7 +287,7 @@ impl Session {
     pub(crate) fn told(&self) {
         let moment = self.moment();
         let mut state = self.state.lock();
-        state.set_is_telling(false);
+        state.set_is_reporting(false);
         self.plan(&state, moment);
     }
 

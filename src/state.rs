@@ -1,6 +1,19 @@
-//! All that is locked: the pair, its pair id and the rotation in flight change together. There is no
-//! `await` in this file, and nothing in it calls user code. A rotation holds, keeps, ends and reports through
-//! [`epoch::Current`] only.
+//! Everything that one lock protects: the pair that is held, its pair id and the rotation in flight change together.
+//!
+//! This module never awaits and never calls user code, so the lock is held for microseconds. A rotation changes the state
+//! through [`epoch::Current`] only.
+//!
+//! What callers get while a rotation is in flight, by what the rotation reports ([`Progress`]):
+//!
+//! ```text
+//! begin_flight ─► Running ──► Done(token)   each waiter gets the token
+//!                  │   ▲  └─► Done(error)   each waiter gets the error
+//!                  │   │  └─► Retry         each waiter decides again
+//!                  ▼   │
+//!                 Waiting    another instance holds the lease: a caller with a valid token goes on with it
+//!                 Pausing    an attempt failed, the next one has its time: a caller whose deadline is earlier gets the error
+//!                 Unstored   the server issued a pair that is not stored yet: callers get it, unless the settings forbid that
+//! ```
 
 mod cooldown;
 mod decision;
@@ -29,38 +42,39 @@ use crate::snapshot::Token;
 use crate::strategy::OnExpiry;
 use crate::token::{PairId, TokenFamily, TokenPair};
 
-/// What a rotation asks of the pair it finds.
+/// What a rotation needs to know of the pair that it finds.
 #[derive(Debug, Clone)]
 pub(crate) struct PairStatus {
     pub(crate) usable: Option<Token>,
     pub(crate) due: Due,
     pub(crate) pair_id: Option<PairId>,
-    /// No request came in the lifetime, and the strategy ends such sessions.
+    /// Whether no request came within the access token's lifetime, and the strategy ends such sessions.
     pub(crate) is_idle: bool,
     pub(crate) refresh_is_good: bool,
 }
 
-/// How far a rotation is, for those who wait for it.
+/// How far a rotation is, for the callers that wait for it.
 #[derive(Debug, Clone)]
 pub(crate) enum Progress {
-    /// It is being worked on.
+    /// The rotation is at work.
     Running,
-    /// It waits, for another instance or for a lease to expire: nobody with a valid token should.
+    /// The rotation waits for another instance, or for a lease to expire. A caller with a valid token does not wait for that.
     Waiting,
-    /// An attempt has failed in this way, and the next one comes at this time.
+    /// An attempt failed with this error, and the next attempt begins at this time.
     Pausing(Error, Timestamp),
-    /// The pair is there, but storing it fails; it is kept and tried again.
+    /// The server issued a pair, and storing it fails with this error. The rotation keeps the pair and tries again.
     Unstored(Error),
-    /// It is over, and this is the answer for every waiter, unless the user has done something since this epoch.
+    /// The rotation is over, and this is the answer for each waiter, unless the user has logged out or signed in since this
+    /// epoch.
     Done(Result<Token, Error>, u64),
-    /// It is over, and everybody has to look for himself.
-    Again,
+    /// The rotation is over without a result: each waiter decides again.
+    Retry,
 }
 
 impl Progress {
     /// Whether it is the last report of its rotation.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self, Self::Done(..) | Self::Again)
+        matches!(self, Self::Done(..) | Self::Retry)
     }
 }
 
@@ -77,19 +91,20 @@ impl UnderWay {
     }
 }
 
-/// A token that was rejected from behind a redirect, so that it was replaced.
+/// A token that an API rejected behind a redirect, so that the manager replaced it.
 #[derive(Debug)]
 struct BehindRedirect {
     rejected: PairId,
     at: Timestamp,
-    /// The token that took its place, once that is known.
+    /// The token that took the place of the rejected one, once that is known.
     next: Option<PairId>,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
     held: Option<Box<HeldPair>>,
-    /// Ours, where another instance's pair was committed after it; until that has been accepted once.
+    /// The pair of this manager, where another instance's pair was committed after it. It is kept until an API has accepted
+    /// the other pair once.
     spare: Option<Box<HeldPair>>,
     end: Option<EndReason>,
     flight: Option<UnderWay>,
@@ -100,31 +115,31 @@ pub(crate) struct State {
     next_number: u64,
     /// The highest count of sign-ins that was seen in a record.
     sign_ins: u64,
-    /// Leases that were written, or may have been, and under which nothing was sent.
+    /// Leases that this manager wrote, or may have written, and under which it sent nothing.
     unsent: Vec<Holder>,
-    /// When the first of them was attempted.
+    /// When this manager attempted the first of those leases.
     attempted: Option<Sent>,
-    /// The lease whose request is over, and whose answer was unclear.
+    /// The lease under which a request ended with an unclear answer.
     over: Option<Box<Over>>,
     seed: Option<Box<(TokenPair, Timestamp)>>,
-    /// Set by a logout of this manager, until another session takes the place of that one.
+    /// How far a logout of this manager is, until another session takes the place of the one that was logged out of.
     logout_stage: Option<LogoutStage>,
-    /// The sessions that the user has left here: a store that is set back may show one as active again.
+    /// The sessions that the user has logged out of here: a store that is set back may show one as active again.
     logged_out: Vec<TokenFamily>,
     /// How often the user logged out.
     logouts: u64,
-    /// Counts what the user does with the session: what was read before is no news after it.
+    /// Counts the user's logouts and sign-ins. What was read before the last of them is outdated.
     epoch: u64,
-    /// Of the end of the session, should nobody rotate the pair that is held.
+    /// Whether subscribers were warned that the session ends if the pair that is held is not rotated.
     warned: bool,
-    /// Something about that is being found out, to be reported.
-    is_telling: bool,
-    /// When a rotation looked last.
+    /// Whether a task is about to report the session's end, and reads the store first.
+    is_reporting: bool,
+    /// When a rotation began last, which reads the store.
     reloaded: Option<Timestamp>,
-    /// As the endpoint said last.
+    /// Whether the endpoint could sign in when it was asked last.
     can_sign_in: bool,
     closed: bool,
-    /// The manager's runtime was shut down: nothing can be rotated any more.
+    /// Whether the manager's runtime was shut down: nothing can be rotated after that.
     runtime_gone: bool,
 }
 
@@ -149,7 +164,7 @@ impl State {
             logouts: 0,
             epoch: 0,
             warned: false,
-            is_telling: false,
+            is_reporting: false,
             reloaded: None,
             can_sign_in,
             closed: false,
@@ -190,7 +205,8 @@ impl State {
         self.end.is_some()
     }
 
-    /// Why the session is over, also where no caller and no timer has found that out: every token that is held has expired.
+    /// Why the session is over. It is over as well where each token that is held has expired, and neither a caller nor a timer
+    /// has noticed that yet.
     pub(crate) fn end_by(&self, now: Timestamp) -> Option<EndReason> {
         if self.end.is_some() || self.can_sign_in || self.flight.is_some() {
             return self.end.clone();
@@ -217,7 +233,7 @@ impl State {
         self.sign_ins
     }
 
-    /// Notes the counts of a record, which a store that is set back does not show again.
+    /// Notes the counts of a record, because a store that is set back does not show them again.
     pub(crate) fn saw(&mut self, record: &Record) {
         self.next_number = self.next_number.max(record.next_number);
         self.sign_ins = self.sign_ins.max(record.sign_ins);
@@ -231,8 +247,8 @@ impl State {
         }
         let held = self.held.as_ref().filter(|_| !self.rejections.current)?;
         let in_time = held.schedule.expires_at.is_none_or(|end| now < end);
-        // A server that issues expired tokens is taken at its word once per cool-down: those who
-        // waited get what it issued, and nobody calls it again meanwhile.
+        // A server that issues expired tokens is believed once per cool-down: the callers that waited get what it issued,
+        // and no instance calls it again meanwhile.
         held.token().filter(|_| in_time || self.pause.is_stall(now))
     }
 
@@ -247,7 +263,7 @@ impl State {
         can_bring && !self.runtime_gone
     }
 
-    /// Everything a rotation asks of the pair it finds.
+    /// What a rotation needs to know of the pair that it finds.
     pub(crate) fn status(&self, now: Timestamp, wall: Duration) -> PairStatus {
         let held = self.held.as_ref();
         let due = held.map_or(Due::Expired, |held| held.schedule.due(now, wall));
@@ -255,7 +271,7 @@ impl State {
             usable: self.usable(now).cloned(),
             due,
             pair_id: self.pair_id(),
-            // Where a request came in time and its rotation failed, nobody was idle.
+            // Where a request came in time and its rotation failed, the session was not idle.
             is_idle: due == Due::Expired
                 && !self.rejections.current
                 && !self.pause.has_failed()
@@ -266,7 +282,7 @@ impl State {
         }
     }
 
-    /// The failure after which nothing is tried yet.
+    /// The failure whose pause is not over yet.
     pub(crate) fn pause(&self, now: Timestamp) -> Option<Failure> {
         self.pause.longest(now)
     }
@@ -275,19 +291,19 @@ impl State {
         self.pause.remaining(now).is_some()
     }
 
-    /// When the timer has to rotate, if no caller does before.
+    /// When the timer has to begin a rotation, if no caller begins one before.
     pub(crate) fn wake_at(&self, now: Timestamp, wall: Duration) -> Option<Timestamp> {
         if self.closed || self.end.is_some() || self.flight.is_some() || !self.rotatable(now) {
             return None;
         }
         let schedule = &self.held.as_ref()?.schedule;
         let late = schedule.at_the_latest(now, wall);
-        // Measured by the clock that ran further, and told by ours.
+        // The age is measured by the clock that ran further, and the result is a moment of our clock.
         let wake_at = now + schedule.wake_at?.since(late);
         self.pause.timer_from().map(|from| wake_at.max(from))
     }
 
-    /// Whether the timer wants the pair that is held to be rotated by now.
+    /// Whether the plan has the timer rotate the pair that is held by now.
     pub(crate) fn timer_is_due(&self, now: Timestamp, wall: Duration) -> bool {
         let is_due = |held: &HeldPair| {
             let late = held.schedule.at_the_latest(now, wall);
@@ -310,25 +326,25 @@ impl State {
         flight.is_some_and(|flight| flight.room.has_callers())
     }
 
-    /// What is to be told next of the session's end, and when.
+    /// The next notice of the session's end, and when it is due.
     pub(crate) fn next_notice(&self, settings: &Settings) -> Option<(Timestamp, Notice)> {
         let is_in_flight = self.flight.is_some() && !self.is_pausing();
-        let is_busy = is_in_flight || self.is_telling;
+        let is_busy = is_in_flight || self.is_reporting;
         if self.closed || self.end.is_some() || is_busy || self.can_sign_in {
             return None;
         }
         let held = self.held.as_ref()?;
-        // A request came in time and its rotation failed, so nobody was idle.
+        // A request came in time and its rotation failed, so the session was not idle.
         if held.schedule.on_expiry == OnExpiry::End && self.pause.has_failed() {
             return None;
         }
         let (at, notice) = decision::next_notice(&held.schedule, self.warned, settings)?;
-        // After a look that failed, the next waits for the pause to end.
+        // After the store could not be read, the next notice waits for the pause to end.
         Some((self.pause.ends_at().map_or(at, |end| at.max(end)), notice))
     }
 
-    pub(crate) fn set_is_telling(&mut self, is_telling: bool) {
-        self.is_telling = is_telling;
+    pub(crate) fn set_is_reporting(&mut self, is_reporting: bool) {
+        self.is_reporting = is_reporting;
     }
 
     pub(crate) fn is_unstored(&self) -> bool {
@@ -336,12 +352,12 @@ impl State {
         flight.is_some_and(|flight| flight.is_at(|at| matches!(at, Progress::Unstored(_))))
     }
 
-    /// What failed last, if nothing has succeeded since.
+    /// The last failure, if nothing has succeeded since.
     pub(crate) fn failure(&self, now: Timestamp) -> Option<Error> {
         self.pause.last_error(now)
     }
 
-    /// That the session is over, and what failed last where nothing else says why.
+    /// The error of a session that is over, with the last failure as its source where the reason itself explains nothing.
     pub(crate) fn ended(&self, reason: EndReason, now: Timestamp) -> Error {
         let failed = match reason {
             EndReason::Expired | EndReason::OutcomeUnknown => self.failure(now),
@@ -354,7 +370,7 @@ impl State {
         }
     }
 
-    /// Why a rotation that somebody asked for cannot start now.
+    /// Why a rotation that a caller asked for cannot begin now.
     pub(crate) fn obstacle(&self, now: Timestamp) -> Option<Error> {
         if self.closed {
             return Some(Error::ShutDown);
@@ -368,35 +384,35 @@ impl State {
         self.pause.error(now)
     }
 
-    /// A rotation starts.
+    /// A rotation begins, whose waiters are in this room.
     pub(crate) fn begin_flight(&mut self, room: Arc<Room>, began: Timestamp) {
         self.reloaded = Some(began);
         self.flight = Some(UnderWay { room, began });
     }
 
-    /// Returns whether that is news.
+    /// Returns whether the session had not ended for this reason before.
     fn set_end(&mut self, reason: EndReason) -> bool {
-        let news = self.end.as_ref() != Some(&reason);
-        // No other end is absolute: they leave the access token its time.
+        let is_new = self.end.as_ref() != Some(&reason);
+        // Another end leaves the access token its time.
         if reason == EndReason::LoggedOut {
             self.held = None;
             self.spare = None;
         }
         self.end = Some(reason);
-        news
+        is_new
     }
 
-    /// How often in a row the server brought nothing new.
+    /// How often in a row the server issued nothing new.
     pub(crate) fn stalls(&self) -> u32 {
         self.pause.stalls()
     }
 
-    /// Whether this manager was issued the pair that is held, rather than found it.
+    /// Whether the server issued the pair that is held to this manager. Otherwise the manager found it in the store.
     pub(crate) fn was_issued(&self, pair_id: PairId) -> bool {
         self.pair_id() == Some(pair_id) && self.rejections.issued_this()
     }
 
-    /// An API rejected the token of this pair id.
+    /// An API rejected the token of this pair.
     pub(crate) fn reject(
         &mut self,
         pair_id: PairId,
@@ -416,7 +432,7 @@ impl State {
         if !self.rotatable(now) {
             return Rejection::NotRotatable;
         }
-        // Nothing can bring a newer one before the pause is over, and the rejection may be an error.
+        // Nothing can bring a newer token before the pause is over, and the rejection may be a mistake of the API.
         let is_final = self.pause.is_final();
         if (self.flight.is_none() || self.is_pausing()) && self.cooling(now) && !is_final {
             return Rejection::TooSoon;
@@ -431,8 +447,9 @@ impl State {
         )
     }
 
-    /// Whether a rejection of this token counts that came from behind a redirect, where the client may have taken the token
-    /// off. Of the token that took the place of one that was rejected so it does not, for a while: rotating has not helped.
+    /// Whether a rejection counts that came from behind a redirect, where the HTTP client may have removed the token. For a
+    /// while it does not count for the token that replaced one that was rejected in this way, because rotating has not
+    /// helped.
     pub(crate) fn counts_behind_redirect(
         &mut self,
         of: PairId,
@@ -453,7 +470,7 @@ impl State {
         false
     }
 
-    /// This token was rejected from behind a redirect, and is being replaced.
+    /// An API behind a redirect rejected this token, which is being replaced.
     pub(crate) fn rejected_behind_redirect(&mut self, of: PairId, at: Timestamp) {
         self.behind_redirect = Some(Box::new(BehindRedirect {
             rejected: of,
@@ -462,12 +479,12 @@ impl State {
         }));
     }
 
-    /// A token came through a redirect.
+    /// An API behind a redirect accepted a token.
     pub(crate) fn accepted_behind_redirect(&mut self) {
         self.behind_redirect = None;
     }
 
-    /// An API accepted the token that is held: another instance's pair works, so ours is not needed.
+    /// An API accepted this token. If it is the one that is held, another instance's pair works, and the spare is not needed.
     pub(crate) fn accept(&mut self, pair_id: PairId) {
         if self.pair_id() == Some(pair_id) {
             self.rejections.forget();

@@ -8,63 +8,63 @@ use crate::error::Error;
 use crate::schedule::Schedule;
 use crate::settings::CoolDown;
 
-/// What failed last, if nothing has succeeded since.
+/// The last failure, if nothing has succeeded since.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     last: Option<Box<Last>>,
-    /// What the endpoint answered last. A failure of the store does not make the pause after it shorter.
+    /// The last failure of the endpoint. A later failure of the store does not make the pause after it shorter.
     answer: Option<Box<Failure>>,
 }
 
 #[derive(Debug)]
 struct Last {
-    /// In a row.
+    /// How many failures there were in a row.
     count: u32,
-    /// Whether the token was still good.
+    /// Whether the access token was still valid.
     early: bool,
-    /// Nothing is tried before.
+    /// The manager tries nothing before this moment.
     until: Timestamp,
-    /// The worker tries nothing before this either; `None` if it never does.
+    /// The timer tries nothing before this moment; `None` if it does not try again at all.
     timer_from: Option<Timestamp>,
-    /// `None` if the server issued a pair that brought no progress.
+    /// The failure's error; `None` if the server issued a pair that is not newer than the one before.
     error: Option<Error>,
-    /// Whether another instance has failed, and not this one.
+    /// Whether another instance failed, and not this one.
     is_told: bool,
 }
 
 /// A failure that was counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
-    /// With the pause as the time after which to try again.
+    /// The error for callers. Its `retry_after` is what is left of the pause.
     pub(crate) error: Error,
     pub(crate) pause: Duration,
     pub(crate) until: Timestamp,
-    /// How many there were in a row.
+    /// How many failures there were in a row.
     pub(crate) count: u32,
-    /// Whether it is another instance's, whose configuration may be wrong where ours is right.
+    /// Whether another instance failed, whose configuration may be wrong where this one's is right.
     pub(crate) is_told: bool,
-    /// Whether there is nothing to try until the access token is over, which an API may say.
+    /// Whether nothing can be tried before the access token is over. An API that rejects the token may end it earlier.
     pub(crate) is_final: bool,
 }
 
-/// What a pause depends on besides the failures before.
+/// What the length of a pause depends on, besides the number of failures before it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cause {
-    /// How many failures in a row the record counts, of all instances.
+    /// How many failures in a row of all instances the record counts.
     pub(crate) recorded: u32,
     /// The pause is not shorter than this.
     pub(crate) least: Duration,
-    /// Whether another way is gone at once.
+    /// Whether the next attempt takes another way at once, without a pause.
     pub(crate) has_no_pause: bool,
-    /// Whether it is the longest pause, because a human has to act.
+    /// Whether the pause is the longest one, because a human has to act.
     pub(crate) is_longest: bool,
-    /// What the worker makes of it.
+    /// When the timer tries again.
     pub(crate) timer: Timer,
     /// The share by which the pause is shortened, 0 to 1.
     pub(crate) jitter: f64,
 }
 
-/// When the worker tries again.
+/// When the timer tries again after a failure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Timer {
     /// After the pause.
@@ -72,7 +72,7 @@ pub(crate) enum Timer {
     AfterPause,
     /// After the longest pause.
     AfterLongest,
-    /// Never: accounts get locked. A caller may.
+    /// The timer does not try again, because servers lock accounts after repeated refusals. A caller may.
     Never,
 }
 
@@ -95,7 +95,7 @@ impl Pause {
         self.last.as_ref().map(|failure| failure.until)
     }
 
-    /// When the worker may try again; `None` if it never does.
+    /// When the timer may try again; `None` if it does not try again at all.
     pub(super) fn timer_from(&self) -> Option<Timestamp> {
         match &self.last {
             Some(failure) => failure.timer_from,
@@ -103,25 +103,25 @@ impl Pause {
         }
     }
 
-    /// How much of it is left; `None` when it is over.
+    /// How much of the pause is left; `None` when it is over.
     pub(super) fn remaining(&self, now: Timestamp) -> Option<Duration> {
         let until = self.ends_at().filter(|until| now < *until)?;
         Some(until.since(now))
     }
 
-    /// What those are told who need a token during the pause.
+    /// The error for callers that need a token during the pause.
     pub(super) fn error(&self, now: Timestamp) -> Option<Error> {
         let error = self.last.as_ref()?.error.clone()?;
         Some(error.with_retry_after(self.remaining(now)?))
     }
 
-    /// What failed last, and how long nothing is tried for it.
+    /// The last error, with what is left of its pause.
     pub(super) fn last_error(&self, now: Timestamp) -> Option<Error> {
         let error = self.last.as_ref()?.error.clone()?;
         Some(error.with_retry_after(self.remaining(now).unwrap_or_default()))
     }
 
-    /// Whether the server is being left alone because it issued nothing new.
+    /// Whether the pause is there because the server issued nothing new.
     pub(super) fn is_stall(&self, now: Timestamp) -> bool {
         let stalled = self
             .last
@@ -130,12 +130,12 @@ impl Pause {
         stalled && self.remaining(now).is_some()
     }
 
-    /// Whether there is nothing to try until the access token is over.
+    /// Whether nothing can be tried before the access token is over.
     pub(super) fn is_final(&self) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.is_final)
     }
 
-    /// The failure after which nothing is sent for the longest.
+    /// Of the last failures, the one whose pause is the longest from now.
     pub(super) fn longest(&self, now: Timestamp) -> Option<Failure> {
         let last = self.last.as_ref().and_then(|last| {
             Some(Failure {
@@ -162,7 +162,7 @@ impl Pause {
         self.last.as_ref().map_or(0, |failure| failure.count)
     }
 
-    /// A pause after an error, while the token is still good (`early`) or not. Returns how long it is.
+    /// Begins the pause after an error; `early` says whether the access token is still valid. Returns how long the pause is.
     pub(super) fn after_error(
         &mut self,
         error: Error,
@@ -172,11 +172,10 @@ impl Pause {
         cool_down: CoolDown,
         now: Timestamp,
     ) -> Duration {
-        // That there is no session is not a failure that may last longer the longer it lasts: a user may sign in at
-        // another instance any moment.
+        // The pause does not double where there is no session: a user may sign in at another instance any moment.
         let lasts = !matches!(error, Error::NoSession);
         let before = match &self.last {
-            // Once the token is needed, the patience of the early failures does not count any more.
+            // Once the token has expired, the failures before that do not make the pause longer.
             Some(failure) if failure.early != early => 0,
             Some(failure) => failure.count.max(cause.recorded),
             None => cause.recorded,
@@ -188,11 +187,11 @@ impl Pause {
             true => cool_down.longest,
             false => cool_down.after(count, early),
         };
-        // Instances that failed together do not come back together.
+        // Instances that failed at the same time must not come back at the same time.
         let usual = usual.saturating_sub(usual.mul_f64(cause.jitter * LARGEST_CUT));
         let own = now + usual.max(cause.least);
-        // It does not outlast the moment from which the token is needed. But what the server asks for
-        // holds, needed or not: it would only ask again.
+        // The pause ends at the moment from which a new token is needed. A pause that the server asks for (`Retry-After`)
+        // holds beyond that moment, because the server would only ask for it again.
         let until = match next_need {
             Some(need) if cause.least.is_zero() && !cause.is_longest => own.min(need),
             _ => own,
@@ -223,8 +222,8 @@ impl Pause {
         pause
     }
 
-    /// When the worker tries again after one more failure: never where a sign-in was refused before, until a pair is held or
-    /// the user does something; and not sooner for a failure of the store.
+    /// When the timer tries again after one more failure. After a refused sign-in it does not, until a pair is held or the user
+    /// signs in or logs out. A failure of the store does not bring the moment forward.
     fn timer_from_after(&self, next: Option<Timestamp>, is_answer: bool) -> Option<Timestamp> {
         match self.last.as_ref().map(|last| last.timer_from) {
             Some(None) => None,
@@ -233,7 +232,7 @@ impl Pause {
         }
     }
 
-    /// Another instance has failed, in this way.
+    /// Another instance failed with this failure.
     pub(super) fn learn(
         &mut self,
         failure: &Failure,
@@ -252,14 +251,14 @@ impl Pause {
         self.answer = Some(Box::new(failure.clone()));
     }
 
-    /// How often in a row the server brought nothing new.
+    /// How often in a row the server issued nothing new.
     pub(super) fn stalls(&self) -> u32 {
         let stalled = self.last.as_ref().filter(|failure| failure.error.is_none());
         stalled.map_or(0, |failure| failure.count)
     }
 
-    /// The server brought nothing new, for one more time than `before`: it is left alone for a while.
-    /// A token that is still valid is not served past its `expiry` for it: by then there may be another.
+    /// The server issued nothing new, once more than `before`: a pause begins. The pause ends at the token's `expiry` at the
+    /// latest, because the server may issue another one by then.
     pub(super) fn after_stall(
         &mut self,
         before: u32,
@@ -284,43 +283,43 @@ impl Pause {
     }
 }
 
-/// The share of a pause by which it is shortened at the most.
+/// The largest share by which a pause is shortened at random.
 const LARGEST_CUT: f64 = 0.2;
 
-/// What becomes of a rejection.
+/// What the manager makes of a rejected token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// The token is not current any more: a newer one is there already.
+    /// The token is not current any more: the manager holds a newer one.
     Outdated,
-    /// The token is not served any more; a rotation is under way.
+    /// The token is not served any more, and a rotation is in flight.
     Rotating,
-    /// It was rejected so soon after it was issued that another rotation would not help, or in the pause after a rotation
-    /// that failed. It is served on, and a later rejection counts.
+    /// The API rejected the token so soon after it was issued that another rotation would not help, or in the pause after a
+    /// rotation that failed. The token is served on, and a later rejection counts.
     TooSoon,
-    /// There is nothing to rotate with. It is served on.
+    /// The manager cannot refresh: there is no refresh token, and the endpoint cannot sign in. The token is served on.
     NotRotatable,
-    /// The session has ended, and with this rejection its last token has.
+    /// The session had ended already, and with this rejection its last access token is not served any more.
     Ended,
 }
 
-/// The rejections of late.
+/// What is known of recent rejections.
 #[derive(Debug, Default)]
 pub(super) struct Rejections {
-    /// Whether the token that is held was rejected, so that it is not served any more.
+    /// Whether an API rejected the token that is held, so that it is not served any more.
     pub(super) current: bool,
-    /// Rotations in a row that were forced by a rejection, with no token accepted in between.
+    /// How many rotations in a row followed from a rejection, without an accepted token in between.
     in_a_row: u32,
-    /// Whether the token that is held was rejected, and too soon for that to count.
+    /// Whether an API rejected the token that is held too soon for the rejection to count.
     too_soon: bool,
-    /// When this manager was last issued a pair, if that was new.
+    /// When the server last issued a new pair to this manager.
     issued_at: Option<Timestamp>,
-    /// Whether that is the one that is held.
+    /// Whether that pair is the one that is held.
     issued_this: bool,
 }
 
 impl Rejections {
-    /// Another token is held.
+    /// Another token is held from now on.
     pub(super) fn renew(&mut self) {
         self.current = false;
         self.too_soon = false;
@@ -331,8 +330,8 @@ impl Rejections {
         self.issued_this
     }
 
-    /// A pair was issued: the next is not fetched at once, whatever an API says of this one. If it may be older than it
-    /// counts, an API is right to reject its token at once.
+    /// The server issued a pair: the next one is not fetched at once, even if an API rejects this one. A pair that may be older
+    /// than it seems (`may_be_old`) does not count, because an API is right to reject its token at once.
     pub(super) fn issued(&mut self, now: Timestamp, may_be_old: bool) {
         self.issued_at = (!may_be_old).then_some(now);
         self.issued_this = true;
@@ -353,7 +352,7 @@ impl Rejections {
         now: Timestamp,
     ) -> Rejection {
         let age = schedule.age(now);
-        // A token that nobody rejected for so long was a good one, unlike one that had to wait for it.
+        // A token that no API rejected for so long was a good one. A token whose rejection came too soon was not.
         if was_accepted || (age >= cool_down.longest && !self.too_soon) {
             self.in_a_row = 0;
         }

@@ -15,15 +15,15 @@ use crate::strategy::WhileRotating;
 /// What a caller has to do.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// Go on with this token.
+    /// The caller goes on with this token.
     Serve(Token),
-    /// Wait for the rotation that is under way, or for the one that begins.
+    /// The caller waits for the rotation that is in flight, or for the one that begins.
     Wait,
     Fail(Error),
 }
 
-/// What a caller has to do, and whether a rotation begins for it. One begins for a caller that fails where another
-/// instance may have signed in anew: it reads the store.
+/// What a caller has to do, and whether a rotation begins for it. A rotation begins also for a caller that fails, where
+/// another instance may have signed in anew: the rotation reads the store.
 #[derive(Debug)]
 pub(crate) struct Decided {
     pub(crate) decision: Decision,
@@ -31,7 +31,7 @@ pub(crate) struct Decided {
 }
 
 impl Decision {
-    /// Without a rotation that begins.
+    /// This decision, without a rotation.
     fn only(self) -> Decided {
         Decided {
             decision: self,
@@ -48,7 +48,7 @@ impl Decision {
 }
 
 impl State {
-    /// What a caller has to do now.
+    /// Decides what a caller has to do now.
     pub(crate) fn decide(&self, settings: &Settings, now: Timestamp, wall: Duration) -> Decided {
         if self.closed {
             return Decision::Fail(Error::ShutDown).only();
@@ -73,7 +73,7 @@ impl State {
         let due = held.schedule.due(now, wall);
         if let Some(flight) = &self.flight {
             let running = flight.is_at(|at| matches!(at, Progress::Running));
-            // After a failure of this rotation, the token that is there is worth more than the next attempt.
+            // After a failure of this rotation, a token that is held is worth more to the caller than the next attempt.
             let is_worth_it = !self.pause.has_failed()
                 || settings.server.old_pair == OldPair::AccessDiesAtRotation;
             let join = needs_newer(settings, due) && is_worth_it
@@ -115,7 +115,7 @@ impl State {
             });
             return failed.map_or(Decision::Wait, Decision::Fail).only();
         }
-        // A pause forbids to send, and not to look.
+        // A pause forbids sending a token. Reading the store is allowed.
         let may_look = !self.runtime_gone
             && self
                 .reloaded
@@ -129,7 +129,7 @@ impl State {
         }
     }
 
-    /// How long a caller waits for a newer token who could go on with the one that is held.
+    /// How long a caller waits for a newer token, if it could go on with the one that is held.
     pub(crate) fn patience(
         &self,
         settings: &Settings,
@@ -146,7 +146,7 @@ impl State {
         Some(patience.min((began + settings.join_limit).since(now)))
     }
 
-    /// For how long from now the decision stays to serve and begin nothing, if it is that.
+    /// For how long from now the decision for every caller stays "serve, and begin nothing"; `None` if it is another one now.
     pub(crate) fn quiet_for(
         &self,
         settings: &Settings,
@@ -161,7 +161,7 @@ impl State {
         let latest = held.schedule.at_the_latest(now, wall);
         let change = held.schedule.next_change(latest).map(|at| at.since(latest));
         let pause = self.pause.remaining(now);
-        // The token expires by our own clock: a wall clock that ran ahead is past that moment already.
+        // The token expires by the monotonic clock: a wall clock that runs ahead is past that moment already.
         let expiry = held.schedule.expires_at.filter(|end| now < *end);
         Some(
             change
@@ -174,25 +174,25 @@ impl State {
     }
 }
 
-/// Whether the token that is held is no good while a rotation is under way: it is about to expire, or dies at the
-/// server with the rotation.
+/// Whether a caller needs a newer token than the one that is held while a rotation is in flight: the held one is about to
+/// expire, or the server revokes it with the rotation.
 fn needs_newer(settings: &Settings, due: Due) -> bool {
     due >= Due::Mandatory || settings.server.old_pair == OldPair::AccessDiesAtRotation
 }
 
-/// Something to tell.
+/// Something that subscribers are told of the session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// The session ends at this moment, unless somebody rotates.
+    /// The session ends at this moment, unless an instance rotates the pair.
     Expiring { ends_at: Timestamp },
-    /// It is about to end, and nothing can prolong it.
+    /// The session is about to end, and nothing can prolong it.
     Ending,
-    /// It has ended, unless another instance knows better.
+    /// The session has ended, unless another instance has prolonged it.
     Over,
 }
 
-/// What is to be told next of a pair whose end subscribers were `warned` of, or not. Once it has ended, it
-/// is not asked for any more.
+/// The next notice for a pair, and when it is due; `warned` says whether subscribers were warned of the pair's end. A session
+/// that has ended has no next notice, and this is not called for it.
 pub(super) fn next_notice(
     schedule: &Schedule,
     warned: bool,
@@ -202,7 +202,7 @@ pub(super) fn next_notice(
         at: ends_at,
         is_final,
     } = schedule.ending?;
-    // Not earlier than halfway: a warning that comes with the pair warns of nothing.
+    // Not earlier than halfway through the lifetime: a warning that comes together with the pair is of no use.
     let half = schedule.age(ends_at) / 2;
     let before = |span: Duration| ends_at.before(span.min(half));
     Some(if !warned {

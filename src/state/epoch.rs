@@ -1,6 +1,7 @@
-//! The one way in which a rotation changes the state. What the user does with the session is counted, and a rotation
-//! that began before that holds, keeps, ends and reports nothing any more: it would be one user's pair in another
-//! user's session.
+//! The one way in which a rotation changes the state, and how one pair or one session takes the place of another.
+//!
+//! The user's logouts and sign-ins are counted as epochs. A rotation that began in an earlier epoch changes nothing any more:
+//! its pair would be one user's pair in another user's session.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use crate::error::{EndReason, Error};
 use crate::settings::Settings;
 use crate::token::TokenFamily;
 
-/// The state, as long as the user has done nothing since the rotation began that changes it.
+/// The state, for a rotation in whose epoch it still is.
 #[derive(Debug)]
 pub(crate) struct Current<'a>(&'a mut State);
 
 impl State {
-    /// The state for a rotation that began in `epoch`; `None` if the user has done something since.
+    /// The state for a rotation that began in `epoch`; `None` if the user has logged out or signed in since.
     pub(crate) fn in_epoch(&mut self, epoch: u64) -> Option<Current<'_>> {
         (self.epoch == epoch).then_some(Current(self))
     }
@@ -32,8 +33,8 @@ impl Deref for Current<'_> {
 }
 
 impl Current<'_> {
-    /// A newer pair takes the place of the one held, whose token is not served any more. Returns whether it
-    /// may: nothing of a session that was logged out comes back.
+    /// Holds a newer pair instead of the one that is held, whose token is not served any more. Returns `false` for a pair of a
+    /// session that was logged out of, which does not come back.
     pub(crate) fn hold(&mut self, held: HeldPair) -> bool {
         match self.0.logout_stage {
             Some(LogoutStage::Asked) => return false,
@@ -46,24 +47,24 @@ impl Current<'_> {
         true
     }
 
-    /// The pair that was given at start begins its session.
+    /// The seed begins its session.
     pub(crate) fn begin_seeded(&mut self, held: HeldPair) {
         self.0.begin(held);
     }
 
-    /// Keeps a pair of ours that another instance's outran, until that one has been accepted once.
+    /// Keeps a pair of this manager over which another instance committed its own, until an API has accepted that one once.
     pub(crate) fn keep_spare(&mut self, spare: HeldPair) {
         self.0.spare = Some(Box::new(spare));
     }
 
-    /// The pair that was kept, if it is of this family. One of another family is dropped, and not revoked: its grant
-    /// may live on elsewhere.
+    /// Takes the spare, if it is of this family. A spare of another family is dropped and not revoked, because its grant may
+    /// live on elsewhere.
     pub(crate) fn take_spare(&mut self, family: TokenFamily) -> Option<HeldPair> {
         let spare = self.0.spare.take()?;
         (spare.pair_id.family == family).then_some(*spare)
     }
 
-    /// Returns whether that is news.
+    /// Ends the session. Returns whether it had not ended for this reason before.
     pub(crate) fn end(&mut self, reason: EndReason) -> bool {
         self.0.set_end(reason)
     }
@@ -78,7 +79,7 @@ impl Current<'_> {
         self.0.flight = None;
     }
 
-    /// Counts a failure: nothing is tried for a while. Returns how long that is, and how many there were in a row.
+    /// Counts a failure and begins its pause. Returns how long the pause is, and how many failures there were in a row.
     pub(crate) fn fail(
         &mut self,
         error: Error,
@@ -95,7 +96,7 @@ impl Current<'_> {
         (left, pause.count())
     }
 
-    /// Another instance has failed: nothing is tried before its pause is over.
+    /// Another instance failed: this manager tries nothing before that instance's pause is over.
     pub(crate) fn learn_of_failure(
         &mut self,
         failure: &Failure,
@@ -108,42 +109,41 @@ impl Current<'_> {
         self.0.pause.learn(failure, early, timer, longest);
     }
 
-    /// The server brought nothing new, for one more time than `before`.
+    /// The server issued nothing new, once more than `before`.
     pub(crate) fn stall(&mut self, before: u32, settings: &Settings, now: Timestamp) {
         let expiry = self.held.as_ref().and_then(|held| held.schedule.expires_at);
         let cool_down = settings.cool_down;
         self.0.pause.after_stall(before, expiry, cool_down, now);
     }
 
-    /// A pair was issued: the next is not fetched at once, whatever an API says of this one, unless it may be older than it
-    /// counts.
+    /// The server issued a pair: the next one is not fetched at once, even if an API rejects this one, unless the pair may be
+    /// older than it seems.
     pub(crate) fn issued(&mut self, now: Timestamp, may_be_old: bool) {
         self.0.rejections.issued(now, may_be_old);
     }
 }
 
-/// How many sessions that were left are remembered: a store is not set back by more sign-ins than these.
+/// How many sessions that the user logged out of are remembered. A store is hardly ever set back by more sign-ins than that.
 const LOGGED_OUT_LIMIT: usize = 64;
 
 impl State {
-    /// The user does something with the session: a rotation under way goes on for nobody, and whoever
-    /// waited for it decides again.
+    /// The user logs out or signs in: a rotation in flight has no waiters any more, because each of them decides again.
     fn next_epoch(&mut self) {
         self.epoch += 1;
         self.over = None;
         if let Some(flight) = self.flight.take() {
-            drop(flight.room.report(Progress::Again));
+            drop(flight.room.report(Progress::Retry));
         }
     }
 
-    /// A pair takes the place of the one held, whose token is not served any more.
+    /// Holds this pair instead of the one that is held, whose token is not served any more.
     pub(super) fn begin(&mut self, held: HeldPair) {
         self.next_number = self.next_number.max(held.number.saturating_add(1));
         self.sign_ins = self.sign_ins.max(held.sign_ins);
-        // What was outrun in another session is nothing to fall back on in this one.
+        // A spare of another session is of no use in this one.
         self.spare
             .take_if(|spare| spare.pair_id.family != held.pair_id.family);
-        // The token that may be spent is not needed any more; or it is echoed, and good again.
+        // The token that may be spent is not needed any more, or the server issued the same token again, which is good then.
         self.over = None;
         self.held = Some(Box::new(held));
         self.end = None;
@@ -154,8 +154,8 @@ impl State {
         self.seed = None;
     }
 
-    /// The pair that is held has another version in the record, where it was written over another: what is known of its
-    /// tokens stays. Returns whether it is that pair.
+    /// The pair that is held has another version in the record, because it was written over another pair. What is known of its
+    /// tokens stays. Returns whether the pair is the one that is held.
     pub(super) fn rename(&mut self, held: &HeldPair) -> bool {
         let is_over = self.end.is_some() || self.logout_stage.is_some();
         let is_same = |old: &HeldPair| {
@@ -175,15 +175,15 @@ impl State {
         }
     }
 
-    /// A pair that the user brings, in place of whatever is being done about the session that was.
+    /// Holds a pair that the user brings. It replaces the session before, and whatever was done about that one.
     pub(crate) fn begin_anew(&mut self, held: HeldPair) {
         self.begin(held);
         self.next_epoch();
     }
 
-    /// The session begins anew, with a sign-in to come.
+    /// Begins the session anew: the next rotation signs in.
     pub(crate) fn reopen(&mut self) {
-        // A rotation of a session that goes on is what is wanted.
+        // A session that goes on keeps its rotation, which is what the caller wants.
         if self.logout_stage.is_some() || self.end.is_some() {
             self.next_epoch();
         }
@@ -207,7 +207,7 @@ impl State {
         self.epoch
     }
 
-    /// The user logs out: what is left of the session is handed over, with whether its end is news.
+    /// The user logs out. Returns what the manager held, and whether the session had not ended before.
     pub(crate) fn log_out(&mut self) -> (HeldAtLogout, bool) {
         self.logouts += 1;
         self.next_epoch();
@@ -224,7 +224,7 @@ impl State {
         let had = HeldAtLogout {
             held: self.held.take().map(|held| *held),
             spare: self.spare.take().map(|spare| *spare),
-            // Until the logout is stored, so that another one knows it too.
+            // The seed stays until the logout is stored, so that a second logout knows it too.
             seed: self.seed.as_deref().cloned(),
         };
         (had, self.set_end(EndReason::LoggedOut))
@@ -243,7 +243,7 @@ impl State {
         }
     }
 
-    /// The logout is stored.
+    /// The logout of this family is stored.
     pub(crate) fn logout_stored(&mut self, family: TokenFamily) {
         self.remember_left(family);
         if self.logout_stage == Some(LogoutStage::Asked) {

@@ -1,4 +1,4 @@
-//! The pair that is held, with everything that follows from it.
+//! The pair that a manager holds, with what follows from it: its schedule, and its token ready to be served.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use crate::schedule::Schedule;
 use crate::snapshot::{Copies, Token};
 use crate::token::{Digest, PairId, TokenFamily, TokenPair};
 
-/// The last good pair.
+/// The pair that a manager holds.
 #[derive(Debug, Clone)]
 pub(crate) struct HeldPair {
     pub(crate) pair: TokenPair,
     pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
-    /// The number of the lease under which it was committed.
+    /// The number of the lease under which the pair was committed.
     pub(crate) number: u64,
-    /// The count of sign-ins of its family.
+    /// The count of sign-ins of the pair's family.
     pub(crate) sign_ins: u64,
     pub(crate) origin: Origin,
     pub(crate) may_be_repeat: bool,
@@ -28,7 +28,7 @@ pub(crate) struct HeldPair {
 }
 
 impl HeldPair {
-    /// Whether its refresh token is there and in time.
+    /// Whether the pair has a refresh token that has not expired.
     pub(super) fn can_refresh(&self, now: Timestamp) -> bool {
         let in_time = self.schedule.refresh_expires_at.is_none_or(|end| now < end);
         self.pair.refresh.is_some() && in_time
@@ -59,7 +59,7 @@ impl HeldPair {
     }
 }
 
-/// How a pair got into its record, or will.
+/// How a pair is committed to its record.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Committed {
     /// The number of the lease.
@@ -67,22 +67,23 @@ pub(crate) struct Committed {
     /// The count of sign-ins.
     pub(crate) sign_ins: u64,
     pub(crate) origin: Origin,
-    /// Whether the server may have issued it to an earlier sending of the same token, so that it may be older than it counts.
+    /// Whether the server may have issued the pair to an earlier sending of the same token, so that it may be older than it
+    /// seems.
     pub(crate) may_be_repeat: bool,
-    /// Whether this manager got it by signing in.
+    /// Whether this manager got the pair by signing in.
     pub(crate) is_sign_in: bool,
 }
 
 /// How far a logout of this manager is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogoutStage {
-    /// It is not stored yet: nothing at all is held.
+    /// The user asked for it, and it is not stored yet. The manager holds nothing.
     Asked,
-    /// The record says so, and its family is never held again.
+    /// The record of this family is marked as logged out. The manager does not hold a pair of this family again.
     Written(TokenFamily),
 }
 
-/// What a manager had when the user logged out.
+/// What a manager held when the user logged out.
 #[derive(Debug)]
 pub(crate) struct HeldAtLogout {
     pub(crate) held: Option<HeldPair>,
