@@ -300,5 +300,5 @@ async fn tell(session: Arc<Session>, notice: Notice) {
         tracing::error!("a session panicked before its end: this is a bug in evertoken");
         tokio::time::sleep(AFTER_PANIC).await;
     }
-    session.told();
+    session.reported();
 }

@@ -1,11 +1,11 @@
-//! One session of a manager: its locked state, the snapshot for readers, and the moments where the one
-//! becomes the other. It starts nothing and waits for nothing.
+//! One session of a manager: its locked state, the snapshot for readers, and the moments at which the snapshot is made from
+//! the state. A session starts no task and waits for nothing.
 //!
 //! - [`pairs`]: how a pair comes to be held
 //! - [`ending`]: how a session ends
-//! - [`flight`]: a rotation under way, and the answer to those who wait for it
-//! - [`unstored`]: a pair that was given out before it is stored
-//! - [`written`]: the record that was written last
+//! - [`flight`]: a rotation in flight, and the answer for its waiters
+//! - [`outbox`]: a pair that callers have before it is stored
+//! - [`seen`]: a record as this process saw it last
 
 mod ending;
 mod flight;
@@ -43,14 +43,15 @@ use crate::timer::{Seat, Timer};
 use crate::token::{Key, PairId, TokenPair};
 use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy};
 
-/// Events a slow subscriber may fall behind by; there are a few for each rotation.
+/// How many events a slow subscriber may fall behind by. A rotation has a few events.
 const EVENTS_KEPT: usize = 256;
 
-/// For how many of the longest pauses a redirect that loses tokens is remembered: ten minutes. It is forgotten sooner where a
-/// token comes through, and for good it would hide that the token in place of the rejected one has died as well.
+/// For how many of the longest pauses a redirect that loses tokens is remembered: ten minutes. The session forgets it sooner
+/// where a token comes through. Remembered for good, the redirect would hide that a token which replaced a rejected one has
+/// died as well.
 const BEHIND_REDIRECT: u32 = 10;
 
-/// What many sessions may share.
+/// What several sessions may share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) endpoint: UserEndpoint,
@@ -58,7 +59,7 @@ pub(crate) struct Shared {
     pub(crate) strategy: UserStrategy,
     pub(crate) clock: Arc<UserClock>,
     pub(crate) settings: Arc<Settings>,
-    /// What stands before the token in its header.
+    /// The text before the token in its header (`Bearer `).
     pub(crate) prefix: String,
     pub(crate) on_rotated: Option<OnRotated>,
     pub(crate) runtime: tokio::runtime::Handle,
@@ -71,42 +72,42 @@ pub(crate) struct Session {
     pub(crate) owner: Owner,
     state: Mutex<State>,
     snapshot: ArcSwapOption<Copies>,
-    /// Then the hot path calls it without a detour.
+    /// Whether the clock is the system's. The hot path reads that one without a dynamic call.
     on_system_clock: bool,
-    /// Made for the first subscriber.
+    /// The channel is made for the first subscriber.
     events: OnceLock<broadcast::Sender<Event>>,
-    /// At the runtime's timer, from the first moment on that is planned.
+    /// The session's entry at the runtime's timer, from the first planned moment on.
     seat: OnceLock<Seat>,
     this: Weak<Session>,
     closing: Closing,
-    /// What the user does with the session is stored one after the other.
+    /// Logouts and sign-ins of the user are stored one after the other.
     order: OnceLock<Box<tokio::sync::Mutex<()>>>,
-    /// What is given out before it is stored.
+    /// The pair that callers have before it is stored.
     pub(crate) outbox: Outbox,
     last_written: LastWritten,
-    /// Pairs that this manager was issued and serves, or served.
+    /// How many pairs the server issued to this manager that it serves, or has served.
     rotations: AtomicU64,
-    /// Attempts to store a pair that failed.
+    /// How many attempts to store a pair failed.
     store_failures: AtomicU64,
-    /// Why something was not stored that nobody tries to store any more.
+    /// Why something was not stored, where the manager has given up storing it.
     given_up: Mutex<Option<StoreError>>,
 }
 
-/// What a session has to do whose moment has come.
+/// What a session has to do at a planned moment.
 #[derive(Debug)]
 pub(crate) enum Wake {
     Rotate(Flight),
-    /// To be followed by [`Session::told`].
+    /// Report this, and then call [`Session::reported`].
     Tell(Notice),
-    /// Nothing, until the next moment that is planned.
+    /// Nothing before the next planned moment.
     Sleep,
 }
 
-/// What a caller has to do, with the rotation that was begun for it.
+/// The answer for a caller, once a rotation that it needs has begun.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Serve(Token),
-    /// And how long to wait at most for one who could go on with the token that is held.
+    /// The caller waits; for this long at most if it could go on with the token that is held.
     Join(Waiter, Option<Duration>),
     Fail(Error),
 }
@@ -154,7 +155,7 @@ impl Session {
 
     fn send(&self, event: Event) {
         if let Some(events) = self.events.get() {
-            // An error means that no subscriber is left.
+            // A send fails where no subscriber is left.
             let _ = events.send(event);
         }
     }
@@ -164,7 +165,7 @@ impl Session {
             .events
             .get_or_init(|| broadcast::Sender::new(EVENTS_KEPT));
         let receiver = events.subscribe();
-        // There may be something to report of the session's end.
+        // The session's end may have to be reported to the new subscriber.
         let moment = self.moment();
         self.plan(&self.state.lock(), moment);
         receiver
@@ -175,13 +176,13 @@ impl Session {
         events.is_some_and(|events| events.receiver_count() > 0)
     }
 
-    /// What readers see. It neither waits nor locks nor allocates.
+    /// What readers see. Reading it neither waits, locks nor allocates.
     #[inline]
     pub(crate) fn snapshot(&self) -> Guard<Option<Arc<Copies>>> {
         self.snapshot.load()
     }
 
-    /// The snapshot, if nothing has to be decided.
+    /// The snapshot, if it is quiet: until a moment that it holds, every caller is served this token and no rotation begins.
     #[inline]
     pub(crate) fn quiet<'a>(&self, snapshot: &'a Option<Arc<Copies>>) -> Option<&'a Copies> {
         let snapshot = snapshot.as_deref()?;
@@ -198,7 +199,7 @@ impl Session {
         self.state.is_locked()
     }
 
-    /// The holder of the lock calls no user code: what is needed of the clock and the endpoint is read before.
+    /// Locks the state. The holder of the lock calls no user code: the clock and the endpoint are asked before.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -207,7 +208,7 @@ impl Session {
         self.shared.clock.moment()
     }
 
-    /// Locked, with the time, and with what the endpoint can do now: it may have used up what it signs in with.
+    /// Locks the state, with the time, and with whether the endpoint can sign in now: it may have used up its credentials.
     fn lock_asking(&self) -> (MutexGuard<'_, State>, Moment) {
         let can_sign_in = self.shared.endpoint.can_sign_in();
         let moment = self.moment();
@@ -216,7 +217,7 @@ impl Session {
         (state, moment)
     }
 
-    /// Decides for a caller. A flight that comes with the answer has to be started.
+    /// Decides for a caller. The caller of this function starts the flight that comes with the answer.
     pub(crate) fn decide(self: &Arc<Self>) -> (Answer, Option<Flight>) {
         let (mut state, moment) = self.lock_asking();
         let Decided { decision, begins } = state.decide(self.settings(), moment.now, moment.wall);
@@ -238,7 +239,7 @@ impl Session {
         (answer, flight)
     }
 
-    /// Decides for a caller who wants a newer pair than `seen`, whatever the plan says.
+    /// Decides for a caller that wants a newer pair than `seen`, whatever the plan says.
     pub(crate) fn renew(self: &Arc<Self>, seen: Option<PairId>) -> (Answer, Option<Flight>) {
         let moment = self.moment();
         let mut state = self.state.lock();
@@ -261,7 +262,7 @@ impl Session {
         Answer::Join(waiter, patience)
     }
 
-    /// What has to be done now that a planned moment has come.
+    /// What the session has to do at a planned moment that has come.
     pub(crate) fn wake(self: &Arc<Self>) -> Wake {
         let (mut state, moment) = self.lock_asking();
         let now = moment.now;
@@ -283,22 +284,22 @@ impl Session {
         Wake::Sleep
     }
 
-    /// What there was to report of the session's end was reported.
-    pub(crate) fn told(&self) {
+    /// The notice of the session's end was reported.
+    pub(crate) fn reported(&self) {
         let moment = self.moment();
         let mut state = self.state.lock();
         state.set_is_reporting(false);
         self.plan(&state, moment);
     }
 
-    /// What there is to report of the session's end, if a subscriber would hear of it, and when.
+    /// The next notice of the session's end and its moment, if there is a subscriber.
     fn next_notice(&self, state: &State) -> Option<(Timestamp, Notice)> {
         state
             .next_notice(self.settings())
             .filter(|_| self.has_subscribers())
     }
 
-    /// Has the timer wake the session when there is something to do next.
+    /// Has the timer wake the session at the next moment at which there is something to do.
     fn plan(&self, state: &State, moment: Moment) {
         let rotate_at = state.wake_at(moment.now, moment.wall);
         let notice_at = self.next_notice(state).map(|(at, _)| at);
@@ -337,7 +338,7 @@ impl Session {
         (flight, waiter)
     }
 
-    /// Makes the snapshot say what the state does. Every change of the state ends with it.
+    /// Makes the snapshot from the state. Every change of the state ends with this call.
     fn republish(&self, state: &State, moment: Moment) {
         let copies = state.held().and_then(|held| held.served.as_ref());
         let quiet_for = state.quiet_for(self.settings(), moment.now, moment.wall);
@@ -345,7 +346,7 @@ impl Session {
             let quiet_until = quiet_for.map_or(Coarse::PAST, |quiet_for| moment.coarse + quiet_for);
             copies.set_quiet_until(quiet_until);
         }
-        // Most changes of the state are none of the token's.
+        // Most changes of the state leave the token as it is.
         let is_new = self.snapshot.load().as_ref().map(Arc::as_ptr) != copies.map(Arc::as_ptr);
         if is_new {
             self.snapshot.store(copies.cloned());
@@ -396,17 +397,17 @@ impl Session {
         self.state.lock().accepted_behind_redirect();
     }
 
-    /// A pair could not be stored, at this attempt.
+    /// One attempt to store a pair failed.
     pub(crate) fn store_failed(&self) {
         self.store_failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A failure, with what is left of the pause after it.
+    /// The error, with what is left of the pause after it.
     pub(crate) fn still(&self, error: &Error, until: Timestamp) -> Error {
         error.clone().with_retry_after(until.since(self.now()))
     }
 
-    /// The token held, as long as it may be served.
+    /// The token that is held, as long as it may be served.
     pub(crate) fn usable(&self) -> Option<Token> {
         let now = self.now();
         self.state.lock().usable(now).cloned()

@@ -1,4 +1,4 @@
-//! How a session ends, and the manager with it or without.
+//! How a session ends, and how a manager closes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,8 +17,8 @@ use crate::token::PairId;
 use crate::user_code::Moment;
 
 impl Session {
-    /// Tells of the end of the session whose pair is `of`, before it comes; not if another is held by now, or
-    /// the user has done something since `epoch`.
+    /// Reports a notice of the session's end to subscribers, unless another pair than `of` is held by now, or the user has
+    /// logged out or signed in since `epoch`.
     pub(crate) fn tell(&self, notice: Notice, of: PairId, epoch: u64) {
         let moment = self.moment();
         let mut state = self.state.lock();
@@ -43,9 +43,9 @@ impl Session {
         }
     }
 
-    /// The user logs out: from here on nobody gets a token of this session.
+    /// The user logs out: from here on no caller gets a token of this session.
     pub(crate) fn log_out(&self) -> HeldAtLogout {
-        // It holds the pair, and no rotation of another session has a use for it.
+        // The record holds the pair, and a rotation of another session has no use for it.
         self.forget_written();
         let moment = self.moment();
         let mut state = self.state.lock();
@@ -54,8 +54,8 @@ impl Session {
         had
     }
 
-    /// The outcome of a rotation; `None` if the user has done something since, such as logged out: a waiter that had not
-    /// read it by then is not given the token of a session that the user has left.
+    /// The outcome of a rotation; `None` if the user has logged out or signed in since: a waiter that had not read the outcome
+    /// by then does not get the token of a session that the user has logged out of.
     pub(crate) fn unless_left(
         &self,
         outcome: Result<Token, Error>,
@@ -73,8 +73,7 @@ impl Session {
         }
     }
 
-    /// The session cannot be prolonged, by a record that was read in this epoch; `None` if the user has
-    /// done something since.
+    /// Ends the session, as a record says that was read in this epoch; `None` if the user has logged out or signed in since.
     pub(crate) fn end_seen(&self, reason: EndReason, epoch: u64) -> Option<Error> {
         let moment = self.moment();
         let mut state = self.state.lock();
@@ -84,7 +83,7 @@ impl Session {
         Some(error)
     }
 
-    /// The session cannot be prolonged; told once.
+    /// Ends the session, and reports that once.
     fn tell_end(
         &self,
         state: MutexGuard<'_, State>,
@@ -114,7 +113,7 @@ impl Session {
         self.abandon();
     }
 
-    /// Nobody is left who could wait for this session.
+    /// The last handle is gone: no caller can wait for this session any more.
     pub(crate) fn abandon(&self) {
         self.closing.begin();
         self.unplan();
@@ -129,22 +128,22 @@ impl Session {
         self.closing.begins().await;
     }
 
-    /// Waits for what the user did before to be stored, which is no rotation.
+    /// Waits until the user's earlier logouts and sign-ins are stored.
     pub(crate) async fn in_order(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.order.get_or_init(Box::default).lock().await
     }
 
-    /// Something will not be stored any more.
+    /// The manager gives up storing something, for this reason.
     pub(crate) fn gave_up(&self, error: StoreError) {
         *self.given_up.lock() = Some(error);
     }
 
-    /// Why, if it was so.
+    /// Why the manager gave up storing something, if it did.
     pub(crate) fn given_up(&self) -> Option<StoreError> {
         self.given_up.lock().clone()
     }
 
-    /// Something begins that a shutdown waits for.
+    /// Something begins that a shutdown waits for, until the chore is dropped.
     pub(crate) fn chore(self: &Arc<Self>) -> Chore {
         self.closing.begin_chore();
         Chore(Arc::clone(self))
@@ -155,7 +154,7 @@ impl Session {
     }
 }
 
-/// Something besides rotations that a shutdown waits for, until it is dropped.
+/// Work besides rotations that a shutdown waits for, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Chore(Arc<Session>);
 
@@ -169,13 +168,13 @@ impl Drop for Chore {
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     is_closing: AtomicBool,
-    /// How much is being done besides rotations that a shutdown waits for.
+    /// How many chores are under way.
     chores: AtomicUsize,
     changed: Notify,
 }
 
 impl Closing {
-    /// At shutdown, or when the last handle is gone.
+    /// Closes the session: at shutdown, or when the last handle is gone.
     pub(super) fn begin(&self) {
         self.is_closing.store(true, Ordering::SeqCst);
         self.changed.notify_waiters();
@@ -207,7 +206,7 @@ impl Closing {
 
     async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
-            // It listens before it looks, or a change between the two would be missed.
+            // The task listens before it checks, because a change between the two would be missed.
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             if is_so(self) {

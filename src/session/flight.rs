@@ -1,4 +1,4 @@
-//! A rotation under way, as those see it who wait for it.
+//! A rotation in flight, as its waiters see it. It does none of the rotation's work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::state::{Cause, Failure, Progress, Room, State, Timer, Waiter, Wakeups
 use crate::token::PairId;
 use crate::user_code::Moment;
 
-/// A rotation under way. Whatever becomes of its task, everybody who waits gets an answer.
+/// A rotation in flight. Whatever becomes of its task, each waiter gets an answer.
 #[derive(Debug)]
 pub(crate) struct Flight {
     session: Arc<Session>,
-    /// The pair that was held when it began: a newer one is wanted.
+    /// The pair that was held when the rotation began. The rotation is to bring a newer one.
     seen: Option<PairId>,
-    /// What the user had done when it began: if he does more, it answers nobody.
+    /// The epoch in which the rotation began. After another logout or sign-in its outcome answers no waiter.
     epoch: u64,
     began: Timestamp,
     room: Arc<Room>,
@@ -58,16 +58,16 @@ impl Flight {
         self.epoch
     }
 
-    /// How long it has been under way.
+    /// How long the rotation has been in flight.
     pub(crate) fn took(&self) -> Duration {
         self.session.now().since(self.began)
     }
 
-    /// Tells those who wait how far it is.
+    /// Reports to the waiters how far the rotation is.
     pub(crate) fn report(&self, progress: Progress) {
         let moment = self.session.moment();
         let mut state = self.session.state.lock();
-        // Else those who waited have been told to decide again, and some may not have heard it yet.
+        // Otherwise the waiters have been told to decide again, and some may not have read that yet.
         if let Some(current) = state.in_epoch(self.epoch) {
             let wakeups = self.room.report(progress);
             self.session.republish(&current, moment);
@@ -76,7 +76,7 @@ impl Flight {
         }
     }
 
-    /// Counts a failure of this rotation, and tells of it; nothing is tried for a while.
+    /// Counts a failure of this rotation, reports it and begins the pause after it.
     pub(crate) fn fail(&self, error: Error, cause: Cause) -> Failure {
         let session = &self.session;
         let moment = session.moment();
@@ -120,7 +120,7 @@ impl Flight {
         }
     }
 
-    /// Another instance has failed, and says so in the record: nothing is tried before its pause is over.
+    /// Another instance failed and noted that in the record: this manager tries nothing before that pause is over.
     pub(crate) fn learn_of_failure(&self, failure: &Failure, timer: Timer) {
         let moment = self.session.moment();
         let mut state = self.session.state.lock();
@@ -130,13 +130,13 @@ impl Flight {
         }
     }
 
-    /// Returns when the user has done something with the session since this began.
+    /// Returns when the user has logged out or signed in since this rotation began.
     pub(crate) async fn superseded(&self) {
-        // Nothing else ends it before it is resolved.
+        // Nothing else ends a flight before it is resolved.
         Waiter::uncounted(&self.room).over().await;
     }
 
-    /// Ends it, with a failure that was counted. The snapshot and the state are what they will be before any waiter wakes.
+    /// Resolves the flight. Snapshot and state are up to date before the first waiter wakes.
     pub(crate) fn finish(mut self, outcome: Result<Token, Error>) {
         let session = Arc::clone(&self.session);
         let (mut state, moment) = session.lock_asking();
@@ -145,7 +145,7 @@ impl Flight {
         drop(wakeups);
     }
 
-    /// Those who wait are to be woken with the state unlocked: ten thousand of them would wait for the lock.
+    /// Returns the waiters to be woken with the state unlocked: ten thousand of them would wait for the lock.
     fn resolve(
         &mut self,
         state: &mut State,
@@ -173,11 +173,11 @@ impl Drop for Flight {
         if self.resolved {
             return;
         }
-        // User code is not called in a destructor.
+        // A destructor must not call user code.
         let session = Arc::clone(&self.session);
         let moment = session.shared.clock.last();
         let mut state = session.lock();
-        // A runtime that is shut down drops its rotations; else nothing does but a panic on the way to its task.
+        // A flight is dropped unresolved by a runtime that shuts down, or by a panic on the way to its task.
         let error = if std::thread::panicking() {
             let retry_after = Duration::ZERO;
             Error::TaskDied { retry_after }

@@ -1,4 +1,4 @@
-//! A pair that was given out and is not stored yet, where callers do not wait for that.
+//! A pair that callers have before it is stored, where they do not wait for the store.
 
 use std::sync::OnceLock;
 
@@ -13,28 +13,28 @@ use crate::state::HeldPair;
 use crate::store::{Revision, StoreTime};
 use crate::token::{Digest, PairId};
 
-/// A pair that was issued, with everything that is needed to store it once its rotation is over.
+/// A pair that the server issued, with everything that is needed to store it after its rotation is over.
 #[derive(Debug)]
 pub(crate) struct Unstored {
     pub(crate) held: HeldPair,
-    /// The lease it was fetched under.
+    /// The lease under which the pair was fetched.
     pub(crate) holder: Holder,
     pub(crate) base: PairId,
     pub(crate) predecessor: Digest,
     pub(crate) passed: Vec<Digest>,
     pub(crate) rival: Rival,
-    /// What the store held when it was last asked, and its time then.
+    /// What the store held when it was read last, and the store's time then.
     pub(crate) seen: Option<(Record, Revision)>,
     pub(crate) read: (StoreTime, Timestamp),
-    /// Since when the token was leased.
+    /// When the token was leased.
     pub(crate) since: Timestamp,
-    /// What the user had done when its rotation reloaded.
+    /// The epoch in which the rotation read the store.
     pub(crate) epoch: u64,
-    /// Whether it is taken as it is. Else it is rotated once more if its access token is over when it is stored.
+    /// Whether the pair is taken as it is. Otherwise it is rotated once more if its access token has expired when it is stored.
     pub(crate) is_last: bool,
-    /// Whether callers have it already.
+    /// Whether callers have the pair already.
     pub(crate) is_published: bool,
-    /// Whether subscribers know that it could not be stored.
+    /// Whether subscribers were told that the pair could not be stored.
     pub(crate) is_told: bool,
 }
 
@@ -53,9 +53,9 @@ impl Unstored {
         }
     }
 
-    /// Takes the place of an `earlier` one, which is not stored any more.
+    /// Takes the place of an `earlier` pair, which is not stored any more.
     fn follow(&mut self, earlier: Self) {
-        // It was the predecessor of nothing if its session is another one.
+        // A pair of another session is not a predecessor of this one.
         if earlier.held.pair_id.family != self.held.pair_id.family {
             return;
         }
@@ -70,21 +70,21 @@ impl Unstored {
     }
 }
 
-/// The pair of a session that waits to be stored: the latest that was given out. It takes room from the first such pair on.
+/// The pair of a session that waits to be stored: the latest that callers have. The buffers are allocated for the first one.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox(OnceLock<Box<Tray>>);
 
 #[derive(Debug, Default)]
 struct Tray {
     content: Mutex<Content>,
-    /// HeldPair while a pair is being stored: one at a time, in order.
+    /// Locked while a pair is being stored: one at a time, in order.
     turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Content {
     waiting: Option<Box<Unstored>>,
-    /// HeldPair for as long as anything waits: one place in the queue for one session.
+    /// Kept for as long as a pair waits: a session has one place in the queue.
     permit: Option<OwnedSemaphorePermit>,
     is_writing: bool,
 }
@@ -94,12 +94,12 @@ impl Outbox {
         self.0.get_or_init(Box::default)
     }
 
-    /// To be held while a pair is being stored; `None` if no pair was ever put in.
+    /// To be kept while a pair is being stored; `None` if no pair was ever put in.
     pub(crate) async fn writing(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         Some(self.0.get()?.turn.lock().await)
     }
 
-    /// Puts a pair in, in place of one that waits. Returns whether nobody sees to them yet.
+    /// Puts a pair in, in place of one that waits. Returns whether no task stores the session's pairs yet.
     pub(crate) fn put(&self, mut unstored: Unstored, permit: OwnedSemaphorePermit) -> bool {
         let mut content = self.tray().content.lock();
         if let Some(earlier) = content.waiting.take() {
@@ -119,7 +119,7 @@ impl Outbox {
         taken.map(|unstored| *unstored)
     }
 
-    /// It could not be stored. Another may have come meanwhile.
+    /// Puts a pair back that could not be stored. A later one may have been put in meanwhile.
     pub(crate) fn put_back(&self, unstored: Unstored) {
         let mut content = self.tray().content.lock();
         content.is_writing = false;
@@ -129,7 +129,7 @@ impl Outbox {
         }
     }
 
-    /// What was taken is stored, or needs to be no more. Returns whether nothing is left.
+    /// The pair that was taken is stored, or need not be stored any more. Returns whether nothing is left.
     pub(crate) fn stored(&self) -> bool {
         let mut content = self.tray().content.lock();
         content.is_writing = false;
@@ -140,7 +140,7 @@ impl Outbox {
         is_empty
     }
 
-    /// Drops what waits, if its token was leased at this moment at the latest. Returns whether it did.
+    /// Drops the pair that waits, if its token was leased at this moment at the latest. Returns whether a pair was dropped.
     pub(crate) fn give_up(&self, leased_by: Timestamp) -> bool {
         let mut content = self.tray().content.lock();
         let dropped = content
@@ -149,7 +149,7 @@ impl Outbox {
         dropped.is_some()
     }
 
-    /// Whether the pair that was given out last is not stored yet.
+    /// Whether the last pair that callers have is not stored yet.
     pub(crate) fn is_behind(&self) -> bool {
         self.0.get().is_some_and(|tray| {
             let content = tray.content.lock();

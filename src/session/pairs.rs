@@ -1,5 +1,5 @@
-//! How a pair comes to be held: adopted from the store, given by the user, issued to this manager. What was
-//! read before the user did something is no news.
+//! How a pair comes to be held: adopted from the store, given by the user, or issued to this manager. What was read before a
+//! logout or a sign-in of the user is outdated, and changes nothing.
 
 use std::fmt;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::token::{PairId, TokenFamily, TokenPair};
 use crate::user_code::{UserCodeError, guarded};
 
 impl Session {
-    /// What a pair becomes when it is held. Asks the strategy, so the state must not be locked.
+    /// Makes a held pair of a pair. It asks the strategy, which is user code, so the state must not be locked.
     pub(crate) fn holding(
         &self,
         mut pair: TokenPair,
@@ -39,7 +39,7 @@ impl Session {
         let prefix = &self.shared.prefix;
         let served = pair.access.as_ref();
         let served = served.map(|access| Copies::new(access, pair_id, prefix));
-        // The pair shares the one buffer with what is served.
+        // The pair and the token that is served share one buffer.
         pair.access = served.as_ref().map(|served| served.access());
         HeldPair {
             digest: pair.digest(&self.key),
@@ -63,7 +63,7 @@ impl Session {
         }
     }
 
-    /// The record's pair, as it is held.
+    /// Makes a held pair of the record's pair.
     fn stored_pair(&self, record: &Record, store_now: StoreTime) -> Option<HeldPair> {
         let stored = record.pair.clone()?;
         let sent_at = self.now().before(store_now.since(stored.issued_at));
@@ -81,9 +81,9 @@ impl Session {
         ))
     }
 
-    /// Takes the record's pair, which another instance rotated or an earlier process stored. Returns
-    /// whether it may be taken: what was logged out does not come back, and what was read before the
-    /// user did something is no news.
+    /// Holds the record's pair, which another instance rotated or an earlier process stored. Returns `false` for a pair of a
+    /// session that was logged out of, which does not come back, and for one that was read before the user logged out or signed
+    /// in.
     pub(crate) fn adopt(
         &self,
         record: &Record,
@@ -114,8 +114,8 @@ impl Session {
         held
     }
 
-    /// Takes the seed's pair, from the record it was written into; not if the user has done something
-    /// since that was read.
+    /// Holds the seed's pair, from the record that it was written into, unless the user has logged out or signed in since that
+    /// record was read.
     pub(crate) fn begin_seeded(&self, record: &Record, store_now: StoreTime, epoch: u64) {
         let Some(held) = self.stored_pair(record, store_now) else {
             return;
@@ -129,8 +129,8 @@ impl Session {
         }
     }
 
-    /// Takes the record's pair, which the user gave to this manager having logged out `logouts` times.
-    /// Returns whether it may: a logout that he asked for later wins.
+    /// Holds the record's pair, which the user gave to this manager after logging out `logouts` times. Returns `false` if the
+    /// user has logged out since, because the later logout wins.
     pub(crate) fn begin(
         &self,
         record: &Record,
@@ -158,11 +158,11 @@ impl Session {
         true
     }
 
-    /// Publishes a pair that this manager was issued. Returns whether it may: not if the user has done
-    /// something since its rotation reloaded.
+    /// Publishes a pair that the server issued to this manager. Returns `false` if the user has logged out or signed in since the
+    /// rotation began.
     ///
-    /// A pair whose token expired before it was asked for is what the server has: it is left alone for a while. One
-    /// whose token expired since took too long, and is rotated once more unless it is the last that is asked for.
+    /// A server that issues a token which has expired before the request for it is left alone for a while. A token that expired
+    /// after the request took too long to arrive: it is rotated once more, unless it is the last one that is asked for.
     pub(crate) fn publish(&self, held: HeldPair, epoch: u64, is_last: bool) -> bool {
         let pair_id = held.pair_id;
         let moment = self.moment();
@@ -199,19 +199,19 @@ impl Session {
         true
     }
 
-    /// Keeps a pair of ours that another instance's outran, for as long as the epoch lasts that it was fetched in.
+    /// Keeps a pair of this manager over which another instance committed its own, for as long as its epoch lasts.
     pub(crate) fn keep_spare(&self, spare: HeldPair, epoch: u64) {
         if let Some(mut current) = self.state.lock().in_epoch(epoch) {
             current.keep_spare(spare);
         }
     }
 
-    /// The pair that was kept, if it is of this family and the epoch lasts.
+    /// The spare, if it is of this family and the epoch lasts.
     pub(crate) fn take_spare(&self, family: TokenFamily, epoch: u64) -> Option<HeldPair> {
         self.state.lock().in_epoch(epoch)?.take_spare(family)
     }
 
-    /// A pair is served, or kept, that could not be stored yet.
+    /// Reports that a pair could not be stored yet. The pair is served, or kept.
     pub(crate) fn unpersisted(&self, error: &StoreError, epoch: u64) {
         if self.state.lock().epoch() == epoch {
             self.send(Event::Unpersisted {
@@ -220,7 +220,7 @@ impl Session {
         }
     }
 
-    /// The pair held, as it is stored: its times become the store's.
+    /// The pair as it is stored: its times are the store's.
     pub(crate) fn stored(&self, held: &HeldPair, store_now: StoreTime) -> StoredPair {
         StoredPair {
             issued_at: store_now.before(self.now().since(held.sent_at)),
@@ -230,12 +230,12 @@ impl Session {
     }
 }
 
-/// Whether the server issued the token again that was held and still valid.
+/// Whether the server issued the access token again that was held, and that was still valid.
 fn brought_nothing(old: &HeldPair, new: &HeldPair, now: Timestamp) -> bool {
     old.pair.access == new.pair.access && old.schedule.expires_at.is_none_or(|end| now < end)
 }
 
-/// A random share, 0 to 1. Without randomness there is no jitter.
+/// A random share, 0 to 1. It is 0, so that there is no jitter, where the system has no random numbers.
 pub(crate) fn draw() -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     crate::token::random().map_or(0.0, |bits| {
@@ -243,7 +243,7 @@ pub(crate) fn draw() -> f64 {
     })
 }
 
-/// What the user does with each new pair.
+/// The user's callback for each new pair.
 pub(crate) struct OnRotated(Box<dyn Fn(TokenPair) -> Saving + Send + Sync>);
 
 type Saving = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -30,7 +30,8 @@ impl Seen {
     }
 }
 
-/// Store time, carried on by our own clock. The store told it at some moment between asking and hearing.
+/// The store's time, carried on by the clock of this process. The store read it at some moment between the request (`asked`)
+/// and the answer (`at`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoreClock {
     pub(crate) read: StoreTime,
@@ -39,13 +40,13 @@ pub(crate) struct StoreClock {
 }
 
 impl StoreClock {
-    /// By how much the store's time may be ahead of what we take it for.
+    /// By how much the store's time may be ahead of the assumed time.
     pub(crate) fn lag(self) -> Duration {
         self.at.since(self.asked)
     }
 
-    /// By how much the store's time is ahead of what we take it for, and behind it, as a `later` reading shows: the clocks
-    /// of two machines do not go at one rate, and the store's may have been stepped.
+    /// By how much the store's time is ahead of the assumed time, and behind it, as a `later` reading shows: the clocks
+    /// of two machines run at different rates, and the store's may have been stepped.
     pub(crate) fn is_off_by(self, later: Self) -> (Duration, Duration) {
         let taken = self.read.after(later.at.since(self.at));
         let (ahead, behind) = (later.read.since(taken), taken.since(later.read));
@@ -60,14 +61,14 @@ impl StoreClock {
 pub(super) struct LastWritten(Mutex<Option<Box<Seen>>>);
 
 impl Session {
-    /// The record was written, by a store that said when.
+    /// This manager wrote the record, and the store reported when.
     pub(crate) fn wrote(&self, written: Seen) {
         if self.settings().coordination == Coordination::Lease {
             *self.last_written.0.lock() = Some(Box::new(written));
         }
     }
 
-    /// Another session is to begin here, or none.
+    /// Forgets the record: another session begins here, or the session has ended.
     pub(super) fn forget_written(&self) {
         *self.last_written.0.lock() = None;
     }
@@ -77,8 +78,8 @@ impl Session {
         self.last_written.0.lock().is_some()
     }
 
-    /// What was written last, as long as its pair is the one that is held. It is handed out once: after that, the store is
-    /// asked.
+    /// The record that was written last, as long as its pair is the one that is held. It is handed out once; after that, the
+    /// store is read.
     pub(crate) fn take_written(&self) -> Option<Seen> {
         let written = self.last_written.0.lock().take()?;
         let state = self.state.lock();

@@ -1,5 +1,6 @@
-//! The leases of this manager, as far as it remembers them: which it may have written without sending, and under which
-//! it has sent and read no clear answer.
+//! The leases of this manager, as far as it remembers them: those that it may have written without sending anything under
+//! them, and the one under which it sent a token and read an unclear answer.
+//!
 
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use crate::record::DoubtfulBy;
 use crate::record::lease::{Holder, Own};
 use crate::token::Digest;
 
-/// A lease whose request is over. Its holder may send the token again soon, because it knows that no request of its own
-/// is under way.
+/// A lease whose request is over. Its holder may send the token again soon, because the holder knows that none of its own
+/// requests is in flight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Over {
     pub(crate) holder: Holder,
@@ -21,15 +22,15 @@ pub(crate) struct Over {
     pub(crate) digest: Digest,
     pub(crate) by: DoubtfulBy,
     pub(crate) sent: Sent,
-    /// Whether the lease may still be in the record. Without it the token is as doubtful, should a store that lost writes show
-    /// it without any lease.
+    /// Whether the lease may still be in the record. The token is as doubtful without it, if a store that lost writes shows the
+    /// token without any lease.
     pub(crate) is_held: bool,
 }
 
-/// The moment of a sending, or of an attempt to lease.
+/// The moment at which a token was sent, or a lease attempted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
-    /// By the clock that counts suspend.
+    /// By the clock that counts the time in which the machine sleeps.
     at: Timestamp,
     wall: Duration,
     /// By the clock that stands still while the machine sleeps.
@@ -45,22 +46,22 @@ impl Sent {
         }
     }
 
-    /// Whether the process was awake since the sending. A copy of a machine that was made while the request was out takes
-    /// its broken connection for the end of the request, which goes on elsewhere.
+    /// Whether the process has been awake since. A copy of a machine that was made while the request was in flight takes the
+    /// broken connection for the end of the request, which goes on in the original.
     pub(crate) fn was_awake(&self, now: Timestamp, wall: Duration) -> bool {
         let awake = self.awake.elapsed() + SLACK;
         now.since(self.at) <= awake && wall.saturating_sub(self.wall) <= awake
     }
 }
 
-/// By how much clocks may drift apart, or the wall clock be set, while the process is awake.
+/// By how much the clocks may drift apart, or the wall clock may be set, while the process is awake.
 const SLACK: Duration = Duration::from_secs(5).saturating_add(LATE);
 
 impl State {
-    /// What a look at a lease has to know of our own.
+    /// This manager's own leases, as the judgement of a record's lease needs them.
     pub(crate) fn own(&self, now: Timestamp, wall: Duration) -> Own<'_> {
         let over = self.over().filter(|over| over.sent.was_awake(now, wall));
-        // A copy of a machine that was made meanwhile remembers the same attempts.
+        // A copy of this machine that was made meanwhile remembers the same attempts.
         let is_one = self
             .attempted
             .is_some_and(|attempted| attempted.was_awake(now, wall));
@@ -70,7 +71,7 @@ impl State {
         }
     }
 
-    /// This lease is being written, or may be written.
+    /// Notes a lease that is about to be written, and that may be written even if the store's answer is lost.
     pub(crate) fn attempted(&mut self, lease: Holder, at: Sent) {
         if self.unsent.is_empty() {
             self.attempted = Some(at);
@@ -80,8 +81,8 @@ impl State {
         }
     }
 
-    /// A grant is about to be sent: no lease attempted before is one under which nothing was, should
-    /// a store that lost a write show it again. With a sign-in the doubt about the token stays: the sign-in may fail.
+    /// A grant is about to be sent. From here on no lease attempted before counts as one under which nothing was sent, if a store
+    /// that lost a write shows it again. A sign-in leaves the doubt about the token in place, because the sign-in may fail.
     pub(crate) fn sending(&mut self, grant: &Grant<'_>) {
         self.unsent.clear();
         if matches!(grant, Grant::Refresh { .. }) {
@@ -89,7 +90,7 @@ impl State {
         }
     }
 
-    /// The request is over that was sent under a lease, and the answer was unclear.
+    /// The request under a lease is over, and its answer was unclear.
     pub(crate) fn sent(&mut self, over: Over) {
         self.over = Some(Box::new(over));
     }
@@ -99,14 +100,14 @@ impl State {
         self.over.as_deref().copied()
     }
 
-    /// The lease whose request is over is not ours any more.
+    /// The lease whose request is over does not belong to this manager any more.
     pub(crate) fn lost(&mut self, lease: Holder) {
         if let Some(over) = self.over.as_mut().filter(|over| over.holder == lease) {
             over.is_held = false;
         }
     }
 
-    /// This lease is known to be gone.
+    /// Forgets a lease that is known to be gone from the record.
     pub(crate) fn settle(&mut self, lease: Holder) {
         self.unsent.retain(|attempted| *attempted != lease);
         self.over.take_if(|over| over.holder == lease);
