@@ -1,9 +1,9 @@
-//! What users hold: it answers callers, and starts rotations where an answer needs one. It never talks to
-//! an endpoint or a store itself.
+//! What users hold: a manager answers callers, and begins rotations where an answer needs one. It never talks to an endpoint
+//! or a store itself.
 //!
-//! A caller either finds the token quiet, which takes one load and one comparison, or has the locked
-//! state decide, and then waits for a rotation at most as long as its own deadline. Nobody who waits
-//! owns the rotation, so nobody who gives up takes it along.
+//! A caller either finds the snapshot quiet, which takes one load and one comparison, or has the locked state decide, and
+//! then waits for a rotation, at most until its own deadline. A waiter does not own the rotation, so a waiter that gives up
+//! does not cancel it.
 
 mod access;
 mod builder;
@@ -33,15 +33,15 @@ use crate::token::Key;
 
 /// Keeps one session's token pair alive.
 ///
-/// Clones are cheap and share everything; when the last is dropped, the manager's tasks end. A
-/// rotation under way is finished first, so that a pair the server issued is not lost.
+/// Clones are cheap and share everything. When the last clone is dropped, the manager's tasks end. A rotation in flight is
+/// finished first, so that a pair that the server issued is not lost.
 ///
-/// Every rotation is waited for until the [deadline](Builder::wait) at most (a session that was not
-/// loaded yet may need two), and every method can be dropped at any time.
+/// A caller waits for a rotation until the [deadline](Builder::wait) at most. A session that was not loaded yet may need two
+/// rotations. The future of every method can be dropped at any time.
 #[derive(Clone)]
 pub struct TokenManager {
     pub(crate) session: Arc<Session>,
-    /// With what few callers need: a clone counts two owners and no more.
+    /// What few callers need is behind this pointer, so that a clone counts two owners and no more.
     handle: Arc<LastHandle>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Calls {
     pub(crate) origins: Origins,
     pub(crate) api: ApiProfile,
     pub(crate) channel: Channel,
-    /// That a client of another making may have proxies is said once.
+    /// Logs once that a client which the user built may use proxies.
     pub(crate) proxy_warning: Once,
 }
 
@@ -64,7 +64,7 @@ impl Calls {
         }
     }
 
-    /// Of a manager that no API was named to, as all of them have it.
+    /// The value that all managers share for which the user named no API.
     fn to_no_api() -> Arc<Self> {
         static NO_API: LazyLock<Arc<Calls>> = LazyLock::new(|| {
             let api = ApiProfile::default();
@@ -74,7 +74,7 @@ impl Calls {
     }
 }
 
-/// Dropped with the last clone. The worker and rotations hold the session, never this.
+/// Dropped with the last clone. The timer and rotations hold the session, never this.
 struct LastHandle {
     session: Arc<Session>,
     calls: Arc<Calls>,
@@ -106,18 +106,18 @@ impl TokenManager {
         &self.handle.calls
     }
 
-    /// A valid access token. Waits only if there is none, or if the strategy says so.
+    /// Returns a valid access token. The caller waits only if there is none, or if the strategy says so.
     ///
     /// # Errors
     ///
-    /// [`Error::needs_sign_in`] and [`Error::is_retryable`] tell what can be done.
+    /// [`Error::needs_sign_in`] and [`Error::is_retryable`] report what the caller can do about an error.
     #[inline]
     pub fn token(&self) -> impl Future<Output = Result<Token, Error>> + Send {
         Asking::new(self)
     }
 
-    /// The value of the header that carries a valid access token, marked sensitive. In the common case,
-    /// in which nothing has to be decided, it neither waits, locks nor allocates.
+    /// Returns the value of the header that carries a valid access token, marked sensitive. In the common case, in which
+    /// nothing has to be decided, the call neither waits, locks nor allocates.
     ///
     /// # Errors
     ///
@@ -127,12 +127,12 @@ impl TokenManager {
         Authorization::new(self)
     }
 
-    /// A valid access token, if there is one without waiting; else whatever is needed for one is started,
-    /// and [`Error::Pending`] is returned. To be called from any thread.
+    /// Returns a valid access token if the manager holds one. Otherwise it begins the rotation that is needed and returns
+    /// [`Error::Pending`] at once. It may be called from any thread.
     ///
     /// # Errors
     ///
-    /// [`Error::Pending`], and whatever [`token`](Self::token) would return at once.
+    /// [`Error::Pending`], and every error that [`token`](Self::token) would return without waiting.
     pub fn try_token(&self) -> Result<Token, Error> {
         let session = &self.session;
         if let Some(token) = self.quiet_token() {
@@ -151,12 +151,12 @@ impl TokenManager {
         }
     }
 
-    /// An access token that is good for at least `least` from now; rotates once if the current one is
-    /// not. Of a token whose lifetime is unknown nothing can be promised: it is returned as it is.
+    /// Returns an access token that is valid for at least `least` from now. It rotates once if the current token is not. A
+    /// token of unknown lifetime is returned as it is.
     ///
     /// # Errors
     ///
-    /// [`Error::ShortLived`] if even a new token is not good for so long, and as [`token`](Self::token).
+    /// [`Error::ShortLived`] if a new token is not valid for so long either, and as [`token`](Self::token).
     pub async fn token_valid_for(&self, least: Duration) -> Result<Token, Error> {
         let token = self.token().await?;
         let Some((left, total)) = self.left(&token) else {
@@ -175,7 +175,7 @@ impl TokenManager {
         }
     }
 
-    /// What the token has left and had in all, if it is current and expires at a known time.
+    /// The token's remaining and its whole lifetime, if the token is current and its expiry is known.
     fn left(&self, token: &Token) -> Option<(Duration, Duration)> {
         let now = self.session.now();
         let state = self.session.lock();
@@ -186,16 +186,16 @@ impl TokenManager {
         Some((held.schedule.remaining(now)?, total))
     }
 
-    /// Rotates now, whatever the strategy says: joins the rotation under way or starts one. A session
-    /// that was not loaded yet is loaded first; if that took an exchange, its pair is the answer.
+    /// Rotates now, whatever the strategy says: the caller joins the rotation in flight, or begins one. A session that was not
+    /// loaded yet is loaded first; if loading it took an exchange, the pair of that exchange is the answer.
     ///
-    /// After [`seed`](Builder::seed) it makes a pair that somebody else holds too into this manager's own:
-    /// the other copy is then used up, and whoever presents it ends the session on a strict server.
+    /// After [`seed`](Builder::seed) it turns a pair of which another program holds a copy into this manager's own. The copy is
+    /// used up then, and a program that presents it ends the session on a strict server.
     ///
     /// # Errors
     ///
-    /// As [`token`](Self::token). While the access token is valid, a failure is returned at once, and so is the last one in
-    /// the pause after it.
+    /// As [`token`](Self::token). While the access token is valid, a failure is returned at once. In the pause after a failure,
+    /// that failure is returned at once as well.
     pub async fn rotate(&self) -> Result<Token, Error> {
         let session = &self.session;
         let current = session.usable();
@@ -209,44 +209,42 @@ impl TokenManager {
         self.renewed(Some(&loaded)).await
     }
 
-    /// Says that an API rejected this token (with a 401, mostly). If it is still the current one, it is
-    /// not served any more and a rotation is started; its bytes do not matter, its pair id does.
+    /// Reports that an API rejected this token, mostly with status 401. If the token is still the current one, the manager does
+    /// not serve it any more and begins a rotation. The manager compares the id of the pair and not the bytes of the token.
     ///
-    /// A token that is rejected soon after its predecessor was is served on for a while, with the pause
-    /// doubling: an API that rejects every token must not cause a rotation for every request. Nor must
-    /// one that rejects every token on some of its paths: there is a second between two rotations, or a
-    /// tenth of the token's lifetime if that is less.
+    /// An API that rejects every token must not cause a rotation for every request. So a token that is rejected soon after its
+    /// predecessor was rejected is served on for a while, and that time doubles. An API may also reject every token on some of
+    /// its paths only. So at least a second lies between two rotations, or a tenth of the token's lifetime if that is less.
     pub fn reject(&self, token: &Token) -> Rejection {
         let (rejection, flight) = self.session.reject(token.pair_id());
         self.start(flight);
         rejection
     }
 
-    /// What happens to the session from now on.
+    /// Subscribes to the events of the session from now on.
     #[must_use]
     pub fn subscribe(&self) -> Events {
         Events::new(self.session.subscribe())
     }
 
-    /// What the session is: managers with equal keys on one store share one pair.
+    /// The key of the session. Managers with equal keys on one store share one pair.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.session.key
     }
 
-    /// Ends the manager, for all its clones: callers get [`Error::ShutDown`] from now on. Returns when
-    /// a rotation under way is finished and its pair stored, and so is a logout. The session itself goes
-    /// on: the next manager on the same store continues it.
+    /// Shuts the manager down, with all its clones: callers get [`Error::ShutDown`] from now on. It returns when a rotation in
+    /// flight is finished and its pair stored, and when a logout is stored. The session itself goes on: the next manager on
+    /// the same store continues it.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). A pair that could not
-    /// be stored is tried on until the lease has expired, as long as the runtime lives. [`Error::Store`] if it,
-    /// or a logout, could not be stored by then: the next manager does without the pair, or knows nothing of the
-    /// logout.
+    /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). The manager goes on trying to store a pair
+    /// until the lease has expired, as long as the runtime lives. [`Error::Store`] if the pair or a logout could not be stored
+    /// by then: the next manager does not have the pair, or does not know of the logout.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let session = &self.session;
-        // In this order, or a flight might take off in between that nobody waits for.
+        // In this order: otherwise a flight might begin in between for which the shutdown does not wait.
         session.close();
         let flight = session.lock().flight();
         let after = session.settings().wait;
@@ -290,7 +288,7 @@ impl TokenManager {
         }
     }
 
-    /// A token newer than `seen`.
+    /// Returns a newer token than `seen`.
     async fn renewed(&self, seen: Option<&Token>) -> Result<Token, Error> {
         let session = &self.session;
         let pair_id = match seen {
@@ -314,8 +312,8 @@ impl TokenManager {
         }
     }
 
-    /// By the clock of tokio's timer, which is what wakes the caller. The token's own times are not
-    /// measured by it.
+    /// The caller's deadline, by the clock of tokio's timer, which wakes the caller. The token's own times are measured by
+    /// another clock.
     fn deadline(&self) -> Instant {
         /// As far away as tokio's own "never".
         const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
@@ -324,8 +322,8 @@ impl TokenManager {
             .unwrap_or_else(|| now + NEVER)
     }
 
-    /// Awaits something until `deadline`, on any executor: one that is none of tokio's has no timer, so the
-    /// manager's runtime's has to do.
+    /// Awaits `work` until `deadline`, on any executor. An executor that is not tokio's has no timer, so the timer of the
+    /// manager's runtime is used.
     fn by<F: Future>(&self, deadline: Instant, future: F) -> Timeout<F> {
         let runtime = &self.session.shared.runtime;
         let _entered = Handle::try_current().is_err().then(|| runtime.enter());
@@ -333,7 +331,7 @@ impl TokenManager {
     }
 }
 
-/// Shows the key and no secret.
+/// Shows the key, and not a secret.
 impl fmt::Debug for TokenManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenManager")

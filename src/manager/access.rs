@@ -24,10 +24,10 @@ use crate::snapshot::Token;
 use crate::state::{DeadlinePassed, Progress, Waiter, room_timer};
 use crate::token::PairId;
 
-/// A caller for whom the snapshot is not enough: it has the state decide, and waits where that says so.
+/// A caller that does not find the snapshot quiet: it has the state decide, and waits where the decision says so.
 pub(super) enum Deciding {
     Fresh,
-    /// It decides again, and has until then.
+    /// The caller decides again, and has until this deadline.
     Again(Instant),
     Waiting(Joined),
 }
@@ -44,7 +44,7 @@ impl Deciding {
         tokens: &TokenManager,
         context: &mut Context<'_>,
     ) -> Poll<Result<Token, Error>> {
-        // A token that is still valid stands in for one that does not come.
+        // A caller that gets no new token goes on with one that is still valid.
         let or_valid = |error| tokens.session.usable().ok_or(error);
         loop {
             let deadline = match self {
@@ -52,7 +52,7 @@ impl Deciding {
                 Self::Again(deadline) => Some(*deadline),
                 Self::Waiting(joined) => {
                     let outcome = ready!(joined.poll(tokens, Wanted::Valid, context));
-                    // The waiter leaves the room before anything is decided anew.
+                    // The waiter leaves the room before the state decides again.
                     *self = Self::Again(joined.deadline);
                     match outcome {
                         Some(answer) => return Poll::Ready(answer.or_else(or_valid)),
@@ -74,7 +74,8 @@ impl Deciding {
     }
 }
 
-/// The future of [`TokenManager::token`]. An `async fn` would be half as large again, and compiled once and called.
+/// The future of [`TokenManager::token`]. That of an `async fn` would be half as large again, and its code would be compiled
+/// once and called.
 pub(super) struct Asking<'a> {
     tokens: &'a TokenManager,
     deciding: Deciding,
@@ -105,17 +106,17 @@ impl Future for Asking<'_> {
     }
 }
 
-/// What the caller waits for.
+/// Which token the caller waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted {
-    /// Any valid token: it waits only as long as there is none, where the rotation itself has to wait.
+    /// Any valid token. Where the rotation itself waits, the caller waits only as long as there is no valid token.
     Valid,
-    /// A token of another pair than this.
+    /// A token of another pair than this one.
     NewerThan(Option<PairId>),
 }
 
 impl Wanted {
-    /// The token that is held, if it is valid and will do.
+    /// The token that is held, if it is valid and the caller wants it.
     fn valid(self, session: &Session) -> Option<Token> {
         match self {
             Self::Valid => session.usable(),
@@ -123,7 +124,7 @@ impl Wanted {
         }
     }
 
-    /// The token that was issued and is not stored yet, if it will do.
+    /// The token that was issued and is not stored yet, if the caller wants it.
     fn issued(self, session: &Session) -> Option<Token> {
         let seen = match self {
             Self::Valid => return session.usable(),
@@ -138,16 +139,16 @@ impl Wanted {
 pub(super) struct Joined {
     waiter: Waiter,
     deadline: Instant,
-    /// Until when it waits now, which is earlier for one who could go on with the token that is held.
+    /// Until when the caller waits now. That is earlier than its deadline if it could go on with the token that is held.
     limit: Instant,
-    /// Of a caller on another runtime than the manager's, whose clock need not be that of the room's timer.
+    /// The timer of a caller on another runtime than the manager's, whose clock need not be that of the room's timer.
     own_timer: Option<Pin<Box<Sleep>>>,
-    /// The failure that it has heard of last.
+    /// The last failure that was reported to the caller.
     last: Option<Arc<Error>>,
 }
 
 impl Joined {
-    /// The caller waits for `patience` at first, and until `deadline` at most, or for as long as the settings say.
+    /// A caller that waits for `patience` at first, and until `deadline` at most, or for as long as the settings say.
     pub(super) fn new(
         tokens: &TokenManager,
         waiter: Waiter,
@@ -161,7 +162,7 @@ impl Joined {
         let home = &session.shared.runtime;
         let here = Handle::try_current();
         let is_abroad = here.as_ref().is_ok_and(|here| here.id() != home.id());
-        // An executor that is none of tokio's has no clock either.
+        // An executor that is not tokio's has no clock either.
         let _entered = here.is_err().then(|| home.enter());
         let deadline = deadline.unwrap_or_else(|| tokens.deadline());
         let limit = patience.and_then(|patience| Instant::now().checked_add(patience));
@@ -175,7 +176,7 @@ impl Joined {
         })
     }
 
-    /// What came of the rotation; `None` to decide again.
+    /// The result of the rotation for this caller; `None` to decide again.
     pub(super) fn poll(
         &mut self,
         tokens: &TokenManager,
@@ -183,8 +184,8 @@ impl Joined {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Token, Error>>> {
         let session = &tokens.session;
-        // Most find the new token here, without a lock and without a count that they share. A caller that began a rotation
-        // after one that failed waits for it, though the token that is held is quiet for other callers.
+        // Most callers find the new token here, without a lock and without a shared count. A caller that began a rotation after
+        // one that failed waits for it, although the snapshot is quiet for other callers.
         if let Wanted::Valid = wanted
             && let Some(token) = tokens.quiet_token()
             && Some(token.pair_id()) != self.waiter.began_with()
@@ -213,7 +214,7 @@ impl Joined {
             runtime.spawn(room_timer(Arc::clone(room)));
         });
         match &mut self.own_timer {
-            // What was reported comes first.
+            // A report comes before the deadline.
             Some(timer) if report.is_pending() => {
                 timer.as_mut().poll(context).map(|()| Err(DeadlinePassed))
             }
@@ -221,7 +222,7 @@ impl Joined {
         }
     }
 
-    /// What follows from a report; `None` to wait on.
+    /// What follows from a report; `None` to go on waiting.
     fn heard(
         &mut self,
         session: &Session,
@@ -233,10 +234,10 @@ impl Joined {
             Progress::Done(outcome, epoch) => Some(session.unless_left(outcome, epoch)),
             Progress::Retry => Some(None),
             Progress::Unstored(error) if policy == OnStoreFailure::Fail => Some(Some(Err(error))),
-            // What was issued is served before it is stored, also to one that asked for a newer token.
+            // A pair that was issued is served before it is stored, also to a caller that asked for a newer token.
             Progress::Unstored(_) => wanted.issued(session).map(|token| Some(Ok(token))),
             Progress::Running => None,
-            // Nothing comes before the pause is over, and then perhaps another failure.
+            // The rotation tries nothing before the pause is over, and may fail again then.
             Progress::Pausing(error, until) => {
                 if let Some(token) = wanted.valid(session) {
                     return Some(Some(Ok(token)));
@@ -255,7 +256,7 @@ impl Joined {
         }
     }
 
-    /// What follows from a deadline that has passed; `None` to wait on.
+    /// What follows from a deadline that has passed; `None` to go on waiting.
     fn passed(
         &mut self,
         session: &Session,
@@ -281,9 +282,9 @@ impl Joined {
 
 /// The future of [`TokenManager::authorization`].
 ///
-/// Written by hand, because the code of an `async fn` is compiled once and called: the header would be
-/// copied out of it twice, which takes as long as the rest of the common case. This is compiled into the
-/// caller, which finds the header where it was made.
+/// It is written by hand, because the code of an `async fn` is compiled once and called, and the header would be copied out
+/// of it twice, which takes as long as the rest of the common case. This future is compiled into the caller's code, which
+/// finds the header where it was made.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Authorization<'a> {
     tokens: &'a TokenManager,
@@ -330,22 +331,20 @@ impl fmt::Debug for Authorization<'_> {
     }
 }
 
-/// What an answer that is there at the deadline needs to get to another thread.
+/// The time that an answer which is there at the deadline needs to reach another thread.
 const MOMENT: Duration = Duration::from_secs(1);
 
 impl TokenManager {
-    /// A valid access token, for threads outside any runtime (rayon's, a thread that uses
-    /// `reqwest::blocking`): waits as [`token`](Self::token) does, up to the
-    /// [deadline](crate::Builder::wait), by blocking the thread.
+    /// Returns a valid access token to a thread outside any runtime (one of rayon's, or one that uses `reqwest::blocking`). It
+    /// blocks the thread while it waits as [`token`](Self::token) does, up to the [deadline](crate::Builder::wait).
     ///
-    /// The rotation itself runs on the manager's runtime. Where that has one thread, it has to be driven
-    /// meanwhile, by a `block_on` on another thread than this.
+    /// The rotation itself runs on the manager's runtime. A runtime with a single thread has to be driven meanwhile, by a
+    /// `block_on` on another thread than this one.
     ///
     /// # Errors
     ///
-    /// [`Error::InsideRuntime`] inside a runtime, whatever the token: there, await
-    /// [`token`](Self::token), in `spawn_blocking` by `Handle::current().block_on(..)`. And as
-    /// [`token`](Self::token).
+    /// [`Error::InsideRuntime`] inside a runtime, also if there is a valid token: await [`token`](Self::token) there, and in
+    /// `spawn_blocking` use `Handle::current().block_on(..)`. Otherwise as [`token`](Self::token).
     pub fn blocking_token(&self) -> Result<Token, Error> {
         if tokio::runtime::Handle::try_current().is_ok() {
             return Err(Error::InsideRuntime);
@@ -356,10 +355,10 @@ impl TokenManager {
         let (sender, receiver) = mpsc::sync_channel(1);
         let tokens = self.clone();
         let asking = self.session.shared.runtime.spawn(async move {
-            // If nobody waits any more, the token is for nobody.
+            // Sending fails where the thread has given up.
             let _ = sender.send(tokens.token().await);
         });
-        // The answer itself says that the time is over, and what failed; unless its runtime stands still.
+        // The answer itself reports that the time is over, and what failed, unless the runtime stands still.
         let after = self.session.settings().wait;
         match receiver.recv_timeout(after.saturating_add(MOMENT)) {
             Ok(answer) => answer,

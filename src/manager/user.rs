@@ -1,4 +1,4 @@
-//! What the user does with a session: signs in anew, logs out, asks how it is.
+//! What the user does with a session: sign in anew, log out, hand on the pair, ask for the status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +17,15 @@ use crate::store::StoreError;
 use crate::token::{TokenPair, Validity, jwt};
 
 impl TokenManager {
-    /// The user signed in anew: this pair takes the place of whatever is held and stored, also after an
-    /// end or a logout. It waits for no rotation; what one brings that is under way is revoked. The
-    /// pair's times count from now.
+    /// Replaces the session after a new sign-in of the user: this pair takes the place of the pair that is held and of the
+    /// record in the store, also after an end or a logout. It does not wait for a rotation; the pair that a rotation in flight
+    /// brings is revoked. The new pair's times count from now.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyUsed`] if the store knows its refresh token as one that was spent, and
-    /// [`Error::Store`] if it could not be stored: then nothing has changed here. A store that failed may
-    /// have stored it all the same, so try again with the same pair. [`Error::Ended`] if the user logged
-    /// out meanwhile.
+    /// [`Error::AlreadyUsed`] if the store knows the pair's refresh token as spent. [`Error::Store`] if the pair could not be
+    /// stored: then this manager has not changed. A store that failed may have stored the pair all the same, so try again with
+    /// the same pair. [`Error::Ended`] if the user logged out meanwhile.
     pub async fn replace(&self, pair: TokenPair) -> Result<(), Error> {
         self.refuse_inside()?;
         let session = Arc::clone(&self.session);
@@ -42,8 +41,7 @@ impl TokenManager {
         .await?
     }
 
-    /// Signs in anew with the endpoint's own credentials, also after a logout. An active session is
-    /// rotated.
+    /// Signs in anew with the endpoint's own credentials, also after a logout. An active session is rotated instead.
     ///
     /// # Errors
     ///
@@ -61,17 +59,16 @@ impl TokenManager {
         self.rotate().await
     }
 
-    /// Ends the session: for this manager at once, then in the store, for all who share it, and then at
-    /// the server, which is asked to revoke the pair (RFC 7009). It waits for no rotation and starts
-    /// none; one that is under way is revoked when it is committed. Nothing that fails here fails the caller:
-    /// nobody gets a token afterwards, and what is left is in the answer.
+    /// Logs out: the session ends for this manager at once, then in the store, for all instances that share it, and then at the
+    /// server, which is asked to revoke the pair (RFC 7009). It neither waits for a rotation nor begins one; the pair of a
+    /// rotation in flight is revoked when it is committed. A step that fails does not fail the logout: no caller gets a token
+    /// afterwards, and the returned [`Logout`] reports each step.
     ///
-    /// Where the store is down, the logout is stored once it is back, and ends whatever session it finds
-    /// there: one too that the user signed in to elsewhere meanwhile, which cannot be told from one that
-    /// he meant.
+    /// Where the store is down, the logout is stored once the store is back. It ends the session that it finds there, also one
+    /// that the user signed in to elsewhere meanwhile, because the two cannot be told apart.
     ///
-    /// Dropping the future does not stop the logout. From within an endpoint, a store or a callback of this
-    /// manager's it is refused, with [`Error::Reentrant`] as the source of both errors, and nothing ends.
+    /// Dropping the future does not stop the logout. A call from within an endpoint, a store or a callback of this manager is
+    /// refused, with [`Error::Reentrant`] as the source of both errors, and the session goes on.
     pub async fn logout(&self) -> Logout {
         if let Err(error) = self.refuse_inside() {
             return unfinished(error);
@@ -79,7 +76,7 @@ impl TokenManager {
         let session = Arc::clone(&self.session);
         let after = session.settings().wait;
         let (told, mut answer) = watch::channel(LogoutProgress::default());
-        // Before anything is awaited: whoever asks from here on is told.
+        // Before anything is awaited: a caller that asks from here on gets the error of a session that was logged out of.
         let had = session.log_out();
         let chore = session.chore();
         let runtime = session.shared.runtime.clone();
@@ -87,7 +84,7 @@ impl TokenManager {
             rotation::log_out(&session, had, told).await;
             drop(chore);
         });
-        // Whatever is known by then. Who tells of it goes without a word only where its runtime is gone.
+        // What is known at the deadline is returned. The sender is dropped without a report only where its runtime is gone.
         let told = async { while answer.changed().await.is_ok() {} };
         let missing = match self.by(self.deadline(), told).await {
             Ok(()) => Error::RuntimeGone,
@@ -104,10 +101,10 @@ impl TokenManager {
         }
     }
 
-    /// The pair that is held, with a valid access token and what is left of its lifetimes, for those who hand it on: to a
-    /// child process, say. It waits for a rotation that is under way. Whichever of the two holders rotates first ends the
-    /// other's copy, and on a strict server the session, if both do: [shut down](Self::shutdown) at once after, or hand on
-    /// a store and a [key](Self::key) instead.
+    /// Returns the pair that is held, with a valid access token and what is left of its lifetimes, to be handed on, for example
+    /// to a child process. It waits for a rotation in flight. The holder that rotates first uses up the other holder's copy,
+    /// and on a strict server the session ends if both rotate. So [shut down](Self::shutdown) this manager right afterwards,
+    /// or hand on a store and a [key](Self::key) instead.
     ///
     /// # Errors
     ///
@@ -116,7 +113,7 @@ impl TokenManager {
         self.token().await?;
         let flight = self.session.lock().flight();
         if let Some(flight) = flight {
-            // Without an end of it by then, the pair that is held is what there is.
+            // If the rotation is not over by the deadline, the pair that is held is returned.
             let _ = self.by(self.deadline(), flight.over()).await;
         }
         let now = self.session.now();
@@ -127,14 +124,14 @@ impl TokenManager {
         Ok(pair)
     }
 
-    /// How the session is. It neither waits nor starts anything, and knows only what this manager has
-    /// seen: before the first use nothing.
+    /// Returns the status of the session. It neither waits nor begins a rotation, and reports only what this manager has seen,
+    /// which is nothing before the first use.
     #[must_use]
     pub fn status(&self) -> Status {
         self.session.status()
     }
 
-    /// Work that the caller waits for and does not own.
+    /// Runs work for which the caller waits and that it does not own.
     async fn on_its_own<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -158,7 +155,7 @@ impl TokenManager {
         }
     }
 
-    /// Code of the user's that a rotation waits for cannot wait for what may wait for the rotation.
+    /// Refuses a call from user code for which a rotation waits: the call might wait for that rotation.
     fn refuse_inside(&self) -> Result<(), Error> {
         if rotation::is_inside(&self.session) {
             return Err(Error::Reentrant);
@@ -167,24 +164,24 @@ impl TokenManager {
     }
 }
 
-/// A pair as it is held. An access token that is a JWT says when it expires, if the pair does not. The token is put into the
-/// buffer that its header needs, so that the store and the manager hold it once.
+/// A pair as a manager holds it. If the pair does not say when its access token expires, a token that is a JWT does. The token
+/// is put into the buffer that its header needs, so that the store and the manager hold it once.
 pub(super) fn taken_over(mut pair: TokenPair, prefix: &str, wall: Duration) -> TokenPair {
     pair.access = pair.access.map(|access| access.behind(prefix));
     if let (Some(access), Validity::Unknown) = (&pair.access, pair.lifetime.access) {
-        // It may be an old one, so only our clock can tell.
+        // The token may be an old one, so its age is measured by the clock of this machine.
         let left = jwt::times(access.expose()).and_then(|times| times.left(wall));
         pair.lifetime.access = left.map_or(Validity::Unknown, Validity::from);
     }
     pair
 }
 
-/// The same error, to be tried again after a pause.
+/// The same error, with the pause after which the call may be tried again.
 fn later(session: &Session, error: Error) -> Error {
     error.with_retry_after(session.settings().cool_down.expired)
 }
 
-/// A task ends without its work done if it panicked, or if its runtime was shut down.
+/// Why a task ended before its work was done: it panicked, or its runtime was shut down.
 pub(super) fn cause_of_death(died: &JoinError) -> Error {
     if died.is_panic() {
         let retry_after = Duration::ZERO;

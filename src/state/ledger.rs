@@ -1,6 +1,5 @@
 //! The leases of this manager, as far as it remembers them: those that it may have written without sending anything under
 //! them, and the one under which it sent a token and read an unclear answer.
-//!
 
 use std::time::Duration;
 
