@@ -1,9 +1,10 @@
-//! The access token as callers get it, with its header ready made. It never decides anything.
+//! The snapshot that readers find: the access token as callers get it, with its header ready made, and until when nothing has
+//! to be decided. The snapshot never decides anything itself.
 //!
-//! A token and a header value are reference-counted, and cloning one writes the count: two threads that clone one header
-//! are slower than one. So each thread has a copy of its own, whose counts share no cache line with another's. The first
-//! thread has the copy that is made with the token; the others' are made when they show up. All copies are over one
-//! zeroizing buffer, which holds the token once.
+//! A token and a header value are reference-counted, and cloning one writes the count: two threads that clone one header are
+//! slower than one thread. So each thread has a copy of its own, whose counts share no cache line with another copy's. The
+//! first thread has the copy that is made with the token; a copy for another thread is made when that thread asks. All copies
+//! use one zeroizing buffer, which holds the token once.
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,12 +20,12 @@ use crate::clock::Coarse;
 use crate::error::Error;
 use crate::token::{AccessToken, PairId};
 
-/// Copies of a token are useful up to the number of processors; past 16 they cost more than they save.
+/// The most copies of a token. Copies are useful up to the number of processors; past 16 they cost more than they save.
 const COPIES_LIMIT: usize = 16;
 
-/// An access token as the manager served it, with the pair id by which it can be rejected.
+/// An access token as the manager served it, with the id of its pair, by which it can be rejected.
 ///
-/// Cloning is cheap. Its `Debug` form shows the pair id and no secret.
+/// Cloning is cheap. Its `Debug` form shows the id of the pair, and not a secret.
 #[derive(Clone)]
 pub struct Token {
     copy: Arc<Copy>,
@@ -43,25 +44,25 @@ struct Copy {
 struct Origin {
     access: AccessToken,
     pair_id: PairId,
-    /// Whether an API is known to have accepted it.
+    /// Whether an API has accepted the token.
     accepted: AtomicBool,
 }
 
 impl Token {
-    /// The token itself. Keep it out of logs and errors.
+    /// The token's text. Keep it out of logs and errors.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.copy.origin.access.expose()
     }
 
-    /// Which pair it belongs to.
+    /// The id of the pair that the token belongs to.
     #[must_use]
     pub fn pair_id(&self) -> PairId {
         self.copy.origin.pair_id
     }
 
-    /// The value of the header that carries it, marked sensitive; `Bearer ...` (RFC 6750 section 2.1)
-    /// unless another header was chosen. Allocates nothing.
+    /// The value of the header that carries the token, marked sensitive: `Bearer ...` (RFC 6750 section 2.1) unless another
+    /// header was chosen. The call does not allocate.
     ///
     /// # Errors
     ///
@@ -74,15 +75,15 @@ impl Token {
         self.copy.origin.accepted.load(Ordering::Relaxed)
     }
 
-    /// An API accepted it.
+    /// Notes that an API accepted the token.
     pub(crate) fn accept(&self) {
-        // Looks first: a write for every response would have all threads fight for the line.
+        // It reads first: a write for every response would have all threads contend for the cache line.
         if !self.accepted() {
             self.copy.origin.accepted.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Another copy of it, with counts of its own.
+    /// Another copy of the token, with counts of its own.
     fn copied(&self) -> Self {
         let origin = Arc::clone(&self.copy.origin);
         let header = header(&origin.access);
@@ -100,23 +101,23 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A token with the copies of it, one for each thread that asks. Readers find it by one pointer, with all that they need in
-/// one place: until when nothing has to be decided, and their copy.
+/// A token with its copies, one for each thread that asks. Readers find all that they need behind one pointer: until when
+/// nothing has to be decided, and their copy.
 #[derive(Debug)]
 pub(crate) struct Copies {
     quiet_until: Limit,
     /// The number of the thread that the first copy is for; [`UNCLAIMED`] until one asks.
     first_for: AtomicUsize,
     first: Ready,
-    /// Those of the other threads, as many as a power of two.
+    /// The copies for the other threads. Their number is a power of two.
     others: OnceLock<Box<[OnceLock<Ready>]>>,
 }
 
 const UNCLAIMED: usize = usize::MAX;
 
 /// Until when a token is quiet, by two clocks. A reader may see one clock's limit from before a change and the other's from
-/// after it. Both move the same way, so that a token that is quiet by such a mix is quiet by what was said before, or by what
-/// was said after.
+/// after it. Both limits move in the same direction, so a token that is quiet by such a mix is quiet by the limits before the
+/// change, or by those after it.
 #[derive(Debug)]
 struct Limit {
     monotonic: AtomicI64,
@@ -145,7 +146,7 @@ impl Limit {
     }
 }
 
-/// A copy, with its header one step nearer.
+/// A copy, with its header one pointer nearer.
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) header: Option<HeaderValue>,
@@ -182,7 +183,7 @@ impl Copies {
         })
     }
 
-    /// From now on nothing has to be decided until then.
+    /// Sets until when nothing has to be decided.
     pub(crate) fn set_quiet_until(&self, limit: Coarse) {
         self.quiet_until.set(limit);
     }
@@ -193,7 +194,7 @@ impl Copies {
         now.is_before(self.quiet_until.get())
     }
 
-    /// The token, for those who do not serve it.
+    /// The token, for code that does not serve it.
     pub(crate) fn token(&self) -> &Token {
         &self.first.token
     }
@@ -211,12 +212,12 @@ impl Copies {
             return &self.first;
         }
         let others = self.others.get();
-        // A number of threads share a copy where there are more of them.
+        // Several threads share a copy where there are more threads than copies.
         let ready = others.and_then(|others| others[mine & (others.len() - 1)].get());
         ready.unwrap_or_else(|| self.made(mine))
     }
 
-    /// The first copy, where no thread has asked yet; else a new one.
+    /// The first copy, if no thread has asked for one yet; otherwise a new copy.
     #[cold]
     fn made(&self, mine: usize) -> &Ready {
         let Self {
@@ -243,7 +244,7 @@ fn copies() -> usize {
     *COPIES
 }
 
-/// One header's owner of the shared buffer. The alignment gives the header's reference count, which `Bytes` puts before
+/// The owner of the shared buffer for one header. The alignment gives the header's reference count, which `Bytes` puts before
 /// the owner, a cache line of its own.
 #[repr(align(64))]
 struct Buffer(Arc<Zeroizing<String>>);
@@ -254,7 +255,7 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
-/// A header over the buffer that the token is a part of.
+/// A header that uses the buffer of which the token is a part.
 fn header(access: &AccessToken) -> Option<HeaderValue> {
     let bytes = Bytes::from_owner(Buffer(access.buffer()));
     let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
@@ -262,7 +263,7 @@ fn header(access: &AccessToken) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The thread's number, dealt out in turn.
+/// The number of this thread. Numbers are given out in turn.
 #[inline]
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

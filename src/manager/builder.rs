@@ -20,10 +20,10 @@ use crate::strategy::RefreshStrategy;
 use crate::token::{Key, TokenPair};
 use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy, caught};
 
-/// Within this the system's clock ticks.
+/// The system's clock ticks at least once within this time.
 const LEAST_TICK: Duration = Duration::from_micros(1);
 
-/// Builds a [`TokenManager`]. Nothing is checked, read or started before [`build`](Self::build).
+/// Builds a [`TokenManager`]. Before [`build`](Self::build), nothing is checked, read or started.
 #[derive(Debug)]
 #[must_use]
 pub struct Builder {
@@ -38,7 +38,7 @@ pub struct Builder {
     api: ApiProfile,
     channel: Option<Channel>,
     on_rotated: Option<OnRotated>,
-    /// What the endpoint could not say of itself.
+    /// An error of the endpoint's own settings, which `build` returns.
     panicked: Option<&'static str>,
 }
 
@@ -68,31 +68,31 @@ impl Builder {
         }
     }
 
-    /// Decides when to rotate. Default: [`OnRequest`](crate::OnRequest).
+    /// The strategy, which decides when to rotate. Default: [`OnRequest`](crate::OnRequest).
     pub fn strategy(mut self, strategy: impl RefreshStrategy) -> Self {
         self.strategy = UserStrategy::new(Arc::new(strategy));
         self
     }
 
-    /// Where the pair lives. Default: a [`MemoryStore`] of this manager's own.
+    /// The store that keeps the pair. Default: a [`MemoryStore`] of this manager's own.
     pub fn store(mut self, store: impl TokenStore) -> Self {
         self.store = Some(Arc::new(store));
         self
     }
 
-    /// The first pair. It counts only if the store never knew it: after a restart, the pair that was
-    /// rotated from it wins. Its times count from now. A pair that the store does not know is used where there is no
-    /// session under the key, or one that has ended; where another session goes on there,
+    /// The first pair of the session. It counts only if the store does not know it yet: after a restart, the pair that was
+    /// rotated from it wins. Its times count from now. A pair that the store does not know begins a session where there is none
+    /// under the key, or one that has ended. Where another session goes on under the key,
     /// [`on_seed_conflict`](Self::on_seed_conflict) decides.
     pub fn seed(mut self, pair: TokenPair) -> Self {
         self.seed = Some(pair);
         self
     }
 
-    /// Called with each pair that this manager is issued, once it is stored (or could not be, under
-    /// [`OnStoreFailure::Serve`]) and before anybody gets it: for those who keep pairs elsewhere too.
-    /// Callers wait for it, up to the [store's timeout](Self::store_timeout); what goes wrong in it is
-    /// logged and changes nothing. It must not ask this manager for a token.
+    /// A callback for each pair that the server issues to this manager, for programs that keep pairs elsewhere too. It is called
+    /// after the pair is stored (or could not be stored, under [`OnStoreFailure::Serve`]) and before a caller gets the token.
+    /// Callers wait for it, up to the [store's timeout](Self::store_timeout). A panic or a timeout of the callback is logged,
+    /// and the pair is served all the same. The callback must not ask this manager for a token.
     pub fn on_rotated<F>(
         mut self,
         callback: impl Fn(TokenPair) -> F + Send + Sync + 'static,
@@ -104,8 +104,8 @@ impl Builder {
         self
     }
 
-    /// What the session is. Default: what the endpoint knows of it, which is not whose it is unless it signs a user
-    /// in: where pairs of several users are seeded on one store, say so ([`Key::subject`], [`Key::label`]).
+    /// The key of the session. Default: what the endpoint knows, which does not include the user unless the endpoint signs a
+    /// user in. Where pairs of several users are seeded on one store, give each a [`Key::subject`] or a [`Key::label`].
     pub fn key(mut self, key: Key) -> Self {
         self.key = Some(key);
         self
@@ -118,52 +118,52 @@ impl Builder {
         self
     }
 
-    /// How the API behaves. Default: a 401 rejects the token, a 503 with `Retry-After` is retried once
-    /// for idempotent methods.
+    /// How the API behaves. Default: a 401 rejects the token, and a request of an idempotent method that is answered 503 with
+    /// `Retry-After` is sent once more.
     pub fn api(mut self, profile: ApiProfile) -> Self {
         self.api = profile;
         self
     }
 
-    /// Sends the token in this header, alone; in `Authorization`, after `Bearer`. Default: `Authorization: Bearer`, or
-    /// what the [profile](Self::api) of the API says. Any but `Authorization` is sent only through
-    /// [`TokenManager::client`].
+    /// The header that carries the token. The value is the token alone, and in `Authorization` the token after `Bearer`.
+    /// Default: `Authorization: Bearer`, or what the [profile](Self::api) of the API says. A header other than `Authorization`
+    /// is sent only through [`TokenManager::client`].
     pub fn header(mut self, name: HeaderName) -> Self {
         self.channel = Some(Channel::Header(name));
         self
     }
 
-    /// Sends the token in a cookie of this name, in place of a header.
+    /// The name of a cookie that carries the token, in place of a header.
     pub fn cookie(mut self, name: impl Into<String>) -> Self {
         self.channel = Some(Channel::Cookie(name.into().into()));
         self
     }
 
-    /// How long a caller without a valid token waits for one, also through the pauses after failures that pass by
-    /// themselves; then it gets [`Error::TimedOut`](crate::Error::TimedOut) with the last failure. Default: 35 s. It must
-    /// be longer than the endpoint's timeout.
+    /// The deadline of a caller: how long a caller without a valid token waits for one, also through the pauses after failures
+    /// that pass by themselves. After that the caller gets [`Error::TimedOut`](crate::Error::TimedOut) with the last failure.
+    /// Default: 35 s. It must be longer than the endpoint's timeout.
     pub fn wait(mut self, deadline: Duration) -> Self {
         self.settings.wait = deadline;
         self
     }
 
-    /// How long before expiry requests wait for a new token rather than go on with the old. Default:
-    /// 10 s; a tenth of the lifetime at most.
+    /// How long before the token's expiry callers wait for a new token rather than go on with the old one. Default: 10 s, and at
+    /// most a tenth of the lifetime.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.settings.leeway = leeway;
         self
     }
 
-    /// The share (0 to 0.5) by which early rotations are moved earlier, drawn anew for each token, so
-    /// that instances started together do not rotate together. Default: 0.05.
+    /// The share (0 to 0.5) by which early rotations begin earlier than planned. It is drawn anew for each token, so that
+    /// instances that started together do not rotate together. Default: 0.05.
     pub fn jitter(mut self, share: f64) -> Self {
         self.settings.jitter = share;
         self
     }
 
-    /// How long an instance that leased the token is left alone by the others; after a failure, from the end of its pause
-    /// on. Default: 60 s. It must be longer than the endpoint's timeout, 5 s and twice the store's timeout (5 s at least)
-    /// together.
+    /// How long a lease is respected: the other instances leave its holder alone for this time, and after a failure of the
+    /// holder for this time from the end of its pause on. Default: 60 s. It must be longer than the sum of the endpoint's
+    /// timeout, 5 s and twice the store's timeout (5 s at least).
     pub fn lease_duration(mut self, lease_duration: Duration) -> Self {
         self.settings.lease_duration = lease_duration;
         self
@@ -175,7 +175,7 @@ impl Builder {
         self
     }
 
-    /// Whether instances that share the store take turns. Default: [`Coordination::Lease`].
+    /// Whether instances that share the store coordinate by leases. Default: [`Coordination::Lease`].
     pub fn coordination(mut self, coordination: Coordination) -> Self {
         self.settings.coordination = coordination;
         self
@@ -183,9 +183,9 @@ impl Builder {
 
     /// Whether callers wait until a new pair is stored. Default: [`Persistence::write_through`].
     ///
-    /// With write-behind, [`shutdown`](TokenManager::shutdown) stores what is not stored yet. Where the old pair
-    /// dies at the first use of the new one ([`OldPair::DiesAtFirstUse`](crate::OldPair::DiesAtFirstUse)), a pair
-    /// is stored first in any case.
+    /// With write-behind, [`shutdown`](TokenManager::shutdown) stores the pair that is not stored yet. Where the server revokes
+    /// the old pair at the first use of the new one ([`OldPair::DiesAtFirstUse`](crate::OldPair::DiesAtFirstUse)), a pair is
+    /// stored before a caller gets it in any case.
     pub fn persistence(mut self, persistence: Persistence) -> Self {
         self.settings.persistence = persistence;
         self
@@ -197,73 +197,73 @@ impl Builder {
         self
     }
 
-    /// What becomes of a [seed](Self::seed) that the store does not know, where another session goes on under its key.
-    /// Default: [`OnSeedConflict::Error`], which costs neither session.
+    /// What the manager does with a [seed](Self::seed) that the store does not know, where another session goes on under its
+    /// key. Default: [`OnSeedConflict::Error`], which costs neither session.
     pub fn on_seed_conflict(mut self, policy: OnSeedConflict) -> Self {
         self.settings.on_seed_conflict = policy;
         self
     }
 
-    /// The pauses after failures, in which no instance sends. Default: [`CoolDown::default`], 4 s while the token is
-    /// valid and 2 s once it has expired, doubling to 60 s; up to 20 % shorter, unless the [jitter](Self::jitter) is 0.
+    /// The pauses after failures, in which no instance sends a token. Default: [`CoolDown::default`], which is 4 s while the token
+    /// is valid and 2 s once it has expired, doubling to 60 s. A pause is up to 20 % shorter at random, unless the
+    /// [jitter](Self::jitter) is 0.
     pub fn cool_down(mut self, cool_down: CoolDown) -> Self {
         self.settings.cool_down = cool_down;
         self
     }
 
-    /// What lies between two rotations at least, or a tenth of the lifetime if that is less. Default:
-    /// 1 s; at least 10 ms.
+    /// The minimum time between two rotations, capped at a tenth of the token's lifetime. Default: 1 s; at least 10 ms.
     pub fn shortest_interval(mut self, interval: Duration) -> Self {
         self.settings.shortest_interval = interval;
         self
     }
 
-    /// How often clocks are looked at when nothing else happens: timers stand still while a machine sleeps. A record
-    /// that another instance has leased is read after six such looks, or when the store reports a change. Default:
+    /// How often a waiting task reads the clocks when nothing else happens, because timers stand still while a machine sleeps. A
+    /// record that another instance has leased is read after six such intervals, or when the store reports a change. Default:
     /// 5 s; at least 10 ms.
     pub fn poll_interval(mut self, pause: Duration) -> Self {
         self.settings.poll_interval = pause;
         self
     }
 
-    /// How long before a session that cannot be prolonged ends `Event::Expiring` is sent. Default: 60 s.
+    /// How long before the end of a session that cannot be prolonged `Event::Expiring` is sent. Default: 60 s.
     pub fn expiring_before(mut self, span: Duration) -> Self {
         self.settings.expiring_before = span;
         self
     }
 
-    /// How long before a session that cannot be prolonged ends [`Event::Ended`](crate::Event::Ended) is
-    /// sent. Default: 200 ms.
+    /// How long before the end of a session that cannot be prolonged [`Event::Ended`](crate::Event::Ended) is sent. Default:
+    /// 200 ms.
     pub fn ended_before(mut self, span: Duration) -> Self {
         self.settings.ended_before = span;
         self
     }
 
-    /// Reads another clock. Default: [`SystemClock`](crate::clock::SystemClock).
+    /// The clock that the manager reads. Default: [`SystemClock`](crate::clock::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// What cannot hold, as (setting, problem).
+    /// A setting that is refused, with the problem.
     pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
         let channel = self.channel.as_ref().and_then(Channel::problem);
         let channel = channel.map(|problem| ("cookie", problem.to_owned()));
         self.settings.problem().or(channel)
     }
 
-    /// Checks the settings and builds the manager, on the tokio runtime this is called in: rotations run
-    /// there, whoever asks for them. There is no I/O; the first use loads the session.
+    /// Checks the settings and builds the manager, on the tokio runtime in which this is called: all rotations run there,
+    /// whichever runtime a caller is on. It does no I/O; the first use loads the session.
     ///
-    /// That runtime has to outlive the use of the manager: once it has shut down, a token that is still valid is served,
-    /// and everything else is [`Error::RuntimeGone`](crate::Error::RuntimeGone). A process that forks (`fork(2)` without
-    /// `exec`) after `build()` is not supported: the child has no threads to run rotations, and two processes would be
-    /// one owner.
+    /// That runtime has to outlive the use of the manager. Once it has shut down, a token that is still valid is served, and
+    /// every other call fails with [`Error::RuntimeGone`](crate::Error::RuntimeGone). A process that forks (`fork(2)` without
+    /// `exec`) after `build()` is not supported: the child has no threads to run rotations, and both processes would hold
+    /// leases under one owner's name.
     ///
     /// # Errors
     ///
-    /// [`BuildError`], if settings cannot hold together, no runtime is there, it has no timer, or its time is paused while
-    /// the system's clock goes on.
+    /// [`BuildError`] if settings contradict each other, if there is no runtime, if the runtime has no timer, or if its time is
+    /// paused while the system's clock goes on.
     pub fn build(self) -> Result<TokenManager, BuildError> {
         if let Some(name) = self.panicked {
             return Err(BuildError::Panicked { name });
@@ -273,7 +273,7 @@ impl Builder {
         }
         let origins = Origins::parse(&self.origins)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        // Without one, every wait would panic; tokio has no other way to ask.
+        // Without a timer every wait would panic, and tokio has no other way to ask for one.
         if caught("tokio::time::sleep", || tokio::time::sleep(Duration::ZERO)).is_none() {
             return Err(BuildError::NoTimer);
         }
@@ -294,7 +294,7 @@ impl Builder {
         };
         let is_default = self.channel.is_none() && self.api == ApiProfile::default();
         let calls = match is_default && origins.is_empty() {
-            // Nothing in it is this manager's own.
+            // Nothing in this value belongs to this manager alone.
             true => Calls::to_no_api(),
             false => Arc::new(Calls::new(origins, self.api, self.channel)),
         };
@@ -322,12 +322,12 @@ impl Builder {
     }
 }
 
-/// Whether tokio's time stands still, as tests have it (`start_paused`), which tokio does not tell.
+/// Whether tokio's time stands still, as in tests with `start_paused`, which tokio does not report.
 fn is_paused() -> bool {
-    // In this order: then the last reading is later than the first by a tick at least, unless time stands still.
+    // In this order the last reading is later than the first by a tick at least, unless time stands still.
     let frozen = tokio::time::Instant::now();
     let began = SystemClock.now();
-    // The system's clock is fine-grained, though not everywhere as fine as two calls are near.
+    // On some systems the clock ticks more slowly than two calls follow on each other.
     while SystemClock.now().since(began) < LEAST_TICK {
         std::hint::spin_loop();
     }

@@ -1,7 +1,7 @@
-//! The waiting room of a rotation in flight: what it has reported last, and the callers that wait for it.
+//! The waiting room of a rotation in flight: the rotation's last report, and the callers that wait for the next one.
 //!
-//! A caller costs one entry here, with its waker and its deadline; a channel and a timer for each cost three times as
-//! much when ten thousand callers wait. The lock of a room is the innermost one: no other is taken under it, and no waker
+//! A caller costs one entry here, with its waker and its deadline. A channel and a timer for each caller cost three times as
+//! much when ten thousand callers wait. The lock of a room is the innermost one: under it no other lock is taken, and no waker
 //! is called or dropped.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ use crate::token::PairId;
 pub(crate) struct Room {
     /// The pair that was held when the rotation began.
     began_with: Option<PairId>,
-    /// Set with the last report: the entries are gone, so a caller that leaves has nothing to take back.
+    /// Set with the last report: the entries are gone, so a caller that leaves need not remove its own.
     is_closed: AtomicBool,
     inside: Mutex<Inside>,
 }
@@ -31,32 +31,32 @@ pub(crate) struct Room {
 #[derive(Debug)]
 struct Inside {
     report: Progress,
-    /// Counts the reports.
+    /// How many reports there were.
     version: u32,
     seats: Seats,
-    /// Each with the seat of the caller whose deadline it is.
+    /// The deadlines, each with the seat of its caller.
     deadlines: BTreeSet<(Instant, usize)>,
     has_timer: bool,
-    /// Of the task that sleeps until the earliest deadline.
+    /// The waker of the task that sleeps until the earliest deadline.
     timer: Option<Waker>,
 }
 
 /// A caller that waits.
 #[derive(Debug)]
 struct Sitter {
-    /// `None` after it was called, until the caller looks again.
+    /// `None` after the waker was called, until the caller polls again.
     waker: Option<Waker>,
     deadline: Option<Instant>,
-    /// The deadline has passed, which the caller does not know yet.
+    /// Whether the deadline has passed without the caller knowing it yet.
     is_due: bool,
-    /// The rotation itself waits here as well, and does not go on for its own sake.
+    /// Whether this is a caller. A task of the rotation waits here as well, and the rotation does not go on for its sake.
     is_caller: bool,
 }
 
 #[derive(Debug, Default)]
 struct Seats {
     seats: Vec<Seat>,
-    /// The first of the free ones.
+    /// The first of the free seats.
     free: Option<usize>,
     callers: usize,
 }
@@ -98,7 +98,7 @@ impl Seats {
                 self.callers -= usize::from(sitter.is_caller);
                 Some(sitter)
             }
-            // It was free, and stays where it was in the list.
+            // The seat was free, and stays where it is in the list.
             was @ Seat::Free { .. } => {
                 *seat = was;
                 None
@@ -106,7 +106,7 @@ impl Seats {
         }
     }
 
-    /// Takes out the wakers, in the order of the seats.
+    /// Takes all wakers out, in the order of the seats.
     fn wakers(&mut self) -> impl Iterator<Item = Waker> {
         self.seats.iter_mut().filter_map(|seat| match seat {
             Seat::Taken(sitter) => sitter.waker.take(),
@@ -115,7 +115,7 @@ impl Seats {
     }
 }
 
-/// Wakers that are to be called. They are called when this is dropped, at the latest, with no lock of the room's held.
+/// Wakers that are to be called. They are called when this is dropped at the latest, and the room is not locked then.
 #[derive(Debug, Default)]
 #[must_use = "it is dropped where it may wake"]
 pub(crate) struct Wakeups(Vec<Waker>);
@@ -123,7 +123,7 @@ pub(crate) struct Wakeups(Vec<Waker>);
 impl Drop for Wakeups {
     fn drop(&mut self) {
         for waker in self.0.drain(..) {
-            // A waker is the code of some executor: its panic would leave the others asleep.
+            // A waker is code of an executor: its panic would leave the other callers asleep.
             if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
                 tracing::error!("a waker panicked");
             }
@@ -147,7 +147,7 @@ impl Room {
         })
     }
 
-    /// What was reported last, to be looked at with the room locked.
+    /// Reads the last report, with the room locked.
     pub(crate) fn peek<T>(&self, peek: impl FnOnce(&Progress) -> T) -> T {
         peek(&self.inside.lock().report)
     }
@@ -157,7 +157,7 @@ impl Room {
         self.inside.lock().seats.callers > 0
     }
 
-    /// Reports how far the rotation is. A report that it is over is the last one, and those after it are ignored.
+    /// Reports how far the rotation is. The report that the rotation is over is the last one; later reports are ignored.
     pub(crate) fn report(&self, report: Progress) -> Wakeups {
         let is_last = report.is_over();
         let (wakers, before, gone) = {
@@ -180,8 +180,8 @@ impl Room {
         Wakeups(wakers)
     }
 
-    /// Wakes the callers whose deadline has passed, and returns the next deadline, at which this is to be called again, and
-    /// sooner when `timer` is woken. `None` if there is none: then the timer ends, and the next caller starts one.
+    /// Wakes the callers whose deadline has passed. Returns the next deadline, at which this is to be called again, or earlier
+    /// when `timer` is woken. `None` if no deadline is left: then the timer ends, and the next caller starts another one.
     pub(crate) fn ring(&self, now: Instant, timer: &Waker) -> Option<Instant> {
         let mut due = Wakeups::default();
         let mut inside = self.inside.lock();
@@ -207,7 +207,7 @@ impl Room {
     }
 }
 
-/// What the task does that sleeps until the earliest deadline in the room. It ends with the last deadline, and with the room.
+/// The task that sleeps until the earliest deadline in the room. It ends with the last deadline, and with the room.
 pub(crate) fn timer(room: Arc<Room>) -> impl Future<Output = ()> {
     let mut sleep: Option<Pin<Box<Sleep>>> = None;
     poll_fn(move |context| {
@@ -230,13 +230,13 @@ pub(crate) struct Due;
 
 const NO_SEAT: usize = usize::MAX;
 
-/// One that waits in a room. It takes a seat when it is polled, and leaves nothing there when it is dropped.
+/// A waiter in a room. It takes a seat when it is polled, and removes its entry when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     room: Arc<Room>,
-    /// [`NO_SEAT`] before it has one: a caller is small, because there may be ten thousand.
+    /// The seat; [`NO_SEAT`] before there is one. A waiter is small, because there may be ten thousand.
     seat: usize,
-    /// How many reports it knows of; the room begins with [`Progress::Running`], which asks nothing of a caller.
+    /// How many reports the waiter has read. The room begins with [`Progress::Running`], to which a caller need not react.
     seen: u32,
     is_caller: bool,
 }
@@ -247,7 +247,7 @@ impl Waiter {
         Self::sitting(room, true)
     }
 
-    /// One that waits without being a caller.
+    /// A waiter that is not a caller.
     pub(crate) fn uncounted(room: &Arc<Room>) -> Self {
         Self::sitting(room, false)
     }
@@ -261,7 +261,7 @@ impl Waiter {
         }
     }
 
-    /// The pair that was held when the rotation began: a token of another one is news.
+    /// The pair that was held when the rotation began. A token of another pair is newer.
     pub(crate) fn began_with(&self) -> Option<PairId> {
         self.room.began_with
     }
@@ -271,8 +271,8 @@ impl Waiter {
         self.room.peek(Progress::clone)
     }
 
-    /// The next report that it has not seen; or that `deadline` has passed, by the clock of the room's timer. `start` is
-    /// given the room when its timer is to be started.
+    /// Returns the next report that the waiter has not read, or that `deadline` has passed, by the clock of the room's timer.
+    /// `start` is called with the room when the room's timer is to be started.
     pub(crate) fn poll(
         &mut self,
         deadline: Option<Instant>,
@@ -285,7 +285,7 @@ impl Waiter {
             return Poll::Ready(Ok(inside.report.clone()));
         }
         if self.room.is_closed.load(Ordering::Relaxed) {
-            // It has seen the last report, and asks on.
+            // The waiter has read the last report, and asks again.
             return Poll::Ready(Ok(inside.report.clone()));
         }
         let Inside {
@@ -328,7 +328,7 @@ impl Waiter {
             }
         }
         drop(inside);
-        // A waker may do anything when it is dropped or called.
+        // A waker may run any code when it is dropped or called.
         drop(before);
         if starts {
             start(&self.room);
@@ -353,7 +353,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        // With ten thousand callers on their way out, the lock would be what they wait for.
+        // Ten thousand callers that leave at once would wait for the lock.
         if self.seat == NO_SEAT || self.room.is_closed.load(Ordering::Acquire) {
             return;
         }
@@ -365,7 +365,7 @@ impl Drop for Waiter {
         if let Some(deadline) = sitter.as_ref().and_then(|sitter| sitter.deadline) {
             inside.deadlines.remove(&(deadline, self.seat));
         }
-        // Without a deadline left, the timer ends.
+        // The timer ends when no deadline is left.
         let is_idle = inside.deadlines.is_empty();
         let timer = inside.timer.take_if(|_| is_idle);
         drop(inside);
