@@ -285,6 +285,7 @@ fn plain(expected: &str) -> &str {
         "f32" | "f64" => "a number",
         "a sequence" => "a list",
         "a map" => "a table",
+        "path string" => "a path",
         other => other,
     }
 }

@@ -60,8 +60,8 @@ fn refusing<T: DeserializeOwned>(
 /// Names of newtypes that the [`Reader`] treats in its own way: relative paths in them start at the directory
 /// of the configuration file. A [`Secret`](super::Secret) holds the path in its key `file`, and a local path is
 /// the text itself. No Rust type can have these names.
-pub(super) const SECRET: &str = "$evertoken::config::Secret";
-pub(super) const LOCAL_PATH: &str = "$evertoken::config::LocalPath";
+const SECRET: &str = "$evertoken::config::Secret";
+const LOCAL_PATH: &str = "$evertoken::config::LocalPath";
 
 /// A deserializer of one value.
 #[derive(Clone, Copy)]

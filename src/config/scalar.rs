@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-use super::reader::LOCAL_PATH;
 use crate::token::Scope;
 
 /// The longest duration. A longer one is a mistake, and the sum of two such durations does not overflow.
@@ -32,7 +32,11 @@ pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
 ///
 /// If the value is not a string, or is empty.
 pub fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    deserializer.deserialize_newtype_struct(LOCAL_PATH, PathText)
+    let LocalPath(path) = LocalPath::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() {
+        return Err(D::Error::custom("must not be an empty path"));
+    }
+    Ok(path)
 }
 
 /// A duration.
@@ -78,29 +82,10 @@ impl Visitor<'_> for SpanText {
     }
 }
 
-struct PathText;
-
-impl<'de> Visitor<'de> for PathText {
-    type Value = PathBuf;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a path")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<PathBuf, E> {
-        if text.is_empty() {
-            return Err(E::custom("must not be empty"));
-        }
-        Ok(PathBuf::from(text))
-    }
-
-    fn visit_newtype_struct<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<PathBuf, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
+/// A path of a configuration. The [`Reader`](super::reader) knows the type by its name, `LOCAL_PATH`.
+#[derive(Deserialize)]
+#[serde(rename = "$evertoken::config::LocalPath")]
+struct LocalPath(PathBuf);
 
 /// The status of an error, from 400 to 599.
 #[derive(Debug, Clone, Copy)]

@@ -6,11 +6,11 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 use zeroize::Zeroizing;
 
 use super::error::ConfigError;
-use super::reader::SECRET;
 use super::value::{Table, Value};
 
 /// The longest file that is read, in bytes: longer than any token or key, so that a wrong file is not read into
@@ -82,27 +82,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A secret as the configuration holds it. A format's own error about a wrong value would repeat the value, so a
+/// [`Value`] is read first. The [`Reader`](super::reader) knows the type by its name, `SECRET`.
+#[derive(Deserialize)]
+#[serde(rename = "$evertoken::config::Secret")]
+struct Unread(Value);
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(SECRET, SecretVisitor)
-    }
-}
-
-struct SecretVisitor;
-
-impl<'de> Visitor<'de> for SecretVisitor {
-    type Value = Secret;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a secret")
-    }
-
-    /// Reads into a [`Value`] first, because a format's own error about a wrong value would repeat the value.
-    fn visit_newtype_struct<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<Secret, D::Error> {
-        let value = Value::deserialize(deserializer)?;
+        let Unread(value) = Unread::deserialize(deserializer)?;
         let has_readers =
             matches!(&value, Value::Table(table) if table.contains_key("readable_by"));
         let source = match value {
@@ -110,7 +98,7 @@ impl<'de> Visitor<'de> for SecretVisitor {
             Value::Table(table) => of_table(&table),
             _ => None,
         };
-        source.map(Secret).ok_or_else(|| {
+        source.map(Self).ok_or_else(|| {
             D::Error::custom(match has_readers {
                 true => {
                     r#"`readable_by` must be "owner", "group" or "everyone", and requires `file`"#
