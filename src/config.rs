@@ -179,7 +179,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// As [`builder`](Self::builder), and as [`Builder::build`].
+    /// The errors of [`builder`](Self::builder) and of [`Builder::build`].
     pub async fn connect(&self, registry: &Registry) -> Result<TokenManager, ConfigError> {
         let builder = self.builder(registry).await?;
         let built = builder.build();

@@ -58,7 +58,7 @@ pub(crate) struct Ending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
     Nothing,
-    /// Start a rotation and go on.
+    /// Start a rotation and use the current token.
     Advisory,
     /// Wait for a rotation; the token is still valid.
     Mandatory,

@@ -154,73 +154,54 @@ impl Settings {
     /// The first setting that is out of range or contradicts another one, with the problem. No other code compares
     /// settings.
     pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
-        let timeout = self.endpoint_timeout;
-        let cool_down = self.cool_down;
-        // The lease is read and written before its token is sent, and each call may take the store's whole timeout.
-        let least_lease = timeout
-            .saturating_add(SEND_MARGIN)
-            .saturating_add(self.store_timeout.saturating_mul(2).max(SEND_MARGIN));
-        let fails = self.on_store_failure == OnStoreFailure::Fail;
-        let fails_behind = fails && !self.persistence.is_write_through();
-        let is_jitter = (0.0..=0.5).contains(&self.jitter);
-        let not_zero = "must not be zero".to_owned();
-        let pause = format!("must be at least {}", seconds(LEAST_PAUSE));
-        let rules = [
-            ("timeout", timeout.is_zero(), not_zero.clone()),
-            ("store_timeout", self.store_timeout.is_zero(), not_zero),
-            (
-                "wait",
-                self.wait <= timeout,
-                format!(
-                    "must be longer than the endpoint's timeout of {}",
-                    seconds(timeout)
-                ),
-            ),
-            (
-                "lease_duration",
-                self.lease_duration <= least_lease,
-                format!(
-                    "must be longer than {}: the endpoint's timeout, twice the store's timeout (5 s at least), and 5 s",
-                    seconds(least_lease)
-                ),
-            ),
-            (
-                "persistence.queue",
-                self.persistence.has_no_queue(),
-                "must be at least 1; to store without a queue, set `workers` to 0".to_owned(),
-            ),
-            (
-                "persistence.on_store_failure",
-                fails_behind,
-                "must be `serve` with write-behind, which serves a pair before the pair is stored"
-                    .to_owned(),
-            ),
-            ("jitter", !is_jitter, "must be between 0 and 0.5".to_owned()),
-            (
-                "shortest_interval",
-                self.shortest_interval < LEAST_PAUSE,
-                pause.clone(),
-            ),
-            (
-                "poll_interval",
-                self.poll_interval < LEAST_PAUSE,
-                pause.clone(),
-            ),
-            (
-                "cool_down.early",
-                cool_down.early < LEAST_PAUSE,
-                pause.clone(),
-            ),
-            ("cool_down.expired", cool_down.expired < LEAST_PAUSE, pause),
-            (
-                "cool_down.longest",
-                cool_down.longest < cool_down.early.max(cool_down.expired),
-                "must not be shorter than the first pauses, `early` and `expired`".to_owned(),
-            ),
-        ];
-        let broken = rules.into_iter().find(|(_, is_broken, _)| *is_broken);
-        broken.map(|(name, _, problem)| (name, problem))
+        self.check().err()
     }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let timeout = self.endpoint_timeout;
+        for (name, span) in [("timeout", timeout), ("store_timeout", self.store_timeout)] {
+            rule(name, !span.is_zero(), "must not be zero")?;
+        }
+        let longer = |than: &str| format!("must be longer than {than}");
+        let problem = longer(&format!("the endpoint's timeout of {}", seconds(timeout)));
+        rule("wait", self.wait > timeout, &problem)?;
+        // The lease is read and written before its token is sent, and each call may take the store's whole timeout.
+        let store = self.store_timeout.saturating_mul(2).max(SEND_MARGIN);
+        let least = timeout.saturating_add(SEND_MARGIN).saturating_add(store);
+        let sum = "the endpoint's timeout, twice the store's timeout (5 s at least), and 5 s";
+        let problem = longer(&format!("{}: {sum}", seconds(least)));
+        rule("lease_duration", self.lease_duration > least, &problem)?;
+        let problem = "must be at least 1; to store without a queue, set `workers` to 0";
+        rule("persistence.queue", self.persistence.has_queue(), problem)?;
+        let serves = self.on_store_failure == OnStoreFailure::Serve;
+        let can_fail = self.persistence.is_write_through();
+        let problem =
+            "must be `serve` with write-behind, which serves a pair before the pair is stored";
+        rule("persistence.on_store_failure", serves || can_fail, problem)?;
+        let is_share = (0.0..=0.5).contains(&self.jitter);
+        rule("jitter", is_share, "must be between 0 and 0.5")?;
+        let pauses = self.cool_down;
+        let problem = format!("must be at least {}", seconds(LEAST_PAUSE));
+        for (name, span) in [
+            ("shortest_interval", self.shortest_interval),
+            ("poll_interval", self.poll_interval),
+            ("cool_down.early", pauses.early),
+            ("cool_down.expired", pauses.expired),
+        ] {
+            rule(name, span >= LEAST_PAUSE, &problem)?;
+        }
+        let problem = "must not be shorter than the first pauses, `early` and `expired`";
+        let first = pauses.early.max(pauses.expired);
+        rule("cool_down.longest", pauses.longest >= first, problem)
+    }
+}
+
+/// A setting that breaks a rule is an error, with the problem.
+fn rule(name: &'static str, holds: bool, problem: &str) -> Result<(), (&'static str, String)> {
+    if holds {
+        return Ok(());
+    }
+    Err((name, problem.to_owned()))
 }
 
 fn seconds(span: Duration) -> String {

@@ -1,4 +1,4 @@
-//! The strategies, endpoints and stores that come with the crate, by their names.
+//! Registers the strategies, endpoints and stores of the crate by their names, and makes the strategies and stores.
 
 mod endpoints;
 
@@ -17,7 +17,7 @@ use crate::store::{FileStore, GroupAccess};
 use crate::strategy::{BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly};
 
 impl Registry {
-    /// What comes with the crate: the strategies `on-request`, `background-timer` and `optimistic-early`,
+    /// A registry of all that the crate supplies: the strategies `on-request`, `background-timer` and `optimistic-early`,
     /// the endpoints `oauth2`, `folio` and `static`, the stores `memory`, `file`, `redis` and `postgres`.
     #[must_use]
     pub fn builtin() -> Self {

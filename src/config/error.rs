@@ -173,10 +173,6 @@ pub(super) enum Problem {
 }
 
 impl Problem {
-    pub(super) fn other(problem: impl Into<String>) -> Self {
-        Self::Other(problem.into())
-    }
-
     /// A value of the kind `found`, where one of the kind `expected` is needed.
     pub(super) fn kind(found: &str, expected: &str) -> Self {
         Self::Other(format!("is {found}, but must be {}", plain(expected)))

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::error::{ConfigError, Problem, one_of};
@@ -15,27 +15,11 @@ pub(super) fn read<T: DeserializeOwned>(
     value: &Value,
     base: &Path,
 ) -> Result<T, ConfigError> {
-    refusing(path, value, base, |_| {})
+    read_with(path, value, base, |_| {})
 }
 
-/// Reads the parameters of a component of this `kind`. The `common` keys are allowed beside them.
-pub(super) fn read_component<T: DeserializeOwned>(
-    path: &str,
-    kind: &str,
-    parameters: &Value,
-    base: &Path,
-    common: &[&str],
-) -> Result<T, ConfigError> {
-    refusing(path, parameters, base, |problem| {
-        if let Problem::UnknownKey { of, allowed } = problem {
-            *of = Some(kind.to_owned());
-            allowed.extend(common.iter().map(|&key| key.to_owned()));
-        }
-    })
-}
-
-/// Reads a value. `add` completes a problem of the value itself, but not one that lies deeper inside.
-fn refusing<T: DeserializeOwned>(
+/// Reads the value at `path`. `add` completes a problem of the value itself, but not one that lies deeper inside.
+pub(super) fn read_with<T: DeserializeOwned>(
     path: &str,
     value: &Value,
     base: &Path,
@@ -104,13 +88,12 @@ impl<'a> Reader<'a> {
 
     fn absolute(self, path: &str) -> Result<Value, Problem> {
         if path.is_empty() {
-            return Err(Problem::other("must not be an empty path"));
+            return Err(Problem::custom("must not be an empty path"));
         }
         let problem = "is relative to a directory whose name is not UTF-8";
-        match self.base.join(path).to_str() {
-            Some(path) => Ok(Value::text(path)),
-            None => Err(Problem::other(problem)),
-        }
+        let path = self.base.join(path);
+        let path = path.to_str().ok_or_else(|| Problem::custom(problem))?;
+        Ok(Value::text(path))
     }
 }
 
@@ -175,7 +158,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Value::Table(table) if table.len() == 1 => {
                 visitor.visit_enum(MapAccessDeserializer::new(self.map(table)))
             }
-            _ => Err(Problem::other(one_of(variants))),
+            _ => Err(Problem::custom(one_of(variants))),
         }
     }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use reqwest::ClientBuilder;
 use serde::de::DeserializeOwned;
 
-use super::error::{ConfigError, names};
-use super::reader::read_component;
+use super::error::{ConfigError, Problem, names};
+use super::reader::read_with;
 use super::value::{Table, Value};
 use crate::endpoint::TokenEndpoint;
 use crate::store::TokenStore;
@@ -284,7 +284,12 @@ impl Component {
     }
 
     fn read<P: DeserializeOwned>(&self, base: &Path) -> Result<P, ConfigError> {
-        read_component(self.path, &self.kind, &self.own, base, self.common)
+        read_with(self.path, &self.own, base, |problem| {
+            if let Problem::UnknownKey { of, allowed } = problem {
+                *of = Some(self.kind.clone());
+                allowed.extend(self.common.iter().map(|&key| key.to_owned()));
+            }
+        })
     }
 
     fn refused(&self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> ConfigError {

@@ -11,7 +11,8 @@ use serde::de::{Deserializer, Error};
 use zeroize::Zeroizing;
 
 use super::error::ConfigError;
-use super::value::{Table, Value};
+use super::reader::read;
+use super::value::Value;
 
 /// The longest file that is read, in bytes: longer than any token or key, so that a wrong file is not read into
 /// memory.
@@ -95,8 +96,7 @@ impl<'de> Deserialize<'de> for Secret {
             matches!(&value, Value::Table(table) if table.contains_key("readable_by"));
         let source = match value {
             Value::Text(secret) => Some(Source::Inline(secret)),
-            Value::Table(table) => of_table(&table),
-            _ => None,
+            table => of_table(&table),
         };
         source.map(Self).ok_or_else(|| {
             D::Error::custom(match has_readers {
@@ -111,31 +111,29 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-fn of_table(table: &Table) -> Option<Source> {
-    let text = |name: &str| match table.get(name) {
-        Some(Value::Text(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    let has_only = |names: &[&str]| table.keys().all(|key| names.contains(&key.as_str()));
-    match (text("env"), text("file")) {
-        (Some(name), None) if has_only(&["env"]) => Some(Source::Env(name.to_owned())),
-        (None, Some(path)) if has_only(&["file", "readable_by"]) => {
-            let readers = match table.contains_key("readable_by") {
-                true => Readers::named(text("readable_by")?)?,
-                false => Readers::default(),
-            };
-            Some(Source::File(PathBuf::from(path), readers))
-        }
+fn of_table(table: &Value) -> Option<Source> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Keys {
+        env: Option<String>,
+        file: Option<PathBuf>,
+        readable_by: Option<Readers>,
+    }
+
+    let keys: Keys = read("", table, Path::new("")).ok()?;
+    match (keys.env, keys.file, keys.readable_by) {
+        (Some(name), None, None) => Some(Source::Env(name)),
+        (None, Some(path), readers) => Some(Source::File(path, readers.unwrap_or_default())),
         _ => None,
     }
 }
 
 fn of_variable(name: &str) -> Result<Zeroizing<String>, String> {
-    match env::var(name) {
-        Ok(secret) => Ok(Zeroizing::new(secret)),
-        Err(env::VarError::NotPresent) => Err("is not set".to_owned()),
-        Err(env::VarError::NotUnicode(_)) => Err("is not UTF-8".to_owned()),
-    }
+    let secret = env::var(name).map_err(|error| match error {
+        env::VarError::NotPresent => "is not set".to_owned(),
+        env::VarError::NotUnicode(_) => "is not UTF-8".to_owned(),
+    })?;
+    Ok(Zeroizing::new(secret))
 }
 
 fn of_file(path: &Path, readers: Readers) -> Result<Zeroizing<String>, String> {
@@ -162,7 +160,8 @@ fn of_file(path: &Path, readers: Readers) -> Result<Zeroizing<String>, String> {
 }
 
 /// The users that may read the file of a secret, by `readable_by`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Readers {
     /// Only the owner.
     #[default]
@@ -172,17 +171,6 @@ enum Readers {
 }
 
 impl Readers {
-    const NAMED: [(&str, Self); 3] = [
-        ("owner", Self::Owner),
-        ("group", Self::Group),
-        ("everyone", Self::Everyone),
-    ];
-
-    fn named(name: &str) -> Option<Self> {
-        let mut named = Self::NAMED.into_iter();
-        named.find_map(|(known, readers)| (known == name).then_some(readers))
-    }
-
     /// Checks owner and mode of the file. `metadata` is that of a link's target, because Kubernetes mounts secrets as
     /// links.
     #[cfg(unix)]
@@ -241,8 +229,7 @@ mod tests {
 
     #[test]
     fn a_secret_file_belongs_to_the_program_or_root_and_only_permitted_users_read_it() {
-        let [owner, group, everyone] =
-            Readers::NAMED.map(|(name, _)| Readers::named(name).unwrap());
+        let [owner, group, everyone] = [Readers::Owner, Readers::Group, Readers::Everyone];
         for mode in [0o600, 0o400] {
             for readers in [owner, group, everyone] {
                 assert!(judged(readers, mode, US) && judged(readers, mode, 0));
@@ -267,6 +254,5 @@ mod tests {
                 [false; 3]
             );
         }
-        assert_eq!(Readers::named("all"), None);
     }
 }

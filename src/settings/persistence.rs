@@ -80,8 +80,8 @@ impl Persistence {
         self.workers.count == 0
     }
 
-    pub(crate) fn has_no_queue(&self) -> bool {
-        self.queue.count == 0
+    pub(crate) fn has_queue(&self) -> bool {
+        self.queue.count > 0
     }
 
     /// Takes a place in the queue. Returns `None` with write-through, and if the queue is full.

@@ -1,4 +1,4 @@
-//! The endpoints `oauth2`, `folio` and `static`, and what a configuration reports of their server.
+//! The endpoints `oauth2`, `folio` and `static`, with the keys of their servers.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -181,7 +181,7 @@ pub(super) fn static_token(keys: Static) -> Result<StaticToken, ConfigError> {
     Ok(StaticToken::new(token.as_str()))
 }
 
-/// What a configuration reports of a server.
+/// The keys of a server. A missing key leaves what the endpoint knows of the server.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ServerKeys {
