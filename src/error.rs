@@ -16,6 +16,30 @@ use crate::settings::PENDING_PAUSE;
 use crate::store::StoreError;
 
 /// The reason why a call returned neither a token nor an answer from the API.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use evertoken::Error;
+///
+/// /// What a worker does after an error.
+/// enum Next {
+///     SignIn,
+///     Wait(Duration),
+///     Stop,
+/// }
+///
+/// fn next(error: &Error) -> Next {
+///     match error.retry_after() {
+///         _ if error.needs_sign_in() => Next::SignIn,
+///         Some(pause) if error.is_retryable() => Next::Wait(pause),
+///         _ => Next::Stop,
+///     }
+/// }
+/// # assert!(matches!(next(&Error::NoSession), Next::SignIn));
+/// # assert!(matches!(next(&Error::Pending), Next::Wait(_)));
+/// # assert!(matches!(next(&Error::ShutDown), Next::Stop));
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -56,7 +80,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// The token endpoint issued a pair without an access token. The manager keeps the pair's refresh token.
-    #[error("the token endpoint issued no access token")]
+    #[error("the token endpoint issued a pair without an access token")]
     #[non_exhaustive]
     NoAccessToken {
         /// The time until the next attempt.

@@ -1,5 +1,13 @@
 //! Registers the strategies, endpoints and stores of the crate by their names, and makes the strategies and stores.
 
+#![cfg_attr(
+    not(all(feature = "folio", feature = "postgres", feature = "redis")),
+    allow(
+        dead_code,
+        reason = "a wrong key is reported even where the feature is missing"
+    )
+)]
+
 mod endpoints;
 
 use std::convert::Infallible;
