@@ -1,11 +1,12 @@
-//! A manager from a configuration: TOML, JSON, or any other serde format. It decides nothing; every default
-//! is that of the [`Builder`], and every check is made before anything is started.
+//! Builds a manager from a configuration: TOML, JSON, or any other serde format. The configuration has no
+//! defaults of its own: every default is that of the [`Builder`], and every check is made before anything is
+//! started.
 //!
-//! Whatever cannot be meant is an error that says where it is and what is allowed: unknown keys, values of
-//! another kind or out of their range, settings that cannot hold together. Secrets are read from the
-//! environment or from files when a manager is built, and no error repeats a value that could be one.
-//! That is why every format is read into one tree of values first: the formats' own errors quote what they
-//! refuse, and a password in the wrong place would be in them.
+//! An unknown key, a value of the wrong kind or out of range, and settings that contradict each other are
+//! errors. Each [`ConfigError`] names the place and what is allowed there. Secrets are read from the
+//! environment or from files when a manager is built, and no error repeats a value that could be a secret.
+//! For that reason every format is read into one tree of values first: the formats' own errors quote the text
+//! that they refuse, which may be a password in the wrong place.
 //!
 //! ```no_run
 //! use evertoken::{Config, Registry};
@@ -37,20 +38,16 @@
 //! ```
 //!
 //! `examples/evertoken.toml` has every key, with its default. A [`Registry`] adds strategies, endpoints and
-//! stores of your own by name, [`Config::builder`] leaves to the program what no file can say (a clock, a
-//! callback), and [`Config::builder_for`] takes an endpoint that the program made.
+//! stores of your own by name. [`Config::builder`] returns a builder to which the program can add what a file
+//! cannot express (a clock, a callback), and [`Config::builder_for`] takes an endpoint of the program.
 
 mod builtin;
 mod document;
 mod error;
-mod parts;
-mod problem;
 mod reader;
 mod registry;
 mod scalar;
 mod secret;
-mod seed;
-mod source;
 mod value;
 
 use std::fmt;
@@ -61,27 +58,30 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use zeroize::Zeroizing;
 
+use self::document::{Document, Seed, set};
 pub use self::error::ConfigError;
-use self::parts::Parts;
 use self::reader::read;
+use self::registry::Component;
 pub use self::registry::Registry;
 use self::scalar::Span;
 pub use self::scalar::{duration, path};
 pub use self::secret::Secret;
-use self::seed::Seed;
-use self::source::Source;
-use self::value::Value;
+use self::value::{Source, Value, json};
 use crate::endpoint::TokenEndpoint;
 use crate::error::BuildError;
 use crate::manager::{Builder, TokenManager};
 use crate::origin::Origins;
 
-/// A configuration that was read, and not yet applied. Its keys are known to be keys and its values to be of
-/// the right kind, save those of endpoint, store, strategy and seed, which [`builder`](Self::builder) judges.
+/// A configuration that was read, and not yet applied. Its keys and the kinds of its values are checked, except
+/// those of endpoint, store and strategy, which [`builder`](Self::builder) checks.
 #[derive(Clone)]
 pub struct Config {
     source: Source,
-    parts: Parts,
+    document: Document,
+    strategy: Component,
+    store: Component,
+    store_timeout: Option<Span>,
+    endpoint: Option<Component>,
 }
 
 impl Config {
@@ -100,25 +100,25 @@ impl Config {
     ///
     /// [`ConfigError`].
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        Self::parse(Source::default(), |_| source::json(text))
+        Self::parse(Source::default(), |_| json(text))
     }
 
-    /// Reads a file: TOML if its name ends with `.toml`, JSON if with `.json`. Relative paths in it start at
-    /// its directory.
+    /// Reads a file: TOML if the name ends with `.toml`, JSON if the name ends with `.json`. Relative paths in
+    /// the file start at its directory.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], which names the file.
+    /// [`ConfigError`], with the file.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let extension = path.extension().and_then(|extension| extension.to_str());
         Self::parse(Source::of_file(path), |source| {
             let parse = match extension {
                 Some("toml") => Source::toml,
-                Some("json") => |_: &mut Source, text: &str| source::json(text),
+                Some("json") => |_: &mut Source, text: &str| json(text),
                 _ => {
                     let problem =
-                        "is of an unknown kind; its name must end with `.toml` or `.json`";
+                        "has an unknown format; its name must end with `.toml` or `.json`";
                     return Err(ConfigError::new("", problem));
                 }
             };
@@ -130,23 +130,23 @@ impl Config {
         })
     }
 
-    /// Where relative paths start, if not where the text came from.
+    /// Sets the directory in which relative paths start.
     #[must_use]
     pub fn relative_to(mut self, directory: impl Into<PathBuf>) -> Self {
         self.source.base = directory.into();
         self
     }
 
-    /// A builder with everything applied: the store is open, the secrets are read, and the settings hold
-    /// together. The program may go on with what no file can say.
+    /// Returns a builder with the whole configuration applied: the store is open, the secrets are read, and the
+    /// settings do not contradict each other. The program may add what a file cannot express.
     ///
     /// # Errors
     ///
     /// [`ConfigError`]; also without `[endpoint]`, see [`builder_for`](Self::builder_for).
     pub async fn builder(&self, registry: &Registry) -> Result<Builder, ConfigError> {
         let built = async {
-            let component = self.parts.endpoint.as_ref().ok_or_else(|| {
-                let problem = "is missing; it is a table with at least `token_url` and `client_id`";
+            let component = self.endpoint.as_ref().ok_or_else(|| {
+                let problem = "is missing; add a table with at least `token_url` and `client_id`";
                 ConfigError::new("endpoint", problem)
             })?;
             let endpoint = registry.make_endpoint(component, &self.source.base)?;
@@ -155,19 +155,19 @@ impl Config {
         built.await.map_err(|error| self.source.locate(error))
     }
 
-    /// The same for an endpoint that the program made.
+    /// Returns the same builder for an endpoint of the program.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`]; also if there is an `[endpoint]` in the configuration.
+    /// [`ConfigError`]; also if the configuration has an `[endpoint]`.
     pub async fn builder_for(
         &self,
         endpoint: impl TokenEndpoint,
         registry: &Registry,
     ) -> Result<Builder, ConfigError> {
         let built = async {
-            if self.parts.endpoint.is_some() {
-                let problem = "is not allowed: the program brings an endpoint of its own";
+            if self.endpoint.is_some() {
+                let problem = "must be removed, because the program has its own endpoint";
                 return Err(ConfigError::new("endpoint", problem));
             }
             self.apply(Arc::new(endpoint), registry).await
@@ -175,11 +175,11 @@ impl Config {
         built.await.map_err(|error| self.source.locate(error))
     }
 
-    /// A manager, built on the tokio runtime this is called in.
+    /// Builds a manager on the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// As [`builder`](Self::builder), and as [`Builder::build`].
+    /// The errors of [`builder`](Self::builder) and of [`Builder::build`].
     pub async fn connect(&self, registry: &Registry) -> Result<TokenManager, ConfigError> {
         let builder = self.builder(registry).await?;
         let built = builder.build();
@@ -190,11 +190,41 @@ impl Config {
         mut source: Source,
         text: impl FnOnce(&mut Source) -> Result<Value, ConfigError>,
     ) -> Result<Self, ConfigError> {
-        let parsed = text(&mut source).and_then(|value| Parts::of(&value, &source.base));
-        match parsed {
-            Ok(parts) => Ok(Self { source, parts }),
-            Err(error) => Err(source.locate(error)),
+        let value = text(&mut source);
+        let config = value.and_then(|value| Self::of(&value, source.clone()));
+        config.map_err(|error| source.locate(error))
+    }
+
+    fn of(value: &Value, source: Source) -> Result<Self, ConfigError> {
+        let base = &source.base;
+        let document: Document = read("", value, base)?;
+        let empty = Value::default();
+        let strategy = document.refresh.strategy.as_ref().unwrap_or(&empty);
+        let (strategy, _) =
+            Component::parse("refresh.strategy", strategy, "on-request", &["kind"])?;
+        let store = document.store.as_ref().unwrap_or(&empty);
+        let (store, common) = Component::parse("store", store, "memory", &["kind", "timeout"])?;
+        let timeout = common.get("timeout");
+        let store_timeout = timeout
+            .map(|timeout| read("store.timeout", timeout, base))
+            .transpose()?;
+        let endpoint = document.endpoint.as_ref();
+        let endpoint = endpoint
+            .map(|endpoint| Component::parse("endpoint", endpoint, "oauth2", &["kind"]))
+            .transpose()?
+            .map(|(endpoint, _)| endpoint);
+        // Checks the form of the seed. Its secrets are read when a builder is made.
+        if let Some(seed) = &document.seed {
+            read::<Seed>("seed", seed, base)?;
         }
+        Ok(Self {
+            document,
+            strategy,
+            store,
+            store_timeout,
+            endpoint,
+            source,
+        })
     }
 
     async fn apply(
@@ -203,20 +233,13 @@ impl Config {
         registry: &Registry,
     ) -> Result<Builder, ConfigError> {
         let base = &self.source.base;
-        let Parts {
-            document,
-            strategy,
-            store,
-            store_timeout,
-            endpoint: _,
-        } = &self.parts;
+        let document = &self.document;
         let key = document.session.over(endpoint.key());
-        let strategy = registry.make_strategy(strategy, base)?;
+        let strategy = registry.make_strategy(&self.strategy, base)?;
         let builder = TokenManager::builder(endpoint).key(key).strategy(strategy);
-        let mut builder = document.http.apply(document.refresh.apply(builder))?;
-        if let Some(Span(timeout)) = *store_timeout {
-            builder = builder.store_timeout(timeout);
-        }
+        let builder = document.http.apply(document.refresh.apply(builder))?;
+        let timeout = self.store_timeout.map(|span| span.0);
+        let mut builder = set(builder, timeout, Builder::store_timeout);
         if let Some((name, problem)) = builder.problem() {
             return Err(refused(BuildError::invalid(name, problem)));
         }
@@ -230,15 +253,11 @@ impl Config {
         if let Some(seed) = &document.seed {
             let seed: Seed = read("seed", seed, base)?;
             builder = builder.seed(seed.first_pair()?);
-            if let Some(policy) = seed.on_conflict() {
-                builder = builder.on_seed_conflict(policy);
-            }
+            builder = set(builder, seed.on_conflict, Builder::on_seed_conflict);
         }
-        // Last: it may connect to something.
-        if let Some(store) = registry.make_store(store, base).await? {
-            builder = builder.store(store);
-        }
-        Ok(builder)
+        // The store comes last, because it may connect to a server.
+        let store = registry.make_store(&self.store, base).await?;
+        Ok(set(builder, store, Builder::store))
     }
 }
 
@@ -249,7 +268,7 @@ impl<'de> Deserialize<'de> for Config {
     }
 }
 
-/// Shows no value: any could be a secret, in the wrong place.
+/// Prints no value, because any value could be a secret in the wrong place.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
@@ -258,7 +277,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// The builder's words for settings, as paths.
+/// An error of the builder, with the builder's name of the setting as a path.
 fn refused(error: BuildError) -> ConfigError {
     let BuildError::Invalid { name, problem } = error else {
         return ConfigError::new("", error.to_string()).with_source(error);

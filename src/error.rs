@@ -1,6 +1,7 @@
-//! What a caller is told. Every variant says whether to sign in anew, to try again, or to mend
-//! something; none of them holds a secret, and all can be cloned, because one failed rotation
-//! answers everybody who waited for it.
+//! Errors for callers. Every variant reports whether the caller must sign in again, try again, or fix a
+//! configuration.
+//!
+//! An error never holds a secret. An error can be cloned, because one failed rotation answers every waiter.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,118 +12,147 @@ pub use crate::record::{EndReason, ServerWord};
 use crate::settings::PENDING_PAUSE;
 use crate::store::StoreError;
 
-/// Why there is no token, or no answer from the API.
+/// The reason why a call returned neither a token nor an answer from the API.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use evertoken::Error;
+///
+/// /// What a worker does after an error.
+/// enum Next {
+///     SignIn,
+///     Wait(Duration),
+///     Stop,
+/// }
+///
+/// fn next(error: &Error) -> Next {
+///     match error.retry_after() {
+///         _ if error.needs_sign_in() => Next::SignIn,
+///         Some(pause) if error.is_retryable() => Next::Wait(pause),
+///         _ => Next::Stop,
+///     }
+/// }
+/// # assert!(matches!(next(&Error::NoSession), Next::SignIn));
+/// # assert!(matches!(next(&Error::Pending), Next::Wait(_)));
+/// # assert!(matches!(next(&Error::ShutDown), Next::Stop));
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The session is over; the user has to sign in anew.
+    /// The session has ended. The user has to sign in again.
     #[error("the session has ended: {reason}")]
     #[non_exhaustive]
     Ended {
-        /// Why.
+        /// The reason of the end.
         reason: EndReason,
-        /// Where it expired, or its outcome is unknown: what failed last, if anything has.
+        /// The last failure, if the session expired or the outcome of its last rotation is unknown.
         source: Option<Arc<Error>>,
     },
-    /// There is no pair: none was seeded, the store has none, and the endpoint cannot sign in.
-    #[error("there is no session: seed a first pair")]
+    /// There is no pair: the manager has no seed, the store has no pair, and the endpoint cannot sign in.
+    #[error("there is no session: seed a first pair, or configure a sign-in")]
     NoSession,
-    /// There is no refresh token and the endpoint cannot sign in, so the access token is all there is.
-    #[error("there is nothing to rotate with")]
+    /// The session has an access token only, and the endpoint cannot sign in.
+    #[error("cannot refresh: there is no refresh token, and the endpoint cannot sign in")]
     NotRotatable,
-    /// The token endpoint brought no pair.
+    /// The token endpoint returned no pair.
     #[error("{}", if *is_sign_in { "the sign-in failed" } else { "the token could not be refreshed" })]
     #[non_exhaustive]
     Endpoint {
-        /// Why; see also [`Error::endpoint`].
+        /// The error of the endpoint; see also [`Error::endpoint`].
         source: Arc<EndpointError>,
-        /// Whether it was asked to sign in, and not to exchange a refresh token.
+        /// Whether the request was a sign-in, and not the exchange of a refresh token.
         is_sign_in: bool,
-        /// How long until another attempt is made.
+        /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// The token endpoint refused to sign in, or to sign in anew. It is not asked again by itself: accounts get locked.
-    #[error("the sign-in was refused")]
+    /// The token endpoint refused a sign-in. The manager does not repeat the sign-in without a caller, because servers
+    /// lock accounts after several failures.
+    #[error("the server refused the sign-in: check the credentials")]
     #[non_exhaustive]
     SignInRefused {
-        /// What it said; see also [`Error::endpoint`].
+        /// The answer of the endpoint; see also [`Error::endpoint`].
         source: Arc<EndpointError>,
-        /// How long until a caller may make another attempt.
+        /// The time until a caller may start another attempt.
         retry_after: Duration,
     },
-    /// The token endpoint issued a pair without an access token. Its refresh token is kept.
-    #[error("the token endpoint issued no access token")]
+    /// The token endpoint issued a pair without an access token. The manager keeps the pair's refresh token.
+    #[error("the token endpoint issued a pair without an access token")]
     #[non_exhaustive]
     NoAccessToken {
-        /// How long until another attempt is made.
+        /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// The store could not be asked. The session is as it was.
+    /// A call of the store failed. The session is unchanged.
     #[error("the token store failed")]
     #[non_exhaustive]
     Store {
-        /// Why.
+        /// The error of the store.
         source: StoreError,
-        /// How long until another attempt is made.
+        /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// Instances that do not coordinate signed in again and again, and each time another's pair got into the
-    /// store before ours, and was over. Ours is revoked.
-    #[error("other instances signed in at the same time, again and again")]
+    /// Several instances without coordination signed in at the same time, repeatedly. Each time, another instance
+    /// stored its pair first, and that pair had ended already. The pair of this instance is revoked.
+    #[error(
+        "other instances signed in at the same time, repeatedly: try again, or set `coordination` to \"lease\""
+    )]
     #[non_exhaustive]
     Collision {
-        /// How long until another attempt is made.
+        /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// The caller's deadline passed before a token was there.
+    /// The caller's deadline passed before a token was available.
     #[error("no token within {}", Millis(*after))]
     #[non_exhaustive]
     TimedOut {
         /// The deadline.
         after: Duration,
-        /// What failed last, if anything has.
+        /// The last failure, if there was one.
         source: Option<Arc<Error>>,
     },
-    /// Only from `try_token`: a token is being fetched.
-    #[error("a token is not there yet")]
+    /// Only from `try_token`: a rotation for the token is under way.
+    #[error("the token is not available yet: try again shortly")]
     Pending,
-    /// Tokens of this session do not live as long as was asked for.
-    #[error("a token is good for {} at most", Millis(*valid_for))]
+    /// Tokens of this session do not live as long as the caller requires.
+    #[error("a token of this session is valid for at most {}: require less", Millis(*valid_for))]
     #[non_exhaustive]
     ShortLived {
-        /// What the current token has left.
+        /// The remaining lifetime of the current token.
         valid_for: Duration,
     },
-    /// The pair that was to be the new one holds a refresh token that was used before; to send it once more
-    /// could cost the session.
-    #[error("the refresh token was used before")]
+    /// The supplied pair holds a refresh token that was used before. Sending such a token again could end the
+    /// session.
+    #[error("the refresh token was used before: supply a pair from a new sign-in")]
     AlreadyUsed,
-    /// The store holds another session under this key that goes on, and does not know the seed: the seed may be
-    /// mistyped, or be another user's. Neither is used. See [`OnSeedConflict`](crate::OnSeedConflict).
+    /// The store holds another active session under this key, and does not know the seed. The seed may be mistyped,
+    /// or belong to another user. The manager uses neither. See [`OnSeedConflict`](crate::OnSeedConflict).
     #[error(
         "another session is stored under this key: give the key a subject or a label, remove the seed, or set `on_conflict` to \"keep\" or \"replace\""
     )]
     SeedConflict,
-    /// `blocking_token` was called inside a runtime, which would stand still meanwhile.
-    #[error("a runtime's thread must not be blocked: await `token()` here")]
+    /// `blocking_token` was called inside a runtime, and would block the runtime's thread.
+    #[error("this call would block a thread of the runtime: await `token()` instead")]
     InsideRuntime,
-    /// The access token holds characters that no header may carry.
-    #[error("the access token cannot be sent in a header")]
+    /// The access token holds characters that are not allowed in a header.
+    #[error("the access token holds characters that are not allowed in a header: check the server")]
     InvalidHeader,
-    /// An endpoint, a store or a strategy asked its own manager for a token while that was rotating.
-    #[error("a rotation waits for itself: an endpoint or store asked its own manager for a token")]
+    /// An endpoint, a store or a strategy requested a token from its own manager during a rotation.
+    #[error(
+        "a rotation waits for itself: an endpoint or store must not request a token from its own manager"
+    )]
     Reentrant,
     /// The manager was shut down.
     #[error("the token manager was shut down")]
     ShutDown,
-    /// A rotation panicked, which is a bug in this crate. The session is as it was.
-    #[error("the rotation panicked: this is a bug in evertoken")]
+    /// A rotation panicked, which is a bug in this crate. The session is unchanged.
+    #[error("the rotation panicked: this is a bug in evertoken, please report it")]
     #[non_exhaustive]
     TaskDied {
-        /// How long until another attempt is made.
+        /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// The tokio runtime that the manager was built in has shut down, and its rotations ran there.
+    /// The tokio runtime in which the manager was built has shut down. The manager's rotations ran in that runtime.
     #[error(
         "the tokio runtime of this token manager has shut down: build the manager in a runtime that outlives its use"
     )]
@@ -131,17 +161,17 @@ pub enum Error {
     #[error("the request failed")]
     #[non_exhaustive]
     Request {
-        /// Why.
+        /// The error of the HTTP client.
         source: Arc<reqwest::Error>,
     },
-    /// A token in a header of its own would follow redirects to other origins on this client. Send
+    /// A foreign HTTP client would send a token in a custom header to other origins, along with a redirect. Send
     /// through [`TokenManager::client`](crate::TokenManager::client).
-    #[error("a token in a custom header is only sent by a client from `TokenManager::client`")]
+    #[error("a token in a custom header requires a client from `TokenManager::client`")]
     ForeignClient,
 }
 
 impl Error {
-    /// Whether only a new sign-in helps.
+    /// Whether only a new sign-in can help.
     #[must_use]
     pub fn needs_sign_in(&self) -> bool {
         match self {
@@ -151,20 +181,14 @@ impl Error {
         }
     }
 
-    /// Whether something has to be changed by a human before any attempt can succeed: the client's credentials, the token URL,
-    /// a certificate, the key of the session. A page is no such error, unless [`token`](crate::TokenManager::token) returns
-    /// it at once: that is what a wrong URL looks like at the first call.
+    /// Whether an operator has to change the configuration before any attempt can succeed: the client's credentials,
+    /// the token URL, a certificate, the key of the session. A page in place of an answer does not count, although a
+    /// wrong URL may return one: a page that [`token`](crate::TokenManager::token) reports at its first call points to
+    /// a wrong URL.
     #[must_use]
     pub fn needs_configuration(&self) -> bool {
         match self {
-            Self::Endpoint { source, .. } => matches!(
-                **source,
-                EndpointError::Refused { .. }
-                    | EndpointError::NotSent {
-                        is_lasting: true,
-                        ..
-                    }
-            ),
+            Self::Endpoint { source, .. } => is_lasting(source),
             Self::TimedOut { source, .. } => {
                 source.as_ref().is_some_and(|it| it.needs_configuration())
             }
@@ -177,15 +201,7 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Endpoint { source, .. } => !matches!(
-                **source,
-                EndpointError::Refused { .. }
-                    | EndpointError::UserNeeded { .. }
-                    | EndpointError::NotSent {
-                        is_lasting: true,
-                        ..
-                    }
-            ),
+            Self::Endpoint { source, .. } => !is_lasting(source) && !self.needs_sign_in(),
             Self::NoAccessToken { .. }
             | Self::Store { .. }
             | Self::Collision { .. }
@@ -196,7 +212,7 @@ impl Error {
         }
     }
 
-    /// What the token endpoint answered, if it was that; also where a caller waited for the next answer in vain.
+    /// The error of the token endpoint, if that is the cause; also if a caller's deadline passed after such an error.
     #[must_use]
     pub fn endpoint(&self) -> Option<&EndpointError> {
         match self {
@@ -206,7 +222,7 @@ impl Error {
         }
     }
 
-    /// How long to wait before trying again; known for every error that is [retryable](Self::is_retryable).
+    /// The time to wait before another call. Every [retryable](Self::is_retryable) error has one.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -216,14 +232,14 @@ impl Error {
             | Self::Collision { retry_after }
             | Self::TaskDied { retry_after }
             | Self::Store { retry_after, .. } => Some(*retry_after),
-            // The caller has waited already.
+            // The caller has already waited.
             Self::TimedOut { .. } => Some(Duration::ZERO),
             Self::Pending => Some(PENDING_PAUSE),
             _ => None,
         }
     }
 
-    /// The same error, told later.
+    /// The same error for a later caller, with the time that is left of the pause.
     pub(crate) fn with_retry_after(mut self, left: Duration) -> Self {
         match &mut self {
             Self::Endpoint { retry_after, .. }
@@ -243,6 +259,18 @@ impl Error {
     }
 }
 
+/// Whether every further request would fail in the same way.
+fn is_lasting(error: &EndpointError) -> bool {
+    matches!(
+        error,
+        EndpointError::Refused { .. }
+            | EndpointError::NotSent {
+                is_lasting: true,
+                ..
+            }
+    )
+}
+
 impl From<reqwest::Error> for Error {
     fn from(source: reqwest::Error) -> Self {
         let source = Arc::new(source);
@@ -250,7 +278,7 @@ impl From<reqwest::Error> for Error {
     }
 }
 
-/// A configuration that cannot hold. Nothing was started.
+/// The reason why a manager or an endpoint could not be built. Nothing was started.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -260,39 +288,39 @@ pub enum BuildError {
     Invalid {
         /// The setting.
         name: &'static str,
-        /// What is wrong with it, and what is allowed.
+        /// The problem of the value, and what is allowed.
         problem: String,
     },
     /// `build()` was called outside a tokio runtime.
-    #[error("a token manager is built inside a tokio runtime, which runs its rotations")]
-    NoRuntime,
-    /// The tokio runtime has no timer: `enable_time` (or `enable_all`) was not called for it.
     #[error(
-        "a token manager needs a tokio runtime with a timer: call `enable_all` on the runtime's builder"
+        "there is no tokio runtime: build the token manager inside one, which runs its rotations"
     )]
+    NoRuntime,
+    /// The tokio runtime has no timer: neither `enable_time` nor `enable_all` was called on its builder.
+    #[error("the tokio runtime has no timer: call `enable_all` on the runtime's builder")]
     NoTimer,
-    /// The tokio runtime's time is paused, as a test has it (`start_paused`), and the manager is on the system's clock: its
-    /// tokens would not expire. Give it a clock that stands still as well.
+    /// The tokio runtime's time is paused, as in a test with `start_paused`, but the manager uses the system's clock, on
+    /// which its tokens would not expire. Give the manager a test clock.
     #[error(
-        "the runtime's time is paused, and the manager is on the system's clock: give it a clock of the test with `.clock(..)`"
+        "the runtime's time is paused, but the manager uses the system's clock: give the manager a test clock with `.clock(..)`"
     )]
     PausedTime,
     /// Code of an endpoint or a clock panicked.
-    #[error("`{name}` panicked: see the panic's message, and mend that method")]
+    #[error("`{name}` panicked: read the panic's message, and fix that method")]
     #[non_exhaustive]
     Panicked {
-        /// The method of which trait.
+        /// The trait and the method.
         name: &'static str,
     },
     /// The token endpoint's HTTP client could not be built.
     #[error("the HTTP client could not be built")]
     #[non_exhaustive]
     Client {
-        /// Why.
+        /// The error of the HTTP client.
         source: Arc<reqwest::Error>,
     },
-    /// The operating system gave no random numbers.
-    #[error("the operating system gave no random numbers")]
+    /// The operating system's random source failed.
+    #[error("the operating system's random source failed")]
     NoRandomness,
 }
 
@@ -310,7 +338,7 @@ impl From<reqwest::Error> for BuildError {
     }
 }
 
-/// An error and what it came from, in one line.
+/// Prints an error and its causes in one line.
 pub(crate) struct Causes<'a>(pub(crate) &'a Error);
 
 impl fmt::Display for Causes<'_> {
@@ -325,17 +353,13 @@ impl fmt::Display for Causes<'_> {
     }
 }
 
-/// Prints a span as seconds with as many digits as it needs.
+/// Prints a duration in seconds, with as many digits as the milliseconds need.
 struct Millis(Duration);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} s",
-            Duration::from_millis(u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX))
-                .as_secs_f64()
-        )
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        write!(f, "{} s", Duration::from_millis(millis).as_secs_f64())
     }
 }
 
@@ -373,10 +397,10 @@ mod tests {
         }
     }
 
-    /// The hot path returns a header or an error. With room for the error beside the header's own
-    /// fields, the one is as large as the other, and is not copied to be told apart.
+    /// The hot path returns a header or an error. A result that is as large as a header is not copied to
+    /// distinguish the two.
     #[test]
-    fn an_error_takes_no_room_beside_a_header() {
+    fn a_result_of_a_header_is_as_large_as_a_header() {
         assert_eq!(
             size_of::<Result<HeaderValue, Error>>(),
             size_of::<HeaderValue>()

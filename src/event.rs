@@ -1,5 +1,6 @@
-//! What happened to a session, for whoever subscribed. Nobody who listens slowly, or not at all, holds
-//! a rotation up.
+//! Events of a session, for subscribers.
+//!
+//! A slow subscriber never delays a rotation: it loses the oldest events, and learns how many.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,72 +11,74 @@ use crate::error::{EndReason, Error};
 use crate::store::StoreError;
 use crate::token::PairId;
 
-/// What happened to a session.
+/// A change of a session.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// This manager was issued a pair: it rotated, or signed in.
+    /// The server issued a pair to this manager, by a rotation or a sign-in.
     #[non_exhaustive]
     Rotated {
-        /// The new pair's.
+        /// The name of the new pair.
         pair_id: PairId,
-        /// How long it took from sending the request, for the first time if it was sent again, until callers got the pair.
+        /// The time from the first sending of the request until callers got the pair.
         took: Duration,
-        /// Whether it came of a sign-in, and not of the refresh token of the pair before.
+        /// Whether the pair came from a sign-in, and not from the refresh token of the previous pair.
         is_sign_in: bool,
     },
-    /// A pair was taken from the store: another instance rotated it, or an earlier process stored it.
+    /// The manager took over a pair from the store: another instance or an earlier process stored the pair.
     #[non_exhaustive]
     Adopted {
-        /// The pair's.
+        /// The name of the pair.
         pair_id: PairId,
-        /// How long the rotation that found it had been under way; zero if none was.
+        /// The time since the start of the rotation that found the pair; zero if no rotation was under way.
         waited: Duration,
     },
-    /// The user signed in anew, see [`TokenManager::replace`](crate::TokenManager::replace).
+    /// The user signed in again, see [`TokenManager::replace`](crate::TokenManager::replace).
     #[non_exhaustive]
     Replaced {
-        /// The new pair's.
+        /// The name of the new pair.
         pair_id: PairId,
     },
-    /// A new pair could not be stored. Sent once for each; storing it is tried on until it succeeds.
+    /// A new pair could not be stored. Sent once for each pair. The manager tries to store the pair until that
+    /// succeeds.
     #[non_exhaustive]
     Unpersisted {
-        /// Why.
+        /// The error of the store.
         error: StoreError,
     },
-    /// The session ends soon unless it is used, or whatever is done. Sent once for each pair, 60 s before
-    /// (see [`Builder::expiring_before`](crate::Builder::expiring_before)), where the times are known.
+    /// The session ends soon. Use may prolong a session, except one with an absolute end. Sent once for each pair, 60 s
+    /// before the end (see [`Builder::expiring_before`](crate::Builder::expiring_before)), if the times are known.
     #[non_exhaustive]
     Expiring {
-        /// How soon.
+        /// The time until the end.
         left: Duration,
     },
-    /// An attempt to rotate brought no pair: one event for each. The current token is served as long as it is valid; callers
-    /// without one wait for the next attempt, unless the failure cannot pass by itself.
+    /// An attempt to rotate failed. Sent once for each attempt. Callers get the current token as long as the token is
+    /// valid. Without a valid token, callers wait for the next attempt, unless the failure is lasting.
     #[non_exhaustive]
     Failed {
-        /// What failed, and how long the pause before the next attempt is.
+        /// The failure, with the pause before the next attempt.
         error: Error,
     },
-    /// The session is over. Sent once for each end; for a session that nothing can prolong 200 ms before
-    /// (see [`Builder::ended_before`](crate::Builder::ended_before)), and its token is served to its end.
+    /// The session has ended. Sent once for each end. For a session that cannot be prolonged, the event is sent 200 ms
+    /// before the end (see [`Builder::ended_before`](crate::Builder::ended_before)), and callers get the token until
+    /// its end.
     #[non_exhaustive]
     Ended {
-        /// Why.
+        /// The reason of the end.
         reason: EndReason,
-        /// Where it expired, or its outcome is unknown: what failed last, if anything has.
+        /// The last failure, if the session expired or the outcome of its last rotation is unknown.
         source: Option<Arc<Error>>,
     },
-    /// This subscriber was too slow: the oldest events it had not read are gone.
+    /// This subscriber was too slow, and lost the oldest events that it had not read.
     #[non_exhaustive]
     Lagged {
-        /// How many.
+        /// The number of lost events.
         missed: u64,
     },
 }
 
-/// The events from the moment of [`subscribe`](crate::TokenManager::subscribe) on.
+/// A subscription. It receives the events after [`subscribe`](crate::TokenManager::subscribe).
 #[derive(Debug)]
 pub struct Events {
     receiver: broadcast::Receiver<Event>,
@@ -86,7 +89,7 @@ impl Events {
         Self { receiver }
     }
 
-    /// The next event; `None` when the manager is gone and everything was read.
+    /// Waits for the next event. Returns `None` when the manager is dropped and every event was read.
     pub async fn recv(&mut self) -> Option<Event> {
         match self.receiver.recv().await {
             Ok(event) => Some(event),
@@ -95,7 +98,7 @@ impl Events {
         }
     }
 
-    /// The next event if there is one already.
+    /// Returns the next event, if there is one already.
     pub fn try_recv(&mut self) -> Option<Event> {
         match self.receiver.try_recv() {
             Ok(event) => Some(event),

@@ -1,8 +1,8 @@
-//! The parsers of everything that comes from outside, as functions of bytes. Each fails loudly where a rule of its
+//! Fuzzing targets: the parsers of all input from outside, as functions of bytes. A target panics where a rule of its
 //! parser does not hold, and does nothing else.
 //!
-//! `fuzz/` feeds them, and a test replays what it found worth keeping. No user of the crate sees this module: it is
-//! compiled for tests and by fuzzers only.
+//! The fuzzers in `fuzz/` call the targets, and a test replays the inputs of their corpora. This module is compiled
+//! for tests and fuzzers only, and is not a part of the public API.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -15,10 +15,10 @@ use crate::config::Config;
 use crate::token::jwt;
 use crate::{endpoint, store};
 
-/// What a fuzzer calls with its input.
+/// A function that a fuzzer calls with its input.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name, which is that of its corpus.
+/// Every target by its name, which is also the name of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("oauth2_answer", oauth2_answer),
     #[cfg(feature = "folio")]
@@ -66,10 +66,10 @@ pub fn retry_after(input: &[u8]) {
     endpoint::fuzzing::headers(input);
 }
 
-/// A token, and the leases of one.
+/// A token, and the claims of one.
 pub fn jwt(input: &[u8]) {
-    let leases = format!("e30.{}.x", BASE64_URL_SAFE_NO_PAD.encode(input));
-    for token in [Ok(leases.as_str()), str::from_utf8(input)]
+    let claims = format!("e30.{}.x", BASE64_URL_SAFE_NO_PAD.encode(input));
+    for token in [Ok(claims.as_str()), str::from_utf8(input)]
         .into_iter()
         .flatten()
     {
@@ -87,7 +87,7 @@ pub fn jwt(input: &[u8]) {
 /// A record as a store holds it, sealed or not.
 pub fn record(input: &[u8]) {
     for error in store::fuzzing::record(input) {
-        // It holds nothing of the record but its key.
+        // The error may hold the record's key, and no other part of the record.
         drop(shown(&error));
     }
 }
@@ -106,7 +106,7 @@ pub fn config(input: &[u8]) {
     }
 }
 
-/// Everything an error shows, with all its sources.
+/// The texts of an error and of all its sources.
 fn shown(error: &dyn Error) -> String {
     let mut shown = String::new();
     let mut next = Some(error);
@@ -124,9 +124,9 @@ mod tests {
 
     use super::*;
 
-    /// Where the crate comes as a package, there are none.
+    /// The published package holds no corpora.
     #[test]
-    fn every_parser_bears_what_its_fuzzer_found_worth_keeping() {
+    fn every_parser_accepts_the_corpus_of_its_fuzzer() {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
         if !fuzz.exists() {
             println!("skipped: this is a package, which holds no corpora");

@@ -1,9 +1,10 @@
-//! Turns a strategy's [`Plan`] into moments, with the clamps that keep any plan safe. Pure.
+//! Turns a strategy's [`Plan`] into moments, and clamps them so that every plan is safe. The module is pure: it does
+//! no I/O and reads no clock.
 //!
-//! Strategies may ask for anything; here is what they get. Nothing is earlier than the shortest
-//! interval, or a window wider than the lifetime would rotate without end. Waiting starts a leeway
-//! before expiry, so that a token does not die on its way. Jitter moves early times earlier, never
-//! later, and is drawn once for a token.
+//! A plan may hold any times. Every moment lies at least the shortest interval after the request, because a window
+//! that is wider than the lifetime would rotate without end. Waiting starts a leeway before expiry, so that a token
+//! does not expire on its way to the API. Jitter moves early times earlier, never later, and is drawn once for each
+//! token.
 
 use std::time::Duration;
 
@@ -11,53 +12,53 @@ use crate::clock::Timestamp;
 use crate::strategy::{OnExpiry, Plan, WhileRotating};
 use crate::token::{Lifetime, Validity};
 
-/// A token with less left than this, or than a tenth of its lifetime if that is less, counts as expired: it
-/// would die on its way.
+/// The shortest remaining lifetime of a usable token; a tenth of the lifetime if that is less. A token with less left
+/// counts as expired, because it would expire on its way to the API.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// The manager's share in a schedule.
+/// The manager's settings for a schedule.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pacing {
     pub(crate) leeway: Duration,
     pub(crate) shortest_interval: Duration,
-    /// The share of an early time, 0 to 1, by which this token's is moved earlier.
+    /// The share of an early time, 0 to 1, by which the time is moved earlier for this token.
     pub(crate) jitter: f64,
 }
 
-/// When things are due for one pair.
+/// The moments of one pair.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schedule {
     sent_at: Timestamp,
-    /// The wall clock at `sent_at`, since the Unix epoch.
+    /// The wall clock's time at `sent_at`, since the Unix epoch.
     sent_wall: Duration,
     advisory_from: Option<Timestamp>,
     mandatory_from: Option<Timestamp>,
     pub(crate) wake_at: Option<Timestamp>,
-    /// When the access token expires at the server.
+    /// The moment when the access token expires at the server.
     dies_at: Option<Timestamp>,
-    /// From here on it is not served: a little before that.
+    /// The moment, a little before `dies_at`, from which callers do not get the token.
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) refresh_expires_at: Option<Timestamp>,
     pub(crate) ending: Option<Ending>,
-    /// Another rotation is not worth trying before.
+    /// The shortest time between two rotations, for this pair.
     pub(crate) shortest_interval: Duration,
     pub(crate) while_rotating: WhileRotating,
     pub(crate) on_expiry: OnExpiry,
 }
 
-/// When the session is over that is not rotated any more.
+/// The end of a session that is not rotated any more.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ending {
     pub(crate) at: Timestamp,
-    /// Whether rotating would not put it off.
+    /// Whether a rotation could not postpone the end.
     pub(crate) is_final: bool,
 }
 
-/// What a request has to do at some moment, were nothing else going on.
+/// The duty of a request at one moment, if no rotation is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
     Nothing,
-    /// Start a rotation and go on.
+    /// Start a rotation and use the current token.
     Advisory,
     /// Wait for a rotation; the token is still valid.
     Mandatory,
@@ -77,7 +78,7 @@ impl Schedule {
         let total = life.access.total();
         let dies_at = total.map(|total| sent_at + total);
         let last_moment = total.map_or(LAST_MOMENT, |total| LAST_MOMENT.min(total / 10));
-        // A token that has exactly so much left is good.
+        // A token with exactly that lifetime left is still usable.
         let last_moment = last_moment.saturating_sub(Duration::from_nanos(1));
         let expires_at = dies_at.map(|end| end.before(last_moment));
         let refresh_expires_at = life.refresh.total().map(|total| sent_at + total);
@@ -106,10 +107,10 @@ impl Schedule {
         }
     }
 
-    /// What is due at `now`, with the wall clock at `wall`.
+    /// The duty at `now`, with the wall clock at `wall`.
     ///
-    /// A wall clock that has gone further than ours (a virtual machine was paused, say) makes a
-    /// rotation due, but only our own clock makes a token expired: a step may be an error.
+    /// A wall clock that ran ahead of the monotonic clock (while a virtual machine was paused, for example) makes a
+    /// rotation due. Only the monotonic clock makes a token expire, because a step of the wall clock may be an error.
     pub(crate) fn due(&self, now: Timestamp, wall: Duration) -> Due {
         let past = |moment: Option<Timestamp>, now| moment.is_some_and(|moment| now >= moment);
         if past(self.expires_at, now) {
@@ -125,32 +126,25 @@ impl Schedule {
         }
     }
 
-    /// The later of what both clocks say.
+    /// The later of the readings of both clocks.
     pub(crate) fn at_the_latest(&self, now: Timestamp, wall: Duration) -> Timestamp {
         now.max(self.sent_at + wall.saturating_sub(self.sent_wall))
     }
 
-    /// The next moment after `now` at which something else is due.
+    /// The next moment after `now` at which the duty changes.
     pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        [self.advisory_from, self.mandatory_from, self.expires_at]
-            .into_iter()
-            .flatten()
-            .filter(|moment| *moment > now)
-            .min()
+        let advisory = self.advisory_from.filter(|moment| *moment > now);
+        advisory.into_iter().chain(self.next_need(now)).min()
     }
 
-    /// The next moment after `now` from which a failed rotation would hurt.
+    /// The next moment after `now` from which callers suffer from a failed rotation.
     pub(crate) fn next_need(&self, now: Timestamp) -> Option<Timestamp> {
-        [self.mandatory_from, self.expires_at]
-            .into_iter()
-            .flatten()
-            .filter(|moment| *moment > now)
-            .min()
+        let needs = [self.mandatory_from, self.expires_at].into_iter().flatten();
+        needs.filter(|moment| *moment > now).min()
     }
 
-    /// How long a caller whose token is valid waits for a newer one: while he need not have one, until
-    /// he would; after that, for half of what is left. Nobody who came with a valid token leaves
-    /// without one.
+    /// The longest wait of a caller with a valid token for a newer one: until the newer token is needed, and after
+    /// that, half of the remaining lifetime. A caller that came with a valid token always leaves with one.
     pub(crate) fn patience(&self, now: Timestamp) -> Duration {
         match (self.mandatory_from, self.expires_at) {
             (Some(need), _) if now < need => need.since(now),
@@ -163,7 +157,7 @@ impl Schedule {
         now.since(self.sent_at)
     }
 
-    /// What is left of the access token; `None` if that is unknown or without end.
+    /// The remaining lifetime of the access token; `None` if the lifetime is unknown or without end.
     pub(crate) fn remaining(&self, now: Timestamp) -> Option<Duration> {
         self.dies_at.map(|end| end.since(now))
     }
@@ -183,7 +177,7 @@ fn ending(
         let is_final = !can_refresh;
         return dies_at.map(|at| Ending { at, is_final });
     }
-    // Both tokens are served, or sent, to their end.
+    // Callers get the access token to its end, and the refresh token is sent to its end.
     refresh_expires_at.map(|at| Ending {
         at: dies_at.map_or(at, |end| end.max(at)),
         is_final: life.is_last_of_fixed_session(),
@@ -218,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_starts_a_leeway_before_expiry_and_a_tenth_of_the_lifetime_at_most() {
+    fn waiting_starts_a_leeway_or_a_tenth_of_the_lifetime_before_expiry() {
         let long = schedule(Plan::on_request, seconds(600).into());
         assert_eq!(due_at(&long, seconds(589)), Due::Nothing);
         assert_eq!(due_at(&long, seconds(590)), Due::Mandatory);
@@ -229,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_never_expires_is_never_due_whatever_the_plan() {
+    fn a_token_without_expiry_is_never_due_under_any_plan() {
         let greedy = |life: &Lifetime| {
             Plan::on_request(life)
                 .advisory_from(Duration::ZERO)
@@ -242,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_ran_ahead_makes_a_rotation_due_but_no_token_expired() {
+    fn a_wall_clock_that_ran_ahead_makes_a_rotation_due_but_does_not_expire_a_token() {
         let schedule = schedule(Plan::on_request, seconds(600).into());
         assert_eq!(
             schedule.due(START + seconds(5), WALL + seconds(7_200)),
@@ -256,7 +250,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_plan_rotates_without_end(
+        fn every_plan_leaves_a_pause_between_rotations(
             total in 1_u64..100_000_000, background in 0_u64..200_000_000, first in 0_u64..200_000_000,
             wake in 0_u64..200_000_000, jitter in 0.0..0.5_f64,
         ) {

@@ -1,4 +1,5 @@
-//! Every number and choice of a manager, with its default: the one place where they are written down.
+//! Every setting of a manager, with its default, and the rules between settings. No other module has a default of
+//! a manager.
 
 mod persistence;
 
@@ -14,64 +15,65 @@ pub use self::persistence::Persistence;
 use crate::clock::Backoff;
 use crate::endpoint::ServerProfile;
 
-/// Kept between the end of the send window and the lease going stale, besides the endpoint's timeout:
-/// what a request may still need from the check of the window to its first byte.
+/// The time between the end of the send window and the end of the lease, in addition to the endpoint's timeout. A
+/// request may need this long from the check of the window to its first byte.
 const SEND_MARGIN: Duration = Duration::from_secs(5);
 
-/// After so long a rotation that is under way may have brought a token: it takes some milliseconds at the least.
+/// The pause before a caller asks again for the token of a rotation that is under way. A rotation takes some
+/// milliseconds at least.
 pub(crate) const PENDING_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long one call of the store may take, by default.
+/// The default limit of one call of the store.
 pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The least of whatever is done again and again: a hundred times a second is a storm already.
+/// The shortest allowed interval of repeated work. A hundred calls a second are a storm already.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Whether instances that share a store take turns.
+/// Whether instances that share a store take turns at rotating.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Coordination {
-    /// A token is spent only under a lease in the store, so that one instance spends it.
+    /// An instance spends a token only under a lease in the store, so that one instance alone spends the token.
     #[default]
     Lease,
-    /// Whoever needs a token exchanges his own. For servers without reuse detection, or where others
-    /// that know nothing of the store spend the same tokens; a refusal is no news while the access
-    /// token is valid.
+    /// Every instance exchanges the token without a lease. For servers without reuse detection, and for tokens that
+    /// clients without access to the store spend too. A refusal is not reported while the access token is valid.
     ///
-    /// Instances that sign in at once have a session each, and one key for them. With
-    /// [write-through](Persistence::write_through), whoever comes second adopts the pair that is stored, and
-    /// has his own revoked. With write-behind both have been given out by then: the one that is stored later
-    /// takes the place of the other, whose access token is good to its end, and whose instance adopts the later
-    /// one at its next look.
+    /// Instances that sign in at the same time have a session each, under one key. With
+    /// [write-through](Persistence::write_through), the instance that stores second adopts the stored pair, and its
+    /// own pair is revoked. With write-behind, callers have got both pairs by then: the pair that is stored later
+    /// replaces the earlier one. The access token of the earlier pair is valid to its end, and its instance adopts the
+    /// later pair when it next reads the store.
     None,
 }
 
-/// What callers get when a new pair could not be stored.
+/// The answer to callers when a new pair could not be stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OnStoreFailure {
-    /// The new token at once; storing it is tried until it succeeds.
+    /// Callers get the new token at once. The manager tries to store the pair until that succeeds.
     #[default]
     Serve,
-    /// An error until it is stored.
+    /// Callers get an error until the pair is stored.
     Fail,
 }
 
-/// What becomes of a [seed](crate::Builder::seed) that the store does not know, where another session goes on under its key.
+/// The treatment of a [seed](crate::Builder::seed) that the store does not know, if the store holds another active
+/// session under the same key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OnSeedConflict {
-    /// [`Error::SeedConflict`](crate::Error::SeedConflict). Of two sessions under one key one is mostly a slip: a seed
-    /// that was mistyped, or two users without a [subject](crate::Key::subject) of their own.
+    /// Callers get [`Error::SeedConflict`](crate::Error::SeedConflict). Two sessions under one key are mostly a mistake:
+    /// a mistyped seed, or two users whose keys lack a [subject](crate::Key::subject).
     #[default]
     Error,
-    /// The seed takes the place of the stored session, as a pair given to
-    /// [`replace`](crate::TokenManager::replace) does.
+    /// The seed replaces the stored session, like a pair that is given to
+    /// [`replace`](crate::TokenManager::replace).
     Replace,
-    /// The stored session is used for as long as it goes on.
+    /// The manager uses the stored session until that session ends.
     Keep,
 }
 
@@ -87,18 +89,19 @@ pub(crate) struct Settings {
     pub(crate) on_store_failure: OnStoreFailure,
     pub(crate) on_seed_conflict: OnSeedConflict,
     pub(crate) cool_down: CoolDown,
-    /// At least this, or a tenth of the lifetime if less, lies between two rotations.
+    /// The shortest time between two rotations; a tenth of the lifetime if that is less.
     pub(crate) shortest_interval: Duration,
-    /// Clocks and others' leases are looked at this often at least.
+    /// The longest time between two checks of the clocks, and of a lease that another instance holds.
     pub(crate) poll_interval: Duration,
-    /// For so long at most from its beginning a rotation is waited for by callers whose token is still good: as long as
-    /// the first pause after a failure, because a server that has not answered by then is likely to fail.
+    /// The longest wait, from the start of a rotation, of callers whose token is still valid. It is as long as the first
+    /// pause after a failure, because a server that has not answered by then is likely to fail.
     pub(crate) join_limit: Duration,
-    /// How long before a session ends it is told that it will.
+    /// The time before the end of a session at which [`Event::Expiring`](crate::Event::Expiring) is sent.
     pub(crate) expiring_before: Duration,
-    /// How long before a session ends that nothing can prolong it is told that it has.
+    /// The time before the end of a session that cannot be prolonged at which [`Event::Ended`](crate::Event::Ended) is
+    /// sent.
     pub(crate) ended_before: Duration,
-    /// The endpoint's, read once.
+    /// The endpoint's profile, read once.
     pub(crate) server: ServerProfile,
     pub(crate) endpoint_timeout: Duration,
 }
@@ -126,9 +129,9 @@ impl Settings {
         }
     }
 
-    /// The same as one value with those of other managers, if they are equal.
+    /// One value for all managers with equal settings.
     pub(crate) fn shared(self) -> Arc<Self> {
-        /// A process that has more kinds of managers has few of each.
+        /// The number of values that are kept. In a process with more kinds of managers, few managers are equal.
         const KINDS: usize = 16;
         static SHARED: Mutex<VecDeque<Weak<Settings>>> = Mutex::new(VecDeque::new());
         let mut shared = SHARED.lock();
@@ -143,76 +146,71 @@ impl Settings {
         settings
     }
 
-    /// How long after the first attempt to lease it a token may be sent.
+    /// The time after the first attempt to get a lease in which the leased token may be sent.
     pub(crate) fn send_window(&self) -> Duration {
         self.lease_duration
             .saturating_sub(self.endpoint_timeout + SEND_MARGIN)
     }
 
-    /// What cannot hold, as (setting, problem): the one place where settings are compared.
+    /// The first setting that is out of range or contradicts another one, with the problem. No other code compares
+    /// settings.
     pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
+        self.check().err()
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
         let timeout = self.endpoint_timeout;
         for (name, span) in [("timeout", timeout), ("store_timeout", self.store_timeout)] {
-            if span.is_zero() {
-                return Some((name, "must not be zero".to_owned()));
-            }
+            rule(name, !span.is_zero(), "must not be zero")?;
         }
-        if self.wait <= timeout {
-            let problem = format!(
-                "must be longer than the endpoint's timeout of {}",
-                seconds(timeout)
-            );
-            return Some(("wait", problem));
-        }
-        // The lease is read and written before its token is sent, and each may take the store's whole time.
-        let store = self.store_timeout.saturating_mul(2);
-        let least = timeout
-            .saturating_add(SEND_MARGIN)
-            .saturating_add(store.max(SEND_MARGIN));
-        if self.lease_duration <= least {
-            let problem = format!(
-                "must be longer than {}: the endpoint's timeout, twice the store's timeout (5 s at least), and 5 s",
-                seconds(least)
-            );
-            return Some(("lease_duration", problem));
-        }
-        if self.persistence.has_no_queue() {
-            let problem = "must be at least 1; without write-behind, `workers` is 0";
-            return Some(("persistence.queue", problem.to_owned()));
-        }
-        if !self.persistence.is_write_through() && self.on_store_failure == OnStoreFailure::Fail {
-            let problem =
-                "must be `serve` with write-behind, which serves a pair before it is stored";
-            return Some(("persistence.on_store_failure", problem.to_owned()));
-        }
-        if !(0.0..=0.5).contains(&self.jitter) {
-            return Some(("jitter", "must be between 0 and 0.5".to_owned()));
-        }
+        let longer = |than: &str| format!("must be longer than {than}");
+        let problem = longer(&format!("the endpoint's timeout of {}", seconds(timeout)));
+        rule("wait", self.wait > timeout, &problem)?;
+        // The lease is read and written before its token is sent, and each call may take the store's whole timeout.
+        let store = self.store_timeout.saturating_mul(2).max(SEND_MARGIN);
+        let least = timeout.saturating_add(SEND_MARGIN).saturating_add(store);
+        let sum = "the endpoint's timeout, twice the store's timeout (5 s at least), and 5 s";
+        let problem = longer(&format!("{}: {sum}", seconds(least)));
+        rule("lease_duration", self.lease_duration > least, &problem)?;
+        let problem = "must be at least 1; to store without a queue, set `workers` to 0";
+        rule("persistence.queue", self.persistence.has_queue(), problem)?;
+        let serves = self.on_store_failure == OnStoreFailure::Serve;
+        let can_fail = self.persistence.is_write_through();
+        let problem =
+            "must be `serve` with write-behind, which serves a pair before the pair is stored";
+        rule("persistence.on_store_failure", serves || can_fail, problem)?;
+        let is_share = (0.0..=0.5).contains(&self.jitter);
+        rule("jitter", is_share, "must be between 0 and 0.5")?;
+        let pauses = self.cool_down;
+        let problem = format!("must be at least {}", seconds(LEAST_PAUSE));
         for (name, span) in [
             ("shortest_interval", self.shortest_interval),
             ("poll_interval", self.poll_interval),
-            ("cool_down.early", self.cool_down.early),
-            ("cool_down.expired", self.cool_down.expired),
+            ("cool_down.early", pauses.early),
+            ("cool_down.expired", pauses.expired),
         ] {
-            if span < LEAST_PAUSE {
-                let problem = format!("must be at least {}", seconds(LEAST_PAUSE));
-                return Some((name, problem));
-            }
+            rule(name, span >= LEAST_PAUSE, &problem)?;
         }
-        if self.cool_down.longest < self.cool_down.early.max(self.cool_down.expired) {
-            let problem = "must not be shorter than the first pauses, `early` and `expired`";
-            return Some(("cool_down.longest", problem.to_owned()));
-        }
-        None
+        let problem = "must not be shorter than the first pauses, `early` and `expired`";
+        let first = pauses.early.max(pauses.expired);
+        rule("cool_down.longest", pauses.longest >= first, problem)
     }
+}
+
+/// A setting that breaks a rule is an error, with the problem.
+fn rule(name: &'static str, holds: bool, problem: &str) -> Result<(), (&'static str, String)> {
+    if holds {
+        return Ok(());
+    }
+    Err((name, problem.to_owned()))
 }
 
 fn seconds(span: Duration) -> String {
     format!("{} s", span.as_secs_f64())
 }
 
-/// The pauses after failures: no instance sends before one is over. Each further failure doubles it. The store is looked at
-/// all the same, callers with a valid token are served, and the others wait.
+/// The pauses after failures. During a pause, instances do not send requests to the token endpoint, but still read the
+/// store. Callers with a valid token get that token, and the others wait. Each further failure doubles the pause.
 ///
 /// ```
 /// use std::time::Duration;
@@ -227,11 +225,11 @@ fn seconds(span: Duration) -> String {
 pub struct CoolDown {
     /// The first pause while the access token is still valid. Default: 4 s.
     pub early: Duration,
-    /// The first pause once it has expired. Default: 2 s.
+    /// The first pause after the access token has expired. Default: 2 s.
     pub expired: Duration,
     /// The pause at which doubling ends. Default: 60 s.
     pub longest: Duration,
-    /// The longest pause that the token endpoint may ask for by `Retry-After`. Default: 1 h.
+    /// The longest pause that the token endpoint may request by `Retry-After`. Default: 1 h.
     pub retry_after_limit: Duration,
 }
 
@@ -247,35 +245,35 @@ impl Default for CoolDown {
 }
 
 impl CoolDown {
-    /// The first pause while the access token is still valid; at least 10 ms.
+    /// Sets the first pause while the access token is still valid; at least 10 ms.
     #[must_use]
     pub fn early(mut self, pause: Duration) -> Self {
         self.early = pause;
         self
     }
 
-    /// The first pause once it has expired; at least 10 ms.
+    /// Sets the first pause after the access token has expired; at least 10 ms.
     #[must_use]
     pub fn expired(mut self, pause: Duration) -> Self {
         self.expired = pause;
         self
     }
 
-    /// The pause at which doubling ends; not shorter than the first ones.
+    /// Sets the pause at which doubling ends; not shorter than the first pauses.
     #[must_use]
     pub fn longest(mut self, pause: Duration) -> Self {
         self.longest = pause;
         self
     }
 
-    /// The longest pause that the token endpoint may ask for by `Retry-After` (RFC 9110 section 10.2.3).
+    /// Sets the longest pause that the token endpoint may request by `Retry-After` (RFC 9110 section 10.2.3).
     #[must_use]
     pub fn retry_after_limit(mut self, limit: Duration) -> Self {
         self.retry_after_limit = limit;
         self
     }
 
-    /// After the `failures`-th failure in a row, counted from 1.
+    /// The pause after the `failures`-th failure in a row, counted from 1.
     pub(crate) fn after(&self, failures: u32, early: bool) -> Duration {
         let first = if early { self.early } else { self.expired };
         Backoff::new(first, self.longest).after(failures)

@@ -1,4 +1,4 @@
-//! What is known of a session at one moment, for whoever asks.
+//! The state of a session at one moment, and the outcome of a logout.
 
 use std::time::Duration;
 
@@ -11,44 +11,44 @@ use crate::token::PairId;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Status {
-    /// The pair that is held; `None` before the first use, and after a logout.
+    /// The name of the held pair; `None` before the first use, and after a logout.
     pub pair_id: Option<PairId>,
-    /// Why the session is over, if it is. Its access token may be served on to its end.
+    /// The reason of the end, if the session has ended. Callers may get its access token until the token expires.
     pub end: Option<EndReason>,
-    /// For how long the access token will be served; `None` if there is none, and if its expiry is unknown
-    /// or never comes.
+    /// The time for which callers get the access token; `None` without an access token, and if the token's expiry is
+    /// unknown or the token never expires.
     pub access_expires_in: Option<Duration>,
-    /// For how long the refresh token is good; `None` likewise.
+    /// The remaining lifetime of the refresh token; `None` in the same cases.
     pub refresh_expires_in: Option<Duration>,
     /// Whether a rotation is under way.
     pub is_rotating: bool,
-    /// Whether the pair that is held is not stored yet.
+    /// Whether the held pair is not stored yet.
     pub is_unpersisted: bool,
-    /// How many pairs this manager has rotated to since it was built: one for each
-    /// [`Event::Rotated`](crate::Event::Rotated), also for those that a slow subscriber missed. Pairs of other
+    /// The number of pairs that the server issued to this manager: one for each
+    /// [`Event::Rotated`](crate::Event::Rotated), including events that a slow subscriber lost. Pairs of other
     /// instances are not counted.
     pub rotations: u64,
-    /// How many attempts to store a pair have failed since the manager was built.
+    /// The number of failed attempts to store a pair since the manager was built.
     pub store_failures: u64,
-    /// What went wrong at the last rotation, if none has succeeded since.
+    /// The failure of the last rotation, if no rotation has succeeded since.
     pub failure: Option<Error>,
 }
 
-/// What became of a logout, see [`TokenManager::logout`](crate::TokenManager::logout). This manager serves
-/// no token any more in any case.
+/// The outcome of a logout, see [`TokenManager::logout`](crate::TokenManager::logout). Whatever the outcome, this
+/// manager does not serve a token any more.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Logout {
-    /// Whether the store says so, so that other instances and later processes know. If not, it is tried on
-    /// in the background.
+    /// Whether the end is stored, so that other instances and later processes learn of it. After an error, the
+    /// manager tries to store the end in the background.
     pub stored: Result<(), StoreError>,
-    /// Whether the server was told. Without a revocation endpoint it cannot be:
-    /// [`EndpointError::Refused`]. A server that is not reached, or asks to be called later, is told in the
-    /// background for as long as the manager lives, a day at most.
+    /// Whether the server revoked the tokens. Without a revocation endpoint, the error is
+    /// [`EndpointError::Refused`]. If the server was not reached, or requested a later call, the manager repeats the
+    /// revocation in the background for as long as the manager lives, at most for a day.
     pub revoked: Result<(), EndpointError>,
 }
 
-/// What is known so far of a logout.
+/// The outcome of a logout so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LogoutProgress {
     pub(crate) stored: Option<Result<(), StoreError>>,
@@ -56,7 +56,7 @@ pub(crate) struct LogoutProgress {
 }
 
 impl Logout {
-    /// Whether the session is over everywhere.
+    /// Whether the end is stored and the server revoked the tokens.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.stored.is_ok() && self.revoked.is_ok()

@@ -1,27 +1,30 @@
-//! Calls into user code. Endpoints, stores, strategies, clocks and callbacks are the user's: each call of them is made
-//! here, is bounded by a timeout where it can take time, and a panic in it becomes an error or the last answer. So
-//! none of them can end a rotation, a worker or a process. The wrappers are what the rest of the crate holds; nothing
-//! else of it can reach the code behind them. None of it is called in a destructor, or while the state is locked.
+//! Calls into user code: endpoints, stores, strategies, clocks and callbacks.
+//!
+//! Every call into user code is made here. A call that can wait is bounded by a timeout, and a panic becomes an error
+//! or the last answer, so user code cannot end a rotation, a worker or a process. The rest of the crate holds the
+//! wrappers of this module only, and cannot reach the code behind them. User code is never called in a destructor,
+//! or while the state is locked.
 
 mod clock;
-mod endpoint;
-mod store;
-mod strategy;
 
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
 pub(crate) use self::clock::{Moment, UserClock};
-pub(crate) use self::endpoint::UserEndpoint;
-pub(crate) use self::store::UserStore;
-pub(crate) use self::strategy::UserStrategy;
 use crate::clock::Patience;
+use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint};
+use crate::record::{Lease, Record};
+use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore, with_budget};
+use crate::strategy::{OnRequest, Plan, RefreshStrategy};
+use crate::token::{Digest, Key, Lifetime, TokenPair};
 
-/// User code that did not come back as it should.
+/// User code that returned no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UserCodeError {
     Panicked,
@@ -37,7 +40,7 @@ impl fmt::Display for UserCodeError {
     }
 }
 
-/// Calls user code that answers at once; `None` if it panicked.
+/// Calls user code that does not wait. Returns `None` if the code panicked.
 pub(crate) fn caught<T>(name: &'static str, code: impl FnOnce() -> T) -> Option<T> {
     let answer = catch_unwind(AssertUnwindSafe(code)).ok();
     if answer.is_none() {
@@ -46,7 +49,7 @@ pub(crate) fn caught<T>(name: &'static str, code: impl FnOnce() -> T) -> Option<
     answer
 }
 
-/// Awaits user code for at most `limit`, or a moment longer if the process was stopped meanwhile.
+/// Awaits user code for at most `limit`, or a moment longer if the process was suspended meanwhile.
 pub(crate) async fn guarded<T>(
     limit: Duration,
     code: impl Future<Output = T>,
@@ -66,7 +69,8 @@ pub(crate) async fn guarded<T>(
     }
 }
 
-/// User code whose destructor may panic too: unwound through a rotation, that would take along the pair it holds.
+/// A future of user code. Its destructor may panic too, and a panic that unwinds through a rotation would lose the
+/// rotation's pair.
 struct Dropped<F>(Option<F>);
 
 impl<F> Drop for Dropped<F> {
@@ -74,6 +78,157 @@ impl<F> Drop for Dropped<F> {
         if let Some(code) = self.0.take() {
             caught("the destructor of a future", || drop(code));
         }
+    }
+}
+
+/// The wrapper of an endpoint.
+#[derive(Debug)]
+pub(crate) struct UserEndpoint {
+    code: Arc<dyn TokenEndpoint>,
+    /// The last answer, which stands in for an answer that a panic took.
+    can_sign_in: AtomicBool,
+}
+
+impl UserEndpoint {
+    pub(crate) fn new(code: Arc<dyn TokenEndpoint>) -> Self {
+        Self {
+            code,
+            can_sign_in: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) async fn exchange(
+        &self,
+        grant: Grant<'_>,
+        limit: Duration,
+    ) -> Result<Issued, EndpointError> {
+        let exchanging = async { self.code.exchange(grant).await };
+        exchanged(guarded(limit, exchanging).await)
+    }
+
+    pub(crate) async fn revoke(
+        &self,
+        pair: &TokenPair,
+        limit: Duration,
+    ) -> Result<(), EndpointError> {
+        let revoking = async { self.code.revoke(pair).await };
+        exchanged(guarded(limit, revoking).await)
+    }
+
+    /// Whether the endpoint can sign in now; after a panic, its last answer.
+    pub(crate) fn can_sign_in(&self) -> bool {
+        match caught("TokenEndpoint::can_sign_in", || self.code.can_sign_in()) {
+            Some(answer) => {
+                self.can_sign_in.store(answer, Ordering::Relaxed);
+                answer
+            }
+            None => self.can_sign_in.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The endpoint's profile. This and the following methods are called once, while the manager is built.
+    pub(crate) fn profile(&self) -> Option<ServerProfile> {
+        caught("TokenEndpoint::profile", || self.code.profile())
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        caught("TokenEndpoint::timeout", || self.code.timeout())
+    }
+
+    pub(crate) fn key(&self) -> Option<Key> {
+        caught("TokenEndpoint::key", || self.code.key())
+    }
+
+    pub(crate) fn first_pair(&self) -> Option<Option<TokenPair>> {
+        caught("TokenEndpoint::first_pair", || self.code.first_pair())
+    }
+}
+
+/// Without an answer from the endpoint the outcome is unknown: the endpoint may have spent the token.
+fn exchanged<T>(
+    answer: Result<Result<T, EndpointError>, UserCodeError>,
+) -> Result<T, EndpointError> {
+    answer.unwrap_or_else(|error| Err(EndpointError::unknown(error)))
+}
+
+/// The wrapper of a store. Each call takes at most `limit`.
+#[derive(Debug)]
+pub(crate) struct UserStore {
+    code: Arc<dyn TokenStore>,
+    limit: Duration,
+}
+
+impl UserStore {
+    pub(crate) fn new(code: Arc<dyn TokenStore>, limit: Duration) -> Self {
+        Self { code, limit }
+    }
+
+    pub(crate) async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        let loading = async { self.code.load(key).await };
+        self.bounded("loading", loading).await
+    }
+
+    /// Swaps, and returns the store's time of the swap where the store learns that time on the way.
+    pub(crate) async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+        let swapping = async { self.code.swap_timed(key, seen, next).await };
+        self.bounded("storing", swapping).await
+    }
+
+    pub(crate) async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let finding = async { self.code.find(digest).await };
+        self.bounded("searching", finding).await
+    }
+
+    /// Returns when the record may have changed, or after `limit`.
+    pub(crate) async fn changed(&self, key: &Key, seen: Option<Revision>, limit: Duration) {
+        let changed = async { self.code.changed(key, seen).await };
+        if guarded(limit, changed).await == Err(UserCodeError::Panicked) {
+            // Without a pause here, the caller would read the record in a busy loop.
+            tokio::time::sleep(limit).await;
+        }
+    }
+
+    pub(crate) async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+        let asking = async { self.code.holder_is_dead(key, lease).await };
+        let asking = with_budget(self.limit, asking);
+        guarded(self.limit, asking).await == Ok(true)
+    }
+
+    async fn bounded<T>(
+        &self,
+        doing: &str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let answer = guarded(self.limit, with_budget(self.limit, call)).await;
+        answer.unwrap_or_else(|error| Err(StoreError::new(format!("{doing} {error}"))))
+    }
+}
+
+/// The wrapper of a strategy.
+#[derive(Debug, Clone)]
+pub(crate) struct UserStrategy(Arc<dyn RefreshStrategy>);
+
+impl UserStrategy {
+    pub(crate) fn new(code: Arc<dyn RefreshStrategy>) -> Self {
+        Self(code)
+    }
+
+    /// The default strategy, which all managers share.
+    pub(crate) fn on_request() -> Self {
+        static ON_REQUEST: LazyLock<Arc<dyn RefreshStrategy>> =
+            LazyLock::new(|| Arc::new(OnRequest::default()));
+        Self(Arc::clone(&ON_REQUEST))
+    }
+
+    /// Returns the strategy's plan; after a panic, the plan to rotate on request.
+    pub(crate) fn plan(&self, life: &Lifetime) -> Plan {
+        caught("RefreshStrategy::plan", || self.0.plan(life))
+            .unwrap_or_else(|| Plan::on_request(life))
     }
 }
 
@@ -102,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_future_that_panics_when_it_is_dropped_is_an_error_and_no_panic() {
+    async fn a_panic_in_a_futures_destructor_becomes_an_error() {
         let limit = Duration::from_secs(1);
         let error = guarded(limit, PanicsWhenDropped).await;
         assert_eq!(error, Err(UserCodeError::TookLonger { than: limit }));

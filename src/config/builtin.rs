@@ -1,76 +1,77 @@
-mod codes;
-mod folio;
-mod postgres;
-mod redis;
+//! Registers the strategies, endpoints and stores of the crate by their names, and makes the strategies and stores.
 
-use std::fmt;
+#![cfg_attr(
+    not(all(feature = "folio", feature = "postgres", feature = "redis")),
+    allow(
+        dead_code,
+        reason = "a wrong key is reported even where the feature is missing"
+    )
+)]
+
+mod endpoints;
+
+use std::convert::Infallible;
 use std::path::PathBuf;
 
-use reqwest::ClientBuilder;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
+use serde::de::{Deserializer, Error};
 
+use super::document::set;
 use super::error::ConfigError;
 use super::registry::Registry;
-use super::scalar::{PositiveSpan, Scopes, Span, path};
+use super::scalar::{PositiveSpan, Span, path};
 use super::secret::Secret;
-use crate::endpoint::{
-    ClientAuth, Codes, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile, StaticToken,
-};
-use crate::error::BuildError;
 use crate::store::{FileStore, GroupAccess};
 use crate::strategy::{BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly};
 
-type Boxed = Box<dyn std::error::Error + Send + Sync>;
-
-/// Everything that comes with the crate, by its name.
-pub(super) fn register(registry: Registry) -> Registry {
-    registry
-        .strategy("on-request", on_request)
-        .strategy("background-timer", background_timer)
-        .strategy("optimistic-early", optimistic_early)
-        .endpoint_by_http("oauth2", oauth2)
-        .endpoint_by_http("folio", folio::endpoint)
-        .endpoint("static", static_token)
-        .default_store("memory")
-        .store("file", file_store)
-        .store("redis", redis::store)
-        .store("postgres", postgres::store)
+impl Registry {
+    /// A registry of all that the crate supplies: the strategies `on-request`, `background-timer` and `optimistic-early`,
+    /// the endpoints `oauth2`, `folio` and `static`, the stores `memory`, `file`, `redis` and `postgres`.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self::empty()
+            .strategy("on-request", on_request)
+            .strategy("background-timer", background_timer)
+            .strategy("optimistic-early", optimistic_early)
+            .endpoint_by_http("oauth2", endpoints::oauth2)
+            .endpoint_by_http("folio", endpoints::folio)
+            .endpoint("static", endpoints::static_token)
+            .default_store("memory")
+            .store("file", file_store)
+            .store("redis", redis_store)
+            .store("postgres", postgres_store)
+    }
 }
 
 #[derive(Deserialize)]
 struct AtFraction {
-    at_fraction: Option<Fraction>,
+    #[serde(default, deserialize_with = "fraction")]
+    at_fraction: Option<f64>,
 }
 
-fn on_request(parameters: AtFraction) -> Result<OnRequest, Boxed> {
-    let strategy = OnRequest::default();
-    Ok(match parameters.at_fraction {
-        Some(Fraction(fraction)) => strategy.at_fraction(fraction),
-        None => strategy,
-    })
-}
-
-fn background_timer(parameters: AtFraction) -> Result<BackgroundTimer, Boxed> {
-    let strategy = BackgroundTimer::default();
-    Ok(match parameters.at_fraction {
-        Some(Fraction(fraction)) => strategy.at_fraction(fraction),
-        None => strategy,
-    })
-}
-
-/// A share of a lifetime. None of it would mean to rotate again and again.
-struct Fraction(f64);
-
-impl<'de> Deserialize<'de> for Fraction {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fraction = f64::deserialize(deserializer)?;
-        if fraction > 0.0 && fraction <= 1.0 {
-            return Ok(Self(fraction));
-        }
-        Err(D::Error::custom("must be more than 0 and at most 1"))
+/// Reads a share of a lifetime. At a share of 0, a manager would rotate without end.
+fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let fraction = Option::deserialize(deserializer)?;
+    if fraction.is_none_or(|fraction| fraction > 0.0 && fraction <= 1.0) {
+        return Ok(fraction);
     }
+    Err(D::Error::custom("must be more than 0 and at most 1"))
+}
+
+fn on_request(AtFraction { at_fraction }: AtFraction) -> Result<OnRequest, Infallible> {
+    Ok(set(
+        OnRequest::default(),
+        at_fraction,
+        OnRequest::at_fraction,
+    ))
+}
+
+fn background_timer(AtFraction { at_fraction }: AtFraction) -> Result<BackgroundTimer, Infallible> {
+    Ok(set(
+        BackgroundTimer::default(),
+        at_fraction,
+        BackgroundTimer::at_fraction,
+    ))
 }
 
 #[derive(Deserialize)]
@@ -79,134 +80,11 @@ struct Early {
     on_expiry: Option<OnExpiry>,
 }
 
-fn optimistic_early(parameters: Early) -> Result<OptimisticEarly, Boxed> {
-    let mut strategy = OptimisticEarly::default();
-    if let Some(PositiveSpan(window)) = parameters.window {
-        strategy = strategy.window(window);
-    }
-    if let Some(choice) = parameters.on_expiry {
-        strategy = strategy.on_expiry(choice);
-    }
-    Ok(strategy)
-}
-
-#[derive(Deserialize)]
-struct OAuth2Parameters {
-    token_url: String,
-    client_id: String,
-    client_secret: Option<Secret>,
-    client_auth: Option<ClientAuth>,
-    scope: Option<Scopes>,
-    revocation_url: Option<String>,
-    timeout: Option<Span>,
-    body_limit: Option<usize>,
-    #[serde(default)]
-    server: ServerProfile,
-    #[serde(default)]
-    codes: Codes,
-    user_agent: Option<String>,
-    sign_in: Option<SignIn>,
-}
-
-fn oauth2(parameters: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, Boxed> {
-    let OAuth2Parameters {
-        token_url,
-        client_id,
-        client_secret,
-        client_auth,
-        scope,
-        revocation_url,
-        timeout,
-        body_limit,
-        server,
-        codes,
-        user_agent,
-        sign_in,
-    } = parameters;
-    let mut endpoint = OAuth2::with_http(token_url, client_id, http)?
-        .profile(server)
-        .codes(codes);
-    if let Some(secret) = client_secret {
-        let secret = secret.read_at("client_secret")?;
-        endpoint = endpoint.client_secret(secret.as_str());
-    }
-    if let Some(auth) = client_auth {
-        endpoint = endpoint.client_auth(auth);
-    }
-    if let Some(Scopes(scope)) = scope {
-        endpoint = endpoint.scope(scope);
-    }
-    if let Some(url) = revocation_url {
-        endpoint = endpoint.revocation_url(url)?;
-    }
-    if let Some(Span(timeout)) = timeout {
-        endpoint = endpoint.timeout(timeout);
-    }
-    if let Some(bytes) = self::body_limit(body_limit, OAuth2::BODY_LIMITS)? {
-        endpoint = endpoint.body_limit(bytes);
-    }
-    if let Some(agent) = user_agent {
-        endpoint = endpoint.user_agent(agent)?;
-    }
-    Ok(match sign_in {
-        None => endpoint,
-        Some(SignIn::Client) => endpoint.sign_in_as_client(),
-        Some(SignIn::Password(Login { username, password })) => {
-            let password = password.read_at("sign_in.password")?;
-            endpoint.sign_in_with_password(username, password.as_str())
-        }
-    })
-}
-
-/// What is asked for, if it is between the limits.
-fn body_limit(
-    bytes: Option<usize>,
-    (least, most): (usize, usize),
-) -> Result<Option<usize>, BuildError> {
-    if bytes.is_some_and(|bytes| !(least..=most).contains(&bytes)) {
-        let problem = format!("must be from {least} to {most} bytes");
-        return Err(BuildError::invalid("body_limit", problem));
-    }
-    Ok(bytes)
-}
-
-enum SignIn {
-    Client,
-    Password(Login),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Login {
-    username: String,
-    password: Secret,
-}
-
-impl<'de> Deserialize<'de> for SignIn {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SignInVisitor)
-    }
-}
-
-struct SignInVisitor;
-
-impl<'de> Visitor<'de> for SignInVisitor {
-    type Value = SignIn;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(r#""client-credentials", or a table of `username` and `password`"#)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<SignIn, E> {
-        match text {
-            "client-credentials" => Ok(SignIn::Client),
-            _ => Err(E::invalid_value(Unexpected::Other("a string"), &self)),
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<SignIn, A::Error> {
-        Login::deserialize(MapAccessDeserializer::new(access)).map(SignIn::Password)
-    }
+fn optimistic_early(parameters: Early) -> Result<OptimisticEarly, Infallible> {
+    let window = parameters.window.map(|span| span.0);
+    let strategy = set(OptimisticEarly::default(), window, OptimisticEarly::window);
+    let on_expiry = parameters.on_expiry;
+    Ok(set(strategy, on_expiry, OptimisticEarly::on_expiry))
 }
 
 #[derive(Deserialize)]
@@ -223,39 +101,71 @@ async fn file_store(directory: Directory) -> Result<FileStore, ConfigError> {
 }
 
 #[derive(Deserialize)]
-struct Static {
-    token: Secret,
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "without the feature too, a wrong key is reported")
+)]
+struct Redis {
+    url: Secret,
+    prefix: Option<String>,
+    replicas: Option<u32>,
+    replica_timeout: Option<PositiveSpan>,
 }
 
-fn static_token(parameters: Static) -> Result<StaticToken, ConfigError> {
-    let token = parameters.token.read_at("token")?;
-    Ok(StaticToken::new(token.as_str()))
-}
+#[cfg(feature = "redis")]
+async fn redis_store(parameters: Redis) -> Result<crate::store::RedisStore, ConfigError> {
+    use std::time::Duration;
 
-/// What a configuration says of a server.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct ServerKeys {
-    resend: Option<Resend>,
-    resend_after_silence: Option<ResendAfterSilence>,
-    old_pair: Option<OldPair>,
-}
+    use crate::store::RedisStore;
 
-impl ServerKeys {
-    fn over(self, known: ServerProfile) -> ServerProfile {
-        let silence = self.resend_after_silence;
-        ServerProfile {
-            resend: self.resend.unwrap_or(known.resend),
-            resend_after_silence: silence.unwrap_or(known.resend_after_silence),
-            old_pair: self.old_pair.unwrap_or(known.old_pair),
-        }
+    /// About a hundred times what a replica in the same network needs.
+    const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+
+    let url = parameters.url.read_at("url")?;
+    let timeout = parameters.replica_timeout.map(|timeout| timeout.0);
+    if timeout.is_some() && parameters.replicas.is_none() {
+        let problem = "requires `replicas`; set `replicas`, or remove this key";
+        return Err(ConfigError::new("replica_timeout", problem));
     }
+    let connecting = RedisStore::connect(&url).await;
+    let store = connecting.map_err(|error| ConfigError::not_made("url", error.into()))?;
+    let store = set(store, parameters.prefix, RedisStore::prefix);
+    Ok(set(store, parameters.replicas, |store, count| {
+        store.replicas(count, timeout.unwrap_or(REPLICA_TIMEOUT))
+    }))
 }
 
-/// Of a table, in a configuration: `resend`, `resend_after_silence`, `old_pair`.
-impl<'de> Deserialize<'de> for ServerProfile {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let keys = ServerKeys::deserialize(deserializer)?;
-        Ok(keys.over(Self::strict()))
-    }
+#[cfg(not(feature = "redis"))]
+async fn redis_store(_: Redis) -> Result<crate::store::MemoryStore, ConfigError> {
+    Err(ConfigError::without_feature("kind", "`redis` ", "redis"))
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "without the feature too, a wrong key is reported")
+)]
+struct Postgres {
+    url: Secret,
+    retention: Option<Span>,
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres_store(parameters: Postgres) -> Result<crate::store::PostgresStore, ConfigError> {
+    use crate::store::PostgresStore;
+
+    let url = parameters.url.read_at("url")?;
+    let connecting = PostgresStore::connect(&url).await;
+    let store = connecting.map_err(|error| ConfigError::not_made("url", error.into()))?;
+    let retention = parameters.retention.map(|span| span.0);
+    Ok(set(store, retention, PostgresStore::retention))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres_store(_: Postgres) -> Result<crate::store::MemoryStore, ConfigError> {
+    Err(ConfigError::without_feature(
+        "kind",
+        "`postgres` ",
+        "postgres",
+    ))
 }

@@ -1,4 +1,5 @@
-//! The keys of a configuration that are the same whatever endpoint, store and strategy it names.
+//! The keys of a configuration that do not depend on the kinds of its endpoint, store and strategy, and the
+//! seed.
 
 use std::time::Duration;
 
@@ -6,12 +7,13 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::error::ConfigError;
-use super::scalar::{ErrorStatus, Header, Scopes, Span};
+use super::scalar::{ErrorStatus, Header, PositiveSpan, Scopes, Span};
+use super::secret::Secret;
 use super::value::Value;
 use crate::client::ApiProfile;
 use crate::manager::Builder;
-use crate::settings::{CoolDown, Coordination, OnStoreFailure, Persistence};
-use crate::token::Key;
+use crate::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
+use crate::token::{Key, RefreshExpiry, TokenPair};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,38 +45,24 @@ pub(super) struct Refresh {
 
 impl Refresh {
     pub(super) fn apply(&self, builder: Builder) -> Builder {
-        let Self {
-            strategy: _,
-            coordination,
-            persistence,
-            wait,
-            leeway,
-            jitter,
-            lease_duration,
-            cool_down,
-            shortest_interval,
-            poll_interval,
-            expiring_before,
-            ended_before,
-        } = self;
-        let mut builder = builder.cool_down(cool_down.cool_down());
-        builder = set(builder, *coordination, Builder::coordination);
-        builder = builder.persistence(persistence.persistence());
-        let on_store_failure = persistence.on_store_failure;
-        builder = set(builder, on_store_failure, Builder::on_store_failure);
-        builder = set(builder, *jitter, Builder::jitter);
-        for (span, setter) in [
-            (wait, Builder::wait as fn(Builder, Duration) -> Builder),
-            (leeway, Builder::leeway),
-            (lease_duration, Builder::lease_duration),
-            (shortest_interval, Builder::shortest_interval),
-            (poll_interval, Builder::poll_interval),
-            (expiring_before, Builder::expiring_before),
-            (ended_before, Builder::ended_before),
-        ] {
-            builder = set(builder, span.map(|span| span.0), setter);
-        }
-        builder
+        let on_store_failure = self.persistence.on_store_failure;
+        let builder = builder
+            .cool_down(self.cool_down.cool_down())
+            .persistence(self.persistence.persistence());
+        let builder = set(builder, self.coordination, Builder::coordination);
+        let builder = set(builder, on_store_failure, Builder::on_store_failure);
+        set_spans(
+            set(builder, self.jitter, Builder::jitter),
+            [
+                (self.wait, Builder::wait),
+                (self.leeway, Builder::leeway),
+                (self.lease_duration, Builder::lease_duration),
+                (self.shortest_interval, Builder::shortest_interval),
+                (self.poll_interval, Builder::poll_interval),
+                (self.expiring_before, Builder::expiring_before),
+                (self.ended_before, Builder::ended_before),
+            ],
+        )
     }
 }
 
@@ -90,14 +78,9 @@ struct Storing {
 impl Storing {
     fn persistence(&self) -> Persistence {
         let many = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        let mut persistence = Persistence::write_behind(many(self.workers));
-        if let Some(pairs) = self.queue {
-            persistence = persistence.queue(many(pairs));
-        }
-        if let Some(times) = self.retries {
-            persistence = persistence.retries(times);
-        }
-        persistence
+        let persistence = Persistence::write_behind(many(self.workers));
+        let persistence = set(persistence, self.queue.map(many), Persistence::queue);
+        set(persistence, self.retries, Persistence::retries)
     }
 }
 
@@ -112,14 +95,15 @@ struct Pauses {
 
 impl Pauses {
     fn cool_down(&self) -> CoolDown {
-        let default = CoolDown::default();
-        let or = |span: &Option<Span>, default| span.map_or(default, |span| span.0);
-        CoolDown {
-            early: or(&self.early, default.early),
-            expired: or(&self.expired, default.expired),
-            longest: or(&self.longest, default.longest),
-            retry_after_limit: or(&self.retry_after_limit, default.retry_after_limit),
-        }
+        set_spans(
+            CoolDown::default(),
+            [
+                (self.early, CoolDown::early),
+                (self.expired, CoolDown::expired),
+                (self.longest, CoolDown::longest),
+                (self.retry_after_limit, CoolDown::retry_after_limit),
+            ],
+        )
     }
 }
 
@@ -147,11 +131,13 @@ impl Http {
             let statuses: Vec<StatusCode> = statuses.iter().map(|status| status.0).collect();
             api = api.reject_on(statuses);
         }
-        if let Some(is_the_gateways) = self.gateway_unavailable {
-            api = api.gateway_unavailable(is_the_gateways);
-        }
+        let api = set(
+            api,
+            self.gateway_unavailable,
+            ApiProfile::gateway_unavailable,
+        );
         if self.header.is_some() && self.cookie.is_some() {
-            let problem = "is there beside `header`, and a token goes to one place";
+            let problem = "cannot be combined with `header`; choose one";
             return Err(ConfigError::new("http.cookie", problem));
         }
         let header = self.header.as_ref().map(|header| header.0.clone());
@@ -160,7 +146,7 @@ impl Http {
     }
 }
 
-/// A kind of API that is known by its name.
+/// A kind of API that the crate knows by its name.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Profile {
@@ -180,12 +166,11 @@ impl Profile {
 
     #[cfg(not(feature = "folio"))]
     fn api(self) -> Result<ApiProfile, ConfigError> {
-        let problem = "takes evertoken's feature `folio`, and this program was built without it";
-        Err(ConfigError::new("http.profile", problem))
+        Err(ConfigError::without_feature("http.profile", "", "folio"))
     }
 }
 
-/// What is known of the session beside what the endpoint knows.
+/// The parts of the session's key that the configuration names. The endpoint supplies the others.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct KeyParts {
@@ -219,9 +204,69 @@ impl KeyParts {
     }
 }
 
-fn set<T>(builder: Builder, value: Option<T>, setter: fn(Builder, T) -> Builder) -> Builder {
+/// The first pair.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Seed {
+    refresh_token: Option<Secret>,
+    access_token: Option<Secret>,
+    expires_in: Option<PositiveSpan>,
+    refresh_expires_in: Option<PositiveSpan>,
+    refresh_expiry: Option<RefreshExpiry>,
+    pub(super) on_conflict: Option<OnSeedConflict>,
+}
+
+impl Seed {
+    pub(super) fn first_pair(&self) -> Result<TokenPair, ConfigError> {
+        let read = |path: &str, secret: &Option<Secret>| {
+            let secret = secret.as_ref();
+            secret.map(|secret| secret.read_at(path)).transpose()
+        };
+        let refresh = read("seed.refresh_token", &self.refresh_token)?;
+        let access = read("seed.access_token", &self.access_token)?;
+        let pair = match (&refresh, &access) {
+            (_, Some(access)) => TokenPair::new(access.as_str()),
+            (Some(refresh), None) => TokenPair::from_refresh_token(refresh.as_str()),
+            (None, None) => {
+                let problem = "must have `refresh_token` or `access_token`, or both";
+                return Err(ConfigError::new("seed", problem));
+            }
+        };
+        let access_span = self.expires_in.map(|span| span.0);
+        let refresh_span = self.refresh_expires_in.map(|span| span.0);
+        for (key, span, token, is_there) in [
+            ("expires_in", access_span, "access_token", access.is_some()),
+            (
+                "refresh_expires_in",
+                refresh_span,
+                "refresh_token",
+                refresh.is_some(),
+            ),
+        ] {
+            if span.is_some() && !is_there {
+                let problem = format!("requires `{token}`; set `{token}`, or remove this key");
+                return Err(ConfigError::new(format!("seed.{key}"), problem));
+            }
+        }
+        let refresh = refresh.as_ref().map(|refresh| refresh.as_str());
+        let pair = set(pair, refresh, TokenPair::refresh_token);
+        let pair = set(pair, access_span, TokenPair::expires_in);
+        let pair = set(pair, refresh_span, TokenPair::refresh_expires_in);
+        Ok(set(pair, self.refresh_expiry, TokenPair::refresh_expiry))
+    }
+}
+
+/// Sets a value that is configured, and leaves the default of one that is not.
+pub(super) fn set<B, T>(builder: B, value: Option<T>, setter: impl FnOnce(B, T) -> B) -> B {
     match value {
         Some(value) => setter(builder, value),
         None => builder,
     }
+}
+
+/// Sets every duration that is configured.
+fn set_spans<B, const N: usize>(builder: B, spans: [(Option<Span>, fn(B, Duration) -> B); N]) -> B {
+    spans.into_iter().fold(builder, |builder, (span, setter)| {
+        set(builder, span.map(|span| span.0), setter)
+    })
 }

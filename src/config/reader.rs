@@ -1,40 +1,25 @@
+//! Reads a [`Value`] as any type that serde can deserialize, with the path of every error.
+
 use std::path::Path;
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::error::ConfigError;
-use super::problem::{Problem, one_of};
+use super::error::{ConfigError, Problem, one_of};
 use super::value::{Table, Value};
 
-/// Reads the value at `path`. Its relative paths start at `base`.
+/// Reads the value at `path`. Relative paths in the value start at `base`.
 pub(super) fn read<T: DeserializeOwned>(
     path: &str,
     value: &Value,
     base: &Path,
 ) -> Result<T, ConfigError> {
-    refusing(path, value, base, |_| {})
+    read_with(path, value, base, |_| {})
 }
 
-/// Reads the parameters of a `kind`; `common` are keys that are allowed beside them.
-pub(super) fn read_component<T: DeserializeOwned>(
-    path: &str,
-    kind: &str,
-    parameters: &Value,
-    base: &Path,
-    common: &[&str],
-) -> Result<T, ConfigError> {
-    refusing(path, parameters, base, |problem| {
-        if let Problem::UnknownKey { of, allowed } = problem {
-            *of = Some(kind.to_owned());
-            allowed.extend(common.iter().map(|&key| key.to_owned()));
-        }
-    })
-}
-
-/// `add` knows more of a problem that is not deeper inside.
-fn refusing<T: DeserializeOwned>(
+/// Reads the value at `path`. `add` completes a problem of the value itself, but not one that lies deeper inside.
+pub(super) fn read_with<T: DeserializeOwned>(
     path: &str,
     value: &Value,
     base: &Path,
@@ -56,18 +41,19 @@ fn refusing<T: DeserializeOwned>(
     })
 }
 
-/// The newtype whose `file`, and the one whose own text, is relative to the configuration file. Their
-/// names cannot be those of anybody's types.
-pub(super) const SECRET: &str = "$evertoken::config::Secret";
-pub(super) const LOCAL_PATH: &str = "$evertoken::config::LocalPath";
+/// Names of newtypes that the [`Reader`] treats in its own way: relative paths in them start at the directory
+/// of the configuration file. A [`Secret`](super::Secret) holds the path in its key `file`, and a local path is
+/// the text itself. No Rust type can have these names.
+const SECRET: &str = "$evertoken::config::Secret";
+const LOCAL_PATH: &str = "$evertoken::config::LocalPath";
 
-/// Reads a value as whatever type is asked for.
+/// A deserializer of one value.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     value: &'a Value,
-    /// Where relative paths start.
+    /// The directory in which relative paths start.
     base: &'a Path,
-    /// The keys beside this one that mean something.
+    /// The known keys of the table that holds the value.
     known: &'static [&'static str],
 }
 
@@ -84,7 +70,7 @@ impl<'a> Reader<'a> {
         MapDeserializer::new(entries.map(move |(key, value)| (key.as_str(), self.nested(value))))
     }
 
-    /// The value with its path made one that holds wherever the program runs, if it has one.
+    /// A copy of the value with its relative path joined to `base`, if the value holds a path.
     fn localized(self, name: &str) -> Result<Option<Value>, Problem> {
         Ok(match (name, self.value) {
             (LOCAL_PATH, Value::Text(text)) => Some(self.absolute(text)?),
@@ -102,13 +88,12 @@ impl<'a> Reader<'a> {
 
     fn absolute(self, path: &str) -> Result<Value, Problem> {
         if path.is_empty() {
-            return Err(Problem::other("must not be an empty path"));
+            return Err(Problem::custom("must not be an empty path"));
         }
         let problem = "is relative to a directory whose name is not UTF-8";
-        match self.base.join(path).to_str() {
-            Some(path) => Ok(Value::text(path)),
-            None => Err(Problem::other(problem)),
-        }
+        let path = self.base.join(path);
+        let path = path.to_str().ok_or_else(|| Problem::custom(problem))?;
+        Ok(Value::text(path))
     }
 }
 
@@ -149,7 +134,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    /// Only from a table: a list of values in the order of the fields would be read as well.
+    /// Accepts a table only, because serde would also read a list of values in the order of the fields.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -173,11 +158,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Value::Table(table) if table.len() == 1 => {
                 visitor.visit_enum(MapAccessDeserializer::new(self.map(table)))
             }
-            _ => Err(Problem::other(one_of(variants))),
+            _ => Err(Problem::custom(one_of(variants))),
         }
     }
 
-    /// A type that leaves keys out of account does not permit them.
+    /// Refuses a key that the type would ignore.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Problem> {
         let allowed = self.known.iter().map(|&key| key.to_owned()).collect();
         Err(Problem::UnknownKey { of: None, allowed })

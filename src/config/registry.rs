@@ -1,3 +1,5 @@
+//! The names that a configuration may use, and how each named part is made.
+
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,16 +10,14 @@ use std::sync::Arc;
 use reqwest::ClientBuilder;
 use serde::de::DeserializeOwned;
 
-use super::builtin;
-use super::error::ConfigError;
-use super::problem::names;
-use super::reader::read_component;
+use super::error::{ConfigError, Problem, names};
+use super::reader::read_with;
 use super::value::{Table, Value};
 use crate::endpoint::TokenEndpoint;
 use crate::store::TokenStore;
 use crate::strategy::RefreshStrategy;
 
-/// What a configuration can name: strategies, endpoints and stores, and how each is made of its
+/// The strategies, endpoints and stores that a configuration can name, and how each is made from its
 /// parameters.
 ///
 /// ```
@@ -51,35 +51,29 @@ pub struct Registry {
     http: Arc<dyn Fn() -> ClientBuilder + Send + Sync>,
 }
 
-type MakeStrategy =
-    Arc<dyn Fn(&Parameters<'_>) -> Result<Arc<dyn RefreshStrategy>, ConfigError> + Send + Sync>;
-type MakeEndpoint = Arc<
-    dyn Fn(&Parameters<'_>, ClientBuilder) -> Result<Arc<dyn TokenEndpoint>, ConfigError>
-        + Send
-        + Sync,
->;
-type MakeStore = Arc<dyn Fn(&Parameters<'_>) -> StoreComes + Send + Sync>;
-/// `None` is the store that a manager has by itself, with its own clock.
-pub(super) type StoreComes =
+type Made<T> = Result<Arc<T>, ConfigError>;
+type MakeStrategy = Arc<dyn Fn(&Component, &Path) -> Made<dyn RefreshStrategy> + Send + Sync>;
+type MakeEndpoint =
+    Arc<dyn Fn(&Component, &Path, ClientBuilder) -> Made<dyn TokenEndpoint> + Send + Sync>;
+type MakeStore = Arc<dyn Fn(&Component, &Path) -> StoreComes + Send + Sync>;
+/// `None` is the store that a manager has by default, with the manager's clock.
+type StoreComes =
     Pin<Box<dyn Future<Output = Result<Option<Arc<dyn TokenStore>>, ConfigError>> + Send>>;
 
 impl Registry {
-    /// What comes with the crate: the strategies `on-request`, `background-timer` and `optimistic-early`,
-    /// the endpoints `oauth2`, `folio` and `static`, the stores `memory`, `file`, `redis` and `postgres`.
-    #[must_use]
-    pub fn builtin() -> Self {
-        let registry = Self {
+    /// A registry without any name.
+    pub(super) fn empty() -> Self {
+        Self {
             strategies: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             stores: BTreeMap::new(),
             http: Arc::new(crate::endpoint::http_builder),
-        };
-        builtin::register(registry)
+        }
     }
 
-    /// Adds a strategy. `make` is given the table it is configured in, without `kind`, as a type of its
-    /// choice: unknown keys are refused, and its error is told with the path of the table. A name that is
-    /// there already means this one from now on, for endpoints and stores as well.
+    /// Adds a strategy. `make` gets the table of the strategy, without `kind`, as a type of its choice. An
+    /// unknown key in the table is refused, and an error of `make` is reported with the path of the table. A
+    /// strategy, endpoint or store that is added under a known name replaces the earlier one.
     #[must_use]
     pub fn strategy<P, S, E>(
         mut self,
@@ -91,17 +85,16 @@ impl Registry {
         S: RefreshStrategy,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let make: MakeStrategy = Arc::new(move |parameters| {
-            let made = make(parameters.read()?);
-            let strategy = made.map_err(|error| parameters.refused(error))?;
+        let make: MakeStrategy = Arc::new(move |component, base| {
+            let made = make(component.read(base)?);
+            let strategy = made.map_err(|error| component.refused(error))?;
             Ok(Arc::new(strategy))
         });
         self.strategies.insert(name.into(), make);
         self
     }
 
-    /// Adds an endpoint. `make` is given `[endpoint]` without `kind`, as for a
-    /// [`strategy`](Self::strategy).
+    /// Adds an endpoint. `make` gets `[endpoint]` without `kind`, as for a [`strategy`](Self::strategy).
     #[must_use]
     pub fn endpoint<P, T, E>(
         self,
@@ -126,17 +119,17 @@ impl Registry {
         T: TokenEndpoint,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let make: MakeEndpoint = Arc::new(move |parameters, http| {
-            let made = make(parameters.read()?, http);
-            let endpoint = made.map_err(|error| parameters.refused(error))?;
+        let make: MakeEndpoint = Arc::new(move |component, base, http| {
+            let made = make(component.read(base)?, http);
+            let endpoint = made.map_err(|error| component.refused(error))?;
             Ok(Arc::new(endpoint))
         });
         self.endpoints.insert(name.into(), make);
         self
     }
 
-    /// Adds a store. `make` is given `[store]` without `kind` and `timeout`, as for a
-    /// [`strategy`](Self::strategy), and may take its time, to connect for example.
+    /// Adds a store. `make` gets `[store]` without `kind` and `timeout`, as for a
+    /// [`strategy`](Self::strategy), and may wait, to connect for example.
     #[must_use]
     pub fn store<P, F, S, E>(
         mut self,
@@ -149,12 +142,12 @@ impl Registry {
         S: TokenStore,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let make: MakeStore = Arc::new(move |parameters| {
-            let path = parameters.path.to_owned();
-            let making = parameters.read().map(&make);
+        let make: MakeStore = Arc::new(move |component, base| {
+            let path = component.path;
+            let making = component.read(base).map(&make);
             Box::pin(async move {
                 let made = making?.await;
-                let store = made.map_err(|error| ConfigError::not_made(&path, error.into()))?;
+                let store = made.map_err(|error| ConfigError::not_made(path, error.into()))?;
                 Ok(Some(Arc::new(store) as Arc<dyn TokenStore>))
             })
         });
@@ -166,15 +159,15 @@ impl Registry {
         #[derive(serde::Deserialize)]
         struct Nothing {}
 
-        let make: MakeStore = Arc::new(|parameters| {
-            let made = parameters.read::<Nothing>().map(|_| None);
+        let make: MakeStore = Arc::new(|component, base| {
+            let made = component.read::<Nothing>(base).map(|_| None);
             Box::pin(std::future::ready(made))
         });
         self.stores.insert(name.to_owned(), make);
         self
     }
 
-    /// What the HTTP client of the endpoints `oauth2` and `folio` is built from, for proxies, certificates
+    /// Sets the builder of the HTTP client of the endpoints `oauth2` and `folio`, for proxies, certificates
     /// and the like; see [`OAuth2::http`](crate::OAuth2::http). Default: `reqwest::Client::builder`, with
     /// `evertoken/<version>` as `User-Agent`.
     #[must_use]
@@ -187,18 +180,16 @@ impl Registry {
         &self,
         component: &Component,
         base: &Path,
-    ) -> Result<Arc<dyn RefreshStrategy>, ConfigError> {
-        let make = named(&self.strategies, component, "strategy")?;
-        make(&component.parameters(base))
+    ) -> Made<dyn RefreshStrategy> {
+        named(&self.strategies, component, "strategy")?(component, base)
     }
 
     pub(super) fn make_endpoint(
         &self,
         component: &Component,
         base: &Path,
-    ) -> Result<Arc<dyn TokenEndpoint>, ConfigError> {
-        let make = named(&self.endpoints, component, "endpoint")?;
-        make(&component.parameters(base), (self.http)())
+    ) -> Made<dyn TokenEndpoint> {
+        named(&self.endpoints, component, "endpoint")?(component, base, (self.http)())
     }
 
     pub(super) async fn make_store(
@@ -206,12 +197,11 @@ impl Registry {
         component: &Component,
         base: &Path,
     ) -> Result<Option<Arc<dyn TokenStore>>, ConfigError> {
-        let making = named(&self.stores, component, "store")?(&component.parameters(base));
-        making.await
+        named(&self.stores, component, "store")?(component, base).await
     }
 }
 
-/// Shows the names.
+/// Prints the names.
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
@@ -230,8 +220,8 @@ fn named<'a, M>(
     known.get(&component.kind).ok_or_else(|| {
         let known: Vec<_> = known.keys().collect();
         let kind = &component.kind;
-        let problem = format!("is no {what}; known here: {}", names(&known));
-        // What is no word may be a URL, with a password.
+        let problem = format!("is not a known {what}; choose one of {}", names(&known));
+        // A kind that is not a word may be a URL with a password, and is not repeated.
         let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let problem = match kind.chars().all(is_word) {
             true => format!("`{kind}` {problem}"),
@@ -241,19 +231,20 @@ fn named<'a, M>(
     })
 }
 
-/// A part of the configuration that names what it is of, and has parameters for that.
+/// A strategy, endpoint or store as the configuration names it, with its parameters.
 #[derive(Debug, Clone)]
 pub(super) struct Component {
     path: &'static str,
     kind: String,
     kind_path: String,
-    /// Its table, without the keys that it has in common with others.
+    /// The table of the component, without the common keys.
     own: Value,
+    /// The keys that a component of every kind may have.
     common: &'static [&'static str],
 }
 
 impl Component {
-    /// From a table, or from a name alone.
+    /// Reads a component from a table, or from a name alone. Returns the common keys separately.
     pub(super) fn parse(
         path: &'static str,
         value: &Value,
@@ -292,29 +283,13 @@ impl Component {
         Ok((component, taken))
     }
 
-    fn parameters<'a>(&'a self, base: &'a Path) -> Parameters<'a> {
-        Parameters {
-            path: self.path,
-            kind: &self.kind,
-            own: &self.own,
-            common: self.common,
-            base,
-        }
-    }
-}
-
-/// What a factory is given.
-struct Parameters<'a> {
-    path: &'a str,
-    kind: &'a str,
-    own: &'a Value,
-    common: &'a [&'a str],
-    base: &'a Path,
-}
-
-impl Parameters<'_> {
-    fn read<P: DeserializeOwned>(&self) -> Result<P, ConfigError> {
-        read_component(self.path, self.kind, self.own, self.base, self.common)
+    fn read<P: DeserializeOwned>(&self, base: &Path) -> Result<P, ConfigError> {
+        read_with(self.path, &self.own, base, |problem| {
+            if let Problem::UnknownKey { of, allowed } = problem {
+                *of = Some(self.kind.clone());
+                allowed.extend(self.common.iter().map(|&key| key.to_owned()));
+            }
+        })
     }
 
     fn refused(&self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> ConfigError {

@@ -1,16 +1,17 @@
-//! Values that are written as a string or a number and mean more.
+//! Types of values that a configuration writes as a string or a number: durations, paths, statuses, headers
+//! and scopes.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-use super::reader::LOCAL_PATH;
 use crate::token::Scope;
 
-/// Nobody means a longer time, and two of them are added without an overflow.
+/// The longest duration. A longer one is a mistake, and the sum of two such durations does not overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Reads a duration such as `"10s"`, `"500ms"` or `"1h 30m"`, for parameters of your own:
@@ -18,20 +19,24 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///
 /// # Errors
 ///
-/// If it is anything else, or longer than 100 years.
+/// If the value is not a duration, or is longer than 100 years.
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_str(SpanText)
 }
 
 /// Reads a path, for parameters of your own:
 /// `#[serde(deserialize_with = "evertoken::config::path")]`. In a [`Config`](super::Config) that was read
-/// from a file, a relative one starts at that file's directory.
+/// from a file, a relative path starts at that file's directory.
 ///
 /// # Errors
 ///
-/// If it is no string, or an empty one.
+/// If the value is not a string, or is empty.
 pub fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    deserializer.deserialize_newtype_struct(LOCAL_PATH, PathText)
+    let LocalPath(path) = LocalPath::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() {
+        return Err(D::Error::custom("must not be an empty path"));
+    }
+    Ok(path)
 }
 
 /// A duration.
@@ -77,31 +82,12 @@ impl Visitor<'_> for SpanText {
     }
 }
 
-struct PathText;
+/// A path of a configuration. The [`Reader`](super::reader) knows the type by its name, `LOCAL_PATH`.
+#[derive(Deserialize)]
+#[serde(rename = "$evertoken::config::LocalPath")]
+struct LocalPath(PathBuf);
 
-impl<'de> Visitor<'de> for PathText {
-    type Value = PathBuf;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a path")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<PathBuf, E> {
-        if text.is_empty() {
-            return Err(E::custom("must not be empty"));
-        }
-        Ok(PathBuf::from(text))
-    }
-
-    fn visit_newtype_struct<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<PathBuf, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-/// The status of an answer that says no.
+/// The status of an error, from 400 to 599.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ErrorStatus(pub(super) StatusCode);
 
@@ -130,7 +116,7 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// Scopes, in a list or with spaces between them.
+/// Scopes, as a list or as a string with spaces between them.
 #[derive(Debug, Clone)]
 pub(super) struct Scopes(pub(super) Scope);
 

@@ -1,12 +1,23 @@
-use std::collections::BTreeMap;
+//! A configuration of any format as a tree of values, and the place of each value in the text.
+//!
+//! Every format is read into this tree first, because the errors of the formats quote the text that they
+//! refuse, and the text may be a password in the wrong place.
+
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-/// What a configuration says, of whatever format, before it is known what it means.
+use super::error::ConfigError;
+
+/// A value of a configuration, before its meaning is known.
 ///
-/// Any text in it may be a secret, so it shows none.
+/// Any text in a value may be a secret, so `Debug` shows no text.
 #[derive(Clone)]
 pub(super) enum Value {
     Null,
@@ -26,7 +37,7 @@ impl Value {
         Self::Text(Zeroizing::new(text.to_owned()))
     }
 
-    /// What it is, in the words of a configuration file.
+    /// The kind of the value, in the words of a configuration file.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -125,14 +136,108 @@ impl<'de> Visitor<'de> for Anything {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut table = Table::new();
         while let Some((key, value)) = access.next_entry::<String, _>()? {
-            // JSON permits it, and whichever won would be the wrong one.
+            // JSON permits a key twice, and either value may be the wrong one.
             if table.contains_key(&key) {
-                return Err(A::Error::custom(format_args!(
-                    "the key `{key}` is there twice"
-                )));
+                let problem = format!("the key `{key}` appears twice; remove one");
+                return Err(A::Error::custom(problem));
             }
             table.insert(key, value);
         }
         Ok(Value::Table(table))
     }
+}
+
+/// The origin of a configuration, for errors that name the place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Source {
+    pub(super) file: Option<PathBuf>,
+    /// The directory in which relative paths start; empty for the working directory.
+    pub(super) base: PathBuf,
+    /// Line and column of each key, by its path.
+    positions: HashMap<String, (usize, usize)>,
+}
+
+impl Source {
+    pub(super) fn of_file(file: &Path) -> Self {
+        Self {
+            file: Some(file.to_owned()),
+            base: file.parent().map(Path::to_owned).unwrap_or_default(),
+            positions: HashMap::new(),
+        }
+    }
+
+    /// Adds the file, line and column to an error. An error at a missing key gets the position of the nearest
+    /// table around the key.
+    pub(super) fn locate(&self, error: ConfigError) -> ConfigError {
+        let mut path = error.path();
+        let position = loop {
+            if path.is_empty() || error.position().is_some() {
+                break error.position();
+            }
+            if let Some(position) = self.positions.get(path) {
+                break Some(*position);
+            }
+            path = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
+        };
+        error.at(position).in_file(self.file.as_deref())
+    }
+
+    /// Reads a TOML document, and keeps the position of every key.
+    pub(super) fn toml(&mut self, text: &str) -> Result<Value, ConfigError> {
+        let refused = |error: toml::de::Error| {
+            let position = error.span().map(|span| position(text, span));
+            // The error's `Display` would quote the line, which may hold a secret.
+            let problem = format!("is not TOML: {}", error.message());
+            ConfigError::new("", problem).at(position)
+        };
+        let document = DeTable::parse(text).map_err(refused)?;
+        self.note_table("", document.get_ref(), text);
+        Value::deserialize(toml::Deserializer::from(document)).map_err(refused)
+    }
+
+    fn note_table(&mut self, path: &str, table: &DeTable<'_>, text: &str) {
+        for (key, value) in table {
+            let name = key.get_ref();
+            let path = if path.is_empty() {
+                name.to_string()
+            } else {
+                format!("{path}.{name}")
+            };
+            self.note(path, key.span(), value, text);
+        }
+    }
+
+    fn note(&mut self, path: String, span: Range<usize>, value: &Spanned<DeValue<'_>>, text: &str) {
+        match value.get_ref() {
+            DeValue::Table(table) => self.note_table(&path, table, text),
+            DeValue::Array(array) => {
+                for (at, element) in array.iter().enumerate() {
+                    self.note(format!("{path}[{at}]"), element.span(), element, text);
+                }
+            }
+            _ => {}
+        }
+        self.positions.insert(path, position(text, span));
+    }
+}
+
+/// Reads JSON.
+pub(super) fn json(text: &str) -> Result<Value, ConfigError> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let problem = format!(
+            "is not JSON: {}",
+            message.strip_suffix(&place).unwrap_or(&message)
+        );
+        ConfigError::new("", problem).at(Some((error.line(), error.column())))
+    })
+}
+
+/// Line and column, both from 1.
+fn position(text: &str, span: Range<usize>) -> (usize, usize) {
+    let before = text.get(..span.start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    (line, column)
 }

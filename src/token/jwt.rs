@@ -1,5 +1,7 @@
-//! Reads the times out of an access token that happens to be a JWT. It never verifies a signature:
-//! the token is the server's to judge, and its times only save a request that would be refused.
+//! Reads the times of an access token that is a JWT.
+//!
+//! This module never verifies a signature, because the server judges the token. The times only save a request that
+//! the API would refuse.
 
 use std::time::Duration;
 
@@ -16,11 +18,11 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// The server's time when it wrote the token, as far as it is known.
+    /// The server's time when it issued the token, if that is known.
     ///
-    /// That is `server`, which the answer says (its `Date` header), unless it differs from the token's `iat` by more than
-    /// the token lives: then what wrote the header has another clock than what wrote the token. Else the token's `iat`
-    /// stands for it.
+    /// The result is `server`, from the answer's `Date` header, unless `server` differs from the token's `iat` by more
+    /// than the token's lifetime. In that case, header and token come from machines with different clocks, and the
+    /// result is the token's `iat`. Without a `Date` header, the result is the token's `iat` too.
     pub(crate) fn server_time(&self, server: Option<Duration>) -> Option<Duration> {
         let is_near = |server: &Duration| {
             self.issued_at.is_none_or(|issued_at| {
@@ -30,20 +32,19 @@ impl Times {
         server.filter(is_near).or(self.issued_at)
     }
 
-    /// How long the token is good for from the moment it was asked for: by the [server's
-    /// time](Self::server_time), since ours may be skewed; where that is not known, `local` has to do. `None` if
-    /// by that the token was over before it was asked for: then it is `local` that is wrong. It is not good for longer than
-    /// from its `iat` on, and not for more than ten years.
+    /// The lifetime of the token from the request on, by the [server's time](Self::server_time), because the local clock
+    /// may be skewed. Without a server's time, `local` is used. `None` if the token had expired by `local` before the
+    /// request, because `local` must be wrong then. The lifetime is at most that from `iat` to `exp`, and at most ten
+    /// years.
     pub(crate) fn lifetime(&self, server: Option<Duration>, local: Duration) -> Option<Duration> {
-        let by_the_servers = self
+        let by_server = self
             .server_time(server)
             .and_then(|asked_at| self.left(asked_at));
-        let by_ours = || self.left(local).filter(|left| !left.is_zero());
-        by_the_servers.or_else(by_ours)
+        let by_local = || self.left(local).filter(|left| !left.is_zero());
+        by_server.or_else(by_local)
     }
 
-    /// How long the token is good for from `now` on, and no longer than from its `iat` on; `None` if that is too long to be
-    /// believed.
+    /// The remaining lifetime at `now`, at most the lifetime from `iat` to `exp`; `None` if that is longer than ten years.
     pub(crate) fn left(&self, now: Duration) -> Option<Duration> {
         let left = self.expires_at.saturating_sub(now);
         let whole = self.issued_at.map(|at| self.expires_at.saturating_sub(at));
@@ -51,7 +52,7 @@ impl Times {
     }
 }
 
-/// Claims are read as any number: some issuers write fractions.
+/// The claims of a token. The times are read as any number, because some issuers write fractions.
 #[derive(Deserialize)]
 struct Claims {
     exp: f64,
@@ -59,7 +60,7 @@ struct Claims {
     iat: Option<f64>,
 }
 
-/// The claims of a token of three parts; `None` for every other token, a JWE of five among them.
+/// The claims of a token of three parts; `None` for every other token, such as a JWE of five parts.
 fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
     if token.split('.').count() != 3 {
         return None;
@@ -67,7 +68,7 @@ fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
     jsonwebtoken::dangerous::insecure_decode_claims(token).ok()
 }
 
-/// The token's `jti` (RFC 7519 section 4.1.7), if it is a JWT that has one.
+/// The `jti` of a JWT (RFC 7519 section 4.1.7), if it has one.
 pub(crate) fn jti(token: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Named {
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_is_further_from_iat_than_the_token_lives_is_not_believed() {
+    fn a_date_further_from_iat_than_the_lifetime_is_ignored() {
         let times = Times {
             expires_at: Duration::from_secs(1_060),
             issued_at: Some(Duration::from_secs(1_000)),
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a3_an_encrypted_or_opaque_token_tells_nothing() {
+    fn a3_an_encrypted_or_opaque_token_has_no_times() {
         let payload = "eyJleHAiOjE2NzI3MjAwMDB9";
         for token in [
             format!("e30.{payload}.a.{payload}.b"),
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_jwt_is_read_without_verifying() {
+    fn the_jti_is_read_without_verifying() {
         // {"jti":"4f-\u{fc}","exp":1}, and one whose `jti` is a number
         let named = "e30.eyJqdGkiOiI0Zi3DvCIsImV4cCI6MX0.x";
         assert_eq!(jti(named).as_deref(), Some("4f-\u{fc}"));
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_no_clock_can_hold_are_no_times() {
+    fn times_that_a_clock_cannot_hold_are_ignored() {
         // {"exp":-5}, {"exp":1e300}, {"exp":"soon"}
         for token in [
             "e30.eyJleHAiOi01fQ.x",

@@ -1,3 +1,5 @@
+//! Keys of sessions, and scopes.
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -5,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Digest;
 
-/// A set of scopes; their order does not matter (RFC 6749 section 3.3).
+/// A set of scopes, without an order (RFC 6749 section 3.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scope(BTreeSet<String>);
@@ -17,7 +19,7 @@ impl Scope {
         Self(text.split_ascii_whitespace().map(str::to_owned).collect())
     }
 
-    /// Whether no scope is named.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -35,7 +37,7 @@ impl From<&str> for Scope {
     }
 }
 
-/// Space-separated, in alphabetical order.
+/// Prints the scopes separated by spaces, in alphabetical order.
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, scope) in self.iter().enumerate() {
@@ -48,9 +50,9 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What a session *is*: managers with equal keys on one store share one token pair.
+/// The identity of a session: managers with equal keys on one store share one token pair.
 ///
-/// Two keys that differ in any part are different sessions. A key holds no secret.
+/// Two keys that differ in any part name different sessions. A key holds no secret.
 ///
 /// ```
 /// use evertoken::Key;
@@ -65,19 +67,19 @@ impl fmt::Display for Scope {
 #[serde(default)]
 #[non_exhaustive]
 pub struct Key {
-    /// Who issues the tokens: the token endpoint's URL, unless something better is known.
+    /// The issuer of the tokens: the token endpoint's URL, unless a better name is known.
     pub issuer: String,
-    /// The client that the tokens were issued to.
+    /// The client to which the tokens were issued.
     pub client_id: String,
     /// The tenant at the issuer.
     pub tenant: String,
-    /// Whom the tokens speak for.
+    /// The user on whose behalf the tokens are used.
     pub subject: String,
-    /// What they permit.
+    /// The permissions of the tokens.
     pub scope: Scope,
-    /// Where they are to be used.
+    /// The API for which the tokens are meant.
     pub audience: String,
-    /// Tells apart several sessions that are alike in everything else.
+    /// A name that distinguishes sessions whose other parts are equal.
     pub label: String,
 }
 
@@ -120,20 +122,20 @@ impl Key {
         self
     }
 
-    /// Another session that is alike in everything else.
+    /// Another session whose other parts are equal.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Names the key in stores, and the lease of a sign-in, which has no refresh token to name.
+    /// The name of the key in stores, and of the lease of a sign-in, which has no refresh token to name.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(self.text())
     }
 
-    /// What an unreleased version named the key with: all of the SHA-256.
+    /// The name of the key in an unreleased version: both halves of the SHA-256.
     pub(crate) fn unreleased_name(&self) -> String {
         let [first, second] = Digest::halves_of(self.text());
         format!("{first}{second}")
@@ -184,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_of_a_key_tells_sessions_apart() {
+    fn every_part_of_a_key_distinguishes_sessions() {
         let key = Key::new("issuer", "client");
         let others = [
             Key::new("issue", "rclient"),

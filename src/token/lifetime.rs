@@ -1,29 +1,32 @@
+//! The lifetimes of tokens, counted from the moment when the request for them was sent.
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A lifetime beyond ten years is taken for a mistake: for milliseconds, or for a point in time.
+/// The longest believed lifetime, ten years. A longer one is a mistake of the server: milliseconds in place of seconds,
+/// or a point in time.
 pub(crate) const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// How long a token is good for, counted from the moment its request was sent.
+/// The lifetime of a token, counted from the moment when the request for the token was sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Validity {
-    /// The server said, or the token itself does.
+    /// The server or the token itself states the lifetime.
     Known {
-        /// From the request that brought it to its expiry.
+        /// The time from the request to the expiry.
         #[serde(with = "millis")]
         total: Duration,
     },
-    /// Nobody said: it is good until an API rejects it.
+    /// The lifetime is unknown: the token is used until an API rejects it.
     #[default]
     Unknown,
-    /// It does not expire.
+    /// The token does not expire.
     Never,
 }
 
 impl Validity {
-    /// The lifetime where one is known.
+    /// The lifetime, if it is known.
     #[must_use]
     pub fn total(&self) -> Option<Duration> {
         match self {
@@ -31,10 +34,8 @@ impl Validity {
             Self::Unknown | Self::Never => None,
         }
     }
-}
 
-impl Validity {
-    /// What is left of it after so long.
+    /// The remaining lifetime at this age.
     fn aged(self, age: Duration) -> Self {
         match self {
             Self::Known { total } => total.saturating_sub(age).into(),
@@ -57,30 +58,31 @@ pub enum RefreshExpiry {
     /// Each rotation brings a refresh token with a full lifetime of its own.
     #[default]
     Sliding,
-    /// The session ends a fixed time after the sign-in, whatever is rotated.
+    /// The session ends a fixed time after the sign-in. Rotations do not prolong it.
     Absolute,
 }
 
 /// The times of one pair, as a [`RefreshStrategy`](crate::RefreshStrategy) sees them.
 ///
-/// All of them count from the moment the request that brought the pair was sent.
+/// All times count from the moment when the request for the pair was sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Lifetime {
-    /// The access token's.
+    /// The lifetime of the access token.
     pub access: Validity,
-    /// The refresh token's.
+    /// The lifetime of the refresh token.
     pub refresh: Validity,
     /// Whether rotating prolongs the session.
     pub refresh_expiry: RefreshExpiry,
-    /// When the server asked to be asked again (`refresh_in`); it wins over a strategy's own time.
+    /// The time at which the server requested the next rotation (`refresh_in`). It takes precedence over a strategy's
+    /// own time.
     #[serde(with = "millis::option")]
     pub refresh_in: Option<Duration>,
 }
 
 impl Lifetime {
-    /// A pair whose access token is good for `access`.
+    /// The times of a pair whose access token has the lifetime `access`.
     #[must_use]
     pub fn new(access: Validity) -> Self {
         Self {
@@ -89,25 +91,25 @@ impl Lifetime {
         }
     }
 
-    /// What is left of each after so long.
+    /// The remaining times at this age.
     pub(crate) fn aged(self, age: Duration) -> Self {
         Self {
             access: self.access.aged(age),
             refresh: self.refresh.aged(age),
-            refresh_in: self.refresh_in.map(|it| it.saturating_sub(age)),
+            refresh_in: self.refresh_in.map(|asked| asked.saturating_sub(age)),
             refresh_expiry: self.refresh_expiry,
         }
     }
 
-    /// When the access token expires; `None` if that is unknown or never.
+    /// The time at which the access token expires; `None` if the expiry is unknown or never comes.
     #[must_use]
     pub fn expiry(&self) -> Option<Duration> {
         self.access.total()
     }
 
-    /// `fraction` (0 to 1) of the access token's lifetime, or the server's `refresh_in`.
+    /// The time at `fraction` (0 to 1) of the access token's lifetime, or the server's `refresh_in`.
     ///
-    /// `None` if the lifetime is unknown or never ends: then there is nothing to be early for.
+    /// `None` if the lifetime is unknown or has no end, because an early rotation needs an expiry.
     #[must_use]
     pub fn at_fraction(&self, fraction: f64) -> Option<Duration> {
         let fraction = if fraction.is_nan() {
@@ -118,8 +120,8 @@ impl Lifetime {
         self.early(|total| share(total, fraction))
     }
 
-    /// `window` before the access token's expiry, but not before half its lifetime, or the
-    /// server's `refresh_in`. `None` as in [`at_fraction`](Self::at_fraction).
+    /// The time at `window` before the access token's expiry, but not before half the lifetime, or the server's
+    /// `refresh_in`. `None` as in [`at_fraction`](Self::at_fraction).
     #[must_use]
     pub fn before_expiry(&self, window: Duration) -> Option<Duration> {
         self.early(|total| total - window.min(total / 2))
@@ -133,7 +135,7 @@ impl Lifetime {
         }
     }
 
-    /// Whether the session ends no later than the access token does, so that rotating is useless.
+    /// Whether the session ends no later than the access token, so that rotating is useless.
     #[must_use]
     pub fn is_last_of_fixed_session(&self) -> bool {
         match (self.refresh_expiry, self.access, self.refresh) {
@@ -147,7 +149,7 @@ impl Lifetime {
     }
 }
 
-/// Durations as whole milliseconds.
+/// Serializes durations as whole milliseconds.
 pub(crate) mod millis {
     use std::time::Duration;
 
@@ -190,7 +192,7 @@ pub(crate) mod millis {
     }
 }
 
-/// A share (0 to 1) of a span, however long that is: the product of floats may be a little more than the span.
+/// A share (0 to 1) of a span of any length. The product of floats may be a little more than the span, and is clamped.
 fn share(span: Duration, share: f64) -> Duration {
     let part = Duration::try_from_secs_f64(span.as_secs_f64() * share);
     part.map_or(span, |part| part.min(span))
@@ -203,7 +205,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn the_whole_of_the_longest_lifetime_is_that_lifetime() {
+    fn the_fraction_1_of_the_longest_lifetime_is_that_lifetime() {
         let life = Lifetime::new(Duration::MAX.into());
         assert_eq!(life.at_fraction(1.0), Some(Duration::MAX));
         assert!(
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn refresh_in_from_the_server_wins() {
+    fn refresh_in_from_the_server_takes_precedence() {
         let mut life = Lifetime::new(MINUTE.into());
         life.refresh_in = Some(Duration::from_secs(7));
         assert_eq!(life.at_fraction(0.8), Some(Duration::from_secs(7)));

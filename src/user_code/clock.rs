@@ -1,3 +1,5 @@
+//! The wrapper of a clock. A reading that a panic took is replaced by the last one, so that time stands still.
+
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -6,7 +8,7 @@ use parking_lot::Mutex;
 use super::caught;
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 
-/// What all clocks say at one moment. It is read before the state is locked.
+/// The readings of all clocks at one moment. They are taken before the state is locked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) now: Timestamp,
@@ -14,17 +16,17 @@ pub(crate) struct Moment {
     pub(crate) coarse: Coarse,
 }
 
-/// The system's clock, or a user's, as the crate reads it.
+/// The wrapper of the system's clock, or of a user's clock.
 #[derive(Debug)]
 pub(crate) struct UserClock {
-    /// `None` is the system's, which the hot path reads without a detour.
+    /// `None` is the system's clock, which the hot path reads directly.
     code: Option<Arc<dyn Clock>>,
-    /// The last readings, in place of those that a panic took: time stands still.
+    /// The last readings, which stand in for a reading that a panic took.
     last: Mutex<Moment>,
 }
 
 impl UserClock {
-    /// The user's, or the system's, which all managers share.
+    /// Wraps a user's clock, or returns the system's clock, which all managers share.
     pub(crate) fn of(code: Option<Arc<dyn Clock>>) -> Arc<Self> {
         static SYSTEM: LazyLock<Arc<UserClock>> = LazyLock::new(|| Arc::new(UserClock::new(None)));
         match code {
@@ -44,7 +46,7 @@ impl UserClock {
         }
     }
 
-    /// Whether it is the system's, which all sessions read alike.
+    /// Whether this is the system's clock, on which all sessions agree.
     pub(crate) fn is_system(&self) -> bool {
         self.code.is_none()
     }
@@ -61,7 +63,8 @@ impl UserClock {
         }
     }
 
-    /// The first reading, which has no earlier one to stand in for it; or the method that panicked.
+    /// Takes the first readings, which have no earlier ones to stand in for them. Returns the method's name if one
+    /// panics.
     pub(crate) fn first_moment(&self) -> Result<Moment, &'static str> {
         if let Some(code) = &self.code {
             caught("Clock::now", || code.now()).ok_or("Clock::now")?;
@@ -71,7 +74,7 @@ impl UserClock {
         Ok(self.moment())
     }
 
-    /// What it said last, where no user code is to be called.
+    /// The last readings of a user's clock, for places where user code must not be called.
     pub(crate) fn last(&self) -> Moment {
         match &self.code {
             Some(_) => *self.last.lock(),
@@ -111,7 +114,7 @@ impl Clock for UserClock {
     fn coarse(&self) -> Coarse {
         match &self.code {
             None => SystemClock.coarse(),
-            // After a panic nothing is quiet.
+            // After a panic, the latest possible reading sends the caller down the slow path.
             Some(code) => caught("Clock::coarse", || code.coarse()).unwrap_or(Coarse {
                 monotonic: i64::MAX,
                 wall: i64::MAX,

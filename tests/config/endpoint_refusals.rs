@@ -7,7 +7,7 @@ async fn an_endpoint_that_cannot_be_is_refused() {
     for (text, message) in [
         (
             "",
-            "endpoint: is missing; it is a table with at least `token_url` and `client_id`",
+            "endpoint: is missing; add a table with at least `token_url` and `client_id`",
         ),
         (
             "[endpoint]",
@@ -33,7 +33,7 @@ client_id = "a""#,
         (
             r#"[endpoint]
 kind = "oauth1""#,
-            "line 2, column 1: endpoint.kind: `oauth1` is no endpoint; known here: `folio`, `oauth2`, `static`",
+            "line 2, column 1: endpoint.kind: `oauth1` is not a known endpoint; choose one of `folio`, `oauth2`, `static`",
         ),
         (
             r#"[endpoint]
@@ -168,7 +168,7 @@ client_id = "a"
 [endpoint.codes]
 dead = ["invalid_request"]
 later = ["quota", "invalid_request"]"#,
-            "line 4, column 11: endpoint.codes: the code `invalid_request` is named twice",
+            "line 4, column 11: endpoint.codes: the code `invalid_request` appears twice; keep it in one list",
         ),
         (
             r#"[endpoint]
@@ -202,7 +202,7 @@ kind = "static""#,
             r#"[endpoint]
 kind = "static"
 token = { evn = "X" }"#,
-            r#"line 3, column 1: endpoint.token: must be `{ env = "NAME" }` or `{ file = "path" }`, one of them, or the secret as a string"#,
+            r#"line 3, column 1: endpoint.token: must be `{ env = "NAME" }`, `{ file = "path" }`, or the secret as a string"#,
         ),
         (
             r#"[endpoint]

@@ -13,12 +13,12 @@ async fn every_error_of_a_file_names_it() {
         (
             "own.yaml",
             "refresh:",
-            "is of an unknown kind; its name must end with `.toml` or `.json`",
+            "has an unknown format; its name must end with `.toml` or `.json`",
         ),
         (
             "own",
             "",
-            "is of an unknown kind; its name must end with `.toml` or `.json`",
+            "has an unknown format; its name must end with `.toml` or `.json`",
         ),
         (
             "kind.toml",
@@ -44,7 +44,7 @@ async fn every_error_of_a_file_names_it() {
         (
             "twice.json",
             r#"{"refresh": {"wait": "35s", "wait": "40s"}}"#,
-            "1:42: is not JSON: the key `wait` is there twice",
+            "1:42: is not JSON: the key `wait` appears twice; remove one",
         ),
         (
             "syntax.json",

@@ -49,7 +49,7 @@ async fn a_token_goes_to_one_place() {
     let both = "[http]\nheader = \"X-Okapi-Token\"\ncookie = \"folioAccessToken\"\n";
     let error = refusal(&format!("{both}{}", crate::LEAST)).await;
     assert!(
-        error.contains("http.cookie: is there beside `header`"),
+        error.contains("http.cookie: cannot be combined with `header`"),
         "{error}"
     );
     let odd = "[http]\ncookie = \"a=b\"\n";
@@ -70,7 +70,7 @@ async fn a_token_goes_to_one_place() {
 #[cfg(not(feature = "folio"))]
 #[tokio::test]
 async fn without_the_feature_it_is_told_which_one_is_missing() {
-    let missing = "takes evertoken's feature `folio`, and this program was built without it";
+    let missing = "requires evertoken's feature `folio`; build the program with it";
     let error = refusal(LEAST).await;
     assert!(
         error.contains("endpoint.kind: ") && error.ends_with(missing),

@@ -36,8 +36,7 @@ async fn its_keys_are_told() {
 async fn without_the_feature_it_is_told_which_one_is_missing() {
     assert_eq!(
         refused("url = \"redis://127.0.0.1\"").await,
-        "line 2, column 1: store.kind: `redis` takes evertoken's feature `redis`, and this program was built \
-         without it"
+        "line 2, column 1: store.kind: `redis` requires evertoken's feature `redis`; build the program with it"
     );
 }
 

@@ -53,12 +53,12 @@ async fn a_name_that_nobody_registered_is_told_with_those_that_are_known() {
         (
             r#"[refresh]
 strategy = "on-requst""#,
-            "line 2, column 1: refresh.strategy: `on-requst` is no strategy; known here: `background-timer`, `on-request`, `optimistic-early`",
+            "line 2, column 1: refresh.strategy: `on-requst` is not a known strategy; choose one of `background-timer`, `on-request`, `optimistic-early`",
         ),
         (
             r#"[refresh]
 strategy = { kind = "timer" }"#,
-            "line 2, column 14: refresh.strategy.kind: `timer` is no strategy; known here: `background-timer`, `on-request`, `optimistic-early`",
+            "line 2, column 14: refresh.strategy.kind: `timer` is not a known strategy; choose one of `background-timer`, `on-request`, `optimistic-early`",
         ),
         (
             "[refresh]\nstrategy = { kind = 3 }",
@@ -68,7 +68,7 @@ strategy = { kind = "timer" }"#,
             r#"[store]
 kind = "etcd"
 url = "http://127.0.0.1:2379""#,
-            "line 2, column 1: store.kind: `etcd` is no store; known here: `file`, `memory`, `postgres`, `redis`",
+            "line 2, column 1: store.kind: `etcd` is not a known store; choose one of `file`, `memory`, `postgres`, `redis`",
         ),
     ] {
         assert_eq!(
@@ -274,7 +274,7 @@ path = "session""#,
             r#"[store]
 kind = "postgres"
 url = "postgres://user:password@127.0.0.1/tokens""#,
-            "line 2, column 1: store.kind: `postgres` takes evertoken's feature `postgres`, and this program was built without it",
+            "line 2, column 1: store.kind: `postgres` requires evertoken's feature `postgres`; build the program with it",
         ),
         #[cfg(feature = "postgres")]
         (
@@ -306,13 +306,13 @@ async fn a_first_pair_that_is_none_is_refused() {
         ),
         (
             "[seed]\nrefresh_token = 5",
-            r#"line 2, column 1: seed.refresh_token: must be `{ env = "NAME" }` or `{ file = "path" }`, one of them, or the secret as a string"#,
+            r#"line 2, column 1: seed.refresh_token: must be `{ env = "NAME" }`, `{ file = "path" }`, or the secret as a string"#,
         ),
         (
             r#"[seed]
 refresh_token = "a"
 expires_in = "5m""#,
-            "line 3, column 1: seed.expires_in: is there without `access_token`",
+            "line 3, column 1: seed.expires_in: requires `access_token`; set `access_token`, or remove this key",
         ),
         (
             r#"[seed]
@@ -337,7 +337,7 @@ refresh_token = { file = "/nonexistent/token" }"#,
         (
             r#"[seed]
 refresh_token = { env = "A", file = "b" }"#,
-            r#"line 2, column 1: seed.refresh_token: must be `{ env = "NAME" }` or `{ file = "path" }`, one of them, or the secret as a string"#,
+            r#"line 2, column 1: seed.refresh_token: must be `{ env = "NAME" }`, `{ file = "path" }`, or the secret as a string"#,
         ),
         (
             r#"[seed]

@@ -144,7 +144,7 @@ async fn what_a_users_own_refuses_is_told_with_its_path() {
         ),
         (
             r#"refresh.strategy = "evry""#,
-            "line 1, column 9: refresh.strategy: `evry` is no strategy; known here: \
+            "line 1, column 9: refresh.strategy: `evry` is not a known strategy; choose one of \
              `background-timer`, `every`, `on-request`, `optimistic-early`",
         ),
         (
@@ -172,7 +172,7 @@ async fn what_a_users_own_refuses_is_told_with_its_path() {
     );
     assert_eq!(
         told(&build("[endpoint]\nkind = \"volt\"").await.unwrap_err()),
-        "line 2, column 1: endpoint.kind: `volt` is no endpoint; known here: `folio`, `oauth2`, `static`, `vault`"
+        "line 2, column 1: endpoint.kind: `volt` is not a known endpoint; choose one of `folio`, `oauth2`, `static`, `vault`"
     );
 }
 
@@ -207,7 +207,7 @@ async fn an_endpoint_of_the_programs_own_takes_the_place_of_the_table() {
     let refused = config.builder_for(server.endpoint(), &registry).await;
     assert_eq!(
         refused.unwrap_err().to_string(),
-        "line 2, column 2: endpoint: is not allowed: the program brings an endpoint of its own"
+        "line 2, column 2: endpoint: must be removed, because the program has its own endpoint"
     );
 }
 

@@ -24,20 +24,20 @@ async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
     for (name, problem) in [
         (
             "group",
-            "can be written to by others than its owner (mode 0660); run `chmod 600 FILE`",
+            "is writable by users other than its owner (mode 0660); run `chmod 600 FILE`",
         ),
         (
             "world",
-            "can be written to by others than its owner (mode 0602); run `chmod 600 FILE`",
+            "is writable by users other than its owner (mode 0602); run `chmod 600 FILE`",
         ),
         (
             "read-by-group",
-            "can be read by its group (mode 0440); run `chmod 600 FILE`, or permit it by \
+            "is readable by its group (mode 0440); run `chmod 600 FILE`, or set \
              `readable_by = \"group\"` beside `file`",
         ),
         (
             "read-by-all",
-            "can be read by every user of this machine (mode 0644); run `chmod 600 FILE`, or permit it by \
+            "is readable by every user of this machine (mode 0644); run `chmod 600 FILE`, or set \
              `readable_by = \"everyone\"` beside `file`",
         ),
         ("empty", "is empty"),
@@ -308,7 +308,7 @@ async fn a_mounted_secret_is_read_by_those_whom_the_configuration_permits() {
         assert_eq!(
             refused,
             "line 6, column 1: endpoint.client_secret: `readable_by` must be \"owner\", \"group\" or \
-             \"everyone\", and stands beside `file`"
+             \"everyone\", and requires `file`"
         );
     }
 }
@@ -334,8 +334,8 @@ async fn a_file_of_another_user_is_refused() {
     assert_eq!(
         refusal(&text).await,
         format!(
-            "line 6, column 1: endpoint.client_secret: the file `{path}` belongs to user 12345, and must belong to \
-             user 0, as which this program runs, or to root; run `chown 0 {path}`"
+            "line 6, column 1: endpoint.client_secret: the file `{path}` belongs to user 12345, but must belong to \
+             root or to user 0, which runs this program; run `chown 0 {path}`"
         )
     );
 }
