@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as Order, OwnedMutexGuard};
 
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::store::StoreError;
-use crate::store::budget::Share;
+use crate::store::call::Share;
 
 /// Pauses between looks, doubling from the first to the last. A write takes about as long as the first
 /// on a fast disk; with many more than 200 looks a second the waiting would be felt, and with many
