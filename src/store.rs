@@ -1,22 +1,28 @@
-//! Where records live. A store holds one record for a key and replaces it by compare-and-swap; it
-//! knows nothing of endpoints, nor of what tokens mean.
+//! Stores: where records are kept. A store holds one record for each key and replaces it by compare-and-swap. A store
+//! never knows an endpoint, nor what tokens mean.
 //!
-//! Leases, versions, ends and past tokens are transitions of the [`Record`], computed by pure code,
-//! so every back end has them alike and a new one has two methods to write. A store brings its own
-//! time: all times in a record are read against the clock of the store that holds it, so no
-//! machine's clock is trusted by another.
+//! Leases, versions, ends and past tokens are transitions of the [`Record`], computed by pure code. So all stores share
+//! them, and a new store has two methods to implement: [`load`](TokenStore::load) and [`swap`](TokenStore::swap). Each
+//! store has its own clock: all times in a record are by the clock of the store that holds it, so instances never trust
+//! the clocks of each other's machines.
+//!
+//! - [`call`]: how long a call may take, and where its work may block
+//! - [`codec`]: a record as bytes and in parts, sealed or plain
+//! - [`notify`]: waiting for changes
+//! - [`memory`], [`file`], `postgres`, `redis`: the stores
 
-mod budget;
+mod call;
 mod codec;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod memory;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod notify;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
-mod sealer;
 
 use std::error::Error as StdError;
 use std::fmt::{self, Debug};
@@ -28,46 +34,45 @@ use async_trait::async_trait;
 #[doc(no_inline)]
 pub use zeroize::Zeroizing;
 
-pub use self::budget::budget;
-pub(crate) use self::budget::with_budget;
-pub use self::codec::Codec;
+pub use self::call::budget;
+pub(crate) use self::call::with_budget;
+pub use self::codec::{Codec, SealError, Sealer};
 pub use self::file::{FileStore, GroupAccess};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
-pub use self::sealer::{SealError, Sealer};
 pub use crate::clock::StoreTime;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 use crate::clock::whole_millis;
 use crate::record::{Lease, Record};
 use crate::token::{Digest, Key};
 
-/// Which writing of a record; a store never gives two writings of a key the same one.
+/// The revision of a stored record. A store never reuses one for the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Revision(u64);
 
 impl Revision {
-    /// A revision a store has numbered itself.
+    /// The revision with this number, which the store chooses.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The store's own number.
+    /// The number of this revision.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
     }
 }
 
-/// What a store holds for a key, and what time it is there.
+/// The answer to a load: the record of a key, and the store's time.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The record, if there is one.
+    /// The record and its revision, if there is one.
     pub entry: Option<(Record, Revision)>,
-    /// The store's time of the reading.
+    /// The store's time of the load.
     pub now: StoreTime,
 }
 
@@ -75,16 +80,16 @@ pub struct Loaded {
 #[derive(Debug, Clone)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "it is matched where it is made; a box would only show in every store"
+    reason = "it is matched where it is made; a box would complicate every store"
 )]
 pub enum Swap {
-    /// The record was replaced; this is its revision now.
+    /// The record was replaced, and has this revision now.
     Swapped(Revision),
-    /// Somebody else was faster. This is what the store holds.
+    /// The record no longer had the revision that was seen. The store holds this record.
     Lost(Option<(Record, Revision)>),
 }
 
-/// The store could not be asked, or what it holds could not be read.
+/// The error of a store: it could not be reached, it refused, or a stored record could not be read.
 ///
 /// After a failed [`swap`](TokenStore::swap) the record may have been replaced all the same.
 #[derive(Debug, Clone)]
@@ -97,13 +102,13 @@ struct Failure {
 }
 
 impl StoreError {
-    /// What failed, without secrets.
+    /// An error of what failed, in words without secrets.
     pub fn new(what: impl Into<String>) -> Self {
         let what = what.into();
         Self(Arc::new(Failure { what, source: None }))
     }
 
-    /// What failed, and why.
+    /// An error of what failed, in words without secrets, and its cause.
     pub fn with_source(
         what: impl Into<String>,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
@@ -128,17 +133,17 @@ impl StdError for StoreError {
     }
 }
 
-/// Holds one record for a key.
+/// Holds one record for each key.
 ///
-/// A manager waits for [`load`](Self::load) and [`swap`](Self::swap) for its
-/// [`store_timeout`](crate::Builder::store_timeout), which a store learns from [`budget`].
+/// A manager waits for [`load`](Self::load) and [`swap`](Self::swap) as long as its
+/// [`store_timeout`](crate::Builder::store_timeout). A store learns that time from [`budget`].
 #[async_trait]
 pub trait TokenStore: Debug + Send + Sync + 'static {
     /// Reads the record of `key`.
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError>;
 
-    /// Replaces the record if its revision is still `seen` (`None`: if there is none yet). A lost
-    /// race is an answer, not an error.
+    /// Replaces the record if its revision is still `seen` (`None`: if there is no record yet). A swap that is lost to
+    /// another instance is an answer, not an error.
     async fn swap(
         &self,
         key: &Key,
@@ -146,11 +151,11 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         next: &Record,
     ) -> Result<Swap, StoreError>;
 
-    /// Returns when the record no longer has the revision `seen`. Default: looks every 50 ms; a
-    /// store with notifications does better.
+    /// Returns when the record no longer has the revision `seen`. Default: loads the record every 50 ms; a store with
+    /// notifications does better.
     ///
-    /// It may return without a change now and then, when a connection was lost, say, or when the holder of
-    /// a lease has died; not for other keys, and not over and over for the same reason.
+    /// This may return without a change now and then, for example when a connection was lost, or when the holder of a
+    /// lease has died. It does not return for changes of other keys, nor repeatedly for the same reason.
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
         loop {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -162,35 +167,34 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         }
     }
 
-    /// The key whose refresh token this is or was, as far as the store remembers. Default: none.
+    /// The key of the session that has or had this refresh token, as far as the store remembers. Default: `None`.
     ///
-    /// A store finds each token that a record [knows](Record::knows). It may also find one that has left its record, of
-    /// which it keeps the name elsewhere: that a seed was used before is better known than not. It never finds a
-    /// session for a token that the session never had, such as one of a swap that was lost.
+    /// A store finds each token that a record [knows](Record::knows). A store may also find a token that has left its
+    /// record, and whose digest it keeps elsewhere: then a seed that was used before is recognised. A store never finds
+    /// a session for a token that the session never had, such as a token of a swap that was lost.
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let _ = digest;
         Ok(None)
     }
 
-    /// The key whose access token this is, at least for the [current one](Record::access_digest) of each record.
-    /// Default: none.
+    /// The key of the session that has this access token. A store finds at least the
+    /// [current one](Record::access_digest) of each record. Default: `None`.
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let _ = digest;
         Ok(None)
     }
 
-    /// Whether the lease's holder is *proven* dead (a lock that the kernel freed, say): nothing that it began
-    /// will be sent or stored any more. Default: no.
+    /// Whether the holder of the lease is *proven* dead, for example by a lock that the kernel freed: the holder sends
+    /// and stores nothing any more. Default: `false`.
     ///
-    /// The token counts as one that may be spent then, without waiting for the lease duration: that is all
-    /// that a proof permits.
+    /// A proof permits one thing: the token counts as possibly spent at once, without waiting for the lease duration.
     async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
         let _ = (key, lease);
         false
     }
 
-    /// The same as [`swap`](Self::swap), with the store's time of the swap if the store learns it on the way: a store
-    /// that answers it lets a manager lease without loading first, which saves a round trip. Default: without a time.
+    /// [`swap`](Self::swap), with the store's time of the swap if the answer contains it. With that time a manager can
+    /// lease without loading first, which saves a round trip. Default: without a time.
     async fn swap_timed(
         &self,
         key: &Key,
@@ -201,7 +205,17 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
     }
 }
 
-/// Whatever points to a store is one.
+/// Refuses a record that does not belong to `key`.
+fn refuse_other_key(key: &Key, record: &Record) -> Result<(), StoreError> {
+    match record.key() == key {
+        true => Ok(()),
+        false => Err(StoreError::new(
+            "the record belongs to another session; swap it under its own key",
+        )),
+    }
+}
+
+/// A pointer to a store is a store.
 macro_rules! pointed_to {
     ($pointer:ident) => {
         #[async_trait]

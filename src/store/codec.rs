@@ -1,5 +1,8 @@
-#[cfg(any(feature = "postgres", feature = "redis"))]
-mod aside;
+//! Records as bytes: as a whole, or in [parts](parts) for stores that write a part only where it changed; sealed or
+//! plain.
+//!
+//! A codec never decides which record is the latest one, and its errors never contain stored data except a key.
+
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod parts;
 
@@ -15,34 +18,80 @@ use zeroize::Zeroizing;
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) use self::parts::Parts;
-#[cfg(feature = "redis")]
-pub(super) use self::parts::Shown;
-use super::{SealError, Sealer, StoreError};
+use super::StoreError;
 use crate::record::{FORMAT, Record, SEALED_FORMAT, is_unreleased};
 use crate::token::{Digest, Key};
 
-/// Turns records into bytes and back, for stores that keep them outside the process.
+/// Encrypts the secret parts of a record, so that a store's storage contains no token.
 ///
-/// The bytes are JSON. With a [`Sealer`], the whole record is sealed, and everything but the pair (key, state,
-/// lease, versions, digests) stands beside the seal as a readable copy, so that a session can be looked into and
-/// found without the secret. Fields of later versions are carried along in both forms, at every level.
+/// A seal is bound to the key of the session: an implementation authenticates the [digest of the key](Key::digest) as
+/// associated data. So a record that was copied to another session does not open there. Sealing the same bytes twice must
+/// give two different results.
+///
+/// The sealer is called on every load and every swap, on a thread that may block. If the cipher's key has to be fetched
+/// from elsewhere, fetch it once, beforehand.
+pub trait Sealer: Send + Sync + 'static {
+    /// Encrypts and authenticates `plain` for this session.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Failed`].
+    fn seal(&self, key: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError>;
+
+    /// The bytes that [`seal`](Self::seal) was given for this session.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Refused`] for all other bytes, an empty slice too.
+    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError>;
+}
+
+impl<S: Sealer + ?Sized> Sealer for Arc<S> {
+    fn seal(&self, key: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        (**self).seal(key, plain)
+    }
+
+    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        (**self).open(key, sealed)
+    }
+}
+
+/// Why a sealer did not seal or did not open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The bytes were sealed with another secret or for another session, or they were altered since.
+    #[error("sealed with another secret or for another session, or altered since")]
+    Refused,
+    /// The sealer could not do its work.
+    #[error("the sealer failed: {what}")]
+    Failed {
+        /// What failed, without secrets.
+        what: String,
+    },
+}
+
+/// Turns records into bytes and back, for stores that keep records outside the process.
+///
+/// The bytes are JSON. With a [`Sealer`], the whole record is sealed. Everything but the pair (key, state, lease,
+/// versions, digests) stands beside the seal as a readable copy, so that a session can be inspected and found without the
+/// secret. Fields of later versions are kept in both forms, at every level.
 ///
 /// # What a seal proves
 ///
-/// A codec with a sealer believes what was sealed for this session, and nothing else. It refuses a record whose
-/// readable copy differs from what was sealed, the sealed record of another session, and every plain record:
-/// otherwise a writer without the secret takes the seal off by writing a plain record in its place, with tokens of
-/// its own choice. Sealed records hold for records without a pair too (a sign-in that is leased, a session that
-/// was logged out).
+/// A codec with a sealer accepts only records that were sealed for this session. It refuses a record whose readable copy
+/// differs from the sealed record, the sealed record of another session, and every plain record: otherwise a writer
+/// without the secret could remove the seal by writing a plain record with tokens of the writer's choice. Records without
+/// a pair are sealed too (a sign-in that is leased, a session that was logged out).
 ///
-/// A seal cannot prove that a record is the latest one: a writer to the storage can delete a record, or put an
-/// older one of the same session back, whole.
+/// A seal cannot prove that a record is the latest one: a writer to the storage can delete a record, or restore an older
+/// one of the same session as a whole.
 ///
 /// # Sealing a store that is in use
 ///
-/// [`accept_plain`](Self::accept_plain) permits plain records, which are sealed when they are written next. Take
-/// the permission back when all of them are. The way back to plain records is refused, and a sealed record is
-/// refused by versions of this crate that know nothing of seals.
+/// [`accept_plain`](Self::accept_plain) permits plain records, which are sealed when they are written next. Remove the
+/// permission when all records are sealed. The way back to plain records is refused, and a sealed record is refused by
+/// versions of this crate that do not know seals.
 ///
 /// ```
 /// use evertoken::{Key, Record, StoreError};
@@ -61,8 +110,29 @@ pub struct Codec {
     accepts_plain: bool,
 }
 
+/// The settings of a store with a field `codec`.
+macro_rules! sealing_settings {
+    () => {
+        /// Seals the records, and refuses plain ones, see [`Codec`].
+        #[must_use]
+        pub fn sealed(mut self, sealer: impl Sealer) -> Self {
+            self.codec = self.codec.with_sealer(sealer);
+            self
+        }
+
+        /// Accepts plain records although there is a sealer, and seals them when they are written next: for the time in
+        /// which a store that was used without a sealer gets one. Default: `false`.
+        #[must_use]
+        pub fn accept_plain(mut self, accept: bool) -> Self {
+            self.codec = self.codec.accept_plain(accept);
+            self
+        }
+    };
+}
+pub(super) use sealing_settings;
+
 impl Codec {
-    /// Leaves the tokens readable: the bytes are to be kept as the tokens are.
+    /// Leaves the tokens readable: keep the bytes as secret as the tokens.
     #[must_use]
     pub fn plain() -> Self {
         Self::default()
@@ -74,25 +144,25 @@ impl Codec {
         Self::plain().with_sealer(sealer)
     }
 
-    /// Whether plain records are accepted although there is a sealer: for a storage that was used without one
-    /// before, until every record was written anew. Default: no. Without a sealer it changes nothing.
+    /// Accepts plain records although there is a sealer: for a storage that was used without a sealer before, until every
+    /// record was written anew. Default: `false`. Without a sealer this setting has no effect.
     #[must_use]
     pub fn accept_plain(mut self, accept: bool) -> Self {
         self.accepts_plain = accept;
         self
     }
 
-    /// The permission stays, in whatever order the two are given.
+    /// The codec with this sealer. The permission for plain records stays, so the order of the settings does not matter.
     pub(super) fn with_sealer(mut self, sealer: impl Sealer) -> Self {
         self.sealer = Some(Arc::new(sealer));
         self
     }
 
-    /// The record as bytes, in a buffer that is zeroized and was never moved.
+    /// The record as bytes, in a buffer that is zeroized and never reallocated.
     ///
     /// # Errors
     ///
-    /// The sealer's.
+    /// If the sealer fails.
     pub fn encode(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         self.write(record)
             .map_err(|flaw| flaw.of("a record cannot be written"))
@@ -102,8 +172,8 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// If they are not a whole record of this key that this version and this sealer can read, or if they are plain
-    /// and this codec has a sealer. The error holds nothing of what was read but the key.
+    /// If the bytes are not a whole record of this key that this version and this sealer can read, or if they are plain
+    /// and this codec has a sealer. The error contains nothing of the bytes but a key.
     pub fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Record, StoreError> {
         self.read(key, bytes)
             .map_err(|flaw| flaw.of("a stored record cannot be read"))
@@ -132,17 +202,30 @@ impl Codec {
         if outline.record.key != *key {
             return Err(Flaw::OtherKey(Box::new(outline.record.key)));
         }
-        match (outline.sealed, &self.sealer) {
-            (None, None) => Ok(outline.record),
-            (None, Some(_)) if self.accepts_plain => Ok(outline.record),
-            (None, Some(_)) => Err(Flaw::Plain),
-            (Some(_), None) => Err(Flaw::NoSealer),
-            (Some(sealed), Some(sealer)) => sealed.open(sealer.as_ref(), &outline.record),
+        match (self.opener(outline.sealed.is_some())?, &outline.sealed) {
+            (Some(sealer), Some(sealed)) => {
+                let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed);
+                outline.open(
+                    sealer,
+                    &sealed.map_err(|_| Flaw::Opening(SealError::Refused))?,
+                )
+            }
+            _ => Ok(outline.record),
+        }
+    }
+
+    /// The sealer that opens a record; `None` for a plain record that is accepted.
+    fn opener(&self, is_sealed: bool) -> Result<Option<&dyn Sealer>, Flaw> {
+        match (&self.sealer, is_sealed) {
+            (None, true) => Err(Flaw::NoSealer),
+            (Some(_), false) if !self.accepts_plain => Err(Flaw::Plain),
+            (Some(sealer), true) => Ok(Some(sealer.as_ref())),
+            (_, false) => Ok(None),
         }
     }
 }
 
-/// Shows whether it seals, and nothing of the sealer.
+/// Shows whether the codec seals, and nothing else of the sealer.
 impl fmt::Debug for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Codec");
@@ -154,40 +237,29 @@ impl fmt::Debug for Codec {
     }
 }
 
-/// What stands in a sealed record where a plain one has its pair. A member more would be one that no seal covers.
+/// The member of a sealed record in the place of the pair. Unknown members are refused: no seal covers them.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed {
-    /// The pair's, as [`Record::digest`] has it.
+    /// [`Record::digest`].
     digest: Digest,
-    /// The access token's, as [`Record::access_digest`] has it.
+    /// [`Record::access_digest`].
     access_digest: Option<Digest>,
     /// The plain form of the whole record, sealed; base64url without padding.
     ///
-    /// Not of the pair alone: the rest would be what any writer makes of it, and an older pair could be put under
-    /// a newer version.
+    /// Not of the pair alone: then any writer could change the rest, and put an older pair under a newer version.
     sealed: String,
 }
 
-impl Sealed {
-    /// The record that was sealed, if `copy` is what can be read of it.
-    fn open(&self, sealer: &dyn Sealer, copy: &Record) -> Result<Record, Flaw> {
-        let sealed = BASE64_URL_SAFE_NO_PAD
-            .decode(&self.sealed)
-            .map_err(|_| Flaw::Opening(SealError::Refused))?;
-        let plain = sealer.open(&copy.key, &sealed).map_err(Flaw::Opening)?;
-        let record: Record = serde_json::from_slice(&plain).map_err(Flaw::unreadable)?;
-        // The key too, for a sealer that does not bind it.
-        let is_named =
-            record.digest() == self.digest && record.access_digest() == self.access_digest;
-        if !is_named || bare(record.clone()) != *copy {
-            return Err(Flaw::Altered);
-        }
-        Ok(record)
-    }
+/// The digests of the pair's tokens, for a record without its pair. Unknown members are refused: no seal covers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    digest: Digest,
+    access_digest: Option<Digest>,
 }
 
-/// What stays readable of a sealed record.
+/// The readable copy of a sealed record: the record without its pair.
 fn bare(record: Record) -> Record {
     Record {
         pair: None,
@@ -196,10 +268,14 @@ fn bare(record: Record) -> Record {
     }
 }
 
-/// A record as far as it can be read without a sealer: if it is sealed, without its pair.
+/// A record as far as it can be read without a sealer.
 pub(super) struct Outline {
+    /// Without its pair, if the record is sealed or in parts.
     pub(super) record: Record,
-    sealed: Option<Sealed>,
+    /// The digests of the pair's tokens, where `record` is without its pair.
+    names: Option<Names>,
+    /// The sealed form of a whole record.
+    sealed: Option<String>,
 }
 
 impl Outline {
@@ -208,6 +284,7 @@ impl Outline {
         if format != SEALED_FORMAT {
             return Ok(Self {
                 record: serde_json::from_slice(bytes).map_err(Flaw::unreadable)?,
+                names: None,
                 sealed: None,
             });
         }
@@ -215,49 +292,64 @@ impl Outline {
             serde_json::from_slice(bytes).map_err(Flaw::unreadable)?;
         form.insert("format".to_owned(), FORMAT.into());
         let pair = form.insert("pair".to_owned(), Value::Null);
-        let sealed = serde_json::from_value(pair.unwrap_or_default()).map_err(Flaw::unreadable)?;
-        let record = serde_json::from_value(form.into()).map_err(Flaw::unreadable)?;
+        let Sealed {
+            digest,
+            access_digest,
+            sealed,
+        } = serde_json::from_value(pair.unwrap_or_default()).map_err(Flaw::unreadable)?;
         Ok(Self {
-            record,
+            record: serde_json::from_value(form.into()).map_err(Flaw::unreadable)?,
+            names: Some(Names {
+                digest,
+                access_digest,
+            }),
             sealed: Some(sealed),
         })
     }
 
-    /// As [`Record::digest`].
-    pub(super) fn digest(&self) -> Digest {
-        match &self.sealed {
-            Some(sealed) => sealed.digest,
-            None => self.record.digest(),
+    /// The record that was sealed, if this is its outline.
+    fn open(&self, sealer: &dyn Sealer, sealed: &[u8]) -> Result<Record, Flaw> {
+        let opened = sealer.open(&self.record.key, sealed);
+        let plain = opened.map_err(Flaw::Opening)?;
+        let record: Record = serde_json::from_slice(&plain).map_err(Flaw::unreadable)?;
+        let is_named =
+            record.digest() == self.digest() && record.access_digest() == self.access_digest();
+        // The comparison includes the key, for a sealer that does not bind it.
+        if !is_named || bare(record.clone()) != self.record {
+            return Err(Flaw::Altered);
         }
+        Ok(record)
     }
 
-    /// As [`Record::access_digest`].
+    /// [`Record::digest`].
+    pub(super) fn digest(&self) -> Digest {
+        self.names
+            .map_or_else(|| self.record.digest(), |names| names.digest)
+    }
+
+    /// [`Record::access_digest`].
     pub(super) fn access_digest(&self) -> Option<Digest> {
-        match &self.sealed {
-            Some(sealed) => sealed.access_digest,
+        match self.names {
+            Some(names) => names.access_digest,
             None => self.record.access_digest(),
         }
     }
 
-    /// As [`Record::knows`].
+    /// [`Record::knows`].
     pub(super) fn knows(&self, digest: &Digest) -> bool {
-        match &self.sealed {
-            Some(sealed) if sealed.digest == *digest => true,
-            // Without its pair, the record goes by the digest of the key.
-            Some(_) => *digest != self.record.digest() && self.record.knows(digest),
-            None => self.record.knows(digest),
-        }
+        // The digest of a record without its pair is that of the key, and does not name a token.
+        self.digest() == *digest || *digest != self.record.digest() && self.record.knows(digest)
     }
 }
 
 /// The format of a record, if this version reads it.
 fn known_format(bytes: &[u8]) -> Result<u32, Flaw> {
-    /// Everything else is skipped, so that an unknown format is reported as that and nothing is copied.
+    /// All other members are skipped, so that an unknown format is reported as such and no token is copied.
     #[derive(Deserialize)]
     struct Probe {
         format: u32,
     }
-    // A list would be taken for the fields in their order.
+    // serde would read a list as the fields in their order.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Flaw::Unreadable { line: 1, column: 1 });
     }
@@ -271,18 +363,18 @@ fn known_format(bytes: &[u8]) -> Result<u32, Flaw> {
     Ok(format)
 }
 
-/// Why bytes are no record, or a record no bytes. It holds nothing of them but a key: what serde says of
-/// a value that is out of place quotes it, and it may be a token.
+/// Why bytes cannot be read as a record, or a record cannot be written. A flaw contains nothing of the bytes but a key:
+/// serde's own errors quote an unexpected value, which may be a token.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Flaw {
     #[error(
-        "it is no whole record (line {line}, column {column}); restore it from a backup, or move it \
-         away and sign in anew"
+        "it is not a whole record (line {line}, column {column}); restore it from a backup, or move it away and sign \
+         in anew"
     )]
     Unreadable { line: usize, column: usize },
     #[error(
-        "it has format {format} and this version reads up to {SEALED_FORMAT}; use the version that \
-         wrote it, or a later one"
+        "it has format {format} and this version of evertoken reads up to {SEALED_FORMAT}; use the version that wrote \
+         it, or a later one"
     )]
     Newer { format: u32 },
     #[error(
@@ -294,24 +386,24 @@ pub(super) enum Flaw {
     #[error("it is sealed; give the store the sealer that it was written with")]
     NoSealer,
     #[error(
-        "it is not sealed, and this store has a sealer; if it was written before the store had one, permit it by \
+        "it is not sealed, and this store has a sealer; if it was written before the store had a sealer, permit it by \
          `accept_plain(true)`, else move it away and sign in anew"
     )]
     Plain,
     #[error(
-        "what can be read of it is not what was sealed, so it was altered since; restore it from a backup, or move \
-         it away and sign in anew"
+        "its readable copy is not what was sealed, so it was altered since; restore it from a backup, or move it away \
+         and sign in anew"
     )]
     Altered,
     #[error("it could not be opened; give the store the sealer that it was written with")]
     Opening(SealError),
     #[cfg(any(feature = "postgres", feature = "redis"))]
     #[error(
-        "its parts are not of one record, so one was altered or lost; restore it from a backup, or move it away and \
-         sign in anew"
+        "its parts are not of one record, so a part was altered or lost; restore it from a backup, or move it away \
+         and sign in anew"
     )]
     Apart,
-    #[error("it could not be sealed")]
+    #[error("it could not be sealed; check the sealer")]
     Sealing(SealError),
 }
 
@@ -323,9 +415,9 @@ impl Flaw {
         }
     }
 
-    /// The error of a store, about this thing.
-    pub(super) fn of(self, thing: impl fmt::Display) -> StoreError {
-        let what = format!("{thing}: {self}");
+    /// The error of a store about `subject`.
+    pub(super) fn of(self, subject: impl fmt::Display) -> StoreError {
+        let what = format!("{subject}: {self}");
         match self {
             Self::Opening(error) | Self::Sealing(error) => StoreError::with_source(what, error),
             _ => StoreError::new(what),
@@ -333,7 +425,7 @@ impl Flaw {
     }
 }
 
-/// The JSON of `value`. It is measured first: a buffer that grows leaves copies behind.
+/// The JSON of `value`. Its length is measured first: a buffer that grows leaves copies behind.
 fn json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Flaw> {
     let mut length = Length(0);
     serde_json::to_writer(&mut length, value).map_err(Flaw::unreadable)?;
@@ -342,7 +434,7 @@ fn json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Flaw> {
     Ok(bytes)
 }
 
-/// Counts what is written.
+/// Counts the bytes that are written.
 struct Length(usize);
 
 impl Write for Length {

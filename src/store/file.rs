@@ -1,46 +1,44 @@
-//! Records as files: one for each key, replaced as a whole.
+//! Records as files: one file for each key, replaced as a whole.
 //!
-//! - [`content`]: what a file holds, and which files are refused
-//! - [`access`]: who else may read it
-//! - [`lock`]: who may replace it
-//! - [`lock_queue`]: who in this process may
-//! - [`replace`]: how it is replaced
-//! - [`swap`]: all of these, in order
-//! - [`watch`]: who waits for a change
+//! - [`access`]: which users may read and change the files
+//! - [`content`]: the content of a file, and which files are refused
+//! - [`lock`]: the lock of a record, and the queue for it
+//! - [`swap`]: how a record is compared and replaced
+//! - [`watch`]: waiting for changes
 //! - [`liveness`]: whether the holder of a lease is alive
-//! - [`search`]: whose digest it is
-//! - [`past`]: the past tokens that have left a record
-//! - [`cleanup`]: what others left behind
-//! - [`purge`]: sessions that nothing depends on any more
+//! - [`search`]: the session of a token, and past tokens
+//! - [`cleanup`]: removing files
+//!
+//! This store never writes over a file that is not a whole record of its key, and never trusts a file that other users can
+//! change.
 
 mod access;
 mod cleanup;
 mod content;
 mod liveness;
 mod lock;
-mod lock_queue;
-mod past;
-mod purge;
-mod replace;
 mod search;
 mod swap;
 #[cfg(test)]
 mod tests;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 pub use self::access::GroupAccess;
 use self::content::{Content, Stamp};
 use self::liveness::Liveness;
-use self::replace::Disk;
 use self::search::{Index, Name};
-use super::codec::Flaw;
+use self::swap::Disk;
+use super::call::blocking;
+use super::codec::{Flaw, sealing_settings};
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::clock::{Clock, SystemClock};
 use crate::record::{Lease, Record};
@@ -49,81 +47,78 @@ use crate::token::{Digest, Key};
 /// How long a session stays after its last token expired.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// Keeps each record in a file of its own, so that a restart goes on with the pair that was rotated last.
+/// Keeps each record in a file of its own, so that a restarted process continues with the pair that was rotated last.
 ///
-/// The file is `<digest of the key>.json`; beside it there is an empty `.lock` file, which only
-/// [`purge`](Self::purge) removes. Processes of one user on one machine can share a directory: a replacement is
-/// compared and written under the lock, and readers need none. Swaps of one process queue for it, and those that
-/// wait hold up no thread. Of all in a process who wait for a change, one looks for all, every 25 ms. Clones are
-/// cheap.
+/// The file is `<digest of the key>.json`; beside it there is an empty `.lock` file, which only [`purge`](Self::purge)
+/// removes. Processes of one user on one machine can share a directory: a record is compared and replaced under the lock,
+/// and readers do not need the lock. Swaps of one process queue for the lock; a swap that waits does not occupy a thread.
+/// Of all callers in a process that wait for a change, one polls for all, every 25 ms. Clones are cheap.
 ///
-/// A record is replaced by renaming a new file over it, which is synced to the disk before, and the directory
-/// after. So it is whole at any time, whatever is killed or switched off. Where a directory cannot be synced, as on
-/// CIFS and some shared folders of virtual machines, a power cut can undo the last replacements. A swap that was
-/// dropped or timed out is carried out entirely or not at all. A file that is not a whole record of its key is
-/// never written over: every call returns an error that names it.
+/// A record is replaced by renaming a new file over it. The file is synced to the disk before the rename, and the
+/// directory after it. So the record is whole at any time, even if a process is killed or the machine is switched off.
+/// Where a directory cannot be synced, as on CIFS and some shared folders of virtual machines, a power cut can undo the
+/// last replacements. A swap that was dropped or timed out is carried out entirely or not at all. A file that is not a
+/// whole record of its key is never written over: every call returns an error that names the file.
 ///
-/// # Who may read it
+/// # Access
 ///
-/// Files are created with mode 0600 and directories with 0700. A file that the group or others can access,
-/// a directory that they can write to, and what belongs to a user other than this one and root is refused: its
-/// tokens are not a secret any more, or its content is another user's. What the group may do is a setting
-/// ([`with_group`](Self::with_group)), because container platforms give access to it at every mount. On Windows
-/// there are no such modes, and the directory's access list decides alone. With a [`Sealer`] the tokens are encrypted
-/// as well.
+/// Files are created with mode 0600 and directories with 0700. The store refuses a file that the group or others can
+/// access, a directory that they can write to, and files and directories of a user other than this one and root: their
+/// tokens are not secret any more, or their content is another user's. What the group may do is a setting
+/// ([`with_group`](Self::with_group)), because container platforms give access to it at every mount. On Windows there are
+/// no such modes, and only the directory's access list counts. With a [`Sealer`] the tokens are encrypted as well.
 ///
 /// # When a process dies that holds a lease
 ///
-/// Before a lease is written, its process makes a file `<digest of the key>.<owner>.alive`, and keeps it locked
-/// until the lease is out of the record. The system frees the lock when the process ends, however it ends. So
-/// those who wait for the lease learn at once that its holder is dead, and that the token may be spent;
-/// what they do then is what the server's profile permits about such a token:
+/// Before a lease is written, its process creates a file `<digest of the key>.<owner>.alive`, and keeps the file locked
+/// until the lease has left the record. The system frees the lock when the process ends, however it ends. So instances
+/// that wait for the lease learn at once that its holder is dead, and that the token may be spent. The server's profile
+/// decides what they do about such a token:
 ///
-/// - where the endpoint can sign in, it does so at once;
-/// - else it is [sent again](crate::ServerProfile::resend) at once;
-/// - where that is not permitted, the session ends once its access token has expired.
+/// - where the endpoint can sign in, they sign in at once;
+/// - else they [send the token again](crate::ServerProfile::resend) at once;
+/// - where that is not permitted, the session ends when its access token has expired.
 ///
-/// Death is proven or it is not known, and what is not known is waited for. So a process that is stopped, that
-/// hangs, or that dropped its store or its runtime and goes on, is left alone for the lease duration, and so is the
-/// holder of a lease whose file was removed, was copied from elsewhere, or is from before a restart of the
-/// machine. On Windows nothing is proven. Who swaps a new lease into a record is taken for its holder:
-/// leases that others make in another store must not be copied from there.
+/// A death is proven or unknown; instances wait where it is unknown. So a process that is stopped, that hangs, or that
+/// dropped its store or its runtime and continues, is left alone for the lease duration. The same is true for the holder of
+/// a lease whose file was removed, was copied from elsewhere, or is from before a restart of the machine. On Windows
+/// nothing is proven. The process that swaps a new lease into a record counts as the lease's holder: do not copy leases
+/// from another store.
 ///
-/// The file is removed with the lease; one whose lease is gone, at the first swap of a store that is
-/// opened later. Removing one by hand does no harm. All of them that a process has in a directory are names of one
-/// file, so they take one descriptor. Where a file cannot have several names, as on FAT, a process proves the lives
-/// of 16 leases at a time.
+/// The file is removed with the lease. A file whose lease is gone is removed at the first swap of a store that is opened
+/// later. Removing a file by hand does no harm. All such files of a process in a directory are names of one file, so they
+/// take one descriptor. Where a file cannot have several names, as on FAT, a process proves the lives of 16 leases at a
+/// time.
 ///
 /// # How long sessions stay
 ///
-/// Nothing is removed by itself. [`purge`](Self::purge) removes the sessions of which every token has expired
-/// 30 days ago ([`retention`](Self::retention)).
+/// Nothing is removed by itself. [`purge`](Self::purge) removes the sessions of which every token expired 30 days ago
+/// ([`retention`](Self::retention)).
 ///
 /// # Searching
 ///
-/// The first [`find`](TokenStore::find) of a store and its clones reads every file; later ones read what has changed,
-/// and for a token of a known session that session's file alone.
+/// The first [`find`](TokenStore::find) of a store and its clones reads every file. Later ones read the files that have
+/// changed; for a token of a known session they read that session's file alone.
 ///
-/// The last 256 tokens that have left a record because it keeps newer ones are found too. Their digests are in the file
-/// `<digest of the key>.past`, which is written only when one leaves. Without the file, or with one that is damaged or
-/// another session's, those tokens are not found, and nothing else changes. What a sealer proves, it proves of the
-/// record: a writer to the directory can put digests of its choice into that file.
+/// The last 256 tokens that have left a record because the record keeps newer ones are found too. Their digests are in the
+/// file `<digest of the key>.past`, which is written only when a token leaves. If that file is missing, damaged, or
+/// another session's, those tokens are not found, and nothing else changes. A seal proves the record and not that file: a
+/// user who can write to the directory can put any digests into it.
 ///
 /// # Time
 ///
-/// The store's time is the machine's wall clock, the only one that survives a restart. If it is stepped
-/// forward by more than the [lease duration](crate::Builder::lease_duration) while an instance is rotating, that
-/// one's lease looks stale to others: they take its token for spent, as they would if it had died. After a
-/// step back, the lease of an instance that died is waited for that much longer.
+/// The store's time is the machine's wall clock, the only clock that survives a restart. If it is stepped forward by more
+/// than the [lease duration](crate::Builder::lease_duration) while an instance is rotating, other instances take that
+/// lease for stale and its token for spent, as if the holder had died. After a step back, instances wait that much longer
+/// for the lease of an instance that died.
 ///
-/// Revisions are microseconds of that clock, but at least one more than before. So they do not come
-/// again when a file is deleted and written anew, unless the clock was stepped back in between.
+/// Revisions are microseconds of that clock, but at least one more than before. So they do not repeat when a file is
+/// deleted and written anew, unless the clock was stepped back in between.
 ///
-/// # Where not
+/// # Where not to use it
 ///
-/// The file system has to know locks and atomic renames, as local ones do. Machines that share a directory
-/// over the network have two clocks, and locks that depend on the server: give them a store that is meant
-/// for several machines.
+/// The file system has to have locks and atomic renames, as local file systems do. Machines that share a directory over the
+/// network have two clocks, and locks that depend on the server: use a store for several machines instead.
 ///
 /// ```
 /// use evertoken::FileStore;
@@ -143,28 +138,28 @@ pub struct FileStore {
     retention: Duration,
     disk: Disk,
     index: Arc<Index>,
-    /// Whether the directory was searched for what killed processes left.
-    swept: Arc<AtomicBool>,
+    /// Whether the files that ended processes left were removed.
+    is_cleaned_up: Arc<AtomicBool>,
 }
 
 impl FileStore {
-    /// A store in this directory, which is created if it is missing, with those above it. A relative path
-    /// counts from the current directory of this moment.
+    /// A store in this directory. The directory is created if it is missing, with those above it. A relative path counts
+    /// from the current directory at this moment.
     ///
     /// # Errors
     ///
-    /// If it cannot be created, is not a directory, can be written to by the group or by others, or belongs to
+    /// If the directory cannot be created, is not a directory, can be written to by the group or by others, or belongs to
     /// a user other than this one and root.
     pub fn new(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::with_group(directory, GroupAccess::None)
     }
 
-    /// The same where the group has access to the directory and to the files in it, as on a volume that a container
-    /// platform mounts. Every process that shares the directory needs it.
+    /// A store in a directory that the group may access, as on a volume that a container platform mounts. Every process
+    /// that shares the directory needs the same setting.
     ///
     /// # Errors
     ///
-    /// As for [`new`](Self::new), but for what is permitted.
+    /// As for [`new`](Self::new), except for the access that `group` permits.
     pub fn with_group(directory: impl AsRef<Path>, group: GroupAccess) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
         let directory = std::path::absolute(directory)
@@ -180,26 +175,13 @@ impl FileStore {
             retention: RETENTION,
             disk: Disk::default(),
             index: Arc::default(),
-            swept: Arc::default(),
+            is_cleaned_up: Arc::default(),
         })
     }
 
-    /// Seals the records, and refuses plain ones, see [`Codec`].
-    #[must_use]
-    pub fn sealed(mut self, sealer: impl Sealer) -> Self {
-        self.codec = self.codec.with_sealer(sealer);
-        self
-    }
+    sealing_settings!();
 
-    /// Accepts plain records although there is a sealer, and seals them when they are written next: for the time in
-    /// which a store that was used without a sealer is given one. Default: no.
-    #[must_use]
-    pub fn accept_plain(mut self, accept: bool) -> Self {
-        self.codec = self.codec.accept_plain(accept);
-        self
-    }
-
-    /// Takes the store's time from the wall clock of another clock. Default: [`SystemClock`].
+    /// Takes the store's time from the wall clock of `clock`. Default: [`SystemClock`].
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -213,20 +195,20 @@ impl FileStore {
         self
     }
 
-    /// Removes the sessions of which every token has expired longer ago than the [retention](Self::retention).
-    /// Returns the number of sessions.
+    /// Removes the sessions of which every token expired longer ago than the [retention](Self::retention). Returns the
+    /// number of sessions.
     ///
-    /// Nothing else removes them, so this is for now and then, from one instance or from all of them. A session that
-    /// is being written at that moment, or whose lease's holder is alive, stays for the next time, and so does one
-    /// with a token whose expiry is not known. A process with a sealed store needs the sealer.
+    /// Nothing else removes them, so call this now and then, from one instance or from all of them. A session stays for
+    /// the next time while it is being written or while the holder of its lease is alive. A session with a token of
+    /// unknown expiry always stays. A process with a sealed store needs the sealer.
     ///
     /// # Errors
     ///
-    /// If the directory or a file in it cannot be read, or a file not be removed. All other sessions are purged
-    /// before that is returned.
+    /// If the directory or a file in it cannot be read, or a file cannot be removed. All other sessions are purged before
+    /// the error is returned.
     pub async fn purge(&self) -> Result<u64, StoreError> {
         let store = self.clone();
-        blocking(move || purge::purge(&store)).await
+        blocking(move || cleanup::purge(&store)).await
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -249,16 +231,16 @@ impl FileStore {
         }))
     }
 
-    /// Once, before the first lock is taken: what a process left that ended is removed under the lock of its
-    /// session, which must not be ours by then.
+    /// Removes the files that ended processes left, once. The caller must not have a lock yet: each file is removed under
+    /// the lock of its session.
     fn clean_up(&self) {
-        if !self.swept.swap(true, Ordering::Relaxed) {
+        if !self.is_cleaned_up.swap(true, Ordering::Relaxed) {
             cleanup::clean_up(&self.directory, self.group);
         }
     }
 }
 
-/// What was read, and what its file looked like.
+/// A record that was read, and the stamp of its file.
 struct Seen {
     entry: (Record, Revision),
     stamp: Stamp,
@@ -302,20 +284,24 @@ impl TokenStore for FileStore {
     async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
         let (path, owner, group) = (self.path(key), lease.owner, self.group);
         let liveness = blocking(move || Ok(Liveness::of(&path, owner, group))).await;
-        matches!(liveness, Ok(Liveness::Over))
+        matches!(liveness, Ok(Liveness::Dead))
     }
 }
 
-/// Runs `work` where it may block. It goes on if the caller is dropped.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        // What a panicking sealer says may hold what it was given.
-        Err(died) if died.is_panic() => Err(StoreError::new("the file store's work panicked")),
-        Err(_) => Err(StoreError::new("the runtime is shutting down")),
+/// The value of this key while it is in use, and a new one otherwise.
+fn shared<K: Ord, T>(
+    values: &Mutex<BTreeMap<K, Weak<T>>>,
+    key: K,
+    new: impl FnOnce() -> T,
+) -> Arc<T> {
+    let mut values = values.lock();
+    if let Some(value) = values.get(&key).and_then(Weak::upgrade) {
+        return value;
     }
+    values.retain(|_, value| value.strong_count() > 0);
+    let value = Arc::new(new());
+    values.insert(key, Arc::downgrade(&value));
+    value
 }
 
 fn failed(what: &str, path: &Path, error: std::io::Error) -> StoreError {

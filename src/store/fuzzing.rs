@@ -1,4 +1,4 @@
-//! The parsers of what stores hold, as functions of bytes.
+//! The parsers of stored records, as functions of bytes for the fuzzer.
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -7,14 +7,14 @@ use super::codec::{Codec, Outline};
 use super::{SealError, Sealer, StoreError};
 use crate::token::Key;
 
-/// A record's bytes: whatever they are, what can be read of them is written and read as the same.
-/// Returns the errors about what cannot be read.
+/// Reads any bytes as a record. A record that can be read is written, and read again as the same record. Returns the
+/// errors of the codecs that cannot read the bytes.
 pub(crate) fn record(input: &[u8]) -> Vec<StoreError> {
     let mut errors = Vec::new();
     let _ = Outline::read(input);
     let keyed = serde_json::from_slice(input);
     let key = keyed.map_or_else(|_| Key::default(), |Keyed { key }| key);
-    for codec in [Codec::plain(), Codec::sealed(Turned)] {
+    for codec in [Codec::plain(), Codec::sealed(Inverted)] {
         let record = match codec.decode(&key, input) {
             Ok(record) => record,
             Err(error) => {
@@ -26,23 +26,26 @@ pub(crate) fn record(input: &[u8]) -> Vec<StoreError> {
             continue;
         };
         match codec.decode(&key, &written) {
-            Ok(read) => assert!(read == record, "{read:?} was written as {record:?}"),
-            Err(error) => panic!("what was written cannot be read: {error}"),
+            Ok(read) => assert!(
+                read == record,
+                "{record:?} was written, and {read:?} was read"
+            ),
+            Err(error) => panic!("a record that was written cannot be read: {error}"),
         }
     }
     errors
 }
 
-/// The part that a record is read for.
+/// The key in the bytes of a record.
 #[derive(Deserialize)]
 struct Keyed {
     key: Key,
 }
 
-/// Seals by turning every bit, so that a mutation of sealed bytes is one of the pair.
-struct Turned;
+/// A sealer that inverts every bit, so that a mutation of sealed bytes is a mutation of the pair.
+struct Inverted;
 
-impl Sealer for Turned {
+impl Sealer for Inverted {
     fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         Ok(plain.iter().map(|byte| !byte).collect())
     }
@@ -58,12 +61,12 @@ mod tests {
 
     use super::*;
 
-    /// Or the fuzzer would begin with what is refused at its first field.
+    /// Each seed of this layout is read by one codec. A seed that both refuse would teach the fuzzer nothing.
     #[test]
     fn every_seed_of_this_layout_is_read_by_one_of_the_codecs() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/record");
         if !corpus.exists() {
-            println!("skipped: this is a package, which holds no corpora");
+            println!("skipped: the package does not contain the corpora");
             return;
         }
         for seed in ["00", "01", "02", "03", "s0", "s1", "s2", "s3"] {

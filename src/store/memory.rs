@@ -1,3 +1,5 @@
+//! Records in the memory of this process.
+
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
@@ -8,13 +10,13 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore};
+use super::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore, refuse_other_key};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::record::Record;
 use crate::token::{Digest, Key};
 
-/// Keeps records in this process. Clones share them, so several managers in one process rotate one
-/// session as if they were machines; a restart forgets everything.
+/// Keeps records in this process. Clones share the records, so several managers in one process rotate one session as
+/// instances on several machines do. A restart loses all records.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -23,13 +25,13 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Shared {
     clock: Arc<dyn Clock>,
-    /// When the store was made, by both clocks.
+    /// The time at which the store was made, by the monotonic clock and by the wall clock.
     made: (Timestamp, Duration),
     entries: Mutex<HashSet<Entry>>,
     changed: Notify,
 }
 
-/// A record, found by its key.
+/// A record and its revision. The set finds an entry by its key.
 #[derive(Debug)]
 struct Entry(Box<(Record, Revision)>);
 
@@ -70,7 +72,7 @@ impl MemoryStore {
         Self::with_clock(SystemClock)
     }
 
-    /// An empty store whose time is another clock's.
+    /// An empty store with the time of `clock`.
     #[must_use]
     pub fn with_clock(clock: impl Clock) -> Self {
         Self::sharing(Arc::new(clock))
@@ -87,8 +89,8 @@ impl MemoryStore {
         }
     }
 
-    /// Not the wall clock, although it starts with that: where it is stepped, a lease that is a second old
-    /// would look stale, and its token would be spent by two.
+    /// The store's time: the wall clock when the store was made, and the monotonic clock since. The wall clock alone may
+    /// be stepped: then a lease that is a second old would look stale, and two instances would spend its token.
     fn now(&self) -> StoreTime {
         let (now, wall) = self.shared.made;
         (wall + self.shared.clock.now().since(now)).into()
@@ -131,11 +133,7 @@ impl TokenStore for MemoryStore {
         if revision != seen {
             return Ok(Swap::Lost(held.map(|entry| (*entry.0).clone())));
         }
-        if next.key() != key {
-            let problem =
-                "the record of another session cannot be written in the place of this one's";
-            return Err(StoreError::new(problem));
-        }
+        refuse_other_key(key, next)?;
         let revision = Revision::new(revision.map_or(0, Revision::number) + 1);
         entries.replace(Entry(Box::new((next.clone(), revision))));
         drop(entries);
@@ -145,7 +143,7 @@ impl TokenStore for MemoryStore {
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
         loop {
-            // Listens before it looks, or a change between the two would be missed.
+            // The waiter listens before it reads: a change between the two would be missed otherwise.
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             changed.as_mut().enable();
             if self.revision(key) != seen {

@@ -1,24 +1,19 @@
-//! Records in PostgreSQL: a row for each pair, of which one is its session's current one and has the record.
+//! Records in PostgreSQL: a row for each token pair. One row of a session is its current one, and has the record.
 //!
-//! - [`access`]: where the database is, and how many connections it is asked through
-//! - [`schema`]: the tables, and how they get there
-//! - [`row`]: a record as columns, and in parts
-//! - [`queries`]: what is asked, and what the answers mean
-//! - [`ask`]: one statement, in its time, and once more where that can do no harm
-//! - [`listen`]: hearing of changes
-//! - [`sending`]: whether statements have names
-//! - [`check`]: whether what is sent later can be carried out
-//! - [`failure`]: why the database did not do what it was asked
+//! - [`connection`]: connections, how statements are sent, and in which time
+//! - [`schema`]: the tables, the statements, and the checks at the start
+//! - [`queries`]: the questions, the answers, and a record as columns
+//! - [`listen`]: listening for changes
+//! - [`failure`]: why a statement failed
+//!
+//! This store never sends a statement that writes a second time unless the first one was certainly undone, and never
+//! puts stored data into an error.
 
-mod access;
-mod ask;
-mod check;
+mod connection;
 mod failure;
 mod listen;
 mod queries;
-mod row;
 mod schema;
-mod sending;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,34 +22,30 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{Connection as _, PgPool, Row as _};
 
+use self::connection::{Sending, in_call_time};
 use self::failure::Failure;
-use self::listen::{Deaf, Listener};
+use self::listen::Deaf;
 use self::queries::Replaced;
 use self::schema::Statements;
-use self::sending::Sending;
-use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore};
+use super::codec::sealing_settings;
+use super::notify::Hub;
+use super::{
+    Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore, refuse_other_key,
+};
 use crate::record::Record;
 use crate::token::{Digest, Key};
 
-/// How long a pair that gave way keeps its row.
+/// How long the row of a pair stays after another pair replaced it.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// How often a waiter looks while it hears of changes: only for what was not told, a connection that died
-/// unnoticed for example.
-const POLL_WITH_LISTEN: Duration = Duration::from_secs(1);
-
-/// The same while it does not.
-const POLL_WITHOUT_LISTEN: Duration = Duration::from_millis(50);
-
-/// Keeps records in a PostgreSQL database, for instances on many machines, and for those who want to see
-/// in SQL which session has which pair.
+/// Keeps records in a PostgreSQL database, for instances on many machines, and for operators who want to see in SQL which
+/// session has which pair.
 ///
-/// Each pair has a row of its own in the table `evertoken_pair`. At most one row of a session is `ACTIVE`,
-/// which a unique index holds. A rotation is one transaction, of one statement: the old row becomes
-/// `INACTIVE` (`EXPIRED`, if its access token had run out by the database's clock) and loses its tokens, while
-/// the digests of both tokens, the `jti` and the times stay; and the new row comes. A session that ended has a
-/// row that is `REVOKED` (refused by the server, or logged out) or `EXPIRED` (run out, idle, or of unknown
-/// outcome).
+/// Each pair has a row of its own in the table `evertoken_pair`. At most one row of a session is `ACTIVE`; a unique index
+/// guarantees that. A rotation is one transaction, of one statement. The old row becomes `INACTIVE` (`EXPIRED`, if its
+/// access token had expired by the database's clock) and loses its tokens; the digests of both tokens, the `jti` and the
+/// times stay. The new row is inserted. A session that ended has a row that is `REVOKED` (refused by the server, or
+/// logged out) or `EXPIRED` (expired, idle, or of unknown outcome).
 ///
 /// A lease updates the row in place: it touches no index, and the pair stays where it is. With a pair of 1.2 KB a
 /// rotation adds 4.3 KB to the write-ahead log, of which 0.5 KB are the lease's, however many rotations there were; what
@@ -77,66 +68,63 @@ const POLL_WITHOUT_LISTEN: Duration = Duration::from_millis(50);
 ///
 /// # The tables, and who may use them
 ///
-/// The tables are created on the first connection, in the schema that is first in the search path, by
-/// however many instances at once. A user who may not do that can use tables that are there: have
-/// somebody else run [`SCHEMA`](Self::SCHEMA), and grant `SELECT` on `evertoken_schema` and
-/// `SELECT, INSERT, UPDATE, DELETE` on `evertoken_pair`. Two schemas are two stores (by
-/// `?options[search_path]=name` in the URL, or the search path of the role). Tables of another version are
-/// refused. The database has to be in UTF-8, and not to be a standby.
+/// The tables are created on the first connection, in the schema that is first in the search path. Any number of instances
+/// may do that at once. A user who may not create tables can use existing ones: let another user run
+/// [`SCHEMA`](Self::SCHEMA), and grant `SELECT` on `evertoken_schema` and `SELECT, INSERT, UPDATE, DELETE` on
+/// `evertoken_pair`. Two schemas are two stores (by `?options[search_path]=name` in the URL, or by the search path of the
+/// role). Tables of another version are refused. The database has to be in UTF-8, and must not be a standby.
 ///
-/// The column `pair` is the only one with a secret, as long as the row is its session's current one. With
-/// a [`Sealer`] it is encrypted. Without one the tokens are as safe as the database: they are in its backups,
-/// in its write-ahead log and, until they are vacuumed, in the remains of replaced rows; and in its log if
-/// that is told to contain the parameters of statements (by `log_statement` or `log_min_duration_statement`,
-/// unless `log_parameter_max_length` is 0). In this process they pass through buffers of sqlx, which are not
-/// zeroized.
+/// The column `pair` is the only one with a secret, as long as the row is its session's current one. With a [`Sealer`] it
+/// is encrypted. Without a sealer the tokens are as safe as the database. They are in its backups, in its write-ahead log
+/// and, until a vacuum, in the remains of replaced rows. They are in its log if the log contains the parameters of
+/// statements (by `log_statement` or `log_min_duration_statement`, unless `log_parameter_max_length` is 0). In this
+/// process they pass through buffers of sqlx, which are not zeroized.
 ///
 /// # Changes, and poolers
 ///
-/// After a swap the channel `evertoken` is notified, with the digest of the key and a number, and instances
-/// that wait for one another hear of it within milliseconds. For that a store listens on a connection of
-/// its own, from its first wait until its last clone is dropped. Where notifications do not arrive it looks
-/// every 50 ms instead, and every second even if they do: an instance may be killed between the two. A
-/// lease is not told: those who wait, wait for one to go.
+/// After a swap the channel `evertoken` is notified, with the digest of the key and a number, and instances that wait for
+/// one another receive that within milliseconds. For that a store listens on a connection of its own, from its first wait
+/// until its last clone is dropped. Where notifications do not arrive, waiters read the record every 50 ms instead, and
+/// every second where they do: an instance may be killed between the swap and the notification. A new lease is not
+/// notified: waiters wait for a lease to end.
 ///
-/// Behind PgBouncer in session mode everything works. In transaction mode notifications do not arrive, which is
-/// logged once, and the names of prepared statements are mixed up, unless PgBouncer keeps them apart (version 1.21
-/// or later, with `max_prepared_statements` above zero). Where it does not, put `statement-cache-capacity=0` into
-/// the URL: each statement is sent without a name and in a transaction of its own then, which takes three round
-/// trips more, and nothing is listened to. Connecting finds out which it is, by carrying out every statement for a session that does not exist,
-/// and by two connections that use names at once; a pooler that is busy may let that pass.
+/// Behind PgBouncer in session mode everything works. In transaction mode notifications do not arrive, which is logged
+/// once, and the names of prepared statements are mixed up, unless PgBouncer keeps them apart (version 1.21 or later, with
+/// `max_prepared_statements` above zero). Where PgBouncer does not, put `statement-cache-capacity=0` into the URL. Then
+/// each statement is sent without a name and in a transaction of its own, which takes three more round trips, and the
+/// store does not listen. Connecting finds out how the pooler works: it carries out every statement for a session that
+/// does not exist, and uses names on two connections at once. A pooler that is busy may pass that check.
 ///
 /// # Failover
 ///
-/// The store counts on what was acknowledged. So it asks for `synchronous_commit` where that is `off` by
-/// default, and changes no other setting of it. A standby that replays behind its primary and is promoted
-/// has lost the last writes: a lost lease can make two instances spend one token, and a lost pair is written
-/// again by the instance that holds it. `synchronous_standby_names` prevents both. Revisions are microseconds
-/// of the database's clock, but at least one more than before, so they do not come again after such a loss,
-/// nor after a deletion, unless the clock was stepped back.
+/// The store relies on what was acknowledged. So it sets `synchronous_commit` where that is `off` by default, and changes
+/// no other setting of it. A standby that replays behind its primary and is promoted has lost the last writes. A lost
+/// lease can make two instances spend one token; a lost pair is written again by the instance that holds it.
+/// `synchronous_standby_names` prevents both. Revisions are microseconds of the database's clock, but at least one more
+/// than before. So they do not repeat after such a loss, nor after a deletion, unless the clock was stepped back.
 ///
-/// # What can be searched for in SQL
+/// # Searching in SQL
 ///
 /// `digest` and `access_digest` are the first 16 bytes of the SHA-256 of the refresh token and of the access token, as
 /// [`Digest`] has them; each has an index. [`find`](TokenStore::find) and
-/// [`find_by_access`](TokenStore::find_by_access) ask by them. For whose session an access token is:
+/// [`find_by_access`](TokenStore::find_by_access) use them. To find the session of an access token:
 ///
 /// ```sql
 /// SELECT key, state, issued_at, access_expires_at FROM evertoken_pair
 /// WHERE access_digest = substr(sha256(convert_to('the token', 'UTF8')), 1, 16);
 /// ```
 ///
-/// `key_digest` is that of the key, `jti` and the times are those of the pair. `record` is JSON, read by
-/// `convert_from(record, 'UTF8')::json`: what has no column of its own, the lease for one. `past` has the digests of
-/// the last past tokens, one after the other.
+/// `key_digest` is the digest of the key; `jti` and the times are those of the pair. `record` is JSON, read by
+/// `convert_from(record, 'UTF8')::json`: everything without a column of its own, such as the lease. `past` has the digests
+/// of the last past tokens, one after the other.
 ///
 /// # How long rows stay
 ///
-/// Rows of pairs that gave way are deleted 30 days after that ([`retention`](Self::retention)): some with each
-/// rotation of their session, and all of them by [`purge`](Self::purge). [`find`](TokenStore::find) and
-/// [`find_by_access`](TokenStore::find_by_access) know past tokens by them, long after the record of the session has
-/// forgotten them. As long as the record has a refresh token among the past ones, rotations leave its row, or bring one
-/// with its digest back.
+/// Rows of replaced pairs are deleted 30 days after the replacement ([`retention`](Self::retention)): some with each
+/// rotation of their session, and all of them by [`purge`](Self::purge). By these rows, [`find`](TokenStore::find) and
+/// [`find_by_access`](TokenStore::find_by_access) find past tokens long after the record of the session has forgotten
+/// them. As long as the record has a refresh token among the past ones, rotations keep the token's row, or insert one with
+/// its digest again.
 #[derive(Clone)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
@@ -147,50 +135,50 @@ pub struct PostgresStore {
 struct Shared {
     pool: PgPool,
     statements: Statements,
-    listener: Listener,
+    changes: Hub,
 }
 
 impl PostgresStore {
-    /// The SQL that creates the tables, for whoever may do that where the store's own user may not.
+    /// The SQL that creates the tables. Another user can run it where the store's own user may not create tables.
     pub const SCHEMA: &'static str = schema::SCHEMA;
 
     /// A store in the database at `postgres://user:password@host:port/database`.
     ///
-    /// The parameters of the URL are those of sqlx 0.8: `sslmode` (`prefer`, unless said otherwise; use
-    /// `verify-full` on a network that is not yours alone), `sslrootcert`, `sslcert`, `sslkey`, `host`,
+    /// The parameters of the URL are those of sqlx 0.8: `sslmode` (default `prefer`; use `verify-full` on a network
+    /// that is not yours alone), `sslrootcert`, `sslcert`, `sslkey`, `host`,
     /// `hostaddr`, `port`, `dbname`, `user`, `password`, `application_name`, `options` and `statement-cache-capacity`
-    /// (or `statement_cache_capacity`; 0 for [poolers](Self#changes-and-poolers)). What is not said is
-    /// taken from `PGHOST`, `PGUSER`, `PGPASSWORD` and so on, as by PostgreSQL's own programs. TLS comes with
-    /// the feature `rustls`.
+    /// (or `statement_cache_capacity`; 0 for [poolers](Self#changes-and-poolers)). A missing
+    /// parameter is taken from `PGHOST`, `PGUSER`, `PGPASSWORD` and so on, as by PostgreSQL's own programs. TLS comes
+    /// with the feature `rustls`.
     ///
-    /// There are 8 connections at most, and one to listen. Give [`from_pool`](Self::from_pool) a pool of your
-    /// own where thousands of sessions may rotate at once.
+    /// The store has at most 8 connections, and one to listen. Give [`from_pool`](Self::from_pool) a pool of your own
+    /// where thousands of sessions may rotate at once.
     ///
     /// # Errors
     ///
-    /// If the URL is none, or the database cannot be reached, does not let the user in or cannot be used, see
-    /// above. No error repeats a password.
+    /// If the URL is wrong, or the database cannot be reached, does not accept the user or cannot be used, see above.
+    /// An error never contains the password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let options = access::options(url)?;
+        let options = connection::options(url)?;
         let sending = Sending::of(&options);
         let preparing = async {
-            // Not by the pool, which would try again until its time is over, and then not say why.
-            let mut connection = access::connection(&options).await?;
+            // Not by the pool, which tries again until its time is over, and does not report the reason.
+            let mut connection = connection::connect(&options).await?;
             let statements = schema::prepare(&mut connection, sending).await?;
-            // It was good for this, and what comes of closing it is of no interest.
+            // An error of closing does not matter any more.
             let _ = connection.close().await;
-            let is_shared = check::is_shared(&options, sending).await?;
+            let is_shared = schema::is_shared(&options, sending).await?;
             Ok((statements, is_shared))
         };
-        let prepared = access::in_time(preparing).await;
+        let prepared = connection::in_time(connection::START, preparing).await;
         let prepared = prepared.map_err(|failure| failure.of("connect to PostgreSQL"))?;
-        Ok(Self::over(access::pool(options), prepared))
+        Ok(Self::over(connection::pool(options), prepared))
     }
 
     /// A store that uses the connections of a pool of sqlx 0.8, and one more to listen.
     ///
-    /// The pool's settings are yours: `test_before_acquire` costs a round trip for each call, and its absence
-    /// an error of a swap when a connection has died.
+    /// The pool's settings stay as they are. `test_before_acquire` costs a round trip for each call; without it, a swap
+    /// fails when it meets a connection that has died.
     ///
     /// # Errors
     ///
@@ -199,12 +187,12 @@ impl PostgresStore {
         let preparing = async {
             let options = pool.connect_options();
             let sending = Sending::of(&options);
-            let is_shared = check::is_shared(&options, sending).await?;
+            let is_shared = schema::is_shared(&options, sending).await?;
             let mut connection = pool.acquire().await.map_err(Failure::from)?;
             let statements = schema::prepare(&mut connection, sending).await?;
             Ok((statements, is_shared))
         };
-        let prepared = access::in_time(preparing).await;
+        let prepared = connection::in_time(connection::START, preparing).await;
         let prepared = prepared.map_err(|failure| failure.of("use PostgreSQL"))?;
         Ok(Self::over(pool, prepared))
     }
@@ -215,56 +203,43 @@ impl PostgresStore {
             Sending::Unnamed => Some(Deaf::UnnamedStatements),
             Sending::Named => None,
         };
-        let listener = Listener::new(pool.clone(), deaf);
+        let changes = listen::hub(pool.clone(), deaf);
         Self {
             shared: Arc::new(Shared {
                 pool,
                 statements,
-                listener,
+                changes,
             }),
             codec: Codec::plain(),
             retention: RETENTION,
         }
     }
 
-    /// Seals the records, and refuses plain ones, see [`Codec`].
-    #[must_use]
-    pub fn sealed(mut self, sealer: impl Sealer) -> Self {
-        self.codec = self.codec.with_sealer(sealer);
-        self
-    }
+    sealing_settings!();
 
-    /// Accepts plain records although there is a sealer, and seals them when they are written next: for the time in
-    /// which a store that was used without a sealer is given one. Default: no.
-    #[must_use]
-    pub fn accept_plain(mut self, accept: bool) -> Self {
-        self.codec = self.codec.accept_plain(accept);
-        self
-    }
-
-    /// How long the row of a pair that gave way is kept. Default: 30 days.
+    /// How long the row of a replaced pair is kept. Default: 30 days.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
     }
 
-    /// Deletes every row whose pair gave way longer ago than the [retention](Self::retention), and the sessions
-    /// of which every token has expired as long ago. Returns the number of rows.
+    /// Deletes every row whose pair was replaced longer ago than the [retention](Self::retention), and the sessions of
+    /// which every token expired as long ago. Returns the number of rows.
     ///
-    /// Rotations delete old rows of their own session, so this is for those that rotate no more: now and then,
-    /// from one instance or from all of them.
+    /// A rotation deletes old rows of its own session. So call this for sessions that do not rotate any more: now and
+    /// then, from one instance or from all of them. A call has no time limit.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked. There is no limit to the time it may take.
+    /// If the database cannot be reached, or refuses.
     pub async fn purge(&self) -> Result<u64, StoreError> {
         let Shared {
             pool, statements, ..
         } = &*self.shared;
         let purging = async {
             let mut connection = pool.acquire().await?;
-            let purge = sqlx::query(&statements.purge).bind(row::millis(self.retention));
+            let purge = sqlx::query(&statements.purge).bind(queries::to_millis(self.retention));
             let purge = purge.bind(true);
             let rows = statements.sending.rows(&mut connection, purge).await?;
             let purged: i64 = rows.first().ok_or(Failure::Unreadable)?.try_get(0)?;
@@ -278,7 +253,7 @@ impl PostgresStore {
 #[async_trait]
 impl TokenStore for PostgresStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
-        let loaded = ask::in_time(self.read(key)).await;
+        let loaded = in_call_time(self.read(key)).await;
         loaded.map_err(|failure| failure.of("load a session from PostgreSQL"))
     }
 
@@ -294,38 +269,20 @@ impl TokenStore for PostgresStore {
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
         let digest = key.digest();
-        // Listens before it looks, or a change between the two would be missed.
-        let mut notifications = self.shared.listener.notifications();
-        loop {
-            let pause = match notifications.are_heard() {
-                true => POLL_WITH_LISTEN,
-                false => POLL_WITHOUT_LISTEN,
-            };
-            // What cannot be read may be mended; whoever waits has a limit.
-            if let Ok(revision) = ask::in_time(self.revision(&digest)).await
-                && revision != seen
-            {
-                return;
-            }
-            // Who was told need not look, unless it was of what is known.
-            let told = tokio::time::timeout(pause, notifications.of(&digest)).await;
-            if let Ok(Some(revision)) = told
-                && seen.is_none_or(|seen| revision.number() > seen.number())
-            {
-                return;
-            }
-        }
+        let read = || in_call_time(self.revision(&digest));
+        let changes = &self.shared.changes;
+        changes.changed(&digest.to_string(), seen, read).await;
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let statement = &self.shared.statements.find;
-        let found = ask::in_time(self.search(statement, digest)).await;
+        let found = in_call_time(self.search(statement, digest)).await;
         found.map_err(|failure| failure.of("search PostgreSQL for a token"))
     }
 
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let statement = &self.shared.statements.find_by_access;
-        let found = ask::in_time(self.search(statement, digest)).await;
+        let found = in_call_time(self.search(statement, digest)).await;
         found.map_err(|failure| failure.of("search PostgreSQL for an access token"))
     }
 
@@ -335,23 +292,20 @@ impl TokenStore for PostgresStore {
         seen: Option<Revision>,
         next: &Record,
     ) -> Result<(Swap, Option<StoreTime>), StoreError> {
-        if next.key != *key {
-            let problem = "the record of another session cannot be written to this one's row";
-            return Err(StoreError::new(problem));
-        }
-        let swapped = ask::in_time(self.replace(key, seen, next)).await;
+        refuse_other_key(key, next)?;
+        let swapped = in_call_time(self.replace(key, seen, next)).await;
         let Replaced { swap, now, news } =
             swapped.map_err(|failure| failure.of("store a session in PostgreSQL"))?;
-        // Not in the swap's own transaction: one that notifies holds a lock of the whole server until it is
-        // on the disk, so that 64 writers made 1,400 swaps a second instead of 6,800.
+        // Not in the swap's own transaction: a transaction that notifies holds a lock of the whole server until it is on
+        // the disk. With that, 64 writers made 1,400 swaps a second instead of 6,800.
         if let Some((change, connection)) = news {
-            connection.notify(change).await;
+            connection.notify(change.notification()).await;
         }
         Ok((swap, Some(now)))
     }
 }
 
-/// Shows nothing of where the database is, and of how it is entered.
+/// Does not show the address of the database, nor the user or the password.
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore")

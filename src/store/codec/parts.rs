@@ -1,5 +1,5 @@
-//! A record in parts, for stores that write a part only where it changed: most swaps leave the pair and the past
-//! tokens as they are.
+//! A record in parts, for stores that write a part only where it changed. Most swaps leave the pair and the past tokens
+//! as they are.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::aside::aside;
-use super::{Codec, Flaw, bare, json, known_format};
+use super::{Codec, Flaw, Names, Outline, json, known_format};
 use crate::record::format::Wiped;
 use crate::record::{FORMAT, Record, SEALED_FORMAT};
 use crate::store::StoreError;
+use crate::store::call::blocking;
 use crate::token::{Digest, Key};
 
-/// The lists of past tokens, in the order in which they are put together.
+/// The lists of past tokens, in the order in which they stand in their part.
 const LISTS: [&str; 3] = ["refreshed", "seeds", "replaced"];
 
-/// What a lease and its release change.
+/// The members that a lease and its release change.
 const CHANGING: [&str; 3] = ["lease", "next_number", "not_before"];
 
 /// The parts of a record.
@@ -26,16 +26,16 @@ pub(in crate::store) struct Parts {
     pub(in crate::store) pair: Option<Zeroizing<Vec<u8>>>,
     /// The digests of past tokens, 16 bytes each, the lists one after the other.
     pub(in crate::store) past: Vec<u8>,
-    /// What a lease changes, as JSON.
+    /// The members that a lease changes, as JSON.
     pub(in crate::store) lease: Zeroizing<Vec<u8>>,
-    /// Everything else as JSON, with the names of the tokens in the place of the pair, and with the length of each
-    /// list in the place of the list. As secret as the pair only in what a later version put there.
+    /// All other members as JSON, with the digests of the tokens in the place of the pair, and with the length of each
+    /// list in the place of the list. Secret only where a later version put a secret member there.
     pub(in crate::store) rest: Zeroizing<Vec<u8>>,
 }
 
 impl Parts {
-    /// The lease and the rest as one JSON, which is read as the rest. The lease stands first: a database that logs
-    /// the difference of two rows logs little of what is behind it.
+    /// The lease and the rest as one JSON. The lease stands first: a database that logs the bytes between the first and
+    /// the last difference of two rows then logs few of them.
     #[cfg(feature = "postgres")]
     pub(in crate::store) fn record(&self) -> Zeroizing<Vec<u8>> {
         let begun = self.lease.strip_suffix(b"}").unwrap_or_default();
@@ -43,7 +43,7 @@ impl Parts {
         Zeroizing::new([begun, b",", ended].concat())
     }
 
-    /// The parts of such a JSON.
+    /// The parts of a record whose lease and rest are one JSON.
     #[cfg(feature = "postgres")]
     pub(in crate::store) fn of_record(
         record: &[u8],
@@ -62,7 +62,7 @@ impl Parts {
         Ok(known_format(&self.rest)? == SEALED_FORMAT)
     }
 
-    /// What it says before anything else: parts of two records may be of two sessions.
+    /// The key. It is read before anything else, because parts of two records may be of two sessions.
     fn key(&self) -> Result<Key, Flaw> {
         #[derive(Deserialize)]
         struct Whose {
@@ -72,7 +72,19 @@ impl Parts {
         Ok(key)
     }
 
-    /// The plain form of the record with this pair, and its names.
+    /// The outline of the record. The pair may be missing.
+    pub(in crate::store) fn outline(&self) -> Result<Outline, Flaw> {
+        // An unknown format is reported before any other flaw.
+        self.is_sealed()?;
+        let (form, names) = self.form(Value::Null)?;
+        Ok(Outline {
+            record: serde_json::from_value(form).map_err(Flaw::unreadable)?,
+            names,
+            sealed: None,
+        })
+    }
+
+    /// The plain form of the record with this pair, and the digests of its tokens.
     fn form(&self, pair: Value) -> Result<(Value, Option<Names>), Flaw> {
         let read = |part: &[u8]| serde_json::from_slice::<Map<String, Value>>(part);
         let mut form = read(&self.rest).map_err(Flaw::unreadable)?;
@@ -86,14 +98,6 @@ impl Parts {
     }
 }
 
-/// The names of the pair's tokens. A member more would be one that no seal covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Names {
-    digest: Digest,
-    access_digest: Option<Digest>,
-}
-
 impl Names {
     fn of(record: &Record) -> Option<Self> {
         record.pair.as_ref().map(|_| Self {
@@ -104,7 +108,7 @@ impl Names {
 }
 
 impl Codec {
-    /// The record in parts, in buffers that are zeroized and were never moved.
+    /// The record in parts. The buffers with secrets are zeroized and never reallocated.
     pub(in crate::store) fn encode_parts(&self, record: &Record) -> Result<Parts, Flaw> {
         let mut form = Wiped::from(serde_json::to_value(record).map_err(Flaw::unreadable)?);
         let pair = Wiped::from(form["pair"].take());
@@ -140,37 +144,24 @@ impl Codec {
         if whose != *key {
             return Err(Flaw::OtherKey(Box::new(whose)));
         }
-        match (&self.sealer, is_sealed) {
-            (None, true) => Err(Flaw::NoSealer),
-            (Some(_), false) if !self.accepts_plain => Err(Flaw::Plain),
-            (Some(sealer), true) => {
-                let shown = Shown::read(parts)?;
-                let sealed = parts.pair.as_ref().ok_or(Flaw::Apart)?;
-                let plain = sealer.open(key, sealed).map_err(Flaw::Opening)?;
-                let record: Record = serde_json::from_slice(&plain).map_err(Flaw::unreadable)?;
-                // The key too, for a sealer that does not bind it.
-                if Names::of(&record) != shown.names || bare(record.clone()) != shown.record {
-                    return Err(Flaw::Altered);
-                }
-                Ok(record)
-            }
-            (_, false) => {
-                let pair = match &parts.pair {
-                    Some(pair) => serde_json::from_slice(pair).map_err(Flaw::unreadable)?,
-                    None => Value::Null,
-                };
-                let (form, names) = parts.form(pair)?;
-                let record: Record = serde_json::from_value(form).map_err(Flaw::unreadable)?;
-                if Names::of(&record) != names {
-                    return Err(Flaw::Apart);
-                }
-                Ok(record)
-            }
+        if let Some(sealer) = self.opener(is_sealed)? {
+            let sealed = parts.pair.as_ref().ok_or(Flaw::Apart)?;
+            return parts.outline()?.open(sealer, sealed);
+        }
+        let pair = match &parts.pair {
+            Some(pair) => serde_json::from_slice(pair).map_err(Flaw::unreadable)?,
+            None => Value::Null,
+        };
+        let (form, names) = parts.form(pair)?;
+        let record: Record = serde_json::from_value(form).map_err(Flaw::unreadable)?;
+        match Names::of(&record) == names {
+            true => Ok(record),
+            false => Err(Flaw::Apart),
         }
     }
 
-    /// As [`encode_parts`](Self::encode_parts), for stores whose calls must not block.
-    pub(in crate::store) async fn encode_parts_aside(
+    /// [`encode_parts`](Self::encode_parts) for stores whose calls must not block: a sealer may block.
+    pub(in crate::store) async fn encode_parts_async(
         &self,
         record: &Record,
     ) -> Result<Parts, StoreError> {
@@ -179,70 +170,32 @@ impl Codec {
             return self.encode_parts(record).map_err(problem);
         }
         let (codec, record) = (self.clone(), record.clone());
-        aside(move || codec.encode_parts(&record).map_err(problem)).await
+        blocking(move || codec.encode_parts(&record).map_err(problem)).await
     }
 
-    /// As [`decode_parts`](Self::decode_parts); errors are about `thing`.
-    pub(in crate::store) async fn decode_parts_aside(
+    /// [`decode_parts`](Self::decode_parts) for stores whose calls must not block. Errors are about `subject`.
+    pub(in crate::store) async fn decode_parts_async(
         &self,
         key: &Key,
         parts: Parts,
-        thing: String,
+        subject: String,
     ) -> Result<Record, StoreError> {
         if self.sealer.is_none() {
             return self
                 .decode_parts(key, &parts)
-                .map_err(|flaw| flaw.of(thing));
+                .map_err(|flaw| flaw.of(subject));
         }
         let (codec, key) = (self.clone(), key.clone());
-        aside(move || {
+        blocking(move || {
             codec
                 .decode_parts(&key, &parts)
-                .map_err(|flaw| flaw.of(thing))
+                .map_err(|flaw| flaw.of(subject))
         })
         .await
     }
 }
 
-/// What can be read of a record without its pair.
-pub(in crate::store) struct Shown {
-    /// Without its pair.
-    record: Record,
-    names: Option<Names>,
-}
-
-impl Shown {
-    /// `parts` may be without the pair.
-    pub(in crate::store) fn read(parts: &Parts) -> Result<Self, Flaw> {
-        // An unknown format is reported as that.
-        parts.is_sealed()?;
-        let (form, names) = parts.form(Value::Null)?;
-        let record = serde_json::from_value(form).map_err(Flaw::unreadable)?;
-        Ok(Self { record, names })
-    }
-
-    #[cfg(feature = "redis")]
-    pub(in crate::store) fn key(&self) -> &Key {
-        &self.record.key
-    }
-
-    /// As [`Record::knows`].
-    #[cfg(feature = "redis")]
-    pub(in crate::store) fn knows(&self, digest: &Digest) -> bool {
-        let is_current = self.names.is_some_and(|names| names.digest == *digest);
-        // Without its pair, the record goes by the digest of the key.
-        is_current || *digest != self.record.digest() && self.record.knows(digest)
-    }
-
-    /// Whether this is the current access token's digest.
-    #[cfg(feature = "redis")]
-    pub(in crate::store) fn has_access(&self, digest: &Digest) -> bool {
-        self.names
-            .is_some_and(|names| names.access_digest == Some(*digest))
-    }
-}
-
-/// Moves the lists out, and leaves the length of each.
+/// Moves the lists out of the form, and puts the length of each list in its place.
 fn take_lists(past: &mut Value) -> Result<Vec<u8>, Flaw> {
     let mut all = Vec::new();
     for list in LISTS {
@@ -257,7 +210,7 @@ fn take_lists(past: &mut Value) -> Result<Vec<u8>, Flaw> {
     Ok(all)
 }
 
-/// The other way round. Lengths that are not those of the lists are of another record.
+/// Puts the lists back into the form. Lengths that do not fit the lists are of another record.
 fn put_lists(past: Option<&mut Value>, mut all: &[u8]) -> Result<(), Flaw> {
     let past = past.ok_or(Flaw::Apart)?;
     for list in LISTS {
@@ -279,9 +232,10 @@ fn put_lists(past: Option<&mut Value>, mut all: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// The members of a record's form that a lease changes, or the others but the pair.
+/// Members of a record's form, without the pair.
 struct Members<'a> {
     form: &'a Value,
+    /// The members that a lease changes, or all others.
     changing: bool,
 }
 

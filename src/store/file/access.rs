@@ -1,4 +1,4 @@
-//! Who else may read a file, and change it. Where there are no modes, nothing is refused.
+//! Which users may read and change the files. On systems without modes, nothing is refused.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
@@ -19,7 +19,7 @@ use crate::store::StoreError;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum GroupAccess {
-    /// Nothing: a file that the group can access is refused, and a directory that it can write to.
+    /// The group must not access a file, nor write to a directory.
     #[default]
     None,
     /// The group may read the tokens.
@@ -39,8 +39,8 @@ impl GroupAccess {
         }
     }
 
-    /// The bits of a mode that a directory must not have. To list its names, which are digests, discloses nothing;
-    /// with the permission to write, another file can be put in place of one.
+    /// The bits of a mode that a directory must not have. The names in a directory are digests, and listing them discloses
+    /// nothing. With the permission to write, a user can put another file in place of one.
     #[cfg(unix)]
     fn refused_of_directory(self) -> u32 {
         match self {
@@ -50,7 +50,7 @@ impl GroupAccess {
     }
 }
 
-/// Creates a directory, and those above it, for our user alone.
+/// Creates a directory, and those above it, for this user alone.
 pub(super) fn create_private(directory: &Path) -> io::Result<()> {
     let missing = directory.ancestors().take_while(|path| !path.exists());
     let missing = missing.count();
@@ -60,14 +60,14 @@ pub(super) fn create_private(directory: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)?;
     for parent in directory.ancestors().skip(1).take(missing) {
-        // One that can be written and not read cannot be synced either; it is no reason to stop.
+        // A directory that can be written and not read cannot be synced. That is not an error.
         let _ = File::open(parent).and_then(|parent| parent.sync_all());
     }
     Ok(())
 }
 
-/// Looked at before every use: an error is better than a session that seems to be gone because its
-/// directory is, as on a volume that is not mounted.
+/// Checks the directory. This comes before every use: an error is better than a session that seems to be missing because
+/// its directory is, as on a volume that is not mounted.
 pub(super) fn check_directory(
     directory: &Path,
     group: GroupAccess,
@@ -76,7 +76,7 @@ pub(super) fn check_directory(
         fs::metadata(directory).map_err(|error| failed("use the directory", directory, error))?;
     if !metadata.is_dir() {
         return Err(StoreError::new(format!(
-            "{} is no directory",
+            "{} is not a directory; give the store the path of a directory",
             directory.display()
         )));
     }
@@ -109,7 +109,7 @@ pub(super) fn check(_: &Path, _: &Metadata, _: GroupAccess) -> Result<(), StoreE
     Ok(())
 }
 
-/// What the file system says of a file or a directory.
+/// The metadata of a file or a directory that decide about access.
 #[cfg(unix)]
 struct Found {
     is_directory: bool,
@@ -121,50 +121,50 @@ struct Found {
 impl Found {
     fn problem(&self, path: &Path, us: u32, group: GroupAccess) -> Option<String> {
         let (shown, mode) = (path.display(), self.mode);
-        // The superuser can change every file anyway.
+        // Files of root are accepted: root can change every file anyway.
         if self.owner != us && self.owner != 0 {
             return Some(format!(
-                "{shown} belongs to user {} and was left as it is; this program runs as user {us}, and a file \
-                 has to belong to that user or to root",
+                "{shown} belongs to user {} and was left as it is; this program runs as user {us}, so change the owner \
+                 to that user or to root",
                 self.owner
             ));
         }
         if self.is_directory {
             let refused = mode & group.refused_of_directory();
             return (refused != 0).then(|| {
-                let who = who(refused);
+                let who = other_users(refused);
                 let setting = setting(refused, GroupAccess::Write);
                 format!(
-                    "{shown} can be written to by {who} (its mode is {mode:04o}); if what is in it is still \
-                     yours, run: chmod 700 '{shown}'{setting}"
+                    "{shown} can be written to by {who} (its mode is {mode:04o}); if its files are still yours, run: \
+                     chmod 700 '{shown}'{setting}"
                 )
             });
         }
         let refused = mode & group.refused_of_file();
         (refused != 0).then(|| {
-            let who = who(refused);
+            let who = other_users(refused);
             let needed = match mode & 0o030 {
                 0 => GroupAccess::Read,
                 _ => GroupAccess::Write,
             };
             let setting = setting(refused, needed);
             format!(
-                "{shown} can be accessed by {who} (its mode is {mode:04o}) and was left as it is; if its \
-                 tokens are still a secret, run: chmod 600 '{shown}'{setting}"
+                "{shown} can be accessed by {who} (its mode is {mode:04o}) and was left as it is; if its tokens are \
+                 still secret, run: chmod 600 '{shown}'{setting}"
             )
         })
     }
 }
 
 #[cfg(unix)]
-fn who(refused: u32) -> &'static str {
+fn other_users(refused: u32) -> &'static str {
     match refused & 0o007 {
         0 => "its group",
         _ => "others",
     }
 }
 
-/// Where only the group is in the way, the setting that permits it.
+/// The setting that would permit the access, where only the group's is refused.
 #[cfg(unix)]
 fn setting(refused: u32, needed: GroupAccess) -> &'static str {
     match (refused & 0o007, needed) {

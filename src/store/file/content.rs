@@ -1,4 +1,4 @@
-//! What a file holds: a record in its envelope. It is read whole or not at all.
+//! The content of a file: a record in its envelope. A file is read as a whole or not at all.
 
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read as _};
@@ -16,13 +16,14 @@ use crate::store::codec::{Flaw, Outline};
 use crate::store::{Revision, StoreError};
 use crate::token::{Digest, Key};
 
-/// In bytes; a record has two thousand besides its tokens, and what a later version adds.
-const LIMIT: usize = 1 << 20;
+/// The longest file, in bytes. A record has two thousand bytes besides its tokens and the fields of later versions.
+const LONGEST: usize = 1 << 20;
 
-/// FAT counts in steps of two seconds, and `ctime` is taken in whole ones here.
+/// The coarsest step of a file's times: FAT counts in steps of two seconds, and only the whole seconds of `ctime` are
+/// used.
 const COARSEST_TICK: Duration = Duration::from_secs(3);
 
-/// One field more means that a later version wrote it, and would not survive the next write.
+/// The JSON of a file. Unknown fields are refused: a later version wrote them, and the next write would lose them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope<'a> {
@@ -31,7 +32,7 @@ struct Envelope<'a> {
     record: &'a RawValue,
 }
 
-/// A file's bytes.
+/// The bytes of a file.
 pub(super) struct Content {
     bytes: Zeroizing<Vec<u8>>,
     stamp: Stamp,
@@ -41,12 +42,12 @@ impl Content {
     /// `None` if there is no file.
     pub(super) fn read(path: &Path, group: GroupAccess) -> Result<Option<Self>, StoreError> {
         let unread = |error| failed("read", path, error);
-        // A link would be replaced by the next write, and a pipe be waited for.
+        // The next write would replace a link, and reading a pipe would block.
         let file = match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_file() => File::open(path),
             Ok(_) => {
                 return Err(StoreError::new(format!(
-                    "{}: it is no regular file (a symbolic link?); put the file itself there",
+                    "{}: it is not a regular file (a symbolic link?); put the file itself there",
                     untouched(path)
                 )));
             }
@@ -61,11 +62,11 @@ impl Content {
         access::check(path, &metadata, group)?;
         let Some(length) = usize::try_from(metadata.len())
             .ok()
-            .filter(|length| *length <= LIMIT)
+            .filter(|length| *length <= LONGEST)
         else {
             return Err(too_long(path));
         };
-        // All at once, into a buffer that does not grow: it would leave copies behind.
+        // At once, into a buffer of this length: a buffer that grows leaves copies behind.
         let mut bytes = Zeroizing::new(vec![0; length]);
         file.read_exact(&mut bytes).map_err(unread)?;
         Ok(Some(Self {
@@ -74,7 +75,7 @@ impl Content {
         }))
     }
 
-    /// The revision, and the bytes of the record.
+    /// The revision and the bytes of the record.
     pub(super) fn parts(&self) -> Result<(Revision, &[u8]), Flaw> {
         let Envelope { revision, record } =
             serde_json::from_slice(&self.bytes).map_err(Flaw::unreadable)?;
@@ -86,7 +87,7 @@ impl Content {
     }
 }
 
-/// What can be known of a record without a sealer.
+/// A record as far as it can be read without a sealer.
 pub(super) struct Found {
     pub(super) outline: Outline,
     pub(super) revision: Revision,
@@ -108,31 +109,32 @@ impl Found {
         }))
     }
 
-    /// Whether it is the record that belongs at `path`, and not a copy under another name.
+    /// Whether the record belongs at `path`. A copy under another name does not.
     pub(super) fn belongs_at(&self, path: &Path) -> bool {
         record_of(path) == Some(self.outline.record.key.digest())
     }
 
-    pub(super) fn candidate(&self) -> Option<Owner> {
+    /// The owner of the lease. Without a sealer, the lease is not proven to be genuine.
+    pub(super) fn holder(&self) -> Option<Owner> {
         Some(self.outline.record.lease.as_ref()?.owner)
     }
 }
 
-/// An unreleased version named the file by all of the SHA-256. Taken for none, its session would begin anew, with a
-/// seed that may be used.
+/// Refuses a session that an unreleased version wrote. That version named the file by the whole SHA-256. If the file were
+/// ignored, the session would begin anew, with a seed that may be used.
 pub(super) fn refuse_unreleased(directory: &Path, key: &Key) -> Result<(), StoreError> {
     let path = directory.join(format!("{}.json", key.unreleased_name()));
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed("look for", &path, error)),
         Ok(_) => Err(StoreError::new(format!(
-            "{}: it has the name and the layout of an unreleased version; move it away and sign in anew",
+            "{}: its name and its layout are those of an unreleased version; move it away and sign in anew",
             untouched(&path)
         ))),
     }
 }
 
-/// The bytes of a file for this record, unless they are too many to be read again.
+/// The bytes of a file for this record. Too many bytes are an error, because they could not be read again.
 pub(super) fn written(
     path: &Path,
     revision: Revision,
@@ -141,7 +143,7 @@ pub(super) fn written(
     let head = format!("{{\"revision\":{},\"record\":", revision.number());
     let tail = b"}\n";
     let length = head.len() + record.len() + tail.len();
-    if length > LIMIT {
+    if length > LONGEST {
         return Err(too_long(path));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(length));
@@ -153,13 +155,13 @@ pub(super) fn written(
 
 fn too_long(path: &Path) -> StoreError {
     StoreError::new(format!(
-        "{}: a record has at most {LIMIT} bytes",
+        "{}: its record is too long, a record has at most {LONGEST} bytes",
         untouched(path)
     ))
 }
 
 pub(super) fn next_revision(before: Option<Revision>, wall: Duration) -> Revision {
-    // Not nanoseconds: readers that take all numbers for floating point ones would round them.
+    // Not nanoseconds: readers with floating-point numbers would round them.
     let micros = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
     let least = before.map_or(0, |before| before.number().saturating_add(1));
     Revision::new(micros.max(least))
@@ -169,14 +171,14 @@ pub(super) fn untouched(path: &Path) -> String {
     format!("{} was left as it is", path.display())
 }
 
-/// The session that a file is named after, if it has this ending.
+/// The session in the name of a file with this ending.
 pub(super) fn session_of(path: &Path, ending: &str) -> Option<Digest> {
     let name = path.file_name()?.to_str()?;
     let name = name.strip_suffix(ending)?;
     name.get(..Digest::DIGITS)?.parse().ok()
 }
 
-/// The session whose record is at `path`, by its name and nothing more: a copy beside it is not its record.
+/// The session whose record is at `path`, if the name is exactly that of a record.
 pub(super) fn record_of(path: &Path) -> Option<Digest> {
     let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
     let is_plain =
@@ -184,15 +186,15 @@ pub(super) fn record_of(path: &Path) -> Option<Digest> {
     is_plain.then(|| name.parse().ok()).flatten()
 }
 
-/// What a file looks like from outside. One that looks different was replaced.
+/// The metadata of a file or a directory that change with its content. A file with a different stamp was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: Option<SystemTime>,
-    /// When anything about the file changed, in seconds and nanoseconds; unlike `modified`, no program can set it.
-    /// Zero where that is not kept.
+    /// The time of the last change of the file or its metadata, in seconds and nanoseconds. Unlike `modified`, a program
+    /// cannot set it. Zero on systems that do not keep it.
     changed: (i64, i64),
     length: u64,
-    /// Zero where files have no number.
+    /// Zero on systems where files have no number.
     inode: u64,
 }
 
@@ -202,7 +204,7 @@ impl Stamp {
         fs::symlink_metadata(path).ok().as_ref().map(Self::from)
     }
 
-    /// Whether a change after `now`, by the wall clock, would show. A change within the same tick of the file
+    /// Whether a change after `now`, by the wall clock, would change the stamp. A change within the same tick of the file
     /// system's clock would not.
     pub(super) fn is_settled(&self, now: Duration) -> bool {
         let changed = match self.changed {

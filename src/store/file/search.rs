@@ -1,9 +1,15 @@
-//! Whose digest it is. What the files know is kept in an index, which only says where to look first and which files
-//! need not be read again: the answer is always what a file says at that moment.
+//! The search for the session of a token, and the past tokens that have left a record.
+//!
+//! An index has what was read of each file. The index only decides which files are read first, and which need not be
+//! read again: the answer is always that of a file at this moment.
+//!
+//! Past tokens that have left a record are in a file beside it. That file is a hint: without it, a used token of long ago
+//! is not found. So a problem of the file is never the error of a call, and the file is not synced. It begins with the
+//! digest of its session; a file that begins with another digest is ignored.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,45 +19,56 @@ use tokio::sync::Mutex as Order;
 
 use super::access::{self, GroupAccess};
 use super::content::{Found, Stamp, record_of};
-use super::{FileStore, blocking, failed, past};
+use super::swap::temporary;
+use super::{FileStore, failed};
 use crate::record::Record;
 use crate::store::StoreError;
+use crate::store::call::blocking;
 use crate::token::{Digest, Key};
 
-/// What was read of each file. It is shared by the clones of a store.
+/// The ending of a file with past tokens.
+pub(super) const PAST_ENDING: &str = ".past";
+
+/// How many past tokens are remembered. At one rotation in ten minutes, these are the tokens of two days.
+const PAST_LIMIT: usize = 256;
+
+/// The most tokens in a file before old ones are removed. Most swaps append one token.
+const LONGEST_PAST: usize = 2 * PAST_LIMIT;
+
+/// What was read of each file. The clones of a store share it.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// Locked for moments only: nothing is read from the disk meanwhile.
+    /// Never locked while a file is read.
     files: Mutex<Files>,
-    /// Held for each reading of the directory, until its result is in `files`. Searches queue for it without a thread.
+    /// Locked for each reading of the directory, until its result is in `files`. Searches queue for it without a thread.
     pub(super) order: Arc<Order<()>>,
-    /// The number of the reading that was begun last.
+    /// The number of the reading that began last.
     pub(super) begun: AtomicU64,
-    /// How many files were read.
+    /// The number of files that were read.
     pub(super) reads: AtomicU64,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Files {
     known: Arc<HashMap<Digest, Arc<Known>>>,
-    /// Why one could not be read.
+    /// The error of a file that could not be read.
     unread: Option<StoreError>,
-    /// The number of the reading that this is the result of.
+    /// The number of the reading with this result.
     reading: u64,
 }
 
 #[derive(Debug, Clone)]
 struct Known {
     path: PathBuf,
-    /// What the file looked like; `None` if it has to be read again anyway.
+    /// The stamp of the file; `None` if the file has to be read again anyway.
     stamp: Option<Stamp>,
     refresh: Vec<Short>,
-    /// Of those that have left the record, the oldest first.
+    /// The tokens that have left the record, the oldest first.
     past: Vec<Short>,
     access: Option<Short>,
 }
 
-/// The start of a digest: enough to find a file, and a quarter of the memory.
+/// The first 8 of the 16 bytes of a digest: enough to find a file.
 type Short = u64;
 
 fn short(digest: &Digest) -> Short {
@@ -60,7 +77,7 @@ fn short(digest: &Digest) -> Short {
     Short::from_be_bytes(start)
 }
 
-/// What is looked for.
+/// The token of a search.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Name {
     /// A refresh token, current or past.
@@ -80,12 +97,12 @@ impl Name {
         }
     }
 
-    /// Whether the session whose record was found at `path` has it.
+    /// Whether the session whose record was found at `path` has the token.
     fn is_of(self, found: &Found, path: &Path, group: GroupAccess) -> bool {
         found.belongs_at(path)
             && match self {
                 Self::Refresh(digest) => {
-                    found.outline.knows(&digest) || past::read(path, group).contains(&digest)
+                    found.outline.knows(&digest) || past(path, group).contains(&digest)
                 }
                 Self::Access(digest) => found.outline.access_digest() == Some(digest),
             }
@@ -102,11 +119,11 @@ pub(super) async fn search(store: &FileStore, name: Name) -> Result<Option<Key>,
     if let Some(key) = found.await? {
         return Ok(Some(key));
     }
-    // Nothing that is kept can say that no file has it.
+    // "Not found" needs a reading of the directory: the index may be out of date.
     search_after(begun, store, name).await
 }
 
-/// By a reading of the directory with a higher number than `begun`.
+/// Searches by a reading of the directory with a higher number than `begun`.
 pub(super) async fn search_after(
     begun: u64,
     store: &FileStore,
@@ -115,10 +132,10 @@ pub(super) async fn search_after(
     let order = store.index.order.clone().lock_owned().await;
     let store = store.clone();
     blocking(move || {
-        // Until the reading ends, also if its search is dropped before.
+        // Locked until the reading ends, even if the search is dropped before.
         let _order = order;
         let index = &store.index;
-        // One that began after the search did serves for it.
+        // A reading that began after this search is enough.
         if index.files.lock().reading <= begun {
             index.refresh(&store);
         }
@@ -126,7 +143,8 @@ pub(super) async fn search_after(
         match (index.look_up(&store, name), unread) {
             (Some(key), _) => Ok(Some(key)),
             (None, None) => Ok(None),
-            // Every file that can be read is asked before one that cannot is an error: "none" would be a guess then.
+            // A file that cannot be read is an error only if the others do not have the token: "not found" would be a
+            // guess then.
             (None, Some(error)) => Err(error),
         }
     })
@@ -148,7 +166,7 @@ impl Index {
         })
     }
 
-    /// Reads what has changed. One at a time, by `order`.
+    /// Reads the files that have changed. The caller has locked `order`.
     fn refresh(&self, store: &FileStore) {
         let reading = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let before = self.files.lock().known.clone();
@@ -156,8 +174,8 @@ impl Index {
         *self.files.lock() = files;
     }
 
-    /// What this store has just written, so that it is found without reading the directory. A reading that is under way
-    /// takes the place of it, and may have read the file before: then the file looks different at the next one.
+    /// Notes a record that this store has just written, so that it is found without a reading of the directory. A reading
+    /// that is under way replaces the note, and may have read the old file: then the stamp differs at the next reading.
     pub(super) fn note(&self, record: &Record, left: &[Digest]) {
         let mut files = self.files.lock();
         let session = record.key.digest();
@@ -166,7 +184,7 @@ impl Index {
         {
             let mut past = known.past.clone();
             past.extend(left.iter().map(short));
-            past.drain(..past.len().saturating_sub(past::LIMIT));
+            past.drain(..past.len().saturating_sub(PAST_LIMIT));
             *known = Arc::new(Known {
                 path: known.path.clone(),
                 stamp: None,
@@ -237,21 +255,107 @@ impl Known {
             past: Vec::new(),
             access: None,
         };
-        // A copy under another name belongs to no session.
+        // A copy under another name does not belong to a session.
         if found.belongs_at(path) {
             let digests = digests(&found.outline.record);
             let digests = digests.chain([found.outline.digest()]);
             known.refresh = digests.map(|digest| short(&digest)).collect();
-            known.past = past::read(path, store.group).iter().map(short).collect();
+            known.past = past(path, store.group).iter().map(short).collect();
             known.access = found.outline.access_digest().as_ref().map(short);
         }
         Ok(Some(known))
     }
 }
 
-/// What [`Record::knows`].
+/// The tokens that the record [knows](Record::knows).
 fn digests(record: &Record) -> impl Iterator<Item = Digest> {
     let condemned = record.state.condemned();
     let current = std::iter::once(record.digest());
     current.chain(condemned).chain(record.retired().copied())
+}
+
+/// The path of the past tokens of the record at `record`.
+pub(super) fn past_path(record: &Path) -> PathBuf {
+    record.with_extension(&PAST_ENDING[1..])
+}
+
+/// The tokens that have left the record at `record`, the oldest first.
+fn past(record: &Path, group: GroupAccess) -> Vec<Digest> {
+    let file = open_past(record, group, OpenOptions::new().read(true));
+    let mut names = file
+        .and_then(|file| PastFile::read(file, record))
+        .map(|content| content.names)
+        .unwrap_or_default();
+    names.drain(..names.len().saturating_sub(PAST_LIMIT));
+    names
+}
+
+/// Adds the tokens that have just left the record at `record`. The caller has the lock of the record.
+pub(super) fn remember(record: &Path, left: &[Digest], group: GroupAccess) -> io::Result<()> {
+    let session = record_of(record).ok_or(ErrorKind::InvalidFilename)?;
+    let file = open_past(record, group, OpenOptions::new().read(true).append(true));
+    let content = file.and_then(|file| PastFile::read(file, record));
+    let mut names = match content {
+        Some(mut content)
+            if content.is_whole && content.names.len() + left.len() <= LONGEST_PAST =>
+        {
+            return content.file.write_all(&bytes(left));
+        }
+        Some(content) => content.names,
+        None => Vec::new(),
+    };
+    names.extend_from_slice(left);
+    names.drain(..names.len().saturating_sub(PAST_LIMIT));
+    // A new file, because a search reads without the lock.
+    let path = past_path(record);
+    let mut file = temporary(&path)?;
+    names.insert(0, session);
+    file.write_all(&bytes(&names))?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// A file with the past tokens of a session.
+struct PastFile {
+    file: File,
+    names: Vec<Digest>,
+    /// Whether the last digest is whole. After a power cut during a write it is not.
+    is_whole: bool,
+}
+
+impl PastFile {
+    /// `None` if the file does not belong to the session of `record`, or is longer than any that is written here.
+    fn read(mut file: File, record: &Path) -> Option<Self> {
+        let most = (LONGEST_PAST + 1) * Digest::LENGTH;
+        let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
+        let mut bytes = vec![0; Some(length).filter(|length| *length <= most)?];
+        file.read_exact(&mut bytes).ok()?;
+        let (names, rest) = bytes.as_chunks();
+        let mut names = names.iter().copied().map(Digest::from_bytes);
+        if names.next() != record_of(record) {
+            return None;
+        }
+        Some(Self {
+            file,
+            names: names.collect(),
+            is_whole: rest.is_empty(),
+        })
+    }
+}
+
+/// `None` if the file is missing, or must not be used.
+fn open_past(record: &Path, group: GroupAccess, options: &OpenOptions) -> Option<File> {
+    let path = past_path(record);
+    // A link leads to another file, and opening a pipe would block.
+    if !fs::symlink_metadata(&path).ok()?.is_file() {
+        return None;
+    }
+    let file = options.open(&path).ok()?;
+    access::check(&path, &file.metadata().ok()?, group).ok()?;
+    Some(file)
+}
+
+fn bytes(names: &[Digest]) -> Vec<u8> {
+    let bytes = names.iter().flat_map(Digest::as_bytes);
+    bytes.copied().collect()
 }

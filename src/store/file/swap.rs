@@ -1,23 +1,33 @@
-//! A swap: compared and written under the record's lock.
+//! A swap: the record is compared and replaced under its lock.
+//!
+//! To replace a record, a new file is written beside it, synced, and renamed over it. All steps that can fail come before
+//! the rename, while nothing has changed. After the rename every reader has the new record, so the failure of a later
+//! step is reported, and is not a failure of the swap.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use tempfile::{Builder, NamedTempFile};
 use zeroize::Zeroizing;
 
 use super::content::{Stamp, next_revision, untouched, written};
-use super::lock::{self, Lock};
-use super::lock_queue::LockQueue;
-use super::replace::Replacement;
-use super::{FileStore, access, blocking, liveness, past};
+use super::lock::{self, Lock, LockQueue};
+use super::{FileStore, access, failed, liveness, search};
 use crate::clock::{Clock, SystemClock};
 use crate::record::{Lease, Owner, Record};
+use crate::store::call::blocking;
 use crate::store::codec::Flaw;
-use crate::store::{Revision, StoreError, Swap};
+use crate::store::{Revision, StoreError, Swap, refuse_other_key};
 use crate::token::Key;
 
-/// Waits for the lock as long as this is polled, and for nothing once it is dropped: what has begun by then
-/// is carried out, or is not.
+/// The ending of files that are being written.
+pub(super) const ENDING: &str = ".tmp";
+
+/// Waits for the lock as long as this future is polled. If it is dropped, a swap that has begun is carried out entirely or
+/// not at all.
 pub(super) async fn swap(
     store: &FileStore,
     key: &Key,
@@ -58,7 +68,7 @@ struct Attempt {
     key: Key,
     seen: Option<Revision>,
     next: Record,
-    /// `next` as bytes.
+    /// The bytes of `next`.
     record: Zeroizing<Vec<u8>>,
     path: PathBuf,
     lock: Option<Lock>,
@@ -66,14 +76,9 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// All that can be done, and can fail, without the lock.
+    /// All the work, and all the errors, that do not need the lock.
     fn prepared(mut self) -> Result<Self, StoreError> {
-        if self.next.key != self.key {
-            return Err(StoreError::new(format!(
-                "the record of another session cannot be written to {}",
-                self.path.display()
-            )));
-        }
+        refuse_other_key(&self.key, &self.next)?;
         access::check_directory(&self.store.directory, self.store.group)?;
         self.store.clean_up();
         let written = self.store.codec.write(&self.next);
@@ -83,9 +88,9 @@ impl Attempt {
 
     /// `None` if another process has the lock.
     fn make(&mut self, turn: &LockQueue) -> Result<Option<Swap>, StoreError> {
-        // A caller that gave up is not to find its record written later, where that can be avoided.
+        // Where possible, the record of a caller that gave up is not written later.
         if self.caller.strong_count() == 0 {
-            return Err(StoreError::new("nobody waits for this swap any more"));
+            return Err(StoreError::new("the caller of this swap has given up"));
         }
         let mut lock = match self.lock.take() {
             Some(lock) => lock,
@@ -99,7 +104,7 @@ impl Attempt {
         self.swap(&lock)
     }
 
-    /// Under the lock; `None` if the lock was lost.
+    /// The swap under the lock. `None` if the lock was lost.
     fn swap(&self, lock: &Lock) -> Result<Option<Swap>, StoreError> {
         let group = self.store.group;
         let (held, stamp) = match self.store.read(&self.key)? {
@@ -115,33 +120,33 @@ impl Attempt {
         let revision = next_revision(revision, self.store.clock.wall());
         let content = written(&self.path, revision, &self.record)?;
         let replacement = Replacement::prepare(&self.path, &content, self.store.disk)?;
-        // Who has locked another file, since the name was taken from ours, may have written meanwhile.
+        // If the lock file has lost its name, a process that has locked another file of that name may have written.
         if !lock.has_name()? || self.was_replaced(stamp)? {
             return Ok(None);
         }
         if let Some(lease) = self.fresh_lease(held.as_ref().map(|(record, _)| record)) {
             liveness::begin(&self.path, lease.owner);
         }
-        // If that fails, the lease may stand all the same: its proof of life stays.
-        replacement.put(&self.path)?;
+        // If this fails, the lease may have been written all the same. So its proof of life stays.
+        replacement.persist(&self.path)?;
         liveness::settle(&self.path, owner(&self.next), before, group);
-        self.has_left(held.as_ref().map(|(record, _)| record));
+        self.note_past(held.as_ref().map(|(record, _)| record));
         Ok(Some(Swap::Swapped(revision)))
     }
 
-    /// Keeps the names of the past tokens that were in the record and are not any more.
-    fn has_left(&self, held: Option<&Record>) {
+    /// Keeps the digests of the past tokens that leave the record with this swap.
+    fn note_past(&self, held: Option<&Record>) {
         let left = held.map_or_else(Vec::new, |held| held.leaving(&self.next));
         if !left.is_empty()
-            && let Err(error) = past::enter(&self.path, &left, self.store.group)
+            && let Err(error) = search::remember(&self.path, &left, self.store.group)
         {
-            tracing::debug!(path = %self.path.display(), %error, "past tokens are not found by their digests");
+            tracing::debug!(path = %self.path.display(), %error, "past tokens were not noted, and cannot be found by their digests");
         }
         self.store.index.note(&self.next, &left);
     }
 
-    /// Whether the record is another one than was read when its file looked like this. A file that looks different
-    /// may hold the same: some file systems number files anew at any time.
+    /// Whether the record was replaced since it was read and its file had this stamp. A file with another stamp may hold
+    /// the same record: some file systems number files anew at any time.
     fn was_replaced(&self, stamp: Option<Stamp>) -> Result<bool, StoreError> {
         if Stamp::of(&self.path) == stamp {
             return Ok(false);
@@ -150,8 +155,8 @@ impl Attempt {
         Ok(seen.map(|seen| seen.entry.1) != self.seen)
     }
 
-    /// The lease, if it is made by this swap: it is its maker's who swaps, while anybody carries the leases of
-    /// others along.
+    /// The lease, if this swap makes it. Every instance writes the leases of others again; only the holder of a lease
+    /// makes it.
     fn fresh_lease(&self, held: Option<&Record>) -> Option<&Lease> {
         let (held, lease) = (held?, self.next.lease.as_ref()?);
         (lease.number == held.next_number).then_some(lease)
@@ -160,4 +165,135 @@ impl Attempt {
 
 fn owner(record: &Record) -> Option<Owner> {
     Some(record.lease.as_ref()?.owner)
+}
+
+/// How a file and a directory are synced to the disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Disk {
+    pub(super) sync_file: fn(&File) -> io::Result<()>,
+    pub(super) sync_directory: fn(&File) -> io::Result<()>,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self {
+            sync_file: File::sync_all,
+            sync_directory: File::sync_all,
+        }
+    }
+}
+
+/// A new file that only needs to be renamed.
+struct Replacement {
+    file: NamedTempFile,
+    /// Opened before the rename: an error of opening must not follow the rename.
+    directory: Option<File>,
+    disk: Disk,
+}
+
+impl Replacement {
+    /// The replacement of the file at `path`, whose lock the caller has.
+    fn prepare(path: &Path, content: &[u8], disk: Disk) -> Result<Self, StoreError> {
+        let Some(parent) = path.parent() else {
+            return Err(StoreError::new(format!(
+                "{} does not name a file in a directory; give the store the path of a directory",
+                path.display()
+            )));
+        };
+        let directory =
+            open_directory(parent).map_err(|error| failed("open the directory", parent, error))?;
+        let mut file =
+            temporary(path).map_err(|error| failed("create a new file for", path, error))?;
+        file.write_all(content)
+            .map_err(|error| failed("write the new file for", path, error))?;
+        // Before the rename: otherwise a power cut may leave an empty file under the name.
+        match (disk.sync_file)(file.as_file()) {
+            Err(error) if !is_unsupported(&error) => {
+                return Err(failed("sync the new file for", path, error));
+            }
+            _ => {}
+        }
+        Ok(Self {
+            file,
+            directory,
+            disk,
+        })
+    }
+
+    /// Renames the new file. After an error the file at `path` is the old one or the new one, and whole.
+    fn persist(self, path: &Path) -> Result<(), StoreError> {
+        static REPORTED: AtomicBool = AtomicBool::new(false);
+
+        let Self {
+            file,
+            directory,
+            disk,
+        } = self;
+        file.persist(path)
+            .map_err(|error| failed("rename the new file to", path, error.error))?;
+        let synced = directory.map_or(Ok(()), |directory| (disk.sync_directory)(&directory));
+        if let Err(error) = synced
+            && !is_unsupported(&error)
+            && !REPORTED.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                path = %path.display(),
+                %error,
+                "cannot sync the directory: the record is replaced for every reader, and a power cut may undo that; \
+                 check the disk"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The directory as a file. `None` where a directory cannot be opened as a file, or must not be read.
+fn open_directory(directory: &Path) -> io::Result<Option<File>> {
+    if !cfg!(unix) {
+        return Ok(None);
+    }
+    match File::open(directory) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied || is_unsupported(&error) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the file system lacks the operation, as CIFS, some shared folders of virtual machines and some file systems in
+/// user space lack the syncing of directories. Every program has the same risk there.
+fn is_unsupported(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if let Some(errno) = rustix::io::Errno::from_io_error(error) {
+        use rustix::io::Errno;
+
+        // EBADF: some systems want a directory to be open for writing, which is not possible.
+        return [
+            Errno::INVAL,
+            Errno::NOTSUP,
+            Errno::OPNOTSUPP,
+            Errno::NOSYS,
+            Errno::NOTTY,
+            Errno::BADF,
+            Errno::ISDIR,
+        ]
+        .contains(&errno);
+    }
+    matches!(
+        error.kind(),
+        ErrorKind::Unsupported | ErrorKind::InvalidInput
+    )
+}
+
+/// A new file beside the record at `path`, for this user alone (0600). It is removed when it is dropped.
+pub(super) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let (Some(directory), Some(stem)) = (path.parent(), path.file_stem()) else {
+        return Err(ErrorKind::InvalidFilename.into());
+    };
+    let mut prefix = stem.to_os_string();
+    prefix.push(".");
+    let mut builder = Builder::new();
+    builder.prefix(&prefix).suffix(ENDING);
+    builder.tempfile_in(directory)
 }

@@ -1,10 +1,11 @@
-//! Why the database did not do what it was asked.
+//! Why a statement failed.
 
 use std::time::Duration;
 
 use crate::store::StoreError;
 
-/// It holds nothing of what was stored: sqlx's own errors show the row that a constraint refused.
+/// Why a statement failed. A failure never contains stored data: sqlx's own errors show the row that a constraint
+/// refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The server refused.
@@ -12,11 +13,14 @@ pub(super) enum Failure {
     Refused { code: String, message: String },
     #[error("the connection failed: {0}")]
     Lost(String),
-    #[error("no connection in time: the server accepts none, or all of the pool's are in use")]
+    #[error(
+        "no connection in time: the server accepts none, or all of the pool's are in use; check the server, or use a \
+         larger pool"
+    )]
     NoConnection,
     #[error("there was no answer within {} s", .0.as_secs_f64())]
     Late(Duration),
-    /// A pooler gave a statement to a connection of the server that knows another of its name, or none.
+    /// A pooler sent a statement to a connection of the server that knows another statement by this name, or none.
     #[error(
         "there is a pooler that does not know prepared statements (SQLSTATE {code}); put \
          `statement-cache-capacity=0` into the URL, or use PgBouncer 1.21 or later with `max_prepared_statements` \
@@ -25,20 +29,20 @@ pub(super) enum Failure {
     Unprepared { code: String },
     #[error("{0}")]
     Other(String),
-    #[error("the answer was not of the expected form")]
+    #[error("the answer has an unexpected form; check whether the tables were changed")]
     Unreadable,
-    /// About the record itself, and said already.
+    /// The error is about the record itself, and is complete.
     #[error("{0}")]
     Record(StoreError),
 }
 
 impl Failure {
-    /// Two were in each other's way, and this one was undone.
+    /// Whether two statements were in conflict, and this one was undone.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if ["40001", "40P01"].contains(&code.as_str()))
     }
 
-    /// The server, or the way to it, was gone before there was an answer.
+    /// Whether the server or the connection was lost before there was an answer.
     pub(super) fn is_loss(&self) -> bool {
         match self {
             Self::Lost(_) => true,
@@ -47,7 +51,7 @@ impl Failure {
         }
     }
 
-    /// The error of a store that tried to do this.
+    /// The error of a store whose task was `what`.
     pub(super) fn of(self, what: &str) -> StoreError {
         match self {
             Self::Record(error) => error,
@@ -61,7 +65,7 @@ impl From<sqlx::Error> for Failure {
         match error {
             sqlx::Error::Database(error) => {
                 let code = error.code().unwrap_or_default().into_owned();
-                // A statement that was prepared is not there, or another one is.
+                // The prepared statement is missing, or another one has its name.
                 if ["26000", "42P05"].contains(&code.as_str()) {
                     return Self::Unprepared { code };
                 }
@@ -79,7 +83,7 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// An argument that could not be written as one.
+/// The error of an argument that cannot be encoded.
 impl From<sqlx::error::BoxDynError> for Failure {
     fn from(_: sqlx::error::BoxDynError) -> Self {
         Self::Unreadable

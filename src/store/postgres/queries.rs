@@ -1,20 +1,30 @@
-//! What is asked, and what the answers mean.
+//! The questions to the tables, their answers, and the columns of a record.
+
+use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments as _, Row as _};
 
 use super::PostgresStore;
-use super::ask::{Ask, Borrowed, Repeat};
+use super::connection::{Borrowed, Repeat, ask};
 use super::failure::Failure;
 use super::listen::Change;
-use super::row::{self, Columns};
-use crate::record::Record;
+use crate::record::{Record, RecordState};
 use crate::store::codec::Parts;
-use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, Zeroizing};
+use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, Zeroizing, whole_millis};
 use crate::token::{Digest, Key};
 
-/// What an error about a record is about.
+/// The subject of an error about a record.
 const UNTOUCHED: &str = "a row of evertoken_pair was left as it is";
+
+/// The end of the year 9999, in milliseconds. A server may report any lifetime, and the type of the column has an end.
+const LAST_TIME: u64 = 253_402_300_799_999;
+
+/// A thousand years, in milliseconds. A time further back is before the database's calendar.
+const LONGEST_SPAN: u64 = 31_557_600_000_000;
+
+/// In bytes. A longer `jti` is left out: the database would accept it, but every row would carry it.
+const LONGEST_JTI: usize = 1_000;
 
 impl PostgresStore {
     async fn ask(
@@ -23,14 +33,8 @@ impl PostgresStore {
         repeat: Repeat,
         arguments: impl Fn() -> Result<PgArguments, Failure> + Send + Sync,
     ) -> Result<(Vec<PgRow>, Borrowed), Failure> {
-        let pool = &self.shared.pool;
-        let ask = Ask {
-            pool,
-            statement,
-            repeat,
-            sending: self.shared.statements.sending,
-        };
-        ask.rows(arguments).await
+        let sending = self.shared.statements.sending;
+        ask(&self.shared.pool, sending, statement, repeat, arguments).await
     }
 
     pub(super) async fn read(&self, key: &Key) -> Result<Loaded, Failure> {
@@ -41,11 +45,11 @@ impl PostgresStore {
         let row = rows.first().ok_or(Failure::Unreadable)?;
         Ok(Loaded {
             entry: self.entry(key, row, 0).await?,
-            now: row::time(row.try_get(4)?),
+            now: store_time(row.try_get(4)?),
         })
     }
 
-    /// The record and the revision whose four columns begin at `column`.
+    /// The record and its revision, whose four columns begin at `column`.
     async fn entry(
         &self,
         key: &Key,
@@ -59,10 +63,10 @@ impl PostgresStore {
         let past = part(1)?.unwrap_or_default().to_vec();
         let pair = part(2)?.map(|pair| Zeroizing::new(pair.to_vec()));
         let parts = Parts::of_record(record, past, pair);
-        let revision = row::revision(row.try_get(column + 3)?);
+        let revision = to_revision(row.try_get(column + 3)?);
         let decoding = self
             .codec
-            .decode_parts_aside(key, parts, UNTOUCHED.to_owned());
+            .decode_parts_async(key, parts, UNTOUCHED.to_owned());
         let record = decoding.await.map_err(Failure::Record)?;
         Ok(Some((record, revision)))
     }
@@ -74,7 +78,7 @@ impl PostgresStore {
         next: &Record,
     ) -> Result<Replaced, Failure> {
         let statements = &self.shared.statements;
-        let parts = self.codec.encode_parts_aside(next).await;
+        let parts = self.codec.encode_parts_async(next).await;
         let columns = Columns::of(next, parts.map_err(Failure::Record)?)?;
         let (rows, connection) = match seen {
             None => {
@@ -84,19 +88,19 @@ impl PostgresStore {
             Some(revision) => {
                 let swap = || {
                     let mut arguments = columns.arguments()?;
-                    arguments.add(row::number(revision))?;
-                    arguments.add(row::millis(self.retention))?;
+                    arguments.add(to_number(revision))?;
+                    arguments.add(to_millis(self.retention))?;
                     Ok(arguments)
                 };
                 self.ask(&statements.swap, Repeat::Undone, swap).await?
             }
         };
         let row = rows.first().ok_or(Failure::Unreadable)?;
-        let now = row::time(row.try_get(6)?);
+        let now = store_time(row.try_get(6)?);
         let Some(revision) = row.try_get::<Option<i64>, _>(0)? else {
             drop(connection);
             let (entry, now) = match self.entry(key, row, 2).await? {
-                // Another writer was faster while this was under way; or there is nothing.
+                // Another instance wrote while the statement ran, or there is no row.
                 None => {
                     let loaded = self.read(key).await?;
                     (loaded.entry, loaded.now)
@@ -109,9 +113,9 @@ impl PostgresStore {
                 news: None,
             });
         };
-        let revision = row::revision(revision);
+        let revision = to_revision(revision);
         let is_another_pair: bool = row.try_get(1)?;
-        // A waiter waits for a lease to go.
+        // A new lease is not notified: waiters wait for a lease to end.
         let is_news = is_another_pair || next.lease.as_ref().is_none_or(|lease| lease.released);
         let session = key.digest();
         Ok(Replaced {
@@ -126,13 +130,13 @@ impl PostgresStore {
         let asked = self.ask(revision, Repeat::Freely, || of_digest(digest));
         let (rows, _) = asked.await?;
         let revision = rows.first().map(|row| row.try_get(0)).transpose()?;
-        Ok(revision.map(row::revision))
+        Ok(revision.map(to_revision))
     }
 
     /// The session of the first row that `statement` finds by this digest.
     ///
-    /// Every row that can be read is looked at before one that cannot is an error: the answer that the digest leads
-    /// nowhere would be a guess then.
+    /// A row that cannot be read is an error only if the other rows do not have the session: "not found" would be a
+    /// guess then.
     pub(super) async fn search(
         &self,
         statement: &str,
@@ -144,27 +148,136 @@ impl PostgresStore {
         for row in rows {
             let (session, key): (&[u8], &str) = (row.try_get(0)?, row.try_get(1)?);
             match serde_json::from_str::<Key>(key) {
-                // A copy under another key belongs to no session.
+                // A copy of a row under another key does not belong to a session.
                 Ok(key) if key.digest().as_bytes() == session => return Ok(Some(key)),
                 Ok(_) => {}
-                Err(_) => unread = Some(StoreError::new(format!("{UNTOUCHED}: it has no key"))),
+                Err(_) => {
+                    unread = Some(StoreError::new(format!(
+                        "{UNTOUCHED}: its key cannot be read; delete the row or repair it"
+                    )))
+                }
             }
         }
         unread.map_or(Ok(None), |error| Err(Failure::Record(error)))
     }
 }
 
-/// What a swap came to.
+/// The result of a swap.
 pub(super) struct Replaced {
     pub(super) swap: Swap,
-    /// The server's time of it.
+    /// The server's time of the swap.
     pub(super) now: StoreTime,
-    /// What others should be told of it, and the connection for that.
+    /// The change that waiters are to be notified of, and the connection for the notification.
     pub(super) news: Option<(Change, Borrowed)>,
 }
 
-fn of_digest(digest: &Digest) -> Result<PgArguments, Failure> {
+pub(super) fn of_digest(digest: &Digest) -> Result<PgArguments, Failure> {
     let mut arguments = PgArguments::default();
     arguments.add(digest.as_bytes().as_slice())?;
     Ok(arguments)
+}
+
+/// The columns of a record, with the parts of the record.
+pub(super) struct Columns {
+    session: Digest,
+    key: String,
+    state: &'static str,
+    family: String,
+    version: i64,
+    digest: Option<Digest>,
+    access_digest: Option<Digest>,
+    jti: Option<String>,
+    /// Issued at, access token expires at, refresh token expires at, needed until.
+    times: [Option<i64>; 4],
+    parts: Parts,
+    retired: Vec<Digest>,
+}
+
+impl Columns {
+    /// The columns of `record`, whose parts are `parts`.
+    pub(super) fn of(record: &Record, parts: Parts) -> Result<Self, Failure> {
+        let key = serde_json::to_string(&record.key)
+            .map_err(|_| Failure::Record(StoreError::new("the key cannot be written as JSON")))?;
+        let is_storable = |name: &String| name.len() <= LONGEST_JTI && !name.contains('\0');
+        Ok(Self {
+            session: record.key.digest(),
+            key,
+            state: state(&record.state),
+            family: record.family.to_string(),
+            version: capped(record.version),
+            digest: record.pair.as_ref().map(|_| record.digest()),
+            access_digest: record.access_digest(),
+            // A name that PostgreSQL refuses as a text must not prevent the pair from being stored.
+            jti: record.jti().filter(is_storable),
+            times: [
+                record.issued_at(),
+                record.access_expires_at(),
+                record.refresh_expires_at(),
+                record.needed_until(),
+            ]
+            .map(|time| time.map(moment)),
+            parts,
+            retired: record.retired().copied().collect(),
+        })
+    }
+
+    /// The arguments `$1` to `$16` of the statements that write.
+    pub(super) fn arguments(&self) -> Result<PgArguments, Failure> {
+        let mut arguments = PgArguments::default();
+        arguments.add(self.session.as_bytes().as_slice())?;
+        arguments.add(&self.key)?;
+        arguments.add(self.state)?;
+        arguments.add(&self.family)?;
+        arguments.add(self.version)?;
+        for digest in [&self.digest, &self.access_digest] {
+            let digest = digest.as_ref().map(Digest::as_bytes);
+            arguments.add(digest.map(<[u8; 16]>::as_slice))?;
+        }
+        arguments.add(self.jti.as_deref())?;
+        for time in self.times {
+            arguments.add(time)?;
+        }
+        arguments.add(self.parts.record().as_slice())?;
+        arguments.add(self.parts.past.as_slice())?;
+        arguments.add(self.parts.pair.as_ref().map(|pair| pair.as_slice()))?;
+        let retired = self.retired.iter();
+        let retired: Vec<&[u8]> = retired.map(|digest| digest.as_bytes().as_slice()).collect();
+        arguments.add(retired)?;
+        Ok(arguments)
+    }
+}
+
+/// The state of a row. At most one row of a session is ACTIVE.
+fn state(state: &RecordState) -> &'static str {
+    match state {
+        RecordState::Active => "ACTIVE",
+        RecordState::Rejected { .. } | RecordState::LoggedOut => "REVOKED",
+        RecordState::OutcomeUnknown { .. } | RecordState::Expired | RecordState::Idle => "EXPIRED",
+    }
+}
+
+fn moment(time: StoreTime) -> i64 {
+    capped(time.as_millis().min(LAST_TIME))
+}
+
+pub(super) fn to_millis(span: Duration) -> i64 {
+    capped(whole_millis(span).min(LONGEST_SPAN))
+}
+
+/// A time by the database's clock.
+fn store_time(millis: i64) -> StoreTime {
+    StoreTime::from_millis(millis.unsigned_abs())
+}
+
+fn to_revision(number: i64) -> Revision {
+    Revision::new(number.unsigned_abs())
+}
+
+/// The number of a revision. A revision of another store may be too large, and -1 equals none.
+fn to_number(revision: Revision) -> i64 {
+    i64::try_from(revision.number()).unwrap_or(-1)
+}
+
+fn capped(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,28 +1,71 @@
-//! The tables, and how they get there.
+//! The tables and the statements, and the checks at the start: whether the tables are there and may be used, and
+//! whether the statements can be carried out the way they will be sent.
 
-use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
+use std::time::Duration;
 
-use super::check;
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{Arguments as _, Connection as _, Executor as _, PgConnection, Row as _};
+
+use super::connection::{self, Sending};
 use super::failure::Failure;
-use super::sending::Sending;
+use super::listen::Change;
+use super::queries::{Columns, of_digest, to_millis};
+use crate::record::Record;
+use crate::store::{Codec, Revision};
+use crate::token::{Key, TokenFamily, random};
 
-/// Creates the tables.
+/// The SQL that creates the tables.
 pub(super) const SCHEMA: &str = include_str!("schema.sql");
 
-/// What [`SCHEMA`] is.
+/// The version of the tables that [`SCHEMA`] creates.
 const VERSION: i32 = 2;
 
-/// Of the tables of an unreleased version. They are not migrated.
+/// The version of tables that were never released. They are not migrated.
 const UNRELEASED: i32 = 1;
 
-/// "evertoke": whoever creates the tables holds this lock of the database.
+/// "evertoke" in ASCII: an instance that creates the tables holds this lock of the database.
 const LOCK: i64 = 0x6576_6572_746f_6b65;
 
-const FIND: &str = include_str!("find.sql");
+/// The SQLSTATE of a statement whose parameters differ from those of the statement that was prepared under its name.
+const MIXED_UP: &str = "08P01";
 
-/// What can be asked of the tables.
+const LOAD: &str = "
+SELECT pair.record, pair.past, pair.pair, pair.revision, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+FROM (VALUES (1)) AS once
+LEFT JOIN evertoken_pair AS pair ON pair.key_digest = $1 AND pair.retired_at IS NULL
+";
+
+const REVISION: &str =
+    "SELECT revision FROM evertoken_pair WHERE key_digest = $1 AND retired_at IS NULL";
+
+/// A row is written in one transaction with its record, so it does not need a confirmation. In a session whose refresh
+/// tokens do not change, many rows have the same digest: one of them is enough.
+const FIND: &str = "
+SELECT key_digest, key
+FROM (
+    SELECT DISTINCT ON (key_digest) key_digest, key::text AS key, retired_at, id
+    FROM evertoken_pair
+    WHERE digest = $1
+    ORDER BY key_digest, retired_at DESC NULLS FIRST, id DESC
+) AS sessions
+ORDER BY retired_at DESC NULLS FIRST, id DESC
+";
+
+/// Rows that another deletion or rotation has locked are skipped: two that wait for each other would end in a deadlock.
+///
+/// The check at the start binds false to `$2`: the server tests a condition without a column once, before it reads a row.
+const PURGE: &str = "
+WITH purged AS (DELETE FROM evertoken_pair WHERE $2 AND id IN (
+    SELECT id FROM evertoken_pair
+    WHERE coalesce(retired_at, needed_until) < clock_timestamp() - $1 * interval '1 millisecond'
+    FOR UPDATE SKIP LOCKED
+) RETURNING id)
+SELECT count(*) FROM purged
+";
+
+/// The statements on the tables.
 pub(super) struct Statements {
-    /// Where they are, quoted as SQL wants it.
+    /// The schema of the tables, quoted for SQL.
     pub(super) schema: String,
     pub(super) load: String,
     pub(super) first: String,
@@ -35,30 +78,30 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    /// With the schema in them: behind a pooler the search path may be somebody else's by then.
+    /// The statements name the schema: behind a pooler, the search path may be that of another client.
     fn of(schema: String, sending: Sending) -> Self {
         let table = format!("{schema}.evertoken_pair");
         let on = |sql: &str| sql.replace("evertoken_pair", &table);
         Self {
-            load: on(include_str!("load.sql")),
+            load: on(LOAD),
             first: on(include_str!("first.sql")),
             swap: on(include_str!("swap.sql")),
-            revision: on(include_str!("revision.sql")),
+            revision: on(REVISION),
             find: on(FIND),
             find_by_access: on(&FIND.replace("WHERE digest", "WHERE access_digest")),
-            purge: on(include_str!("purge.sql")),
+            purge: on(PURGE),
             schema,
             sending,
         }
     }
 }
 
-/// Sees that the tables are there and can be used.
+/// Creates the tables if they are missing, and checks that they can be used.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
     sending: Sending,
 ) -> Result<Statements, Failure> {
-    // One transaction for all questions: a pooler keeps to one connection of the server meanwhile.
+    // One transaction for all statements: a pooler keeps to one connection of the server meanwhile.
     let mut transaction = connection.begin().await?;
     let schema = usable_schema(&mut transaction).await?;
     if version(&mut transaction, &schema).await?.is_none() {
@@ -67,7 +110,7 @@ pub(super) async fn prepare(
     let schema = usable_tables(&mut transaction, schema).await?;
     transaction.commit().await?;
     let statements = Statements::of(schema, sending);
-    check::statements(connection, &statements).await?;
+    try_statements(connection, &statements).await?;
     Ok(statements)
 }
 
@@ -82,8 +125,8 @@ async fn usable_tables(connection: &mut PgConnection, schema: String) -> Result<
         }
         Some(newer) => {
             return Err(Failure::Other(format!(
-                "the tables in the schema {schema} are of version {newer}, and this version of evertoken knows \
-                 up to {VERSION}; use the version that made them, or a later one"
+                "the tables in the schema {schema} are of version {newer}, and this version of evertoken knows up \
+                 to {VERSION}; use the version of evertoken that created them, or a later one"
             )));
         }
         None => return Err(Failure::Unreadable),
@@ -92,7 +135,7 @@ async fn usable_tables(connection: &mut PgConnection, schema: String) -> Result<
     Ok(schema)
 }
 
-/// The first of the search path, quoted.
+/// The first schema of the search path, quoted.
 async fn usable_schema(connection: &mut PgConnection) -> Result<String, Failure> {
     let asked = sqlx::query(
         "SELECT quote_ident(current_schema()), current_setting('server_encoding'), \
@@ -106,17 +149,19 @@ async fn usable_schema(connection: &mut PgConnection) -> Result<String, Failure>
         return refused(format!("the database is in {encoding}; it must be in UTF8"));
     }
     if is_read_only {
-        return refused("the database is read only; is it a standby?".to_owned());
+        return refused(
+            "the database is read only, as a standby is; connect to the primary".to_owned(),
+        );
     }
     match schema {
         Some(schema) => Ok(schema),
-        None => refused("there is no schema in the search path that this user may use".to_owned()),
+        None => refused("there is no schema in the search path that this user may use; set a search path, or grant USAGE on one".to_owned()),
     }
 }
 
-/// Of the tables in the schema; `None` if there are none.
+/// The version of the tables in the schema; `None` if there are none.
 async fn version(connection: &mut PgConnection, schema: &str) -> Result<Option<i32>, Failure> {
-    // Not by `to_regclass`: it may remember that there was none before somebody else created it.
+    // Not by `to_regclass`, which may remember that the table was missing before another instance created it.
     let asked = sqlx::query(
         "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace \
          WHERE relname = 'evertoken_schema' AND quote_ident(nspname) = $1)",
@@ -131,7 +176,7 @@ async fn version(connection: &mut PgConnection, schema: &str) -> Result<Option<i
     Ok(asked.fetch_one(connection).await?.try_get(0)?)
 }
 
-/// Unless another instance was faster. The lock is held until the whole transaction ends.
+/// Creates the tables, unless another instance was faster. The lock is held until the whole transaction ends.
 async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), Failure> {
     let mut transaction = connection.begin().await?;
     let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK);
@@ -142,8 +187,8 @@ async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), Failu
     if let Err(error) = transaction.execute(SCHEMA).await {
         return Err(match Failure::from(error) {
             Failure::Refused { code, message } if code == "42501" => Failure::Other(format!(
-                "the tables are missing in the schema {schema}, and this user may not create them ({message}); have \
-                 somebody run `PostgresStore::SCHEMA` there"
+                "the tables are missing in the schema {schema}, and this user may not create them ({message}); run \
+                 `PostgresStore::SCHEMA` there as a user with that right"
             )),
             failure => failure,
         });
@@ -151,7 +196,7 @@ async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), Failu
     Ok(transaction.commit().await?)
 }
 
-/// At once, and not at the first rotation.
+/// Checks the rights at the start, and not at the first rotation.
 async fn check_rights(connection: &mut PgConnection, schema: &str) -> Result<(), Failure> {
     let asked = sqlx::query(
         "SELECT string_agg(needed, ', ') \
@@ -164,7 +209,93 @@ async fn check_rights(connection: &mut PgConnection, schema: &str) -> Result<(),
     match row.try_get::<Option<String>, _>(0)? {
         None => Ok(()),
         Some(missing) => Err(Failure::Other(format!(
-            "this user lacks rights on the table {table}: {missing}"
+            "this user lacks rights on the table {table}; grant {missing}"
         ))),
     }
+}
+
+/// Carries out every statement for a session that does not exist, the way it will be sent. Nothing is changed by it.
+async fn try_statements(
+    connection: &mut PgConnection,
+    statements: &Statements,
+) -> Result<(), Failure> {
+    let sending = statements.sending;
+    // Each instance uses its own session, so instances do not wait for each other.
+    let no_randomness = |error: getrandom::Error| Failure::Other(error.to_string());
+    let bits = random().map_err(no_randomness)?;
+    let key = Key::new("evertoken", "start").label(format!("{bits:032x}"));
+    let digest = key.digest();
+    for statement in [
+        &statements.load,
+        &statements.revision,
+        &statements.find,
+        &statements.find_by_access,
+    ] {
+        let query = sqlx::query_with(statement, of_digest(&digest)?);
+        sending.rows(connection, query).await?;
+    }
+    let record = Record::vacant(key, TokenFamily::random().map_err(no_randomness)?);
+    let parts = Codec::plain().encode_parts_async(&record).await;
+    let columns = Columns::of(&record, parts.map_err(Failure::Record)?)?;
+    let mut arguments = columns.arguments()?;
+    arguments.add(0_i64)?;
+    arguments.add(to_millis(Duration::MAX))?;
+    let swap = sqlx::query_with(&statements.swap, arguments);
+    sending.rows(connection, swap).await?;
+    let purge = sqlx::query(&statements.purge).bind(to_millis(Duration::MAX));
+    // `false`: a purge that is carried out reads the whole table.
+    let purge = purge.bind(false);
+    sending.rows(connection, purge).await?;
+    let change = Change {
+        session: digest,
+        revision: Revision::new(0),
+    };
+    sending.rows(connection, change.notification()).await?;
+    // The only statement that writes in any case.
+    let mut undone = connection.begin().await?;
+    let first = sqlx::query_with(&statements.first, columns.arguments()?);
+    let first = first.persistent(sending == Sending::Named);
+    first.fetch_all(&mut *undone).await?;
+    Ok(undone.rollback().await?)
+}
+
+/// Uses two connections in turn. Returns whether both are given the same connection of the server: a pooler in
+/// transaction mode does that.
+///
+/// Each connection prepares a statement, under the first name that sqlx gives, and uses it again. Where both share a
+/// connection of the server, and its names, one of them fails. A single connection would not show that.
+pub(super) async fn is_shared(
+    options: &PgConnectOptions,
+    sending: Sending,
+) -> Result<bool, Failure> {
+    let mut one = connection::connect(options).await?;
+    let mut other = connection::connect(options).await?;
+    let used = async {
+        let mut is_shared = false;
+        for _ in 0..2 {
+            let by_one = sqlx::query("SELECT pg_backend_pid(), $1::bigint").bind(1_i64);
+            let by_one = sending.rows(&mut one, by_one).await?;
+            let by_other = sqlx::query("SELECT pg_backend_pid(), $1::bigint, $2::bigint");
+            let by_other = by_other.bind(1_i64).bind(2_i64);
+            let by_other = sending.rows(&mut other, by_other).await?;
+            is_shared |= process(&by_one)? == process(&by_other)?;
+        }
+        Ok(is_shared)
+    };
+    let used = used
+        .await
+        .map_err(|error: sqlx::Error| match Failure::from(error) {
+            Failure::Refused { code, .. } if code == MIXED_UP => Failure::Unprepared { code },
+            failure => failure,
+        });
+    for connection in [one, other] {
+        // An error of closing does not matter any more.
+        let _ = connection.close().await;
+    }
+    used
+}
+
+/// The process of the server that serves the connection. The server has one for each connection.
+fn process(rows: &[PgRow]) -> Result<i32, sqlx::Error> {
+    rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
 }

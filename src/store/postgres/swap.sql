@@ -2,12 +2,13 @@ WITH seen AS MATERIALIZED (
     SELECT
         id,
         digest,
-        -- Whether the row goes on: it has no pair yet, or the record holds this very pair, or it is the same
-        -- record without it (the pair was revoked after a logout).
+        -- Whether the row stays current: it has no pair yet, or the record has the row's pair, or the record is the same
+        -- without the pair (the pair was revoked after a logout).
         digest IS NULL OR (family = $4 AND version = $5 AND ($6 IS NULL OR digest = $6)) AS goes_on
     FROM evertoken_pair
     WHERE key_digest = $1 AND retired_at IS NULL AND revision = $17
-    -- Waits for whoever is replacing it. If he did, the revision is another, and there is no such row.
+    -- Waits for an instance that is replacing the row. If that instance succeeds, the revision differs and no row is
+    -- found.
     FOR UPDATE
 ),
 went_on AS (
@@ -24,7 +25,7 @@ went_on AS (
         needed_until = to_timestamp($12 / 1000.0),
         record = $13,
         past = $14,
-        -- The value that is there, and not an equal one: so it stays where it is, outside of the row.
+        -- The value that is there, and not an equal one: the value stays where it is, outside of the row.
         pair = CASE WHEN pair.pair = $15 THEN pair.pair ELSE $15 END,
         changed_at = clock_timestamp(),
         revision = greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $17 + 1)
@@ -48,7 +49,7 @@ gave_way AS (
     WHERE pair.id = seen.id AND NOT seen.goes_on
     RETURNING pair.id
 ),
--- From what the update returns, so that it is done before the unique indexes are asked.
+-- From the rows that the update returns, so that the update comes before the check of the unique indexes.
 came AS (
     INSERT INTO evertoken_pair (
         key_digest, key, state, family, version, digest, access_digest, jti, issued_at, access_expires_at,
@@ -61,8 +62,8 @@ came AS (
     FROM gave_way
     RETURNING revision
 ),
--- Tokens that are known to be used, and never had a row. One look into an index for each: as a join it may be
--- planned to read the whole table.
+-- Tokens that are known as used, and never had a row. One search of an index for each: a join may be planned to read the
+-- whole table.
 named AS (
     INSERT INTO evertoken_pair (key_digest, key, state, digest, changed_at, retired_at, revision)
     SELECT $1, $2::json, 'INACTIVE', past.digest, clock_timestamp(), clock_timestamp(), 0
@@ -73,8 +74,8 @@ named AS (
         LIMIT 1
     ) IS NULL
 ),
--- More than the one that each rotation adds, and few enough not to be felt. What the record still knows as a past
--- token can be found.
+-- Deletes more rows than the one that each rotation adds, and few enough to be fast. The rows of past tokens that the
+-- record still knows stay, so that these tokens are found.
 swept AS (
     DELETE FROM evertoken_pair WHERE id = ANY (ARRAY(
         SELECT id FROM evertoken_pair
@@ -88,7 +89,7 @@ swept AS (
 written AS (
     SELECT revision, false AS is_another_pair FROM went_on UNION ALL SELECT revision, true FROM came
 )
--- And whoever was too late by the time he asked is told at once what is there instead.
+-- An instance that was too late when it asked gets the record that is there.
 SELECT
     written.revision,
     written.is_another_pair,
@@ -97,7 +98,7 @@ SELECT
     newer.pair,
     newer.revision,
     floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-    -- As for the first record.
+    -- What is acknowledged is on the disk, as in first.sql.
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
 FROM (VALUES (1)) AS once
 LEFT JOIN written ON true

@@ -1,25 +1,34 @@
-use std::fmt;
+//! The connection to the server, and the checks of the server when the connection is made.
+
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, Pipeline, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value};
+use tokio::time::Instant;
 
 use super::failure::{self, Address};
-use super::server;
 use crate::store::StoreError;
+use crate::store::call::Share;
 
-/// One connection that everybody shares: made when it is needed, and made anew once it has failed.
+/// A connection that is not made within this time has failed.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The one policy under which a full server does not delete records.
+const KEEPS_ALL: &str = "noeviction";
+
+/// One connection that all calls share: made when it is needed, and made anew once it has failed.
 ///
-/// The client library's own connection manager was refused. It keeps a connection whose commands time out,
-/// although a peer that vanished without a word never closes it; and a reconnection that fails by anything else
-/// than I/O (a password that is being changed) is its last one.
+/// The client library's own connection manager was rejected. It keeps a connection whose commands time out, although a
+/// peer that vanished never closes it. And a reconnection that fails by anything but I/O (a password that is being
+/// changed) is the manager's last one.
 pub(super) struct Connection {
     client: Client,
     address: Address,
     open: Mutex<Option<Open>>,
-    /// Held while a connection is made; the last failure.
+    /// The last failure; locked while a connection is made.
     making: tokio::sync::Mutex<Option<Failed>>,
     attempts: AtomicU64,
 }
@@ -35,9 +44,9 @@ struct Failed {
     error: StoreError,
 }
 
-/// Why there are no answers.
+/// Why a call has no answers.
 enum Fault {
-    Unreached(StoreError),
+    NotConnected(StoreError),
     Failed(RedisError),
 }
 
@@ -52,14 +61,14 @@ impl Connection {
         }
     }
 
-    /// Sees to it that there is a connection.
+    /// Makes the connection, unless it is there.
     pub(super) async fn connect(&self) -> Result<(), StoreError> {
         self.connection().await.map(|_| ())
     }
 
-    /// The answers to these commands, one by one, which are awaited for `least` at least.
+    /// The answer to each of these commands. The answers are awaited for at least `least`.
     ///
-    /// They are sent once. After a failure, they may have been carried out or not.
+    /// The commands are sent once. After a failure, the server may have carried them out.
     pub(super) async fn write(
         &self,
         what: &str,
@@ -72,8 +81,8 @@ impl Connection {
 
     /// The answer to a command that changes nothing.
     ///
-    /// It is asked twice where the connection turns out to be lost: servers and what lies on the way close
-    /// those that were idle for long, and a runtime that ends takes those that were made on it along.
+    /// The command is sent twice if the connection turns out to be lost. Servers and proxies close connections that
+    /// were idle for long, and a runtime that ends closes the connections that were made on it.
     pub(super) async fn read(
         &self,
         what: &str,
@@ -97,9 +106,9 @@ impl Connection {
         least: Duration,
     ) -> Result<Vec<RedisResult<Value>>, Fault> {
         let is_connected = self.open.lock().is_some();
-        let open = self.connection().await.map_err(Fault::Unreached)?;
+        let open = self.connection().await.map_err(Fault::NotConnected)?;
         let mut connection = open.connection;
-        connection.set_response_timeout(server::answering(is_connected).max(least));
+        connection.set_response_timeout(answering(is_connected).max(least));
         let asked: RedisResult<Vec<RedisResult<Value>>> =
             commands.query_async(&mut connection).await;
         let is_over = match &asked {
@@ -114,13 +123,13 @@ impl Connection {
         asked.map_err(Fault::Failed)
     }
 
-    /// Others may be waiting for answers on it still; it closes with the last of them.
+    /// Other calls may still wait for answers on the connection; it closes with the last of them.
     fn drop_if(&self, attempt: u64) {
         self.open.lock().take_if(|open| open.attempt == attempt);
     }
 
-    /// One makes it, and those who came meanwhile have it, or fail as that one did: with a server that does not
-    /// answer, each would wait for all before it otherwise.
+    /// One call makes the connection. The calls that came meanwhile share it, or share the failure: otherwise, with a
+    /// server that does not answer, each call would wait for all the calls before it.
     async fn connection(&self) -> Result<Open, StoreError> {
         if let Some(open) = self.open.lock().clone() {
             return Ok(open);
@@ -134,7 +143,7 @@ impl Connection {
             return Err(failed.error.clone());
         }
         let attempt = self.attempts.fetch_add(1, Ordering::SeqCst) + 1;
-        match server::connect(&self.client, &self.address).await {
+        match connect(&self.client, &self.address).await {
             Ok(connection) => {
                 let open = Open {
                     connection,
@@ -155,14 +164,117 @@ impl Connection {
 
     fn quote(&self, what: &str, fault: Fault) -> StoreError {
         match fault {
-            Fault::Unreached(error) => error,
+            Fault::NotConnected(error) => error,
             Fault::Failed(error) => self.address.failed(what, &error),
         }
     }
 }
 
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").finish_non_exhaustive()
+/// The client with TCP_NODELAY: small packets are sent at once. Otherwise the command of one task would wait until
+/// the server has acknowledged that of another.
+pub(super) fn without_delay(client: Client) -> RedisResult<Client> {
+    let info = client.get_connection_info().clone();
+    let settings = info.tcp_settings().clone().set_nodelay(true);
+    Client::open(info.set_tcp_settings(settings))
+}
+
+/// A connection to a server that is a primary and keeps all records. The server is checked at each connection: after a
+/// failover, another server may have the address.
+async fn connect(client: &Client, address: &Address) -> Result<MultiplexedConnection, StoreError> {
+    choose_cryptography(client);
+    // The client library's own limits are half a second.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    let until = Instant::now() + connecting();
+    let connection = client.get_multiplexed_async_connection_with_config(&config);
+    let mut connection = in_time(until, connection)
+        .await
+        .map_err(|error| address.not_connected(&error))?;
+    let mut questions = Pipeline::with_capacity(2);
+    questions.cmd("INFO").arg("memory");
+    questions.cmd("INFO").arg("replication").ignore_errors();
+    // Each answer by itself: of several errors together, the client library does not report the code.
+    let answers = in_time(until, questions.query_async(&mut connection)).await;
+    let answers =
+        answers.and_then(|answers: Vec<RedisResult<String>>| answers.into_iter().collect());
+    let answers: Vec<_> =
+        answers.map_err(|error| address.failed("asking for the INFO of", &error))?;
+    let [memory, replication] = answers.try_into().unwrap_or_default();
+    if stated(&replication, "role").is_some_and(|role| role != "master") {
+        return Err(StoreError::new(format!(
+            "Redis at {address} is a replica, which cannot be written to; connect to the primary, by a name that \
+             follows it"
+        )));
+    }
+    match stated(&memory, "maxmemory_policy") {
+        Some(KEEPS_ALL) => Ok(connection),
+        Some(policy) => Err(StoreError::new(format!(
+            "Redis at {address} deletes sessions when it is full, because its `maxmemory-policy` is {policy}; set \
+             `maxmemory-policy {KEEPS_ALL}` there, or use a server that is not a cache"
+        ))),
+        None => Err(StoreError::new(format!(
+            "Redis at {address} does not report whether it deletes sessions when it is full: its INFO has no \
+             `maxmemory_policy`; use a server that reports it"
+        ))),
     }
 }
+
+async fn in_time<T>(
+    until: Instant,
+    asking: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    match tokio::time::timeout_at(until, asking).await {
+        Ok(answer) => answer,
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
+}
+
+/// A step of a connection that listens, within the time for making a connection.
+pub(super) async fn step_in_time<T>(
+    asking: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    in_time(Instant::now() + connecting(), asking).await
+}
+
+/// The part of a call's time in which a connection has to be made, with the handshake and the checks. The rest is for
+/// the answer.
+fn connecting() -> Duration {
+    (Share::current().work / 2).min(LONGEST)
+}
+
+/// How long an answer may take: longer than a busy server needs, because a command that times out may have been carried
+/// out.
+fn answering(is_connected: bool) -> Duration {
+    match is_connected {
+        true => Share::current().work,
+        false => Share::current().work - connecting(),
+    }
+}
+
+/// The value of a field of `INFO`.
+fn stated<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// Chooses the cryptography of the process where the program has not. The client library asks rustls for it, and rustls
+/// panics where a program has two providers and has chosen neither.
+#[cfg(feature = "rustls")]
+fn choose_cryptography(client: &Client) {
+    use redis::ConnectionAddr;
+    use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+    let is_tls = matches!(
+        client.get_connection_info().addr(),
+        ConnectionAddr::TcpTls { .. }
+    );
+    if is_tls && CryptoProvider::get_default().is_none() {
+        // An error means that another thread has chosen meanwhile.
+        let _ = aws_lc_rs::default_provider().install_default();
+    }
+}
+
+/// Without the feature, the program that brings the TLS chooses the cryptography.
+#[cfg(not(feature = "rustls"))]
+fn choose_cryptography(_: &Client) {}

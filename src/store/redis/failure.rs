@@ -1,4 +1,4 @@
-//! What is told of a failure: where, what to do about it, and never the password.
+//! The report of a failure: where it happened, what may help, and never the password.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 
 use crate::store::StoreError;
 
-/// Whether a connection is not to be used any more.
+/// Whether a connection must not be used any more after this error.
 ///
-/// A time-out is among them: a peer that vanished without a word never closes its connection. So is a server
-/// that became a replica, for another may be found at its address.
+/// Time-outs count: a peer that vanished never closes its connection. Errors of a server that became a replica count
+/// too: the primary may be found at the same address.
 pub(super) fn is_over(error: &RedisError) -> bool {
     matches!(
         error.kind(),
@@ -21,7 +21,7 @@ pub(super) fn is_over(error: &RedisError) -> bool {
     ) || error.code() == Some("NOAUTH")
 }
 
-/// Where a server is, for messages.
+/// The address of a server, for error messages.
 #[derive(Clone)]
 pub(super) struct Address {
     address: String,
@@ -40,24 +40,24 @@ impl Address {
         }
     }
 
-    /// What could not be done ("connecting to"), and what may help.
+    /// The error of what failed ("writing to"), with a hint.
     pub(super) fn failed(&self, what: &str, error: &RedisError) -> StoreError {
         self.because(what, hint(error), self.quote(error))
     }
 
-    /// That it could not be connected to.
-    pub(super) fn unreached(&self, error: &RedisError) -> StoreError {
+    /// The error of a connection that could not be made, with a hint.
+    pub(super) fn not_connected(&self, error: &RedisError) -> StoreError {
         let quote = self.quote(error);
         let corrupt = "received corrupt message";
         let hint = if error.is_connection_refusal() {
-            Some("nothing listens there")
+            Some("nothing listens at this address; check the host and the port")
         } else if quote.0.contains("certificate") {
             Some(
-                "its certificate is not trusted; install its authority's on this machine, or give it to a client for \
-                 `RedisStore::from_client`",
+                "its certificate is not trusted; install the authority's certificate on this machine, or give it to a \
+                 client for `RedisStore::from_client`",
             )
         } else if error.is_connection_dropped() || quote.0.contains(corrupt) {
-            Some("if it wants TLS, or wants none, change between rediss:// and redis://")
+            Some("the server may want TLS, or not speak it; change between rediss:// and redis://")
         } else {
             hint(error)
         };
@@ -69,7 +69,7 @@ impl Address {
         StoreError::with_source(format!("{what} Redis at {self} failed{hint}"), quote)
     }
 
-    /// A server quotes a command that it does not know, and `AUTH` may be one.
+    /// The error's text without the password: a server quotes a command that it does not know, and `AUTH` may be one.
     fn quote(&self, error: &RedisError) -> Quote {
         let text = error.to_string();
         Quote(match &self.password {
@@ -91,46 +91,50 @@ impl fmt::Debug for Address {
     }
 }
 
-/// What the client library said.
+/// The text of the client library's error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Quote(String);
 
 fn hint(error: &RedisError) -> Option<&'static str> {
     Some(match error.kind() {
-        _ if error.is_timeout() => "it has not answered in time",
+        _ if error.is_timeout() => "it has not answered in time; check the server and the network",
         ErrorKind::AuthenticationFailed => {
-            "it refuses the user name or the password; they stand in the URL, \
+            "it refuses the user name or the password; correct them in the URL, \
              redis://user:password@host, with special characters percent-encoded"
         }
-        ErrorKind::Parse => "what listens there does not speak the protocol of Redis",
+        ErrorKind::Parse => {
+            "the server does not speak the protocol of Redis; check the host and the port"
+        }
         ErrorKind::Io if error.is_connection_dropped() => "the connection was lost",
         ErrorKind::Server(kind) => match kind {
             ServerErrorKind::NoPerm => {
-                "its access list forbids that; the user needs the commands `info`, `eval`, `evalsha`, \
+                "its access list forbids this; the user needs the commands `info`, `eval`, `evalsha`, \
                  `hget`, `hmget`, `hset`, `exists`, `persist`, `pexpireat`, `pttl`, `time`, `get`, \
                  `set`, `publish`, `subscribe`, `unsubscribe`, `ping` and `wait`, and keys and \
                  channels that begin with the prefix"
             }
             ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot => {
-                "it is one node of a cluster, and the session belongs to another; connect to a proxy \
-                 that knows the cluster, or to a server that is none"
+                "it is one node of a cluster, and the session belongs to another node; connect to a \
+                 proxy that knows the cluster, or to a server that is not in a cluster"
             }
-            ServerErrorKind::ClusterDown => "its cluster does not serve the session at the moment",
+            ServerErrorKind::ClusterDown => {
+                "its cluster does not serve the session now; check the cluster"
+            }
             ServerErrorKind::ReadOnly => "it is a replica; connect to the primary",
-            ServerErrorKind::BusyLoading => "it is still loading its data",
+            ServerErrorKind::BusyLoading => "it is still loading its data; try again later",
             _ => return None,
         },
         ErrorKind::Extension => match error.code()? {
-            "NOAUTH" => "it wants a password; give one in the URL, redis://user:password@host",
+            "NOAUTH" => "it wants a password; put it into the URL, redis://user:password@host",
             "WRONGTYPE" | "FOREIGN" => {
-                "what is there is not this store's, and was left as it is; choose another prefix"
+                "the value at this key is not a record, and was left as it is; choose another prefix"
             }
-            "OOM" => "it is full, and writes nothing; give it more memory",
+            "OOM" => "it is full and does not write; give it more memory",
             "NOREPLICAS" => {
-                "it has fewer replicas than `min-replicas-to-write`, and writes nothing"
+                "it has fewer replicas than `min-replicas-to-write` and does not write; check the replicas"
             }
-            "MISCONF" => "it cannot save its data, and writes nothing; its log says why",
+            "MISCONF" => "it cannot save its data and does not write; read its log for the reason",
             _ => return None,
         },
         _ => return None,

@@ -1,10 +1,13 @@
-//! Whose token is this: from a token's digest to its session.
+//! The index: from a token's digest to the session that has the token or had it.
 //!
-//! Each entry is a key of its own, which in a cluster lies anywhere. So it cannot be written in one step with the
-//! record, and is written before it: the swap may be lost. So an entry is a hint that the record has to confirm. Only
-//! that of a token which is about to leave the record is believed: a swap that is lost enters it as well, and rightly,
-//! for the record that the swap was made from had it among its past tokens. Seeds and tokens that a new sign-in brought
-//! have hints only: the record itself keeps them.
+//! Each entry is a key of its own, which in a cluster lies on any node. So an entry cannot be written in one step with
+//! the record. The entry is written first, and the swap of the record may be lost. That is why an entry is a hint, which
+//! the record has to confirm.
+//!
+//! An entry that is marked as past is believed without the record. It is written for a token that is about to leave the
+//! record. A swap that is lost writes the mark too, and rightly so: the record that the swap was made from had the token
+//! among its past ones. Seeds and tokens that a new sign-in brought have hints only, because the record itself keeps
+//! them.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,26 +18,26 @@ use zeroize::Zeroizing;
 use super::{MARGIN, RedisStore};
 use crate::record::Record;
 use crate::record::past::REFRESHED_LIMIT;
-use crate::store::codec::{Parts, Shown};
+use crate::store::codec::{Outline, Parts};
 use crate::store::{StoreError, StoreTime, whole_millis};
 use crate::token::{Digest, Key};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = HOUR.saturating_mul(24);
 
-/// How many past tokens are entered as such when a pair is committed: of a full list the oldest, which leaves the record with
-/// the next pair, and the one behind it, should two leave it at once. An entry that failed is made good like this, too.
+/// How many past tokens are marked as past when a pair is committed: of a full list the oldest, which leaves the record
+/// with the next pair, and the second oldest, because two may leave at once. This also repairs an entry that failed.
 const LEAVING: usize = 2;
 
-/// How many of the newest have a hint again, if theirs is gone.
+/// How many of the newest past tokens get their hint again if it is missing.
 const RECENT: usize = 2;
 
-/// For how long the current token is found where its record is kept for good. A session that no instance wrote to for
-/// a year is found by its key only.
+/// For how long the current token is found where its record never expires. A session that no instance wrote to for a
+/// year is found by its key only.
 const CURRENT_FOR: Duration = DAY.saturating_mul(365);
 
-/// For how many lifetimes of an access token a past refresh token is found, and for how long at least and at most.
-/// There would be no end to the entries of a busy session otherwise.
+/// For how many lifetimes of an access token a past refresh token is found; then the shortest and the longest time.
+/// Without limits, the entries of a busy session would grow without end.
 const LIFETIMES: u32 = 256;
 const PAST_FOR: [Duration; 2] = [HOUR, DAY.saturating_mul(2)];
 
@@ -42,10 +45,10 @@ const PAST_FOR: [Duration; 2] = [HOUR, DAY.saturating_mul(2)];
 const ACCESS_MARGIN: Duration = HOUR;
 const ACCESS_FOR: Duration = DAY.saturating_mul(30);
 
-/// What an entry of a past token begins with.
+/// The mark at the start of a past token's entry.
 const IS_PAST: &str = "past:";
 
-/// What an entry says.
+/// The value of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     session: Digest,
@@ -70,9 +73,11 @@ impl Entry {
     }
 }
 
-/// Enters the tokens of a record: its current ones, those that are about to leave it, and those whose entry may be gone.
+/// Enters the tokens of a record: the current ones, those that are about to leave the record, and those whose entry may
+/// be missing.
 ///
-/// A lease enters nothing, unless it makes the record: the entries were written when its pair was committed.
+/// A swap that only leases enters nothing, unless it creates the record: the entries were written when the pair was
+/// committed.
 pub(super) fn enter(
     commands: &mut Pipeline,
     store: &RedisStore,
@@ -109,7 +114,7 @@ pub(super) fn enter(
         let span = until.map_or(ACCESS_FOR, |until| until.since(now) + ACCESS_MARGIN);
         set(store.access_entry(&digest), false, span, false);
     }
-    // They were entered when they were current, and that is written again only once it is gone.
+    // These were entered while they were current. An entry that is still there is left as it is.
     let recent = refreshed.iter().rev().take(RECENT);
     let brought = [past.seeds.0.last(), past.replaced.0.last()];
     for digest in recent.chain(brought.into_iter().flatten()) {
@@ -117,7 +122,8 @@ pub(super) fn enter(
     }
 }
 
-/// For how long a past token is found from `now` on: as long as it can matter, and hardly longer than it may be alive.
+/// For how long a past token is found from `now` on: as long as the token can matter, and hardly longer than the server
+/// may accept it.
 fn past_for(record: &Record, now: StoreTime) -> Duration {
     let [least, most] = PAST_FOR;
     let known = lifetime(record).map_or(most, |lifetime| {
@@ -129,28 +135,31 @@ fn past_for(record: &Record, now: StoreTime) -> Duration {
     }
 }
 
-/// Of the access token.
+/// The lifetime of the record's access token.
 fn lifetime(record: &Record) -> Option<Duration> {
     Some(record.access_expires_at()?.since(record.issued_at()?))
 }
 
 impl RedisStore {
-    /// What the index says of a refresh token, if it says that it is a past one, or else if the record says so too.
-    pub(super) async fn whose(&self, token: &Digest) -> Result<Option<Key>, StoreError> {
-        let says_so = |shown: &Shown, entry: Entry| entry.is_past || shown.knows(token);
-        self.confirmed(&self.entry(token), says_so).await
+    /// The session of a refresh token: by an entry that is marked as past, or by one that the record confirms.
+    pub(super) async fn session_of(&self, token: &Digest) -> Result<Option<Key>, StoreError> {
+        let confirms = |record: &Outline, entry: Entry| entry.is_past || record.knows(token);
+        self.confirmed(&self.entry(token), confirms).await
     }
 
-    /// What the index says of an access token, if the record says so too.
-    pub(super) async fn whose_access(&self, token: &Digest) -> Result<Option<Key>, StoreError> {
-        let says_so = |shown: &Shown, _| shown.has_access(token);
-        self.confirmed(&self.access_entry(token), says_so).await
+    /// The session of an access token, if the record confirms the entry.
+    pub(super) async fn session_of_access(
+        &self,
+        token: &Digest,
+    ) -> Result<Option<Key>, StoreError> {
+        let confirms = |record: &Outline, _| record.access_digest() == Some(*token);
+        self.confirmed(&self.access_entry(token), confirms).await
     }
 
     async fn confirmed(
         &self,
         entry: &str,
-        says_so: impl Fn(&Shown, Entry) -> bool + Send,
+        confirms: impl Fn(&Outline, Entry) -> bool + Send,
     ) -> Result<Option<Key>, StoreError> {
         let mut question = cmd("GET");
         question.arg(entry);
@@ -179,10 +188,11 @@ impl RedisStore {
             lease,
             rest,
         };
-        let shown = Shown::read(&parts);
-        let shown = shown.map_err(|flaw| flaw.of(self.untouched(&name)))?;
-        // A copy under another name belongs to no session.
-        let is_its = shown.key().digest() == found.session && says_so(&shown, found);
-        Ok(is_its.then(|| shown.key().clone()))
+        let outline = parts.outline();
+        let outline = outline.map_err(|flaw| flaw.of(self.untouched(&name)))?;
+        // A copy of a record under another name does not belong to a session.
+        let key = outline.record.key.clone();
+        let is_its = key.digest() == found.session && confirms(&outline, found);
+        Ok(is_its.then_some(key))
     }
 }

@@ -1,16 +1,16 @@
-//! One check all that is waited for in a directory. What it costs depends on what changed, and hardly on how many
-//! wait:
+//! One check of all records of a directory that callers wait for. Its cost depends on what has changed, and hardly on the
+//! number of waiters:
 //!
-//! - the directory is checked: a file that was replaced, removed or created there changes its time;
-//! - the files are checked while that changes, and now and then;
-//! - a record is read when its file polls different, when a waiter comes, and in turn with the others now and then;
-//! - of the proofs of life that are names of one file, one is checked.
+//! - The directory is checked: a file that is replaced, removed or created there changes the directory's time.
+//! - The files are checked while the directory changes, and now and then.
+//! - A record is read when the stamp of its file has changed, when a waiter comes, and now and then in turn.
+//! - Of the proofs of life that are names of one file, one is checked.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::hub::{Hub, Watched};
+use super::{Hub, Watched};
 use crate::clock::{Clock, SystemClock};
 use crate::store::Revision;
 use crate::store::file::access;
@@ -18,43 +18,43 @@ use crate::store::file::content::{Found, Stamp};
 use crate::store::file::liveness::{self, FileId, Liveness};
 use crate::token::Digest;
 
-/// For so many polls after a change of the directory the files are checked: the next change may fall within the
-/// same tick of the file system's clock, which takes up to 10 ms, and would not show.
+/// For this number of polls after a change of the directory, the files are checked. The next change may fall within the
+/// same tick of the file system's clock, which takes up to 10 ms, and then does not change the directory's time.
 pub(super) const LIVELY: u32 = 4;
 
-/// Every so many polls the files are checked although the directory polls the same: its clock may be coarser,
+/// At every 20th poll the files are checked although the directory has not changed. The file system's clock may be coarser,
 /// and a program may have written into a file.
 const FILES_EVERY: u32 = 20;
 
-/// How many records a poll reads although they poll the same. Two writes within one tick, to files of one length in one
-/// place, cannot be told apart from outside.
+/// How many records a poll reads although their stamps have not changed. Two writes within one tick may have the same
+/// stamp.
 const READS: usize = 1;
 
-/// How many files that prove lives a poll asks for. There is one for each process that holds leases.
+/// How many files with proofs of life a poll checks. There is one for each process that holds leases.
 const PROOFS: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Round {
     OfAll,
-    /// Only of records that a waiter came for.
+    /// Only the records that a waiter came for.
     OfFresh,
 }
 
-/// What the last polls saw, and what is next.
+/// The results of the last polls, and what is next.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     directory: Option<Stamp>,
-    /// For how many polls the directory counts as one that changes.
+    /// For how many more polls the files are checked.
     lively: u32,
     polls: u32,
-    /// The records that are still to be read although they poll the same.
+    /// The records that are still to be read although their stamps have not changed.
     to_read: Vec<Digest>,
-    /// Where to go on with the proofs.
+    /// Where the next poll continues with the proofs.
     proof: usize,
     pub(super) counts: Counts,
 }
 
-/// What was asked of the file system.
+/// The number of questions to the file system.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) directories: u64,
@@ -63,11 +63,11 @@ pub(super) struct Counts {
     pub(super) proofs: u64,
 }
 
-/// A record as it was read.
+/// The last reading of a record.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     stamp: Option<Stamp>,
-    /// Whether a file that was changed since would poll different.
+    /// Whether a later change would change the stamp.
     is_settled: bool,
     pub(super) revision: Option<Revision>,
     holder: Option<Holder>,
@@ -76,7 +76,7 @@ pub(super) struct Known {
 /// The holder of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Holder {
-    /// By the proof that has this name, which is one of this file's.
+    /// Proven by this name of this file.
     IsAlive(PathBuf, FileId),
     IsDead,
 }
@@ -102,24 +102,24 @@ impl Known {
 #[derive(Debug, Clone, Copy)]
 enum Check {
     Read,
-    /// It is read if its file polls different.
+    /// The record is read if the stamp of its file differs from this one.
     Compare(Option<Stamp>),
 }
 
-/// What one poll is to do.
+/// The work of one poll.
 #[derive(Default)]
 pub(super) struct Agenda {
-    /// Waiters from this number on came too late for it.
+    /// Waiters from this number on came too late for this poll.
     before: u64,
     records: Vec<(Digest, Arc<Path>, Check)>,
-    /// One name of each file that proves a life.
+    /// One name of each file with proofs of life.
     proofs: BTreeMap<FileId, PathBuf>,
 }
 
 impl Hub {
     pub(super) fn poll(&self, round: Round) {
-        // Another poll is under way. It serves those who were there when it began, and the next one serves the others.
-        let Some(mut seen) = self.looking.try_lock() else {
+        // Another poll is under way. It serves the waiters that came before it, and the next poll serves the others.
+        let Some(mut seen) = self.seen.try_lock() else {
             return;
         };
         self.begin_round();
@@ -128,7 +128,7 @@ impl Hub {
         }
     }
 
-    /// `None` if the directory cannot be checked: that may be mended, and who waits has a limit.
+    /// `None` if the directory cannot be checked. It may become usable again, and a caller that waits has its own limit.
     pub(super) fn plan(&self, round: Round, seen: &mut Seen) -> Option<Agenda> {
         let directory = access::check_directory(&self.directory, self.group).ok()?;
         seen.count(|counts| counts.directories += 1);
@@ -137,9 +137,9 @@ impl Hub {
     }
 
     pub(super) fn carry_out(&self, agenda: Agenda, seen: &mut Seen) {
-        for (session, path, poll) in agenda.records {
-            let known = self.check(&path, poll, seen);
-            self.has_looked_at(&session, known, agenda.before);
+        for (session, path, check) in agenda.records {
+            let known = self.check(&path, check, seen);
+            self.note(&session, known, agenda.before);
         }
         for (file, path) in seen.in_turn(agenda.proofs) {
             seen.count(|counts| counts.proofs += 1);
@@ -176,13 +176,13 @@ impl Hub {
         let mut add = |session: &Digest, watched: &Watched| {
             let known = watched.known.as_ref();
             let is_settled = known.is_some_and(|known| known.is_settled);
-            let poll = match known.map(|known| known.stamp) {
+            let check = match known.map(|known| known.stamp) {
                 _ if to_read.contains(session) => Check::Read,
                 _ if fresh.contains(session) && !is_settled => Check::Read,
                 None => Check::Read,
                 Some(stamp) => Check::Compare(stamp),
             };
-            agenda.records.push((*session, watched.path.clone(), poll));
+            agenda.records.push((*session, watched.path.clone(), check));
         };
         if checks_files {
             for (session, watched) in &state.records {
@@ -199,8 +199,8 @@ impl Hub {
     }
 
     /// The record, if it was read.
-    fn check(&self, path: &Path, poll: Check, seen: &mut Seen) -> Option<Known> {
-        if let Check::Compare(stamp) = poll {
+    fn check(&self, path: &Path, check: Check, seen: &mut Seen) -> Option<Known> {
+        if let Check::Compare(stamp) = check {
             seen.count(|counts| counts.stamps += 1);
             if stamp == Stamp::of(path) {
                 return None;
@@ -211,11 +211,11 @@ impl Hub {
         let Some(found) = Found::read(path, self.group).ok()? else {
             return Some(Known::default());
         };
-        // The record of another session may be mended, too.
+        // A file with the record of another session may be replaced by the right one.
         if !found.belongs_at(path) {
             return None;
         }
-        let holder = found.candidate().and_then(|owner| {
+        let holder = found.holder().and_then(|owner| {
             seen.count(|counts| counts.proofs += 1);
             self.holder(liveness::path(path, owner))
         });
@@ -233,13 +233,14 @@ impl Hub {
                 let file = liveness::file_id(&proof)?;
                 Some(Holder::IsAlive(proof, file))
             }
-            Liveness::Over => Some(Holder::IsDead),
+            Liveness::Dead => Some(Holder::IsDead),
             Liveness::Unknown => None,
         }
     }
 
-    /// `known` is `None` if the record polls the same; a waiter that came since may have seen another one.
-    fn has_looked_at(&self, session: &Digest, known: Option<Known>, before: u64) {
+    /// Notes the result of a check, and serves the waiters. `known` is `None` if the record was not read; a waiter that came
+    /// since may have seen another revision.
+    fn note(&self, session: &Digest, known: Option<Known>, before: u64) {
         let mut state = self.state();
         if let Some(watched) = state.records.get_mut(session) {
             watched.known = known.or_else(|| watched.known.take());
@@ -247,7 +248,7 @@ impl Hub {
         }
     }
 
-    /// Of the holders whose proofs are names of a file, until one of them is alive.
+    /// Checks the holders whose proofs are names of this file, until one of them is alive.
     fn check_holders(&self, file: FileId, before: u64, seen: &mut Seen) {
         let of_file: Vec<(Digest, PathBuf)> = {
             let state = self.state();
@@ -279,7 +280,7 @@ impl Hub {
 }
 
 impl Seen {
-    /// Whether the files are to be checked.
+    /// Notes the stamp of the directory. Returns whether the files are to be checked.
     fn tick(&mut self, directory: Stamp) -> bool {
         self.polls = (self.polls + 1) % FILES_EVERY;
         if self.directory.replace(directory) != Some(directory) {
