@@ -45,7 +45,6 @@ mod quote;
 mod redact;
 mod response;
 mod retry_after;
-mod secure;
 mod send_once;
 mod static_token;
 mod time;

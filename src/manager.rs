@@ -9,12 +9,13 @@ mod authorization;
 mod blocking;
 mod builder;
 mod joined;
+mod send;
 mod user;
 mod worker;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, LazyLock, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -23,11 +24,11 @@ use tokio::time::{Instant, Timeout, timeout_at};
 pub use self::authorization::Authorization;
 pub use self::builder::Builder;
 use self::joined::{Asking, Joined, Wanted};
-use crate::client::{ApiProfile, Channel};
+pub use self::send::{CallError, TokenClient};
+use crate::api::Api;
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
 use crate::event::Events;
-use crate::origin::Origins;
 use crate::rotation;
 use crate::session::{Decision, Flight, Session};
 use crate::snapshot::Token;
@@ -48,39 +49,10 @@ pub struct TokenManager {
     handle: Arc<LastHandle>,
 }
 
-/// What is known of the API that the tokens are for.
-pub(crate) struct Calls {
-    pub(crate) origins: Origins,
-    pub(crate) api: ApiProfile,
-    pub(crate) channel: Channel,
-    /// That a client of another making may have proxies is said once.
-    pub(crate) proxy_warning: Once,
-}
-
-impl Calls {
-    fn new(origins: Origins, api: ApiProfile, channel: Option<Channel>) -> Self {
-        Self {
-            origins,
-            channel: channel.unwrap_or_else(|| api.channel()),
-            api,
-            proxy_warning: Once::new(),
-        }
-    }
-
-    /// Of a manager that no API was named to, as all of them have it.
-    fn to_no_api() -> Arc<Self> {
-        static NO_API: LazyLock<Arc<Calls>> = LazyLock::new(|| {
-            let api = ApiProfile::default();
-            Arc::new(Calls::new(Origins::default(), api, None))
-        });
-        Arc::clone(&NO_API)
-    }
-}
-
 /// Dropped with the last clone. The worker and rotations hold the session, never this.
 struct LastHandle {
     session: Arc<Session>,
-    calls: Arc<Calls>,
+    api: Arc<Api>,
 }
 
 impl Drop for LastHandle {
@@ -95,18 +67,18 @@ impl TokenManager {
         Builder::new(Arc::new(endpoint))
     }
 
-    fn new(session: Arc<Session>, calls: Arc<Calls>) -> Self {
+    fn new(session: Arc<Session>, api: Arc<Api>) -> Self {
         Self {
             handle: Arc::new(LastHandle {
                 session: Arc::clone(&session),
-                calls,
+                api,
             }),
             session,
         }
     }
 
-    pub(crate) fn calls(&self) -> &Arc<Calls> {
-        &self.handle.calls
+    fn api(&self) -> &Arc<Api> {
+        &self.handle.api
     }
 
     /// A valid access token. Waits only if there is none, or if the strategy says so.

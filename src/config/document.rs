@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use super::scalar::{ErrorStatus, Header, Scopes, Span};
 use super::value::Value;
-use crate::client::ApiProfile;
+use crate::api::ApiProfile;
 use crate::manager::Builder;
 use crate::settings::{CoolDown, Coordination, OnStoreFailure, Persistence};
 use crate::token::Key;

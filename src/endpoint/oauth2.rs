@@ -27,10 +27,10 @@ pub use self::client_auth::ClientAuth;
 pub use self::codes::{Bare400, Codes};
 use self::sign_in::SignIn;
 use super::redact::Secrets;
-use super::secure::secure;
 use super::transport::{self, Reply};
 use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};
 use crate::error::BuildError;
+use crate::origin::private_url;
 use crate::token::{Digest, Key, Scope, TokenPair};
 
 /// An OAuth2 token endpoint.
@@ -113,7 +113,7 @@ impl OAuth2 {
         client_id: impl Into<String>,
         builder: reqwest::ClientBuilder,
     ) -> Result<Self, BuildError> {
-        let token_url = secure("token_url", token_url.as_ref())?;
+        let token_url = private_url("token_url", token_url.as_ref())?;
         let http = transport::client(builder, &token_url)?;
         Ok(Self {
             token_url,
@@ -240,7 +240,7 @@ impl OAuth2 {
     /// [`BuildError::Invalid`] as in [`new`](Self::new), and if the token URL is `https` and this one
     /// is not.
     pub fn revocation_url(mut self, url: impl AsRef<str>) -> Result<Self, BuildError> {
-        let url = secure("revocation_url", url.as_ref())?;
+        let url = private_url("revocation_url", url.as_ref())?;
         // The proxies of an `https` client would see what is sent to loopback by `http`.
         if self.token_url.scheme() == "https" && url.scheme() != "https" {
             return Err(BuildError::invalid(

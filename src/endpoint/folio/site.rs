@@ -2,8 +2,8 @@ use http::{HeaderValue, Uri};
 use serde::Deserialize;
 use url::Url;
 
-use crate::endpoint::secure::secure;
 use crate::error::BuildError;
+use crate::origin::private_url;
 
 /// What stands in front of FOLIO's modules, and keeps its sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -24,7 +24,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(super) fn new(mode: Mode, url: &str, tenant: String) -> Result<Self, BuildError> {
-        let url = secure("url", url)?;
+        let url = private_url("url", url)?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(BuildError::invalid(
                 "url",
