@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
-use zeroize::Zeroizing;
 
 use super::Api;
+use crate::endpoint::sensitive_header;
 use crate::snapshot::Token;
 
 /// What a request is sent with: a token, or nothing if its URL gets no token.
@@ -105,7 +104,7 @@ impl Channel {
                 if headers.contains_key(COOKIE) {
                     let others = other_cookies(headers, name);
                     headers.remove(COOKIE);
-                    if let Some(value) = sensitive(others).filter(|value| !value.is_empty()) {
+                    if let Some(value) = others.filter(|value| !value.is_empty()) {
                         headers.insert(COOKIE, value);
                     }
                 }
@@ -123,9 +122,8 @@ impl Channel {
         let value = match others {
             None => value,
             Some(others) => {
-                let parts = [others.as_bytes(), b"; ", value.as_bytes()];
-                // The result is a valid header value, because both parts were.
-                sensitive(joined(&parts)).unwrap_or(value)
+                // The result is a valid header value, because both parts are.
+                sensitive_header(&[others.as_bytes(), b"; ", value.as_bytes()]).unwrap_or(value)
             }
         };
         headers.insert(self.header(), value);
@@ -133,7 +131,7 @@ impl Channel {
 }
 
 /// The cookies of a request except the one with this name.
-fn other_cookies(headers: &HeaderMap, name: &str) -> Zeroizing<Vec<u8>> {
+fn other_cookies(headers: &HeaderMap, name: &str) -> Option<HeaderValue> {
     let values = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     let cookies = values.flat_map(|value| value.split(|byte| *byte == b';'));
     let others = cookies.map(<[u8]>::trim_ascii).filter(|cookie| {
@@ -147,23 +145,7 @@ fn other_cookies(headers: &HeaderMap, name: &str) -> Zeroizing<Vec<u8>> {
         }
         parts.push(cookie);
     }
-    joined(&parts)
-}
-
-/// Joins the parts in a buffer of the final size: a buffer that grows leaves a copy of a secret behind.
-fn joined(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
-    let room = parts.iter().map(|part| part.len()).sum();
-    let mut text = Zeroizing::new(Vec::with_capacity(room));
-    for part in parts {
-        text.extend_from_slice(part);
-    }
-    text
-}
-
-fn sensitive(text: Zeroizing<Vec<u8>>) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    sensitive_header(&parts)
 }
 
 #[cfg(test)]
