@@ -1,10 +1,10 @@
-//! Where pairs come from. An endpoint exchanges a grant for a pair, once per call; it never retries,
-//! never stores and never decides when.
+//! Where pairs come from. An endpoint exchanges a grant for a pair, once for each call. An endpoint never retries, never
+//! stores, and never decides when to rotate.
 //!
-//! Everything that makes rotation safe hangs on one question after a failure: may the server have
-//! consumed the refresh token? So [`EndpointError`] is classed by its answer and not by its cause,
-//! and an endpoint of one's own has only that question to think about. For a server that answers in the form of RFC 6749,
-//! [`Issued::from_response`] answers it:
+//! Safe rotation depends on one question after a failure: may the server have consumed the refresh token? So
+//! [`EndpointError`] is classed by the answer to that question and not by the cause of the failure, and the author of an
+//! endpoint has only that question to answer. For a server that answers in the form of RFC 6749,
+//! [`Issued::from_response`] answers the question:
 //!
 //! ```
 //! use evertoken::{EndpointError, Grant, Issued, TokenEndpoint, async_trait};
@@ -24,14 +24,12 @@
 //!         let secret = token.expose();
 //!         let request = self.http.post(&self.url).header("x-vault-token", secret);
 //!         let answer = request.send().await.map_err(EndpointError::from_reqwest)?;
-//!         // Tells an answer of the server's from a page of a proxy's, and quotes no secret of the request.
+//!         // Distinguishes an answer of the server from a page of a proxy, and quotes no secret of the request.
 //!         Issued::from_response(answer, &[secret]).await
 //!     }
 //! }
 //! ```
 
-mod coding;
-mod encoded;
 mod error;
 #[cfg(feature = "folio")]
 mod folio;
@@ -42,15 +40,9 @@ mod json;
 mod oauth2;
 mod profile;
 mod quote;
-mod redact;
-mod response;
-mod retry_after;
-mod secure;
-mod send_once;
-mod static_token;
+mod reply;
 mod time;
 mod transport;
-mod window;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -61,8 +53,6 @@ use async_trait::async_trait;
 pub use self::error::EndpointError;
 #[cfg(feature = "folio")]
 pub use self::folio::Folio;
-#[cfg(all(feature = "folio", feature = "testing"))]
-pub(crate) use self::folio::InProcess as InProcessFolio;
 #[cfg(all(feature = "folio", any(feature = "config", feature = "testing")))]
 pub(crate) use self::folio::Mode as FolioMode;
 pub use self::issued::Issued;
@@ -72,42 +62,72 @@ pub(crate) use self::oauth2::judge_testing as judge_oauth2;
 pub use self::oauth2::{Bare400, ClientAuth, Codes, OAuth2};
 pub use self::profile::{OldPair, Resend, ResendAfterSilence, ServerProfile};
 pub use self::quote::Quote;
-pub(crate) use self::retry_after::{retry_after, server_time};
-pub use self::static_token::StaticToken;
+pub(crate) use self::time::retry_after;
+#[cfg(all(feature = "folio", feature = "testing"))]
+pub(crate) use self::transport::InProcess as InProcessFolio;
 #[cfg(feature = "config")]
-pub(crate) use self::transport::builder as http_builder;
-pub use self::window::SendWindow;
-use crate::token::{Key, LONGEST_LIFETIME, RefreshToken, TokenPair};
+pub(crate) use self::transport::http_builder;
+pub(crate) use self::transport::sensitive_header;
+use crate::clock::{Clock, Timestamp};
+use crate::token::{
+    AccessToken, Digest, Key, LONGEST_LIFETIME, RefreshToken, TokenPair, Validity, jwt,
+};
 
-/// What is exchanged for a pair.
+/// The period in which a leased token may be sent.
+///
+/// The lease that protects a token expires, and other instances may then act on the token. A request that waited for a
+/// connection, or on a machine that slept, must not leave after that.
+#[derive(Debug, Clone)]
+pub struct SendWindow {
+    clock: Arc<dyn Clock>,
+    ends_at: Timestamp,
+}
+
+impl SendWindow {
+    /// A window that ends at `ends_at`, by `clock`. The manager makes the windows of real exchanges; use this constructor
+    /// to test your own endpoint.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, ends_at: Timestamp) -> Self {
+        Self { clock, ends_at }
+    }
+
+    /// Whether the grant may still be sent. If not, the endpoint returns
+    /// [`EndpointError::NotSent`](crate::EndpointError::NotSent).
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.clock.now() < self.ends_at
+    }
+}
+
+/// What an endpoint exchanges for a pair.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Grant<'a> {
-    /// A refresh token (RFC 6749 section 6). It is sent once and never again by the endpoint.
+    /// A refresh token (RFC 6749 section 6). The endpoint sends the token once and never again.
     #[non_exhaustive]
     Refresh {
         /// The single-use token.
         token: &'a RefreshToken,
-        /// Until when it may be sent. Worth a look just before the bytes leave, if connecting can
-        /// take long; the manager has looked before the call.
+        /// The period in which the token may be sent. The manager has checked the window before the call. An endpoint
+        /// whose connection may take long checks the window again just before the bytes leave.
         window: &'a SendWindow,
     },
     /// The endpoint's own credentials, for a new session.
     #[non_exhaustive]
     SignIn {
-        /// Until when they may be sent.
+        /// The period in which the credentials may be sent.
         window: &'a SendWindow,
     },
 }
 
 impl<'a> Grant<'a> {
-    /// A refresh token, as a test of an endpoint of your own may present it.
+    /// A refresh token. Use this constructor to test your own endpoint.
     #[must_use]
     pub const fn refresh(token: &'a RefreshToken, window: &'a SendWindow) -> Self {
         Self::Refresh { token, window }
     }
 
-    /// The endpoint's own credentials, likewise.
+    /// The endpoint's own credentials. Use this constructor to test your own endpoint.
     #[must_use]
     pub const fn sign_in(window: &'a SendWindow) -> Self {
         Self::SignIn { window }
@@ -119,45 +139,45 @@ impl<'a> Grant<'a> {
 pub trait TokenEndpoint: Debug + Send + Sync + 'static {
     /// Sends the grant once, without any retry, and reads the answer.
     ///
-    /// A pair that was issued must be returned whatever else is odd about the answer.
+    /// An implementation must return an issued pair whatever else is odd about the answer.
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError>;
 
-    /// A pair that the endpoint has from the start. It counts as a [seed](crate::Builder::seed) where none
-    /// is given. Default: none.
+    /// A pair that the endpoint has from the start. The pair counts as a [seed](crate::Builder::seed) if the builder has
+    /// none. Default: none.
     fn first_pair(&self) -> Option<TokenPair> {
         None
     }
 
-    /// Whether [`Grant::SignIn`] is supported, so that a lost session can be replaced. It is asked again and again: an
-    /// endpoint that signs in once says no after that.
+    /// Whether the endpoint supports [`Grant::SignIn`], so that a lost session can be replaced. The manager asks again
+    /// each time: an endpoint that signs in once returns `false` after that. Default: `false`.
     fn can_sign_in(&self) -> bool {
         false
     }
 
-    /// Tells the server that the pair is no longer needed (RFC 7009).
+    /// Reports to the server that the pair is no longer needed (RFC 7009). Default: an error.
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
         let _ = pair;
-        let why = "this endpoint cannot revoke";
+        let why = "this endpoint cannot revoke tokens";
         Err(EndpointError::refused_here("unsupported", why))
     }
 
-    /// What is known of the server. Default: the strictest.
+    /// The behaviour of the server. Default: the strictest.
     fn profile(&self) -> ServerProfile {
         ServerProfile::strict()
     }
 
-    /// The longest an exchange may take; after it the outcome counts as unknown. Default: 30 s.
+    /// The longest an exchange may take. After that the outcome counts as unknown. Default: 30 s.
     fn timeout(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// What a session at this endpoint is, as far as the endpoint knows. Default: an empty key.
+    /// The session at this endpoint, as far as the endpoint knows it. Default: an empty key.
     fn key(&self) -> Key {
         Key::default()
     }
 }
 
-/// Whatever points to an endpoint is one.
+/// Implements [`TokenEndpoint`] for a pointer to an endpoint.
 macro_rules! pointed_to {
     ($pointer:ident) => {
         #[async_trait]
@@ -195,3 +215,54 @@ macro_rules! pointed_to {
 
 pointed_to!(Arc);
 pointed_to!(Box);
+
+/// One access token without an endpoint: an API key, a token of a tenant whose tokens do not expire, or a token of a test.
+/// The token is never rotated, and a 401 is returned unchanged.
+///
+/// A JWT with an `exp` (RFC 7519 section 4.1.4) is served until then; any other token never expires.
+///
+/// ```
+/// use evertoken::{StaticToken, TokenManager};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = TokenManager::builder(StaticToken::new("sesame")).build()?;
+/// assert_eq!(tokens.authorization().await?, "Bearer sesame");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct StaticToken {
+    access: AccessToken,
+}
+
+impl StaticToken {
+    /// An endpoint with this token only.
+    #[must_use]
+    pub fn new(access: impl Into<AccessToken>) -> Self {
+        Self {
+            access: access.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for StaticToken {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        let why = "a static token has no endpoint that could replace it";
+        Err(EndpointError::refused_here("unsupported", why))
+    }
+
+    fn first_pair(&self) -> Option<TokenPair> {
+        let mut pair = TokenPair::new(self.access.clone());
+        if jwt::times(self.access.expose()).is_none() {
+            pair.lifetime.access = Validity::Never;
+        }
+        Some(pair)
+    }
+
+    /// The key names the token: another token is another session, also in a store that outlives both.
+    fn key(&self) -> Key {
+        Key::new("static", Digest::of(self.access.expose()).to_string())
+    }
+}

@@ -36,7 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
 
 /// An answer of a token endpoint, to an exchange or a revocation: JSON or a form, a pair or an error.
 pub fn oauth2_answer(input: &[u8]) {
-    for error in endpoint::fuzzing::oauth2::answer(input) {
+    for error in endpoint::fuzzing::oauth2_answer(input) {
         assert!(!shown(&error).contains(endpoint::fuzzing::SECRET));
     }
 }
@@ -44,7 +44,7 @@ pub fn oauth2_answer(input: &[u8]) {
 /// An answer of FOLIO's login service.
 #[cfg(feature = "folio")]
 pub fn folio_answer(input: &[u8]) {
-    for error in endpoint::fuzzing::folio::answer(input) {
+    for error in endpoint::fuzzing::folio_answer(input) {
         assert!(!shown(&error).contains(endpoint::fuzzing::SECRET));
     }
 }
@@ -52,13 +52,13 @@ pub fn folio_answer(input: &[u8]) {
 /// `Set-Cookie` headers, one on each line.
 #[cfg(feature = "folio")]
 pub fn cookies(input: &[u8]) {
-    endpoint::fuzzing::folio::cookie(input);
+    endpoint::fuzzing::folio_cookies(input);
 }
 
 /// A point in time as FOLIO's modules write it.
 #[cfg(feature = "folio")]
 pub fn dates(input: &[u8]) {
-    endpoint::fuzzing::folio::date(input);
+    endpoint::fuzzing::date(input);
 }
 
 /// A `Retry-After` and a `Date`, one on each line.

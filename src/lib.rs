@@ -15,7 +15,7 @@ pub mod _guide {
     pub mod reliability {}
 }
 
-mod client;
+mod api;
 pub mod clock;
 #[cfg(feature = "config")]
 pub mod config;
@@ -46,7 +46,7 @@ mod user_code;
 #[doc(no_inline)]
 pub use async_trait::async_trait;
 
-pub use self::client::{ApiAnswer, ApiProfile, CallError, Credential, TokenClient};
+pub use self::api::{ApiAnswer, ApiProfile, Credential};
 #[cfg(feature = "config")]
 pub use self::config::{Config, ConfigError, Registry};
 #[cfg(feature = "folio")]
@@ -57,7 +57,7 @@ pub use self::endpoint::{
 };
 pub use self::error::{BuildError, EndReason, Error, ServerWord};
 pub use self::event::{Event, Events};
-pub use self::manager::{Authorization, Builder, TokenManager};
+pub use self::manager::{Authorization, Builder, CallError, TokenClient, TokenManager};
 pub use self::record::{DoubtfulBy, Lease, Owner, Record};
 pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 pub use self::snapshot::Token;

@@ -7,11 +7,12 @@
 
 mod access;
 mod builder;
+mod send;
 mod user;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, LazyLock, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -20,11 +21,11 @@ use tokio::time::{Instant, Timeout, timeout_at};
 pub use self::access::Authorization;
 use self::access::{Asking, Joined, Wanted};
 pub use self::builder::Builder;
-use crate::client::{ApiProfile, Channel};
+pub use self::send::{CallError, TokenClient};
+use crate::api::Api;
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
 use crate::event::Events;
-use crate::origin::Origins;
 use crate::rotation;
 use crate::session::{Answer, Flight, Session};
 use crate::snapshot::Token;
@@ -45,39 +46,10 @@ pub struct TokenManager {
     handle: Arc<LastHandle>,
 }
 
-/// What is known of the API that the tokens are for.
-pub(crate) struct Calls {
-    pub(crate) origins: Origins,
-    pub(crate) api: ApiProfile,
-    pub(crate) channel: Channel,
-    /// Logs once that a client which the user built may use proxies.
-    pub(crate) proxy_warning: Once,
-}
-
-impl Calls {
-    fn new(origins: Origins, api: ApiProfile, channel: Option<Channel>) -> Self {
-        Self {
-            origins,
-            channel: channel.unwrap_or_else(|| api.channel()),
-            api,
-            proxy_warning: Once::new(),
-        }
-    }
-
-    /// The value that all managers share for which the user named no API.
-    fn to_no_api() -> Arc<Self> {
-        static NO_API: LazyLock<Arc<Calls>> = LazyLock::new(|| {
-            let api = ApiProfile::default();
-            Arc::new(Calls::new(Origins::default(), api, None))
-        });
-        Arc::clone(&NO_API)
-    }
-}
-
 /// Dropped with the last clone. The timer and rotations hold the session, never this.
 struct LastHandle {
     session: Arc<Session>,
-    calls: Arc<Calls>,
+    api: Arc<Api>,
 }
 
 impl Drop for LastHandle {
@@ -92,18 +64,18 @@ impl TokenManager {
         Builder::new(Arc::new(endpoint))
     }
 
-    fn new(session: Arc<Session>, calls: Arc<Calls>) -> Self {
+    fn new(session: Arc<Session>, api: Arc<Api>) -> Self {
         Self {
             handle: Arc::new(LastHandle {
                 session: Arc::clone(&session),
-                calls,
+                api,
             }),
             session,
         }
     }
 
-    pub(crate) fn calls(&self) -> &Arc<Calls> {
-        &self.handle.calls
+    fn api(&self) -> &Arc<Api> {
+        &self.handle.api
     }
 
     /// Returns a valid access token. The caller waits only if there is none, or if the strategy says so.

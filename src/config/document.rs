@@ -10,7 +10,7 @@ use super::error::ConfigError;
 use super::scalar::{ErrorStatus, Header, PositiveSpan, Scopes, Span};
 use super::secret::Secret;
 use super::value::Value;
-use crate::client::ApiProfile;
+use crate::api::ApiProfile;
 use crate::manager::Builder;
 use crate::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 use crate::token::{Key, RefreshExpiry, TokenPair};

@@ -1,3 +1,5 @@
+//! Why an exchange failed.
+
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,83 +10,85 @@ use super::quote::{Quote, with_quote};
 
 type Source = Arc<dyn StdError + Send + Sync>;
 
-/// Why an exchange brought no pair, classed by what that means for the refresh token. Only what the server says in so
-/// many words counts as its word: whatever stands between it and its client answers too.
+/// Why an exchange brought no pair, classed by what that means for the refresh token.
 ///
-/// What the answer said is in its [`quote`](Self::quote).
+/// Only an explicit statement of the server counts as its word, because gateways and proxies answer as well. The
+/// [`quote`](Self::quote) holds what the answer said.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The request was not sent: the token is unspent, and the next attempt may send it.
-    #[error("the token endpoint was not reached")]
+    /// The request was not sent. The token is unspent, and the next attempt may send it.
+    #[error("the request to the token endpoint was not sent")]
     #[non_exhaustive]
     NotSent {
-        /// What went wrong on the way.
+        /// Why the request was not sent.
         source: Source,
-        /// Whether it goes wrong until a human has mended something: a certificate that is not trusted, or that names
+        /// Whether the failure lasts until an operator fixes its cause: a certificate that is not trusted, or that names
         /// another host.
         is_lasting: bool,
     },
-    /// The server answered that it did nothing and is to be asked later: the token is unspent.
+    /// The server did nothing and asks to be called later. The token is unspent.
     #[error("{}", with_quote("the token endpoint asks to be called later", quote))]
     #[non_exhaustive]
     Later {
-        /// What it said, and how much later, where it said so.
+        /// What the server said, and the wait that it asks for.
         quote: Box<Quote>,
     },
-    /// The server does not accept this token: it is dead, as far as this copy of it knows. At a sign-in, the server does
-    /// not accept the credentials.
+    /// The server does not accept this token: the token is dead, as far as this instance knows. At a sign-in, the server
+    /// does not accept the credentials.
     #[error("{}", with_quote("the token endpoint rejected the grant", quote))]
     #[non_exhaustive]
     Rejected {
-        /// What it said; the code is `invalid_grant` mostly.
+        /// What the server said; the code is mostly `invalid_grant`.
         quote: Box<Quote>,
     },
-    /// The server wants the user: to sign in, to consent, to choose (OpenID Connect Core section 3.1.2.6). The token is
-    /// unspent.
-    #[error("{}", with_quote("the token endpoint asks for the user", quote))]
+    /// The server asks for the user: to sign in, to consent, to choose (OpenID Connect Core section 3.1.2.6). The token
+    /// is unspent.
+    #[error(
+        "{}",
+        with_quote("the token endpoint requires the user to sign in or to consent", quote)
+    )]
     #[non_exhaustive]
     UserNeeded {
-        /// What it said.
+        /// What the server said.
         quote: Box<Quote>,
     },
-    /// The server refuses this client, in its own words (RFC 6749 section 5.2). The token is unspent, and the session is
-    /// not ended for other instances, whose configuration may be right.
+    /// The server explicitly refuses this client (RFC 6749 section 5.2). The token is unspent. The session goes on for
+    /// other instances, whose configuration may be right.
     #[error("{}", with_quote("the token endpoint refuses this client", quote))]
     #[non_exhaustive]
     Refused {
-        /// What it said.
+        /// What the server said.
         quote: Box<Quote>,
     },
-    /// A redirect, or an error without an error code of the server's: a page of something in between, most probably, and the
-    /// token is most probably unspent. Where this client has never got a pair there, the URL is probably wrong.
+    /// A redirect, or an error without an error code of the server. Most probably a proxy or a gateway answered, and the
+    /// token is unspent. If this client has never got a pair from this URL, the URL is probably wrong.
     #[error("{}", with_quote("the token endpoint answered with a page", quote))]
     #[non_exhaustive]
     Page {
-        /// The status, and the first words.
+        /// The status, and the first words of the page.
         quote: Box<Quote>,
     },
-    /// A gateway does not get at the server, or the server is not up: 502, 503, 504 or 408. The token is probably
-    /// unspent.
+    /// A gateway does not reach the server, or the server is not up: 502, 503, 504 or 408. The token is probably unspent.
     #[error("{}", with_quote("the token endpoint is not available", quote))]
     #[non_exhaustive]
     Unavailable {
-        /// The status, when to ask again, where the answer said so, and what came with it.
+        /// The status, the wait that the answer asks for, and what else it said.
         quote: Box<Quote>,
     },
-    /// It is not known whether the server acted on the request: the refresh token, if one was sent, may be spent.
+    /// The server may have acted on the request or not. The refresh token, if the request held one, may be spent.
     #[error("it is unknown whether the token endpoint acted on the request")]
     #[non_exhaustive]
     Unknown {
-        /// What was seen instead of a clear answer.
+        /// What happened in place of a clear answer.
         source: Source,
-        /// What an answer said, if there was one.
+        /// What an answer said, if there was an answer.
         quote: Box<Quote>,
     },
 }
 
 impl EndpointError {
-    /// See [`NotSent`](Self::NotSent).
+    /// Makes a [`NotSent`](Self::NotSent).
     pub fn not_sent(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into().into();
         Self::NotSent {
@@ -93,7 +97,7 @@ impl EndpointError {
         }
     }
 
-    /// See [`Later`](Self::Later).
+    /// Makes a [`Later`](Self::Later).
     #[must_use]
     pub fn later(after: Option<Duration>) -> Self {
         let quote = Box::new(Quote {
@@ -103,32 +107,32 @@ impl EndpointError {
         Self::Later { quote }
     }
 
-    /// See [`Rejected`](Self::Rejected).
+    /// Makes a [`Rejected`](Self::Rejected).
     pub fn rejected(code: impl Into<String>) -> Self {
         let quote = Box::new(Quote::code(code));
         Self::Rejected { quote }
     }
 
-    /// See [`UserNeeded`](Self::UserNeeded).
+    /// Makes a [`UserNeeded`](Self::UserNeeded).
     pub fn user_needed(code: impl Into<String>) -> Self {
         let quote = Box::new(Quote::code(code));
         Self::UserNeeded { quote }
     }
 
-    /// See [`Refused`](Self::Refused).
+    /// Makes a [`Refused`](Self::Refused).
     pub fn refused(code: impl Into<String>) -> Self {
         let quote = Box::new(Quote::code(code));
         Self::Refused { quote }
     }
 
-    /// See [`Page`](Self::Page).
+    /// Makes a [`Page`](Self::Page).
     #[must_use]
     pub fn page(status: u16) -> Self {
         let quote = Box::new(Quote::status(status));
         Self::Page { quote }
     }
 
-    /// See [`Unavailable`](Self::Unavailable).
+    /// Makes a [`Unavailable`](Self::Unavailable).
     #[must_use]
     pub fn unavailable(status: u16, after: Option<Duration>) -> Self {
         let quote = Box::new(Quote {
@@ -138,14 +142,14 @@ impl EndpointError {
         Self::Unavailable { quote }
     }
 
-    /// See [`Unknown`](Self::Unknown).
+    /// Makes a [`Unknown`](Self::Unknown).
     pub fn unknown(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into().into();
         let quote = Box::default();
         Self::Unknown { source, quote }
     }
 
-    /// Adds what the server said besides its code or the status, without secrets.
+    /// Adds the server's description of the error. The text must hold no secret.
     #[must_use]
     pub fn with_description(mut self, text: Option<String>) -> Self {
         if let Some(quote) = self.quote_mut() {
@@ -154,7 +158,7 @@ impl EndpointError {
         self
     }
 
-    /// Puts all of it in the place of what is quoted; a [`NotSent`](Self::NotSent) stays as it is.
+    /// Replaces the quote. A [`NotSent`](Self::NotSent) has no quote and stays unchanged.
     #[must_use]
     pub(crate) fn with_quote(mut self, new: Quote) -> Self {
         if let Some(quote) = self.quote_mut() {
@@ -163,7 +167,7 @@ impl EndpointError {
         self
     }
 
-    /// Adds the HTTP status to what is quoted.
+    /// Adds the HTTP status to the quote.
     #[must_use]
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         if let Some(quote) = self.quote_mut() {
@@ -185,7 +189,7 @@ impl EndpointError {
         }
     }
 
-    /// What is quoted of the answer; `None` if there was none.
+    /// The quote from the answer; `None` if there was no answer.
     #[must_use]
     pub fn quote(&self) -> Option<&Quote> {
         let quote: &Quote = match self {
@@ -201,25 +205,25 @@ impl EndpointError {
         (*quote != Quote::default()).then_some(quote)
     }
 
-    /// The HTTP status of the answer, where there was one.
+    /// The HTTP status of the answer.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.quote()?.status
     }
 
-    /// The server's error code, where it gave one.
+    /// The server's error code.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.quote()?.code.as_deref()
     }
 
-    /// What the server said besides.
+    /// The server's description of the error.
     #[must_use]
     pub fn description(&self) -> Option<&str> {
         self.quote()?.description.as_deref()
     }
 
-    /// Whether it says nothing sure of the token, which may be spent.
+    /// Whether the error leaves open if the token is spent.
     #[must_use]
     pub fn is_unclear(&self) -> bool {
         matches!(
@@ -228,18 +232,24 @@ impl EndpointError {
         )
     }
 
-    /// How much later the server, or what stands before it, wants to be asked again, where it said so.
+    /// The wait that the server, or a gateway in front of it, asks for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.quote()?.retry_after
     }
 
-    /// What an endpoint refuses by itself, in a word and in a sentence. Nothing was sent.
+    /// The refusal of an endpoint that sent nothing: a code and a sentence.
     pub(crate) fn refused_here(code: &str, why: &str) -> Self {
         Self::refused(code).with_description(Some(why.to_owned()))
     }
 
-    /// A request that is known not to have left, whatever reqwest makes of it.
+    /// The refusal of a sign-in without credentials.
+    pub(crate) fn no_credentials() -> Self {
+        let why = "this endpoint has no credentials to sign in with";
+        Self::refused_here("unsupported", why)
+    }
+
+    /// The error of a request that is known not to have left, whatever error reqwest reports.
     pub(crate) fn unsent(error: reqwest::Error) -> Self {
         // A URL may hold credentials.
         let error = error.without_url();
@@ -248,12 +258,12 @@ impl EndpointError {
         Self::NotSent { source, is_lasting }
     }
 
-    /// Classes an error of reqwest: only a failed connection attempt, or a request that could not
-    /// be built, is [`NotSent`](Self::NotSent); everything else is [`Unknown`](Self::Unknown),
-    /// because the request may have arrived.
+    /// Classes an error of reqwest. A failed connection attempt, and a request that could not be built, are
+    /// [`NotSent`](Self::NotSent). An error of `error_for_status` is classed by its status. Every other error is
+    /// [`Unknown`](Self::Unknown), because the request may have arrived.
     #[must_use]
     pub fn from_reqwest(error: reqwest::Error) -> Self {
-        // Of `error_for_status`: the answer came, and its body was not read.
+        // An error of `error_for_status`: the answer arrived, and its body was not read.
         if let Some(status) = error.status() {
             return match status.as_u16() {
                 status @ (425 | 429) => Self::later(None).with_quote(Quote::status(status)),
@@ -270,13 +280,13 @@ impl EndpointError {
     }
 }
 
-/// Whether a server was met and its certificate refused. The TLS library is the user's choice, so its type is not
-/// known here, and its words have to do.
+/// Whether TLS refused the certificate of the server. The user chooses the TLS library, so the type of its error is
+/// unknown here; the text has to do.
 fn is_about_a_certificate(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string().to_ascii_lowercase();
-        // A clock that is set late, or a renewal that comes late, passes by itself.
+        // A wrong clock or a late renewal ends without an operator.
         let passes = ["expired", "not valid yet", "not yet valid"];
         if text.contains("certificate") && !passes.iter().any(|it| text.contains(it)) {
             return true;

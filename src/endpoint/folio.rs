@@ -1,18 +1,12 @@
-//! FOLIO's login service: mod-login in front of Okapi, mod-login-keycloak in Eureka.
+//! FOLIO's login service: mod-login behind Okapi, mod-login-keycloak in Eureka.
 //!
-//! It differs from OAuth2 in everything that goes over the wire, and in nothing that matters for it: a refresh token is
-//! good for one use, an answer that is lost may have cost it, and what it is sent with leaves once and in time.
+//! The service differs from OAuth2 in everything that goes over the wire, but not in the rules for a token: a refresh token
+//! is good for one use, a lost answer may have spent it, and a request with it leaves once and in time.
 
 mod answer;
-mod cookies;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
-#[cfg(feature = "testing")]
-mod in_process;
 mod outcome;
+mod request;
 mod sign_in;
-mod site;
-mod wire;
 
 use std::fmt;
 use std::time::Duration;
@@ -20,20 +14,26 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::StatusCode;
 
-#[cfg(feature = "testing")]
-pub(crate) use self::in_process::InProcess;
+#[cfg(any(test, fuzzing))]
+pub(super) use self::answer::cookie;
+#[cfg(any(test, fuzzing))]
+pub(super) use self::outcome::{exchange, logout};
+pub(crate) use self::request::Mode;
+#[cfg(any(test, fuzzing))]
+pub(super) use self::request::{ACCESS_COOKIE, REFRESH_COOKIE, cookie_header};
+use self::request::{FolioRequest, Site};
 use self::sign_in::SignIn;
-pub(crate) use self::site::Mode;
-use self::site::Site;
-use self::wire::FolioRequest;
-use super::redact::Secrets;
-use super::transport::{self, Reply};
+use super::quote::Secrets;
+use super::reply::Reply;
+#[cfg(feature = "testing")]
+use super::transport::InProcess;
+use super::transport::{self, HttpSettings};
 use super::{EndpointError, Grant, Issued, Resend, SendWindow, ServerProfile, TokenEndpoint};
 use crate::clock::{Clock, SystemClock};
 use crate::error::BuildError;
 use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 
-/// FOLIO's login service, of one tenant.
+/// FOLIO's login service for one tenant.
 ///
 /// ```no_run
 /// use evertoken::{ApiProfile, BackgroundTimer, Folio, TokenManager};
@@ -57,105 +57,96 @@ use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 ///
 /// # Whose session
 ///
-/// A job needs a session that is its own:
+/// A job needs its own session:
 ///
-/// - **A sign-in of its own** ([`sign_in_with_password`](Self::sign_in_with_password)), to an account that is the job's
-///   alone, is the recommended form. It outlives what others do with their sessions; only a logout everywhere ends it,
-///   and then the endpoint signs in anew.
-/// - **A pair that was handed over**: [`seed`](crate::Builder::seed) it into a store that lives on, under a
-///   [key](crate::Builder::key) that says whose it is, and [`rotate`](crate::TokenManager::rotate) at once. From then on
-///   *no other program may use it*. If the user's browser, which holds the other copy, refreshes with it
-///   by its own timer, Okapi takes that for a theft, and revokes every refresh token of the user, the job's new one too:
-///   the browser is refused with a 422, and the job with its next rotation. In Eureka the session ends likewise, and
-///   ends in any case when the user logs out.
-/// - **A token without an expiry**, of a tenant that still has those: a [`StaticToken`](crate::StaticToken), or a
-///   sign-in of one's own, which falls back to them.
+/// - **Its own sign-in** ([`sign_in_with_password`](Self::sign_in_with_password)), with an account that only the job uses,
+///   is the recommended form. Such a session does not depend on other sessions; only a logout everywhere ends it, and then
+///   the endpoint signs in anew.
+/// - **A pair from a user**: [`seed`](crate::Builder::seed) the pair into a store that lives on, under a
+///   [key](crate::Builder::key) that names the user, and [`rotate`](crate::TokenManager::rotate) at once. From then on *no
+///   other program may use the pair*. The user's browser holds the other copy. If the browser refreshes by its own timer,
+///   Okapi treats that as a theft, and revokes every refresh token of the user, the job's new one too: the browser gets a
+///   422, and the job gets a 422 at its next rotation. In Eureka the session ends likewise, and also ends when the user
+///   logs out.
+/// - **A token without an expiry**, of a tenant that still has such tokens: a [`StaticToken`](crate::StaticToken), or the
+///   job's own sign-in, which falls back to such tokens.
 ///
-/// A seed whose expiry is not known is taken as FOLIO's own user interface takes it with
-/// [`ACCESS_IF_UNKNOWN`](Self::ACCESS_IF_UNKNOWN) and [`REFRESH_IF_UNKNOWN`](Self::REFRESH_IF_UNKNOWN); a seed without
-/// its access token rotates with the first request. One from Eureka belongs to a
+/// For a seed with an unknown expiry, use the values of FOLIO's own user interface:
+/// [`ACCESS_IF_UNKNOWN`](Self::ACCESS_IF_UNKNOWN) and [`REFRESH_IF_UNKNOWN`](Self::REFRESH_IF_UNKNOWN). A seed without an
+/// access token rotates at the first request. A seed from Eureka belongs to an
 /// [absolute](crate::RefreshExpiry::Absolute) session.
 ///
 /// # What an answer means
 ///
 /// | answer | [`EndpointError`] |
 /// |---|---|
-/// | 422 | `Rejected`: the session ends, and the error holds the server's code and message |
-/// | any other 4xx with one of FOLIO's error codes, of the login service or of Eureka's sidecar | `Refused` |
-/// | 3xx, or 4xx without such a code: text of Okapi, pages of proxies | `Page` |
+/// | 422 | `Rejected`: the session ends, and the error quotes the server's code and message |
+/// | any other 4xx with an error code of the login service or of Eureka's sidecar | `Refused` |
+/// | 3xx, or 4xx without such a code: a text of Okapi, a page of a proxy | `Page` |
 /// | 429, 425 | `Later` |
 /// | 408, 502, 503, 504 | `Unavailable` |
 /// | anything else: a 500, a success without tokens, no answer | `Unknown` |
 ///
-/// FOLIO answers with a 422 for a token that is expired, used or revoked, and for a failure of the authorization server as
-/// well, which nothing tells apart; but a token that was refused must not be sent again to find out: in Okapi that could
+/// FOLIO answers with a 422 for a token that is expired, used or revoked, and also for a failure of the authorization
+/// server; the answer does not distinguish the two. A refused token must not be sent again to find out: in Okapi that could
 /// end every session of the user.
 pub struct Folio {
     site: Site,
     sign_in: Option<SignIn>,
-    timeout: Duration,
     profile: ServerProfile,
-    body_limit: usize,
-    way: Way,
+    http: HttpSettings,
 }
 
-/// How requests get to the service.
-enum Way {
-    Http(reqwest::Client),
-    #[cfg(feature = "testing")]
-    InProcess(std::sync::Arc<dyn InProcess>),
-}
-
-/// What was asked for.
+/// The kind of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     Refresh,
     SignIn,
-    /// A sign-in to a token without an expiry.
+    /// A sign-in for a token without an expiry.
     LegacyLogin,
 }
 
 impl Folio {
-    /// What FOLIO's user interface takes the lifetime of an access token for that it knows nothing of: 10 s.
+    /// The lifetime that FOLIO's user interface assumes for an access token of unknown lifetime: 10 s.
     pub const ACCESS_IF_UNKNOWN: Duration = Duration::from_secs(10);
 
-    /// What FOLIO's user interface takes the lifetime of a refresh token for that it knows nothing of: 10 min.
+    /// The lifetime that FOLIO's user interface assumes for a refresh token of unknown lifetime: 10 min.
     pub const REFRESH_IF_UNKNOWN: Duration = Duration::from_secs(600);
 
-    /// The least and the most of [`body_limit`](Self::body_limit).
+    /// The limits of [`body_limit`](Self::body_limit).
     #[cfg(feature = "config")]
-    pub(crate) const BODY_LIMITS: (usize, usize) =
-        (transport::BODY_LIMIT, transport::BODY_LIMIT_MOST);
+    pub(crate) const BODY_LIMITS: (usize, usize) = transport::BODY_LIMITS;
 
-    /// FOLIO behind Okapi, at the URL that its interfaces are below (the `X-Okapi-Url`, with its path).
+    /// FOLIO behind Okapi. `url` is the URL above its interfaces (the `X-Okapi-Url`, with its path).
     ///
-    /// A session is prolonged by each rotation. A refresh token that is sent twice ends *every* session of the user, so
-    /// one that may be spent is not sent again after a 500 or after silence: without a sign-in of one's own, an answer that
-    /// was lost ends the session once its access token has expired. After a page and after a 408, 502, 503 or 504 it is
-    /// sent again ([`Resend::WhenUnavailable`]). An access token lives to its expiry, also after a logout.
+    /// Each rotation prolongs the session. A refresh token that is sent twice ends *every* session of the user, so the
+    /// manager does not send a token again after a 500 or after silence. Without a sign-in, a lost answer then ends the
+    /// session when its access token expires. After a page and after a 408, 502, 503 or 504, the manager sends the token
+    /// again ([`Resend::WhenUnavailable`]). An access token stays valid until its expiry, also after a logout.
     ///
     /// # Errors
     ///
     /// [`BuildError::Invalid`] unless the URL is an `https` one, or an `http` one to loopback, without a user name, a
     /// password or a query, and if the tenant's name cannot be sent. [`BuildError::Client`] if TLS cannot be set up.
     pub fn okapi(url: impl AsRef<str>, tenant: impl Into<String>) -> Result<Self, BuildError> {
-        Self::with_http(Mode::Okapi, url, tenant, transport::builder())
+        Self::with_http(Mode::Okapi, url, tenant, transport::http_builder())
     }
 
-    /// FOLIO with Eureka, at the URL of its gateway.
+    /// FOLIO with Eureka. `url` is the URL of its gateway.
     ///
-    /// A session ends a fixed time after its sign-in, however often it is rotated. A refresh token that is sent twice
-    /// ends its own session and no other, so one that may be spent is sent again ([`Resend::Always`]): a session whose
-    /// token was spent is lost already. A logout of any client that shares the session ends it, too.
+    /// A session ends a fixed time after its sign-in, however often its pair is rotated. A refresh token that is sent twice
+    /// ends only its own session, so the manager sends a token that may be spent again ([`Resend::Always`]): if the token
+    /// was spent, the session is already lost. A logout of any client that shares the session ends it too.
     ///
     /// # Errors
     ///
     /// As [`okapi`](Self::okapi).
     pub fn eureka(url: impl AsRef<str>, tenant: impl Into<String>) -> Result<Self, BuildError> {
-        Self::with_http(Mode::Eureka, url, tenant, transport::builder())
+        Self::with_http(Mode::Eureka, url, tenant, transport::http_builder())
     }
 
-    /// Without the client that the others build: a system may have no certificates but those that `builder` brings.
+    /// As [`okapi`](Self::okapi) and [`eureka`](Self::eureka), without the client that they build: on a system without CA
+    /// certificates only `builder` brings some.
     pub(crate) fn with_http(
         mode: Mode,
         url: impl AsRef<str>,
@@ -163,11 +154,11 @@ impl Folio {
         builder: reqwest::ClientBuilder,
     ) -> Result<Self, BuildError> {
         let site = Site::new(mode, url.as_ref(), tenant.into())?;
-        let way = Way::over_http(builder, &site)?;
-        Ok(Self::by(site, way))
+        let http = HttpSettings::over_http(builder.http1_only(), site.url())?;
+        Ok(Self::by(site, http))
     }
 
-    /// A service in this process.
+    /// The login service of a server in this process.
     #[cfg(feature = "testing")]
     pub(crate) fn carried(
         mode: Mode,
@@ -176,10 +167,11 @@ impl Folio {
         server: impl InProcess + 'static,
     ) -> Result<Self, BuildError> {
         let site = Site::new(mode, url.as_ref(), tenant.into())?;
-        Ok(Self::by(site, Way::InProcess(std::sync::Arc::new(server))))
+        let http = HttpSettings::in_process(std::sync::Arc::new(server));
+        Ok(Self::by(site, http))
     }
 
-    fn by(site: Site, way: Way) -> Self {
+    fn by(site: Site, http: HttpSettings) -> Self {
         Self {
             profile: match site.mode {
                 Mode::Okapi => ServerProfile::strict().resend(Resend::WhenUnavailable),
@@ -187,17 +179,15 @@ impl Folio {
             },
             site,
             sign_in: None,
-            timeout: Duration::from_secs(30),
-            body_limit: transport::BODY_LIMIT,
-            way,
+            http,
         }
     }
 
-    /// Signs in with a user's password where there is no session, or it has ended. One that is refused is not tried again
-    /// by itself.
+    /// Signs in with a user's password if there is no session, or if the session has ended. The endpoint does not retry a
+    /// refused password.
     ///
-    /// A tenant behind Okapi that has no tokens with an expiry yet gives one without: it never expires, and is not
-    /// rotated.
+    /// A tenant behind Okapi that has no tokens with an expiry yet issues a token without one. Such a token never expires
+    /// and is not rotated.
     #[must_use]
     pub fn sign_in_with_password(
         mut self,
@@ -208,9 +198,10 @@ impl Folio {
         self
     }
 
-    /// Signs in, once, with the code that a browser brought back from Eureka's sign-in page to `redirect_uri`. A code that
-    /// has not been used, or probably not, is kept for the next time: where nothing was sent, the server asked to be called
-    /// later, or something in between answered in its place.
+    /// Signs in once with the code that a browser brought from Eureka's sign-in page to `redirect_uri`.
+    ///
+    /// The endpoint keeps the code for the next attempt if the server has probably not used it: if nothing was sent, if the
+    /// server asked to be called later, or if a gateway or a proxy answered.
     #[must_use]
     pub fn sign_in_with_code(
         mut self,
@@ -221,51 +212,53 @@ impl Folio {
         self
     }
 
-    /// The longest an exchange may take, from connecting to having read the answer. Default: 30 s.
+    /// Sets the longest an exchange may take, from connecting to having read the answer. Default: 30 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.http.timeout = timeout;
         self
     }
 
-    /// What is known of the server. Default: [`ServerProfile::strict`], and behind Okapi with
-    /// [`Resend::WhenUnavailable`], because a second use of a token that was spent would end all of the user's sessions:
-    /// another profile permits it, unless it says the same.
+    /// Sets the behaviour of the server. Default: [`ServerProfile::strict`]; behind Okapi with [`Resend::WhenUnavailable`],
+    /// because a second use of a spent token ends all sessions of the user. A profile with another [`Resend`] permits that
+    /// second use.
     #[must_use]
     pub fn profile(mut self, profile: ServerProfile) -> Self {
         self.profile = profile;
         self
     }
 
-    /// How many bytes are read of an answer: 64 KiB, the default, to 16 MiB. The tokens are not in them.
+    /// Sets how many bytes are read of an answer, from 64 KiB (the default) to 16 MiB. The body holds no tokens.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = bytes.clamp(transport::BODY_LIMIT, transport::BODY_LIMIT_MOST);
+        self.http.limit_body(bytes);
         self
     }
 
-    /// Builds the HTTP client from `builder`, for proxies, certificates, name resolution and the like. Redirects,
-    /// retries, kept connections, decompression and HTTP/2 are switched off in any case, and so are proxies if the URL
-    /// is a plain `http` one: the token would leave the machine.
+    /// Builds the HTTP client from `builder`, which sets proxies, certificates, name resolution and the `User-Agent`.
+    ///
+    /// Redirects, retries, kept connections, decompression and HTTP/2 are always off: HTTP/2 writes the head, which holds
+    /// the token, before the content. Proxies are off if the URL is a plain `http` one: a proxy would carry the token out of
+    /// the machine.
     ///
     /// # Errors
     ///
     /// [`BuildError::Client`] if the client cannot be built.
     pub fn http(mut self, builder: reqwest::ClientBuilder) -> Result<Self, BuildError> {
-        self.way = Way::over_http(builder, &self.site)?;
+        self.http.rebuild(builder.http1_only(), self.site.url())?;
         Ok(self)
     }
 
-    /// Logs the user of this access token out everywhere: every refresh token of the user ends, those of other jobs
-    /// too. Nothing else here does that; [`TokenManager::logout`](crate::TokenManager::logout) ends one session.
+    /// Logs the user of this access token out everywhere: every refresh token of the user ends, also those of other jobs.
+    /// [`TokenManager::logout`](crate::TokenManager::logout) ends one session only.
     ///
     /// # Errors
     ///
-    /// [`EndpointError`]. It can be called again.
+    /// [`EndpointError`]. The call can be repeated.
     pub async fn logout_all(&self, access: &AccessToken) -> Result<(), EndpointError> {
-        let request = wire::logout_all(&self.site, access)?;
+        let request = request::logout_all(&self.site, access)?;
         let secrets = self.secrets([access.expose()]);
-        let reply = self.send(request, None, self.timeout).await?;
+        let reply = self.send(request, None, self.http.timeout).await?;
         outcome::logout(reply, &secrets)
     }
 
@@ -274,9 +267,9 @@ impl Folio {
         token: &RefreshToken,
         window: &SendWindow,
     ) -> Result<Issued, EndpointError> {
-        let request = wire::refresh(&self.site, token)?;
+        let request = request::refresh(&self.site, token)?;
         let secrets = self.secrets([token.expose()]);
-        let reply = self.send(request, Some(window), self.timeout).await?;
+        let reply = self.send(request, Some(window), self.http.timeout).await?;
         outcome::exchange(reply, self.site.mode, Asked::Refresh, &secrets)
     }
 
@@ -288,20 +281,23 @@ impl Folio {
         let texts = [token.expose(), access.map_or("", AccessToken::expose)];
         let secrets = self.secrets(texts);
         let begun = SystemClock.now();
-        let access = access.and_then(wire::access_header);
+        let access = access.and_then(request::access_header);
         let has_access = access.is_some();
-        let request = wire::logout(&self.site, token, access)?;
-        let mut reply = self.send(request, None, self.timeout).await?;
+        let request = request::logout(&self.site, token, access)?;
+        let mut reply = self.send(request, None, self.http.timeout).await?;
         if has_access && reply.status == StatusCode::UNAUTHORIZED {
-            // It has expired, so nobody looked at the cookie.
-            let left = self.timeout.saturating_sub(SystemClock.now().since(begun));
-            let request = wire::logout(&self.site, token, None)?;
+            // The access token has expired, so the service did not read the cookie.
+            let left = self
+                .http
+                .timeout
+                .saturating_sub(SystemClock.now().since(begun));
+            let request = request::logout(&self.site, token, None)?;
             reply = self.send(request, None, left).await?;
         }
         outcome::logout(reply, &secrets)
     }
 
-    /// What must not come back in an error: these tokens, and what the endpoint signs in with.
+    /// The secrets that no error may quote: these tokens, and the secret of the sign-in.
     fn secrets<const N: usize>(&self, tokens: [&str; N]) -> Secrets {
         let mut secrets = Secrets::default();
         let own = self.sign_in.as_ref().map_or("", SignIn::secret);
@@ -316,25 +312,8 @@ impl Folio {
         window: Option<&SendWindow>,
         timeout: Duration,
     ) -> Result<Reply, EndpointError> {
-        match &self.way {
-            Way::Http(client) => {
-                let (head, content) = request.into_parts();
-                let request = http::Request::from_parts(head, "").try_into();
-                let request = request.map_err(EndpointError::from_reqwest)?;
-                transport::send(client, request, content, window, timeout, self.body_limit).await
-            }
-            #[cfg(feature = "testing")]
-            Way::InProcess(server) => {
-                in_process::send(server.as_ref(), request, window, timeout).await
-            }
-        }
-    }
-}
-
-impl Way {
-    fn over_http(builder: reqwest::ClientBuilder, site: &Site) -> Result<Self, BuildError> {
-        // The token is in the head. HTTP/2 writes that by itself, whatever becomes of the content.
-        transport::client(builder.http1_only(), site.url()).map(Self::Http)
+        let FolioRequest { head, content } = request;
+        self.http.send(head, content, window, timeout).await
     }
 }
 
@@ -351,24 +330,24 @@ impl TokenEndpoint for Folio {
         self.sign_in.as_ref().is_some_and(SignIn::is_usable)
     }
 
-    /// Ends the session of this refresh token at the server, and no other: a request without one would end all of the
-    /// user's, and is not made. An access token lives to its expiry.
+    /// Ends the session of this refresh token at the server, and no other session. The endpoint never sends a request without
+    /// a refresh token, because that would end all sessions of the user. An access token stays valid until its expiry.
     ///
-    /// Eureka ends a session only for one who shows an access token of it that has not expired, so that of the pair is
-    /// sent along. Where there is none, or it has expired, Eureka is asked all the same, and answers with a 422: the
-    /// session lives on at the server, and the error is [`EndpointError::Unknown`]. To try again does no harm.
+    /// Eureka ends a session only for a request with an unexpired access token of that session, so the endpoint sends the
+    /// access token of the pair along. Without one, or with an expired one, Eureka answers with a 422, the session lives on
+    /// at the server, and the error is [`EndpointError::Unknown`]. Another attempt does no harm.
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
         let Some(token) = &pair.refresh else {
             return match pair.access {
                 Some(_) => {
-                    let why = "FOLIO revokes no access tokens; this one lives to its expiry";
+                    let why = "FOLIO cannot revoke an access token; this one stays valid until its expiry";
                     Err(EndpointError::refused_here("unsupported", why))
                 }
                 None => Ok(()),
             };
         };
         let access = match self.site.mode {
-            // It would be judged first, and is not asked for.
+            // Okapi does not ask for the access token, and would judge it first.
             Mode::Okapi => None,
             Mode::Eureka => pair.access.as_ref(),
         };
@@ -380,7 +359,7 @@ impl TokenEndpoint for Folio {
     }
 
     fn timeout(&self) -> Duration {
-        self.timeout
+        self.http.timeout
     }
 
     fn key(&self) -> Key {
@@ -392,7 +371,7 @@ impl TokenEndpoint for Folio {
     }
 }
 
-/// Without a password or a code, and without the parts of a URL and of an HTTP client that may hold others.
+/// Shows no password and no code, and no part of a URL or of an HTTP client that may hold one.
 impl fmt::Debug for Folio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = self.site.url();
@@ -402,9 +381,9 @@ impl fmt::Debug for Folio {
             .field("path", &url.path())
             .field("tenant", &self.site.tenant)
             .field("sign_in", &self.sign_in)
-            .field("timeout", &self.timeout)
+            .field("timeout", &self.http.timeout)
             .field("profile", &self.profile)
-            .field("body_limit", &self.body_limit)
+            .field("body_limit", &self.http.body_limit())
             .finish_non_exhaustive()
     }
 }

@@ -1,42 +1,45 @@
+//! What an endpoint issued, and the pair that comes of it.
+
 use std::time::Duration;
 
 use crate::token::{
     AccessToken, Lifetime, RefreshExpiry, RefreshToken, Scope, TokenPair, Validity, jwt,
 };
 
-/// What the token endpoint issued. Everything is optional save that something was issued: a refresh
-/// token that was read is kept, whatever else the answer lacks.
+/// What the token endpoint issued. Each part is optional, because a refresh token that was read is kept whatever else the
+/// answer lacks.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Issued {
     /// The new access token.
     pub access: Option<AccessToken>,
-    /// The new refresh token. None or an empty one keeps the old one, unless that [is
-    /// spent](Self::refresh_is_spent).
+    /// The new refresh token. Without one, or with an empty one, the pair keeps the old refresh token, unless the old one
+    /// [is spent](Self::refresh_is_spent).
     pub refresh: Option<RefreshToken>,
-    /// Lifetime of the access token, from the moment the request was sent.
+    /// The lifetime of the access token, from the moment the request was sent.
     pub expires_in: Option<Duration>,
-    /// Lifetime of the refresh token, likewise.
+    /// The lifetime of the refresh token, from the moment the request was sent.
     pub refresh_expires_in: Option<Duration>,
-    /// When the server wants to be asked again, likewise.
+    /// The age at which the server wants the pair to be rotated, from the moment the request was sent.
     pub refresh_in: Option<Duration>,
-    /// Whether the access token does not expire, where neither [`expires_in`](Self::expires_in) nor the token itself
-    /// says when it does.
+    /// Whether an access token never expires if neither [`expires_in`](Self::expires_in) nor the token itself states an
+    /// expiry.
     pub never_expires: bool,
-    /// Whether the refresh token that was exchanged is spent in any case, so that the pair has none if none was issued.
+    /// Whether the exchanged refresh token is spent in any case. If so, and if none was issued, the pair has no refresh
+    /// token.
     pub refresh_is_spent: bool,
-    /// Whether rotating prolongs the session.
+    /// Whether a rotation prolongs the session.
     pub refresh_expiry: RefreshExpiry,
-    /// `Bearer` mostly, in any case.
+    /// The type of the token: mostly `Bearer`, in upper or lower case.
     pub token_type: Option<String>,
-    /// What was granted, where the server said so.
+    /// The granted scope, if the server stated it.
     pub scope: Option<Scope>,
     /// The server's clock when it answered, since the Unix epoch.
     pub server_time: Option<Duration>,
 }
 
 impl Issued {
-    /// An access token was issued.
+    /// An answer with this access token.
     #[must_use]
     pub fn new(access: impl Into<AccessToken>) -> Self {
         Self {
@@ -52,8 +55,8 @@ impl Issued {
         self
     }
 
-    /// Sets the access token's lifetime. Without it, a JWT's `exp` is read, and any other token's
-    /// lifetime is unknown.
+    /// Sets the access token's lifetime. Without a lifetime, the `exp` of a JWT counts; the lifetime of any other token is
+    /// unknown.
     #[must_use]
     pub fn expires_in(mut self, total: Duration) -> Self {
         self.expires_in = Some(total);
@@ -67,43 +70,43 @@ impl Issued {
         self
     }
 
-    /// Sets when the server wants to be asked again.
+    /// Sets the age at which the server wants the pair to be rotated.
     #[must_use]
     pub fn refresh_in(mut self, age: Duration) -> Self {
         self.refresh_in = Some(age);
         self
     }
 
-    /// The access token does not expire.
+    /// Marks the access token as one that never expires.
     #[must_use]
     pub fn never_expires(mut self) -> Self {
         self.never_expires = true;
         self
     }
 
-    /// The refresh token that was exchanged is not kept, even if no new one was issued. For servers that always issue
-    /// one: to send the old one again would be a replay.
+    /// Marks the exchanged refresh token as spent, even if no new one was issued. For servers that always issue a new one:
+    /// to send the old one again would be a replay.
     #[must_use]
     pub fn refresh_is_spent(mut self) -> Self {
         self.refresh_is_spent = true;
         self
     }
 
-    /// Says whether rotating prolongs the session.
+    /// Sets whether a rotation prolongs the session.
     #[must_use]
     pub fn refresh_expiry(mut self, refresh_expiry: RefreshExpiry) -> Self {
         self.refresh_expiry = refresh_expiry;
         self
     }
 
-    /// Sets what the server wrote as the token's type.
+    /// Sets the type of the token as the server wrote it.
     #[must_use]
     pub fn token_type(mut self, token_type: impl Into<String>) -> Self {
         self.token_type = Some(token_type.into());
         self
     }
 
-    /// Sets what was granted.
+    /// Sets the granted scope.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
         self.scope = Some(scope.into());
@@ -117,7 +120,7 @@ impl Issued {
         self
     }
 
-    /// Whether nothing at all was issued.
+    /// Whether the answer issued neither token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let refresh = self.refresh.as_ref().map_or("", RefreshToken::expose);
@@ -125,9 +128,8 @@ impl Issued {
         refresh.is_empty() && access.is_empty()
     }
 
-    /// The pair that takes the predecessor's place: a refresh token that was omitted or left empty
-    /// keeps the old one. `took` is the time from sending the request to having read the answer, and
-    /// `wall` our own clock at its end.
+    /// The pair that replaces the predecessor. Without a new refresh token the pair keeps the old one. `took` is the time
+    /// from sending the request to reading the answer, and `wall` the clock of this machine at the end of that time.
     pub(crate) fn into_pair(
         self,
         predecessor: Option<Predecessor<'_>>,
@@ -174,12 +176,12 @@ impl Issued {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Predecessor<'a> {
     pub(crate) pair: &'a TokenPair,
-    /// From its own request to the one that replaces it.
+    /// The time from the request of this pair to the request that replaces the pair.
     pub(crate) age: Duration,
 }
 
 impl Predecessor<'_> {
-    /// What is left of a refresh token that is kept, counted from the new request.
+    /// The remaining lifetime of a kept refresh token, from the new request.
     fn remaining_refresh(&self) -> Validity {
         match self.pair.lifetime.refresh {
             Validity::Known { total } => total.saturating_sub(self.age).into(),
@@ -188,7 +190,7 @@ impl Predecessor<'_> {
     }
 }
 
-/// What an access token says of its own lifetime, counted from the moment it was asked for.
+/// The lifetime that an access token states itself, from the request for the token.
 fn stated_by_token(access: &AccessToken, server: Option<Duration>, local: Duration) -> Validity {
     jwt::times(access.expose())
         .and_then(|times| times.lifetime(server, local))
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_omitted_empty_or_echoed_is_the_old_one_with_what_is_left_of_it() {
+    fn a_refresh_token_omitted_empty_or_echoed_is_the_old_one_with_its_remaining_lifetime() {
         let answers = [
             Issued::new("a2"),
             Issued::new("a2").refresh_token(""),
@@ -253,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_does_not_expire_says_nothing_else_itself() {
+    fn never_expires_counts_only_for_a_token_without_another_expiry() {
         let access = |issued| after(issued).lifetime.access;
         assert_eq!(
             access(Issued::new("opaque").never_expires()),
@@ -266,8 +268,8 @@ mod tests {
     }
 
     #[test]
-    fn without_expires_in_a_jwt_tells_by_the_servers_clock() {
-        // {"exp":1010}, no iat; ours says 1000 at the end of 2 s, the server's says 990.
+    fn without_expires_in_the_lifetime_is_the_exp_of_a_jwt_by_the_servers_clock() {
+        // {"exp":1010} without iat. This machine's clock reads 1000 at the end of 2 s, the server's clock 990.
         let jwt = "e30.eyJleHAiOjEwMTB9.x";
         assert_eq!(
             after(Issued::new(jwt)).lifetime.access,
@@ -278,7 +280,7 @@ mod tests {
             after(issued).lifetime.access,
             Duration::from_secs(22).into()
         );
-        // {"exp":990}: no server issues what is over already, so it is our clock that is wrong.
+        // {"exp":990}: a server issues no expired token, so this machine's clock is wrong.
         assert_eq!(
             after(Issued::new("e30.eyJleHAiOjk5MH0.x")).lifetime.access,
             Validity::Unknown

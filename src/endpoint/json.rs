@@ -1,30 +1,34 @@
-//! Reads the members of a JSON object, whatever else is wrong with it. It hands out nothing that was not read to its
-//! end, and nothing it does is recursive.
+//! Reads the members of a JSON object, whatever else is wrong with the document. The reader hands out only what it has
+//! read to its end, and nothing in it is recursive.
 //!
-//! What is valid is split by a parser (`strict`). A parser refuses a document, though: it stops at a number that is too
-//! large, at a `NaN`, a raw line break or a missing comma in a field without a use here, and what stands behind that is
-//! lost - the new refresh token, say, while the old one is spent. So what the parser refuses is split by a scanner
-//! that passes over such things (`lenient`). Both only find where names and values begin and end, in the buffer that
-//! the answer was read into.
+//! A parser splits a valid document. But a parser refuses a whole document for one flaw: a number that is too large, a
+//! `NaN`, a raw line break, or a missing comma in a field without a use here. The rest of the document would be lost: the
+//! new refresh token, say, while the old one is spent. So a scanner (`lenient`), which passes over such flaws, splits what
+//! the parser refuses. Parser and scanner only find where names and values begin and end, in the buffer into which the
+//! answer was read. The parser reads each value as a [`RawValue`]: it finds the end of a value without recursion, and
+//! makes no copy of its text.
 //!
-//! Escapes are resolved here, and not by the parser: it unescapes into buffers of its own that are not zeroized, and
-//! tokens with `\/` in them are common. A text whose escapes are wrong costs that text alone.
+//! This module resolves escapes, because the parser would unescape into its own buffers, which are not zeroized, and
+//! tokens with `\/` in them are common. A text with a wrong escape is lost, and no other text with it.
 
 mod lenient;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod steps;
-mod strict;
 
+use std::fmt;
 use std::iter::Map;
 use std::str::{self, Chars};
 use std::vec;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
+
+#[cfg(any(test, fuzzing))]
+pub(super) use self::lenient::steps_of;
 
 /// A member's value.
 pub(super) enum Value<'a> {
     Text(Zeroizing<String>),
-    /// A number, `true`, `null`, or whatever else stands there without quotes.
+    /// A number, `true`, `null`, or any other text without quotes.
     Bare(&'a str),
     Array(Elements<'a>),
     #[cfg_attr(
@@ -32,31 +36,31 @@ pub(super) enum Value<'a> {
         allow(dead_code, reason = "OAuth2 nests nothing")
     )]
     Object(Members<'a>),
-    /// A text that is not one.
+    /// A text with a wrong escape, or one that is not UTF-8.
     Other,
 }
 
-/// The members of an object, which are looked for when they are iterated over.
+/// The members of an object. An iteration finds them.
 pub(super) struct Members<'a>(&'a [u8]);
 
-/// The elements of an array, likewise.
+/// The elements of an array. An iteration finds them.
 pub(super) struct Elements<'a>(&'a [u8]);
 
-/// A name and a value as they stand in the text.
+/// A name and a value as the text holds them.
 type Raw<'a> = (&'a [u8], &'a [u8]);
 type Member<'a> = (Zeroizing<String>, Value<'a>);
 
 impl<'a> Members<'a> {
-    /// Nothing, unless `text` begins with an object. A byte order mark is passed over.
+    /// The members of the object with which `text` begins, after a byte order mark; `None` if `text` begins otherwise.
     pub(super) fn of(text: &'a [u8]) -> Option<Self> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let text = text.trim_ascii_start();
         text.starts_with(b"{").then_some(Self(text))
     }
 
-    /// Whether the object comes to its end, whatever follows on that.
+    /// Whether the object is complete, whatever follows it.
     pub(super) fn is_closed(&self) -> bool {
-        strict::members(self.0).is_some() || lenient::is_closed(self.0)
+        parsed_members(self.0).is_some() || lenient::is_closed(self.0)
     }
 }
 
@@ -65,7 +69,7 @@ impl<'a> IntoIterator for Members<'a> {
     type IntoIter = Map<vec::IntoIter<Raw<'a>>, fn(Raw<'a>) -> Member<'a>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        let members = strict::members(self.0).unwrap_or_else(|| lenient::members(self.0));
+        let members = parsed_members(self.0).unwrap_or_else(|| lenient::members(self.0));
         members.into_iter().map(|(name, value)| {
             let name = match Value::of(name) {
                 Value::Text(name) => name,
@@ -81,7 +85,7 @@ impl<'a> IntoIterator for Elements<'a> {
     type IntoIter = Map<vec::IntoIter<&'a [u8]>, fn(&'a [u8]) -> Value<'a>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        let elements = strict::elements(self.0).unwrap_or_else(|| lenient::elements(self.0));
+        let elements = parsed_elements(self.0).unwrap_or_else(|| lenient::elements(self.0));
         elements.into_iter().map(Value::of)
     }
 }
@@ -97,7 +101,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Resolves the escapes (RFC 8259 section 7). `None` for one that is none, and for what is not UTF-8.
+/// Resolves the escapes (RFC 8259 section 7). `None` for a wrong escape, and for a text that is not UTF-8.
 fn unescaped(raw: &[u8]) -> Option<Zeroizing<String>> {
     let mut rest = str::from_utf8(raw).ok()?;
     // Escapes only shrink, so the buffer never grows and leaves no copy behind.
@@ -121,7 +125,7 @@ fn unescaped(raw: &[u8]) -> Option<Zeroizing<String>> {
     Some(text)
 }
 
-/// What follows `\u`; two of them for what lies beyond the basic plane.
+/// The character that follows `\u`. A character beyond the basic plane has two escapes.
 fn code_point(chars: &mut Chars<'_>) -> Option<char> {
     let unit = hex(chars)?;
     let Some(high) = unit.checked_sub(0xd800).filter(|high| *high < 0x400) else {
@@ -136,6 +140,49 @@ fn code_point(chars: &mut Chars<'_>) -> Option<char> {
 
 fn hex(chars: &mut Chars<'_>) -> Option<u32> {
     (0..4).try_fold(0, |unit, _| Some(unit << 4 | chars.next()?.to_digit(16)?))
+}
+
+/// Names and values of an object, in order, repeated names included; `None` if the object is not valid JSON.
+fn parsed_members(object: &[u8]) -> Option<Vec<Raw<'_>>> {
+    let Pairs(pairs) = serde_json::from_slice(object).ok()?;
+    Some(pairs)
+}
+
+/// The values of an array; `None` if the array is not valid JSON.
+fn parsed_elements(array: &[u8]) -> Option<Vec<&[u8]>> {
+    let values: Vec<&RawValue> = serde_json::from_slice(array).ok()?;
+    Some(values.into_iter().map(bytes).collect())
+}
+
+fn bytes(raw: &RawValue) -> &[u8] {
+    raw.get().as_bytes()
+}
+
+/// The members of an object. A map would keep only one of two members of the same name.
+struct Pairs<'a>(Vec<Raw<'a>>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    pairs.push((bytes(name), bytes(value)));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
 }
 
 #[cfg(test)]

@@ -1,67 +1,67 @@
 use serde::Deserialize;
 
-/// What becomes of the old pair when a new one is issued.
+/// The fate of the old pair when the server issues a new pair.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OldPair {
-    /// The old access token lives to its own expiry.
+    /// The old access token stays valid until its own expiry.
     #[default]
     AccessLivesOn,
-    /// The old access token dies at the rotation (django-oauth-toolkit, Canaille): requests wait
-    /// for a rotation that is under way instead of going on with it.
+    /// The old access token dies at the rotation (django-oauth-toolkit, Canaille). So callers wait for a rotation under
+    /// way instead of using the old token.
     AccessDiesAtRotation,
-    /// The old pair dies at the first *use* of the new one (Doorkeeper, Synapse): the new pair is
-    /// stored before anybody may use it.
+    /// The old pair dies at the first *use* of the new pair (Doorkeeper, Synapse). So the new pair is stored before any
+    /// caller gets it.
     DiesAtFirstUse,
 }
 
-/// Whether a refresh token is sent again after an unclear answer, one that does not say whether the server
-/// consumed it.
+/// Whether the manager sends a refresh token again after an unclear answer: an answer that leaves open whether the server
+/// consumed the token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Resend {
-    /// After every unclear answer, with pauses in between, for as long as the refresh token may be alive. A strict server
-    /// that did consume the token revokes the session then, which was lost already.
+    /// After every unclear answer, with pauses in between, as long as the refresh token may be alive. A strict server that
+    /// did consume the token revokes the session then; that session was lost already.
     #[default]
     Always,
-    /// After a page that is not the server's word, and after a gateway's 502, 503, 504 or 408; not after silence, where the
-    /// token may well be spent. For servers on which a second use costs more than the session: Okapi revokes every
+    /// After a page that is not the server's word, and after a 502, 503, 504 or 408 of a gateway. Not after silence, when
+    /// the token may well be spent. For servers on which a second use costs more than the session: Okapi revokes every
     /// session of the user.
     WhenUnavailable,
-    /// Never. An unclear answer ends the session once its access token has expired, unless the endpoint can sign in.
+    /// Never. An unclear answer ends the session when the access token expires, unless the endpoint can sign in.
     Never,
 }
 
-/// How soon a refresh token is sent again after silence.
+/// How soon the manager sends a refresh token again after silence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ResendAfterSilence {
-    /// After the usual pause: servers with a grace window answer it again within that.
+    /// After the usual pause: a server with a grace window accepts the token again within that window.
     #[default]
     Soon,
-    /// after the lease has expired. For servers on which the last of several answers counts (Synapse): a request that the server
-    /// handles late would kill the pair of the second sending.
+    /// After the lease has expired. For servers on which the last of several answers counts (Synapse): a first request that
+    /// the server handles late would kill the pair of the second request.
     LeaseDuration,
 }
 
-/// What is known of an authorization server. The defaults suit the strictest one: single-use refresh tokens, and a
-/// second use revokes the whole family (RFC 9700 section 4.14.2).
+/// The behaviour of an authorization server. The defaults suit the strictest server: refresh tokens are single-use, and a
+/// second use revokes the whole token family (RFC 9700 section 4.14.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerProfile {
-    /// Whether a token is sent again after an unclear answer. Default: always.
+    /// Whether the manager sends a token again after an unclear answer. Default: always.
     pub resend: Resend,
-    /// How soon that is done after silence, and after a 504. Default: soon.
+    /// How soon the manager sends a token again after silence, and after a 504. Default: soon.
     pub resend_after_silence: ResendAfterSilence,
-    /// What becomes of the old pair when a new one is issued.
+    /// The fate of the old pair when the server issues a new pair.
     pub old_pair: OldPair,
 }
 
 impl ServerProfile {
-    /// The defaults.
+    /// The profile of the strictest server.
     #[must_use]
     pub const fn strict() -> Self {
         Self {
@@ -71,21 +71,21 @@ impl ServerProfile {
         }
     }
 
-    /// Whether a token is sent again after an unclear answer.
+    /// Sets whether the manager sends a token again after an unclear answer.
     #[must_use]
     pub const fn resend(mut self, resend: Resend) -> Self {
         self.resend = resend;
         self
     }
 
-    /// How soon a token is sent again after silence.
+    /// Sets how soon the manager sends a token again after silence.
     #[must_use]
     pub const fn resend_after_silence(mut self, pace: ResendAfterSilence) -> Self {
         self.resend_after_silence = pace;
         self
     }
 
-    /// What becomes of the old pair when a new one is issued.
+    /// Sets the fate of the old pair when the server issues a new pair.
     #[must_use]
     pub const fn old_pair(mut self, fate: OldPair) -> Self {
         self.old_pair = fate;

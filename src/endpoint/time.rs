@@ -1,7 +1,12 @@
+//! Times in a server's answer: `Retry-After`, `Date`, and the points in time that bodies hold.
+
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Reads a point in time as servers write it (ISO 8601, RFC 3339), since the Unix epoch: with or without fractions and
-/// seconds, with `Z`, with an offset in any of its forms, or without any, which means UTC.
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
+
+/// Reads a point in time in the forms that servers write (ISO 8601, RFC 3339), since the Unix epoch: with or without
+/// seconds and fractions; with `Z`, with an offset in any form, or without an offset, which means UTC.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let (text, offset) = split_offset(text.trim())?;
     let is_short = text.len() == "2024-10-24T14:33".len();
@@ -23,7 +28,7 @@ fn split_offset(text: &str) -> Option<(&str, Offset)> {
     if let Some(utc) = text.strip_suffix(['Z', 'z']) {
         return Some((utc, Offset::East(Duration::ZERO)));
     }
-    // Behind the date, which has hyphens as well.
+    // The offset follows the time; the date has hyphens as well.
     let time = text.find(['T', ' '])?;
     let Some(at) = text[time..].find(['+', '-']).map(|at| time + at) else {
         return Some((text, Offset::East(Duration::ZERO)));
@@ -43,8 +48,46 @@ fn split_offset(text: &str) -> Option<(&str, Offset)> {
     Some((&text[..at], offset))
 }
 
+/// A longer wait means that a clock is wrong.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Reads `Retry-After` (RFC 9110 section 10.2.3), which holds seconds or a date. A fraction of a second counts as a whole
+/// second. A date is measured against the `Date` of the answer, or against `wall` if the answer has no `Date`, or if the
+/// wait by that `Date` is over or years away.
+pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = [whole, fraction]
+        .iter()
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_number {
+        // A number that does not fit is a very long wait.
+        let seconds = whole.parse().map_or(Duration::MAX, Duration::from_secs);
+        let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+        return Some(seconds.saturating_add(Duration::from_secs(more)));
+    }
+    let date = date(text)?;
+    let is_believed = |after: &Duration| !after.is_zero() && *after <= LONGEST;
+    let by_the_server = server_time(headers).map(|now| date.saturating_sub(now));
+    let after = by_the_server.filter(is_believed);
+    Some(after.unwrap_or_else(|| date.saturating_sub(wall)))
+}
+
+/// The server's clock when it answered (RFC 9110 section 6.6.1), since the Unix epoch.
+pub(crate) fn server_time(headers: &HeaderMap) -> Option<Duration> {
+    date(headers.get(DATE)?.to_str().ok()?)
+}
+
+fn date(text: &str) -> Option<Duration> {
+    httpdate::parse_http_date(text)
+        .ok()?
+        .duration_since(UNIX_EPOCH)
+        .ok()
+}
+
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -72,7 +115,7 @@ mod tests {
             parse("2026-08-07T18:13:36Z"),
             Some(Duration::from_secs(1_786_126_416))
         );
-        // What Java writes of a time whose seconds are zero.
+        // Java writes a time without seconds if they are zero.
         assert_eq!(
             parse("2026-08-07T18:13Z"),
             Some(Duration::from_secs(1_786_126_380))
@@ -84,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a2_what_is_no_time_is_none() {
+    fn a2_a_text_that_is_not_a_time_is_none() {
         for text in [
             "",
             "soon",
@@ -111,6 +154,41 @@ mod tests {
         fn no_text_makes_the_reader_panic(text: String, odd in "[0-9TZ:.+ é-]{0,30}") {
             parse(&text);
             parse(&odd);
+        }
+    }
+
+    const WALL: Duration = Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
+
+    fn after(text: &'static str, date: Option<&'static str>) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
+        headers.extend(date.map(|date| (DATE, HeaderValue::from_static(date))));
+        retry_after(&headers, WALL).map(|span| span.as_secs())
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date_of_any_distance() {
+        assert_eq!(after("120", None), Some(120));
+        assert_eq!(after(" 1 ", None), Some(1));
+        assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", None), Some(30));
+        let skewed = Some("Sun, 06 Nov 1994 08:50:00 GMT");
+        assert_eq!(after("Sun, 06 Nov 1994 08:50:07 GMT", skewed), Some(7));
+        assert_eq!(after("Sun, 06 Nov 1994 08:00:00 GMT", None), Some(0));
+        assert_eq!(after("99999999999999999999999", None), Some(u64::MAX));
+        let half_a_century = after("Mon, 07 Nov 2044 12:00:00 GMT", None);
+        assert_eq!(half_a_century, Some(1_578_021_023));
+        for wrong in [
+            "Thu, 01 Jan 1970 00:10:00 GMT",
+            "Fri, 06 Nov 2026 08:49:37 GMT",
+        ] {
+            let after = after("Sun, 06 Nov 1994 08:50:07 GMT", Some(wrong));
+            assert_eq!(after, Some(30), "{wrong}");
+        }
+        assert_eq!(after("120.5", None), Some(121));
+        assert_eq!(after("120.0", None), Some(120));
+        assert_eq!(after("Sunday, 06-Nov-94 08:50:07 GMT", None), Some(30));
+        for odd in ["soon", "-1", "1.", ".5", "1.5.2", "1e3", "NaN", ""] {
+            assert_eq!(after(odd, None), None, "{odd}");
         }
     }
 }

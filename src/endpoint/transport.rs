@@ -1,176 +1,173 @@
-//! Sends one request over one connection and reads what comes back. It judges nothing: an answer that
-//! broke off is an answer, with what arrived of it.
+//! Sends a request exactly once, over one connection. [`HttpSettings`] hold what a builder of an endpoint configures for
+//! that; [`SendOnce`] is the body that makes the promise.
+//!
+//! After a failure everything depends on one question: can any part of the request have left? A body is *waiting* until
+//! the connection takes it. Only then the send window is checked, after all the time that name resolution, connecting and
+//! TLS may have cost. A waiting body can be recalled; no connection takes a recalled body, not even a connection that
+//! outlives its request. A recalled body is proof that the token in it is unspent; the kind of an error is no proof.
+//!
+//! This module never judges an answer: an answer that broke off is an answer, with the bytes that arrived.
 
-use std::io;
-use std::mem;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, TRANSFER_ENCODING,
-};
-use http::{HeaderMap, StatusCode, Version};
-use reqwest::{Body, ClientBuilder, Request, Response, redirect, retry};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, HeaderValue, USER_AGENT};
+use http_body::{Body, Frame, SizeHint};
+use reqwest::{Client, ClientBuilder, Request, redirect, retry};
 use url::Url;
+use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::coding;
-use super::quote::Quote;
-use super::redact::Secrets;
-use super::send_once::{SendOnce, TooLate};
-use crate::clock::{Clock, Patience, SystemClock};
-use crate::endpoint::{EndpointError, SendWindow, retry_after, server_time};
+use super::reply::{Reply, TimedOut};
+use super::{EndpointError, SendWindow};
+use crate::clock::Patience;
 use crate::error::BuildError;
 
-/// What is read of a body: room for a few tokens as long as the headers of a server may be.
-pub(super) const BODY_LIMIT: usize = 64 * 1024;
-/// The whole room is taken beforehand.
-pub(super) const BODY_LIMIT_MOST: usize = 16 * 1024 * 1024;
+/// The limits of the number of bytes that are read of a body: from room for a few tokens as long as the headers of a
+/// server may be, to 16 MiB, which are allocated beforehand.
+pub(crate) const BODY_LIMITS: (usize, usize) = (64 * 1024, 16 * 1024 * 1024);
 
-/// How many bytes of a content type an error holds.
-const CONTENT_TYPE_LIMIT: usize = 100;
-
-/// Which client it is (RFC 9110 section 10.1.5).
+/// The `User-Agent` of this crate (RFC 9110 section 10.1.5).
 const AGENT: &str = concat!("evertoken/", env!("CARGO_PKG_VERSION"));
 
-/// In place of a timeout that the client was built with: the time is measured here.
+/// Replaces a timeout of the client's builder: this module measures the time.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
-/// An answer, as far as it was read.
-#[cfg_attr(
-    not(feature = "folio"),
-    allow(dead_code, reason = "OAuth2 tells no points in time")
-)]
-pub(crate) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    /// The server's clock, since the Unix epoch.
-    pub(super) date: Option<Duration>,
-    /// When the server wants to be asked again.
-    pub(super) retry_after: Option<Duration>,
-    /// Our wall clock when it was read.
-    pub(super) read_at: Duration,
-    pub(super) body: Zeroizing<Vec<u8>>,
-    /// Why the body is not all that the server meant to send.
-    pub(super) broken: Option<Broken>,
-    /// Whether the answer says where its body ends. Else it ends where the connection does, and a connection that broke
-    /// looks the same.
-    pub(super) is_delimited: bool,
+/// A builder with this crate's `User-Agent`, for a user without a builder.
+pub(crate) fn http_builder() -> ClientBuilder {
+    Client::builder().user_agent(AGENT)
 }
 
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
-    #[error("the body is longer than {limit} bytes")]
-    TooLong { limit: usize },
-    #[error("the answer broke off")]
-    Cut(#[source] reqwest::Error),
-    #[error("the answer did not come to its end")]
-    Late(#[source] TimedOut),
-    #[error("the answer came compressed, and cannot be decompressed")]
-    Garbled(#[source] io::Error),
+/// The settings of HTTP that every endpoint has.
+pub(super) struct HttpSettings {
+    way: Way,
+    /// The longest an exchange may take.
+    pub(super) timeout: Duration,
+    body_limit: usize,
+    /// Overrides the `User-Agent` of the client.
+    pub(super) user_agent: Option<HeaderValue>,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("it took longer than {} s", .0.as_secs_f64())]
-pub(crate) struct TimedOut(pub(super) Duration);
+/// The way of a request to the server.
+enum Way {
+    Http(Client),
+    #[cfg(all(feature = "folio", feature = "testing"))]
+    InProcess(Arc<dyn InProcess>),
+}
 
-impl Reply {
-    /// An answer that was read at `wall`.
-    pub(super) fn new(
-        status: StatusCode,
-        headers: HeaderMap,
-        body: Zeroizing<Vec<u8>>,
-        broken: Option<Broken>,
-        wall: Duration,
-    ) -> Self {
+impl HttpSettings {
+    fn new(way: Way) -> Self {
         Self {
-            status,
-            date: server_time(&headers),
-            retry_after: retry_after(&headers, wall),
-            headers,
-            read_at: wall,
-            body,
-            broken,
-            is_delimited: true,
+            way,
+            timeout: Duration::from_secs(30),
+            body_limit: BODY_LIMITS.0,
+            user_agent: None,
         }
     }
 
-    /// Whether a limit of requests is reached, or the server would not act upon a request that may be a replay (RFC 8470
-    /// section 5.2): it did nothing, whatever else it says.
-    pub(super) fn asks_for_later(&self) -> bool {
-        matches!(
-            self.status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY
-        )
+    /// Settings for a server at `url`, with a client from `builder`.
+    pub(super) fn over_http(builder: ClientBuilder, url: &Url) -> Result<Self, BuildError> {
+        Ok(Self::new(Way::Http(client(builder, url)?)))
     }
 
-    /// Whether it is what a gateway answers that does not get at the server, or a server that is not up. A 408 is that of
-    /// a gateway that did not get the whole request, or waited for the server in vain.
-    pub(super) fn is_unavailable(&self) -> bool {
-        matches!(
-            self.status,
-            StatusCode::REQUEST_TIMEOUT
-                | StatusCode::BAD_GATEWAY
-                | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT
-        )
+    /// Settings for a server in this process.
+    #[cfg(all(feature = "folio", feature = "testing"))]
+    pub(super) fn in_process(server: Arc<dyn InProcess>) -> Self {
+        Self::new(Way::InProcess(server))
     }
 
-    /// Whether the body is known to be all that the server meant to send, wherever it ends.
-    pub(super) fn is_whole(&self) -> bool {
-        self.broken.is_none() && self.is_delimited
+    /// Replaces the client by one from `builder`.
+    pub(super) fn rebuild(&mut self, builder: ClientBuilder, url: &Url) -> Result<(), BuildError> {
+        self.way = Way::Http(client(builder, url)?);
+        Ok(())
     }
 
-    /// What can be quoted of an answer in which no error code was found.
-    pub(super) fn quote(&self, secrets: &Secrets) -> Quote {
-        let content_type = self.headers.get(CONTENT_TYPE).and_then(|it| {
-            let text = it.to_str().ok()?;
-            secrets.redact_to(text, CONTENT_TYPE_LIMIT)
-        });
-        let location = self.headers.get(LOCATION).and_then(|it| {
-            let text = it.to_str().ok()?;
-            secrets.target(text)
-        });
-        // A success may hold a token that is not known to be one; a page does not.
-        let is_page = self.body.trim_ascii_start().starts_with(b"<");
-        let start = secrets.first_words(&self.body);
-        Quote {
-            content_type,
-            start: start.filter(|_| is_page || !self.status.is_success()),
-            location: location.filter(|_| self.status.is_redirection()),
-            retry_after: self.retry_after,
-            ..Quote::status(self.status.as_u16())
+    pub(super) fn body_limit(&self) -> usize {
+        self.body_limit
+    }
+
+    /// Sets how many bytes are read of a body, within [`BODY_LIMITS`].
+    pub(super) fn limit_body(&mut self, bytes: usize) {
+        self.body_limit = bytes.clamp(BODY_LIMITS.0, BODY_LIMITS.1);
+    }
+
+    /// Sends `content` in `request` once, unless `window` is closed by then, and reads the answer within `timeout`.
+    ///
+    /// Over HTTP/1 the head of a request is written together with the first bytes of its content. So the promise of
+    /// [`SendOnce`] also holds for a token in a header, if there is content at all. Without content, only a failed
+    /// connection attempt proves that nothing was sent.
+    pub(super) async fn send(
+        &self,
+        mut request: Request,
+        content: Zeroizing<Vec<u8>>,
+        window: Option<&SendWindow>,
+        timeout: Duration,
+    ) -> Result<Reply, EndpointError> {
+        let client = match &self.way {
+            Way::Http(client) => client,
+            #[cfg(all(feature = "folio", feature = "testing"))]
+            Way::InProcess(server) => {
+                return carried(server.as_ref(), request, content, window, timeout).await;
+            }
+        };
+        let is_gated = !content.is_empty();
+        if !is_gated && window.is_some_and(|window| !window.is_open()) {
+            return Err(EndpointError::not_sent(TooLate));
+        }
+        let headers = request.headers_mut();
+        if let Some(agent) = &self.user_agent {
+            headers.insert(USER_AGENT, agent.clone());
+        }
+        // A compressed body that breaks off shows little of what arrived.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let (body, receipt) = SendOnce::new(content, window.cloned());
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
+        *request.timeout_mut() = Some(NEVER);
+        let mut patience = Patience::new(timeout);
+        let mut executing = pin!(client.execute(request));
+        loop {
+            match patience.wait_for(&mut executing).await {
+                Some(Ok(response)) => {
+                    return Ok(Reply::read(response, patience, timeout, self.body_limit).await);
+                }
+                Some(Err(error)) if receipt.recall() => return Err(EndpointError::unsent(error)),
+                Some(Err(error)) if !is_gated => return Err(EndpointError::from_reqwest(error)),
+                Some(Err(error)) => return Err(EndpointError::unknown(error.without_url())),
+                None if receipt.recall() => return Err(EndpointError::not_sent(TimedOut(timeout))),
+                // The answer may have arrived while the process was suspended.
+                None if patience.renew() => {}
+                None => return Err(EndpointError::unknown(TimedOut(timeout))),
+            }
         }
     }
 }
 
-/// What a client is built from, unless the user brings a builder.
-pub(crate) fn builder() -> ClientBuilder {
-    reqwest::Client::builder().user_agent(AGENT)
-}
-
-/// A client that sends a request exactly once and nowhere but to its URL.
-pub(super) fn client(builder: ClientBuilder, url: &Url) -> Result<reqwest::Client, BuildError> {
+/// A client that sends a request exactly once, and to the URL of the request only.
+fn client(builder: ClientBuilder, url: &Url) -> Result<Client, BuildError> {
     let mut builder = builder
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .referer(false)
-        // A server closes kept connections without a word: the next request's answer would be lost.
+        // A server closes a kept connection without notice: the answer to the next request would be lost.
         .pool_max_idle_per_host(0)
-        // It would log the bytes.
+        // A verbose connection logs the bytes.
         .connection_verbose(false)
-        // Another crate may have switched these on. A body that is compressed all the same is decompressed here.
+        // Another crate may have enabled decompression. `Reply::read` decompresses a body that comes compressed.
         .no_gzip()
         .no_brotli()
         .no_deflate()
         .no_zstd()
-        // An odd header is no reason to lose a token. What these guard against, one answer being
-        // taken for two, cannot happen on a connection that is used once.
+        // An odd header must not cost a token. These checks guard against one answer being taken for two, which cannot
+        // happen on a connection that is used once.
         .http1_ignore_invalid_headers_in_responses(true)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true);
     if url.scheme() == "http" {
-        // To loopback: by a proxy, the token would cross the network in the clear.
+        // The URL is on loopback. A proxy would carry the token over the network in the clear.
         builder = builder.no_proxy();
     }
     builder.build().map_err(|error| BuildError::Client {
@@ -178,84 +175,211 @@ pub(super) fn client(builder: ClientBuilder, url: &Url) -> Result<reqwest::Clien
     })
 }
 
-/// Sends `content` in `request`, once, unless `window` is closed by then, and reads what comes back within `timeout`.
-///
-/// Over HTTP/1 the head of a request is written together with the first bytes of its content, so that all of this holds
-/// for a token in a header as well, if there is content at all. Without any, only a failed connection is proof.
-pub(super) async fn send(
-    http: &reqwest::Client,
-    mut request: Request,
+/// Brings requests to a server in this process, without sockets: paused time advances while a task waits for a socket.
+#[cfg(all(feature = "folio", feature = "testing"))]
+#[async_trait::async_trait]
+pub(crate) trait InProcess: std::fmt::Debug + Send + Sync {
+    /// Brings one request to the server once, and returns the answer. A loss on the way is an error: `NotSent` or
+    /// `Unknown`. The server handles a request that has arrived, even if the caller no longer waits.
+    async fn carry(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, EndpointError>;
+
+    /// The wall clock of the client, since the Unix epoch.
+    fn wall(&self) -> Duration;
+}
+
+#[cfg(all(feature = "folio", feature = "testing"))]
+async fn carried(
+    server: &dyn InProcess,
+    request: Request,
     content: Zeroizing<Vec<u8>>,
     window: Option<&SendWindow>,
     timeout: Duration,
-    limit: usize,
 ) -> Result<Reply, EndpointError> {
-    let is_gated = !content.is_empty();
-    if !is_gated && window.is_some_and(|window| !window.is_open()) {
+    if window.is_some_and(|window| !window.is_open()) {
         return Err(EndpointError::not_sent(TooLate));
     }
-    let headers = request.headers_mut();
-    // A compressed body that breaks off shows little of what arrived.
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let (body, receipt) = SendOnce::new(content, window.cloned());
-    *request.body_mut() = Some(Body::wrap(body));
-    *request.timeout_mut() = Some(NEVER);
-    let mut patience = Patience::new(timeout);
-    let mut executing = pin!(http.execute(request));
-    loop {
-        match patience.wait_for(&mut executing).await {
-            Some(Ok(response)) => return Ok(read(response, patience, timeout, limit).await),
-            Some(Err(error)) if receipt.recall() => return Err(EndpointError::unsent(error)),
-            Some(Err(error)) if !is_gated => return Err(EndpointError::from_reqwest(error)),
-            Some(Err(error)) => return Err(EndpointError::unknown(error.without_url())),
-            None if receipt.recall() => return Err(EndpointError::not_sent(TimedOut(timeout))),
-            // The answer may be there.
-            None if patience.renew() => {}
-            None => return Err(EndpointError::unknown(TimedOut(timeout))),
-        }
+    let request = http::Request::<reqwest::Body>::try_from(request);
+    let request = request.map_err(EndpointError::from_reqwest)?;
+    let carrying = server.carry(request.map(|_| Bytes::from_owner(content)));
+    let carried = tokio::time::timeout(timeout, carrying).await;
+    let response = carried.map_err(|_| EndpointError::unknown(TimedOut(timeout)))??;
+    let (head, body) = response.into_parts();
+    let body = Zeroizing::new(body.to_vec());
+    Ok(Reply::new(
+        head.status,
+        head.headers,
+        body,
+        None,
+        server.wall(),
+    ))
+}
+
+/// The value of a header that holds a secret: the parts joined, marked sensitive. `None` if a header cannot hold them.
+///
+/// The buffer has its final size from the start: a buffer that grows leaves a copy of the secret behind.
+pub(crate) fn sensitive_header(parts: &[&[u8]]) -> Option<HeaderValue> {
+    let mut text = Zeroizing::new(Vec::with_capacity(
+        parts.iter().map(|part| part.len()).sum(),
+    ));
+    parts.iter().for_each(|part| text.extend_from_slice(part));
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// One value, form-encoded (RFC 6749 appendix B), in a buffer that does not grow.
+pub(super) fn form_encoded(text: &str) -> Zeroizing<String> {
+    let mut encoded = Zeroizing::new(String::with_capacity(form_room("", text)));
+    encoded.extend(byte_serialize(text.as_bytes()));
+    encoded
+}
+
+/// The room for `&name=value` with every byte escaped.
+pub(super) fn form_room(name: &str, value: &str) -> usize {
+    3 * (name.len() + value.len()) + 2
+}
+
+const WAITING: u8 = 0;
+const TAKEN: u8 = 1;
+const RECALLED: u8 = 2;
+
+/// A body that is sent at most once, and only while the send window is open. `SendOnce` cannot be cloned, so no layer
+/// below can send it again.
+struct SendOnce {
+    content: Option<Bytes>,
+    window: Option<SendWindow>,
+    state: Arc<AtomicU8>,
+}
+
+/// The sender's hold on a body. Dropping the receipt recalls the body.
+struct Receipt(Arc<AtomicU8>);
+
+/// The send window closed before the connection took the body.
+#[derive(Debug, thiserror::Error)]
+#[error("the request was not sent in time: the send window closed before there was a connection")]
+struct TooLate;
+
+impl SendOnce {
+    /// A body that may be sent while `window` is open; without a window, at any time. An empty body counts as taken from
+    /// the start, because no connection asks for its content.
+    fn new(content: Zeroizing<Vec<u8>>, window: Option<SendWindow>) -> (Self, Receipt) {
+        let content = (!content.is_empty()).then(|| Bytes::from_owner(content));
+        let begins = if content.is_some() { WAITING } else { TAKEN };
+        let state = Arc::new(AtomicU8::new(begins));
+        let receipt = Receipt(Arc::clone(&state));
+        let body = Self {
+            content,
+            window,
+            state,
+        };
+        (body, receipt)
     }
 }
 
-/// Reads an answer, of which the first bytes are there, with what is left of `patience`.
-pub(super) async fn read(
-    mut response: Response,
-    mut patience: Patience,
-    timeout: Duration,
-    limit: usize,
-) -> Reply {
-    let (status, headers) = (response.status(), mem::take(response.headers_mut()));
-    let mut is_delimited = response.version() > Version::HTTP_11
-        || headers.contains_key(CONTENT_LENGTH)
-        || headers.contains_key(TRANSFER_ENCODING);
-    // Whole from the start: a buffer that grows leaves a copy of the tokens behind.
-    let mut body = Zeroizing::new(Vec::with_capacity(limit));
-    let broken = loop {
-        // Nothing of it is lost if this is given up.
-        match patience.wait_for(response.chunk()).await {
-            Some(Ok(Some(chunk))) => {
-                let room = limit - body.len();
-                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                if chunk.len() > room {
-                    break Some(Broken::TooLong { limit });
-                }
-            }
-            Some(Ok(None)) => break None,
-            Some(Err(error)) => break Some(Broken::Cut(error.without_url())),
-            None if patience.renew() => {}
-            None => break Some(Broken::Late(TimedOut(timeout))),
+impl Receipt {
+    /// Whether no part of the body has left or ever will.
+    fn recall(&self) -> bool {
+        leave_waiting(&self.0, RECALLED)
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.recall();
+    }
+}
+
+impl Body for SendOnce {
+    type Data = Bytes;
+    type Error = TooLate;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TooLate>>> {
+        let Some(content) = self.content.take() else {
+            return Poll::Ready(None);
+        };
+        let in_time = self.window.as_ref().is_none_or(SendWindow::is_open);
+        let next = if in_time { TAKEN } else { RECALLED };
+        let moved = leave_waiting(&self.state, next);
+        Poll::Ready(Some(if in_time && moved {
+            Ok(Frame::data(content))
+        } else {
+            Err(TooLate)
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = self.content.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(length as u64)
+    }
+}
+
+/// Moves a waiting body to the state `next`. Returns whether the body is in that state now.
+fn leave_waiting(state: &AtomicU8, next: u8) -> bool {
+    state
+        .compare_exchange(WAITING, next, Ordering::AcqRel, Ordering::Acquire)
+        .map_or_else(|is| is == next, |_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    fn body(window: Option<Duration>) -> (SendOnce, Receipt) {
+        let clock = Arc::new(SystemClock);
+        let window = window.map(|open| SendWindow::new(clock.clone(), clock.now() + open));
+        SendOnce::new(Zeroizing::new(b"token".to_vec()), window)
+    }
+
+    fn take(body: SendOnce) -> Option<Bytes> {
+        let sent = body.collect().now_or_never()?.ok()?;
+        Some(sent.to_bytes())
+    }
+
+    #[test]
+    fn a_taken_body_cannot_be_recalled() {
+        for window in [None, Some(Duration::from_secs(3600))] {
+            let (body, receipt) = body(window);
+            assert_eq!(body.size_hint().exact(), Some(5));
+            assert_eq!(take(body), Some(Bytes::from("token")));
+            assert!(!receipt.recall());
         }
-    };
-    let (body, broken) = match coding::decoded(&headers, &body, limit) {
-        None => (body, broken),
-        // A compressed body says where it ends.
-        Some((decoded, None)) => {
-            is_delimited = true;
-            (decoded, None)
-        }
-        Some((decoded, garbled)) => (decoded, broken.or(garbled)),
-    };
-    Reply {
-        is_delimited,
-        ..Reply::new(status, headers, body, broken, SystemClock.wall())
+    }
+
+    #[test]
+    fn a_recalled_body_cannot_be_taken() {
+        let (recalled, receipt) = body(None);
+        assert!(receipt.recall());
+        assert_eq!(take(recalled), None);
+        let (orphan, receipt) = body(None);
+        drop(receipt);
+        assert_eq!(take(orphan), None);
+    }
+
+    #[test]
+    fn an_empty_body_counts_as_taken_from_the_start() {
+        let (empty, receipt) = SendOnce::new(Zeroizing::default(), None);
+        assert!(empty.is_end_stream());
+        assert!(!receipt.recall());
+    }
+
+    #[test]
+    fn a_closed_window_recalls_the_body() {
+        let (late, receipt) = body(Some(Duration::ZERO));
+        assert_eq!(take(late), None);
+        assert!(receipt.recall());
     }
 }

@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::TokenManager;
 use super::user::taken_over;
-use super::{Calls, TokenManager};
-use crate::client::{ApiProfile, Channel};
+use crate::api::{Api, ApiProfile, Channel};
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::TokenEndpoint;
 use crate::error::BuildError;
@@ -293,12 +293,11 @@ impl Builder {
                 .ok_or(panicked("TokenEndpoint::first_pair"))?,
         };
         let is_default = self.channel.is_none() && self.api == ApiProfile::default();
-        let calls = match is_default && origins.is_empty() {
-            // Nothing in this value belongs to this manager alone.
-            true => Calls::to_no_api(),
-            false => Arc::new(Calls::new(origins, self.api, self.channel)),
+        let api = match is_default && origins.is_empty() {
+            true => Api::none(),
+            false => Arc::new(Api::new(origins, self.api, self.channel)),
         };
-        let prefix = calls.channel.prefix();
+        let prefix = api.channel.prefix();
         let seed = first.map(|pair| (taken_over(pair, &prefix, wall), now));
         let store = self
             .store
@@ -318,7 +317,7 @@ impl Builder {
             runtime,
         };
         let session = Session::new(Arc::new(shared), key, owner, seed, on_system_clock);
-        Ok(TokenManager::new(session, calls))
+        Ok(TokenManager::new(session, api))
     }
 }
 

@@ -232,7 +232,7 @@ expired = "0s""#,
         (
             r#"[http]
 origins = ["https://a.example.org", "https://b.example.org/records"]"#,
-            "line 2, column 37: http.origins[1]: an origin has no path, query or credentials: https://host[:port]",
+            "line 2, column 37: http.origins[1]: must have no path, query, user name or password; write it as https://host[:port]",
         ),
         (
             "[http]\nreject_on = [401, 99]",

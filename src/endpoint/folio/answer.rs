@@ -1,35 +1,38 @@
-//! Reads what the login service issued. It refuses nothing; what cannot be read counts as absent.
+//! Reads what the login service issued. The reader never refuses an answer; a value that cannot be read counts as absent.
 //!
-//! The tokens are in the cookies and their ends in the body, so a body that is odd or broke off costs no token.
+//! The tokens are in the cookies and their expiry times in the body, so an odd or broken body costs no token. Only the two
+//! cookies of FOLIO's tokens are read. Path, domain and `Secure` direct a browser; this crate sends the refresh token only
+//! to the service from which the cookie came, so those attributes are ignored, and there is no cookie jar.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use http::HeaderMap;
+use http::header::SET_COOKIE;
 use zeroize::Zeroizing;
 
-use super::cookies::{self, Cookie};
-use super::site::Mode;
-use super::{Asked, wire};
+use super::Asked;
+use super::request::{ACCESS_COOKIE, Mode, REFRESH_COOKIE, TOKEN};
 use crate::endpoint::json::{Members, Value};
-use crate::endpoint::transport::Reply;
+use crate::endpoint::reply::Reply;
 use crate::endpoint::{Issued, LONGEST_LIFETIME, time};
 use crate::token::{RefreshExpiry, jwt};
 
-/// What was issued; it may be nothing.
+/// What the service issued, which may be nothing.
 pub(super) fn read(reply: &Reply, mode: Mode, asked: Asked) -> Issued {
-    let said = Said::read(&reply.body);
-    let access_cookie = cookies::find(&reply.headers, cookies::ACCESS);
-    let refresh_cookie = cookies::find(&reply.headers, cookies::REFRESH);
-    let header = reply.headers.get(&wire::TOKEN);
+    let fields = Fields::read(&reply.body);
+    let access_cookie = cookie(&reply.headers, ACCESS_COOKIE);
+    let refresh_cookie = cookie(&reply.headers, REFRESH_COOKIE);
+    let header = reply.headers.get(&TOKEN);
     let access = access_cookie
         .map(|cookie| cookie.value)
         .or_else(|| header.and_then(|value| value.to_str().ok()))
-        .or_else(|| said.token.as_ref().map(|token| token.as_str()))
+        .or_else(|| fields.token.as_ref().map(|token| token.as_str()))
         .filter(|token| !token.is_empty());
     let refresh = refresh_cookie.map(|cookie| cookie.value);
     let times = access.and_then(jwt::times);
     let server = times.map_or(reply.date, |times| times.server_time(reply.date));
-    let access_end = said.access_ends.or(times.map(|times| times.expires_at));
-    let refresh_end = said
+    let access_end = fields.access_ends.or(times.map(|times| times.expires_at));
+    let refresh_end = fields
         .refresh_ends
         .or_else(|| Some(jwt::times(refresh?)?.expires_at));
     Issued {
@@ -39,7 +42,7 @@ pub(super) fn read(reply: &Reply, mode: Mode, asked: Asked) -> Issued {
         refresh_expires_in: refresh
             .and_then(|_| lifetime(refresh_end, refresh_cookie, server, reply.read_at)),
         never_expires: asked == Asked::LegacyLogin && times.is_none(),
-        // Each refresh spends what it was sent.
+        // The server spends the refresh token of each refresh.
         refresh_is_spent: asked == Asked::Refresh,
         refresh_expiry: match mode {
             Mode::Okapi => RefreshExpiry::Sliding,
@@ -50,8 +53,8 @@ pub(super) fn read(reply: &Reply, mode: Mode, asked: Asked) -> Issued {
     }
 }
 
-/// How long a token that ends at `end` is good for: by the server's clock, where that is known; else as its cookie has
-/// it; else by ours.
+/// The lifetime of a token that ends at `end`: by the server's clock if that is known, or else by the `Max-Age` of its
+/// cookie, or else by this machine's clock.
 fn lifetime(
     end: Option<Duration>,
     cookie: Option<Cookie<'_>>,
@@ -60,7 +63,7 @@ fn lifetime(
 ) -> Option<Duration> {
     let end = end.or(cookie.and_then(|cookie| cookie.expires));
     let is_sane = |span: &Duration| *span <= LONGEST_LIFETIME;
-    // Nobody issues what is over: then a clock is wrong.
+    // A server issues no expired token: a clock is wrong.
     let from = |now: Duration| {
         let span = end?.checked_sub(now)?;
         Some(span).filter(|span| !span.is_zero() && is_sane(span))
@@ -71,29 +74,29 @@ fn lifetime(
         .or_else(|| from(ours))
 }
 
-/// What the body says.
+/// The fields of the body.
 #[derive(Default)]
-struct Said {
+struct Fields {
     access_ends: Option<Duration>,
     refresh_ends: Option<Duration>,
-    /// Where tokens have no expiry, the token itself.
+    /// The token itself, if tokens have no expiry.
     token: Option<Zeroizing<String>>,
 }
 
-impl Said {
+impl Fields {
     fn read(body: &[u8]) -> Self {
-        let mut said = Self::default();
+        let mut fields = Self::default();
         if let Some(members) = Members::of(body) {
-            said.members(members);
+            fields.members(members);
         }
-        said
+        fields
     }
 
     fn members(&mut self, members: Members<'_>) {
         for (name, value) in members {
             match value {
                 Value::Text(text) => self.text(&name, text),
-                // Some answers have the times in a wrapper.
+                // Some answers hold the times in a wrapper.
                 Value::Object(wrapped) if *name == "tokenExpiration" => {
                     for (name, value) in wrapped {
                         if let Value::Text(text) = value {
@@ -120,17 +123,61 @@ impl Said {
     }
 }
 
+/// A cookie of a `Set-Cookie` header (RFC 6265 section 5.2). The value is not empty.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::endpoint) struct Cookie<'a> {
+    pub(in crate::endpoint) value: &'a str,
+    /// The lifetime of the cookie, from the answer that set it.
+    max_age: Option<Duration>,
+    /// The end of the cookie, since the Unix epoch.
+    expires: Option<Duration>,
+}
+
+/// The cookie of this name, as the answer set it last. A cookie that the answer only deletes does not count.
+pub(in crate::endpoint) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cookie<'a>> {
+    let set = headers.get_all(SET_COOKIE).iter();
+    set.filter_map(|header| parse(str::from_utf8(header.as_bytes()).ok()?, name))
+        .next_back()
+}
+
+fn parse<'a>(header: &'a str, name: &str) -> Option<Cookie<'a>> {
+    let mut parts = header.split(';').map(str::trim);
+    let (key, value) = parts.next()?.split_once('=')?;
+    let value = value.trim();
+    let unquoted = value.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    let value = unquoted.unwrap_or(value);
+    if key.trim() != name || value.is_empty() {
+        return None;
+    }
+    let mut cookie = Cookie {
+        value,
+        max_age: None,
+        expires: None,
+    };
+    for (attribute, text) in parts.filter_map(|part| part.split_once('=')) {
+        let (attribute, text) = (attribute.trim(), text.trim());
+        if attribute.eq_ignore_ascii_case("max-age") {
+            // A lifetime of zero counts as unknown.
+            let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+            cookie.max_age = seconds.map(Duration::from_secs);
+        } else if attribute.eq_ignore_ascii_case("expires") {
+            let at = httpdate::parse_http_date(text).ok();
+            cookie.expires = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        }
+    }
+    Some(cookie)
+}
+
 #[cfg(test)]
 mod tests {
-    use http::header::SET_COOKIE;
-    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+    use http::{HeaderName, HeaderValue, StatusCode};
 
     use super::*;
 
     /// {"exp":1010,"iat":950}
     const JWT: &str = "e30.eyJleHAiOjEwMTAsImlhdCI6OTUwfQ.x";
 
-    /// The server's clock says 1000, in the answers that have one; ours says 5000.
+    /// The server's clock reads 1000 in answers with a `Date`; this machine's clock reads 5000.
     fn reply(headers: &[(HeaderName, &str)], body: &str) -> Reply {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -143,7 +190,7 @@ mod tests {
 
     const DATE: (HeaderName, &str) = (http::header::DATE, "Thu, 01 Jan 1970 00:16:40 GMT");
 
-    fn cookie(text: &str) -> (HeaderName, &str) {
+    fn set(text: &str) -> (HeaderName, &str) {
         (SET_COOKIE, text)
     }
 
@@ -165,8 +212,8 @@ mod tests {
         ] {
             let cookies = [
                 DATE,
-                cookie("folioAccessToken=a2; Max-Age=1"),
-                cookie("folioRefreshToken=r2"),
+                set("folioAccessToken=a2; Max-Age=1"),
+                set("folioRefreshToken=r2"),
             ];
             let issued = okapi(&cookies, &body);
             assert_eq!(issued.access, Some("a2".into()));
@@ -176,16 +223,16 @@ mod tests {
     }
 
     #[test]
-    fn a2_an_end_that_cannot_be_read_is_the_tokens_own_else_the_cookies_else_unknown() {
+    fn a2_an_unreadable_end_falls_back_to_the_tokens_own_then_to_the_cookies() {
         let body = r#"{"accessTokenExpiration":"soon","refreshTokenExpiration":null}"#;
         let jwt = format!("folioAccessToken={JWT}");
         let lifetime = |access: &str, date: bool| {
             let date = date.then_some(DATE);
-            let headers: Vec<_> = date.into_iter().chain([cookie(access)]).collect();
+            let headers: Vec<_> = date.into_iter().chain([set(access)]).collect();
             seconds(&okapi(&headers, body)).0
         };
         assert_eq!(lifetime(&jwt, true), Some(10));
-        // By the clock that the token came with.
+        // The `iat` of the token is the server's clock.
         assert_eq!(lifetime(&jwt, false), Some(60));
         assert_eq!(
             lifetime("folioAccessToken=a2; Max-Age=600", true),
@@ -201,35 +248,35 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_read_by_the_servers_clock_rather_than_by_ours() {
+    fn a_lifetime_is_measured_by_the_servers_clock_first() {
         let body = r#"{"accessTokenExpiration":"1970-01-01T00:26:40Z"}"#;
         let age = "folioAccessToken=a2; Max-Age=599";
         let lifetime = |headers: &[_], body| seconds(&okapi(headers, body)).0;
-        assert_eq!(lifetime(&[DATE, cookie(age)], body), Some(600));
-        assert_eq!(lifetime(&[cookie(age)], body), Some(599));
-        // 1600 is long over by ours, which is 5000.
-        assert_eq!(lifetime(&[cookie("folioAccessToken=a2")], body), None);
+        assert_eq!(lifetime(&[DATE, set(age)], body), Some(600));
+        assert_eq!(lifetime(&[set(age)], body), Some(599));
+        // This machine's clock reads 5000, so 1600 is over.
+        assert_eq!(lifetime(&[set("folioAccessToken=a2")], body), None);
         let later = r#"{"accessTokenExpiration":"1970-01-01T01:23:30Z"}"#;
-        assert_eq!(lifetime(&[cookie("folioAccessToken=a2")], later), Some(10));
+        assert_eq!(lifetime(&[set("folioAccessToken=a2")], later), Some(10));
     }
 
     #[test]
-    fn a2_an_end_or_an_age_beyond_all_measure_does_not_hide_the_other() {
+    fn a2_an_absurd_end_or_age_does_not_hide_the_other() {
         let far = r#"{"accessTokenExpiration":"9999-12-31T23:59:59Z"}"#;
         let near = r#"{"accessTokenExpiration":"1970-01-01T01:23:30Z"}"#;
         let age = |seconds: &str| format!("folioAccessToken=a2; Max-Age={seconds}");
         let (good, absurd) = (age("600"), age("99999999999"));
         let lifetime = |headers: &[_], body| seconds(&okapi(headers, body)).0;
-        assert_eq!(lifetime(&[DATE, cookie(&good)], far), Some(600));
-        assert_eq!(lifetime(&[cookie(&good)], far), Some(600));
-        assert_eq!(lifetime(&[cookie(&absurd)], near), Some(10));
-        assert_eq!(lifetime(&[DATE, cookie(&absurd)], far), None);
+        assert_eq!(lifetime(&[DATE, set(&good)], far), Some(600));
+        assert_eq!(lifetime(&[set(&good)], far), Some(600));
+        assert_eq!(lifetime(&[set(&absurd)], near), Some(10));
+        assert_eq!(lifetime(&[DATE, set(&absurd)], far), None);
     }
 
     #[test]
-    fn a_fixed_sessions_refresh_token_tells_its_own_end() {
+    fn the_refresh_token_of_an_absolute_session_states_its_own_end() {
         let refresh = format!("folioRefreshToken={JWT}");
-        let cookies = [DATE, cookie("folioAccessToken=a2"), cookie(&refresh)];
+        let cookies = [DATE, set("folioAccessToken=a2"), set(&refresh)];
         let issued = read(&reply(&cookies, ""), Mode::Eureka, Asked::SignIn);
         assert_eq!(seconds(&issued), (None, Some(10)));
         assert_eq!(issued.refresh_expiry, RefreshExpiry::Absolute);
@@ -239,22 +286,18 @@ mod tests {
 
     #[test]
     fn a7_a_legacy_token_comes_in_a_header_and_never_expires() {
-        let token = (wire::TOKEN, "a2");
+        let token = (TOKEN, "a2");
         for (headers, body) in [(vec![token], "{}"), (vec![DATE], r#"{"okapiToken":"a2"}"#)] {
             let issued = read(&reply(&headers, body), Mode::Okapi, Asked::LegacyLogin);
             assert_eq!(issued.access, Some("a2".into()));
             assert!(issued.never_expires && issued.expires_in.is_none());
         }
-        let stated = read(
-            &reply(&[(wire::TOKEN, JWT)], ""),
-            Mode::Okapi,
-            Asked::LegacyLogin,
-        );
+        let stated = read(&reply(&[(TOKEN, JWT)], ""), Mode::Okapi, Asked::LegacyLogin);
         assert!(!stated.never_expires);
     }
 
     #[test]
-    fn what_lacks_a_part_yields_the_rest() {
+    fn an_incomplete_answer_yields_the_rest() {
         assert!(
             okapi(
                 &[DATE],
@@ -262,12 +305,60 @@ mod tests {
             )
             .is_empty()
         );
-        let access = okapi(&[cookie("folioAccessToken=a2")], "<html>");
+        let access = okapi(&[set("folioAccessToken=a2")], "<html>");
         assert_eq!(access.access, Some("a2".into()));
-        // The old one was spent for this.
+        // The exchange has spent the old refresh token.
         assert!(access.refresh.is_none() && access.refresh_is_spent);
-        let refresh = okapi(&[cookie("folioRefreshToken=r2; Max-Age=60")], "");
+        let refresh = okapi(&[set("folioRefreshToken=r2; Max-Age=60")], "");
         assert_eq!(refresh.refresh, Some("r2".into()));
         assert_eq!(seconds(&refresh), (None, Some(60)));
+    }
+
+    fn set_cookies(cookies: &[&'static str]) -> HeaderMap {
+        let values = cookies.iter().map(|text| HeaderValue::from_static(text));
+        values.map(|value| (SET_COOKIE, value)).collect()
+    }
+
+    #[test]
+    fn a4_a_cookie_is_read_whatever_its_path_domain_and_flags() {
+        let headers = set_cookies(&[
+            "folioAccessToken=a2; Max-Age=600; Expires=Fri, 17 Nov 2023 10:39:15 GMT; Path=/okapi/; Secure; HTTPOnly; SameSite=Lax",
+            "folioRefreshToken=r2 ;max-age = 604800;path=/okapi/authn;Domain=elsewhere.example.org;Secure;HttpOnly",
+            "other=x; Max-Age=1",
+        ]);
+        let access = cookie(&headers, ACCESS_COOKIE).unwrap();
+        assert_eq!(access.value, "a2");
+        assert_eq!(access.max_age, Some(Duration::from_secs(600)));
+        assert_eq!(access.expires, Some(Duration::from_secs(1_700_217_555)));
+        let refresh = cookie(&headers, REFRESH_COOKIE).unwrap();
+        assert_eq!(
+            (refresh.value, refresh.max_age),
+            ("r2", Some(Duration::from_secs(604_800)))
+        );
+    }
+
+    #[test]
+    fn a_deleted_or_broken_cookie_counts_as_absent() {
+        for text in [
+            "folioRefreshToken=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/authn",
+            "folioRefreshToken",
+            "folioRefreshToken=\"\"",
+            "foliorefreshtoken=r2",
+            "xfolioRefreshToken=r2",
+            "x=1; folioRefreshToken=r2",
+            "",
+        ] {
+            assert!(
+                cookie(&set_cookies(&[text]), REFRESH_COOKIE).is_none(),
+                "{text}"
+            );
+        }
+        let twice = set_cookies(&[
+            "folioRefreshToken=old",
+            "folioRefreshToken=\"r2\"; Max-Age=soon",
+            "folioRefreshToken=; Max-Age=0",
+        ]);
+        let last = cookie(&twice, REFRESH_COOKIE).unwrap();
+        assert_eq!((last.value, last.max_age), ("r2", None));
     }
 }

@@ -1,57 +1,49 @@
-//! Says what an answer means for the token that was sent. It does no I/O and reads no clock.
+//! Decides what an answer means for the token of the request. This module does no I/O and reads no clock.
 //!
-//! Only FOLIO's own word counts, and its errors have a form by which they are known: JSON with a list of `errors`, each with
-//! a `code`. Who answers what:
+//! Only FOLIO's own statement counts. Its errors have a known form: JSON with a list of `errors`, each with a `code`. The
+//! table lists the programs that answer with each status:
 //!
 //! | status | with a code | without |
 //! |---|---|---|
 //! | 400 | mod-login and mod-login-keycloak: no cookie was found, the password does not match. Eureka's sidecar: the tenant is not enabled (yet) | Okapi, as text: no such tenant, a header is missing. Proxies |
-//! | 401, 403 | Eureka's sidecar: the caller is not let in | mod-authtoken, as text: `Invalid token`. Firewalls |
-//! | 404 | Eureka's sidecar: there is no such route | Okapi, as text: `No suitable module found`, also while a module is deployed. Kong: `no Route matched` |
+//! | 401, 403 | Eureka's sidecar: the caller is not admitted | mod-authtoken, as text: `Invalid token`. Firewalls |
+//! | 404 | Eureka's sidecar: there is no such route | Okapi, as text: `No suitable module found`, also while a module is being deployed. Kong: `no Route matched` |
 //! | 408 | Eureka's sidecar waited for the module in vain | Proxies |
-//! | 422 | mod-login and mod-login-keycloak: the authorization server would not do it | - |
+//! | 422 | mod-login and mod-login-keycloak: the authorization server refuses | - |
 //! | 429 | - | Kong |
-//! | 500 | mod-login: it did not get at mod-authtoken, or lost its answer. Eureka's sidecar | Okapi |
+//! | 500 | mod-login: mod-login did not reach mod-authtoken, or lost its answer. Eureka's sidecar | Okapi |
 //! | 502, 503, 504 | Eureka's sidecar, with a `Retry-After`: its own token was refused | Kong, proxies |
 //!
-//! A **4xx with a code** is a refusal of this client. Either the service found nothing to look at, or the sidecar before it
-//! did not pass the request on, and in both cases the token is unspent. **Without a code** it is a page: text and HTML come
-//! from what stands before the service, and say nothing of the token.
+//! A **4xx with a code** is a refusal of this client. Either the service found no token to judge, or the sidecar in front
+//! of it did not pass the request on; in both cases the token is unspent. A **4xx without a code** is a page: text and HTML
+//! come from programs in front of the service, and mean nothing for the token.
 //!
-//! **A 422 ends the token.** The login service answers so whenever the authorization server behind it would not rotate:
-//! the token had expired, was used before or revoked - or that server had a failure of its own, which nothing in the
-//! answer tells apart. It counts as a refusal all the same, also without a code: no gateway in front of FOLIO gives that
-//! status by itself. With Okapi the token must not be sent again in any case: if it was spent, be it by this very request,
-//! a second use ends every session of the user, and what is lost to be careful is one session that a sign-in replaces. To
-//! take it for unknown would spare nothing there, and would report an end that is not known where the session did end.
-//! In Eureka a failure that is taken for the end costs a session that might have been kept; to try the token again after
-//! each 422 would cost every session that did end minutes of errors before its end is reported. An endpoint that can sign in
-//! heals both at once.
+//! **A 422 ends the token.** The login service answers so whenever the authorization server behind it does not rotate. The
+//! token had expired, was used before or was revoked - or that server failed, which the answer does not distinguish. A 422
+//! counts as a refusal in every case, also without a code, because no gateway in front of FOLIO gives that status by itself.
 //!
-//! **A 500 leaves it unknown.** Behind Okapi it is what mod-login answers when mod-authtoken consumed the token and its
-//! answer was lost. A **408, 502, 503 or 504** comes from something that did not get at the service or gave up on it.
+//! With Okapi the token must not be sent again: if it was spent, even by this very request, a second use ends every session
+//! of the user. The caution costs one session, which a sign-in replaces. To treat a 422 as unknown would spare no session
+//! there, and would hide the end of a session that did end. In Eureka, a failure that is treated as the end costs a session
+//! that might have been kept. But to try the token again after each 422 would cost every session that did end minutes of
+//! errors before its end is reported. An endpoint that can sign in recovers at once from both.
+//!
+//! **A 500 leaves the token unknown.** Behind Okapi, mod-login answers so when mod-authtoken consumed the token and the
+//! answer of mod-authtoken was lost. A **408, 502, 503 or 504** comes from a program that did not reach the service, or gave
+//! up on it.
 
 use http::StatusCode;
 use zeroize::Zeroizing;
 
-use super::site::Mode;
+use super::request::Mode;
 use super::{Asked, answer};
 use crate::endpoint::json::{Members, Value};
-use crate::endpoint::redact::Secrets;
-use crate::endpoint::transport::{Broken, Reply};
-use crate::endpoint::{EndpointError, Issued, Quote};
+use crate::endpoint::quote::{Quote, Secrets};
+use crate::endpoint::reply::Reply;
+use crate::endpoint::{EndpointError, Issued};
 
-/// An answer that says nothing of the token.
-#[derive(Debug, thiserror::Error)]
-#[error("FOLIO answered {quote}, with {missing}")]
-struct Unclear {
-    quote: Quote,
-    missing: &'static str,
-    source: Option<Broken>,
-}
-
-/// What became of what was exchanged.
-pub(super) fn exchange(
+/// The outcome of an exchange.
+pub(in crate::endpoint) fn exchange(
     reply: Reply,
     mode: Mode,
     asked: Asked,
@@ -60,91 +52,72 @@ pub(super) fn exchange(
     if reply.status.is_success() {
         let issued = answer::read(&reply, mode, asked);
         if issued.is_empty() {
-            return Err(unclear(reply, secrets, "no token in its cookies"));
+            // The body may hold an unknown token.
+            let quote = Quote::status(reply.status.as_u16());
+            return Err(reply.unclear(quote, "the answer sets no token in its cookies"));
         }
         return Ok(issued);
     }
+    let complaint = Complaint::read(&reply, secrets);
     if reply.status == StatusCode::UNPROCESSABLE_ENTITY {
-        let complaint = Complaint::read(&reply, secrets);
         return Err(EndpointError::rejected("").with_quote(Quote {
             code: complaint.code.or_else(|| Some("422".to_owned())),
             description: complaint.message,
             ..Quote::status(422)
         }));
     }
-    Err(not_done(reply, secrets, "neither a token nor a refusal"))
+    let missing = "the answer holds neither a token nor a refusal";
+    Err(complaint.not_done(reply, secrets, missing))
 }
 
-/// Whether a session was ended. A 422 is no verdict on it: the authorization server may have failed, or, in Eureka, no
-/// access token came along that says whose session it is, and then it lives on. It can be tried again without harm,
-/// which a refusal would put a stop to.
-pub(super) fn logout(reply: Reply, secrets: &Secrets) -> Result<(), EndpointError> {
-    match reply.status {
-        status if status.is_success() => Ok(()),
-        StatusCode::UNPROCESSABLE_ENTITY => Err(unclear(reply, secrets, "the session not ended")),
-        _ => Err(not_done(reply, secrets, "no word on the session")),
+/// The outcome of a logout.
+///
+/// A 422 decides nothing. The authorization server may have failed; or, in Eureka, the request carried no access token that
+/// names the session, and then the session lives on. Another attempt does no harm, and a refusal would prevent it.
+pub(in crate::endpoint) fn logout(reply: Reply, secrets: &Secrets) -> Result<(), EndpointError> {
+    if reply.status.is_success() {
+        return Ok(());
     }
-}
-
-fn not_done(reply: Reply, secrets: &Secrets, missing: &'static str) -> EndpointError {
-    let status = reply.status;
+    let missing = "the answer does not report that the session ended";
     let complaint = Complaint::read(&reply, secrets);
-    let has_code = complaint.code.is_some();
-    let error = if reply.asks_for_later() {
-        EndpointError::later(None)
-    } else if reply.is_unavailable() {
-        EndpointError::unavailable(status.as_u16(), None)
-    } else if status.is_client_error() && has_code {
-        EndpointError::refused("")
-    } else if status.is_client_error() || status.is_redirection() {
-        EndpointError::page(status.as_u16())
-    } else {
-        return unclear(reply, secrets, missing);
-    };
-    error.with_quote(complaint.quote(&reply, secrets))
+    Err(match reply.status {
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            let quote = complaint.quote(&reply, secrets);
+            reply.unclear(quote, missing)
+        }
+        _ => complaint.not_done(reply, secrets, missing),
+    })
 }
 
-fn unclear(reply: Reply, secrets: &Secrets, missing: &'static str) -> EndpointError {
-    let quote = match reply.status.is_success() {
-        // It may hold a token that is not known to be one.
-        true => Quote::status(reply.status.as_u16()),
-        false => Complaint::read(&reply, secrets).quote(&reply, secrets),
-    };
-    let unclear = Unclear {
-        quote: quote.clone(),
-        missing,
-        source: reply.broken,
-    };
-    EndpointError::unknown(unclear).with_quote(quote)
-}
-
-/// Why the service refused: the first of the errors in its list, or a line of text.
+/// The reason of a refusal: the first error of the list, or a line of text.
 #[derive(Default)]
 struct Complaint {
-    /// The status stands in for one that may not be quoted.
+    /// The code, or the status if the code must not be quoted.
     code: Option<String>,
     message: Option<String>,
 }
 
 impl Complaint {
-    /// What can be quoted: the service's own words, or else what a page begins with.
+    /// The quote of the answer: the statement of the service, or else the first words of a page.
     fn quote(self, reply: &Reply, secrets: &Secrets) -> Quote {
         match self.code {
             None => reply.quote(secrets),
-            code => Quote {
-                code,
-                description: self.message,
-                retry_after: reply.retry_after,
-                ..Quote::status(reply.status.as_u16())
-            },
+            Some(code) => reply.quote_code(code, self.message),
         }
+    }
+
+    /// The error of an answer that does not call the token dead.
+    fn not_done(self, reply: Reply, secrets: &Secrets, missing: &'static str) -> EndpointError {
+        let has_code = self.code.is_some();
+        let quote = self.quote(&reply, secrets);
+        reply.not_done(None, has_code, quote, missing)
     }
 
     fn read(reply: &Reply, secrets: &Secrets) -> Self {
         let mut complaint = Self::default();
         let Some(members) = Members::of(&reply.body) else {
             let text = String::from_utf8_lossy(&reply.body);
-            // A page is not FOLIO's word.
+            // A page is not a statement of FOLIO.
             if !text.trim_start().starts_with(['<', '[']) {
                 complaint.message = secrets.redact(&Zeroizing::new(text.into_owned()));
             }
@@ -180,6 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::endpoint::reply::Broken;
 
     const UNPROCESSABLE: &str = r#"{"errors":[{"message":"Authorization server unable to process token refresh request","type":"error","code":"token.refresh.unprocessable","parameters":[]}]}"#;
     const PARSE: &str = r#"{"errors":[{"message":"Bad request","type":"error","code":"token.parse.failure"}],"total_records":1}"#;
@@ -215,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_says_one_thing_of_the_token() {
+    fn each_answer_has_one_meaning_for_the_token() {
         for (status, body, expected) in [
             (422, UNPROCESSABLE, "rejected"),
             (422, "", "rejected"),
@@ -278,12 +252,12 @@ mod tests {
         };
         assert_eq!(
             source.to_string(),
-            "FOLIO answered token.refresh.failure: Token refresh failed (500), with neither a token nor a refusal"
+            "the answer holds neither a token nor a refusal: token.refresh.failure: Token refresh failed (500)"
         );
     }
 
     #[test]
-    fn q9_a_body_that_cannot_be_read_is_an_error_like_any() {
+    fn q9_a_refusal_with_an_unreadable_body_is_a_refusal() {
         for body in [
             &b""[..],
             b"{}",
@@ -308,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn i8_a_gateway_that_names_a_time_is_asked_again_then() {
+    fn i8_the_wait_that_a_gateway_asks_for_is_kept() {
         let after = |status| {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -329,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_tells_what_it_is() {
+    fn a_page_is_quoted() {
         let error = refreshed(reply(
             404,
             b"No suitable module\nfound for path /authn/refresh",
@@ -341,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logout_is_heard_only_in_folios_own_words() {
+    fn only_an_explicit_answer_decides_a_logout() {
         for (status, body, expected) in [
             (204, "", "done"),
             (200, "", "done"),
@@ -363,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_kept_whatever_became_of_the_body() {
+    fn tokens_are_kept_whatever_the_body_holds() {
         let mut cut = reply(201, br#"{"accessTokenExp"#);
         let cookie = HeaderValue::from_static("folioRefreshToken=r2; Max-Age=60");
         cut.headers.append(SET_COOKIE, cookie);
@@ -387,7 +361,7 @@ mod tests {
                 assert!(!shown.contains("sesame"), "{shown}");
             }
         }
-        // Of a success that cannot be read nothing is quoted at all.
+        // An unreadable success is not quoted at all.
         let odd = refreshed(reply(200, br#"token: unknown-to-us"#)).unwrap_err();
         assert!(!format!("{odd:?}").contains("unknown-to-us"));
     }

@@ -1,4 +1,4 @@
-//! How a session begins that nobody hands over: by a user's password, or by the code that a browser brought back.
+//! The sign-in: by a user's password, or by the code that a browser brought from the sign-in page.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::StatusCode;
 use zeroize::Zeroizing;
 
-use super::{Asked, Folio, Mode, outcome, wire};
+use super::{Asked, Folio, Mode, outcome, request};
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::{EndpointError, Issued, SendWindow};
 
-/// What the endpoint signs in with.
+/// The credentials of a sign-in.
 pub(super) enum SignIn {
     Password {
         username: String,
@@ -19,7 +19,7 @@ pub(super) enum SignIn {
     Code(Once),
 }
 
-/// A code and where it was sent to: good for one use.
+/// A code, which is good for one use, and the URI to which the sign-in page sent it.
 pub(super) struct Once {
     code: Zeroizing<String>,
     redirect_uri: String,
@@ -42,7 +42,7 @@ impl SignIn {
         })
     }
 
-    /// What must not come back in an error.
+    /// The secret that no error may quote.
     pub(super) fn secret(&self) -> &str {
         match self {
             Self::Password { password, .. } => password,
@@ -59,37 +59,37 @@ impl SignIn {
 }
 
 impl Once {
-    /// The code and its URI, to the first who asks.
+    /// The code and its URI, for the first caller only.
     fn take(&self) -> Option<(&str, &str)> {
         let was_used = self.is_used.swap(true, Ordering::AcqRel);
         (!was_used).then_some((self.code.as_str(), self.redirect_uri.as_str()))
     }
 
-    /// It was not used after all.
+    /// Makes the code usable again, because the server did not use it.
     fn give_back(&self) {
         self.is_used.store(false, Ordering::Release);
     }
 }
 
 impl Folio {
-    /// Signs in, with what there is to sign in with.
+    /// Signs in with the configured credentials.
     pub(super) async fn sign_in(&self, window: &SendWindow) -> Result<Issued, EndpointError> {
         match &self.sign_in {
             Some(SignIn::Password { username, password }) => {
                 self.log_in(username, password, window).await
             }
-            // Which is not used up by that.
+            // This refusal leaves the code usable.
             Some(SignIn::Code(_)) if self.site.mode == Mode::Okapi => {
-                let why = "a code is exchanged by Eureka, and this is Okapi";
+                let why = "Okapi exchanges no codes; use Folio::eureka, or sign in with a password";
                 Err(EndpointError::refused_here("unsupported", why))
             }
             Some(SignIn::Code(once)) => {
                 let Some((code, redirect_uri)) = once.take() else {
-                    let why = "the code was used before";
+                    let why = "the code was used before; get a new one from the sign-in page";
                     return Err(EndpointError::refused_here("code_used", why));
                 };
                 let issued = self.exchange_code(code, redirect_uri, window).await;
-                // Nothing was done with it, in all probability. To drop it would lose it for certain.
+                // The server has most probably not used the code. To drop the code would lose it for certain.
                 if let Err(
                     EndpointError::NotSent { .. }
                     | EndpointError::Later { .. }
@@ -101,10 +101,7 @@ impl Folio {
                 }
                 issued
             }
-            None => {
-                let why = "this endpoint has nothing to sign in with";
-                Err(EndpointError::refused_here("unsupported", why))
-            }
+            None => Err(EndpointError::no_credentials()),
         }
     }
 
@@ -117,14 +114,17 @@ impl Folio {
         let (site, mode) = (&self.site, self.site.mode);
         let secrets = self.secrets([]);
         let begun = SystemClock.now();
-        let request = wire::login(site, "/authn/login-with-expiry", username, password)?;
-        let reply = self.send(request, Some(window), self.timeout).await?;
+        let request = request::login(site, "/authn/login-with-expiry", username, password)?;
+        let reply = self.send(request, Some(window), self.http.timeout).await?;
         if mode == Mode::Eureka || reply.status != StatusCode::NOT_FOUND {
             return outcome::exchange(reply, mode, Asked::SignIn, &secrets);
         }
-        // Nobody looked at the password: this tenant has tokens without an expiry only.
-        let left = self.timeout.saturating_sub(SystemClock.now().since(begun));
-        let request = wire::login(site, "/authn/login", username, password)?;
+        // No module has judged the password: this tenant has only tokens without an expiry.
+        let left = self
+            .http
+            .timeout
+            .saturating_sub(SystemClock.now().since(begun));
+        let request = request::login(site, "/authn/login", username, password)?;
         let reply = self.send(request, Some(window), left).await?;
         outcome::exchange(reply, mode, Asked::LegacyLogin, &secrets)
     }
@@ -135,14 +135,14 @@ impl Folio {
         redirect_uri: &str,
         window: &SendWindow,
     ) -> Result<Issued, EndpointError> {
-        let request = wire::code(&self.site, code, redirect_uri)?;
+        let request = request::code(&self.site, code, redirect_uri)?;
         let secrets = self.secrets([]);
-        let reply = self.send(request, Some(window), self.timeout).await?;
+        let reply = self.send(request, Some(window), self.http.timeout).await?;
         outcome::exchange(reply, self.site.mode, Asked::SignIn, &secrets)
     }
 }
 
-/// Without the password and the code.
+/// Shows neither the password nor the code.
 impl fmt::Debug for SignIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,30 +1,47 @@
-//! Splits what a parser refuses, as far as its parts can be told apart. It builds no tree, does not recurse, and hands
-//! out nothing that was not read to its end: half a token is worse than no token.
+//! A scanner that splits what a parser refuses, as far as the parts can be distinguished. The scanner builds no tree, does
+//! not recurse, and hands out only what it has read to its end: half a token is worse than no token.
 //!
-//! Only [`Scanner::byte`] moves on, and it takes a byte or reports the end. Every turn of every loop below calls it, or
-//! a function that does; so each loop ends, and reads no byte twice.
+//! Only [`Scanner::byte`] advances: it takes a byte or reports the end. Each turn of each loop below calls
+//! [`Scanner::byte`], directly or through another function. So each loop ends, and no byte is read twice.
 
+#[cfg(any(test, fuzzing))]
+use std::cell::Cell;
 use std::iter;
 
-/// What has not been read.
+#[cfg(any(test, fuzzing))]
+thread_local! {
+    /// The number of bytes that scanners have taken on this thread.
+    static TAKEN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many bytes scanners take during `work`, and the result of `work`. A test holds the scanner to a number of bytes,
+/// because a test that measured time would fail on a busy machine.
+#[cfg(any(test, fuzzing))]
+pub(in crate::endpoint) fn steps_of<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let before = TAKEN.get();
+    let done = work();
+    (TAKEN.get() - before, done)
+}
+
+/// The bytes that have not been read.
 struct Scanner<'a>(&'a [u8]);
 
-/// Names and values of the object that `object` begins with, each value with its quotes or brackets.
+/// Names and values of the object with which `object` begins, each value with its quotes or brackets.
 ///
-/// What is neither a name nor a value is passed over, a stray bracket among it: the members behind it are found. The
-/// members of another object that follows are not, since they are in brackets.
+/// The scanner passes over text that is neither a name nor a value, such as a stray bracket, and finds the members after
+/// it. The members of a second object that follows do not count, because they are in brackets.
 pub(super) fn members(object: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut scanner = Scanner(object.strip_prefix(b"{").unwrap_or_default());
     iter::from_fn(|| scanner.member()).collect()
 }
 
-/// Whether the object that `object` begins with comes to its end.
+/// Whether the object with which `object` begins is complete.
 pub(super) fn is_closed(object: &[u8]) -> bool {
     let mut scanner = Scanner(object.strip_prefix(b"{").unwrap_or_default());
     scanner.end_of_nest().is_some()
 }
 
-/// The values of the array that `array` begins with.
+/// The values of the array with which `array` begins.
 pub(super) fn elements(array: &[u8]) -> Vec<&[u8]> {
     let mut scanner = Scanner(array.strip_prefix(b"[").unwrap_or_default());
     iter::from_fn(|| scanner.element()).collect()
@@ -35,7 +52,7 @@ impl<'a> Scanner<'a> {
         let (byte, rest) = self.0.split_first()?;
         self.0 = rest;
         #[cfg(any(test, fuzzing))]
-        super::steps::count();
+        TAKEN.set(TAKEN.get() + 1);
         Some(*byte)
     }
 
@@ -77,7 +94,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A value with its quotes or brackets; `None` if its end is not there.
+    /// A value with its quotes or brackets; `None` if the value is not complete.
     fn value(&mut self) -> Option<&'a [u8]> {
         let from = self.0;
         match self.byte()? {
@@ -92,7 +109,7 @@ impl<'a> Scanner<'a> {
         Some(self.since(from))
     }
 
-    /// Reads on behind the quote that closes a text.
+    /// Reads to the quote that closes a text.
     fn end_of_text(&mut self) -> Option<()> {
         loop {
             match self.byte()? {
@@ -105,7 +122,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads on behind the bracket that closes an object or an array, of whichever kind it is.
+    /// Reads to the bracket that closes an object or an array. The kinds of brackets need not match.
     fn end_of_nest(&mut self) -> Option<()> {
         let mut depth = 1_usize;
         while depth > 0 {
@@ -125,12 +142,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether a value, and not its end or that of what it is in, comes next.
+    /// Whether a value comes next, and not the end of the member or of the object.
     fn is_at_value(&self) -> bool {
         self.0.first().is_some_and(|byte| !b",}]".contains(byte))
     }
 
-    /// What was read of `from`, which is what had not been read then.
+    /// The bytes between `from`, an earlier state of the scanner, and the current position.
     fn since(&self, from: &'a [u8]) -> &'a [u8] {
         &from[..from.len() - self.0.len()]
     }

@@ -15,7 +15,7 @@ fn shown(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_no_parser_accepts_is_passed_over() {
+fn the_scanner_passes_over_what_no_parser_accepts() {
     let odd = r#"{"a":NaN,"b":1e999,"c":"\ud800","d":'x',"e":{"f":["]}"]},"g":[{},"x"],,"h":"ok""#;
     assert_eq!(
         shown(odd),
@@ -25,7 +25,7 @@ fn what_no_parser_accepts_is_passed_over() {
 }
 
 #[test]
-fn nothing_is_handed_out_without_its_end() {
+fn an_incomplete_value_is_not_handed_out() {
     assert_eq!(shown(r#"{"a":"whole","b":"par"#), ["a=whole"]);
     assert_eq!(shown(r#"{"a":"whole","b":"par\"#), ["a=whole"]);
     assert_eq!(shown(r#"{"a":"whole","b":36"#), ["a=whole"]);
@@ -36,7 +36,7 @@ fn nothing_is_handed_out_without_its_end() {
 }
 
 #[test]
-fn what_is_no_member_is_passed_over_and_the_members_behind_it_are_found() {
+fn the_scanner_finds_the_members_after_text_that_is_not_a_member() {
     for (odd, expected) in [
         (r#"{"a":"x" "b":"y"}"#, &["a=x", "b=y"][..]),
         (r#"{a:1,"b":"y"}"#, &["b=y"]),
@@ -55,13 +55,13 @@ fn what_is_no_member_is_passed_over_and_the_members_behind_it_are_found() {
 }
 
 #[test]
-fn a_repeated_name_is_handed_out_each_time_in_valid_json_and_in_broken() {
+fn a_repeated_name_is_handed_out_each_time_in_valid_and_in_broken_json() {
     assert_eq!(shown(r#"{"a":1,"a":2}"#), ["a~1", "a~2"]);
     assert_eq!(shown(r#"{"a":1,"a":2,}"#), ["a~1", "a~2"]);
 }
 
 #[test]
-fn bytes_that_are_no_text_cost_their_member_alone() {
+fn invalid_bytes_cost_only_their_own_member() {
     let members = Members::of(b"{\"a\":\"\xff\",\"\xfe\":1,\"b\":\xff,\"c\":\"y\"}").unwrap();
     let named: Vec<_> = members.into_iter().collect();
     let is_text = |value: &Value<'_>| matches!(value, Value::Text(text) if **text == "y");
@@ -71,17 +71,17 @@ fn bytes_that_are_no_text_cost_their_member_alone() {
 }
 
 #[test]
-fn a_bare_element_with_a_quoted_bracket_in_it_is_passed_over() {
+fn the_scanner_passes_over_a_bare_element_with_a_quoted_bracket() {
     assert_eq!(
         shown(r#"{"a":[x"]"],"b":[x"]",7,"z"],"c":"y"}"#),
         ["a[1]", "b[1]", "c=y"]
     );
 }
 
-/// As many levels as FOLIO's errors have, which are the deepest that are asked for.
+/// The number of levels of FOLIO's errors, the deepest that a reader of this crate asks for.
 const LEVELS: usize = 3;
 
-/// Reads all that any reader of this crate asks for.
+/// Reads everything that a reader of this crate asks for.
 fn walk(value: Value<'_>, levels: usize) {
     match value {
         Value::Array(elements) if levels > 0 => {
@@ -94,17 +94,17 @@ fn walk(value: Value<'_>, levels: usize) {
     }
 }
 
-/// How many bytes are taken for `text`; it is read as an object and as an array.
-fn steps_of(text: &[u8]) -> usize {
+/// The number of bytes that the scanner takes to read `text` as an object and as an array.
+fn steps(text: &[u8]) -> usize {
     let both = || {
         walk(Value::Object(Members(text)), LEVELS);
         walk(Value::Array(Elements(text)), LEVELS);
     };
-    steps::of(both).0
+    super::steps_of(both).0
 }
 
 #[test]
-fn a_mebibyte_of_anything_is_read_in_as_many_steps_for_each_level() {
+fn a_mebibyte_of_any_text_takes_at_most_one_step_for_each_byte_and_level() {
     for piece in [
         r#"[x"]"],"#,
         r#"x"]"],"#,
@@ -138,7 +138,7 @@ fn a_mebibyte_of_anything_is_read_in_as_many_steps_for_each_level() {
             let mut text = opening.to_owned() + &piece.repeat(length / piece.len() + 1);
             for closing in ["", "]}]}"] {
                 text.push_str(closing);
-                let steps = steps_of(text.as_bytes());
+                let steps = steps(text.as_bytes());
                 let most = 2 * LEVELS * text.len();
                 assert!(steps <= most, "{steps} for {opening}{piece}..{closing}");
             }
@@ -163,7 +163,7 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-/// Takes the space from around values without quotes, which a parser leaves out.
+/// Removes the space around values without quotes, as the parser does.
 fn trimmed<'a>(members: &[Raw<'a>]) -> Vec<Raw<'a>> {
     let trim = |(name, value): &Raw<'a>| (*name, value.trim_ascii());
     members.iter().map(trim).collect()
@@ -180,22 +180,22 @@ proptest! {
         let member = |(name, value): &(String, _)| format!("{} : {}", text(&name.as_str().into()), text(value));
         let object = format!("{{{}\n}}", members.iter().map(member).collect::<Vec<_>>().join(" ,\t"));
         let array = text(&elements.into());
-        let strict = strict::members(object.as_bytes()).unwrap();
+        let strict = parsed_members(object.as_bytes()).unwrap();
         prop_assert_eq!(strict.len(), members.len());
         prop_assert_eq!(strict, trimmed(&lenient::members(object.as_bytes())));
-        let strict = strict::elements(array.as_bytes()).unwrap();
+        let strict = parsed_elements(array.as_bytes()).unwrap();
         let lenient = lenient::elements(array.as_bytes());
         let lenient: Vec<_> = lenient.into_iter().map(<[u8]>::trim_ascii).collect();
         prop_assert_eq!(strict, lenient);
     }
 
     #[test]
-    fn any_bytes_are_read_in_as_many_steps_for_each_level(
+    fn any_bytes_take_at_most_one_step_for_each_byte_and_level(
         bytes: Vec<u8>,
         pieces in r#"(\{|\}|\[|\]|:|,|"|\\|x|1| |"a":|x"\]"|\x00){0,60}"#,
     ) {
         for text in [bytes.as_slice(), pieces.as_bytes()] {
-            prop_assert!(steps_of(text) <= 2 * LEVELS * text.len());
+            prop_assert!(steps(text) <= 2 * LEVELS * text.len());
         }
     }
 
@@ -218,7 +218,7 @@ proptest! {
     }
 }
 
-/// Everything beyond ASCII as `\uXXXX`.
+/// The JSON with each character beyond ASCII as `\uXXXX`.
 fn escaped(json: &str) -> String {
     json.encode_utf16()
         .map(|unit| match u8::try_from(unit) {

@@ -1,28 +1,74 @@
-//! Says what an answer means for the token that was sent. It does no I/O and reads no clock.
+//! Decides what an answer means for the token of the request. This module does no I/O and reads no clock, except that
+//! [`Codes::judge`] reads an answer first.
 //!
-//! Only what the server says in so many words counts as its word: a pair it issued, or an error code. All else - a
-//! proxy's error page, a redirect, a success that cannot be read - may come from a server that has consumed the token, or
-//! from something in between that never passed it on.
+//! Only an explicit statement of the server counts: a pair that it issued, or an error code. Everything else - the error
+//! page of a proxy, a redirect, a success that cannot be read - may come from a server that has consumed the token, or from
+//! a proxy that never passed the token on.
+
+use std::time::Duration;
 
 use http::StatusCode;
+use reqwest::Response;
 
 use super::answer::Answer;
 use super::codes::{Codes, Meaning};
-use crate::endpoint::redact::Secrets;
-use crate::endpoint::transport::{Broken, Reply};
-use crate::endpoint::{EndpointError, Issued, Quote};
+use crate::clock::Patience;
+use crate::endpoint::quote::{Quote, Secrets};
+use crate::endpoint::reply::Reply;
+use crate::endpoint::transport::BODY_LIMITS;
+use crate::endpoint::{EndpointError, Issued};
 
-/// An answer that says nothing of the token.
-#[derive(Debug, thiserror::Error)]
-#[error("the token endpoint answered {quote}, with {missing}")]
-struct Unclear {
-    quote: Quote,
-    missing: &'static str,
-    source: Option<Broken>,
+/// The time for reading a body, in addition to the time of the request itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Codes {
+    /// Reads up to 64 KiB of a token endpoint's answer. Returns what the server issued, or what the answer means for the
+    /// refresh token of the request (see [`OAuth2`](crate::OAuth2#what-an-answer-means)). `secrets` are the token and all
+    /// other parts of the request that no error may quote.
+    ///
+    /// # Errors
+    ///
+    /// The meaning of an answer that issued nothing.
+    pub async fn judge(
+        &self,
+        response: Response,
+        secrets: &[&str],
+    ) -> Result<Issued, EndpointError> {
+        let reply = Reply::read(response, Patience::new(PATIENCE), PATIENCE, BODY_LIMITS.0).await;
+        exchange(reply, self, Secrets::of(secrets))
+    }
 }
 
-/// What became of a refresh token that was exchanged.
-pub(super) fn exchange(
+impl Issued {
+    /// As [`Codes::judge`], with the known codes.
+    ///
+    /// # Errors
+    ///
+    /// The meaning of an answer that issued nothing.
+    pub async fn from_response(
+        response: Response,
+        secrets: &[&str],
+    ) -> Result<Self, EndpointError> {
+        Codes::default().judge(response, secrets).await
+    }
+}
+
+impl EndpointError {
+    /// Classes an answer that did not bring what the endpoint asked for, as [`Issued::from_response`] does. For endpoints
+    /// that read their successes themselves. An answer that issued a token in the form of RFC 6749 is
+    /// [`Unknown`](Self::Unknown): the refresh token is spent, and the new token is dropped.
+    pub async fn from_response(response: Response, secrets: &[&str]) -> Self {
+        match Issued::from_response(response, secrets).await {
+            Err(error) => error,
+            Ok(_) => Self::unknown(
+                "the token endpoint issued a token, and the answer was handled as a failure",
+            ),
+        }
+    }
+}
+
+/// The outcome of an exchange.
+pub(in crate::endpoint) fn exchange(
     reply: Reply,
     codes: &Codes,
     secrets: Secrets,
@@ -33,16 +79,12 @@ pub(super) fn exchange(
     let repeats = |token| secrets.holds(token);
     let is_echo = answer.access_token().is_none() && answer.refresh_token().is_some_and(repeats);
     if status.is_success() && answer.has_token() && !is_echo {
-        // Where the answer broke off before a refresh token, none may have been meant to come, or the
-        // old one is spent: it must not be taken for kept.
+        // If the answer broke off before a refresh token, the server may have issued none, or the old one is spent. The
+        // pair must not keep the old one.
         let may_go_on = reply.broken.is_some() || answer.is_cut();
         if may_go_on && answer.refresh_token().is_none() {
             let quote = Quote::status(status.as_u16());
-            return Err(unclear(
-                reply,
-                quote,
-                "no refresh token before it broke off",
-            ));
+            return Err(reply.unclear(quote, "the answer broke off before a refresh token"));
         }
         return Ok(answer.into_issued(reply.date, reply.read_at));
     }
@@ -62,11 +104,14 @@ pub(super) fn exchange(
             _ => {}
         }
     }
-    Err(words.not_done(reply, "neither a token nor an error code that can be read"))
+    Err(words.not_done(
+        reply,
+        "the answer holds neither a token nor a readable error code",
+    ))
 }
 
-/// Whether a token was revoked (RFC 7009 section 2.2). No answer to that says that a refresh token is dead.
-pub(super) fn revocation(
+/// Whether a token was revoked (RFC 7009 section 2.2). No answer to a revocation reports a dead refresh token.
+pub(in crate::endpoint) fn revocation(
     reply: Reply,
     codes: &Codes,
     secrets: Secrets,
@@ -80,19 +125,26 @@ pub(super) fn revocation(
     }
     let answer = Answer::read(&reply.body, reply.is_whole());
     let words = Words::new(&reply, &answer, codes, secrets);
-    Err(words.not_done(reply, "no word on the token"))
+    Err(words.not_done(
+        reply,
+        "the answer does not report whether the token was revoked",
+    ))
 }
 
-fn unclear(reply: Reply, quote: Quote, missing: &'static str) -> EndpointError {
-    let unclear = Unclear {
-        quote: quote.clone(),
-        missing,
-        source: reply.broken,
-    };
-    EndpointError::unknown(unclear).with_quote(quote)
+/// The outcome of an exchange with a server that was never reached by HTTP.
+#[cfg(feature = "testing")]
+pub(crate) fn judge_testing(
+    status: StatusCode,
+    body: String,
+    retry_after: Option<Duration>,
+) -> Result<Issued, EndpointError> {
+    let body = zeroize::Zeroizing::new(body.into_bytes());
+    let mut reply = Reply::new(status, Default::default(), body, None, Duration::ZERO);
+    reply.retry_after = retry_after;
+    exchange(reply, &Codes::default(), Secrets::default())
 }
 
-/// Whether it is the whole refusal of a server that gives no error codes. A page in its place has a body.
+/// Whether the answer is the whole refusal of a server without error codes. A page in its place has a body.
 fn is_bare_400(reply: &Reply, codes: &Codes) -> bool {
     codes.is_bare_400_dead()
         && reply.status == StatusCode::BAD_REQUEST
@@ -100,7 +152,7 @@ fn is_bare_400(reply: &Reply, codes: &Codes) -> bool {
         && reply.body.trim_ascii().is_empty()
 }
 
-/// What an answer says that is no token.
+/// The statement of an answer that holds no token.
 struct Words {
     has_code: bool,
     meaning: Option<Meaning>,
@@ -118,17 +170,13 @@ impl Words {
         };
         let quote = match code {
             None => reply.quote(&secrets),
-            Some(code) => Quote {
-                // The status stands in the place of a code that may not be quoted.
-                code: Some(
-                    secrets
-                        .redact(code)
-                        .unwrap_or_else(|| reply.status.as_str().to_owned()),
-                ),
-                description: answer.description().and_then(|text| secrets.redact(text)),
-                retry_after: reply.retry_after,
-                ..Quote::status(reply.status.as_u16())
-            },
+            Some(code) => {
+                // The status replaces a code that must not be quoted.
+                let shown = secrets.redact(code);
+                let shown = shown.unwrap_or_else(|| reply.status.as_str().to_owned());
+                let description = answer.description().and_then(|text| secrets.redact(text));
+                reply.quote_code(shown, description)
+            }
         };
         Self {
             has_code: code.is_some(),
@@ -137,34 +185,21 @@ impl Words {
         }
     }
 
-    /// Why nothing was done, as far as that can be known, where the token is not said to be dead.
+    /// The error of an answer that does not call the token dead.
     fn not_done(self, reply: Reply, missing: &'static str) -> EndpointError {
-        let status = reply.status;
         let is_later = match self.meaning {
-            Some(Meaning::Later) => true,
-            Some(Meaning::LaterBelow500) => status.as_u16() < 500,
-            _ => reply.asks_for_later(),
+            Some(Meaning::Later) => Some(true),
+            Some(Meaning::LaterBelow500) => Some(reply.status.as_u16() < 500),
+            _ => None,
         };
-        let may_be_its_word = status.is_client_error() || status.is_success();
-        let error = if is_later {
-            EndpointError::later(None)
-        } else if reply.is_unavailable() {
-            EndpointError::unavailable(status.as_u16(), None)
-        } else if self.has_code && may_be_its_word {
-            EndpointError::refused("")
-        } else if status.is_client_error() || status.is_redirection() {
-            EndpointError::page(status.as_u16())
-        } else {
-            return unclear(reply, self.quote, missing);
-        };
-        error.with_quote(self.quote)
+        reply.not_done(is_later, self.has_code, self.quote, missing)
     }
 }
 
-/// The error code that counts, and what it means.
+/// The error code that counts, and its meaning.
 ///
-/// Outside of `error`, gateways write codes of their own. At 500 and above these say nothing, and never that the user is
-/// needed, unless the user of this crate says so. Within an object they count only where there is no other `error`.
+/// Gateways write their own codes outside of `error`. At 500 and above such a code has no meaning, and it never asks for
+/// the user unless the user of this crate added it. A code in an inner object counts only if there is no other `error`.
 fn word<'a>(status: StatusCode, answer: &'a Answer, codes: &Codes) -> Option<(&'a str, Meaning)> {
     let error = answer.error();
     let mut said: Vec<_> = error.into_iter().collect();
@@ -179,19 +214,19 @@ fn word<'a>(status: StatusCode, answer: &'a Answer, codes: &Codes) -> Option<(&'
     (!is_a_guess || codes.is_added(code)).then_some((code, meaning))
 }
 
-/// An error code that is not in the table: the `error`, or one of light-4j's, which has its own form of refusal.
+/// An error code that is not in the table: the `error`, or a code of light-4j, whose refusals have their own form.
 fn unknown_code(status: StatusCode, answer: &Answer) -> Option<&str> {
     let error = answer.error().filter(|code| !is_name_of(status, code));
     error.or_else(|| answer.codes().find(|code| is_light4j(code)))
 }
 
-/// Whether it is the name of the status, which frameworks and gateways put in the place of an error code.
+/// Whether the code is the name of the status, which frameworks and gateways write in place of an error code.
 fn is_name_of(status: StatusCode, code: &str) -> bool {
     let name = status.canonical_reason();
     name.is_some_and(|name| code.eq_ignore_ascii_case(name))
 }
 
-/// Whether it is an error code of light-4j's: `ERR` and five digits.
+/// Whether the code is an error code of light-4j: `ERR` and five digits.
 fn is_light4j(code: &str) -> bool {
     let digits = code.strip_prefix("ERR").unwrap_or_default();
     digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit())

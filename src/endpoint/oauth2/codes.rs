@@ -1,16 +1,16 @@
-//! What a server's error codes say of the refresh token, as data. A code that is not in the table says that the server
-//! refuses this client.
+//! The meaning of a server's error codes for the refresh token, as data. An error code outside the table means that the
+//! server refuses this client.
 
 use self::Meaning::{Client, Dead, Later, LaterBelow500, UserNeeded};
 
-/// What a server says with an error code.
+/// The meaning of an error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// The refresh token is dead.
     Dead,
-    /// The server did nothing, and is to be asked later.
+    /// The server did nothing, and asks to be called later.
     Later,
-    /// Likewise, but at 500 and above the server may have failed after it had consumed the token.
+    /// As `Later`, but at 500 and above the server may have failed after it consumed the token.
     LaterBelow500,
     /// The user has to sign in, to consent or to choose.
     UserNeeded,
@@ -18,9 +18,9 @@ pub(super) enum Meaning {
     Client,
 }
 
-/// Each with its source.
+/// The known codes, each with its source.
 const KNOWN: &[(&str, Meaning)] = &[
-    // RFC 6749 section 5.2: these are all that Auth0, Cognito, Hydra, Keycloak, Lark, Okta and Zoom say of a refresh token.
+    // RFC 6749 section 5.2. Auth0, Cognito, Hydra, Keycloak, Lark, Okta and Zoom answer a refresh token with no other codes.
     ("invalid_grant", Dead),
     ("invalid_client", Client),
     ("invalid_request", Client),
@@ -31,7 +31,7 @@ const KNOWN: &[(&str, Meaning)] = &[
     ("bad_refresh_token", Dead),
     // Slack.
     ("invalid_refresh_token", Dead),
-    // Zoho; it says so of authorization codes as well, which are not sent here.
+    // Zoho, which also answers authorization codes so; this crate sends none.
     ("invalid_code", Dead),
     // HubSpot, in `status`.
     ("BAD_REFRESH_TOKEN", Dead),
@@ -42,46 +42,46 @@ const KNOWN: &[(&str, Meaning)] = &[
     // Supabase, in `error_code`.
     ("refresh_token_not_found", Dead),
     ("refresh_token_already_used", Dead),
-    // Strava: the `code` of an entry of `errors`, behind its `resource`.
+    // Strava: the `resource` and the `code` of an entry of `errors`.
     ("RefreshToken.invalid", Dead),
-    // light-oauth2: its token was not found.
+    // light-oauth2: the token was not found.
     ("ERR12029", Dead),
-    // RFC 6749 section 4.1.2.1 has these two for the authorization endpoint; servers use them here as well.
+    // RFC 6749 section 4.1.2.1 defines these two for the authorization endpoint; servers use them here as well.
     ("temporarily_unavailable", Later),
     ("server_error", LaterBelow500),
     // RFC 8628 section 3.5.
     ("slow_down", Later),
-    // Where other servers answer 429.
+    // Other servers answer 429 in this case.
     ("too_many_attempts", Later),
     // Salesforce, with the words "retry your request".
     ("unknown_error", LaterBelow500),
-    // Google (google-auth-library-python repeats a request then).
+    // Google (google-auth-library-python repeats the request after this code).
     ("internal_failure", LaterBelow500),
-    // OpenID Connect Core section 3.1.2.6; Entra gives the first where a policy asks for more than a password.
+    // OpenID Connect Core section 3.1.2.6. Entra gives the first if a policy requires more than a password.
     ("interaction_required", UserNeeded),
     ("consent_required", UserNeeded),
     ("login_required", UserNeeded),
     ("account_selection_required", UserNeeded),
 ];
 
-/// What a 400 without a body says.
+/// The meaning of a 400 without a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Bare400 {
-    /// Nothing: a gateway may answer so.
+    /// The answer is a page: a gateway may answer so.
     #[default]
     Page,
-    /// That the refresh token is dead. For servers that give no error codes (Glewlwyd). Such a server answers a wrong client
-    /// secret in the same way, so a wrong secret ends the session then.
+    /// The refresh token is dead. For servers without error codes (Glewlwyd). Such a server answers a wrong client secret in
+    /// the same way, so a wrong secret ends the session.
     Dead,
 }
 
-/// What one server means by its error codes, besides those that are known (see
-/// [`OAuth2`](super::OAuth2#what-an-answer-means)). Codes are compared exactly, in whichever place of an answer they are;
-/// descriptions are never read for a meaning.
+/// The meaning of one server's own error codes, in addition to the known codes (see
+/// [`OAuth2`](super::OAuth2#what-an-answer-means)). Codes are compared exactly, in every place of an answer; descriptions
+/// have no meaning.
 ///
-/// What is added counts for more than what is known, and of one code what was added last.
+/// An added code overrides a known code, and a later addition overrides an earlier one.
 ///
 /// ```
 /// use evertoken::{Bare400, Codes, OAuth2};
@@ -99,33 +99,34 @@ pub struct Codes {
 }
 
 impl Codes {
-    /// Codes by which the server calls a refresh token dead. A session ends by such an answer, so only a code belongs here
-    /// that the server gives for nothing else. Some servers say `invalid_request` then.
+    /// Adds codes by which the server calls a refresh token dead. Such an answer ends the session, so add only a code that
+    /// the server gives for no other reason. Some servers give `invalid_request`.
     #[must_use]
     pub fn dead<C: Into<String>>(self, codes: impl IntoIterator<Item = C>) -> Self {
         self.add(codes, Dead)
     }
 
-    /// Codes by which the server says, at any status, that it did nothing with the refresh token and is to be asked later.
+    /// Adds codes by which the server reports, at any status, that it did nothing with the refresh token and asks to be
+    /// called later.
     #[must_use]
     pub fn later<C: Into<String>>(self, codes: impl IntoIterator<Item = C>) -> Self {
         self.add(codes, Later)
     }
 
-    /// Codes by which the server asks for the user, who has to sign in or to consent anew.
+    /// Adds codes by which the server asks the user to sign in or to consent anew.
     #[must_use]
     pub fn user<C: Into<String>>(self, codes: impl IntoIterator<Item = C>) -> Self {
         self.add(codes, UserNeeded)
     }
 
-    /// Codes by which the server refuses this client, and says nothing of the refresh token. A code that is not known, in the
-    /// `error` of an answer, means that already.
+    /// Adds codes by which the server refuses this client, without a statement on the refresh token. An unknown code in the
+    /// `error` of an answer already means that.
     #[must_use]
     pub fn client<C: Into<String>>(self, codes: impl IntoIterator<Item = C>) -> Self {
         self.add(codes, Client)
     }
 
-    /// What a 400 without a body says. Default: [`Bare400::Page`].
+    /// Sets the meaning of a 400 without a body. Default: [`Bare400::Page`].
     #[must_use]
     pub fn bare_400(mut self, meaning: Bare400) -> Self {
         self.bare_400 = meaning;
@@ -136,7 +137,7 @@ impl Codes {
         self.bare_400 == Bare400::Dead
     }
 
-    /// Which of the codes of an answer counts, and what it means: the first that was added, else the first that is known.
+    /// The code of an answer that counts, and its meaning: the first added code, or else the first known code.
     pub(super) fn word<'a>(&self, said: &[&'a str]) -> Option<(&'a str, Meaning)> {
         let find = |meaning: &dyn Fn(&str) -> Option<Meaning>| {
             said.iter().find_map(|code| Some((*code, meaning(code)?)))
@@ -144,7 +145,7 @@ impl Codes {
         find(&|code| self.added(code)).or_else(|| find(&known))
     }
 
-    /// Whether the user of this crate says what it means.
+    /// Whether the user of this crate added the code.
     pub(super) fn is_added(&self, code: &str) -> bool {
         self.added(code).is_some()
     }
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_counts_for_more_than_what_is_known() {
+    fn an_added_code_overrides_a_known_code() {
         let codes = Codes::default();
         assert_eq!(meaning(&codes, &["invalid_grant"]), Some(Dead));
         assert_eq!(meaning(&codes, &["invalid_request"]), Some(Client));
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_codes_the_first_that_is_known_counts_unless_another_was_added() {
+    fn the_first_known_code_counts_unless_another_was_added() {
         let said = ["nothing", "invalid_request", "20026", "invalid_grant"];
         assert_eq!(meaning(&Codes::default(), &said), Some(Client));
         let codes = Codes::default().dead(["20026"]);
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn no_code_is_known_twice() {
+    fn the_table_names_each_code_once() {
         for (at, (code, _)) in KNOWN.iter().enumerate() {
             let others = KNOWN[at + 1..].iter();
             assert!(others.clone().all(|(other, _)| other != code), "{code}");

@@ -3,7 +3,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::*;
 
-/// Our clock in these tests: 2026-01-01T00:00:00Z.
+/// This machine's clock in these tests: 2026-01-01T00:00:00Z.
 const WALL: Duration = Duration::from_secs(1_767_225_600);
 
 fn issued(body: impl AsRef<[u8]>) -> Issued {
@@ -51,7 +51,7 @@ fn a_form_is_read_as_well() {
 }
 
 #[test]
-fn lifetimes_are_read_from_whatever_tells_a_number() {
+fn lifetimes_are_read_from_numbers_in_every_form() {
     for (value, millis) in [
         ("3600", 3_600_000),
         ("0", 0),
@@ -93,13 +93,13 @@ fn lifetimes_are_read_from_whatever_tells_a_number() {
 }
 
 #[test]
-fn a_refresh_token_that_is_good_for_no_time_at_all_does_not_exist() {
+fn a_refresh_lifetime_of_zero_counts_as_absent() {
     let body = r#"{"refresh_token":"r2","refresh_expires_in":0}"#;
     assert_eq!(issued(body).refresh_expires_in, None);
 }
 
 #[test]
-fn what_is_no_text_or_empty_counts_as_absent() {
+fn a_value_that_is_empty_or_not_a_text_counts_as_absent() {
     for value in [
         "null",
         "7",
@@ -137,7 +137,7 @@ fn a_page_in_place_of_an_answer_holds_no_token() {
 }
 
 #[test]
-fn a_byte_order_mark_and_white_space_are_passed_over() {
+fn a_byte_order_mark_and_white_space_are_ignored() {
     assert_eq!(
         refresh("\u{feff}\r\n {\"refresh_token\":\" r2 \"}").as_deref(),
         Some(" r2 ")
@@ -246,7 +246,7 @@ proptest! {
         let mut fields: Vec<_> = before.collect();
         fields.push(("refresh_token".into(), Json::from(token.clone())));
         fields.extend(after);
-        // That is a pair in a wrapper.
+        // Such a document is a pair in a wrapper.
         prop_assume!(fields.iter().all(|(_, value)| !holds_a_pair(value)));
         let mut body = String::from("{");
         for (at, (name, value)) in fields.iter().enumerate() {
@@ -276,7 +276,7 @@ proptest! {
         byte: u8,
         inserts: bool,
     ) {
-        // What opens or closes something else is not told from what belongs there.
+        // The scanner cannot distinguish a changed byte that opens or closes a value.
         let is_structural = |byte: u8| br#""\{}[]"#.contains(&byte);
         prop_assume!(!is_structural(byte));
         let mut between = br#","scope":["x","y"],"o":{"k":[1,{"e":"v"}]},"#.to_vec();

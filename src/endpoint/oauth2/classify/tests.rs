@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::endpoint::Bare400;
+use crate::endpoint::reply::Broken;
 
 fn reply(status: u16, body: &str) -> Reply {
     let body = Zeroizing::new(body.into());
@@ -46,9 +47,7 @@ fn verdict(reply: Reply) -> String {
 }
 
 fn unknown(status: &str) -> String {
-    format!(
-        "unknown: the token endpoint answered {status}, with neither a token nor an error code that can be read"
-    )
+    format!("unknown: the answer holds neither a token nor a readable error code: {status}")
 }
 
 const DEAD: &str = r#"{"error":"invalid_grant","error_description":"grant request is invalid"}"#;
@@ -59,7 +58,7 @@ fn code(code: &str) -> String {
 }
 
 #[test]
-fn each_answer_says_one_thing_of_the_token() {
+fn each_answer_has_one_meaning_for_the_token() {
     let rejected = "rejected: invalid_grant: grant request is invalid";
     let refused = "refused: invalid_client: who?";
     let table = [
@@ -146,7 +145,7 @@ fn each_answer_says_one_thing_of_the_token() {
 }
 
 #[test]
-fn each_code_says_one_thing_of_the_token_at_each_status() {
+fn each_code_has_one_meaning_at_each_status() {
     let table = [
         ("temporarily_unavailable", [200, 400, 503, 500], "later"),
         ("slow_down", [400, 403, 500, 504], "later"),
@@ -180,7 +179,7 @@ fn each_code_says_one_thing_of_the_token_at_each_status() {
     }
 }
 
-/// As Spring, NestJS and many a gateway have it.
+/// Spring, NestJS and some gateways write the name of the status into `error`.
 #[test]
 fn the_name_of_the_status_is_not_an_error_code() {
     for (status, name) in [
@@ -204,7 +203,7 @@ fn the_name_of_the_status_is_not_an_error_code() {
 }
 
 #[test]
-fn codes_that_were_added_mean_what_is_said_of_them() {
+fn added_codes_have_the_meaning_they_were_added_with() {
     let codes = Codes::default()
         .dead(["invalid_request", "token_expired"])
         .later(["quota"])
@@ -228,7 +227,7 @@ fn codes_that_were_added_mean_what_is_said_of_them() {
 }
 
 #[test]
-fn a_bare_400_is_a_page_unless_the_server_is_known_to_say_nothing_else() {
+fn a_bare_400_is_a_page_unless_the_codes_call_it_dead() {
     let codes = Codes::default().bare_400(Bare400::Dead);
     assert_eq!(verdict(reply(400, "")), "page 400: None");
     assert_eq!(verdict_with(reply(400, ""), &codes), "rejected: 400");
@@ -251,7 +250,7 @@ fn a_bare_400_is_a_page_unless_the_server_is_known_to_say_nothing_else() {
 }
 
 #[test]
-fn n16_light4j_says_it_in_its_own_form() {
+fn n16_light4j_refuses_in_its_own_form() {
     let status = |code: &str| {
         format!(r#"{{"statusCode":404,"code":"{code}","message":"M","severity":"ERROR"}}"#)
     };
@@ -264,7 +263,7 @@ fn n16_light4j_says_it_in_its_own_form() {
     }
     let unclear = verdict(reply(500, &status("ERR12029")));
     assert!(unclear.starts_with("unknown"), "{unclear}");
-    // Not light-4j's.
+    // These are not codes of light-4j.
     for (http, code) in [(400, "ERR1"), (400, "invalid"), (404, "invalid")] {
         let page = verdict(reply(http, &status(code)));
         assert!(page.starts_with(&format!("page {http}")), "{page}");
@@ -274,20 +273,20 @@ fn n16_light4j_says_it_in_its_own_form() {
 }
 
 #[test]
-fn where_an_answer_breaks_off_before_a_refresh_token_the_old_one_is_not_taken_for_kept() {
+fn an_answer_that_breaks_off_before_a_refresh_token_keeps_no_old_one() {
     let cut = |body| Reply {
         broken: Some(Broken::TooLong { limit: 65_536 }),
         ..reply(200, body)
     };
     assert_eq!(
         verdict(cut(r#"{"access_token":"a2","refr"#)),
-        "unknown: the token endpoint answered 200, with no refresh token before it broke off"
+        "unknown: the answer broke off before a refresh token: 200"
     );
     assert_eq!(verdict(cut(r#"{"refresh_token":"r2","acc"#)), "issued r2");
 }
 
 #[test]
-fn a_time_to_ask_again_comes_along() {
+fn retry_after_is_quoted() {
     for (status, body, expected) in [
         (429, "", "later: Some(7s)"),
         (425, "", "later: Some(7s)"),
@@ -307,7 +306,7 @@ fn a_time_to_ask_again_comes_along() {
 }
 
 #[test]
-fn a_broken_refusal_counts_for_what_was_read_of_it() {
+fn a_refusal_that_breaks_off_counts_as_far_as_it_was_read() {
     for (status, body, expected) in [
         (
             400,
@@ -328,7 +327,7 @@ fn a_broken_refusal_counts_for_what_was_read_of_it() {
         (
             200,
             r#"{"err"#,
-            "unknown: the token endpoint answered 200, with neither a token nor an error code that can be read",
+            "unknown: the answer holds neither a token nor a readable error code: 200",
         ),
     ] {
         let mut reply = reply(status, body);
@@ -338,7 +337,7 @@ fn a_broken_refusal_counts_for_what_was_read_of_it() {
 }
 
 #[test]
-fn a_page_tells_what_it_is() {
+fn a_page_is_quoted() {
     let page = |content_type: &[u8]| {
         let mut reply = reply(404, "<html>no</html>");
         let value = HeaderValue::from_bytes(content_type).unwrap();
@@ -363,7 +362,7 @@ fn a_page_tells_what_it_is() {
 }
 
 #[test]
-fn a_code_that_may_not_be_quoted_gives_its_place_to_the_status() {
+fn the_status_replaces_a_code_that_must_not_be_quoted() {
     let mut secrets = Secrets::default();
     secrets.add("sesame-refresh-token");
     let body = r#"{"error":"sesame-refresh-token","error_description":"sesame-refresh-token?"}"#;
@@ -375,7 +374,7 @@ fn a_code_that_may_not_be_quoted_gives_its_place_to_the_status() {
 }
 
 #[test]
-fn a_revocation_is_heard_only_in_the_servers_own_words() {
+fn only_an_explicit_answer_decides_a_revocation() {
     let revoked = |status, body: &str| match revocation(
         reply(status, body),
         &Codes::default(),
@@ -413,7 +412,7 @@ fn a_revocation_is_heard_only_in_the_servers_own_words() {
         (
             500,
             CLIENT,
-            "unknown: the token endpoint answered invalid_client: who? (500), with no word on the token",
+            "unknown: the answer does not report whether the token was revoked: invalid_client: who? (500)",
         ),
     ] {
         assert_eq!(revoked(status, body), expected, "{status} {body}");

@@ -1,12 +1,57 @@
-//! Where a request carries its token. Nothing here knows what a token is worth.
+//! Where a request carries its token: in a header, or in a cookie. This module never decides whether a request gets a
+//! token.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
-use zeroize::Zeroizing;
 
-/// A header of a request, or one cookie in its `Cookie`.
+use super::Api;
+use crate::endpoint::sensitive_header;
+use crate::snapshot::Token;
+
+/// What a request is sent with: a token, or nothing if its URL gets no token.
+#[derive(Clone)]
+pub struct Credential {
+    api: Arc<Api>,
+    given: Option<(Token, HeaderValue)>,
+}
+
+impl Credential {
+    /// `given` is the token and the header value that carries the token.
+    pub(crate) fn new(api: Arc<Api>, given: Option<(Token, HeaderValue)>) -> Self {
+        Self { api, given }
+    }
+
+    /// The token; `None` if the request is to be sent without one.
+    #[must_use]
+    pub fn token(&self) -> Option<&Token> {
+        self.given.as_ref().map(|(token, _)| token)
+    }
+
+    /// Puts the token where the API looks for it, and replaces whatever is there: `Authorization: Bearer` (RFC 6750
+    /// section 2.1), or the place that the [profile](crate::ApiProfile) or the builder names. Does nothing without a
+    /// token.
+    pub fn put(&self, headers: &mut HeaderMap) {
+        if let Some((_, value)) = &self.given {
+            let Api {
+                profile, channel, ..
+            } = &*self.api;
+            profile.authorize(headers, channel, value.clone());
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("token", &self.token())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place for a token: a header of the request, or one cookie of its `Cookie` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Channel {
     Header(HeaderName),
@@ -17,7 +62,7 @@ impl Channel {
     /// `Authorization: Bearer` (RFC 6750 section 2.1).
     pub(crate) const BEARER: Self = Self::Header(AUTHORIZATION);
 
-    /// What stands before the token in the header.
+    /// The text before the token in the header's value.
     pub(crate) fn prefix(&self) -> String {
         match self {
             Self::Header(name) if *name == AUTHORIZATION => "Bearer ".to_owned(),
@@ -26,10 +71,10 @@ impl Channel {
         }
     }
 
-    /// What cannot be the name of a cookie (RFC 6265 section 4.1.1).
+    /// Why the name cannot be the name of a cookie (RFC 6265 section 4.1.1).
     pub(crate) fn problem(&self) -> Option<&'static str> {
         match self {
-            // The same characters make the name of a header.
+            // The name of a header consists of the same characters.
             Self::Cookie(name) if HeaderName::from_bytes(name.as_bytes()).is_err() => {
                 Some("must be the name of a cookie, of letters, digits and hyphens")
             }
@@ -44,12 +89,12 @@ impl Channel {
         }
     }
 
-    /// Whether reqwest takes it off when it follows a redirect to another origin.
-    pub(super) fn is_taken_off(&self) -> bool {
+    /// Whether reqwest removes this header when reqwest follows a redirect to another origin.
+    pub(crate) fn is_taken_off(&self) -> bool {
         [AUTHORIZATION, COOKIE].contains(self.header())
     }
 
-    /// Takes whatever is there out.
+    /// Removes whatever is in this place.
     pub(super) fn clear(&self, headers: &mut HeaderMap) {
         match self {
             Self::Header(name) => {
@@ -59,7 +104,7 @@ impl Channel {
                 if headers.contains_key(COOKIE) {
                     let others = other_cookies(headers, name);
                     headers.remove(COOKIE);
-                    if let Some(value) = sensitive(others).filter(|value| !value.is_empty()) {
+                    if let Some(value) = others.filter(|value| !value.is_empty()) {
                         headers.insert(COOKIE, value);
                     }
                 }
@@ -67,7 +112,7 @@ impl Channel {
         }
     }
 
-    /// Puts `value`, which begins with the [prefix](Self::prefix), in the place of whatever is there.
+    /// Puts `value` in this place, and replaces whatever is there. `value` begins with the [prefix](Self::prefix).
     pub(super) fn put(&self, headers: &mut HeaderMap, value: HeaderValue) {
         self.clear(headers);
         let others = match self {
@@ -77,17 +122,16 @@ impl Channel {
         let value = match others {
             None => value,
             Some(others) => {
-                let parts = [others.as_bytes(), b"; ", value.as_bytes()];
-                // Both were header values.
-                sensitive(joined(&parts)).unwrap_or(value)
+                // The result is a valid header value, because both parts are.
+                sensitive_header(&[others.as_bytes(), b"; ", value.as_bytes()]).unwrap_or(value)
             }
         };
         headers.insert(self.header(), value);
     }
 }
 
-/// The cookies of a request but the one of this name.
-fn other_cookies(headers: &HeaderMap, name: &str) -> Zeroizing<Vec<u8>> {
+/// The cookies of a request except the one with this name.
+fn other_cookies(headers: &HeaderMap, name: &str) -> Option<HeaderValue> {
     let values = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     let cookies = values.flat_map(|value| value.split(|byte| *byte == b';'));
     let others = cookies.map(<[u8]>::trim_ascii).filter(|cookie| {
@@ -101,23 +145,7 @@ fn other_cookies(headers: &HeaderMap, name: &str) -> Zeroizing<Vec<u8>> {
         }
         parts.push(cookie);
     }
-    joined(&parts)
-}
-
-/// In a buffer that does not grow: one that does leaves a copy behind.
-fn joined(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
-    let room = parts.iter().map(|part| part.len()).sum();
-    let mut text = Zeroizing::new(Vec::with_capacity(room));
-    for part in parts {
-        text.extend_from_slice(part);
-    }
-    text
-}
-
-fn sensitive(text: Zeroizing<Vec<u8>>) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    sensitive_header(&parts)
 }
 
 #[cfg(test)]
@@ -136,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_takes_the_place_of_its_own_name_only() {
+    fn a_cookie_replaces_only_the_cookie_of_the_same_name() {
         for (cookies, expected) in [
             (&[][..], "token=new"),
             (&["token=old"], "token=new"),
@@ -155,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_takes_the_place_of_all_its_values() {
+    fn a_header_replaces_all_values_of_the_same_name() {
         let header = Channel::Header(COOKIE);
         assert_eq!(
             with(&header, &["a=1", "b=2"])
@@ -167,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_of_a_cookie_is_a_problem() {
+    fn a_text_that_cannot_name_a_cookie_is_a_problem() {
         for name in ["", "a b", "a=b", "a;b", "\u{fc}"] {
             assert!(Channel::Cookie(name.into()).problem().is_some(), "{name}");
         }

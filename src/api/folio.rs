@@ -1,12 +1,13 @@
+//! The profiles of FOLIO's interfaces.
+
 use std::borrow::Cow;
 
 use http::{HeaderName, StatusCode};
 
-use super::{ApiProfile, ByText};
-use crate::client::channel::Channel;
+use super::{ApiProfile, ByText, Channel};
 
-/// The channels that FOLIO takes tokens from. Two different tokens in two of them are an error, so a request has one.
-/// The refresh token's cookie is for the login service alone.
+/// The places from which FOLIO reads tokens. FOLIO refuses a request with different tokens in two of these places, so a
+/// request carries one token. The cookie of the refresh token is for the login service alone.
 static CHANNELS: [Channel; 4] = [
     HEADER,
     Channel::BEARER,
@@ -15,8 +16,8 @@ static CHANNELS: [Channel; 4] = [
 ];
 const HEADER: Channel = Channel::Header(HeaderName::from_static("x-okapi-token"));
 
-/// What the ends of paths are that need no token, bring one of their own, or take the refresh token's cookie: to wait
-/// for a token with them would be to wait for what they are for.
+/// The ends of the paths that need no token, bring their own token, or take the refresh token's cookie. A request to one
+/// of these paths must not wait for a token: the request may be the one that brings the token.
 const TOKENLESS: &[&str] = &[
     "/authn/login",
     "/authn/login-with-expiry",
@@ -35,7 +36,7 @@ const TOKENLESS: &[&str] = &[
     "/saml/login",
 ];
 
-/// The same of Eureka's own.
+/// The same for the paths that only Eureka has.
 const TOKENLESS_IN_EUREKA: &[&str] = &[
     "/users-keycloak/forgotten/password",
     "/users-keycloak/forgotten/username",
@@ -45,12 +46,14 @@ const TOKENLESS_IN_EUREKA: &[&str] = &[
 ];
 
 impl ApiProfile {
-    /// FOLIO's interfaces behind Okapi. A token is rejected by a 401, and by a 400 whose text begins with `Token
-    /// missing`: Okapi has dropped a token that was there. It is sent as `X-Okapi-Token`, unless
-    /// [`Builder::header`](crate::Builder::header) or [`Builder::cookie`](crate::Builder::cookie) says otherwise
-    /// (`Authorization`, or the cookie `folioAccessToken`), and every other token is taken out of the request. What a
-    /// user without a session calls (login, forgotten password or user name, password reset, the check for SAML), and
-    /// the login service itself, is called as it is.
+    /// The profile of FOLIO's interfaces behind Okapi.
+    ///
+    /// A 401 rejects the token, and so does a 400 whose text begins with `Token missing`: Okapi has dropped a token that
+    /// the request carried. The token is sent as `X-Okapi-Token`, unless [`Builder::header`](crate::Builder::header) or
+    /// [`Builder::cookie`](crate::Builder::cookie) names another place (`Authorization`, or the cookie
+    /// `folioAccessToken`); every other token is removed from the request. Requests of a user without a session (login,
+    /// forgotten password or user name, password reset, the check for SAML) and requests to the login service are sent
+    /// unchanged.
     #[must_use]
     pub fn okapi() -> Self {
         Self {
@@ -65,9 +68,10 @@ impl ApiProfile {
         }
     }
 
-    /// FOLIO's interfaces in Eureka: as [`okapi`](Self::okapi), and a 503 with `Retry-After` is its gateway's, which did
-    /// not pass the request on. What is called without a session has paths of Eureka's own as well
-    /// (`/users-keycloak/forgotten/password` and the like).
+    /// The profile of FOLIO's interfaces in Eureka.
+    ///
+    /// This is [`okapi`](Self::okapi) with two additions. A 503 with `Retry-After` comes from the gateway, which did not
+    /// pass the request on. Paths such as `/users-keycloak/forgotten/password` are called without a token as well.
     #[must_use]
     pub fn eureka() -> Self {
         let mut profile = Self::okapi().gateway_unavailable(true);

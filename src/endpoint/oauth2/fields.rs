@@ -1,4 +1,5 @@
-//! The members of one object, or the fields of a form.
+//! The fields of one JSON object or of a form, under all the names that servers use. This module reads values; it never
+//! decides which object of an answer counts.
 
 use std::mem;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use zeroize::Zeroizing;
 use crate::endpoint::json::Value;
 use crate::endpoint::{LONGEST_LIFETIME, time};
 
-/// From here on a number that is a point in time counts milliseconds: as seconds it would be beyond the year 5000.
+/// A point in time from this number on counts milliseconds: as seconds, the number would be beyond the year 5000.
 const MILLISECONDS: f64 = 1e11;
 
-/// How many codes are looked at.
+/// The number of codes that are kept.
 const CODES: usize = 8;
 
-/// What matters, none of it empty.
+/// The fields that matter. No field is empty.
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) access_token: Option<Zeroizing<String>>,
@@ -30,7 +31,7 @@ pub(super) struct Fields {
     pub(super) error: Option<Zeroizing<String>>,
     error_description: Option<Zeroizing<String>>,
     message: Option<Zeroizing<String>>,
-    /// What `codes` are about.
+    /// The subject of `codes`.
     resource: Option<Zeroizing<String>>,
     codes: Vec<Zeroizing<String>>,
 }
@@ -44,14 +45,14 @@ impl Fields {
         self.access_token.is_some() && self.refresh_token.is_some()
     }
 
-    /// Whether there is an access token, and something beside it that says that it is one: other objects hold an
-    /// `accessToken` too, a page's settings for instance.
+    /// Whether there is an access token, with a lifetime or a type beside it. Other objects hold an `accessToken` too: the
+    /// settings of a page, for instance.
     pub(super) fn is_of_a_token(&self) -> bool {
         let has_lifetime = self.expires_in.is_some() || self.expires_at.is_some();
         self.access_token.is_some() && (has_lifetime || self.token_type.is_some())
     }
 
-    /// Whether nothing was read.
+    /// Whether no field was read.
     pub(super) fn is_empty(&self) -> bool {
         let has_words = self.error.is_some() || self.description().is_some();
         !self.has_token() && !has_words && self.codes.is_empty()
@@ -62,7 +63,7 @@ impl Fields {
         text.map(|text| text.as_str())
     }
 
-    /// The lifetimes of the object around, where this one has none.
+    /// Takes the lifetimes of the enclosing object if this object has none.
     pub(super) fn add_lifetimes(&mut self, around: &Self) {
         if self.expires_in.is_none() && self.expires_at.is_none() {
             self.expires_in = around.expires_in;
@@ -75,7 +76,7 @@ impl Fields {
         self.refresh_in = self.refresh_in.or(around.refresh_in);
     }
 
-    /// The description within, where this one has none.
+    /// Takes the description of an inner object if this object has none.
     pub(super) fn add_description(&mut self, within: &mut Self) {
         let text = within.error_description.take();
         let text = text.or_else(|| within.message.take());
@@ -84,7 +85,7 @@ impl Fields {
         }
     }
 
-    /// What may be an error code, besides `error`.
+    /// Takes the texts beside `error` that may be error codes.
     pub(super) fn take_codes(&mut self) -> Vec<Zeroizing<String>> {
         let mut codes = mem::take(&mut self.codes);
         if let Some(resource) = self.resource.take() {
@@ -95,7 +96,7 @@ impl Fields {
         codes
     }
 
-    /// A member whose value is no object; of arrays only a scope counts.
+    /// Reads a member whose value is not an object. The only array that counts is a scope.
     pub(super) fn member(&mut self, name: &str, value: Value<'_>) {
         match value {
             Value::Text(text) => self.text(name, text),
@@ -126,9 +127,7 @@ impl Fields {
             "error" => &mut self.error,
             "error_description" => &mut self.error_description,
             "message" | "description" | "msg" => &mut self.message,
-            name if name == "status" || is_code(name) => {
-                return self.code(text);
-            }
+            name if name == "status" || is_code(name) => return self.code(text),
             "resource" => &mut self.resource,
             _ => return self.number(name, &text),
         };
@@ -152,10 +151,10 @@ impl Fields {
         let (field, span) = match name {
             "expires_in" | "expiresIn" => (&mut self.expires_in, lifetime(text)),
             "refresh_in" => (&mut self.refresh_in, lifetime(text)),
-            // Entra's first version, Square, Strava.
+            // Entra's first version, Square and Strava use these names.
             "expires_at" | "expires_on" | "expiresAt" => (&mut self.expires_at, point(text)),
-            // Keycloak's name, that of GitHub and Azure, and that of Intuit. Keycloak writes 0 for a token without an
-            // end of its own (keycloak/keycloak#8919).
+            // The names of Keycloak, of GitHub and Azure, and of Intuit. Keycloak writes 0 for a token without an expiry of
+            // its own (keycloak/keycloak#8919).
             "refresh_expires_in"
             | "refresh_token_expires_in"
             | "x_refresh_token_expires_in"
@@ -172,7 +171,7 @@ impl Fields {
     }
 }
 
-/// Whether it is a name under which servers give error codes, besides `error`; a `status` is one if it is a text.
+/// Whether servers give error codes under this name, besides `error`. A `status` that is a text is an error code too.
 fn is_code(name: &str) -> bool {
     matches!(
         name,
@@ -187,12 +186,12 @@ fn is_code(name: &str) -> bool {
     )
 }
 
-/// A number of seconds that may be a lifetime. A longer one is milliseconds or a point in time.
+/// A number of seconds that may be a lifetime. A larger number is milliseconds or a point in time.
 fn lifetime(text: &str) -> Option<Duration> {
     seconds(text).filter(|span| *span <= LONGEST_LIFETIME)
 }
 
-/// A number of seconds, fractions included; `None` for one that is negative or no number.
+/// A number of seconds, with fractions; `None` for a negative number, and for a text that is not a number.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
@@ -207,8 +206,8 @@ fn point(text: &str) -> Option<Duration> {
     }
 }
 
-/// How long it is to a point in time, by the server's clock if that makes a lifetime of it, else by ours. What is over as
-/// soon as it is issued is no lifetime: then a clock is wrong.
+/// The span until a point in time, by the server's clock if that span can be a lifetime, or else by this machine's clock.
+/// A token that expires before it is issued has no lifetime: a clock is wrong.
 pub(super) fn until(
     point: Option<Duration>,
     server: Option<Duration>,

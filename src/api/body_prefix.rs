@@ -1,4 +1,4 @@
-//! Looks at how the body of an answer begins, and gives the answer back as it was.
+//! Looks at the first bytes of an answer's body, and returns the answer unchanged.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use reqwest::{Response, ResponseBuilderExt};
 
-/// Whether the body begins with `text`. No more is read of it than is needed for that.
+/// Returns the answer, and whether its body begins with `text`. Reads only as many frames as the comparison needs.
 pub(super) async fn begins_with(response: Response, text: &str) -> (Response, bool) {
     let url = response.url().clone();
     let (head, mut rest) = http::Response::from(response).into_parts();
@@ -37,8 +37,8 @@ pub(super) async fn begins_with(response: Response, text: &str) -> (Response, bo
         }
         missing = &missing[common..];
     };
-    let body = reqwest::Body::wrap(Again { read, rest });
-    // Only a builder takes a URL, and only a URL fails to be taken.
+    let body = reqwest::Body::wrap(Replayed { read, rest });
+    // reqwest accepts a URL through the builder only; the builder fails only for a URL.
     let Ok(fresh) = http::Response::builder().url(url).body(body) else {
         return (
             Response::from(http::Response::new(reqwest::Body::default())),
@@ -56,13 +56,13 @@ pub(super) async fn begins_with(response: Response, text: &str) -> (Response, bo
     )
 }
 
-/// What was read of a body, and then the rest of it.
-struct Again {
+/// A body that replays the frames that were read, and continues with the rest.
+struct Replayed {
     read: VecDeque<Result<Frame<Bytes>, reqwest::Error>>,
     rest: reqwest::Body,
 }
 
-impl Body for Again {
+impl Body for Replayed {
     type Data = Bytes;
     type Error = reqwest::Error;
 

@@ -1,0 +1,291 @@
+//! Sends reqwest requests with a token, by the rule of [`TokenManager::call`]: on a client of the caller, or on a client
+//! whose redirects never leave the origins.
+
+use std::cell::Cell;
+
+use http::Method;
+use reqwest::redirect::{self, Policy};
+use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
+use url::Url;
+
+use super::{Answered, Asked, Attempt, CallError, Route};
+use crate::api::Credential;
+use crate::error::{BuildError, Error};
+use crate::manager::TokenManager;
+use crate::origin::is_plain;
+
+tokio::task_local! {
+    /// The redirects that a [`TokenClient`] followed for the request that this task executes.
+    static FOLLOWED: Cell<Followed>;
+}
+
+#[derive(Clone, Copy)]
+enum Followed {
+    None,
+    /// The last redirect kept the scheme, the host and the port, or not. If not, reqwest has removed `Authorization` and
+    /// cookies.
+    Last {
+        is_same_host: bool,
+    },
+}
+
+/// The number of redirects that reqwest follows by default.
+const REDIRECTS_LIMIT: usize = 10;
+
+impl TokenManager {
+    /// Sends a request with a valid access token.
+    ///
+    /// If the API rejects the token (see [`ApiProfile`](crate::ApiProfile)), the manager rotates the token and sends the
+    /// request once more, provided that the body can be cloned. A request with a streaming body is sent once; the next
+    /// request has the new token. After a 503 with `Retry-After`, the manager waits and sends the request once more, as
+    /// far as the profile permits. Every other answer is returned unchanged, and so is the answer to the second request.
+    ///
+    /// A URL outside the configured [origins](crate::Builder::origin) is called without a token, and so is a path that
+    /// the profile names as [tokenless](crate::ApiProfile::tokenless). The token replaces any value that the request
+    /// already has in the token's header, or in the token's cookie.
+    ///
+    /// **The HTTP client follows redirects by its own rules.** reqwest removes the token when a redirect leads to another
+    /// host, but restores the token when that host redirects within itself (seen in 0.13.5). If the API may redirect to
+    /// hosts that must not see the token, send through [`client`](Self::client), which never leaves the origins.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token), and [`Error::Request`] if the request could not be built or sent.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let (client, request) = request.build_split();
+        let request = request?;
+        if self.allows(request.url()) && !self.api().channel.is_taken_off() {
+            return Err(Error::ForeignClient);
+        }
+        Ok(self.send_on(On::Foreign(client), request).await?)
+    }
+
+    /// A client that follows redirects within the configured origins only, and returns an answer that leads elsewhere
+    /// unchanged. Required if the token has a header other than `Authorization`: any other client would carry that header
+    /// along every redirect.
+    ///
+    /// ```no_run
+    /// # async fn example(tokens: evertoken::TokenManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let http = tokens.client(reqwest::Client::builder)?;
+    /// http.send(http.http().get("https://api.example.org/records")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// If an origin is plain `http`, which only loopback may be, `builder` is called a second time. That second client
+    /// sends to the plain origins and uses no proxy. The two clients have separate pools and cookies, and the first
+    /// follows no redirect from `https` to plain `http`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Client`] if reqwest cannot build the client.
+    pub fn client(&self, builder: impl Fn() -> ClientBuilder) -> Result<TokenClient, BuildError> {
+        let plain = match self.api().origins.any(is_plain) {
+            true => Some(self.client_of(builder().no_proxy(), true)?),
+            false => None,
+        };
+        Ok(TokenClient {
+            http: self.client_of(builder(), false)?,
+            plain,
+            tokens: self.clone(),
+        })
+    }
+
+    /// A client that follows redirects within the origins. A client that may have proxies does not follow a redirect to a
+    /// URL where the token would travel in the clear.
+    fn client_of(&self, builder: ClientBuilder, takes_plain: bool) -> Result<Client, BuildError> {
+        let origins = self.api().origins.clone();
+        let policy = Policy::custom(move |attempt| {
+            if attempt.previous().len() > REDIRECTS_LIMIT {
+                return attempt.error("too many redirects");
+            }
+            if !origins.allow(attempt.url()) || (is_plain(attempt.url()) && !takes_plain) {
+                return attempt.stop();
+            }
+            let last = Followed::Last {
+                is_same_host: is_same_host(&attempt),
+            };
+            // Fails for a request that the caller sends without this crate, which needs no record.
+            let _ = FOLLOWED.try_with(|followed| followed.set(last));
+            attempt.follow()
+        });
+        Ok(builder.redirect(policy).build()?)
+    }
+
+    async fn send_on(
+        &self,
+        on: On<'_>,
+        request: Request,
+    ) -> Result<Response, CallError<reqwest::Error>> {
+        let asked = Asked::new(request.method().clone(), request.url());
+        self.drive(asked, Built { on, request }).await
+    }
+}
+
+/// Whether a redirect keeps the scheme, the host and the port.
+fn is_same_host(attempt: &redirect::Attempt<'_>) -> bool {
+    let url = attempt.url();
+    attempt.previous().last().is_some_and(|before| {
+        before.scheme() == url.scheme()
+            && before.host_str() == url.host_str()
+            && before.port_or_known_default() == url.port_or_known_default()
+    })
+}
+
+/// The client that sends a request.
+enum On<'a> {
+    /// A client of the caller.
+    Foreign(Client),
+    Ours(&'a TokenClient),
+}
+
+/// A request that is built. Another attempt needs a clone of the request.
+struct Built<'a> {
+    on: On<'a>,
+    request: Request,
+}
+
+impl Attempt for Built<'_> {
+    type Answer = Response;
+    type Error = reqwest::Error;
+
+    fn is_ours(&self) -> bool {
+        matches!(self.on, On::Ours(_))
+    }
+
+    async fn send(
+        self,
+        asked: &Asked,
+        credential: Credential,
+        keeps: bool,
+    ) -> Result<Answered<Self>, CallError<reqwest::Error>> {
+        let Self { on, mut request } = self;
+        let spare = keeps.then(|| request.try_clone()).flatten();
+        credential.put(request.headers_mut());
+        let (answer, route) = match &on {
+            On::Foreign(client) => {
+                let answer = client.execute(request).await;
+                let url = answer.as_ref().ok().map(Response::url);
+                let route = asked.route_to(url);
+                (answer, route)
+            }
+            On::Ours(client) => {
+                let sending = client.http_for(request.url()).execute(request);
+                client.watched(sending).await
+            }
+        };
+        Ok(Answered {
+            answer: answer.map_err(CallError::Request)?,
+            route,
+            next: spare.map(|request| Self { on, request }),
+        })
+    }
+}
+
+/// A closure of the caller that sends with a [`TokenClient`].
+struct ClosureOnOurs<'a, F> {
+    client: &'a TokenClient,
+    http: &'a Client,
+    send: F,
+}
+
+impl<E, F, S> Attempt for ClosureOnOurs<'_, F>
+where
+    F: FnMut(Client, Credential) -> S,
+    S: Future<Output = Result<Response, E>>,
+{
+    type Answer = Response;
+    type Error = E;
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+
+    async fn send(
+        mut self,
+        _asked: &Asked,
+        credential: Credential,
+        _keeps: bool,
+    ) -> Result<Answered<Self>, CallError<E>> {
+        let sending = (self.send)(self.http.clone(), credential);
+        let (answer, route) = self.client.watched(sending).await;
+        Ok(Answered {
+            answer: answer.map_err(CallError::Request)?,
+            route,
+            next: Some(self),
+        })
+    }
+}
+
+/// A reqwest client whose redirects stay within the origins that may get tokens.
+#[derive(Debug, Clone)]
+pub struct TokenClient {
+    http: Client,
+    /// The client for origins to which a token travels in the clear, which is loopback.
+    plain: Option<Client>,
+    tokens: TokenManager,
+}
+
+impl TokenClient {
+    /// The client to build requests with. A request that is sent without [`send`](Self::send) gets no token.
+    #[must_use]
+    pub fn http(&self) -> &Client {
+        &self.http
+    }
+
+    /// As [`TokenManager::send`], on this client, whichever client built the request.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenManager::send`].
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let (_, request) = request.build_split();
+        Ok(self.tokens.send_on(On::Ours(self), request?).await?)
+    }
+
+    /// As [`TokenManager::call`]. `send` also gets the client that is to send to `url`.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenManager::call`].
+    pub async fn call<E, F, S>(
+        &self,
+        method: Method,
+        url: &Url,
+        send: F,
+    ) -> Result<Response, CallError<E>>
+    where
+        F: FnMut(Client, Credential) -> S,
+        S: Future<Output = Result<Response, E>>,
+    {
+        let attempt = ClosureOnOurs {
+            client: self,
+            http: self.http_for(url),
+            send,
+        };
+        self.tokens.drive(Asked::new(method, url), attempt).await
+    }
+
+    /// The outcome of a request, and the route of its answer.
+    async fn watched<T>(&self, sending: impl Future<Output = T>) -> (T, Route) {
+        let watched = async {
+            let sent = sending.await;
+            (sent, FOLLOWED.with(Cell::get))
+        };
+        let (sent, followed) = FOLLOWED.scope(Cell::new(Followed::None), watched).await;
+        let route = match followed {
+            Followed::None => Route::Straight,
+            Followed::Last { is_same_host } => Route::Redirected {
+                carried: Some(is_same_host || !self.tokens.api().channel.is_taken_off()),
+            },
+        };
+        (sent, route)
+    }
+
+    /// The client for this URL: the one without proxies if the token would travel in the clear.
+    fn http_for(&self, url: &Url) -> &Client {
+        let is_ours = is_plain(url) && self.tokens.api().origins.allow(url);
+        let plain = self.plain.as_ref().filter(|_| is_ours);
+        plain.unwrap_or(&self.http)
+    }
+}
