@@ -44,21 +44,22 @@ mod body;
 mod clock;
 pub mod conformance;
 mod fault;
+#[cfg(feature = "folio")]
 mod folio_server;
 mod front;
 mod http;
 mod import_api;
-mod latency;
 
 pub use self::authorization_server::{
     AccessCheck, AuthorizationServer, AuthorizationServerBuilder, GraceAnswer, Hold,
     InProcessEndpoint, RefreshTokens, Reuse,
 };
 pub use self::clock::TestClock;
-pub use self::fault::Fault;
+pub use self::fault::{Answer, Fault};
+#[cfg(feature = "folio")]
 pub use self::folio_server::{
     FolioCounters, FolioRequest, FolioServer, FolioServerBuilder, TokenExpirationError,
 };
 pub use self::front::{Front, Outage};
 pub use self::http::HttpServer;
-pub use self::import_api::{Answer, Gateway, ImportApi, ImportApiBuilder, Seen};
+pub use self::import_api::{Gateway, ImportApi, ImportApiBuilder, Seen};

@@ -1,4 +1,3 @@
-mod endpoint;
 mod exchange;
 mod http;
 mod rules;
@@ -15,11 +14,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use self::endpoint::InProcessEndpoint;
+pub use self::exchange::InProcessEndpoint;
 pub use self::rules::{AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse};
-use self::rules::{Client, Rules, Words};
+use self::rules::{Client, Refusal, Rules, Words};
 pub use self::state::AccessCheck;
-use self::state::{Counters, Refusal, State};
+use self::state::{Counters, State};
 use super::fault::{Fault, Faults};
 use super::http::{ANY_PORT, HttpServer};
 use crate::clock::Clock;

@@ -32,23 +32,16 @@
 //! - secrecy: no token is shown
 //! - seals: a store with a sealer believes what is sealed, and nothing else
 
-mod calls;
 mod changes;
-mod contention;
 mod contents;
 mod dropped;
-mod keys;
-mod records;
-mod seals;
+mod fixture;
 mod search;
-mod secrecy;
 mod swaps;
-mod time;
-mod torn;
 
 use std::sync::Arc;
 
-use self::calls::Store;
+use self::fixture::Store;
 use crate::store::TokenStore;
 
 /// Enough for three who write and one who reads.
@@ -65,14 +58,14 @@ pub async fn store<S: TokenStore>(open: impl AsyncFn() -> S) {
     swaps::an_absent_key(&handles).await;
     swaps::a_swap_compares(&handles).await;
     swaps::a_revision_is_never_given_twice(&handles).await;
-    time::is_one_and_goes_on(&handles).await;
+    changes::time_is_one_and_goes_on(&handles).await;
     contents::records_come_back_equal(&handles).await;
     contents::fields_of_a_later_version_survive(&handles).await;
     contents::long_records(&handles).await;
-    keys::are_independent(&handles).await;
-    contention::one_of_many_wins(&handles).await;
-    contention::no_increment_is_lost(&handles).await;
-    torn::readers_see_whole_records_only(&handles).await;
+    contents::keys_are_independent(&handles).await;
+    swaps::one_of_many_wins(&handles).await;
+    swaps::no_increment_is_lost(&handles).await;
+    swaps::readers_see_whole_records_only(&handles).await;
     dropped::a_swap(&handles).await;
     dropped::a_creation(&handles).await;
     dropped::a_load(&handles).await;
@@ -82,7 +75,7 @@ pub async fn store<S: TokenStore>(open: impl AsyncFn() -> S) {
     changes::of_other_keys_are_none(&handles).await;
     search::nothing_is_found_that_is_not_there(&handles).await;
     search::a_swap_that_is_lost_enters_nothing(&handles).await;
-    secrecy::no_token_is_shown(&handles).await;
+    contents::no_token_is_shown(&handles).await;
     swaps::a_handle_that_is_opened_later(&handles, Arc::new(open().await)).await;
 }
 
@@ -121,14 +114,14 @@ pub async fn sealed_store<S: TokenStore>(
     sealed: impl AsyncFn() -> S,
     accepting: impl AsyncFn() -> S,
 ) {
-    let handles = seals::Handles {
+    let handles = contents::SealHandles {
         plain: Arc::new(plain().await),
         sealed: Arc::new(sealed().await),
         accepting: Arc::new(accepting().await),
     };
-    seals::hide_and_come_back(&handles).await;
-    seals::cannot_be_taken_off(&handles).await;
-    seals::are_put_on_a_store_that_is_in_use(&handles).await;
+    contents::seals_hide_and_come_back(&handles).await;
+    contents::seals_cannot_be_taken_off(&handles).await;
+    contents::seals_are_put_on_a_store_that_is_in_use(&handles).await;
 }
 
 async fn handles<S: TokenStore>(open: &impl AsyncFn() -> S) -> Vec<Store> {

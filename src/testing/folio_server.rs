@@ -1,16 +1,8 @@
 mod answer;
 mod authn;
 mod builder;
-mod cookies;
-mod date;
-#[cfg(feature = "folio")]
-mod endpoint;
 mod exchange;
-mod expiration;
 mod gateway;
-mod http;
-mod jwt;
-mod seen;
 mod state;
 
 use std::collections::VecDeque;
@@ -26,18 +18,15 @@ use ::http::{Request, Response};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use self::builder::FolioServerBuilder;
 use self::builder::{Account, Rules, System};
-pub use self::expiration::TokenExpirationError;
-use self::gateway::Passes;
-pub use self::seen::FolioRequest;
-use self::seen::Seen;
+pub use self::builder::{FolioServerBuilder, TokenExpirationError};
+pub use self::gateway::FolioRequest;
+use self::gateway::{Passes, Seen};
 pub use self::state::FolioCounters;
 use self::state::State;
 use super::authorization_server::{AccessCheck, seed};
-use super::fault::{Fault, Faults};
+use super::fault::{Answer, Fault, Faults};
 use super::http::{ANY_PORT, HttpServer, Sent};
-use super::import_api::Answer;
 use crate::clock::Clock;
 use crate::token::{RefreshExpiry, TokenPair};
 
@@ -168,7 +157,7 @@ impl FolioServer {
 
     /// The same at an address of one's own: a server that comes back after it was gone.
     pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
-        http::listen(self.clone(), addr).await
+        exchange::listen(self.clone(), addr).await
     }
 
     /// The first pair of a new session: this user signed in just now, elsewhere. In a legacy tenant it is an

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Answer;
+use super::fault::Answer;
 use super::http::{ANY_PORT, Sent, answer_on};
 
 /// Connections that wait to be accepted, at most.

@@ -1,7 +1,4 @@
-mod answer;
-mod builder;
 mod http;
-mod keys;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -13,11 +10,10 @@ use std::time::Duration;
 use ::http::{Method, StatusCode};
 use parking_lot::Mutex;
 
-pub use self::answer::Answer;
-pub use self::builder::ImportApiBuilder;
-use self::keys::{Keys, Use};
+use self::http::{Keys, Use};
 use super::authorization_server::{AccessCheck, AuthorizationServer};
 use super::body::{Fingerprint, Taken};
+use super::fault::Answer;
 use super::http::{ANY_PORT, HttpServer};
 use crate::token::Digest;
 
@@ -314,5 +310,61 @@ impl fmt::Debug for ImportApi {
             .field("gateway", &self.shared.gateway)
             .field("counters", &self.counters())
             .finish_non_exhaustive()
+    }
+}
+
+/// Describes an [`ImportApi`]; see [`ImportApi::builder`].
+#[derive(Debug)]
+pub struct ImportApiBuilder {
+    server: AuthorizationServer,
+    gateway: Gateway,
+    time_per_record: Duration,
+    remembers_records: bool,
+}
+
+impl ImportApiBuilder {
+    fn new(server: &AuthorizationServer) -> Self {
+        Self {
+            server: server.clone(),
+            gateway: Gateway::default(),
+            time_per_record: Duration::ZERO,
+            remembers_records: false,
+        }
+    }
+
+    /// How tokens are judged. Default: [`Gateway::Eureka`].
+    #[must_use]
+    pub fn gateway(mut self, gateway: Gateway) -> Self {
+        self.gateway = gateway;
+        self
+    }
+
+    /// How long each accepted record takes before the call is answered. Default: no time.
+    #[must_use]
+    pub fn time_per_record(mut self, span: Duration) -> Self {
+        self.time_per_record = span;
+        self
+    }
+
+    /// Whether to remember which records were accepted over HTTP, at some 20 bytes each, for
+    /// [`ImportApi::distinct_records`] and [`ImportApi::times_taken`]. Default: no.
+    #[must_use]
+    pub fn remember_records(mut self, remember: bool) -> Self {
+        self.remembers_records = remember;
+        self
+    }
+
+    /// The API, with no call yet.
+    #[must_use]
+    pub fn build(self) -> ImportApi {
+        ImportApi {
+            shared: Arc::new(Shared {
+                server: self.server,
+                gateway: self.gateway,
+                time_per_record: self.time_per_record,
+                remembers_records: self.remembers_records,
+                inner: Mutex::default(),
+            }),
+        }
     }
 }

@@ -19,8 +19,7 @@ use url::form_urlencoded;
 use super::super::http::{HttpServer, Sent, serve};
 use super::AuthorizationServer;
 use super::exchange::{Ask, Credentials, Reply};
-use super::rules::Client;
-use super::state::Refusal;
+use super::rules::{Client, Refusal};
 use crate::endpoint::Issued;
 use crate::token::{AccessToken, RefreshToken, Scope};
 

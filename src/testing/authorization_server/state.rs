@@ -5,16 +5,13 @@
 //! It forgets nothing either: an expired or consumed token can still be told from one that was never
 //! issued, at some 200 bytes each.
 
-mod issue;
-mod refusal;
-mod reuse;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::HashMap;
 
-pub(super) use self::refusal::Refusal;
-use super::rules::{Client, RefreshTokens, Rules, Words};
+use super::rules::{Client, RefreshTokens, Refusal, Rules, Words};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
 use crate::token::Scope;

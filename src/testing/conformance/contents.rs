@@ -1,10 +1,16 @@
-//! What is written is what is read.
+//! What is written is what is read: under the same key, and by a store with a sealer only if it is sealed. A store
+//! never shows a token of it.
+
+use std::error::Error;
 
 use serde_json::json;
 
-use super::calls::{Store, entry, expect_entry, write};
-use super::records::{FAR_TOO_LONG, every_kind, key, record, sized};
-use crate::store::Swap;
+use super::fixture::{
+    FAR_TOO_LONG, Store, entry, every_kind, expect_entry, found, key, record, sized, write,
+};
+use crate::record::Record;
+use crate::store::{StoreError, Swap};
+use crate::token::Key;
 
 /// Characters of a record that every store has to keep: some forty times what a long-lived session has.
 const LONG: usize = 200_000;
@@ -88,4 +94,172 @@ pub(super) async fn long_records(handles: &[Store]) {
     let short = record(&key, 3);
     let revision = write(&handles[0], &key, Some(expected.1), &short).await;
     expect_entry(&handles[1], &key, &short, revision).await;
+}
+
+/// What names have come to grief on: paths, patterns, quotes, key spaces, case, normal forms, ends of text.
+const ENDINGS: [&str; 27] = [
+    "",
+    " ",
+    "x",
+    "X",
+    "/x",
+    "_x",
+    "\\x",
+    "\n",
+    "é",
+    "e\u{301}",
+    "%",
+    "/../x",
+    "\0",
+    "\0x",
+    ":x",
+    "{x}",
+    "*",
+    "[x]",
+    "?",
+    "'",
+    "\"",
+    "''; --",
+    "$1",
+    "\u{1F511}",
+    "\u{202E}x",
+    "\u{FEFF}",
+    "\r\n",
+];
+
+pub(super) async fn keys_are_independent(handles: &[Store]) {
+    let keys = keys();
+    let mut revisions = Vec::new();
+    for (key, store) in keys.iter().zip(handles.iter().cycle()) {
+        let absent = entry(store, key).await.is_none();
+        assert!(absent, "the entry of another key is not that of {key}");
+        revisions.push(write(store, key, None, &record(key, 1)).await);
+    }
+    for (key, revision) in keys.iter().zip(revisions) {
+        for store in handles {
+            expect_entry(store, key, &record(key, 1), revision).await;
+        }
+    }
+}
+
+fn keys() -> Vec<Key> {
+    let base = key("keys");
+    let label = &base.label;
+    let mut keys = vec![
+        base.clone().tenant("x"),
+        base.clone().subject("x"),
+        base.clone().audience("x"),
+        base.clone().scope("x"),
+        base.clone().scope("x y"),
+        // The same text, divided elsewhere.
+        base.clone().tenant("x").subject("yz"),
+        base.clone().tenant("xy").subject("z"),
+        base.clone().tenant("x:y").subject("z"),
+        base.clone().tenant("x").subject("y:z"),
+        Key::new("https://id.example.org/other", "conformance").label(label),
+        Key::new("https://id.example.org/token", "other").label(label),
+        base.clone()
+            .label(format!("{label}{}", "long".repeat(1_000))),
+    ];
+    keys.extend(ENDINGS.map(|ending| base.clone().label(format!("{label}{ending}"))));
+    keys
+}
+
+pub(super) async fn no_token_is_shown(handles: &[Store]) {
+    let key = key("secrets");
+    let held = record(&key, 1);
+    let revision = write(&handles[0], &key, None, &held).await;
+    for store in handles {
+        // Whatever is kept from a call has been kept by now.
+        entry(store, &key).await;
+        found(store, &held.digest()).await;
+        expect_hidden(
+            &format!("{store:?} {store:#?}"),
+            &held,
+            "the store's Debug form",
+        );
+    }
+    let refused = sized(&key, 2, FAR_TOO_LONG);
+    let answer = handles[0].swap(&key, Some(revision), &refused).await;
+    if let Err(error) = answer {
+        let mut told = format!("{error:?}");
+        let mut cause: Option<&dyn Error> = Some(&error);
+        while let Some(error) = cause {
+            told.push_str(&error.to_string());
+            cause = error.source();
+        }
+        expect_hidden(&told, &refused, "an error");
+    }
+}
+
+fn expect_hidden(text: &str, record: &Record, where_: &str) {
+    let Some(stored) = &record.pair else { return };
+    let pair = &stored.pair;
+    let tokens = [
+        pair.access.as_ref().map(|token| token.expose()),
+        pair.refresh.as_ref().map(|token| token.expose()),
+    ];
+    for token in tokens.into_iter().flatten() {
+        assert!(!text.contains(token), "a token is in {where_}");
+    }
+}
+
+/// Three ways to one storage.
+pub(super) struct SealHandles {
+    pub(super) plain: Store,
+    pub(super) sealed: Store,
+    pub(super) accepting: Store,
+}
+
+pub(super) async fn seals_hide_and_come_back(handles: &SealHandles) {
+    let key = key("sealed");
+    let mut seen = None;
+    for record in every_kind(&key) {
+        let revision = write(&handles.sealed, &key, seen, &record).await;
+        for store in [&handles.sealed, &handles.accepting] {
+            expect_entry(store, &key, &record, revision).await;
+        }
+        refusal(&handles.plain, &key, "a sealed record needs its sealer").await;
+        seen = Some(revision);
+    }
+}
+
+/// With a pair or without: in place of a sealed record, it would be a session of tokens that others chose, or one
+/// that is over.
+pub(super) async fn seals_cannot_be_taken_off(handles: &SealHandles) {
+    for (number, record) in every_kind(&key("plain")).into_iter().enumerate() {
+        let key = key(&format!("plain {number}"));
+        let record = Record {
+            key: key.clone(),
+            ..record
+        };
+        let revision = write(&handles.plain, &key, None, &record).await;
+        let what = "a store with a sealer refuses a plain record";
+        let error = refusal(&handles.sealed, &key, what).await;
+        assert!(
+            error.to_string().contains("accept_plain"),
+            "the error names the setting that permits plain records, and not only: {error}"
+        );
+        let lost = handles.sealed.swap(&key, None, &record).await;
+        assert!(lost.is_err(), "{what}, also as the winner of a race");
+        expect_entry(&handles.plain, &key, &record, revision).await;
+    }
+}
+
+pub(super) async fn seals_are_put_on_a_store_that_is_in_use(handles: &SealHandles) {
+    let key = key("in use");
+    let revision = write(&handles.plain, &key, None, &record(&key, 1)).await;
+    expect_entry(&handles.accepting, &key, &record(&key, 1), revision).await;
+    let next = record(&key, 2);
+    let revision = write(&handles.accepting, &key, Some(revision), &next).await;
+    expect_entry(&handles.sealed, &key, &next, revision).await;
+    refusal(&handles.plain, &key, "what was plain is sealed").await;
+    assert!(entry(&handles.accepting, &key).await.is_some());
+}
+
+async fn refusal(store: &Store, key: &Key, what: &str) -> StoreError {
+    match store.load(key).await {
+        Err(error) => error,
+        Ok(loaded) => panic!("{what}: loading gave {:?}", loaded.entry),
+    }
 }

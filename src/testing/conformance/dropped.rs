@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::calls::{Store, entry, expect_entry, load, swap, write};
-use super::records::{key, nonce, record, sized};
+use super::fixture::{Store, entry, expect_entry, key, load, nonce, record, sized, swap, write};
 use crate::record::Record;
 use crate::store::{Revision, StoreError, Swap};
 use crate::token::Key;

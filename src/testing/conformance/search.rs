@@ -1,7 +1,8 @@
 //! Whose token it is, or was.
 
-use super::calls::{Store, entry, found, found_by_access, swap, write};
-use super::records::{self, access_digest, key, nonce, record};
+use super::fixture::{
+    self, Store, access_digest, entry, found, found_by_access, key, nonce, record, swap, write,
+};
 use crate::store::Swap;
 use crate::token::Digest;
 
@@ -42,7 +43,7 @@ pub(super) async fn a_digest_leads_to_its_key(handles: &[Store]) {
     for key in &keys {
         let first = write(&handles[0], key, None, &record(key, 1)).await;
         let mut next = record(key, 2);
-        next.past = records::past(["one", "two"].map(|name| past(name, key)));
+        next.past = fixture::past(["one", "two"].map(|name| past(name, key)));
         write(&handles[1], key, Some(first), &next).await;
     }
     for key in &keys {
@@ -66,7 +67,7 @@ pub(super) async fn a_token_that_has_left_its_record_is_its_or_nobodys(handles: 
     let key = key("left");
     let past = Digest::of(nonce());
     let mut first = record(&key, 1);
-    first.past = records::past([past]);
+    first.past = fixture::past([past]);
     let revision = write(&handles[0], &key, None, &first).await;
     // Searched once, so that whoever keeps answers has something to keep.
     for store in handles {
@@ -103,7 +104,7 @@ pub(super) async fn a_swap_that_is_lost_enters_nothing(handles: &[Store]) {
     write(&handles[0], &key, Some(revision), &record(&key, 2)).await;
     let mut late = record(&key, 3);
     let past = Digest::of(nonce());
-    late.past = records::past([past]);
+    late.past = fixture::past([past]);
     for seen in [Some(revision), None] {
         let lost = swap(&handles[1], &key, seen, &late).await;
         assert!(

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::answer::{Shape, eureka_error, json_of, logged_out, okapi_error, text};
+use super::answer::{
+    self, Shape, Twice, clear_cookies, eureka_error, json_of, logged_out, okapi_error, text,
+};
 use super::builder::System;
-use super::cookies::{self, Twice};
 use super::gateway::{Caller, TOKEN};
 use super::state::{Pair, Refused, State};
 
@@ -137,7 +138,7 @@ impl State {
             Err(Refused) => {
                 let message = "Failed to obtain a token";
                 let mut refused = eureka_error(400, message, "ServiceException", "service_error");
-                cookies::clear(refused.headers_mut(), System::Eureka);
+                clear_cookies(refused.headers_mut(), System::Eureka);
                 Outcome::Answered(refused)
             }
         }
@@ -212,7 +213,7 @@ impl State {
             "token.logout.unprocessable",
         );
         if self.rules.system == System::Eureka {
-            cookies::clear(response.headers_mut(), System::Eureka);
+            clear_cookies(response.headers_mut(), System::Eureka);
         }
         response
     }
@@ -220,7 +221,7 @@ impl State {
 
 /// The refresh token of a request; an empty one is none.
 pub(super) fn refresh_token(head: &Parts) -> Result<Option<&str>, Twice> {
-    let token = cookies::value(&head.headers, cookies::REFRESH)?;
+    let token = answer::cookie(&head.headers, answer::REFRESH)?;
     Ok(token.filter(|token| !token.trim().is_empty()))
 }
 

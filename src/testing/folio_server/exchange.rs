@@ -1,19 +1,27 @@
-//! What becomes of a request that has arrived, whichever way it came: it waits, meets its fault, and is
-//! answered.
+//! What becomes of a request that has arrived, by either face: it waits, meets its fault, and is answered. And the two
+//! faces: over HTTP, and in the process as the way of [`Folio`]'s requests.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{DATE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 
+use super::super::clock::{Latency, pass};
 use super::super::fault::{Fault, fill};
-use super::super::http::Sent;
-use super::super::latency::{Latency, pass};
+use super::super::http::{HttpServer, Sent, serve};
 use super::authn::{self, Outcome, is_authn, no_module};
+use super::builder::System;
 use super::gateway::Call;
-use super::{FolioServer, Inner, answer, date};
+use super::{FolioServer, Inner, answer};
+use crate::endpoint::{EndpointError, Folio, FolioMode, InProcessFolio};
+use crate::error::BuildError;
 
 impl FolioServer {
     /// Answers a request to any path.
@@ -115,7 +123,7 @@ impl FolioServer {
 
     fn dated(&self, mut sent: Sent) -> Sent {
         if let Sent::Whole(response) | Sent::Half(response) = &mut sent
-            && let Ok(now) = HeaderValue::try_from(date::http(self.now()))
+            && let Ok(now) = HeaderValue::try_from(answer::http_date(self.now()))
         {
             response.headers_mut().entry(DATE).or_insert(now);
         }
@@ -163,4 +171,55 @@ fn scripted(status: u16, body: String, retry_after: Option<Duration>) -> Respons
         response.headers_mut().insert(RETRY_AFTER, seconds);
     }
     response
+}
+
+impl FolioServer {
+    /// The login service of a tenant, without sockets: for simulated time.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Invalid`] if that cannot be the name of a tenant.
+    pub fn endpoint(&self, tenant: impl Into<String>) -> Result<Folio, BuildError> {
+        let mode = match self.shared.system {
+            System::Okapi => FolioMode::Okapi,
+            System::Eureka => FolioMode::Eureka,
+        };
+        let url = format!("http://127.0.0.1{}", self.path());
+        Folio::carried(mode, url, tenant, self.clone())
+    }
+}
+
+#[async_trait]
+impl InProcessFolio for FolioServer {
+    async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, EndpointError> {
+        self.handle(request)
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::ConnectionRefused => EndpointError::not_sent(error),
+                _ => EndpointError::unknown(error),
+            })
+    }
+
+    fn wall(&self) -> Duration {
+        self.shared.clock.wall()
+    }
+}
+
+pub(super) async fn listen(server: FolioServer, addr: SocketAddr) -> io::Result<HttpServer> {
+    let path = server.path().to_owned();
+    serve(addr, &path, move |request| {
+        answer_one(server.clone(), request)
+    })
+    .await
+}
+
+async fn answer_one(server: FolioServer, request: Request<Incoming>) -> Sent {
+    let (head, body) = request.into_parts();
+    match body.collect().await {
+        Ok(body) => {
+            let request = Request::from_parts(head, body.to_bytes());
+            server.answer(request).await
+        }
+        Err(_) => Sent::Nothing,
+    }
 }

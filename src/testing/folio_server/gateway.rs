@@ -1,21 +1,17 @@
 //! Who is let in, and what is below the gateway but sign-in: an API that takes records. Okapi's gateway asks
 //! its module for tokens, Eureka's sidecars read them themselves.
 
-mod refusal;
-
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
-use self::refusal::Refusal;
 use super::super::body::Body;
-use super::answer::json_of;
+use super::answer::{self, Twice, eureka_error, json_of, text};
 use super::builder::{System, is_within};
-use super::cookies::{self, Twice};
 use super::state::{Bearer, State};
 use crate::token::Digest;
 
@@ -192,7 +188,7 @@ fn access_token(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         }
         token = Some(bearer);
     }
-    match cookies::value(headers, cookies::ACCESS) {
+    match answer::cookie(headers, answer::ACCESS) {
         Err(Twice) => Err("Multiple folioAccessToken cookie names"),
         Ok(Some(cookie)) if token.is_some_and(|token| token != cookie) => {
             Err("X-Okapi-Token conflicts with Cookie")
@@ -208,4 +204,139 @@ fn pass(tenant: &str, method: &Method, path: &str, token: &str) -> Digest {
 fn is_open(path: &str) -> bool {
     let is_invoked = path.starts_with("/_/invoke/tenant/") && path.ends_with("/saml/login");
     is_invoked || OPEN.iter().any(|open| is_within(path, open))
+}
+
+/// Why a request is not let in.
+pub(super) enum Refusal {
+    /// It cannot be made out what it asks for.
+    Bad(String),
+    TokenMissing,
+    InvalidToken,
+    WrongTenant,
+    Inactive(Bearer),
+    PermissionMissing(Bearer),
+}
+
+impl State {
+    /// Counts a refusal, and says it.
+    pub(super) fn refuse(
+        &mut self,
+        refusal: &Refusal,
+        method: &Method,
+        path: &str,
+    ) -> Response<Bytes> {
+        let response = match self.rules.system {
+            System::Okapi => okapis(refusal, method, path),
+            System::Eureka => eurekas(refusal),
+        };
+        let counters = &mut self.counters;
+        match (response.status().as_u16(), refusal) {
+            (401, _) => counters.unauthorized += 1,
+            (403, _) => counters.forbidden += 1,
+            (_, Refusal::TokenMissing) => counters.token_missing += 1,
+            _ => {}
+        }
+        response
+    }
+}
+
+fn okapis(refusal: &Refusal, method: &Method, path: &str) -> Response<Bytes> {
+    let permission = || permission(method, path);
+    match refusal {
+        Refusal::Bad(message) => text(400, message.clone()),
+        Refusal::TokenMissing => {
+            let permission = permission();
+            let message = format!("Token missing, access requires permission: {permission}");
+            text(400, message)
+        }
+        Refusal::InvalidToken => text(401, "Invalid token"),
+        Refusal::WrongTenant => text(403, "Invalid token"),
+        Refusal::Inactive(Bearer { user_id, .. }) => {
+            let message = format!("Invalid token: user with id {user_id} is not active");
+            text(401, message)
+        }
+        Refusal::PermissionMissing(Bearer { name, user_id, .. }) => {
+            let permission = permission();
+            let message =
+                format!("Access for user '{name}' ({user_id}) requires permission: {permission}");
+            text(403, message)
+        }
+    }
+}
+
+fn eurekas(refusal: &Refusal) -> Response<Bytes> {
+    let code = "authorization_error";
+    let unauthorized = |message| eureka_error(401, message, "UnauthorizedException", code);
+    match refusal {
+        Refusal::Bad(message) => eureka_error(400, message, "BadRequestException", "service_error"),
+        Refusal::TokenMissing | Refusal::InvalidToken | Refusal::Inactive(_) => {
+            unauthorized("Unauthorized")
+        }
+        Refusal::WrongTenant => {
+            unauthorized("X-Okapi-Tenant header is not the same as resolved tenant")
+        }
+        Refusal::PermissionMissing(_) => {
+            eureka_error(403, "Access Denied", "ForbiddenException", code)
+        }
+    }
+}
+
+/// A name in the manner of FOLIO's: `source-storage.records.post`.
+fn permission(method: &Method, path: &str) -> String {
+    let path = path.trim_matches('/').replace('/', ".");
+    format!("{path}.{}", method.as_str().to_lowercase())
+}
+
+/// Enough to look at what a test just did; a long import must not fill memory.
+const SEEN_LIMIT: usize = 64;
+
+/// One request, as FOLIO saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FolioRequest {
+    /// The method.
+    pub method: Method,
+    /// The path below that of [`okapi_path`](super::FolioServerBuilder::okapi_path), without the query.
+    pub path: String,
+    /// What `X-Okapi-Tenant` says.
+    pub tenant: Option<String>,
+    /// What may carry a token, and was there: `x-okapi-token`, `authorization`, and the names of all
+    /// cookies, in this order.
+    pub carried: Vec<String>,
+    /// What it was answered; `None` where the connection was closed instead.
+    pub status: Option<StatusCode>,
+}
+
+/// The last requests, oldest first.
+#[derive(Default)]
+pub(super) struct Seen(VecDeque<FolioRequest>);
+
+impl Seen {
+    pub(super) fn note(&mut self, head: &Parts, path: &str, status: Option<StatusCode>) {
+        if self.0.len() == SEEN_LIMIT {
+            self.0.pop_front();
+        }
+        self.0.push_back(FolioRequest {
+            method: head.method.clone(),
+            path: path.to_owned(),
+            tenant: header(&head.headers, TENANT).map(str::to_owned),
+            carried: carried(&head.headers),
+            status,
+        });
+    }
+
+    pub(super) fn all(&self) -> Vec<FolioRequest> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+fn carried(headers: &HeaderMap) -> Vec<String> {
+    let named = [TOKEN, AUTHORIZATION.as_str()];
+    let named = named.into_iter().filter(|name| headers.contains_key(*name));
+    let texts = headers.get_all(COOKIE).iter();
+    let cookies = texts
+        .filter_map(|text| text.to_str().ok())
+        .flat_map(|text| text.split(';'))
+        .filter_map(|cookie| cookie.trim().split('=').next());
+    named.chain(cookies).map(str::to_owned).collect()
 }

@@ -1,5 +1,7 @@
-//! The HTTP face: any request in, JSON out. It keeps no body.
+//! The HTTP face: any request in, JSON out. It keeps no body. A request that carries a key of its own is acted upon
+//! once, however often it comes (draft-ietf-httpapi-idempotency-key-header).
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::UNIX_EPOCH;
@@ -14,7 +16,6 @@ use serde_json::{Value, json};
 
 use super::super::body::{Body, Fingerprint, fingerprint};
 use super::super::http::{HttpServer, Sent, serve};
-use super::keys::Use;
 use super::{Admission, ImportApi, Seen};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -158,4 +159,57 @@ fn unauthorized() -> Response<Bytes> {
     let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
     headers.insert(WWW_AUTHENTICATE, challenge);
     response
+}
+
+/// The requests that came with a key. A key takes 40 bytes and is never forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    known: HashMap<Fingerprint, Keyed>,
+}
+
+#[derive(Debug)]
+struct Keyed {
+    fingerprint: Fingerprint,
+    records: u32,
+    is_answered: bool,
+}
+
+/// What a request with a key is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// The first: to be acted upon, and [`answered`](Keys::answered) once that is done.
+    First,
+    /// The same as before: to be answered as the first was, which took so many records.
+    Again { records: u64 },
+    /// The same as one that is still being acted upon.
+    Early,
+    /// Another request under a known key.
+    Misuse,
+}
+
+impl Keys {
+    pub(super) fn used(&mut self, key: Fingerprint, fingerprint: Fingerprint, records: u64) -> Use {
+        match self.known.get(&key) {
+            Some(first) if first.fingerprint != fingerprint => Use::Misuse,
+            Some(first) if first.is_answered => Use::Again {
+                records: first.records.into(),
+            },
+            Some(_) => Use::Early,
+            None => {
+                let request = Keyed {
+                    fingerprint,
+                    records: u32::try_from(records).unwrap_or(u32::MAX),
+                    is_answered: false,
+                };
+                self.known.insert(key, request);
+                Use::First
+            }
+        }
+    }
+
+    pub(super) fn answered(&mut self, key: &Fingerprint) {
+        if let Some(request) = self.known.get_mut(key) {
+            request.is_answered = true;
+        }
+    }
 }
