@@ -44,6 +44,7 @@ mod body;
 mod clock;
 pub mod conformance;
 mod fault;
+mod faulty;
 #[cfg(feature = "folio")]
 mod folio_server;
 mod front;
@@ -56,6 +57,7 @@ pub use self::authorization_server::{
 };
 pub use self::clock::TestClock;
 pub use self::fault::{Answer, Fault};
+pub use self::faulty::{CallFault, EndpointCall, FaultyEndpoint, FaultyStore, StoreCall};
 #[cfg(feature = "folio")]
 pub use self::folio_server::{
     FolioCounters, FolioRequest, FolioServer, FolioServerBuilder, TokenExpirationError,
