@@ -306,7 +306,7 @@ async fn a_scripted_panic_is_a_panic_of_its_own_call_alone() {
         EndpointCall::Timeout,
         EndpointCall::Key,
     ] {
-        endpoint.fail_next(call, 1, CallFault::Panic);
+        endpoint.fail_next(call, 1, CallFault::PanicBefore);
         let called = || {
             let one = endpoint.clone();
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || match call {
@@ -321,10 +321,26 @@ async fn a_scripted_panic_is_a_panic_of_its_own_call_alone() {
         assert!(called().is_ok(), "{call:?}");
         assert_eq!(endpoint.calls(call), 2, "{call:?}");
     }
-    let (store, key, _) = stored().await;
-    store.fail_next(StoreCall::Load, 1, CallFault::Panic);
-    let panicked = tokio::spawn(async move { store.load(&key).await }).await;
-    assert!(panicked.unwrap_err().is_panic());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_that_panics_is_applied_before_the_panic_or_not_at_all() {
+    for (fault, is_applied) in [
+        (CallFault::PanicBefore, false),
+        (CallFault::PanicAfter, true),
+    ] {
+        let (store, key, record) = stored().await;
+        let seen = store.load(&key).await.unwrap().entry.map(|entry| entry.1);
+        let next = later(&record);
+        store.fail_next(StoreCall::Swap, 1, fault);
+        let panicked = tokio::spawn({
+            let (store, key, next) = (store.clone(), key.clone(), next.clone());
+            async move { store.swap(&key, seen, &next).await }
+        });
+        assert!(panicked.await.unwrap_err().is_panic(), "{fault:?}");
+        let held = store.record(&key).await.unwrap().unwrap();
+        assert_eq!(held == next, is_applied, "{fault:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,8 +42,10 @@ pub enum CallFault<E> {
     HangBefore,
     /// The inner call happens at once, and its answer comes once the wrapper's `release` is called.
     HangAfter,
-    /// The call panics. The inner call does not happen.
-    Panic,
+    /// The call panics, and the inner call does not happen.
+    PanicBefore,
+    /// The inner call happens, and the call panics with its answer.
+    PanicAfter,
 }
 
 impl<E> Clone for CallFault<E> {
@@ -83,7 +85,7 @@ pub enum EndpointCall {
     /// [`TokenEndpoint::revoke`].
     Revoke,
     /// [`TokenEndpoint::first_pair`]. This call and those below wait for nothing and have no error: a
-    /// [`CallFault::Panic`] is the only fault that they meet.
+    /// [`CallFault::PanicBefore`] is the only fault that they meet.
     FirstPair,
     /// [`TokenEndpoint::can_sign_in`].
     CanSignIn,
@@ -201,7 +203,7 @@ impl<C: Call> Script<C> {
         match fault {
             Some(CallFault::Fail) => return Err(C::failed()),
             Some(CallFault::Error(error)) => return Err(error()),
-            Some(CallFault::Panic) => panic!("a scripted panic of the call {call:?}"),
+            Some(CallFault::PanicBefore) => panic!("a scripted panic of the call {call:?}"),
             Some(CallFault::DelayBefore(span)) => pass(span).await,
             Some(CallFault::HangBefore) => self.released().await,
             _ => {}
@@ -212,6 +214,7 @@ impl<C: Call> Script<C> {
             Some(CallFault::LoseAnswer) => return answer.and(Err(C::unanswered())),
             Some(CallFault::DelayAfter(span)) => pass(span).await,
             Some(CallFault::HangAfter) => self.released().await,
+            Some(CallFault::PanicAfter) => panic!("a scripted panic after the call {call:?}"),
             _ => {}
         }
         answer
@@ -219,7 +222,7 @@ impl<C: Call> Script<C> {
 
     /// A call that waits for nothing.
     fn meet_at_once(&self, call: C) {
-        if let Some(CallFault::Panic) = self.arrive(call) {
+        if let Some(CallFault::PanicBefore) = self.arrive(call) {
             panic!("a scripted panic of the call {call:?}");
         }
     }
