@@ -1,6 +1,7 @@
-//! What becomes of a grant that has arrived, by either face: it waits, meets its fault, and is decided. And the
-//! in-process face itself, [`InProcessEndpoint`]: an endpoint without sockets, which reads the server's replies as a
-//! careful OAuth2 client reads answers, and never shows more of them than such a client can see.
+//! The path of a grant that has arrived, by either face: the grant waits, meets its fault, and is decided.
+//!
+//! [`InProcessEndpoint`] is the in-process face: an endpoint without sockets. It reads the server's replies as a careful
+//! OAuth2 client reads answers, and never shows more of a reply than such a client can see.
 
 use std::time::Duration;
 
@@ -17,14 +18,14 @@ use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 /// What a client asks for.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
-    /// For this scope; for what it had before, if it names none.
+    /// For this scope. An empty scope asks for the scope that the token had before.
     Refresh(RefreshToken, Scope),
     SignIn,
-    /// Not a grant this server knows.
+    /// The server does not know this grant.
     Malformed(Refusal),
 }
 
-/// Who asks, or why that could not be made out.
+/// The client that asks, or why the server cannot identify the client.
 pub(super) type Credentials = Result<Option<Client>, Refusal>;
 
 /// What goes back to the client.
@@ -37,16 +38,15 @@ pub(super) enum Reply {
         body: String,
         retry_after: Option<Duration>,
     },
-    /// This answer, of which only half arrives.
+    /// Half of this answer arrives.
     Truncated(Issued),
     Dropped,
 }
 
 impl AuthorizationServer {
-    /// Decides a grant that has arrived, and takes the second half of the latency for it.
+    /// Decides a grant that has arrived, and then waits for the second half of the latency.
     ///
-    /// Run it in a task of its own: what has arrived at a server is not undone when the client
-    /// hangs up.
+    /// The caller runs this in a task of its own: a client that hangs up does not undo a grant that has arrived.
     pub(super) async fn decide(self, ask: Ask, client: Credentials) -> Reply {
         let fault = self.arrive(&ask);
         self.released().await;
@@ -63,12 +63,12 @@ impl AuthorizationServer {
         reply
     }
 
-    /// The first half of the latency: the request is on its way.
+    /// The first half of the latency: the way of the request.
     pub(super) async fn there(&self) {
         Latency::of(self.latency()).there().await;
     }
 
-    /// The second half: the answer is.
+    /// The second half of the latency: the way of the answer.
     pub(super) async fn back(&self) {
         Latency::of(self.latency()).back().await;
     }
@@ -85,7 +85,7 @@ impl AuthorizationServer {
 
     async fn released(&self) {
         let mut holds = self.shared.holds.subscribe();
-        // The sender lives as long as this server does.
+        // The wait fails only without a sender, which lives as long as this server.
         let _ = holds.wait_for(|holds| *holds == 0).await;
     }
 
@@ -163,29 +163,28 @@ impl InProcessEndpoint {
         }
     }
 
-    /// What the client believes of the server. Default: [`ServerProfile::strict`].
+    /// The profile that the client has of the server. Default: [`ServerProfile::strict`].
     #[must_use]
     pub fn with_profile(mut self, profile: ServerProfile) -> Self {
         self.profile = profile;
         self
     }
 
-    /// When the client gives up on an exchange, which the server then finishes all the same.
-    /// Default: 30 s.
+    /// How long the client waits for an exchange. The server finishes the exchange also after that. Default: 30 s.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// What a session at this endpoint is. Default: one that all endpoints of a client share.
+    /// The key of the session. Default: one that all endpoints of a client share.
     #[must_use]
     pub fn with_key(mut self, key: Key) -> Self {
         self.key = key;
         self
     }
 
-    /// Who the client says it is. Default: the server's own.
+    /// The credentials that the client presents. Default: those of the server's own client.
     #[must_use]
     pub fn with_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         self.client = Some(Client {
@@ -197,7 +196,7 @@ impl InProcessEndpoint {
 
     /// Sends the grant and waits for the reply.
     async fn ask(&self, ask: Ask) -> Result<Reply, EndpointError> {
-        // Until it has arrived, the request is the client's and goes with it.
+        // A request that has not arrived yet is dropped with the client.
         self.server.there().await;
         let decision = self.server.clone().decide(ask, Ok(self.client.clone()));
         tokio::spawn(decision).await.map_err(EndpointError::unknown)
@@ -230,7 +229,7 @@ impl TokenEndpoint for InProcessEndpoint {
                 body,
                 retry_after,
             } => {
-                // A status that there is not is nothing that a client could read.
+                // A client cannot read an answer whose status HTTP does not have.
                 let status = StatusCode::from_u16(status).map_err(EndpointError::unknown)?;
                 let issued = judge_oauth2(status, body, retry_after)?;
                 Ok(issued.server_time(self.server.date()))

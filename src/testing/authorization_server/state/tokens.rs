@@ -1,4 +1,4 @@
-//! How tokens come about, and what a consumed token brings when it is presented again.
+//! Issuing tokens, and the answer to a consumed refresh token that a client presents again.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ impl State {
         }
     }
 
-    /// What is said of an access token; nothing yet of a refresh token.
+    /// The part of an answer that describes the access token.
     pub(super) fn answer(&self, access: &str, now: Timestamp) -> Issued {
         Issued {
             access: Some(AccessToken::new(access)),
@@ -71,7 +71,7 @@ impl State {
             .then(|| expires_at.since(now))
     }
 
-    /// A new opaque token of 128 bits: nobody guesses it without the seed.
+    /// A new opaque token of 128 bits, which cannot be guessed without the seed.
     fn mint(&mut self, kind: &str) -> String {
         self.minted += 1;
         let digest = Digest::of(format!("{:032x} {}", self.seed, self.minted));
@@ -80,7 +80,7 @@ impl State {
 }
 
 impl State {
-    /// A consumed token, presented again.
+    /// The answer to a consumed refresh token.
     pub(super) fn reuse(
         &mut self,
         token: &str,
@@ -127,7 +127,7 @@ impl State {
         }
     }
 
-    /// Another pair for a consumed token; the one it brought before dies.
+    /// Another pair for a consumed refresh token. The pair that the token brought before dies.
     fn renew(&mut self, token: &str, family: usize, first: Use, now: Timestamp) -> Issued {
         self.counters.rotations += 1;
         self.bury(first.successor());
@@ -159,7 +159,7 @@ impl State {
 }
 
 impl Use {
-    /// The refresh token it brought last.
+    /// The latest refresh token that the use brought.
     fn successor(&self) -> &str {
         self.answer
             .refresh
