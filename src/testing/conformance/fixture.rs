@@ -1,5 +1,5 @@
-//! What the suites share: keys and records that no other run uses, and calls of a store whose errors fail the
-//! suite. A call that is not answered within [`PATIENCE`] fails the suite too, so a suite never hangs.
+//! What the suites share: keys and records that no other run uses, and calls of a store. An error of a call fails the
+//! suite, and so does a call without an answer within [`PATIENCE`]: a suite never hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::token::{Digest, Key, RefreshExpiry, TokenFamily, TokenPair, Validity,
 
 pub(super) type Store = Arc<dyn TokenStore>;
 
-/// Longer than any call needs, and than any store needs to notice a change; also when a thousand wait.
+/// Longer than any call takes, and than any store takes to notice a change, also with a thousand waiters.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn answer<T>(call: &str, answer: impl Future<Output = Result<T, StoreError>>) -> T {
     match timeout(PATIENCE, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => panic!("{call} failed: {error:?}"),
-        Err(_) => panic!("{call} is not answered"),
+        Err(_) => panic!("{call} was not answered within {PATIENCE:?}"),
     }
 }
 
@@ -62,11 +62,11 @@ pub(super) async fn expect_entry(store: &Store, key: &Key, record: &Record, revi
     assert_eq!(
         entry(store, key).await.as_ref(),
         Some(&(record.clone(), revision)),
-        "what was swapped in is what is loaded"
+        "the record that was swapped in is loaded"
     );
 }
 
-/// Characters that a store may refuse: more than it has to keep.
+/// Characters of a record that a store may refuse.
 pub(super) const FAR_TOO_LONG: usize = 3_000_000;
 
 /// A key that no other run uses.
@@ -81,7 +81,7 @@ pub(super) fn nonce() -> String {
     }
 }
 
-/// The record of a key that was rotated until this version. It is the same for the same arguments.
+/// The record of a key at this version. Equal arguments give equal records.
 pub(super) fn record(key: &Key, version: u64) -> Record {
     let name = Digest::of(format!("{} {version}", key.digest()));
     let pair = TokenPair::new(format!("access {name}"))
@@ -101,7 +101,7 @@ pub(super) fn record(key: &Key, version: u64) -> Record {
     record
 }
 
-/// The same with a filler of so many characters, which is another one in every version.
+/// The record with a filler of this number of characters, which differs between versions.
 pub(super) fn sized(key: &Key, version: u64, length: usize) -> Record {
     let mut record = record(key, version);
     let name = record.digest().to_string();
@@ -111,7 +111,7 @@ pub(super) fn sized(key: &Key, version: u64, length: usize) -> Record {
     record
 }
 
-/// The key's digest will do.
+/// A family of the key, from its digest.
 fn family(key: &Key) -> TokenFamily {
     match key.digest().to_string().parse() {
         Ok(family) => family,
@@ -126,7 +126,7 @@ pub(super) fn access_digest(record: &Record) -> Digest {
     }
 }
 
-/// Past tokens of the token endpoint's, the oldest first.
+/// Past tokens that the token endpoint issued, the oldest first.
 pub(super) fn past(digests: impl IntoIterator<Item = Digest>) -> Past {
     let until = StoreTime::from_millis(1_700_000_600_000);
     let mut past = Past::default();
@@ -136,7 +136,7 @@ pub(super) fn past(digests: impl IntoIterator<Item = Digest>) -> Past {
     past
 }
 
-/// A record with everything in it, one with hardly anything, and one of each end.
+/// A record with every field, one with hardly any, and one of each end.
 pub(super) fn every_kind(key: &Key) -> Vec<Record> {
     let mut full = record(key, u64::MAX >> 1);
     full.next_number = 8;
@@ -149,7 +149,7 @@ pub(super) fn every_kind(key: &Key) -> Vec<Record> {
         code: Some("404".to_owned()),
         failures: 2,
     });
-    // More than it keeps of each kind.
+    // More past tokens of each origin than a record keeps.
     for origin in [Origin::Endpoint, Origin::Seed, Origin::Replacement] {
         for number in 0..20 {
             let digest = Digest::of(format!("{origin:?} {number}"));

@@ -1,4 +1,4 @@
-//! A swap compares and replaces in one step, also when many swap at once, and a reader sees whole records only.
+//! A swap compares and replaces in one step, also if many instances swap at once, and a reader sees whole records only.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::record::Record;
 use crate::store::{Revision, Swap};
 use crate::token::Key;
 
-pub(super) async fn an_absent_key(handles: &[Store]) {
+pub(super) async fn an_absent_key_has_no_entry(handles: &[Store]) {
     let key = key("absent");
     for store in handles {
         let absent = entry(store, &key).await;
-        assert!(absent.is_none(), "a key that nobody wrote has no entry");
+        assert!(absent.is_none(), "a key without a record has no entry");
         match swap(store, &key, Some(Revision::new(1)), &record(&key, 1)).await {
             Swap::Lost(None) => {}
-            answer => panic!("a swap against a revision that is not there is lost: {answer:?}"),
+            answer => panic!("a swap against an absent revision is lost: {answer:?}"),
         }
         let absent = entry(store, &key).await;
         assert!(absent.is_none(), "a lost swap writes nothing");
@@ -49,23 +49,23 @@ pub(super) async fn a_swap_compares(handles: &[Store]) {
     }
 }
 
-pub(super) async fn a_revision_is_never_given_twice(handles: &[Store]) {
+pub(super) async fn a_revision_is_never_reused(handles: &[Store]) {
     let key = key("revisions");
     let records = [record(&key, 1), record(&key, 2)];
     let mut given: Vec<Revision> = Vec::new();
     for (round, store) in handles.iter().cycle().take(12).enumerate() {
-        // The same two over and over: it is the writing that counts, and not what was written.
+        // Each swap has a revision of its own, also if its record equals an earlier one.
         let revision = write(store, &key, given.last().copied(), &records[round % 2]).await;
         assert!(
             !given.contains(&revision),
-            "{revision:?} was given before, so a swap that slept since would win"
+            "{revision:?} was given before: a swap that was delayed since then wins"
         );
         given.push(revision);
     }
 }
 
-/// Handles come and go, and the storage stays.
-pub(super) async fn a_handle_that_is_opened_later(handles: &[Store], late: Store) {
+/// The storage outlives its handles.
+pub(super) async fn a_later_handle_reads_and_writes(handles: &[Store], late: Store) {
     let key = key("late");
     let first = record(&key, 1);
     let revision = write(&handles[0], &key, None, &first).await;
@@ -91,10 +91,10 @@ fn expect_lost(answer: Swap, record: &Record, revision: Revision, what: &str) {
     }
 }
 
-/// Who swaps at once: some against nothing, some few, and then more than any pool has connections.
+/// How many swap at once: a few, and then more than any pool has connections. The first race is against an absent record.
 const RACES: [u64; 5] = [8, 8, 8, 8, 1_000];
 
-/// Each contender adds one so many times; together they come to a thousand.
+/// How often each contender adds one; all of them together a thousand times.
 const CONTENDERS: u64 = 4;
 const INCREMENTS: u64 = 250;
 
@@ -124,7 +124,7 @@ pub(super) async fn one_of_many_wins(handles: &[Store]) {
                     assert!(winner.is_none(), "two swaps of one revision won");
                 }
                 Ok((Swap::Lost(entry), _)) => lost.push(entry),
-                Err(died) => panic!("one of {racers} swaps at once died: {died}"),
+                Err(died) => panic!("one of {racers} concurrent swaps panicked: {died}"),
             }
         }
         let Some((record, revision)) = won else {
@@ -134,7 +134,7 @@ pub(super) async fn one_of_many_wins(handles: &[Store]) {
             assert_eq!(
                 entry.as_ref(),
                 Some(&(record.clone(), revision)),
-                "a lost race answers what the store holds"
+                "a lost race is answered with the record that the store holds"
             );
         }
         for store in handles {
@@ -155,7 +155,7 @@ pub(super) async fn no_increment_is_lost(handles: &[Store]) {
     for contender in counting {
         match contender.await {
             Ok(revisions) => given.extend(revisions),
-            Err(died) => panic!("a contender died: {died}"),
+            Err(died) => panic!("a contender panicked: {died}"),
         }
     }
     let total = CONTENDERS * INCREMENTS;
@@ -163,7 +163,7 @@ pub(super) async fn no_increment_is_lost(handles: &[Store]) {
         let counted = entry(store, &key).await.map(|(record, _)| record.version);
         assert_eq!(counted, Some(total), "an increment was lost");
     }
-    assert_eq!(given.len() as u64, total, "a revision was given twice");
+    assert_eq!(given.len() as u64, total, "a revision was reused");
 }
 
 async fn count(store: Store, key: Key) -> Vec<Revision> {
@@ -182,7 +182,7 @@ async fn count(store: Store, key: Key) -> Vec<Revision> {
             Swap::Lost(Some((newer, revision))) => {
                 assert!(
                     newer.version > before.version && revision != seen,
-                    "a swap was lost to what it was made against, or to something older"
+                    "a swap was lost to the record that it was made against, or to an older one"
                 );
                 Some((newer, revision))
             }
@@ -192,7 +192,7 @@ async fn count(store: Store, key: Key) -> Vec<Revision> {
     given
 }
 
-/// Their lengths, in turn; longer after shorter and shorter after longer.
+/// The lengths of the records, in turn: a longer one after a shorter one and the reverse.
 const LENGTHS: [usize; 7] = [0, 120_000, 10, 40_000, 39_990, 1, 4_096];
 const WRITES: u64 = 70;
 
@@ -212,7 +212,7 @@ pub(super) async fn readers_see_whole_records_only(handles: &[Store]) {
     done.store(true, Ordering::Release);
     for reader in readers {
         if let Err(died) = reader.await {
-            panic!("a reader died: {died}");
+            panic!("a reader panicked: {died}");
         }
     }
 }
@@ -222,7 +222,7 @@ fn length(version: u64) -> usize {
     usize::try_from(turn).map_or(0, |turn| LENGTHS[turn])
 }
 
-/// Without pause, and once more when everything is written.
+/// Reads without a pause, and once more after the last write.
 async fn read_on(store: Store, key: Key, done: Arc<AtomicBool>) {
     let mut latest = None;
     loop {
@@ -232,16 +232,23 @@ async fn read_on(store: Store, key: Key, done: Arc<AtomicBool>) {
         };
         let version = record.version;
         let whole = sized(&key, version, length(version));
-        assert!(record == whole, "a reader saw a record that nobody wrote");
+        assert!(
+            record == whole,
+            "a reader saw a record that was never written"
+        );
         if let Some((newest, seen)) = latest {
             assert!(
                 version > newest || (version == newest && revision == seen),
-                "an older record came back, or one with the revision of another"
+                "a reader saw an older record, or one under the revision of another"
             );
         }
         latest = Some((version, revision));
         if last {
-            assert_eq!(version, WRITES - 1, "the record that was written last");
+            assert_eq!(
+                version,
+                WRITES - 1,
+                "the last record is the one that was written last"
+            );
             return;
         }
         yield_now().await;

@@ -1,5 +1,5 @@
-//! What FOLIO's answers look like: bodies, dates, and the two cookies that its tokens travel in (RFC 6265), written with
-//! `Set-Cookie` and read from `Cookie`. It decides nothing.
+//! The form of FOLIO's answers: bodies, dates, and the two cookies that carry its tokens (RFC 6265), written with
+//! `Set-Cookie` and read from `Cookie`. This module never decides a request.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 use super::builder::System;
 use super::state::{Dated, Pair};
 
-/// Where the body of an answer with tokens says when they expire.
+/// Where the body of an answer with tokens has their expiry.
 pub(super) enum Shape {
     /// `{accessTokenExpiration, refreshTokenExpiration}`.
     Flat,
-    /// The same as `tokenExpiration`, beside who signed in.
+    /// As `tokenExpiration`, beside the user.
     Wrapped { id: String, name: String },
-    /// Nowhere: it has the tokens themselves.
+    /// Nowhere: the body has the tokens themselves.
     Tokens,
 }
 
-/// 201: the tokens in cookies, and when they expire in the body.
+/// 201, with the tokens in cookies and their expiry in the body.
 pub(super) fn issued(system: System, path: &str, pair: &Pair, shape: &Shape) -> Response<Bytes> {
     let times = json!({
         "accessTokenExpiration": iso_date(pair.access.expires_at),
@@ -43,7 +43,7 @@ pub(super) fn issued(system: System, path: &str, pair: &Pair, shape: &Shape) -> 
     response
 }
 
-/// 204, and the cookies are gone.
+/// 204, which clears the cookies.
 pub(super) fn logged_out(system: System) -> Response<Bytes> {
     let mut response = with(204, Bytes::new());
     clear_cookies(response.headers_mut(), system);
@@ -68,13 +68,13 @@ pub(super) fn json_text(status: u16, body: String) -> Response<Bytes> {
     response
 }
 
-/// As the modules for sign-in say it to Okapi.
+/// An error in the form of Okapi's modules for sign-in.
 pub(super) fn okapi_error(status: u16, message: &str, code: &str) -> Response<Bytes> {
     let error = json!({ "message": message, "type": "error", "code": code });
     json_of(status, &json!({ "errors": [error] }))
 }
 
-/// As Eureka's modules and sidecars say it.
+/// An error in the form of Eureka's modules and sidecars.
 pub(super) fn eureka_error(status: u16, message: &str, kind: &str, code: &str) -> Response<Bytes> {
     let error = json!({ "message": message, "type": kind, "code": code });
     json_of(status, &json!({ "errors": [error], "total_records": 1 }))
@@ -90,7 +90,7 @@ fn with(status: u16, body: Bytes) -> Response<Bytes> {
 pub(super) const ACCESS: &str = "folioAccessToken";
 pub(super) const REFRESH: &str = "folioRefreshToken";
 
-/// There are two cookies of this name.
+/// The request has two cookies of this name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Twice;
 
@@ -121,7 +121,7 @@ fn set_cookies(headers: &mut HeaderMap, system: System, path: &str, pair: &Pair)
     append(headers, &written(system, REFRESH, &pair.refresh, &authn));
 }
 
-/// Takes both cookies away.
+/// Clears both cookies.
 pub(super) fn clear_cookies(headers: &mut HeaderMap, system: System) {
     const OVER: &str = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
     for (name, path) in [(ACCESS, "/"), (REFRESH, "/authn")] {
@@ -155,12 +155,12 @@ fn append(headers: &mut HeaderMap, cookie: &str) {
     }
 }
 
-/// For a cookie or a `Date` header (RFC 9110 section 5.6.7).
+/// The date of a cookie or a `Date` header (RFC 9110 section 5.6.7), from seconds since the Unix epoch.
 pub(super) fn http_date(seconds: u64) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// For a body: ISO 8601, in UTC and with whole seconds.
+/// The date in a body: ISO 8601, in UTC and with whole seconds, from seconds since the Unix epoch.
 fn iso_date(seconds: u64) -> String {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let date = http_date(seconds);

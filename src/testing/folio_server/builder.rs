@@ -1,5 +1,5 @@
-//! What a [`FolioServer`] is like: the rules that its builder takes, in the grammar of FOLIO's own settings where there
-//! is one.
+//! The rules of a [`FolioServer`], and the builder that takes them, in the grammar of FOLIO's own settings where FOLIO has
+//! one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,19 +9,19 @@ use std::time::Duration;
 use super::FolioServer;
 use crate::clock::{Clock, SystemClock};
 
-/// How long tokens live where nothing is said.
+/// The lifetimes of tokens that no setting gives, in Okapi.
 const OKAPI_LIFETIMES: Lifetimes = Lifetimes {
     access: 600,
     refresh: 604_800,
 };
 
-/// The same of Eureka, whose refresh tokens live as long as their session.
+/// The same in Eureka, whose refresh tokens live as long as their session.
 const EUREKA_LIFETIMES: Lifetimes = Lifetimes {
     access: 600,
     refresh: 86_400,
 };
 
-/// Which FOLIO it is.
+/// The kind of FOLIO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum System {
     Okapi,
@@ -63,19 +63,18 @@ impl FolioServerBuilder {
         self
     }
 
-    /// How long tokens live, as `TOKEN_EXPIRATION_SECONDS` says it to Okapi:
-    /// `accessToken:60,refreshToken:3600`, other tenants after a semicolon with a `tenantId:` among
-    /// theirs. In Eureka, `refreshToken` is the length of a session. Default: access tokens of 600 s, refresh
-    /// tokens of 7 days in Okapi and 24 h in Eureka.
+    /// The lifetimes of tokens, in the form of Okapi's `TOKEN_EXPIRATION_SECONDS`: `accessToken:60,refreshToken:3600`. The
+    /// lifetimes of other tenants follow after a semicolon, each with a `tenantId:`. In Eureka, `refreshToken` is the length
+    /// of a session. Default: access tokens of 600 s, refresh tokens of 7 days in Okapi and of 24 h in Eureka.
     pub fn token_expiration(mut self, seconds: &str) -> Result<Self, TokenExpirationError> {
         let own = own_lifetimes(self.rules.system);
         self.rules.expiration = TokenExpiration::parse(seconds, own)?;
         Ok(self)
     }
 
-    /// The tenants whose tokens have no expiry, as `LEGACY_TOKEN_TENANTS` names them to Okapi: with commas
-    /// in between, `*` for all. They sign in by `/authn/login`, and get 404 for `/authn/login-with-expiry`,
-    /// as in a FOLIO that does not have it yet; the others, the other way round. Default: none.
+    /// The tenants whose tokens have no expiry, in the form of Okapi's `LEGACY_TOKEN_TENANTS`: separated by commas, `*` for
+    /// all. These tenants sign in by `/authn/login` and get 404 for `/authn/login-with-expiry`, as in a FOLIO without that
+    /// path; all other tenants the other way round. Default: none.
     #[must_use]
     pub fn legacy_tenants(mut self, tenants: &str) -> Self {
         self.rules.legacy = LegacyTenants::parse(tenants);
@@ -98,7 +97,7 @@ impl FolioServerBuilder {
         self
     }
 
-    /// The path below which everything is served, and to which Okapi's cookies are scoped: the path of
+    /// The path below which the server serves all its paths, and to which Okapi's cookies are scoped: the path of
     /// `X-Okapi-Url`. Default: none.
     #[must_use]
     pub fn okapi_path(mut self, path: &str) -> Self {
@@ -111,15 +110,15 @@ impl FolioServerBuilder {
         self
     }
 
-    /// For how long Okapi lets a token pass, unseen, that it let pass with the same method, path and tenant;
-    /// whole seconds. Eureka judges each call. Default: 180 s.
+    /// How long Okapi admits a token without a check after it admitted the token with the same method, path and tenant; whole
+    /// seconds. Eureka checks each call. Default: 180 s.
     #[must_use]
     pub fn authorization_cache(mut self, span: Duration) -> Self {
         self.rules.authorization_cache = span.as_secs();
         self
     }
 
-    /// Takes the permission for a path, and everything below it, from a user.
+    /// Revokes a user's permission for a path and all paths below it.
     #[must_use]
     pub fn forbid(
         mut self,
@@ -135,8 +134,7 @@ impl FolioServerBuilder {
         self
     }
 
-    /// How long a request to `/authn` takes: half of it before it arrives, half after it was decided.
-    /// Default: nothing.
+    /// How long a request to `/authn` takes: half of the time before it arrives, half after the decision. Default: no time.
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
         self.rules.latency = latency;
@@ -150,7 +148,7 @@ impl FolioServerBuilder {
         self
     }
 
-    /// Whether to remember which records were accepted, at some 20 bytes each, for
+    /// Whether the server remembers which records it accepted, at some 20 bytes each, for
     /// [`FolioServer::distinct_records`] and [`FolioServer::times_taken`]. Default: no.
     #[must_use]
     pub fn remember_records(mut self, remember: bool) -> Self {
@@ -158,7 +156,7 @@ impl FolioServerBuilder {
         self
     }
 
-    /// The server, with nobody signed in yet.
+    /// The server, without a session.
     #[must_use]
     pub fn build(mut self) -> FolioServer {
         if self.accounts.is_empty() {
@@ -182,7 +180,7 @@ fn own_lifetimes(system: System) -> Lifetimes {
     }
 }
 
-/// Everything the builder says, save the clock and who there is.
+/// All settings of the builder but the clock and the users.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) system: System,
@@ -206,7 +204,7 @@ impl Rules {
     }
 }
 
-/// Whether it is this path or one below it.
+/// Whether `path` is `root` or a path below it.
 pub(super) fn is_within(path: &str, root: &str) -> bool {
     let rest = path.strip_prefix(root.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -220,7 +218,7 @@ pub(super) struct Forbidden {
     path: String,
 }
 
-/// Somebody who can sign in.
+/// A user's credentials.
 pub(super) struct Account {
     pub(super) tenant: String,
     pub(super) name: String,
@@ -233,7 +231,7 @@ impl fmt::Debug for Account {
     }
 }
 
-/// Whose tokens have no expiry.
+/// The tenants whose tokens have no expiry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum LegacyTenants {
     #[default]
@@ -263,11 +261,11 @@ impl LegacyTenants {
 /// A hundred years: no date of a token has more than four digits for its year.
 const LONGEST: u64 = 100 * 365 * 24 * 60 * 60;
 
-/// Why FOLIO does not start with these token lifetimes, in its own words.
+/// Why FOLIO does not start with these token lifetimes, in FOLIO's own words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenExpirationError {
-    /// Something between two commas is not one key and one value.
+    /// A text between two commas is not one key and one value.
     #[error("Expected a key value pair with a single colon but found {0}")]
     NotAPair(String),
     /// The key is none of `tenantId`, `accessToken` and `refreshToken`.
@@ -278,7 +276,7 @@ pub enum TokenExpirationError {
     NotANumber(String),
 }
 
-/// In seconds.
+/// The lifetimes of tokens, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lifetimes {
     pub(super) access: u64,
@@ -293,7 +291,7 @@ pub(super) struct TokenExpiration {
 }
 
 impl TokenExpiration {
-    /// For all tenants.
+    /// The same lifetimes for all tenants.
     pub(super) fn new(default: Lifetimes) -> Self {
         Self {
             default,
@@ -305,8 +303,8 @@ impl TokenExpiration {
         *self.tenants.get(tenant).unwrap_or(&self.default)
     }
 
-    /// Entries between semicolons, of pairs between commas; the one without a tenant is the default. A
-    /// lifetime that is missing, zero or negative is `own`, also for a tenant.
+    /// Parses entries between semicolons, each of pairs between commas. The entry without a tenant is the default. A lifetime
+    /// that is missing, zero or negative is `own`, also for a tenant.
     pub(super) fn parse(text: &str, own: Lifetimes) -> Result<Self, TokenExpirationError> {
         let mut parsed = Self::new(own);
         for entry in text.replace(' ', "").split(';') {
@@ -429,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permission_is_for_a_path_and_what_is_below_it() {
+    fn a_permission_covers_a_path_and_all_paths_below_it() {
         let builder = FolioServerBuilder::new(System::Okapi).forbid("diku", "jane", "/records/");
         let forbids = |tenant, name, path| builder.rules.forbids(tenant, name, path);
         assert!(forbids("diku", "jane", "/records"));
@@ -440,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_printed() {
+    fn the_debug_form_of_a_builder_holds_no_password() {
         let builder = FolioServerBuilder::new(System::Eureka).user("diku", "jane", "secret");
         assert!(!format!("{builder:?}").contains("secret"));
     }

@@ -1,5 +1,6 @@
-//! What becomes of a request that has arrived, by either face: it waits, meets its fault, and is answered. And the two
-//! faces: over HTTP, and in the process as the way of [`Folio`]'s requests.
+//! The path of a request that has arrived, by either face: the request waits, meets its fault, and is answered.
+//!
+//! The two faces are here as well: HTTP, and the in-process transport of [`Folio`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,7 +36,7 @@ impl FolioServer {
         let sent = if is_authn(&path) {
             let latency = Latency::of(self.shared.latency);
             latency.there().await;
-            // What has arrived is decided, also if the client hangs up now.
+            // A request that has arrived is decided, also if the client hangs up now.
             let task = tokio::spawn(self.clone().decide(head, path, body, latency));
             task.await.unwrap_or(Sent::Nothing)
         } else {
@@ -153,7 +154,7 @@ impl Inner {
         self.state.call(&mut self.passes, head, path, body, now)
     }
 
-    /// A request that nobody acts upon.
+    /// Counts a request that is not processed.
     fn note_undone(&mut self, head: &Parts, path: &str) {
         if path == authn::REFRESH {
             self.state.counters.refreshes += 1;
@@ -174,11 +175,11 @@ fn scripted(status: u16, body: String, retry_after: Option<Duration>) -> Respons
 }
 
 impl FolioServer {
-    /// The login service of a tenant, without sockets: for simulated time.
+    /// The login service of a tenant as an endpoint without sockets, for simulated time.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Invalid`] if that cannot be the name of a tenant.
+    /// [`BuildError::Invalid`] if this is not a valid name of a tenant.
     pub fn endpoint(&self, tenant: impl Into<String>) -> Result<Folio, BuildError> {
         let mode = match self.shared.system {
             System::Okapi => FolioMode::Okapi,

@@ -1,5 +1,6 @@
-//! Who is let in, and what is below the gateway but sign-in: an API that takes records. Okapi's gateway asks
-//! its module for tokens, Eureka's sidecars read them themselves.
+//! The gateway: it admits or refuses every request, and serves every path but those of sign-in as an API that takes records.
+//! Okapi's gateway asks its module for tokens about a token; Eureka's sidecars read the token themselves. This module never
+//! issues a token.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -18,10 +19,10 @@ use crate::token::Digest;
 pub(super) const TENANT: &str = "x-okapi-tenant";
 pub(super) const TOKEN: &str = "x-okapi-token";
 
-/// So many tokens that Okapi let pass are kept before it looks which of them it need not keep.
+/// The number of passes that Okapi keeps before it drops those that have expired.
 const CACHE_LIMIT: usize = 10_000;
 
-/// Paths that need no permission, with all that is below them.
+/// Paths that need no permission, with all paths below them.
 const OPEN: [&str; 8] = [
     "/bl-users/forgotten/password",
     "/bl-users/forgotten/username",
@@ -33,22 +34,22 @@ const OPEN: [&str; 8] = [
     "/users-keycloak/password-reset",
 ];
 
-/// Whom a request is from.
+/// The sender of a request.
 pub(super) struct Caller<'a> {
     pub(super) tenant: &'a str,
     pub(super) token: Option<&'a str>,
     pub(super) bearer: Option<Bearer>,
 }
 
-/// What becomes of a call.
+/// The decision about a call.
 pub(super) enum Call {
-    /// Refused, or of a path that takes no records.
+    /// The call is refused, or its path takes no records.
     Answered(Response<Bytes>),
-    /// It brought so many records.
+    /// The call brought this number of records.
     Accepted(Response<Bytes>, u64),
 }
 
-/// The tokens that Okapi let pass, by tenant, method, path and token, each until a moment.
+/// The tokens that Okapi admits without a check, by tenant, method, path and token, each with its end.
 #[derive(Default)]
 pub(super) struct Passes(HashMap<Digest, u64>);
 
@@ -57,7 +58,7 @@ impl Passes {
         self.0.get(pass).is_some_and(|until| now < *until)
     }
 
-    /// A pass is not prolonged by being used.
+    /// Use does not prolong a pass.
     fn insert(&mut self, pass: Digest, until: u64, now: u64) {
         if self.0.len() >= CACHE_LIMIT {
             self.0.retain(|_, until| now < *until);
@@ -67,7 +68,7 @@ impl Passes {
 }
 
 impl State {
-    /// Looks at the tenant and at the access token of any request. One without a token is let in here.
+    /// Checks the tenant and the access token of a request. A request without a token passes this check.
     pub(super) fn let_in<'a>(&self, head: &'a Parts, now: u64) -> Result<Caller<'a>, Refusal> {
         let caller = self.caller(head)?;
         let Some(token) = caller.token else {
@@ -76,7 +77,7 @@ impl State {
         let bearer = self.bearer(token);
         match bearer.filter(|bearer| !self.is_over(bearer, now)) {
             None => Err(Refusal::InvalidToken),
-            // Eureka looks at the tenant only where a permission is needed.
+            // Eureka checks the tenant only where a permission is needed.
             Some(bearer)
                 if bearer.tenant != caller.tenant && self.rules.system == System::Okapi =>
             {
@@ -111,7 +112,7 @@ impl State {
         }
     }
 
-    /// Takes what an accepted call brought, and says how many records that was.
+    /// Takes the records of an accepted call, and returns their number.
     fn take(&mut self, body: &[u8]) -> u64 {
         let mut arrived = Body::new(self.rules.remembers_records);
         arrived.arrived(body);
@@ -122,7 +123,7 @@ impl State {
         count
     }
 
-    /// Whose call it is; nobody's, where none has to be.
+    /// The bearer of an authorized call. `None` for a path that needs no permission.
     fn authorize(
         &self,
         passes: &mut Passes,
@@ -176,7 +177,7 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
     headers.get(name)?.to_str().ok()
 }
 
-/// The access token, which may come in three ways, but not as two different ones.
+/// The access token, which may come in three ways. Two different tokens are an error.
 fn access_token(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
     let mut token = header(headers, TOKEN);
     if let Some(authorization) = header(headers, AUTHORIZATION.as_str()) {
@@ -206,9 +207,9 @@ fn is_open(path: &str) -> bool {
     is_invoked || OPEN.iter().any(|open| is_within(path, open))
 }
 
-/// Why a request is not let in.
+/// Why the gateway refuses a request.
 pub(super) enum Refusal {
-    /// It cannot be made out what it asks for.
+    /// The request is malformed.
     Bad(String),
     TokenMissing,
     InvalidToken,
@@ -218,7 +219,7 @@ pub(super) enum Refusal {
 }
 
 impl State {
-    /// Counts a refusal, and says it.
+    /// Counts a refusal, and returns its answer.
     pub(super) fn refuse(
         &mut self,
         refusal: &Refusal,
@@ -281,16 +282,16 @@ fn eurekas(refusal: &Refusal) -> Response<Bytes> {
     }
 }
 
-/// A name in the manner of FOLIO's: `source-storage.records.post`.
+/// The name of a permission, in FOLIO's form: `source-storage.records.post`.
 fn permission(method: &Method, path: &str) -> String {
     let path = path.trim_matches('/').replace('/', ".");
     format!("{path}.{}", method.as_str().to_lowercase())
 }
 
-/// Enough to look at what a test just did; a long import must not fill memory.
+/// The requests that are kept: enough for a test to check its last steps, and few enough for a long import.
 const SEEN_LIMIT: usize = 64;
 
-/// One request, as FOLIO saw it.
+/// One request that FOLIO received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FolioRequest {
@@ -298,12 +299,11 @@ pub struct FolioRequest {
     pub method: Method,
     /// The path below that of [`okapi_path`](super::FolioServerBuilder::okapi_path), without the query.
     pub path: String,
-    /// What `X-Okapi-Tenant` says.
+    /// The value of `X-Okapi-Tenant`.
     pub tenant: Option<String>,
-    /// What may carry a token, and was there: `x-okapi-token`, `authorization`, and the names of all
-    /// cookies, in this order.
+    /// The carriers of tokens in the request: `x-okapi-token`, `authorization`, and the names of all cookies, in this order.
     pub carried: Vec<String>,
-    /// What it was answered; `None` where the connection was closed instead.
+    /// The status of the answer; `None` where the connection was closed instead.
     pub status: Option<StatusCode>,
 }
 

@@ -1,5 +1,5 @@
-//! The HTTP face: any request in, JSON out. It keeps no body. A request that carries a key of its own is acted upon
-//! once, however often it comes (draft-ietf-httpapi-idempotency-key-header).
+//! The HTTP face: any request in, JSON out. It never keeps a body, so a long import takes no memory. A request with an
+//! `Idempotency-Key` is processed once, however often it is sent (draft-ietf-httpapi-idempotency-key-header).
 
 use std::collections::HashMap;
 use std::io;
@@ -38,7 +38,7 @@ async fn answer(api: ImportApi, request: Request<Incoming>) -> Sent {
     if !(head.headers.contains_key(AUTHORIZATION) || head.headers.contains_key(OKAPI_TOKEN)) {
         api.note_anonymous();
     }
-    // Judged when the request arrives, as a gateway does, and not when its body is there.
+    // A gateway judges the token when the request arrives, before it has the body.
     let admission = api.admit(head.uri.path(), access);
     let Ok(body) = read(body, api.shared.remembers_records).await else {
         return Sent::Nothing;
@@ -65,7 +65,7 @@ async fn answer(api: ImportApi, request: Request<Incoming>) -> Sent {
 }
 
 impl ImportApi {
-    /// Acts upon a request that was accepted; `None` if that was cut off by the end of the runtime.
+    /// Processes a request that was accepted; `None` if the runtime ends meanwhile.
     async fn import(&self, head: &Parts, body: Body) -> Option<Response<Bytes>> {
         let count = body.count();
         let (whole, records) = body.finish();
@@ -85,7 +85,7 @@ impl ImportApi {
             }
         }
         let api = self.clone();
-        // Dropped with the connection, this would leave the key unanswered for ever.
+        // In the connection's own task, a client that hangs up leaves the key unanswered for ever.
         let work = tokio::spawn(async move {
             api.take(count, &records);
             api.spend_time(count).await;
@@ -108,7 +108,7 @@ impl ImportApi {
     }
 }
 
-/// `Authorization: Bearer` (RFC 6750 section 2.1), or FOLIO's own header.
+/// The token of `Authorization: Bearer` (RFC 6750 section 2.1), or of FOLIO's own header.
 fn token(headers: &HeaderMap) -> Option<&str> {
     let Some(authorization) = headers.get(AUTHORIZATION) else {
         return headers.get(OKAPI_TOKEN)?.to_str().ok();
@@ -129,7 +129,7 @@ async fn read(mut incoming: Incoming, remembers_records: bool) -> hyper::Result<
     Ok(body)
 }
 
-/// What makes a request the same as another (section 2.4 of the draft leaves that to the server).
+/// The fingerprint by which two requests are equal (section 2.4 of the draft leaves that to the server).
 fn request_fingerprint(head: &Parts, body: &Fingerprint) -> Fingerprint {
     let line = format!("{} {}\n", head.method, head.uri);
     fingerprint([line.as_bytes(), body].concat())
@@ -161,7 +161,7 @@ fn unauthorized() -> Response<Bytes> {
     response
 }
 
-/// The requests that came with a key. A key takes 40 bytes and is never forgotten.
+/// The requests with a key. A key takes 40 bytes and is never forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     known: HashMap<Fingerprint, Keyed>,
@@ -174,14 +174,14 @@ struct Keyed {
     is_answered: bool,
 }
 
-/// What a request with a key is.
+/// How a request with a key relates to those before.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Use {
-    /// The first: to be acted upon, and [`answered`](Keys::answered) once that is done.
+    /// The first one: the caller processes the request, and then calls [`answered`](Keys::answered).
     First,
-    /// The same as before: to be answered as the first was, which took so many records.
+    /// The same request again: the caller answers as for the first one, which took this number of records.
     Again { records: u64 },
-    /// The same as one that is still being acted upon.
+    /// The same as a request that is still being processed.
     Early,
     /// Another request under a known key.
     Misuse,

@@ -1,5 +1,5 @@
-//! The tokens themselves, and what an access token says of itself. They are JSON Web Tokens with HS256 (RFC 7515, RFC
-//! 7518 section 3.2), and texts in the form of an encrypted one (RFC 7516 section 3.1) that only the server can read.
+//! FOLIO's tokens, and the claims of an access token. The tokens are JSON Web Tokens with HS256 (RFC 7515, RFC 7518 section
+//! 3.2), and texts in the form of an encrypted one (RFC 7516 section 3.1) that only the server can read.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -12,7 +12,7 @@ use super::{Refused, State};
 use crate::testing::AccessCheck;
 use crate::token::Digest;
 
-/// What an access token says.
+/// The claims of an access token.
 pub(in super::super) struct Bearer {
     pub(in super::super) user: usize,
     pub(in super::super) tenant: String,
@@ -25,7 +25,7 @@ const ACCESS: &str = "access";
 const LEGACY: &str = "legacy-access";
 const MODULE: &str = "module";
 
-/// A token of Okapi's.
+/// The claims of a token of Okapi.
 #[derive(Serialize, Deserialize)]
 struct OkapiClaims {
     sub: String,
@@ -40,7 +40,7 @@ struct OkapiClaims {
 
 const REALMS: &str = "https://keycloak.test/realms/";
 
-/// A token of Keycloak's.
+/// The claims of a token of Keycloak.
 #[derive(Serialize, Deserialize)]
 struct KeycloakClaims {
     exp: u64,
@@ -71,12 +71,12 @@ impl State {
         }
     }
 
-    /// A token without expiry, for a tenant that still has them.
+    /// A token without expiry, for a legacy tenant.
     pub(in super::super) fn legacy_token(&self, user: usize, now: u64) -> String {
         self.okapi_token(user, LEGACY, None, now)
     }
 
-    /// What a module is handed for a request that was let pass with this token.
+    /// The token that a module gets with a request that the gateway admits with this token.
     pub(in super::super) fn handed_on(&self, token: &str, now: u64) -> Result<String, Refused> {
         let bearer = self.bearer(token).ok_or(Refused)?;
         if self.is_over(&bearer, now) || !self.is_active(&bearer) {
@@ -96,7 +96,7 @@ impl State {
         }
     }
 
-    /// Okapi still accepts a token in the second of its expiry.
+    /// Whether the token has expired. Okapi still accepts a token in the second of its expiry.
     pub(in super::super) fn is_over(&self, bearer: &Bearer, now: u64) -> bool {
         bearer
             .expires_at
@@ -110,7 +110,7 @@ impl State {
         self.users[bearer.user].active
     }
 
-    /// What this token says, if it is an access token that was issued here.
+    /// The claims of this token, if this server issued it as an access token.
     pub(in super::super) fn bearer(&self, token: &str) -> Option<Bearer> {
         match self.rules.system {
             System::Okapi => {
@@ -192,7 +192,7 @@ impl Signer {
         format!("{signed}.{signature}")
     }
 
-    /// The claims of a token that was signed here.
+    /// The claims of a token that this key signed.
     pub(super) fn read<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
         let (signed, signature) = token.rsplit_once('.')?;
         if BASE64.encode(mac(&self.key, signed.as_bytes())) != signature {
@@ -202,7 +202,7 @@ impl Signer {
         serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()
     }
 
-    /// Five parts that say nothing; another for each `number`.
+    /// A text of five opaque parts, which differs for each `number`.
     pub(super) fn opaque(&self, number: u64) -> String {
         let header = BASE64.encode(r#"{"alg":"dir","enc":"A256GCM"}"#);
         let part = |name: &str| mac(&self.key, format!("{name} {number}").as_bytes());
@@ -212,7 +212,7 @@ impl Signer {
         format!("{header}..{iv}.{text}.{tag}")
     }
 
-    /// A name in the form of a UUID; another for each `what`.
+    /// A UUID, which differs for each `what`.
     pub(super) fn uuid(&self, what: &str) -> String {
         let hex = Digest::of([self.key.as_slice(), what.as_bytes()].concat()).to_string();
         let [a, b, c, d, e] = [0..8, 8..12, 12..15, 15..18, 18..30].map(|range| &hex[range]);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_signed_elsewhere_or_changed_is_not_read() {
+    fn a_token_that_another_key_signed_or_that_was_changed_is_not_read() {
         let (signer, other) = (Signer::new(1), Signer::new(2));
         let claims = json!({ "sub": "J\u{fc}rgen", "exp": 5 });
         let token = signer.sign(&claims);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opaque_token_has_five_parts_and_is_another_each_time() {
+    fn an_opaque_token_has_five_parts_and_differs_for_each_number() {
         let signer = Signer::new(1);
         assert_eq!(signer.opaque(1).split('.').count(), 5);
         assert_ne!(signer.opaque(1), signer.opaque(2));
