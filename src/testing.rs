@@ -1,17 +1,17 @@
-//! An authorization server, an API, a FOLIO and a clock to test against.
+//! Servers, wrappers and a clock to test against.
 //!
-//! The fakes here are never scripted to succeed: they behave. [`AuthorizationServer`] really consumes
-//! refresh tokens and really revokes the family of one that is presented twice, and [`ImportApi`]
-//! asks it about every token it is shown. So a test drives its own code, and then asks the server
-//! what it saw: [`exchanges`](AuthorizationServer::exchanges), [`replays`](AuthorizationServer::replays),
-//! [`families_revoked`](AuthorizationServer::families_revoked).
+//! The servers are never scripted to succeed: they behave. [`AuthorizationServer`] consumes refresh tokens and revokes the
+//! family of a token that is presented twice, and [`ImportApi`] asks that server about every token that a call carries. A
+//! test runs its own code, and then reads the server's counters: [`exchanges`](AuthorizationServer::exchanges),
+//! [`replays`](AuthorizationServer::replays), [`families_revoked`](AuthorizationServer::families_revoked).
 //!
-//! [`FolioServer`] is both in one for FOLIO's clients, of either kind: its sign-in with cookies, and an API
-//! behind its gateway.
+//! - `FolioServer` (feature `folio`) is FOLIO of either kind: sign-in with cookies, and an API behind its gateway.
+//! - [`Front`] stands before any server, and answers in the server's place during an [`Outage`].
+//! - [`FaultyStore`] and [`FaultyEndpoint`] wrap any store and any token endpoint: calls fail, wait or hang on request, and
+//!   are counted.
+//! - [`conformance`] checks a store of your own.
 //!
-//! [`Front`] stands before any server, and answers in its place during an [`Outage`].
-//!
-//! All of the servers have two faces. In one process, under tokio's paused time and a [`TestClock`], an hour takes
+//! Each server has two faces on one state. In this process, under tokio's paused time and a [`TestClock`], an hour takes
 //! milliseconds:
 //!
 //! ```
@@ -35,30 +35,33 @@
 //! # }
 //! ```
 //!
-//! Over real HTTP on the loopback, `listen()` serves the same state. Paused time works over sockets
-//! only if server and client run on the same current-thread runtime, because the runtime moves time
-//! on as soon as none of *its own* tasks can run; anywhere else, use short lifetimes in real time.
+//! Over real HTTP on the loopback, `listen()` serves the same state. Paused time works over sockets only if server and
+//! client run on the same current-thread runtime, because a runtime advances time as soon as none of *its own* tasks can
+//! run. In all other cases, use short lifetimes in real time.
 
 mod authorization_server;
 mod body;
 mod clock;
 pub mod conformance;
 mod fault;
+mod faulty;
+#[cfg(feature = "folio")]
 mod folio_server;
 mod front;
 mod http;
 mod import_api;
-mod latency;
 
 pub use self::authorization_server::{
     AccessCheck, AuthorizationServer, AuthorizationServerBuilder, GraceAnswer, Hold,
     InProcessEndpoint, RefreshTokens, Reuse,
 };
 pub use self::clock::TestClock;
-pub use self::fault::Fault;
+pub use self::fault::{Answer, Fault};
+pub use self::faulty::{CallFault, EndpointCall, FaultyEndpoint, FaultyStore, StoreCall};
+#[cfg(feature = "folio")]
 pub use self::folio_server::{
     FolioCounters, FolioRequest, FolioServer, FolioServerBuilder, TokenExpirationError,
 };
 pub use self::front::{Front, Outage};
 pub use self::http::HttpServer;
-pub use self::import_api::{Answer, Gateway, ImportApi, ImportApiBuilder, Seen};
+pub use self::import_api::{Gateway, ImportApi, ImportApiBuilder, Seen};

@@ -3,16 +3,12 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::clock::Clock;
-use evertoken::testing::AccessCheck;
+use evertoken::testing::{AccessCheck, CallFault, FaultyStore, StoreCall};
 use evertoken::{BackgroundTimer, MemoryStore, OnRequest};
-use support::{
-    HOUR, MINUTE, SECOND, SlowStore, World, drain, ended, failed, loaded, rotated, text,
-};
-use tokio::sync::Semaphore;
+use support::{HOUR, MINUTE, SECOND, World, drain, ended, failed, loaded, rotated, text};
 
 /// Sends one request a second, from 0 s on and the end excluded; returns how many the API refused.
 async fn import(world: &World, tokens: &evertoken::TokenManager, seconds: u64) -> u64 {
@@ -105,18 +101,11 @@ async fn i3_on_request_the_same_import_has_no_failures_either() {
 async fn n14_a_task_that_is_delayed_between_look_and_lease_finds_the_newer_pair() {
     let world = World::new(600 * SECOND);
     let shared = MemoryStore::with_clock(world.clock.clone());
-    let gate = Arc::new(Semaphore::new(100));
-    let delayed = SlowStore::new(shared.clone()).after_load({
-        let gate = gate.clone();
-        move || {
-            let gate = gate.clone();
-            async move { gate.acquire().await.unwrap().forget() }
-        }
-    });
-    let slow = loaded(world.builder(OnRequest::default()).store(delayed)).await;
+    let delayed = FaultyStore::new(shared.clone());
+    let slow = loaded(world.builder(OnRequest::default()).store(delayed.clone())).await;
     let fast = loaded(world.builder(OnRequest::default()).store(shared)).await;
     world.clock.advance(600 * SECOND).await;
-    gate.forget_permits(100);
+    delayed.fail_always(StoreCall::Load, Some(CallFault::HangAfter));
 
     // It has read the old pair, without a lease on it, and is held up.
     let late = tokio::spawn({
@@ -126,7 +115,8 @@ async fn n14_a_task_that_is_delayed_between_look_and_lease_finds_the_newer_pair(
     world.clock.advance(SECOND).await;
     let second = fast.token().await.unwrap();
     world.assert_exchanges(1);
-    gate.add_permits(100);
+    delayed.fail_always(StoreCall::Load, None);
+    delayed.release();
     let start = world.clock.now();
     assert_eq!(text(&late.await.unwrap()), second.expose());
     assert_eq!(world.clock.now(), start);
@@ -138,18 +128,11 @@ async fn n14_a_task_that_is_delayed_between_look_and_lease_finds_the_newer_pair(
 async fn n14_delayed_while_the_other_one_is_still_at_it_the_task_waits_for_its_pair() {
     let world = World::new(600 * SECOND);
     let shared = MemoryStore::with_clock(world.clock.clone());
-    let gate = Arc::new(Semaphore::new(100));
-    let delayed = SlowStore::new(shared.clone()).before_swap({
-        let gate = gate.clone();
-        move || {
-            let gate = gate.clone();
-            async move { gate.acquire().await.unwrap().forget() }
-        }
-    });
-    let slow = loaded(world.builder(OnRequest::default()).store(delayed)).await;
+    let delayed = FaultyStore::new(shared.clone());
+    let slow = loaded(world.builder(OnRequest::default()).store(delayed.clone())).await;
     let fast = loaded(world.builder(OnRequest::default()).store(shared)).await;
     world.clock.advance(600 * SECOND).await;
-    gate.forget_permits(100);
+    delayed.fail_always(StoreCall::Swap, Some(CallFault::HangBefore));
     let hold = world.server.hold();
     let ask = |tokens: &evertoken::TokenManager| {
         let tokens = tokens.clone();
@@ -159,7 +142,8 @@ async fn n14_delayed_while_the_other_one_is_still_at_it_the_task_waits_for_its_p
     world.clock.advance(SECOND).await;
     let early = ask(&fast);
     world.server.arrived(1).await;
-    gate.add_permits(100);
+    delayed.fail_always(StoreCall::Swap, None);
+    delayed.release();
     world.clock.advance(SECOND).await;
     world.assert_exchanges(1);
     drop(hold);

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::clock::{Clock, Timestamp};
-use evertoken::testing::{Fault, RefreshTokens, TestClock};
+use evertoken::testing::{Fault, FaultyEndpoint, RefreshTokens, TestClock};
 use evertoken::{
     BackgroundTimer, EndpointError, Error, Grant, Issued, Key, OnRequest, OptimisticEarly,
     RefreshStrategy, Rejection, Token, TokenEndpoint, TokenManager, TokenPair, async_trait,
 };
 use parking_lot::Mutex;
 use support::{
-    Greedy, HOUR, HalfLife, Hooked, MINUTE, SECOND, World, drain, ended, later, loaded, rotated,
-    settle, text,
+    Greedy, HOUR, HalfLife, MINUTE, SECOND, World, drain, ended, later, loaded, rotated, settle,
+    text,
 };
 use tokio::runtime::Handle;
 
@@ -329,7 +329,7 @@ async fn fm31_the_last_handle_takes_a_rotation_along_that_is_over_its_exchange()
     for fault in faults {
         let world = World::new(600 * SECOND);
         let before = Handle::current().metrics().num_alive_tasks();
-        let endpoint = Arc::new(Hooked::new(world.server.endpoint()));
+        let endpoint = Arc::new(FaultyEndpoint::new(world.server.endpoint()));
         let alive = Arc::downgrade(&endpoint);
         let tokens = world.builder_at(endpoint, BackgroundTimer::default());
         let tokens = loaded(tokens).await;

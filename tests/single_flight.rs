@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::testing::{Fault, InProcessEndpoint};
+use evertoken::testing::{
+    CallFault, EndpointCall, Fault, FaultyEndpoint, FaultyStore, InProcessEndpoint, StoreCall,
+};
 use evertoken::{
     BackgroundTimer, Coordination, EndpointError, Error, Grant, Issued, Key, MemoryStore, OldPair,
     OnRequest, OptimisticEarly, Record, Rejection, ServerProfile, StoreError, Token, TokenEndpoint,
@@ -18,8 +20,7 @@ use evertoken::{
 };
 use parking_lot::Mutex;
 use support::{
-    HOUR, Hooked, MINUTE, SECOND, SlowStore, World, drain, ended, failed, later, loaded, rotated,
-    settle, text,
+    HOUR, MINUTE, SECOND, World, drain, ended, failed, later, loaded, rotated, settle, text,
 };
 use tokio::task::JoinHandle;
 
@@ -136,36 +137,28 @@ async fn i10_64_workers_that_cross_the_expiry_cause_one_refresh_and_have_no_fail
     world.assert_exchanges(1);
 }
 
-/// A rotation of 37 s: 4 s for each call of the store and 25 s for the server.
-fn slow(world: &World, delays: &Arc<AtomicBool>) -> SlowStore {
-    let pause = || {
-        let delays = delays.clone();
-        move || {
-            let delay = delays.load(Ordering::SeqCst);
-            async move {
-                if delay {
-                    tokio::time::sleep(4 * SECOND).await;
-                }
-            }
-        }
-    };
-    SlowStore::new(MemoryStore::with_clock(world.clock.clone()))
-        .after_load(pause())
-        .before_swap(pause())
+/// A store whose calls take 4 s each once they are delayed. With 25 s for the server, a rotation takes 37 s.
+fn slow(world: &World) -> FaultyStore {
+    FaultyStore::new(MemoryStore::with_clock(world.clock.clone()))
+}
+
+fn delay(store: &FaultyStore) {
+    store.fail_always(StoreCall::Load, Some(CallFault::DelayAfter(4 * SECOND)));
+    store.fail_always(StoreCall::Swap, Some(CallFault::DelayBefore(4 * SECOND)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
-    let delays = Arc::<AtomicBool>::default();
+    let store = slow(&world);
     let tokens = loaded(
         world
             .builder(OnRequest::default())
-            .store(slow(&world, &delays))
+            .store(store.clone())
             .wait(31 * SECOND),
     )
     .await;
-    delays.store(true, Ordering::SeqCst);
+    delay(&store);
     world.clock.advance(600 * SECOND).await;
     let start = world.clock.now();
     let leader = call(&tokens);
@@ -184,19 +177,19 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
-    let delays = Arc::<AtomicBool>::default();
+    let store = slow(&world);
     // The old token is said to die with the rotation, so a newer one is waited for as long as there is time.
     let profile = ServerProfile::strict().old_pair(OldPair::AccessDiesAtRotation);
     let endpoint = world.server.endpoint().with_profile(profile);
     let tokens = loaded(
         world
             .builder_at(endpoint, BackgroundTimer::default())
-            .store(slow(&world, &delays))
+            .store(store.clone())
             .wait(31 * SECOND),
     )
     .await;
     let first = tokens.token().await.unwrap();
-    delays.store(true, Ordering::SeqCst);
+    delay(&store);
     world.clock.advance(480 * SECOND).await;
     let start = world.clock.now();
     let answer = tokens.token().await;
@@ -236,14 +229,9 @@ async fn fm12_a_caller_that_stops_polling_at_any_moment_takes_nothing_along() {
     // Each step of the rotation takes a moment of its own; the caller leaves in each of them.
     for leaves_at in 0..12 {
         let world = World::with(|server| server.access_ttl(600 * SECOND).latency(4 * SECOND));
-        let delays = Arc::<AtomicBool>::default();
-        let tokens = loaded(
-            world
-                .builder(OnRequest::default())
-                .store(slow(&world, &delays)),
-        )
-        .await;
-        delays.store(true, Ordering::SeqCst);
+        let store = slow(&world);
+        let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
+        delay(&store);
         world.clock.advance(600 * SECOND).await;
         let answer = tokio::time::timeout(leaves_at * SECOND, tokens.token()).await;
         assert!(answer.is_err());
@@ -581,7 +569,7 @@ async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_i
     // Without leases, nothing but the flight itself keeps them together.
     for coordination in [Coordination::Lease, Coordination::None] {
         let world = World::new(600 * SECOND);
-        let endpoint = Hooked::new(world.server.endpoint());
+        let endpoint = FaultyEndpoint::new(world.server.endpoint());
         let builder = world.builder_at(endpoint.clone(), OnRequest::default());
         let tokens = loaded(builder.coordination(coordination)).await;
         let at_once: Vec<_> = (0..100)
@@ -598,7 +586,7 @@ async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_i
             assert_eq!(tokens.rotate().await.unwrap().pair_id().version, version);
         }
         world.assert_exchanges(4);
-        assert_eq!(endpoint.calls(), 4);
+        assert_eq!(endpoint.calls(EndpointCall::Refresh), 4);
     }
 }
 

@@ -6,18 +6,23 @@ mod support;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use evertoken::clock::Clock;
-use evertoken::testing::{GraceAnswer, InProcessEndpoint, Reuse};
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::testing::{
+    CallFault, EndpointCall, FaultyEndpoint, FaultyStore, GraceAnswer, InProcessEndpoint, Reuse,
+    StoreCall,
+};
 use evertoken::{
     BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, Lifetime, MemoryStore,
-    OnRequest, Plan, RefreshStrategy, Resend, ServerProfile, Token, TokenEndpoint, TokenManager,
+    OnRequest, Plan, Record, RefreshStrategy, Resend, ServerProfile, StoreError, Token,
+    TokenEndpoint, TokenManager, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
-use support::{Hooked, MINUTE, SECOND, SlowStore, World, drain, ended, loaded, settle, text};
+use support::{MINUTE, SECOND, World, drain, ended, loaded, settle, text};
 use tokio::task::JoinHandle;
 
 fn callers(tokens: &TokenManager, count: usize) -> Vec<JoinHandle<Result<Token, Error>>> {
@@ -38,12 +43,8 @@ async fn expired(world: &World, endpoint: impl TokenEndpoint) -> TokenManager {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_panics_before_it_sent_loses_nothing() {
     let world = World::new(600 * SECOND);
-    let endpoint = Hooked::new(world.server.endpoint()).before(|call| async move {
-        assert_ne!(
-            call, 1,
-            "a panic of the endpoint's, before anything was sent"
-        );
-    });
+    let endpoint = FaultyEndpoint::new(world.server.endpoint());
+    endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::PanicBefore);
     let tokens = expired(&world, endpoint.clone()).await;
     let mut events = tokens.subscribe();
     // The token may be spent, for all the manager knows: it is sent again after a pause of 2 s.
@@ -52,19 +53,15 @@ async fn an_endpoint_that_panics_before_it_sent_loses_nothing() {
     }
     assert_eq!(world.clock.wall().as_secs(), 1_700_000_602);
     world.assert_exchanges(1);
-    assert_eq!(endpoint.calls(), 2);
+    assert_eq!(endpoint.calls(EndpointCall::Refresh), 2);
     assert_eq!(ended(&drain(&mut events)), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_panics_before_it_sent_costs_no_valid_token() {
     let world = World::new(600 * SECOND);
-    let endpoint = Hooked::new(world.server.endpoint()).before(|call| async move {
-        assert_ne!(
-            call, 1,
-            "a panic of the endpoint's, before anything was sent"
-        );
-    });
+    let endpoint = FaultyEndpoint::new(world.server.endpoint());
+    endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::PanicBefore);
     let tokens = loaded(world.builder_at(endpoint, BackgroundTimer::default())).await;
     for _ in 0..2_000 {
         assert!(world.is_live(&tokens.token().await.unwrap()));
@@ -80,12 +77,8 @@ async fn an_endpoint_that_panics_after_the_server_rotated_ends_typed_on_a_strict
         let again = u64::from(resend == Resend::Always);
         let world = World::new(600 * SECOND);
         let profile = ServerProfile::strict().resend(resend);
-        let endpoint = Hooked::new(world.server.endpoint().with_profile(profile)).after(|call| {
-            assert_ne!(
-                call, 1,
-                "a panic of the endpoint's, with the answer in hand"
-            );
-        });
+        let endpoint = FaultyEndpoint::new(world.server.endpoint().with_profile(profile));
+        endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::PanicAfter);
         let tokens = expired(&world, endpoint.clone()).await;
         let mut events = tokens.subscribe();
         let start = world.clock.now();
@@ -109,7 +102,7 @@ async fn an_endpoint_that_panics_after_the_server_rotated_ends_typed_on_a_strict
         assert_eq!(ended(&drain(&mut events)), 1);
         // The second sending that the profile permits, and none where it forbids it.
         assert_eq!(world.server.replays(), again);
-        assert_eq!(endpoint.calls(), 1 + again);
+        assert_eq!(endpoint.calls(EndpointCall::Refresh), 1 + again);
     }
 }
 
@@ -121,12 +114,8 @@ async fn an_endpoint_that_panics_after_the_server_rotated_is_asked_again_inside_
             answer: GraceAnswer::SamePair,
         })
     });
-    let endpoint = Hooked::new(world.server.endpoint()).after(|call| {
-        assert_ne!(
-            call, 1,
-            "a panic of the endpoint's, with the answer in hand"
-        );
-    });
+    let endpoint = FaultyEndpoint::new(world.server.endpoint());
+    endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::PanicAfter);
     let tokens = expired(&world, endpoint).await;
     let start = world.clock.now();
     for caller in callers(&tokens, 10) {
@@ -183,12 +172,8 @@ async fn an_endpoint_that_panics_without_a_future_answers_everybody_and_loses_no
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_hangs_is_given_up_after_its_timeout() {
     let world = World::new(600 * SECOND);
-    let endpoint =
-        Hooked::new(world.server.endpoint().with_timeout(10 * SECOND)).before(|call| async move {
-            if call == 1 {
-                std::future::pending::<()>().await;
-            }
-        });
+    let endpoint = FaultyEndpoint::new(world.server.endpoint().with_timeout(10 * SECOND));
+    endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::HangBefore);
     let tokens = loaded(world.builder_at(endpoint, BackgroundTimer::default())).await;
     let first = tokens.token().await.unwrap();
     world.clock.advance(480 * SECOND).await;
@@ -209,12 +194,76 @@ fn own(own: &Own) -> TokenManager {
     own.get().unwrap().clone()
 }
 
+type Code = Arc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// An endpoint or a store that runs code of the user's before each exchange, after each load and before each swap.
+struct Asking<T> {
+    inner: T,
+    calls: AtomicU64,
+    code: Code,
+}
+
+impl<T> Asking<T> {
+    /// `code` gets the number of the call, from 1.
+    fn new<F: Future<Output = ()> + Send + 'static>(
+        inner: T,
+        code: impl Fn(u64) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            inner,
+            calls: AtomicU64::new(0),
+            code: Arc::new(move |call| Box::pin(code(call))),
+        }
+    }
+
+    async fn ask(&self) {
+        (self.code)(self.calls.fetch_add(1, Ordering::SeqCst) + 1).await;
+    }
+}
+
+impl<T> std::fmt::Debug for Asking<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asking").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for Asking<InProcessEndpoint> {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        self.ask().await;
+        self.inner.exchange(grant).await
+    }
+
+    fn key(&self) -> Key {
+        self.inner.key()
+    }
+}
+
+#[async_trait]
+impl TokenStore for Asking<MemoryStore> {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        let loaded = self.inner.load(key).await;
+        self.ask().await;
+        loaded
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        self.ask().await;
+        self.inner.swap(key, seen, next).await
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_asks_its_own_manager_gets_an_error_and_goes_on() {
     let world = World::new(600 * SECOND);
     let manager = Own::default();
     let errors = Arc::<Mutex<Vec<Error>>>::default();
-    let endpoint = Hooked::new(world.server.endpoint()).before({
+    let endpoint = Asking::new(world.server.endpoint(), {
         let (manager, errors) = (manager.clone(), errors.clone());
         move |_| {
             let (manager, errors) = (own(&manager), errors.clone());
@@ -248,7 +297,7 @@ async fn an_endpoint_that_asks_its_own_manager_gets_an_error_and_goes_on() {
 async fn an_endpoint_that_asks_its_own_manager_from_another_task_is_no_deadlock() {
     let world = World::new(600 * SECOND);
     let manager = Own::default();
-    let endpoint = Hooked::new(world.server.endpoint()).before({
+    let endpoint = Asking::new(world.server.endpoint(), {
         let manager = manager.clone();
         move |call| {
             let manager = own(&manager);
@@ -276,9 +325,9 @@ async fn a_store_that_asks_its_own_manager_gets_an_error_and_goes_on() {
     let world = World::new(600 * SECOND);
     let manager = Own::default();
     let errors = Arc::<AtomicU64>::default();
-    let ask = || {
+    let store = Asking::new(MemoryStore::with_clock(world.clock.clone()), {
         let (manager, errors) = (manager.clone(), errors.clone());
-        move || {
+        move |_| {
             let (manager, errors) = (manager.get().cloned(), errors.clone());
             async move {
                 if let Some(manager) = manager {
@@ -288,10 +337,7 @@ async fn a_store_that_asks_its_own_manager_gets_an_error_and_goes_on() {
                 }
             }
         }
-    };
-    let store = SlowStore::new(MemoryStore::with_clock(world.clock.clone()))
-        .after_load(ask())
-        .before_swap(ask());
+    });
     let tokens = loaded(world.builder(OnRequest::default()).store(store)).await;
     world.clock.advance(600 * SECOND).await;
     manager.set(tokens.clone()).unwrap();
@@ -353,42 +399,28 @@ async fn a_strategy_that_panics_falls_back_to_rotating_on_request() {
     world.assert_exchanges(3);
 }
 
-/// Panics, or hangs, in the store while the flag is up.
-fn troubled(world: &World, trouble: &Arc<AtomicBool>, hangs: bool, at_swap: bool) -> SlowStore {
-    let trouble = trouble.clone();
-    let pause = move || {
-        let trouble = trouble.load(Ordering::SeqCst);
-        async move {
-            match (trouble, hangs) {
-                (false, _) => {}
-                (true, true) => std::future::pending().await,
-                (true, false) => panic!("a panic of the store's"),
-            }
-        }
-    };
-    let store = SlowStore::new(MemoryStore::with_clock(world.clock.clone()));
-    if at_swap {
-        store.before_swap(pause)
-    } else {
-        store.after_load(pause)
-    }
-}
+/// The ways in which a store is in trouble: it panics or hangs, as it loads or as it swaps.
+const TROUBLES: [(StoreCall, CallFault<StoreError>); 4] = [
+    (StoreCall::Load, CallFault::PanicAfter),
+    (StoreCall::Swap, CallFault::PanicBefore),
+    (StoreCall::Load, CallFault::HangAfter),
+    (StoreCall::Swap, CallFault::HangBefore),
+];
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_or_hangs_before_anything_was_sent_is_waited_for() {
-    for (hangs, at_swap) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (call, fault) in TROUBLES {
         let world = World::new(600 * SECOND);
-        let trouble = Arc::<AtomicBool>::default();
-        let store = troubled(&world, &trouble, hangs, at_swap);
-        let tokens = loaded(world.builder(OnRequest::default()).store(store)).await;
+        let store = FaultyStore::new(MemoryStore::with_clock(world.clock.clone()));
+        let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
         let mut events = tokens.subscribe();
         world.clock.advance(600 * SECOND).await;
-        trouble.store(true, Ordering::SeqCst);
+        store.fail_always(call, Some(fault));
         let start = world.clock.now();
         let waiting = callers(&tokens, 10);
         world.clock.advance(10 * SECOND).await;
         world.assert_exchanges(0);
-        trouble.store(false, Ordering::SeqCst);
+        store.fail_always(call, None);
         for caller in waiting {
             assert!(world.is_live(&caller.await.unwrap().unwrap()));
         }
@@ -400,13 +432,12 @@ async fn a_store_that_panics_or_hangs_before_anything_was_sent_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_or_hangs_for_longer_than_callers_wait_is_a_typed_error() {
-    for (hangs, at_swap) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (call, fault) in TROUBLES {
         let world = World::new(600 * SECOND);
-        let trouble = Arc::<AtomicBool>::default();
-        let store = troubled(&world, &trouble, hangs, at_swap);
-        let tokens = loaded(world.builder(OnRequest::default()).store(store)).await;
+        let store = FaultyStore::new(MemoryStore::with_clock(world.clock.clone()));
+        let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
         world.clock.advance(600 * SECOND).await;
-        trouble.store(true, Ordering::SeqCst);
+        store.fail_always(call, Some(fault));
         let start = world.clock.now();
         for caller in callers(&tokens, 10) {
             let error = caller.await.unwrap().unwrap_err();
@@ -424,22 +455,21 @@ async fn a_store_that_panics_or_hangs_for_longer_than_callers_wait_is_a_typed_er
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_or_hangs_when_the_pair_is_there_is_tried_until_it_takes_it() {
-    for hangs in [false, true] {
+    for fault in [CallFault::PanicBefore, CallFault::HangBefore] {
         let world = World::new(600 * SECOND);
-        let trouble = Arc::<AtomicBool>::default();
-        let store = troubled(&world, &trouble, hangs, true);
-        let shared = store.inner.clone();
-        let endpoint = Hooked::new(world.server.endpoint()).after({
-            let trouble = trouble.clone();
-            move |_| trouble.store(true, Ordering::SeqCst)
-        });
+        let shared = MemoryStore::with_clock(world.clock.clone());
+        let store = FaultyStore::new(shared.clone());
+        let endpoint = world.server.endpoint();
         let tokens = loaded(
             world
                 .builder_at(endpoint, OnRequest::default())
-                .store(store),
+                .store(store.clone()),
         )
         .await;
         world.clock.advance(600 * SECOND).await;
+        // The lease is written, and the pair that the exchange brings is not.
+        store.work_next(StoreCall::Swap, 1);
+        store.fail_always(StoreCall::Swap, Some(fault));
         let start = world.clock.now();
         let mut served = Vec::new();
         for caller in callers(&tokens, 10) {
@@ -450,7 +480,7 @@ async fn a_store_that_panics_or_hangs_when_the_pair_is_there_is_tried_until_it_t
         // It goes on trying while callers are served.
         world.clock.advance(20 * SECOND).await;
         assert_eq!(text(&tokens.token().await), served[0].expose());
-        trouble.store(false, Ordering::SeqCst);
+        store.fail_always(StoreCall::Swap, None);
         world.clock.advance(10 * SECOND).await;
         settle().await;
         let restarted = loaded(world.builder(OnRequest::default()).store(shared)).await;
@@ -464,7 +494,7 @@ async fn two_managers_may_ask_one_another() {
     // A session that is renewed with the token of another one: no rotation waits for itself.
     let (outer, inner) = (World::new(600 * SECOND), World::new(600 * SECOND));
     let other = inner.manager(OnRequest::default()).await;
-    let endpoint = Hooked::new(outer.server.endpoint()).before(move |_| {
+    let endpoint = Asking::new(outer.server.endpoint(), move |_| {
         let other = other.clone();
         async move {
             other.token().await.unwrap();

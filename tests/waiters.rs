@@ -3,49 +3,13 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{
-    EndpointError, Grant, Issued, Key, MemoryStore, Record, StoreError, TokenEndpoint,
-    TokenManager, TokenPair, TokenStore, async_trait,
+use evertoken::testing::{
+    AuthorizationServer, CallFault, EndpointCall, FaultyEndpoint, FaultyStore, StoreCall,
 };
-
-#[derive(Debug)]
-struct Unused;
-
-#[async_trait]
-impl TokenEndpoint for Unused {
-    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
-        Err(EndpointError::later(None))
-    }
-}
-
-/// Says "changed" at once, whether anything did or not.
-#[derive(Debug, Clone)]
-struct Restless(MemoryStore, Arc<AtomicU64>);
-
-#[async_trait]
-impl TokenStore for Restless {
-    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.load(key).await
-    }
-
-    async fn swap(
-        &self,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        self.0.swap(key, seen, next).await
-    }
-
-    async fn changed(&self, _: &Key, _: Option<Revision>) {
-        tokio::task::yield_now().await;
-    }
-}
+use evertoken::{EndpointError, MemoryStore, Record, TokenManager, TokenPair, TokenStore};
 
 /// A waiter that looks at the token that is held, while the rotation tells how far it is, must not
 /// have either wait for the other.
@@ -53,8 +17,9 @@ impl TokenStore for Restless {
 fn waiters_and_the_rotation_do_not_lock_each_other_out() {
     let done = Arc::new(AtomicBool::new(false));
     let finished = Arc::clone(&done);
-    let loads = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&loads);
+    let memory = MemoryStore::new();
+    let store = FaultyStore::new(memory.clone());
+    let counted = store.clone();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(4)
@@ -62,8 +27,12 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let store = Restless(MemoryStore::new(), Arc::clone(&counter));
-            let tokens = TokenManager::builder(Unused)
+            // `changed` returns at once, whether anything changed or not.
+            store.fail_always(StoreCall::Changed, Some(CallFault::Fail));
+            let later = CallFault::Error(|| EndpointError::later(None));
+            let endpoint = FaultyEndpoint::new(AuthorizationServer::builder().build().endpoint());
+            endpoint.fail_always(EndpointCall::Refresh, Some(later));
+            let tokens = TokenManager::builder(endpoint)
                 .store(store.clone())
                 .seed(TokenPair::from_refresh_token("r1"))
                 .wait(Duration::from_secs(31))
@@ -73,7 +42,7 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
             tokens.try_token().unwrap_err();
             let key = tokens.key().clone();
             let (record, revision) = loop {
-                let entry = store.0.load(&key).await.unwrap().entry;
+                let entry = memory.load(&key).await.unwrap().entry;
                 if let Some((record, revision)) = entry
                     && serde_json::to_value(&record).unwrap()["not_before"].is_object()
                 {
@@ -84,11 +53,11 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
             let mut json = serde_json::to_value(&record).unwrap();
             json["lease"] = serde_json::json!({
                 "owner": "2a", "number": 8, "digest": record.digest(),
-                "since": store.0.load(&key).await.unwrap().now,
+                "since": memory.load(&key).await.unwrap().now,
             });
             json["next_number"] = 9.into();
             let leased: Record = serde_json::from_value(json).unwrap();
-            store.0.swap(&key, Some(revision), &leased).await.unwrap();
+            memory.swap(&key, Some(revision), &leased).await.unwrap();
             tokio::time::sleep(Duration::from_millis(2_500)).await;
             let waiters: Vec<_> = (0..64)
                 .map(|_| {
@@ -107,7 +76,7 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
     });
     for _ in 0..150 {
         if done.load(Ordering::SeqCst) {
-            let loads = loads.load(Ordering::Relaxed);
+            let loads = counted.calls(StoreCall::Load);
             assert!(
                 loads < 500,
                 "the store was asked {loads} times in four seconds"

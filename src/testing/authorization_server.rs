@@ -1,4 +1,3 @@
-mod endpoint;
 mod exchange;
 mod http;
 mod rules;
@@ -15,22 +14,21 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use self::endpoint::InProcessEndpoint;
+pub use self::exchange::InProcessEndpoint;
 pub use self::rules::{AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse};
-use self::rules::{Client, Rules, Words};
+use self::rules::{Client, Refusal, Rules, Words};
 pub use self::state::AccessCheck;
-use self::state::{Counters, Refusal, State};
+use self::state::{Counters, State};
 use super::fault::{Fault, Faults};
 use super::http::{ANY_PORT, HttpServer};
 use crate::clock::Clock;
 use crate::token::TokenPair;
 
-/// An authorization server that means it: a refresh token is good for one use, and a second use
-/// revokes everything that came of the first.
+/// A strict authorization server: a refresh token is good for one use, and a second use revokes its whole family.
 ///
-/// Clones are one server. It has two faces on one state: [`endpoint`](Self::endpoint) in this process,
-/// and [`listen`](Self::listen) over HTTP. A grant that has *arrived* is decided, whether or not
-/// somebody still waits for the answer.
+/// Clones are one server. The server has two faces on one state: [`endpoint`](Self::endpoint) in this process, and
+/// [`listen`](Self::listen) over HTTP. The server decides every grant that has *arrived*, also if the client no longer
+/// waits for the answer.
 ///
 /// ```
 /// use evertoken::testing::AuthorizationServer;
@@ -65,10 +63,10 @@ impl AuthorizationServer {
         AuthorizationServerBuilder::new()
     }
 
-    /// Describes light-oauth2: opaque refresh tokens without an expiry that are gone once they are
-    /// presented, also if [another client](AuthorizationServerBuilder::another_client) presents them, or
-    /// more is asked for than their [scope](AuthorizationServerBuilder::scope). No family is revoked, and
-    /// refusals are worded as light-4j words them: 404 for a token that is not there.
+    /// Describes light-oauth2: opaque refresh tokens without an expiry. A refresh token is gone once it is presented, also
+    /// by [another client](AuthorizationServerBuilder::another_client) or for more than its
+    /// [scope](AuthorizationServerBuilder::scope). The server revokes no family, and words refusals as light-4j does: 404
+    /// for a token that it does not hold.
     #[must_use]
     pub fn light_oauth2() -> AuthorizationServerBuilder {
         AuthorizationServerBuilder::light_oauth2()
@@ -96,7 +94,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// The first pair of a new family: somebody signed in just now.
+    /// The first pair of a new family, as if a user signed in just now.
     #[must_use]
     pub fn issue(&self) -> TokenPair {
         let issued = self
@@ -115,20 +113,20 @@ impl AuthorizationServer {
         InProcessEndpoint::new(self.clone(), client)
     }
 
-    /// The HTTP face, on a free port of the loopback: [`url`](HttpServer::url) is the token
-    /// endpoint's (RFC 6749 section 3.2), and `/revoke` beside it revokes (RFC 7009).
+    /// The HTTP face, on a free port of the loopback: [`url`](HttpServer::url) is the token endpoint (RFC 6749 section
+    /// 3.2), and `/revoke` beside it is the revocation endpoint (RFC 7009).
     ///
-    /// It runs on the current runtime until the handle is dropped.
+    /// The face runs on the current runtime until the handle is dropped.
     pub async fn listen(&self) -> io::Result<HttpServer> {
         self.listen_on(ANY_PORT).await
     }
 
-    /// The same at an address of one's own: a server that comes back after it was gone.
+    /// As [`listen`](Self::listen), at this address: a server that returns after an outage.
     pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
         http::listen(self.clone(), addr).await
     }
 
-    /// The next grant that arrives meets this fault; several are met in the order they were given.
+    /// The next grant that arrives meets this fault. Several faults are met in the order of the calls.
     pub fn fail_next(&self, fault: Fault) {
         self.shared.inner.lock().faults.queue(fault);
     }
@@ -139,7 +137,7 @@ impl AuthorizationServer {
         self.shared.inner.lock().faults.always(fault);
     }
 
-    /// Keeps grants that have arrived undecided until the guard is dropped.
+    /// Holds grants that have arrived undecided until the guard is dropped.
     #[must_use = "dropping the guard lets them go on"]
     pub fn hold(&self) -> Hold {
         self.shared.holds.send_modify(|holds| *holds += 1);
@@ -151,74 +149,72 @@ impl AuthorizationServer {
     /// Waits until [`exchanges`](Self::exchanges) is at least `count`.
     pub async fn arrived(&self, count: u64) {
         let mut exchanges = self.shared.exchanges.subscribe();
-        // It fails only without a sender, which lives as long as this server does.
+        // The wait fails only without a sender, which lives as long as this server.
         let _ = exchanges.wait_for(|arrived| *arrived >= count).await;
     }
 
-    /// Whether connections of the in-process face are accepted at all; if not, its requests are
-    /// never sent. Over HTTP, drop the [`HttpServer`] and [`listen_on`](Self::listen_on) its address
-    /// again.
+    /// Whether the in-process face accepts connections. If not, its requests are never sent. Over HTTP, drop the
+    /// [`HttpServer`] and [`listen_on`](Self::listen_on) its address again.
     pub fn set_reachable(&self, reachable: bool) {
         self.shared.reachable.store(reachable, Ordering::SeqCst);
     }
 
-    /// Ends every family there is: everybody is logged out everywhere.
+    /// Revokes every family: all users are logged out everywhere.
     pub fn revoke_all(&self) {
         self.shared.inner.lock().state.revoke_all();
     }
 
-    /// Refresh grants that arrived, whatever became of them.
+    /// Refresh grants that arrived, including those that failed.
     #[must_use]
     pub fn exchanges(&self) -> u64 {
         *self.shared.exchanges.borrow()
     }
 
-    /// Of these, the ones whose token had been consumed before, whatever the answer.
+    /// Of [`exchanges`](Self::exchanges), those whose token was consumed before, whatever the answer.
     #[must_use]
     pub fn replays(&self) -> u64 {
         self.counters().replays
     }
 
-    /// Of [`exchanges`](Self::exchanges), the ones that brought a new pair (whether or not its answer
-    /// arrived).
+    /// Of [`exchanges`](Self::exchanges), those that issued a new pair, whether or not the answer arrived.
     #[must_use]
     pub fn rotations(&self) -> u64 {
         self.counters().rotations
     }
 
-    /// Families that died because a refresh token was used twice.
+    /// Families that the server revoked because a refresh token was used twice.
     #[must_use]
     pub fn families_revoked(&self) -> u64 {
         self.counters().families_revoked
     }
 
-    /// Sign-ins that arrived, whatever became of them.
+    /// Sign-ins that arrived, including those that failed.
     #[must_use]
     pub fn sign_ins(&self) -> u64 {
         self.counters().sign_ins
     }
 
-    /// Requests to revoke a token, whether or not it was known.
+    /// Requests to revoke a token, whether or not the server knew the token.
     #[must_use]
     pub fn revocations(&self) -> u64 {
         self.counters().revocations
     }
 
-    /// What an access token is worth now. Asking does not count as a use of it.
+    /// What an access token is worth now. The check does not count as a use of the token.
     #[must_use]
     pub fn check(&self, access: &str) -> AccessCheck {
         let now = self.shared.clock.now();
         self.shared.inner.lock().state.check(access, now)
     }
 
-    /// Whether the token endpoint would exchange this refresh token now, for the first time.
+    /// Whether this refresh token is live: the token endpoint exchanges it now, for the first time.
     #[must_use]
     pub fn is_live_refresh(&self, refresh: &str) -> bool {
         let now = self.shared.clock.now();
         self.shared.inner.lock().state.is_live_refresh(refresh, now)
     }
 
-    /// Checks the token on behalf of an API, which counts as a use of it.
+    /// Checks the token on behalf of an API, which counts as a use of the token.
     pub(super) fn accept(&self, access: &str) -> AccessCheck {
         let now = self.shared.clock.now();
         self.shared.inner.lock().state.accept(access, now)
@@ -248,13 +244,13 @@ impl AuthorizationServer {
         self.shared.reachable.load(Ordering::SeqCst)
     }
 
-    /// The wall clock as a `Date` header tells it: in whole seconds.
+    /// The wall clock in whole seconds, as a `Date` header has it.
     pub(super) fn date(&self) -> Duration {
         Duration::from_secs(self.shared.clock.wall().as_secs())
     }
 }
 
-/// Counters only: the state is full of tokens.
+/// Counters only, because the state holds tokens.
 impl fmt::Debug for AuthorizationServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizationServer")
@@ -264,7 +260,7 @@ impl fmt::Debug for AuthorizationServer {
     }
 }
 
-/// While it lives, grants that have arrived at the server stay undecided.
+/// While this guard lives, grants that have arrived at the server stay undecided.
 #[derive(Debug)]
 pub struct Hold {
     server: AuthorizationServer,
@@ -276,7 +272,7 @@ impl Drop for Hold {
     }
 }
 
-/// The keys of a hash map: random, and unlike the operating system's source they cannot fail.
+/// A random number from the keys of a hash map, which unlike the operating system's source cannot fail.
 pub(super) fn seed() -> u128 {
     let half = || u128::from(RandomState::new().hash_one(0));
     (half() << 64) | half()

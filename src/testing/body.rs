@@ -1,5 +1,4 @@
-//! What is kept of a body while it arrives: its length, its digest and what its records are. The bytes
-//! themselves are not.
+//! What an API keeps of a body while it arrives: the length, the digest and the records' digests, but never the bytes.
 
 use std::collections::HashMap;
 
@@ -8,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 /// Ends a MARC record (ISO 2709).
 const RECORD_TERMINATOR: u8 = 0x1D;
 
-/// The first half of a SHA-256: far too long for two of a test to be the same by chance.
+/// The first half of a SHA-256: too long for two bodies of a test to be equal by chance.
 pub(super) type Fingerprint = [u8; 16];
 
 pub(super) fn fingerprint(bytes: impl AsRef<[u8]>) -> Fingerprint {
@@ -21,7 +20,7 @@ pub(super) struct Body {
     terminators: u64,
     whole: Sha256,
     record: Sha256,
-    /// Each record's, where they are remembered.
+    /// The digest of each record, where records are remembered.
     records: Option<Vec<Fingerprint>>,
 }
 
@@ -51,7 +50,7 @@ impl Body {
         }
     }
 
-    /// Records are counted by their terminators; a body without any is one.
+    /// The number of record terminators. A body without one is one record.
     pub(super) fn count(&self) -> u64 {
         match self.terminators {
             0 => u64::from(self.length > 0),
@@ -59,7 +58,7 @@ impl Body {
         }
     }
 
-    /// Of the whole body, and what is known of each of its records.
+    /// The digest of the whole body, and those of its records, where records are remembered.
     pub(super) fn finish(self) -> (Fingerprint, Vec<Fingerprint>) {
         let whole = halved(self.whole.finalize());
         let records = match self.records {
@@ -81,12 +80,12 @@ impl Taken {
         }
     }
 
-    /// How many different ones.
+    /// The number of different records.
     pub(super) fn distinct(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// How often this one.
+    /// How often this record was taken.
     pub(super) fn times(&self, record: impl AsRef<[u8]>) -> u64 {
         let times = self.0.get(&fingerprint(record));
         times.copied().unwrap_or_default().into()

@@ -9,21 +9,19 @@ use crate::clock::{Clock, Coarse, Timestamp};
 /// 2023-11-14T22:13:20Z: a wall clock that no test mistakes for the real one.
 const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 
-/// How often [`TestClock::advance`] lets the other tasks run at the moment it arrives at. A task that
-/// was woken by a timer wakes the next one, and so on: longer chains than this need a look at
-/// their result instead.
+/// How often [`TestClock::advance`] lets the other tasks run at the end of its span. A task that a timer woke wakes the
+/// next task, and so on. A test with a longer chain of tasks waits for its result instead.
 const ROUNDS: usize = 32;
 
-/// A clock that goes with tokio's, and can be put to sleep and be stepped as well.
+/// A clock that follows tokio's time, and can be suspended and stepped as well.
 ///
-/// In a runtime that was started paused, tokio's time stands still while any task can run, and jumps
-/// to the next timer when none can. This clock reads it, so whatever waits for a timer (a strategy's
-/// worker, a back-off) and whatever compares times (an expiry) agree. Paused time exists on a
-/// current-thread runtime only; elsewhere the clock goes by real time, and must be read on the runtime
-/// it was made on.
+/// In a runtime that was started paused, tokio's time stands still while any task can run, and jumps to the next timer
+/// when no task can. This clock reads tokio's time, so code that waits for a timer (a strategy's worker, a back-off) and
+/// code that compares times (an expiry) agree. Paused time exists on a current-thread runtime only. On any other runtime
+/// the clock follows real time, and must be read on the runtime on which it was made.
 ///
-/// Clones are one clock. Two clocks made apart go together, but sleep and step apart: one for the
-/// client and one for the server are two machines.
+/// Clones are one clock. Two clocks made apart advance together, but are suspended and stepped apart: one for the client
+/// and one for the server are two machines.
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,7 +43,7 @@ pub struct TestClock {
     shifts: Arc<Shifts>,
 }
 
-/// In nanoseconds, on top of what tokio says.
+/// Nanoseconds on top of tokio's time.
 #[derive(Debug, Default)]
 struct Shifts {
     suspended: AtomicI64,
@@ -53,7 +51,7 @@ struct Shifts {
 }
 
 impl TestClock {
-    /// A clock that starts now: its [`wall`](Clock::wall) says 2023-11-14T22:13:20Z.
+    /// A clock whose [`wall`](Clock::wall) is 2023-11-14T22:13:20Z now.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -62,12 +60,11 @@ impl TestClock {
         }
     }
 
-    /// Lets `span` pass: every timer on the way fires in its order and its task runs before the next
-    /// one fires, also those at the very end.
+    /// Lets `span` pass. Each timer within it, also at its very end, fires at its own time, and the timer's task runs before
+    /// the next timer fires.
     ///
-    /// This is a sleep, which paused time skips; `tokio::time::advance` would jump over the timers
-    /// and fire all of them late. So any other sleep moves the clock as well. Timers are exact to
-    /// the millisecond.
+    /// This is a sleep, which paused time skips, so any other sleep advances the clock as well. `tokio::time::advance` jumps
+    /// over the timers and fires all of them late. Timers are exact to the millisecond.
     pub async fn advance(&self, span: Duration) {
         tokio::time::sleep(span).await;
         for _ in 0..ROUNDS {
@@ -75,8 +72,7 @@ impl TestClock {
         }
     }
 
-    /// The machine sleeps for `span`: `now` and `wall` jump, while the monotonic clock and tokio's
-    /// timers know nothing of it.
+    /// Suspends the machine for `span`: `now` and `wall` jump, but the monotonic clock and tokio's timers do not.
     pub fn suspend(&self, span: Duration) {
         self.shifts
             .suspended
@@ -90,7 +86,7 @@ impl TestClock {
             .fetch_add(nanos(forward), Ordering::SeqCst);
     }
 
-    /// Steps the wall clock, and only that, back; not beyond the Unix epoch.
+    /// Steps the wall clock, and only that, back. The wall clock stops at the Unix epoch.
     pub fn step_wall_back(&self, back: Duration) {
         self.shifts.stepped.fetch_sub(nanos(back), Ordering::SeqCst);
     }
@@ -135,10 +131,46 @@ impl Clock for TestClock {
     }
 }
 
-/// At most a hundred years, so that some of them can be added up.
+/// At most a hundred years, so that the sum of several spans does not overflow.
 fn nanos(span: Duration) -> i64 {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     i64::try_from(span.min(CENTURY).as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// How long a request and its answer are on their way: half of the time is for each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Latency {
+    there: Duration,
+    back: Duration,
+}
+
+impl Latency {
+    pub(super) fn of(whole: Duration) -> Self {
+        // Timers have a resolution of 1 ms: two halves of an odd number of them take 1 ms too long.
+        let half = (whole / 2).as_millis();
+        let there = Duration::from_millis(u64::try_from(half).unwrap_or(u64::MAX));
+        Self {
+            there,
+            back: whole.saturating_sub(there),
+        }
+    }
+
+    /// Waits for the way of the request.
+    pub(super) async fn there(self) {
+        pass(self.there).await;
+    }
+
+    /// Waits for the way of the answer.
+    pub(super) async fn back(self) {
+        pass(self.back).await;
+    }
+}
+
+/// Waits for this span. A span of zero sets no timer.
+pub(super) async fn pass(span: Duration) {
+    if !span.is_zero() {
+        tokio::time::sleep(span).await;
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +182,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn advancing_fires_every_timer_on_the_way_at_its_own_time() {
+    async fn advance_fires_every_timer_within_the_span_at_its_own_time() {
         let clock = TestClock::new();
         let start = clock.now();
         let fired = Arc::new(Mutex::new(Vec::new()));
@@ -168,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn suspend_moves_everything_but_the_monotonic_clock() {
+    async fn a_suspend_moves_every_clock_but_the_monotonic_one() {
         let clock = TestClock::new();
         let (now, coarse) = (clock.now(), clock.coarse());
         clock.suspend(SECOND);
@@ -191,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn it_needs_no_runtime() {
+    fn a_test_clock_needs_no_runtime() {
         let clock = TestClock::new();
         assert!(clock.wall() >= EPOCH);
         assert!(clock.now() <= clock.now());

@@ -1,16 +1,8 @@
 mod answer;
 mod authn;
 mod builder;
-mod cookies;
-mod date;
-#[cfg(feature = "folio")]
-mod endpoint;
 mod exchange;
-mod expiration;
 mod gateway;
-mod http;
-mod jwt;
-mod seen;
 mod state;
 
 use std::collections::VecDeque;
@@ -26,44 +18,41 @@ use ::http::{Request, Response};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use self::builder::FolioServerBuilder;
 use self::builder::{Account, Rules, System};
-pub use self::expiration::TokenExpirationError;
-use self::gateway::Passes;
-pub use self::seen::FolioRequest;
-use self::seen::Seen;
+pub use self::builder::{FolioServerBuilder, TokenExpirationError};
+pub use self::gateway::FolioRequest;
+use self::gateway::{Passes, Seen};
 pub use self::state::FolioCounters;
 use self::state::State;
 use super::authorization_server::{AccessCheck, seed};
-use super::fault::{Fault, Faults};
+use super::fault::{Answer, Fault, Faults};
 use super::http::{ANY_PORT, HttpServer, Sent};
-use super::import_api::Answer;
 use crate::clock::Clock;
 use crate::token::{RefreshExpiry, TokenPair};
 
-/// A FOLIO: sign-in by `/authn`, and behind its gateway an API that takes records.
+/// A FOLIO server: sign-in by `/authn`, and behind its gateway an API that takes records.
 ///
-/// There are two kinds, and they treat tokens differently:
+/// The two kinds of FOLIO treat tokens differently:
 ///
 /// | | [`okapi`](Self::okapi) | [`eureka`](Self::eureka) |
 /// |---|---|---|
 /// | a refresh token lives | 7 days, and so does the next | to the end of its session, 24 h after sign-in |
-/// | it is presented again | no session of the user goes on | its session ends |
-/// | an expired one | is refused, and harms nobody | likewise |
-/// | logout | of this refresh token | of its session, by an access token |
+/// | a refresh token that is used again | ends all sessions of the user | ends its session |
+/// | an expired refresh token | is refused, and ends no session | is refused, and ends no session |
+/// | a logout ends | this refresh token | the session of the refresh token, and needs an access token |
 /// | a request without a token | 400 "Token missing" | 401 |
 /// | an access token is judged | at the first call of a path, and again after 3 min | at every call |
 /// | what a module is [handed](Self::handed_on) | a token of its own, without expiry | the same token |
 ///
-/// In both, a logout without a cookie logs out everywhere, and an access token lives to its expiry
-/// whatever becomes of its session. One in Eureka that comes with the refresh token's cookie and without an
-/// access token clears the cookies, ends nothing, and says 422. Time is told in whole seconds.
+/// In both, a logout without a cookie ends all sessions of the user, and an access token lives to its expiry, whatever
+/// becomes of its session. In Eureka, a logout with the cookie of the refresh token and without an access token clears the
+/// cookies, ends no session, and is answered 422. Times are whole seconds.
 ///
-/// Clones are one FOLIO. It has two faces on one state: [`handle`](Self::handle) in this process, for
-/// simulated time, and [`listen`](Self::listen) over HTTP. `/authn/login-with-expiry`, `/authn/login`,
-/// `/authn/refresh`, `/authn/logout`, `/authn/logout-all`, `/bl-users/login-with-expiry` and, in Eureka,
-/// `GET /authn/token` are answered as FOLIO answers them. Any other path is one of the API, which counts
-/// the records in a body by their terminators (MARC's 0x1D); any other body is one.
+/// Clones are one server. The server has two faces on one state: [`handle`](Self::handle) in this process, for simulated
+/// time, and [`listen`](Self::listen) over HTTP. The server answers `/authn/login-with-expiry`, `/authn/login`,
+/// `/authn/refresh`, `/authn/logout`, `/authn/logout-all`, `/bl-users/login-with-expiry` and, in Eureka, `GET /authn/token`
+/// as FOLIO does. Any other path belongs to the API, which counts the record terminators of a body (MARC's 0x1D); a body
+/// without one is one record.
 ///
 /// ```
 /// use evertoken::testing::FolioServer;
@@ -141,12 +130,11 @@ impl FolioServer {
         }
     }
 
-    /// The in-process face: any request, as it would go over the wire. Of its URI only path and query
-    /// count.
+    /// The in-process face: answers any request, as over the wire. Only path and query of the URI count.
     ///
-    /// An error is what a client would see of the connection: refused, which means that nothing
-    /// arrived; reset before the answer; or ended within it. A request for tokens that has arrived is
-    /// decided, whether or not somebody still waits for the answer.
+    /// An error is what a client sees of the connection: refused, which means that the request did not arrive; reset before
+    /// the answer; or ended within the answer. The server decides every request for tokens that has arrived, also if the
+    /// client no longer waits for the answer.
     pub async fn handle(&self, request: Request<Bytes>) -> io::Result<Response<Bytes>> {
         if !self.shared.reachable.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::ConnectionRefused.into());
@@ -158,21 +146,21 @@ impl FolioServer {
         }
     }
 
-    /// The HTTP face, on a free port of the loopback: [`url`](HttpServer::url) is FOLIO's, with the
-    /// path of [`okapi_path`](FolioServerBuilder::okapi_path).
+    /// The HTTP face, on a free port of the loopback: [`url`](HttpServer::url) is FOLIO's URL, with the path of
+    /// [`okapi_path`](FolioServerBuilder::okapi_path).
     ///
-    /// It runs on the current runtime until the handle is dropped.
+    /// The face runs on the current runtime until the handle is dropped.
     pub async fn listen(&self) -> io::Result<HttpServer> {
         self.listen_on(ANY_PORT).await
     }
 
-    /// The same at an address of one's own: a server that comes back after it was gone.
+    /// As [`listen`](Self::listen), at this address: a server that returns after an outage.
     pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
-        http::listen(self.clone(), addr).await
+        exchange::listen(self.clone(), addr).await
     }
 
-    /// The first pair of a new session: this user signed in just now, elsewhere. In a legacy tenant it is an
-    /// access token without expiry, alone. `None` if nobody is called so.
+    /// The first pair of a new session, as if this user signed in elsewhere just now. In a legacy tenant, the pair is an
+    /// access token without expiry, alone. `None` if no user has this name.
     #[must_use]
     pub fn issue(&self, tenant: &str, name: &str) -> Option<TokenPair> {
         let now = self.now();
@@ -195,8 +183,8 @@ impl FolioServer {
         )
     }
 
-    /// A code for `GET /authn/token`, which takes it once, with this redirect URI: the user signed in at
-    /// Keycloak's page just now. `None` if nobody is called so.
+    /// A code for `GET /authn/token`, which takes the code once and with this redirect URI, as if the user signed in at
+    /// Keycloak's page just now. `None` if no user has this name.
     #[must_use]
     pub fn code(&self, tenant: &str, name: &str, redirect_uri: &str) -> Option<String> {
         let state = &mut self.shared.inner.lock().state;
@@ -204,8 +192,8 @@ impl FolioServer {
         Some(state.new_code(user, redirect_uri))
     }
 
-    /// The token that a module gets with a request that came with this one, and makes its own calls with:
-    /// in Okapi one without expiry, in Eureka the same. `None` if the request would not be let pass.
+    /// The token with which a module makes its own calls, for a request with this access token: in Okapi a token without
+    /// expiry, in Eureka the same token. `None` if the gateway refuses the request.
     #[must_use]
     pub fn handed_on(&self, access: &str) -> Option<String> {
         let now = self.now();
@@ -220,7 +208,7 @@ impl FolioServer {
         }
     }
 
-    /// Whether a user is active. One who is not can neither sign in nor refresh nor call.
+    /// Whether a user is active. An inactive user can neither sign in nor refresh nor call the API.
     pub fn set_active(&self, tenant: &str, name: &str, active: bool) {
         let state = &mut self.shared.inner.lock().state;
         if let Some(user) = state.user(tenant, name) {
@@ -228,8 +216,8 @@ impl FolioServer {
         }
     }
 
-    /// The next request for tokens that arrives meets this fault; several are met in the order they were
-    /// given. [`Fault::Body`] comes without cookies.
+    /// The next request for tokens that arrives meets this fault. Several faults are met in the order of the calls. The
+    /// answer of a [`Fault::Body`] has no cookies.
     pub fn fail_next(&self, fault: Fault) {
         self.shared.inner.lock().faults.queue(fault);
     }
@@ -240,33 +228,33 @@ impl FolioServer {
         self.shared.inner.lock().faults.always(fault);
     }
 
-    /// Answers the next call of the API like this, whatever its path and its token; several are given
-    /// in turn. [`Answer::unavailable`] is what Eureka's gateway says while it gets itself a new token.
+    /// Answers the next call of the API like this, whatever its path and token. Several answers are given in the order of
+    /// the calls of this method. Eureka's gateway answers [`Answer::unavailable`] while it fetches a token of its own.
     pub fn answer_next(&self, answer: Answer) {
         self.shared.inner.lock().next.push_back(answer);
     }
 
-    /// Whether connections of the in-process face are accepted at all; if not, its requests are never
-    /// sent. Over HTTP, drop the [`HttpServer`] and [`listen_on`](Self::listen_on) its address again.
+    /// Whether the in-process face accepts connections. If not, its requests are never sent. Over HTTP, drop the
+    /// [`HttpServer`] and [`listen_on`](Self::listen_on) its address again.
     pub fn set_reachable(&self, reachable: bool) {
         self.shared.reachable.store(reachable, Ordering::SeqCst);
     }
 
-    /// What has happened so far.
+    /// The counters so far.
     #[must_use]
     pub fn counters(&self) -> FolioCounters {
         self.shared.inner.lock().state.counters
     }
 
-    /// How many different records were accepted; zero unless they are
-    /// [remembered](FolioServerBuilder::remember_records). If it is [`FolioCounters::records`], then each was
+    /// The number of different records that were accepted; zero unless records are
+    /// [remembered](FolioServerBuilder::remember_records). If this number equals [`FolioCounters::records`], each record was
     /// accepted once.
     #[must_use]
     pub fn distinct_records(&self) -> u64 {
         self.shared.inner.lock().state.taken.distinct()
     }
 
-    /// How often this very record was accepted; zero unless they are
+    /// How often this record was accepted; zero unless records are
     /// [remembered](FolioServerBuilder::remember_records). A MARC record ends with its terminator.
     #[must_use]
     pub fn times_taken(&self, record: impl AsRef<[u8]>) -> u64 {
@@ -279,14 +267,14 @@ impl FolioServer {
         self.shared.inner.lock().seen.all()
     }
 
-    /// What an access token is worth now. None is ever revoked.
+    /// What an access token is worth now. FOLIO never revokes an access token.
     #[must_use]
     pub fn check(&self, access: &str) -> AccessCheck {
         let now = self.now();
         self.shared.inner.lock().state.check(access, now)
     }
 
-    /// Whether `/authn/refresh` would exchange this refresh token now.
+    /// Whether this refresh token is live: `/authn/refresh` exchanges it now.
     #[must_use]
     pub fn is_live_refresh(&self, refresh: &str) -> bool {
         let now = self.now();
@@ -312,7 +300,7 @@ impl Inner {
     }
 }
 
-/// Counters only: the state is full of tokens.
+/// Counters only, because the state holds tokens.
 impl fmt::Debug for FolioServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FolioServer")

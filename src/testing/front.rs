@@ -1,5 +1,5 @@
-//! What stands between a client and its server: it passes connections on, and during an outage it answers in the server's
-//! place. It knows nothing of tokens.
+//! A front between clients and their server: it passes connections on, and during an outage it answers in the server's
+//! place. The front never handles a token.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,25 +14,25 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Answer;
+use super::fault::Answer;
 use super::http::{ANY_PORT, Sent, answer_on};
 
-/// Connections that wait to be accepted, at most.
+/// The most connections that wait to be accepted.
 const BACKLOG: u32 = 512;
 
-/// What becomes of a request in place of an answer of the server's. The server does not see the request.
+/// What a client gets in place of the server's answer. The server does not see the request.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Outage {
-    /// No connection is accepted.
+    /// The front accepts no connection.
     Refused,
-    /// This answer is given, as a proxy, a gateway or a firewall does it.
+    /// The front gives this answer, as a proxy, a gateway or a firewall does.
     Answered(Answer),
     /// The connection is reset in the middle of an answer.
     Reset,
 }
 
-/// A front on the loopback. When it is dropped, it accepts no connection any more.
+/// A front on the loopback, which accepts connections until it is dropped.
 ///
 /// ```
 /// use evertoken::testing::{Answer, AuthorizationServer, Front, Outage};
@@ -42,7 +42,7 @@ pub enum Outage {
 /// let server = AuthorizationServer::builder().build().listen().await?;
 /// let front = Front::before(server.addr()).await?;
 /// let token_url = format!("{}/token", front.origin());
-/// // The client's requests arrive at the server, until there is an outage.
+/// // The client's requests arrive at the server, until the outage begins.
 /// front.begin(Outage::Answered(Answer::status(503))).await?;
 /// front.end()?;
 /// # let _ = token_url;
@@ -60,7 +60,7 @@ pub struct Front {
 struct Shared {
     server: SocketAddr,
     faults: Mutex<Faults>,
-    /// How many requests were answered in place of the server.
+    /// The number of requests that the front answered.
     answered: watch::Sender<u64>,
 }
 
@@ -68,7 +68,7 @@ struct Shared {
 enum Faults {
     Calm,
     Out(Outage),
-    /// One request meets it.
+    /// One request meets this outage.
     Once(Outage),
 }
 
@@ -77,17 +77,17 @@ enum Door {
     Open(JoinHandle<()>),
     /// A socket that does not listen keeps the port.
     Closed(TcpSocket),
-    /// While it is opened or closed, and where that has failed.
+    /// Between the other two, and after an error of either.
     Moving,
 }
 
 impl Front {
-    /// A front on a free port of the loopback, before the server at this address. Call it within a tokio runtime, in whose
-    /// tasks it works.
+    /// A front on a free port of the loopback, before the server at this address. The front runs on the current tokio
+    /// runtime.
     ///
     /// # Errors
     ///
-    /// Those of listening on the loopback.
+    /// An error of listening on the loopback.
     pub async fn before(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(ANY_PORT).await?;
         let shared = Arc::new(Shared {
@@ -102,30 +102,30 @@ impl Front {
         })
     }
 
-    /// Where clients send to: `http`, the host and the port, without a slash at the end.
+    /// The origin for clients: `http`, the host and the port, without a slash at the end.
     #[must_use]
     pub fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How many requests it has answered in place of the server.
+    /// The number of requests that the front has answered in place of the server.
     #[must_use]
     pub fn answered(&self) -> u64 {
         *self.shared.answered.borrow()
     }
 
-    /// Resolves when it has answered so many requests.
+    /// Waits until [`answered`](Self::answered) is at least `count`.
     pub async fn answers(&self, count: u64) {
         let mut answered = self.shared.answered.subscribe();
-        // It fails only without a sender, which is `self`.
+        // The wait fails only without a sender, which is `self`.
         let _ = answered.wait_for(|answered| *answered >= count).await;
     }
 
-    /// An outage begins, in the place of one that there is.
+    /// Begins an outage, which replaces the present one.
     ///
     /// # Errors
     ///
-    /// Those of keeping the port while no connection is accepted.
+    /// An error of keeping the port while the front accepts no connection.
     pub async fn begin(&self, outage: Outage) -> io::Result<()> {
         self.end()?;
         let closes = matches!(outage, Outage::Refused);
@@ -134,7 +134,7 @@ impl Front {
             let door = std::mem::replace(&mut *self.door.lock(), Door::Moving);
             if let Door::Open(accepting) = door {
                 accepting.abort();
-                // The port is free once the task is gone.
+                // The port is free once the task has ended.
                 let _ = accepting.await;
             }
             let socket = TcpSocket::new_v4()?;
@@ -146,7 +146,7 @@ impl Front {
         Ok(())
     }
 
-    /// One request meets this outage. A [refused](Outage::Refused) one is reset.
+    /// Lets one request meet this outage. Under [`Outage::Refused`], its connection is reset.
     ///
     /// # Errors
     ///
@@ -157,11 +157,11 @@ impl Front {
         Ok(())
     }
 
-    /// The outage is over. A request that it met is answered by it all the same.
+    /// Ends the outage. A request that has met the outage is still answered by it.
     ///
     /// # Errors
     ///
-    /// Those of listening again.
+    /// An error of listening again.
     pub fn end(&self) -> io::Result<()> {
         *self.shared.faults.lock() = Faults::Calm;
         let mut door = self.door.lock();
@@ -181,14 +181,14 @@ impl Drop for Front {
     }
 }
 
-/// Each connection has a task of its own, which outlives the listener: a request that was passed on is never cut off, since
-/// a strict server would have consumed its refresh token.
+/// Accepts connections. Each has a task of its own, which outlives the listener: a request that was passed on is never cut
+/// off, because a strict server has consumed its refresh token.
 fn accept(listener: TcpListener, shared: &Arc<Shared>) -> JoinHandle<()> {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
-                // Out of file descriptors, most likely: some will be closed soon.
+                // Probably out of file descriptors, some of which are closed soon.
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
             };
@@ -202,7 +202,7 @@ impl Shared {
     async fn serve(&self, mut client: TcpStream) {
         let Some(outage) = self.outage() else {
             if let Ok(mut server) = TcpStream::connect(self.server).await {
-                // Either side may hang up.
+                // Either side hangs up.
                 let _ = copy_bidirectional(&mut client, &mut server).await;
             }
             return;
@@ -212,11 +212,11 @@ impl Shared {
             return;
         }
         let answer = |request: hyper::Request<Incoming>| async {
-            // A client that is still sending would not read the answer.
+            // A client that is still sending does not read the answer.
             let _ = request.into_body().collect().await;
             self.answered.send_modify(|answered| *answered += 1);
             match outage.clone() {
-                // The next request is not to meet an outage that is over.
+                // The next request comes on a new connection, and does not meet an outage that is over.
                 Outage::Answered(answer) => {
                     Sent::Whole(answer.header("connection", "close").into_response())
                 }
@@ -240,7 +240,7 @@ impl Shared {
     }
 }
 
-/// An answer that looks as if there were more to come.
+/// An answer whose second half is missing.
 fn half_of() -> Answer {
     let body = r#"{"token_type":"Bearer","expires_in":3600}"#;
     Answer::status(200)

@@ -1,5 +1,5 @@
-//! What the HTTP faces share: they listen on the loopback, and can answer as a broken server does, by
-//! half or not at all. It knows nothing of tokens.
+//! What the HTTP faces share: a listener on the loopback, and answers of a broken server, by half or not at all. This
+//! module never handles a token.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Something that listens on the loopback, until it is dropped.
+/// An HTTP face that listens on the loopback until this handle is dropped.
 #[derive(Debug)]
 pub struct HttpServer {
     url: String,
@@ -27,19 +27,19 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Where requests go.
+    /// The URL that clients send requests to.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The same without a path, and without a slash at its end.
+    /// The URL without a path and without a slash at its end.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Where it listens. Another one can listen there after this one was dropped.
+    /// The address of the listener. Another listener can use the address once this handle is dropped.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -52,20 +52,20 @@ impl Drop for HttpServer {
     }
 }
 
-/// A port of the system's choice on the loopback.
+/// Any free port of the loopback.
 pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// What goes back over the connection.
+/// What a face sends over the connection.
 #[derive(Debug)]
 pub(super) enum Sent {
     Whole(Response<Bytes>),
-    /// All headers and half the body, then the connection is closed.
+    /// All headers and half of the body. Then the connection is closed.
     Half(Response<Bytes>),
-    /// The connection is closed.
+    /// Nothing: the connection is closed.
     Nothing,
 }
 
-/// Answers requests with `answer` from the current runtime's tasks.
+/// Answers requests with `answer`, in tasks of the current runtime.
 pub(super) async fn serve<A, F>(addr: SocketAddr, path: &str, answer: A) -> io::Result<HttpServer>
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -87,17 +87,17 @@ where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Sent> + Send + 'static,
 {
-    // Dropped together with this task, and the connections with it.
+    // The set is dropped with this task, and the connections with the set.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    // Half an answer has to leave before its connection is closed.
+                    // Half an answer has to be sent before the connection is closed.
                     let _ = stream.set_nodelay(true);
                     connections.spawn(answer_on(stream, answer.clone()));
                 }
-                // Out of file descriptors, most likely: some will be closed soon.
+                // Probably out of file descriptors, some of which are closed soon.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -115,12 +115,12 @@ where
         let sent = answer(request);
         async move { sent.await.into_response() }
     });
-    // A connection ends with an error where it is closed on purpose, and where the client hangs up.
+    // A connection ends with an error if it is closed on purpose, and if the client hangs up.
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     drop(connection.await);
 }
 
-/// An error for hyper, which closes the connection on it.
+/// The error on which hyper closes a connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is closed on purpose")]
 struct Closed;
@@ -151,7 +151,7 @@ struct SentBody {
 
 enum End {
     Complete,
-    /// One pause, in which hyper writes out what it has.
+    /// One pause, in which hyper writes the bytes that it has.
     Flush,
     Close,
 }

@@ -1,7 +1,4 @@
-mod answer;
-mod builder;
 mod http;
-mod keys;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -13,29 +10,28 @@ use std::time::Duration;
 use ::http::{Method, StatusCode};
 use parking_lot::Mutex;
 
-pub use self::answer::Answer;
-pub use self::builder::ImportApiBuilder;
-use self::keys::{Keys, Use};
+use self::http::{Keys, Use};
 use super::authorization_server::{AccessCheck, AuthorizationServer};
 use super::body::{Fingerprint, Taken};
+use super::fault::Answer;
 use super::http::{ANY_PORT, HttpServer};
 use crate::token::Digest;
 
-/// Enough to look at what a test just did; a long import must not fill memory.
+/// The requests that are kept: enough for a test to check its last steps, and few enough for a long import.
 const SEEN_LIMIT: usize = 64;
 
 /// How a gateway judges access tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Gateway {
-    /// At every call: a token is refused from its expiry on.
+    /// The gateway checks a token at every call, and refuses it from its expiry on.
     #[default]
     Eureka,
-    /// At its first call: a token that was accepted once stays good for ever, because modules are
-    /// handed one without an expiry.
+    /// The gateway checks a token at its first call. A token that was accepted once stays good for ever, because modules
+    /// get a token without an expiry.
     Okapi,
 }
 
-/// One request, as the API saw it.
+/// One request that the API received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Seen {
@@ -43,16 +39,16 @@ pub struct Seen {
     pub method: Method,
     /// The path, without the query.
     pub path: String,
-    /// Whether it carried an access token.
+    /// Whether the request carried an access token.
     pub bearer: bool,
-    /// The length of its body.
+    /// The length of the body.
     pub body: u64,
 }
 
-/// An API that takes records from whoever has a live access token, and asks the
-/// [`AuthorizationServer`] about it on every call.
+/// An API that takes records from every client with a live access token, and asks the [`AuthorizationServer`] about the
+/// token.
 ///
-/// Clones are one API. It has two faces on one state: [`call`](Self::call) in this process, and
+/// Clones are one API. The API has two faces on one state: [`call`](Self::call) in this process, and
 /// [`listen`](Self::listen) over HTTP.
 ///
 /// ```
@@ -85,10 +81,10 @@ struct Shared {
 #[derive(Default)]
 struct Inner {
     counters: Counters,
-    /// Tokens that Okapi accepted, by name.
+    /// The digests of the tokens that Okapi accepted.
     accepted: HashSet<Digest>,
     keys: Keys,
-    /// How often each record was taken, where that is remembered.
+    /// How often each record was taken, where records are remembered.
     taken: Taken,
     next: VecDeque<Answer>,
     by_path: HashMap<String, Answer>,
@@ -105,7 +101,7 @@ struct Counters {
     conflicts: u64,
 }
 
-/// What becomes of a call, before its body is read.
+/// The decision about a call, before its body is read.
 enum Admission {
     Scripted(Answer),
     Unauthorized,
@@ -119,7 +115,7 @@ impl ImportApi {
         ImportApiBuilder::new(server)
     }
 
-    /// A call in this process that brings so many records to `/records`.
+    /// A call in this process that brings this number of records to `/records`.
     pub async fn call(&self, access: &str, records: u64) -> StatusCode {
         let path = "/records";
         let admission = self.admit(path, Some(access));
@@ -140,35 +136,35 @@ impl ImportApi {
         }
     }
 
-    /// The HTTP face, on a free port of the loopback: any method and path is served, and
-    /// [`url`](HttpServer::url) is the path for records.
+    /// The HTTP face, on a free port of the loopback. It serves any method and path; [`url`](HttpServer::url) has the path
+    /// for records.
     ///
-    /// A body's records are counted by their terminators (MARC's 0x1D); any other body is one. The
-    /// token comes as `Authorization: Bearer` or as `X-Okapi-Token`. It runs on the current runtime
-    /// until the handle is dropped.
+    /// The API counts the record terminators of a body (MARC's 0x1D); a body without one is one record. The token comes as
+    /// `Authorization: Bearer` or as `X-Okapi-Token`. The face runs on the current runtime until the handle is dropped.
     ///
-    /// A request with an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header, section 2.7) that
-    /// was accepted before is answered like the first time, and not counted again; while the first one is
-    /// still being worked on, it is answered 409; another method, path or body under that key, 422. Once
-    /// read whole, such a request is worked on to the end, also if the client hangs up.
+    /// The API answers a request with an `Idempotency-Key` that it accepted before
+    /// (draft-ietf-httpapi-idempotency-key-header, section 2.7) as it answered the first one, and counts nothing. While the
+    /// first request is still being processed, the answer is 409. Another method, path or body under that key is answered
+    /// 422. A request with a key that was read whole is processed to its end, also if the client hangs up.
     ///
-    /// `GET /counters` is none of these calls: it needs no token, is not counted, and answers an object
-    /// of the counters below, each under its name.
+    /// `GET /counters` needs no token and is not counted. Its answer is an object of the counters below, each under its
+    /// name.
     pub async fn listen(&self) -> io::Result<HttpServer> {
         self.listen_on(ANY_PORT).await
     }
 
-    /// The same at an address of one's own.
+    /// As [`listen`](Self::listen), at this address.
     pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
         http::listen(self.clone(), addr).await
     }
 
-    /// Answers the next call like this, whatever its path and its token; several are given in turn.
+    /// Answers the next call like this, whatever its path and token. Several answers are given in the order of the calls of
+    /// this method.
     pub fn answer_next(&self, answer: Answer) {
         self.shared.inner.lock().next.push_back(answer);
     }
 
-    /// Answers every call of this path like this, whatever its token.
+    /// Answers every call of this path like this, whatever the token.
     pub fn answer_path(&self, path: impl Into<String>, answer: Answer) {
         let path = path.into();
         self.shared.inner.lock().by_path.insert(path, answer);
@@ -192,13 +188,13 @@ impl ImportApi {
         self.counters().unauthorized
     }
 
-    /// Calls with neither of the headers that carry a token, whatever they were answered.
+    /// Calls without a header that carries a token, whatever the answer.
     #[must_use]
     pub fn anonymous(&self) -> u64 {
         self.counters().anonymous
     }
 
-    /// Requests that came again under their `Idempotency-Key`, and were answered like the first time.
+    /// Requests that were repeated under their `Idempotency-Key`, and answered as the first one.
     #[must_use]
     pub fn duplicates(&self) -> u64 {
         self.counters().duplicates
@@ -210,15 +206,15 @@ impl ImportApi {
         self.counters().conflicts
     }
 
-    /// How many different records were accepted over HTTP; zero unless they are
-    /// [remembered](ImportApiBuilder::remember_records). If it is [`records`](Self::records), then each
-    /// was accepted once.
+    /// The number of different records that were accepted over HTTP; zero unless records are
+    /// [remembered](ImportApiBuilder::remember_records). If this number equals [`records`](Self::records), each record was
+    /// accepted once.
     #[must_use]
     pub fn distinct_records(&self) -> u64 {
         self.shared.inner.lock().taken.distinct()
     }
 
-    /// How often this very record was accepted over HTTP; zero unless they are
+    /// How often this record was accepted over HTTP; zero unless records are
     /// [remembered](ImportApiBuilder::remember_records). A MARC record ends with its terminator.
     #[must_use]
     pub fn times_taken(&self, record: impl AsRef<[u8]>) -> u64 {
@@ -265,7 +261,7 @@ impl ImportApi {
         self.shared.inner.lock().counters.anonymous += 1;
     }
 
-    /// Takes what an accepted call brought.
+    /// Takes the records of an accepted call.
     fn take(&self, count: u64, records: &[Fingerprint]) {
         let mut inner = self.shared.inner.lock();
         inner.counters.records += count;
@@ -314,5 +310,61 @@ impl fmt::Debug for ImportApi {
             .field("gateway", &self.shared.gateway)
             .field("counters", &self.counters())
             .finish_non_exhaustive()
+    }
+}
+
+/// Describes an [`ImportApi`]; see [`ImportApi::builder`].
+#[derive(Debug)]
+pub struct ImportApiBuilder {
+    server: AuthorizationServer,
+    gateway: Gateway,
+    time_per_record: Duration,
+    remembers_records: bool,
+}
+
+impl ImportApiBuilder {
+    fn new(server: &AuthorizationServer) -> Self {
+        Self {
+            server: server.clone(),
+            gateway: Gateway::default(),
+            time_per_record: Duration::ZERO,
+            remembers_records: false,
+        }
+    }
+
+    /// How the gateway judges tokens. Default: [`Gateway::Eureka`].
+    #[must_use]
+    pub fn gateway(mut self, gateway: Gateway) -> Self {
+        self.gateway = gateway;
+        self
+    }
+
+    /// How long each accepted record takes before the call is answered. Default: no time.
+    #[must_use]
+    pub fn time_per_record(mut self, span: Duration) -> Self {
+        self.time_per_record = span;
+        self
+    }
+
+    /// Whether the API remembers which records it accepted over HTTP, at some 20 bytes each, for
+    /// [`ImportApi::distinct_records`] and [`ImportApi::times_taken`]. Default: no.
+    #[must_use]
+    pub fn remember_records(mut self, remember: bool) -> Self {
+        self.remembers_records = remember;
+        self
+    }
+
+    /// The API, with no call yet.
+    #[must_use]
+    pub fn build(self) -> ImportApi {
+        ImportApi {
+            shared: Arc::new(Shared {
+                server: self.server,
+                gateway: self.gateway,
+                time_per_record: self.time_per_record,
+                remembers_records: self.remembers_records,
+                inner: Mutex::default(),
+            }),
+        }
     }
 }

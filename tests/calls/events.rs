@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use evertoken::testing::{AuthorizationServer, TestClock};
+use evertoken::testing::{AuthorizationServer, CallFault, FaultyStore, StoreCall, TestClock};
 use evertoken::{Builder, Event, Events, MemoryStore, TokenManager};
 
-use crate::support::SlowStore;
 use crate::world::{ACCESS_TTL, SECOND};
 
 /// Of the events so far, each rotation: how long it took, and whether it was a sign-in.
@@ -54,8 +53,9 @@ async fn a_sign_in_and_a_rotation_are_told_apart_and_say_how_long_they_took() {
 #[tokio::test(start_paused = true)]
 async fn the_time_of_a_rotation_is_the_exchange_and_storing_what_it_brought() {
     let (_, server, builder) = slow_server();
-    let store = SlowStore::new(MemoryStore::new())
-        .before_swap(|| tokio::time::sleep(Duration::from_millis(400)));
+    let store = FaultyStore::new(MemoryStore::new());
+    let slow = CallFault::DelayBefore(Duration::from_millis(400));
+    store.fail_always(StoreCall::Swap, Some(slow));
     let tokens = builder.seed(server.issue()).store(store).build().unwrap();
     tokens.token().await.unwrap();
     let mut events = tokens.subscribe();

@@ -7,7 +7,6 @@ mod last_moment;
 mod skew;
 mod slow_store;
 mod steps;
-mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod suspend;

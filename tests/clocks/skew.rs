@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use evertoken::clock::Clock;
-use evertoken::testing::{AuthorizationServer, TestClock};
+use evertoken::testing::{AuthorizationServer, FaultyStore, TestClock};
 use evertoken::{
-    BackgroundTimer, OnRequest, OptimisticEarly, RefreshStrategy, Rejection, TokenManager,
+    BackgroundTimer, MemoryStore, OnRequest, OptimisticEarly, RefreshStrategy, Rejection,
+    TokenManager,
 };
 
 use crate::issuer::{Issuer, TTL, Told};
-use crate::store::StoreElsewhere;
 use crate::support::{SECOND, World, loaded, settle};
 
 /// By how many seconds our clock is ahead.
@@ -24,6 +24,16 @@ fn skewed(by: i64) -> TestClock {
         clock.step_wall(span);
     }
     clock
+}
+
+/// Steps the clock of a store by so many seconds.
+fn step(store: &FaultyStore, seconds: i64) {
+    let span = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 {
+        store.step_time_back(span);
+    } else {
+        store.step_time(span);
+    }
 }
 
 /// An hour of a request a second: the exchanges there were, none of them too late.
@@ -145,8 +155,8 @@ async fn fm18_times_in_a_store_are_the_stores_and_its_skew_changes_nothing() {
     for skew in SKEWS {
         let clock = TestClock::new();
         let server = AuthorizationServer::builder().clock(clock.clone()).build();
-        let store = StoreElsewhere::new(&clock);
-        store.step(skew);
+        let store = FaultyStore::new(MemoryStore::with_clock(clock.clone()));
+        step(&store, skew);
         let first = server.issue();
         let builder = |skew| {
             TokenManager::builder(server.endpoint())
@@ -177,11 +187,11 @@ async fn fm18_times_in_a_store_are_the_stores_and_its_skew_changes_nothing() {
 async fn fm18_a_store_whose_clock_is_stepped_costs_one_needless_rotation_at_most() {
     for (forward, needless) in [(true, 1), (false, 0)] {
         let world = World::new(600 * SECOND);
-        let store = StoreElsewhere::new(&world.clock);
+        let store = FaultyStore::new(MemoryStore::with_clock(world.clock.clone()));
         let builder = || world.builder(OnRequest::default()).store(store.clone());
         let here = loaded(builder()).await;
         world.clock.advance(100 * SECOND).await;
-        store.step(if forward { 3_600 } else { -3_600 });
+        step(&store, if forward { 3_600 } else { -3_600 });
         let others = [loaded(builder()).await, loaded(builder()).await];
         for _ in 0..400 {
             for node in [&here, &others[0], &others[1]] {

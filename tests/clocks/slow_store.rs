@@ -1,16 +1,15 @@
 //! A store that takes its time to answer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evertoken::testing::AccessCheck;
+use evertoken::testing::{AccessCheck, CallFault, FaultyStore, StoreCall};
 use evertoken::{MemoryStore, OnRequest, TokenManager};
 
-use crate::support::{MINUTE, SECOND, SlowStore, World};
+use crate::support::{MINUTE, SECOND, World};
 
 const ANSWER: Duration = Duration::from_secs(4);
 
-fn manager(world: &World, store: SlowStore) -> TokenManager {
+fn manager(world: &World, store: FaultyStore) -> TokenManager {
     let builder = world.builder(OnRequest::default()).store(store);
     builder.build().unwrap()
 }
@@ -29,9 +28,10 @@ async fn assert_served_to_its_end(world: &World, tokens: &TokenManager, age: Dur
 async fn an_adopted_token_is_not_taken_for_younger_than_it_is() {
     let world = World::new(MINUTE);
     let memory = MemoryStore::with_clock(world.clock.clone());
-    let one = manager(&world, SlowStore::new(memory.clone()));
+    let one = manager(&world, FaultyStore::new(memory.clone()));
     one.token().await.unwrap();
-    let slow = SlowStore::new(memory).after_load(|| tokio::time::sleep(ANSWER));
+    let slow = FaultyStore::new(memory);
+    slow.fail_always(StoreCall::Load, Some(CallFault::DelayAfter(ANSWER)));
     let other = manager(&world, slow);
     other.token().await.unwrap();
     assert_served_to_its_end(&world, &other, ANSWER).await;
@@ -41,7 +41,8 @@ async fn an_adopted_token_is_not_taken_for_younger_than_it_is() {
 async fn a_seed_ages_while_it_is_stored() {
     let world = World::new(MINUTE);
     let memory = MemoryStore::with_clock(world.clock.clone());
-    let slow = SlowStore::new(memory).before_swap(|| tokio::time::sleep(ANSWER));
+    let slow = FaultyStore::new(memory);
+    slow.fail_always(StoreCall::Swap, Some(CallFault::DelayBefore(ANSWER)));
     let tokens = manager(&world, slow);
     tokens.token().await.unwrap();
     assert_served_to_its_end(&world, &tokens, ANSWER).await;
@@ -51,7 +52,8 @@ async fn a_seed_ages_while_it_is_stored() {
 async fn a_pair_of_a_new_sign_in_ages_while_it_is_stored() {
     let world = World::new(MINUTE);
     let memory = MemoryStore::with_clock(world.clock.clone());
-    let slow = SlowStore::new(memory).before_swap(|| tokio::time::sleep(ANSWER));
+    let slow = FaultyStore::new(memory);
+    slow.fail_always(StoreCall::Swap, Some(CallFault::DelayBefore(ANSWER)));
     let tokens = manager(&world, slow);
     tokens.replace(world.first.clone()).await.unwrap();
     assert_served_to_its_end(&world, &tokens, ANSWER).await;
@@ -62,17 +64,13 @@ async fn a_pair_of_a_new_sign_in_ages_while_it_is_stored() {
 async fn a_pair_that_expired_while_it_was_stored_is_rotated_and_not_served() {
     let world = World::new(3 * SECOND);
     let memory = MemoryStore::with_clock(world.clock.clone());
-    let (server, was_slow) = (world.server.clone(), AtomicBool::new(false));
-    let store = SlowStore::new(memory).before_swap(move || {
-        let is_first = server.exchanges() == 1 && !was_slow.swap(true, Ordering::SeqCst);
-        async move {
-            if is_first {
-                tokio::time::sleep(ANSWER).await;
-            }
-        }
-    });
-    let tokens = manager(&world, store);
+    let store = FaultyStore::new(memory);
+    let tokens = manager(&world, store.clone());
     tokens.token().await.unwrap();
+    world.assert_exchanges(0);
+    // The lease is written at once, and the pair that the exchange brings is not.
+    store.work_next(StoreCall::Swap, 1);
+    store.fail_next(StoreCall::Swap, 1, CallFault::DelayBefore(ANSWER));
     world.clock.advance(3 * SECOND).await;
     let token = tokens.token().await.unwrap();
     assert!(world.is_live(&token));

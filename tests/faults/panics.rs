@@ -6,79 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::clock::{Clock, Coarse, Timestamp};
-use evertoken::testing::{AuthorizationServer, InProcessEndpoint, TestClock};
+use evertoken::testing::{
+    AuthorizationServer, CallFault, EndpointCall, FaultyEndpoint, InProcessEndpoint, TestClock,
+};
 use evertoken::{
-    BackgroundTimer, BuildError, EndpointError, Grant, Issued, Key, OnRequest, ServerProfile,
-    TokenEndpoint, TokenManager, TokenPair, async_trait,
+    BackgroundTimer, BuildError, EndpointError, Grant, Issued, Key, OnRequest, TokenEndpoint,
+    TokenManager, TokenPair, async_trait,
 };
 
 use crate::support::{HOUR, SECOND, World, loaded};
 
-/// Panics in the method that the test names.
-#[derive(Debug, Clone)]
-struct Panicking {
-    inner: InProcessEndpoint,
-    can_sign_in: Arc<AtomicBool>,
-    method: &'static str,
-}
-
-impl Panicking {
-    fn new(inner: InProcessEndpoint, method: &'static str) -> Self {
-        Self {
-            inner,
-            can_sign_in: Arc::default(),
-            method,
-        }
-    }
-
-    fn panic_in(&self, method: &str) {
-        assert_ne!(self.method, method, "a bug of the user's");
-    }
-}
-
-#[async_trait]
-impl TokenEndpoint for Panicking {
-    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
-        self.inner.exchange(grant).await
-    }
-
-    fn first_pair(&self) -> Option<TokenPair> {
-        self.panic_in("first_pair");
-        None
-    }
-
-    fn can_sign_in(&self) -> bool {
-        assert!(
-            !self.can_sign_in.load(Ordering::SeqCst),
-            "a bug of the user's"
-        );
-        false
-    }
-
-    fn profile(&self) -> ServerProfile {
-        self.panic_in("profile");
-        self.inner.profile()
-    }
-
-    fn timeout(&self) -> Duration {
-        self.panic_in("timeout");
-        self.inner.timeout()
-    }
-
-    fn key(&self) -> Key {
-        self.panic_in("key");
-        self.inner.key()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_panics_when_it_is_asked_whether_it_can_sign_in_stops_no_timer() {
     let world = World::new(600 * SECOND);
-    let endpoint = Panicking::new(world.server.endpoint(), "");
-    let panics = Arc::clone(&endpoint.can_sign_in);
-    let tokens = loaded(world.builder_at(endpoint, BackgroundTimer::default())).await;
+    let endpoint = FaultyEndpoint::new(world.server.endpoint());
+    let tokens = loaded(world.builder_at(endpoint.clone(), BackgroundTimer::default())).await;
     world.clock.advance(100 * SECOND).await;
-    panics.store(true, Ordering::SeqCst);
+    endpoint.fail_always(EndpointCall::CanSignIn, Some(CallFault::PanicBefore));
     world.clock.advance(2 * HOUR).await;
     world.assert_exchanges(15);
     let token = tokens.token().await.unwrap();
@@ -140,8 +84,14 @@ fn an_endpoint_that_panics_in_every_method_is_an_error_and_the_process_lives_on(
 #[tokio::test]
 async fn an_endpoint_that_panics_while_a_manager_is_built_is_named() {
     let world = World::new(600 * SECOND);
-    for method in ["profile", "timeout", "key", "first_pair"] {
-        let endpoint = Panicking::new(world.server.endpoint(), method);
+    for (call, method) in [
+        (EndpointCall::Profile, "profile"),
+        (EndpointCall::Timeout, "timeout"),
+        (EndpointCall::Key, "key"),
+        (EndpointCall::FirstPair, "first_pair"),
+    ] {
+        let endpoint = FaultyEndpoint::new(world.server.endpoint());
+        endpoint.fail_always(call, Some(CallFault::PanicBefore));
         let built = TokenManager::builder(endpoint).build();
         let Err(BuildError::Panicked { name, .. }) = &built else {
             panic!("{method}: {built:?}");
@@ -197,11 +147,10 @@ async fn a_clock_that_panics_stands_still_until_it_works_again() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_with_a_rotation_under_way_leaves_an_answer_for_all_who_wait() {
     let world = World::new(600 * SECOND);
-    let endpoint = Panicking::new(world.server.endpoint(), "");
-    let panics = Arc::clone(&endpoint.can_sign_in);
-    let tokens = loaded(world.builder_at(endpoint, OnRequest::default())).await;
+    let endpoint = FaultyEndpoint::new(world.server.endpoint());
+    let tokens = loaded(world.builder_at(endpoint.clone(), OnRequest::default())).await;
     world.clock.advance(600 * SECOND).await;
-    panics.store(true, Ordering::SeqCst);
+    endpoint.fail_always(EndpointCall::CanSignIn, Some(CallFault::PanicBefore));
     let callers: Vec<_> = (0..10)
         .map(|_| {
             let tokens = tokens.clone();

@@ -4,87 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::testing::{Fault, GraceAnswer, InProcessEndpoint, Reuse};
+use evertoken::testing::{
+    CallFault, Fault, FaultyStore, GraceAnswer, InProcessEndpoint, Reuse, StoreCall,
+};
 use evertoken::{
     EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest, OnStoreFailure, Persistence,
-    Record, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore, async_trait,
+    TokenEndpoint, TokenManager, TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 
 use crate::support::{HOUR, SECOND, World, loaded, settle};
-
-/// One instance's way to a store that others share.
-#[derive(Debug, Clone)]
-struct Way {
-    to: MemoryStore,
-    is_down: Arc<AtomicBool>,
-    next_load: Arc<Mutex<Option<Duration>>>,
-    /// The next swap is applied, and its answer lost.
-    loses_next_answer: Arc<AtomicBool>,
-}
-
-impl Way {
-    fn new(to: &MemoryStore) -> Self {
-        Self {
-            to: to.clone(),
-            is_down: Arc::default(),
-            next_load: Arc::default(),
-            loses_next_answer: Arc::default(),
-        }
-    }
-
-    fn refuse(&self) -> Result<(), StoreError> {
-        if self.is_down.load(Ordering::SeqCst) {
-            return Err(StoreError::new("down"));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl TokenStore for Way {
-    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
-        self.refuse()?;
-        let loaded = self.to.load(key).await;
-        let pause = self.next_load.lock().take();
-        if let Some(pause) = pause {
-            tokio::time::sleep(pause).await;
-        }
-        loaded
-    }
-
-    async fn swap(
-        &self,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        self.refuse()?;
-        let swapped = self.to.swap(key, seen, next).await;
-        if next.has_committed() && self.loses_next_answer.swap(false, Ordering::SeqCst) {
-            self.is_down.store(true, Ordering::SeqCst);
-            return Err(StoreError::new("the answer is lost"));
-        }
-        swapped
-    }
-
-    async fn changed(&self, key: &Key, seen: Option<Revision>) {
-        self.to.changed(key, seen).await;
-    }
-}
-
-trait HasCommitted {
-    /// Whether the record holds a pair that was rotated, and no lease.
-    fn has_committed(&self) -> bool;
-}
-
-impl HasCommitted for Record {
-    fn has_committed(&self) -> bool {
-        let json = serde_json::to_value(self).unwrap();
-        json["lease"].is_null() && json["committed_number"] != 0
-    }
-}
 
 /// The server's endpoint, which notes what was issued, and refuses once the test says so.
 #[derive(Debug, Clone)]
@@ -135,7 +64,7 @@ fn forgiving() -> World {
     })
 }
 
-async fn instance(world: &World, endpoint: &Watched, way: &Way) -> TokenManager {
+async fn instance(world: &World, endpoint: &Watched, way: &FaultyStore) -> TokenManager {
     let builder = world
         .builder_at(endpoint.clone(), OnRequest::default())
         .store(way.clone())
@@ -154,10 +83,13 @@ fn access(pair: &TokenPair) -> &str {
 async fn a_pair_that_was_outrun_is_not_served_in_the_session_of_another_user() {
     let world = forgiving();
     let store = MemoryStore::with_clock(world.clock.clone());
-    let (way, endpoint) = (Way::new(&store), Watched::new(world.server.endpoint()));
+    let (way, endpoint) = (
+        FaultyStore::new(store.clone()),
+        Watched::new(world.server.endpoint()),
+    );
     let here = instance(&world, &endpoint, &way).await;
     let elsewhere = Watched::new(world.server.endpoint());
-    let there = instance(&world, &elsewhere, &Way::new(&store)).await;
+    let there = instance(&world, &elsewhere, &FaultyStore::new(store.clone())).await;
     world.clock.advance(600 * SECOND).await;
 
     world.server.fail_next(Fault::Delay(SECOND));
@@ -167,15 +99,14 @@ async fn a_pair_that_was_outrun_is_not_served_in_the_session_of_another_user() {
     });
     settle().await;
     world.clock.advance(SECOND / 2).await;
-    way.is_down.store(true, Ordering::SeqCst);
+    way.set_down(true);
     world.clock.advance(SECOND).await;
     there.token().await.unwrap();
 
-    *way.next_load.lock() = Some(3 * SECOND);
-    way.is_down.store(false, Ordering::SeqCst);
-    while way.next_load.lock().is_some() {
-        world.clock.advance(SECOND / 10).await;
-    }
+    way.fail_next(StoreCall::Load, 1, CallFault::DelayAfter(3 * SECOND));
+    let loads = way.calls(StoreCall::Load);
+    way.set_down(false);
+    way.called(StoreCall::Load, loads + 1).await;
     let bob = world.server.issue();
     here.replace(bob.clone()).await.unwrap();
     world.clock.advance(10 * SECOND).await;
@@ -199,30 +130,42 @@ async fn a_pair_that_was_outrun_is_not_served_in_the_session_of_another_user() {
 async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one() {
     let world = forgiving();
     let store = MemoryStore::with_clock(world.clock.clone());
-    let (way, endpoint) = (Way::new(&store), Watched::new(world.server.endpoint()));
+    let (way, endpoint) = (
+        FaultyStore::new(store.clone()),
+        Watched::new(world.server.endpoint()),
+    );
     let here = instance(&world, &endpoint, &way).await;
     let there = instance(
         &world,
         &Watched::new(world.server.endpoint()),
-        &Way::new(&store),
+        &FaultyStore::new(store.clone()),
     )
     .await;
     world.clock.advance(600 * SECOND).await;
 
-    way.loses_next_answer.store(true, Ordering::SeqCst);
+    // The lease is written. The pair is too, but its answer is lost, and the store is down from then on.
+    way.work_next(StoreCall::Load, 1);
+    way.work_next(StoreCall::Swap, 1);
+    way.fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
+    for call in [StoreCall::Load, StoreCall::Swap] {
+        way.fail_always(call, Some(CallFault::Fail));
+    }
+    let swaps = way.calls(StoreCall::Swap);
     let caller = tokio::spawn({
         let here = here.clone();
         async move { here.token().await }
     });
     settle().await;
-    assert!(way.is_down.load(Ordering::SeqCst));
+    assert!(way.calls(StoreCall::Swap) >= swaps + 2);
     let first = there.rotate().await.unwrap();
     let second = if first.expose() == endpoint.issued.lock()[0] {
         there.rotate().await.unwrap()
     } else {
         first
     };
-    way.is_down.store(false, Ordering::SeqCst);
+    for call in [StoreCall::Load, StoreCall::Swap] {
+        way.fail_always(call, None);
+    }
     world.clock.advance(10 * SECOND).await;
     let _ = caller.await.unwrap();
     assert_eq!(here.token().await.unwrap().expose(), second.expose());
@@ -266,7 +209,10 @@ async fn a_pair_of_the_session_before_is_not_saved_elsewhere_as_the_new_ones() {
 async fn a_pair_that_cannot_be_stored_is_an_error_with_a_pause() {
     let world = forgiving();
     let store = MemoryStore::with_clock(world.clock.clone());
-    let (way, endpoint) = (Way::new(&store), Watched::new(world.server.endpoint()));
+    let (way, endpoint) = (
+        FaultyStore::new(store.clone()),
+        Watched::new(world.server.endpoint()),
+    );
     let tokens = instance(&world, &endpoint, &way).await;
     world.clock.advance(600 * SECOND).await;
     world.server.fail_next(Fault::Delay(SECOND));
@@ -275,7 +221,7 @@ async fn a_pair_that_cannot_be_stored_is_an_error_with_a_pause() {
         async move { tokens.token().await }
     });
     settle().await;
-    way.is_down.store(true, Ordering::SeqCst);
+    way.set_down(true);
     world.clock.advance(2 * SECOND).await;
     for error in [
         caller.await.unwrap().unwrap_err(),

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use evertoken::clock::{Clock, Coarse, Timestamp};
-use evertoken::testing::{Fault, InProcessEndpoint, TestClock};
+use evertoken::testing::{
+    CallFault, EndpointCall, Fault, FaultyEndpoint, FaultyStore, StoreCall, TestClock,
+};
 use evertoken::{
-    BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest,
-    TokenEndpoint, TokenManager, TokenPair, async_trait,
+    BackgroundTimer, EndReason, EndpointError, Error, MemoryStore, OnRequest, TokenManager,
+    TokenPair,
 };
 use futures_util::FutureExt;
 
-use crate::support::{HOUR, SECOND, SlowStore, World, loaded, settle};
+use crate::support::{HOUR, SECOND, World, loaded, settle};
 
 /// Another client uses the refresh token up.
 async fn spend_elsewhere(world: &World) {
@@ -94,15 +96,10 @@ async fn a_server_that_hangs_holds_callers_with_a_good_token_for_two_seconds_and
 async fn callers_without_a_session_have_the_store_read_once_in_a_pause() {
     let world = World::new(HOUR);
     let memory = MemoryStore::with_clock(world.clock.clone());
-    let loads = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&loads);
-    let store = SlowStore::new(memory.clone()).after_load(move || {
-        counted.fetch_add(1, Ordering::SeqCst);
-        std::future::ready(())
-    });
+    let store = FaultyStore::new(memory.clone());
     let tokens = TokenManager::builder(world.server.endpoint())
         .clock(world.clock.clone())
-        .store(store)
+        .store(store.clone())
         .build()
         .unwrap();
     let ask = async || {
@@ -113,12 +110,12 @@ async fn callers_without_a_session_have_the_store_read_once_in_a_pause() {
         settle().await;
     };
     ask().await;
-    assert_eq!(loads.load(Ordering::SeqCst), 1);
+    assert_eq!(store.calls(StoreCall::Load), 1);
     // The pause is the same after each look: a user may sign in elsewhere any moment.
     for looks in 2..=5 {
         world.clock.advance(2 * SECOND).await;
         ask().await;
-        assert_eq!(loads.load(Ordering::SeqCst), looks);
+        assert_eq!(store.calls(StoreCall::Load), looks);
     }
     let elsewhere = loaded(world.builder(OnRequest::default()).store(memory)).await;
     world.clock.advance(2 * SECOND).await;
@@ -168,27 +165,14 @@ async fn a_session_that_only_waits_for_requests_is_looked_at_a_few_times_in_an_h
     assert!(crate::support::ended(&crate::support::drain(&mut events)) == 1);
 }
 
-/// Answers that it is to be asked later.
-#[derive(Debug)]
-struct Unused(InProcessEndpoint);
-
-#[async_trait]
-impl TokenEndpoint for Unused {
-    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
-        Err(EndpointError::later(None))
-    }
-
-    fn key(&self) -> Key {
-        self.0.key()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn every_error_that_is_worth_another_try_says_when() {
     let world = World::new(600 * SECOND);
-    let unused = Unused(world.server.endpoint());
+    let later = CallFault::Error(|| EndpointError::later(None));
+    let endpoint = FaultyEndpoint::new(world.server.endpoint());
+    endpoint.fail_always(EndpointCall::Refresh, Some(later));
     let seed = TokenPair::from_refresh_token(world.first.refresh.clone().unwrap());
-    let tokens = TokenManager::builder(unused)
+    let tokens = TokenManager::builder(endpoint)
         .clock(world.clock.clone())
         .seed(seed)
         .build()

@@ -66,7 +66,7 @@ impl Cluster {
     pub(crate) fn builder(&self, endpoint: impl TokenEndpoint) -> Builder {
         TokenManager::builder(endpoint)
             .clock(self.clock.clone())
-            .store(self.store.clone())
+            .store(self.store.connection())
             .seed(self.first.clone())
             .jitter(0.0)
     }

@@ -1,11 +1,10 @@
 //! What was read from the server is kept.
 
 use evertoken::clock::Clock;
-use evertoken::testing::{AccessCheck, Fault};
+use evertoken::testing::{AccessCheck, CallFault, Fault, StoreCall};
 use evertoken::{EndReason, Error, OldPair, OnSeedConflict, OnStoreFailure, TokenManager};
 
 use crate::cluster::{Cluster, TTL, reason, seconds};
-use crate::fault_store::Fate;
 
 #[tokio::test(start_paused = true)]
 async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
@@ -141,7 +140,10 @@ async fn a_commit_that_timed_out_but_committed_is_recognised() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    cluster.store.swaps([Fate::Works, Fate::AppliedUnanswered]);
+    cluster.store.work_next(StoreCall::Swap, 1);
+    cluster
+        .store
+        .fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
     let token = node.token().await.unwrap();
     cluster.clock.advance(seconds(6)).await;
     let json = cluster.store.json(&cluster.key()).await;

@@ -1,9 +1,9 @@
 //! Lease, then look, then spend.
 
+use evertoken::testing::{CallFault, StoreCall};
 use evertoken::{EndReason, EndpointError, Error, Event, Resend};
 
 use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, reason, seconds};
-use crate::fault_store::Fate;
 
 #[tokio::test(start_paused = true)]
 async fn n1_machines_that_find_a_token_expired_spend_it_once() {
@@ -97,7 +97,9 @@ async fn fm5_a_lease_whose_swap_timed_out_but_committed_is_found_to_be_ours() {
     let node = cluster.warm_node().await;
     let mut events = node.subscribe();
     cluster.expire().await;
-    cluster.store.swaps([Fate::AppliedUnanswered]);
+    cluster
+        .store
+        .fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
     let before = tokio::time::Instant::now();
     node.token().await.unwrap();
     assert!(
@@ -119,7 +121,7 @@ async fn a_lease_whose_swap_was_lost_is_made_again() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    cluster.store.swaps([Fate::Lost]);
+    cluster.store.fail_next(StoreCall::Swap, 1, CallFault::Fail);
     node.token().await.unwrap();
     assert_eq!(cluster.counts(), (1, 0, 0));
 }
@@ -223,7 +225,9 @@ async fn a_lease_attempted_before_the_token_was_sent_is_no_free_ticket_after_it(
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.patient_node().await;
     cluster.expire().await;
-    cluster.store.swaps([Fate::AppliedUnanswered]);
+    cluster
+        .store
+        .fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
     let hold = cluster.server.hold();
     let waiter = tokio::spawn(async move { node.token().await });
     cluster.clock.advance(seconds(1)).await;
@@ -247,7 +251,9 @@ async fn a_lease_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in(
     let cluster = Cluster::new(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));
     let node = cluster.begun_node().await;
     cluster.expire().await;
-    cluster.store.swaps([Fate::AppliedUnanswered]);
+    cluster
+        .store
+        .fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
     let hold = cluster.server.hold();
     let waiting = callers(&node, 1);
     cluster.clock.advance(seconds(5)).await;

@@ -1,14 +1,9 @@
 //! What passes by itself is waited through, however long it lasts.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use evertoken::testing::{Fault, InProcessEndpoint};
-use evertoken::{
-    EndpointError, Error, Grant, Issued, Key, ServerProfile, TokenEndpoint, TokenManager,
-    async_trait,
-};
+use evertoken::testing::{EndpointCall, Fault, FaultyEndpoint};
+use evertoken::{EndpointError, Error, TokenManager};
 
 use crate::cluster::{Cluster, callers, ends, page, seconds};
 
@@ -38,33 +33,6 @@ impl Outage {
             Self::Page(status) => page(status),
         };
         cluster.server.fail_always(is_on.then_some(fault));
-    }
-}
-
-/// Counts the requests that its client makes, whether or not one arrives.
-#[derive(Debug, Clone)]
-struct Counted {
-    inner: InProcessEndpoint,
-    requests: Arc<AtomicU64>,
-}
-
-#[async_trait]
-impl TokenEndpoint for Counted {
-    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
-        self.requests.fetch_add(1, Ordering::SeqCst);
-        self.inner.exchange(grant).await
-    }
-
-    fn profile(&self) -> ServerProfile {
-        self.inner.profile()
-    }
-
-    fn timeout(&self) -> Duration {
-        self.inner.timeout()
-    }
-
-    fn key(&self) -> Key {
-        self.inner.key()
     }
 }
 
@@ -134,20 +102,16 @@ async fn a_valid_token_is_served_at_once_in_an_outage() {
 
 /// Two hours in which callers of all instances ask every second. Returns how many requests there were.
 async fn two_hours(cluster: &Cluster, outage: Outage, instances: usize) -> u64 {
-    let requests = Arc::<AtomicU64>::default();
-    let node = || {
-        let inner = cluster.endpoint();
-        let requests = Arc::clone(&requests);
-        let endpoint = Counted { inner, requests };
-        cluster.builder(endpoint).build().unwrap()
-    };
+    let endpoint = FaultyEndpoint::new(cluster.endpoint());
+    let requests = || endpoint.calls(EndpointCall::Refresh);
+    let node = || cluster.builder(endpoint.clone()).build().unwrap();
     let nodes: Vec<TokenManager> = (0..instances).map(|_| node()).collect();
     for node in &nodes {
         node.token().await.unwrap();
     }
     nodes[0].rotate().await.unwrap();
     cluster.expire().await;
-    requests.store(0, Ordering::SeqCst);
+    let before = requests();
     outage.set(cluster, true);
     for _ in 0..2 * 60 * 60 {
         for node in &nodes {
@@ -156,7 +120,7 @@ async fn two_hours(cluster: &Cluster, outage: Outage, instances: usize) -> u64 {
         cluster.clock.advance(seconds(1)).await;
     }
     outage.set(cluster, false);
-    let sent = requests.load(Ordering::SeqCst);
+    let sent = requests() - before;
     let mut events: Vec<_> = nodes.iter().map(TokenManager::subscribe).collect();
     for _ in 0..60 {
         for node in &nodes {
@@ -171,7 +135,7 @@ async fn two_hours(cluster: &Cluster, outage: Outage, instances: usize) -> u64 {
     for events in &mut events {
         assert_eq!(ends(events), []);
     }
-    assert_eq!(requests.load(Ordering::SeqCst), sent + 1);
+    assert_eq!(requests() - before, sent + 1);
     sent
 }
 

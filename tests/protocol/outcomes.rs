@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evertoken::testing::{AccessCheck, Fault, GraceAnswer, InProcessEndpoint, Reuse, TestClock};
+use evertoken::testing::{
+    AccessCheck, CallFault, Fault, GraceAnswer, InProcessEndpoint, Reuse, StoreCall, TestClock,
+};
 use evertoken::{
     Coordination, EndReason, EndpointError, Error, Grant, Issued, Persistence, Rejection, Resend,
     Token, TokenEndpoint, TokenManager, async_trait,
 };
 
 use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, ends, reason, seconds};
-use crate::fault_store::Fate;
 
 /// The machine sleeps once, after the manager looked at the window and before the bytes leave.
 #[derive(Debug, Clone)]
@@ -366,7 +367,7 @@ async fn n_machines_without_a_session_sign_in_once() {
     let builder = || {
         evertoken::TokenManager::builder(cluster.endpoint())
             .clock(cluster.clock.clone())
-            .store(cluster.store.clone())
+            .store(cluster.store.connection())
             .build()
             .unwrap()
     };
@@ -405,7 +406,10 @@ async fn where_sending_again_is_not_permitted_a_lease_that_may_be_stored_does_no
     cluster.expire().await;
     // Sent, and the answer lost; that the lease is doubtful may or may not be stored.
     cluster.server.fail_next(Fault::DropAfter);
-    cluster.store.swaps([Fate::Works, Fate::AppliedUnanswered]);
+    cluster.store.work_next(StoreCall::Swap, 1);
+    cluster
+        .store
+        .fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
     let error = node.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     assert_eq!(cluster.counts(), (1, 0, 0));
@@ -422,7 +426,7 @@ async fn without_coordination_a_token_that_cannot_be_marked_is_not_sent_in_a_loo
     node.token().await.unwrap();
     cluster.expire().await;
     cluster.server.fail_next(Fault::DropBefore);
-    cluster.store.swaps([Fate::Lost]);
+    cluster.store.fail_next(StoreCall::Swap, 1, CallFault::Fail);
     let waiter = tokio::spawn(async move { node.token().await });
     cluster.clock.advance(seconds(1)).await;
     assert_eq!(cluster.server.exchanges(), 1);

@@ -1,13 +1,15 @@
 //! Leases that are written against the record that the manager wrote last, without loading it.
 
+use std::time::Duration;
+
 use evertoken::EndReason;
+use evertoken::testing::{CallFault, StoreCall};
 
 use crate::cluster::{Cluster, TTL, reason, seconds};
-use crate::fault_store::Fate;
 
 fn timed() -> Cluster {
     let cluster = Cluster::strict();
-    cluster.store.say_time();
+    cluster.store.set_swaps_timed(true);
     cluster
 }
 
@@ -15,17 +17,15 @@ fn timed() -> Cluster {
 async fn a_rotation_after_a_rotation_loads_nothing_where_the_store_says_the_time() {
     for says_time in [true, false] {
         let cluster = Cluster::strict();
-        if says_time {
-            cluster.store.say_time();
-        }
+        cluster.store.set_swaps_timed(says_time);
         let node = cluster.begun_node().await;
-        let loads = cluster.store.loads();
+        let loads = cluster.store.calls(StoreCall::Load);
         for _ in 0..3 {
             cluster.expire().await;
             node.token().await.unwrap();
         }
         let expected = if says_time { 0 } else { 3 };
-        assert_eq!(cluster.store.loads() - loads, expected);
+        assert_eq!(cluster.store.calls(StoreCall::Load) - loads, expected);
         assert_eq!(cluster.counts(), (4, 0, 0));
     }
 }
@@ -36,11 +36,11 @@ async fn a_pair_that_another_instance_rotated_meanwhile_is_adopted_and_nothing_i
     let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
     cluster.expire().await;
     let theirs = two.token().await.unwrap();
-    let loads = cluster.store.loads();
+    let loads = cluster.store.calls(StoreCall::Load);
     let ours = one.token().await.unwrap();
     assert_eq!(ours.pair_id(), theirs.pair_id());
     assert_eq!(
-        cluster.store.loads(),
+        cluster.store.calls(StoreCall::Load),
         loads,
         "the swap that was lost brought it"
     );
@@ -92,11 +92,16 @@ async fn a_store_that_lost_the_record_or_the_last_write_is_found_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() {
-    for ahead in [900, 7_200_000, -900, -7_200_000] {
+    for ahead in [900_i64, 7_200_000, -900, -7_200_000] {
         let cluster = timed();
         let node = cluster.begun_node().await;
         cluster.clock.advance(TTL + seconds(1)).await;
-        cluster.store.step(ahead);
+        let step = Duration::from_millis(ahead.unsigned_abs());
+        if ahead < 0 {
+            cluster.store.step_time_back(step);
+        } else {
+            cluster.store.step_time(step);
+        }
         let (hold, caller) = cluster.call_in_flight(&node).await;
         let record = cluster.store.json(&cluster.key()).await;
         let since = record["lease"]["since"].as_i64().unwrap();
@@ -118,7 +123,9 @@ async fn a_lease_whose_answer_was_lost_is_looked_for() {
     let cluster = timed();
     let node = cluster.begun_node().await;
     cluster.expire().await;
-    cluster.store.swaps([Fate::AppliedUnanswered]);
+    cluster
+        .store
+        .fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
     node.token().await.unwrap();
     assert_eq!(cluster.counts(), (2, 0, 0));
 }

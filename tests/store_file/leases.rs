@@ -1,17 +1,11 @@
 //! What managers of several processes do about a lease: they wait for it, and once its holder has died they do
 //! what the server permits about a token that may be spent, and nothing else.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evertoken::clock::{Clock, SystemClock};
-use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::testing::{GraceAnswer, Reuse};
-use evertoken::{
-    Digest, EndReason, Error, FileStore, Key, Record, Resend, ServerProfile, StoreError,
-    TokenManager, TokenStore, async_trait,
-};
+use evertoken::testing::{FaultyStore, GraceAnswer, Reuse, StoreCall};
+use evertoken::{Digest, EndReason, Error, Resend, ServerProfile, TokenManager};
 
 use crate::holder::{HOUR, Shared};
 use crate::process::Process;
@@ -119,43 +113,14 @@ async fn n4_the_lease_of_a_stopped_process_is_waited_for() {
     assert_eq!((shared.server.exchanges(), shared.server.replays()), (1, 0));
 }
 
-/// Counts how often it is asked.
-#[derive(Debug, Clone)]
-struct Counted(FileStore, Arc<AtomicU64>);
-
-#[async_trait]
-impl TokenStore for Counted {
-    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.load(key).await
-    }
-
-    async fn swap(
-        &self,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        self.0.swap(key, seen, next).await
-    }
-
-    async fn changed(&self, key: &Key, seen: Option<Revision>) {
-        self.0.changed(key, seen).await;
-    }
-
-    async fn holder_is_dead(&self, key: &Key, lease: &evertoken::Lease) -> bool {
-        self.0.holder_is_dead(key, lease).await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_strict_server_a_token_that_a_killed_process_spent_ends_the_session_at_once() {
     let shared = Shared::new(Reuse::RevokeFamily).await;
     let holder = shared.holder("rotate", "").await;
-    let loads = Arc::new(AtomicU64::new(0));
+    let store = FaultyStore::new(shared.store());
     let tokens = shared
         .manager(shared.endpoint(), ServerProfile::strict())
-        .store(Counted(shared.store(), loads.clone()))
+        .store(store.clone())
         .wait(2 * HOUR)
         .build()
         .unwrap();
@@ -180,7 +145,7 @@ async fn on_a_strict_server_a_token_that_a_killed_process_spent_ends_the_session
     );
     assert_eq!(counts, (2, 1, 1));
     // It was woken by the death, instead of asking again and again.
-    let loads = loads.load(Ordering::SeqCst);
+    let loads = store.calls(StoreCall::Load);
     assert!(loads < 10, "{loads} loads");
 }
 

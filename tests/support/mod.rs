@@ -1,21 +1,15 @@
 //! A strict server, a clock and a manager between them: what the acceptance tests start from.
 #![allow(dead_code, unreachable_pub)]
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{
-    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, InProcessEndpoint,
-    TestClock,
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, TestClock,
 };
 use evertoken::{
-    Builder, EndpointError, Error, Event, Events, Grant, Issued, Key, Lifetime, MemoryStore, Plan,
-    Record, RefreshStrategy, ServerProfile, StoreError, Token, TokenEndpoint, TokenManager,
-    TokenPair, TokenStore, async_trait,
+    Builder, Error, Event, Events, Lifetime, Plan, RefreshStrategy, Token, TokenEndpoint,
+    TokenManager, TokenPair,
 };
 use parking_lot::Mutex;
 
@@ -169,143 +163,5 @@ pub fn later(after: Option<Duration>) -> Fault {
         status: 429,
         body: r#"{"error":"slow_down"}"#.to_owned(),
         retry_after: after,
-    }
-}
-
-type Unit = Pin<Box<dyn Future<Output = ()> + Send>>;
-type Pause = Arc<dyn Fn() -> Unit + Send + Sync>;
-
-/// A memory store that takes its time, or does something else of the user's, before it answers.
-#[derive(Clone)]
-pub struct SlowStore {
-    pub inner: MemoryStore,
-    load: Pause,
-    swap: Pause,
-}
-
-impl SlowStore {
-    pub fn new(inner: MemoryStore) -> Self {
-        let nothing: Pause = Arc::new(|| Box::pin(async {}));
-        Self {
-            inner,
-            load: nothing.clone(),
-            swap: nothing,
-        }
-    }
-
-    /// What happens once a record was read, before anybody is told.
-    pub fn after_load<F: Future<Output = ()> + Send + 'static>(
-        mut self,
-        pause: impl Fn() -> F + Send + Sync + 'static,
-    ) -> Self {
-        self.load = Arc::new(move || Box::pin(pause()));
-        self
-    }
-
-    /// What happens before a record is replaced.
-    pub fn before_swap<F: Future<Output = ()> + Send + 'static>(
-        mut self,
-        pause: impl Fn() -> F + Send + Sync + 'static,
-    ) -> Self {
-        self.swap = Arc::new(move || Box::pin(pause()));
-        self
-    }
-}
-
-impl fmt::Debug for SlowStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SlowStore").finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl TokenStore for SlowStore {
-    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
-        let loaded = self.inner.load(key).await;
-        (self.load)().await;
-        loaded
-    }
-
-    async fn swap(
-        &self,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        (self.swap)().await;
-        self.inner.swap(key, seen, next).await
-    }
-
-    async fn changed(&self, key: &Key, seen: Option<Revision>) {
-        self.inner.changed(key, seen).await;
-    }
-}
-
-/// The server's endpoint, with code of the user's before and after each call.
-#[derive(Clone)]
-pub struct Hooked {
-    inner: InProcessEndpoint,
-    calls: Arc<AtomicU64>,
-    before: Arc<dyn Fn(u64) -> Unit + Send + Sync>,
-    after: Arc<dyn Fn(u64) + Send + Sync>,
-}
-
-impl Hooked {
-    pub fn new(inner: InProcessEndpoint) -> Self {
-        Self {
-            inner,
-            calls: Arc::default(),
-            before: Arc::new(|_| Box::pin(async {})),
-            after: Arc::new(|_| {}),
-        }
-    }
-
-    /// Runs before a call, which is told its number from 1.
-    pub fn before<F: Future<Output = ()> + Send + 'static>(
-        mut self,
-        code: impl Fn(u64) -> F + Send + Sync + 'static,
-    ) -> Self {
-        self.before = Arc::new(move |call| Box::pin(code(call)));
-        self
-    }
-
-    /// Runs when the answer is there.
-    pub fn after(mut self, code: impl Fn(u64) + Send + Sync + 'static) -> Self {
-        self.after = Arc::new(code);
-        self
-    }
-
-    /// How often the manager called.
-    pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::SeqCst)
-    }
-}
-
-impl fmt::Debug for Hooked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hooked").finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl TokenEndpoint for Hooked {
-    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        (self.before)(call).await;
-        let answer = self.inner.exchange(grant).await;
-        (self.after)(call);
-        answer
-    }
-
-    fn profile(&self) -> ServerProfile {
-        self.inner.profile()
-    }
-
-    fn timeout(&self) -> Duration {
-        self.inner.timeout()
-    }
-
-    fn key(&self) -> Key {
-        self.inner.key()
     }
 }

@@ -1,27 +1,31 @@
-//! What becomes of a grant that has arrived, whichever way it came: it waits, meets its fault, and is
-//! decided. It knows nothing of HTTP.
+//! The path of a grant that has arrived, by either face: the grant waits, meets its fault, and is decided.
+//!
+//! [`InProcessEndpoint`] is the in-process face: an endpoint without sockets. It reads the server's replies as a careful
+//! OAuth2 client reads answers, and never shows more of a reply than such a client can see.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use http::StatusCode;
+
+use super::super::clock::{Latency, pass};
 use super::super::fault::{Fault, fill};
-use super::super::latency::{Latency, pass};
 use super::AuthorizationServer;
-use super::rules::Client;
-use super::state::Refusal;
-use crate::endpoint::Issued;
-use crate::token::{AccessToken, RefreshToken, Scope};
+use super::rules::{Client, Refusal, Words};
+use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint, judge_oauth2};
+use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
-    /// For this scope; for what it had before, if it names none.
+    /// For this scope. An empty scope asks for the scope that the token had before.
     Refresh(RefreshToken, Scope),
     SignIn,
-    /// Not a grant this server knows.
+    /// The server does not know this grant.
     Malformed(Refusal),
 }
 
-/// Who asks, or why that could not be made out.
+/// The client that asks, or why the server cannot identify the client.
 pub(super) type Credentials = Result<Option<Client>, Refusal>;
 
 /// What goes back to the client.
@@ -34,16 +38,15 @@ pub(super) enum Reply {
         body: String,
         retry_after: Option<Duration>,
     },
-    /// This answer, of which only half arrives.
+    /// Half of this answer arrives.
     Truncated(Issued),
     Dropped,
 }
 
 impl AuthorizationServer {
-    /// Decides a grant that has arrived, and takes the second half of the latency for it.
+    /// Decides a grant that has arrived, and then waits for the second half of the latency.
     ///
-    /// Run it in a task of its own: what has arrived at a server is not undone when the client
-    /// hangs up.
+    /// The caller runs this in a task of its own: a client that hangs up does not undo a grant that has arrived.
     pub(super) async fn decide(self, ask: Ask, client: Credentials) -> Reply {
         let fault = self.arrive(&ask);
         self.released().await;
@@ -60,12 +63,12 @@ impl AuthorizationServer {
         reply
     }
 
-    /// The first half of the latency: the request is on its way.
+    /// The first half of the latency: the way of the request.
     pub(super) async fn there(&self) {
         Latency::of(self.latency()).there().await;
     }
 
-    /// The second half: the answer is.
+    /// The second half of the latency: the way of the answer.
     pub(super) async fn back(&self) {
         Latency::of(self.latency()).back().await;
     }
@@ -82,7 +85,7 @@ impl AuthorizationServer {
 
     async fn released(&self) {
         let mut holds = self.shared.holds.subscribe();
-        // The sender lives as long as this server does.
+        // The wait fails only without a sender, which lives as long as this server.
         let _ = holds.wait_for(|holds| *holds == 0).await;
     }
 
@@ -137,3 +140,145 @@ fn filled(template: &str, issued: &Issued) -> String {
     let refresh = issued.refresh.as_ref().map_or("", RefreshToken::expose);
     fill(template, access, refresh)
 }
+
+/// An [`AuthorizationServer`] in this process, as a [`TokenEndpoint`].
+#[derive(Debug, Clone)]
+pub struct InProcessEndpoint {
+    server: AuthorizationServer,
+    client: Option<Client>,
+    profile: ServerProfile,
+    timeout: Duration,
+    key: Key,
+}
+
+impl InProcessEndpoint {
+    pub(super) fn new(server: AuthorizationServer, client: Option<Client>) -> Self {
+        let id = client.as_ref().map_or("client", |client| &client.id);
+        Self {
+            key: Key::new("authorization-server.test", id),
+            server,
+            client,
+            profile: ServerProfile::strict(),
+            timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// The profile that the client has of the server. Default: [`ServerProfile::strict`].
+    #[must_use]
+    pub fn with_profile(mut self, profile: ServerProfile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// How long the client waits for an exchange. The server finishes the exchange also after that. Default: 30 s.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The key of the session. Default: one that all endpoints of a client share.
+    #[must_use]
+    pub fn with_key(mut self, key: Key) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The credentials that the client presents. Default: those of the server's own client.
+    #[must_use]
+    pub fn with_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.client = Some(Client {
+            id: id.into(),
+            secret: secret.into(),
+        });
+        self
+    }
+
+    /// Sends the grant and waits for the reply.
+    async fn ask(&self, ask: Ask) -> Result<Reply, EndpointError> {
+        // A request that has not arrived yet is dropped with the client.
+        self.server.there().await;
+        let decision = self.server.clone().decide(ask, Ok(self.client.clone()));
+        tokio::spawn(decision).await.map_err(EndpointError::unknown)
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for InProcessEndpoint {
+    async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
+        let (ask, window) = match grant {
+            Grant::Refresh { token, window } => {
+                (Ask::Refresh(token.clone(), Scope::default()), window)
+            }
+            Grant::SignIn { window } => (Ask::SignIn, window),
+        };
+        if !window.is_open() {
+            return Err(EndpointError::not_sent("the send window is over"));
+        }
+        if !self.server.is_reachable() {
+            return Err(EndpointError::not_sent("connection refused"));
+        }
+        let reply = tokio::time::timeout(self.timeout, self.ask(ask))
+            .await
+            .map_err(EndpointError::unknown)??;
+        match reply {
+            Reply::Issued(issued) => Ok(issued.server_time(self.server.date())),
+            Reply::Refused(refusal) => Err(refused(refusal, self.server.words())),
+            Reply::Scripted {
+                status,
+                body,
+                retry_after,
+            } => {
+                // A client cannot read an answer whose status HTTP does not have.
+                let status = StatusCode::from_u16(status).map_err(EndpointError::unknown)?;
+                let issued = judge_oauth2(status, body, retry_after)?;
+                Ok(issued.server_time(self.server.date()))
+            }
+            Reply::Truncated(_) => Err(EndpointError::unknown("the answer ended early")),
+            Reply::Dropped => Err(EndpointError::unknown("closed before the answer")),
+        }
+    }
+
+    fn can_sign_in(&self) -> bool {
+        self.server.allows_sign_in()
+    }
+
+    async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
+        let refresh = pair.refresh.as_ref().map(RefreshToken::expose);
+        let access = pair.access.as_ref().map(AccessToken::expose);
+        let Some(token) = refresh.or(access) else {
+            return Ok(());
+        };
+        if !self.server.is_reachable() {
+            return Err(EndpointError::not_sent("connection refused"));
+        }
+        self.server.there().await;
+        let revoked = self.server.revoke(token, self.client.as_ref());
+        self.server.back().await;
+        revoked.map_err(|refusal| refused(refusal, self.server.words()))
+    }
+
+    fn profile(&self) -> ServerProfile {
+        self.profile
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn key(&self) -> Key {
+        self.key.clone()
+    }
+}
+
+fn refused(refusal: Refusal, words: Words) -> EndpointError {
+    let code = refusal.code(words);
+    if refusal.is_verdict(words) {
+        EndpointError::rejected(code)
+    } else {
+        EndpointError::refused(code)
+    }
+}
+
+#[cfg(test)]
+mod tests;

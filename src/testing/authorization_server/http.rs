@@ -1,4 +1,5 @@
-//! The HTTP face: requests in, JSON out (RFC 6749 sections 3.2 and 5, RFC 7009). It decides nothing.
+//! The HTTP face: form requests in, JSON out (RFC 6749 sections 3.2 and 5, RFC 7009). This module never decides a grant:
+//! both faces share one decision.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,12 +20,11 @@ use url::form_urlencoded;
 use super::super::http::{HttpServer, Sent, serve};
 use super::AuthorizationServer;
 use super::exchange::{Ask, Credentials, Reply};
-use super::rules::Client;
-use super::state::Refusal;
+use super::rules::{Client, Refusal};
 use crate::endpoint::Issued;
 use crate::token::{AccessToken, RefreshToken, Scope};
 
-/// Far more than any grant needs.
+/// Bytes of a request's body, far more than a grant needs.
 const BODY_LIMIT: usize = 64 * 1024;
 
 pub(super) async fn listen(
@@ -52,7 +52,7 @@ async fn answer(server: AuthorizationServer, request: Request<Incoming>) -> Sent
     };
     let form = Form::parse(&body.to_bytes());
     let client = form.client(&head.headers);
-    // What has been read whole is decided, also if the client hangs up now.
+    // A grant that was read whole is decided, also if the client hangs up now.
     let task = tokio::spawn(async move {
         server.there().await;
         if revokes {
@@ -114,7 +114,7 @@ impl AuthorizationServer {
         Sent::Whole(self.response(status, body))
     }
 
-    /// With the headers that every answer has.
+    /// An answer with the headers that all answers have.
     fn response(&self, status: u16, body: Bytes) -> Response<Bytes> {
         let json = !body.is_empty();
         let mut response = Response::new(body);
@@ -154,7 +154,7 @@ fn json_of(issued: &Issued) -> Bytes {
     Value::Object(body).to_string().into()
 }
 
-/// Whole seconds as an integer, as servers write them; a fraction only where there is one.
+/// Whole seconds as an integer, as servers write them, and else a fraction.
 fn seconds(span: Duration) -> Value {
     if span.subsec_nanos() == 0 {
         span.as_secs().into()
@@ -191,7 +191,7 @@ impl Form {
         }
     }
 
-    /// Who asks: by the header or by the body, but not by both (RFC 6749 section 2.3).
+    /// The client that the header or the body names; both at once is an error (RFC 6749 section 2.3).
     fn client(&self, headers: &HeaderMap) -> Credentials {
         let in_body = self.value("client_id").map(|id| Client {
             id: id.to_owned(),
@@ -222,7 +222,7 @@ fn basic(header: &str) -> Option<Client> {
     })
 }
 
-/// `None` for a text with characters that form-encoding would not have left in it.
+/// `None` for a text with characters that form-encoding replaces.
 fn form_decoded(text: &str) -> Option<String> {
     if text.contains(['&', '=']) {
         return None;

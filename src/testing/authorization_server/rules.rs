@@ -2,77 +2,139 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::AuthorizationServer;
 use crate::clock::{Clock, SystemClock};
 use crate::token::{RefreshExpiry, Scope};
 
-/// What happens when a refresh token is presented that was consumed before.
+/// What the server does with a refresh token that was consumed before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reuse {
-    /// `invalid_grant`, and the whole family dies, the newest pair included (RFC 9700 section
-    /// 4.14.2; oidc-provider, Glewlwyd).
+    /// The server answers `invalid_grant` and revokes the whole family, the newest pair included (RFC 9700 section 4.14.2;
+    /// oidc-provider, Glewlwyd).
     #[default]
     RevokeFamily,
-    /// `invalid_grant`, and the family lives on (Canaille, Doorkeeper).
+    /// The server answers `invalid_grant`, and the family lives on (Canaille, Doorkeeper).
     Refuse,
-    /// Answered for a while after the first use; later, [`RevokeFamily`](Self::RevokeFamily).
+    /// The server answers with a pair for a while after the first use. Later, it does as
+    /// [`RevokeFamily`](Self::RevokeFamily).
     Grace {
-        /// For how long after the first use.
+        /// How long after the first use.
         window: Duration,
-        /// With what.
+        /// Which pair.
         answer: GraceAnswer,
     },
-    /// Answered with the same pair for a while after the first use; later, and once that pair was
-    /// rotated in its turn, [`Refuse`](Self::Refuse) (what light-oauth2 was asked for).
+    /// The server answers with the same pair for a while after the first use. Later, and once that pair was rotated in its
+    /// turn, it does as [`Refuse`](Self::Refuse) (proposed for light-oauth2).
     Linked {
-        /// For how long after the first use.
+        /// How long after the first use.
         window: Duration,
     },
-    /// Answered with another new pair so often for a while after the first use, and the one issued
-    /// before it dies, used at the API or not; over that, late, and once the last one was rotated in its
-    /// turn, [`Refuse`](Self::Refuse) (WSO2).
+    /// The server answers with another new pair, a number of times and for a while after the first use. The pair issued
+    /// before dies, whether or not an API saw it. After that, and once the last pair was rotated in its turn, the server
+    /// does as [`Refuse`](Self::Refuse) (WSO2).
     Renew {
-        /// For how long after the first use.
+        /// How long after the first use.
         window: Duration,
-        /// How often.
+        /// How many times.
         times: u32,
     },
 }
 
-/// What a replay inside the grace window is answered with.
+/// The server's answer to a replay inside the grace window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum GraceAnswer {
-    /// The first use's answer to the byte, its `expires_in` too, although some of it has passed
-    /// (django-oauth-toolkit). Only until the pair it brought is rotated in its turn: a token two
-    /// generations old revokes the family.
+    /// The answer to the first use, to the byte: its `expires_in` too, although some of that time has passed
+    /// (django-oauth-toolkit). Once the pair is rotated in its turn, the replay revokes the family.
     #[default]
     SamePair,
-    /// Another new pair; all of them live (oidc-provider with a lenient adapter).
+    /// Another new pair. All pairs stay live (oidc-provider with a lenient adapter).
     Fork,
-    /// Another new pair, and the one issued before it dies (Synapse). Only until that one was
-    /// used, at the token endpoint or at the API: then the replay revokes the family.
+    /// Another new pair, and the pair issued before dies (Synapse). Once that pair was used, at the token endpoint or at
+    /// the API, the replay revokes the family.
     LastWins,
 }
 
-/// What an answer says of the refresh token.
+/// The refresh token in an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RefreshTokens {
-    /// A new one, and the old one is consumed.
+    /// A new refresh token. The old one is consumed.
     #[default]
     Rotated,
-    /// The same again; it is never consumed, and prolonged in a sliding session.
+    /// The same refresh token, which is never consumed. In a sliding session, the answer prolongs it.
     Echoed,
-    /// Nothing: the old one stays as it is.
+    /// None. The old refresh token stays as it is.
     Omitted,
-    /// An empty string, meaning the same.
+    /// An empty string, which means the same as [`Omitted`](Self::Omitted).
     Empty,
 }
 
-/// How refusals are worded.
+/// The wording of refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Words {
     Rfc6749,
     Light4j,
+}
+
+/// Why a grant was refused (RFC 6749 section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    /// The refresh token belongs to another client than the one that asks.
+    OtherClient,
+    /// The client asks for more scope than the refresh token has.
+    OtherScope,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+}
+
+impl Refusal {
+    pub(super) fn code(self, words: Words) -> &'static str {
+        match (words, self) {
+            (Words::Light4j, Self::InvalidClient) => "ERR12007",
+            (Words::Light4j, Self::OtherScope) => "ERR12027",
+            (Words::Light4j, Self::OtherClient) => "ERR12028",
+            (Words::Light4j, Self::InvalidGrant) => "ERR12029",
+            (_, Self::InvalidRequest) => "invalid_request",
+            (_, Self::InvalidClient) => "invalid_client",
+            (_, Self::InvalidGrant | Self::OtherClient) => "invalid_grant",
+            (_, Self::OtherScope) => "invalid_scope",
+            (_, Self::UnauthorizedClient) => "unauthorized_client",
+            (_, Self::UnsupportedGrantType) => "unsupported_grant_type",
+        }
+    }
+
+    pub(super) fn status(self, words: Words) -> u16 {
+        match (words, self) {
+            (Words::Light4j, Self::InvalidGrant) => 404,
+            (_, Self::InvalidClient) => 401,
+            _ => 400,
+        }
+    }
+
+    pub(super) fn body(self, words: Words) -> Value {
+        let (status, code) = (self.status(words), self.code(words));
+        let message = match (words, self) {
+            (Words::Light4j, Self::InvalidClient) => "UNAUTHORIZED_CLIENT",
+            (Words::Light4j, Self::OtherScope) => "MISMATCH_SCOPE",
+            (Words::Light4j, Self::OtherClient) => "MISMATCH_CLIENT_ID",
+            (Words::Light4j, Self::InvalidGrant) => "REFRESH_TOKEN_NOT_FOUND",
+            _ => return json!({ "error": code }),
+        };
+        json!({ "statusCode": status, "code": code, "message": message, "severity": "ERROR" })
+    }
+
+    /// Whether the refusal reports a dead refresh token.
+    pub(super) fn is_verdict(self, words: Words) -> bool {
+        match self {
+            Self::InvalidGrant => true,
+            Self::OtherClient => words == Words::Rfc6749,
+            _ => false,
+        }
+    }
 }
 
 /// A hundred years.
@@ -134,51 +196,50 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// Whether rotating prolongs the session. Default: [`RefreshExpiry::Sliding`]. In an absolute one no
-    /// token lives longer than the family's first refresh token.
+    /// Whether a rotation prolongs the session. Default: [`RefreshExpiry::Sliding`]. In an absolute session, no token
+    /// outlives the family's first refresh token.
     #[must_use]
     pub fn refresh_expiry(mut self, refresh_expiry: RefreshExpiry) -> Self {
         self.rules.refresh_expiry = refresh_expiry;
         self
     }
 
-    /// What a replay does. Default: [`Reuse::RevokeFamily`].
+    /// The effect of a replay. Default: [`Reuse::RevokeFamily`].
     #[must_use]
     pub fn reuse(mut self, reuse: Reuse) -> Self {
         self.rules.reuse = reuse;
         self
     }
 
-    /// What an answer says of the refresh token. Default: [`RefreshTokens::Rotated`].
+    /// The refresh token in an answer. Default: [`RefreshTokens::Rotated`].
     #[must_use]
     pub fn refresh_tokens(mut self, refresh_tokens: RefreshTokens) -> Self {
         self.rules.refresh_tokens = refresh_tokens;
         self
     }
 
-    /// Whether the old access token dies at the rotation (django-oauth-toolkit, Canaille). Default:
-    /// no.
+    /// Whether the old access token dies at the rotation (django-oauth-toolkit, Canaille). Default: no.
     #[must_use]
     pub fn old_access_dies(mut self, dies: bool) -> Self {
         self.rules.old_access_dies = dies;
         self
     }
 
-    /// Whether answers say how long the refresh token lives. Default: yes.
+    /// Whether answers report the lifetime of the refresh token. Default: yes.
     #[must_use]
     pub fn issue_refresh_expires_in(mut self, issue: bool) -> Self {
         self.rules.issue_refresh_expires_in = issue;
         self
     }
 
-    /// The scope that every answer names. Default: none is named.
+    /// The scope that every answer names. Default: answers name none.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
         self.rules.scope = Some(scope.into());
         self
     }
 
-    /// The one client that is served. Default: anybody, authenticated or not.
+    /// The one client that the server serves. Default: all clients, authenticated or not.
     #[must_use]
     pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         self.rules.client = Some(Client {
@@ -188,8 +249,7 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// Another client that is known. The families are not its: a refresh token that it presents is
-    /// refused.
+    /// Another client that the server knows. It owns no family: the server refuses each refresh token that it presents.
     #[must_use]
     pub fn another_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         self.rules.other_clients.push(Client {
@@ -199,8 +259,7 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// Whether a refresh token dies that a wrong client presents, be it one that is not known (Glewlwyd).
-    /// Default: no.
+    /// Whether a refresh token dies if a wrong client presents it, known or unknown (Glewlwyd). Default: no.
     #[must_use]
     pub fn wrong_client_burns(mut self, burns: bool) -> Self {
         self.rules.wrong_client_burns = burns;
@@ -214,8 +273,7 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// How long a request takes: half of it before it arrives, half after it was decided. Default:
-    /// nothing.
+    /// How long a request takes: half of the time before it arrives, half after the decision. Default: no time.
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
         self.rules.latency = latency;
@@ -229,7 +287,7 @@ impl AuthorizationServerBuilder {
     }
 }
 
-/// Everything the builder says, save the clock.
+/// All settings of the builder but the clock.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) access_ttl: Duration,
@@ -241,7 +299,7 @@ pub(super) struct Rules {
     pub(super) issue_refresh_expires_in: bool,
     pub(super) scope: Option<Scope>,
     pub(super) client: Option<Client>,
-    /// Known, and not whose the families are.
+    /// Clients that the server knows and that own no family.
     pub(super) other_clients: Vec<Client>,
     pub(super) wrong_client_burns: bool,
     pub(super) other_client_burns: bool,
@@ -274,7 +332,7 @@ impl Default for Rules {
     }
 }
 
-/// Who asks, by name and secret.
+/// A client's id and secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Client {
     pub(super) id: String,

@@ -1,20 +1,16 @@
-//! What a strict authorization server remembers, and what it answers to a grant. It does no I/O, waits
-//! for nothing, reads no clock and draws no random number: it is told the time, and derives every
-//! token from one seed.
+//! What a strict authorization server remembers, and what it answers to a grant. The state does no I/O, waits for
+//! nothing, reads no clock and draws no random number: callers pass the time, and every token is derived from one seed.
 //!
-//! It forgets nothing either: an expired or consumed token can still be told from one that was never
-//! issued, at some 200 bytes each.
+//! The state forgets no token, at some 200 bytes each: an expired or consumed token differs from one that was never
+//! issued.
 
-mod issue;
-mod refusal;
-mod reuse;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::HashMap;
 
-pub(super) use self::refusal::Refusal;
-use super::rules::{Client, RefreshTokens, Rules, Words};
+use super::rules::{Client, RefreshTokens, Refusal, Rules, Words};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
 use crate::token::Scope;
@@ -22,17 +18,17 @@ use crate::token::Scope;
 /// What an access token is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessCheck {
-    /// It is accepted.
+    /// APIs accept the token.
     Live,
-    /// It was good, and its time is over.
+    /// The token's lifetime is over.
     Expired,
-    /// It died before its time: by a rotation, a logout, or with its family.
+    /// The token died before its expiry: by a rotation, by a logout, or with its family.
     Revoked,
-    /// It was never issued.
+    /// The server never issued the token.
     Unknown,
 }
 
-/// What happened, for the tests to count.
+/// Counters for tests.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counters {
     pub(super) rotations: u64,
@@ -52,10 +48,10 @@ pub(super) struct State {
     access: HashMap<String, Access>,
 }
 
-/// One sign-in and everything issued since.
+/// One sign-in and all tokens issued since.
 struct Family {
     revoked: bool,
-    /// The end of a session of absolute expiry.
+    /// The end of the session, where its expiry is absolute.
     ends_at: Timestamp,
 }
 
@@ -63,7 +59,7 @@ struct Family {
 struct Refresh {
     family: usize,
     expires_at: Timestamp,
-    /// The access token issued with it last.
+    /// The last access token issued with this refresh token.
     access: String,
     fate: Fate,
 }
@@ -71,7 +67,7 @@ struct Refresh {
 #[derive(Clone)]
 enum Fate {
     Live,
-    /// Never consumed, and no longer accepted.
+    /// Not consumed, and no longer accepted.
     Dead,
     Consumed(Use),
 }
@@ -79,11 +75,11 @@ enum Fate {
 /// How a refresh token was consumed.
 #[derive(Clone)]
 struct Use {
-    /// For the first time.
+    /// The first use.
     at: Timestamp,
-    /// The latest answer it brought.
+    /// The latest answer to a use.
     answer: Issued,
-    /// How often it brought one after the first.
+    /// The number of answers after the first one.
     again: u32,
 }
 
@@ -117,7 +113,7 @@ impl State {
         self.new_pair(family, now)
     }
 
-    /// The client's own credentials for a new family.
+    /// Exchanges the client's own credentials for the first pair of a new family.
     pub(super) fn sign_in(
         &mut self,
         client: Option<&Client>,
@@ -130,7 +126,7 @@ impl State {
         Ok(self.issue(now))
     }
 
-    /// The same for a scope, which only light-oauth2 looks at.
+    /// As [`refresh`](Self::refresh), for a scope. Only light-oauth2 checks the scope.
     pub(super) fn refresh_for(
         &mut self,
         scope: &Scope,
@@ -146,7 +142,7 @@ impl State {
         self.refresh(token, client, now)
     }
 
-    /// A refresh token for the next pair (RFC 6749 section 6).
+    /// Exchanges a refresh token for the next pair (RFC 6749 section 6).
     pub(super) fn refresh(
         &mut self,
         token: &str,
@@ -170,13 +166,13 @@ impl State {
         }
     }
 
-    /// Counts a grant that presents a consumed token, whatever it is answered with.
+    /// Counts a grant that presents a consumed token, whatever the answer.
     pub(super) fn note_replay(&mut self, token: &str) {
         let consumed = |held: &Refresh| matches!(held.fate, Fate::Consumed(_));
         self.counters.replays += u64::from(self.refresh.get(token).is_some_and(consumed));
     }
 
-    /// Ends the family of either token (RFC 7009 section 2.1). A token nobody knows is no error.
+    /// Revokes the family of an access or refresh token (RFC 7009 section 2.1). An unknown token is not an error.
     pub(super) fn revoke(&mut self, token: &str, client: Option<&Client>) -> Result<(), Refusal> {
         self.counters.revocations += 1;
         self.authenticate(client)?;
@@ -207,7 +203,7 @@ impl State {
         }
     }
 
-    /// Checks the token on behalf of an API that uses it.
+    /// Checks the token on behalf of an API that uses the token.
     pub(super) fn accept(&mut self, token: &str, now: Timestamp) -> AccessCheck {
         let worth = self.check(token, now);
         if worth == AccessCheck::Live
@@ -237,14 +233,14 @@ impl State {
         }
     }
 
-    /// Whether all of this is in what tokens are issued for.
+    /// Whether the scope of issued tokens covers all of this scope.
     fn has_scope(&self, scope: &Scope) -> bool {
         let own = self.rules.scope.as_ref();
         let has = |name: &str| own.is_some_and(|own| own.iter().any(|it| it == name));
         scope.iter().all(has)
     }
 
-    /// What a client is told that may not present this token, and what becomes of that.
+    /// The refusal for a client that may not present this token. The token dies where a rule says so.
     fn refuse_client(&mut self, token: &str, refusal: Refusal) -> Refusal {
         let is_other = refusal == Refusal::OtherClient;
         let held = self.refresh.get(token);
@@ -295,7 +291,7 @@ impl State {
         }
     }
 
-    /// Ends a token that was not consumed.
+    /// Kills a refresh token that was not consumed.
     fn bury(&mut self, token: &str) {
         if let Some(held) = self.refresh.get_mut(token)
             && matches!(held.fate, Fate::Live)

@@ -1,16 +1,17 @@
-//! A change of the key is noticed; others need not be, and must not be all the time.
+//! What a waiting instance needs of a store: notice of each change of its key, and one time that advances, by which an
+//! instance measures the age of a lease.
 
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::calls::{PATIENCE, Store, swap, write};
-use super::records::{key, record};
-use crate::store::{Revision, Swap};
+use super::fixture::{PATIENCE, Store, key, load, record, swap, write};
+use crate::clock::{Clock, SystemClock};
+use crate::store::{Revision, StoreTime, Swap};
 use crate::token::Key;
 
-/// Time for a waiter to begin; nothing depends on its being enough.
+/// Time for a waiter to begin. No check depends on whether it is enough.
 const BEGIN: Duration = Duration::from_millis(50);
 
 fn waiter(store: &Store, key: &Key, seen: Option<Revision>) -> JoinHandle<()> {
@@ -21,12 +22,12 @@ fn waiter(store: &Store, key: &Key, seen: Option<Revision>) -> JoinHandle<()> {
 async fn expect_noticed(waiter: JoinHandle<()>, what: &str) {
     match timeout(PATIENCE, waiter).await {
         Ok(Ok(())) => {}
-        Ok(Err(died)) => panic!("a waiter died: {died}"),
+        Ok(Err(died)) => panic!("a waiter panicked: {died}"),
         Err(_) => panic!("{what}"),
     }
 }
 
-/// Creations, replacements, and what came before the waiter did.
+/// Creations, replacements, and changes before the wait began.
 pub(super) async fn are_noticed(handles: &[Store]) {
     let key = key("changes");
     let mut seen = None;
@@ -56,8 +57,8 @@ pub(super) async fn are_noticed(handles: &[Store]) {
     expect_noticed(waiter(&handles[0], &absent, seen), what).await;
 }
 
-/// Whoever looks first and listens then misses what comes in between.
-pub(super) async fn between_two_moments_are_noticed(handles: &[Store]) {
+/// A store that first reads and then subscribes misses a change in between.
+pub(super) async fn are_noticed_while_a_waiter_begins(handles: &[Store]) {
     let key = key("moments");
     let mut seen = None;
     for round in 0..24 {
@@ -67,12 +68,12 @@ pub(super) async fn between_two_moments_are_noticed(handles: &[Store]) {
             yield_now().await;
         }
         seen = Some(write(other, &key, seen, &record(&key, round as u64)).await);
-        expect_noticed(waiter, "`changed` missed a swap that came as it began").await;
+        expect_noticed(waiter, "`changed` missed a swap that came while it began").await;
     }
 }
 
-/// Several on one handle, on several handles, and in spite of those who gave up.
-pub(super) async fn come_to_every_waiter(handles: &[Store]) {
+/// Several waiters on one handle and on several handles, also if other waiters give up.
+pub(super) async fn reach_every_waiter(handles: &[Store]) {
     let key = key("waiters");
     let other_key = key.clone().label(format!("{} other", key.label));
     let mut seen = write(&handles[0], &key, None, &record(&key, 1)).await;
@@ -87,7 +88,7 @@ pub(super) async fn come_to_every_waiter(handles: &[Store]) {
             let gives_up = waiter(store, &key, Some(seen));
             waiters.extend([(); 3].map(|()| waiter(store, &key, Some(seen))));
             let gives_up_too = waiter(store, &key, Some(seen));
-            // Before it is polled at all.
+            // A waiter that is dropped before its first poll.
             drop(store.changed(&key, Some(seen)));
             sleep(BEGIN).await;
             gives_up.abort();
@@ -112,7 +113,7 @@ pub(super) async fn come_to_every_waiter(handles: &[Store]) {
     }
 }
 
-pub(super) async fn of_other_keys_are_none(handles: &[Store]) {
+pub(super) async fn of_other_keys_are_not_noticed(handles: &[Store]) {
     let [key, absent, busy] = ["quiet", "quiet and absent", "busy"].map(key);
     let seen = write(&handles[0], &key, None, &record(&key, 1)).await;
     let waiters: Vec<_> = handles
@@ -145,4 +146,58 @@ pub(super) async fn of_other_keys_are_none(handles: &[Store]) {
         )
         .await;
     }
+}
+
+/// 2020. A store that counts from its own start, or in seconds, is far below.
+const PLAUSIBLE: StoreTime = StoreTime::from_millis(1_577_836_800_000);
+
+/// 2200. A store that counts in microseconds is far above.
+const IMPLAUSIBLE: StoreTime = StoreTime::from_millis(7_258_118_400_000);
+
+/// How far two readings may contradict each other, and how long a reading may stay the same: a fraction of the lease
+/// duration that is measured by them.
+const SLACK: Duration = Duration::from_secs(5);
+
+pub(super) async fn time_is_one_and_goes_on(handles: &[Store]) {
+    let first = read(handles).await;
+    for now in &first {
+        assert!(
+            (PLAUSIBLE..IMPLAUSIBLE).contains(now),
+            "the store's time is in milliseconds since 1970"
+        );
+    }
+    let start = SystemClock.now();
+    let mut latest = first.clone();
+    while latest.iter().zip(&first).any(|(now, first)| now <= first) {
+        sleep(Duration::from_millis(20)).await;
+        assert!(
+            SystemClock.now().since(start) < SLACK,
+            "the store's time stands still"
+        );
+        let now = read(handles).await;
+        for (now, latest) in now.iter().zip(&latest) {
+            assert!(now.after(SLACK) >= *latest, "the store's time went back");
+        }
+        latest = now;
+    }
+}
+
+/// Reads the time by every handle, one right after the other.
+async fn read(handles: &[Store]) -> Vec<StoreTime> {
+    let key = key("time");
+    let mut times = Vec::new();
+    let start = SystemClock.now();
+    for store in handles {
+        times.push(load(store, &key).await.now);
+    }
+    let took = SystemClock.now().since(start);
+    for one in &times {
+        for other in &times {
+            assert!(
+                one.since(*other) <= took + SLACK,
+                "two handles have two times"
+            );
+        }
+    }
+    times
 }

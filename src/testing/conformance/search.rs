@@ -1,21 +1,22 @@
-//! Whose token it is, or was.
+//! A store finds the key of a present or past token, and never another key.
 
-use super::calls::{Store, entry, found, found_by_access, swap, write};
-use super::records::{self, access_digest, key, nonce, record};
+use super::fixture::{
+    self, Store, access_digest, entry, found, found_by_access, key, nonce, record, swap, write,
+};
 use crate::store::Swap;
 use crate::token::Digest;
 
-/// Holds for stores without a search of their own as well.
-pub(super) async fn nothing_is_found_that_is_not_there(handles: &[Store]) {
+/// Checked for stores without a search of their own as well.
+pub(super) async fn a_search_finds_no_other_key(handles: &[Store]) {
     let key = key("find");
     let record = record(&key, 1);
     let access = access_digest(&record);
     let absent = found(&handles[0], &record.digest()).await;
-    assert_eq!(absent, None, "find by a digest that nobody wrote");
+    assert_eq!(absent, None, "find by a digest that was never written");
     let absent = found_by_access(&handles[0], &access).await;
     assert_eq!(
         absent, None,
-        "find by an access token that no instance wrote"
+        "find by an access token that was never written"
     );
     write(&handles[0], &key, None, &record).await;
     let current = found(&handles[1], &record.digest()).await;
@@ -28,11 +29,11 @@ pub(super) async fn nothing_is_found_that_is_not_there(handles: &[Store]) {
         current.is_none_or(|found| found == key),
         "find by an access token answers its own key or none"
     );
-    // A search for the one is not answered with the other.
+    // A search for an access token does not find a refresh token.
     let mixed = found_by_access(&handles[1], &record.digest()).await;
     assert_eq!(
         mixed, None,
-        "find by an access token that no instance wrote"
+        "find by an access token that was never written"
     );
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn a_digest_leads_to_its_key(handles: &[Store]) {
     for key in &keys {
         let first = write(&handles[0], key, None, &record(key, 1)).await;
         let mut next = record(key, 2);
-        next.past = records::past(["one", "two"].map(|name| past(name, key)));
+        next.past = fixture::past(["one", "two"].map(|name| past(name, key)));
         write(&handles[1], key, Some(first), &next).await;
     }
     for key in &keys {
@@ -57,18 +58,20 @@ pub(super) async fn a_digest_leads_to_its_key(handles: &[Store]) {
                 assert_eq!(found.as_ref(), Some(key), "find by the {what} digest");
             }
             let foreign = found(store, &Digest::of(nonce())).await;
-            assert_eq!(foreign, None, "find by a digest that nobody wrote");
+            assert_eq!(foreign, None, "find by a digest that was never written");
         }
     }
 }
 
-pub(super) async fn a_token_that_has_left_its_record_is_its_or_nobodys(handles: &[Store]) {
+pub(super) async fn a_token_that_has_left_its_record_is_found_under_its_key_or_not_at_all(
+    handles: &[Store],
+) {
     let key = key("left");
     let past = Digest::of(nonce());
     let mut first = record(&key, 1);
-    first.past = records::past([past]);
+    first.past = fixture::past([past]);
     let revision = write(&handles[0], &key, None, &first).await;
-    // Searched once, so that whoever keeps answers has something to keep.
+    // A first search, for stores that cache answers.
     for store in handles {
         assert_eq!(
             found(store, &past).await.as_ref(),
@@ -96,14 +99,14 @@ pub(super) async fn a_token_that_has_left_its_record_is_its_or_nobodys(handles: 
     }
 }
 
-/// Holds for stores without a search of their own as well.
-pub(super) async fn a_swap_that_is_lost_enters_nothing(handles: &[Store]) {
+/// Checked for stores without a search of their own as well.
+pub(super) async fn a_lost_swap_enters_no_token(handles: &[Store]) {
     let key = key("lost");
     let revision = write(&handles[0], &key, None, &record(&key, 1)).await;
     write(&handles[0], &key, Some(revision), &record(&key, 2)).await;
     let mut late = record(&key, 3);
     let past = Digest::of(nonce());
-    late.past = records::past([past]);
+    late.past = fixture::past([past]);
     for seen in [Some(revision), None] {
         let lost = swap(&handles[1], &key, seen, &late).await;
         assert!(
@@ -155,7 +158,7 @@ pub(super) async fn an_access_token_leads_to_its_key(handles: &[Store]) {
             let foreign = found_by_access(store, &Digest::of(nonce())).await;
             assert_eq!(
                 foreign, None,
-                "find by an access token that no instance wrote"
+                "find by an access token that was never written"
             );
         }
     }

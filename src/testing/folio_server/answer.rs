@@ -1,29 +1,31 @@
-//! What FOLIO's answers look like. It decides nothing.
+//! The form of FOLIO's answers: bodies, dates, and the two cookies that carry its tokens (RFC 6265), written with
+//! `Set-Cookie` and read from `Cookie`. This module never decides a request.
+
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::builder::System;
-use super::state::Pair;
-use super::{cookies, date};
+use super::state::{Dated, Pair};
 
-/// Where the body of an answer with tokens says when they expire.
+/// Where the body of an answer with tokens has their expiry.
 pub(super) enum Shape {
     /// `{accessTokenExpiration, refreshTokenExpiration}`.
     Flat,
-    /// The same as `tokenExpiration`, beside who signed in.
+    /// As `tokenExpiration`, beside the user.
     Wrapped { id: String, name: String },
-    /// Nowhere: it has the tokens themselves.
+    /// Nowhere: the body has the tokens themselves.
     Tokens,
 }
 
-/// 201: the tokens in cookies, and when they expire in the body.
+/// 201, with the tokens in cookies and their expiry in the body.
 pub(super) fn issued(system: System, path: &str, pair: &Pair, shape: &Shape) -> Response<Bytes> {
     let times = json!({
-        "accessTokenExpiration": date::iso(pair.access.expires_at),
-        "refreshTokenExpiration": date::iso(pair.refresh.expires_at),
+        "accessTokenExpiration": iso_date(pair.access.expires_at),
+        "refreshTokenExpiration": iso_date(pair.refresh.expires_at),
     });
     let body = match shape {
         Shape::Flat => times,
@@ -37,14 +39,14 @@ pub(super) fn issued(system: System, path: &str, pair: &Pair, shape: &Shape) -> 
         }),
     };
     let mut response = json_of(201, &body);
-    cookies::set(response.headers_mut(), system, path, pair);
+    set_cookies(response.headers_mut(), system, path, pair);
     response
 }
 
-/// 204, and the cookies are gone.
+/// 204, which clears the cookies.
 pub(super) fn logged_out(system: System) -> Response<Bytes> {
     let mut response = with(204, Bytes::new());
-    cookies::clear(response.headers_mut(), system);
+    clear_cookies(response.headers_mut(), system);
     response
 }
 
@@ -66,13 +68,13 @@ pub(super) fn json_text(status: u16, body: String) -> Response<Bytes> {
     response
 }
 
-/// As the modules for sign-in say it to Okapi.
+/// An error in the form of Okapi's modules for sign-in.
 pub(super) fn okapi_error(status: u16, message: &str, code: &str) -> Response<Bytes> {
     let error = json!({ "message": message, "type": "error", "code": code });
     json_of(status, &json!({ "errors": [error] }))
 }
 
-/// As Eureka's modules and sidecars say it.
+/// An error in the form of Eureka's modules and sidecars.
 pub(super) fn eureka_error(status: u16, message: &str, kind: &str, code: &str) -> Response<Bytes> {
     let error = json!({ "message": message, "type": kind, "code": code });
     json_of(status, &json!({ "errors": [error], "total_records": 1 }))
@@ -83,4 +85,139 @@ fn with(status: u16, body: Bytes) -> Response<Bytes> {
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
+}
+
+pub(super) const ACCESS: &str = "folioAccessToken";
+pub(super) const REFRESH: &str = "folioRefreshToken";
+
+/// The request has two cookies of this name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Twice;
+
+/// The value of the cookie with this name.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Twice> {
+    let texts = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|header| header.to_str().ok());
+    let mut values = texts
+        .flat_map(|text| text.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(found, _)| *found == name)
+        .map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Twice),
+        (value, None) => Ok(value),
+    }
+}
+
+/// Adds both cookies.
+fn set_cookies(headers: &mut HeaderMap, system: System, path: &str, pair: &Pair) {
+    let (root, authn) = match system {
+        System::Okapi => (format!("{path}/"), format!("{path}/authn")),
+        System::Eureka => ("/".to_owned(), "/authn".to_owned()),
+    };
+    append(headers, &written(system, ACCESS, &pair.access, &root));
+    append(headers, &written(system, REFRESH, &pair.refresh, &authn));
+}
+
+/// Clears both cookies.
+pub(super) fn clear_cookies(headers: &mut HeaderMap, system: System) {
+    const OVER: &str = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    for (name, path) in [(ACCESS, "/"), (REFRESH, "/authn")] {
+        let cookie = match system {
+            System::Okapi => {
+                format!("{name}=; {OVER}; Path={path}; Secure; HTTPOnly; SameSite=None")
+            }
+            System::Eureka => {
+                format!("{name}=; Path={path}; Max-Age=0; {OVER}; Secure; HttpOnly; SameSite=None")
+            }
+        };
+        append(headers, &cookie);
+    }
+}
+
+fn written(system: System, name: &str, token: &Dated, path: &str) -> String {
+    let (token, age, end) = (&token.token, token.lives, http_date(token.expires_at));
+    match system {
+        System::Okapi => format!(
+            "{name}={token}; Max-Age={age}; Expires={end}; Path={path}; Secure; HTTPOnly; SameSite=Lax"
+        ),
+        System::Eureka => format!(
+            "{name}={token}; Path={path}; Max-Age={age}; Expires={end}; Secure; HttpOnly; SameSite=None"
+        ),
+    }
+}
+
+fn append(headers: &mut HeaderMap, cookie: &str) {
+    if let Ok(value) = HeaderValue::from_str(cookie) {
+        headers.append(SET_COOKIE, value);
+    }
+}
+
+/// The date of a cookie or a `Date` header (RFC 9110 section 5.6.7), from seconds since the Unix epoch.
+pub(super) fn http_date(seconds: u64) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+/// The date in a body: ISO 8601, in UTC and with whole seconds, from seconds since the Unix epoch.
+fn iso_date(seconds: u64) -> String {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let date = http_date(seconds);
+    let month = MONTHS.find(&date[8..11]).unwrap_or_default() / 3 + 1;
+    format!(
+        "{}-{month:02}-{}T{}Z",
+        &date[12..16],
+        &date[5..7],
+        &date[17..25]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(cookies: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for cookie in cookies {
+            headers.append(COOKIE, HeaderValue::from_static(cookie));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        for (headers, found) in [
+            (sent(&[]), None),
+            (sent(&["folioRefreshToken=a.b=="]), Some("a.b==")),
+            (
+                sent(&["folioAccessToken=x; folioRefreshToken=y"]),
+                Some("y"),
+            ),
+            (sent(&["a=b", "folioRefreshToken=y"]), Some("y")),
+            (sent(&["xfolioRefreshToken=y; folioRefreshToken"]), None),
+            (sent(&["folioRefreshToken="]), Some("")),
+        ] {
+            assert_eq!(cookie(&headers, REFRESH), Ok(found), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn two_cookies_of_one_name_are_an_error() {
+        for headers in [
+            sent(&["folioAccessToken=x; folioAccessToken=x"]),
+            sent(&["folioAccessToken=x", "folioAccessToken=y"]),
+        ] {
+            assert_eq!(cookie(&headers, ACCESS), Err(Twice));
+            assert_eq!(cookie(&headers, REFRESH), Ok(None));
+        }
+    }
+
+    #[test]
+    fn dates_are_written_in_both_forms() {
+        assert_eq!(iso_date(1_729_780_408), "2024-10-24T14:33:28Z");
+        assert_eq!(http_date(1_729_780_408), "Thu, 24 Oct 2024 14:33:28 GMT");
+        assert_eq!(iso_date(0), "1970-01-01T00:00:00Z");
+        assert_eq!(iso_date(1_709_164_800), "2024-02-29T00:00:00Z");
+    }
 }

@@ -1,5 +1,5 @@
-//! The requests for tokens: sign-in, refresh and logout, as `mod-login` answers them in Okapi and
-//! `mod-login-keycloak` in Eureka.
+//! The requests for tokens: sign-in, refresh and logout, as `mod-login` answers them in Okapi and `mod-login-keycloak` in
+//! Eureka. This module never counts a call of the API.
 
 use bytes::Bytes;
 use http::header::COOKIE;
@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::answer::{Shape, eureka_error, json_of, logged_out, okapi_error, text};
+use super::answer::{
+    self, Shape, Twice, clear_cookies, eureka_error, json_of, logged_out, okapi_error, text,
+};
 use super::builder::System;
-use super::cookies::{self, Twice};
 use super::gateway::{Caller, TOKEN};
 use super::state::{Pair, Refused, State};
 
@@ -23,18 +24,18 @@ pub(super) const REFRESH: &str = "/authn/refresh";
 const LOGOUT: &str = "/authn/logout";
 const LOGOUT_ALL: &str = "/authn/logout-all";
 
-/// What becomes of a request for tokens.
+/// The decision about a request for tokens.
 pub(super) enum Outcome {
     Issued(Pair, Shape),
     Answered(Response<Bytes>),
 }
 
-/// Whether a request to this path is one for tokens.
+/// Whether a request to this path is a request for tokens.
 pub(super) fn is_authn(path: &str) -> bool {
     path.starts_with("/authn/") || path == LOGIN_OF_A_BROWSER
 }
 
-/// What a sign-in says of who it is.
+/// The credentials of a sign-in.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Credentials {
@@ -44,7 +45,7 @@ struct Credentials {
 }
 
 impl State {
-    /// Acts upon a request for tokens that was let in.
+    /// Processes a request for tokens that the gateway admitted.
     pub(super) fn authn(
         &mut self,
         caller: &Caller<'_>,
@@ -137,13 +138,13 @@ impl State {
             Err(Refused) => {
                 let message = "Failed to obtain a token";
                 let mut refused = eureka_error(400, message, "ServiceException", "service_error");
-                cookies::clear(refused.headers_mut(), System::Eureka);
+                clear_cookies(refused.headers_mut(), System::Eureka);
                 Outcome::Answered(refused)
             }
         }
     }
 
-    /// Without a cookie, it is a logout of all sessions.
+    /// A logout without a cookie ends all sessions.
     fn logout(&mut self, caller: &Caller<'_>, head: &Parts) -> Response<Bytes> {
         let token = match (self.rules.system, refresh_token(head)) {
             (_, Ok(Some(token))) => token,
@@ -152,7 +153,7 @@ impl State {
             }
             (System::Okapi | System::Eureka, _) => return self.logout_all(caller),
         };
-        // It wants to be told whose session it is.
+        // Eureka needs an access token to identify the user.
         if self.rules.system == System::Eureka && caller.bearer.is_none() {
             return self.unable_to_log_out();
         }
@@ -212,15 +213,15 @@ impl State {
             "token.logout.unprocessable",
         );
         if self.rules.system == System::Eureka {
-            cookies::clear(response.headers_mut(), System::Eureka);
+            clear_cookies(response.headers_mut(), System::Eureka);
         }
         response
     }
 }
 
-/// The refresh token of a request; an empty one is none.
+/// The refresh token of a request. An empty cookie counts as absent.
 pub(super) fn refresh_token(head: &Parts) -> Result<Option<&str>, Twice> {
-    let token = cookies::value(&head.headers, cookies::REFRESH)?;
+    let token = answer::cookie(&head.headers, answer::REFRESH)?;
     Ok(token.filter(|token| !token.trim().is_empty()))
 }
 

@@ -1,24 +1,27 @@
+//! The rules of a [`FolioServer`], and the builder that takes them, in the grammar of FOLIO's own settings where FOLIO has
+//! one.
+
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::FolioServer;
-use super::expiration::{Lifetimes, TokenExpiration, TokenExpirationError};
 use crate::clock::{Clock, SystemClock};
 
-/// How long tokens live where nothing is said.
+/// The lifetimes of tokens that no setting gives, in Okapi.
 const OKAPI_LIFETIMES: Lifetimes = Lifetimes {
     access: 600,
     refresh: 604_800,
 };
 
-/// The same of Eureka, whose refresh tokens live as long as their session.
+/// The same in Eureka, whose refresh tokens live as long as their session.
 const EUREKA_LIFETIMES: Lifetimes = Lifetimes {
     access: 600,
     refresh: 86_400,
 };
 
-/// Which FOLIO it is.
+/// The kind of FOLIO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum System {
     Okapi,
@@ -60,19 +63,18 @@ impl FolioServerBuilder {
         self
     }
 
-    /// How long tokens live, as `TOKEN_EXPIRATION_SECONDS` says it to Okapi:
-    /// `accessToken:60,refreshToken:3600`, other tenants after a semicolon with a `tenantId:` among
-    /// theirs. In Eureka, `refreshToken` is the length of a session. Default: access tokens of 600 s, refresh
-    /// tokens of 7 days in Okapi and 24 h in Eureka.
+    /// The lifetimes of tokens, in the form of Okapi's `TOKEN_EXPIRATION_SECONDS`: `accessToken:60,refreshToken:3600`. The
+    /// lifetimes of other tenants follow after a semicolon, each with a `tenantId:`. In Eureka, `refreshToken` is the length
+    /// of a session. Default: access tokens of 600 s, refresh tokens of 7 days in Okapi and of 24 h in Eureka.
     pub fn token_expiration(mut self, seconds: &str) -> Result<Self, TokenExpirationError> {
         let own = own_lifetimes(self.rules.system);
         self.rules.expiration = TokenExpiration::parse(seconds, own)?;
         Ok(self)
     }
 
-    /// The tenants whose tokens have no expiry, as `LEGACY_TOKEN_TENANTS` names them to Okapi: with commas
-    /// in between, `*` for all. They sign in by `/authn/login`, and get 404 for `/authn/login-with-expiry`,
-    /// as in a FOLIO that does not have it yet; the others, the other way round. Default: none.
+    /// The tenants whose tokens have no expiry, in the form of Okapi's `LEGACY_TOKEN_TENANTS`: separated by commas, `*` for
+    /// all. These tenants sign in by `/authn/login` and get 404 for `/authn/login-with-expiry`, as in a FOLIO without that
+    /// path; all other tenants the other way round. Default: none.
     #[must_use]
     pub fn legacy_tenants(mut self, tenants: &str) -> Self {
         self.rules.legacy = LegacyTenants::parse(tenants);
@@ -95,7 +97,7 @@ impl FolioServerBuilder {
         self
     }
 
-    /// The path below which everything is served, and to which Okapi's cookies are scoped: the path of
+    /// The path below which the server serves all its paths, and to which Okapi's cookies are scoped: the path of
     /// `X-Okapi-Url`. Default: none.
     #[must_use]
     pub fn okapi_path(mut self, path: &str) -> Self {
@@ -108,15 +110,15 @@ impl FolioServerBuilder {
         self
     }
 
-    /// For how long Okapi lets a token pass, unseen, that it let pass with the same method, path and tenant;
-    /// whole seconds. Eureka judges each call. Default: 180 s.
+    /// How long Okapi admits a token without a check after it admitted the token with the same method, path and tenant; whole
+    /// seconds. Eureka checks each call. Default: 180 s.
     #[must_use]
     pub fn authorization_cache(mut self, span: Duration) -> Self {
         self.rules.authorization_cache = span.as_secs();
         self
     }
 
-    /// Takes the permission for a path, and everything below it, from a user.
+    /// Revokes a user's permission for a path and all paths below it.
     #[must_use]
     pub fn forbid(
         mut self,
@@ -132,8 +134,7 @@ impl FolioServerBuilder {
         self
     }
 
-    /// How long a request to `/authn` takes: half of it before it arrives, half after it was decided.
-    /// Default: nothing.
+    /// How long a request to `/authn` takes: half of the time before it arrives, half after the decision. Default: no time.
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
         self.rules.latency = latency;
@@ -147,7 +148,7 @@ impl FolioServerBuilder {
         self
     }
 
-    /// Whether to remember which records were accepted, at some 20 bytes each, for
+    /// Whether the server remembers which records it accepted, at some 20 bytes each, for
     /// [`FolioServer::distinct_records`] and [`FolioServer::times_taken`]. Default: no.
     #[must_use]
     pub fn remember_records(mut self, remember: bool) -> Self {
@@ -155,7 +156,7 @@ impl FolioServerBuilder {
         self
     }
 
-    /// The server, with nobody signed in yet.
+    /// The server, without a session.
     #[must_use]
     pub fn build(mut self) -> FolioServer {
         if self.accounts.is_empty() {
@@ -179,7 +180,7 @@ fn own_lifetimes(system: System) -> Lifetimes {
     }
 }
 
-/// Everything the builder says, save the clock and who there is.
+/// All settings of the builder but the clock and the users.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) system: System,
@@ -203,7 +204,7 @@ impl Rules {
     }
 }
 
-/// Whether it is this path or one below it.
+/// Whether `path` is `root` or a path below it.
 pub(super) fn is_within(path: &str, root: &str) -> bool {
     let rest = path.strip_prefix(root.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -217,7 +218,7 @@ pub(super) struct Forbidden {
     path: String,
 }
 
-/// Somebody who can sign in.
+/// A user's credentials.
 pub(super) struct Account {
     pub(super) tenant: String,
     pub(super) name: String,
@@ -230,7 +231,7 @@ impl fmt::Debug for Account {
     }
 }
 
-/// Whose tokens have no expiry.
+/// The tenants whose tokens have no expiry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum LegacyTenants {
     #[default]
@@ -257,9 +258,159 @@ impl LegacyTenants {
     }
 }
 
+/// A hundred years: no date of a token has more than four digits for its year.
+const LONGEST: u64 = 100 * 365 * 24 * 60 * 60;
+
+/// Why FOLIO does not start with these token lifetimes, in FOLIO's own words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenExpirationError {
+    /// A text between two commas is not one key and one value.
+    #[error("Expected a key value pair with a single colon but found {0}")]
+    NotAPair(String),
+    /// The key is none of `tenantId`, `accessToken` and `refreshToken`.
+    #[error("Token expiration configuration has an unknown key of {0}")]
+    UnknownKey(String),
+    /// The value is not a whole number.
+    #[error("For input string: \"{0}\"")]
+    NotANumber(String),
+}
+
+/// The lifetimes of tokens, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lifetimes {
+    pub(super) access: u64,
+    pub(super) refresh: u64,
+}
+
+/// The lifetimes of each tenant.
+#[derive(Debug, Clone)]
+pub(super) struct TokenExpiration {
+    default: Lifetimes,
+    tenants: HashMap<String, Lifetimes>,
+}
+
+impl TokenExpiration {
+    /// The same lifetimes for all tenants.
+    pub(super) fn new(default: Lifetimes) -> Self {
+        Self {
+            default,
+            tenants: HashMap::new(),
+        }
+    }
+
+    pub(super) fn of(&self, tenant: &str) -> Lifetimes {
+        *self.tenants.get(tenant).unwrap_or(&self.default)
+    }
+
+    /// Parses entries between semicolons, each of pairs between commas. The entry without a tenant is the default. A lifetime
+    /// that is missing, zero or negative is `own`, also for a tenant.
+    pub(super) fn parse(text: &str, own: Lifetimes) -> Result<Self, TokenExpirationError> {
+        let mut parsed = Self::new(own);
+        for entry in text.replace(' ', "").split(';') {
+            let mut tenant = None;
+            let mut lifetimes = own;
+            for pair in entry.split(',') {
+                match one_pair(pair)? {
+                    ("tenantId", id) => tenant = Some(id.to_owned()),
+                    ("accessToken", value) => lifetimes.access = seconds(value, own.access)?,
+                    ("refreshToken", value) => lifetimes.refresh = seconds(value, own.refresh)?,
+                    (key, _) => return Err(TokenExpirationError::UnknownKey(key.to_owned())),
+                }
+            }
+            match tenant {
+                Some(tenant) => _ = parsed.tenants.insert(tenant, lifetimes),
+                None => parsed.default = lifetimes,
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn one_pair(pair: &str) -> Result<(&str, &str), TokenExpirationError> {
+    pair.split_once(':')
+        .filter(|(_, value)| !value.is_empty() && !value.contains(':'))
+        .ok_or_else(|| TokenExpirationError::NotAPair(pair.to_owned()))
+}
+
+fn seconds(value: &str, own: u64) -> Result<u64, TokenExpirationError> {
+    let number: i64 = value
+        .parse()
+        .map_err(|_| TokenExpirationError::NotANumber(value.to_owned()))?;
+    Ok(u64::try_from(number)
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .map_or(own, |seconds| seconds.min(LONGEST)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<TokenExpiration, TokenExpirationError> {
+        TokenExpiration::parse(text, OKAPI_LIFETIMES)
+    }
+
+    fn lifetimes(text: &str, tenant: &str) -> (u64, u64) {
+        let of = parse(text).unwrap().of(tenant);
+        (of.access, of.refresh)
+    }
+
+    #[test]
+    fn a6_lifetimes_are_read_in_folios_grammar() {
+        assert_eq!(
+            lifetimes("accessToken:60,refreshToken:3600", "diku"),
+            (60, 3_600)
+        );
+        assert_eq!(lifetimes("accessToken:3600", "diku"), (3_600, 604_800));
+        let two =
+            " tenantId : diku, accessToken: 60 ; refreshToken:3600; tenantId:b,refreshToken:7";
+        assert_eq!(lifetimes(two, "diku"), (60, 604_800));
+        assert_eq!(lifetimes(two, "b"), (600, 7));
+        assert_eq!(lifetimes(two, "another"), (600, 3_600));
+        assert_eq!(
+            lifetimes("accessToken:0,refreshToken:-1", "diku"),
+            (600, 604_800)
+        );
+        assert_eq!(lifetimes("accessToken:9999999999999", "diku").0, LONGEST);
+    }
+
+    #[test]
+    fn a6_bad_lifetimes_are_folios_start_up_errors() {
+        for (text, error) in [
+            (
+                "",
+                "Expected a key value pair with a single colon but found ",
+            ),
+            (
+                "accessToken:60,,refreshToken:1",
+                "Expected a key value pair with a single colon but found ",
+            ),
+            (
+                "accessToken",
+                "Expected a key value pair with a single colon but found accessToken",
+            ),
+            (
+                "accessToken:",
+                "Expected a key value pair with a single colon but found accessToken:",
+            ),
+            (
+                "accessToken:1:2",
+                "Expected a key value pair with a single colon but found accessToken:1:2",
+            ),
+            (
+                "tenant:diku",
+                "Token expiration configuration has an unknown key of tenant",
+            ),
+            (
+                "accesstoken:60",
+                "Token expiration configuration has an unknown key of accesstoken",
+            ),
+            ("accessToken:1m", "For input string: \"1m\""),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), error, "{text}");
+        }
+    }
 
     #[test]
     fn a7_legacy_tenants_are_none_all_or_those_named() {
@@ -276,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permission_is_for_a_path_and_what_is_below_it() {
+    fn a_permission_covers_a_path_and_all_paths_below_it() {
         let builder = FolioServerBuilder::new(System::Okapi).forbid("diku", "jane", "/records/");
         let forbids = |tenant, name, path| builder.rules.forbids(tenant, name, path);
         assert!(forbids("diku", "jane", "/records"));
@@ -287,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_printed() {
+    fn the_debug_form_of_a_builder_holds_no_password() {
         let builder = FolioServerBuilder::new(System::Eureka).user("diku", "jane", "secret");
         assert!(!format!("{builder:?}").contains("secret"));
     }

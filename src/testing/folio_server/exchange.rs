@@ -1,19 +1,28 @@
-//! What becomes of a request that has arrived, whichever way it came: it waits, meets its fault, and is
-//! answered.
+//! The path of a request that has arrived, by either face: the request waits, meets its fault, and is answered.
+//!
+//! The two faces are here as well: HTTP, and the in-process transport of [`Folio`].
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{DATE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 
+use super::super::clock::{Latency, pass};
 use super::super::fault::{Fault, fill};
-use super::super::http::Sent;
-use super::super::latency::{Latency, pass};
+use super::super::http::{HttpServer, Sent, serve};
 use super::authn::{self, Outcome, is_authn, no_module};
+use super::builder::System;
 use super::gateway::Call;
-use super::{FolioServer, Inner, answer, date};
+use super::{FolioServer, Inner, answer};
+use crate::endpoint::{EndpointError, Folio, FolioMode, InProcessFolio};
+use crate::error::BuildError;
 
 impl FolioServer {
     /// Answers a request to any path.
@@ -27,7 +36,7 @@ impl FolioServer {
         let sent = if is_authn(&path) {
             let latency = Latency::of(self.shared.latency);
             latency.there().await;
-            // What has arrived is decided, also if the client hangs up now.
+            // A request that has arrived is decided, also if the client hangs up now.
             let task = tokio::spawn(self.clone().decide(head, path, body, latency));
             task.await.unwrap_or(Sent::Nothing)
         } else {
@@ -115,7 +124,7 @@ impl FolioServer {
 
     fn dated(&self, mut sent: Sent) -> Sent {
         if let Sent::Whole(response) | Sent::Half(response) = &mut sent
-            && let Ok(now) = HeaderValue::try_from(date::http(self.now()))
+            && let Ok(now) = HeaderValue::try_from(answer::http_date(self.now()))
         {
             response.headers_mut().entry(DATE).or_insert(now);
         }
@@ -145,7 +154,7 @@ impl Inner {
         self.state.call(&mut self.passes, head, path, body, now)
     }
 
-    /// A request that nobody acts upon.
+    /// Counts a request that is not processed.
     fn note_undone(&mut self, head: &Parts, path: &str) {
         if path == authn::REFRESH {
             self.state.counters.refreshes += 1;
@@ -163,4 +172,55 @@ fn scripted(status: u16, body: String, retry_after: Option<Duration>) -> Respons
         response.headers_mut().insert(RETRY_AFTER, seconds);
     }
     response
+}
+
+impl FolioServer {
+    /// The login service of a tenant as an endpoint without sockets, for simulated time.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Invalid`] if this is not a valid name of a tenant.
+    pub fn endpoint(&self, tenant: impl Into<String>) -> Result<Folio, BuildError> {
+        let mode = match self.shared.system {
+            System::Okapi => FolioMode::Okapi,
+            System::Eureka => FolioMode::Eureka,
+        };
+        let url = format!("http://127.0.0.1{}", self.path());
+        Folio::carried(mode, url, tenant, self.clone())
+    }
+}
+
+#[async_trait]
+impl InProcessFolio for FolioServer {
+    async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, EndpointError> {
+        self.handle(request)
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::ConnectionRefused => EndpointError::not_sent(error),
+                _ => EndpointError::unknown(error),
+            })
+    }
+
+    fn wall(&self) -> Duration {
+        self.shared.clock.wall()
+    }
+}
+
+pub(super) async fn listen(server: FolioServer, addr: SocketAddr) -> io::Result<HttpServer> {
+    let path = server.path().to_owned();
+    serve(addr, &path, move |request| {
+        answer_one(server.clone(), request)
+    })
+    .await
+}
+
+async fn answer_one(server: FolioServer, request: Request<Incoming>) -> Sent {
+    let (head, body) = request.into_parts();
+    match body.collect().await {
+        Ok(body) => {
+            let request = Request::from_parts(head, body.to_bytes());
+            server.answer(request).await
+        }
+        Err(_) => Sent::Nothing,
+    }
 }

@@ -1,31 +1,28 @@
-//! Who is let in, and what is below the gateway but sign-in: an API that takes records. Okapi's gateway asks
-//! its module for tokens, Eureka's sidecars read them themselves.
+//! The gateway: it admits or refuses every request, and serves every path but those of sign-in as an API that takes records.
+//! Okapi's gateway asks its module for tokens about a token; Eureka's sidecars read the token themselves. This module never
+//! issues a token.
 
-mod refusal;
-
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
-use self::refusal::Refusal;
 use super::super::body::Body;
-use super::answer::json_of;
+use super::answer::{self, Twice, eureka_error, json_of, text};
 use super::builder::{System, is_within};
-use super::cookies::{self, Twice};
 use super::state::{Bearer, State};
 use crate::token::Digest;
 
 pub(super) const TENANT: &str = "x-okapi-tenant";
 pub(super) const TOKEN: &str = "x-okapi-token";
 
-/// So many tokens that Okapi let pass are kept before it looks which of them it need not keep.
+/// The number of passes that Okapi keeps before it drops those that have expired.
 const CACHE_LIMIT: usize = 10_000;
 
-/// Paths that need no permission, with all that is below them.
+/// Paths that need no permission, with all paths below them.
 const OPEN: [&str; 8] = [
     "/bl-users/forgotten/password",
     "/bl-users/forgotten/username",
@@ -37,22 +34,22 @@ const OPEN: [&str; 8] = [
     "/users-keycloak/password-reset",
 ];
 
-/// Whom a request is from.
+/// The sender of a request.
 pub(super) struct Caller<'a> {
     pub(super) tenant: &'a str,
     pub(super) token: Option<&'a str>,
     pub(super) bearer: Option<Bearer>,
 }
 
-/// What becomes of a call.
+/// The decision about a call.
 pub(super) enum Call {
-    /// Refused, or of a path that takes no records.
+    /// The call is refused, or its path takes no records.
     Answered(Response<Bytes>),
-    /// It brought so many records.
+    /// The call brought this number of records.
     Accepted(Response<Bytes>, u64),
 }
 
-/// The tokens that Okapi let pass, by tenant, method, path and token, each until a moment.
+/// The tokens that Okapi admits without a check, by tenant, method, path and token, each with its end.
 #[derive(Default)]
 pub(super) struct Passes(HashMap<Digest, u64>);
 
@@ -61,7 +58,7 @@ impl Passes {
         self.0.get(pass).is_some_and(|until| now < *until)
     }
 
-    /// A pass is not prolonged by being used.
+    /// Use does not prolong a pass.
     fn insert(&mut self, pass: Digest, until: u64, now: u64) {
         if self.0.len() >= CACHE_LIMIT {
             self.0.retain(|_, until| now < *until);
@@ -71,7 +68,7 @@ impl Passes {
 }
 
 impl State {
-    /// Looks at the tenant and at the access token of any request. One without a token is let in here.
+    /// Checks the tenant and the access token of a request. A request without a token passes this check.
     pub(super) fn let_in<'a>(&self, head: &'a Parts, now: u64) -> Result<Caller<'a>, Refusal> {
         let caller = self.caller(head)?;
         let Some(token) = caller.token else {
@@ -80,7 +77,7 @@ impl State {
         let bearer = self.bearer(token);
         match bearer.filter(|bearer| !self.is_over(bearer, now)) {
             None => Err(Refusal::InvalidToken),
-            // Eureka looks at the tenant only where a permission is needed.
+            // Eureka checks the tenant only where a permission is needed.
             Some(bearer)
                 if bearer.tenant != caller.tenant && self.rules.system == System::Okapi =>
             {
@@ -115,7 +112,7 @@ impl State {
         }
     }
 
-    /// Takes what an accepted call brought, and says how many records that was.
+    /// Takes the records of an accepted call, and returns their number.
     fn take(&mut self, body: &[u8]) -> u64 {
         let mut arrived = Body::new(self.rules.remembers_records);
         arrived.arrived(body);
@@ -126,7 +123,7 @@ impl State {
         count
     }
 
-    /// Whose call it is; nobody's, where none has to be.
+    /// The bearer of an authorized call. `None` for a path that needs no permission.
     fn authorize(
         &self,
         passes: &mut Passes,
@@ -180,7 +177,7 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
     headers.get(name)?.to_str().ok()
 }
 
-/// The access token, which may come in three ways, but not as two different ones.
+/// The access token, which may come in three ways. Two different tokens are an error.
 fn access_token(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
     let mut token = header(headers, TOKEN);
     if let Some(authorization) = header(headers, AUTHORIZATION.as_str()) {
@@ -192,7 +189,7 @@ fn access_token(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         }
         token = Some(bearer);
     }
-    match cookies::value(headers, cookies::ACCESS) {
+    match answer::cookie(headers, answer::ACCESS) {
         Err(Twice) => Err("Multiple folioAccessToken cookie names"),
         Ok(Some(cookie)) if token.is_some_and(|token| token != cookie) => {
             Err("X-Okapi-Token conflicts with Cookie")
@@ -208,4 +205,138 @@ fn pass(tenant: &str, method: &Method, path: &str, token: &str) -> Digest {
 fn is_open(path: &str) -> bool {
     let is_invoked = path.starts_with("/_/invoke/tenant/") && path.ends_with("/saml/login");
     is_invoked || OPEN.iter().any(|open| is_within(path, open))
+}
+
+/// Why the gateway refuses a request.
+pub(super) enum Refusal {
+    /// The request is malformed.
+    Bad(String),
+    TokenMissing,
+    InvalidToken,
+    WrongTenant,
+    Inactive(Bearer),
+    PermissionMissing(Bearer),
+}
+
+impl State {
+    /// Counts a refusal, and returns its answer.
+    pub(super) fn refuse(
+        &mut self,
+        refusal: &Refusal,
+        method: &Method,
+        path: &str,
+    ) -> Response<Bytes> {
+        let response = match self.rules.system {
+            System::Okapi => okapis(refusal, method, path),
+            System::Eureka => eurekas(refusal),
+        };
+        let counters = &mut self.counters;
+        match (response.status().as_u16(), refusal) {
+            (401, _) => counters.unauthorized += 1,
+            (403, _) => counters.forbidden += 1,
+            (_, Refusal::TokenMissing) => counters.token_missing += 1,
+            _ => {}
+        }
+        response
+    }
+}
+
+fn okapis(refusal: &Refusal, method: &Method, path: &str) -> Response<Bytes> {
+    let permission = || permission(method, path);
+    match refusal {
+        Refusal::Bad(message) => text(400, message.clone()),
+        Refusal::TokenMissing => {
+            let permission = permission();
+            let message = format!("Token missing, access requires permission: {permission}");
+            text(400, message)
+        }
+        Refusal::InvalidToken => text(401, "Invalid token"),
+        Refusal::WrongTenant => text(403, "Invalid token"),
+        Refusal::Inactive(Bearer { user_id, .. }) => {
+            let message = format!("Invalid token: user with id {user_id} is not active");
+            text(401, message)
+        }
+        Refusal::PermissionMissing(Bearer { name, user_id, .. }) => {
+            let permission = permission();
+            let message =
+                format!("Access for user '{name}' ({user_id}) requires permission: {permission}");
+            text(403, message)
+        }
+    }
+}
+
+fn eurekas(refusal: &Refusal) -> Response<Bytes> {
+    let code = "authorization_error";
+    let unauthorized = |message| eureka_error(401, message, "UnauthorizedException", code);
+    match refusal {
+        Refusal::Bad(message) => eureka_error(400, message, "BadRequestException", "service_error"),
+        Refusal::TokenMissing | Refusal::InvalidToken | Refusal::Inactive(_) => {
+            unauthorized("Unauthorized")
+        }
+        Refusal::WrongTenant => {
+            unauthorized("X-Okapi-Tenant header is not the same as resolved tenant")
+        }
+        Refusal::PermissionMissing(_) => {
+            eureka_error(403, "Access Denied", "ForbiddenException", code)
+        }
+    }
+}
+
+/// The name of a permission, in FOLIO's form: `source-storage.records.post`.
+fn permission(method: &Method, path: &str) -> String {
+    let path = path.trim_matches('/').replace('/', ".");
+    format!("{path}.{}", method.as_str().to_lowercase())
+}
+
+/// The requests that are kept: enough for a test to check its last steps, and few enough for a long import.
+const SEEN_LIMIT: usize = 64;
+
+/// One request that FOLIO received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FolioRequest {
+    /// The method.
+    pub method: Method,
+    /// The path below that of [`okapi_path`](super::FolioServerBuilder::okapi_path), without the query.
+    pub path: String,
+    /// The value of `X-Okapi-Tenant`.
+    pub tenant: Option<String>,
+    /// The carriers of tokens in the request: `x-okapi-token`, `authorization`, and the names of all cookies, in this order.
+    pub carried: Vec<String>,
+    /// The status of the answer; `None` where the connection was closed instead.
+    pub status: Option<StatusCode>,
+}
+
+/// The last requests, oldest first.
+#[derive(Default)]
+pub(super) struct Seen(VecDeque<FolioRequest>);
+
+impl Seen {
+    pub(super) fn note(&mut self, head: &Parts, path: &str, status: Option<StatusCode>) {
+        if self.0.len() == SEEN_LIMIT {
+            self.0.pop_front();
+        }
+        self.0.push_back(FolioRequest {
+            method: head.method.clone(),
+            path: path.to_owned(),
+            tenant: header(&head.headers, TENANT).map(str::to_owned),
+            carried: carried(&head.headers),
+            status,
+        });
+    }
+
+    pub(super) fn all(&self) -> Vec<FolioRequest> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+fn carried(headers: &HeaderMap) -> Vec<String> {
+    let named = [TOKEN, AUTHORIZATION.as_str()];
+    let named = named.into_iter().filter(|name| headers.contains_key(*name));
+    let texts = headers.get_all(COOKIE).iter();
+    let cookies = texts
+        .filter_map(|text| text.to_str().ok())
+        .flat_map(|text| text.split(';'))
+        .filter_map(|cookie| cookie.trim().split('=').next());
+    named.chain(cookies).map(str::to_owned).collect()
 }

@@ -1,48 +1,47 @@
-//! What a FOLIO remembers of users and refresh tokens, and what becomes of one that is presented. It does no
-//! I/O, waits for nothing, reads no clock and draws no random number: it is told the time, in whole seconds
-//! since the epoch as its tokens have it, and derives every token from one seed.
+//! What a FOLIO server remembers of users and refresh tokens, and what it answers to a refresh token. The state does no
+//! I/O, waits for nothing, reads no clock and draws no random number: callers pass the time, in whole seconds since the
+//! epoch as in tokens, and every token is derived from one seed.
 //!
-//! It remembers no access token: those are signed, nobody takes them back, and they live to their expiry,
-//! whatever becomes of the session. Two that a user is issued within one second are the same text in Okapi.
+//! The state never keeps an access token. Access tokens are signed and cannot be revoked: they live to their expiry,
+//! whatever becomes of the session. Two access tokens that Okapi issues to a user within one second are the same text.
 
-mod access;
 #[cfg(test)]
 mod tests;
-mod users;
+mod tokens;
 
 use std::collections::HashMap;
 
-pub(super) use self::access::Bearer;
+pub(super) use self::tokens::Bearer;
+use self::tokens::Signer;
 use super::super::body::Taken;
 use super::builder::{Account, Rules, System};
-use super::jwt::Signer;
 use crate::token::Digest;
 
-/// What happened, for tests to count.
+/// Counters for tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FolioCounters {
-    /// Sign-ins that brought a pair, by password or by code; those of
-    /// [`FolioServer::issue`](super::FolioServer::issue) are not among them.
+    /// Sign-ins that brought a pair, by password or by code, without those of
+    /// [`FolioServer::issue`](super::FolioServer::issue).
     pub logins: u64,
-    /// Requests to refresh that arrived, whatever became of them.
+    /// Requests to refresh that arrived, including those that failed.
     pub refreshes: u64,
-    /// Of these, the ones that brought a new pair, whether or not its answer arrived.
+    /// Of [`refreshes`](Self::refreshes), those that brought a new pair, whether or not the answer arrived.
     pub rotations: u64,
-    /// Of [`refreshes`](Self::refreshes), the ones whose token had brought a pair before.
+    /// Of [`refreshes`](Self::refreshes), those whose token brought a pair before.
     pub replays: u64,
-    /// Live refresh tokens that died because another one, used or revoked, was presented: in Okapi all of
-    /// the user's, in Eureka the session's.
+    /// Live refresh tokens that died because a used or revoked refresh token was presented: in Okapi those of all sessions of
+    /// the user, in Eureka those of the session.
     pub sessions_revoked: u64,
     /// Logouts of one session.
     pub logouts: u64,
-    /// Logouts of all sessions of a user, those without a cookie among them.
+    /// Logouts of all sessions of a user, including those without a cookie.
     pub logout_alls: u64,
-    /// Calls of the API, whatever became of them.
+    /// Calls of the API, including those that failed.
     pub calls: u64,
     /// Records that the API accepted.
     pub records: u64,
-    /// Requests answered 401, because of the access token that they carried or lacked.
+    /// Requests answered 401, because of a wrong or missing access token.
     pub unauthorized: u64,
     /// Calls answered 400 "Token missing".
     pub token_missing: u64,
@@ -50,7 +49,7 @@ pub struct FolioCounters {
     pub forbidden: u64,
 }
 
-/// Refused; what was wrong with it is not told.
+/// A refusal without a reason: FOLIO does not report one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refused;
 
@@ -58,7 +57,7 @@ pub(super) struct Refused;
 pub(super) struct Dated {
     pub(super) token: String,
     pub(super) expires_at: u64,
-    /// From now to then.
+    /// Seconds from now to the expiry.
     pub(super) lives: u64,
 }
 
@@ -71,7 +70,7 @@ pub(super) struct Pair {
 pub(super) struct State {
     pub(super) rules: Rules,
     pub(super) counters: FolioCounters,
-    /// Records, where they are remembered.
+    /// The accepted records, where records are remembered.
     pub(super) taken: Taken,
     signer: Signer,
     minted: u64,
@@ -87,11 +86,11 @@ struct User {
     active: bool,
 }
 
-/// One sign-in and everything issued since.
+/// One sign-in and all tokens issued since.
 struct Session {
     user: usize,
     id: String,
-    /// The end of Eureka's.
+    /// The end of the session, in Eureka.
     ends_at: u64,
     ended: bool,
 }
@@ -99,13 +98,13 @@ struct Session {
 struct Refresh {
     session: usize,
     expires_at: u64,
-    /// It brought a pair.
+    /// The token brought a pair.
     used: bool,
-    /// It brings none: used, logged out, or taken for leaked.
+    /// The token is used, logged out, or taken for leaked.
     revoked: bool,
 }
 
-/// Stands for a user who signed in at Keycloak's page.
+/// The code of a user who signed in at Keycloak's page.
 struct Code {
     user: usize,
     redirect_uri: String,
@@ -257,5 +256,73 @@ impl State {
             access: dated(access, access_end),
             refresh: dated(refresh, end),
         }
+    }
+}
+
+impl State {
+    /// Whether this tenant's tokens have no expiry.
+    pub(super) fn is_legacy(&self, tenant: &str) -> bool {
+        self.rules.system == System::Okapi && self.rules.legacy.include(tenant)
+    }
+
+    pub(super) fn has_tenant(&self, tenant: &str) -> bool {
+        self.users.iter().any(|user| user.account.tenant == tenant)
+    }
+
+    pub(super) fn user(&self, tenant: &str, name: &str) -> Option<usize> {
+        let is_asked = |user: &User| user.account.tenant == tenant && user.account.name == name;
+        self.users.iter().position(is_asked)
+    }
+
+    /// A user's id and name.
+    pub(super) fn who(&self, user: usize) -> (String, String) {
+        let user = &self.users[user];
+        (user.id.clone(), user.account.name.clone())
+    }
+
+    /// Whether this user has this password; `name` may be the user's id as well.
+    pub(super) fn authenticate(
+        &self,
+        tenant: &str,
+        name: &str,
+        password: &str,
+    ) -> Result<usize, Refused> {
+        let is_asked = |user: &User| {
+            user.account.tenant == tenant && (user.account.name == name || user.id == name)
+        };
+        let user = self.users.iter().position(is_asked).ok_or(Refused)?;
+        if self.users[user].active && self.users[user].account.password == password {
+            Ok(user)
+        } else {
+            Err(Refused)
+        }
+    }
+
+    pub(super) fn set_active(&mut self, user: usize, active: bool) {
+        self.users[user].active = active;
+    }
+
+    /// A code that [`exchange_code`](Self::exchange_code) takes once.
+    pub(super) fn new_code(&mut self, user: usize, redirect_uri: &str) -> String {
+        self.minted += 1;
+        let code = self.signer.uuid(&format!("code {}", self.minted));
+        let redirect_uri = redirect_uri.to_owned();
+        self.codes.insert(code.clone(), Code { user, redirect_uri });
+        code
+    }
+
+    pub(super) fn exchange_code(
+        &mut self,
+        tenant: &str,
+        code: &str,
+        redirect_uri: &str,
+        now: u64,
+    ) -> Result<Pair, Refused> {
+        let code = self.codes.remove(code).ok_or(Refused)?;
+        let user = &self.users[code.user];
+        if user.account.tenant != tenant || !user.active || code.redirect_uri != redirect_uri {
+            return Err(Refused);
+        }
+        Ok(self.issue(code.user, now))
     }
 }

@@ -1,5 +1,7 @@
-//! The HTTP face: any request in, JSON out. It keeps no body.
+//! The HTTP face: any request in, JSON out. It never keeps a body, so a long import takes no memory. A request with an
+//! `Idempotency-Key` is processed once, however often it is sent (draft-ietf-httpapi-idempotency-key-header).
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::UNIX_EPOCH;
@@ -14,7 +16,6 @@ use serde_json::{Value, json};
 
 use super::super::body::{Body, Fingerprint, fingerprint};
 use super::super::http::{HttpServer, Sent, serve};
-use super::keys::Use;
 use super::{Admission, ImportApi, Seen};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -37,7 +38,7 @@ async fn answer(api: ImportApi, request: Request<Incoming>) -> Sent {
     if !(head.headers.contains_key(AUTHORIZATION) || head.headers.contains_key(OKAPI_TOKEN)) {
         api.note_anonymous();
     }
-    // Judged when the request arrives, as a gateway does, and not when its body is there.
+    // A gateway judges the token when the request arrives, before it has the body.
     let admission = api.admit(head.uri.path(), access);
     let Ok(body) = read(body, api.shared.remembers_records).await else {
         return Sent::Nothing;
@@ -64,7 +65,7 @@ async fn answer(api: ImportApi, request: Request<Incoming>) -> Sent {
 }
 
 impl ImportApi {
-    /// Acts upon a request that was accepted; `None` if that was cut off by the end of the runtime.
+    /// Processes a request that was accepted; `None` if the runtime ends meanwhile.
     async fn import(&self, head: &Parts, body: Body) -> Option<Response<Bytes>> {
         let count = body.count();
         let (whole, records) = body.finish();
@@ -84,7 +85,7 @@ impl ImportApi {
             }
         }
         let api = self.clone();
-        // Dropped with the connection, this would leave the key unanswered for ever.
+        // In the connection's own task, a client that hangs up leaves the key unanswered for ever.
         let work = tokio::spawn(async move {
             api.take(count, &records);
             api.spend_time(count).await;
@@ -107,7 +108,7 @@ impl ImportApi {
     }
 }
 
-/// `Authorization: Bearer` (RFC 6750 section 2.1), or FOLIO's own header.
+/// The token of `Authorization: Bearer` (RFC 6750 section 2.1), or of FOLIO's own header.
 fn token(headers: &HeaderMap) -> Option<&str> {
     let Some(authorization) = headers.get(AUTHORIZATION) else {
         return headers.get(OKAPI_TOKEN)?.to_str().ok();
@@ -128,7 +129,7 @@ async fn read(mut incoming: Incoming, remembers_records: bool) -> hyper::Result<
     Ok(body)
 }
 
-/// What makes a request the same as another (section 2.4 of the draft leaves that to the server).
+/// The fingerprint by which two requests are equal (section 2.4 of the draft leaves that to the server).
 fn request_fingerprint(head: &Parts, body: &Fingerprint) -> Fingerprint {
     let line = format!("{} {}\n", head.method, head.uri);
     fingerprint([line.as_bytes(), body].concat())
@@ -158,4 +159,57 @@ fn unauthorized() -> Response<Bytes> {
     let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
     headers.insert(WWW_AUTHENTICATE, challenge);
     response
+}
+
+/// The requests with a key. A key takes 40 bytes and is never forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    known: HashMap<Fingerprint, Keyed>,
+}
+
+#[derive(Debug)]
+struct Keyed {
+    fingerprint: Fingerprint,
+    records: u32,
+    is_answered: bool,
+}
+
+/// How a request with a key relates to those before.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// The first one: the caller processes the request, and then calls [`answered`](Keys::answered).
+    First,
+    /// The same request again: the caller answers as for the first one, which took this number of records.
+    Again { records: u64 },
+    /// The same as a request that is still being processed.
+    Early,
+    /// Another request under a known key.
+    Misuse,
+}
+
+impl Keys {
+    pub(super) fn used(&mut self, key: Fingerprint, fingerprint: Fingerprint, records: u64) -> Use {
+        match self.known.get(&key) {
+            Some(first) if first.fingerprint != fingerprint => Use::Misuse,
+            Some(first) if first.is_answered => Use::Again {
+                records: first.records.into(),
+            },
+            Some(_) => Use::Early,
+            None => {
+                let request = Keyed {
+                    fingerprint,
+                    records: u32::try_from(records).unwrap_or(u32::MAX),
+                    is_answered: false,
+                };
+                self.known.insert(key, request);
+                Use::First
+            }
+        }
+    }
+
+    pub(super) fn answered(&mut self, key: &Fingerprint) {
+        if let Some(request) = self.known.get_mut(key) {
+            request.is_answered = true;
+        }
+    }
 }

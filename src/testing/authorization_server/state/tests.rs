@@ -40,7 +40,7 @@ fn refresh(issued: &Issued) -> String {
         .to_owned()
 }
 
-/// Rotates and hands out the new pair.
+/// Rotates, and returns the new pair.
 fn rotated(state: &mut State, from: &Issued, now: Timestamp) -> Issued {
     state.refresh(&refresh(from), None, now).unwrap()
 }
@@ -76,7 +76,7 @@ fn a_reuse_revokes_the_winners_pair_too() {
 }
 
 #[test]
-fn a_family_does_not_answer_for_another() {
+fn a_reuse_revokes_its_own_family_and_no_other() {
     let mut state = server(|_| {});
     let now = at(SECOND);
     let (one, other) = (state.issue(now), state.issue(now));
@@ -129,7 +129,7 @@ fn tokens_die_at_their_expiry_to_the_nanosecond() {
 }
 
 #[test]
-fn a_sliding_session_slides_and_a_fixed_one_ends() {
+fn a_sliding_session_is_prolonged_and_an_absolute_one_ends() {
     let hour = 60 * MINUTE;
     for (expiry, left, access_left) in [
         (RefreshExpiry::Sliding, hour, 10 * MINUTE),
@@ -177,7 +177,7 @@ fn grace_with_the_same_pair_ends_with_the_window_and_with_the_next_generation() 
 }
 
 #[test]
-fn a_fork_leaves_every_branch_alive() {
+fn a_fork_keeps_every_pair_live() {
     let mut state = grace(GraceAnswer::Fork);
     let now = at(SECOND);
     let first = state.issue(now);
@@ -189,7 +189,7 @@ fn a_fork_leaves_every_branch_alive() {
 }
 
 #[test]
-fn the_last_one_wins_until_it_was_used() {
+fn the_last_pair_wins_until_it_was_used() {
     let mut state = grace(GraceAnswer::LastWins);
     let now = at(SECOND);
     let first = state.issue(now);
@@ -247,7 +247,7 @@ fn a_token_that_is_echoed_omitted_or_empty_is_never_consumed() {
 }
 
 #[test]
-fn the_old_access_token_can_die_at_the_rotation() {
+fn the_old_access_token_dies_at_the_rotation_where_a_rule_says_so() {
     let mut state = server(|rules| rules.old_access_dies = true);
     let now = at(SECOND);
     let first = state.issue(now);
@@ -297,7 +297,7 @@ fn a_wrong_client_is_refused_and_may_burn_the_token() {
 }
 
 #[test]
-fn signing_in_has_to_be_allowed() {
+fn a_client_signs_in_only_where_a_rule_allows_it() {
     let mut state = server(|_| {});
     let refused = state.sign_in(None, at(SECOND)).err();
     assert_eq!(refused, Some(Refusal::UnauthorizedClient));
@@ -307,8 +307,7 @@ fn signing_in_has_to_be_allowed() {
 }
 
 proptest! {
-    /// Whatever is presented in whatever order, a strict family has at most one live refresh token,
-    /// and none after a replay.
+    /// For any tokens in any order, a strict family has at most one live refresh token, and none after a replay.
     #[test]
     fn a_strict_family_never_has_two_live_refresh_tokens(
         steps in prop::collection::vec((any::<prop::sample::Index>(), 0..40_u64), 1..40),

@@ -30,7 +30,7 @@ fn eureka() -> State {
     state(System::Eureka, "accessToken:60,refreshToken:3600")
 }
 
-/// Presents a refresh token to the tenant it is of.
+/// Presents a refresh token to its own tenant.
 fn rotate(state: &mut State, pair: &Pair, now: u64) -> Result<Pair, Refused> {
     state.refresh(&pair.refresh.token, DIKU, now)
 }
@@ -56,7 +56,7 @@ fn t2_a_refresh_brings_a_new_pair_and_consumes_the_old_token() {
 }
 
 #[test]
-fn t3_in_okapi_a_replay_ends_all_sessions_of_the_user_and_of_nobody_else() {
+fn t3_in_okapi_a_replay_ends_all_sessions_of_the_user_and_of_no_other() {
     let mut state = okapi();
     let [own, other_session, joes] = [0, 0, 1].map(|user| state.issue(user, START));
     let newest = rotate(&mut state, &own, START).unwrap();
@@ -68,7 +68,7 @@ fn t3_in_okapi_a_replay_ends_all_sessions_of_the_user_and_of_nobody_else() {
     assert!(is_live(&state, &joes, START));
     assert_eq!(state.counters.replays, 1);
     assert_eq!(state.counters.sessions_revoked, 2);
-    // Signing in anew is possible, and a dead token that is presented ends that session too.
+    // The user can sign in anew, and a dead token that is presented ends that session too.
     let anew = state.issue(0, START);
     assert!(rotate(&mut state, &newest, START).is_err());
     assert!(!is_live(&state, &anew, START));
@@ -87,7 +87,7 @@ fn t9_in_eureka_a_replay_ends_its_session_and_no_other() {
 }
 
 #[test]
-fn t11_an_expired_refresh_token_harms_nobody_though_it_was_used() {
+fn t11_an_expired_refresh_token_ends_no_session_though_it_was_used() {
     for mut state in [okapi(), eureka()] {
         let used = state.issue(0, START);
         rotate(&mut state, &used, START).unwrap();
@@ -107,7 +107,7 @@ fn t11_an_expired_refresh_token_harms_nobody_though_it_was_used() {
 }
 
 #[test]
-fn okapis_sessions_slide_and_eurekas_end() {
+fn sessions_are_prolonged_in_okapi_and_end_in_eureka() {
     let mut state = okapi();
     let first = state.issue(0, START);
     let second = rotate(&mut state, &first, START + 3_590).unwrap();
@@ -141,7 +141,7 @@ fn t4_t10_a_logout_takes_the_refresh_token_and_leaves_the_access_token() {
     let mut state = okapi();
     let (first, other) = (state.issue(0, START), state.issue(0, START));
     let second = rotate(&mut state, &first, START).unwrap();
-    // Of a used one: nobody is harmed.
+    // A logout with a used token ends no session.
     assert_eq!(state.log_out(&first.refresh.token), Ok(()));
     assert!(is_live(&state, &second, START) && is_live(&state, &other, START));
     assert_eq!(state.log_out(&second.refresh.token), Ok(()));
@@ -165,7 +165,7 @@ fn t8_in_eureka_a_logout_ends_the_session_with_its_newest_pair() {
 }
 
 #[test]
-fn a_logout_everywhere_is_one_of_the_user_alone() {
+fn a_logout_everywhere_ends_the_sessions_of_one_user_alone() {
     for mut state in [okapi(), eureka()] {
         let pairs = [0, 0, 1, 2].map(|user| state.issue(user, START));
         state.log_out_everywhere(0);
@@ -175,7 +175,7 @@ fn a_logout_everywhere_is_one_of_the_user_alone() {
 }
 
 #[test]
-fn in_okapi_the_tenant_has_to_be_the_tokens_and_in_eureka_it_is() {
+fn okapi_requires_the_tenant_of_the_token_and_eureka_reads_it_from_the_token() {
     let mut state = okapi();
     let pair = state.issue(0, START);
     assert!(state.refresh(&pair.refresh.token, "b", START).is_err());
@@ -195,7 +195,7 @@ fn two_access_tokens_of_one_second_are_the_same_text_in_okapi() {
 }
 
 #[test]
-fn i13_a_module_is_handed_a_token_without_expiry_in_okapi_and_the_same_in_eureka() {
+fn i13_a_module_gets_a_token_without_expiry_in_okapi_and_the_same_token_in_eureka() {
     let later = START + 1_000_000;
     let mut state = okapi();
     let pair = state.issue(0, START);
@@ -227,7 +227,7 @@ fn a_code_is_taken_once_with_its_redirect_uri() {
 }
 
 #[test]
-fn the_tokens_have_the_form_that_clients_know() {
+fn tokens_have_the_form_of_folios() {
     let payload = |token: &str| {
         use base64::Engine as _;
         let payload = token.split('.').nth(1).unwrap();
@@ -256,8 +256,8 @@ fn the_tokens_have_the_form_that_clients_know() {
 }
 
 proptest! {
-    /// Whatever is presented in whatever order: a refresh token brings a pair once, and only while it is
-    /// live; in Okapi nothing of a user is live after a replay, in Eureka nothing of the session.
+    /// For any tokens in any order, a refresh token brings a pair once, and only while it is live. After a replay, no token
+    /// of the user is live in Okapi, and no token of the session in Eureka.
     #[test]
     fn a_refresh_token_brings_a_pair_once(
         is_okapi in any::<bool>(),

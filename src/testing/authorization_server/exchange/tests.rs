@@ -82,7 +82,7 @@ async fn a_grant_is_answered_half_the_latency_after_it_was_decided() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_odd_latency_takes_no_longer() {
+async fn an_odd_number_of_milliseconds_of_latency_takes_exactly_that_long() {
     let latency = Duration::from_millis(15);
     let setting = Setting::new(|server| server.latency(latency));
     let start = setting.clock.now();
@@ -91,7 +91,7 @@ async fn an_odd_latency_takes_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_fault_leaves_the_token_as_it_says() {
+async fn every_fault_leaves_the_refresh_token_as_its_documentation_says() {
     let invalid = r#"{"error":"invalid_client"}"#;
     let status = |status, body: &str, retry_after| Fault::Status {
         status,
@@ -169,7 +169,7 @@ async fn every_fault_leaves_the_token_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_counts_even_if_it_meets_a_fault() {
+async fn a_replay_that_meets_a_fault_is_counted() {
     for (fault, revoked) in [
         (Fault::DropBefore, 0),
         (Fault::status(500), 0),
@@ -184,7 +184,7 @@ async fn a_replay_counts_even_if_it_meets_a_fault() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_come_in_their_order_and_then_the_standing_one() {
+async fn queued_faults_are_met_in_their_order_and_then_the_standing_fault() {
     let setting = Setting::new(|server| server);
     setting.server.fail_always(Some(Fault::status(500)));
     setting.server.fail_next(Fault::status(400));
@@ -209,7 +209,7 @@ async fn faults_come_in_their_order_and_then_the_standing_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_answer_is_rotated_before_or_after_the_client_gave_up() {
+async fn a_late_answer_is_rotated_before_or_after_the_client_times_out() {
     for (fault, rotated_at_once) in [
         (Fault::Delay(20 * SECOND), true),
         (Fault::DelayBefore(20 * SECOND), false),
@@ -228,7 +228,7 @@ async fn a_late_answer_is_rotated_before_or_after_the_client_gave_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_who_leaves_takes_a_request_along_only_before_it_arrived() {
+async fn a_caller_that_leaves_drops_its_request_only_before_the_request_has_arrived() {
     for (leaves_after, arrived) in [(SECOND / 2, 0), (SECOND * 3 / 2, 1)] {
         let setting = Setting::new(|server| server.latency(2 * SECOND));
         let refresh = tokio::time::timeout(leaves_after, setting.refresh());
@@ -239,7 +239,7 @@ async fn a_caller_who_leaves_takes_a_request_along_only_before_it_arrived() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_has_arrived_and_is_decided_at_the_release() {
+async fn a_held_grant_has_arrived_and_is_decided_at_the_release() {
     let setting = Setting::new(|server| server);
     let hold = setting.server.hold();
     let second_hold = setting.server.hold();
@@ -259,7 +259,7 @@ async fn what_is_held_has_arrived_and_is_decided_at_the_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_sent_never_arrives() {
+async fn a_grant_that_cannot_be_sent_never_arrives() {
     let setting = Setting::new(|server| server);
     setting.server.set_reachable(false);
     assert!(matches!(
@@ -283,7 +283,7 @@ async fn what_cannot_be_sent_never_arrives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn signing_in_and_revoking_go_the_same_way() {
+async fn sign_ins_and_revocations_take_the_same_path_as_refreshes() {
     let setting = Setting::new(|server| server.client("importer", "secret").sign_in(true));
     assert!(setting.endpoint.can_sign_in());
     assert_eq!(setting.endpoint.key().client_id, "importer");
@@ -312,7 +312,7 @@ async fn signing_in_and_revoking_go_the_same_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn debug_holds_no_secret() {
+async fn the_debug_form_of_server_and_endpoint_holds_no_secret() {
     let setting = Setting::new(|server| server.client("importer", "sesame"));
     let shown = format!("{:?} {:?}", setting.server, setting.endpoint);
     assert!(!shown.contains("sesame"), "{shown}");

@@ -1,14 +1,72 @@
-//! Keys and records to fill a store with.
+//! What the suites share: keys and records that no other run uses, and calls of a store. An error of a call fails the
+//! suite, and so does a call without an answer within [`PATIENCE`]: a suite never hangs.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
 use crate::record::{DoubtfulBy, Lease, Origin, Owner, Record, RecordState, StoredPair};
-use crate::store::StoreTime;
+use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore};
 use crate::token::{Digest, Key, RefreshExpiry, TokenFamily, TokenPair, Validity, random};
 
-/// Characters that a store may refuse: more than it has to keep.
+pub(super) type Store = Arc<dyn TokenStore>;
+
+/// Longer than any call takes, and than any store takes to notice a change, also with a thousand waiters.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn answer<T>(call: &str, answer: impl Future<Output = Result<T, StoreError>>) -> T {
+    match timeout(PATIENCE, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => panic!("{call} failed: {error:?}"),
+        Err(_) => panic!("{call} was not answered within {PATIENCE:?}"),
+    }
+}
+
+pub(super) async fn load(store: &Store, key: &Key) -> Loaded {
+    answer("load", store.load(key)).await
+}
+
+pub(super) async fn entry(store: &Store, key: &Key) -> Option<(Record, Revision)> {
+    load(store, key).await.entry
+}
+
+pub(super) async fn swap(store: &Store, key: &Key, seen: Option<Revision>, next: &Record) -> Swap {
+    answer("swap", store.swap(key, seen, next)).await
+}
+
+/// A swap that has to win.
+pub(super) async fn write(
+    store: &Store,
+    key: &Key,
+    seen: Option<Revision>,
+    next: &Record,
+) -> Revision {
+    match swap(store, key, seen, next).await {
+        Swap::Swapped(revision) => revision,
+        Swap::Lost(entry) => panic!("a swap against {seen:?} was lost to {entry:?}"),
+    }
+}
+
+pub(super) async fn found(store: &Store, digest: &Digest) -> Option<Key> {
+    answer("find", store.find(digest)).await
+}
+
+pub(super) async fn found_by_access(store: &Store, digest: &Digest) -> Option<Key> {
+    answer("find_by_access", store.find_by_access(digest)).await
+}
+
+pub(super) async fn expect_entry(store: &Store, key: &Key, record: &Record, revision: Revision) {
+    assert_eq!(
+        entry(store, key).await.as_ref(),
+        Some(&(record.clone(), revision)),
+        "the record that was swapped in is loaded"
+    );
+}
+
+/// Characters of a record that a store may refuse.
 pub(super) const FAR_TOO_LONG: usize = 3_000_000;
 
 /// A key that no other run uses.
@@ -23,7 +81,7 @@ pub(super) fn nonce() -> String {
     }
 }
 
-/// The record of a key that was rotated until this version. It is the same for the same arguments.
+/// The record of a key at this version. Equal arguments give equal records.
 pub(super) fn record(key: &Key, version: u64) -> Record {
     let name = Digest::of(format!("{} {version}", key.digest()));
     let pair = TokenPair::new(format!("access {name}"))
@@ -43,7 +101,7 @@ pub(super) fn record(key: &Key, version: u64) -> Record {
     record
 }
 
-/// The same with a filler of so many characters, which is another one in every version.
+/// The record with a filler of this number of characters, which differs between versions.
 pub(super) fn sized(key: &Key, version: u64, length: usize) -> Record {
     let mut record = record(key, version);
     let name = record.digest().to_string();
@@ -53,7 +111,7 @@ pub(super) fn sized(key: &Key, version: u64, length: usize) -> Record {
     record
 }
 
-/// The key's digest will do.
+/// A family of the key, from its digest.
 fn family(key: &Key) -> TokenFamily {
     match key.digest().to_string().parse() {
         Ok(family) => family,
@@ -68,7 +126,7 @@ pub(super) fn access_digest(record: &Record) -> Digest {
     }
 }
 
-/// Past tokens of the token endpoint's, the oldest first.
+/// Past tokens that the token endpoint issued, the oldest first.
 pub(super) fn past(digests: impl IntoIterator<Item = Digest>) -> Past {
     let until = StoreTime::from_millis(1_700_000_600_000);
     let mut past = Past::default();
@@ -78,7 +136,7 @@ pub(super) fn past(digests: impl IntoIterator<Item = Digest>) -> Past {
     past
 }
 
-/// A record with everything in it, one with hardly anything, and one of each end.
+/// A record with every field, one with hardly any, and one of each end.
 pub(super) fn every_kind(key: &Key) -> Vec<Record> {
     let mut full = record(key, u64::MAX >> 1);
     full.next_number = 8;
@@ -91,7 +149,7 @@ pub(super) fn every_kind(key: &Key) -> Vec<Record> {
         code: Some("404".to_owned()),
         failures: 2,
     });
-    // More than it keeps of each kind.
+    // More past tokens of each origin than a record keeps.
     for origin in [Origin::Endpoint, Origin::Seed, Origin::Replacement] {
         for number in 0..20 {
             let digest = Digest::of(format!("{origin:?} {number}"));

@@ -1,13 +1,86 @@
-//! What a token that was consumed before brings when it is presented again.
+//! Issuing tokens, and the answer to a consumed refresh token that a client presents again.
+
+use std::time::Duration;
 
 use super::super::rules::{GraceAnswer, Reuse};
-use super::{Fate, Refusal, State, Use};
+use super::{Access, Fate, Refresh, Refusal, State, Use};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
-use crate::token::{AccessToken, RefreshToken};
+use crate::token::{AccessToken, Digest, RefreshExpiry, RefreshToken};
 
 impl State {
-    /// A consumed token, presented again.
+    pub(super) fn new_pair(&mut self, family: usize, now: Timestamp) -> Issued {
+        let access = self.new_access(family, now);
+        let token = self.mint("rt");
+        let expires_at = self.refresh_expiry(family, now);
+        let mut answer = self.answer(&access, now);
+        answer.refresh = Some(token.as_str().into());
+        answer.refresh_expires_in = self.told(expires_at, now);
+        let held = Refresh {
+            family,
+            expires_at,
+            access,
+            fate: Fate::Live,
+        };
+        self.refresh.insert(token, held);
+        answer
+    }
+
+    pub(super) fn new_access(&mut self, family: usize, now: Timestamp) -> String {
+        let token = self.mint("at");
+        let own = now + self.rules.access_ttl;
+        let expires_at = match self.rules.refresh_expiry {
+            RefreshExpiry::Sliding => own,
+            RefreshExpiry::Absolute => own.min(self.families[family].ends_at),
+        };
+        let held = Access {
+            family,
+            expires_at,
+            revoked: false,
+            used: false,
+        };
+        self.access.insert(token.clone(), held);
+        token
+    }
+
+    pub(super) fn refresh_expiry(&self, family: usize, now: Timestamp) -> Timestamp {
+        match self.rules.refresh_expiry {
+            RefreshExpiry::Sliding => now + self.rules.refresh_ttl,
+            RefreshExpiry::Absolute => self.families[family].ends_at,
+        }
+    }
+
+    /// The part of an answer that describes the access token.
+    pub(super) fn answer(&self, access: &str, now: Timestamp) -> Issued {
+        Issued {
+            access: Some(AccessToken::new(access)),
+            expires_in: self
+                .access
+                .get(access)
+                .map(|held| held.expires_at.since(now)),
+            refresh_expiry: self.rules.refresh_expiry,
+            token_type: Some(self.rules.token_type.to_owned()),
+            scope: self.rules.scope.clone(),
+            ..Issued::default()
+        }
+    }
+
+    pub(super) fn told(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
+        self.rules
+            .issue_refresh_expires_in
+            .then(|| expires_at.since(now))
+    }
+
+    /// A new opaque token of 128 bits, which cannot be guessed without the seed.
+    fn mint(&mut self, kind: &str) -> String {
+        self.minted += 1;
+        let digest = Digest::of(format!("{:032x} {}", self.seed, self.minted));
+        format!("{kind}-{digest}")
+    }
+}
+
+impl State {
+    /// The answer to a consumed refresh token.
     pub(super) fn reuse(
         &mut self,
         token: &str,
@@ -54,7 +127,7 @@ impl State {
         }
     }
 
-    /// Another pair for a consumed token; the one it brought before dies.
+    /// Another pair for a consumed refresh token. The pair that the token brought before dies.
     fn renew(&mut self, token: &str, family: usize, first: Use, now: Timestamp) -> Issued {
         self.counters.rotations += 1;
         self.bury(first.successor());
@@ -86,7 +159,7 @@ impl State {
 }
 
 impl Use {
-    /// The refresh token it brought last.
+    /// The latest refresh token that the use brought.
     fn successor(&self) -> &str {
         self.answer
             .refresh
