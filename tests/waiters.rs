@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::{
-    EndpointError, Grant, Issued, Key, MemoryStore, Record, StoreError, TokenEndpoint,
-    TokenManager, TokenPair, TokenStore, async_trait,
+    EndpointError, Grant, Issued, Key, MemoryStore, StoreError, TokenEndpoint, TokenManager,
+    TokenPair, TokenStore, async_trait,
 };
 
 #[derive(Debug)]

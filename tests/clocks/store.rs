@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::TestClock;
-use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
 
 #[derive(Debug, Clone)]
 pub(crate) struct StoreElsewhere {

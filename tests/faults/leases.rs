@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{Key, MemoryStore, OnRequest, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, MemoryStore, OnRequest, StoreError, TokenStore, async_trait};
 
 use crate::support::{SECOND, World, loaded, settle};
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{Fault, GraceAnswer, InProcessEndpoint, Reuse};
 use evertoken::{
     EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest, OnStoreFailure, Persistence,
-    Record, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore, async_trait,
+    StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 

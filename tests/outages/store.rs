@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{FileStore, Key, Record, StoreError, TokenStore, async_trait};
+use evertoken::{FileStore, Key, StoreError, TokenStore, async_trait};
 use tokio::time::sleep;
 
 use crate::OUTAGE;

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, StoreTime, Swap};
 use evertoken::testing::TestClock;
-use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use serde_json::Value;
 

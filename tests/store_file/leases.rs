@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evertoken::clock::{Clock, SystemClock};
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{GraceAnswer, Reuse};
 use evertoken::{
-    Digest, EndReason, Error, FileStore, Key, Record, Resend, ServerProfile, StoreError,
-    TokenManager, TokenStore, async_trait,
+    EndReason, Error, FileStore, Key, Resend, ServerProfile, StoreError, TokenManager, TokenStore,
+    async_trait,
 };
 
 use crate::holder::{HOUR, Shared};
@@ -143,7 +144,7 @@ impl TokenStore for Counted {
         self.0.changed(key, seen).await;
     }
 
-    async fn holder_is_dead(&self, key: &Key, lease: &evertoken::Lease) -> bool {
+    async fn holder_is_dead(&self, key: &Key, lease: &evertoken::protocol::Lease) -> bool {
         self.0.holder_is_dead(key, lease).await
     }
 }

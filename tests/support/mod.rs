@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{
     AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, InProcessEndpoint,
@@ -14,8 +15,8 @@ use evertoken::testing::{
 };
 use evertoken::{
     Builder, EndpointError, Error, Event, Events, Grant, Issued, Key, Lifetime, MemoryStore, Plan,
-    Record, RefreshStrategy, ServerProfile, StoreError, Token, TokenEndpoint, TokenManager,
-    TokenPair, TokenStore, async_trait,
+    RefreshStrategy, ServerProfile, StoreError, Token, TokenEndpoint, TokenManager, TokenPair,
+    TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 
