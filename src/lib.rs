@@ -150,9 +150,10 @@ mod user_code;
 
 /// What the author of a [`TokenStore`] sees of the rotation protocol.
 ///
-/// A store writes and reads a [`Record`] whole, and finds a session by the [`Digest`] of a token. A store that can prove
-/// that a process has died answers for the [`Owner`] of a [`Lease`]. A store never changes any of them: the transitions of
-/// a record are the manager's, so that every store has the same protocol.
+/// A store writes and reads a [`Record`](protocol::Record) whole, and finds a session by the [`Digest`](protocol::Digest)
+/// of a token. A store that can prove that a process has died answers for the [`Owner`](protocol::Owner) of a
+/// [`Lease`](protocol::Lease). A store never changes any of them: the transitions of a record are the manager's, so that
+/// every store has the same protocol.
 pub mod protocol {
     pub use crate::record::{DoubtfulBy, Lease, Owner, Record};
     pub use crate::token::Digest;
