@@ -109,6 +109,30 @@ fn links_of_the_rendered_pages_lead_somewhere() {
     assert_eq!(dead, BTreeSet::new());
 }
 
+/// The pages name files and folders of the repository that exist. The change log names those of its time, and the page on
+/// servers those of other projects.
+#[test]
+fn every_file_that_a_page_names_exists() {
+    let mut named = 0;
+    let mut missing = BTreeSet::new();
+    for page in files(&root(), "md") {
+        if page.ends_with("CHANGELOG.md") || page.ends_with("docs/servers.md") {
+            continue;
+        }
+        let text = fs::read_to_string(&page).expect("readable");
+        let folder = page.parent().expect("in a folder");
+        for path in paths(&text) {
+            named += 1;
+            let places = [root(), root().join("src"), folder.to_owned()];
+            if !places.iter().any(|place| place.join(path).exists()) {
+                missing.insert(format!("{}: {path}", page.display()));
+            }
+        }
+    }
+    assert!(named > 100, "found only {named}");
+    assert_eq!(missing, BTreeSet::new());
+}
+
 /// The page on reliability names tests so that readers can search for them.
 #[test]
 fn every_test_that_the_page_on_reliability_names_exists() {
@@ -181,6 +205,22 @@ fn joined(folder: &Path, path: &str) -> PathBuf {
         }
     }
     all
+}
+
+/// The spans of code that are a path: with a folder, or with the ending of a file.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    const FOLDERS: [&str; 6] = ["src/", "tests/", "docs/", "examples/", "benches/", "fuzz/"];
+    const ENDINGS: [&str; 5] = [".rs", ".md", ".toml", ".sh", ".svg"];
+    let is_path = |span: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        let is_placed = FOLDERS.iter().any(|folder| span.starts_with(folder))
+            || span.contains('/') && ENDINGS.iter().any(|ending| span.ends_with(ending));
+        span.chars().all(is_plain) && is_placed
+    };
+    text.lines()
+        .filter(|line| !line.starts_with("```"))
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .filter(move |span| is_path(span))
 }
 
 /// A page without its blocks and spans of code.
