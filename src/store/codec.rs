@@ -45,7 +45,8 @@ use crate::token::{Digest, Key};
 /// refused by versions of this crate that know nothing of seals.
 ///
 /// ```
-/// use evertoken::{Key, Record, StoreError};
+/// use evertoken::protocol::Record;
+/// use evertoken::{Key, StoreError};
 /// use evertoken::store::Codec;
 ///
 /// # fn example(record: &Record, key: &Key) -> Result<(), StoreError> {
