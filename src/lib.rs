@@ -36,39 +36,38 @@
 //! - **Build a manager**: [`TokenManager::builder`] returns a [`Builder`] for an endpoint and a first [`TokenPair`]. The
 //!   settings are [`Coordination`], [`Persistence`], [`CoolDown`], [`OnStoreFailure`] and [`OnSeedConflict`]. A [`Key`]
 //!   names the session in the store.
-#![cfg_attr(
-    feature = "config",
-    doc = "  The module [`config`] builds a manager from a file: [`Config`], [`Registry`], [`ConfigError`]."
-)]
 //! - **Call an API**: [`TokenManager::send`] and [`TokenClient`] with reqwest, [`TokenManager::call`] with any client
 //!   ([`Credential`], [`ApiAnswer`], [`CallError`]), [`TokenManager::token`] for a [`Token`], and
 //!   [`TokenManager::authorization`] for a header. An [`ApiProfile`] describes the API.
 //! - **Strategies** decide when a pair is rotated: [`OnRequest`], [`BackgroundTimer`], [`OptimisticEarly`].
-//! - **Endpoints** issue pairs: [`OAuth2`] with [`ClientAuth`], [`Scope`] and [`Codes`], [`StaticToken`], and
-#![cfg_attr(feature = "folio", doc = "  [`Folio`]")]
-#![cfg_attr(not(feature = "folio"), doc = "  `Folio` (feature `folio`)")]
-//!   for FOLIO's login service. A [`ServerProfile`] describes what the server does at a rotation: [`OldPair`],
-//!   [`Resend`], [`ResendAfterSilence`].
-//! - **Stores** hold the pairs: [`MemoryStore`], [`FileStore`],
-#![cfg_attr(feature = "redis", doc = "  [`RedisStore`],")]
-#![cfg_attr(not(feature = "redis"), doc = "  `RedisStore` (feature `redis`),")]
-#![cfg_attr(feature = "postgres", doc = "  [`PostgresStore`].")]
-#![cfg_attr(
-    not(feature = "postgres"),
-    doc = "  `PostgresStore` (feature `postgres`)."
-)]
+//! - **Endpoints** issue pairs: [`OAuth2`] with [`ClientAuth`], [`Scope`] and [`Codes`], and [`StaticToken`]. A
+//!   [`ServerProfile`] describes what the server does at a rotation: [`OldPair`], [`Resend`], [`ResendAfterSilence`].
+//! - **Stores** hold the pairs: [`MemoryStore`], [`FileStore`].
 //! - **Events and errors**: [`Event`] and [`Status`] with [`PairId`], [`Error`] with [`EndReason`] and [`ServerWord`],
 //!   [`BuildError`], [`Logout`].
-//! - **Write your own**: a [`RefreshStrategy`] returns a [`Plan`] for a [`Lifetime`]; a [`TokenEndpoint`] exchanges a
-//!   [`Grant`] for [`Issued`] tokens or an [`EndpointError`]; a [`TokenStore`] keeps the records of the module
-//!   [`protocol`] with the types of the module [`store`]; a [`clock::Clock`] reads time.
+//! - **Write your own**: a [`RefreshStrategy`] returns a [`Plan`] for a [`Lifetime`]. A [`TokenEndpoint`] exchanges a
+//!   [`Grant`] for [`Issued`] tokens or an [`EndpointError`]. A [`TokenStore`] keeps the records of the module [`protocol`]
+//!   with the types of the module [`store`]. A [`clock::Clock`] reads time.
+//! - **With a feature**: `config` (on by default), `folio`, `postgres`, `redis` and `testing`.
 #![cfg_attr(
-    feature = "testing",
-    doc = "  The module [`testing`] has servers, a clock and a test suite for stores."
+    feature = "config",
+    doc = "  - A [`Config`] and a [`Registry`] build a manager from a file: the module [`config`]."
 )]
 #![cfg_attr(
-    not(feature = "testing"),
-    doc = "  The feature `testing` adds servers, a clock and a test suite for stores."
+    feature = "folio",
+    doc = "  - [`Folio`] is the endpoint for FOLIO's login service."
+)]
+#![cfg_attr(
+    feature = "postgres",
+    doc = "  - [`PostgresStore`] holds pairs for many machines."
+)]
+#![cfg_attr(
+    feature = "redis",
+    doc = "  - [`RedisStore`] holds pairs for many machines."
+)]
+#![cfg_attr(
+    feature = "testing",
+    doc = "  - The module [`testing`] has servers, a clock and a test suite for stores."
 )]
 //!
 //! # Conditions
