@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use evertoken::protocol::{Digest, Record};
 use evertoken::testing::AuthorizationServer;
-use evertoken::{Digest, FileStore, Key, Record, TokenManager, TokenStore};
+use evertoken::{FileStore, Key, TokenManager, TokenStore};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

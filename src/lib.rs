@@ -1,18 +1,122 @@
-#![doc = include_str!("../README.md")]
+//! Keeps one OAuth2 login alive for every task, process and machine that shares it.
+//!
+//! A *single-use* refresh token is good for one exchange: each exchange issues a new pair of tokens and kills the old one.
+//! Two tasks that spend the same refresh token, a retry after a lost answer, or a process that dies with the new pair in
+//! memory cost the user the login. evertoken stands between the program's [reqwest] calls and the authorization server. It
+//! spends each refresh token once, stores the new pair before callers get it, and waits through the outages of whatever
+//! stands in between.
+//!
+//! # A program
+//!
+//! ```no_run
+#![doc = include_str!("../examples/readme.rs")]
+//! ```
+//!
+//! A second shell, a cron job or another pod with the same store shares the login, and logs none of the others out. For
+//! several machines, `RedisStore` (feature `redis`) or `PostgresStore` (feature `postgres`) takes the place of the
+//! [`FileStore`].
+//!
+//! # Pages
+//!
+//! | you want to | read |
+//! |---|---|
+//! | call an API, choose a strategy, begin and end a session | [usage](_guide::usage) |
+//! | know which failure means what, and what a caller gets | [failures](_guide::failures) |
+//! | share a login between processes and machines | [sharing](_guide::sharing) |
+//! | configure a manager for a certain server, such as Keycloak, Okta or Entra ID | [servers](_guide::servers) |
+#![cfg_attr(
+    feature = "folio",
+    doc = "| run an import in FOLIO | [FOLIO](_guide::folio) |"
+)]
+//! | know what is promised, and how that is tested | [reliability](_guide::reliability) |
+//! | change evertoken | [architecture](_guide::architecture) |
+//!
+//! # Names by need
+//!
+//! - **Build a manager**: [`TokenManager::builder`] returns a [`Builder`] for an endpoint and a first [`TokenPair`]. The
+//!   settings are [`Coordination`], [`Persistence`], [`CoolDown`], [`OnStoreFailure`] and [`OnSeedConflict`]. A [`Key`]
+//!   names the session in the store.
+//! - **Call an API**: [`TokenManager::send`] and [`TokenClient`] with reqwest, [`TokenManager::call`] with any client
+//!   ([`Credential`], [`ApiAnswer`], [`CallError`]), [`TokenManager::token`] for a [`Token`], and
+//!   [`TokenManager::authorization`] for a header. An [`ApiProfile`] describes the API.
+//! - **Strategies** decide when a pair is rotated: [`OnRequest`], [`BackgroundTimer`], [`OptimisticEarly`].
+//! - **Endpoints** issue pairs: [`OAuth2`] with [`ClientAuth`], [`Scope`] and [`Codes`], and [`StaticToken`]. A
+//!   [`ServerProfile`] describes what the server does at a rotation: [`OldPair`], [`Resend`], [`ResendAfterSilence`].
+//! - **Stores** hold the pairs: [`MemoryStore`], [`FileStore`].
+//! - **Events and errors**: [`Event`] and [`Status`] with [`PairId`], [`Error`] with [`EndReason`] and [`ServerWord`],
+//!   [`BuildError`], [`Logout`].
+//! - **Write your own**: a [`RefreshStrategy`] returns a [`Plan`] for a [`Lifetime`]. A [`TokenEndpoint`] exchanges a
+//!   [`Grant`] for [`Issued`] tokens or an [`EndpointError`]. A [`TokenStore`] keeps the records of the module [`protocol`]
+//!   with the types of the module [`store`]. A [`clock::Clock`] reads time.
+//! - **With a feature**: `config` (on by default), `folio`, `postgres`, `redis` and `testing`.
+#![cfg_attr(
+    feature = "config",
+    doc = "  - A [`Config`] and a [`Registry`] build a manager from a file: the module [`config`]."
+)]
+#![cfg_attr(
+    feature = "folio",
+    doc = "  - [`Folio`] is the endpoint for FOLIO's login service."
+)]
+#![cfg_attr(
+    feature = "postgres",
+    doc = "  - [`PostgresStore`] holds pairs for many machines."
+)]
+#![cfg_attr(
+    feature = "redis",
+    doc = "  - [`RedisStore`] holds pairs for many machines."
+)]
+#![cfg_attr(
+    feature = "testing",
+    doc = "  - The module [`testing`] has servers, a clock and a test suite for stores."
+)]
+//!
+//! # Conditions
+//!
+//! A manager runs its rotations on the tokio runtime that [`Builder::build`] was called in. The runtime has time and I/O
+//! enabled, and outlives the use of the manager. [The limits](_guide::usage#limits) has the rest.
+//!
+//! [reqwest]: https://docs.rs/reqwest
 
-#[cfg(doc)]
-#[doc = include_str!("../docs/architecture.md")]
-pub mod _architecture {}
-
-/// Texts that are longer than fits beside an item.
+/// The pages of the documentation that are longer than fits beside an item.
 #[cfg(doc)]
 pub mod _guide {
-    #[doc = include_str!("guide/folio.md")]
+    /// A page with the links to the other pages. The definitions here win over those at the end of a page, which lead to
+    /// files of the repository.
+    macro_rules! page {
+        ($file:literal) => {
+            concat!(
+                "[usage]: crate::_guide::usage\n",
+                "[failures]: crate::_guide::failures\n",
+                "[sharing]: crate::_guide::sharing\n",
+                "[servers]: crate::_guide::servers\n",
+                "[reliability]: crate::_guide::reliability\n",
+                "[architecture]: crate::_guide::architecture\n\n",
+                include_str!($file)
+            )
+        };
+    }
+
+    #[doc = page!("../docs/usage.md")]
+    pub mod usage {}
+
+    #[doc = page!("../docs/failures.md")]
+    pub mod failures {}
+
+    #[doc = page!("../docs/sharing.md")]
+    pub mod sharing {}
+
+    #[doc = page!("../docs/servers.md")]
+    pub mod servers {}
+
+    #[doc = page!("../docs/folio.md")]
     #[cfg(feature = "folio")]
     pub mod folio {}
 
-    #[doc = include_str!("guide/reliability.md")]
+    #[doc = page!("../docs/reliability.md")]
     pub mod reliability {}
+
+    #[doc = page!("../docs/architecture.md")]
+    pub mod architecture {}
 }
 
 mod api;
@@ -43,35 +147,61 @@ mod timer;
 mod token;
 mod user_code;
 
-#[doc(no_inline)]
-pub use async_trait::async_trait;
+/// What the author of a [`TokenStore`] sees of the rotation protocol.
+///
+/// A store writes and reads a [`Record`](protocol::Record) whole, and finds a session by the [`Digest`](protocol::Digest)
+/// of a token. A store that can prove that a process has died answers for the [`Owner`](protocol::Owner) of a
+/// [`Lease`](protocol::Lease). A store never changes any of them: the transitions of a record are the manager's, so that
+/// every store has the same protocol.
+pub mod protocol {
+    pub use crate::record::{DoubtfulBy, Lease, Owner, Record};
+    pub use crate::token::Digest;
+}
 
-pub use self::api::{ApiAnswer, ApiProfile, Credential};
+// Build a manager.
 #[cfg(feature = "config")]
 pub use self::config::{Config, ConfigError, Registry};
+pub use self::manager::{Builder, TokenManager};
+pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
+pub use self::token::{AccessToken, Key, RefreshExpiry, RefreshToken, TokenPair, Validity};
+
+// Call an API.
+pub use self::api::{ApiAnswer, ApiProfile, Credential};
+pub use self::manager::{Authorization, CallError, TokenClient};
+pub use self::snapshot::Token;
+pub use self::state::Rejection;
+
+// Strategies.
+pub use self::strategy::{BackgroundTimer, OnRequest, OptimisticEarly};
+
+// Endpoints.
 #[cfg(feature = "folio")]
 pub use self::endpoint::Folio;
 pub use self::endpoint::{
-    Bare400, ClientAuth, Codes, EndpointError, Grant, Issued, OAuth2, OldPair, Quote, Resend,
-    ResendAfterSilence, SendWindow, ServerProfile, StaticToken, TokenEndpoint,
+    Bare400, ClientAuth, Codes, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile,
+    StaticToken,
 };
-pub use self::error::{BuildError, EndReason, Error, ServerWord};
-pub use self::event::{Event, Events};
-pub use self::manager::{Authorization, Builder, CallError, TokenClient, TokenManager};
-pub use self::record::{DoubtfulBy, Lease, Owner, Record};
-pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
-pub use self::snapshot::Token;
-pub use self::state::Rejection;
-pub use self::status::{Logout, Status};
+pub use self::token::Scope;
+
+// Stores.
 #[cfg(feature = "postgres")]
 pub use self::store::PostgresStore;
 #[cfg(feature = "redis")]
 pub use self::store::RedisStore;
-pub use self::store::{FileStore, MemoryStore, StoreError, TokenStore};
-pub use self::strategy::{
-    BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly, Plan, RefreshStrategy, WhileRotating,
-};
-pub use self::token::{
-    AccessToken, Digest, Key, Lifetime, PairId, RefreshExpiry, RefreshToken, Scope, TokenFamily,
-    TokenPair, Validity,
-};
+pub use self::store::{FileStore, MemoryStore};
+
+// Events and errors.
+pub use self::endpoint::{EndpointError, Quote};
+pub use self::error::{BuildError, EndReason, Error, ServerWord};
+pub use self::event::{Event, Events};
+pub use self::status::{Logout, Status};
+pub use self::store::StoreError;
+pub use self::token::{PairId, TokenFamily};
+
+// Write your own.
+pub use self::endpoint::{Grant, Issued, SendWindow, TokenEndpoint};
+pub use self::store::TokenStore;
+pub use self::strategy::{OnExpiry, Plan, RefreshStrategy, WhileRotating};
+pub use self::token::Lifetime;
+#[doc(no_inline)]
+pub use async_trait::async_trait;

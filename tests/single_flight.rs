@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::clock::Clock;
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{
     CallFault, EndpointCall, Fault, FaultyEndpoint, FaultyStore, InProcessEndpoint, StoreCall,
 };
 use evertoken::{
     BackgroundTimer, Coordination, EndpointError, Error, Grant, Issued, Key, MemoryStore, OldPair,
-    OnRequest, OptimisticEarly, Record, Rejection, ServerProfile, StoreError, Token, TokenEndpoint,
+    OnRequest, OptimisticEarly, Rejection, ServerProfile, StoreError, Token, TokenEndpoint,
     TokenManager, TokenStore, async_trait,
 };
 use parking_lot::Mutex;

@@ -6,11 +6,10 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap, budget};
 use evertoken::testing::AuthorizationServer;
-use evertoken::{
-    FileStore, Key, MemoryStore, Record, StoreError, TokenManager, TokenStore, async_trait,
-};
+use evertoken::{FileStore, Key, MemoryStore, StoreError, TokenManager, TokenStore, async_trait};
 use parking_lot::Mutex;
 
 const TIMEOUT: Duration = Duration::from_secs(2);

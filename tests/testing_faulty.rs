@@ -4,14 +4,15 @@
 
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::Swap;
 use evertoken::testing::{
     AuthorizationServer, CallFault, EndpointCall, FaultyEndpoint, FaultyStore, StoreCall,
     TestClock, conformance,
 };
 use evertoken::{
-    EndpointError, Error, Key, MemoryStore, Record, StoreError, TokenEndpoint, TokenManager,
-    TokenPair, TokenStore,
+    EndpointError, Error, Key, MemoryStore, StoreError, TokenEndpoint, TokenManager, TokenPair,
+    TokenStore,
 };
 use tokio::task::yield_now;
 use tokio::time::Instant;

@@ -4,8 +4,9 @@
 #[path = "store_file/seal.rs"]
 mod seal;
 
+use evertoken::Key;
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::Codec;
-use evertoken::{Digest, Key, Record};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use evertoken::clock::Clock;
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{
     CallFault, EndpointCall, FaultyEndpoint, FaultyStore, GraceAnswer, InProcessEndpoint, Reuse,
@@ -18,8 +19,8 @@ use evertoken::testing::{
 };
 use evertoken::{
     BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, Lifetime, MemoryStore,
-    OnRequest, Plan, Record, RefreshStrategy, Resend, ServerProfile, StoreError, Token,
-    TokenEndpoint, TokenManager, TokenStore, async_trait,
+    OnRequest, Plan, RefreshStrategy, Resend, ServerProfile, StoreError, Token, TokenEndpoint,
+    TokenManager, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 use support::{MINUTE, SECOND, World, drain, ended, loaded, settle, text};

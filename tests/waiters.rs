@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::testing::{
     AuthorizationServer, CallFault, EndpointCall, FaultyEndpoint, FaultyStore, StoreCall,
 };
-use evertoken::{EndpointError, MemoryStore, Record, TokenManager, TokenPair, TokenStore};
+use evertoken::{EndpointError, MemoryStore, TokenManager, TokenPair, TokenStore};
 
 /// A waiter that looks at the token that is held, while the rotation tells how far it is, must not
 /// have either wait for the other.

@@ -7,8 +7,9 @@ use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 
+use evertoken::Key;
+use evertoken::protocol::Record;
 use evertoken::store::{Codec, Zeroizing};
-use evertoken::{Key, Record};
 
 /// Freed memory is used again: one of so many copies is still there.
 const COPIES: usize = 64;

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use evertoken::{Digest, EndReason, Lease, Record, TokenFamily};
+use evertoken::protocol::{Digest, Lease, Record};
+use evertoken::{EndReason, TokenFamily};
 use serde::Deserialize;
 
 use crate::telling::brief;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evertoken::clock::{Clock as _, SystemClock};
-use evertoken::{Digest, Lease};
+use evertoken::protocol::{Digest, Lease};
 use serde::{Deserialize, Serialize};
 
 /// Microseconds of the machine's wall clock, since the Unix epoch: what the processes have in common.

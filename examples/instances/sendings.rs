@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use evertoken::Digest;
+use evertoken::protocol::Digest;
 
 use crate::message::Micros;
 

@@ -4,10 +4,11 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use evertoken::protocol::{Digest, Lease, Record};
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::{
-    Digest, EndpointError, Grant, Issued, Key, Lease, Record, ServerProfile, StoreError,
-    TokenEndpoint, TokenPair, TokenStore,
+    EndpointError, Grant, Issued, Key, ServerProfile, StoreError, TokenEndpoint, TokenPair,
+    TokenStore,
 };
 use parking_lot::Mutex;
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use evertoken::protocol::{Digest, Lease, Record};
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{Digest, Key, Lease, Record, StoreError, TokenStore};
+use evertoken::{Key, StoreError, TokenStore};
 use tokio::sync::watch;
 
 /// What is wrong with the store.

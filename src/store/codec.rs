@@ -94,7 +94,8 @@ pub enum SealError {
 /// versions of this crate that do not know seals.
 ///
 /// ```
-/// use evertoken::{Key, Record, StoreError};
+/// use evertoken::protocol::Record;
+/// use evertoken::{Key, StoreError};
 /// use evertoken::store::Codec;
 ///
 /// # fn example(record: &Record, key: &Key) -> Result<(), StoreError> {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Codec, Loaded, Revision, Swap};
 use evertoken::{
-    EndpointError, Grant, Issued, Key, MemoryStore, OnRequest, Record, StoreError, TokenEndpoint,
+    EndpointError, Grant, Issued, Key, MemoryStore, OnRequest, StoreError, TokenEndpoint,
     TokenManager, TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;

@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::{
-    Builder, Digest, Error, Key, MemoryStore, OnRequest, OnSeedConflict, Record, StoreError,
-    TokenManager, TokenPair, TokenStore, async_trait,
+    Builder, Error, Key, MemoryStore, OnRequest, OnSeedConflict, StoreError, TokenManager,
+    TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 

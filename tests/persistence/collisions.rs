@@ -56,7 +56,7 @@ impl Site {
     }
 
     /// A record of somebody else who signed in.
-    async fn of_another_node(&self) -> evertoken::Record {
+    async fn of_another_node(&self) -> evertoken::protocol::Record {
         let other = Self::new();
         let node = other.node(Persistence::write_through());
         node.token().await.unwrap();
@@ -64,7 +64,7 @@ impl Site {
     }
 
     /// The same, with an access token that has expired by now.
-    async fn expired(&self) -> evertoken::Record {
+    async fn expired(&self) -> evertoken::protocol::Record {
         let record = self.of_another_node().await;
         self.world.clock.advance(10 * MINUTE + SECOND).await;
         record

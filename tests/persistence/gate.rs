@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 

@@ -2,8 +2,9 @@
 
 use std::ops::Deref;
 
+use evertoken::protocol::Record;
 use evertoken::testing::{FaultyStore, TestClock};
-use evertoken::{Key, MemoryStore, Record};
+use evertoken::{Key, MemoryStore};
 use serde_json::Value;
 
 #[derive(Debug, Clone)]

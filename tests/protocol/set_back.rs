@@ -1,7 +1,8 @@
 //! A store that was set back shows sessions that the user has replaced or left. None of them comes back.
 
+use evertoken::protocol::Record;
 use evertoken::testing::Fault;
-use evertoken::{Coordination, EndReason, PairId, Record, Resend, TokenManager};
+use evertoken::{Coordination, EndReason, PairId, Resend, TokenManager};
 
 use crate::cluster::{Cluster, reason, seconds};
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, SealError, Sealer, Swap, Zeroizing};
 use evertoken::testing::TestClock;
 use evertoken::{
     EndpointError, Grant, Issued, Key, Lifetime, MemoryStore, OnStoreFailure, Persistence, Plan,
-    Record, RefreshStrategy, StaticToken, StoreError, TokenEndpoint, TokenManager, TokenPair,
-    TokenStore, async_trait,
+    RefreshStrategy, StaticToken, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore,
+    async_trait,
 };
 
 use crate::known::*;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evertoken::Digest;
+use evertoken::protocol::Digest;
 use parking_lot::Mutex;
 use reqwest::Url;
 use tokio::net::{TcpListener, TcpSocket};

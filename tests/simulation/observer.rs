@@ -12,8 +12,9 @@ use std::fmt;
 use std::time::Duration;
 
 use evertoken::clock::{Clock, Timestamp};
+use evertoken::protocol::Record;
 use evertoken::testing::TestClock;
-use evertoken::{AccessToken, Issued, Key, Record, RefreshToken, TokenPair};
+use evertoken::{AccessToken, Issued, Key, RefreshToken, TokenPair};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 

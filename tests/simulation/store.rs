@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Loaded, Revision, StoreTime, Swap};
 use evertoken::testing::TestClock;
-use evertoken::{Digest, Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::sleep;

@@ -270,7 +270,7 @@ async fn a_search_finds_what_it_can_read_and_never_guesses() {
     let store = open(&directory);
     let there = record(&key(), 1);
     put(&store, None, &there).await;
-    let absent = evertoken::Digest::of("absent");
+    let absent = evertoken::protocol::Digest::of("absent");
     assert_eq!(store.find(&absent).await.unwrap(), None);
     let copy = path(&directory, &key().label("copy"));
     std::fs::copy(path(&directory, &key()), &copy).unwrap();

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use evertoken::protocol::Lease;
 use evertoken::testing::{AuthorizationServer, Hold, HttpServer, Reuse};
 use evertoken::{
-    Builder, FileStore, Key, Lease, OAuth2, ServerProfile, TokenManager, TokenPair, TokenStore,
+    Builder, FileStore, Key, OAuth2, ServerProfile, TokenManager, TokenPair, TokenStore,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -135,7 +136,11 @@ pub(crate) async fn rotate(directory: &Path) {
     let tokens = manager(directory);
     let token = tokens.token().await.unwrap();
     let told = directory.join(format!("rotated-{}", std::process::id()));
-    std::fs::write(told, evertoken::Digest::of(token.expose()).to_string()).unwrap();
+    std::fs::write(
+        told,
+        evertoken::protocol::Digest::of(token.expose()).to_string(),
+    )
+    .unwrap();
 }
 
 /// In the process of its own: returns as soon as its lease stands.

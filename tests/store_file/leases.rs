@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use evertoken::clock::{Clock, SystemClock};
+use evertoken::protocol::Digest;
 use evertoken::testing::{FaultyStore, GraceAnswer, Reuse, StoreCall};
-use evertoken::{Digest, EndReason, Error, Resend, ServerProfile, TokenManager};
+use evertoken::{EndReason, Error, Resend, ServerProfile, TokenManager};
 
 use crate::holder::{HOUR, Shared};
 use crate::process::Process;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{
-    FileStore, Key, OnRequest, Record, StoreError, TokenManager, TokenStore, async_trait,
-};
+use evertoken::{FileStore, Key, OnRequest, StoreError, TokenManager, TokenStore, async_trait};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 

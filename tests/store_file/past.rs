@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Revision, Swap};
-use evertoken::{Digest, FileStore, Key, Record, TokenStore};
+use evertoken::{FileStore, Key, TokenStore};
 use tempfile::TempDir;
 
 use crate::scene::{directory, entry, files, key, open, path, put, record};

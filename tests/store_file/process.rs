@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Revision, Swap};
-use evertoken::{FileStore, Record, TokenStore};
+use evertoken::{FileStore, TokenStore};
 
 use crate::scene::{files, key, long_record, number, open, record};
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::Swap;
 use evertoken::testing::TestClock;
-use evertoken::{FileStore, Key, Record, TokenStore};
+use evertoken::{FileStore, Key, TokenStore};
 use serde_json::json;
 
 use crate::scene::{directory, entry, files, key, lock_path, open, path, put, record, told};

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use evertoken::protocol::Record;
 use evertoken::store::{Revision, Swap};
-use evertoken::{FileStore, Key, Record, StoreError, TokenStore};
+use evertoken::{FileStore, Key, StoreError, TokenStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

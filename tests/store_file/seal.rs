@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use evertoken::Key;
+use evertoken::protocol::Digest;
 use evertoken::store::{SealError, Sealer, Zeroizing};
-use evertoken::{Digest, Key};
 
 pub(crate) struct FakeSealer {
     secret: String,

@@ -2,8 +2,9 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use evertoken::protocol::Record;
 use evertoken::store::{Codec, SealError, Sealer, Zeroizing};
-use evertoken::{FileStore, Key, Record, TokenStore};
+use evertoken::{FileStore, Key, TokenStore};
 use serde_json::{Value, json};
 
 use crate::scene::{directory, entry, json_in, key, open, path, put, record, refused, told};

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use evertoken::{Digest, FileStore, Key, TokenStore};
+use evertoken::protocol::Digest;
+use evertoken::{FileStore, Key, TokenStore};
 
 use crate::scene::{directory, entry, key, open, path, put, record, told};
 

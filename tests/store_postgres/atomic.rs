@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::Revision;
-use evertoken::{PostgresStore, Record, TokenStore};
+use evertoken::{PostgresStore, TokenStore};
 
 use crate::scene::{Database, digest, entry, key, leased, put, record, told};
 use crate::services::Postgres;

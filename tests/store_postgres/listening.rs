@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use evertoken::protocol::Digest;
 use evertoken::store::Revision;
-use evertoken::{Digest, PostgresStore, TokenStore};
+use evertoken::{PostgresStore, TokenStore};
 use tokio::task::JoinHandle;
 
 use crate::logs::Logs;

@@ -13,7 +13,7 @@ async fn race(
     database: &Database,
     seen: Option<Revision>,
     rounds: u64,
-    next: impl Fn(u64) -> evertoken::Record,
+    next: impl Fn(u64) -> evertoken::protocol::Record,
 ) -> Revision {
     let mut seen = seen;
     let mut stores = Vec::new();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Revision, Swap};
-use evertoken::{Digest, Key, PostgresStore, Record, StoreError, TokenStore};
+use evertoken::{Key, PostgresStore, StoreError, TokenStore};
 use serde_json::{Value, json};
 
 use crate::services::Postgres;

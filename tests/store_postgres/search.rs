@@ -1,7 +1,8 @@
 //! Whose a token is, and that it is looked for by an index.
 
+use evertoken::TokenStore;
+use evertoken::protocol::Digest;
 use evertoken::store::{Revision, Swap};
-use evertoken::{Digest, TokenStore};
 use serde_json::json;
 
 use crate::scene::{

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::Revision;
-use evertoken::{Digest, Key, PostgresStore, Record, TokenStore};
+use evertoken::{Key, PostgresStore, TokenStore};
 use serde_json::{Value, json};
 
 use crate::scene::{ISSUED, LONG, entry, key, made_of, names, put};

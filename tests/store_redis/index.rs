@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Revision, StoreTime, Swap};
-use evertoken::{Record, RedisStore, TokenStore};
+use evertoken::{RedisStore, TokenStore};
 
 use crate::keys::{expires_in, keys};
 use crate::scene::{

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Revision, StoreTime, Swap};
-use evertoken::{Digest, Key, Record, RedisStore, StoreError, TokenStore};
+use evertoken::{Key, RedisStore, StoreError, TokenStore};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, FromRedisValue, ToRedisArgs};
 use serde_json::json;

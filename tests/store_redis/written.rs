@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Revision, StoreTime};
-use evertoken::{Digest, Key, Record, RedisStore, TokenStore};
+use evertoken::{Key, RedisStore, TokenStore};
 use serde_json::{Value, json};
 
 use crate::keys::{monitored, told_until_now};

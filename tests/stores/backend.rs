@@ -9,7 +9,8 @@ mod redis;
 
 use std::sync::Arc;
 
-use evertoken::{Digest, Key, Record, TokenStore, async_trait};
+use evertoken::protocol::{Digest, Record};
+use evertoken::{Key, TokenStore, async_trait};
 
 use crate::services::Missing;
 

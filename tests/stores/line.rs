@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use evertoken::protocol::{Digest, Lease, Record};
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{Digest, Key, Lease, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use evertoken::protocol::{Digest, Record};
 use evertoken::testing::{
     AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Hold, InProcessEndpoint,
     TestClock,
 };
 use evertoken::{
-    Builder, CoolDown, Digest, EndReason, Error, Event, Events, Key, Record, ServerProfile, Token,
-    TokenEndpoint, TokenManager, TokenPair, TokenStore,
+    Builder, CoolDown, EndReason, Error, Event, Events, Key, ServerProfile, Token, TokenEndpoint,
+    TokenManager, TokenPair, TokenStore,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;

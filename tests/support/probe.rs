@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{InProcessEndpoint, TestClock};
 use evertoken::{
-    EndpointError, Grant, Issued, Key, MemoryStore, Record, RefreshToken, ServerProfile,
-    StoreError, TokenEndpoint, TokenPair, TokenStore, async_trait,
+    EndpointError, Grant, Issued, Key, MemoryStore, RefreshToken, ServerProfile, StoreError,
+    TokenEndpoint, TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 

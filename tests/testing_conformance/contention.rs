@@ -1,8 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use evertoken::protocol::Record;
 use evertoken::store::{Revision, Swap};
 use evertoken::testing::conformance::store;
-use evertoken::{Key, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, StoreError, TokenStore, async_trait};
 use tokio::task::yield_now;
 
 use crate::flaw::{Flaw, Handle, flawed};

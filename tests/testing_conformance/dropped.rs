@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::conformance::store;
-use evertoken::{Key, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use tokio::task::yield_now;
 

@@ -4,8 +4,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::{Digest, Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
 
 /// One handle on the storage.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::conformance::store;
-use evertoken::{Key, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 
 use crate::flaw::{Flaw, Handle, flawed};

@@ -2,9 +2,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Codec, Loaded, Revision, Swap};
 use evertoken::testing::conformance::sealed_store;
-use evertoken::{Key, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 
 use crate::seal::FakeSealer;

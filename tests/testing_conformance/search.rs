@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 
+use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Revision, Swap};
 use evertoken::testing::conformance::{searchable_by_access_store, searchable_store, store};
-use evertoken::{Digest, Key, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 
 use crate::flaw::{Flaw, Handle, flawed};

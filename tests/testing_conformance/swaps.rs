@@ -1,6 +1,7 @@
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::conformance::store;
-use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
+use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
 
 use crate::flaw::{Flaw, Handle, flawed};
 

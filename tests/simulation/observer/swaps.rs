@@ -1,6 +1,6 @@
 //! No newer pair is overwritten, and a lease is what it says: every write is judged against what it replaced.
 
-use evertoken::Record;
+use evertoken::protocol::Record;
 
 use super::spends::{Leased, Read, Send};
 use super::view::{By, Lease, State};

@@ -1,6 +1,7 @@
 //! A record as the observer sees it: what it says in its serialized form.
 
-use evertoken::{Key, Record};
+use evertoken::Key;
+use evertoken::protocol::Record;
 use serde::Deserialize;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

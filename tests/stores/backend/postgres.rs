@@ -1,6 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
-use evertoken::{Digest, Key, PostgresStore, TokenStore, async_trait};
+use evertoken::protocol::Digest;
+use evertoken::{Key, PostgresStore, TokenStore, async_trait};
 use sqlx::postgres::PgListener;
 use tokio::sync::{Mutex, OnceCell};
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use evertoken::{Builder, Coordination, Error, Persistence, Record};
+use evertoken::protocol::Record;
+use evertoken::{Builder, Coordination, Error, Persistence};
 
 use crate::backend::Storage;
 use crate::line::{Fate, Line};
