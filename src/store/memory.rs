@@ -1,8 +1,6 @@
 //! Records in the memory of this process.
 
-use std::borrow::Borrow;
-use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,43 +25,10 @@ struct Shared {
     clock: Arc<dyn Clock>,
     /// The time at which the store was made, by the monotonic clock and by the wall clock.
     made: (Timestamp, Duration),
-    entries: Mutex<HashSet<Entry>>,
+    /// By the digest of the key.
+    entries: Mutex<HashMap<Digest, Box<(Record, Revision)>>>,
     changed: Notify,
 }
-
-/// A record and its revision. The set finds an entry by its key.
-#[derive(Debug)]
-struct Entry(Box<(Record, Revision)>);
-
-impl Entry {
-    fn record(&self) -> &Record {
-        &self.0.0
-    }
-
-    fn revision(&self) -> Revision {
-        self.0.1
-    }
-}
-
-impl Borrow<Key> for Entry {
-    fn borrow(&self) -> &Key {
-        self.record().key()
-    }
-}
-
-impl Hash for Entry {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.record().key().hash(state);
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.record().key() == other.record().key()
-    }
-}
-
-impl Eq for Entry {}
 
 impl MemoryStore {
     /// An empty store.
@@ -96,8 +61,16 @@ impl MemoryStore {
         (wall + self.shared.clock.now().since(now)).into()
     }
 
-    fn revision(&self, key: &Key) -> Option<Revision> {
-        self.shared.entries.lock().get(key).map(Entry::revision)
+    fn entry(&self, key: &Key) -> Option<(Record, Revision)> {
+        let entries = self.shared.entries.lock();
+        entries.get(&key.digest()).map(|entry| (**entry).clone())
+    }
+
+    fn find(&self, is_it: impl Fn(&Record) -> bool) -> Option<Key> {
+        let entries = self.shared.entries.lock();
+        let mut records = entries.values().map(|entry| &entry.0);
+        let found = records.find(|record| is_it(record));
+        found.map(|record| record.key().clone())
     }
 }
 
@@ -111,12 +84,7 @@ impl Default for MemoryStore {
 impl TokenStore for MemoryStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         Ok(Loaded {
-            entry: self
-                .shared
-                .entries
-                .lock()
-                .get(key)
-                .map(|entry| (*entry.0).clone()),
+            entry: self.entry(key),
             now: self.now(),
         })
     }
@@ -127,26 +95,28 @@ impl TokenStore for MemoryStore {
         seen: Option<Revision>,
         next: &Record,
     ) -> Result<Swap, StoreError> {
-        let mut entries = self.shared.entries.lock();
-        let held = entries.get(key);
-        let revision = held.map(Entry::revision);
-        if revision != seen {
-            return Ok(Swap::Lost(held.map(|entry| (*entry.0).clone())));
-        }
         refuse_other_key(key, next)?;
+        let mut entries = self.shared.entries.lock();
+        let held = entries.get(&key.digest());
+        let revision = held.map(|entry| entry.1);
+        if revision != seen {
+            return Ok(Swap::Lost(held.map(|entry| (**entry).clone())));
+        }
         let revision = Revision::new(revision.map_or(0, Revision::number) + 1);
-        entries.replace(Entry(Box::new((next.clone(), revision))));
+        entries.insert(key.digest(), Box::new((next.clone(), revision)));
         drop(entries);
         self.shared.changed.notify_waiters();
         Ok(Swap::Swapped(revision))
     }
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        let digest = key.digest();
         loop {
             // The waiter listens before it reads: a change between the two would be missed otherwise.
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             changed.as_mut().enable();
-            if self.revision(key) != seen {
+            let held = self.shared.entries.lock().get(&digest).map(|entry| entry.1);
+            if held != seen {
                 return;
             }
             changed.await;
@@ -154,16 +124,10 @@ impl TokenStore for MemoryStore {
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        let entries = self.shared.entries.lock();
-        let mut records = entries.iter().map(Entry::record);
-        let found = records.find(|record| record.knows(digest));
-        Ok(found.map(|record| record.key().clone()))
+        Ok(self.find(|record| record.knows(digest)))
     }
 
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        let entries = self.shared.entries.lock();
-        let mut records = entries.iter().map(Entry::record);
-        let found = records.find(|record| record.access_digest().as_ref() == Some(digest));
-        Ok(found.map(|record| record.key().clone()))
+        Ok(self.find(|record| record.access_digest().as_ref() == Some(digest)))
     }
 }

@@ -34,7 +34,7 @@ async fn fm38_files_are_private_and_directories_too() {
 }
 
 #[tokio::test]
-async fn fm38_a_file_that_others_can_access_is_refused_until_its_mode_is_mended() {
+async fn fm38_a_file_that_others_can_access_is_refused_until_its_mode_is_corrected() {
     let directory = directory();
     let store = open(&directory);
     put(&store, None, &record(&key(), 1)).await;
@@ -52,7 +52,7 @@ async fn fm38_a_file_that_others_can_access_is_refused_until_its_mode_is_mended(
 }
 
 #[tokio::test]
-async fn fm38_a_directory_that_others_can_write_to_is_refused_now_and_later() {
+async fn fm38_a_directory_that_others_can_write_to_is_refused_at_every_call() {
     let directory = directory();
     let inner = directory.path().join("inner");
     let store = open(&inner);
@@ -122,7 +122,7 @@ async fn a_file_of_another_user_is_refused() {
 }
 
 #[tokio::test]
-async fn a_link_in_place_of_a_file_is_neither_followed_nor_replaced() {
+async fn a_link_in_place_of_a_record_is_neither_followed_nor_replaced() {
     let directory = directory();
     let store = open(&directory);
     put(&store, None, &record(&key(), 1)).await;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::scene::{directory, entry, key, lock_path, number, open, put, record};
 
 #[test]
-fn a_swap_that_was_given_up_waits_for_the_lock_no_longer() {
+fn a_swap_whose_caller_gave_up_does_not_wait_for_the_lock() {
     let directory = directory();
     let mut options = OpenOptions::new();
     let lock = options

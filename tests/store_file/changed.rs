@@ -42,7 +42,7 @@ async fn a_removed_file_is_a_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_changed_but_looks_the_same_is_noticed_too() {
+async fn a_change_without_a_new_stamp_is_noticed_too() {
     let directory = directory();
     let store = open(&directory);
     let seen = put(&store, None, &record(&key(), 1)).await;

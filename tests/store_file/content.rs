@@ -13,7 +13,7 @@ use crate::scene::{
 use crate::seal::FakeSealer;
 
 #[tokio::test]
-async fn fm11_a_file_that_was_cut_off_anywhere_is_an_error_that_names_it_and_it_is_left() {
+async fn fm11_a_file_cut_off_anywhere_is_left_and_named_by_the_error() {
     let directory = directory();
     let store = open(&directory);
     put(&store, None, &record(&key(), 1)).await;
@@ -31,7 +31,7 @@ async fn fm11_a_file_that_was_cut_off_anywhere_is_an_error_that_names_it_and_it_
 }
 
 #[tokio::test]
-async fn a_foreign_file_is_an_error_that_names_it_and_quotes_nothing() {
+async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
     let directory = directory();
     let store = open(&directory);
     put(&store, None, &record(&key(), 1)).await;
@@ -98,7 +98,7 @@ async fn a_foreign_file_is_an_error_that_names_it_and_quotes_nothing() {
 
 /// In every way in which a record is read, and under the name that it had there.
 #[tokio::test]
-async fn a_file_of_an_unreleased_version_is_an_error_that_names_it_and_its_layout() {
+async fn a_file_of_an_unreleased_version_is_an_error_that_names_the_file_and_its_layout() {
     for (format, pair) in [
         (
             1,
@@ -157,7 +157,7 @@ async fn a_file_of_an_unreleased_version_is_an_error_that_names_it_and_its_layou
 }
 
 #[tokio::test]
-async fn a_directory_that_is_gone_is_no_session_that_is_gone() {
+async fn a_missing_directory_is_an_error_and_not_a_missing_session() {
     let directory = directory();
     let inner = directory.path().join("inner");
     let store = open(&inner);
@@ -184,7 +184,7 @@ async fn fields_of_a_later_version_survive() {
 }
 
 #[tokio::test]
-async fn odd_keys_have_files_of_their_own() {
+async fn each_odd_key_has_its_own_file() {
     let directory = directory();
     let store = open(&directory);
     let labels = [
@@ -221,7 +221,7 @@ async fn odd_keys_have_files_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_record_that_could_not_be_read_again_is_not_written() {
+async fn a_record_that_is_too_long_to_be_read_again_is_not_written() {
     let directory = directory();
     let store = open(&directory);
     let small = record(&key(), 1);
@@ -243,7 +243,7 @@ async fn a_record_that_could_not_be_read_again_is_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn revisions_do_not_come_again_when_the_file_was_removed_or_the_clock_stepped() {
+async fn revisions_do_not_repeat_after_the_file_was_removed_or_the_clock_stepped() {
     let directory = directory();
     let clock = TestClock::new();
     let store = open(&directory).with_clock(clock.clone());
@@ -265,7 +265,7 @@ async fn revisions_do_not_come_again_when_the_file_was_removed_or_the_clock_step
 }
 
 #[tokio::test]
-async fn a_search_finds_what_it_can_read_and_never_guesses() {
+async fn a_search_finds_readable_records_and_never_guesses() {
     let directory = directory();
     let store = open(&directory);
     let there = record(&key(), 1);

@@ -43,7 +43,7 @@ fn n12_a_thousand_swaps_at_once_are_all_answered_and_one_wins() {
 }
 
 #[test]
-fn swaps_that_wait_for_another_process_need_no_thread_to_do_so() {
+fn swaps_that_wait_for_another_process_occupy_no_thread() {
     let directory = directory();
     let store = open(&directory);
     runtime().block_on(async {

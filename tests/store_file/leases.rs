@@ -90,7 +90,7 @@ async fn n4_the_token_of_a_killed_process_is_sent_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n4_the_lease_of_a_stopped_process_is_waited_for() {
+async fn n4_an_instance_waits_for_the_lease_of_a_stopped_process() {
     use rustix::process::Signal;
 
     let (shared, profile) = (grace().await, ServerProfile::strict());
@@ -151,7 +151,7 @@ async fn on_a_strict_server_a_token_that_a_killed_process_spent_ends_the_session
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_nothing_is_permitted_the_session_ends_at_once() {
+async fn a_session_ends_at_once_where_neither_resend_nor_sign_in_is_permitted() {
     let shared = Shared::new(Reuse::RevokeFamily).await;
     let holder = shared.holder("rotate", "").await;
     holder.process.kill();
@@ -170,7 +170,7 @@ async fn where_nothing_is_permitted_the_session_ends_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_endpoint_can_sign_in_it_does_so_at_once() {
+async fn an_instance_signs_in_at_once_after_a_holders_death() {
     let shared = Shared::new(Reuse::RevokeFamily).await;
     let holder = shared.holder("rotate", "").await;
     holder.process.kill();
@@ -188,7 +188,7 @@ async fn where_the_endpoint_can_sign_in_it_does_so_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sign_in_whose_process_died_is_done_by_another_at_once() {
+async fn another_process_repeats_the_sign_in_of_a_dead_process_at_once() {
     let shared = Shared::new(Reuse::RevokeFamily).await;
     let hold = shared.server.hold();
     let mut process = Process::start("sign-in", "", shared.directory.path());

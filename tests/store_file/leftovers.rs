@@ -3,7 +3,7 @@ use std::fs::OpenOptions;
 use crate::scene::{directory, files, key, lock_path, open, path, put, record};
 
 #[tokio::test]
-async fn fm11_what_a_killed_process_left_is_removed_unless_somebody_writes_it() {
+async fn fm11_files_of_a_killed_process_are_removed_unless_another_process_writes_them() {
     let directory = directory();
     let at = |name: String| directory.path().join(name);
     let [ours, dead, live] = [key(), key().label("dead"), key().label("live")];

@@ -49,7 +49,7 @@ async fn a_holder_is_dead_once_its_process_is_killed_and_not_before() {
 
 /// Each look is over when what was given to the only thread after it is.
 #[test]
-fn whoever_waits_for_a_holder_is_told_of_its_death_and_not_again() {
+fn a_waiter_learns_of_the_holders_death_once() {
     let serving = tokio::runtime::Runtime::new().unwrap();
     let shared = serving.block_on(strict());
     let holder = serving.block_on(shared.holder("rotate", ""));
@@ -91,7 +91,7 @@ async fn a_holder_that_is_stopped_is_not_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_holder_that_has_committed_leaves_nothing() {
+async fn a_holder_that_has_committed_leaves_no_proof_of_life() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
     let store = shared.store();
@@ -104,7 +104,7 @@ async fn a_holder_that_has_committed_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_ends_in_order_while_its_lease_stands_is_dead() {
+async fn a_process_that_exits_normally_with_a_lease_is_dead() {
     let shared = strict().await;
     let holder = shared.holder("leave", "").await;
     let store = shared.store();
@@ -116,7 +116,7 @@ async fn a_process_that_ends_in_order_while_its_lease_stands_is_dead() {
 
 /// What it has sent may be answered yet, and what it has begun to write be written.
 #[test]
-fn a_holder_of_this_process_lives_as_long_as_the_process_whatever_is_dropped() {
+fn a_holder_lives_as_long_as_its_process_although_stores_are_dropped() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     let outer = runtime();
     let shared = outer.block_on(strict());
@@ -147,7 +147,7 @@ fn a_holder_of_this_process_lives_as_long_as_the_process_whatever_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_of_the_directory_proves_nothing_and_one_that_was_moved_does() {
+async fn a_copied_directory_proves_nothing_and_a_moved_one_proves_deaths() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
     let copy = shared.directory.path().join("copy");
@@ -172,7 +172,7 @@ async fn a_copy_of_the_directory_proves_nothing_and_one_that_was_moved_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_not_what_the_holder_made_proves_nothing() {
+async fn a_file_that_the_holder_did_not_make_proves_nothing() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
     let (key, lease, store) = (holder.key, holder.lease, shared.store());
@@ -208,7 +208,7 @@ async fn a_file_that_is_not_what_the_holder_made_proves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fm38_a_proof_of_life_is_private_and_says_nothing_of_the_session() {
+async fn fm38_a_proof_of_life_is_private_and_contains_nothing_of_the_session() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "umask 0").await;
     let file = shared.lives().remove(0);
@@ -224,7 +224,7 @@ async fn fm38_a_proof_of_life_is_private_and_says_nothing_of_the_session() {
 
 /// Whoever swaps a record that has a lease in it is not the holder of the lease for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_that_is_carried_along_is_still_its_holders() {
+async fn a_lease_that_another_instance_writes_again_is_still_its_holders() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
     let (key, lease, store) = (holder.key, holder.lease, shared.store());
@@ -252,7 +252,7 @@ async fn tidy(shared: &Shared, key: &Key, number: u64) -> FileStore {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fm11_a_proof_of_death_stays_as_long_as_it_is_needed() {
+async fn fm11_a_proof_of_death_stays_as_long_as_its_lease() {
     let shared = strict().await;
     let mut holder = shared.holder("rotate", "").await;
     let key = holder.key.clone();
@@ -286,7 +286,7 @@ async fn fm11_a_proof_of_death_stays_as_long_as_it_is_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_without_a_proof_of_life_is_as_good() {
+async fn a_lease_without_a_proof_of_life_is_written_all_the_same() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
     fs::remove_file(shared.lives().remove(0)).unwrap();

@@ -48,7 +48,7 @@ impl Disk {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm34_a_restart_goes_on_with_the_rotated_pair_although_the_first_is_given_again() {
+async fn fm34_a_restarted_instance_continues_with_the_rotated_pair_although_the_first_is_given_again() {
     let disk = Disk::new();
     let first_run = disk.start(disk.store()).await;
     disk.expire().await;
@@ -68,7 +68,7 @@ async fn fm34_a_restart_goes_on_with_the_rotated_pair_although_the_first_is_give
 }
 
 #[tokio::test(start_paused = true)]
-async fn w1_a_rotated_pair_is_in_the_file_when_it_is_returned() {
+async fn w1_a_rotated_pair_is_in_the_file_when_the_caller_gets_it() {
     let disk = Disk::new();
     let tokens = disk.start(disk.store()).await;
     for rotations in 1..=3 {
@@ -103,7 +103,7 @@ async fn w2_an_active_pair_is_returned_from_memory_then_from_the_file_and_nothin
 }
 
 #[tokio::test(start_paused = true)]
-async fn w10_by_default_a_pair_is_stored_before_anybody_has_it() {
+async fn w10_by_default_a_pair_is_stored_before_a_caller_gets_it() {
     let disk = Disk::new();
     let store = Watched::new(disk.store());
     let tokens = disk.start(store.clone()).await;
@@ -141,7 +141,7 @@ async fn w10_by_default_a_pair_is_stored_before_anybody_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w13_no_token_is_in_the_file_before_and_after_rotations() {
+async fn w13_the_file_contains_no_token_before_and_after_rotations() {
     let disk = Disk::new();
     let sealed = || disk.store().sealed(FakeSealer::new("secret"));
     let tokens = disk.start(sealed()).await;

@@ -90,7 +90,7 @@ async fn the_last_tokens_that_have_left_a_record_are_found_by_every_store() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_missing_torn_or_foreign_is_no_error_and_names_no_session() {
+async fn past_tokens_in_a_missing_torn_or_foreign_file_are_not_found_and_not_an_error() {
     let directory = directory();
     let store = open(&directory);
     let mut seen = rotate(&store, None, (1, 20)).await;
@@ -136,7 +136,7 @@ async fn a_file_that_is_missing_torn_or_foreign_is_no_error_and_names_no_session
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_a_directory_and_what_others_can_read_are_no_errors_either() {
+async fn past_tokens_behind_a_link_a_directory_or_a_wrong_mode_are_not_an_error() {
     let directory = directory();
     let store = open(&directory);
     let seen = rotate(&store, None, (1, 20)).await;
@@ -164,7 +164,7 @@ async fn a_link_a_directory_and_what_others_can_read_are_no_errors_either() {
 }
 
 #[tokio::test]
-async fn a_swap_that_is_lost_enters_nothing() {
+async fn a_lost_swap_notes_no_past_token() {
     let directory = directory();
     let store = open(&directory);
     let seen = rotate(&store, None, (1, 20)).await;
@@ -184,7 +184,7 @@ async fn a_swap_that_is_lost_enters_nothing() {
 }
 
 #[tokio::test]
-async fn a_copy_under_another_name_leads_nowhere_with_its_past_tokens() {
+async fn the_past_tokens_of_a_copy_under_another_name_are_not_found() {
     let directory = directory();
     let store = open(&directory);
     rotate(&store, None, (1, 20)).await;
@@ -202,7 +202,7 @@ async fn a_copy_under_another_name_leads_nowhere_with_its_past_tokens() {
 }
 
 #[tokio::test]
-async fn a_purge_and_the_next_process_remove_it_with_its_session() {
+async fn a_purge_and_the_next_process_remove_past_tokens_with_their_session() {
     let directory = directory();
     let [kept, gone] = [key(), key().label("gone")];
     let expired = |number| {

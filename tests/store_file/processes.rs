@@ -9,7 +9,7 @@ use crate::process::{ANSWERS, COUNTS, Process};
 use crate::scene::{directory, entry, files, key, number, open, put, record};
 
 #[tokio::test]
-async fn two_processes_that_count_lose_nothing() {
+async fn two_processes_that_count_in_one_record_lose_no_swap() {
     let directory = directory();
     let processes = [(); 2].map(|()| Process::start("count", "", directory.path()));
     processes.into_iter().for_each(Process::succeeds);
@@ -42,7 +42,7 @@ async fn a_process_notices_each_change_that_another_makes() {
 }
 
 #[tokio::test]
-async fn fm11_whatever_a_killed_writer_leaves_is_whole_and_the_next_one_goes_on() {
+async fn fm11_a_killed_writer_leaves_a_whole_record_and_the_next_writer_continues() {
     let directory = directory();
     let store = open(&directory);
     put(&store, None, &record(&key(), 0)).await;
@@ -72,7 +72,7 @@ async fn fm11_whatever_a_killed_writer_leaves_is_whole_and_the_next_one_goes_on(
 /// Written before anything else is, so that the file is seen while it grows.
 #[cfg(unix)]
 #[tokio::test]
-async fn fm38_the_temporary_file_is_private_from_its_first_moment() {
+async fn fm38_the_temporary_file_is_private_from_its_creation_on() {
     use std::os::unix::fs::PermissionsExt;
 
     let directory = directory();

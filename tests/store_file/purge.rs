@@ -94,7 +94,7 @@ async fn a_session_that_is_being_written_or_rotated_stays() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_an_error_and_the_others_are_purged() {
+async fn an_unreadable_file_is_an_error_and_the_other_sessions_are_purged() {
     let directory = directory();
     let clock = TestClock::new();
     let store = store(&directory, &clock).retention(Duration::ZERO);

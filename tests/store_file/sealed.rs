@@ -42,7 +42,7 @@ async fn w13_tokens_are_sealed_and_everything_else_is_readable() {
 }
 
 #[tokio::test]
-async fn w13_what_cannot_be_opened_is_refused_and_left() {
+async fn w13_a_record_that_cannot_be_opened_is_refused_and_left() {
     let directory = directory();
     let store = sealed(&directory);
     let revision = put(&store, None, &record(&key(), 1)).await;
@@ -108,7 +108,7 @@ async fn w13_what_cannot_be_opened_is_refused_and_left() {
 }
 
 #[tokio::test]
-async fn w13_a_seal_is_good_for_its_session_only() {
+async fn w13_a_seal_is_valid_for_its_session_only() {
     let directory = directory();
     let store = sealed(&directory);
     put(&store, None, &record(&key(), 1)).await;
@@ -176,7 +176,7 @@ impl Sealer for Unbound {
 }
 
 #[test]
-fn a_seal_is_good_for_its_session_only_also_where_the_sealer_forgets_that() {
+fn a_seal_is_valid_for_its_session_only_even_if_the_sealer_does_not_bind_it() {
     let codec = Codec::sealed(Unbound(FakeSealer::new("secret")));
     let bytes = codec.encode(&record(&key(), 1)).unwrap();
     let other = key().subject("another");
@@ -187,7 +187,7 @@ fn a_seal_is_good_for_its_session_only_also_where_the_sealer_forgets_that() {
 }
 
 #[tokio::test]
-async fn w13_a_search_needs_no_secret() {
+async fn w13_a_search_works_without_the_secret() {
     let directory = directory();
     let first = record(&key(), 1);
     put(&sealed(&directory), None, &first).await;
@@ -197,7 +197,7 @@ async fn w13_a_search_needs_no_secret() {
 }
 
 #[test]
-fn a_reader_that_knows_nothing_of_seals_refuses_a_sealed_record() {
+fn a_reader_that_does_not_know_seals_refuses_a_sealed_record() {
     let codec = Codec::sealed(FakeSealer::new("secret"));
     let bytes = codec.encode(&record(&key(), 1)).unwrap();
     let error = serde_json::from_slice::<Record>(&bytes).unwrap_err();
@@ -217,7 +217,7 @@ fn a_reader_that_knows_nothing_of_seals_refuses_a_sealed_record() {
 }
 
 #[test]
-fn a_codec_gives_records_back_and_its_buffers_never_grew() {
+fn a_codec_restores_records_and_its_buffers_never_grow() {
     let record = record(&key(), 1);
     for codec in [Codec::plain(), Codec::sealed(FakeSealer::new("secret"))] {
         let bytes = codec.encode(&record).unwrap();

@@ -16,7 +16,7 @@ fn digest(number: u64) -> Digest {
 }
 
 #[tokio::test]
-async fn what_others_write_replace_and_remove_is_found_and_no_longer_found() {
+async fn a_search_follows_what_other_stores_write_replace_and_remove() {
     let directory = directory();
     let (store, other) = (open(&directory), open(&directory));
     assert_eq!(found(&store, 1).await, None);
@@ -45,7 +45,7 @@ async fn a_file_that_was_changed_in_place_is_read_again() {
 }
 
 #[tokio::test]
-async fn a_copy_under_another_name_is_of_no_session() {
+async fn a_copy_under_another_name_does_not_belong_to_a_session() {
     let directory = directory();
     let store = open(&directory);
     put(&store, None, &record(&key(), 1)).await;
@@ -70,7 +70,7 @@ async fn a_copy_under_another_name_is_of_no_session() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_an_error_only_where_no_other_has_the_digest() {
+async fn an_unreadable_file_is_an_error_only_if_no_other_file_has_the_digest() {
     let directory = directory();
     let store = open(&directory);
     put(&store, None, &record(&key(), 1)).await;

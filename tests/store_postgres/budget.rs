@@ -9,7 +9,7 @@ use evertoken::{Event, TokenManager};
 use crate::scene::Database;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_manager_learns_what_is_in_the_way_however_little_time_it_gives() {
+async fn a_manager_gets_the_reason_of_a_failure_however_short_its_timeout() {
     let database = Database::new();
     let store = database.open().await;
     let mut holder = sqlx::PgPool::connect(&database.url)

@@ -29,7 +29,7 @@ fn given(directory: &Path, name: &str, content: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_is_told_why_and_never_the_password() {
+async fn a_refused_user_gets_the_reason_without_the_password() {
     let directory = readable();
     let rules =
         "host all importer 127.0.0.1/32 scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n";
@@ -74,7 +74,7 @@ async fn who_is_not_let_in_is_told_why_and_never_the_password() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_an_error_at_once() {
+async fn a_missing_server_is_an_error_at_once() {
     let mut server = Postgres::start().unwrap();
     server.kill();
     let url = server.url().replace("postgres@", "importer:sesame@");
@@ -85,7 +85,7 @@ async fn a_server_that_is_not_there_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_url_of_a_database_is_refused_and_not_repeated() {
+async fn a_wrong_url_is_refused_and_not_repeated() {
     for (url, reason) in [
         ("sesame", "is none; it is postgres://"),
         ("", "is none; it is postgres://"),
@@ -125,7 +125,7 @@ async fn what_is_no_url_of_a_database_is_refused_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_and_certificates_are_judged() {
+async fn tls_is_used_and_certificates_are_verified() {
     let directory = readable();
     let [key_file, certificate] = ["key", "certificate"].map(|name| directory.path().join(name));
     let made = Command::new("openssl")
@@ -211,7 +211,7 @@ async fn tls_is_spoken_and_certificates_are_judged() {
 }
 
 #[tokio::test]
-async fn a_pool_of_ones_own_is_used_as_it_is() {
+async fn a_given_pool_is_used_as_it_is() {
     let database = Database::new();
     database.sql("CREATE SCHEMA tenant");
     // What is set when a connection is made holds for the store, too.

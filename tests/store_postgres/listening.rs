@@ -56,7 +56,7 @@ async fn until_heard(waiting: &PostgresStore, writing: &PostgresStore) -> Revisi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_is_heard_of_from_other_connections_and_other_clones() {
+async fn a_change_is_notified_to_other_stores_and_other_clones() {
     let database = Database::new();
     let (one, other) = (database.open().await, database.open().await);
     put(&one, None, &record(&key(), 1)).await;
@@ -102,7 +102,7 @@ async fn one_connection_listens_from_the_first_wait_until_the_last_clone_is_gone
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_listener_that_is_cut_off_looks_instead_and_comes_back() {
+async fn a_store_polls_while_its_listener_is_cut_off_and_listens_again() {
     let database = Database::new();
     let (one, other) = (database.open().await, database.open().await);
     put(&one, None, &record(&key(), 1)).await;
@@ -121,7 +121,7 @@ async fn a_listener_that_is_cut_off_looks_instead_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_notifications_do_not_arrive_changes_are_looked_for() {
+async fn waiters_poll_where_notifications_do_not_arrive() {
     let database = Database::new();
     let proxy = Proxy::start(database.server.port()).await;
     let one = PostgresStore::connect(&proxy.url(&database.url))
@@ -145,7 +145,7 @@ async fn where_notifications_do_not_arrive_changes_are_looked_for() {
 }
 
 #[tokio::test]
-async fn that_notifications_do_not_arrive_is_reported_once() {
+async fn a_store_reports_once_that_notifications_do_not_arrive() {
     let (logs, _guard) = Logs::of(tracing::Level::WARN);
     let database = Database::new();
     let proxy = Proxy::start(database.server.port()).await;
@@ -169,7 +169,7 @@ async fn that_notifications_do_not_arrive_is_reported_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n3_digests_and_numbers_are_all_that_is_told() {
+async fn n3_notifications_contain_digests_and_numbers_only() {
     let database = Database::new();
     let mut listener = sqlx::postgres::PgListener::connect(&database.url)
         .await
@@ -204,7 +204,7 @@ async fn n3_digests_and_numbers_are_all_that_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_told_of_what_he_knows() {
+async fn a_waiter_is_not_woken_by_the_revision_that_it_has_seen() {
     let database = Database::new();
     let (one, other) = (database.open().await, database.open().await);
     put(&one, None, &record(&key(), 1)).await;

@@ -41,7 +41,7 @@ async fn ten_instances_that_start_at_once_create_the_tables_once() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_create_tables_uses_those_that_are_there() {
+async fn a_user_without_the_right_to_create_tables_uses_existing_ones() {
     let database = Database::new();
     let user = user(&database, "poor");
     let url = as_user(&database, &user);
@@ -110,7 +110,7 @@ async fn tables_of_the_unreleased_version_are_refused_and_left() {
 }
 
 #[tokio::test]
-async fn a_table_of_somebody_else_with_our_name_is_left() {
+async fn a_foreign_table_of_the_same_name_is_left() {
     let database = Database::new();
     database.sql("CREATE TABLE evertoken_pair (mine text)");
     let error = refusal(&database.url).await;

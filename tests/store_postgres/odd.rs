@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::scene::{Database, HOUR, digest, entry, form, key, leased, made_of, put, record};
 
 #[tokio::test]
-async fn whatever_a_server_issues_can_be_stored() {
+async fn odd_tokens_and_times_of_a_server_can_be_stored() {
     let database = Database::new();
     let store = database.open().await;
     let strange = Key::new(
@@ -40,7 +40,7 @@ async fn whatever_a_server_issues_can_be_stored() {
 }
 
 #[tokio::test]
-async fn a_revision_never_comes_again_not_even_after_a_deletion() {
+async fn a_revision_never_repeats_even_after_a_deletion() {
     let database = Database::new();
     let store = database.open().await;
     let mut given = Vec::new();

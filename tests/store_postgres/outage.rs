@@ -110,7 +110,7 @@ async fn a_killed_server_loses_no_pair_and_valid_tokens_are_served_throughout() 
 
 /// Every connection of the pool died while nobody looked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_died_while_they_were_idle_are_nobodys_error() {
+async fn connections_that_died_while_idle_are_not_an_error() {
     let database = Database::new();
     let store = database.open().await;
     put(&store, None, &record(&key(), 1)).await;
@@ -136,7 +136,7 @@ async fn connections_that_died_while_they_were_idle_are_nobodys_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_does_not_answer_costs_one_call_and_is_given_up() {
+async fn a_connection_that_does_not_answer_fails_one_call_and_is_closed() {
     let database = Database::new();
     // It could keep the only one.
     let pool = PgPoolOptions::new().max_connections(1);

@@ -120,7 +120,7 @@ async fn is_used_as_a_server(mode: PoolMode) {
 
 /// One that listens there spoils a connection that others are given.
 #[tokio::test]
-async fn nothing_is_listened_to_behind_a_pooler_in_transaction_mode() {
+async fn a_store_does_not_listen_behind_a_pooler_in_transaction_mode() {
     let (logs, _guard) = Logs::of(tracing::Level::WARN);
     let database = Database::new();
     let pooler = pooler(&database, PoolMode::Transaction);
@@ -153,7 +153,7 @@ async fn nothing_is_listened_to_behind_a_pooler_in_transaction_mode() {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_listen_because_of_its_url_blames_the_url_and_no_pooler() {
+async fn a_store_that_does_not_listen_because_of_its_url_reports_the_url_and_not_a_pooler() {
     let (logs, _guard) = Logs::of(tracing::Level::WARN);
     let database = Database::new();
     let url = format!("{}?statement-cache-capacity=0", database.url);
@@ -192,7 +192,7 @@ async fn statements_have_names_unless_the_url_forbids_it() {
 
 /// The tables are of the right version, the rights are there, and one statement fails all the same.
 #[tokio::test]
-async fn a_statement_that_cannot_be_carried_out_is_found_at_the_start() {
+async fn a_statement_that_cannot_be_carried_out_fails_at_the_start() {
     let database = Database::new();
     drop(database.open().await);
     for (broken, mended) in [

@@ -65,7 +65,7 @@ async fn of_many_first_records_leases_and_rotations_one_wins() {
 
 /// Everybody counts until all have counted so often. None is lost, and none counts twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hundreds_of_swaps_at_once_lose_nothing() {
+async fn hundreds_of_simultaneous_swaps_lose_no_write() {
     const COUNTS: u64 = 15;
     let database = Database::new();
     let store = database.open().await;
@@ -103,7 +103,7 @@ async fn hundreds_of_swaps_at_once_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_look_a_lease_and_a_lost_race_are_one_statement_and_a_new_pair_two() {
+async fn a_load_a_lease_and_a_lost_swap_are_one_statement_and_a_new_pair_two() {
     let database = Database::new();
     let proxy = Proxy::start(database.server.port()).await;
     let store = PostgresStore::connect(&proxy.url(&database.url))

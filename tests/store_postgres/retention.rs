@@ -17,7 +17,7 @@ fn age(database: &Database, days: u32, what: &str) {
 }
 
 #[tokio::test]
-async fn a_rotation_takes_old_rows_of_its_session_along() {
+async fn a_rotation_deletes_old_rows_of_its_session() {
     let database = Database::new();
     let store = database.open().await;
     let other = key().label("other");
@@ -67,7 +67,7 @@ async fn a_row_stays_while_the_record_knows_its_token() {
 }
 
 #[tokio::test]
-async fn a_lease_takes_nothing_along() {
+async fn a_lease_deletes_no_row() {
     let database = Database::new();
     let store = database.open().await;
     let revision = rotate(&store, &key(), 3).await;
@@ -82,7 +82,7 @@ async fn a_lease_takes_nothing_along() {
 }
 
 #[tokio::test]
-async fn purging_takes_every_old_row_and_every_session_that_ran_out() {
+async fn a_purge_deletes_every_old_row_and_every_expired_session() {
     let database = Database::new();
     let store = database.open().await.retention(Duration::from_secs(60));
     let keys: Vec<_> = ["a", "b", "c", "d"].map(|label| key().label(label)).into();
@@ -128,7 +128,7 @@ async fn purging_takes_every_old_row_and_every_session_that_ran_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rotating_and_purging_at_once_are_not_in_each_others_way() {
+async fn rotations_and_purges_at_once_do_not_block_each_other() {
     let database = Database::new();
     let store = database.open().await.retention(Duration::ZERO);
     let rotating = (0..6).map(|label| {

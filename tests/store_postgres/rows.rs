@@ -20,7 +20,7 @@ fn hex(text: impl AsRef<[u8]>) -> String {
 }
 
 #[tokio::test]
-async fn w3_inactive_rows_keep_digest_jti_and_times_never_the_token() {
+async fn w3_inactive_rows_keep_digest_jti_and_times_and_not_the_token() {
     let database = Database::new();
     let store = database.open().await;
     rotate(&store, &key(), 3).await;
@@ -93,7 +93,7 @@ async fn a_lease_and_its_release_change_nothing_but_the_record() {
 }
 
 #[tokio::test]
-async fn w7_a_pair_that_had_expired_by_the_databases_clock_is_marked_so() {
+async fn w7_a_replaced_pair_that_had_expired_by_the_databases_clock_is_marked_expired() {
     let database = Database::new();
     let store = database.open().await;
     let revision = put(&store, None, &made_of(&form(&key(), 1))).await;
@@ -103,7 +103,7 @@ async fn w7_a_pair_that_had_expired_by_the_databases_clock_is_marked_so() {
 }
 
 #[tokio::test]
-async fn the_state_of_a_row_says_how_its_session_ended() {
+async fn the_state_of_a_row_shows_how_its_session_ended() {
     let database = Database::new();
     let store = database.open().await;
     let condemned = digest(1);
@@ -157,7 +157,7 @@ async fn a_pair_that_was_revoked_after_a_logout_is_erased_and_its_row_stays() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_leased_has_a_row_without_a_pair_which_gets_the_pair() {
+async fn a_leased_sign_in_has_a_row_without_a_pair_and_that_row_gets_the_pair() {
     let database = Database::new();
     let store = database.open().await;
     let mut vacant = form(&key(), 1);
@@ -174,7 +174,7 @@ async fn a_sign_in_that_is_leased_has_a_row_without_a_pair_which_gets_the_pair()
 }
 
 #[tokio::test]
-async fn w9_one_row_is_active_however_many_are_not() {
+async fn w9_one_row_of_a_session_is_active() {
     let database = Database::new();
     let store = database.open().await;
     rotate(&store, &key(), 20).await;

@@ -21,7 +21,7 @@ fn stored(database: &Database) -> String {
 }
 
 #[tokio::test]
-async fn w13_no_token_is_in_the_database_and_everything_else_can_be_read() {
+async fn w13_the_database_contains_no_token_and_everything_else_is_readable() {
     let database = Database::new();
     let store = sealed(&database, "secret").await;
     let revision = rotate(&store, &key(), 3).await;
@@ -46,7 +46,7 @@ async fn w13_no_token_is_in_the_database_and_everything_else_can_be_read() {
 }
 
 #[tokio::test]
-async fn w13_what_cannot_be_opened_is_refused_and_left() {
+async fn w13_a_record_that_cannot_be_opened_is_refused_and_left() {
     let database = Database::new();
     let store = sealed(&database, "secret").await;
     let revision = put(&store, None, &record(&key(), 1)).await;

@@ -15,7 +15,7 @@ fn access_digest(number: u64) -> Digest {
 }
 
 #[tokio::test]
-async fn past_tokens_that_never_had_a_row_are_found_too() {
+async fn past_tokens_without_a_row_of_their_own_are_found_too() {
     let database = Database::new();
     let store = database.open().await;
     // Written by another store, or after the rows were lost: of its four past tokens none is here.
@@ -39,7 +39,7 @@ async fn past_tokens_that_never_had_a_row_are_found_too() {
 }
 
 #[tokio::test]
-async fn pairs_that_were_never_stored_themselves_are_found_as_past_ones() {
+async fn pairs_that_were_never_stored_are_found_as_past_ones() {
     let database = Database::new();
     let store = database.open().await;
     let revision = put(&store, None, &record(&key(), 1)).await;
@@ -116,7 +116,7 @@ async fn of_two_sessions_with_one_token_the_one_that_has_it_now_is_found() {
 }
 
 #[tokio::test]
-async fn an_access_token_is_found_and_that_of_a_lost_swap_is_not() {
+async fn an_access_token_is_found_unless_its_swap_was_lost() {
     let database = Database::new();
     let store = database.open().await;
     rotate(&store, &key(), 3).await;
@@ -146,7 +146,7 @@ async fn an_access_token_is_found_and_that_of_a_lost_swap_is_not() {
 
 /// A row that was copied under another key is of no session.
 #[tokio::test]
-async fn a_row_whose_key_is_not_its_own_leads_nowhere() {
+async fn a_row_with_the_key_of_another_session_is_not_found() {
     let database = Database::new();
     let store = database.open().await;
     rotate(&store, &key(), 2).await;

@@ -6,7 +6,7 @@ use crate::scene::Database;
 use crate::seal::FakeSealer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_store_passes_the_suite() {
+async fn the_postgres_store_conforms() {
     let database = Database::new();
     conformance::store(async || database.open().await).await;
     conformance::searchable_store(async || database.open().await).await;

@@ -90,7 +90,7 @@ fn outside(server: &Postgres) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotation_adds_six_kibibytes_to_the_log_at_the_most_however_many_there_were() {
+async fn each_rotation_adds_at_most_six_kibibytes_to_the_log() {
     let settings = ["fsync=off", "autovacuum=off", "full_page_writes=off"];
     let server = Postgres::start_with(&settings).unwrap();
     let store = PostgresStore::connect(&server.url()).await.unwrap();
@@ -167,7 +167,7 @@ async fn a_lease_touches_no_index_and_does_not_write_the_pair_again() {
 
 /// A pair that differs is written, whatever its number says.
 #[tokio::test]
-async fn a_pair_that_differs_is_written_under_the_same_number() {
+async fn another_pair_with_the_same_version_is_written() {
     let database = crate::scene::Database::new();
     let store = database.open().await;
     let seen = put(&store, None, &record(1)).await;

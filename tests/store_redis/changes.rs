@@ -53,7 +53,7 @@ async fn heard_after(store: &RedisStore, server: &Redis, changes: u64, listens: 
 
 /// Were it found out by looking once a second, it would take half of that on average.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_is_heard_of_at_once() {
+async fn a_change_is_notified_at_once() {
     let server = server();
     let took = heard_after(&open(&server).await, &server, 40, true).await;
     assert!(took < Duration::from_secs(5), "{took:?} for 40 changes");
@@ -61,7 +61,7 @@ async fn a_change_is_heard_of_at_once() {
 
 /// Without the right to listen, everything is found out by looking often.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_may_not_listen_looks() {
+async fn a_user_without_the_right_to_subscribe_polls() {
     let server = server();
     let user = "ACL SETUSER app on >sesame ~* resetchannels +@all";
     let user: Vec<_> = user.split(' ').collect();
@@ -74,7 +74,7 @@ async fn who_may_not_listen_looks() {
 
 /// He was told, and is not any more: a second would be long then.
 #[tokio::test]
-async fn who_may_not_listen_any_more_looks_more_often() {
+async fn a_user_who_loses_the_right_to_subscribe_polls_more_often() {
     let server = server();
     let mut other = Other::at(&server).await;
     let user = ["ACL", "SETUSER", "app", "on", ">sesame", "~*", "+@all"];
@@ -102,7 +102,7 @@ async fn who_may_not_listen_any_more_looks_more_often() {
 }
 
 #[tokio::test]
-async fn whoever_listens_when_the_connection_is_cut_hears_all_the_same() {
+async fn a_waiter_notices_changes_although_the_connection_is_cut() {
     let server = server();
     let store = open(&server).await;
     let mut other = Other::at(&server).await;
@@ -126,7 +126,7 @@ async fn whoever_listens_when_the_connection_is_cut_hears_all_the_same() {
 }
 
 #[tokio::test]
-async fn nobody_listens_for_what_nobody_waits_for() {
+async fn a_channel_without_waiters_is_unsubscribed_from() {
     let server = server();
     let store = open(&server).await;
     let seen = Some(put(&store, None, &record(&key(), 1)).await);
@@ -146,7 +146,7 @@ async fn nobody_listens_for_what_nobody_waits_for() {
 
 /// The tasks end with the last clone, and with them the connections.
 #[tokio::test]
-async fn nothing_outlives_the_store() {
+async fn no_connection_outlives_the_store() {
     let server = server();
     let mut other = Other::at(&server).await;
     let clients = async |other: &mut Other| -> usize {
@@ -197,7 +197,7 @@ async fn nothing_outlives_the_store() {
 /// A peer that is gone without a word closes nothing. Whoever asks finds out by the time it takes, and the next
 /// one has another connection.
 #[tokio::test]
-async fn a_connection_that_fell_silent_is_replaced() {
+async fn a_silent_connection_is_replaced() {
     let server = server();
     let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
@@ -210,7 +210,7 @@ async fn a_connection_that_fell_silent_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_listener_that_hears_nothing_any_more_listens_anew() {
+async fn a_listener_on_a_silent_connection_listens_anew() {
     let server = server();
     let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();

@@ -14,7 +14,7 @@ use crate::services::Redis;
 
 /// As servers and what lies on the way do with those that were idle for long: whoever reads first does not notice.
 #[tokio::test]
-async fn an_idle_connection_that_was_closed_costs_nobody_an_error() {
+async fn an_idle_connection_that_was_closed_is_not_an_error() {
     let server = server();
     let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_swap_is_sent_once() {
 }
 
 #[tokio::test]
-async fn it_is_reached_by_a_socket_in_another_database_and_by_the_later_protocol() {
+async fn a_server_is_reached_by_a_socket_in_another_database_and_by_protocol_3() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("socket");
     let socket = socket.to_str().unwrap();
@@ -125,7 +125,7 @@ async fn listener(server: &Redis) -> Option<String> {
 
 /// Each has connections of its own, or shares those of one that has ended since.
 #[test]
-fn handles_work_in_several_runtimes_and_outlive_the_one_they_were_made_in() {
+fn clones_work_in_several_runtimes_and_outlive_their_own() {
     let server = server();
     let [first, second, third] = [(); 3].map(|()| runtime());
     let store = first.block_on(open(&server));
@@ -184,7 +184,7 @@ fn certified(directory: &std::path::Path) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_server_with_tls_is_asked_by_tls_and_an_unknown_certificate_refused() {
+async fn tls_is_used_and_an_unknown_certificate_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let certificate = certified(directory.path());
     let path = |name: &str| directory.path().join(name).display().to_string();

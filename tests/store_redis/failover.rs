@@ -117,7 +117,7 @@ async fn a_swap_that_too_few_replicas_acknowledge_is_an_error_and_written() {
 
 /// What waits for replicas is not in the way of what reads.
 #[tokio::test]
-async fn nobody_else_waits_for_the_replicas() {
+async fn other_calls_do_not_wait_for_the_replicas() {
     let server = server();
     let store = open(&server).await;
     let seen = put(&store, None, &record(&key(), 1)).await;
@@ -133,7 +133,7 @@ async fn nobody_else_waits_for_the_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fm5_a_lease_that_no_replica_acknowledged_spends_nothing_and_is_found_to_be_ours() {
+async fn fm5_a_lease_without_an_acknowledgement_spends_no_token_and_is_recognised_as_ours() {
     let pair = Pair::start().await;
     let world = World::new(TTL);
     let store = pair.store().await.replicas(1, 100 * MILLI);
@@ -161,7 +161,7 @@ async fn fm5_a_lease_that_no_replica_acknowledged_spends_nothing_and_is_found_to
 
 /// Without `WAIT`: the pair was stored, and the replica had not heard of it. Whoever holds it writes it there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pair_that_a_failover_lost_is_written_again_by_who_holds_it() {
+async fn the_holder_of_a_pair_that_a_failover_lost_writes_it_again() {
     let mut pair = Pair::start().await;
     let world = World::new(TTL);
     let store = pair.store().await;
@@ -241,7 +241,7 @@ async fn without_wait_a_failover_that_loses_a_lease_lets_two_spend() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_wait_a_failover_loses_no_lease_under_which_anything_was_spent() {
+async fn with_wait_a_failover_loses_no_lease_under_which_a_token_was_spent() {
     let world = two_who_may_spend(|store| store.replicas(1, 100 * MILLI)).await;
     assert_eq!(world.server.exchanges(), world.server.rotations());
     world.assert_unharmed();
@@ -249,7 +249,7 @@ async fn with_wait_a_failover_loses_no_lease_under_which_anything_was_spent() {
 
 /// In mid-run, with everything going on: a failover to a replica in step, and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_wait_instances_go_on_through_failovers() {
+async fn with_wait_instances_continue_through_failovers() {
     let mut pair = Pair::start().await;
     let world = World::new(TTL);
     let mut nodes = Vec::new();

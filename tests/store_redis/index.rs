@@ -38,7 +38,7 @@ async fn rotate(store: &RedisStore, pairs: u64) -> Revision {
 }
 
 #[tokio::test]
-async fn entries_of_the_index_expire_with_what_they_lead_to() {
+async fn entries_of_the_index_expire_with_their_tokens() {
     let server = server();
     let store = open(&server).await;
     let now = store.load(&key()).await.unwrap().now;
@@ -82,7 +82,7 @@ async fn entries_of_the_index_expire_with_what_they_lead_to() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_left_the_record_is_found_as_long_as_the_record_is_there() {
+async fn a_token_that_has_left_the_record_is_found_as_long_as_there_is_a_record() {
     let server = server();
     let store = open(&server).await;
     rotate(&store, 20).await;
@@ -100,7 +100,7 @@ async fn a_token_that_has_left_the_record_is_found_as_long_as_the_record_is_ther
 
 /// No swap that was won had it, however it got into the index.
 #[tokio::test]
-async fn what_a_lost_swap_brought_is_found_by_none() {
+async fn the_tokens_of_a_lost_swap_are_not_found() {
     let server = server();
     let store = open(&server).await;
     let seen = rotate(&store, 3).await;
@@ -131,7 +131,7 @@ async fn what_a_lost_swap_brought_is_found_by_none() {
 
 /// An instance that is late writes over the entry of the token that it holds, and what it holds was used.
 #[tokio::test]
-async fn a_late_swap_makes_no_token_of_the_session_a_new_one() {
+async fn a_late_swap_does_not_unmark_a_past_token() {
     let server = server();
     let store = open(&server).await;
     rotate(&store, 4).await;
@@ -154,7 +154,7 @@ async fn a_late_swap_makes_no_token_of_the_session_a_new_one() {
 
 /// A seed and a token that a sign-in brought are in the record itself, and found as long as they are.
 #[tokio::test]
-async fn seeds_and_tokens_that_were_brought_are_confirmed_by_the_record() {
+async fn seeds_and_tokens_of_new_sign_ins_are_confirmed_by_the_record() {
     let server = server();
     let store = open(&server).await;
     let mut seen = put(&store, None, &record(&key(), 1)).await;
@@ -189,7 +189,7 @@ async fn an_access_token_is_found_while_it_is_the_current_one() {
 }
 
 #[tokio::test]
-async fn what_the_index_says_is_confirmed_by_the_record() {
+async fn an_entry_of_the_index_needs_the_records_confirmation() {
     let server = server();
     let store = open(&server).await;
     let mut other = Other::at(&server).await;

@@ -99,7 +99,7 @@ async fn seen_by_the_server(store: &RedisStore, server: &Redis) -> [String; 3] {
 }
 
 #[tokio::test]
-async fn n3_no_token_is_in_any_key_channel_or_message() {
+async fn n3_keys_channels_and_messages_contain_no_token() {
     let server = server();
     let [keys, published, monitored] = seen_by_the_server(&open(&server).await, &server).await;
     assert!(keys.contains(&name(&key())), "{keys}");
@@ -115,7 +115,7 @@ async fn n3_no_token_is_in_any_key_channel_or_message() {
 }
 
 #[tokio::test]
-async fn n3_with_a_sealer_the_server_is_told_no_token_at_all() {
+async fn n3_with_a_sealer_the_server_receives_no_token() {
     let server = server();
     let store = open(&server).await.sealed(FakeSealer::new("secret"));
     let [keys, published, monitored] = seen_by_the_server(&store, &server).await;
@@ -127,7 +127,7 @@ async fn n3_with_a_sealer_the_server_is_told_no_token_at_all() {
 
 /// Each key begins with the prefix, and what belongs to a session has its digest in braces.
 #[tokio::test]
-async fn prefixes_are_apart() {
+async fn two_prefixes_are_two_stores() {
     let server = server();
     let plain = open(&server).await;
     let [one, other] = ["one", "other"].map(|prefix| plain.clone().prefix(prefix));
@@ -148,7 +148,7 @@ async fn prefixes_are_apart() {
 }
 
 #[tokio::test]
-async fn a_record_expires_a_week_after_its_tokens_and_one_of_unknown_use_never() {
+async fn a_record_expires_a_week_after_its_tokens_or_never_if_that_is_unknown() {
     let server = server();
     let store = open(&server).await;
     let now = store.load(&key()).await.unwrap().now;
@@ -190,7 +190,7 @@ async fn a_record_expires_a_week_after_its_tokens_and_one_of_unknown_use_never()
 
 /// Whoever holds a revision from before must not win against what came after.
 #[tokio::test]
-async fn a_revision_does_not_come_again_after_a_deletion() {
+async fn a_revision_does_not_repeat_after_a_deletion() {
     let server = server();
     let store = open(&server).await;
     let mut last = 0;
@@ -204,7 +204,7 @@ async fn a_revision_does_not_come_again_after_a_deletion() {
 
 /// A replica that was promoted may be behind, and its clock too.
 #[tokio::test]
-async fn a_revision_goes_on_from_one_that_is_ahead_of_the_clock() {
+async fn a_revision_follows_one_that_is_ahead_of_the_clock() {
     let server = server();
     let store = open(&server).await;
     put(&store, None, &record(&key(), 1)).await;
@@ -237,7 +237,7 @@ async fn a_cluster_of_one_node_runs_everything() {
 }
 
 #[tokio::test]
-async fn a_node_of_a_cluster_that_does_not_have_the_session_is_told() {
+async fn a_node_of_a_cluster_without_the_session_is_reported() {
     let server = with(&[
         "--save",
         "",

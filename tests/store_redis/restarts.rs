@@ -30,7 +30,7 @@ async fn kills(server: &mut Redis, world: &World, times: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_durable_server_that_is_killed_loses_nothing_and_valid_tokens_are_served_throughout() {
+async fn a_killed_durable_server_loses_nothing_and_valid_tokens_are_served_throughout() {
     let mut server = Redis::durable().unwrap_or_else(|missing| panic!("{missing}"));
     let world = World::new(TTL);
     let mut nodes = Vec::new();
@@ -62,7 +62,7 @@ async fn a_durable_server_that_is_killed_loses_nothing_and_valid_tokens_are_serv
 
 /// It comes back empty. The one who holds the pair writes it there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_forgot_everything_is_told_again_by_who_holds_the_pair() {
+async fn the_instance_that_holds_the_pair_restores_it_on_a_server_that_lost_everything() {
     let mut server = server();
     let world = World::new(TTL);
     let store = open(&server).await;
@@ -79,7 +79,7 @@ async fn a_server_that_forgot_everything_is_told_again_by_who_holds_the_pair() {
 
 /// A manager that is built while the server is away says so at once, and its callers wait for the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_away_is_told_and_waited_for() {
+async fn a_missing_server_is_reported_and_waited_for() {
     let mut server = with(&["--save", ""]);
     let world = World::new(TTL);
     let store = open(&server).await;

@@ -70,7 +70,7 @@ async fn every_policy_that_evicts_is_refused() {
 
 /// What was let in once may be another server after a failover.
 #[tokio::test]
-async fn a_server_is_looked_at_again_whenever_it_is_connected_to() {
+async fn a_server_is_checked_at_every_connection() {
     let server = server();
     let store = open(&server).await;
     put(&store, None, &record(&key(), 1)).await;
@@ -88,7 +88,7 @@ async fn a_server_is_looked_at_again_whenever_it_is_connected_to() {
 }
 
 #[tokio::test]
-async fn a_replica_is_refused_and_one_that_was_a_primary_is_left() {
+async fn a_replica_is_refused_and_a_demoted_primary_is_disconnected_from() {
     let (primary, was_primary) = (server(), server());
     let store = open(&was_primary).await;
     let revision = put(&store, None, &record(&key(), 1)).await;
@@ -108,7 +108,7 @@ async fn a_replica_is_refused_and_one_that_was_a_primary_is_left() {
 }
 
 #[tokio::test]
-async fn a_password_is_wanted_wrong_and_never_shown() {
+async fn a_missing_or_wrong_password_is_reported_and_never_shown() {
     let server = with(&["--save", "", "--requirepass", "open-sesame"]);
     let address = format!("127.0.0.1:{}", server.port());
     let error = refused(&format!("redis://{address}")).await;
@@ -129,7 +129,7 @@ async fn a_password_is_wanted_wrong_and_never_shown() {
 
 /// As servers do with commands they do not know.
 #[tokio::test]
-async fn a_server_that_quotes_the_password_is_not_quoted() {
+async fn the_password_in_a_servers_error_is_not_repeated() {
     let quoting = "-ERR unknown command 'AUTH', with args beginning with: 'open-sesame'\r\n";
     let answers = ["+OK\r\n+OK\r\n+OK\r\n", quoting.repeat(2).leak()];
     let url = at(answering(Vec::leak(answers.to_vec())).await);
@@ -139,7 +139,7 @@ async fn a_server_that_quotes_the_password_is_not_quoted() {
 }
 
 #[tokio::test]
-async fn a_url_that_is_none_is_told_without_its_password() {
+async fn a_wrong_url_is_reported_without_its_password() {
     for url in [
         "",
         "127.0.0.1",
@@ -160,7 +160,7 @@ async fn a_url_that_is_none_is_told_without_its_password() {
 }
 
 #[tokio::test]
-async fn what_is_no_redis_is_told() {
+async fn a_server_that_is_not_a_redis_is_reported() {
     let http = answering(&["HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"]).await;
     let error = refused(&at(http)).await;
     assert!(
@@ -176,7 +176,7 @@ async fn what_is_no_redis_is_told() {
 }
 
 #[tokio::test]
-async fn connecting_to_a_server_that_says_nothing_takes_no_longer_than_a_manager_gives_it() {
+async fn connecting_to_a_silent_server_takes_no_longer_than_the_managers_timeout() {
     let silent = answering(&[]).await;
     let began = Instant::now();
     let error = refused(&at(silent)).await;
@@ -186,7 +186,7 @@ async fn connecting_to_a_server_that_says_nothing_takes_no_longer_than_a_manager
 
 /// Also where it gives less than by default: the reason comes first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_manager_learns_what_is_in_the_way_however_little_time_it_gives() {
+async fn a_manager_gets_the_reason_of_a_failure_however_short_its_timeout() {
     let server = server();
     for connects_anew in [false, true] {
         let proxy = Proxy::to(server.port()).await;
@@ -218,7 +218,7 @@ async fn a_manager_learns_what_is_in_the_way_however_little_time_it_gives() {
 
 /// One tries to connect, and fails for all who came meanwhile: one after the other, they would wait for minutes.
 #[tokio::test]
-async fn many_who_ask_a_server_that_says_nothing_wait_no_longer_than_one() {
+async fn many_calls_to_a_silent_server_wait_no_longer_than_one() {
     let server = server();
     let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
@@ -241,7 +241,7 @@ async fn many_who_ask_a_server_that_says_nothing_wait_no_longer_than_one() {
 }
 
 #[tokio::test]
-async fn a_user_may_do_with_little_and_is_told_what_is_missing() {
+async fn a_user_needs_few_rights_and_a_missing_right_is_reported() {
     let server = server();
     let mut other = Other::at(&server).await;
     let allowed = "+info +eval +evalsha +hget +hmget +hset +exists +persist +pexpireat +pttl +time +get +set \
@@ -337,7 +337,7 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
 }
 
 #[tokio::test]
-async fn a_full_server_is_told_and_keeps_what_it_has() {
+async fn a_full_server_is_reported_and_keeps_its_records() {
     let server = server();
     let store = open(&server).await;
     let revision = put(&store, None, &record(&key(), 1)).await;
@@ -354,7 +354,7 @@ async fn a_full_server_is_told_and_keeps_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_the_scripts_is_taught_them() {
+async fn a_server_that_lost_the_scripts_gets_them_again() {
     let server = server();
     let store = open(&server).await;
     let mut seen = None;

@@ -107,7 +107,7 @@ async fn memory_of(server: &Redis, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_rotation_adds_four_kibibytes_to_the_file_at_the_most_however_many_there_were() {
+async fn each_rotation_adds_at_most_four_kibibytes_to_the_file() {
     let server = with(&[
         "--save",
         "",
@@ -140,7 +140,7 @@ async fn a_rotation_adds_four_kibibytes_to_the_file_at_the_most_however_many_the
 }
 
 #[tokio::test]
-async fn a_lease_writes_what_it_changes_and_a_commit_the_pair() {
+async fn a_lease_writes_only_its_part_and_a_commit_writes_the_pair() {
     let server = server();
     let store = open(&server).await;
     let seen = put(&store, None, &record(1)).await;
@@ -190,7 +190,7 @@ fn entries(written: &[String]) -> [usize; 2] {
 }
 
 #[tokio::test]
-async fn a_pair_that_differs_is_written_under_the_same_number() {
+async fn another_pair_with_the_same_version_is_written() {
     let server = server();
     let store = open(&server).await;
     let seen = put(&store, None, &record(1)).await;
@@ -214,7 +214,7 @@ async fn a_pair_that_differs_is_written_under_the_same_number() {
 }
 
 #[tokio::test]
-async fn a_lease_a_commit_and_a_look_are_one_round_trip_each() {
+async fn a_lease_a_commit_and_a_load_are_one_round_trip_each() {
     let server = server();
     let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&proxy.url()).await.unwrap();

@@ -129,52 +129,43 @@ impl Found {
                 self.owner
             ));
         }
-        if self.is_directory {
-            let refused = mode & group.refused_of_directory();
-            return (refused != 0).then(|| {
-                let who = other_users(refused);
-                let setting = setting(refused, GroupAccess::Write);
-                format!(
-                    "{shown} can be written to by {who} (its mode is {mode:04o}); if its files are still yours, run: \
-                     chmod 700 '{shown}'{setting}"
-                )
-            });
+        let (refused, done, check, command, needed) = match self.is_directory {
+            true => (
+                mode & group.refused_of_directory(),
+                "written to",
+                "if its files are still yours",
+                "chmod 700",
+                GroupAccess::Write,
+            ),
+            false => (
+                mode & group.refused_of_file(),
+                "accessed",
+                "it was left as it is; if its tokens are still secret",
+                "chmod 600",
+                if mode & 0o030 == 0 {
+                    GroupAccess::Read
+                } else {
+                    GroupAccess::Write
+                },
+            ),
+        };
+        if refused == 0 {
+            return None;
         }
-        let refused = mode & group.refused_of_file();
-        (refused != 0).then(|| {
-            let who = other_users(refused);
-            let needed = match mode & 0o030 {
-                0 => GroupAccess::Read,
-                _ => GroupAccess::Write,
-            };
-            let setting = setting(refused, needed);
-            format!(
-                "{shown} can be accessed by {who} (its mode is {mode:04o}) and was left as it is; if its tokens are \
-                 still secret, run: chmod 600 '{shown}'{setting}"
-            )
-        })
-    }
-}
-
-#[cfg(unix)]
-fn other_users(refused: u32) -> &'static str {
-    match refused & 0o007 {
-        0 => "its group",
-        _ => "others",
-    }
-}
-
-/// The setting that would permit the access, where only the group's is refused.
-#[cfg(unix)]
-fn setting(refused: u32, needed: GroupAccess) -> &'static str {
-    match (refused & 0o007, needed) {
-        (0, GroupAccess::Read) => {
-            "; if the group is meant to read them, permit it by `group = \"read\"` (`GroupAccess::Read`)"
-        }
-        (0, _) => {
-            "; if the group is meant to write there, permit it by `group = \"write\"` (`GroupAccess::Write`)"
-        }
-        _ => "",
+        let (users, setting) = match (refused & 0o007, needed) {
+            (0, GroupAccess::Read) => (
+                "its group",
+                "; if the group is meant to read them, permit it by `group = \"read\"` (`GroupAccess::Read`)",
+            ),
+            (0, _) => (
+                "its group",
+                "; if the group is meant to write there, permit it by `group = \"write\"` (`GroupAccess::Write`)",
+            ),
+            _ => ("others", ""),
+        };
+        Some(format!(
+            "{shown} can be {done} by {users} (its mode is {mode:04o}); {check}, run: {command} '{shown}'{setting}"
+        ))
     }
 }
 

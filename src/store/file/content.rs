@@ -186,6 +186,23 @@ pub(super) fn record_of(path: &Path) -> Option<Digest> {
     is_plain.then(|| name.parse().ok()).flatten()
 }
 
+/// The device and the number of a file.
+pub(super) type FileId = (u64, u64);
+
+/// `None` on systems where files have no number.
+pub(super) fn file_id(metadata: &Metadata) -> Option<FileId> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some((metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        None
+    }
+}
+
 /// The metadata of a file or a directory that change with its content. A file with a different stamp was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -194,8 +211,7 @@ pub(super) struct Stamp {
     /// cannot set it. Zero on systems that do not keep it.
     changed: (i64, i64),
     length: u64,
-    /// Zero on systems where files have no number.
-    inode: u64,
+    id: Option<FileId>,
 }
 
 impl Stamp {
@@ -229,10 +245,7 @@ impl From<&Metadata> for Stamp {
             #[cfg(not(unix))]
             changed: (0, 0),
             length: metadata.len(),
-            #[cfg(unix)]
-            inode: std::os::unix::fs::MetadataExt::ino(metadata),
-            #[cfg(not(unix))]
-            inode: 0,
+            id: file_id(metadata),
         }
     }
 }

@@ -16,12 +16,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
 use super::access::{self, GroupAccess};
-use super::content::session_of;
+use super::content::{file_id, session_of};
 use super::{lock, swap};
 use crate::record::Owner;
 
@@ -79,10 +79,9 @@ impl Liveness {
         let is_original = mark(&metadata).is_some_and(|mark| mark == found);
         // Since it was opened, the file may have lost its name and then its lock.
         let is_still_there = mark(&fs::symlink_metadata(path)?) == mark(&metadata);
-        Ok(if is_original && is_still_there {
-            Self::Dead
-        } else {
-            Self::Unknown
+        Ok(match is_original && is_still_there {
+            true => Self::Dead,
+            false => Self::Unknown,
         })
     }
 }
@@ -98,12 +97,8 @@ fn is_of(path: &Path, record: &Path) -> bool {
 }
 
 /// The text that tells a file from its copies: the boot of the machine, the device and the number of the file. `None`
-/// where that is not known; nothing is proven there.
-#[cfg(unix)]
+/// where files have no number; nothing is proven there.
 fn mark(metadata: &Metadata) -> Option<String> {
-    use std::os::unix::fs::MetadataExt;
-    use std::sync::OnceLock;
-
     /// The id of the boot, which only Linux has. Elsewhere it is empty: a copy on another machine with the same device
     /// and number counts as the original there.
     static BOOT: OnceLock<String> = OnceLock::new();
@@ -111,29 +106,8 @@ fn mark(metadata: &Metadata) -> Option<String> {
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
         id.unwrap_or_default().trim().to_owned()
     });
-    Some(format!("{boot} {} {}\n", metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn mark(_: &Metadata) -> Option<String> {
-    None
-}
-
-/// The device and the number of a file.
-pub(super) type FileId = (u64, u64);
-
-/// The file that has this name.
-#[cfg(unix)]
-pub(super) fn file_id(path: &Path) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-
-    let metadata = fs::symlink_metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-pub(super) fn file_id(_: &Path) -> Option<FileId> {
-    None
+    let (device, number) = file_id(metadata)?;
+    Some(format!("{boot} {device} {number}\n"))
 }
 
 struct Ours {

@@ -8,7 +8,7 @@
 //! threads. So of each process one caller tries, and the others queue: in order, and without a thread.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Order, OwnedMutexGuard};
 
+use super::content::file_id;
 use super::{failed, shared};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::store::StoreError;
@@ -80,19 +81,9 @@ pub(super) fn path(record: &Path) -> PathBuf {
     record.with_extension("lock")
 }
 
-/// Whether `path` is the name of this file.
-#[cfg(unix)]
+/// Whether `path` is the name of this file. On systems where files have no number, an open file keeps its name.
 pub(super) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-
-    let (file, named) = (file.metadata()?, std::fs::symlink_metadata(path)?);
-    Ok((file.dev(), file.ino()) == (named.dev(), named.ino()))
-}
-
-/// An open file keeps its name on systems other than Unix.
-#[cfg(not(unix))]
-pub(super) fn is_same(_: &File, _: &Path) -> io::Result<bool> {
-    Ok(true)
+    Ok(file_id(&file.metadata()?) == file_id(&fs::symlink_metadata(path)?))
 }
 
 /// The pauses between attempts double from the first to the longest. On a fast disk a write takes about as long as the

@@ -79,22 +79,21 @@ impl PostgresStore {
     ) -> Result<Replaced, Failure> {
         let statements = &self.shared.statements;
         let parts = self.codec.encode_parts_async(next).await;
-        let columns = Columns::of(next, parts.map_err(Failure::Record)?)?;
-        let (rows, connection) = match seen {
-            None => {
-                let first = || columns.arguments();
-                self.ask(&statements.first, Repeat::Undone, first).await?
-            }
-            Some(revision) => {
-                let swap = || {
-                    let mut arguments = columns.arguments()?;
-                    arguments.add(to_number(revision))?;
-                    arguments.add(to_millis(self.retention))?;
-                    Ok(arguments)
-                };
-                self.ask(&statements.swap, Repeat::Undone, swap).await?
-            }
+        let parts = parts.map_err(Failure::Record)?;
+        let statement = match seen {
+            None => &statements.first,
+            Some(_) => &statements.swap,
         };
+        let arguments = || {
+            let mut arguments = columns(next, &parts)?;
+            if let Some(seen) = seen {
+                arguments.add(to_number(seen))?;
+                arguments.add(to_millis(self.retention))?;
+            }
+            Ok(arguments)
+        };
+        let asked = self.ask(statement, Repeat::Undone, arguments);
+        let (rows, connection) = asked.await?;
         let row = rows.first().ok_or(Failure::Unreadable)?;
         let now = store_time(row.try_get(6)?);
         let Some(revision) = row.try_get::<Option<i64>, _>(0)? else {
@@ -177,74 +176,36 @@ pub(super) fn of_digest(digest: &Digest) -> Result<PgArguments, Failure> {
     Ok(arguments)
 }
 
-/// The columns of a record, with the parts of the record.
-pub(super) struct Columns {
-    session: Digest,
-    key: String,
-    state: &'static str,
-    family: String,
-    version: i64,
-    digest: Option<Digest>,
-    access_digest: Option<Digest>,
-    jti: Option<String>,
-    /// Issued at, access token expires at, refresh token expires at, needed until.
-    times: [Option<i64>; 4],
-    parts: Parts,
-    retired: Vec<Digest>,
-}
-
-impl Columns {
-    /// The columns of `record`, whose parts are `parts`.
-    pub(super) fn of(record: &Record, parts: Parts) -> Result<Self, Failure> {
-        let key = serde_json::to_string(&record.key)
-            .map_err(|_| Failure::Record(StoreError::new("the key cannot be written as JSON")))?;
-        let is_storable = |name: &String| name.len() <= LONGEST_JTI && !name.contains('\0');
-        Ok(Self {
-            session: record.key.digest(),
-            key,
-            state: state(&record.state),
-            family: record.family.to_string(),
-            version: capped(record.version),
-            digest: record.pair.as_ref().map(|_| record.digest()),
-            access_digest: record.access_digest(),
-            // A name that PostgreSQL refuses as a text must not prevent the pair from being stored.
-            jti: record.jti().filter(is_storable),
-            times: [
-                record.issued_at(),
-                record.access_expires_at(),
-                record.refresh_expires_at(),
-                record.needed_until(),
-            ]
-            .map(|time| time.map(moment)),
-            parts,
-            retired: record.retired().copied().collect(),
-        })
+/// The arguments `$1` to `$16` of the statements that write: the columns of a record, whose parts are `parts`.
+pub(super) fn columns(record: &Record, parts: &Parts) -> Result<PgArguments, Failure> {
+    let key = serde_json::to_string(&record.key)
+        .map_err(|_| Failure::Record(StoreError::new("the key cannot be written as JSON")))?;
+    // A name that PostgreSQL refuses as a text must not prevent the pair from being stored.
+    let is_storable = |name: &String| name.len() <= LONGEST_JTI && !name.contains('\0');
+    let mut arguments = of_digest(&record.key.digest())?;
+    arguments.add(key)?;
+    arguments.add(state(&record.state))?;
+    arguments.add(record.family.to_string())?;
+    arguments.add(capped(record.version))?;
+    let digest = record.pair.as_ref().map(|_| record.digest());
+    for digest in [digest, record.access_digest()] {
+        arguments.add(digest.as_ref().map(|digest| digest.as_bytes().as_slice()))?;
     }
-
-    /// The arguments `$1` to `$16` of the statements that write.
-    pub(super) fn arguments(&self) -> Result<PgArguments, Failure> {
-        let mut arguments = PgArguments::default();
-        arguments.add(self.session.as_bytes().as_slice())?;
-        arguments.add(&self.key)?;
-        arguments.add(self.state)?;
-        arguments.add(&self.family)?;
-        arguments.add(self.version)?;
-        for digest in [&self.digest, &self.access_digest] {
-            let digest = digest.as_ref().map(Digest::as_bytes);
-            arguments.add(digest.map(<[u8; 16]>::as_slice))?;
-        }
-        arguments.add(self.jti.as_deref())?;
-        for time in self.times {
-            arguments.add(time)?;
-        }
-        arguments.add(self.parts.record().as_slice())?;
-        arguments.add(self.parts.past.as_slice())?;
-        arguments.add(self.parts.pair.as_ref().map(|pair| pair.as_slice()))?;
-        let retired = self.retired.iter();
-        let retired: Vec<&[u8]> = retired.map(|digest| digest.as_bytes().as_slice()).collect();
-        arguments.add(retired)?;
-        Ok(arguments)
+    arguments.add(record.jti().filter(is_storable))?;
+    for time in [
+        record.issued_at(),
+        record.access_expires_at(),
+        record.refresh_expires_at(),
+        record.needed_until(),
+    ] {
+        arguments.add(time.map(|time| capped(time.as_millis().min(LAST_TIME))))?;
     }
+    arguments.add(parts.record().as_slice())?;
+    arguments.add(parts.past.as_slice())?;
+    arguments.add(parts.pair.as_ref().map(|pair| pair.as_slice()))?;
+    let retired = record.retired().map(|digest| digest.as_bytes().as_slice());
+    arguments.add(retired.collect::<Vec<&[u8]>>())?;
+    Ok(arguments)
 }
 
 /// The state of a row. At most one row of a session is ACTIVE.
@@ -254,10 +215,6 @@ fn state(state: &RecordState) -> &'static str {
         RecordState::Rejected { .. } | RecordState::LoggedOut => "REVOKED",
         RecordState::OutcomeUnknown { .. } | RecordState::Expired | RecordState::Idle => "EXPIRED",
     }
-}
-
-fn moment(time: StoreTime) -> i64 {
-    capped(time.as_millis().min(LAST_TIME))
 }
 
 pub(super) fn to_millis(span: Duration) -> i64 {

@@ -9,7 +9,7 @@ use sqlx::{Arguments as _, Connection as _, Executor as _, PgConnection, Row as 
 use super::connection::{self, Sending};
 use super::failure::Failure;
 use super::listen::Change;
-use super::queries::{Columns, of_digest, to_millis};
+use super::queries::{columns, of_digest, to_millis};
 use crate::record::Record;
 use crate::store::{Codec, Revision};
 use crate::token::{Key, TokenFamily, random};
@@ -236,15 +236,16 @@ async fn try_statements(
     }
     let record = Record::vacant(key, TokenFamily::random().map_err(no_randomness)?);
     let parts = Codec::plain().encode_parts_async(&record).await;
-    let columns = Columns::of(&record, parts.map_err(Failure::Record)?)?;
-    let mut arguments = columns.arguments()?;
+    let parts = parts.map_err(Failure::Record)?;
+    let mut arguments = columns(&record, &parts)?;
     arguments.add(0_i64)?;
     arguments.add(to_millis(Duration::MAX))?;
     let swap = sqlx::query_with(&statements.swap, arguments);
     sending.rows(connection, swap).await?;
-    let purge = sqlx::query(&statements.purge).bind(to_millis(Duration::MAX));
     // `false`: a purge that is carried out reads the whole table.
-    let purge = purge.bind(false);
+    let purge = sqlx::query(&statements.purge)
+        .bind(to_millis(Duration::MAX))
+        .bind(false);
     sending.rows(connection, purge).await?;
     let change = Change {
         session: digest,
@@ -253,7 +254,7 @@ async fn try_statements(
     sending.rows(connection, change.notification()).await?;
     // The only statement that writes in any case.
     let mut undone = connection.begin().await?;
-    let first = sqlx::query_with(&statements.first, columns.arguments()?);
+    let first = sqlx::query_with(&statements.first, columns(&record, &parts)?);
     let first = first.persistent(sending == Sending::Named);
     first.fetch_all(&mut *undone).await?;
     Ok(undone.rollback().await?)

@@ -7,7 +7,7 @@ use crate::record::{Lease, Origin, Owner, StoredPair};
 use crate::store::{SealError, Sealer, StoreTime};
 use crate::token::{TokenFamily, TokenPair};
 
-/// Hides, binds the key, and seals each time in another way.
+/// A sealer that hides the bytes, binds the key, and gives a different result each time.
 #[derive(Default)]
 struct Mask(AtomicU8);
 
@@ -85,14 +85,14 @@ fn leased(record: &Record) -> Record {
     next
 }
 
-/// A session that was logged out, and its pair revoked.
+/// A session that was logged out and whose pair was revoked.
 fn cleared() -> Record {
     record()
         .ended(crate::record::RecordState::LoggedOut)
         .cleared()
 }
 
-/// With fields that a later version wrote, at every level.
+/// A record with fields of a later version, at every level.
 fn later() -> Record {
     let mut form = serde_json::to_value(leased(&record())).unwrap();
     form["later"] = json!({ "a": [1, null] });
@@ -111,21 +111,21 @@ fn parts(codec: &Codec, record: &Record) -> Parts {
     codec.encode_parts(record).unwrap()
 }
 
-/// What an error says; it shows no token.
+/// The text of the error, which does not contain a token.
 fn refusal(codec: &Codec, parts: &Parts) -> String {
     let flaw = codec.decode_parts(&key(), parts).unwrap_err();
-    let told = format!("{flaw} {flaw:?}");
-    assert!(!told.contains("sesame"), "{told}");
-    told
+    let text = format!("{flaw} {flaw:?}");
+    assert!(!text.contains("sesame"), "{text}");
+    text
 }
 
 #[test]
-fn a_record_comes_back_from_its_parts() {
+fn a_record_is_restored_from_its_parts() {
     for codec in codecs() {
         for record in every_kind() {
             let parts = parts(&codec, &record);
             assert_eq!(codec.decode_parts(&key(), &parts).unwrap(), record);
-            // Whole and in parts it is the same record.
+            // The whole bytes and the parts are of the same record.
             let whole = codec.encode(&record).unwrap();
             assert_eq!(codec.decode(&key(), &whole).unwrap(), record);
         }
@@ -133,7 +133,7 @@ fn a_record_comes_back_from_its_parts() {
 }
 
 #[test]
-fn the_pair_is_in_its_part_only_and_the_names_are_in_the_rest() {
+fn only_its_part_has_the_pair_and_the_rest_has_the_digests() {
     for (codec, is_sealed) in codecs().into_iter().zip([false, true]) {
         let Parts {
             pair,
@@ -164,7 +164,7 @@ fn the_pair_is_in_its_part_only_and_the_names_are_in_the_rest() {
 }
 
 #[test]
-fn a_lease_leaves_the_other_parts_as_they_are() {
+fn a_lease_changes_only_its_own_part() {
     let codec = Codec::plain();
     let [before, after] = [record(), leased(&record())].map(|record| parts(&codec, &record));
     assert_eq!(before.pair, after.pair);
@@ -193,7 +193,7 @@ fn the_lease_and_the_rest_are_one_json_that_begins_with_the_lease() {
 }
 
 #[test]
-fn a_record_without_a_pair_has_no_part_for_it_but_the_seal() {
+fn a_plain_record_without_a_pair_has_no_pair_part_and_a_sealed_one_has_the_seal() {
     let [plain, sealed] = codecs();
     for record in [Record::vacant(key(), TokenFamily::from_bits(1)), cleared()] {
         assert!(parts(&plain, &record).pair.is_none());
@@ -205,7 +205,7 @@ fn a_record_without_a_pair_has_no_part_for_it_but_the_seal() {
 }
 
 #[test]
-fn the_parts_of_two_records_are_none() {
+fn parts_of_two_records_are_refused() {
     let mut other = leased(&record());
     other.pair.as_mut().unwrap().pair =
         TokenPair::new("other sesame").refresh_token("another sesame");
@@ -225,10 +225,10 @@ fn the_parts_of_two_records_are_none() {
             ..past
         };
         for parts in [no_pair, other_pair, other_past] {
-            let told = refusal(&codec, &parts);
-            let is_told =
-                told.contains("not of one record") || told.contains("not what was sealed");
-            assert!(is_told, "{told}");
+            let text = refusal(&codec, &parts);
+            let is_named =
+                text.contains("not of one record") || text.contains("not what was sealed");
+            assert!(is_named, "{text}");
         }
     }
     let a_pair_too_many = Parts {
@@ -239,7 +239,7 @@ fn the_parts_of_two_records_are_none() {
 }
 
 #[test]
-fn parts_that_are_not_whole_are_refused() {
+fn parts_that_are_cut_off_are_refused() {
     let [plain, sealed] = codecs();
     let cut = |codec: &Codec, part: usize| {
         let mut parts = parts(codec, &record());
@@ -253,13 +253,13 @@ fn parts_that_are_not_whole_are_refused() {
         parts
     };
     for (part, reason) in [
-        (0, "no whole record"),
+        (0, "not a whole record"),
         (1, "not of one record"),
-        (2, "no whole record"),
-        (3, "no whole record"),
+        (2, "not a whole record"),
+        (3, "not a whole record"),
     ] {
-        let told = refusal(&plain, &cut(&plain, part));
-        assert!(told.contains(reason), "{part}: {told}");
+        let text = refusal(&plain, &cut(&plain, part));
+        assert!(text.contains(reason), "{part}: {text}");
     }
     for part in 0..4 {
         refusal(&sealed, &cut(&sealed, part));
@@ -267,7 +267,7 @@ fn parts_that_are_not_whole_are_refused() {
 }
 
 #[test]
-fn what_is_shown_of_a_sealed_record_is_what_was_sealed() {
+fn a_readable_copy_that_differs_from_the_sealed_record_is_refused() {
     let sealed = Codec::sealed(Mask::default());
     let text = String::from_utf8(parts(&sealed, &record()).rest.to_vec()).unwrap();
     for (from, to) in [
@@ -302,7 +302,7 @@ fn what_is_shown_of_a_sealed_record_is_what_was_sealed() {
 }
 
 #[test]
-fn another_sessions_record_another_form_and_another_format_are_refused() {
+fn a_record_of_another_session_or_form_or_format_is_refused() {
     let [plain, sealed] = codecs();
     let other = Record {
         key: key().label("other"),
@@ -318,19 +318,19 @@ fn another_sessions_record_another_form_and_another_format_are_refused() {
             let mut form: Value = serde_json::from_slice(&parts(codec, &record()).rest).unwrap();
             form["format"] = format.into();
             let rest = Zeroizing::new(serde_json::to_vec(&form).unwrap());
-            let told = refusal(
+            let text = refusal(
                 codec,
                 &Parts {
                     rest,
                     ..parts(codec, &record())
                 },
             );
-            assert!(told.contains(reason), "{told}");
+            assert!(text.contains(reason), "{text}");
         }
     }
     assert!(refusal(&plain, &parts(&sealed, &record())).contains("it is sealed"));
     assert!(refusal(&sealed, &parts(&plain, &record())).contains("it is not sealed"));
-    // The seal of another record of this session, and of another session.
+    // The seal of another record of this session, and the seal of another session.
     for of in [&leased(&record()), &other] {
         let parts = Parts {
             pair: parts(&sealed, of).pair,
@@ -345,14 +345,14 @@ fn another_sessions_record_another_form_and_another_format_are_refused() {
 
 #[cfg(feature = "redis")]
 #[test]
-fn what_can_be_read_without_the_pair_tells_whose_a_token_is() {
+fn the_outline_of_parts_without_the_pair_knows_the_tokens_of_the_session() {
     for codec in codecs() {
-        let shown = Parts {
+        let parts = Parts {
             pair: None,
-            ..parts(&codec, &record())
+            ..self::parts(&codec, &record())
         };
-        let shown = Shown::read(&shown).unwrap();
-        assert_eq!(shown.key(), &key());
+        let outline = parts.outline().unwrap();
+        assert_eq!(outline.record.key, key());
         for known in [
             Digest::of("refresh sesame"),
             past(1),
@@ -360,15 +360,15 @@ fn what_can_be_read_without_the_pair_tells_whose_a_token_is() {
             past(3),
             past(4),
         ] {
-            assert!(shown.knows(&known));
-            assert!(!shown.has_access(&known));
+            assert!(outline.knows(&known));
+            assert_ne!(outline.access_digest(), Some(known));
         }
         let access = Digest::of("access sesame");
-        assert!(shown.has_access(&access) && !shown.knows(&access));
-        assert!(!shown.knows(&past(5)));
+        assert!(outline.access_digest() == Some(access) && !outline.knows(&access));
+        assert!(!outline.knows(&past(5)));
         assert!(
-            !shown.knows(&key().digest()),
-            "what the record is called without its pair"
+            !outline.knows(&key().digest()),
+            "the digest of the record without its pair"
         );
     }
 }

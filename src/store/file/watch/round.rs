@@ -7,6 +7,7 @@
 //! - Of the proofs of life that are names of one file, one is checked.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use super::{Hub, Watched};
 use crate::clock::{Clock, SystemClock};
 use crate::store::Revision;
 use crate::store::file::access;
-use crate::store::file::content::{Found, Stamp};
-use crate::store::file::liveness::{self, FileId, Liveness};
+use crate::store::file::content::{FileId, Found, Stamp, file_id};
+use crate::store::file::liveness::{self, Liveness};
 use crate::token::Digest;
 
 /// For this number of polls after a change of the directory, the files are checked. The next change may fall within the
@@ -131,7 +132,7 @@ impl Hub {
     /// `None` if the directory cannot be checked. It may become usable again, and a caller that waits has its own limit.
     pub(super) fn plan(&self, round: Round, seen: &mut Seen) -> Option<Agenda> {
         let directory = access::check_directory(&self.directory, self.group).ok()?;
-        seen.count(|counts| counts.directories += 1);
+        seen.counts.directories += 1;
         let checks_files = round == Round::OfAll && seen.tick(Stamp::from(&directory));
         Some(self.agenda(round, checks_files, seen))
     }
@@ -142,7 +143,7 @@ impl Hub {
             self.note(&session, known, agenda.before);
         }
         for (file, path) in seen.in_turn(agenda.proofs) {
-            seen.count(|counts| counts.proofs += 1);
+            seen.counts.proofs += 1;
             if Liveness::at(&path, self.group) != Liveness::Alive {
                 self.check_holders(file, agenda.before, seen);
             }
@@ -185,9 +186,10 @@ impl Hub {
             agenda.records.push((*session, watched.path.clone(), check));
         };
         if checks_files {
-            for (session, watched) in &state.records {
-                add(session, watched);
-            }
+            state
+                .records
+                .iter()
+                .for_each(|(session, watched)| add(session, watched));
         } else {
             for session in fresh.union(&to_read) {
                 if let Some(watched) = state.records.get(session) {
@@ -201,12 +203,12 @@ impl Hub {
     /// The record, if it was read.
     fn check(&self, path: &Path, check: Check, seen: &mut Seen) -> Option<Known> {
         if let Check::Compare(stamp) = check {
-            seen.count(|counts| counts.stamps += 1);
+            seen.counts.stamps += 1;
             if stamp == Stamp::of(path) {
                 return None;
             }
         }
-        seen.count(|counts| counts.reads += 1);
+        seen.counts.reads += 1;
         let now = SystemClock.wall();
         let Some(found) = Found::read(path, self.group).ok()? else {
             return Some(Known::default());
@@ -216,7 +218,7 @@ impl Hub {
             return None;
         }
         let holder = found.holder().and_then(|owner| {
-            seen.count(|counts| counts.proofs += 1);
+            seen.counts.proofs += 1;
             self.holder(liveness::path(path, owner))
         });
         Some(Known {
@@ -230,7 +232,7 @@ impl Hub {
     fn holder(&self, proof: PathBuf) -> Option<Holder> {
         match Liveness::at(&proof, self.group) {
             Liveness::Alive => {
-                let file = liveness::file_id(&proof)?;
+                let file = file_id(&fs::symlink_metadata(&proof).ok()?)?;
                 Some(Holder::IsAlive(proof, file))
             }
             Liveness::Dead => Some(Holder::IsDead),
@@ -260,7 +262,7 @@ impl Hub {
             proofs.collect()
         };
         for (session, proof) in of_file {
-            seen.count(|counts| counts.proofs += 1);
+            seen.counts.proofs += 1;
             let holder = self.holder(proof.clone());
             if matches!(holder, Some(Holder::IsAlive(..))) {
                 return;
@@ -302,9 +304,5 @@ impl Seen {
         proofs.rotate_left(start);
         proofs.truncate(PROOFS);
         proofs
-    }
-
-    fn count(&mut self, count: impl FnOnce(&mut Counts)) {
-        count(&mut self.counts);
     }
 }

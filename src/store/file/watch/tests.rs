@@ -1,12 +1,12 @@
-//! What waiting costs, and who polls.
+//! The cost of waiting, and which waiter polls.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::hub::{Hub, Role, Waiter};
 use super::round::{Counts, LIVELY, Round};
+use super::{Hub, Role, Waiter};
 use crate::record::Record;
 use crate::store::file::FileStore;
 use crate::store::{Revision, Swap, TokenStore};
@@ -23,7 +23,7 @@ fn key(label: usize) -> Key {
     Key::new("https://id.example.org/token", "importer").label(label.to_string())
 }
 
-/// With a lease of this process in it.
+/// Stores a record with a lease of this process.
 async fn lease(store: &FileStore, label: usize) -> Revision {
     let mut form = json!({
         "format": 3, "key": key(label), "family": "0123456789abcdef0123456789abcdef", "version": 1,
@@ -45,7 +45,7 @@ async fn lease(store: &FileStore, label: usize) -> Revision {
 async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
     match store.swap(next.key(), seen, next).await.unwrap() {
         Swap::Swapped(revision) => revision,
-        Swap::Lost(_) => panic!("it is lost"),
+        Swap::Lost(_) => panic!("the swap is lost"),
     }
 }
 
@@ -56,7 +56,7 @@ struct Scene {
     waiters: Vec<Waiter>,
 }
 
-/// So many waiters for each of so many records.
+/// A directory with this number of records, and this number of waiters for each.
 async fn scene(records: usize, waiters: usize) -> Scene {
     let directory = directory();
     let store = FileStore::new(&directory).unwrap();
@@ -77,25 +77,25 @@ async fn scene(records: usize, waiters: usize) -> Scene {
 }
 
 impl Scene {
-    /// What so many polls ask of the file system.
+    /// The questions to the file system of this number of polls.
     fn polls(&self, count: u32) -> Counts {
-        self.hub.looking.lock().counts = Counts::default();
+        self.hub.seen.lock().counts = Counts::default();
         for _ in 0..count {
             self.hub.poll(Round::OfAll);
         }
-        self.hub.looking.lock().counts
+        self.hub.seen.lock().counts
     }
 }
 
 #[tokio::test]
-async fn a_look_asks_as_much_for_a_thousand_waiters_as_for_one() {
+async fn a_poll_costs_as_much_for_a_thousand_waiters_as_for_one() {
     let mut asked = Vec::new();
     for waiters in [1, 1_000] {
         let scene = scene(1, waiters).await;
         let (first, later) = (scene.polls(1), scene.polls(40));
         assert_eq!(first.reads, 1);
         assert_eq!(later.directories, 40);
-        // Once in twenty polls, and no more.
+        // A record is read once in twenty polls.
         assert_eq!(later.reads, 2);
         assert!(
             scene
@@ -110,7 +110,7 @@ async fn a_look_asks_as_much_for_a_thousand_waiters_as_for_one() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_look_at_many_records_that_do_not_change_asks_for_the_directory_and_one_proof() {
+async fn a_poll_of_unchanged_records_checks_the_directory_and_one_proof() {
     let scene = scene(100, 1).await;
     assert_eq!(scene.polls(1).reads, 100);
     scene.polls(LIVELY);
@@ -118,12 +118,12 @@ async fn a_look_at_many_records_that_do_not_change_asks_for_the_directory_and_on
     assert_eq!((asked.directories, asked.stamps), (10, 0));
     assert_eq!(asked.proofs, 10 + asked.reads);
     assert_eq!(asked.reads, 0, "until the twentieth poll");
-    // One at each poll, and the next turn begins with the hundred and twentieth.
+    // One record at each poll; the next turn begins with the 120th poll.
     assert_eq!(scene.polls(104).reads, 100);
 }
 
 #[tokio::test]
-async fn a_change_serves_those_who_have_not_seen_it_and_no_waiter_for_another_record() {
+async fn a_change_serves_only_the_waiters_of_the_record_that_have_not_seen_it() {
     let scene = scene(2, 3).await;
     scene.polls(1);
     let (old, _) = scene.store.load(&key(0)).await.unwrap().entry.unwrap();
@@ -142,7 +142,7 @@ async fn a_change_serves_those_who_have_not_seen_it_and_no_waiter_for_another_re
 }
 
 #[tokio::test]
-async fn the_next_waiter_looks_when_the_one_that_does_leaves() {
+async fn the_next_waiter_polls_when_the_polling_one_leaves() {
     let mut scene = scene(1, 3).await;
     let roles: Vec<_> = scene.waiters.iter().map(Waiter::role).collect();
     assert_eq!(roles, [Role::Polls, Role::Waits, Role::Waits]);
@@ -154,9 +154,9 @@ async fn the_next_waiter_looks_when_the_one_that_does_leaves() {
     assert_eq!(scene.waiters[1].role(), Role::Waits);
 }
 
-/// The first to wait is polled once and never again, as on a runtime that is blocked.
+/// The first waiter runs once and never again, as on a runtime that is blocked.
 #[tokio::test]
-async fn a_waiter_that_stopped_does_not_keep_the_others_from_noticing() {
+async fn a_change_is_noticed_although_the_polling_waiter_has_stopped() {
     let directory = directory();
     let store = FileStore::new(&directory).unwrap();
     let seen = lease(&store, 0).await;
@@ -166,12 +166,12 @@ async fn a_waiter_that_stopped_does_not_keep_the_others_from_noticing() {
         std::task::Poll::Ready(stopped.as_mut().poll(context).is_pending())
     });
     assert!(first.await);
-    // Its only poll is over.
+    // Until its only poll is over.
     let hub = Hub::of(directory.path(), store.group);
     while hub.rounds() == 0 {
         tokio::task::yield_now().await;
     }
-    drop(hub.looking.lock());
+    drop(hub.seen.lock());
     let other = store.clone();
     let waits = tokio::spawn(async move { other.changed(&self::key(0), Some(seen)).await });
     tokio::task::yield_now().await;
@@ -181,7 +181,7 @@ async fn a_waiter_that_stopped_does_not_keep_the_others_from_noticing() {
     noticed.unwrap().unwrap();
 }
 
-/// A proof of life of the lease's holder, as another process keeps it; it dies when the file is closed.
+/// A proof of life as another process holds it. Closing the file is the death of the holder.
 #[cfg(target_os = "linux")]
 fn other_process(record: &std::path::Path) -> std::fs::File {
     use std::io::Write as _;
@@ -213,7 +213,7 @@ fn other_process(record: &std::path::Path) -> std::fs::File {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_waiter_that_comes_during_the_look_that_sees_a_death_is_served_by_the_next() {
+async fn a_waiter_that_comes_during_the_poll_that_sees_a_death_is_served_by_the_next_poll() {
     let directory = directory();
     let store = FileStore::new(&directory).unwrap();
     let revision = lease(&store, 0).await;
@@ -222,22 +222,22 @@ async fn a_waiter_that_comes_during_the_look_that_sees_a_death_is_served_by_the_
     let hub = Hub::of(directory.path(), store.group);
     let join = || hub.join(key(0).digest(), path.clone(), Some(revision));
     let early = join();
-    // Until a poll asks for the proof alone.
+    // Until a poll checks only the proof.
     for _ in 0..LIVELY + 2 {
         hub.poll(Round::OfAll);
     }
     assert_ne!(early.role(), Role::Served);
-    let mut looking = hub.looking.lock();
-    let agenda = hub.plan(Round::OfAll, &mut looking).unwrap();
+    let mut seen = hub.seen.lock();
+    let agenda = hub.plan(Round::OfAll, &mut seen).unwrap();
     let late = join();
     drop(holder);
-    hub.carry_out(agenda, &mut looking);
-    drop(looking);
+    hub.carry_out(agenda, &mut seen);
+    drop(seen);
     assert_eq!(early.role(), Role::Served);
     let knows = join();
     hub.poll(Round::OfFresh);
     assert_eq!(late.role(), Role::Served);
-    // The death was known when it came.
+    // The death was known before this waiter came.
     hub.poll(Round::OfAll);
     assert_ne!(knows.role(), Role::Served);
 }
