@@ -15,7 +15,7 @@
 //!
 //! impl RefreshStrategy for HalfLife {
 //!     fn plan(&self, life: &Lifetime) -> Plan {
-//!         Plan::on_request(life).background_from(life.at_fraction(0.5))
+//!         Plan::on_request(life).advisory_from(life.at_fraction(0.5))
 //!     }
 //! }
 //! ```

@@ -15,6 +15,7 @@ use crate::manager::Builder;
 use crate::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 use crate::token::{Key, RefreshExpiry, TokenPair};
 
+/// The whole configuration. The tables that depend on a kind stay unread.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Document {
@@ -26,6 +27,7 @@ pub(super) struct Document {
     pub(super) seed: Option<Value>,
 }
 
+/// `[refresh]`: when and how the manager rotates.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Refresh {
@@ -66,6 +68,7 @@ impl Refresh {
     }
 }
 
+/// `[refresh.persistence]`: when a new pair is stored.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Storing {
@@ -84,6 +87,7 @@ impl Storing {
     }
 }
 
+/// `[refresh.cool_down]`: the pauses after failures.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Pauses {
@@ -107,6 +111,7 @@ impl Pauses {
     }
 }
 
+/// `[http]`: the APIs that get the token, and how the token is sent.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Http {
@@ -170,7 +175,7 @@ impl Profile {
     }
 }
 
-/// The parts of the session's key that the configuration names. The endpoint supplies the others.
+/// `[session]`: the parts of the session's key that the configuration names. The endpoint supplies the others.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct KeyParts {
@@ -204,7 +209,7 @@ impl KeyParts {
     }
 }
 
-/// The first pair.
+/// `[seed]`: the first pair.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Seed {

@@ -83,7 +83,7 @@ impl fmt::Display for Digest {
 
 /// A text that is not 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a digest is 32 hexadecimal digits")]
+#[error("a digest must be 32 hexadecimal digits")]
 pub struct ParseDigestError;
 
 impl FromStr for Digest {

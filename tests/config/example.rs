@@ -70,7 +70,7 @@ async fn what_the_example_has_commented_out_can_be_switched_on() {
             let is_elsewhere = problem.contains("is not set") || problem.contains("cannot be read");
             let is_lonely =
                 problem.contains("`access_token`") || problem.contains("`refresh_token`");
-            let is_off = problem.contains("this program was built without it");
+            let is_off = problem.contains("build the program with it");
             assert!(is_elsewhere || is_lonely || is_off, "{setting}: {error}");
         }
         switched_on += 1;
