@@ -12,48 +12,38 @@ use reqwest::{Response, ResponseBuilderExt};
 /// Returns the answer, and whether its body begins with `text`. Reads only as many frames as the comparison needs.
 pub(super) async fn begins_with(response: Response, text: &str) -> (Response, bool) {
     let url = response.url().clone();
-    let (head, mut rest) = http::Response::from(response).into_parts();
+    let (mut head, mut rest) = http::Response::from(response).into_parts();
     let mut read = VecDeque::new();
     let mut missing = text.as_bytes();
-    let begins = loop {
-        if missing.is_empty() {
-            break true;
-        }
+    while !missing.is_empty() {
         let Some(frame) = rest.frame().await else {
-            break false;
+            break;
         };
-        let seen = frame.as_ref().ok().and_then(Frame::data_ref).cloned();
-        let failed = frame.is_err();
+        let seen = frame.as_ref().map(|it| it.data_ref().cloned());
+        let seen = seen.map_err(drop);
         read.push_back(frame);
-        let Some(seen) = seen else {
-            if failed {
-                break false;
+        match seen {
+            Ok(Some(seen)) => {
+                let common = seen.len().min(missing.len());
+                if seen[..common] != missing[..common] {
+                    break;
+                }
+                missing = &missing[common..];
             }
-            continue;
-        };
-        let common = seen.len().min(missing.len());
-        if seen[..common] != missing[..common] {
-            break false;
+            Ok(None) => {}
+            Err(()) => break,
         }
-        missing = &missing[common..];
-    };
+    }
+    let begins = missing.is_empty();
     let body = reqwest::Body::wrap(Replayed { read, rest });
-    // reqwest accepts a URL through the builder only; the builder fails only for a URL.
-    let Ok(fresh) = http::Response::builder().url(url).body(body) else {
-        return (
-            Response::from(http::Response::new(reqwest::Body::default())),
-            false,
-        );
+    // reqwest accepts a URL through the extensions of a builder only. The builder fails only for a URL.
+    let extensions = match http::Response::builder().url(url).body(()) {
+        Ok(built) => built.into_parts().0.extensions,
+        Err(_) => http::Extensions::new(),
     };
-    let (mut fresh, body) = fresh.into_parts();
-    fresh.status = head.status;
-    fresh.version = head.version;
-    fresh.headers = head.headers;
-    fresh.extensions.extend(head.extensions);
-    (
-        Response::from(http::Response::from_parts(fresh, body)),
-        begins,
-    )
+    head.extensions.extend(extensions);
+    let response = http::Response::from_parts(head, body);
+    (Response::from(response), begins)
 }
 
 /// A body that replays the frames that were read, and continues with the rest.

@@ -96,35 +96,25 @@ impl Channel {
 
     /// Removes whatever is in this place.
     pub(super) fn clear(&self, headers: &mut HeaderMap) {
-        match self {
-            Self::Header(name) => {
-                headers.remove(name);
-            }
-            Self::Cookie(name) => {
-                if headers.contains_key(COOKIE) {
-                    let others = other_cookies(headers, name);
-                    headers.remove(COOKIE);
-                    if let Some(value) = others.filter(|value| !value.is_empty()) {
-                        headers.insert(COOKIE, value);
-                    }
-                }
-            }
+        let others = match self {
+            Self::Header(_) => None,
+            Self::Cookie(name) => other_cookies(headers, name),
+        };
+        headers.remove(self.header());
+        if let Some(others) = others.filter(|others| !others.is_empty()) {
+            headers.insert(COOKIE, others);
         }
     }
 
     /// Puts `value` in this place, and replaces whatever is there. `value` begins with the [prefix](Self::prefix).
     pub(super) fn put(&self, headers: &mut HeaderMap, value: HeaderValue) {
         self.clear(headers);
-        let others = match self {
-            Self::Header(_) => None,
-            Self::Cookie(_) => headers.get(COOKIE),
-        };
-        let value = match others {
-            None => value,
-            Some(others) => {
-                // The result is a valid header value, because both parts are.
+        let value = match (self, headers.get(COOKIE)) {
+            // The result is a valid header value, because both parts are.
+            (Self::Cookie(_), Some(others)) => {
                 sensitive_header(&[others.as_bytes(), b"; ", value.as_bytes()]).unwrap_or(value)
             }
+            _ => value,
         };
         headers.insert(self.header(), value);
     }

@@ -4,8 +4,6 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-
 use super::quote::{Quote, with_quote};
 
 type Source = Arc<dyn StdError + Send + Sync>;
@@ -163,15 +161,6 @@ impl EndpointError {
     pub(crate) fn with_quote(mut self, new: Quote) -> Self {
         if let Some(quote) = self.quote_mut() {
             *quote = new;
-        }
-        self
-    }
-
-    /// Adds the HTTP status to the quote.
-    #[must_use]
-    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
-        if let Some(quote) = self.quote_mut() {
-            quote.status = Some(status.as_u16());
         }
         self
     }

@@ -9,10 +9,12 @@ mod request;
 mod sign_in;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::StatusCode;
+use zeroize::Zeroizing;
 
 #[cfg(any(test, fuzzing))]
 pub(super) use self::answer::cookie;
@@ -29,7 +31,7 @@ use super::reply::Reply;
 use super::transport::InProcess;
 use super::transport::{self, HttpSettings};
 use super::{EndpointError, Grant, Issued, Resend, SendWindow, ServerProfile, TokenEndpoint};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::BuildError;
 use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 
@@ -194,7 +196,10 @@ impl Folio {
         username: impl Into<String>,
         password: impl Into<String>,
     ) -> Self {
-        self.sign_in = Some(SignIn::password(username.into(), password.into()));
+        self.sign_in = Some(SignIn::Password {
+            username: username.into(),
+            password: Zeroizing::new(password.into()),
+        });
         self
     }
 
@@ -208,7 +213,11 @@ impl Folio {
         code: impl Into<String>,
         redirect_uri: impl Into<String>,
     ) -> Self {
-        self.sign_in = Some(SignIn::code(code.into(), redirect_uri.into()));
+        self.sign_in = Some(SignIn::Code {
+            code: Zeroizing::new(code.into()),
+            redirect_uri: redirect_uri.into(),
+            is_used: AtomicBool::new(false),
+        });
         self
     }
 
@@ -257,20 +266,21 @@ impl Folio {
     /// [`EndpointError`]. The call can be repeated.
     pub async fn logout_all(&self, access: &AccessToken) -> Result<(), EndpointError> {
         let request = request::logout_all(&self.site, access)?;
-        let secrets = self.secrets([access.expose()]);
+        let secrets = self.secrets(&[access.expose()]);
         let reply = self.send(request, None, self.http.timeout).await?;
         outcome::logout(reply, &secrets)
     }
 
-    async fn refresh(
+    async fn exchange_by(
         &self,
-        token: &RefreshToken,
+        request: FolioRequest,
         window: &SendWindow,
+        asked: Asked,
+        token: &str,
     ) -> Result<Issued, EndpointError> {
-        let request = request::refresh(&self.site, token)?;
-        let secrets = self.secrets([token.expose()]);
+        let secrets = self.secrets(&[token]);
         let reply = self.send(request, Some(window), self.http.timeout).await?;
-        outcome::exchange(reply, self.site.mode, Asked::Refresh, &secrets)
+        outcome::exchange(reply, self.site.mode, asked, &secrets)
     }
 
     async fn log_out(
@@ -279,7 +289,7 @@ impl Folio {
         access: Option<&AccessToken>,
     ) -> Result<(), EndpointError> {
         let texts = [token.expose(), access.map_or("", AccessToken::expose)];
-        let secrets = self.secrets(texts);
+        let secrets = self.secrets(&texts);
         let begun = SystemClock.now();
         let access = access.and_then(request::access_header);
         let has_access = access.is_some();
@@ -287,10 +297,7 @@ impl Folio {
         let mut reply = self.send(request, None, self.http.timeout).await?;
         if has_access && reply.status == StatusCode::UNAUTHORIZED {
             // The access token has expired, so the service did not read the cookie.
-            let left = self
-                .http
-                .timeout
-                .saturating_sub(SystemClock.now().since(begun));
+            let left = self.left(begun);
             let request = request::logout(&self.site, token, None)?;
             reply = self.send(request, None, left).await?;
         }
@@ -298,12 +305,16 @@ impl Folio {
     }
 
     /// The secrets that no error may quote: these tokens, and the secret of the sign-in.
-    fn secrets<const N: usize>(&self, tokens: [&str; N]) -> Secrets {
-        let mut secrets = Secrets::default();
-        let own = self.sign_in.as_ref().map_or("", SignIn::secret);
-        let texts = tokens.into_iter().chain([own]);
-        texts.for_each(|text| secrets.add(text));
+    fn secrets(&self, tokens: &[&str]) -> Secrets {
+        let mut secrets = Secrets::of(tokens);
+        secrets.add(self.sign_in.as_ref().map_or("", SignIn::secret));
         secrets
+    }
+
+    /// What is left of the timeout of an exchange that began at `begun`.
+    fn left(&self, begun: Timestamp) -> Duration {
+        let timeout = self.http.timeout;
+        timeout.saturating_sub(SystemClock.now().since(begun))
     }
 
     async fn send(
@@ -321,7 +332,12 @@ impl Folio {
 impl TokenEndpoint for Folio {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         match grant {
-            Grant::Refresh { token, window } => self.refresh(token, window).await,
+            Grant::Refresh { token, window } => {
+                let request = request::refresh(&self.site, token)?;
+                let token = token.expose();
+                self.exchange_by(request, window, Asked::Refresh, token)
+                    .await
+            }
             Grant::SignIn { window } => self.sign_in(window).await,
         }
     }

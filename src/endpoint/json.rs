@@ -14,9 +14,7 @@
 mod lenient;
 
 use std::fmt;
-use std::iter::Map;
 use std::str::{self, Chars};
-use std::vec;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -58,17 +56,7 @@ impl<'a> Members<'a> {
         text.starts_with(b"{").then_some(Self(text))
     }
 
-    /// Whether the object is complete, whatever follows it.
-    pub(super) fn is_closed(&self) -> bool {
-        parsed_members(self.0).is_some() || lenient::is_closed(self.0)
-    }
-}
-
-impl<'a> IntoIterator for Members<'a> {
-    type Item = Member<'a>;
-    type IntoIter = Map<vec::IntoIter<Raw<'a>>, fn(Raw<'a>) -> Member<'a>>;
-
-    fn into_iter(self) -> Self::IntoIter {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Member<'a>> + use<'a> {
         let members = parsed_members(self.0).unwrap_or_else(|| lenient::members(self.0));
         members.into_iter().map(|(name, value)| {
             let name = match Value::of(name) {
@@ -78,13 +66,15 @@ impl<'a> IntoIterator for Members<'a> {
             (name, Value::of(value))
         })
     }
+
+    /// Whether the object is complete, whatever follows it.
+    pub(super) fn is_closed(&self) -> bool {
+        parsed_members(self.0).is_some() || lenient::is_closed(self.0)
+    }
 }
 
-impl<'a> IntoIterator for Elements<'a> {
-    type Item = Value<'a>;
-    type IntoIter = Map<vec::IntoIter<&'a [u8]>, fn(&'a [u8]) -> Value<'a>>;
-
-    fn into_iter(self) -> Self::IntoIter {
+impl<'a> Elements<'a> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let elements = parsed_elements(self.0).unwrap_or_else(|| lenient::elements(self.0));
         elements.into_iter().map(Value::of)
     }

@@ -77,15 +77,8 @@ impl fmt::Display for Quote {
             self.content_type.clone(),
             start,
         ];
-        let mut is_first = true;
-        for part in parts.into_iter().flatten() {
-            if !is_first {
-                f.write_str(", ")?;
-            }
-            is_first = false;
-            f.write_str(&part)?;
-        }
-        Ok(())
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        f.write_str(&parts.join(", "))
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
+use crate::token::LONGEST_LIFETIME;
+
 /// Reads a point in time in the forms that servers write (ISO 8601, RFC 3339), since the Unix epoch: with or without
 /// seconds and fractions; with `Z`, with an offset in any form, or without an offset, which means UTC.
 pub(super) fn parse(text: &str) -> Option<Duration> {
@@ -17,6 +19,13 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
         Offset::East(span) => local.checked_sub(span),
         Offset::West(span) => local.checked_add(span),
     }
+}
+
+/// The span from `now` to `end`, if the span can be a lifetime. A server issues no expired token, so a span of zero or less
+/// means that a clock is wrong.
+pub(super) fn lifetime_until(end: Option<Duration>, now: Duration) -> Option<Duration> {
+    let span = end?.checked_sub(now)?;
+    Some(span).filter(|span| !span.is_zero() && *span <= LONGEST_LIFETIME)
 }
 
 enum Offset {

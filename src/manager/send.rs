@@ -53,28 +53,17 @@ enum Route {
     },
 }
 
-/// A request that is sent once.
+/// A request that can be sent.
 trait Attempt: Sized {
     type Answer: ApiAnswer + Send;
     type Error;
 
-    /// Whether this crate built the HTTP client, so that redirects stay within the origins.
-    fn is_ours(&self) -> bool;
-
     /// Sends the request. With `keeps`, also returns the next attempt, unless the request cannot be sent again.
     async fn send(
         self,
-        asked: &Asked,
         credential: Credential,
         keeps: bool,
-    ) -> Result<Answered<Self>, CallError<Self::Error>>;
-}
-
-/// The outcome of an attempt.
-struct Answered<T: Attempt> {
-    answer: T::Answer,
-    route: Route,
-    next: Option<T>,
+    ) -> Result<(Self::Answer, Option<Self>), Self::Error>;
 }
 
 /// The method and the URL of a request.
@@ -185,7 +174,8 @@ impl TokenManager {
         F: FnMut(Credential) -> S,
         S: Future<Output = Result<A, E>>,
     {
-        self.drive(Asked::new(method, url), Closure(send)).await
+        self.drive(Asked::new(method, url), None, Closure(send))
+            .await
     }
 
     /// Whether a request to this URL gets a token: its origin is configured, and its path is not
@@ -204,17 +194,21 @@ impl TokenManager {
         self.session.accept(token);
     }
 
+    /// Sends a request by the rule of [`call`](Self::call). `ours` is the client of this crate that sends the request;
+    /// `None` if a client of the caller does.
     async fn drive<T: Attempt>(
         &self,
         asked: Asked,
+        ours: Option<&TokenClient>,
         mut attempt: T,
     ) -> Result<T::Answer, CallError<T::Error>> {
         let asked = &asked;
         if !self.allows(&asked.url) {
-            let answered = attempt.send(asked, self.credential(None)?, false).await?;
-            return Ok(answered.answer);
+            let sent = attempt.send(self.credential(None)?, false).await;
+            let (answer, _) = sent.map_err(CallError::Request)?;
+            return Ok(answer);
         }
-        if !attempt.is_ours() && may_be_proxied(&asked.url) {
+        if ours.is_none() && may_be_proxied(&asked.url) {
             self.warn_of_proxies(&asked.url);
         }
         let mut may_replay = true;
@@ -223,11 +217,13 @@ impl TokenManager {
         loop {
             let credential = self.credential(Some(&token))?;
             let keeps = may_replay || may_wait;
-            let Answered {
-                answer,
-                route,
-                next,
-            } = attempt.send(asked, credential, keeps).await?;
+            let sending = attempt.send(credential, keeps);
+            let (sent, watched) = match ours {
+                Some(client) => client.watched(sending).await,
+                None => (sending.await, None),
+            };
+            let (answer, next) = sent.map_err(CallError::Request)?;
+            let route = watched.unwrap_or_else(|| asked.route_to(answer.url()));
             let reached = self.reached(asked, &route, answer.url());
             let (answer, rejected) = match reached {
                 Reached::No => (answer, false),
@@ -370,21 +366,8 @@ where
     type Answer = A;
     type Error = E;
 
-    fn is_ours(&self) -> bool {
-        false
-    }
-
-    async fn send(
-        mut self,
-        asked: &Asked,
-        credential: Credential,
-        _keeps: bool,
-    ) -> Result<Answered<Self>, CallError<E>> {
-        let answer = (self.0)(credential).await.map_err(CallError::Request)?;
-        Ok(Answered {
-            route: asked.route_to(answer.url()),
-            answer,
-            next: Some(self),
-        })
+    async fn send(mut self, credential: Credential, _keeps: bool) -> Result<(A, Option<Self>), E> {
+        let answer = (self.0)(credential).await?;
+        Ok((answer, Some(self)))
     }
 }

@@ -62,16 +62,10 @@ fn lifetime(
     ours: Duration,
 ) -> Option<Duration> {
     let end = end.or(cookie.and_then(|cookie| cookie.expires));
-    let is_sane = |span: &Duration| *span <= LONGEST_LIFETIME;
-    // A server issues no expired token: a clock is wrong.
-    let from = |now: Duration| {
-        let span = end?.checked_sub(now)?;
-        Some(span).filter(|span| !span.is_zero() && is_sane(span))
-    };
-    server
-        .and_then(from)
-        .or_else(|| cookie?.max_age.filter(is_sane))
-        .or_else(|| from(ours))
+    let until_end = |now| time::lifetime_until(end, now);
+    let age = || cookie?.max_age.filter(|age| *age <= LONGEST_LIFETIME);
+    let by_server = server.and_then(until_end);
+    by_server.or_else(age).or_else(|| until_end(ours))
 }
 
 /// The fields of the body.
@@ -86,27 +80,22 @@ struct Fields {
 impl Fields {
     fn read(body: &[u8]) -> Self {
         let mut fields = Self::default();
-        if let Some(members) = Members::of(body) {
-            fields.members(members);
-        }
-        fields
-    }
-
-    fn members(&mut self, members: Members<'_>) {
-        for (name, value) in members {
+        let members = Members::of(body).into_iter();
+        for (name, value) in members.flat_map(|members| members.iter()) {
             match value {
-                Value::Text(text) => self.text(&name, text),
+                Value::Text(text) => fields.text(&name, text),
                 // Some answers hold the times in a wrapper.
                 Value::Object(wrapped) if *name == "tokenExpiration" => {
-                    for (name, value) in wrapped {
+                    for (name, value) in wrapped.iter() {
                         if let Value::Text(text) = value {
-                            self.text(&name, text);
+                            fields.text(&name, text);
                         }
                     }
                 }
                 _ => {}
             }
         }
+        fields
     }
 
     fn text(&mut self, name: &str, text: Zeroizing<String>) {

@@ -123,12 +123,12 @@ impl Complaint {
             }
             return complaint;
         };
-        let mut errors = members.into_iter().filter_map(|(name, value)| match value {
+        let mut errors = members.iter().filter_map(|(name, value)| match value {
             Value::Array(elements) if *name == "errors" => Some(elements),
             _ => None,
         });
-        if let Some(Value::Object(error)) = errors.next().and_then(|list| list.into_iter().next()) {
-            for (name, value) in error {
+        if let Some(Value::Object(error)) = errors.next().and_then(|list| list.iter().next()) {
+            for (name, value) in error.iter() {
                 let Value::Text(text) = value else { continue };
                 match name.as_str() {
                     "code" if !text.trim().is_empty() => {

@@ -3,6 +3,8 @@
 //! The refresh token travels in its cookie, and the access token in its own header. A request carries one of the two,
 //! because the service would judge an expired access token first. Only a logout in Eureka carries both.
 
+use std::iter;
+
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -47,7 +49,7 @@ pub(crate) struct Site {
     pub(super) mode: Mode,
     url: Url,
     pub(super) tenant: String,
-    pub(super) tenant_header: HeaderValue,
+    tenant_header: HeaderValue,
 }
 
 impl Site {
@@ -76,27 +78,42 @@ impl Site {
         &self.url
     }
 
-    /// The address of an interface, below the path of the URL.
-    fn at(&self, path_and_query: &str) -> Result<Url, url::ParseError> {
-        format!("{}{path_and_query}", self.base()).parse()
-    }
-
     /// The URL without a slash at its end.
     pub(super) fn base(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
+    }
+
+    /// A request to an interface, below the path of the URL.
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        proof: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+        content: Zeroizing<Vec<u8>>,
+    ) -> Result<FolioRequest, EndpointError> {
+        // The path may hold a code, so the error does not quote the URL.
+        let url = format!("{}{path}", self.base()).parse().map_err(|_| {
+            let why = "the URL of FOLIO and the path of its login service do not form a URL";
+            EndpointError::refused_here("invalid_url", why)
+        })?;
+        let mut head = reqwest::Request::new(method, url);
+        let headers = head.headers_mut();
+        headers.insert(TENANT, self.tenant_header.clone());
+        // The services write their refusals in either form.
+        let accepted = HeaderValue::from_static("application/json, text/plain");
+        headers.insert(ACCEPT, accepted);
+        if !content.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        headers.extend(proof);
+        Ok(FolioRequest { head, content })
     }
 }
 
 /// The request that exchanges the refresh token. The server spends the token.
 pub(super) fn refresh(site: &Site, token: &RefreshToken) -> Result<FolioRequest, EndpointError> {
-    let cookie = refresh_cookie(token)?;
-    request(
-        site,
-        Method::POST,
-        "/authn/refresh",
-        Some((COOKIE, cookie)),
-        nothing(),
-    )
+    let proof = Some(refresh_cookie(token)?);
+    site.request(Method::POST, "/authn/refresh", proof, nothing())
 }
 
 /// The request that ends the session of this refresh token. Without the cookie, the request would end all sessions of the
@@ -104,34 +121,19 @@ pub(super) fn refresh(site: &Site, token: &RefreshToken) -> Result<FolioRequest,
 pub(super) fn logout(
     site: &Site,
     token: &RefreshToken,
-    access: Option<HeaderValue>,
+    access: Option<(HeaderName, HeaderValue)>,
 ) -> Result<FolioRequest, EndpointError> {
-    let cookie = Some((COOKIE, refresh_cookie(token)?));
-    let access = access.map(|access| (TOKEN, access));
-    request(
-        site,
-        Method::POST,
-        "/authn/logout",
-        cookie.into_iter().chain(access),
-        nothing(),
-    )
+    let proof = iter::once(refresh_cookie(token)?).chain(access);
+    site.request(Method::POST, "/authn/logout", proof, nothing())
 }
 
 /// The request that ends all sessions of the user of this access token.
 pub(super) fn logout_all(site: &Site, token: &AccessToken) -> Result<FolioRequest, EndpointError> {
-    let value = access_header(token).ok_or_else(|| {
-        EndpointError::refused_here(
-            UNSENDABLE,
-            "the access token cannot be sent: it holds characters that no header may carry",
-        )
+    let proof = access_header(token).ok_or_else(|| {
+        let why = "the access token cannot be sent: it holds characters that no header may carry";
+        EndpointError::refused_here(UNSENDABLE, why)
     })?;
-    request(
-        site,
-        Method::POST,
-        "/authn/logout-all",
-        Some((TOKEN, value)),
-        nothing(),
-    )
+    site.request(Method::POST, "/authn/logout-all", Some(proof), nothing())
 }
 
 /// The request that signs in. `path` chooses tokens with or without an expiry.
@@ -152,7 +154,7 @@ pub(super) fn login(
     let mut body = Zeroizing::new(Vec::with_capacity(room));
     serde_json::to_writer(&mut *body, &Login { username, password })
         .map_err(EndpointError::not_sent)?;
-    request(site, Method::POST, path, None, body)
+    site.request(Method::POST, path, None, body)
 }
 
 /// The request that exchanges the code that a browser brought from the sign-in page.
@@ -162,11 +164,9 @@ pub(super) fn code(
     redirect_uri: &str,
 ) -> Result<FolioRequest, EndpointError> {
     let mut query = Serializer::new(String::new());
-    query
-        .append_pair("code", code)
-        .append_pair("redirect-uri", redirect_uri);
+    query.extend_pairs([("code", code), ("redirect-uri", redirect_uri)]);
     let path = Zeroizing::new(format!("/authn/token?{}", query.finish()));
-    request(site, Method::GET, &path, None, Zeroizing::default())
+    site.request(Method::GET, &path, None, Zeroizing::default())
 }
 
 /// An object without members. The service asks for no content. But only a request with content can be held back until
@@ -175,41 +175,19 @@ fn nothing() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(b"{}".to_vec())
 }
 
-fn refresh_cookie(token: &RefreshToken) -> Result<HeaderValue, EndpointError> {
-    cookie_header(REFRESH_COOKIE, token.expose()).ok_or_else(|| {
+fn refresh_cookie(token: &RefreshToken) -> Result<(HeaderName, HeaderValue), EndpointError> {
+    let cookie = cookie_header(REFRESH_COOKIE, token.expose()).ok_or_else(|| {
         let why = "the refresh token cannot be sent: it holds characters that no cookie may carry";
         EndpointError::refused_here(UNSENDABLE, why)
-    })
-}
-
-/// The value of the access token's header; `None` if a header cannot hold the token.
-pub(super) fn access_header(token: &AccessToken) -> Option<HeaderValue> {
-    sensitive_header(&[token.expose().as_bytes()])
-}
-
-fn request(
-    site: &Site,
-    method: Method,
-    path: &str,
-    proof: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-    content: Zeroizing<Vec<u8>>,
-) -> Result<FolioRequest, EndpointError> {
-    // The path may hold a code, so the error does not quote the URL.
-    let url = site.at(path).map_err(|_| {
-        let why = "the URL of FOLIO and the path of its login service do not form a URL";
-        EndpointError::refused_here("invalid_url", why)
     })?;
-    let mut head = reqwest::Request::new(method, url);
-    let headers = head.headers_mut();
-    headers.insert(TENANT, site.tenant_header.clone());
-    // The services write their refusals in either form.
-    let accepted = HeaderValue::from_static("application/json, text/plain");
-    headers.insert(ACCEPT, accepted);
-    if !content.is_empty() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    headers.extend(proof);
-    Ok(FolioRequest { head, content })
+    Ok((COOKIE, cookie))
+}
+
+/// The header of the access token; `None` if a header cannot hold the token.
+pub(super) fn access_header(token: &AccessToken) -> Option<(HeaderName, HeaderValue)> {
+    let mut value = HeaderValue::from_str(token.expose()).ok()?;
+    value.set_sensitive(true);
+    Some((TOKEN, value))
 }
 
 /// The value of a `Cookie` header with this one cookie; `None` if a cookie cannot hold the token.
@@ -242,7 +220,8 @@ mod tests {
             ),
         ] {
             let site = Site::new(Mode::Okapi, url, "diku".to_owned()).unwrap();
-            assert_eq!(site.at("/authn/refresh").unwrap().as_str(), refresh);
+            let request = super::refresh(&site, &"r1".into()).unwrap();
+            assert_eq!(request.head.url().as_str(), refresh);
         }
     }
 

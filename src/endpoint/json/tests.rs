@@ -7,11 +7,11 @@ fn shown(text: &str) -> Vec<String> {
     let show = |(key, value): (Zeroizing<String>, Value<'_>)| match value {
         Value::Text(text) => format!("{}={}", *key, *text),
         Value::Bare(text) => format!("{}~{text}", *key),
-        Value::Array(elements) => format!("{}[{}]", *key, elements.into_iter().count()),
-        Value::Object(members) => format!("{}{{{}}}", *key, members.into_iter().count()),
+        Value::Array(elements) => format!("{}[{}]", *key, elements.iter().count()),
+        Value::Object(members) => format!("{}{{{}}}", *key, members.iter().count()),
         Value::Other => format!("{}?", *key),
     };
-    members.into_iter().map(show).collect()
+    members.iter().map(show).collect()
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::fields::{Fields, until};
+use super::fields::Fields;
 use crate::endpoint::Issued;
 use crate::endpoint::json::{Members, Value};
 use crate::token::Scope;
@@ -40,14 +40,14 @@ const PAGE: [&str; 3] = ["<html", "<!doctype", "<script"];
 /// An answer, as far as it can be read.
 #[derive(Default)]
 pub(in crate::endpoint) struct Answer {
-    fields: Fields,
+    pub(super) fields: Fields,
     /// Texts beside `error` that may be error codes, in the order in which they count. Only a known code has a meaning
     /// there.
     codes: Vec<Zeroizing<String>>,
     /// The same texts of the objects in which servers put their errors.
     inner_codes: Vec<Zeroizing<String>>,
-    /// Whether the answer may have been cut off.
-    is_cut: bool,
+    /// Whether the answer may have been cut off before a field: before a refresh token, say.
+    pub(super) is_cut: bool,
 }
 
 impl Answer {
@@ -90,15 +90,6 @@ impl Answer {
         self.fields.refresh_token.as_ref().map(|it| it.as_str())
     }
 
-    pub(super) fn has_token(&self) -> bool {
-        self.fields.has_token()
-    }
-
-    /// Whether the answer may have been cut off before a field: before a refresh token, say.
-    pub(super) fn is_cut(&self) -> bool {
-        self.is_cut
-    }
-
     /// The `error` (RFC 6749 section 5.2).
     pub(super) fn error(&self) -> Option<&str> {
         self.fields.error.as_ref().map(|it| it.as_str())
@@ -114,23 +105,16 @@ impl Answer {
         self.inner_codes.iter().map(|code| code.as_str())
     }
 
-    pub(super) fn description(&self) -> Option<&str> {
-        self.fields.description()
-    }
-
     /// What the server issued. `server_time` is the `Date` of the answer, and `wall` the clock of this machine when the
     /// answer was read.
     pub(super) fn into_issued(self, server_time: Option<Duration>, wall: Duration) -> Issued {
         let plain = |mut text: Zeroizing<String>| mem::take(&mut *text);
         let fields = self.fields;
-        let until = |point| until(point, server_time, wall);
         Issued {
             access: fields.access_token.map(plain).map(Into::into),
             refresh: fields.refresh_token.map(plain).map(Into::into),
-            expires_in: fields.expires_in.or_else(|| until(fields.expires_at)),
-            refresh_expires_in: fields
-                .refresh_expires_in
-                .or_else(|| until(fields.refresh_expires_at)),
+            expires_in: fields.expiry.lifetime(server_time, wall),
+            refresh_expires_in: fields.refresh_expiry.lifetime(server_time, wall),
             refresh_in: fields.refresh_in,
             token_type: fields.token_type.map(plain),
             scope: fields.scope.map(|text| Scope::parse(&text)),
@@ -234,12 +218,12 @@ fn is_page(notice: &[u8]) -> bool {
 /// Reads the object's own members. Inner objects go to `inner` with their depth.
 fn read(members: Members<'_>, depth: usize, is_error: bool, inner: &mut Vec<Inner>) -> Fields {
     let mut fields = Fields::default();
-    for (name, value) in members {
+    for (name, value) in members.iter() {
         let is_error = is_error && ERRORS.contains(&name.as_str());
         match value {
             Value::Object(members) => descend(members, depth, is_error, inner),
             Value::Array(elements) if *name != "scope" => {
-                for element in elements {
+                for element in elements.iter() {
                     if let Value::Object(members) = element {
                         descend(members, depth, is_error, inner);
                     }

@@ -78,10 +78,10 @@ pub(in crate::endpoint) fn exchange(
     // A server that repeats the request in its complaint has issued nothing.
     let repeats = |token| secrets.holds(token);
     let is_echo = answer.access_token().is_none() && answer.refresh_token().is_some_and(repeats);
-    if status.is_success() && answer.has_token() && !is_echo {
+    if status.is_success() && answer.fields.has_token() && !is_echo {
         // If the answer broke off before a refresh token, the server may have issued none, or the old one is spent. The
         // pair must not keep the old one.
-        let may_go_on = reply.broken.is_some() || answer.is_cut();
+        let may_go_on = reply.broken.is_some() || answer.is_cut;
         if may_go_on && answer.refresh_token().is_none() {
             let quote = Quote::status(status.as_u16());
             return Err(reply.unclear(quote, "the answer broke off before a refresh token"));
@@ -99,7 +99,8 @@ pub(in crate::endpoint) fn exchange(
                 return Err(EndpointError::user_needed("").with_quote(words.quote));
             }
             None if !words.has_code && is_bare_400(&reply, codes) => {
-                return Err(EndpointError::rejected(status.as_str()).with_status(status));
+                let quote = reply.quote_code(status.as_str().to_owned(), None);
+                return Err(EndpointError::rejected("").with_quote(quote));
             }
             _ => {}
         }
@@ -121,7 +122,8 @@ pub(in crate::endpoint) fn revocation(
         return Ok(());
     }
     if is_bare_400(&reply, codes) {
-        return Err(EndpointError::refused(status.as_str()).with_status(status));
+        let quote = reply.quote_code(status.as_str().to_owned(), None);
+        return Err(EndpointError::refused("").with_quote(quote));
     }
     let answer = Answer::read(&reply.body, reply.is_whole());
     let words = Words::new(&reply, &answer, codes, secrets);
@@ -174,7 +176,10 @@ impl Words {
                 // The status replaces a code that must not be quoted.
                 let shown = secrets.redact(code);
                 let shown = shown.unwrap_or_else(|| reply.status.as_str().to_owned());
-                let description = answer.description().and_then(|text| secrets.redact(text));
+                let description = answer
+                    .fields
+                    .description()
+                    .and_then(|text| secrets.redact(text));
                 reply.quote_code(shown, description)
             }
         };

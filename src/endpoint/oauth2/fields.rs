@@ -22,11 +22,8 @@ pub(super) struct Fields {
     pub(super) refresh_token: Option<Zeroizing<String>>,
     pub(super) token_type: Option<Zeroizing<String>>,
     pub(super) scope: Option<Zeroizing<String>>,
-    pub(super) expires_in: Option<Duration>,
-    /// Since the Unix epoch.
-    pub(super) expires_at: Option<Duration>,
-    pub(super) refresh_expires_in: Option<Duration>,
-    pub(super) refresh_expires_at: Option<Duration>,
+    pub(super) expiry: Expiry,
+    pub(super) refresh_expiry: Expiry,
     pub(super) refresh_in: Option<Duration>,
     pub(super) error: Option<Zeroizing<String>>,
     error_description: Option<Zeroizing<String>>,
@@ -34,6 +31,28 @@ pub(super) struct Fields {
     /// The subject of `codes`.
     resource: Option<Zeroizing<String>>,
     codes: Vec<Zeroizing<String>>,
+}
+
+/// The expiry of a token, as a span or as a point in time.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Expiry {
+    span: Option<Duration>,
+    /// Since the Unix epoch.
+    end: Option<Duration>,
+}
+
+impl Expiry {
+    fn is_known(self) -> bool {
+        self.span.is_some() || self.end.is_some()
+    }
+
+    /// The lifetime of the token: the span, or else the time until `end`, by the server's clock first and then by this
+    /// machine's clock.
+    pub(super) fn lifetime(self, server: Option<Duration>, wall: Duration) -> Option<Duration> {
+        let mut clocks = server.into_iter().chain([wall]);
+        let until_end = || clocks.find_map(|now| time::lifetime_until(self.end, now));
+        self.span.or_else(until_end)
+    }
 }
 
 impl Fields {
@@ -48,8 +67,8 @@ impl Fields {
     /// Whether there is an access token, with a lifetime or a type beside it. Other objects hold an `accessToken` too: the
     /// settings of a page, for instance.
     pub(super) fn is_of_a_token(&self) -> bool {
-        let has_lifetime = self.expires_in.is_some() || self.expires_at.is_some();
-        self.access_token.is_some() && (has_lifetime || self.token_type.is_some())
+        let is_described = self.expiry.is_known() || self.token_type.is_some();
+        self.access_token.is_some() && is_described
     }
 
     /// Whether no field was read.
@@ -65,13 +84,13 @@ impl Fields {
 
     /// Takes the lifetimes of the enclosing object if this object has none.
     pub(super) fn add_lifetimes(&mut self, around: &Self) {
-        if self.expires_in.is_none() && self.expires_at.is_none() {
-            self.expires_in = around.expires_in;
-            self.expires_at = around.expires_at;
-        }
-        if self.refresh_expires_in.is_none() && self.refresh_expires_at.is_none() {
-            self.refresh_expires_in = around.refresh_expires_in;
-            self.refresh_expires_at = around.refresh_expires_at;
+        for (mine, theirs) in [
+            (&mut self.expiry, &around.expiry),
+            (&mut self.refresh_expiry, &around.refresh_expiry),
+        ] {
+            if !mine.is_known() {
+                *mine = *theirs;
+            }
         }
         self.refresh_in = self.refresh_in.or(around.refresh_in);
     }
@@ -103,7 +122,7 @@ impl Fields {
             Value::Bare(text) => self.bare(name, text),
             Value::Array(elements) if name == "scope" => {
                 let mut scopes = Zeroizing::new(String::new());
-                for element in elements {
+                for element in elements.iter() {
                     if let Value::Text(scope) = element {
                         scopes.push_str(&scope);
                         scopes.push(' ');
@@ -149,21 +168,21 @@ impl Fields {
 
     fn number(&mut self, name: &str, text: &str) {
         let (field, span) = match name {
-            "expires_in" | "expiresIn" => (&mut self.expires_in, lifetime(text)),
+            "expires_in" | "expiresIn" => (&mut self.expiry.span, lifetime(text)),
             "refresh_in" => (&mut self.refresh_in, lifetime(text)),
             // Entra's first version, Square and Strava use these names.
-            "expires_at" | "expires_on" | "expiresAt" => (&mut self.expires_at, point(text)),
+            "expires_at" | "expires_on" | "expiresAt" => (&mut self.expiry.end, point(text)),
             // The names of Keycloak, of GitHub and Azure, and of Intuit. Keycloak writes 0 for a token without an expiry of
             // its own (keycloak/keycloak#8919).
             "refresh_expires_in"
             | "refresh_token_expires_in"
             | "x_refresh_token_expires_in"
             | "refreshTokenExpiresIn" => (
-                &mut self.refresh_expires_in,
+                &mut self.refresh_expiry.span,
                 lifetime(text).filter(|span| !span.is_zero()),
             ),
             "refresh_token_expires_at" | "refresh_expires_at" | "refreshTokenExpiresAt" => {
-                (&mut self.refresh_expires_at, point(text))
+                (&mut self.refresh_expiry.end, point(text))
             }
             _ => return,
         };
@@ -204,19 +223,4 @@ fn point(text: &str) -> Option<Duration> {
         Ok(number) => Duration::try_from_secs_f64(number).ok(),
         Err(_) => time::parse(text),
     }
-}
-
-/// The span until a point in time, by the server's clock if that span can be a lifetime, or else by this machine's clock.
-/// A token that expires before it is issued has no lifetime: a clock is wrong.
-pub(super) fn until(
-    point: Option<Duration>,
-    server: Option<Duration>,
-    wall: Duration,
-) -> Option<Duration> {
-    let point = point?;
-    let from = |now: Duration| {
-        let span = point.checked_sub(now)?;
-        Some(span).filter(|span| !span.is_zero() && *span <= LONGEST_LIFETIME)
-    };
-    server.and_then(from).or_else(|| from(wall))
 }

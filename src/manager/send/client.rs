@@ -8,7 +8,7 @@ use reqwest::redirect::{self, Policy};
 use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
 use url::Url;
 
-use super::{Answered, Asked, Attempt, CallError, Route};
+use super::{Asked, Attempt, CallError, Closure, Route};
 use crate::api::Credential;
 use crate::error::{BuildError, Error};
 use crate::manager::TokenManager;
@@ -57,7 +57,7 @@ impl TokenManager {
         if self.allows(request.url()) && !self.api().channel.is_taken_off() {
             return Err(Error::ForeignClient);
         }
-        Ok(self.send_on(On::Foreign(client), request).await?)
+        Ok(self.send_on(client, None, request).await?)
     }
 
     /// A client that follows redirects within the configured origins only, and returns an answer that leads elsewhere
@@ -114,11 +114,12 @@ impl TokenManager {
 
     async fn send_on(
         &self,
-        on: On<'_>,
+        client: Client,
+        ours: Option<&TokenClient>,
         request: Request,
     ) -> Result<Response, CallError<reqwest::Error>> {
         let asked = Asked::new(request.method().clone(), request.url());
-        self.drive(asked, Built { on, request }).await
+        self.drive(asked, ours, Built { client, request }).await
     }
 }
 
@@ -132,88 +133,26 @@ fn is_same_host(attempt: &redirect::Attempt<'_>) -> bool {
     })
 }
 
-/// The client that sends a request.
-enum On<'a> {
-    /// A client of the caller.
-    Foreign(Client),
-    Ours(&'a TokenClient),
-}
-
 /// A request that is built. Another attempt needs a clone of the request.
-struct Built<'a> {
-    on: On<'a>,
+struct Built {
+    client: Client,
     request: Request,
 }
 
-impl Attempt for Built<'_> {
+impl Attempt for Built {
     type Answer = Response;
     type Error = reqwest::Error;
 
-    fn is_ours(&self) -> bool {
-        matches!(self.on, On::Ours(_))
-    }
-
-    async fn send(
-        self,
-        asked: &Asked,
-        credential: Credential,
-        keeps: bool,
-    ) -> Result<Answered<Self>, CallError<reqwest::Error>> {
-        let Self { on, mut request } = self;
-        let spare = keeps.then(|| request.try_clone()).flatten();
-        credential.put(request.headers_mut());
-        let (answer, route) = match &on {
-            On::Foreign(client) => {
-                let answer = client.execute(request).await;
-                let url = answer.as_ref().ok().map(Response::url);
-                let route = asked.route_to(url);
-                (answer, route)
-            }
-            On::Ours(client) => {
-                let sending = client.http_for(request.url()).execute(request);
-                client.watched(sending).await
-            }
-        };
-        Ok(Answered {
-            answer: answer.map_err(CallError::Request)?,
-            route,
-            next: spare.map(|request| Self { on, request }),
-        })
-    }
-}
-
-/// A closure of the caller that sends with a [`TokenClient`].
-struct ClosureOnOurs<'a, F> {
-    client: &'a TokenClient,
-    http: &'a Client,
-    send: F,
-}
-
-impl<E, F, S> Attempt for ClosureOnOurs<'_, F>
-where
-    F: FnMut(Client, Credential) -> S,
-    S: Future<Output = Result<Response, E>>,
-{
-    type Answer = Response;
-    type Error = E;
-
-    fn is_ours(&self) -> bool {
-        true
-    }
-
     async fn send(
         mut self,
-        _asked: &Asked,
         credential: Credential,
-        _keeps: bool,
-    ) -> Result<Answered<Self>, CallError<E>> {
-        let sending = (self.send)(self.http.clone(), credential);
-        let (answer, route) = self.client.watched(sending).await;
-        Ok(Answered {
-            answer: answer.map_err(CallError::Request)?,
-            route,
-            next: Some(self),
-        })
+        keeps: bool,
+    ) -> Result<(Response, Option<Self>), reqwest::Error> {
+        let spare = keeps.then(|| self.request.try_clone()).flatten();
+        credential.put(self.request.headers_mut());
+        let answer = self.client.execute(self.request).await?;
+        let client = self.client;
+        Ok((answer, spare.map(|request| Self { client, request })))
     }
 }
 
@@ -240,7 +179,9 @@ impl TokenClient {
     /// As [`TokenManager::send`].
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (_, request) = request.build_split();
-        Ok(self.tokens.send_on(On::Ours(self), request?).await?)
+        let request = request?;
+        let client = self.http_for(request.url()).clone();
+        Ok(self.tokens.send_on(client, Some(self), request).await?)
     }
 
     /// As [`TokenManager::call`]. `send` also gets the client that is to send to `url`.
@@ -252,22 +193,20 @@ impl TokenClient {
         &self,
         method: Method,
         url: &Url,
-        send: F,
+        mut send: F,
     ) -> Result<Response, CallError<E>>
     where
         F: FnMut(Client, Credential) -> S,
         S: Future<Output = Result<Response, E>>,
     {
-        let attempt = ClosureOnOurs {
-            client: self,
-            http: self.http_for(url),
-            send,
-        };
-        self.tokens.drive(Asked::new(method, url), attempt).await
+        let http = self.http_for(url);
+        let attempt = Closure(|credential| send(http.clone(), credential));
+        let asked = Asked::new(method, url);
+        self.tokens.drive(asked, Some(self), attempt).await
     }
 
     /// The outcome of a request, and the route of its answer.
-    async fn watched<T>(&self, sending: impl Future<Output = T>) -> (T, Route) {
+    pub(super) async fn watched<T>(&self, sending: impl Future<Output = T>) -> (T, Option<Route>) {
         let watched = async {
             let sent = sending.await;
             (sent, FOLLOWED.with(Cell::get))
@@ -279,7 +218,7 @@ impl TokenClient {
                 carried: Some(is_same_host || !self.tokens.api().channel.is_taken_off()),
             },
         };
-        (sent, route)
+        (sent, Some(route))
     }
 
     /// The client for this URL: the one without proxies if the token would travel in the clear.
