@@ -157,7 +157,7 @@ impl Flaw for InTwoSteps {
         }
         let half = cut(next, filler(next) / 2);
         let Swap::Swapped(revision) = at.memory.swap(key, seen, &half).await? else {
-            panic!("nobody else writes");
+            panic!("a swap without a rival was lost");
         };
         yield_now().await;
         at.memory.swap(key, Some(revision), next).await

@@ -53,7 +53,7 @@ impl Flaw for Renumbering {
             return at.memory.swap(key, seen, next).await;
         }
         let Swap::Swapped(revision) = at.memory.swap(key, seen, &record).await? else {
-            panic!("nobody else writes");
+            panic!("a swap without a rival was lost");
         };
         yield_now().await;
         at.memory.swap(key, Some(revision), next).await

@@ -127,7 +127,7 @@ async fn t4_a_logout_with_an_expired_or_unknown_access_token_changes_nothing() {
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;
         clock.advance(Duration::from_secs(61)).await;
-        for bad in [browser.access.as_str(), "nobodys"] {
+        for bad in [browser.access.as_str(), "unknown"] {
             let response = leave(&browser, bad).await;
             assert_eq!(response.status(), 401);
             assert!(set_cookie(&response, REFRESH).is_none());
@@ -142,8 +142,8 @@ async fn a_logout_that_fails_is_unprocessable() {
     let clock = TestClock::new();
     for (folio, clears) in both(&clock).into_iter().zip([false, true]) {
         let stranger = Browser::signed_in(&okapi(&clock)).await;
-        let nobodys = request(Method::POST, "/authn/logout-all", "");
-        for bad in [stranger.post("/authn/logout"), nobodys] {
+        let signed_out = request(Method::POST, "/authn/logout-all", "");
+        for bad in [stranger.post("/authn/logout"), signed_out] {
             let response = send(&folio, bad).await;
             let (status, code, _) = error_of(&response);
             assert_eq!((status, code.as_str()), (422, "token.logout.unprocessable"));

@@ -151,7 +151,7 @@ impl State {
         self.counters.replays += u64::from(held.used);
         let (session, used, revoked) = (held.session, held.used, held.revoked);
         let user = self.sessions[session].user;
-        // An expired one is refused before anybody looks whether it was used, so it harms nobody.
+        // An expired token is refused before the check for reuse, so it ends no session.
         if now >= held.expires_at || !self.users[user].active {
             return Err(Refused);
         }
