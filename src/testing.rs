@@ -39,6 +39,33 @@
 //! client run on the same current-thread runtime, because a runtime advances time as soon as none of *its own* tasks can
 //! run. In all other cases, use short lifetimes in real time.
 
+/// The setters of a builder that do no more than set a field.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty => $($field:ident).+,)*) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(mut self, $name: $type) -> Self {
+                self.$($field).+ = $name;
+                self
+            }
+        )*
+    };
+}
+
+/// The getters of a server's counters.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(&self) -> u64 {
+                self.counters().$name
+            }
+        )*
+    };
+}
+
 mod authorization_server;
 mod body;
 mod clock;

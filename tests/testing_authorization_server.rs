@@ -1,4 +1,4 @@
-//! The authorization server's HTTP face, asked by an ordinary HTTP client.
+//! The HTTP face of the authorization server, as an ordinary HTTP client sees it.
 
 #![expect(
     clippy::unwrap_used,
@@ -38,7 +38,7 @@ async fn status_and_body(response: Response) -> (StatusCode, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_is_answered_as_the_rfc_says() {
+async fn a_refresh_is_answered_in_the_form_of_rfc_6749() {
     let server = AuthorizationServer::builder()
         .clock(TestClock::new())
         .scope("write read")
@@ -76,7 +76,7 @@ async fn a_refresh_is_answered_as_the_rfc_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn simulated_time_and_sockets_go_together_on_one_thread() {
+async fn simulated_time_works_over_sockets_on_one_thread() {
     let clock = TestClock::new();
     let server = AuthorizationServer::builder()
         .clock(clock.clone())
@@ -98,7 +98,7 @@ async fn simulated_time_and_sockets_go_together_on_one_thread() {
 }
 
 #[tokio::test]
-async fn lifetimes_are_whole_numbers_or_fractions_of_a_second() {
+async fn lifetimes_are_whole_seconds_or_fractions() {
     let server = AuthorizationServer::builder()
         .access_ttl(Duration::from_millis(300))
         .refresh_ttl(2 * SECOND)
@@ -113,7 +113,7 @@ async fn lifetimes_are_whole_numbers_or_fractions_of_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_token_can_be_left_out_or_empty() {
+async fn an_answer_omits_the_refresh_token_or_leaves_it_empty_where_a_rule_says_so() {
     for (mode, said) in [
         (RefreshTokens::Omitted, None),
         (RefreshTokens::Empty, Some("")),
@@ -132,7 +132,7 @@ async fn a_refresh_token_can_be_left_out_or_empty() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_proves_who_it_is_in_the_header_or_in_the_body() {
+async fn a_client_authenticates_in_the_header_or_in_the_body() {
     let server = AuthorizationServer::builder()
         .client("odd:id", "p+ss w%rd/&=")
         .build();
@@ -173,7 +173,7 @@ async fn a_client_proves_who_it_is_in_the_header_or_in_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_grant_is_refused_and_not_counted() {
+async fn a_request_without_a_grant_is_refused_and_not_counted() {
     let server = AuthorizationServer::builder().build();
     let http = server.listen().await.unwrap();
     for (form, code) in [
@@ -209,13 +209,13 @@ async fn a_client_can_sign_in_and_revoke() {
     let response = post(&revoke, format!("token={token}")).await.unwrap();
     assert_eq!(response.status(), 200);
     assert!(!server.is_live_refresh(token));
-    let response = post(&revoke, "token=nobody's".to_owned()).await.unwrap();
+    let response = post(&revoke, "token=unknown".to_owned()).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!((server.revocations(), server.families_revoked()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scripted_status_comes_with_its_headers_and_rotates_nothing() {
+async fn a_scripted_status_has_its_headers_and_rotates_nothing() {
     let server = AuthorizationServer::builder().build();
     let http = server.listen().await.unwrap();
     let pair = server.issue();
@@ -241,7 +241,7 @@ async fn a_scripted_status_comes_with_its_headers_and_rotates_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_connection_brings_no_answer_whether_rotated_or_not() {
+async fn a_dropped_connection_has_no_answer_whether_rotated_or_not() {
     for (fault, rotations) in [(Fault::DropBefore, 0), (Fault::DropAfter, 1)] {
         let server = AuthorizationServer::builder().build();
         let http = server.listen().await.unwrap();
@@ -269,7 +269,7 @@ async fn a_truncated_answer_has_its_headers_and_half_its_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_hangs_up_undoes_nothing() {
+async fn a_client_that_hangs_up_does_not_undo_its_grant() {
     let clock = TestClock::new();
     let server = AuthorizationServer::builder().clock(clock.clone()).build();
     let http = server.listen().await.unwrap();
@@ -277,7 +277,7 @@ async fn a_client_that_hangs_up_undoes_nothing() {
     let hold = server.hold();
     let given_up = tokio::time::timeout(SECOND, refresh(&http, refresh_token(&pair))).await;
     assert!(given_up.is_err());
-    // Time for the server to see that nobody is there any more.
+    // Time for the server to notice that the client has hung up.
     clock.advance(SECOND).await;
     assert_eq!((server.exchanges(), server.rotations()), (1, 0));
     drop(hold);
@@ -286,7 +286,7 @@ async fn a_client_that_hangs_up_undoes_nothing() {
 }
 
 #[tokio::test]
-async fn it_stops_listening_when_dropped_and_can_come_back() {
+async fn an_http_face_stops_listening_when_dropped_and_its_address_can_be_used_again() {
     let server = AuthorizationServer::builder().build();
     let http = server.listen().await.unwrap();
     let addr = http.addr();
@@ -294,7 +294,7 @@ async fn it_stops_listening_when_dropped_and_can_come_back() {
     open.set_read_timeout(Some(10 * SECOND)).unwrap();
     let pair = server.issue();
     assert_eq!(http.url(), format!("http://{addr}/token"));
-    // Time to accept it, so that it is a connection that is closed and not a backlog.
+    // Time for the server to accept the connection, so that a connection is closed and not a backlog.
     tokio::time::sleep(SECOND / 20).await;
     drop(http);
 

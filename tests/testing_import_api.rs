@@ -1,4 +1,4 @@
-//! The import API, called in process and over HTTP with the authorization server's tokens.
+//! The import API, called in this process and over HTTP with tokens of the authorization server.
 
 #![expect(
     clippy::unwrap_used,
@@ -49,7 +49,7 @@ async fn eureka_refuses_a_token_from_its_expiry_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn okapi_stays_with_a_token_that_it_accepted_once() {
+async fn okapi_accepts_a_token_for_ever_that_it_accepted_once() {
     let (server, clock) = server();
     let api = ImportApi::builder(&server).gateway(Gateway::Okapi).build();
     let (used, unused) = (server.issue(), server.issue());
@@ -102,7 +102,7 @@ async fn records_are_counted_by_their_terminators_and_take_their_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_method_and_path_is_served_with_either_header_and_seen() {
+async fn any_method_and_path_is_served_with_either_header_and_recorded() {
     let (server, _) = server();
     let api = ImportApi::builder(&server).build();
     let http = api.listen().await.unwrap();
@@ -132,7 +132,7 @@ async fn any_method_and_path_is_served_with_either_header_and_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn scripted_answers_come_before_the_token_is_looked_at() {
+async fn scripted_answers_come_before_the_token_is_checked() {
     let (server, _) = server();
     let api = ImportApi::builder(&server).build();
     let http = api.listen().await.unwrap();
@@ -160,7 +160,7 @@ async fn scripted_answers_come_before_the_token_is_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_import_is_remembered_by_its_last_requests_only() {
+async fn only_the_last_requests_of_a_long_import_are_kept() {
     let (server, _) = server();
     let api = ImportApi::builder(&server).build();
     let pair = server.issue();
@@ -170,7 +170,7 @@ async fn a_long_import_is_remembered_by_its_last_requests_only() {
     assert_eq!((api.seen().len(), api.records()), (64, 500_000));
 }
 
-/// Posts under a key; returns the status and the answer.
+/// Posts a body under a key, and returns the status and the body of the answer.
 async fn keyed(http: &HttpServer, bearer: &str, key: &str, body: &'static str) -> (u16, Value) {
     let request = Client::new().post(http.url()).bearer_auth(bearer);
     let request = request.header("idempotency-key", key).body(body);
@@ -179,7 +179,7 @@ async fn keyed(http: &HttpServer, bearer: &str, key: &str, body: &'static str) -
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_under_a_known_key_is_answered_like_the_first_and_not_counted() {
+async fn a_request_under_a_known_key_is_answered_as_the_first_and_not_counted() {
     let (server, _) = server();
     let api = ImportApi::builder(&server).time_per_record(SECOND).build();
     let http = api.listen().await.unwrap();
@@ -196,7 +196,7 @@ async fn a_request_under_a_known_key_is_answered_like_the_first_and_not_counted(
     assert_eq!(
         start.elapsed(),
         2 * SECOND,
-        "what was done takes no time again"
+        "a repeated request takes no time"
     );
     keyed(&http, access(&pair), "\"b\"", "x\x1Dy\x1D").await;
     assert_eq!((api.calls(), api.records()), (5, 4));
@@ -204,7 +204,7 @@ async fn a_request_under_a_known_key_is_answered_like_the_first_and_not_counted(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_says_nothing_of_a_request_that_was_not_accepted() {
+async fn a_key_of_a_refused_request_is_not_remembered() {
     let (server, _) = server();
     let api = ImportApi::builder(&server).build();
     let http = api.listen().await.unwrap();
@@ -220,7 +220,7 @@ async fn a_key_says_nothing_of_a_request_that_was_not_accepted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_first_request_is_worked_on_the_same_key_is_a_conflict() {
+async fn a_key_is_a_conflict_while_its_first_request_is_processed() {
     let (server, _) = server();
     let api = ImportApi::builder(&server).time_per_record(SECOND).build();
     let http = api.listen().await.unwrap();
@@ -259,7 +259,7 @@ async fn another_body_method_or_path_under_a_known_key_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_keyed_request_is_worked_on_to_its_end_if_the_client_hangs_up() {
+async fn a_request_with_a_key_is_processed_to_its_end_if_the_client_hangs_up() {
     let (server, _) = server();
     let api = ImportApi::builder(&server).time_per_record(SECOND).build();
     let http = api.listen().await.unwrap();
@@ -278,7 +278,7 @@ async fn a_keyed_request_is_worked_on_to_its_end_if_the_client_hangs_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_are_remembered_one_by_one_where_that_is_asked_for() {
+async fn records_are_remembered_one_by_one_where_the_builder_says_so() {
     let (server, _) = server();
     let api = ImportApi::builder(&server).remember_records(true).build();
     let forgetful = ImportApi::builder(&server).build();
@@ -300,7 +300,7 @@ async fn records_are_remembered_one_by_one_where_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_process_can_ask_for_the_counters_without_being_counted() {
+async fn a_request_for_the_counters_is_not_counted() {
     let (server, _) = server();
     let api = ImportApi::builder(&server).remember_records(true).build();
     let http = api.listen().await.unwrap();

@@ -170,34 +170,17 @@ impl AuthorizationServer {
         *self.shared.exchanges.borrow()
     }
 
-    /// Of [`exchanges`](Self::exchanges), those whose token was consumed before, whatever the answer.
-    #[must_use]
-    pub fn replays(&self) -> u64 {
-        self.counters().replays
-    }
-
-    /// Of [`exchanges`](Self::exchanges), those that issued a new pair, whether or not the answer arrived.
-    #[must_use]
-    pub fn rotations(&self) -> u64 {
-        self.counters().rotations
-    }
-
-    /// Families that the server revoked because a refresh token was used twice.
-    #[must_use]
-    pub fn families_revoked(&self) -> u64 {
-        self.counters().families_revoked
-    }
-
-    /// Sign-ins that arrived, including those that failed.
-    #[must_use]
-    pub fn sign_ins(&self) -> u64 {
-        self.counters().sign_ins
-    }
-
-    /// Requests to revoke a token, whether or not the server knew the token.
-    #[must_use]
-    pub fn revocations(&self) -> u64 {
-        self.counters().revocations
+    counters! {
+        /// Of [`exchanges`](Self::exchanges), those whose token was consumed before, whatever the answer.
+        replays,
+        /// Of [`exchanges`](Self::exchanges), those that issued a new pair, whether or not the answer arrived.
+        rotations,
+        /// Families that the server revoked because a refresh token was used twice.
+        families_revoked,
+        /// Sign-ins that arrived, including those that failed.
+        sign_ins,
+        /// Requests to revoke a token, whether or not the server knew the token.
+        revocations,
     }
 
     /// What an access token is worth now. The check does not count as a use of the token.

@@ -146,7 +146,7 @@ struct Script<C: Call> {
     plans: Mutex<HashMap<C, Plan<C::Error>>>,
     is_down: AtomicBool,
     calls: watch::Sender<HashMap<C, u64>>,
-    /// Bumped at each release.
+    /// The number of releases.
     releases: watch::Sender<u64>,
 }
 
@@ -190,7 +190,7 @@ impl<C: Call> Script<C> {
     }
 
     async fn released(&self) {
-        // It fails only without a sender, which is `self`.
+        // The wait fails only without a sender, which is `self`.
         let _ = self.releases.subscribe().changed().await;
     }
 
@@ -220,7 +220,7 @@ impl<C: Call> Script<C> {
         answer
     }
 
-    /// A call that waits for nothing.
+    /// A call that is not async.
     fn meet_at_once(&self, call: C) {
         if let Some(CallFault::PanicBefore) = self.arrive(call) {
             panic!("a scripted panic of the call {call:?}");
@@ -250,18 +250,18 @@ macro_rules! scripted {
                 self.script.edit(call, |plan| plan.always = fault);
             }
 
-            /// Whether every call fails that can, before any scripted fault. A call that hangs or is delayed before the
-            /// inner call fails too if that is so by then.
+            /// Whether every call that has an error fails, before any scripted fault. A call that hangs or is delayed before
+            /// the inner call fails too, if the wrapper is down by then.
             pub fn set_down(&self, down: bool) {
                 self.script.is_down.store(down, Ordering::SeqCst);
             }
 
-            /// Lets the calls go on that hang now. A later call hangs until the next release.
+            /// Releases the calls that hang now. A later call hangs until the next release.
             pub fn release(&self) {
                 self.script.releases.send_modify(|releases| *releases += 1);
             }
 
-            /// How many calls of this kind arrived at the wrapper, whatever became of them.
+            /// The number of calls of this kind that arrived at the wrapper, including those that failed.
             #[must_use]
             pub fn calls(&self, call: $call) -> u64 {
                 let calls = self.script.calls.borrow();
@@ -274,7 +274,7 @@ macro_rules! scripted {
                 let is_reached = |calls: &HashMap<$call, u64>| {
                     calls.get(&call).copied().unwrap_or_default() >= count
                 };
-                // It fails only without a sender, which is `self`.
+                // The wait fails only without a sender, which is `self`.
                 let _ = calls.wait_for(is_reached).await;
             }
         }

@@ -5,10 +5,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -54,6 +55,40 @@ impl Drop for HttpServer {
 
 /// Any free port of the loopback.
 pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A response with this status, which is 500 where HTTP does not have it.
+pub(super) fn response(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}
+
+/// The same with a content type.
+pub(super) fn typed(
+    status: u16,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Bytes> {
+    let mut response = response(status, body);
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Adds a `Date` header, unless there is one.
+pub(super) fn date(headers: &mut HeaderMap, wall: Duration) {
+    if let Ok(date) = httpdate::fmt_http_date(UNIX_EPOCH + wall).try_into() {
+        headers.entry(DATE).or_insert(date);
+    }
+}
+
+/// Adds a `Retry-After` header in whole seconds, if there is a pause.
+pub(super) fn retry_after(headers: &mut HeaderMap, pause: Option<Duration>) {
+    if let Some(pause) = pause {
+        headers.insert(RETRY_AFTER, pause.as_secs().into());
+    }
+}
 
 /// What a face sends over the connection.
 #[derive(Debug)]

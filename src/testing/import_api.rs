@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ::http::{Method, StatusCode};
 use parking_lot::Mutex;
+use serde::Serialize;
 
 use self::http::{Keys, Use};
 use super::authorization_server::{AccessCheck, AuthorizationServer};
@@ -91,7 +92,7 @@ struct Inner {
     seen: VecDeque<Seen>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 struct Counters {
     calls: u64,
     records: u64,
@@ -170,40 +171,19 @@ impl ImportApi {
         self.shared.inner.lock().by_path.insert(path, answer);
     }
 
-    /// Calls that arrived.
-    #[must_use]
-    pub fn calls(&self) -> u64 {
-        self.counters().calls
-    }
-
-    /// Records that were accepted.
-    #[must_use]
-    pub fn records(&self) -> u64 {
-        self.counters().records
-    }
-
-    /// Calls that were answered 401, by the gateway or by a script.
-    #[must_use]
-    pub fn unauthorized(&self) -> u64 {
-        self.counters().unauthorized
-    }
-
-    /// Calls without a header that carries a token, whatever the answer.
-    #[must_use]
-    pub fn anonymous(&self) -> u64 {
-        self.counters().anonymous
-    }
-
-    /// Requests that were repeated under their `Idempotency-Key`, and answered as the first one.
-    #[must_use]
-    pub fn duplicates(&self) -> u64 {
-        self.counters().duplicates
-    }
-
-    /// Requests that were answered 409 or 422 because of their `Idempotency-Key`.
-    #[must_use]
-    pub fn conflicts(&self) -> u64 {
-        self.counters().conflicts
+    counters! {
+        /// Calls that arrived.
+        calls,
+        /// Records that were accepted.
+        records,
+        /// Calls that were answered 401, by the gateway or by a script.
+        unauthorized,
+        /// Calls without a header that carries a token, whatever the answer.
+        anonymous,
+        /// Requests that were repeated under their `Idempotency-Key`, and answered as the first one.
+        duplicates,
+        /// Requests that were answered 409 or 422 because of their `Idempotency-Key`.
+        conflicts,
     }
 
     /// The number of different records that were accepted over HTTP; zero unless records are
@@ -332,26 +312,14 @@ impl ImportApiBuilder {
         }
     }
 
-    /// How the gateway judges tokens. Default: [`Gateway::Eureka`].
-    #[must_use]
-    pub fn gateway(mut self, gateway: Gateway) -> Self {
-        self.gateway = gateway;
-        self
-    }
-
-    /// How long each accepted record takes before the call is answered. Default: no time.
-    #[must_use]
-    pub fn time_per_record(mut self, span: Duration) -> Self {
-        self.time_per_record = span;
-        self
-    }
-
-    /// Whether the API remembers which records it accepted over HTTP, at some 20 bytes each, for
-    /// [`ImportApi::distinct_records`] and [`ImportApi::times_taken`]. Default: no.
-    #[must_use]
-    pub fn remember_records(mut self, remember: bool) -> Self {
-        self.remembers_records = remember;
-        self
+    setters! {
+        /// How the gateway judges tokens. Default: [`Gateway::Eureka`].
+        gateway: Gateway => gateway,
+        /// How long each accepted record takes before the call is answered. Default: no time.
+        time_per_record: Duration => time_per_record,
+        /// Whether the API remembers which records it accepted over HTTP, at some 20 bytes each, for
+        /// [`ImportApi::distinct_records`] and [`ImportApi::times_taken`]. Default: no.
+        remember_records: bool => remembers_records,
     }
 
     /// The API, with no call yet.

@@ -27,7 +27,7 @@ async fn changes_are_noticed() {
     store(flawed(Deaf)).await;
 }
 
-/// Only the first handle notices anything.
+/// Only the first handle notices changes.
 #[derive(Debug)]
 struct HalfDeaf;
 
@@ -47,7 +47,7 @@ async fn changes_by_another_handle_are_noticed() {
     store(flawed(HalfDeaf)).await;
 }
 
-/// Waits for what exists.
+/// Waits for changes of records that exist, and for no creation.
 #[derive(Debug)]
 struct Uncreative;
 
@@ -87,7 +87,7 @@ async fn a_record_that_is_gone_is_a_change() {
     store(flawed(Patient)).await;
 }
 
-/// Waits for the next change.
+/// Waits for the next change, whatever has changed before.
 #[derive(Debug)]
 struct Forgetful;
 
@@ -100,11 +100,11 @@ impl Flaw for Forgetful {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "waits although the record has changed already")]
-async fn a_change_that_came_before_is_noticed() {
+async fn a_change_before_the_wait_is_noticed() {
     store(flawed(Forgetful)).await;
 }
 
-/// Looks, and then listens.
+/// Reads the record first, and subscribes then.
 #[derive(Debug)]
 struct Hasty;
 
@@ -120,12 +120,12 @@ impl Flaw for Hasty {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "missed a swap that came as it began")]
-async fn a_change_between_looking_and_listening_is_noticed() {
+#[should_panic(expected = "missed a swap that came while it began")]
+async fn a_change_between_reading_and_subscribing_is_noticed() {
     store(flawed(Hasty)).await;
 }
 
-/// One waiter at a time.
+/// Notifies one waiter at a time.
 #[derive(Debug, Default)]
 struct Single(AtomicU64);
 
@@ -145,11 +145,11 @@ impl Flaw for Single {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "one of several waiters did not notice a swap")]
-async fn every_waiter_is_told() {
+async fn every_waiter_is_notified() {
     store(flawed(Single::default())).await;
 }
 
-/// With one waiter that is dropped the subscriptions of others end.
+/// A waiter that is dropped ends the subscriptions of other waiters.
 #[derive(Debug, Default)]
 struct Unsubscribing(AtomicU64);
 
@@ -178,11 +178,11 @@ impl Flaw for Unsubscribing {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "after other waiters had gone")]
-async fn a_waiter_who_is_dropped_takes_nobody_with_him() {
+async fn a_dropped_waiter_does_not_end_the_wait_of_another() {
     store(flawed(Unsubscribing::default())).await;
 }
 
-/// Wakes everybody for everything.
+/// Wakes every waiter at every swap.
 #[derive(Debug, Default)]
 struct Overhearing {
     written: Notify,
@@ -215,13 +215,13 @@ impl Flaw for Overhearing {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "returned although the key has not changed")]
-async fn changes_of_other_keys_are_none() {
+async fn changes_of_other_keys_are_not_noticed() {
     store(flawed(Overhearing::default())).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "returned although the key has not changed")]
-async fn nor_are_lost_swaps() {
+async fn lost_swaps_are_not_noticed() {
     let by_lost_swaps = true;
     store(flawed(Overhearing {
         by_lost_swaps,

@@ -8,10 +8,10 @@ use tokio::task::yield_now;
 
 use crate::flaw::{Flaw, Handle, flawed};
 
-/// Compares, and writes a little later.
+/// Compares first, and writes a little later.
 #[derive(Debug)]
 struct Slow {
-    /// With which the label begins of the keys for which it does.
+    /// The flaw concerns keys whose label begins with this text.
     label: &'static str,
 }
 
@@ -47,7 +47,7 @@ async fn no_increment_is_lost() {
     .await;
 }
 
-/// Has an answer for so many at once.
+/// Answers at most this number of swaps at once.
 #[derive(Debug, Default)]
 struct Crowded(AtomicUsize);
 
@@ -73,12 +73,12 @@ impl Flaw for Crowded {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "one of 1000 swaps at once died")]
-async fn a_thousand_at_once_are_answered() {
+#[should_panic(expected = "one of 1000 concurrent swaps panicked")]
+async fn a_thousand_concurrent_swaps_are_answered() {
     store(flawed(Crowded::default())).await;
 }
 
-/// Nobody is ever faster than itself.
+/// Answers a lost swap with the revision that the swap was made against.
 #[derive(Debug, Default)]
 struct Confused(AtomicUsize);
 
@@ -99,7 +99,7 @@ impl Flaw for Confused {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "a contender died")]
-async fn no_swap_is_lost_to_what_it_was_made_against() {
+#[should_panic(expected = "a contender panicked")]
+async fn no_swap_is_lost_to_the_revision_it_was_made_against() {
     store(flawed(Confused::default())).await;
 }

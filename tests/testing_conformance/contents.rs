@@ -6,7 +6,7 @@ use tokio::task::yield_now;
 
 use crate::flaw::{Flaw, Handle, edited, flawed};
 
-/// Keeps something else than it was given.
+/// Keeps another record than the one that was swapped in.
 #[derive(Debug)]
 struct Lossy(fn(&Record) -> Record);
 
@@ -24,15 +24,15 @@ impl Flaw for Lossy {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "what was swapped in is what is loaded")]
+#[should_panic(expected = "the record that was swapped in is loaded")]
 async fn a_lease_is_kept() {
     let lossy = |record: &Record| edited(record, |form| form["lease"] = ().into());
     store(flawed(Lossy(lossy))).await;
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "what was swapped in is what is loaded")]
-async fn unknown_fields_are_carried_along() {
+#[should_panic(expected = "the record that was swapped in is loaded")]
+async fn unknown_fields_are_kept() {
     let lossy = |record: &Record| {
         edited(record, |form| {
             form.as_object_mut().unwrap().remove("of_a_later_version");
@@ -43,7 +43,7 @@ async fn unknown_fields_are_carried_along() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "fields of a later version survive")]
-async fn odd_text_in_unknown_fields_is_carried_along() {
+async fn odd_text_in_unknown_fields_is_kept() {
     let lossy = |record: &Record| {
         let text = serde_json::to_string(record)
             .unwrap()
@@ -69,18 +69,18 @@ fn cut(record: &Record, length: usize) -> Record {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "did not come back as it was")]
+#[should_panic(expected = "characters comes back equal")]
 async fn a_long_record_is_kept_whole() {
     store(flawed(Lossy(|record| cut(record, 100_000)))).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "is stored whole or refused with an error")]
-async fn a_record_that_is_far_too_long_is_kept_whole_too_if_it_is_kept() {
+async fn a_record_that_is_far_too_long_is_kept_whole_or_refused() {
     store(flawed(Lossy(|record| cut(record, 1_000_000)))).await;
 }
 
-/// Refuses what is longer than this, and sometimes too late.
+/// Refuses records that are longer than this, before or after writing them.
 #[derive(Debug)]
 struct Strict {
     limit: usize,
@@ -109,7 +109,7 @@ impl Flaw for Strict {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_may_refuse_what_is_far_too_long() {
+async fn a_store_may_refuse_a_record_that_is_far_too_long() {
     let after_writing = false;
     store(flawed(Strict {
         limit: 1_000_000,
@@ -120,7 +120,7 @@ async fn a_store_may_refuse_what_is_far_too_long() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "swap failed: StoreError")]
-async fn but_not_what_is_long() {
+async fn a_store_may_not_refuse_a_long_record() {
     let after_writing = false;
     store(flawed(Strict {
         limit: 100_000,
@@ -131,7 +131,7 @@ async fn but_not_what_is_long() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "is stored whole or refused with an error")]
-async fn nor_after_it_has_written_it() {
+async fn a_store_may_not_refuse_a_record_that_it_has_written() {
     let after_writing = true;
     store(flawed(Strict {
         limit: 1_000_000,
@@ -140,7 +140,7 @@ async fn nor_after_it_has_written_it() {
     .await;
 }
 
-/// Writes the first half first.
+/// Writes the first half of a record first.
 #[derive(Debug)]
 struct InTwoSteps;
 
@@ -158,7 +158,7 @@ impl Flaw for InTwoSteps {
         }
         let half = cut(next, filler(next) / 2);
         let Swap::Swapped(revision) = at.memory.swap(key, seen, &half).await? else {
-            panic!("nobody else writes");
+            panic!("a swap without a rival was lost");
         };
         yield_now().await;
         at.memory.swap(key, Some(revision), next).await
@@ -166,7 +166,7 @@ impl Flaw for InTwoSteps {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "a reader died")]
-async fn nobody_sees_half_a_record() {
+#[should_panic(expected = "a reader panicked")]
+async fn no_reader_sees_half_a_record() {
     store(flawed(InTwoSteps)).await;
 }

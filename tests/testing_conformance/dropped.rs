@@ -12,7 +12,7 @@ use crate::flaw::{Flaw, Handle, edited, flawed};
 
 type Answer = Result<Swap, StoreError>;
 
-/// Writes a part first, and is slow enough to be dropped in between.
+/// Writes a part of the record first, slowly enough for a drop in between.
 #[derive(Debug)]
 struct InTwoSteps;
 
@@ -35,11 +35,11 @@ impl Flaw for InTwoSteps {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "a swap that was dropped was carried out in part")]
-async fn a_swap_that_is_dropped_is_carried_out_entirely_or_not_at_all() {
+async fn a_dropped_swap_is_carried_out_entirely_or_not_at_all() {
     store(flawed(InTwoSteps)).await;
 }
 
-/// Gives a revision first.
+/// Gives a new revision first, and writes the record then.
 #[derive(Debug)]
 struct Renumbering;
 
@@ -54,7 +54,7 @@ impl Flaw for Renumbering {
             return at.memory.swap(key, seen, next).await;
         }
         let Swap::Swapped(revision) = at.memory.swap(key, seen, &record).await? else {
-            panic!("nobody else writes");
+            panic!("a swap without a rival was lost");
         };
         yield_now().await;
         at.memory.swap(key, Some(revision), next).await
@@ -63,11 +63,11 @@ impl Flaw for Renumbering {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "a swap that was dropped was carried out in part")]
-async fn a_revision_is_a_part_of_it() {
+async fn a_dropped_swap_gives_no_revision_without_its_record() {
     store(flawed(Renumbering)).await;
 }
 
-/// A lock that stays with whoever is dropped while he has it.
+/// A lock that a dropped call never releases.
 #[derive(Debug, Default)]
 struct Locking(Mutex<bool>);
 
@@ -95,12 +95,12 @@ impl Flaw for Locking {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "swap is not answered")]
-async fn a_handle_works_on() {
+#[should_panic(expected = "swap was not answered within 30s")]
+async fn a_handle_works_after_a_dropped_call() {
     store(flawed(Locking::default())).await;
 }
 
-/// A swap that is dropped is carried out much later, whatever has been written by then.
+/// A dropped swap is carried out much later, whatever was written by then.
 #[derive(Debug)]
 struct Belated;
 
@@ -127,12 +127,12 @@ impl Flaw for Belated {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "what was swapped in is what is loaded")]
-async fn a_swap_that_comes_late_compares_too() {
+#[should_panic(expected = "the record that was swapped in is loaded")]
+async fn a_dropped_swap_that_happens_late_compares() {
     store(flawed(Belated)).await;
 }
 
-/// Takes the answers as they come.
+/// Gives the next answer to the next call, whichever call it belongs to.
 #[derive(Debug, Default)]
 struct Crossing(Mutex<VecDeque<Loaded>>);
 
@@ -153,7 +153,7 @@ impl Flaw for Crossing {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "what was swapped in is what is loaded")]
-async fn the_answer_to_a_call_that_was_dropped_is_not_that_to_the_next() {
+#[should_panic(expected = "the record that was swapped in is loaded")]
+async fn the_answer_to_a_dropped_call_is_not_given_to_the_next_call() {
     store(flawed(Crossing::default())).await;
 }

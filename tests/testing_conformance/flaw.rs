@@ -1,4 +1,4 @@
-//! A store with one flaw: whatever is not flawed is left to a `MemoryStore`.
+//! A store with one flaw: all calls without a flaw go to a `MemoryStore`.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl Handle {
         entry.map(|(_, revision)| revision)
     }
 
-    /// Writes whatever is there.
+    /// Replaces the record, whatever its revision.
     pub(crate) async fn put(&self, key: &Key, record: &Record) -> Revision {
         loop {
             let seen = self.revision(key).await;
@@ -113,7 +113,7 @@ impl<F: Flaw> TokenStore for Flawed<F> {
     }
 }
 
-/// The record as JSON, changed.
+/// The record, edited as JSON.
 pub(crate) fn edited(record: &Record, edit: impl FnOnce(&mut serde_json::Value)) -> Record {
     let mut form = serde_json::to_value(record).unwrap();
     edit(&mut form);

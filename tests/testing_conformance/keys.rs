@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 
 use crate::flaw::{Flaw, Handle, flawed};
 
-/// Keys lose a part: those that are alike without it are one.
+/// Keys lose a part: keys that differ in that part alone are one.
 #[derive(Debug)]
 struct Blind {
     cut: fn(Key) -> Key,
-    /// The first key of those that are alike, by what is left of it.
+    /// The first of the keys that are now one, by the rest of the key.
     first: Mutex<HashMap<Key, Key>>,
 }
 
@@ -58,21 +58,21 @@ fn label(key: Key, change: impl FnOnce(&str) -> String) -> Key {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "the entry of another key")]
+#[should_panic(expected = "does not have the entry of another key")]
 async fn the_case_of_a_label_matters() {
     store(flawed(blind(|key| label(key, str::to_lowercase)))).await;
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "the entry of another key")]
-async fn a_label_does_not_end_at_a_zero() {
+#[should_panic(expected = "does not have the entry of another key")]
+async fn a_label_does_not_end_at_a_nul() {
     let cut = |key| label(key, |text| text.split('\0').next().unwrap().to_owned());
     store(flawed(blind(cut))).await;
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "the entry of another key")]
-async fn nor_before_its_white_space() {
+#[should_panic(expected = "does not have the entry of another key")]
+async fn a_label_does_not_end_before_its_white_space() {
     store(flawed(blind(|key| {
         label(key, |text| text.trim_end().to_owned())
     })))
@@ -80,14 +80,14 @@ async fn nor_before_its_white_space() {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "the entry of another key")]
-async fn scopes_tell_keys_apart() {
+#[should_panic(expected = "does not have the entry of another key")]
+async fn keys_of_two_scopes_differ() {
     store(flawed(blind(|key| key.scope("")))).await;
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "the entry of another key")]
-async fn issuers_tell_keys_apart() {
+#[should_panic(expected = "does not have the entry of another key")]
+async fn keys_of_two_issuers_differ() {
     let cut = |mut key: Key| {
         key.issuer.clear();
         key
@@ -96,8 +96,8 @@ async fn issuers_tell_keys_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "the entry of another key")]
-async fn where_a_part_ends_matters() {
+#[should_panic(expected = "does not have the entry of another key")]
+async fn keys_whose_parts_end_elsewhere_differ() {
     let join = |mut key: Key| {
         key.tenant.push_str(&std::mem::take(&mut key.subject));
         key

@@ -1,4 +1,4 @@
-//! The suite for stores lets a good one pass, and finds out each kind of bad one.
+//! The suites for stores accept a correct store, and find each kind of flaw.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod changes;
@@ -36,7 +36,7 @@ struct Flawless;
 impl Flaw for Flawless {}
 
 #[tokio::test(start_paused = true)]
-async fn what_the_bad_stores_are_made_of_conforms() {
+async fn a_store_without_a_flaw_conforms() {
     let open = flawed(Flawless);
     store(&open).await;
     searchable_store(&open).await;

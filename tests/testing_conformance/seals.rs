@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 
 use crate::seal::FakeSealer;
 
-/// What it does with a record that its codec refuses.
+/// What the store does with a record that its codec refuses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flaw {
     None,
     ReadsPlain,
-    /// "There are no tokens in it."
+    /// Accepts a plain record without a pair, because it holds no token.
     ReadsPlainWithoutPair,
     WritesPlain,
     WritesPlainWithoutPair,
@@ -25,7 +25,7 @@ enum Flaw {
 
 type Entries = Mutex<HashMap<Key, (Vec<u8>, u64)>>;
 
-/// A store of one's own, which keeps bytes.
+/// A store that keeps the bytes of a codec.
 #[derive(Debug)]
 struct Vault {
     entries: Arc<Entries>,
@@ -107,19 +107,19 @@ async fn suite(flaw: Flaw) {
 }
 
 #[tokio::test]
-async fn a_store_that_leaves_it_to_its_codec_conforms() {
+async fn a_store_that_passes_errors_of_its_codec_on_conforms() {
     suite(Flaw::None).await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "a store with a sealer refuses a plain record: loading gave")]
-async fn a_seal_that_can_be_taken_off_is_found() {
+async fn a_removable_seal_is_found() {
     suite(Flaw::ReadsPlain).await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "a store with a sealer refuses a plain record: loading gave")]
-async fn a_seal_that_can_be_taken_off_with_the_pair_is_found() {
+async fn a_seal_that_is_removable_with_the_pair_is_found() {
     suite(Flaw::ReadsPlainWithoutPair).await;
 }
 
@@ -136,13 +136,13 @@ async fn records_that_are_not_sealed_without_a_pair_are_found() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "the error names the setting that permits plain records")]
-async fn an_error_that_does_not_say_what_to_do_is_found() {
+#[should_panic(expected = "the error has to name the setting that permits plain records")]
+async fn an_error_that_does_not_name_the_setting_is_found() {
     suite(Flaw::SaysNothing).await;
 }
 
 #[tokio::test]
-#[should_panic(expected = "also as the winner of a race")]
+#[should_panic(expected = "also if it won a race")]
 async fn a_plain_winner_of_a_race_that_is_not_reported_is_found() {
     suite(Flaw::AnswersRaces).await;
 }

@@ -32,13 +32,13 @@ async fn a_store_without_search_conforms() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "find by the current digest")]
-async fn but_is_not_searchable() {
+async fn a_store_without_search_is_not_searchable() {
     searchable_store(flawed(Searchless)).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "find by the current access token")]
-async fn nor_by_access_tokens() {
+async fn a_store_without_search_is_not_searchable_by_access_token() {
     searchable_by_access_store(flawed(Searchless)).await;
 }
 
@@ -54,8 +54,8 @@ impl Flaw for Liar {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by a digest that nobody wrote")]
-async fn a_digest_is_not_anybodys() {
+#[should_panic(expected = "find by a digest that was never written")]
+async fn an_unknown_digest_has_no_key() {
     store(flawed(Liar)).await;
 }
 
@@ -71,12 +71,12 @@ impl Flaw for AccessLiar {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by an access token that no instance wrote")]
-async fn an_access_token_is_not_anybodys() {
+#[should_panic(expected = "find by an access token that was never written")]
+async fn an_unknown_access_token_has_no_key() {
     store(flawed(AccessLiar)).await;
 }
 
-/// Takes the name of a refresh token for one of an access token.
+/// Finds a refresh token in a search for an access token.
 #[derive(Debug)]
 struct Mixed;
 
@@ -88,22 +88,22 @@ impl Flaw for Mixed {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by an access token that no instance wrote")]
-async fn a_refresh_token_is_no_access_token() {
+#[should_panic(expected = "find by an access token that was never written")]
+async fn a_refresh_token_is_not_found_as_an_access_token() {
     store(flawed(Mixed)).await;
 }
 
-/// Knows what was written.
+/// An index of the digests that were written.
 #[derive(Debug)]
 struct Index {
-    /// By the handle it was written with, if they do not share it.
+    /// The digests by the number of the handle, if handles do not share the index.
     found: Mutex<HashMap<(usize, Digest), Key>>,
     accesses: Mutex<HashMap<Digest, Key>>,
     divided: bool,
     with_retired: bool,
-    /// What has left a record, and each access token with the next.
+    /// Forgets tokens that have left a record, and access tokens that were replaced.
     forgets: bool,
-    /// What is swapped in, and what is not.
+    /// Also enters the tokens of lost swaps.
     believes: bool,
 }
 
@@ -190,7 +190,7 @@ async fn retired_digests_are_found() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "find by a digest of a swap that was lost")]
-async fn what_was_not_swapped_in_is_not_found() {
+async fn tokens_of_a_lost_swap_are_not_found() {
     let index = Index {
         believes: true,
         ..Index::new()
@@ -198,7 +198,7 @@ async fn what_was_not_swapped_in_is_not_found() {
     store(flawed(index)).await;
 }
 
-/// Remembers each token that has left a record as another session's.
+/// Finds each token that has left a record under another key.
 #[derive(Debug)]
 struct Mistaken(Index);
 
@@ -228,13 +228,13 @@ impl Flaw for Mistaken {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "find by a digest that has left its record answers its own key or none")]
-async fn a_digest_that_has_left_its_record_is_not_anybodys() {
+async fn a_digest_that_has_left_its_record_has_no_other_key() {
     searchable_store(flawed(Mistaken(Index::new()))).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "find by the current digest")]
-async fn what_another_handle_wrote_is_found() {
+async fn tokens_that_another_handle_wrote_are_found() {
     let index = Index {
         divided: true,
         ..Index::new()

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::flaw::{Flaw, Handle, flawed};
 
-/// Shows what was written last.
+/// Shows the record that was written last.
 #[derive(Default)]
 struct Talkative(Mutex<String>);
 
@@ -36,11 +36,11 @@ impl Flaw for Talkative {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "a token is in the store's Debug form")]
-async fn a_store_does_not_show_what_it_holds() {
+async fn the_debug_form_of_a_store_shows_no_token() {
     store(flawed(Talkative::default())).await;
 }
 
-/// Quotes what it refuses.
+/// Quotes the record that it refuses.
 #[derive(Debug)]
 struct Quoting;
 
@@ -63,6 +63,6 @@ impl Flaw for Quoting {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "a token is in an error")]
-async fn an_error_does_not_show_what_it_is_about() {
+async fn an_error_of_a_store_shows_no_token() {
     store(flawed(Quoting)).await;
 }

@@ -27,7 +27,7 @@ async fn a_swap_compares() {
     store(flawed(Careless)).await;
 }
 
-/// Takes whoever knows a later revision for up to date.
+/// Accepts a swap against a later revision.
 #[derive(Debug)]
 struct Trusting;
 
@@ -49,7 +49,7 @@ async fn a_swap_compares_for_equality() {
     store(flawed(Trusting)).await;
 }
 
-/// Creates what it was to replace.
+/// Creates the record that a swap was to replace.
 #[derive(Debug)]
 struct Creating;
 
@@ -70,7 +70,7 @@ async fn a_lost_swap_writes_nothing() {
     store(flawed(Creating)).await;
 }
 
-/// Does not say who was faster.
+/// Answers a lost swap without the current record.
 #[derive(Debug)]
 struct Mute;
 
@@ -90,7 +90,7 @@ async fn a_lost_race_is_answered_with_the_winner() {
     store(flawed(Mute)).await;
 }
 
-/// Counts revisions to five, and starts again.
+/// Counts revisions to five, and begins again.
 #[derive(Debug)]
 struct Repeating;
 
@@ -127,7 +127,7 @@ impl Flaw for Repeating {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "was given before")]
-async fn revisions_do_not_repeat() {
+async fn no_revision_is_reused() {
     store(flawed(Repeating)).await;
 }
 
@@ -144,7 +144,7 @@ impl Flaw for Divided {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "what was swapped in is what is loaded")]
-async fn a_handle_that_is_opened_later_is_one_on_the_same_storage() {
+#[should_panic(expected = "the record that was swapped in is loaded")]
+async fn a_later_handle_has_the_same_storage() {
     store(flawed(Divided(MemoryStore::new()))).await;
 }

@@ -9,7 +9,7 @@ use super::browser::*;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_answered_with_whose_it_was_and_what_it_brought() {
+async fn a_call_is_answered_with_its_user_and_its_records() {
     for folio in both(&TestClock::new()) {
         let browser = Browser::signed_in(&folio).await;
         let call = request(Method::POST, "/records", "one\x1dtwo\x1d");
@@ -26,7 +26,7 @@ async fn a_call_is_answered_with_whose_it_was_and_what_it_brought() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q6_without_a_token_okapi_says_what_is_missing_and_eureka_401() {
+async fn q6_a_call_without_a_token_is_400_in_okapi_and_401_in_eureka() {
     let clock = TestClock::new();
     let call = || request(Method::POST, "/source-storage/records", "record");
     let folio = okapi(&clock);
@@ -47,7 +47,7 @@ async fn q6_without_a_token_okapi_says_what_is_missing_and_eureka_401() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_over_or_nobodys_is_invalid() {
+async fn an_expired_or_unknown_token_is_invalid() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -77,7 +77,7 @@ async fn i3_eureka_judges_a_token_at_every_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i13_what_a_module_is_handed_outlives_the_access_token_in_okapi_only() {
+async fn i13_the_token_of_a_module_outlives_the_access_token_in_okapi_only() {
     let clock = TestClock::new();
     for (folio, status) in both(&clock).into_iter().zip([200, 401]) {
         let browser = Browser::signed_in(&folio).await;
@@ -92,7 +92,7 @@ async fn i13_what_a_module_is_handed_outlives_the_access_token_in_okapi_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q12_some_paths_need_no_token_but_refuse_one_that_is_over() {
+async fn q12_some_paths_need_no_token_but_refuse_an_expired_one() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let mut browser = Browser::signed_in(&folio).await;
@@ -117,7 +117,7 @@ async fn q12_some_paths_need_no_token_but_refuse_one_that_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i9_a_permission_that_is_missing_is_403() {
+async fn i9_a_missing_permission_is_403() {
     for (builder, message) in [
         (FolioServer::okapi(), "requires permission: records.post"),
         (FolioServer::eureka(), "Access Denied"),
@@ -137,7 +137,7 @@ async fn i9_a_permission_that_is_missing_is_403() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_has_to_be_named_to_be_known_and_to_be_the_tokens() {
+async fn a_tenant_has_to_be_named_known_and_that_of_the_token() {
     for (builder, status) in [(FolioServer::okapi(), 403), (FolioServer::eureka(), 401)] {
         let folio = builder
             .clock(TestClock::new())
@@ -162,7 +162,7 @@ async fn a_tenant_has_to_be_named_to_be_known_and_to_be_the_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i8_the_gateways_own_trouble_can_be_scripted() {
+async fn i8_an_unavailable_gateway_can_be_scripted() {
     let folio = eureka(&TestClock::new());
     let browser = Browser::signed_in(&folio).await;
     folio.answer_next(Answer::unavailable(Duration::from_secs(1)));
@@ -175,7 +175,7 @@ async fn i8_the_gateways_own_trouble_can_be_scripted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn which_records_were_accepted_is_remembered_on_request() {
+async fn accepted_records_are_remembered_where_the_builder_says_so() {
     for remember in [true, false] {
         let folio = FolioServer::eureka()
             .clock(TestClock::new())
@@ -185,7 +185,7 @@ async fn which_records_were_accepted_is_remembered_on_request() {
         for body in ["one\x1dtwo\x1d", "two\x1d", "no MARC"] {
             let call = request(Method::POST, "/records", body);
             send(&folio, with(call, "x-okapi-token", &browser.access)).await;
-            // Nothing of a call that is refused.
+            // The records of a refused call are not remembered.
             send(&folio, request(Method::POST, "/records", "three\x1d")).await;
         }
         assert_eq!(folio.counters().records, 4);

@@ -1,4 +1,4 @@
-//! A client that keeps its two cookies and nothing else.
+//! A client that keeps its two cookies, and no other state.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub const ACCESS: &str = "folioAccessToken";
 pub const REFRESH: &str = "folioRefreshToken";
 
-/// Somebody of the tenant `diku`.
+/// A user of the tenant `diku`.
 #[derive(Clone)]
 pub struct Browser {
     pub folio: FolioServer,
@@ -18,7 +18,7 @@ pub struct Browser {
     pub refresh: String,
 }
 
-/// A FOLIO of each kind, with tokens of a minute and an hour.
+/// A server of each kind, with access tokens of a minute and refresh tokens of an hour.
 pub fn both(clock: &TestClock) -> [FolioServer; 2] {
     [FolioServer::okapi(), FolioServer::eureka()].map(|builder| {
         let builder = builder.clock(clock.clone());
@@ -37,7 +37,7 @@ pub fn eureka(clock: &TestClock) -> FolioServer {
     eureka
 }
 
-/// A request of the tenant `diku` without anything that carries a token.
+/// A request of the tenant `diku` without a token.
 pub fn request(method: Method, path: &str, body: impl Into<Bytes>) -> Request<Bytes> {
     let request = Request::builder().method(method).uri(path);
     let request = request.header("x-okapi-tenant", "diku");
@@ -62,7 +62,7 @@ pub async fn send(folio: &FolioServer, request: Request<Bytes>) -> Response<Byte
     folio.handle(request).await.unwrap()
 }
 
-/// The value of a cookie that is set, and what follows it.
+/// The value and the attributes of a cookie that is set.
 pub fn set_cookie<'a>(response: &'a Response<Bytes>, name: &str) -> Option<(&'a str, &'a str)> {
     let mut cookies = response.headers().get_all("set-cookie").iter();
     let cookie = cookies.find_map(|cookie| cookie.to_str().unwrap().strip_prefix(name))?;
@@ -79,7 +79,7 @@ pub fn text_of(response: &Response<Bytes>) -> &str {
     std::str::from_utf8(response.body()).unwrap()
 }
 
-/// What FOLIO says of each error: its code, and its message.
+/// The code and the message of each error in an answer.
 pub fn error_of(response: &Response<Bytes>) -> (u16, String, String) {
     let error = json_of(response)["errors"][0].clone();
     let text = |name: &str| error[name].as_str().unwrap().to_owned();
@@ -113,13 +113,13 @@ impl Browser {
         self.refresh = set_cookie(response, REFRESH).unwrap().0.to_owned();
     }
 
-    /// With the refresh token and nothing else.
+    /// A request with the refresh token alone.
     pub fn post(&self, path: &str) -> Request<Bytes> {
         let cookie = cookie(REFRESH, &self.refresh);
         with(request(Method::POST, path, ""), "cookie", &cookie)
     }
 
-    /// Refreshes, and keeps the new pair if there is one.
+    /// Refreshes, and keeps the new pair if the answer has one.
     pub async fn refresh(&mut self) -> Response<Bytes> {
         let response = self.refreshed().await.unwrap();
         if response.status() == 201 {
@@ -133,7 +133,7 @@ impl Browser {
         self.folio.handle(self.post("/authn/refresh")).await
     }
 
-    /// With both cookies, as far as the browser still has them.
+    /// A request with the cookies that the browser still has.
     pub async fn log_out(&self) -> Response<Bytes> {
         let mut request = request(Method::POST, "/authn/logout", "");
         let mut cookies = cookie(REFRESH, &self.refresh);

@@ -45,7 +45,7 @@ async fn t13_nothing_arrives_where_connections_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t14_a_500_tells_nothing_of_the_token() {
+async fn t14_a_500_reports_nothing_about_the_token() {
     let body = json!({ "errors": [{ "code": "token.refresh.failure" }] }).to_string();
     let unspent = Fault::Status {
         status: 500,
@@ -71,7 +71,7 @@ async fn t14_a_500_tells_nothing_of_the_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_new_tokens_can_be_written_into_another_body() {
+async fn a_scripted_body_can_hold_the_new_tokens() {
     let folio = okapi(&TestClock::new());
     let browser = Browser::signed_in(&folio).await;
     folio.fail_next(Fault::Body {
@@ -98,7 +98,7 @@ async fn a_fault_meets_requests_for_tokens_only_until_it_is_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_that_meets_a_fault_is_counted_all_the_same() {
+async fn a_replay_that_meets_a_fault_is_counted() {
     let folio = okapi(&TestClock::new());
     let mut browser = Browser::signed_in(&folio).await;
     let old = browser.clone();
@@ -138,7 +138,7 @@ async fn r12_a_slow_answer_comes_late_and_a_slow_request_is_decided_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_arrived_is_decided_though_the_client_hangs_up() {
+async fn a_request_that_has_arrived_is_decided_though_the_client_hangs_up() {
     let folio = okapi(&TestClock::new());
     let browser = Browser::signed_in(&folio).await;
     folio.fail_next(Fault::DelayBefore(5 * SECOND));

@@ -43,7 +43,7 @@ async fn t5_t8_a_pair_from_a_separate_refresh_survives_a_logout_in_okapi_only() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn t6_a_logout_without_a_cookie_is_one_of_all_sessions() {
+async fn t6_a_logout_without_a_cookie_ends_all_sessions() {
     for path in ["/authn/logout", "/authn/logout-all"] {
         for folio in both(&TestClock::new()) {
             let (ui, job) = (
@@ -61,7 +61,8 @@ async fn t6_a_logout_without_a_cookie_is_one_of_all_sessions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t6_in_okapi_a_cookie_header_without_a_refresh_token_is_a_bad_request_and_in_eureka_all() {
+async fn t6_a_logout_with_other_cookies_alone_is_a_bad_request_in_okapi_and_ends_all_sessions_in_eureka()
+ {
     for (folio, status) in both(&TestClock::new()).into_iter().zip([400, 204]) {
         let browser = Browser::signed_in(&folio).await;
         let post = request(Method::POST, "/authn/logout", "");
@@ -73,7 +74,7 @@ async fn t6_in_okapi_a_cookie_header_without_a_refresh_token_is_a_bad_request_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn t10_a_logout_with_a_used_refresh_token_harms_nobody_in_okapi() {
+async fn t10_a_logout_with_a_used_refresh_token_ends_no_session_in_okapi() {
     let folio = okapi(&TestClock::new());
     let mut browser = Browser::signed_in(&folio).await;
     let old = browser.clone();
@@ -84,7 +85,7 @@ async fn t10_a_logout_with_a_used_refresh_token_harms_nobody_in_okapi() {
     assert!(browser.is_live());
 }
 
-/// With the refresh token's cookie and this access token.
+/// Logs out with the cookie of the refresh token and with this access token.
 async fn leave(browser: &Browser, access: &str) -> Response<Bytes> {
     let request = with(browser.post("/authn/logout"), "x-okapi-token", access);
     send(&browser.folio, request).await
@@ -96,7 +97,7 @@ async fn t4_t10_in_eureka_an_access_token_that_is_live_ends_the_session_of_the_c
     let mut browser = Browser::signed_in(&folio).await;
     let used = browser.clone();
     browser.refresh().await;
-    // Of the same session, both of them.
+    // Both tokens belong to the same session.
     for _ in 0..2 {
         assert_eq!(leave(&used, &browser.access).await.status(), 204);
         assert!(!browser.is_live());
@@ -121,12 +122,12 @@ async fn t6_in_eureka_the_cookie_alone_is_cleared_and_its_session_lives_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t4_a_logout_with_an_access_token_that_is_over_or_nobodys_changes_nothing() {
+async fn t4_a_logout_with_an_expired_or_unknown_access_token_changes_nothing() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;
         clock.advance(Duration::from_secs(61)).await;
-        for bad in [browser.access.as_str(), "nobodys"] {
+        for bad in [browser.access.as_str(), "unknown"] {
             let response = leave(&browser, bad).await;
             assert_eq!(response.status(), 401);
             assert!(set_cookie(&response, REFRESH).is_none());
@@ -141,8 +142,8 @@ async fn a_logout_that_fails_is_unprocessable() {
     let clock = TestClock::new();
     for (folio, clears) in both(&clock).into_iter().zip([false, true]) {
         let stranger = Browser::signed_in(&okapi(&clock)).await;
-        let nobodys = request(Method::POST, "/authn/logout-all", "");
-        for bad in [stranger.post("/authn/logout"), nobodys] {
+        let signed_out = request(Method::POST, "/authn/logout-all", "");
+        for bad in [stranger.post("/authn/logout"), signed_out] {
             let response = send(&folio, bad).await;
             let (status, code, _) = error_of(&response);
             assert_eq!((status, code.as_str()), (422, "token.logout.unprocessable"));
@@ -152,7 +153,7 @@ async fn a_logout_that_fails_is_unprocessable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i5_all_sessions_of_a_user_can_be_ended_in_the_middle() {
+async fn i5_a_test_can_end_all_sessions_of_a_user() {
     for folio in both(&TestClock::new()) {
         let mut browser = Browser::signed_in(&folio).await;
         folio.log_out_everywhere("diku", "nobody");

@@ -1,4 +1,4 @@
-//! FOLIO as the tests meet it: what it answers to whom, in both kinds and through both faces.
+//! The FOLIO server for tests: its answers to each client, in both kinds and through both faces.
 
 #![allow(missing_docs, unreachable_pub)]
 #![expect(

@@ -13,7 +13,7 @@ fn folio(clock: &TestClock, cache: Duration) -> FolioServer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_passes_for_3_min_where_it_passed_before() {
+async fn okapi_admits_a_token_without_a_check_for_3_min() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -26,7 +26,7 @@ async fn a_token_passes_for_3_min_where_it_passed_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_cache_a_token_is_judged_at_every_call() {
+async fn okapi_without_the_cache_checks_a_token_at_every_call() {
     let clock = TestClock::new();
     let folio = folio(&clock, Duration::ZERO);
     let browser = Browser::signed_in(&folio).await;
@@ -38,7 +38,7 @@ async fn without_the_cache_a_token_is_judged_at_every_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_refused_is_not_remembered() {
+async fn a_refused_token_is_not_cached() {
     let clock = TestClock::new();
     let folio = folio(&clock, 180 * SECOND);
     let browser = Browser::signed_in(&folio).await;

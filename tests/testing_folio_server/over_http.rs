@@ -36,7 +36,7 @@ fn refresh_cookie(response: &Response) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a4_both_faces_are_one_and_cookies_are_scoped_below_okapis_path() {
+async fn a4_both_faces_share_one_state_and_cookies_are_scoped_below_okapis_path() {
     let folio = FolioServer::okapi()
         .clock(TestClock::new())
         .okapi_path("/okapi/")
@@ -78,7 +78,7 @@ async fn a4_both_faces_are_one_and_cookies_are_scoped_below_okapis_path() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_cut_off_has_its_cookies_and_half_its_body() {
+async fn a_truncated_answer_has_its_cookies_and_half_its_body() {
     let folio = FolioServer::eureka().clock(TestClock::new()).build();
     let http = folio.listen().await.unwrap();
     let first = login(&http).await;
@@ -97,7 +97,7 @@ async fn an_answer_that_is_cut_off_has_its_cookies_and_half_its_body() {
 }
 
 #[tokio::test]
-async fn it_stops_listening_when_dropped_and_can_come_back() {
+async fn an_http_face_stops_listening_when_dropped_and_its_address_can_be_used_again() {
     let folio = FolioServer::okapi().build();
     let http = folio.listen().await.unwrap();
     let (addr, first) = (http.addr(), login(&http).await);

@@ -29,7 +29,7 @@ async fn a_refresh_by_cookie_rotates_both_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t3_a_replay_is_unprocessable_and_ends_what_it_ends() {
+async fn t3_a_replay_is_unprocessable_and_ends_sessions() {
     for (folio, others_live) in both(&TestClock::new()).into_iter().zip([false, true]) {
         let mut browser = Browser::signed_in(&folio).await;
         let other = Browser::signed_in(&folio).await;
@@ -58,7 +58,7 @@ async fn t7_a_job_on_the_uis_refresh_token_dies_with_the_uis_next_rotation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t11_an_expired_refresh_token_is_unprocessable_and_harms_nobody() {
+async fn t11_an_expired_refresh_token_is_unprocessable_and_ends_no_session() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let mut browser = Browser::signed_in(&folio).await;
@@ -72,7 +72,7 @@ async fn t11_an_expired_refresh_token_is_unprocessable_and_harms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q9_the_bodies_of_refusals_are_folios() {
+async fn q9_the_bodies_of_refusals_have_the_form_of_folios() {
     let clock = TestClock::new();
     let stranger = Browser::signed_in(&okapi(&clock)).await;
     let post =
@@ -91,7 +91,7 @@ async fn q9_the_bodies_of_refusals_are_folios() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_exactly_one_refresh_token_it_is_a_bad_request() {
+async fn a_refresh_without_exactly_one_refresh_token_is_a_bad_request() {
     let clock = TestClock::new();
     for (folio, code) in both(&clock)
         .into_iter()
@@ -118,7 +118,7 @@ async fn without_exactly_one_refresh_token_it_is_a_bad_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a4_a_valid_access_token_may_come_along_and_an_expired_one_is_refused_first() {
+async fn a4_a_refresh_may_carry_a_valid_access_token_and_is_refused_with_an_expired_one() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let mut browser = Browser::signed_in(&folio).await;
@@ -139,7 +139,7 @@ async fn a4_a_valid_access_token_may_come_along_and_an_expired_one_is_refused_fi
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tenant_is_the_headers_in_okapi_and_the_tokens_in_eureka() {
+async fn the_tenant_of_a_refresh_is_in_the_header_in_okapi_and_in_the_token_in_eureka() {
     for (builder, status) in [(FolioServer::okapi(), 422), (FolioServer::eureka(), 201)] {
         let folio = builder
             .clock(TestClock::new())
@@ -156,7 +156,7 @@ async fn the_tenant_is_the_headers_in_okapi_and_the_tokens_in_eureka() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn eight_at_once_bring_one_pair_which_dies_with_the_second() {
+async fn eight_concurrent_refreshes_bring_one_pair_which_dies_with_the_second() {
     for folio in both(&TestClock::new()) {
         let browser = Browser::signed_in(&folio).await;
         let tasks: Vec<_> = (0..8)

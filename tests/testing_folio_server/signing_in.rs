@@ -62,7 +62,7 @@ async fn a1_the_ui_gets_the_times_in_a_wrapper() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_fails_says_why() {
+async fn a_failed_login_reports_its_reason() {
     let clock = TestClock::new();
     let (okapi, eureka) = (okapi(&clock), eureka(&clock));
     let post = |body: &str| request(Method::POST, "/authn/login-with-expiry", body.to_owned());
@@ -89,7 +89,7 @@ async fn a_login_that_fails_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a6_tokens_live_as_long_as_the_tenants_configuration_says() {
+async fn a6_the_lifetimes_of_tokens_follow_the_configuration_of_the_tenant() {
     let clock = TestClock::new();
     let folio = FolioServer::okapi()
         .clock(clock.clone())
@@ -195,7 +195,7 @@ async fn eureka_exchanges_a_code_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_who_is_not_active_can_do_nothing() {
+async fn an_inactive_user_can_neither_sign_in_nor_refresh_nor_call() {
     for folio in both(&TestClock::new()) {
         let mut browser = Browser::signed_in(&folio).await;
         folio.set_active("diku", "diku_admin", false);
@@ -210,7 +210,7 @@ async fn a_user_who_is_not_active_can_do_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn debug_holds_no_secret() {
+async fn the_debug_form_of_a_folio_server_holds_no_secret() {
     for folio in both(&TestClock::new()) {
         let browser = Browser::signed_in(&folio).await;
         let said = format!("{folio:?} {:?} {:?}", folio.counters(), folio.seen());

@@ -3,7 +3,7 @@ use http::Method;
 
 use super::browser::*;
 
-/// A call that brings a record, with these headers.
+/// A call with these headers that brings a record.
 async fn call(
     folio: &evertoken::testing::FolioServer,
     headers: &[(&'static str, String)],
@@ -16,7 +16,7 @@ async fn call(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a5_a_token_may_come_in_any_of_three_ways() {
+async fn a5_a_call_carries_its_token_in_one_of_three_ways() {
     for folio in both(&TestClock::new()) {
         let token = Browser::signed_in(&folio).await.access;
         let ways = [

@@ -3,21 +3,19 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
-};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::super::http::{HttpServer, Sent, serve};
+use super::super::http::{HttpServer, Sent, date, response, retry_after, serve, typed};
 use super::AuthorizationServer;
 use super::exchange::{Ask, Credentials, Reply};
 use super::rules::{Client, Refusal};
@@ -85,13 +83,10 @@ impl AuthorizationServer {
             Reply::Scripted {
                 status,
                 body,
-                retry_after,
+                retry_after: pause,
             } => {
                 let mut response = self.response(status, body.into());
-                if let Some(after) = retry_after {
-                    let seconds = after.as_secs().into();
-                    response.headers_mut().insert(RETRY_AFTER, seconds);
-                }
+                retry_after(response.headers_mut(), pause);
                 Sent::Whole(response)
             }
             Reply::Truncated(issued) => Sent::Half(self.response(200, json_of(&issued))),
@@ -104,7 +99,7 @@ impl AuthorizationServer {
         let body = refusal.body(words).to_string();
         let mut response = self.response(refusal.status(words), body.into());
         if refusal == Refusal::InvalidClient {
-            let challenge = http::HeaderValue::from_static("Basic realm=\"token\"");
+            let challenge = HeaderValue::from_static("Basic realm=\"token\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         Sent::Whole(response)
@@ -116,21 +111,15 @@ impl AuthorizationServer {
 
     /// An answer with the headers that all answers have.
     fn response(&self, status: u16, body: Bytes) -> Response<Bytes> {
-        let json = !body.is_empty();
-        let mut response = Response::new(body);
-        *response.status_mut() =
-            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = if body.is_empty() {
+            response(status, body)
+        } else {
+            typed(status, "application/json", body)
+        };
         let headers = response.headers_mut();
-        headers.insert(CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
-        headers.insert(PRAGMA, http::HeaderValue::from_static("no-cache"));
-        if json {
-            let json = http::HeaderValue::from_static("application/json");
-            headers.insert(CONTENT_TYPE, json);
-        }
-        let date = httpdate::fmt_http_date(UNIX_EPOCH + self.date());
-        if let Ok(date) = date.try_into() {
-            headers.insert(DATE, date);
-        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        date(headers, self.date());
         response
     }
 }

@@ -182,54 +182,28 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// How long an access token lives. Default: 600 s.
-    #[must_use]
-    pub fn access_ttl(mut self, ttl: Duration) -> Self {
-        self.rules.access_ttl = ttl;
-        self
-    }
-
-    /// How long a refresh token lives. Default: 7 days.
-    #[must_use]
-    pub fn refresh_ttl(mut self, ttl: Duration) -> Self {
-        self.rules.refresh_ttl = ttl;
-        self
-    }
-
-    /// Whether a rotation prolongs the session. Default: [`RefreshExpiry::Sliding`]. In an absolute session, no token
-    /// outlives the family's first refresh token.
-    #[must_use]
-    pub fn refresh_expiry(mut self, refresh_expiry: RefreshExpiry) -> Self {
-        self.rules.refresh_expiry = refresh_expiry;
-        self
-    }
-
-    /// The effect of a replay. Default: [`Reuse::RevokeFamily`].
-    #[must_use]
-    pub fn reuse(mut self, reuse: Reuse) -> Self {
-        self.rules.reuse = reuse;
-        self
-    }
-
-    /// The refresh token in an answer. Default: [`RefreshTokens::Rotated`].
-    #[must_use]
-    pub fn refresh_tokens(mut self, refresh_tokens: RefreshTokens) -> Self {
-        self.rules.refresh_tokens = refresh_tokens;
-        self
-    }
-
-    /// Whether the old access token dies at the rotation (django-oauth-toolkit, Canaille). Default: no.
-    #[must_use]
-    pub fn old_access_dies(mut self, dies: bool) -> Self {
-        self.rules.old_access_dies = dies;
-        self
-    }
-
-    /// Whether answers report the lifetime of the refresh token. Default: yes.
-    #[must_use]
-    pub fn issue_refresh_expires_in(mut self, issue: bool) -> Self {
-        self.rules.issue_refresh_expires_in = issue;
-        self
+    setters! {
+        /// How long an access token lives. Default: 600 s.
+        access_ttl: Duration => rules.access_ttl,
+        /// How long a refresh token lives. Default: 7 days.
+        refresh_ttl: Duration => rules.refresh_ttl,
+        /// Whether a rotation prolongs the session. Default: [`RefreshExpiry::Sliding`]. In an absolute session, no token
+        /// outlives the family's first refresh token.
+        refresh_expiry: RefreshExpiry => rules.refresh_expiry,
+        /// The effect of a replay. Default: [`Reuse::RevokeFamily`].
+        reuse: Reuse => rules.reuse,
+        /// The refresh token in an answer. Default: [`RefreshTokens::Rotated`].
+        refresh_tokens: RefreshTokens => rules.refresh_tokens,
+        /// Whether the old access token dies at the rotation (django-oauth-toolkit, Canaille). Default: no.
+        old_access_dies: bool => rules.old_access_dies,
+        /// Whether answers report the lifetime of the refresh token. Default: yes.
+        issue_refresh_expires_in: bool => rules.issue_refresh_expires_in,
+        /// Whether a refresh token dies if a wrong client presents it, known or unknown (Glewlwyd). Default: no.
+        wrong_client_burns: bool => rules.wrong_client_burns,
+        /// Whether the client may sign in by itself (`client_credentials`). Default: no.
+        sign_in: bool => rules.sign_in,
+        /// How long a request takes: half of the time before it arrives, half after the decision. Default: no time.
+        latency: Duration => rules.latency,
     }
 
     /// The scope that every answer names. Default: answers name none.
@@ -256,27 +230,6 @@ impl AuthorizationServerBuilder {
             id: id.into(),
             secret: secret.into(),
         });
-        self
-    }
-
-    /// Whether a refresh token dies if a wrong client presents it, known or unknown (Glewlwyd). Default: no.
-    #[must_use]
-    pub fn wrong_client_burns(mut self, burns: bool) -> Self {
-        self.rules.wrong_client_burns = burns;
-        self
-    }
-
-    /// Whether the client may sign in by itself (`client_credentials`). Default: no.
-    #[must_use]
-    pub fn sign_in(mut self, allowed: bool) -> Self {
-        self.rules.sign_in = allowed;
-        self
-    }
-
-    /// How long a request takes: half of the time before it arrives, half after the decision. Default: no time.
-    #[must_use]
-    pub fn latency(mut self, latency: Duration) -> Self {
-        self.rules.latency = latency;
         self
     }
 

@@ -278,7 +278,7 @@ impl State {
             RefreshTokens::Echoed => {
                 held.expires_at = self.refresh_expiry(held.family, now);
                 answer.refresh = Some(token.into());
-                answer.refresh_expires_in = self.told(held.expires_at, now);
+                answer.refresh_expires_in = self.reported(held.expires_at, now);
             }
         }
         self.refresh.insert(token.to_owned(), held);

@@ -4,10 +4,11 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Response};
 use serde_json::{Value, json};
 
+use super::super::http::{response, typed};
 use super::builder::System;
 use super::state::{Dated, Pair};
 
@@ -45,16 +46,13 @@ pub(super) fn issued(system: System, path: &str, pair: &Pair, shape: &Shape) -> 
 
 /// 204, which clears the cookies.
 pub(super) fn logged_out(system: System) -> Response<Bytes> {
-    let mut response = with(204, Bytes::new());
+    let mut response = response(204, Bytes::new());
     clear_cookies(response.headers_mut(), system);
     response
 }
 
 pub(super) fn text(status: u16, text: impl Into<Bytes>) -> Response<Bytes> {
-    let mut response = with(status, text.into());
-    let plain = HeaderValue::from_static("text/plain");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
-    response
+    typed(status, "text/plain", text)
 }
 
 pub(super) fn json_of(status: u16, body: &Value) -> Response<Bytes> {
@@ -62,10 +60,7 @@ pub(super) fn json_of(status: u16, body: &Value) -> Response<Bytes> {
 }
 
 pub(super) fn json_text(status: u16, body: String) -> Response<Bytes> {
-    let mut response = with(status, body.into());
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
+    typed(status, "application/json", body)
 }
 
 /// An error in the form of Okapi's modules for sign-in.
@@ -78,13 +73,6 @@ pub(super) fn okapi_error(status: u16, message: &str, code: &str) -> Response<By
 pub(super) fn eureka_error(status: u16, message: &str, kind: &str, code: &str) -> Response<Bytes> {
     let error = json!({ "message": message, "type": kind, "code": code });
     json_of(status, &json!({ "errors": [error], "total_records": 1 }))
-}
-
-fn with(status: u16, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response
 }
 
 pub(super) const ACCESS: &str = "folioAccessToken";

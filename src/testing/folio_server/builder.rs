@@ -134,26 +134,14 @@ impl FolioServerBuilder {
         self
     }
 
-    /// How long a request to `/authn` takes: half of the time before it arrives, half after the decision. Default: no time.
-    #[must_use]
-    pub fn latency(mut self, latency: Duration) -> Self {
-        self.rules.latency = latency;
-        self
-    }
-
-    /// How long each accepted record takes before the call is answered. Default: no time.
-    #[must_use]
-    pub fn time_per_record(mut self, span: Duration) -> Self {
-        self.rules.time_per_record = span;
-        self
-    }
-
-    /// Whether the server remembers which records it accepted, at some 20 bytes each, for
-    /// [`FolioServer::distinct_records`] and [`FolioServer::times_taken`]. Default: no.
-    #[must_use]
-    pub fn remember_records(mut self, remember: bool) -> Self {
-        self.rules.remembers_records = remember;
-        self
+    setters! {
+        /// How long a request to `/authn` takes: half of the time before it arrives, half after the decision. Default: no time.
+        latency: Duration => rules.latency,
+        /// How long each accepted record takes before the call is answered. Default: no time.
+        time_per_record: Duration => rules.time_per_record,
+        /// Whether the server remembers which records it accepted, at some 20 bytes each, for
+        /// [`FolioServer::distinct_records`] and [`FolioServer::times_taken`]. Default: no.
+        remember_records: bool => rules.remembers_records,
     }
 
     /// The server, without a session.

@@ -6,17 +6,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ::http::request::Parts;
+use ::http::{Request, Response};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{DATE, RETRY_AFTER};
-use http::request::Parts;
-use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::super::clock::{Latency, pass};
 use super::super::fault::{Fault, fill};
-use super::super::http::{HttpServer, Sent, serve};
+use super::super::http::{self, HttpServer, Sent, serve};
 use super::authn::{self, Outcome, is_authn, no_module};
 use super::builder::System;
 use super::gateway::Call;
@@ -71,7 +70,9 @@ impl FolioServer {
                 retry_after,
             }) => {
                 inner.note_undone(head, path);
-                Sent::Whole(scripted(status, body, retry_after))
+                let mut response = answer::json_text(status, body);
+                http::retry_after(response.headers_mut(), retry_after);
+                Sent::Whole(response)
             }
             Some(Fault::DropBefore) => {
                 inner.note_undone(head, path);
@@ -123,10 +124,8 @@ impl FolioServer {
     }
 
     fn dated(&self, mut sent: Sent) -> Sent {
-        if let Sent::Whole(response) | Sent::Half(response) = &mut sent
-            && let Ok(now) = HeaderValue::try_from(answer::http_date(self.now()))
-        {
-            response.headers_mut().entry(DATE).or_insert(now);
+        if let Sent::Whole(response) | Sent::Half(response) = &mut sent {
+            http::date(response.headers_mut(), self.shared.clock.wall());
         }
         sent
     }
@@ -163,15 +162,6 @@ impl Inner {
             }
         }
     }
-}
-
-fn scripted(status: u16, body: String, retry_after: Option<Duration>) -> Response<Bytes> {
-    let mut response = answer::json_text(status, body);
-    if let Some(after) = retry_after {
-        let seconds = after.as_secs().into();
-        response.headers_mut().insert(RETRY_AFTER, seconds);
-    }
-    response
 }
 
 impl FolioServer {

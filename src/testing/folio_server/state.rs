@@ -144,14 +144,14 @@ impl State {
         self.new_pair(session, now)
     }
 
-    /// A refresh token for the next pair. Eureka takes the tenant from the token.
+    /// Exchanges a refresh token for the next pair. Eureka takes the tenant from the token.
     pub(super) fn refresh(&mut self, token: &str, tenant: &str, now: u64) -> Result<Pair, Refused> {
         let name = Digest::of(token);
         let held = self.refresh.get(&name).ok_or(Refused)?;
         self.counters.replays += u64::from(held.used);
         let (session, used, revoked) = (held.session, held.used, held.revoked);
         let user = self.sessions[session].user;
-        // An expired one is refused before anybody looks whether it was used, so it harms nobody.
+        // An expired token is refused before the check for reuse, so it ends no session.
         if now >= held.expires_at || !self.users[user].active {
             return Err(Refused);
         }
@@ -177,14 +177,13 @@ impl State {
         Ok(self.new_pair(session, now))
     }
 
-    /// Counts a refresh that presents a used token, where nobody looks at it otherwise.
+    /// Counts a refresh with a used token that is not processed.
     pub(super) fn note_replay(&mut self, token: &str) {
         let held = self.refresh.get(&Digest::of(token));
         self.counters.replays += u64::from(held.is_some_and(|held| held.used));
     }
 
-    /// Logs out with a refresh token: Okapi takes this one back, whatever became of it before; Eureka ends
-    /// its session.
+    /// Logs out with a refresh token: Okapi revokes this token, whatever its state; Eureka ends its session.
     pub(super) fn log_out(&mut self, token: &str) -> Result<(), Refused> {
         self.counters.logouts += 1;
         let held = self.refresh.get_mut(&Digest::of(token)).ok_or(Refused)?;
@@ -274,7 +273,7 @@ impl State {
         self.users.iter().position(is_asked)
     }
 
-    /// A user's id and name.
+    /// The id and the name of a user.
     pub(super) fn who(&self, user: usize) -> (String, String) {
         let user = &self.users[user];
         (user.id.clone(), user.account.name.clone())

@@ -4,18 +4,17 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::super::body::{Body, Fingerprint, fingerprint};
-use super::super::http::{HttpServer, Sent, serve};
+use super::super::http::{HttpServer, Sent, date, serve, typed};
 use super::{Admission, ImportApi, Seen};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -32,7 +31,7 @@ pub(super) async fn listen(api: ImportApi, addr: SocketAddr) -> io::Result<HttpS
 async fn answer(api: ImportApi, request: Request<Incoming>) -> Sent {
     let (head, body) = request.into_parts();
     if head.method == Method::GET && head.uri.path() == "/counters" {
-        return Sent::Whole(json_of(StatusCode::OK, &api.counters_json()));
+        return Sent::Whole(json_of(200, &api.counters_json()));
     }
     let access = token(&head.headers);
     if !(head.headers.contains_key(AUTHORIZATION) || head.headers.contains_key(OKAPI_TOKEN)) {
@@ -57,10 +56,7 @@ async fn answer(api: ImportApi, request: Request<Incoming>) -> Sent {
             None => return Sent::Nothing,
         },
     };
-    let date = httpdate::fmt_http_date(UNIX_EPOCH + api.shared.server.date());
-    if let Ok(date) = date.try_into() {
-        response.headers_mut().entry(DATE).or_insert(date);
-    }
+    date(response.headers_mut(), api.shared.server.date());
     Sent::Whole(response)
 }
 
@@ -78,10 +74,9 @@ impl ImportApi {
         match self.used(key, request_fingerprint(head, &whole), count) {
             Use::First => {}
             Use::Again { records } => return Some(accepted(records)),
-            Use::Early => return Some(problem(StatusCode::CONFLICT, "still being worked on")),
+            Use::Early => return Some(problem(409, "still being worked on")),
             Use::Misuse => {
-                let title = "another request had this key";
-                return Some(problem(StatusCode::UNPROCESSABLE_ENTITY, title));
+                return Some(problem(422, "another request had this key"));
             }
         }
         let api = self.clone();
@@ -96,15 +91,9 @@ impl ImportApi {
     }
 
     fn counters_json(&self) -> Value {
-        json!({
-            "calls": self.calls(),
-            "records": self.records(),
-            "distinct_records": self.distinct_records(),
-            "duplicates": self.duplicates(),
-            "conflicts": self.conflicts(),
-            "unauthorized": self.unauthorized(),
-            "anonymous": self.anonymous(),
-        })
+        let mut counters = json!(self.counters());
+        counters["distinct_records"] = self.distinct_records().into();
+        counters
     }
 }
 
@@ -136,28 +125,21 @@ fn request_fingerprint(head: &Parts, body: &Fingerprint) -> Fingerprint {
 }
 
 fn accepted(records: u64) -> Response<Bytes> {
-    json_of(StatusCode::OK, &json!({ "records": records }))
+    json_of(200, &json!({ "records": records }))
 }
 
-fn problem(status: StatusCode, title: &str) -> Response<Bytes> {
+fn problem(status: u16, title: &str) -> Response<Bytes> {
     json_of(status, &json!({ "title": title }))
 }
 
-fn json_of(status: StatusCode, body: &Value) -> Response<Bytes> {
-    let mut response = Response::new(body.to_string().into());
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
+fn json_of(status: u16, body: &Value) -> Response<Bytes> {
+    typed(status, "application/json", body.to_string())
 }
 
 fn unauthorized() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(b"Invalid token"));
-    *response.status_mut() = StatusCode::UNAUTHORIZED;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    let mut response = typed(401, "text/plain", "Invalid token");
     let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-    headers.insert(WWW_AUTHENTICATE, challenge);
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
 }
 

@@ -213,7 +213,7 @@ fn the_last_pair_wins_until_it_was_used() {
 
 #[test]
 fn a_token_that_is_echoed_omitted_or_empty_is_never_consumed() {
-    for (mode, told) in [
+    for (mode, reported) in [
         (
             RefreshTokens::Echoed,
             Some(refresh as fn(&Issued) -> String),
@@ -230,7 +230,7 @@ fn a_token_that_is_echoed_omitted_or_empty_is_never_consumed() {
         let second = rotated(&mut state, &first, at(MINUTE));
         assert_eq!(
             refresh(&second),
-            told.map_or(String::new(), |same| same(&first))
+            reported.map_or(String::new(), |same| same(&first))
         );
         assert_eq!(second.refresh.is_none(), mode == RefreshTokens::Omitted);
         assert_ne!(access(&second), access(&first));
@@ -266,7 +266,7 @@ fn revoking_either_token_ends_the_family() {
         assert!(!is_live(&state, &pair, now));
         assert_eq!(state.check(&access(&pair), now), AccessCheck::Revoked);
     }
-    assert_eq!(state.revoke("nobody's", None), Ok(()));
+    assert_eq!(state.revoke("unknown", None), Ok(()));
     assert_eq!(
         (state.counters.revocations, state.counters.families_revoked),
         (3, 0)

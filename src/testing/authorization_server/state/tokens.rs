@@ -15,7 +15,7 @@ impl State {
         let expires_at = self.refresh_expiry(family, now);
         let mut answer = self.answer(&access, now);
         answer.refresh = Some(token.as_str().into());
-        answer.refresh_expires_in = self.told(expires_at, now);
+        answer.refresh_expires_in = self.reported(expires_at, now);
         let held = Refresh {
             family,
             expires_at,
@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    pub(super) fn told(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
+    pub(super) fn reported(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
         self.rules
             .issue_refresh_expires_in
             .then(|| expires_at.since(now))
