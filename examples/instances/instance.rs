@@ -1,13 +1,14 @@
-//! One of the instances: its tasks send requests until it is told to stop.
+//! One of the instances: its tasks send requests until it gets the order to stop. [`Setup`] builds its manager.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use evertoken::{Error, Event, Events, TokenManager};
+use evertoken::{Builder, Error, Event, Events, OAuth2, OptimisticEarly, TokenManager, TokenStore};
 use parking_lot::Mutex;
 use reqwest::Client;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
@@ -15,18 +16,19 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::message::{News, Requests, micros, now};
-use crate::setup::Setup;
-use crate::telling::Voice;
+use crate::arguments::profile;
+use crate::site::{CLIENT_SECRET, ReuseChoice};
+use crate::store::Location;
+use crate::telling::{News, Requests, TellingEndpoint, TellingStore, Voice, micros, now};
 
-/// Ends an instance in good order.
+/// The order to an instance to end cleanly.
 pub(crate) const STOP: &str = "stop";
 
-/// How often an instance says what became of its requests: what a killed one had not said is not counted.
+/// How often an instance reports its requests. Requests that a killed instance has not reported are not counted.
 const SAY_EVERY: Duration = Duration::from_millis(50);
 
 pub(crate) fn main() -> anyhow::Result<()> {
-    // First of all: until then, one that is stopped could outlive whoever started it.
+    // Before this call, a stopped instance could outlive the process that started it.
     end_with_parent()?;
     run()
 }
@@ -35,7 +37,8 @@ pub(crate) fn main() -> anyhow::Result<()> {
 async fn run() -> anyhow::Result<()> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
-    let setup: Setup = serde_json::from_str(&line).context("no setup on standard input")?;
+    let setup: Setup = serde_json::from_str(&line)
+        .context("standard input has no setup: only `instances` itself starts an instance")?;
     let voice = Voice::new(setup.in_detail);
     if setup.in_detail {
         trace_into(voice.clone());
@@ -82,7 +85,7 @@ struct Task {
 impl Task {
     async fn run(mut self, after: Duration) {
         let mut ticks = interval_at(Instant::now() + after, self.interval);
-        // Whoever waited for a token does not make up for it.
+        // A task does not catch up on requests that it missed while it waited for a token.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
@@ -97,7 +100,7 @@ impl Task {
     async fn ask(&self) -> anyhow::Result<()> {
         let answer = self.tokens.send(self.http.get(&self.url)).await?;
         let status = answer.status();
-        // Read to its end, so that the connection can be used again.
+        // A body that is read to its end frees its connection.
         answer.bytes().await?;
         anyhow::ensure!(status.is_success(), "the API answered {status}");
         Ok(())
@@ -131,8 +134,8 @@ async fn say(requests: Arc<Mutex<Requests>>, voice: Voice) {
     }
 }
 
-/// Says what happens to the session, from a thread of its own: the moments are to be right also while a
-/// hundred tasks want the others.
+/// Reports what happens to the session, from its own thread, so that the times are right while a hundred tasks keep the other
+/// threads busy.
 fn listen(mut events: Events, voice: Voice) {
     let runtime = Handle::current();
     std::thread::spawn(move || {
@@ -156,19 +159,19 @@ fn listen(mut events: Events, voice: Voice) {
     });
 }
 
-/// Turns true when it is told to stop; whoever closes the pipe instead is gone, and so is the process then.
+/// Turns true at the order to stop. A pipe that closes without the order means that the parent is gone; then this process ends.
 fn listen_for_stop() -> watch::Receiver<bool> {
-    let (stop, told) = watch::channel(false);
+    let (stop, stopped) = watch::channel(false);
     std::thread::spawn(move || {
         for line in io::stdin().lines().map_while(Result::ok) {
             stop.send_replace(line == STOP);
         }
         std::process::exit(1);
     });
-    told
+    stopped
 }
 
-/// An instance that is stopped sees no pipe being closed.
+/// Ends this process with its parent: a stopped instance does not notice a closed pipe.
 #[cfg(target_os = "linux")]
 fn end_with_parent() -> anyhow::Result<()> {
     use rustix::process::{Signal, set_parent_process_death_signal};
@@ -180,7 +183,7 @@ fn end_with_parent() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the library logs, as details.
+/// Reports the log of the library as details.
 fn trace_into(voice: Voice) {
     let lines = tracing_subscriber::fmt::layer()
         .without_time()
@@ -195,7 +198,7 @@ fn trace_into(voice: Voice) {
 
 struct Lines(Voice);
 
-/// Whole lines are written at once.
+/// The layer writes a whole line in one call.
 impl io::Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line).trim().to_owned();
@@ -205,5 +208,63 @@ impl io::Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+pub(crate) const CLIENT_ID: &str = "instances";
+
+/// The longest time of an exchange.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The duration of a lease: so short that a few leases expire in a run of two minutes, and shorter than a long pause.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+
+/// The longest time of a call of the store: the lease duration has room for two calls.
+const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The settings of an instance: the first line of its standard input.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    pub(crate) store: Location,
+    pub(crate) server: ReuseChoice,
+    pub(crate) token_url: String,
+    pub(crate) api_url: String,
+    pub(crate) api_origin: String,
+    pub(crate) tasks: usize,
+    /// The time between two requests of a task.
+    pub(crate) interval: Duration,
+    /// Whether the instance reports details for the trace.
+    pub(crate) in_detail: bool,
+}
+
+impl Setup {
+    /// The manager of an instance, with a store and an endpoint that report their calls.
+    pub(crate) async fn manager(&self, voice: &Voice) -> anyhow::Result<TokenManager> {
+        let store = TellingStore::new(self.store.open().await?, voice.clone());
+        let endpoint = TellingEndpoint::new(self.endpoint()?, voice.clone());
+        let builder = TokenManager::builder(endpoint).store(store);
+        Ok(self.described(builder).build()?)
+    }
+
+    /// A manager for a user who signs in. It never rotates by itself.
+    pub(crate) fn bystander(&self, store: impl TokenStore) -> anyhow::Result<TokenManager> {
+        let builder = TokenManager::builder(self.endpoint()?).store(store);
+        Ok(self.described(builder).build()?)
+    }
+
+    fn endpoint(&self) -> anyhow::Result<OAuth2> {
+        Ok(OAuth2::new(&self.token_url, CLIENT_ID)?
+            .client_secret(CLIENT_SECRET)
+            .timeout(TIMEOUT)
+            .profile(profile(self.server))
+            .revocation_url(self.token_url.replace("/token", "/revoke"))?)
+    }
+
+    fn described(&self, builder: Builder) -> Builder {
+        builder
+            .strategy(OptimisticEarly::default())
+            .lease_duration(LEASE_DURATION)
+            .store_timeout(STORE_TIMEOUT)
+            .origin(&self.api_origin)
     }
 }

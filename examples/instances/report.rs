@@ -1,38 +1,36 @@
-//! What is said about a run: to people in a table, to programs as a JSON object.
+//! The report of `instances`: a table for people, a JSON object for programs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, LineStyle, Table};
-use indicatif::HumanCount;
+use comfy_table::{Cell, CellAlignment};
 use serde::Serialize;
 
-use crate::adoptions::quantile;
-use crate::arguments::ServerChoice;
-use crate::message::Micros;
+use crate::command::{count, json_line, plain_table};
+use crate::counts::quantile;
 use crate::run::Tally;
-use crate::site::Site;
+use crate::site::{ReuseChoice, Servers};
+use crate::telling::Micros;
 
-/// A run that is over.
+/// The result of a run.
 pub(crate) struct Outcome {
     pub(crate) store: &'static str,
-    pub(crate) server: ServerChoice,
+    pub(crate) server: ReuseChoice,
     pub(crate) seconds: u64,
     pub(crate) seed: u64,
     pub(crate) instances: usize,
     pub(crate) rotations: u64,
     pub(crate) stuck: u64,
-    pub(crate) site: Arc<Site>,
+    pub(crate) site: Arc<Servers>,
     pub(crate) tally: Tally,
 }
 
-/// In the order in which it is written.
+/// The report, in the order of the output.
 #[derive(Debug, Serialize)]
 struct Line {
     store: &'static str,
-    server: ServerChoice,
+    server: ReuseChoice,
     seconds: u64,
     seed: u64,
     instances: usize,
@@ -103,17 +101,15 @@ impl Line {
     }
 }
 
-pub(crate) fn write(out: &mut impl Write, outcome: &Outcome, json: bool) -> anyhow::Result<()> {
+pub(crate) fn write(out: &mut impl Write, outcome: &Outcome, json: bool) -> io::Result<()> {
     let line = Line::of(outcome);
     match json {
-        true => writeln!(out, "{}", serde_json::to_string(&line)?)?,
-        false => table(out, &line)?,
+        true => json_line(out, &line),
+        false => table(out, &line),
     }
-    Ok(out.flush()?)
 }
 
 fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
-    let count = |number: u64| HumanCount(number).to_string();
     let time =
         |millis: Option<f64>| millis.map_or("-".to_owned(), |millis| format!("{millis:.1} ms"));
     let rows = [
@@ -151,7 +147,7 @@ fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
         (
             "told",
             count(line.told),
-            "requests that were told that the session is over",
+            "requests that were not sent because the session was over",
         ),
         (
             "outcome unknown",
@@ -179,7 +175,7 @@ fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
         (
             "pairs lost",
             line.pairs_lost.to_string(),
-            "issued by the server and committed by nobody",
+            "issued by the server and committed by no instance",
         ),
         (
             "overwritten",
@@ -192,9 +188,7 @@ fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
             "instances that were not served again",
         ),
     ];
-    let lines = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
-    let mut table = Table::new();
-    table.load_style(lines);
+    let mut table = plain_table();
     for (name, value, what) in rows {
         let value = Cell::new(value).set_alignment(CellAlignment::Right);
         table.add_row([Cell::new(name), value, Cell::new(what)]);
@@ -203,11 +197,14 @@ fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
     for (error, count) in &line.errors {
         writeln!(out, "{count} requests failed: {error}")?;
     }
-    Ok(())
+    out.flush()
 }
 
 fn millis(time: Micros) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "no run takes centuries")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a run takes less than centuries"
+    )]
     let time = time as f64;
     time / 1e3
 }

@@ -1,27 +1,30 @@
-//! A store and an endpoint that say what is done with them.
+//! What an instance reports to its parent, one JSON object a line on its standard output; and a store and an endpoint that report
+//! their calls.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use evertoken::clock::{Clock as _, SystemClock};
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::{
     Digest, EndpointError, Grant, Issued, Key, Lease, Record, ServerProfile, StoreError,
     TokenEndpoint, TokenPair, TokenStore,
 };
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::history::View;
-use crate::message::{Message, News, now};
 
-/// The way to whoever started this instance. What was said is on its way when the call returns, so a kill
-/// loses none of it.
+/// The connection to the parent process. A message is in the pipe when the call returns, so a kill does not lose it.
 #[derive(Debug, Clone)]
 pub(crate) struct Voice {
     in_detail: bool,
-    /// What this instance leased last.
+    /// The last lease of this instance.
     lease: Arc<Mutex<Option<Lease>>>,
-    /// Lines of several threads must not mix.
+    /// Keeps lines of several threads apart.
     turn: Arc<Mutex<()>>,
 }
 
@@ -43,12 +46,12 @@ impl Voice {
         let _turn = self.turn.lock();
         let mut out = io::stdout().lock();
         if out.write_all(line.as_bytes()).is_err() || out.flush().is_err() {
-            // Nobody is left who started it.
+            // The parent process has ended.
             std::process::exit(1);
         }
     }
 
-    /// Whether what is leased for this token is a second sending.
+    /// Whether the lease of this token is for a second sending.
     fn is_second(&self, token: Digest) -> bool {
         let lease = self.lease.lock();
         let of_this = lease.as_ref().filter(|lease| lease.digest == token);
@@ -62,12 +65,12 @@ impl Voice {
     }
 }
 
-/// The part of a digest that is enough to tell one from another.
+/// The start of a digest, which is enough to distinguish tokens.
 pub(crate) fn brief(digest: &Digest) -> String {
     digest.to_string()[..8].to_owned()
 }
 
-/// A store that says which leases were written into it.
+/// A store that reports the leases that were written to it.
 #[derive(Debug)]
 pub(crate) struct TellingStore {
     store: Arc<dyn TokenStore>,
@@ -128,7 +131,7 @@ impl TokenStore for TellingStore {
     }
 }
 
-/// An endpoint that says what it sends and what comes back, by digests.
+/// An endpoint that reports, by digests, the tokens that it sends and the answers.
 #[derive(Debug)]
 pub(crate) struct TellingEndpoint {
     endpoint: Arc<dyn TokenEndpoint>,
@@ -187,4 +190,56 @@ impl TokenEndpoint for TellingEndpoint {
     fn key(&self) -> Key {
         self.endpoint.key()
     }
+}
+
+/// Microseconds of the machine's wall clock since the Unix epoch. All processes share this clock.
+pub(crate) type Micros = u64;
+
+pub(crate) fn now() -> Micros {
+    micros(SystemClock.wall())
+}
+
+pub(crate) fn micros(span: Duration) -> Micros {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Message {
+    pub(crate) at: Micros,
+    #[serde(flatten)]
+    pub(crate) news: News,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub(crate) enum News {
+    /// The instance committed this pair.
+    Rotated { version: u64 },
+    /// The instance took this pair from the store, in a rotation that had waited for so long.
+    Adopted { version: u64, waited: Micros },
+    /// The lease of the instance is in the store.
+    Leased { lease: Lease },
+    /// The instance is about to send this token, for the first or a second time by its lease.
+    Sends { token: Digest, is_second: bool },
+    /// The instance read a clear answer to this token: a pair, or that the token is dead.
+    Answered { token: Digest },
+    /// The instance learned that the session is over.
+    Ended { reason: String },
+    /// The requests since the last such message.
+    Requests(Requests),
+    /// A line for the trace.
+    Detail { text: String },
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Requests {
+    pub(crate) ok: u64,
+    /// Requests without an answer, or with an error status.
+    pub(crate) failed: u64,
+    /// Requests that were not sent, because the session was over.
+    pub(crate) told: u64,
+    /// The time of the last success; 0 without a success.
+    pub(crate) last_ok: Micros,
+    /// The number of failures for each error.
+    pub(crate) errors: BTreeMap<String, u64>,
 }
