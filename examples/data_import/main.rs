@@ -28,8 +28,8 @@ mod batches;
 #[allow(dead_code)]
 #[path = "../shared/command.rs"]
 mod command;
-#[path = "../shared/marc.rs"]
-mod marc;
+#[path = "../shared/records.rs"]
+mod records;
 #[path = "../shared/tally.rs"]
 mod tally;
 

@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::command::Strategy;
     use crate::tally::Failure;
-    use crate::timeline::Timeline;
+    use crate::tally::Timeline;
 
     fn outcome(strategy: Strategy, failed: u64, rotations: &[u64]) -> Outcome {
         let mut timeline = Timeline::default();

@@ -146,7 +146,7 @@ struct Broken {
 impl Broken {
     fn after(records: u64) -> Self {
         let mut content = Vec::new();
-        for record in marc::records(records) {
+        for record in records::generated(records) {
             content.extend_from_slice(&record.unwrap());
         }
         let end = content.len();

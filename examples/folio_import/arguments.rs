@@ -11,7 +11,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 
 use crate::command::{self, positive};
-use crate::marc::MarcFile;
+use crate::records::MarcFile;
 
 const GENERATED: u64 = 12_000;
 

@@ -112,7 +112,7 @@ async fn t5_t8_a_logout_at_once_ends_a_shared_session_in_eureka_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_whole_file_is_imported_and_a_broken_file_is_refused_before_the_start() {
-    let records = marc::records(50).map(Result::unwrap);
+    let records = records::generated(50).map(Result::unwrap);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for record in records {
         file.write_all(&record).unwrap();

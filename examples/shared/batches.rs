@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::arguments::Arguments;
-use crate::marc::{self, MarcFile};
+use crate::records::{self, MarcFile};
 
 /// Batches that are read ahead.
 const READ_AHEAD: usize = 4;
@@ -41,7 +41,8 @@ pub(crate) fn read(arguments: &Arguments, done: Done) -> anyhow::Result<Batches>
     let size = arguments.batch;
     let Some(path) = arguments.input.clone() else {
         let count = arguments.count().unwrap_or_default();
-        let records = marc::records(count).map(|record| record.context("cannot make a record"));
+        let records =
+            records::generated(count).map(|record| record.context("cannot make a record"));
         return start(records, size, done);
     };
     let name = path.display().to_string();
@@ -224,7 +225,7 @@ mod tests {
     }
 
     fn generated(count: u64) -> impl Iterator<Item = anyhow::Result<Vec<u8>>> + Send + 'static {
-        marc::records(count).map(|record| Ok(record?))
+        records::generated(count).map(|record| Ok(record?))
     }
 
     #[test]

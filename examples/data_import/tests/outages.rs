@@ -221,6 +221,6 @@ async fn a_batch_that_breaks_the_api_fails_alone() {
     let line = &ran.lines()[0];
     assert_eq!(ran.status, RECORDS_LOST, "{line} {}", ran.err);
     assert_eq!((number(line, "ok"), number(line, "failed")), (175, 25));
-    let first: Vec<_> = marc::records(25).map(Result::unwrap).collect();
+    let first: Vec<_> = records::generated(25).map(Result::unwrap).collect();
     assert_eq!(fs::read(&rejects).unwrap(), first.concat());
 }

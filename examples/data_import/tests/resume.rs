@@ -198,7 +198,7 @@ async fn the_checkpoint_of_another_import_is_refused_and_not_changed() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     let input = desk.directory.path().join("input.mrc");
-    let records: Vec<_> = marc::records(100).map(Result::unwrap).collect();
+    let records: Vec<_> = records::generated(100).map(Result::unwrap).collect();
     fs::write(&input, records.concat()).unwrap();
     let resume = format!("--resume {}", desk.checkpoint().display());
     let of_file = format!("--input {} --batch 10 {resume}", input.display());
@@ -356,7 +356,7 @@ async fn rejects_are_the_unchanged_records_and_can_be_imported() {
         .await;
     assert_eq!(again.status, 0);
     assert_eq!((api.records(), api.distinct_records()), (210, 210));
-    let generated = marc::records(210).map(Result::unwrap);
+    let generated = records::generated(210).map(Result::unwrap);
     for record in generated {
         assert_eq!(api.times_taken(&record), 1);
     }

@@ -255,7 +255,7 @@ async fn i14_a_job_whose_session_is_dead_does_not_wait_for_input() {
     let (over, is_over) = mpsc::channel::<()>();
     let writer = thread::spawn(move || {
         let mut pipe = File::options().write(true).open(input).unwrap();
-        for (number, record) in crate::marc::records(50).enumerate() {
+        for (number, record) in crate::records::generated(50).enumerate() {
             if number == 25 {
                 told.recv().unwrap();
             }

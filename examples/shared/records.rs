@@ -218,7 +218,7 @@ const BOOKS: [[&str; 5]; 8] = [
 ];
 
 /// Generates so many records lazily: well-formed, numbered, in UTF-8, with titles in several scripts.
-pub(crate) fn records(count: u64) -> impl Iterator<Item = marc::Result<Vec<u8>>> + Send {
+pub(crate) fn generated(count: u64) -> impl Iterator<Item = marc::Result<Vec<u8>>> + Send {
     (1..=count)
         .zip(BOOKS.iter().cycle())
         .map(|(number, book)| record(number, book))
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn generated_records_are_numbered_and_in_the_encoding_of_their_leader() -> marc::Result<()> {
-        let records: Vec<_> = records(100).collect::<Result<_, _>>()?;
+        let records: Vec<_> = super::generated(100).collect::<Result<_, _>>()?;
         assert_eq!(records.len(), 100);
         for (number, record) in (1..).zip(&records) {
             let record = marc::Record::parse(record)?;
@@ -303,7 +303,7 @@ mod tests {
     }
 
     fn made(count: u64) -> Vec<Vec<u8>> {
-        super::records(count).map(Result::unwrap).collect()
+        super::generated(count).map(Result::unwrap).collect()
     }
 
     /// The number of records before the broken one, and the broken one.
