@@ -1,5 +1,5 @@
-//! What the file store costs where there are many sessions: those who wait for another instance, and the search for
-//! the session of a token. Times differ from machine to machine.
+//! The cost of the file store with many sessions: managers that wait for another instance, and the search for the session of a
+//! token. Times differ from machine to machine.
 //!
 //! `cargo bench --bench files`, on Unix.
 
@@ -10,6 +10,10 @@
 )]
 #![expect(clippy::print_stdout, reason = "a bench reports what it measured")]
 
+#[allow(dead_code)]
+#[path = "light/shared.rs"]
+mod shared;
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,13 +23,15 @@ use evertoken::{Digest, FileStore, Key, Record, TokenManager, TokenStore};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use self::shared::processor_time;
+
 const WAITERS: usize = 1_000;
 const SESSIONS: usize = 10_000;
 
-/// Until the threads that the beginning took have ended: tokio keeps them for 10 s.
+/// After this time the threads of the start have ended: tokio keeps idle threads for 10 s.
 const SETTLING: Duration = Duration::from_secs(12);
 
-/// How long the waiters are watched; within the endpoint's timeout of 30 s.
+/// How long the waiters are measured: less than the endpoint's timeout of 30 s.
 const WATCHED: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -35,7 +41,7 @@ async fn main() {
     finding().await;
 }
 
-/// Every session has a manager that holds the lease, in a store of its own, and one that waits for it.
+/// Each session has two managers with a store each: one holds the lease, and one waits for it.
 async fn waiting(sessions: usize) {
     let directory = tempfile::tempdir().expect("a directory");
     let open = || FileStore::new(directory.path().join("session")).expect("a directory of ours");
@@ -61,7 +67,8 @@ async fn waiting(sessions: usize) {
     sleep(SETTLING).await;
     let (used, since) = (processor_time(), Instant::now());
     sleep(WATCHED).await;
-    let share = (processor_time() - used) / since.elapsed().as_secs_f64();
+    let used = processor_time() - used;
+    let share = used.as_secs_f64() / since.elapsed().as_secs_f64();
     println!(
         "{sessions} managers that wait use {:.1} % of a core",
         share * 100.0
@@ -71,14 +78,6 @@ async fn waiting(sessions: usize) {
         let rotated = rotation.await.expect("it does not panic");
         rotated.expect("it rotates");
     }
-}
-
-/// In seconds, of all threads. Not the ticks that the kernel counts: what a timer wakes is seen by them too often.
-fn processor_time() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::try_from(time)
-        .expect("it is not negative")
-        .as_secs_f64()
 }
 
 async fn finding() {
@@ -123,7 +122,7 @@ async fn finding() {
     println!("one for a token that another store has just written takes {took:.1?}");
 }
 
-/// As after ten rotations or more.
+/// A record after at least ten rotations.
 fn record(session: usize, version: u64) -> Record {
     let key = Key::new("https://id.example.org/token", "bench").label(session.to_string());
     let names = (0..8).flat_map(|past| *Digest::of(format!("{session} {past}")).as_bytes());
