@@ -100,7 +100,7 @@ fn label() -> String {
 }
 
 async fn one_rotation(stores: &[(&str, Store)]) {
-    let mut table = table(&["store", "rotation, us", "p99, us", "of memory's"]);
+    let mut table = table("store | rotation, us | p99, us | of memory's");
     let mut least = None;
     for (name, store) in stores {
         let through = Persistence::write_through();
@@ -143,19 +143,9 @@ impl Done {
 }
 
 async fn through_or_behind(store: &Store) {
-    let mut table = table(&[
-        "sessions",
-        "coordination",
-        "rotating",
-        "through: per s",
-        "p50, us",
-        "p99, us",
-        "behind: per s",
-        "p50, us",
-        "p99, us",
-        "per s, behind/through",
-        "p50, behind/through",
-    ]);
+    let mut table = table(
+        "sessions | coordination | rotating | through: per s | p50, us | p99, us | behind: per s | p50, us | p99, us | per s, behind/through | p50, behind/through",
+    );
     for count in [1, 8, 64] {
         for coordination in [Coordination::Lease, Coordination::None] {
             for pace in [None, Some(PACE)] {

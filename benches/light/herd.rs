@@ -78,50 +78,46 @@ type Waiter = Box<dyn Fn() -> BoxFuture<'static, bool> + Send>;
 /// A way to wait for a token of this source.
 type Way = fn(&Source) -> Waiter;
 
+fn waiter<T, F>(shared: T, wait: fn(T) -> F) -> Waiter
+where
+    T: Clone + Send + 'static,
+    F: Future<Output = bool> + Send + 'static,
+{
+    Box::new(move || wait(shared.clone()).boxed())
+}
+
 const OURS: usize = 2;
 const WAYS: [(&str, Way); 6] = [
     ("token()", |source| {
-        let tokens = expired(source);
-        Box::new(move || {
-            let tokens = tokens.clone();
-            async move { tokens.token().await.is_ok() }.boxed()
+        waiter(expired(source), |tokens| async move {
+            tokens.token().await.is_ok()
         })
     }),
     ("authorization()", |source| {
-        let tokens = expired(source);
-        Box::new(move || {
-            let tokens = tokens.clone();
-            async move { tokens.authorization().await.is_ok() }.boxed()
+        waiter(expired(source), |tokens| async move {
+            tokens.authorization().await.is_ok()
         })
     }),
     ("by hand: leader, oneshot", |source| {
-        let leader = Leader::new(source);
-        Box::new(move || {
-            let leader = Arc::clone(&leader);
-            async move { leader.header().await.is_some() }.boxed()
+        waiter(Leader::new(source), |leader| async move {
+            leader.header().await.is_some()
         })
     }),
     ("by hand: the same, a deadline each", |source| {
-        let leader = Leader::new(source);
-        Box::new(move || {
-            let leader = Arc::clone(&leader);
+        waiter(Leader::new(source), |leader| {
             let header = async move { leader.header().await };
             let limited = tokio::time::timeout(Duration::from_secs(35), header);
-            limited.map(|header| matches!(header, Ok(Some(_)))).boxed()
+            limited.map(|header| matches!(header, Ok(Some(_))))
         })
     }),
     ("by hand: futures' Shared", |source| {
-        let shared = SharedFuture::new(source);
-        Box::new(move || {
-            let shared = Arc::clone(&shared);
-            async move { !shared.header().await.is_empty() }.boxed()
+        waiter(SharedFuture::new(source), |shared| async move {
+            !shared.header().await.is_empty()
         })
     }),
     ("by hand: Notify, pointer", |source| {
-        let notified = Notified::new(source);
-        Box::new(move || {
-            let notified = Arc::clone(&notified);
-            async move { notified.header().await.is_some() }.boxed()
+        waiter(Notified::new(source), |notified| async move {
+            notified.header().await.is_some()
         })
     }),
 ];
@@ -148,13 +144,7 @@ pub(crate) fn run() {
     }
     let medians: Vec<f64> = samples.iter().map(Samples::median).collect();
     let best = medians[OURS..].iter().copied().fold(f64::MAX, f64::min);
-    let header = [
-        "a herd",
-        "last one awake, ms",
-        "of the best by hand",
-        "samples",
-    ];
-    let mut table = table(&header);
+    let mut table = table("a herd | last one awake, ms | of the best by hand | samples");
     for (((name, _), samples), median) in WAYS.iter().zip(&samples).zip(&medians) {
         table.add_row([
             (*name).to_owned(),

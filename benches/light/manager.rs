@@ -189,17 +189,8 @@ fn per_one(bytes: i64) -> String {
 }
 
 pub(crate) fn run() {
-    let header = [
-        "a manager",
-        "built, bytes",
-        "first use",
-        "rotated",
-        "two threads",
-        "left",
-        "tasks",
-        "left",
-    ];
-    let mut table = table(&header);
+    let mut table =
+        table("a manager | built, bytes | first use | rotated | two threads | left | tasks | left");
     table.add_row(row_by_hand());
     for kind in Kind::ALL {
         let mut fleet = Fleet::new(kind);
@@ -282,16 +273,9 @@ const IDLE: Duration = Duration::from_secs(10);
 const MEGA: f64 = 1e6;
 
 pub(crate) fn run_many() {
-    let header = [
-        "strategy",
-        "managers",
-        "over their tokens, MB",
-        "resident, MB",
-        "first use, s",
-        "tasks",
-        "idle, % of a core",
-    ];
-    let mut table = table(&header);
+    let mut table = table(
+        "strategy | managers | over their tokens, MB | resident, MB | first use, s | tasks | idle, % of a core",
+    );
     for kind in [Kind::OnRequest, Kind::BackgroundTimer] {
         let count = fitting(kind);
         let mut fleet = Fleet::new(kind);
@@ -364,7 +348,7 @@ const OLD: usize = 10_000;
 
 pub(crate) fn run_record() {
     let [young, old] = here().block_on(sizes());
-    let mut table = table(&["a record", "bytes besides the tokens", "of the young one's"]);
+    let mut table = table("a record | bytes besides the tokens | of the young one's");
     for (rotations, bytes) in [(YOUNG, young), (OLD, old)] {
         table.add_row([
             format!("after {rotations} rotations"),

@@ -62,16 +62,9 @@ pub(crate) fn run() {
             }
         }
     }
-    let header = [
-        "a call",
-        "one thread, ns",
-        "of the floor's",
-        "of the striped floor's",
-        "two over one",
-        "eight over one",
-        "samples",
-    ];
-    let mut table = table(&header);
+    let mut table = table(
+        "a call | one thread, ns | of the floor's | of the striped floor's | two over one | eight over one | samples",
+    );
     let [floor, striped] = [0, 1].map(|candidate: usize| samples[candidate][0].median());
     for ((name, _), samples) in candidates.iter().zip(&samples) {
         let [one, two, eight] = samples;

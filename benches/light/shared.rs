@@ -149,9 +149,10 @@ pub(crate) fn waited_for_processor() -> Duration {
     Duration::from_nanos(waited.sum())
 }
 
-pub(crate) fn table(header: &[&str]) -> Table {
+/// A table; ` | ` separates the columns of the header.
+pub(crate) fn table(header: &str) -> Table {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
+    table.load_style(NOTHING).set_header(header.split(" | "));
     table
 }
 

@@ -39,15 +39,9 @@ pub(crate) fn run() {
     let redis = redis::measured();
     #[cfg(not(feature = "redis"))]
     let redis = Found::nothing("Redis", "redis");
-    let header = [
-        "a rotation",
-        "from, to",
-        "round trips",
-        "log, bytes",
-        "page images, bytes",
-    ];
-    let mut rotations = table(&header);
-    let mut kept = table(&["kept", "after rotations", "bytes", "in"]);
+    let mut rotations =
+        table("a rotation | from, to | round trips | log, bytes | page images, bytes");
+    let mut kept = table("kept | after rotations | bytes | in");
     for found in [postgres, redis] {
         rotations.add_rows(found.rotations);
         kept.add_rows(found.kept);

@@ -1,6 +1,5 @@
 //! The command line of `data_import`.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -201,15 +200,6 @@ impl Action {
             Self::Create => Method::POST,
             Self::Update => Method::PUT,
         }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Create => "create",
-            Self::Update => "update",
-        })
     }
 }
 

@@ -15,6 +15,7 @@ use tempfile::NamedTempFile;
 
 use crate::arguments::{Action, Arguments};
 use crate::batches::Done;
+use crate::command::name;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,8 +187,13 @@ impl Assignment {
         if self.batch != before.batch {
             return Some(format!("`--batch {}` and not {}", before.batch, self.batch));
         }
-        (self.action != before.action)
-            .then(|| format!("`--action {}` and not {}", before.action, self.action))
+        (self.action != before.action).then(|| {
+            format!(
+                "`--action {}` and not {}",
+                name(before.action),
+                name(self.action)
+            )
+        })
     }
 }
 

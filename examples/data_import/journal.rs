@@ -38,19 +38,11 @@ pub(crate) struct Books {
 impl Books {
     /// Opens the files that the arguments name.
     pub(crate) fn open(arguments: &Arguments) -> anyhow::Result<Self> {
-        let path = arguments.resume.clone();
-        let Some(path) = path else {
+        let Some(path) = arguments.resume.clone() else {
             let assignment = Assignment::unread(arguments);
-            let rejects = arguments
-                .rejects
-                .as_deref()
-                .map(Rejects::begin)
-                .transpose()?;
             return Ok(Self {
-                checkpoint: Checkpoint::new(assignment)?,
-                path: None,
-                rejects,
-                _lock: None,
+                rejects: rejects(arguments.rejects.as_deref(), None)?,
+                ..Self::without_files(Checkpoint::new(assignment)?)
             });
         };
         let lock = lock(&path)?;
@@ -61,12 +53,7 @@ impl Books {
             None => Checkpoint::new(assignment)?,
         };
         if checkpoint.is_complete {
-            return Ok(Self {
-                checkpoint,
-                path: None,
-                rejects: None,
-                _lock: None,
-            });
+            return Ok(Self::without_files(checkpoint));
         }
         let rejects = rejects(arguments.rejects.as_deref(), checkpoint.rejects.as_ref())?;
         checkpoint.rejects = rejects.as_ref().map(mark);
@@ -78,6 +65,15 @@ impl Books {
             rejects,
             _lock: Some(lock),
         })
+    }
+
+    fn without_files(checkpoint: Checkpoint) -> Self {
+        Self {
+            checkpoint,
+            path: None,
+            rejects: None,
+            _lock: None,
+        }
     }
 
     fn imported(&mut self, entry: &Imported) {

@@ -12,18 +12,8 @@ use crate::import::Outcome;
 use crate::patience::{Kind, Stopped};
 use crate::site::Counters;
 
-const COLUMNS: [&str; 10] = [
-    "strategy",
-    "ok",
-    "failed",
-    "rotations",
-    "exchanges",
-    "401s",
-    "records/s",
-    "wait p50",
-    "wait p99",
-    "",
-];
+const COLUMNS: &str =
+    "strategy | ok | failed | rotations | exchanges | 401s | records/s | wait p50 | wait p99 | ";
 
 /// Announces the imports.
 pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::Result<()> {
@@ -102,7 +92,7 @@ pub(crate) fn table(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()
     Ok(())
 }
 
-fn row(outcome: &Outcome) -> [String; COLUMNS.len()] {
+fn row(outcome: &Outcome) -> [String; 10] {
     let seen = |count_of: fn(&Counters) -> u64| {
         let counters = outcome.counters.as_ref();
         counters.map_or("-".to_owned(), |counters| count(count_of(counters)))

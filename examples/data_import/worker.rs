@@ -4,7 +4,6 @@
 use std::fmt::Display;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -26,6 +25,10 @@ use crate::tally::Tally;
 
 /// After this time without a token, the import reports what it waits for.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// What an import waits for.
+const TOKEN: &str = "for a token";
+const API: &str = "for the API";
 
 /// What the workers of one import share.
 #[derive(Debug)]
@@ -181,9 +184,9 @@ impl Job {
                 }
                 () = self.stop.requested() => return None,
                 () = sleep(QUIET) => {
-                    self.bar.waits("for a token");
+                    self.bar.waits(TOKEN);
                     if let Some(error) = tokens.status().failure {
-                        self.notices.waits_for_token(chain(&error));
+                        self.notices.once(TOKEN, chain(&error));
                     }
                 }
             }
@@ -193,12 +196,12 @@ impl Job {
     fn waits(&self, failure: &Failure) {
         match failure {
             Failure::NoToken(error) => {
-                self.bar.waits("for a token");
-                self.notices.waits_for_token(chain(error));
+                self.bar.waits(TOKEN);
+                self.notices.once(TOKEN, chain(error));
             }
             Failure::Unavailable { why, .. } => {
-                self.bar.waits("for the API");
-                self.notices.waits_for_api(format_args!("{why:#}"));
+                self.bar.waits(API);
+                self.notices.once(API, format_args!("{why:#}"));
             }
             _ => {}
         }
@@ -297,33 +300,22 @@ impl From<Failure> for anyhow::Error {
 #[derive(Debug)]
 pub(crate) struct Notices {
     sender: UnboundedSender<String>,
-    token: AtomicBool,
-    api: AtomicBool,
+    reported: parking_lot::Mutex<Vec<&'static str>>,
 }
 
 impl Notices {
     pub(crate) fn new() -> (Self, UnboundedReceiver<String>) {
         let (sender, receiver) = unbounded_channel();
-        let notices = Self {
-            sender,
-            token: AtomicBool::new(false),
-            api: AtomicBool::new(false),
-        };
-        (notices, receiver)
+        let reported = parking_lot::Mutex::default();
+        (Self { sender, reported }, receiver)
     }
 
-    pub(crate) fn waits_for_token(&self, why: impl Display) {
-        self.once(&self.token, || format!("waits for a token: {why}"));
-    }
-
-    pub(crate) fn waits_for_api(&self, why: impl Display) {
-        self.once(&self.api, || format!("waits for the API: {why}"));
-    }
-
-    fn once(&self, said: &AtomicBool, notice: impl FnOnce() -> String) {
-        if !said.swap(true, Ordering::Relaxed) {
+    fn once(&self, cause: &'static str, why: impl Display) {
+        let mut reported = self.reported.lock();
+        if !reported.contains(&cause) {
+            reported.push(cause);
             // The receiver is dropped at the end of the import.
-            let _ = self.sender.send(notice());
+            let _ = self.sender.send(format!("waits {cause}: {why}"));
         }
     }
 }

@@ -144,25 +144,6 @@ pub(crate) enum Ui {
     None,
 }
 
-impl Mode {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Okapi => "okapi",
-            Self::Eureka => "eureka",
-        }
-    }
-}
-
-impl Session {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Own => "own",
-            Self::Shared => "shared",
-            Self::Fixed => "fixed",
-        }
-    }
-}
-
 impl fmt::Display for Ui {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

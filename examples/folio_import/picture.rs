@@ -12,6 +12,7 @@ use svg::node::element::Group;
 
 use self::shared::{Axis, Entry, Frame, LIFETIME, Lane, REJECTED, Rows, rectangle, text};
 use crate::arguments::{Arguments, Mode, Session, Ui};
+use crate::command::name;
 use crate::job::Outcome;
 use crate::report::{spelled, verdict};
 use crate::ui::End;
@@ -112,7 +113,7 @@ fn names(lane: &Lane<'_>, group: Group, outcome: &Outcome) -> Group {
         Session::Shared => "shared session",
         Session::Fixed => "fixed token",
     };
-    let name = format!("{}, {of}", outcome.mode.name());
+    let title = format!("{}, {of}", name(outcome.mode));
     let mut lines = vec![("label", format!("{} imported", HumanCount(outcome.ok)))];
     if outcome.failed > 0 {
         let failed = format!("{} failed", HumanCount(outcome.failed));
@@ -121,7 +122,7 @@ fn names(lane: &Lane<'_>, group: Group, outcome: &Outcome) -> Group {
         let rotations = format!("{} rotations", HumanCount(outcome.rotations));
         lines.push(("label", rotations));
     }
-    lane.names(group, name, lines)
+    lane.names(group, title, lines)
 }
 
 fn progress(outcome: &Outcome, axis: &Axis) -> Vec<(f64, f64)> {

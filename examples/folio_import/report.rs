@@ -6,21 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::arguments::{Arguments, Ui};
-use crate::command::{self, count};
+use crate::command::{self, count, name};
 use crate::job::Outcome;
 
-const COLUMNS: [&str; 10] = [
-    "FOLIO",
-    "session",
-    "imported",
-    "failed",
-    "rotations",
-    "sign-ins",
-    "401s",
-    "replays",
-    "the user's browser",
-    "verdict",
-];
+const COLUMNS: &str = "FOLIO | session | imported | failed | rotations | sign-ins | 401s | replays | the user's browser | verdict";
 
 pub(crate) fn introduction(
     out: &mut impl Write,
@@ -56,11 +45,11 @@ pub(crate) fn table(
     table.add_rows(outcomes.iter().map(|outcome| row(outcome, arguments)));
     writeln!(out, "\n{table}")?;
     for outcome in outcomes {
-        let name = format!("{} {}", outcome.mode.name(), outcome.session.name());
+        let import = format!("{} {}", name(outcome.mode), name(outcome.session));
         if let Some(error) = &outcome.session_ended {
             writeln!(
                 out,
-                "{name}: {error}. {} of {} records are done with. Sign in, then import the others.",
+                "{import}: {error}. {} of {} records are done with. Sign in, then import the others.",
                 count(outcome.ok + outcome.failed),
                 count(outcome.total),
             )?;
@@ -68,7 +57,7 @@ pub(crate) fn table(
         if let Some(failure) = &outcome.first_failure {
             writeln!(
                 out,
-                "{name}: {} of {} records failed, from {} on: {}.",
+                "{import}: {} of {} records failed, from {} on: {}.",
                 count(outcome.failed),
                 count(outcome.total),
                 spelled(failure.after),
@@ -79,10 +68,10 @@ pub(crate) fn table(
     Ok(())
 }
 
-fn row(outcome: &Outcome, arguments: &Arguments) -> [String; COLUMNS.len()] {
+fn row(outcome: &Outcome, arguments: &Arguments) -> [String; 10] {
     [
-        outcome.mode.name().to_owned(),
-        outcome.session.name().to_owned(),
+        name(outcome.mode),
+        name(outcome.session),
         count(outcome.ok),
         count(outcome.failed),
         count(outcome.rotations),
@@ -121,8 +110,8 @@ pub(crate) fn spelled(span: Duration) -> String {
 /// One line of `--json`. Times are simulated seconds.
 #[derive(Serialize)]
 struct Line {
-    mode: &'static str,
-    session: &'static str,
+    mode: String,
+    session: String,
     ui: String,
     records: u64,
     ok: u64,
@@ -151,8 +140,8 @@ pub(crate) fn json_lines(
         let Outcome { counters, user, .. } = outcome;
         let failure = outcome.first_failure.as_ref();
         let line = Line {
-            mode: outcome.mode.name(),
-            session: outcome.session.name(),
+            mode: name(outcome.mode),
+            session: name(outcome.session),
             ui: arguments.ui.to_string(),
             records: outcome.total,
             ok: outcome.ok,

@@ -101,6 +101,28 @@ impl Line {
     }
 }
 
+/// The rows of the table, in the order of [`table`]: a name and its meaning.
+const ROWS: [&str; 18] = [
+    "instances | processes that shared the session",
+    "rotations | pairs that were committed in the store",
+    "exchanges | refresh tokens that arrived at the server",
+    "replays | of these, the ones that came again after their answer was read",
+    "families revoked | by the server, for a token that it had consumed",
+    "ok | requests that the API answered",
+    "failed | requests that failed otherwise than by the end of the session",
+    "told | requests that were not sent because the session was over",
+    "outcome unknown | sessions that ended so",
+    "sessions lost | all that ended, and were replaced by a new sign-in",
+    "adopt p50 | from a pair's commit until another instance has it",
+    "adopt p99 | ",
+    "kills | ",
+    "pauses | ",
+    "second sendings | tokens sent again after an unclear answer, or from another's lease",
+    "pairs lost | issued by the server and committed by no instance",
+    "overwritten | newer pairs that gave way to older ones",
+    "stuck | instances that were not served again",
+];
+
 pub(crate) fn write(out: &mut impl Write, outcome: &Outcome, json: bool) -> io::Result<()> {
     let line = Line::of(outcome);
     match json {
@@ -112,86 +134,31 @@ pub(crate) fn write(out: &mut impl Write, outcome: &Outcome, json: bool) -> io::
 fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
     let time =
         |millis: Option<f64>| millis.map_or("-".to_owned(), |millis| format!("{millis:.1} ms"));
-    let rows = [
-        (
-            "instances",
-            line.instances.to_string(),
-            "processes that shared the session",
-        ),
-        (
-            "rotations",
-            count(line.rotations),
-            "pairs that were committed in the store",
-        ),
-        (
-            "exchanges",
-            count(line.exchanges),
-            "refresh tokens that arrived at the server",
-        ),
-        (
-            "replays",
-            count(line.replays),
-            "of these, the ones that came again after their answer was read",
-        ),
-        (
-            "families revoked",
-            count(line.families_revoked),
-            "by the server, for a token that it had consumed",
-        ),
-        ("ok", count(line.ok), "requests that the API answered"),
-        (
-            "failed",
-            count(line.failed),
-            "requests that failed otherwise than by the end of the session",
-        ),
-        (
-            "told",
-            count(line.told),
-            "requests that were not sent because the session was over",
-        ),
-        (
-            "outcome unknown",
-            count(line.outcome_unknown),
-            "sessions that ended so",
-        ),
-        (
-            "sessions lost",
-            count(line.sessions_lost),
-            "all that ended, and were replaced by a new sign-in",
-        ),
-        (
-            "adopt p50",
-            time(line.adopt_p50_ms),
-            "from a pair's commit until another instance has it",
-        ),
-        ("adopt p99", time(line.adopt_p99_ms), ""),
-        ("kills", count(line.kills), ""),
-        ("pauses", count(line.pauses), ""),
-        (
-            "second sendings",
-            count(line.second_sendings),
-            "tokens sent again after an unclear answer, or from another's lease",
-        ),
-        (
-            "pairs lost",
-            line.pairs_lost.to_string(),
-            "issued by the server and committed by no instance",
-        ),
-        (
-            "overwritten",
-            line.overwritten.to_string(),
-            "newer pairs that gave way to older ones",
-        ),
-        (
-            "stuck",
-            count(line.stuck),
-            "instances that were not served again",
-        ),
+    let values = [
+        line.instances.to_string(),
+        count(line.rotations),
+        count(line.exchanges),
+        count(line.replays),
+        count(line.families_revoked),
+        count(line.ok),
+        count(line.failed),
+        count(line.told),
+        count(line.outcome_unknown),
+        count(line.sessions_lost),
+        time(line.adopt_p50_ms),
+        time(line.adopt_p99_ms),
+        count(line.kills),
+        count(line.pauses),
+        count(line.second_sendings),
+        line.pairs_lost.to_string(),
+        line.overwritten.to_string(),
+        count(line.stuck),
     ];
     let mut table = plain_table();
-    for (name, value, what) in rows {
+    for (row, value) in ROWS.into_iter().zip(values) {
+        let (name, meaning) = row.split_once(" | ").unwrap_or_default();
         let value = Cell::new(value).set_alignment(CellAlignment::Right);
-        table.add_row([Cell::new(name), value, Cell::new(what)]);
+        table.add_row([Cell::new(name), value, Cell::new(meaning)]);
     }
     writeln!(out, "{table}")?;
     for (error, count) in &line.errors {

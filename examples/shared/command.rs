@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, LineStyle, Table};
 use evertoken::{BackgroundTimer, OnRequest, OptimisticEarly, RefreshStrategy};
@@ -165,15 +166,17 @@ pub(crate) fn json_line(out: &mut impl Write, line: &impl Serialize) -> io::Resu
     out.flush()
 }
 
-/// A table with a line above, below the header and at the end. Numbers are right-aligned in the columns after the
-/// first `names` and before the last `ends`.
-pub(crate) fn table<const N: usize>(header: [&str; N], names: usize, ends: usize) -> Table {
+/// A table with a line above, below the header and at the end; ` | ` separates the columns of the header. Numbers are
+/// right-aligned in the columns after the first `names` and before the last `ends`.
+pub(crate) fn table(header: &str, names: usize, ends: usize) -> Table {
+    let header: Vec<_> = header.split(" | ").collect();
+    let numbers = header.len() - names - ends;
     let mut table = plain_table();
     table.set_header(header);
     for column in table.column_iter_mut() {
         column.set_padding((0, 1));
     }
-    for column in table.column_iter_mut().skip(names).take(N - names - ends) {
+    for column in table.column_iter_mut().skip(names).take(numbers) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
@@ -184,6 +187,12 @@ pub(crate) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     table
+}
+
+/// The name of a value on the command line.
+pub(crate) fn name(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// A number with separators between thousands.

@@ -164,57 +164,15 @@ fn decimal(digits: &[u8]) -> Option<usize> {
 }
 
 /// Author, title, publisher, language (as in field 008), subject.
-const BOOKS: [[&str; 5]; 8] = [
-    [
-        "Melville, Herman,",
-        "Moby-Dick, or, The whale /",
-        "Harper,",
-        "eng",
-        "Whaling",
-    ],
-    [
-        "Hašek, Jaroslav,",
-        "Osudy dobrého vojáka Švejka /",
-        "Synek,",
-        "cze",
-        "Satire",
-    ],
-    [
-        "Булгаков, Михаил,",
-        "Мастер и Маргарита /",
-        "YMCA-Press,",
-        "rus",
-        "Сатира",
-    ],
-    [
-        "García Márquez, Gabriel,",
-        "Cien años de soledad /",
-        "Sudamericana,",
-        "spa",
-        "Familias",
-    ],
-    ["紫式部,", "源氏物語 /", "岩波書店,", "jpn", "平安時代"],
-    [
-        "محفوظ، نجيب,",
-        "بين القصرين /",
-        "مكتبة مصر,",
-        "ara",
-        "القاهرة",
-    ],
-    [
-        "Laxness, Halldór,",
-        "Sjálfstætt fólk /",
-        "Briem,",
-        "ice",
-        "Sauðfjárrækt",
-    ],
-    [
-        "Καζαντζάκης, Νίκος,",
-        "Βίος και πολιτεία του Αλέξη Ζορμπά /",
-        "Δημητράκος,",
-        "gre",
-        "Φιλία",
-    ],
+const BOOKS: [&str; 8] = [
+    "Melville, Herman, | Moby-Dick, or, The whale / | Harper, | eng | Whaling",
+    "Hašek, Jaroslav, | Osudy dobrého vojáka Švejka / | Synek, | cze | Satire",
+    "Булгаков, Михаил, | Мастер и Маргарита / | YMCA-Press, | rus | Сатира",
+    "García Márquez, Gabriel, | Cien años de soledad / | Sudamericana, | spa | Familias",
+    "紫式部, | 源氏物語 / | 岩波書店, | jpn | 平安時代",
+    "محفوظ، نجيب, | بين القصرين / | مكتبة مصر, | ara | القاهرة",
+    "Laxness, Halldór, | Sjálfstætt fólk / | Briem, | ice | Sauðfjárrækt",
+    "Καζαντζάκης, Νίκος, | Βίος και πολιτεία του Αλέξη Ζορμπά / | Δημητράκος, | gre | Φιλία",
 ];
 
 /// Generates so many records lazily: well-formed, numbered, in UTF-8, with titles in several scripts.
@@ -224,59 +182,37 @@ pub(crate) fn generated(count: u64) -> impl Iterator<Item = marc::Result<Vec<u8>
         .map(|(number, book)| record(number, book))
 }
 
-fn record(number: u64, book: &[&str; 5]) -> marc::Result<Vec<u8>> {
-    let [author, title, publisher, language, subject] = book;
+fn record(number: u64, book: &str) -> marc::Result<Vec<u8>> {
+    let mut parts = book.split(" | ");
+    let [author, title, publisher, language, subject] =
+        std::array::from_fn(|_| parts.next().unwrap_or_default());
     let year = 1800 + number % 220;
+    let pages = 80 + number % 700;
     let mut builder = RecordBuilder::new();
     builder.set_character_coding_scheme(CharacterCodingScheme::UcsUnicode);
+    let dates = format!("241024s{year}    xx            000 1 {language} d");
     builder
         .add_field((b"001", format!("et{number:010}")))?
         .add_field((b"003", "Evertoken"))?
         .add_field((b"005", "20241024143316.0"))?
-        .add_field((
-            b"008",
-            format!("241024s{year}    xx            000 1 {language} d"),
-        ))?
-        .add_field(data(
-            b"035",
-            b"  ",
-            &[(b'a', &format!("(Evertoken){number}"))],
-        )?)?
-        .add_field(data(
-            b"040",
-            b"  ",
-            &[(b'a', "Evertoken"), (b'b', language)],
-        )?)?
-        .add_field(data(b"100", b"1 ", &[(b'a', author), (b'e', "author.")])?)?
-        .add_field(data(
-            b"245",
-            b"10",
-            &[(b'a', title), (b'c', &format!("copy {number}."))],
-        )?)?
-        .add_field(data(
-            b"264",
-            b" 1",
-            &[(b'b', publisher), (b'c', &format!("{year}."))],
-        )?)?
-        .add_field(data(
-            b"300",
-            b"  ",
-            &[
-                (b'a', &format!("{} pages ;", 80 + number % 700)),
-                (b'c', "24 cm"),
-            ],
-        )?)?
-        .add_field(data(b"650", b" 0", &[(b'a', subject), (b'v', "Fiction.")])?)?;
+        .add_field((b"008", dates))?;
+    for (tag, indicators, subfields) in [
+        (b"035", b"  ", format!("a(Evertoken){number}")),
+        (b"040", b"  ", format!("aEvertoken$b{language}")),
+        (b"100", b"1 ", format!("a{author}$eauthor.")),
+        (b"245", b"10", format!("a{title}$ccopy {number}.")),
+        (b"264", b" 1", format!("b{publisher}$c{year}.")),
+        (b"300", b"  ", format!("a{pages} pages ;$c24 cm")),
+        (b"650", b" 0", format!("a{subject}$vFiction.")),
+    ] {
+        let mut field = FieldRepr::from((tag, indicators));
+        for subfield in subfields.split('$') {
+            let (code, text) = subfield.split_at(1);
+            field = field.add_subfield(code.as_bytes()[0], text)?;
+        }
+        builder.add_field(field)?;
+    }
     Ok(builder.get_record()?.as_ref().to_vec())
-}
-
-/// A field with indicators and subfields.
-fn data(tag: &[u8; 3], indicators: &[u8; 2], subfields: &[(u8, &str)]) -> marc::Result<FieldRepr> {
-    subfields
-        .iter()
-        .try_fold(FieldRepr::from((tag, indicators)), |field, (code, text)| {
-            field.add_subfield(*code, text)
-        })
 }
 
 #[cfg(test)]

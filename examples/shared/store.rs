@@ -38,8 +38,17 @@ impl Location {
     pub(crate) async fn open(&self) -> anyhow::Result<Arc<dyn TokenStore>> {
         Ok(match self {
             Self::File(directory) => Arc::new(FileStore::new(directory)?),
-            Self::Redis(url) => redis(url).await?,
-            Self::Postgres(url) => postgres(url).await?,
+            #[cfg(feature = "redis")]
+            Self::Redis(url) => Arc::new(evertoken::RedisStore::connect(url).await?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => Arc::new(evertoken::PostgresStore::connect(url).await?),
+            #[cfg(not(all(feature = "redis", feature = "postgres")))]
+            _ => {
+                let kind = self.kind();
+                anyhow::bail!(
+                    "this store needs the feature `{kind}`: cargo run --features {kind} .."
+                )
+            }
         })
     }
 }
@@ -62,28 +71,6 @@ impl std::fmt::Debug for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Location({})", self.kind())
     }
-}
-
-#[cfg(feature = "redis")]
-async fn redis(url: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    Ok(Arc::new(evertoken::RedisStore::connect(url).await?))
-}
-
-#[cfg(not(feature = "redis"))]
-async fn redis(_: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    anyhow::bail!("a store in Redis needs the feature `redis`: cargo run --features redis ..")
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres(url: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    Ok(Arc::new(evertoken::PostgresStore::connect(url).await?))
-}
-
-#[cfg(not(feature = "postgres"))]
-async fn postgres(_: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    anyhow::bail!(
-        "a store in PostgreSQL needs the feature `postgres`: cargo run --features postgres .."
-    )
 }
 
 #[cfg(test)]
