@@ -39,7 +39,10 @@ async fn run() -> anyhow::Result<()> {
     io::stdin().read_line(&mut line)?;
     let setup: Setup = serde_json::from_str(&line)
         .context("standard input has no setup: only `instances` itself starts an instance")?;
-    let voice = Voice::new(setup.in_detail);
+    let voice = Voice {
+        in_detail: setup.in_detail,
+        ..Voice::default()
+    };
     if setup.in_detail {
         trace_into(voice.clone());
     }
@@ -240,8 +243,14 @@ pub(crate) struct Setup {
 impl Setup {
     /// The manager of an instance, with a store and an endpoint that report their calls.
     pub(crate) async fn manager(&self, voice: &Voice) -> anyhow::Result<TokenManager> {
-        let store = TellingStore::new(self.store.open().await?, voice.clone());
-        let endpoint = TellingEndpoint::new(self.endpoint()?, voice.clone());
+        let store = TellingStore {
+            store: self.store.open().await?,
+            voice: voice.clone(),
+        };
+        let endpoint = TellingEndpoint {
+            endpoint: Arc::new(self.endpoint()?),
+            voice: voice.clone(),
+        };
         let builder = TokenManager::builder(endpoint).store(store);
         Ok(self.described(builder).build()?)
     }

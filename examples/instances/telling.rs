@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::history::View;
 
 /// The connection to the parent process. A message is in the pipe when the call returns, so a kill does not lose it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Voice {
-    in_detail: bool,
+    pub(crate) in_detail: bool,
     /// The last lease of this instance.
     lease: Arc<Mutex<Option<Lease>>>,
     /// Keeps lines of several threads apart.
@@ -29,14 +29,6 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    pub(crate) fn new(in_detail: bool) -> Self {
-        Self {
-            in_detail,
-            lease: Arc::default(),
-            turn: Arc::default(),
-        }
-    }
-
     pub(crate) fn say(&self, news: News) {
         let message = Message { at: now(), news };
         let Ok(mut line) = serde_json::to_string(&message) else {
@@ -73,14 +65,8 @@ pub(crate) fn brief(digest: &Digest) -> String {
 /// A store that reports the leases that were written to it.
 #[derive(Debug)]
 pub(crate) struct TellingStore {
-    store: Arc<dyn TokenStore>,
-    voice: Voice,
-}
-
-impl TellingStore {
-    pub(crate) fn new(store: Arc<dyn TokenStore>, voice: Voice) -> Self {
-        Self { store, voice }
-    }
+    pub(crate) store: Arc<dyn TokenStore>,
+    pub(crate) voice: Voice,
 }
 
 #[async_trait]
@@ -134,15 +120,8 @@ impl TokenStore for TellingStore {
 /// An endpoint that reports, by digests, the tokens that it sends and the answers.
 #[derive(Debug)]
 pub(crate) struct TellingEndpoint {
-    endpoint: Arc<dyn TokenEndpoint>,
-    voice: Voice,
-}
-
-impl TellingEndpoint {
-    pub(crate) fn new(endpoint: impl TokenEndpoint, voice: Voice) -> Self {
-        let endpoint = Arc::new(endpoint);
-        Self { endpoint, voice }
-    }
+    pub(crate) endpoint: Arc<dyn TokenEndpoint>,
+    pub(crate) voice: Voice,
 }
 
 #[async_trait]

@@ -55,26 +55,19 @@ impl Watcher {
 
     /// Reads the record once.
     pub(crate) async fn look(&self) {
-        match self.store.load(self.tokens.key()).await {
-            Ok(loaded) => {
-                let view = loaded.entry.map(|(record, _)| View::of(&record));
-                if self
-                    .run
-                    .saw(view)
-                    .iter()
-                    .any(|finding| matches!(finding, Finding::Ended(_)))
-                {
-                    tokio::spawn(sign_in(
-                        Arc::clone(&self.run),
-                        Arc::clone(&self.site),
-                        self.tokens.clone(),
-                    ));
-                }
+        let loaded = match self.store.load(self.tokens.key()).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let error = anyhow::anyhow!(error);
+                return self.run.trace.note("watcher", format!("{error:#}"));
             }
-            Err(error) => self
-                .run
-                .trace
-                .note("watcher", format!("{:#}", anyhow::anyhow!(error))),
+        };
+        let view = loaded.entry.map(|(record, _)| View::of(&record));
+        let findings = self.run.saw(view);
+        let is_end = |finding: &Finding| matches!(finding, Finding::Ended(_));
+        if findings.iter().any(is_end) {
+            let (run, site) = (Arc::clone(&self.run), Arc::clone(&self.site));
+            tokio::spawn(sign_in(run, site, self.tokens.clone()));
         }
     }
 }
@@ -89,9 +82,8 @@ async fn sign_in(run: Arc<Run>, site: Arc<Servers>, tokens: TokenManager) {
             // The pair may be stored all the same; then the instances find it.
             Err(Error::Store { .. }) => sleep(SIGN_IN).await,
             Err(error) => {
-                return run
-                    .trace
-                    .note("user", format!("{:#}", anyhow::anyhow!(error)));
+                let error = anyhow::anyhow!(error);
+                return run.trace.note("user", format!("{error:#}"));
             }
         }
     }
