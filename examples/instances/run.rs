@@ -17,11 +17,11 @@ use crate::counts::{Adoptions, Sendings};
 use crate::fleet::Fleet;
 use crate::history::{Finding, History, View};
 use crate::instance::{CLIENT_ID, Setup};
+use crate::messages::{Message, Micros, News, now};
 use crate::report::Outcome;
 use crate::site::{CLIENT_SECRET, Servers, WEEK};
 use crate::store::Location;
 use crate::strikes::Striker;
-use crate::telling::{Message, Micros, News, now};
 use crate::watcher::{Trace, Watcher};
 
 /// The time after the last kill or pause within which each instance must be served again: longer than two successive lease

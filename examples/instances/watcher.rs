@@ -14,9 +14,9 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::history::{Finding, View};
+use crate::messages::{Micros, now};
 use crate::run::Run;
 use crate::site::Servers;
-use crate::telling::{Micros, now};
 
 /// The time between two looks at the record. An exchange takes longer, so no lease is missed.
 const LOOK: Duration = Duration::from_millis(5);
@@ -111,13 +111,13 @@ impl Trace {
         self.file.is_some()
     }
 
-    pub(crate) fn note(&self, who: impl Display, what: impl Display) {
-        self.note_at(now(), who, what);
+    pub(crate) fn note(&self, actor: impl Display, what: impl Display) {
+        self.note_at(now(), actor, what);
     }
 
-    pub(crate) fn note_at(&self, at: Micros, who: impl Display, what: impl Display) {
+    pub(crate) fn note_at(&self, at: Micros, actor: impl Display, what: impl Display) {
         let Some(file) = &self.file else { return };
-        let line = json!({ "at": at, "who": who.to_string(), "what": what.to_string() });
+        let line = json!({ "at": at, "who": actor.to_string(), "what": what.to_string() });
         // A trace that cannot be written does not stop the run.
         let _ = writeln!(file.lock(), "{line}");
     }
