@@ -1,5 +1,5 @@
-//! What the file store costs where there are many sessions: those who wait for another instance, and the search for
-//! the session of a token. Times differ from machine to machine.
+//! The cost of the file store with many sessions: managers that wait for another instance, and the search for the session of a
+//! token. Times differ from machine to machine.
 //!
 //! `cargo bench --bench files`, on Unix.
 
@@ -9,6 +9,10 @@
     reason = "a bench that cannot be set up has nothing to measure"
 )]
 #![expect(clippy::print_stdout, reason = "a bench reports what it measured")]
+
+#[allow(dead_code)]
+#[path = "light/shared.rs"]
+mod shared;
 
 use std::time::Duration;
 
@@ -20,13 +24,15 @@ use evertoken::{FileStore, Key, TokenManager, TokenStore};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use self::shared::processor_time;
+
 const WAITERS: usize = 1_000;
 const SESSIONS: usize = 10_000;
 
-/// Until the threads that the beginning took have ended: tokio keeps them for 10 s.
+/// After this time the threads of the start have ended: tokio keeps idle threads for 10 s.
 const SETTLING: Duration = Duration::from_secs(12);
 
-/// How long the waiters are watched; within the endpoint's timeout of 30 s.
+/// How long the waiters are measured: less than the endpoint's timeout of 30 s.
 const WATCHED: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -36,7 +42,7 @@ async fn main() {
     finding().await;
 }
 
-/// Every session has a manager that holds the lease, in a store of its own, and one that waits for it.
+/// Each session has two managers with a store each: one holds the lease, and one waits for it.
 async fn waiting(sessions: usize) {
     let directory = tempfile::tempdir().expect("a directory");
     let open = || FileStore::new(directory.path().join("session")).expect("a directory of ours");
@@ -62,7 +68,8 @@ async fn waiting(sessions: usize) {
     sleep(SETTLING).await;
     let (used, since) = (processor_time(), Instant::now());
     sleep(WATCHED).await;
-    let share = (processor_time() - used) / since.elapsed().as_secs_f64();
+    let used = processor_time() - used;
+    let share = used.as_secs_f64() / since.elapsed().as_secs_f64();
     println!(
         "{sessions} managers that wait use {:.1} % of a core",
         share * 100.0
@@ -72,14 +79,6 @@ async fn waiting(sessions: usize) {
         let rotated = rotation.await.expect("it does not panic");
         rotated.expect("it rotates");
     }
-}
-
-/// In seconds, of all threads. Not the ticks that the kernel counts: what a timer wakes is seen by them too often.
-fn processor_time() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::try_from(time)
-        .expect("it is not negative")
-        .as_secs_f64()
 }
 
 async fn finding() {
@@ -94,37 +93,31 @@ async fn finding() {
             .expect("it is written");
     }
     let store = open();
-    for what in ["the first search", "the next one"] {
-        let since = Instant::now();
-        let found = store.find(&record(SESSIONS / 2, 1).digest()).await;
-        let took = since.elapsed();
-        assert!(found.expect("it can be searched").is_some());
-        println!("{what} among {SESSIONS} sessions takes {took:.1?}");
-    }
-    let since = Instant::now();
-    let found = store.find(&Digest::of("unknown")).await;
-    let took = since.elapsed();
-    assert!(found.expect("it can be searched").is_none());
-    println!("one for a token of no session takes {took:.1?}");
-    let entry = store
-        .load(record(7, 1).key())
-        .await
-        .expect("it is there")
-        .entry;
-    let (_, revision) = entry.expect("it is there");
+    let written = record(SESSIONS / 2, 1);
+    search(&store, "the first search", &written.digest()).await;
+    search(&store, "the next one", &written.digest()).await;
+    let unknown = Digest::of("unknown");
+    search(&store, "one for a token of no session", &unknown).await;
+    let loaded = store.load(record(7, 1).key()).await;
+    let (_, revision) = loaded.expect("it is there").entry.expect("it is there");
     let next = record(7, 2);
     open()
         .swap(next.key(), Some(revision), &next)
         .await
         .expect("it is written");
-    let since = Instant::now();
-    let found = store.find(&next.digest()).await;
-    let took = since.elapsed();
-    assert!(found.expect("it can be searched").is_some());
-    println!("one for a token that another store has just written takes {took:.1?}");
+    let what = "one for a token that another store has just written";
+    search(&store, what, &next.digest()).await;
 }
 
-/// As after ten rotations or more.
+async fn search(store: &FileStore, what: &str, digest: &Digest) {
+    let since = Instant::now();
+    let found = store.find(digest).await.expect("it can be searched");
+    let took = since.elapsed();
+    assert_eq!(found.is_none(), *digest == Digest::of("unknown"));
+    println!("{what} among {SESSIONS} sessions takes {took:.1?}");
+}
+
+/// A record after at least ten rotations.
 fn record(session: usize, version: u64) -> Record {
     let key = Key::new("https://id.example.org/token", "bench").label(session.to_string());
     let names = (0..8).flat_map(|past| *Digest::of(format!("{session} {past}")).as_bytes());

@@ -1,5 +1,5 @@
-//! The price of a warm `authorization()`, beside the floor: what the same building blocks cost when
-//! written by hand. Times differ from machine to machine; quote the ratios of one run.
+//! The cost of a warm `authorization()`, beside the floor: the cost of the same building blocks written by hand. Times differ from
+//! machine to machine; quote the ratios of one run.
 //!
 //! `cargo bench --bench hot_path`; add `-- --ratios` for the ratios alone.
 
@@ -8,51 +8,26 @@
     clippy::expect_used,
     reason = "a bench that cannot be set up has nothing to measure"
 )]
-#![expect(clippy::print_stdout, reason = "a bench tells what it measured")]
+#![expect(clippy::print_stdout, reason = "a bench reports what it measured")]
+
+#[allow(dead_code)]
+#[path = "light/by_hand.rs"]
+mod by_hand;
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use bytes::Bytes;
 use criterion::{Criterion, Throughput};
-use evertoken::clock::{Clock, Coarse, SystemClock};
 use evertoken::testing::AuthorizationServer;
 use evertoken::{TokenManager, TokenPair};
 use futures_util::FutureExt;
-use http::HeaderValue;
 use tokio::time::Instant;
+
+use self::by_hand::{Floor, header};
 
 const ROUNDS: u32 = 2_000_000;
 const SAMPLES: usize = 15;
-
-/// What somebody would write by hand who needs only this: a swapped pointer, the expiry checked by the
-/// same clocks, a clone of a ready header.
-struct Floor {
-    current: ArcSwap<(HeaderValue, Coarse)>,
-}
-
-impl Floor {
-    fn new(token: &str) -> Self {
-        let mut header =
-            HeaderValue::from_maybe_shared(Bytes::from(format!("Bearer {token}"))).expect("ASCII");
-        header.set_sensitive(true);
-        let limit = SystemClock.coarse() + Duration::from_secs(3_600);
-        Self {
-            current: ArcSwap::from_pointee((header, limit)),
-        }
-    }
-
-    fn authorization(&self) -> Option<HeaderValue> {
-        let current = self.current.load();
-        SystemClock
-            .coarse()
-            .is_before(current.1)
-            .then(|| current.0.clone())
-    }
-}
 
 fn warm(runtime: &tokio::runtime::Runtime, token: &str) -> TokenManager {
     runtime.block_on(async {
@@ -70,14 +45,14 @@ fn warm(runtime: &tokio::runtime::Runtime, token: &str) -> TokenManager {
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let token = "x".repeat(1_000);
-    let floor = Arc::new(Floor::new(&token));
+    let floor = Floor::new(header(&token));
     let tokens = warm(&runtime, &token);
 
     if !std::env::args().any(|argument| argument == "--ratios") {
         let mut criterion = Criterion::default().configure_from_args();
         let mut group = criterion.benchmark_group("ready header");
         group.throughput(Throughput::Elements(1));
-        group.bench_function("floor", |b| b.iter(|| floor.authorization()));
+        group.bench_function("floor", |b| b.iter(|| floor.get()));
         group.bench_function("authorization", |b| {
             b.iter(|| tokens.authorization().now_or_never())
         });
@@ -86,10 +61,10 @@ fn main() {
         criterion.final_summary();
     }
 
-    // Alternated in one run, so that whatever else the machine does meets both.
+    // The candidates take turns in one run, so that the load of the machine meets all of them.
     let mut samples: Vec<[f64; 3]> = (0..SAMPLES)
         .map(|_| {
-            let by_hand = per_call(1, async || floor.authorization().is_some());
+            let by_hand = per_call(1, async || floor.get().is_some());
             let ours = per_call(1, async || tokens.authorization().await.is_ok());
             let two = per_call(2, async || tokens.authorization().await.is_ok());
             [by_hand, ours, two]
@@ -110,7 +85,7 @@ fn main() {
     );
 }
 
-/// Nanoseconds a call takes, awaited in a task as users do, with so many threads calling at once.
+/// The nanoseconds of a call, awaited in a task as users do, with so many threads at once.
 fn per_call(threads: usize, call: impl AsyncFn() -> bool + Sync) -> f64 {
     let start = Barrier::new(threads);
     let task = async || {

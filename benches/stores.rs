@@ -1,5 +1,5 @@
-//! What a rotation costs in each store, and whether write-behind is worth it: callers' waiting and the rotations of
-//! a process, behind the pair and through it. Times differ from machine to machine; quote the ratios of one run.
+//! The cost of a rotation in each store, and the gain of write-behind: the waits of callers and the rotations of a process with
+//! write-through and with write-behind. Times differ from machine to machine; quote the ratios of one run.
 //!
 //! `cargo bench --features redis,postgres --bench stores`, with redis-server and PostgreSQL installed.
 
@@ -8,16 +8,17 @@
     clippy::expect_used,
     reason = "a bench that cannot be set up has nothing to measure"
 )]
-#![expect(clippy::print_stdout, reason = "a bench tells what it measured")]
+#![expect(clippy::print_stdout, reason = "a bench reports what it measured")]
 
 #[path = "../tests/support/services.rs"]
 mod services;
+#[allow(dead_code)]
+#[path = "light/shared.rs"]
+mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
 use evertoken::testing::AuthorizationServer;
 use evertoken::{
     Coordination, FileStore, MemoryStore, Persistence, PostgresStore, RedisStore, TokenManager,
@@ -27,17 +28,19 @@ use hdrhistogram::Histogram;
 use services::{Postgres, Redis};
 use tokio::time::{Instant, sleep_until};
 
-/// Of one session after the other.
+use self::shared::table;
+
+/// Rotations of the session in each store.
 const ROTATIONS: u32 = 300;
 
-/// How long each of the candidates runs in each round; they take turns.
+/// How long each candidate runs in a round. The candidates take turns.
 const TURN: Duration = Duration::from_millis(1_500);
 const ROUNDS: usize = 4;
 
-/// A token endpoint of the faster kind: real ones were measured at 1 to 7 ms.
+/// The time of an exchange at a fast token endpoint: real ones were measured at 1 to 7 ms.
 const EXCHANGE: Duration = Duration::from_millis(2);
 
-/// Between two rotations of a session that is not always rotating.
+/// The time between two rotations of a session that does not rotate all the time.
 const PACE: Duration = Duration::from_millis(100);
 
 type Store = Arc<dyn TokenStore>;
@@ -63,7 +66,7 @@ async fn main() {
     through_or_behind(&(Arc::new(pairs) as Store)).await;
 }
 
-/// Sessions of their own at a server of their own, all in one store.
+/// New sessions at a new server, all in one store.
 async fn sessions(
     store: &Store,
     count: usize,
@@ -75,7 +78,7 @@ async fn sessions(
     let mut sessions = Vec::new();
     for _ in 0..count {
         let endpoint = server.endpoint();
-        // Every run begins with sessions that the store has never seen.
+        // The store has never seen the sessions of a run.
         let key = evertoken::TokenEndpoint::key(&endpoint).label(label());
         let tokens = TokenManager::builder(endpoint)
             .key(key)
@@ -97,7 +100,7 @@ fn label() -> String {
 }
 
 async fn one_rotation(stores: &[(&str, Store)]) {
-    let mut table = table(&["store", "rotation, us", "p99, us", "of memory's"]);
+    let mut table = table("store | rotation, us | p99, us | of memory's");
     let mut least = None;
     for (name, store) in stores {
         let through = Persistence::write_through();
@@ -125,7 +128,7 @@ async fn rotate(tokens: &TokenManager, waits: &mut Histogram<u64>) {
     waits.saturating_record(waited);
 }
 
-/// What a candidate did.
+/// The rotations of a candidate.
 struct Done {
     waits: Histogram<u64>,
     took: Duration,
@@ -133,26 +136,16 @@ struct Done {
 
 impl Done {
     fn per_second(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "there are not so many")]
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let rotations = self.waits.len() as f64;
         rotations / self.took.as_secs_f64()
     }
 }
 
 async fn through_or_behind(store: &Store) {
-    let mut table = table(&[
-        "sessions",
-        "coordination",
-        "rotating",
-        "through: per s",
-        "p50, us",
-        "p99, us",
-        "behind: per s",
-        "p50, us",
-        "p99, us",
-        "per s, behind/through",
-        "p50, behind/through",
-    ]);
+    let mut table = table(
+        "sessions | coordination | rotating | through: per s | p50, us | p99, us | behind: per s | p50, us | p99, us | per s, behind/through | p50, behind/through",
+    );
     for count in [1, 8, 64] {
         for coordination in [Coordination::Lease, Coordination::None] {
             for pace in [None, Some(PACE)] {
@@ -180,7 +173,7 @@ async fn through_or_behind(store: &Store) {
     println!("PostgreSQL, at an endpoint that takes {EXCHANGE:?}.\n{table}");
 }
 
-/// Both by turns, so that what else the machine does falls on both.
+/// Both candidates take turns, so that the load of the machine meets both.
 async fn compared(
     store: &Store,
     count: usize,
@@ -215,7 +208,7 @@ async fn compared(
                 let waits = session.await.expect("it rotates");
                 done.waits.add(&waits).expect("alike");
             }
-            // What is given out counts when it is stored.
+            // A rotation counts when its pair is stored.
             for session in sessions {
                 session.shutdown().await.expect("it is stored");
             }
@@ -232,10 +225,4 @@ fn histogram() -> Histogram<u64> {
 #[expect(clippy::cast_precision_loss, reason = "microseconds")]
 fn ratio(one: u64, other: u64) -> f64 {
     one as f64 / other.max(1) as f64
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
-    table
 }

@@ -1,5 +1,5 @@
-//! A strategy and an endpoint of one's own: `cargo run --example custom`.
-#![allow(clippy::print_stdout, reason = "it tells what it does")]
+//! A custom strategy and a custom endpoint: `cargo run --example custom`.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use evertoken::{
     TokenEndpoint, TokenManager, WhileRotating, async_trait,
 };
 
-/// Rotates by itself at a third of the lifetime and again, beside a request, past two thirds: for a server
-/// that is often away for minutes.
+/// Rotates by a timer at a third of the lifetime, and beside a request after two thirds: for a server that is often
+/// unavailable for minutes.
 #[derive(Debug)]
 struct Thirds;
 
@@ -24,8 +24,8 @@ impl RefreshStrategy for Thirds {
     }
 }
 
-/// A server that speaks something else than OAuth2. This one is a number that counts up; in a real one, all
-/// that matters is to say what each answer means for the token that was sent.
+/// An endpoint with a protocol other than OAuth2. This server is a number that counts up. A real endpoint must classify each
+/// answer by what it means for the token that was sent.
 #[derive(Debug, Default)]
 struct Ticketing {
     current: AtomicU32,
@@ -36,14 +36,15 @@ impl TokenEndpoint for Ticketing {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         let current = self.current.load(Ordering::SeqCst);
         match grant {
-            // The server's own word that the token was consumed before, or is not ours: it is not sent again.
+            // The server itself reports that the token was consumed before or is unknown. The manager never sends such a
+            // token again.
             Grant::Refresh { token, .. } if token.expose() != current.to_string() => {
                 return Err(EndpointError::rejected("used or unknown"));
             }
             Grant::Refresh { .. } | Grant::SignIn { .. } => {}
-            // A connection that was refused would be `EndpointError::not_sent(..)`, and an answer that was not read
-            // `EndpointError::unknown(..)`; `EndpointError::from_reqwest` tells the two apart. A proxy's page is
-            // `EndpointError::page(..)`, and a gateway's 503 `EndpointError::unavailable(..)`.
+            // A refused connection would be `EndpointError::not_sent(..)`, and an answer that could not be read
+            // `EndpointError::unknown(..)`; `EndpointError::from_reqwest` distinguishes the two. The page of a proxy is
+            // `EndpointError::page(..)`, and the 503 of a gateway `EndpointError::unavailable(..)`.
             _ => return Err(EndpointError::refused("unsupported_grant")),
         }
         let next = current + 1;

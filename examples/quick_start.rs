@@ -1,5 +1,5 @@
-//! Three requests, each later than an access token lives: `cargo run --example quick_start`.
-#![allow(clippy::print_stdout, reason = "it tells what it does")]
+//! Three requests, each after the last access token has expired: `cargo run --example quick_start`.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use evertoken::{OAuth2, OnRequest, TokenManager};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // In an application, the two servers are somebody else's, and the first pair comes of a sign-in.
+    // An application uses existing servers, and its first pair comes from a sign-in.
     let server = AuthorizationServer::builder()
         .client("importer", "secret")
         .access_ttl(Duration::from_millis(500))

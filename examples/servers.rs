@@ -1,14 +1,21 @@
-//! An authorization server and an API as a process of their own, and the configuration for a client:
+//! An authorization server and an API in their own process, and the configuration for a client:
 //!
 //! ```text
 //! cargo run --example servers -- --write-config import.toml --seed-file import.seed
 //! ```
 //!
-//! It listens on the loopback until Ctrl-C or SIGTERM. When it is ready, it writes one line to standard
-//! output, an object of URLs: `token_url`, `api_url` and `admin_url`. Under the last one,
-//! `GET /counters` answers what both servers saw, `POST /sign-in` puts the refresh token of a new sign-in
-//! into the seed file, and `POST /revoke-all` logs everybody out everywhere.
-#![allow(clippy::print_stdout, reason = "it tells where it listens")]
+//! The servers listen on the loopback until Ctrl-C or SIGTERM. When they are ready, the program writes one line to standard
+//! output, an object of URLs: `token_url`, `api_url` and `admin_url`. Under `admin_url`, `GET /counters` reports what both
+//! servers counted, `POST /sign-in` writes the refresh token of a new sign-in to the seed file, and `POST /revoke-all` revokes
+//! all sessions.
+#![allow(clippy::print_stdout, reason = "the program reports where it listens")]
+
+#[allow(dead_code)]
+#[path = "shared/command.rs"]
+mod command;
+#[allow(dead_code)]
+#[path = "shared/site.rs"]
+mod site;
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -19,8 +26,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use clap::{Parser, ValueEnum};
-use evertoken::testing::{AuthorizationServer, GraceAnswer, HttpServer, ImportApi, Reuse};
+use clap::Parser;
+use evertoken::testing::{AuthorizationServer, ImportApi};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -31,17 +38,18 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 
+use self::site::{CLIENT_SECRET, ReuseChoice, Servers};
+
 const CLIENT_ID: &str = "data-import";
-const CLIENT_SECRET: &str = "of the embedded server";
 
 #[derive(Debug, Parser)]
 #[command(name = "servers", about = "An authorization server and an API")]
 struct Arguments {
-    /// Where the configuration goes that a client needs
+    /// File for the configuration of a client
     #[arg(long, value_name = "FILE")]
     write_config: PathBuf,
 
-    /// Where the refresh token of a sign-in goes
+    /// File for the refresh token of a sign-in
     #[arg(long, value_name = "FILE")]
     seed_file: PathBuf,
 
@@ -61,52 +69,24 @@ struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "3ms", value_parser = humantime::parse_duration)]
     time_per_record: Duration,
 
-    /// What the server does with a refresh token that comes again
+    /// What the server does with a refresh token that was used before
     #[arg(long, value_enum, default_value = "strict")]
     reuse: ReuseChoice,
 
-    /// For how long it is answered where that is so
+    /// How long a lenient server answers such a token
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     grace: Duration,
 
-    /// Remembers every record, to tell how many different ones came
+    /// Counts how many different records came; takes memory for each record
     #[arg(long)]
     remember_records: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ReuseChoice {
-    /// The session is revoked
-    Strict,
-    /// It is refused, and the session lives on
-    Refuse,
-    /// It is answered with the same pair for a while
-    Grace,
-    /// It is answered with another pair for a while
-    Fork,
-    /// The same, and the pair before that dies
-    LastWins,
-}
-
 impl Arguments {
-    fn reuse(&self) -> Reuse {
-        let grace = |answer| Reuse::Grace {
-            window: self.grace,
-            answer,
-        };
-        match self.reuse {
-            ReuseChoice::Strict => Reuse::RevokeFamily,
-            ReuseChoice::Refuse => Reuse::Refuse,
-            ReuseChoice::Grace => grace(GraceAnswer::SamePair),
-            ReuseChoice::Fork => grace(GraceAnswer::Fork),
-            ReuseChoice::LastWins => grace(GraceAnswer::LastWins),
-        }
-    }
-
-    /// How soon a client may send a token again after silence.
+    /// How soon a client may send a refresh token again after a request without an answer.
     fn resend_after_silence(&self) -> &'static str {
         match self.reuse {
-            // An earlier request that the server handles late would kill the pair of the later one.
+            // An earlier request that the server processes late would kill the pair of the later request.
             ReuseChoice::LastWins => "lease-duration",
             _ => "soon",
         }
@@ -116,17 +96,17 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    // Before anybody can be told where to send a signal.
-    let interrupted = interrupted()?;
-    let servers = Arc::new(Servers::open(&arguments).await?);
+    // The program listens for signals before it reports that it is ready.
+    let interrupted = command::listen_for_signals()?;
+    let servers = Arc::new(Admin::open(&arguments).await?);
     servers.sign_in()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let admin_url = format!("http://{}", listener.local_addr()?);
     let configuration = servers.configuration(&arguments, &admin_url);
     write(&arguments.write_config, &configuration)?;
     let urls = json!({
-        "token_url": servers.token_endpoint.url(),
-        "api_url": servers.records.url(),
+        "token_url": servers.servers.token_endpoint.url(),
+        "api_url": servers.servers.records.url(),
         "admin_url": admin_url,
     });
     println!("{urls}");
@@ -136,47 +116,43 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-struct Servers {
-    server: AuthorizationServer,
-    api: ImportApi,
-    token_endpoint: HttpServer,
-    records: HttpServer,
+/// The servers, and what `admin_url` does with them.
+struct Admin {
+    servers: Servers,
     seed_file: PathBuf,
 }
 
-impl Servers {
+impl Admin {
     async fn open(arguments: &Arguments) -> anyhow::Result<Self> {
         let server = AuthorizationServer::builder()
             .client(CLIENT_ID, CLIENT_SECRET)
             .access_ttl(arguments.access_ttl)
             .refresh_ttl(arguments.refresh_ttl)
             .latency(arguments.latency)
-            .reuse(arguments.reuse())
+            .reuse(arguments.reuse.within(arguments.grace))
             .build();
         let api = ImportApi::builder(&server)
             .time_per_record(arguments.time_per_record)
             .remember_records(arguments.remember_records)
             .build();
         Ok(Self {
-            token_endpoint: server.listen().await?,
-            records: api.listen().await?,
-            server,
-            api,
+            servers: Servers::open(server, api).await?,
             seed_file: std::path::absolute(&arguments.seed_file)?,
         })
     }
 
-    /// Somebody signs in, and hands the refresh token over.
+    /// Writes the refresh token of a new sign-in to the seed file.
     fn sign_in(&self) -> anyhow::Result<()> {
-        let pair = self.server.issue();
+        let pair = self.servers.server.issue();
         let refresh = pair.refresh.context("the server issued no refresh token")?;
         write(&self.seed_file, refresh.expose())
     }
 
-    /// A JSON string is one of TOML too.
+    /// The configuration of a client. A JSON string is a TOML string too.
     fn configuration(&self, arguments: &Arguments, admin_url: &str) -> String {
-        let (token_url, api_url) = (self.token_endpoint.url(), self.records.url());
-        let origin = self.records.origin();
+        let records = &self.servers.records;
+        let (token_url, api_url) = (self.servers.token_endpoint.url(), records.url());
+        let origin = records.origin();
         let seed_file = json!(self.seed_file);
         let resend_after_silence = arguments.resend_after_silence();
         format!(
@@ -214,7 +190,7 @@ refresh_token = {{ file = {seed_file} }}
     }
 
     fn counters(&self) -> Value {
-        let (server, api) = (&self.server, &self.api);
+        let Servers { server, api, .. } = &self.servers;
         json!({
             "exchanges": server.exchanges(),
             "rotations": server.rotations(),
@@ -243,7 +219,7 @@ refresh_token = {{ file = {seed_file} }}
                 ),
             },
             (&Method::POST, "/revoke-all") => {
-                self.server.revoke_all();
+                self.servers.server.revoke_all();
                 (StatusCode::OK, json!({}))
             }
             _ => (StatusCode::NOT_FOUND, json!({})),
@@ -251,7 +227,7 @@ refresh_token = {{ file = {seed_file} }}
     }
 }
 
-async fn serve(listener: TcpListener, servers: Arc<Servers>) -> anyhow::Result<()> {
+async fn serve(listener: TcpListener, servers: Arc<Admin>) -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         let servers = Arc::clone(&servers);
@@ -265,7 +241,7 @@ async fn serve(listener: TcpListener, servers: Arc<Servers>) -> anyhow::Result<(
     }
 }
 
-/// Replaces the file whole, readable by its owner only: there is a secret in it.
+/// Replaces the whole file. Only its owner can read it, because it contains a secret.
 fn write(path: &Path, content: &str) -> anyhow::Result<()> {
     let path = std::path::absolute(path)?;
     let written = || {
@@ -275,26 +251,4 @@ fn write(path: &Path, content: &str) -> anyhow::Result<()> {
         std::io::Result::Ok(())
     };
     written().with_context(|| format!("cannot write {}", path.display()))
-}
-
-#[cfg(unix)]
-fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
-        }
-    })
 }

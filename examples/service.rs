@@ -1,12 +1,11 @@
-//! A service that runs for months: it signs in by itself, tells its log what happens to the session, and stops
-//! cleanly when it is asked to.
+//! A service that runs for months: it signs in by itself, logs what happens to its session, and shuts down cleanly.
 //!
 //! ```text
 //! cargo run --example service
 //! ```
 //!
-//! Ctrl-C or SIGTERM ends it. The authorization server and the API are its own here; a real service has URLs, a
-//! secret from its environment, and a `FileStore`, so that a restart goes on with the pair that it stored.
+//! Ctrl-C or SIGTERM ends the service. This example embeds the authorization server and the API. A real service has URLs, a
+//! secret from its environment, and a `FileStore`, so that the service continues with the stored pair after a restart.
 
 use std::time::Duration;
 
@@ -14,12 +13,12 @@ use evertoken::testing::{AuthorizationServer, ImportApi};
 use evertoken::{BackgroundTimer, Event, Events, OAuth2, TokenManager};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// What the service does all day.
+/// The time between two requests.
 const PERIOD: Duration = Duration::from_millis(500);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // What evertoken writes holds no secret.
+    // The log of evertoken contains no secret.
     tracing_subscriber::fmt().without_time().init();
 
     let server = AuthorizationServer::builder()
@@ -49,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
             _ = ticks.tick() => {}
             result = &mut stop => break result?,
         }
-        // Not inside the `select!`: a signal does not cut work in two.
+        // A signal does not cancel this request, because the request is outside the `select!`.
         match tokens.send(http.post(api.url()).body("a record")).await {
             Ok(answer) => tracing::info!(status = %answer.status(), "posted"),
             // A service outlives its session: the endpoint signs in again where it can.
@@ -58,19 +57,19 @@ async fn main() -> anyhow::Result<()> {
     }
 
     tracing::info!("stopping");
-    // Waits for a rotation under way, so that its pair is stored. The session goes on at the next start; a
-    // service that is taken down for good calls `tokens.logout().await` first.
+    // A shutdown waits for a rotation under way, so that its pair is stored. The session continues at the next start. A service
+    // that is removed for good calls `tokens.logout().await` first.
     tokens.shutdown().await?;
     drop(tokens);
     watching.await?;
     Ok(())
 }
 
-/// Tells what happens to the session. It ends with the last handle of the manager.
+/// Logs what happens to the session, until the last handle of the manager is dropped.
 async fn watch(mut events: Events) {
     while let Some(event) = events.recv().await {
         match event {
-            Event::Ended { reason, .. } => tracing::error!(%reason, "somebody has to sign in"),
+            Event::Ended { reason, .. } => tracing::error!(%reason, "a user must sign in"),
             Event::Expiring { left, .. } => tracing::warn!(?left, "the session ends soon"),
             Event::Unpersisted { error, .. } => {
                 tracing::error!(%error, "a new pair is only in memory")

@@ -1,4 +1,4 @@
-//! What a program keeps that needs nothing but a fresh header: the best ways that are known to write it by hand.
+//! The best known ways, written by hand, to keep a fresh header and nothing else.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Session {
         is_fresh.then(|| current.header.clone())
     }
 
-    /// As it refreshes, were there a server.
+    /// The work of a refresh without a server.
     pub(crate) async fn refresh(&self, access: &str, refresh: impl FnOnce(&str) -> String) {
         let _turn = self.refreshing.lock().await;
         let refresh = refresh(&self.current.load().refresh);
@@ -92,10 +92,10 @@ impl<T: Clone> Floor<T> {
     }
 }
 
-/// So many threads have a copy of their own.
+/// The number of copies.
 const STRIPES: usize = 16;
 
-/// A header for each thread, over a buffer of its own.
+/// A header for each thread, over its own buffer.
 pub(crate) struct Striped {
     current: ArcSwap<([HeaderValue; STRIPES], Coarse)>,
 }

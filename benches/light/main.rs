@@ -1,31 +1,31 @@
-//! What evertoken weighs: a manager, a record, a write, a read, a herd of waiters; beside what the same costs when it
-//! is written by hand. Times and processor shares differ from machine to machine; quote the ratios of one run.
+//! What evertoken costs: a manager, a record, a write, a read, a herd of waiters; beside the cost of the same written by hand.
+//! Times and processor shares differ from machine to machine; quote the ratios of one run.
 //!
 //! `cargo bench --all-features --bench light`, with redis-server and PostgreSQL installed; `-- --part manager` runs one
-//! part, and may be given several times. Without the features `redis` and `postgres` the figures of these stores are
-//! left out, and the table says so. The parts:
+//! part, and may be given several times. Without the features `redis` and `postgres`, the table reports that these stores were
+//! not measured. The parts:
 //!
-//! - **manager**: bytes of heap for each of 1,000 managers over the bytes of their tokens, which count once. They are
-//!   what was asked of the allocator; what the allocator adds is seen in the resident memory of the next part. *built*
-//!   is after `build()`, *first use* after one `token()`, *rotated* after one `rotate()`, *two threads* after a second
-//!   thread took an `authorization()` of each, and *left* after all were dropped. *tasks* are those of the runtime for
-//!   each manager, once rotations have ended, after the first use and after all were dropped.
-//! - **many**: the same for 100,000 managers that share an endpoint, in all, and what share of a core the process uses
-//!   in 10 s in which nothing is asked of them. *resident* is the process, with what the allocator has kept of the row
-//!   before.
-//! - **record**: what a record takes as JSON besides the two tokens, after 10 and after 10,000 rotations.
-//! - **writes**: what a rotation writes and how often it waits for the store. A *round trip* is a change of direction
-//!   on a connection, from the server's turn to the client's, as a proxy between them counts it: what is sent in one go
-//!   counts once. *log* is PostgreSQL's write-ahead log without the images of whole pages, which depend on when the last
-//!   checkpoint was, and Redis' append-only file. *kept* is what the store holds of the session afterwards.
+//! - **manager**: bytes of heap for each of 1,000 managers over the bytes of their tokens, which count once. The bytes are
+//!   those that the program requested; the resident memory of the next part shows what the allocator adds. *built* is
+//!   after `build()`, *first use* after one `token()`, *rotated* after one `rotate()`, *two threads* after a second thread
+//!   took an `authorization()` of each manager, and *left* after all managers were dropped. *tasks* are the tasks of the
+//!   runtime for each manager after the first use, when rotations have ended; the last *left* is their number after all
+//!   managers were dropped.
+//! - **many**: the totals for 100,000 managers that share an endpoint, and the share of a core that the process uses in 10 s
+//!   without requests. *resident* is the whole process, with the memory that the allocator keeps from the row before.
+//! - **record**: the bytes of a record as JSON besides the two tokens, after 10 and after 10,000 rotations.
+//! - **writes**: the bytes that a rotation writes, and how often a rotation waits for the store. A proxy between client and
+//!   server counts a *round trip* at each change of direction on a connection, so commands that are sent together count
+//!   once. *log* is the append-only file of Redis, and the write-ahead log of PostgreSQL without the images of whole pages,
+//!   which depend on the time of the last checkpoint. *kept* is what the store holds of the session afterwards.
 //! - **reads**: a call of a warm manager, awaited. The *floor* is a swapped pointer, two coarse clocks and a clone of
 //!   one ready header; the *striped* floor has a copy of the header for each thread. Both are written by hand.
-//! - **herd**: 10,000 tasks wait for one token, which takes 20 ms to get. Measured is from the answer of the source until
-//!   the last task runs again.
+//! - **herd**: 10,000 tasks wait for one token, which comes after 20 ms. The time is from the answer of the source until the
+//!   last task runs again.
 //!
-//! A sample in which other processes had the processor is dropped, up to a limit; *samples* says how many there are
-//! left. Where it says *disturbed*, there were too few others, and those count that were disturbed least: then what one
-//! thread does still holds, and what several do at once says little.
+//! A sample in which other processes had the processor is dropped, up to a limit; *samples* is the number of samples left.
+//! *disturbed* means that too few samples were left and that the least disturbed ones count: then the figures for one thread
+//! still hold, and those for several threads mean little.
 
 #![allow(missing_docs)]
 #![expect(
@@ -36,27 +36,22 @@
 
 mod by_hand;
 mod herd;
-mod issuer;
 mod manager;
-mod many;
 mod reads;
-mod record;
-mod samples;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 #[path = "../../tests/support/services.rs"]
 mod services;
+mod shared;
 mod writes;
 
 use clap::{Parser, ValueEnum};
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Runs this part; all of them if none is named.
+    /// Runs this part; without this option, all parts run.
     #[arg(long)]
     part: Vec<Part>,
-    /// What cargo passes to every bench.
+    /// The flag that cargo passes to each bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -75,8 +70,8 @@ impl Part {
     fn run(self) {
         match self {
             Self::Manager => manager::run(),
-            Self::Many => many::run(),
-            Self::Record => record::run(),
+            Self::Many => manager::run_many(),
+            Self::Record => manager::run_record(),
             Self::Writes => writes::run(),
             Self::Reads => reads::run(),
             Self::Herd => herd::run(),
@@ -96,21 +91,10 @@ fn main() {
     }
 }
 
-/// A runtime on this thread alone, so that all that is allocated by its tasks is counted here.
+/// A runtime on this thread alone, so that the allocations of its tasks are counted.
 fn here() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime")
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
-    table
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn float(number: i64) -> f64 {
-    number as f64
 }

@@ -1,28 +1,32 @@
-//! What a manager holds beside its tokens, and how many tasks it keeps.
+//! The memory of a manager beside its tokens and the tasks of a manager, for 1,000 and for very many managers; and the size of a
+//! record.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use allocation_counter::measure;
+use allocation_counter::{AllocationInfo, measure};
 use evertoken::{
     BackgroundTimer, Events, MemoryStore, OnRequest, TokenEndpoint as _, TokenManager,
+    TokenStore as _,
 };
 use futures_util::FutureExt;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
-use crate::issuer::{ACCESS, Issuer, REFRESH, token};
-use crate::{by_hand, float, here, table};
+use crate::by_hand;
+use crate::here;
+use crate::shared::{ACCESS, Issuer, REFRESH, float, processor_time, table, token, warm};
 
 const COUNT: usize = 1_000;
 
-/// Longer than what a first use leaves behind goes on.
-pub(crate) const SETTLING: Duration = Duration::from_millis(100);
+/// Tasks that a first use starts end within this time.
+const SETTLING: Duration = Duration::from_millis(100);
 
-/// How the managers are made.
+/// How the managers are built.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    /// With a store of its own, as `build()` makes one.
+enum Kind {
+    /// With its own store, as `build()` creates one.
     OnRequest,
     SharedStore,
     Subscribed,
@@ -37,7 +41,7 @@ impl Kind {
         Self::BackgroundTimer,
     ];
 
-    pub(crate) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::OnRequest => "OnRequest",
             Self::SharedStore => "OnRequest, one store for all",
@@ -47,8 +51,8 @@ impl Kind {
     }
 }
 
-/// Managers on a runtime of their own, and what they did to it.
-pub(crate) struct Fleet {
+/// Managers on their own runtime, with their memory and their tasks.
+struct Fleet {
     runtime: Runtime,
     kind: Kind,
     issuer: Arc<Issuer>,
@@ -56,12 +60,12 @@ pub(crate) struct Fleet {
     managers: Vec<TokenManager>,
     events: Vec<Events>,
     tasks: usize,
-    /// Of the heap, on this thread.
+    /// Bytes of heap that this thread holds.
     bytes: i64,
 }
 
 impl Fleet {
-    pub(crate) fn new(kind: Kind) -> Self {
+    fn new(kind: Kind) -> Self {
         let runtime = here();
         let mut fleet = Self {
             kind,
@@ -73,12 +77,12 @@ impl Fleet {
             bytes: 0,
             runtime,
         };
-        // What all of them share is there before anything is counted.
+        // What all managers share exists before the first count.
         fleet.build(1);
         fleet.use_first();
         fleet.rotate();
         fleet.drop_all();
-        // In the other one the first session is there already, with another pair.
+        // The old store already has the first session, with another pair.
         fleet.store = MemoryStore::new();
         fleet.tasks = fleet.runtime.metrics().num_alive_tasks();
         fleet.bytes = 0;
@@ -97,7 +101,7 @@ impl Fleet {
         builder.build().expect("it holds")
     }
 
-    pub(crate) fn build(&mut self, count: usize) {
+    fn build(&mut self, count: usize) {
         self.counted(|fleet| {
             let runtime = fleet.runtime.handle().clone();
             let _entered = runtime.enter();
@@ -111,7 +115,7 @@ impl Fleet {
         });
     }
 
-    pub(crate) fn use_first(&mut self) {
+    fn use_first(&mut self) {
         self.each(async |tokens| tokens.token().await.is_ok());
     }
 
@@ -130,35 +134,28 @@ impl Fleet {
         });
     }
 
-    /// A second thread asks for the header of each.
+    /// A second thread takes the header of each manager.
     fn read_elsewhere(&mut self) {
         let managers = &self.managers;
-        let counted = thread::scope(|scope| {
-            let other = scope.spawn(|| {
-                measure(|| {
-                    for tokens in managers {
-                        let header = tokens.authorization().now_or_never();
-                        assert!(header.is_some_and(|header| header.is_ok()), "it is warm");
-                    }
-                })
-            });
-            other.join().expect("no panic")
+        let counted = measured_elsewhere(|| {
+            for tokens in managers {
+                let header = tokens.authorization().now_or_never();
+                assert!(header.is_some_and(|header| header.is_ok()), "it is warm");
+            }
         });
         self.bytes += counted.bytes_current;
     }
 
-    pub(crate) fn drop_all(&mut self) {
+    fn drop_all(&mut self) {
         self.counted(|fleet| {
             fleet.managers = Vec::new();
             fleet.events = Vec::new();
-            fleet
-                .runtime
-                .block_on(async { tokio::time::sleep(SETTLING).await });
+            fleet.idle(SETTLING);
         });
     }
 
-    /// Nothing is asked of the managers meanwhile.
-    pub(crate) fn idle(&self, span: Duration) {
+    /// Waits without requests.
+    fn idle(&self, span: Duration) {
         self.runtime
             .block_on(async { tokio::time::sleep(span).await });
     }
@@ -168,12 +165,12 @@ impl Fleet {
         self.bytes += counted.bytes_current;
     }
 
-    pub(crate) fn bytes_over_tokens(&self) -> i64 {
+    fn bytes_over_tokens(&self) -> i64 {
         let tokens = self.managers.len() * (ACCESS + REFRESH);
         self.bytes - i64::try_from(tokens).expect("it is small")
     }
 
-    pub(crate) fn tasks(&self) -> usize {
+    fn tasks(&self) -> usize {
         self.runtime.metrics().num_alive_tasks() - self.tasks
     }
 
@@ -187,18 +184,9 @@ fn per_one(bytes: i64) -> String {
 }
 
 pub(crate) fn run() {
-    let header = [
-        "a manager",
-        "built, bytes",
-        "first use",
-        "rotated",
-        "two threads",
-        "left",
-        "tasks",
-        "left",
-    ];
-    let mut table = table(&header);
-    table.add_row(by_hand());
+    let mut table =
+        table("a manager | built, bytes | first use | rotated | two threads | left | tasks | left");
+    table.add_row(row_by_hand());
     for kind in Kind::ALL {
         let mut fleet = Fleet::new(kind);
         let mut row = vec![kind.name().to_owned()];
@@ -224,7 +212,15 @@ pub(crate) fn run() {
     );
 }
 
-fn by_hand() -> Vec<String> {
+/// Measures the work on a second thread.
+fn measured_elsewhere(work: impl FnOnce() + Send) -> AllocationInfo {
+    thread::scope(|scope| {
+        let other = scope.spawn(|| measure(work));
+        other.join().expect("no panic")
+    })
+}
+
+fn row_by_hand() -> Vec<String> {
     let runtime = here();
     let mut sessions = Vec::new();
     let tokens = i64::try_from(COUNT * (ACCESS + REFRESH)).expect("it is small");
@@ -235,11 +231,12 @@ fn by_hand() -> Vec<String> {
             sessions.push(by_hand::Session::new(&access, refresh));
         }
     });
-    let used = measure(|| {
+    let read = || {
         for session in &sessions {
             assert!(session.authorization().is_some(), "it is fresh");
         }
-    });
+    };
+    let used = measure(read);
     let rotated = measure(|| {
         runtime.block_on(async {
             for session in &sessions {
@@ -248,16 +245,7 @@ fn by_hand() -> Vec<String> {
             }
         });
     });
-    let read = thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            measure(|| {
-                for session in &sessions {
-                    assert!(session.authorization().is_some(), "it is fresh");
-                }
-            })
-        });
-        other.join().expect("no panic")
-    });
+    let read = measured_elsewhere(read);
     let dropped = measure(|| sessions = Vec::new());
     let mut row = vec!["by hand: pointer, header, lock".to_owned()];
     let mut bytes = -tokens;
@@ -268,4 +256,119 @@ fn by_hand() -> Vec<String> {
     row.push(per_one(bytes + tokens + dropped.bytes_current));
     row.extend(["0".to_owned(), "0".to_owned()]);
     row
+}
+
+const MANY: usize = 100_000;
+
+/// Managers that are measured first, to build fewer than [`MANY`] on a machine with too little memory.
+const TRIED: usize = 1_000;
+
+const IDLE: Duration = Duration::from_secs(10);
+
+const MEGA: f64 = 1e6;
+
+pub(crate) fn run_many() {
+    let mut table = table(
+        "strategy | managers | over their tokens, MB | resident, MB | first use, s | tasks | idle, % of a core",
+    );
+    for kind in [Kind::OnRequest, Kind::BackgroundTimer] {
+        let count = fitting(kind);
+        let mut fleet = Fleet::new(kind);
+        fleet.build(count);
+        let since = Instant::now();
+        fleet.use_first();
+        let first_use = since.elapsed();
+        // Tasks of the first use may still run.
+        fleet.idle(Duration::from_secs(1));
+        let tasks = fleet.tasks();
+        let (used, since) = (processor_time(), Instant::now());
+        fleet.idle(IDLE);
+        let idle = (processor_time() - used).as_secs_f64() / since.elapsed().as_secs_f64();
+        let resident = resident().map_or("unknown".to_owned(), |bytes| {
+            format!("{:.0}", float(bytes) / MEGA)
+        });
+        table.add_row([
+            kind.name().to_owned(),
+            count.to_string(),
+            format!("{:.1}", float(fleet.bytes_over_tokens()) / MEGA),
+            resident,
+            format!("{:.1}", first_use.as_secs_f64()),
+            tasks.to_string(),
+            format!("{:.2}", idle * 100.0),
+        ]);
+        fleet.drop_all();
+    }
+    println!(
+        "A process with very many managers over one endpoint, each with a store of its own; idle for {IDLE:?}.\n{table}"
+    );
+}
+
+/// The number of managers that the memory has room for.
+fn fitting(kind: Kind) -> usize {
+    let mut fleet = Fleet::new(kind);
+    let before = resident();
+    fleet.build(TRIED);
+    fleet.use_first();
+    let took = before.zip(resident()).map(|(before, now)| now - before);
+    // The factor and the constant allow for the overhead of the allocator, and for memory that was free before.
+    let each = fleet.bytes_over_tokens().max(took.unwrap_or(0)) * 2 / (TRIED as i64) + 1_200;
+    match available() {
+        Some(bytes) if bytes / each < MANY as i64 => {
+            let fitting = usize::try_from(bytes / each).unwrap_or(TRIED);
+            fitting / TRIED * TRIED
+        }
+        _ => MANY,
+    }
+}
+
+/// The resident memory of this process, where the system reports it.
+fn resident() -> Option<i64> {
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
+/// The available memory of the machine, where the system reports it.
+fn available() -> Option<i64> {
+    kilobytes("/proc/meminfo", "MemAvailable:")
+}
+
+fn kilobytes(file: &str, name: &str) -> Option<i64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: i64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes * 1_024)
+}
+
+const YOUNG: usize = 10;
+const OLD: usize = 10_000;
+
+pub(crate) fn run_record() {
+    let [young, old] = here().block_on(sizes());
+    let mut table = table("a record | bytes besides the tokens | of the young one's");
+    for (rotations, bytes) in [(YOUNG, young), (OLD, old)] {
+        table.add_row([
+            format!("after {rotations} rotations"),
+            bytes.to_string(),
+            format!("{:.2}x", float(bytes) / float(young)),
+        ]);
+    }
+    println!("A record as JSON, without its tokens of {ACCESS} and {REFRESH} bytes.\n{table}");
+}
+
+async fn sizes() -> [i64; 2] {
+    let store = MemoryStore::new();
+    let tokens = warm(|builder| builder.store(store.clone())).await;
+    let mut sizes = [0; 2];
+    let mut rotated = 0;
+    for (size, rotations) in sizes.iter_mut().zip([YOUNG, OLD]) {
+        while rotated < rotations {
+            tokens.rotate().await.expect("it rotates");
+            rotated += 1;
+        }
+        let loaded = store.load(tokens.key()).await.expect("it is there");
+        let (record, _) = loaded.entry.expect("it is there");
+        let text = serde_json::to_string(&record).expect("it is JSON");
+        let tokens = ACCESS + REFRESH;
+        *size = i64::try_from(text.len() - tokens).expect("it is small");
+    }
+    sizes
 }

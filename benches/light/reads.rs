@@ -5,19 +5,18 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use evertoken::{BackgroundTimer, TokenManager};
+use evertoken::BackgroundTimer;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::by_hand::{Floor, Striped, header};
-use crate::issuer::{ACCESS, Issuer, token};
-use crate::samples::{Sample, Samples, processor_time};
-use crate::{here, table};
+use crate::here;
+use crate::shared::{ACCESS, Sample, Samples, processor_time, table, token, warm};
 
-/// How long each candidate runs for a sample; they take turns.
+/// How long each candidate runs for a sample. The candidates take turns.
 const TURN: Duration = Duration::from_millis(50);
 
-/// Between two looks at the time.
+/// Calls between two looks at the clock.
 const CALLS: u32 = 1_000;
 
 const THREADS: [usize; 3] = [1, 2, 8];
@@ -30,7 +29,7 @@ pub(crate) fn run() {
     let floor = Floor::new(header(&text));
     let shared = Floor::new(Arc::<str>::from(text.as_str()));
     let striped = Striped::new(&text);
-    let tokens = runtime.block_on(warm());
+    let tokens = runtime.block_on(warm(|builder| builder.strategy(BackgroundTimer::default())));
     let candidates: [(&str, Call<'_>); 5] = [
         (
             "floor: one header",
@@ -63,16 +62,9 @@ pub(crate) fn run() {
             }
         }
     }
-    let header = [
-        "a call",
-        "one thread, ns",
-        "of the floor's",
-        "of the striped floor's",
-        "two over one",
-        "eight over one",
-        "samples",
-    ];
-    let mut table = table(&header);
+    let mut table = table(
+        "a call | one thread, ns | of the floor's | of the striped floor's | two over one | eight over one | samples",
+    );
     let [floor, striped] = [0, 1].map(|candidate: usize| samples[candidate][0].median());
     for ((name, _), samples) in candidates.iter().zip(&samples) {
         let [one, two, eight] = samples;
@@ -92,20 +84,8 @@ pub(crate) fn run() {
     );
 }
 
-async fn warm() -> TokenManager {
-    let issuer = Issuer::new();
-    let tokens = TokenManager::builder(issuer.clone())
-        .strategy(BackgroundTimer::default())
-        .seed(issuer.seed())
-        .build()
-        .expect("it holds");
-    tokens.token().await.expect("it is seeded");
-    tokens
-}
-
-/// Has so many threads call for a while, each in a task of its own, as users do. The value is the calls in a second in
-/// which this process has the processors: what others took of them is not counted, as far as threads did not have to take
-/// turns for it.
+/// Calls from so many threads for a while, each in its own task, as users do. The value is the number of calls in a second of
+/// the processors: time that other processes had is not counted, unless the threads had to take turns because of it.
 fn sample(threads: usize, call: impl AsyncFn() -> bool + Sync) -> Sample {
     let start = Barrier::new(threads + 1);
     let task = async || {
@@ -139,7 +119,7 @@ fn sample(threads: usize, call: impl AsyncFn() -> bool + Sync) -> Sample {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let usable = u32::try_from(threads.min(processors)).expect("there are few");
     let share = used.as_secs_f64() / (took * usable).as_secs_f64();
-    // Threads that have to take turns end one after the other, and leave processors idle.
+    // Threads that take turns end one after the other, and leave processors idle.
     let least = if threads > processors { 0.9 } else { 0.95 };
     Sample {
         value: calls / used.as_secs_f64() * f64::from(usable),

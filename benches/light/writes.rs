@@ -1,23 +1,20 @@
-//! What a rotation costs the stores that machines share: round trips, bytes of log, bytes kept.
+//! The cost of a rotation in a store on a server: round trips, bytes of log, bytes kept.
 
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(any(feature = "redis", feature = "postgres"))]
-mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "redis", feature = "postgres"))]
-mod session;
+mod server;
 
-use crate::issuer::{ACCESS, REFRESH};
-use crate::table;
+use crate::shared::{ACCESS, REFRESH, table};
 
-/// What the parts of a store find.
+/// The rows of a store.
 #[derive(Default)]
 struct Found {
-    /// For each stretch of rotations.
+    /// A row for each stretch of rotations.
     rotations: Vec<[String; 5]>,
-    /// For each age.
+    /// A row for each age.
     kept: Vec<[String; 4]>,
 }
 
@@ -42,15 +39,9 @@ pub(crate) fn run() {
     let redis = redis::measured();
     #[cfg(not(feature = "redis"))]
     let redis = Found::nothing("Redis", "redis");
-    let header = [
-        "a rotation",
-        "from, to",
-        "round trips",
-        "log, bytes",
-        "page images, bytes",
-    ];
-    let mut rotations = table(&header);
-    let mut kept = table(&["kept", "after rotations", "bytes", "in"]);
+    let mut rotations =
+        table("a rotation | from, to | round trips | log, bytes | page images, bytes");
+    let mut kept = table("kept | after rotations | bytes | in");
     for found in [postgres, redis] {
         rotations.add_rows(found.rotations);
         kept.add_rows(found.kept);

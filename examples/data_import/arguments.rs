@@ -1,8 +1,5 @@
-//! What the command line says.
+//! The command line of `data_import`.
 
-mod strategy;
-
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,24 +10,23 @@ use evertoken::testing::Gateway;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use self::strategy::Choice;
-pub(crate) use self::strategy::Strategy;
+use crate::command::{self, Strategy, positive};
 use crate::configuration::{Configuration, External};
 use crate::faults::Faults;
 
-/// Enough for imports that outlive a few tokens, and for all of them to be over in half a minute.
+/// Each import outlives a few tokens, and all imports take half a minute.
 const GENERATED: u64 = 20_000;
 
-/// Enough for an import to outlive all outages: it works for as long as a token lives between any two.
+/// An import outlives all outages: between two outages it works for the lifetime of a token.
 const GENERATED_WITH_FAULTS: u64 = 80_000;
 
-/// Of the embedded servers.
+/// The lifetimes of the embedded server's tokens.
 const ACCESS_TTL: Duration = Duration::from_secs(2);
 const REFRESH_TTL: Duration = Duration::from_secs(60);
 
-/// Imports MARC21 records into an API that checks the access token on every call: first with one
-/// token, which expires on the way, then with evertoken's strategies. The authorization server and
-/// the API are embedded, and nothing else is needed, unless a configuration names others.
+/// Imports MARC21 records into an API that checks the access token on every call: first with one token, which expires
+/// during the import, then with the strategies of evertoken. The authorization server and the API are embedded unless a
+/// configuration names others.
 #[derive(Debug, Parser)]
 #[command(name = "data_import")]
 pub(crate) struct Arguments {
@@ -38,11 +34,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
 
-    /// How many records to generate [default: 20000, and 80000 with --faults], or to read of the file at most
+    /// Number of records to generate [default: 20000, or 80000 with --faults], or the most to read of the file
     #[arg(long, value_name = "N")]
     records: Option<u64>,
 
-    /// Records in a batch, which is one call of the API
+    /// Records in a batch; a batch is one call of the API
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
     pub(crate) batch: usize,
 
@@ -50,16 +46,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..=512))]
     pub(crate) workers: usize,
 
-    /// What to do with the records
+    /// What the API does with the records
     #[arg(long, value_enum, default_value_t = Action::Create)]
     pub(crate) action: Action,
 
-    /// Writes the records that finally failed here, as they were read. Made when the first one fails; a
-    /// file that holds records already is refused
+    /// Writes the records that failed for good to this file, as they were read. The first failure creates the file. A
+    /// file that already holds records is refused
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
 
-    /// Keeps here how far the import has come, and goes on from there. For one strategy
+    /// Records the progress of the import in this file, and resumes the import from there. For one strategy
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
 
@@ -67,39 +63,38 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
 
-    /// What to import with; several are separated by commas [default: all, without fixed with --faults;
-    /// optimistic-early with --rejects or --resume]
+    /// Strategies, separated by commas [default: all; all but fixed with --faults; optimistic-early with --rejects or
+    /// --resume]
     #[arg(long, value_name = "STRATEGY", value_enum, value_delimiter = ',')]
     strategy: Vec<Choice>,
 
-    /// Imports as this configuration (TOML) says, once. With an `[endpoint]` there and the `api_url` in
-    /// its table `[import]`, nothing is embedded
+    /// Imports once, by this configuration (TOML). With an `[endpoint]` and an `api_url` in its table `[import]`, no server
+    /// is embedded
     #[arg(long, value_name = "FILE", value_parser = configuration, conflicts_with = "strategy")]
     pub(crate) config: Option<Configuration>,
 
     /// Lifetime of an access token of the embedded server [default: 2s]
-    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
     access_ttl: Option<Duration>,
 
     /// Lifetime of a refresh token of the embedded server [default: 60s]
-    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
     refresh_ttl: Option<Duration>,
 
-    /// Puts the embedded token endpoint out of order, once after each rotation, in all ways or in this one:
-    /// refused, 503, 502, 504, 500, 404, 403, 413, 400, 401, 301, 200, 408, reset or invalid_client. For
-    /// the managed strategies
+    /// Puts the embedded token endpoint out of order after a rotation: once with each outage, or with this one: refused,
+    /// 503, 502, 504, 500, 404, 403, 413, 400, 401, 301, 200, 408, reset or invalid_client. For the managed strategies
     #[arg(long, value_name = "OUTAGE", value_parser = Faults::parse, num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     pub(crate) faults: Option<Faults>,
 
-    /// For how long a batch waits for an API that is not available, before the import stops
+    /// How long a batch waits for an API that is not available before the import stops
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "10m")]
     pub(crate) api_wait: Duration,
 
-    /// How the embedded API judges access tokens [default: eureka]
+    /// When the embedded API checks access tokens [default: eureka]
     #[arg(long, value_enum)]
     gateway: Option<GatewayChoice>,
 
-    /// Writes one JSON object per strategy and line, and nothing else, to standard output
+    /// Writes only JSON to standard output: one object per strategy and line
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -124,11 +119,11 @@ impl Arguments {
         strategies
     }
 
-    /// What the parser cannot see.
+    /// Checks what the parser cannot check.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!(
             !self.is_one_import() || self.strategies().len() == 1,
-            "`--rejects` and `--resume` are of one import: choose one `--strategy`"
+            "`--rejects` and `--resume` serve one import: choose one `--strategy`"
         );
         if self.external().is_none() {
             return Ok(());
@@ -142,13 +137,13 @@ impl Arguments {
         ] {
             ensure!(
                 !is_given,
-                "`{flag}` goes with the embedded servers, and the configuration has an `[endpoint]`"
+                "`{flag}` is for the embedded servers, but the configuration has an `[endpoint]`: remove one of them"
             );
         }
         Ok(())
     }
 
-    /// The servers, if they are not embedded.
+    /// The servers that the configuration names instead of embedded ones.
     pub(crate) fn external(&self) -> Option<&External> {
         self.config.as_ref()?.external.as_ref()
     }
@@ -165,18 +160,13 @@ impl Arguments {
         self.rejects.is_some() || self.resume.is_some()
     }
 
-    /// Where the picture goes, if there is to be one. It shows lifetimes, which only the embedded server
-    /// tells.
+    /// The path of the picture. A picture shows lifetimes, which only the embedded server reports.
     pub(crate) fn picture(&self) -> Option<PathBuf> {
-        if self.picture.is_some() || self.json || self.external().is_some() {
-            return self.picture.clone();
-        }
-        // With cargo, that is in its target directory.
-        let program = std::env::current_exe().ok()?;
-        Some(program.with_extension("svg"))
+        let is_off = self.json || self.external().is_some();
+        command::picture(self.picture.as_ref(), is_off)
     }
 
-    /// How many records there are, where that is known.
+    /// The number of records, where it is known.
     pub(crate) fn count(&self) -> Option<u64> {
         let generated = match &self.faults {
             Some(faults) if faults.is_long() => GENERATED_WITH_FAULTS,
@@ -194,7 +184,7 @@ impl Arguments {
     }
 }
 
-/// What the API is asked to do with records.
+/// What the API does with records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Action {
@@ -213,20 +203,11 @@ impl Action {
     }
 }
 
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Create => "create",
-            Self::Update => "update",
-        })
-    }
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum GatewayChoice {
-    /// At every call: an expired token is refused
+    /// At every call: the API refuses an expired token
     Eureka,
-    /// At its first call: a token that was accepted once stays good
+    /// At the first call of a token: the API accepts that token from then on
     Okapi,
 }
 
@@ -234,13 +215,32 @@ fn configuration(path: &str) -> Result<Configuration, String> {
     Configuration::read(path).map_err(|error| format!("{error:#}"))
 }
 
-/// Times as `300ms`, `2s` or `10m`.
-fn lifetime(text: &str) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if span.is_zero() {
-        return Err("a token has to live for some time".to_owned());
+/// A strategy on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Choice {
+    /// One access token for the whole import, without evertoken: the import fails after the token expires
+    Fixed,
+    /// Rotates when a request finds the token expired
+    OnRequest,
+    /// Rotates by a timer, at 80 % of the lifetime
+    BackgroundTimer,
+    /// Rotates beside the first request in a window before expiry: no request waits
+    OptimisticEarly,
+    /// All strategies, one after the other
+    All,
+}
+
+impl Choice {
+    fn strategies(self) -> &'static [Strategy] {
+        use Strategy::{BackgroundTimer, Fixed, OnRequest, OptimisticEarly};
+        match self {
+            Self::Fixed => &[Fixed],
+            Self::OnRequest => &[OnRequest],
+            Self::BackgroundTimer => &[BackgroundTimer],
+            Self::OptimisticEarly => &[OptimisticEarly],
+            Self::All => &[Fixed, OnRequest, BackgroundTimer, OptimisticEarly],
+        }
     }
-    Ok(span)
 }
 
 #[cfg(test)]
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn without_arguments_everything_is_imported_with_each_strategy() -> Result<(), clap::Error> {
+    fn without_arguments_each_strategy_imports_all_generated_records() -> Result<(), clap::Error> {
         let arguments = parsed(&[])?;
         let names: Vec<_> = arguments.strategies().iter().map(|s| s.name()).collect();
         assert_eq!(
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_and_rejects_are_of_one_import() -> Result<(), clap::Error> {
+    fn a_checkpoint_and_a_file_for_rejects_serve_one_import() -> Result<(), clap::Error> {
         for flag in ["--resume", "--rejects"] {
             let one = parsed(&[flag, "file"])?;
             assert_eq!(one.strategies(), [Strategy::OptimisticEarly]);
@@ -283,7 +283,8 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_drawn_for_people_and_where_it_is_asked_for() -> Result<(), clap::Error> {
+    fn a_picture_is_drawn_unless_the_output_is_json_or_where_a_path_is_given()
+    -> Result<(), clap::Error> {
         assert!(parsed(&[])?.picture().is_some());
         assert_eq!(parsed(&["--json"])?.picture(), None);
         let asked = parsed(&["--json", "--picture", "a.svg"])?;
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_whole_unless_a_limit_is_given() -> Result<(), clap::Error> {
+    fn a_file_is_read_to_its_end_unless_a_limit_is_given() -> Result<(), clap::Error> {
         assert_eq!(parsed(&["--input", "a.mrc"])?.count(), None);
         let limited = parsed(&["--input", "a.mrc", "--records", "7"])?;
         assert_eq!(limited.count(), Some(7));
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_all_outages_or_one_and_for_managed_strategies() -> Result<(), clap::Error> {
+    fn faults_select_all_outages_or_one_and_the_managed_strategies() -> Result<(), clap::Error> {
         let all = parsed(&["--faults"])?;
         assert_eq!(all.strategies(), Strategy::MANAGED);
         assert_eq!(all.count(), Some(GENERATED_WITH_FAULTS));
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_make_no_sense_are_refused() {
+    fn the_parser_refuses_values_out_of_range() {
         for (flag, value) in [
             ("--access-ttl", "0s"),
             ("--access-ttl", "2"),

@@ -1,4 +1,4 @@
-//! `--config`: a table `[import]` of this program's own, and evertoken's configuration around it.
+//! `--config`: a configuration of evertoken with a table `[import]` for this program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,29 +11,29 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
-use crate::arguments::Strategy;
+use crate::command::Strategy;
 
-/// A configuration file that was read. The components that it names are not made yet.
+/// The content of a configuration file. The components that the file names are not built yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Configuration {
     path: PathBuf,
     config: Config,
     pub(crate) strategy: Strategy,
-    /// With an endpoint in the file: what is not embedded then.
+    /// The servers, if the file has an endpoint; otherwise the servers are embedded.
     pub(crate) external: Option<External>,
-    /// Whether the file has the first pair.
+    /// Whether the file has the first token pair.
     pub(crate) has_seed: bool,
 }
 
-/// Servers that were there before this program.
+/// Servers that this program does not start.
 #[derive(Debug, Clone)]
 pub(crate) struct External {
     pub(crate) api_url: Url,
-    /// Answers what they saw, as the `servers` example does.
+    /// Reports what the servers counted, in the form of the `servers` example.
     pub(crate) counters_url: Option<Url>,
 }
 
-/// What this program reads of the file. That everything else is right is for [`Config`] to say.
+/// What this program reads of the file; [`Config`] checks the rest.
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]
@@ -74,7 +74,7 @@ struct Http {
 }
 
 impl Configuration {
-    /// Reads TOML. Relative paths in it start at its directory.
+    /// Reads a TOML file. Relative paths in the file start at its directory.
     pub(crate) fn read(path: &str) -> anyhow::Result<Self> {
         let path = Path::new(path);
         let name = path.display();
@@ -89,7 +89,9 @@ impl Configuration {
         let strategy = match document.refresh.strategy {
             None => Strategy::OnRequest,
             Some(Choice::Name(kind) | Choice::WithParameters { kind }) => {
-                Strategy::configured(&kind).with_context(|| {
+                let mut managed = Strategy::MANAGED.into_iter();
+                let configured = managed.find(|strategy| strategy.name() == kind);
+                configured.with_context(|| {
                     format!(
                         "{name}: refresh.strategy: must be `on-request`, `background-timer` or \
                          `optimistic-early`"
@@ -105,7 +107,7 @@ impl Configuration {
             (Some(_), Some(api_url)) => {
                 ensure!(
                     document.http.is_for(&api_url),
-                    "{name}: import.api_url: is in none of `http.origins`, so it would get no token"
+                    "{name}: import.api_url: is not in `http.origins`, so requests would carry no token; add its origin"
                 );
                 Some(External {
                     api_url,
@@ -113,13 +115,13 @@ impl Configuration {
                 })
             }
             (Some(_), None) => Err(anyhow!(
-                "{name}: import.api_url: is missing; with an `[endpoint]`, no API is embedded"
+                "{name}: import.api_url: is missing; with an `[endpoint]`, no API is embedded: add the URL of the API"
             ))?,
             (None, api_url) => {
                 ensure!(
                     api_url.is_none() && counters_url.is_none(),
-                    "{name}: import: `api_url` and `counters_url` go with an `[endpoint]`; without one, \
-                     the servers are embedded"
+                    "{name}: import: `api_url` and `counters_url` need an `[endpoint]`; without one, the servers are \
+                     embedded"
                 );
                 None
             }
@@ -133,13 +135,13 @@ impl Configuration {
         })
     }
 
-    /// A manager to be, for the endpoint in the file.
+    /// The builder of a manager for the endpoint in the file.
     pub(crate) async fn builder(&self) -> anyhow::Result<Builder> {
         let builder = self.config.builder(&Registry::builtin()).await;
         builder.map_err(|error| located(&self.path, &error))
     }
 
-    /// The same for an endpoint that the file does not name.
+    /// The builder of a manager for an endpoint that the file does not name.
     pub(crate) async fn builder_for(&self, endpoint: OAuth2) -> anyhow::Result<Builder> {
         let builder = self
             .config
@@ -167,7 +169,7 @@ fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Err
     url.map_err(|error| D::Error::custom(format!("must be a URL: {error}")))
 }
 
-/// Leaves the lines of `[import]` empty, so that errors in the rest name the right line.
+/// Replaces the lines of `[import]` by empty lines, so that errors in the rest name the right line.
 fn without_import(text: &str) -> Zeroizing<String> {
     let mut rest = Zeroizing::new(String::with_capacity(text.len()));
     let mut is_import = false;
@@ -195,7 +197,7 @@ fn located(path: &Path, error: &ConfigError) -> anyhow::Error {
     }
 }
 
-/// Of the table `[import]`, as the rest is known to be right.
+/// An error in the table `[import]`: the rest was checked before.
 fn refused(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
     let start = error.span().map_or(0, |span| span.start);
     let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;

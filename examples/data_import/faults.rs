@@ -1,96 +1,89 @@
-//! `--faults`: outages of the embedded token endpoint, one after the other. What stands before it answers in its
-//! place, as proxies, gateways and deployments do.
+//! `--faults`: outages of the embedded token endpoint, one after the other. A front before the endpoint answers in its place,
+//! as proxies, gateways and deployments do.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evertoken::testing::{Answer, Front};
-use evertoken::{Event, Events, testing};
+use evertoken::testing::{self, Answer, Front};
+use evertoken::{Event, Events};
 use tokio::time::sleep;
 
 use crate::tally::Tally;
 
-/// How long an outage lasts: longer than a token of the embedded server lives, so that requests come too late for
-/// the last one.
+/// The length of an outage: longer than a token of the embedded server lives, so that requests find the token expired
+/// and the endpoint out of order.
 const SPAN: Duration = Duration::from_millis(2_500);
+
+const PAGE: &str = "<html><body>This service is being maintained.</body></html>";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Outage {
     name: &'static str,
     effect: Effect,
-    length: Length,
+    /// Whether the outage ends with the first request instead of lasting for [`SPAN`].
+    is_once: bool,
 }
 
-/// What the client meets.
+/// How the endpoint behaves during an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     Refused,
-    /// Status, content type and body.
-    Answered(u16, &'static str, &'static str),
+    /// The front answers with a status and an HTML page.
+    Page(u16),
+    /// The front answers with a status and a JSON body.
+    Json(u16, &'static str),
     Reset,
 }
 
 impl Effect {
     fn outage(self) -> testing::Outage {
-        match self {
-            Self::Refused => testing::Outage::Refused,
-            Self::Reset => testing::Outage::Reset,
-            Self::Answered(status, content_type, body) => {
-                let answer = Answer::status(status)
-                    .header("content-type", content_type)
-                    .body(body);
-                testing::Outage::Answered(match status {
-                    300..=399 => answer.header("location", "/sign-in"),
-                    _ => answer,
-                })
+        let answer = |status, content_type, body: &'static str| {
+            Answer::status(status)
+                .header("content-type", content_type)
+                .body(body)
+        };
+        testing::Outage::Answered(match self {
+            Self::Refused => return testing::Outage::Refused,
+            Self::Reset => return testing::Outage::Reset,
+            Self::Json(status, body) => answer(status, "application/json", body),
+            Self::Page(status @ 300..=399) => {
+                answer(status, "text/html", PAGE).header("location", "/sign-in")
             }
-        }
+            Self::Page(status) => answer(status, "text/html", PAGE),
+        })
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Length {
-    /// As many requests as the manager sends meanwhile meet it.
-    Span,
-    /// It is over with the first request.
-    Once,
-}
-
-const HTML: &str = "text/html";
-const JSON: &str = "application/json";
-
 const OUTAGES: [Outage; 14] = [
-    for_a_span("refused", Effect::Refused),
-    for_a_span("503", Effect::Answered(503, HTML, PAGE)),
-    for_a_span("502", Effect::Answered(502, HTML, PAGE)),
-    for_a_span("504", Effect::Answered(504, HTML, PAGE)),
-    once("500", Effect::Answered(500, JSON, "")),
-    for_a_span("404", Effect::Answered(404, HTML, PAGE)),
-    for_a_span("403", Effect::Answered(403, HTML, PAGE)),
-    for_a_span("413", Effect::Answered(413, HTML, PAGE)),
-    for_a_span("400", Effect::Answered(400, HTML, PAGE)),
-    for_a_span("401", Effect::Answered(401, HTML, PAGE)),
-    for_a_span("301", Effect::Answered(301, HTML, PAGE)),
-    for_a_span("200", Effect::Answered(200, HTML, PAGE)),
-    for_a_span("408", Effect::Answered(408, HTML, PAGE)),
+    outage("refused", Effect::Refused),
+    outage("503", Effect::Page(503)),
+    outage("502", Effect::Page(502)),
+    outage("504", Effect::Page(504)),
+    once("500", Effect::Json(500, "")),
+    outage("404", Effect::Page(404)),
+    outage("403", Effect::Page(403)),
+    outage("413", Effect::Page(413)),
+    outage("400", Effect::Page(400)),
+    outage("401", Effect::Page(401)),
+    outage("301", Effect::Page(301)),
+    outage("200", Effect::Page(200)),
+    outage("408", Effect::Page(408)),
     once("reset", Effect::Reset),
 ];
 
-const PAGE: &str = "<html><body>This service is being maintained.</body></html>";
-
-/// The server's own word, which counts as an outage only where this client was accepted before. It comes only where
-/// it is asked for.
-const INVALID_CLIENT: Outage = for_a_span(
+/// A refusal by the authorization server itself. It counts as an outage only for a client that the server accepted before,
+/// so it is not among the outages of `all`.
+const INVALID_CLIENT: Outage = outage(
     "invalid_client",
-    Effect::Answered(401, JSON, r#"{"error":"invalid_client"}"#),
+    Effect::Json(401, r#"{"error":"invalid_client"}"#),
 );
 
-const fn for_a_span(name: &'static str, effect: Effect) -> Outage {
+const fn outage(name: &'static str, effect: Effect) -> Outage {
     Outage {
         name,
         effect,
-        length: Length::Span,
+        is_once: false,
     }
 }
 
@@ -98,7 +91,7 @@ const fn once(name: &'static str, effect: Effect) -> Outage {
     Outage {
         name,
         effect,
-        length: Length::Once,
+        is_once: true,
     }
 }
 
@@ -107,7 +100,7 @@ const fn once(name: &'static str, effect: Effect) -> Outage {
 pub(crate) struct Faults(Vec<Outage>);
 
 impl Faults {
-    /// All of them, or one by its name.
+    /// All outages, or one by its name.
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         if name == "all" {
             return Ok(Self(OUTAGES.to_vec()));
@@ -126,8 +119,8 @@ impl Faults {
         self.0.len() > 1
     }
 
-    /// Begins each outage when the manager has rotated, and notes when it was.
-    pub(crate) async fn pass(self, front: Arc<Front>, mut events: Events, tally: Arc<Tally>) {
+    /// Begins each outage after a rotation of the manager, and notes its begin and its end.
+    pub(crate) async fn run(self, front: Arc<Front>, mut events: Events, tally: Arc<Tally>) {
         for outage in self.0 {
             loop {
                 match events.recv().await {
@@ -142,12 +135,12 @@ impl Faults {
                 // The import goes on without this outage.
                 tracing::warn!(%error, "the token endpoint cannot be put out of order");
             }
-            match outage.length {
-                Length::Span => sleep(SPAN).await,
-                Length::Once => front.answers(answered + 1).await,
+            match outage.is_once {
+                true => front.answers(answered + 1).await,
+                false => sleep(SPAN).await,
             }
             if let Err(error) = front.end() {
-                tracing::warn!(%error, "the token endpoint cannot be put in order again");
+                tracing::warn!(%error, "the outage of the token endpoint cannot be ended");
             }
             tally.outage_ends();
         }

@@ -1,5 +1,4 @@
-//! One import with one strategy: what an application needs of evertoken, from the manager's start to its
-//! end.
+//! One import with one strategy: all that an application needs of evertoken, from the build of a manager to its shutdown.
 
 use std::io::Write;
 use std::pin::Pin;
@@ -7,78 +6,71 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use evertoken::{Builder, Event, Events, TokenPair};
 use reqwest::Client;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::arguments::{Arguments, Strategy};
-use crate::batches::{self, Batches};
+use crate::arguments::Arguments;
+use crate::batches::{self, Batches, Stop};
+use crate::command::Strategy;
 use crate::journal::{Books, Journal};
-use crate::notices::Notices;
+use crate::patience::Stopped;
 use crate::progress::Progress;
 use crate::site::{Counters, Site};
-use crate::stop::Stop;
-use crate::stopped::Stopped;
-use crate::tally::{Failure, Tally};
-use crate::timeline::Timeline;
-use crate::worker::{Access, Job};
+use crate::tally::{Counts, Tally};
+use crate::worker::{Access, Job, Notices};
 
-/// Longer than any batch takes.
+/// A batch takes less time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Then the API counts as not available.
+/// After this time without a connection, the API counts as not available.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For the requests that are under way when the import is interrupted.
+/// The time that requests under way have to finish when the import is interrupted.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What became of an import.
+/// The result of an import.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) strategy: Strategy,
-    pub(crate) ok: u64,
-    pub(crate) failed: u64,
-    pub(crate) first_failure: Option<Failure>,
-    /// Records that were done with before it began.
+    /// The counts, with all rotations of this import's manager.
+    pub(crate) counts: Counts,
+    /// Records that an earlier run imported or rejected.
     pub(crate) done_before: u64,
-    /// Of these, the ones that failed then.
+    /// Records that an earlier run rejected.
     pub(crate) rejected_before: u64,
-    /// Why it stopped by itself before its end.
+    /// Why the import stopped itself before its end.
     pub(crate) stopped: Option<Stopped>,
-    /// Pairs that this import's manager rotated to.
-    pub(crate) rotations: u64,
-    /// What the servers saw of it, if they tell.
+    /// What the servers counted during the import, if they report it.
     pub(crate) counters: Option<Counters>,
     pub(crate) elapsed: Duration,
     pub(crate) wait_p50: Duration,
     pub(crate) wait_p99: Duration,
-    /// Why the input was not read to its end.
+    /// The error that ended the input early.
     pub(crate) broken_input: Option<anyhow::Error>,
     pub(crate) interrupted: bool,
-    pub(crate) timeline: Timeline,
 }
 
 impl Outcome {
-    /// Records that were tried.
+    /// Records that this run imported or that failed in this run.
     pub(crate) fn records(&self) -> u64 {
-        self.ok + self.failed
+        self.counts.ok + self.counts.failed
     }
 
-    /// Records that failed, now or before.
+    /// Records that failed in this run or in an earlier one.
     pub(crate) fn lost(&self) -> u64 {
-        self.failed + self.rejected_before
+        self.counts.failed + self.rejected_before
     }
 
     pub(crate) fn is_complete(&self) -> bool {
         let to_the_end = self.broken_input.is_none() && self.stopped.is_none();
-        to_the_end && !self.interrupted && self.failed == 0
+        to_the_end && !self.interrupted && self.counts.failed == 0
     }
 }
 
-/// Imports everything that is not done yet, or what is done when `interrupt` resolves or the import stops by
-/// itself. What it waits for meanwhile goes to `err`.
+/// Imports all batches that are not done yet, until `interrupt` resolves or the import stops itself. Notices of what the
+/// import waits for go to `err`.
 pub(crate) async fn run(
     strategy: Strategy,
     arguments: &Arguments,
@@ -100,11 +92,14 @@ pub(crate) async fn run(
         .build()?;
     let before = site.counters().await?;
     let builder = site.builder(strategy).await?;
-    // As if somebody had signed in and pressed the button: the last thing before the start.
+    // The sign-in is the last step before the start, as if a user had signed in and pressed the button.
     let first = site.sign_in();
     let (access, tokens) = match (builder, first) {
-        (Some(builder), first) => {
-            let tokens = seeded(builder, first).build()?;
+        (Some(mut builder), first) => {
+            if let Some(pair) = first {
+                builder = builder.seed(pair);
+            }
+            let tokens = builder.build()?;
             (Access::Managed(tokens.clone()), Some(tokens))
         }
         (None, first) => {
@@ -116,7 +111,7 @@ pub(crate) async fn run(
     let tally = Arc::new(Tally::start()?);
     let follower = tokens
         .as_ref()
-        .map(|tokens| tokio::spawn(follow(tokens.subscribe(), Arc::clone(&tally))));
+        .map(|tokens| tokio::spawn(Arc::clone(&tally).follow(tokens.subscribe())));
     let faults = tokens
         .as_ref()
         .and_then(|tokens| site.faults(tokens.subscribe(), &tally));
@@ -148,13 +143,13 @@ pub(crate) async fn run(
         tokio::select! {
             finished = all(&mut workers) => break finished.map(|()| false)?,
             () = &mut interrupt => break true,
-            // An import goes on though its words reach no reader.
+            // A notice that cannot be written does not stop the import.
             Some(notice) = noticed.recv() => drop(note(&notice)),
         }
     };
     if interrupted {
         stop.request();
-        // Those that take longer are cut off: their batches are sent again by the run that goes on.
+        // Requests that take longer are cut off; the run that resumes the import sends their batches again.
         if let Ok(finished) = timeout(GRACE, all(&mut workers)).await {
             finished?;
         }
@@ -166,12 +161,12 @@ pub(crate) async fn run(
     }
     drop(faults);
 
-    // A rotation may be under way: its pair is neither lost nor left out of the count.
+    // A shutdown waits for a rotation under way, so that its pair is stored and counted.
     let (shut_down, rotations) = match tokens {
         Some(tokens) => (tokens.shutdown().await, tokens.status().rotations),
         None => (Ok(()), 0),
     };
-    // If the import was stopped, it may wait for input that does not come.
+    // The reader of a stopped import may wait for input for ever.
     let read = match stop.is_requested() {
         true => Ok(None),
         false => reader.join().map_err(|_| anyhow!("the reader panicked"))?,
@@ -181,41 +176,24 @@ pub(crate) async fn run(
     if let Some(follower) = follower {
         follower.await?;
     }
-    // Servers that do not tell any more have been imported into all the same.
+    // The import is finished: counters that can no longer be read do not make it fail.
     let after = site.counters().await.unwrap_or_default();
     Ok(Outcome {
         strategy,
-        ok: tally.ok(),
-        failed: tally.failed(),
-        first_failure: tally.first_failure().cloned(),
+        counts: Counts {
+            rotations,
+            ..tally.counts().clone()
+        },
         done_before,
         rejected_before,
         stopped: stop.why().cloned(),
-        rotations,
         counters: before.zip(after).map(|(before, after)| after.since(before)),
         elapsed,
         wait_p50: tally.wait(0.5),
         wait_p99: tally.wait(0.99),
         broken_input: read.err(),
         interrupted,
-        timeline: tally.timeline(),
     })
-}
-
-fn seeded(builder: Builder, first: Option<TokenPair>) -> Builder {
-    match first {
-        Some(pair) => builder.seed(pair),
-        None => builder,
-    }
-}
-
-/// Notes when the manager rotates, until it is gone.
-async fn follow(mut events: Events, tally: Arc<Tally>) {
-    while let Some(event) = events.recv().await {
-        if let Event::Rotated { .. } = event {
-            tally.rotated();
-        }
-    }
 }
 
 async fn all(workers: &mut JoinSet<()>) -> anyhow::Result<()> {

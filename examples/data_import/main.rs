@@ -4,41 +4,38 @@
 //! cargo run --release --example data_import
 //! ```
 //!
-//! The import is the client of two servers that it starts on the loopback: an authorization server that
-//! revokes the session if a refresh token comes twice, and an API that checks the access token on every
-//! call. `import` and `site` have all that an application needs of evertoken, and `worker` the one call
-//! that sends. `journal` keeps what is done, so that a stopped or killed import goes on.
+//! The import is the client of two servers that it starts on the loopback: an authorization server that revokes the session
+//! if a client sends a refresh token twice, and an API that checks the access token on every call. `import` and `site` hold
+//! all that an application needs of evertoken, and `worker` the one call that sends. `journal` records which batches are
+//! done, so that a stopped or killed import can be resumed.
 
-mod answer;
 mod arguments;
-mod batches;
 mod checkpoint;
 mod configuration;
-mod done;
 mod faults;
-mod generate;
 mod import;
-mod input;
 mod journal;
-mod marc_file;
-mod notices;
-mod obstacle;
 mod patience;
 mod picture;
 mod progress;
-mod rejects;
 mod report;
 mod site;
-mod stop;
-mod stopped;
-mod tally;
-mod timeline;
 mod worker;
+
+// `folio_import` reads and counts records by the same modules.
+#[path = "../shared/batches.rs"]
+mod batches;
+#[allow(dead_code)]
+#[path = "../shared/command.rs"]
+mod command;
+#[path = "../shared/records.rs"]
+mod records;
+#[path = "../shared/tally.rs"]
+mod tally;
 
 #[cfg(test)]
 mod tests;
 
-use std::future::pending;
 use std::io::{self, IsTerminal as _, Write};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -46,31 +43,29 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
-use self::arguments::{Arguments, Strategy};
+use self::arguments::Arguments;
+use self::command::{INTERRUPTED, Strategy};
 use self::import::Outcome;
 use self::journal::Books;
+use self::patience::Kind;
 use self::progress::Progress;
 use self::site::Site;
-use self::stopped::Kind;
 
-/// With a strategy of evertoken's, records failed.
+/// Records failed with a strategy of evertoken.
 const RECORDS_LOST: u8 = 1;
 
-/// The input cannot be read, or not to its end; or another file cannot be read or written. Wrong
-/// arguments have this status too.
+/// The input cannot be read to its end, or another file cannot be read or written. `clap` exits with this status too
+/// when the arguments are wrong.
 const BAD_INPUT: u8 = 2;
 
-/// A user has to sign in before the import can go on.
+/// A user must sign in before the import can be resumed.
 const SESSION_ENDED: u8 = 3;
 
-/// The configuration has to be mended: the client's secret or the URL of the token endpoint, say.
+/// The configuration is wrong, for example the client secret or the URL of the token endpoint.
 const MISCONFIGURED: u8 = 4;
 
-/// The API was not available for as long as an import waits.
+/// The API was not available for as long as `--api-wait` allows.
 const API_UNAVAILABLE: u8 = 5;
-
-/// As a shell reports it: 128 and the number of the signal.
-const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -79,19 +74,12 @@ async fn main() -> ExitCode {
     let progress = Progress::new(&arguments, shows_progress);
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let site = async || Site::open(&arguments).await.map(Arc::new);
-    let run = run(&arguments, &progress, &mut out, &mut err, interrupt(), site);
-    let status = match run.await {
-        Ok(status) => status,
-        Err(error) => {
-            // There is nobody to tell that this fails.
-            let _ = writeln!(err, "error: {error:#}");
-            BAD_INPUT
-        }
-    };
-    status.into()
+    let interrupt = command::interrupted();
+    let run = run(&arguments, &progress, &mut out, &mut err, interrupt, site);
+    command::exit(run.await, BAD_INPUT)
 }
 
-/// Imports with one strategy after the other, each at a site of its own; returns the exit status.
+/// Imports with one strategy after the other, each at its own site; returns the exit status.
 async fn run(
     arguments: &Arguments,
     progress: &Progress,
@@ -108,7 +96,10 @@ async fn run(
         let books = Books::open(arguments)?;
         if books.checkpoint.is_complete {
             report::nothing_left(out, arguments, strategy, &books.checkpoint)?;
-            return Ok(rejected(books.checkpoint.rejected));
+            return Ok(match books.checkpoint.rejected {
+                0 => 0,
+                _ => RECORDS_LOST,
+            });
         }
         if !arguments.json && outcomes.is_empty() {
             report::introduction(out, arguments)?;
@@ -139,7 +130,7 @@ async fn run(
     }
     if let Some(path) = arguments.picture() {
         let drawn = picture::draw(&path, arguments, &outcomes);
-        // Without a picture it was an import all the same.
+        // A failure to draw does not change the exit status.
         match drawn {
             Ok(()) if arguments.json => {}
             Ok(()) => writeln!(out, "A picture of it: {}", path.display())?,
@@ -149,33 +140,6 @@ async fn run(
     report::broken_input(err, &outcomes)?;
     report::stopped(err, arguments, &outcomes)?;
     Ok(status(&outcomes))
-}
-
-/// Ctrl-C or SIGTERM; for ever pending where those cannot be listened for.
-async fn interrupt() {
-    let ctrl_c = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = ctrl_c => {}
-        () = terminate() => {}
-    }
-}
-
-#[cfg(unix)]
-async fn terminate() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => pending().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn terminate() {
-    pending().await
 }
 
 fn status(outcomes: &[Outcome]) -> u8 {
@@ -197,12 +161,5 @@ fn status(outcomes: &[Outcome]) -> u8 {
         BAD_INPUT
     } else {
         0
-    }
-}
-
-fn rejected(records: u64) -> u8 {
-    match records {
-        0 => 0,
-        _ => RECORDS_LOST,
     }
 }

@@ -1,11 +1,12 @@
-//! The progress bars: one for each strategy, on standard error.
+//! The progress bars on standard error, one for each strategy.
 
 use std::io::{self, Write};
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::arguments::{Arguments, Strategy};
+use crate::arguments::Arguments;
 use crate::checkpoint::Checkpoint;
+use crate::command::Strategy;
 use crate::tally::Tally;
 
 const TEMPLATE: &str = "{prefix:16} {bar:28} {percent:>3}%  {msg}";
@@ -17,11 +18,11 @@ pub(crate) struct Progress {
     total: u64,
 }
 
-/// What a bar's length counts.
+/// The unit of a bar's length.
 #[derive(Debug, Clone, Copy)]
 enum Unit {
     Records,
-    /// Of a file, whose records nobody has counted.
+    /// For a file: its number of records is unknown until it is read.
     Bytes,
 }
 
@@ -46,12 +47,12 @@ impl Progress {
         }
     }
 
-    /// Writes a line beside the bars, if those are on the same terminal.
+    /// Writes a line without breaking bars on the same terminal.
     pub(crate) fn note(&self, err: &mut impl Write, line: &str) -> io::Result<()> {
         self.bars.suspend(|| writeln!(err, "{line}"))
     }
 
-    /// Starts where the import does.
+    /// A bar that starts at the progress of the checkpoint.
     pub(crate) fn bar(&self, strategy: Strategy, checkpoint: &Checkpoint) -> Bar {
         let bar = ProgressBar::new(self.total)
             .with_style(self.style.clone())
@@ -74,20 +75,22 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    /// Until a batch is done with.
+    /// Shows what the import waits for, until the next batch is done.
     pub(crate) fn waits(&self, what: &str) {
         self.bar.set_message(format!("waits {what}"));
     }
 
-    /// A batch is done with, well or not.
+    /// Counts a batch that was imported or has failed.
     pub(crate) fn advance(&self, records: u64, bytes: u64, tally: &Tally) {
+        let counts = tally.counts();
         self.bar.set_message(format!(
             "ok {}  failed {}  rotations {}  401s {}",
-            HumanCount(tally.ok()),
-            HumanCount(tally.failed()),
-            tally.rotations(),
-            tally.unauthorized_so_far(),
+            HumanCount(counts.ok),
+            HumanCount(counts.failed),
+            counts.rotations,
+            counts.unauthorized,
         ));
+        drop(counts);
         self.bar.inc(match self.unit {
             Unit::Records => records,
             Unit::Bytes => bytes,
@@ -95,7 +98,7 @@ impl Bar {
     }
 }
 
-/// Leaves the bar where it has come to.
+/// The bar stays on the terminal as it is.
 impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.abandon();

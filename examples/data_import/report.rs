@@ -1,50 +1,30 @@
-//! What is said about imports: to people in a table, to programs as one JSON object a line.
+//! The report of `data_import`: a table for people, one JSON object a line for programs, and what stopped an import.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
-use indicatif::HumanCount;
 use serde::Serialize;
 
-use crate::arguments::{Action, Arguments, Strategy};
+use crate::arguments::{Action, Arguments};
 use crate::checkpoint::Checkpoint;
+use crate::command::{self, Strategy, count};
 use crate::import::Outcome;
+use crate::patience::{Kind, Stopped};
 use crate::site::Counters;
-use crate::stopped::{Kind, Stopped};
 
-const COLUMNS: [&str; 10] = [
-    "strategy",
-    "ok",
-    "failed",
-    "rotations",
-    "exchanges",
-    "401s",
-    "records/s",
-    "wait p50",
-    "wait p99",
-    "",
-];
+const COLUMNS: &str =
+    "strategy | ok | failed | rotations | exchanges | 401s | records/s | wait p50 | wait p99 | ";
 
-/// Lines above and below, and none between the rows.
-const LINES: TableStyle = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
-
-/// Says what is going to happen.
+/// Announces the imports.
 pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::Result<()> {
-    let records = match (&arguments.input, arguments.count()) {
-        (None, count) => format!(
-            "{} generated MARC21 records",
-            HumanCount(count.unwrap_or_default())
-        ),
-        (Some(path), None) => format!("the MARC21 records of {}", path.display()),
-        (Some(path), Some(limit)) => {
-            format!(
-                "up to {} MARC21 records of {}",
-                HumanCount(limit),
-                path.display()
-            )
+    let input = arguments.input.as_ref().map(|path| path.display());
+    let records = match (input, arguments.count()) {
+        (None, number) => {
+            let number = count(number.unwrap_or_default());
+            format!("{number} generated MARC21 records")
         }
+        (Some(path), None) => format!("the MARC21 records of {path}"),
+        (Some(path), Some(limit)) => format!("up to {} MARC21 records of {path}", count(limit)),
     };
     let verb = match arguments.action {
         Action::Create => "Imports",
@@ -68,73 +48,61 @@ pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::R
             }
         }
     }
-    match arguments.strategies().contains(&Strategy::Fixed) {
-        true => writeln!(
-            out,
-            "`fixed` has one access token for all of it; the others have evertoken keep theirs alive.",
-        ),
-        false => Ok(()),
+    if !arguments.strategies().contains(&Strategy::Fixed) {
+        return Ok(());
     }
+    writeln!(
+        out,
+        "`fixed` has one access token for all of it; the others have evertoken keep theirs alive.",
+    )
 }
 
-/// The table, and for each import that lost records, why.
+/// The table, and below it a line for each import that lost records, met outages or was resumed.
 pub(crate) fn table(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
-    let mut table = Table::new();
-    table.load_style(LINES).set_header(COLUMNS);
-    for outcome in outcomes {
-        table.add_row(row(outcome));
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 1));
-    }
-    for column in table.column_iter_mut().skip(1).take(COLUMNS.len() - 2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let mut table = command::table(COLUMNS, 1, 1);
+    table.add_rows(outcomes.iter().map(row));
     writeln!(out, "\n{table}")?;
     for outcome in outcomes {
-        if let Some(failure) = &outcome.first_failure {
+        let strategy = outcome.strategy;
+        if let Some(failure) = &outcome.counts.first_failure {
             writeln!(
                 out,
-                "{} lost {} of {} records, from {:.1} s on: {}",
-                outcome.strategy,
-                HumanCount(outcome.failed),
-                HumanCount(outcome.records()),
+                "{strategy} lost {} of {} records, from {:.1} s on: {}",
+                count(outcome.counts.failed),
+                count(outcome.records()),
                 failure.after.as_secs_f64(),
                 failure.why,
             )?;
         }
-        if !outcome.timeline.outages.is_empty() {
+        let outages = outcome.counts.timeline.outages.len();
+        if outages > 0 {
             writeln!(
                 out,
-                "{} went through {} outages of the token endpoint.",
-                outcome.strategy,
-                outcome.timeline.outages.len(),
+                "{strategy} went through {outages} outages of the token endpoint.",
             )?;
         }
         if outcome.done_before > 0 {
+            let done = count(outcome.done_before);
             writeln!(
                 out,
-                "{} went on after {} records that were done with before.",
-                outcome.strategy,
-                HumanCount(outcome.done_before),
+                "{strategy} went on after {done} records that were done with before.",
             )?;
         }
     }
     Ok(())
 }
 
-fn row(outcome: &Outcome) -> Vec<Cell> {
-    let count = |number: u64| HumanCount(number).to_string();
+fn row(outcome: &Outcome) -> [String; 10] {
     let seen = |count_of: fn(&Counters) -> u64| {
         let counters = outcome.counters.as_ref();
         counters.map_or("-".to_owned(), |counters| count(count_of(counters)))
     };
-    // A session that is not asked for tokens has no waits.
+    // The baseline asks no manager for tokens, so it has no waits.
     let wait = |span: Duration| match outcome.strategy {
         Strategy::Fixed => "-".to_owned(),
         _ => brief(span),
     };
-    let verdict = match (outcome.failed, &outcome.stopped) {
+    let verdict = match (outcome.counts.failed, &outcome.stopped) {
         _ if outcome.interrupted => "interrupted",
         (_, Some(stopped)) => stopped.kind.verdict(),
         (0, None) if outcome.broken_input.is_some() => "broken input",
@@ -143,27 +111,25 @@ fn row(outcome: &Outcome) -> Vec<Cell> {
     };
     [
         outcome.strategy.to_string(),
-        count(outcome.ok),
-        count(outcome.failed),
-        count(outcome.rotations),
+        count(outcome.counts.ok),
+        count(outcome.counts.failed),
+        count(outcome.counts.rotations),
         seen(|counters| counters.exchanges),
         seen(|counters| counters.unauthorized),
-        per_second(outcome.ok, outcome.elapsed),
+        per_second(outcome.counts.ok, outcome.elapsed),
         wait(outcome.wait_p50),
         wait(outcome.wait_p99),
         verdict.to_owned(),
     ]
-    .map(Cell::new)
-    .into()
 }
 
-pub(crate) fn per_second(count: u64, span: Duration) -> String {
+pub(crate) fn per_second(records: u64, span: Duration) -> String {
     let nanos = span.as_nanos().max(1);
-    let rate = u128::from(count) * 1_000_000_000 / nanos;
-    HumanCount(u64::try_from(rate).unwrap_or(u64::MAX)).to_string()
+    let rate = u128::from(records) * 1_000_000_000 / nanos;
+    count(u64::try_from(rate).unwrap_or(u64::MAX))
 }
 
-/// In the unit that suits it.
+/// In microseconds, milliseconds or seconds.
 fn brief(span: Duration) -> String {
     match span.as_micros() {
         0 => "< 1 µs".to_owned(),
@@ -201,9 +167,9 @@ pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<(
     let line = Line {
         strategy: outcome.strategy.name(),
         records: outcome.records(),
-        ok: outcome.ok,
-        failed: outcome.failed,
-        rotations: outcome.rotations,
+        ok: outcome.counts.ok,
+        failed: outcome.counts.failed,
+        rotations: outcome.counts.rotations,
         exchanges: counters.map(|counters| counters.exchanges),
         replays: counters.map(|counters| counters.replays),
         families_revoked: counters.map(|counters| counters.families_revoked),
@@ -216,14 +182,13 @@ pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<(
             .filter(|stopped| stopped.kind == Kind::SessionEnded)
             .map(|stopped| stopped.reason.as_str()),
         stopped,
-        outages: outcome.timeline.outages.len(),
+        outages: outcome.counts.timeline.outages.len(),
         complete: outcome.is_complete(),
     };
-    writeln!(out, "{}", serde_json::to_string(&line)?)?;
-    out.flush()
+    command::json_line(out, &line)
 }
 
-/// The one line of `--json` if there was nothing to do.
+/// The line of `--json` for an import that was complete before.
 #[derive(Serialize)]
 struct NothingLeft {
     strategy: &'static str,
@@ -232,7 +197,7 @@ struct NothingLeft {
     complete: bool,
 }
 
-/// The checkpoint is of an import that has come to its end.
+/// Reports that the checkpoint is of a complete import.
 pub(crate) fn nothing_left(
     out: &mut impl Write,
     arguments: &Arguments,
@@ -246,17 +211,17 @@ pub(crate) fn nothing_left(
             done_before: checkpoint.records(),
             complete: checkpoint.rejected == 0,
         };
-        return writeln!(out, "{}", serde_json::to_string(&line)?);
+        return command::json_line(out, &line);
     }
     writeln!(
         out,
         "This import is complete: {} records were imported and {} rejected. Nothing was sent.",
-        HumanCount(checkpoint.imported),
-        HumanCount(checkpoint.rejected),
+        count(checkpoint.imported),
+        count(checkpoint.rejected),
     )
 }
 
-/// Where the records are that failed.
+/// Names the file of the records that failed.
 pub(crate) fn rejects(out: &mut impl Write, arguments: &Arguments) -> io::Result<()> {
     match &arguments.rejects {
         Some(path) if path.exists() => {
@@ -266,7 +231,7 @@ pub(crate) fn rejects(out: &mut impl Write, arguments: &Arguments) -> io::Result
     }
 }
 
-/// Why imports came to no end, and how to go on.
+/// Reports what stopped each import, and how to resume it.
 pub(crate) fn stopped(
     out: &mut impl Write,
     arguments: &Arguments,
@@ -277,7 +242,7 @@ pub(crate) fn stopped(
             Some(stopped) => {
                 let beginning = match stopped.kind {
                     Kind::SessionEnded => "",
-                    Kind::Configuration => "the configuration has to be mended: ",
+                    Kind::Configuration => "the configuration is wrong: ",
                     Kind::ApiUnavailable => "the API is not available: ",
                 };
                 (
@@ -288,11 +253,14 @@ pub(crate) fn stopped(
             None if outcome.interrupted => ("interrupted".to_owned(), "Run it again".to_owned()),
             None => continue,
         };
-        let rejected = arguments.rejects.as_ref().map_or(0, |_| outcome.failed);
-        let done = HumanCount(outcome.done_before + outcome.ok + rejected);
+        let rejected = arguments
+            .rejects
+            .as_ref()
+            .map_or(0, |_| outcome.counts.failed);
+        let done = count(outcome.done_before + outcome.counts.ok + rejected);
         let total = arguments
             .count()
-            .map(|count| format!(" of {}", HumanCount(count)));
+            .map(|total| format!(" of {}", count(total)));
         write!(
             out,
             "{}: {why}. {done}{} records are done with. {first}",
@@ -307,7 +275,7 @@ pub(crate) fn stopped(
     Ok(())
 }
 
-/// Which record of the input ended the imports, and what became of those before it.
+/// Reports the record that cannot be read, and how many records before it were imported.
 pub(crate) fn broken_input(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
     let Some(error) = outcomes
         .iter()
@@ -321,8 +289,8 @@ pub(crate) fn broken_input(out: &mut impl Write, outcomes: &[Outcome]) -> io::Re
             out,
             "{}: of the {} records before it, {} were imported",
             outcome.strategy,
-            HumanCount(outcome.records()),
-            HumanCount(outcome.ok),
+            count(outcome.records()),
+            count(outcome.counts.ok),
         )?;
     }
     Ok(())

@@ -1,10 +1,7 @@
-//! The command as a whole: what it writes, and its exit status.
+//! Tests of the whole command: its output and its exit status.
 
-mod api;
 mod configured;
-mod ends;
 mod outages;
-mod rejects;
 mod resume;
 mod stops;
 
@@ -26,7 +23,7 @@ struct Ran {
 }
 
 impl Ran {
-    /// The lines of standard output, each an object.
+    /// The JSON objects on standard output, one a line.
     fn lines(&self) -> Vec<Value> {
         let lines = self.out.lines();
         lines
@@ -34,7 +31,7 @@ impl Ran {
             .collect()
     }
 
-    /// Of the table.
+    /// The row of a strategy in the table.
     fn row(&self, strategy: &str) -> Option<&str> {
         let mut lines = self.out.lines().map(str::trim);
         lines.find(|line| line.starts_with(strategy))
@@ -46,7 +43,7 @@ impl Ran {
     }
 }
 
-/// With arguments as a shell parts them.
+/// Runs the command with arguments that are separated by blanks.
 async fn ran(arguments: &str) -> Ran {
     ran_until(arguments, pending()).await
 }
@@ -79,7 +76,7 @@ fn parsed(arguments: &str) -> Arguments {
     Arguments::try_parse_from(arguments).unwrap()
 }
 
-/// A site that outlives the imports at it, and remembers each record.
+/// A site that outlives its imports, with an API that remembers each record.
 struct Place {
     server: AuthorizationServer,
     api: ImportApi,
@@ -100,7 +97,8 @@ impl Place {
             .time_per_record(time_per_record)
             .remember_records(true)
             .build();
-        let site = Site::of(server.clone(), api.clone(), None).await.unwrap();
+        let site = Site::embedded(server.clone(), api.clone(), None, None);
+        let site = site.await.unwrap();
         Self {
             server,
             api,
@@ -112,7 +110,7 @@ impl Place {
         &self.api
     }
 
-    /// Somebody signs in first.
+    /// Runs the command after a sign-in.
     async fn ran(&self, arguments: &str) -> Ran {
         self.ran_until(arguments, pending()).await.unwrap()
     }
@@ -126,7 +124,7 @@ impl Place {
         ran_at(&parsed(arguments), interrupt, site).await
     }
 
-    /// Resolves when the API has taken so many records.
+    /// Resolves when the API has taken this number of records.
     async fn taken(&self, records: u64) {
         while self.api().records() < records {
             sleep(Duration::from_millis(2)).await;
@@ -138,17 +136,17 @@ fn number(line: &Value, key: &str) -> u64 {
     line[key].as_u64().unwrap()
 }
 
-/// A file with some records and something else, gone with its owner.
+/// A file with records and then garbage, deleted when the value is dropped.
 struct Broken {
     path: PathBuf,
-    /// Where the records end.
+    /// The end of the records.
     end: usize,
 }
 
 impl Broken {
     fn after(records: u64) -> Self {
         let mut content = Vec::new();
-        for record in generate::records(records) {
+        for record in records::generated(records) {
             content.extend_from_slice(&record.unwrap());
         }
         let end = content.len();
@@ -167,7 +165,7 @@ impl Drop for Broken {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_managed_strategy_imports_what_one_token_loses() {
+async fn each_managed_strategy_imports_all_records_and_one_token_does_not() {
     let ran = ran("--records 1600 --batch 25 --workers 4 --access-ttl 300ms --json").await;
     let lines = ran.lines();
     let names: Vec<_> = lines.iter().map(|line| &line["strategy"]).collect();
@@ -200,7 +198,7 @@ async fn every_managed_strategy_imports_what_one_token_loses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_okapi_a_token_that_was_accepted_once_lasts_to_the_end() {
+async fn okapi_accepts_an_expired_token_that_it_accepted_before() {
     let ran =
         ran("--records 800 --workers 2 --strategy fixed --gateway okapi --access-ttl 500ms --json");
     let ran = ran.await;
@@ -209,7 +207,7 @@ async fn on_okapi_a_token_that_was_accepted_once_lasts_to_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_a_managed_strategy_loses_are_an_exit_status() {
+async fn failed_records_of_a_managed_strategy_set_the_exit_status() {
     let place = Place::open(Duration::from_secs(60)).await;
     place.api().answer_next(Answer::status(400));
     let ran = place
@@ -240,7 +238,7 @@ async fn records_are_created_by_post_and_updated_by_put() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_answer_is_lost_is_sent_again_and_counted_once() {
     let place = Place::open(Duration::from_secs(60)).await;
-    // Not JSON: as good as no answer.
+    // A body that is not JSON counts as a lost answer.
     place.api().answer_next(Answer::status(200).body("{\"rec"));
     let ran = place.ran("--records 100 --strategy on-request").await;
     assert_eq!(ran.status, 0);
@@ -248,7 +246,7 @@ async fn a_request_whose_answer_is_lost_is_sent_again_and_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_table_names_the_import_that_failed_and_why() {
+async fn the_report_names_the_failed_import_and_its_reason() {
     let ran = ran("--records 400 --workers 2 --strategy fixed,on-request --access-ttl 250ms").await;
     assert_eq!(ran.verdict("fixed"), "FAILED");
     assert_eq!(ran.verdict("on-request"), "complete");
@@ -257,7 +255,7 @@ async fn the_table_names_the_import_that_failed_and_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stands_before_a_broken_record_is_imported_and_the_record_told() {
+async fn records_before_a_broken_record_are_imported_and_the_broken_one_is_reported() {
     let file = Broken::after(60);
     let input = file.path.display();
     let ran = ran(&format!("--strategy on-request --json --input {input}")).await;
@@ -266,7 +264,7 @@ async fn what_stands_before_a_broken_record_is_imported_and_the_record_told() {
     assert_eq!(
         ran.err,
         format!(
-            "error: cannot read {input}: record 61 at byte {}: it starts with \"inval\", and not with its \
+            "error: cannot read {input}: record 61 at byte {}: it starts with \"inval\" instead of its \
              length in five digits\n\
              on-request: of the 60 records before it, 60 were imported\n",
             file.end
@@ -276,7 +274,7 @@ async fn what_stands_before_a_broken_record_is_imported_and_the_record_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_something_else_is_told_at_its_first_byte() {
+async fn a_file_without_records_is_reported_at_its_first_byte() {
     let file = Broken::after(0);
     let ran = ran(&format!("--input {}", file.path.display())).await;
     assert!(ran.err.contains("record 1 at byte 0"), "{}", ran.err);
@@ -285,7 +283,7 @@ async fn a_file_of_something_else_is_told_at_its_first_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupt_ends_it_with_what_was_done_by_then() {
+async fn an_interrupt_ends_the_command_with_a_report() {
     let interrupt = sleep(Duration::from_millis(500));
     let ran = ran_until("--strategy on-request,fixed --records 1000000", interrupt).await;
     assert_eq!(ran.verdict("on-request"), "interrupted");

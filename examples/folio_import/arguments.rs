@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line of `folio_import`.
 
 use std::fmt;
 use std::fs::File;
@@ -10,45 +10,46 @@ use anyhow::{Context as _, ensure};
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 
-use crate::marc_file::MarcFile;
+use crate::command::{self, positive};
+use crate::records::MarcFile;
 
 const GENERATED: u64 = 12_000;
 
-/// Imports MARC21 records into a FOLIO whose access tokens live for a minute, for an hour, while the user
-/// who started that works on in a browser and logs out in the middle. FOLIO is embedded, in both its kinds;
-/// time runs faster than it does, and everything else is as it would be.
+/// Imports MARC21 records for an hour into a FOLIO whose access tokens live for a minute. Meanwhile the user who started
+/// the import works in a browser, and logs out in the middle. Both kinds of FOLIO are embedded; only time runs faster
+/// than in reality.
 #[derive(Debug, Parser)]
 #[command(name = "folio_import")]
 pub(crate) struct Arguments {
-    /// Which FOLIO; both are separated by a comma [default: both]
+    /// The kinds of FOLIO, separated by a comma [default: both]
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["okapi", "eureka"], hide_default_value = true)]
     pub(crate) mode: Vec<Mode>,
 
-    /// Whose session the import has; several are separated by commas [default: all]
+    /// The sessions to import with, separated by commas [default: all]
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["own", "shared", "fixed"], hide_default_value = true)]
     pub(crate) session: Vec<Session>,
 
-    /// How the user's browser rotates its own tokens
+    /// How the user's browser rotates its tokens
     #[arg(long, value_enum, default_value_t = Ui::R)]
     pub(crate) ui: Ui,
 
-    /// When the user logs out there; never, if the import is over by then
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = span)]
+    /// When the user logs out in the browser, unless the import ends before
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = positive)]
     pub(crate) logout_at: Duration,
 
     /// Lifetime of an access token, in whole seconds
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = whole_seconds)]
     pub(crate) access_ttl: Duration,
 
-    /// Lifetime of a refresh token, and of a whole session in Eureka, in whole seconds
+    /// Lifetime of a refresh token and, in Eureka, of a whole session, in whole seconds
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = whole_seconds)]
     pub(crate) refresh_ttl: Duration,
 
-    /// How long an import takes, if nothing fails
-    #[arg(long, value_name = "TIME", default_value = "1h 2m", value_parser = span)]
+    /// How long an import without failures takes
+    #[arg(long, value_name = "TIME", default_value = "1h 2m", value_parser = positive)]
     pub(crate) length: Duration,
 
-    /// How many times as fast time runs; all times above are of that time
+    /// How many times faster time runs; all times above are simulated times
     #[arg(long, value_name = "N", default_value_t = 120.0, value_parser = scale)]
     pub(crate) time_scale: f64,
 
@@ -56,11 +57,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
 
-    /// How many records to generate [default: 12000], or to read of the file at most
+    /// Number of records to generate [default: 12000], or the most to read of the file
     #[arg(long, value_name = "N")]
     records: Option<u64>,
 
-    /// Records in a batch, which is one call of the API
+    /// Records in a batch; a batch is one call of the API
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
     pub(crate) batch: usize,
 
@@ -72,20 +73,19 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
 
-    /// Writes one JSON object per import and line, and nothing else, to standard output
+    /// Writes only JSON to standard output: one object per import and line
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl Arguments {
-    /// How many records there are, where that is known.
+    /// The number of records, where it is known.
     pub(crate) fn count(&self) -> Option<u64> {
         let generated = self.input.is_none().then_some(GENERATED);
         self.records.or(generated)
     }
 
-    /// How many there are. A file is read for it, once and to its end, so that one that is broken is told
-    /// before anything is sent.
+    /// The number of records. A file is read once to its end, so that a broken record is reported before anything is sent.
     pub(crate) fn total(&self) -> anyhow::Result<u64> {
         let limit = self.count().unwrap_or(u64::MAX);
         let total = match &self.input {
@@ -104,69 +104,44 @@ impl Arguments {
                 total
             }
         };
-        ensure!(total > 0, "there are no records");
+        ensure!(total > 0, "the input has no records: import at least one");
         Ok(total)
     }
 
-    /// Where the picture goes, if there is to be one.
     pub(crate) fn picture(&self) -> Option<PathBuf> {
-        if self.picture.is_some() || self.json {
-            return self.picture.clone();
-        }
-        // With cargo, that is in its target directory.
-        let program = std::env::current_exe().ok()?;
-        Some(program.with_extension("svg"))
+        command::picture(self.picture.as_ref(), self.json)
     }
 }
 
-/// Which FOLIO.
+/// A kind of FOLIO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// Modules are handed tokens without an expiry
+    /// The gateway hands modules tokens without an expiry
     Okapi,
-    /// Each sidecar looks at the expiry
+    /// Each sidecar checks the expiry of a token
     Eureka,
 }
 
-/// Whose session an import has.
+/// The session of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Session {
-    /// One of a sign-in of its own
+    /// A session of its own, by a sign-in of the import
     Own,
-    /// The user's: his pair is taken over and rotated at once, and his browser goes on with its copy
+    /// The session of the user: the import takes the pair over and rotates it at once, and the browser keeps its copy
     Shared,
-    /// None: it has what a module is handed with the user's access token, and nothing else
+    /// No session: the import has only the token that the gateway hands to a module
     Fixed,
 }
 
-/// How the user's browser rotates.
+/// How the user's browser rotates its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ui {
-    /// On request: with a request that finds 0.8 of the lifetime over
+    /// With a request after 0.8 of the lifetime
     Q,
     /// By a timer, at 0.8 of the lifetime
     R,
-    /// It was closed, and nobody logs out
+    /// Not at all: the browser is closed, and the user does not log out
     None,
-}
-
-impl Mode {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Okapi => "okapi",
-            Self::Eureka => "eureka",
-        }
-    }
-}
-
-impl Session {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Own => "own",
-            Self::Shared => "shared",
-            Self::Fixed => "fixed",
-        }
-    }
 }
 
 impl fmt::Display for Ui {
@@ -179,29 +154,20 @@ impl fmt::Display for Ui {
     }
 }
 
-/// Times as `60s`, `1h` or `1h 2m`.
-fn span(text: &str) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    match span.is_zero() {
-        true => Err("it has to be some time".to_owned()),
-        false => Ok(span),
-    }
-}
-
-/// FOLIO counts in them.
+/// Parses a time as FOLIO configures it.
 fn whole_seconds(text: &str) -> Result<Duration, String> {
-    let span = span(text)?;
+    let span = positive(text)?;
     match span.subsec_nanos() {
         0 => Ok(span),
-        _ => Err("it has to be whole seconds".to_owned()),
+        _ => Err("must be whole seconds".to_owned()),
     }
 }
 
 fn scale(text: &str) -> Result<f64, String> {
-    let scale: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    let scale: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
     match (1.0..=1e6).contains(&scale) {
         true => Ok(scale),
-        false => Err("it has to be between 1 and 1000000".to_owned()),
+        false => Err("must be between 1 and 1000000".to_owned()),
     }
 }
 
@@ -214,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn without_arguments_it_is_an_hour_of_each_import_in_half_a_minute() -> anyhow::Result<()> {
+    fn without_arguments_each_import_takes_an_hour_in_half_a_minute() -> anyhow::Result<()> {
         let arguments = parsed(&[])?;
         assert_eq!(arguments.mode, [Mode::Okapi, Mode::Eureka]);
         let sessions = [Session::Own, Session::Shared, Session::Fixed];
@@ -227,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_make_no_sense_are_refused() {
+    fn the_parser_refuses_values_out_of_range() {
         for (flag, value) in [
             ("--access-ttl", "500ms"),
             ("--access-ttl", "0s"),
@@ -243,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_or_empty_is_told_before_anything_is_sent() -> anyhow::Result<()> {
+    fn a_missing_or_empty_input_is_reported_before_anything_is_sent() -> anyhow::Result<()> {
         let gone = parsed(&["--input", "no such file.mrc"])?.total();
         assert!(gone.is_err_and(|error| error.to_string().contains("cannot open")));
         let none = parsed(&["--records", "0"])?.total();

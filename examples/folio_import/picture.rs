@@ -1,41 +1,39 @@
-//! The imports as a picture (SVG): for each how far it came, its tokens, and what the user's browser did, all
-//! on one axis of time. It measures nothing.
+//! The picture of `folio_import`: each import with its progress, its tokens, and the browser of the user.
 
-// As `data_import` has them.
-#[path = "../data_import/picture/axis.rs"]
-mod axis;
-mod lane;
-#[path = "../data_import/picture/style.rs"]
-mod style;
+#[path = "../shared/picture.rs"]
+mod shared;
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::Context as _;
 use indicatif::HumanCount;
 use svg::Document;
-use svg::node::Value;
-use svg::node::element::{Group, Rectangle, Style, Text, Title};
+use svg::node::element::Group;
 
-use self::axis::Axis;
-use self::lane::HEIGHT as LANE;
-use crate::arguments::{Arguments, Ui};
+use self::shared::{Axis, Entry, Frame, LIFETIME, Lane, REJECTED, Rows, rectangle, text};
+use crate::arguments::{Arguments, Mode, Session, Ui};
+use crate::command::name;
 use crate::job::Outcome;
-use crate::report::spelled;
+use crate::report::{spelled, verdict};
+use crate::ui::End;
 
-const WIDTH: f64 = 900.0;
-const MARGIN: f64 = 28.0;
-
-/// Where the lanes start.
-const TOP: f64 = 110.0;
-
-/// For the axis below them.
-const BOTTOM: f64 = 44.0;
-
-/// Where times start: left of it, lanes are named.
+/// Where the time axis starts.
 const LEFT: f64 = 224.0;
 
-/// The browser's, beside what `data_import` draws.
-const BROWSER: &str = "
+const ROWS: Rows = Rows {
+    graph: (27.0, 66.0),
+    tokens: [70.0, 78.0],
+    token: 6.0,
+};
+
+/// Where the browser is, from the top of a lane.
+const BROWSER: f64 = 92.0;
+
+/// Between two points of the progress, in pixels.
+const SAMPLE: f64 = 2.0;
+
+/// The browser's colors.
+const STYLE: &str = "
 .browser { fill: #bf8700; }
 .click { fill: #9a6700; }
 @media (prefers-color-scheme: dark) {
@@ -44,42 +42,57 @@ const BROWSER: &str = "
 }
 ";
 
+const PROGRESS: Entry = ("imported by then", 136.0, |x, y| {
+    Group::new().add(rectangle(x, y - 6.0, 18.0, 12.0, "area"))
+});
+
+const USER: Entry = ("the browser's session and rotations", 240.0, |x, y| {
+    Group::new()
+        .add(rectangle(x, y - 2.0, 18.0, 4.0, "browser"))
+        .add(rectangle(x + 8.0, y - 5.0, 1.6, 10.0, "click"))
+});
+
 pub(crate) fn draw(path: &Path, arguments: &Arguments, outcomes: &[Outcome]) -> anyhow::Result<()> {
-    svg::save(path, &picture(arguments, outcomes))
-        .with_context(|| format!("cannot write {}", path.display()))
+    shared::save(path, &picture(arguments, outcomes))
 }
 
-pub(crate) fn picture(arguments: &Arguments, outcomes: &[Outcome]) -> Document {
+fn picture(arguments: &Arguments, outcomes: &[Outcome]) -> Document {
     let longest = outcomes.iter().map(|outcome| outcome.elapsed).max();
-    let axis = Axis::new(longest.unwrap_or_default(), LEFT, WIDTH - MARGIN);
-    let height = TOP + LANE * outcomes.len() as f64 + BOTTOM;
-    let title = format!(
-        "Importing into FOLIO for {}, with access tokens that live for {}",
-        spelled(arguments.length),
-        spelled(arguments.access_ttl),
-    );
-    let mut document = Document::new()
-        .set("viewBox", (0.0, 0.0, WIDTH, height))
-        .set("width", WIDTH)
-        .set("height", height)
-        .set("role", "img")
-        .add(Title::new(title.as_str()))
-        .add(Style::new(format!("{}{BROWSER}", style::SHEET)))
-        .add(rectangle(0.5, 0.5, WIDTH - 1.0, height - 1.0, "card").set("rx", 10))
-        .add(text(MARGIN, 42.0, "title", title))
-        .add(text(
-            MARGIN,
-            64.0,
-            "subtitle",
-            subtitle(arguments, outcomes),
-        ))
-        .add(legend(MARGIN, 90.0))
-        .add(axis.grid(TOP, height - BOTTOM));
-    for (row, outcome) in outcomes.iter().enumerate() {
-        let top = TOP + LANE * row as f64;
-        document = document.add(lane::lane(outcome, arguments, &axis, top));
-    }
-    document
+    let frame = Frame {
+        title: format!(
+            "Importing into FOLIO for {}, with access tokens that live for {}",
+            spelled(arguments.length),
+            spelled(arguments.access_ttl),
+        ),
+        subtitle: subtitle(arguments, outcomes),
+        legend: vec![PROGRESS, LIFETIME, USER, REJECTED],
+        style: STYLE,
+        axis: Axis::new(longest, LEFT),
+    };
+    frame.around(outcomes, |outcome, axis, top| {
+        let lane = Lane {
+            axis,
+            rows: &ROWS,
+            top,
+            timeline: &outcome.counts.timeline,
+            elapsed: outcome.elapsed,
+        };
+        let group = names(&lane, Group::new().add(lane.separator()), outcome);
+        let group = lane.graph(group, &progress(outcome, axis));
+        let group = lane.rejections(group);
+        // What Okapi hands to modules does not expire.
+        let is_endless = outcome.session == Session::Fixed && outcome.mode == Mode::Okapi;
+        let group = match is_endless || lane.is_crowded() {
+            true => group.add(lane.bar().set("rx", 2.5)),
+            false => lane.tokens(group, arguments.access_ttl),
+        };
+        let group = browser(&lane, group, outcome);
+        let class = match outcome.is_complete() {
+            true => "end",
+            false => "end bad",
+        };
+        lane.end(group, class, verdict(outcome), ROWS.graph.1 - 8.0)
+    })
 }
 
 fn subtitle(arguments: &Arguments, outcomes: &[Outcome]) -> String {
@@ -94,56 +107,60 @@ fn subtitle(arguments: &Arguments, outcomes: &[Outcome]) -> String {
     format!("{} records; {user}", HumanCount(records))
 }
 
-/// Draws what an entry of the legend stands for, from a left edge on and around a height.
-type Sample = fn(f64, f64) -> Group;
-
-fn legend(left: f64, middle: f64) -> Group {
-    let mut group = Group::new();
-    let mut x = left;
-    let entries: [(&str, f64, Sample); 4] = [
-        ("imported by then", 136.0, |x, y| {
-            Group::new().add(rectangle(x, y - 6.0, 18.0, 12.0, "area"))
-        }),
-        ("lifetime of an access token", 194.0, |x, y| {
-            let odd = rectangle(x, y - 6.0, 12.0, 5.0, "token odd").set("rx", 2);
-            let even = rectangle(x + 7.0, y + 1.0, 12.0, 5.0, "token even").set("rx", 2);
-            Group::new().add(odd).add(even)
-        }),
-        ("the browser's session and rotations", 240.0, |x, y| {
-            let session = rectangle(x, y - 2.0, 18.0, 4.0, "browser");
-            Group::new()
-                .add(session)
-                .add(rectangle(x + 8.0, y - 5.0, 1.6, 10.0, "click"))
-        }),
-        ("answered 401", 110.0, |x, y| {
-            Group::new().add(rectangle(x + 4.0, y - 6.0, 3.0, 12.0, "rejection"))
-        }),
-    ];
-    for (name, width, sample) in entries {
-        let label = text(x + 25.0, middle + 4.0, "label", name);
-        group = group.add(sample(x, middle)).add(label);
-        x += width + 20.0;
+fn names(lane: &Lane<'_>, group: Group, outcome: &Outcome) -> Group {
+    let of = match outcome.session {
+        Session::Own => "own session",
+        Session::Shared => "shared session",
+        Session::Fixed => "fixed token",
+    };
+    let title = format!("{}, {of}", name(outcome.mode));
+    let mut lines = vec![(
+        "label",
+        format!("{} imported", HumanCount(outcome.counts.ok)),
+    )];
+    if outcome.counts.failed > 0 {
+        let failed = format!("{} failed", HumanCount(outcome.counts.failed));
+        lines.push(("label bad", failed));
+    } else if outcome.session != Session::Fixed {
+        let rotations = format!("{} rotations", HumanCount(outcome.counts.rotations));
+        lines.push(("label", rotations));
     }
-    group
+    lane.names(group, title, lines)
 }
 
-fn rectangle(x: f64, y: f64, width: f64, height: f64, class: &str) -> Rectangle {
-    Rectangle::new()
-        .set("class", class)
-        .set("x", rounded(x))
-        .set("y", rounded(y))
-        .set("width", rounded(width.max(0.0)))
-        .set("height", rounded(height.max(0.0)))
+fn progress(outcome: &Outcome, axis: &Axis) -> Vec<(f64, f64)> {
+    let last = axis.x(outcome.elapsed);
+    let mut points = Vec::new();
+    let mut x = axis.left;
+    while x < last + SAMPLE {
+        let at = axis.at(x.min(last));
+        let done = outcome.counts.timeline.imported.between(Duration::ZERO, at);
+        points.push((x.min(last), done / outcome.total as f64));
+        x += SAMPLE;
+    }
+    points
 }
 
-fn text(x: f64, y: f64, class: &str, content: impl Into<String>) -> Text {
-    Text::new(content)
-        .set("class", class)
-        .set("x", rounded(x))
-        .set("y", rounded(y))
-}
-
-/// To a tenth of a pixel, which nobody sees.
-fn rounded(pixels: f64) -> Value {
-    Value::from((pixels * 10.0).round() / 10.0)
+fn browser(lane: &Lane<'_>, group: Group, outcome: &Outcome) -> Group {
+    let user = &outcome.user;
+    if user.rotations.is_empty() && user.end.is_none() {
+        return group;
+    }
+    let y = lane.top + BROWSER;
+    let end = user.end.map_or(outcome.elapsed, |(at, _)| at);
+    let width = lane.axis.x(end) - LEFT;
+    let session = rectangle(LEFT, y, width, 4.0, "browser");
+    let group = user.rotations.iter().fold(group.add(session), |group, at| {
+        let x = lane.axis.x(*at) - 0.8;
+        group.add(rectangle(x, y - 2.0, 1.6, 8.0, "click"))
+    });
+    let Some((at, end)) = user.end else {
+        return group;
+    };
+    let class = match end {
+        End::LoggedOut => "label",
+        End::Refused => "label bad",
+    };
+    let label = format!("the user is {} after {}", end.name(), spelled(at));
+    group.add(text(lane.axis.x(at) + 6.0, y + 6.0, class, label))
 }

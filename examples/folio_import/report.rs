@@ -1,31 +1,15 @@
-//! What is said of the imports: a table for people, and lines of JSON for programs.
+//! The report of `folio_import`: a table for people, and one JSON object a line for programs.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
-use indicatif::HumanCount;
 use serde::Serialize;
 
-use crate::arguments::{Arguments, Mode, Session, Ui};
+use crate::arguments::{Arguments, Ui};
+use crate::command::{self, count, name};
 use crate::job::Outcome;
 
-const LINES: TableStyle = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
-
-/// Numbers are in all but the first two and the last two.
-const COLUMNS: [&str; 10] = [
-    "FOLIO",
-    "session",
-    "imported",
-    "failed",
-    "rotations",
-    "sign-ins",
-    "401s",
-    "replays",
-    "the user's browser",
-    "verdict",
-];
+const COLUMNS: &str = "FOLIO | session | imported | failed | rotations | sign-ins | 401s | replays | the user's browser | verdict";
 
 pub(crate) fn introduction(
     out: &mut impl Write,
@@ -35,7 +19,7 @@ pub(crate) fn introduction(
     writeln!(
         out,
         "Importing {} records takes {}, and about {} here. Access tokens live for {}, refresh tokens for {}.",
-        HumanCount(total),
+        count(total),
         spelled(arguments.length),
         spelled(arguments.length.div_f64(arguments.time_scale)),
         spelled(arguments.access_ttl),
@@ -57,34 +41,25 @@ pub(crate) fn table(
     outcomes: &[Outcome],
     arguments: &Arguments,
 ) -> io::Result<()> {
-    let mut table = Table::new();
-    table
-        .load_style(LINES)
-        .set_header(COLUMNS)
-        .add_rows(outcomes.iter().map(|outcome| row(outcome, arguments)));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 1));
-    }
-    for column in table.column_iter_mut().skip(2).take(COLUMNS.len() - 4) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let mut table = command::table(COLUMNS, 2, 2);
+    table.add_rows(outcomes.iter().map(|outcome| row(outcome, arguments)));
     writeln!(out, "\n{table}")?;
     for outcome in outcomes {
-        let name = format!("{} {}", outcome.mode.name(), outcome.session.name());
+        let import = format!("{} {}", name(outcome.mode), name(outcome.session));
         if let Some(error) = &outcome.session_ended {
             writeln!(
                 out,
-                "{name}: {error}. {} of {} records are done with. Sign in, then import the others.",
-                HumanCount(outcome.ok + outcome.failed),
-                HumanCount(outcome.total),
+                "{import}: {error}. {} of {} records are done with. Sign in, then import the others.",
+                count(outcome.counts.ok + outcome.counts.failed),
+                count(outcome.total),
             )?;
         }
-        if let Some(failure) = &outcome.first_failure {
+        if let Some(failure) = &outcome.counts.first_failure {
             writeln!(
                 out,
-                "{name}: {} of {} records failed, from {} on: {}.",
-                HumanCount(outcome.failed),
-                HumanCount(outcome.total),
+                "{import}: {} of {} records failed, from {} on: {}.",
+                count(outcome.counts.failed),
+                count(outcome.total),
                 spelled(failure.after),
                 failure.why,
             )?;
@@ -93,22 +68,19 @@ pub(crate) fn table(
     Ok(())
 }
 
-fn row(outcome: &Outcome, arguments: &Arguments) -> Vec<Cell> {
-    let count = |number: u64| HumanCount(number).to_string();
+fn row(outcome: &Outcome, arguments: &Arguments) -> [String; 10] {
     [
-        outcome.mode.name().to_owned(),
-        outcome.session.name().to_owned(),
-        count(outcome.ok),
-        count(outcome.failed),
-        count(outcome.rotations),
+        name(outcome.mode),
+        name(outcome.session),
+        count(outcome.counts.ok),
+        count(outcome.counts.failed),
+        count(outcome.counts.rotations),
         count(outcome.counters.logins),
         count(outcome.counters.unauthorized),
         count(outcome.counters.replays),
         browser(outcome, arguments),
         verdict(outcome),
     ]
-    .map(Cell::new)
-    .into()
 }
 
 fn browser(outcome: &Outcome, arguments: &Arguments) -> String {
@@ -121,14 +93,14 @@ fn browser(outcome: &Outcome, arguments: &Arguments) -> String {
 
 pub(crate) fn verdict(outcome: &Outcome) -> String {
     let after = spelled(outcome.elapsed);
-    match &outcome.first_failure {
+    match &outcome.counts.first_failure {
         _ if outcome.session_ended.is_some() => format!("session ended after {after}"),
         Some(failure) => format!("FAILED from {} on", spelled(failure.after)),
         None => format!("complete after {after}"),
     }
 }
 
-/// In whole seconds, or what is left of less than one.
+/// Writes a time in whole seconds, or exactly if it is less than a second.
 pub(crate) fn spelled(span: Duration) -> String {
     let whole = Duration::from_secs(span.as_secs());
     let span = if whole.is_zero() { span } else { whole };
@@ -138,8 +110,8 @@ pub(crate) fn spelled(span: Duration) -> String {
 /// One line of `--json`. Times are simulated seconds.
 #[derive(Serialize)]
 struct Line {
-    mode: &'static str,
-    session: &'static str,
+    mode: String,
+    session: String,
     ui: String,
     records: u64,
     ok: u64,
@@ -166,15 +138,15 @@ pub(crate) fn json_lines(
 ) -> io::Result<()> {
     for outcome in outcomes {
         let Outcome { counters, user, .. } = outcome;
-        let failure = outcome.first_failure.as_ref();
+        let failure = outcome.counts.first_failure.as_ref();
         let line = Line {
-            mode: Mode::name(outcome.mode),
-            session: Session::name(outcome.session),
+            mode: name(outcome.mode),
+            session: name(outcome.session),
             ui: arguments.ui.to_string(),
             records: outcome.total,
-            ok: outcome.ok,
-            failed: outcome.failed,
-            rotations: outcome.rotations,
+            ok: outcome.counts.ok,
+            failed: outcome.counts.failed,
+            rotations: outcome.counts.rotations,
             sign_ins: counters.logins,
             refreshes: counters.refreshes,
             replays: counters.replays,
@@ -188,12 +160,12 @@ pub(crate) fn json_lines(
             ui_end_s: user.end.map(|(at, _)| seconds(at)),
             complete: outcome.is_complete(),
         };
-        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+        command::json_line(out, &line)?;
     }
-    out.flush()
+    Ok(())
 }
 
-/// To a tenth, which is more than can be told apart.
+/// Rounds to a tenth of a second, which is finer than a step of the simulated time.
 fn seconds(span: Duration) -> f64 {
     (span.as_secs_f64() * 10.0).round() / 10.0
 }

@@ -1,4 +1,4 @@
-//! A FOLIO with one user, and what a client of it needs of evertoken.
+//! A FOLIO with one user, and all that a client of this FOLIO needs of evertoken.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const TENANT: &str = "diku";
 const USER: &str = "diku_admin";
 const PASSWORD: &str = "admin";
 
-/// What a request for tokens takes.
+/// How long a request for tokens takes.
 const LATENCY: Duration = Duration::from_millis(200);
 
 pub(crate) struct Site {
@@ -27,7 +27,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// In which so many records take as long as the arguments say.
+    /// Starts a FOLIO that takes the `--length` of the arguments for so many records.
     pub(crate) async fn open(
         mode: Mode,
         arguments: &Arguments,
@@ -64,14 +64,14 @@ impl Site {
         format!("{}{path}", self.http.url())
     }
 
-    /// The user signs in with a browser.
+    /// The pair of a sign-in with a browser.
     pub(crate) fn user_signs_in(&self) -> anyhow::Result<TokenPair> {
         self.folio
             .issue(TENANT, USER)
-            .context("nobody is called so")
+            .context("FOLIO has no such user")
     }
 
-    /// The login service.
+    /// The login service of FOLIO.
     pub(crate) fn endpoint(&self) -> anyhow::Result<Folio> {
         let url = self.http.url();
         Ok(match self.mode {
@@ -80,12 +80,12 @@ impl Site {
         })
     }
 
-    /// The same, for one who knows the password.
+    /// The login service for a client that knows the password.
     pub(crate) fn endpoint_with_sign_in(&self) -> anyhow::Result<Folio> {
         Ok(self.endpoint()?.sign_in_with_password(USER, PASSWORD))
     }
 
-    /// What is to become a manager.
+    /// The builder of a manager.
     pub(crate) fn builder(&self, endpoint: Folio, strategy: impl RefreshStrategy) -> Builder {
         TokenManager::builder(endpoint)
             .strategy(strategy)
@@ -97,12 +97,12 @@ impl Site {
             })
     }
 
-    /// Sends with the manager's token.
+    /// A client that sends the token of a manager.
     pub(crate) fn client(&self, tokens: &TokenManager) -> anyhow::Result<TokenClient> {
         Ok(tokens.client(with_tenant)?)
     }
 
-    /// Sends with this token and no other.
+    /// A client that always sends this token.
     pub(crate) fn client_with(&self, token: &str) -> anyhow::Result<Client> {
         let mut headers = tenant();
         headers.insert("x-okapi-token", HeaderValue::try_from(token)?);

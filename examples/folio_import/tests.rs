@@ -1,7 +1,8 @@
-//! The whole of it, with few records and as fast as the machine can.
+//! Tests of the whole program, with few records and as fast as the machine can.
 
 use clap::Parser as _;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::*;
 
@@ -41,7 +42,7 @@ fn seconds(line: &Value, name: &str) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_session_of_its_own_it_loses_nothing_whatever_the_user_does() {
+async fn an_import_with_its_own_session_loses_no_record_whatever_the_user_does() {
     let span = "--length 21m --refresh-ttl 20m --logout-at 10m";
     for ui in ["q", "r"] {
         let ran = ran(&format!("--session own --ui {ui} {span}")).await;
@@ -51,11 +52,11 @@ async fn with_a_session_of_its_own_it_loses_nothing_whatever_the_user_does() {
             assert_eq!(line["unauthorized"], 0);
             assert_eq!(line["replays"], 0);
             assert_eq!(line["ui_end"], "logged out");
-            // By a timer, every 45 to 48 s.
+            // The timer rotates every 45 to 48 s.
             let rotations = line["rotations"].as_u64().unwrap();
             assert!((24..=30).contains(&rotations), "{line}");
         }
-        // Okapi's sessions go on; Eureka's end after 20 minutes, and another begins.
+        // A session in Okapi lives on; in Eureka it ends after 20 minutes, and the import signs in again.
         assert_eq!(ran.of("okapi", "own")["sign_ins"], 1);
         assert_eq!(ran.of("eureka", "own")["sign_ins"], 2);
         assert_eq!(ran.status, 0);
@@ -63,18 +64,19 @@ async fn with_a_session_of_its_own_it_loses_nothing_whatever_the_user_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fixed_token_outlives_itself_behind_okapi_and_fails_at_its_end_in_eureka() {
+async fn a_fixed_token_works_after_its_expiry_in_okapi_and_fails_in_eureka() {
     let ran = ran("--session fixed --length 10m").await;
     let okapi = ran.of("okapi", "fixed");
     assert_eq!((&okapi["ok"], &okapi["failed"]), (&1240.into(), &0.into()));
     let eureka = ran.of("eureka", "fixed");
     assert!(eureka["failed"].as_u64().unwrap() > 1_000, "{eureka}");
     let from = seconds(eureka, "failed_from_s");
-    // With the next batch, and each takes 19 s.
+    // The first failure comes with the next batch, and a batch takes 19 s.
     assert!((60.0..=82.0).contains(&from), "{eureka}");
     assert_eq!(ran.status, RECORDS_LOST);
 }
 
+/// T7: two holders of one session end it with one replay, and the import stops with one error instead of failed records.
 #[tokio::test(start_paused = true)]
 async fn t7_a_shared_session_ends_with_one_clear_error_and_nothing_is_counted_as_failed() {
     for ui in ["q", "r"] {
@@ -83,8 +85,8 @@ async fn t7_a_shared_session_ends_with_one_clear_error_and_nothing_is_counted_as
             let line = ran.of(mode, "shared");
             let why = "the session has ended: the server rejected its refresh token: \
                        token.refresh.unprocessable: ";
-            let told = line["session_ended"].as_str().unwrap();
-            assert!(told.starts_with(why), "{line}");
+            let reason = line["session_ended"].as_str().unwrap();
+            assert!(reason.starts_with(why), "{line}");
             assert_eq!(line["ui_end"], "refused");
             assert_eq!((&line["replays"], &line["failed"]), (&1.into(), &0.into()));
             assert_eq!(line["complete"], false);
@@ -94,9 +96,9 @@ async fn t7_a_shared_session_ends_with_one_clear_error_and_nothing_is_counted_as
     }
 }
 
-/// Before its browser has a reason to rotate.
+/// T5, T8: a logout before the first rotation of the browser ends a shared session in Eureka, but not in Okapi.
 #[tokio::test(start_paused = true)]
-async fn t5_t8_a_user_who_logs_out_at_once_leaves_a_shared_session_alone_in_okapi_only() {
+async fn t5_t8_a_logout_at_once_ends_a_shared_session_in_eureka_only() {
     let ran = ran("--session shared --length 10m --logout-at 30s").await;
     let okapi = ran.of("okapi", "shared");
     assert_eq!(
@@ -109,8 +111,8 @@ async fn t5_t8_a_user_who_logs_out_at_once_leaves_a_shared_session_alone_in_okap
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_is_imported_as_it_is_and_a_broken_one_not_at_all() {
-    let records = generate::records(50).map(Result::unwrap);
+async fn a_whole_file_is_imported_and_a_broken_file_is_refused_before_the_start() {
+    let records = records::generated(50).map(Result::unwrap);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for record in records {
         file.write_all(&record).unwrap();
@@ -138,18 +140,18 @@ async fn a_file_is_imported_as_it_is_and_a_broken_one_not_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_table_and_the_picture_have_each_import() {
+async fn the_table_and_the_picture_show_each_import() {
     let path = tempfile::Builder::new().suffix(".svg").tempfile().unwrap();
     let picture = path.path().display();
     let words = format!("folio_import --records 120 --time-scale 100000 --picture {picture}");
     let arguments = Arguments::try_parse_from(words.split(' ')).unwrap();
     let mut out = Vec::new();
     assert_eq!(run(&arguments, &mut out).await.unwrap(), 0);
-    let said = String::from_utf8(out).unwrap();
+    let report = String::from_utf8(out).unwrap();
     let drawn = std::fs::read_to_string(path.path()).unwrap();
     for (mode, failing) in [("okapi", 1), ("eureka", 2)] {
-        let lines = said.lines().filter(|line| line.contains(mode));
-        assert_eq!(lines.count(), 3 + failing, "{said}");
+        let lines = report.lines().filter(|line| line.contains(mode));
+        assert_eq!(lines.count(), 3 + failing, "{report}");
         for session in ["own session", "shared session", "fixed token"] {
             assert!(drawn.contains(&format!("{mode}, {session}")));
         }
@@ -160,7 +162,19 @@ async fn the_table_and_the_picture_have_each_import() {
         ("session ended after", 2),
         ("401 Unauthorized", 1),
     ] {
-        assert_eq!(said.matches(part).count(), expected, "{said}");
+        assert_eq!(report.matches(part).count(), expected, "{report}");
     }
     assert_eq!(drawn.matches("class=\"separator\"").count(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_simulated_hour_takes_the_scaled_real_time() {
+    let (began, really) = (Instant::now(), SystemClock.now());
+    tokio::select! {
+        _ = pace(36_000.0) => {}
+        () = sleep(Duration::from_secs(3_600)) => {}
+    }
+    assert_eq!(began.elapsed(), Duration::from_secs(3_600));
+    // A busy machine takes longer.
+    assert!(SystemClock.now().since(really) >= Duration::from_millis(99));
 }

@@ -1,4 +1,4 @@
-//! What the user does meanwhile, in a browser with the session in which the import was started.
+//! The user in a browser, with the session that started the import.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tokio::time::{Instant, interval, sleep_until};
 use crate::arguments::{Arguments, Ui};
 use crate::site::Site;
 
-/// Between two clicks.
+/// The time between two clicks.
 const CLICKS: Duration = Duration::from_secs(10);
 
 /// The part of a lifetime after which FOLIO's user interface rotates.
 const FRACTION: f64 = 0.8;
 
-/// What became of the browser's session. All times count from the start of the import.
+/// The course of the browser's session. Times count from the start of the import.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Life {
     pub(crate) rotations: Vec<Duration>,
@@ -25,7 +25,7 @@ pub(crate) struct Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     LoggedOut,
-    /// FOLIO did not take its refresh token any more: the user is sent to the sign-in page.
+    /// FOLIO refused the refresh token: the browser shows the sign-in page.
     Refused,
 }
 
@@ -38,7 +38,7 @@ impl End {
     }
 }
 
-/// Clicks on until the user logs out, is thrown out, or the import is over.
+/// Clicks until the user logs out, the session ends, or the import is over.
 pub(crate) async fn run(
     site: &Site,
     arguments: &Arguments,
@@ -61,13 +61,13 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             () = sleep_until(start + arguments.logout_at) => {
-                // FOLIO's user interface gets itself an access token first if it has none: without one, a session in
-                // Eureka would not end.
+                // FOLIO's user interface first gets an access token if it has none: without one, a logout would not end a
+                // session in Eureka.
                 let left = tokens.status().access_expires_in;
                 if left.is_none_or(|left| left.is_zero()) {
                     let _ = tokens.token().await;
                 }
-                // Whether FOLIO could be told or not, the browser has forgotten it.
+                // The browser forgets the session even if FOLIO cannot be reached.
                 tokens.logout().await;
                 break Some(End::LoggedOut);
             }
@@ -78,7 +78,7 @@ pub(crate) async fn run(
             },
             _ = over.wait_for(|over| *over) => break None,
             _ = clicks.tick() => {
-                // A page that does not load tells nobody more than the events do.
+                // The events report the end of the session, so the answer does not matter.
                 let _ = client.send(client.http().get(site.url("/users"))).await;
             }
         }

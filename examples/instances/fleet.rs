@@ -1,24 +1,22 @@
-//! The processes of the instances: started, killed, stopped and ended. None outlives its fleet.
+//! The processes of the instances: start, kill, pause and end. No instance outlives its fleet.
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, ChildStdin};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::instance::STOP;
-use crate::message::Message;
+use crate::instance::{STOP, Setup};
+use crate::messages::Message;
 use crate::run::Run;
-use crate::setup::Setup;
+use crate::site::{Answers, start_child};
 
-/// How long an instance may take to end: somebody may wait for a token for 35 s.
+/// The longest time that an instance needs to end: a task may wait for a token for 35 s.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 pub(crate) struct Fleet {
@@ -33,7 +31,7 @@ struct Instance {
     number: u64,
     child: Child,
     attendant: JoinHandle<()>,
-    /// Whether it has said something: before that it must not be stopped, or it could outlive us.
+    /// Whether the instance has sent a message. A pause before the first message could let the instance outlive this process.
     is_ready: Arc<AtomicBool>,
     is_stopped: bool,
 }
@@ -63,23 +61,15 @@ impl Fleet {
     fn another(&mut self) -> anyhow::Result<Instance> {
         self.started += 1;
         let number = self.started;
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("--instance")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start an instance")?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let (stdin, stdout) = stdin.zip(stdout).context("an instance has no pipes")?;
+        let (child, orders, answers) = start_child("--instance")?;
         let mut setup = serde_json::to_string(&self.setup)?;
         setup.push('\n');
         self.run.started(number);
         let is_ready = Arc::<AtomicBool>::default();
         let pipes = Pipes {
             number,
-            stdin,
-            stdout,
+            orders,
+            answers,
             is_ready: Arc::clone(&is_ready),
             run: Arc::clone(&self.run),
         };
@@ -93,13 +83,13 @@ impl Fleet {
         })
     }
 
-    /// Who is there.
+    /// The numbers of all instances.
     pub(crate) fn numbers(&self) -> Vec<u64> {
         let instances = self.instances.iter();
         instances.map(|instance| instance.number).collect()
     }
 
-    /// Who can be stopped.
+    /// The numbers of the instances that can be paused.
     pub(crate) fn running(&self) -> Vec<u64> {
         let instances = self
             .instances
@@ -108,20 +98,20 @@ impl Fleet {
         instances.map(|instance| instance.number).collect()
     }
 
-    /// Kills this one, if it is still there, and starts another in its place.
+    /// Kills an instance, if it still exists, and starts another one in its place.
     pub(crate) fn kill(&mut self, number: u64) -> anyhow::Result<bool> {
         let mut instances = self.instances.iter();
         let Some(place) = instances.position(|instance| instance.number == number) else {
             return Ok(false);
         };
-        // Its last words are heard by its attendant; the runtime reaps it.
+        // The attendant still reads the last messages; the runtime reaps the process.
         self.instances[place].child.start_kill()?;
         self.run.killed(number);
         self.instances[place] = self.another()?;
         Ok(true)
     }
 
-    /// Stops this one, if it is there and running.
+    /// Pauses an instance, if it exists and runs.
     pub(crate) fn pause(&mut self, number: u64) -> anyhow::Result<bool> {
         let Some(instance) = self.find(number).filter(|instance| instance.is_running()) else {
             return Ok(false);
@@ -147,14 +137,14 @@ impl Fleet {
         instances.find(|instance| instance.number == number)
     }
 
-    /// Nobody is stopped any more. Returns who is there.
+    /// Ends all pauses. Returns the numbers of all instances.
     pub(crate) fn resume_all(&mut self) -> anyhow::Result<Vec<u64>> {
         let numbers = self.numbers();
         numbers.iter().try_for_each(|number| self.resume(*number))?;
         Ok(numbers)
     }
 
-    /// Ends all of them in good order; returns how many did not.
+    /// Ends all instances cleanly; returns how many did not end so.
     pub(crate) async fn end(fleet: &Mutex<Self>) -> u64 {
         let instances = {
             let mut fleet = fleet.lock();
@@ -167,41 +157,40 @@ impl Fleet {
                 Ok(Ok(status)) if status.success() => {}
                 _ => hanging += 1,
             }
-            // It ends with the last line. The process of one that hangs goes when it is dropped.
+            // The attendant ends with the last line. The process of a hanging instance is killed when it is dropped.
             let _ = timeout(Duration::from_secs(1), instance.attendant).await;
         }
         hanging
     }
 }
 
-/// What an instance is heard by, and told.
+/// The pipes from and to an instance.
 struct Pipes {
     number: u64,
-    stdin: ChildStdin,
-    stdout: ChildStdout,
+    orders: ChildStdin,
+    answers: Answers,
     is_ready: Arc<AtomicBool>,
     run: Arc<Run>,
 }
 
 impl Pipes {
-    /// Hears an instance out.
+    /// Reads the messages of an instance to the last, and passes the order to stop on.
     async fn attend(mut self, setup: String, mut stop: watch::Receiver<bool>) {
-        let mut lines = BufReader::new(self.stdout).lines();
-        // Where this fails, it has been killed.
-        let mut told = self.stdin.write_all(setup.as_bytes()).await.is_err();
+        // Writing fails if the instance was killed.
+        let mut is_told = self.orders.write_all(setup.as_bytes()).await.is_err();
         loop {
             tokio::select! {
-                line = lines.next_line() => {
+                line = self.answers.next_line() => {
                     let Ok(Some(line)) = line else { return };
                     self.is_ready.store(true, Ordering::Relaxed);
-                    // The last one may be cut off.
+                    // A kill may cut the last line off.
                     if let Ok(message) = serde_json::from_str::<Message>(&line) {
                         self.run.heard(self.number, message);
                     }
                 }
-                () = asked(&mut stop), if !told => {
-                    told = true;
-                    let _ = self.stdin.write_all(format!("{STOP}\n").as_bytes()).await;
+                () = asked(&mut stop), if !is_told => {
+                    is_told = true;
+                    let _ = self.orders.write_all(format!("{STOP}\n").as_bytes()).await;
                 }
             }
         }
@@ -209,7 +198,7 @@ impl Pipes {
 }
 
 async fn asked(stop: &mut watch::Receiver<bool>) {
-    // Without a fleet there is nobody to ask for anything.
+    // Without a fleet, no order comes.
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending().await
     }
@@ -229,10 +218,10 @@ mod signal {
         send(child, Signal::CONT)
     }
 
-    /// Nobody else has the number as long as it was not reaped.
+    /// The process id is not reused before the process is reaped.
     fn send(child: &Child, signal: Signal) -> anyhow::Result<()> {
         let id = child.id().context("an instance has ended by itself")?;
-        let id = Pid::from_raw(id.try_into()?).context("no process")?;
+        let id = Pid::from_raw(id.try_into()?).context("an instance has the process id 0")?;
         Ok(kill_process(id, signal)?)
     }
 }
@@ -242,7 +231,7 @@ mod signal {
     use tokio::process::Child;
 
     pub(super) fn stop(_: &Child) -> anyhow::Result<()> {
-        anyhow::bail!("there are no such signals here")
+        anyhow::bail!("pauses need Unix signals")
     }
 
     pub(super) fn go_on(_: &Child) -> anyhow::Result<()> {

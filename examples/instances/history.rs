@@ -1,5 +1,4 @@
-//! What the record of the session went through, as somebody sees it who looks at it all the time. It does no
-//! I/O and reads no clock.
+//! The history of the shared record, as a frequent reader sees it. This module does no I/O and reads no clock.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +7,7 @@ use evertoken::protocol::{Digest, Lease, Record};
 use evertoken::{EndReason, TokenFamily};
 use serde::Deserialize;
 
-use crate::telling::brief;
+use crate::messages::brief;
 
 /// A record without its tokens.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,13 +15,13 @@ pub(crate) struct View {
     pub(crate) family: TokenFamily,
     pub(crate) version: u64,
     pub(crate) digest: Digest,
-    /// The number of the lease that the pair was committed under.
+    /// The number of the lease that committed the pair.
     pub(crate) committed: u64,
     pub(crate) lease: Option<Lease>,
     pub(crate) end: Option<EndReason>,
 }
 
-/// What its serialized form says beside.
+/// Parts of a record that only its serialized form shows.
 #[derive(Debug, Default, Deserialize)]
 struct Inside {
     lease: Option<Lease>,
@@ -81,26 +80,26 @@ impl fmt::Display for View {
     }
 }
 
-/// What one look adds to what is known.
+/// What one look at the record adds to the history.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Finding {
-    /// Somebody rotated.
+    /// An instance rotated.
     Rotated { version: u64 },
-    /// There is the pair of a new sign-in.
+    /// The record has the pair of a new sign-in.
     SignedIn { version: u64 },
-    /// This session is over.
+    /// The session is over.
     Ended(EndReason),
-    /// A newer pair was replaced by an older one, or by one that is not newer.
+    /// A pair was replaced by an older one, or by one that is not newer.
     Overwritten(String),
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
     last: Option<View>,
-    /// By digest, the version that it was committed as.
+    /// The first version of each pair, by digest.
     pairs: HashMap<Digest, u64>,
     ended: Vec<TokenFamily>,
-    /// Pairs that were committed twice: the answer to a second sending may be the pair that is there already.
+    /// Pairs that were committed twice: a server may answer a second sending with the pair that is stored already.
     pub(crate) again: u64,
 }
 
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_goes_back_is_an_overwrite() {
+    fn a_record_that_goes_back_is_an_overwrite() {
         for after in [
             view(1, 2, "b", 2),
             view(1, 3, "x", 2),
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_a_second_sending_brought_again_is_committed_twice() {
+    fn a_pair_that_a_second_sending_brings_again_is_committed_twice() {
         let mut history = History::default();
         for (version, token) in [(1, "a"), (2, "b"), (3, "b")] {
             history.saw(Some(view(1, version, token, version)));

@@ -1,13 +1,14 @@
-//! One of the instances: its tasks send requests until it is told to stop.
+//! One of the instances: its tasks send requests until it gets the order to stop. [`Setup`] builds its manager.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use evertoken::{Error, Event, Events, TokenManager};
+use evertoken::{Builder, Error, Event, Events, OAuth2, OptimisticEarly, TokenManager, TokenStore};
 use parking_lot::Mutex;
 use reqwest::Client;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
@@ -15,18 +16,19 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::message::{News, Requests, micros, now};
-use crate::setup::Setup;
-use crate::telling::Voice;
+use crate::arguments::profile;
+use crate::messages::{News, Reporter, ReportingEndpoint, ReportingStore, Requests, micros, now};
+use crate::site::{CLIENT_SECRET, ReuseChoice};
+use crate::store::Location;
 
-/// Ends an instance in good order.
+/// The order to an instance to end cleanly.
 pub(crate) const STOP: &str = "stop";
 
-/// How often an instance says what became of its requests: what a killed one had not said is not counted.
-const SAY_EVERY: Duration = Duration::from_millis(50);
+/// How often an instance reports its requests. Requests that a killed instance has not reported are not counted.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
 
 pub(crate) fn main() -> anyhow::Result<()> {
-    // First of all: until then, one that is stopped could outlive whoever started it.
+    // Before this call, a stopped instance could outlive the process that started it.
     end_with_parent()?;
     run()
 }
@@ -35,17 +37,18 @@ pub(crate) fn main() -> anyhow::Result<()> {
 async fn run() -> anyhow::Result<()> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
-    let setup: Setup = serde_json::from_str(&line).context("no setup on standard input")?;
-    let voice = Voice::new(setup.in_detail);
+    let setup: Setup = serde_json::from_str(&line)
+        .context("standard input has no setup: only `instances` itself starts an instance")?;
+    let reporter = Reporter::new(setup.in_detail);
     if setup.in_detail {
-        trace_into(voice.clone());
+        trace_into(reporter.clone());
     }
-    let tokens = setup.manager(&voice).await?;
-    listen(tokens.subscribe(), voice.clone());
+    let tokens = setup.manager(&reporter).await?;
+    listen(tokens.subscribe(), reporter.clone());
     let stop = listen_for_stop();
 
     let requests = Arc::<Mutex<Requests>>::default();
-    let saying = tokio::spawn(say(Arc::clone(&requests), voice.clone()));
+    let reporting = tokio::spawn(report(Arc::clone(&requests), reporter.clone()));
     let http = Client::new();
     let tasks: Vec<_> = (0..setup.tasks)
         .map(|number| {
@@ -65,8 +68,8 @@ async fn run() -> anyhow::Result<()> {
         task.await?;
     }
     tokens.shutdown().await?;
-    saying.abort();
-    voice.say(News::Requests(std::mem::take(&mut *requests.lock())));
+    reporting.abort();
+    reporter.report(News::Requests(std::mem::take(&mut *requests.lock())));
     Ok(())
 }
 
@@ -82,7 +85,7 @@ struct Task {
 impl Task {
     async fn run(mut self, after: Duration) {
         let mut ticks = interval_at(Instant::now() + after, self.interval);
-        // Whoever waited for a token does not make up for it.
+        // A task does not catch up on requests that it missed while it waited for a token.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
@@ -97,7 +100,7 @@ impl Task {
     async fn ask(&self) -> anyhow::Result<()> {
         let answer = self.tokens.send(self.http.get(&self.url)).await?;
         let status = answer.status();
-        // Read to its end, so that the connection can be used again.
+        // A body that is read to its end frees its connection.
         answer.bytes().await?;
         anyhow::ensure!(status.is_success(), "the API answered {status}");
         Ok(())
@@ -119,56 +122,56 @@ impl Task {
     }
 }
 
-async fn say(requests: Arc<Mutex<Requests>>, voice: Voice) {
-    let mut ticks = interval(SAY_EVERY);
+async fn report(requests: Arc<Mutex<Requests>>, reporter: Reporter) {
+    let mut ticks = interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let requests = std::mem::take(&mut *requests.lock());
         if requests.ok + requests.failed + requests.told > 0 {
-            voice.say(News::Requests(requests));
+            reporter.report(News::Requests(requests));
         }
     }
 }
 
-/// Says what happens to the session, from a thread of its own: the moments are to be right also while a
-/// hundred tasks want the others.
-fn listen(mut events: Events, voice: Voice) {
+/// Reports what happens to the session, from its own thread, so that the times are right while a hundred tasks keep the other
+/// threads busy.
+fn listen(mut events: Events, reporter: Reporter) {
     let runtime = Handle::current();
     std::thread::spawn(move || {
         while let Some(event) = runtime.block_on(events.recv()) {
             match event {
-                Event::Rotated { pair_id, .. } => voice.say(News::Rotated {
+                Event::Rotated { pair_id, .. } => reporter.report(News::Rotated {
                     version: pair_id.version,
                 }),
                 Event::Adopted {
                     pair_id, waited, ..
-                } => voice.say(News::Adopted {
+                } => reporter.report(News::Adopted {
                     version: pair_id.version,
                     waited: micros(waited),
                 }),
-                Event::Ended { reason, .. } => voice.say(News::Ended {
+                Event::Ended { reason, .. } => reporter.report(News::Ended {
                     reason: reason.to_string(),
                 }),
-                event => voice.detail(|| format!("{event:?}")),
+                event => reporter.detail(|| format!("{event:?}")),
             }
         }
     });
 }
 
-/// Turns true when it is told to stop; whoever closes the pipe instead is gone, and so is the process then.
+/// Turns true at the order to stop. A pipe that closes without the order means that the parent is gone; then this process ends.
 fn listen_for_stop() -> watch::Receiver<bool> {
-    let (stop, told) = watch::channel(false);
+    let (stop, stopped) = watch::channel(false);
     std::thread::spawn(move || {
         for line in io::stdin().lines().map_while(Result::ok) {
             stop.send_replace(line == STOP);
         }
         std::process::exit(1);
     });
-    told
+    stopped
 }
 
-/// An instance that is stopped sees no pipe being closed.
+/// Ends this process with its parent: a stopped instance does not notice a closed pipe.
 #[cfg(target_os = "linux")]
 fn end_with_parent() -> anyhow::Result<()> {
     use rustix::process::{Signal, set_parent_process_death_signal};
@@ -180,12 +183,12 @@ fn end_with_parent() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the library logs, as details.
-fn trace_into(voice: Voice) {
+/// Reports the log of the library as details.
+fn trace_into(reporter: Reporter) {
     let lines = tracing_subscriber::fmt::layer()
         .without_time()
         .with_ansi(false)
-        .with_writer(move || Lines(voice.clone()));
+        .with_writer(move || Lines(reporter.clone()));
     let evertoken = Targets::new().with_target("evertoken", LevelFilter::DEBUG);
     tracing_subscriber::registry()
         .with(evertoken)
@@ -193,9 +196,9 @@ fn trace_into(voice: Voice) {
         .init();
 }
 
-struct Lines(Voice);
+struct Lines(Reporter);
 
-/// Whole lines are written at once.
+/// The layer writes a whole line in one call.
 impl io::Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line).trim().to_owned();
@@ -205,5 +208,69 @@ impl io::Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+pub(crate) const CLIENT_ID: &str = "instances";
+
+/// The longest time of an exchange.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The duration of a lease: so short that a few leases expire in a run of two minutes, and shorter than a long pause.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+
+/// The longest time of a call of the store: the lease duration has room for two calls.
+const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The settings of an instance: the first line of its standard input.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    pub(crate) store: Location,
+    pub(crate) server: ReuseChoice,
+    pub(crate) token_url: String,
+    pub(crate) api_url: String,
+    pub(crate) api_origin: String,
+    pub(crate) tasks: usize,
+    /// The time between two requests of a task.
+    pub(crate) interval: Duration,
+    /// Whether the instance reports details for the trace.
+    pub(crate) in_detail: bool,
+}
+
+impl Setup {
+    /// The manager of an instance, with a store and an endpoint that report their calls.
+    pub(crate) async fn manager(&self, reporter: &Reporter) -> anyhow::Result<TokenManager> {
+        let store = ReportingStore {
+            store: self.store.open().await?,
+            reporter: reporter.clone(),
+        };
+        let endpoint = ReportingEndpoint {
+            endpoint: Arc::new(self.endpoint()?),
+            reporter: reporter.clone(),
+        };
+        let builder = TokenManager::builder(endpoint).store(store);
+        Ok(self.described(builder).build()?)
+    }
+
+    /// A manager for a user who signs in. It never rotates by itself.
+    pub(crate) fn bystander(&self, store: impl TokenStore) -> anyhow::Result<TokenManager> {
+        let builder = TokenManager::builder(self.endpoint()?).store(store);
+        Ok(self.described(builder).build()?)
+    }
+
+    fn endpoint(&self) -> anyhow::Result<OAuth2> {
+        Ok(OAuth2::new(&self.token_url, CLIENT_ID)?
+            .client_secret(CLIENT_SECRET)
+            .timeout(TIMEOUT)
+            .profile(profile(self.server))
+            .revocation_url(self.token_url.replace("/token", "/revoke"))?)
+    }
+
+    fn described(&self, builder: Builder) -> Builder {
+        builder
+            .strategy(OptimisticEarly::default())
+            .lease_duration(LEASE_DURATION)
+            .store_timeout(STORE_TIMEOUT)
+            .origin(&self.api_origin)
     }
 }

@@ -1,30 +1,33 @@
-//! Many processes that share one session, and what becomes of it when some of them are killed or stopped.
+//! Many processes that share one session, and what happens to the session when some of them are killed or stopped.
 //!
 //! ```text
 //! cargo run --release --example instances -- --store file:session --instances 8 --kill-every 2s
 //! ```
 //!
-//! An authorization server and an API are served by this process; each instance is a process of its own,
-//! this program once more. It is told by its standard input whom to ask, and ends when that is closed.
-//! `instance` and `setup` have what an application needs of evertoken; the rest starts instances,
-//! strikes them, and watches the record they share.
+//! This process serves an authorization server and an API. Each instance is another process, which is this program once more:
+//! it reads its setup from its standard input, and ends when that is closed. `instance` holds all that an application needs
+//! of evertoken; the other modules start instances, strike them, and watch the record that the instances share.
 
-mod adoptions;
 mod arguments;
+mod counts;
 mod fleet;
 mod history;
 mod instance;
-mod message;
+mod messages;
 mod report;
 mod run;
-mod sendings;
-mod setup;
-mod site;
-mod store;
 mod strikes;
-mod telling;
-mod trace;
 mod watcher;
+
+#[allow(dead_code)]
+#[path = "../shared/command.rs"]
+mod command;
+#[allow(dead_code)]
+#[path = "../shared/site.rs"]
+mod site;
+// `soak` names its store by the same module.
+#[path = "../shared/store.rs"]
+mod store;
 
 use std::io::{self, Write as _};
 
@@ -42,9 +45,9 @@ fn main() -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn start(arguments: &Arguments) -> anyhow::Result<()> {
-    if let Some(told) = arguments.check()? {
-        writeln!(io::stderr(), "{told}")?;
+    if let Some(notice) = arguments.check()? {
+        writeln!(io::stderr(), "{notice}")?;
     }
     let outcome = run::run(arguments).await?;
-    report::write(&mut io::stdout(), &outcome, arguments.json)
+    Ok(report::write(&mut io::stdout(), &outcome, arguments.json)?)
 }

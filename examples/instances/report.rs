@@ -1,38 +1,36 @@
-//! What is said about a run: to people in a table, to programs as a JSON object.
+//! The report of `instances`: a table for people, a JSON object for programs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, LineStyle, Table};
-use indicatif::HumanCount;
+use comfy_table::{Cell, CellAlignment};
 use serde::Serialize;
 
-use crate::adoptions::quantile;
-use crate::arguments::ServerChoice;
-use crate::message::Micros;
+use crate::command::{count, json_line, plain_table};
+use crate::counts::quantile;
+use crate::messages::Micros;
 use crate::run::Tally;
-use crate::site::Site;
+use crate::site::{ReuseChoice, Servers};
 
-/// A run that is over.
+/// The result of a run.
 pub(crate) struct Outcome {
     pub(crate) store: &'static str,
-    pub(crate) server: ServerChoice,
+    pub(crate) server: ReuseChoice,
     pub(crate) seconds: u64,
     pub(crate) seed: u64,
     pub(crate) instances: usize,
     pub(crate) rotations: u64,
     pub(crate) stuck: u64,
-    pub(crate) site: Arc<Site>,
+    pub(crate) site: Arc<Servers>,
     pub(crate) tally: Tally,
 }
 
-/// In the order in which it is written.
+/// The report, in the order of the output.
 #[derive(Debug, Serialize)]
 struct Line {
     store: &'static str,
-    server: ServerChoice,
+    server: ReuseChoice,
     seconds: u64,
     seed: u64,
     instances: usize,
@@ -103,111 +101,77 @@ impl Line {
     }
 }
 
-pub(crate) fn write(out: &mut impl Write, outcome: &Outcome, json: bool) -> anyhow::Result<()> {
+/// The rows of the table, in the order of [`table`]: a name and its meaning.
+const ROWS: [&str; 18] = [
+    "instances | processes that shared the session",
+    "rotations | pairs that were committed in the store",
+    "exchanges | refresh tokens that arrived at the server",
+    "replays | of these, the ones that came again after their answer was read",
+    "families revoked | by the server, for a token that it had consumed",
+    "ok | requests that the API answered",
+    "failed | requests that failed otherwise than by the end of the session",
+    "told | requests that were not sent because the session was over",
+    "outcome unknown | sessions that ended so",
+    "sessions lost | all that ended, and were replaced by a new sign-in",
+    "adopt p50 | from a pair's commit until another instance has it",
+    "adopt p99 | ",
+    "kills | ",
+    "pauses | ",
+    "second sendings | tokens sent again after an unclear answer, or from another's lease",
+    "pairs lost | issued by the server and committed by no instance",
+    "overwritten | newer pairs that gave way to older ones",
+    "stuck | instances that were not served again",
+];
+
+pub(crate) fn write(out: &mut impl Write, outcome: &Outcome, json: bool) -> io::Result<()> {
     let line = Line::of(outcome);
     match json {
-        true => writeln!(out, "{}", serde_json::to_string(&line)?)?,
-        false => table(out, &line)?,
+        true => json_line(out, &line),
+        false => table(out, &line),
     }
-    Ok(out.flush()?)
 }
 
 fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
-    let count = |number: u64| HumanCount(number).to_string();
     let time =
         |millis: Option<f64>| millis.map_or("-".to_owned(), |millis| format!("{millis:.1} ms"));
-    let rows = [
-        (
-            "instances",
-            line.instances.to_string(),
-            "processes that shared the session",
-        ),
-        (
-            "rotations",
-            count(line.rotations),
-            "pairs that were committed in the store",
-        ),
-        (
-            "exchanges",
-            count(line.exchanges),
-            "refresh tokens that arrived at the server",
-        ),
-        (
-            "replays",
-            count(line.replays),
-            "of these, the ones that came again after their answer was read",
-        ),
-        (
-            "families revoked",
-            count(line.families_revoked),
-            "by the server, for a token that it had consumed",
-        ),
-        ("ok", count(line.ok), "requests that the API answered"),
-        (
-            "failed",
-            count(line.failed),
-            "requests that failed otherwise than by the end of the session",
-        ),
-        (
-            "told",
-            count(line.told),
-            "requests that were told that the session is over",
-        ),
-        (
-            "outcome unknown",
-            count(line.outcome_unknown),
-            "sessions that ended so",
-        ),
-        (
-            "sessions lost",
-            count(line.sessions_lost),
-            "all that ended, and were replaced by a new sign-in",
-        ),
-        (
-            "adopt p50",
-            time(line.adopt_p50_ms),
-            "from a pair's commit until another instance has it",
-        ),
-        ("adopt p99", time(line.adopt_p99_ms), ""),
-        ("kills", count(line.kills), ""),
-        ("pauses", count(line.pauses), ""),
-        (
-            "second sendings",
-            count(line.second_sendings),
-            "tokens sent again after an unclear answer, or from another's lease",
-        ),
-        (
-            "pairs lost",
-            line.pairs_lost.to_string(),
-            "issued by the server and committed by nobody",
-        ),
-        (
-            "overwritten",
-            line.overwritten.to_string(),
-            "newer pairs that gave way to older ones",
-        ),
-        (
-            "stuck",
-            count(line.stuck),
-            "instances that were not served again",
-        ),
+    let values = [
+        line.instances.to_string(),
+        count(line.rotations),
+        count(line.exchanges),
+        count(line.replays),
+        count(line.families_revoked),
+        count(line.ok),
+        count(line.failed),
+        count(line.told),
+        count(line.outcome_unknown),
+        count(line.sessions_lost),
+        time(line.adopt_p50_ms),
+        time(line.adopt_p99_ms),
+        count(line.kills),
+        count(line.pauses),
+        count(line.second_sendings),
+        line.pairs_lost.to_string(),
+        line.overwritten.to_string(),
+        count(line.stuck),
     ];
-    let lines = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
-    let mut table = Table::new();
-    table.load_style(lines);
-    for (name, value, what) in rows {
+    let mut table = plain_table();
+    for (row, value) in ROWS.into_iter().zip(values) {
+        let (name, meaning) = row.split_once(" | ").unwrap_or_default();
         let value = Cell::new(value).set_alignment(CellAlignment::Right);
-        table.add_row([Cell::new(name), value, Cell::new(what)]);
+        table.add_row([Cell::new(name), value, Cell::new(meaning)]);
     }
     writeln!(out, "{table}")?;
     for (error, count) in &line.errors {
         writeln!(out, "{count} requests failed: {error}")?;
     }
-    Ok(())
+    out.flush()
 }
 
 fn millis(time: Micros) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "no run takes centuries")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a run takes less than centuries"
+    )]
     let time = time as f64;
     time / 1e3
 }

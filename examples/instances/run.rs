@@ -1,38 +1,37 @@
-//! One run: what is counted while it lasts, and its course.
+//! One run: its counts and its course.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use evertoken::EndReason;
-use parking_lot::Mutex;
+use evertoken::testing::{AuthorizationServer, ImportApi};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::adoptions::Adoptions;
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, WINDOW};
+use crate::command::{self, Random};
+use crate::counts::{Adoptions, Sendings};
 use crate::fleet::Fleet;
 use crate::history::{Finding, History, View};
-use crate::message::{Message, Micros, News, now};
+use crate::instance::{CLIENT_ID, Setup};
+use crate::messages::{Message, Micros, News, now};
 use crate::report::Outcome;
-use crate::sendings::Sendings;
-use crate::setup::Setup;
-use crate::site::Site;
+use crate::site::{CLIENT_SECRET, Servers, WEEK};
 use crate::store::Location;
-use crate::strikes::{Random, Striker};
-use crate::trace::Trace;
-use crate::watcher::Watcher;
+use crate::strikes::Striker;
+use crate::watcher::{Trace, Watcher};
 
-/// How long after the last kill or pause every instance has to be served again: longer than two lease durations
-/// after each other.
+/// The time after the last kill or pause within which each instance must be served again: longer than two successive lease
+/// durations.
 const PATIENCE: Duration = Duration::from_secs(75);
 
-/// What is known of a run, by all who take part in it.
+/// What the parts of a run share.
 pub(crate) struct Run {
     pub(crate) trace: Trace,
-    /// Who leased a token last, for those who wait to strike him.
+    /// The instance that leased a token last, for strikers that aim.
     pub(crate) leases: watch::Sender<Option<u64>>,
     tally: Mutex<Tally>,
 }
@@ -52,11 +51,11 @@ pub(crate) struct Tally {
     pub(crate) adoptions: Adoptions,
     pub(crate) history: History,
     pub(crate) sendings: Sendings,
-    /// When a request of each instance succeeded last.
+    /// The last success of each instance.
     last_ok: HashMap<u64, Micros>,
-    /// For each new sign-in, the instances that have not had a request succeed since.
+    /// For each new sign-in, the instances without a success since then.
     waiting: Vec<(Micros, BTreeSet<u64>)>,
-    /// The longest that one of them took.
+    /// The longest time from a sign-in to the first success of an instance.
     pub(crate) back: Micros,
     highest_lease: u64,
 }
@@ -70,7 +69,7 @@ impl Run {
         }
     }
 
-    /// An instance said something.
+    /// Counts a message of an instance.
     pub(crate) fn heard(&self, instance: u64, message: Message) {
         let at = message.at;
         let mut tally = self.tally.lock();
@@ -96,7 +95,7 @@ impl Run {
                 tally.sendings.sent(instance, token, at, is_second);
             }
             News::Answered { token } => tally.sendings.answered(instance, token, at),
-            News::Ended { reason } => note(format!("is told that the session ended: {reason}")),
+            News::Ended { reason } => note(format!("learns that the session ended: {reason}")),
             News::Detail { text } => note(text),
             News::Requests(requests) => {
                 tally.ok += requests.ok;
@@ -113,7 +112,7 @@ impl Run {
         }
     }
 
-    /// The record was looked at.
+    /// Counts a look at the record.
     pub(crate) fn saw(&self, view: Option<View>) -> Vec<Finding> {
         let mut tally = self.tally.lock();
         if tally.history.last() == view.as_ref() {
@@ -145,17 +144,18 @@ impl Run {
     }
 
     pub(crate) fn killed(&self, instance: u64) {
-        self.trace.note(instance, "is killed");
-        let mut tally = self.tally.lock();
-        tally.kills += 1;
-        tally.excuse(instance);
+        self.struck(instance, "is killed").kills += 1;
     }
 
     pub(crate) fn paused(&self, instance: u64) {
-        self.trace.note(instance, "is stopped");
+        self.struck(instance, "is stopped").pauses += 1;
+    }
+
+    fn struck(&self, instance: u64, how: &str) -> MutexGuard<'_, Tally> {
+        self.trace.note(instance, how);
         let mut tally = self.tally.lock();
-        tally.pauses += 1;
         tally.excuse(instance);
+        tally
     }
 
     pub(crate) fn resumed(&self, instance: u64) {
@@ -169,7 +169,7 @@ impl Run {
         version.context("there is no session")
     }
 
-    /// Waits until a request of each instance has succeeded; returns for how many that took too long.
+    /// Waits until a request of each instance has succeeded; returns the number of instances for which that took too long.
     async fn not_served(&self, instances: &[u64]) -> u64 {
         let since = now();
         let started = Instant::now();
@@ -194,8 +194,8 @@ impl Run {
         self.trace.note("user", "signed in");
         let mut tally = self.tally.lock();
         tally.sign_ins += 1;
-        let everybody = tally.last_ok.keys().copied().collect();
-        tally.waiting.push((now(), everybody));
+        let instances = tally.last_ok.keys().copied().collect();
+        tally.waiting.push((now(), instances));
     }
 }
 
@@ -209,7 +209,7 @@ impl Tally {
         }
     }
 
-    /// It is not expected to be served for now.
+    /// The instance is not expected to be served for the time being.
     fn excuse(&mut self, instance: u64) {
         self.last_ok.remove(&instance);
         for (_, waiting) in &mut self.waiting {
@@ -218,19 +218,20 @@ impl Tally {
     }
 }
 
-/// Everything from the first start to the last end.
+/// Runs from the start of the first instance to the end of the last one.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let mut scratch = None;
-    let location = match &arguments.store {
-        Some(location) => location.clone(),
-        None => {
-            let directory = scratch.insert(tempfile::tempdir()?);
-            Location::File(directory.path().join("session"))
-        }
-    };
+    let (location, _directory) = Location::or_scratch(arguments.store.as_ref())?;
     let kind = location.kind();
     let store = location.open().await?;
-    let site = Arc::new(Site::open(arguments).await?);
+    let server = AuthorizationServer::builder()
+        .client(CLIENT_ID, CLIENT_SECRET)
+        .access_ttl(arguments.access_ttl)
+        .refresh_ttl(WEEK)
+        .latency(arguments.latency)
+        .reuse(arguments.server.within(WINDOW))
+        .build();
+    let api = ImportApi::builder(&server).build();
+    let site = Arc::new(Servers::open(server, api).await?);
     let run = Arc::new(Run::new(Trace::into(arguments.trace.as_deref())?));
     let setup = Setup {
         store: location,
@@ -259,9 +260,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 
     let fleet = Fleet::start(arguments.instances, setup, Arc::clone(&run))?;
     let fleet = Arc::new(Mutex::new(fleet));
-    let seed = arguments
-        .seed
-        .unwrap_or_else(|| RandomState::new().hash_one(0) >> 32);
+    let seed = command::seed(arguments.seed);
     let until = Instant::now() + arguments.run_time();
     let striker = |salt| Striker {
         fleet: Arc::clone(&fleet),

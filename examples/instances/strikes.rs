@@ -1,4 +1,4 @@
-//! Kills instances and stops them, at moments and for times that are drawn.
+//! Kills and pauses instances, at random moments and for random times.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,41 +6,28 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use crate::command::Random;
 use crate::fleet::Fleet;
 use crate::run::Run;
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// If all were, nobody would ever rotate.
+/// One strike in so many is aimed: if all were aimed, no instance would ever rotate.
 const AIMED_ONE_IN: u64 = 3;
 
-/// How long a lease is waited for: a few come in a second, and none while a lease is held.
+/// How long a striker waits for a lease. A few leases come in a second, and no lease while another one is held.
 const LEASE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long after a lease the one who made it is struck: before the token is sent, while it is, before the
-/// pair is stored, or after that. At once in a third of the cases.
+/// The delay between a lease and a strike at its holder: before the token is sent, during the exchange, before the pair is stored,
+/// or later. The delay is a random time below the first value less the second, so it is zero in a third of the cases.
 const AFTER_LEASE_MS: (u64, u64) = (60, 20);
 
-/// SplitMix64.
-#[derive(Debug)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (bits ^ (bits >> 31)) % limit.max(1)
-    }
-
-    fn span(&mut self, limit: Duration) -> Duration {
-        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-        Duration::from_micros(self.below(limit))
-    }
+fn span(random: &mut Random, limit: Duration) -> Duration {
+    let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(random.below(limit))
 }
 
-/// Who strikes, and until when.
+/// Strikes instances until a moment.
 pub(crate) struct Striker {
     pub(crate) fleet: Arc<Mutex<Fleet>>,
     pub(crate) run: Arc<Run>,
@@ -50,7 +37,7 @@ pub(crate) struct Striker {
 }
 
 impl Striker {
-    /// Kills one every so often.
+    /// Kills an instance about once in `every`.
     pub(crate) async fn kill(mut self, every: Duration) -> anyhow::Result<()> {
         while let Some(victim) = self.victim(every, Fleet::numbers).await {
             self.fleet.lock().kill(victim)?;
@@ -58,10 +45,10 @@ impl Striker {
         Ok(())
     }
 
-    /// Stops one every so often, for a while.
+    /// Pauses an instance about once in `every`.
     pub(crate) async fn pause(mut self, every: Duration) -> anyhow::Result<()> {
         while let Some(victim) = self.victim(every, Fleet::running).await {
-            let span = self.random.span(LONGEST_PAUSE);
+            let span = span(&mut self.random, LONGEST_PAUSE);
             if !self.fleet.lock().pause(victim)? {
                 continue;
             }
@@ -75,10 +62,10 @@ impl Striker {
         Ok(())
     }
 
-    /// Waits for the next moment: half to one and a half times `every` after the last. `None` when it is over.
+    /// Waits for the next strike, half to one and a half times `every` after the last one. `None` at the end of the run.
     async fn victim(&mut self, every: Duration, of: fn(&Fleet) -> Vec<u64>) -> Option<u64> {
         loop {
-            let moment = Instant::now() + every / 2 + self.random.span(every);
+            let moment = Instant::now() + every / 2 + span(&mut self.random, every);
             sleep_until(moment.min(self.until)).await;
             if self.aims
                 && self.random.below(AIMED_ONE_IN) == 0
@@ -91,15 +78,15 @@ impl Striker {
             }
             let instances = of(&self.fleet.lock());
             let place = self.random.below(instances.len() as u64);
-            // If all are stopped, it is for another time.
+            // Without a candidate, this strike is omitted.
             if let Some(victim) = instances.get(usize::try_from(place).ok()?) {
                 return Some(*victim);
             }
         }
     }
 
-    /// Which instance leases a token next. None that takes another's lease over: a few of those in a row are struck for
-    /// longer than callers wait.
+    /// The instance that leases a token next, unless it takes the lease of another one over: a few strikes in a row at such
+    /// instances would take longer than callers wait.
     async fn candidate(&mut self) -> Option<u64> {
         let mut leases = self.run.leases.subscribe();
         leases.mark_unchanged();
@@ -110,20 +97,5 @@ impl Striker {
         let after = self.random.below(within).saturating_sub(at_once);
         sleep(Duration::from_millis(after)).await;
         candidate
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_seed_draws_the_same() {
-        let drawn = || {
-            let mut random = Random(7);
-            [(); 8].map(|()| random.below(1_000))
-        };
-        assert_eq!(drawn(), drawn());
-        assert_eq!(Random(7).below(0), 0);
     }
 }

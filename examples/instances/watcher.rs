@@ -1,26 +1,34 @@
-//! Looks at the record all the time, and signs in anew when the session was lost.
+//! Watches the shared record, signs in again after the session was lost, and writes the trace of a run.
 
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{LineWriter, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use evertoken::{Error, TokenManager, TokenStore};
+use parking_lot::Mutex;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::history::{Finding, View};
+use crate::messages::{Micros, now};
 use crate::run::Run;
-use crate::site::Site;
+use crate::site::Servers;
 
-/// Between two looks: shorter than any exchange takes, so that no lease comes and goes unseen.
+/// The time between two looks at the record. An exchange takes longer, so no lease is missed.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How long it takes somebody to sign in.
+/// The time that a user needs to sign in.
 const SIGN_IN: Duration = Duration::from_millis(500);
 
 pub(crate) struct Watcher {
     pub(crate) run: Arc<Run>,
-    pub(crate) site: Arc<Site>,
+    pub(crate) site: Arc<Servers>,
     pub(crate) store: Arc<dyn TokenStore>,
-    /// The user's.
+    /// The manager of the user.
     pub(crate) tokens: TokenManager,
 }
 
@@ -45,46 +53,72 @@ impl Watcher {
         }
     }
 
-    /// Returns what the record is.
+    /// Reads the record once.
     pub(crate) async fn look(&self) {
-        match self.store.load(self.tokens.key()).await {
-            Ok(loaded) => {
-                let view = loaded.entry.map(|(record, _)| View::of(&record));
-                if self
-                    .run
-                    .saw(view)
-                    .iter()
-                    .any(|finding| matches!(finding, Finding::Ended(_)))
-                {
-                    tokio::spawn(sign_in(
-                        Arc::clone(&self.run),
-                        Arc::clone(&self.site),
-                        self.tokens.clone(),
-                    ));
-                }
+        let loaded = match self.store.load(self.tokens.key()).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let error = anyhow::anyhow!(error);
+                return self.run.trace.note("watcher", format!("{error:#}"));
             }
-            Err(error) => self
-                .run
-                .trace
-                .note("watcher", format!("{:#}", anyhow::anyhow!(error))),
+        };
+        let view = loaded.entry.map(|(record, _)| View::of(&record));
+        let findings = self.run.saw(view);
+        let is_end = |finding: &Finding| matches!(finding, Finding::Ended(_));
+        if findings.iter().any(is_end) {
+            let (run, site) = (Arc::clone(&self.run), Arc::clone(&self.site));
+            tokio::spawn(sign_in(run, site, self.tokens.clone()));
         }
     }
 }
 
-/// Somebody signs in anew. It is no instance: those that are left find his pair in the store.
-async fn sign_in(run: Arc<Run>, site: Arc<Site>, tokens: TokenManager) {
+/// A user signs in again. The instances find the new pair in the store.
+async fn sign_in(run: Arc<Run>, site: Arc<Servers>, tokens: TokenManager) {
     sleep(SIGN_IN).await;
     let pair = site.server.issue();
     loop {
         match tokens.replace(pair.clone()).await {
             Ok(()) => return run.signed_in(),
-            // It may be stored all the same, and is found then.
+            // The pair may be stored all the same; then the instances find it.
             Err(Error::Store { .. }) => sleep(SIGN_IN).await,
             Err(error) => {
-                return run
-                    .trace
-                    .note("user", format!("{:#}", anyhow::anyhow!(error)));
+                let error = anyhow::anyhow!(error);
+                return run.trace.note("user", format!("{error:#}"));
             }
         }
+    }
+}
+
+/// What happened, and when, for the search for causes.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    file: Option<Mutex<LineWriter<File>>>,
+}
+
+impl Trace {
+    pub(crate) fn into(path: Option<&Path>) -> anyhow::Result<Self> {
+        let open = |path: &Path| {
+            let file =
+                File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            anyhow::Ok(Mutex::new(LineWriter::new(file)))
+        };
+        Ok(Self {
+            file: path.map(open).transpose()?,
+        })
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.file.is_some()
+    }
+
+    pub(crate) fn note(&self, actor: impl Display, what: impl Display) {
+        self.note_at(now(), actor, what);
+    }
+
+    pub(crate) fn note_at(&self, at: Micros, actor: impl Display, what: impl Display) {
+        let Some(file) = &self.file else { return };
+        let line = json!({ "at": at, "who": actor.to_string(), "what": what.to_string() });
+        // A trace that cannot be written does not stop the run.
+        let _ = writeln!(file.lock(), "{line}");
     }
 }

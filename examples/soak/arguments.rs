@@ -1,31 +1,31 @@
-//! What the command line says.
+//! The command line of `soak`.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 
+use crate::command::{self, at_least};
 use crate::store::Location;
 
-/// A quarter of a shorter run may pass in one outage.
+/// In a shorter run, one outage may take a whole quarter.
 const SHORTEST_RUN: Duration = Duration::from_secs(120);
 
-/// Keeps sessions alive for a long time, in real time and in bad faults. The exit status is 0 if no call failed and
+/// Keeps sessions alive for a long time, in real time and with frequent faults. The exit status is 0 if no call failed and
 /// neither memory nor tasks nor descriptors grew.
 #[derive(Debug, Parser)]
 #[command(name = "soak")]
 pub(crate) struct Arguments {
-    /// How long it runs; at least 2m
+    /// Length of the run, at least 2m
     #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = run_time)]
     pub(crate) run_time: Duration,
 
-    /// How often a line is printed
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = every)]
+    /// Time between two lines of output
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = a_second)]
     pub(crate) every: Duration,
 
-    /// Where the sessions live: `file:DIRECTORY`, `redis://..` or `postgres://..`
-    /// [default: a directory that goes with the run]
+    /// Store of the sessions: `file:DIRECTORY`, `redis://..` or `postgres://..`
+    /// [default: a directory that is deleted after the run]
     #[arg(long, value_name = "STORE")]
     pub(crate) store: Option<Location>,
 
@@ -33,15 +33,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000))]
     pub(crate) callers: u32,
 
-    /// Calls that a caller makes in a second
+    /// Calls of a caller in a second
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = RangedU64ValueParser::<u32>::new().range(1..=100))]
     pub(crate) rate: u32,
 
     /// Lifetime of an access token
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = ttl)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = a_second)]
     pub(crate) access_ttl: Duration,
 
-    /// What the faults and the restarts are drawn from [default: something else each time]
+    /// Seed of the faults and the restarts [default: another one each time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -49,19 +49,17 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Is the process of the servers
+    /// Runs the servers
     #[arg(long, hide = true)]
     pub(crate) serve: bool,
 }
 
 impl Arguments {
     pub(crate) fn seed(&self) -> u64 {
-        // Short enough to be typed.
-        self.seed
-            .unwrap_or_else(|| RandomState::new().hash_one(0) >> 32)
+        command::seed(self.seed)
     }
 
-    /// Between two calls of one caller.
+    /// The time between two calls of one caller.
     pub(crate) fn period(&self) -> Duration {
         Duration::from_secs(1) / self.rate
     }
@@ -71,25 +69,9 @@ fn run_time(text: &str) -> Result<Duration, String> {
     at_least(SHORTEST_RUN, text)
 }
 
-fn every(text: &str) -> Result<Duration, String> {
+/// With a shorter lifetime, a token on a busy machine could expire on its way to the API.
+fn a_second(text: &str) -> Result<Duration, String> {
     at_least(Duration::from_secs(1), text)
-}
-
-/// A shorter lifetime leaves a caller on a busy machine with a token that expires on its way.
-fn ttl(text: &str) -> Result<Duration, String> {
-    at_least(Duration::from_secs(1), text)
-}
-
-/// Times as `90s`, `10m` or `1h`.
-fn at_least(least: Duration, text: &str) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    match span < least {
-        true => Err(format!(
-            "must be at least {}",
-            humantime::format_duration(least)
-        )),
-        false => Ok(span),
-    }
 }
 
 #[cfg(test)]
@@ -101,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn without_arguments_it_runs_for_ten_minutes_and_prints_a_line_a_minute()
+    fn without_arguments_a_run_takes_ten_minutes_and_prints_a_line_a_minute()
     -> Result<(), clap::Error> {
         let arguments = parsed(&[])?;
         assert_eq!(arguments.run_time, Duration::from_secs(600));
@@ -112,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_make_no_sense_are_refused() {
+    fn the_parser_refuses_values_out_of_range() {
         for (flag, value) in [
             ("--for", "119s"),
             ("--for", "long"),
@@ -127,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_that_is_given_is_the_seed() -> Result<(), clap::Error> {
+    fn a_given_seed_is_used() -> Result<(), clap::Error> {
         assert_eq!(parsed(&["--seed", "7"])?.seed(), 7);
         Ok(())
     }

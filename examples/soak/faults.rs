@@ -1,40 +1,43 @@
-//! The faults: which outage comes when, and how long it takes. There is one at a time, and half a minute of calm
-//! between two of them, so that no caller waits through more than one.
+//! The faults: outages of the token endpoint and of the store, in a random order and of random lengths. One outage comes at a
+//! time, with about half a minute of calm between two, so that no call waits through more than one.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{self, Answer, Front};
+use evertoken::protocol::{Digest, Lease, Record};
+use evertoken::{Key, StoreError, TokenStore};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::servers::Order;
-use crate::shaky::Trouble;
-use crate::site::Site;
+use crate::command::Random;
+use crate::servers::{Order, Site};
 use crate::tally::Tally;
 
-/// Between two outages.
+/// The time between two outages.
 const CALM: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(40));
 
-/// What most outages take.
+/// The length of most outages.
 const SHORT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(8));
 
-/// What one outage in four takes. A caller waits for 35 s, and the pause before the attempt that follows may take 16 s.
+/// The length of one outage in four. A caller waits for 35 s, and the pause before the next attempt may take 16 s.
 const LONG: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(20));
 const LONG_ONE_IN: u64 = 4;
 
-/// What becomes of requests to the token endpoint.
+/// The fate of requests to the token endpoint during an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Out {
-    /// No connection is accepted.
+    /// The endpoint accepts no connection.
     Refused,
-    /// Each is answered with this status, and an HTML page or nothing.
+    /// The front answers each request with this status, and with an HTML page or an empty body.
     Answered { status: u16, page: bool },
-    /// One is answered with this status; then the outage is over.
+    /// The front answers one request with this status; then the outage is over.
     Once { status: u16 },
-    /// The connection is reset in the middle of an answer.
+    /// The front resets the connection in the middle of an answer.
     Reset,
 }
 
@@ -61,7 +64,7 @@ impl Out {
 
 const PAGE: &str = "<html><body>something is in the way</body></html>";
 
-/// What is out, and how.
+/// An outage of the token endpoint or of the store.
 #[derive(Debug, Clone, Copy)]
 enum Outage {
     Endpoint(Out),
@@ -72,15 +75,14 @@ const fn page(status: u16) -> Outage {
     Outage::Endpoint(Out::Answered { status, page: true })
 }
 
+const EMPTY_503: Out = Out::Answered {
+    status: 503,
+    page: false,
+};
+
 const OUTAGES: [(&str, Outage); 14] = [
     ("refused connections", Outage::Endpoint(Out::Refused)),
-    (
-        "503",
-        Outage::Endpoint(Out::Answered {
-            status: 503,
-            page: false,
-        }),
-    ),
+    ("503", Outage::Endpoint(EMPTY_503)),
     ("502 with a page", page(502)),
     ("504 with a page", page(504)),
     ("500 once", Outage::Endpoint(Out::Once { status: 500 })),
@@ -94,7 +96,7 @@ const OUTAGES: [(&str, Outage); 14] = [
     ("a store that fails", Outage::Store(Trouble::Fails)),
     (
         "a store that does not answer",
-        Outage::Store(Trouble::DoesNotAnswer),
+        Outage::Store(Trouble::Hangs),
     ),
 ];
 
@@ -106,11 +108,11 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// Goes on until it is asked to stop, and leaves no outage behind.
+    /// Runs until the stop, and ends the last outage before it returns.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let mut deck = Vec::new();
-        while !stopped_within(self.random.between(CALM), &mut stop).await {
-            // Each comes once before one comes again.
+        while !stopped_within(between(&mut self.random, CALM), &mut stop).await {
+            // Each outage comes once before one comes again.
             if deck.is_empty() {
                 deck.extend(OUTAGES);
             }
@@ -121,7 +123,7 @@ impl Faults {
                 0 => LONG,
                 _ => SHORT,
             };
-            stopped_within(self.random.between(length), &mut stop).await;
+            stopped_within(between(&mut self.random, length), &mut stop).await;
             self.end().await?;
         }
         Ok(())
@@ -144,31 +146,108 @@ impl Faults {
     }
 }
 
-/// Waits; returns whether it was asked to stop meanwhile.
+/// Draws a time between a least and a longest one.
+pub(crate) fn between(random: &mut Random, (least, most): (Duration, Duration)) -> Duration {
+    let span = u64::try_from((most - least).as_millis()).unwrap_or(u64::MAX);
+    least + Duration::from_millis(random.below(span))
+}
+
+/// Waits; returns whether the stop came meanwhile.
 pub(crate) async fn stopped_within(span: Duration, stop: &mut watch::Receiver<bool>) -> bool {
     timeout(span, stop.wait_for(|stop| *stop)).await.is_ok()
 }
 
-/// SplitMix64: a number is all that it takes to draw the same again.
-#[derive(Debug, Clone)]
-pub(crate) struct Random(pub(crate) u64);
+/// How the store behaves during an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Each call fails at once.
+    Fails,
+    /// Each call waits until the outage is over.
+    Hangs,
+}
 
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+/// A store that fails or hangs during an outage.
+#[derive(Debug)]
+pub(crate) struct ShakyStore {
+    pub(crate) store: Arc<dyn TokenStore>,
+    pub(crate) trouble: watch::Receiver<Option<Trouble>>,
+}
+
+impl ShakyStore {
+    async fn check(&self) -> Result<(), StoreError> {
+        let trouble = *self.trouble.borrow();
+        match trouble {
+            None => Ok(()),
+            Some(Trouble::Fails) => Err(StoreError::new("the disk is full")),
+            Some(Trouble::Hangs) => {
+                self.over().await;
+                Ok(())
+            }
+        }
     }
 
-    /// Below `limit`; 0 if that is 0.
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next().checked_rem(limit).unwrap_or(0)
+    async fn over(&self) {
+        let mut trouble = self.trouble.clone();
+        // Without a sender, the outage is over.
+        let _ = trouble.wait_for(Option::is_none).await;
+    }
+}
+
+#[async_trait]
+impl TokenStore for ShakyStore {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.check().await?;
+        self.store.load(key).await
     }
 
-    pub(crate) fn between(&mut self, (least, most): (Duration, Duration)) -> Duration {
-        let span = u64::try_from((most - least).as_millis()).unwrap_or(u64::MAX);
-        least + Duration::from_millis(self.below(span))
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        self.check().await?;
+        self.store.swap(key, seen, next).await
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        self.store.changed(key, seen).await;
+        self.over().await;
+    }
+
+    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        self.check().await?;
+        self.store.find(digest).await
+    }
+
+    async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+        self.store.holder_is_dead(key, lease).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use evertoken::MemoryStore;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_fails_or_hangs_during_an_outage_and_answers_afterwards() {
+        let faults = watch::Sender::new(Some(Trouble::Fails));
+        let store = ShakyStore {
+            store: Arc::new(MemoryStore::new()),
+            trouble: faults.subscribe(),
+        };
+        let key = Key::new("issuer", "client");
+        assert!(store.load(&key).await.is_err());
+        faults.send_replace(Some(Trouble::Hangs));
+        let waiting = timeout(Duration::from_secs(60), store.load(&key)).await;
+        assert!(waiting.is_err());
+        let (loaded, _) = tokio::join!(store.load(&key), async { faults.send_replace(None) });
+        assert!(loaded.is_ok());
+        assert!(store.load(&key).await.is_ok());
     }
 }

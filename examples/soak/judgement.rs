@@ -1,32 +1,31 @@
-//! Whether something grew.
+//! The measurement of this process, and the judgement whether something grew.
 //!
-//! A run has four quarters. The first is warm-up: connections are made, the allocator takes what it needs, and each
-//! record comes to remember as many past tokens as it may (256, which takes seven minutes). The least value of the last
-//! quarter is compared with the least value of the second: a leak raises the least value, and an outage, in which tasks
+//! A run has four quarters. The first quarter is warm-up: connections are opened, the allocator takes the memory that it
+//! needs, and each record fills its list of past tokens (256, which takes seven minutes). The judgement compares the least
+//! value of the last quarter with the least value of the second: a leak raises the least value, and an outage, in which tasks
 //! wait, does not.
 
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::runtime::Handle;
 
-use crate::process::Sample;
-
-/// Memory may grow by a tenth..
+/// Memory may grow by a tenth and by [`ALLOWANCE`].
 const SHARE: u64 = 10;
 
-/// .. and by this: an allocator gives little back, and the records of a short run still grow.
+/// An allocator returns little memory, and the records of a short run still grow.
 const ALLOWANCE: u64 = 2 * 1024 * 1024;
 
 /// The least values of each quarter of a run.
 #[derive(Debug)]
 pub(crate) struct Quarters {
     length: Duration,
-    /// So many more tasks, and so many more descriptors, are not growth.
+    /// The number of additional tasks, and of additional descriptors, that does not count as growth.
     spare: u64,
     least: [Option<Sample>; 4],
 }
 
-/// One thing that must not grow. Without a limit, it could not be measured.
+/// The verdict on one quantity. Without a limit, the quantity could not be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Verdict {
     pub(crate) second_quarter: Option<u64>,
@@ -51,7 +50,7 @@ impl Quarters {
         }
     }
 
-    /// What was measured so long after the start; nothing after the end counts.
+    /// Notes a sample by its time since the start; samples after the end do not count.
     pub(crate) fn note(&mut self, elapsed: Duration, sample: Sample) {
         let quarter = elapsed.as_nanos() / self.length.as_nanos().max(1);
         let quarter = usize::try_from(quarter).unwrap_or(usize::MAX);
@@ -60,7 +59,7 @@ impl Quarters {
         }
     }
 
-    /// `None` if the run was not long enough to say.
+    /// `None` if a quarter has no sample.
     pub(crate) fn judged(&self) -> Option<Judgement> {
         let [_, Some(second), _, Some(last)] = self.least else {
             return None;
@@ -92,7 +91,7 @@ impl Verdict {
             second_quarter: second,
             last_quarter: last,
             at_most,
-            // What is not known is not held against the run.
+            // A quantity that could not be measured counts as flat.
             flat: last.zip(at_most).is_none_or(|(last, most)| last <= most),
         }
     }
@@ -102,6 +101,44 @@ impl Judgement {
     pub(crate) fn is_flat(&self) -> bool {
         self.memory.flat && self.tasks.flat && self.descriptors.flat
     }
+}
+
+/// The memory, tasks and descriptors of this process. Memory and descriptors are known on Linux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// Resident memory, in bytes.
+    pub(crate) memory: Option<u64>,
+    /// Live tasks of the runtime.
+    pub(crate) tasks: u64,
+    /// Open descriptors: files, sockets and pipes.
+    pub(crate) descriptors: Option<u64>,
+}
+
+impl Sample {
+    pub(crate) fn take() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").ok();
+        Self {
+            memory: status.as_deref().and_then(resident),
+            tasks: Handle::current().metrics().num_alive_tasks() as u64,
+            descriptors: descriptors(),
+        }
+    }
+}
+
+/// The resident memory in a `/proc/<pid>/status`, in bytes.
+fn resident(status: &str) -> Option<u64> {
+    let kibibytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?
+        .trim()
+        .strip_suffix("kB")?;
+    kibibytes.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+fn descriptors() -> Option<u64> {
+    let open = std::fs::read_dir("/proc/self/fd").ok()?.count() as u64;
+    // One descriptor is of the directory itself.
+    open.checked_sub(1)
 }
 
 #[cfg(test)]
@@ -118,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Of a run of 40 s with two samples in each quarter.
+    /// The judgement of a run of 40 s with two samples in each quarter.
     fn judged(samples: [Sample; 8]) -> Option<Judgement> {
         let mut quarters = Quarters::of(Duration::from_secs(40), 0);
         for (number, sample) in (0..).zip(samples) {
@@ -128,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_whose_low_points_stay_is_flat_whatever_its_peaks() {
+    fn a_run_with_constant_low_points_is_flat_whatever_its_peaks() {
         let (low, peak) = (sample(20 * MIB, 50, 40), sample(90 * MIB, 400, 300));
         let judgement = judged([low, peak, low, peak, peak, low, peak, low]).unwrap();
         assert!(judgement.is_flat(), "{judgement:?}");
@@ -155,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn one_task_or_one_descriptor_more_is_growth_and_one_less_is_not() {
+    fn one_more_task_or_descriptor_is_growth_and_one_less_is_not() {
         let a = sample(20 * MIB, 50, 40);
         for (b, flat) in [
             (sample(20 * MIB, 51, 40), false),
@@ -180,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_measured_is_not_held_against_a_run() {
+    fn a_quantity_that_cannot_be_measured_counts_as_flat() {
         let a = Sample {
             memory: None,
             tasks: 50,
@@ -198,10 +235,45 @@ mod tests {
             quarters.note(Duration::from_secs(second), sample(MIB, 1, 1));
         }
         assert_eq!(quarters.judged(), None);
-        // It ends with its last moment.
+        // A sample at the end of the run does not count.
         quarters.note(Duration::from_secs(40), sample(MIB, 1, 1));
         assert_eq!(quarters.judged(), None);
         quarters.note(Duration::from_secs(39), sample(MIB, 1, 1));
         assert!(quarters.judged().is_some());
+    }
+
+    #[test]
+    fn resident_memory_is_read_in_bytes() {
+        let status = "Name:\tsoak\nVmHWM:\t   14000 kB\nVmRSS:\t   13312 kB\nThreads:\t3\n";
+        assert_eq!(resident(status), Some(13_312 * 1024));
+    }
+
+    #[test]
+    fn a_status_without_resident_memory_is_unknown() {
+        for status in [
+            "",
+            "Name:\tsoak\n",
+            "VmRSS:\n",
+            "VmRSS:\t12 MB\n",
+            "VmRSS:\tmany kB\n",
+            "VmRSS:\t18446744073709551615 kB\n",
+        ] {
+            assert_eq!(resident(status), None, "{status:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_open_file_and_a_started_task_are_counted() {
+        let before = Sample::take();
+        let file = std::fs::File::open("/proc/self/status").unwrap();
+        let task = tokio::spawn(std::future::pending::<()>());
+        let after = Sample::take();
+        assert_eq!(after.tasks, before.tasks + 1);
+        // Other tests of this program open files too.
+        assert!(after.descriptors.is_some_and(|open| open > 3));
+        assert!(after.memory.is_some_and(|bytes| bytes > 1024 * 1024));
+        task.abort();
+        drop(file);
     }
 }

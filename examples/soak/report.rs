@@ -1,20 +1,18 @@
-//! What is said about a run: to people in lines and a table, to programs as JSON objects.
+//! The report of `soak`: lines and a table for people, JSON objects for programs.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, LineStyle, Table};
-use indicatif::HumanCount;
+use comfy_table::{Cell, CellAlignment, Table};
 use serde::Serialize;
 
 use crate::arguments::Arguments;
-use crate::judgement::{Judgement, Verdict};
-use crate::process::Sample;
+use crate::command::{count, json_line, plain_table};
+use crate::judgement::{Judgement, Sample, Verdict};
 use crate::servers::Counters;
 use crate::tally::Counts;
 
-/// A run as it is now, in the order in which it is written.
+/// The state of a run, in the order of the output.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
     elapsed_s: u64,
@@ -31,7 +29,7 @@ pub(crate) struct Line {
     first_failure: Option<String>,
 }
 
-/// A run that is over.
+/// The result of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) passed: bool,
@@ -88,7 +86,7 @@ impl Summary {
     }
 }
 
-/// Says what is going to happen.
+/// Announces the run.
 pub(crate) fn introduction(
     out: &mut impl Write,
     arguments: &Arguments,
@@ -122,64 +120,65 @@ pub(crate) fn introduction(
     out.flush()
 }
 
-pub(crate) fn line(out: &mut impl Write, line: &Line, json: bool) -> anyhow::Result<()> {
+pub(crate) fn line(out: &mut impl Write, line: &Line, json: bool) -> io::Result<()> {
     if json {
-        writeln!(out, "{}", serde_json::to_string(line)?)?;
-        return Ok(out.flush()?);
+        return json_line(out, line);
     }
     write!(
         out,
         "{:>10} {:>11} {:>7} {:>10} {:>8} {:>9} {:>13} {:>10} {:>6} {:>12}",
         span(Duration::from_secs(line.elapsed_s)),
-        HumanCount(line.ok).to_string(),
-        HumanCount(line.failed).to_string(),
-        HumanCount(line.rotations).to_string(),
+        count(line.ok),
+        count(line.failed),
+        count(line.rotations),
         line.outages,
         line.restarts,
         seconds(line.slowest_ms),
         known(line.resident_bytes, mebibytes),
         line.tasks,
-        known(line.descriptors, |count| count.to_string()),
+        known(line.descriptors, |open| open.to_string()),
     )?;
     match &line.first_failure {
         Some(failure) => writeln!(out, "  first failure: {failure}")?,
         None => writeln!(out)?,
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
-pub(crate) fn summary(out: &mut impl Write, summary: &Summary, json: bool) -> anyhow::Result<()> {
+pub(crate) fn summary(out: &mut impl Write, summary: &Summary, json: bool) -> io::Result<()> {
     if json {
-        writeln!(out, "{}", serde_json::to_string(summary)?)?;
-        return Ok(out.flush()?);
+        return json_line(out, summary);
     }
     match &summary.judgement {
         Some(judgement) => writeln!(out, "\n{}", table(judgement))?,
-        None => writeln!(out, "\nThe run was too short to say whether anything grew.")?,
+        None => writeln!(
+            out,
+            "\nThe run was too short to judge whether anything grew."
+        )?,
     }
     let last = &summary.last;
     writeln!(
         out,
         "{} calls succeeded and {} failed; the slowest took {}. {} rotations, {} outages in which {} requests were \
          turned away, {} restarts.",
-        HumanCount(last.ok),
-        HumanCount(last.failed),
+        count(last.ok),
+        count(last.failed),
         seconds(last.slowest_ms),
-        HumanCount(last.rotations),
+        count(last.rotations),
         last.outages,
-        HumanCount(last.turned_away),
+        count(last.turned_away),
         last.restarts,
     )?;
-    for (count, what) in [
-        (summary.bad_restarts, "restarts were not in good order"),
+    for (number, what) in [
+        (summary.bad_restarts, "restarts did not shut down cleanly"),
         (summary.sessions_revoked, "sessions were revoked"),
         (
             summary.unauthorized,
             "calls were answered 401, and each of those was sent once more if it could be",
         ),
     ] {
-        if count > 0 {
-            writeln!(out, "{} {what}.", HumanCount(count))?;
+        if number > 0 {
+            writeln!(out, "{} {what}.", count(number))?;
         }
     }
     if let Some(failure) = &last.first_failure {
@@ -191,14 +190,12 @@ pub(crate) fn summary(out: &mut impl Write, summary: &Summary, json: bool) -> an
         _ => "FAILED",
     };
     writeln!(out, "{verdict}")?;
-    Ok(out.flush()?)
+    out.flush()
 }
 
 fn table(judgement: &Judgement) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
-        .set_header(["least of", "second quarter", "last quarter", "at most", ""]);
+    let mut table = plain_table();
+    table.set_header(["least of", "second quarter", "last quarter", "at most", ""]);
     let mut row = |name: &str, verdict: Verdict, shown: fn(u64) -> String| {
         let word = match (verdict.at_most, verdict.flat) {
             (None, _) => "not known",
@@ -218,14 +215,14 @@ fn table(judgement: &Judgement) -> Table {
         table.add_row(row);
     };
     row("memory", judgement.memory, mebibytes);
-    row("tasks", judgement.tasks, |count| count.to_string());
-    row("descriptors", judgement.descriptors, |count| {
-        count.to_string()
+    row("tasks", judgement.tasks, |alive| alive.to_string());
+    row("descriptors", judgement.descriptors, |open| {
+        open.to_string()
     });
     table
 }
 
-/// In whole seconds.
+/// Writes a time in whole seconds.
 pub(crate) fn span(span: Duration) -> String {
     humantime::format_duration(Duration::from_secs(span.as_secs())).to_string()
 }
@@ -248,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_is_a_dash_and_a_failure_has_its_reason() -> anyhow::Result<()> {
+    fn an_unknown_value_is_a_dash_and_a_failure_has_its_reason() -> anyhow::Result<()> {
         let counts = Counts {
             ok: 1_200,
             failed: 1,
@@ -262,9 +259,9 @@ mod tests {
             descriptors: Some(41),
         };
         let elapsed = Duration::from_millis(60_004);
-        let said = Line::of(elapsed, &counts, Counters::default(), sample);
+        let shown = Line::of(elapsed, &counts, Counters::default(), sample);
         let mut out = Vec::new();
-        line(&mut out, &said, false)?;
+        line(&mut out, &shown, false)?;
         let text = String::from_utf8(out)?;
         let words: Vec<_> = text.split_whitespace().collect();
         let numbers = [
@@ -273,7 +270,7 @@ mod tests {
         assert_eq!(words[..numbers.len()], numbers);
         assert!(text.ends_with("first failure: on-request, at 5s, no outage: no\n"));
         let mut out = Vec::new();
-        line(&mut out, &said, true)?;
+        line(&mut out, &shown, true)?;
         let object: serde_json::Value = serde_json::from_slice(&out)?;
         assert_eq!(object["elapsed_s"], 60);
         assert!(object["resident_bytes"].is_null());

@@ -1,17 +1,17 @@
-//! What is counted while a run lasts.
+//! The counts of a run.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::command::Strategy;
 use crate::report::span;
-use crate::session::Strategy;
 
 pub(crate) struct Tally {
     started: Instant,
-    /// What is wrong at the moment.
-    faults: Mutex<Option<&'static str>>,
+    /// The current outage.
+    outage: Mutex<Option<&'static str>>,
     counts: Mutex<Counts>,
 }
 
@@ -21,11 +21,11 @@ pub(crate) struct Counts {
     pub(crate) failed: u64,
     pub(crate) outages: u64,
     pub(crate) restarts: u64,
-    /// Restarts that were not in good order.
+    /// Restarts with an unclean shutdown.
     pub(crate) bad_restarts: u64,
-    /// How long the slowest call took that succeeded.
+    /// The time of the slowest call that succeeded.
     pub(crate) slowest: Duration,
-    /// Of calls and restarts.
+    /// The first failure of a call or a restart.
     pub(crate) first_failure: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),
-            faults: Mutex::default(),
+            outage: Mutex::default(),
             counts: Mutex::default(),
         }
     }
@@ -70,20 +70,20 @@ impl Tally {
     }
 
     pub(crate) fn outage_begins(&self, what: &'static str) {
-        *self.faults.lock() = Some(what);
+        *self.outage.lock() = Some(what);
         self.counts.lock().outages += 1;
     }
 
     pub(crate) fn outage_ends(&self) {
-        *self.faults.lock() = None;
+        *self.outage.lock() = None;
     }
 
     fn note(&self, counts: &mut Counts, strategy: Strategy, error: &anyhow::Error) {
-        let faults = *self.faults.lock();
+        let outage = *self.outage.lock();
         counts.first_failure.get_or_insert_with(|| {
             let at = span(self.elapsed());
-            let faults = faults.unwrap_or("no outage");
-            format!("{strategy}, at {at}, {faults}: {error:#}")
+            let outage = outage.unwrap_or("no outage");
+            format!("{strategy}, at {at}, {outage}: {error:#}")
         });
     }
 }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_failure_is_kept_with_its_time_and_faults() {
+    async fn the_first_failure_is_kept_with_its_time_and_outage() {
         let tally = Tally::new();
         tally.called(Strategy::OnRequest, Duration::from_secs(1), Ok(()));
         tokio::time::advance(Duration::from_secs(65)).await;

@@ -1,15 +1,14 @@
-//! A rotation on PostgreSQL: its write-ahead log, by the server's own positions in it.
+//! A rotation on PostgreSQL: the write-ahead log, by the positions that the server reports.
 
 use evertoken::PostgresStore;
 
 use super::Found;
-use super::proxy::Proxy;
-use super::session::{OLD, Session, WARM_UP, YOUNG, each};
+use super::server::{OLD, Proxy, Session, WARM_UP, YOUNG, each};
 use crate::services::Postgres;
 
 const STORE: &str = "PostgreSQL";
 
-/// So that nothing but the rotations writes. What is written does not depend on the disk, which would take its time.
+/// With these settings, only the rotations write. `fsync=off` saves time, and does not change what is written.
 const SETTINGS: [&str; 4] = [
     "fsync=off",
     "autovacuum=off",
@@ -35,7 +34,7 @@ async fn rotations(server: &Postgres) -> Found {
     for age in [YOUNG, OLD] {
         session.rotate_until(age).await;
         found.kept.push(kept(server, &session));
-        // The first change of a page after it writes the whole page; these pages have been changed by then.
+        // After a checkpoint, the first change of a page writes the whole page. The warm-up makes these changes.
         server.sql("CHECKPOINT");
         session.rotate(WARM_UP).await;
         let row = stretch(&mut session, &proxy, &log, "").await;
@@ -82,14 +81,14 @@ impl<'a> Log<'a> {
         number(&self.server.sql(&sql))
     }
 
-    /// Of these the images of whole pages.
+    /// The part of these bytes that is images of whole pages.
     fn images(&self, from: &str, to: &str) -> Option<i64> {
         let sql = format!("SELECT sum(fpi_size)::bigint FROM pg_get_wal_stats('{from}', '{to}')");
         self.is_readable.then(|| number(&self.server.sql(&sql)))
     }
 }
 
-/// What the tables and their indexes take once nothing in them is dead.
+/// The size of the tables and their indexes without dead rows.
 fn kept(server: &Postgres, session: &Session) -> [String; 4] {
     server.sql("VACUUM FULL");
     let tables = "FROM pg_class WHERE relkind = 'r' AND relname LIKE 'evertoken%'";

@@ -1,17 +1,16 @@
-//! A rotation on Redis: its append-only file, and what it keeps of a session.
+//! A rotation on Redis: the append-only file, and what Redis keeps of a session.
 
 use evertoken::RedisStore;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, FromRedisValue, cmd};
 
 use super::Found;
-use super::proxy::Proxy;
-use super::session::{OLD, Session, WARM_UP, YOUNG, each};
+use super::server::{OLD, Proxy, Session, WARM_UP, YOUNG, each};
 use crate::services::Redis;
 
 const STORE: &str = "Redis";
 
-/// So that the file only grows.
+/// With these options, the append-only file only grows.
 const OPTIONS: [&str; 6] = [
     "--save",
     "",
@@ -52,7 +51,7 @@ async fn rotations(server: &Redis) -> Found {
     found
 }
 
-/// Past the proxy.
+/// A connection that does not use the proxy.
 struct Admin(MultiplexedConnection);
 
 impl Admin {
@@ -63,8 +62,8 @@ impl Admin {
     }
 
     async fn log(&mut self) -> i64 {
-        let told: String = self.ask(&["INFO", "persistence"]).await;
-        let size = told
+        let info: String = self.ask(&["INFO", "persistence"]).await;
+        let size = info
             .lines()
             .find_map(|line| line.strip_prefix("aof_current_size:"));
         size.and_then(|size| size.trim().parse().ok())

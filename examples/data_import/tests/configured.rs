@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::configuration::Configuration;
 
-/// Servers that know nothing of the import, and a directory for its files.
+/// Servers that the import does not start, and a directory for the files of the import.
 pub(super) struct Elsewhere {
     pub(super) server: AuthorizationServer,
     pub(super) api: ImportApi,
@@ -42,7 +42,7 @@ impl Elsewhere {
         }
     }
 
-    /// Everything, with a store and a seed in its directory.
+    /// A whole configuration, with a store and a seed in the directory.
     pub(super) fn configuration(&self, import: &str) -> String {
         let (token_url, origin) = (self.token_endpoint.url(), self.records.origin());
         format!(
@@ -82,7 +82,7 @@ refresh_token = {{ file = "seed" }}
     }
 }
 
-/// As a secret has to be: its owner's only.
+/// Writes a file that only its owner can read, as evertoken requires of a secret.
 pub(super) fn write(path: &Path, content: &str) {
     use std::io::Write as _;
     let mut options = fs::File::options();
@@ -97,20 +97,20 @@ pub(super) fn config(path: &Path) -> String {
     format!("--config {}", path.display())
 }
 
-/// What is wrong with a configuration.
+/// The error that a configuration causes.
 fn problem(content: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("import.toml");
     fs::write(&path, content).unwrap();
     let path = path.display().to_string();
     let error = Configuration::read(&path).unwrap_err();
-    let told = format!("{error:#}");
-    let told = told.strip_prefix(&path).expect("the file is named");
-    told.trim_start_matches(':').to_owned()
+    let message = format!("{error:#}");
+    let rest = message.strip_prefix(&path).expect("the file is named");
+    rest.trim_start_matches(':').to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_of_a_configuration_are_imported_into_and_the_session_is_kept_beside_it() {
+async fn an_import_uses_the_servers_of_a_configuration_and_stores_the_session_beside_the_file() {
     let servers = Elsewhere::new().await;
     let file = servers.file(&servers.configuration(&servers.api_url()));
     for round in 1..=2 {
@@ -127,7 +127,7 @@ async fn servers_of_a_configuration_are_imported_into_and_the_session_is_kept_be
         for unknown in ["exchanges", "replays", "families_revoked", "unauthorized"] {
             assert_eq!(line.get(unknown), Some(&Value::Null), "{unknown}");
         }
-        // The same records again, which the API takes as new ones; the seed is spent by then.
+        // The second round sends the same records as new ones, with the stored session: the seed is consumed.
         assert_eq!(servers.api.records(), round * 800);
     }
     assert_eq!(servers.api.distinct_records(), 800);
@@ -159,7 +159,7 @@ async fn imports_that_share_a_session_each_count_their_own_rotations() {
     assert_eq!(rotations.iter().sum::<u64>(), both, "{rotations:?}");
 }
 
-/// Answers every request alike, and each the first time it is asked with the first of the bodies.
+/// Answers two requests, each with the next body.
 async fn counters(bodies: [Value; 2]) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}/counters", listener.local_addr().unwrap());
@@ -180,7 +180,7 @@ async fn counters(bodies: [Value; 2]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counters_of_servers_are_told_as_what_the_run_added() {
+async fn counters_of_servers_are_reported_as_differences() {
     let servers = Elsewhere::new().await;
     let seen = |exchanges: u64, unauthorized: u64| {
         json!({
@@ -204,7 +204,7 @@ async fn counters_of_servers_are_told_as_what_the_run_added() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_endpoint_the_servers_are_embedded_and_the_rest_is_the_files() {
+async fn without_an_endpoint_the_servers_are_embedded_and_the_other_settings_apply() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("import.toml");
     fs::write(
@@ -216,7 +216,7 @@ async fn without_an_endpoint_the_servers_are_embedded_and_the_rest_is_the_files(
         "{} --records 800 --workers 4 --access-ttl 300ms --json",
         config(&path)
     );
-    // The second run's server knows nothing of the pair that is stored.
+    // The server of the second run does not know the stored pair.
     for _ in 0..2 {
         let ran = ran(&arguments).await;
         let line = &ran.lines()[0];
@@ -230,10 +230,10 @@ async fn without_an_endpoint_the_servers_are_embedded_and_the_rest_is_the_files(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_seed_in_the_file_is_the_first_pair_of_embedded_servers_too() {
+async fn a_seed_in_the_file_is_the_first_pair_for_embedded_servers_too() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("import.toml");
-    write(&directory.path().join("seed"), "nobody knows this one");
+    write(&directory.path().join("seed"), "unknown to the server");
     fs::write(&path, "[seed]\nrefresh_token = { file = \"seed\" }\n").unwrap();
     let ran = ran(&format!("{} --records 100 --json", config(&path))).await;
     assert_eq!(ran.status, SESSION_ENDED);
@@ -241,7 +241,7 @@ async fn a_seed_in_the_file_is_the_first_pair_of_embedded_servers_too() {
 }
 
 #[tokio::test]
-async fn the_configuration_in_the_documentation_is_one() {
+async fn the_configuration_in_the_readme_is_valid() {
     let documentation = include_str!("../../README.md");
     let (_, sample) = documentation.split_once("```toml\n").unwrap();
     let (sample, _) = sample.split_once("```").unwrap();
@@ -257,10 +257,10 @@ async fn the_configuration_in_the_documentation_is_one() {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_with_its_file_and_line_and_what_is_allowed() {
+fn an_error_in_a_configuration_names_the_file_the_line_and_the_allowed_values() {
     let endpoint = "[http]\norigins = [\"https://api.example.org\"]\n[endpoint]\n\
                     token_url = \"https://id.example.org/token\"\nclient_id = \"a\"\n";
-    for (content, told) in [
+    for (content, expected) in [
         (
             "[import]\napi_urll = \"https://api.example.org\"\n".to_owned(),
             "2: unknown field `api_urll`, expected `api_url` or `counters_url`",
@@ -284,15 +284,15 @@ fn a_wrong_configuration_is_told_with_its_file_and_line_and_what_is_allowed() {
         ),
         (
             format!("[import]\napi_url = \"https://api.example.com/records\"\n{endpoint}"),
-            " import.api_url: is in none of `http.origins`, so it would get no token",
+            " import.api_url: is not in `http.origins`, so requests would carry no token",
         ),
         (
             format!("[import]\napi_url = \"http://api.example.org/records\"\n{endpoint}"),
-            " import.api_url: is in none of `http.origins`, so it would get no token",
+            " import.api_url: is not in `http.origins`, so requests would carry no token",
         ),
         (
             "[import]\napi_url = \"https://api.example.org\"\n".to_owned(),
-            " import: `api_url` and `counters_url` go with an `[endpoint]`; without one, the servers are",
+            " import: `api_url` and `counters_url` need an `[endpoint]`; without one, the servers are ",
         ),
         (
             "[refresh]\nstrategy = \"fixed\"\n".to_owned(),
@@ -300,14 +300,14 @@ fn a_wrong_configuration_is_told_with_its_file_and_line_and_what_is_allowed() {
         ),
     ] {
         let problem = problem(&content);
-        assert!(problem.starts_with(told), "{problem}\n{told}");
+        assert!(problem.starts_with(expected), "{problem}\n{expected}");
     }
     let error = Configuration::read("/nowhere/import.toml").unwrap_err();
     assert!(format!("{error:#}").starts_with("cannot read /nowhere/import.toml: "));
 }
 
 #[test]
-fn no_error_repeats_a_secret() {
+fn no_error_contains_a_secret() {
     for content in [
         "[endpoint]\nclient_secret = \"hunter2\"\ntoken_url = 1\n[import]\nx = 1\n",
         "[endpoint]\nclient_secret = \"hunter2\"\n[import]\nx = 1\n",
@@ -320,14 +320,17 @@ fn no_error_repeats_a_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_configuration_decides_is_refused_on_the_command_line() {
+async fn options_for_embedded_servers_are_refused_with_servers_of_a_configuration() {
     let servers = Elsewhere::new().await;
     let file = servers.file(&servers.configuration(&servers.api_url()));
     let config = config(&file);
     let both = ["data_import", "--config", file.to_str().unwrap()];
     let error = Arguments::try_parse_from([&both[..], &["--strategy", "on-request"]].concat());
-    let told = error.unwrap_err().to_string();
-    assert!(told.contains("cannot be used with '--strategy"), "{told}");
+    let expected = error.unwrap_err().to_string();
+    assert!(
+        expected.contains("cannot be used with '--strategy"),
+        "{expected}"
+    );
     for flag in [
         "--access-ttl 3s",
         "--refresh-ttl 3s",
@@ -340,7 +343,8 @@ async fn what_the_configuration_decides_is_refused_on_the_command_line() {
         assert_eq!(
             refused.to_string(),
             format!(
-                "`{name}` goes with the embedded servers, and the configuration has an `[endpoint]`"
+                "`{name}` is for the embedded servers, but the configuration has an `[endpoint]`: remove one of \
+                 them"
             )
         );
     }

@@ -1,4 +1,4 @@
-//! Imports that are stopped, killed or refused, and go on.
+//! Imports that are stopped, killed or refused and then resumed, and their files of rejects.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::*;
 
 const RECORDS: u64 = 2_000;
 
-/// Files of an import that goes on.
+/// The files of an import that is resumed.
 struct Desk {
     directory: tempfile::TempDir,
 }
@@ -54,7 +54,7 @@ fn assert_each_once(place: &Place, records: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_import_goes_on_without_a_duplicate_or_a_gap() {
+async fn an_interrupted_import_is_resumed_without_a_duplicate_or_a_gap() {
     let place = Place::open(Duration::from_millis(500)).await;
     let desk = Desk::new();
     for records in [300, 900, 1_500] {
@@ -69,12 +69,12 @@ async fn an_interrupted_import_goes_on_without_a_duplicate_or_a_gap() {
     assert_eq!(last.status, 0);
     assert!(last.out.contains("went on after 1,"), "{}", last.out);
     assert_each_once(&place, RECORDS);
-    // What was under way was finished, and noted.
+    // The requests under way were finished and recorded.
     assert_eq!((place.api().duplicates(), place.api().conflicts()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_import_could_not_note_is_sent_again_and_counted_once() {
+async fn batches_that_a_killed_import_did_not_record_are_sent_again_and_counted_once() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     place.ran_until(&desk.arguments(), async {}).await.unwrap();
@@ -84,7 +84,7 @@ async fn what_a_killed_import_could_not_note_is_sent_again_and_counted_once() {
         .ran_until(&desk.arguments(), place.taken(taken + 500))
         .await;
     assert_eq!(ran.unwrap().status, INTERRUPTED);
-    // As if it had been killed before it wrote anything.
+    // The old checkpoint is that of an import that was killed before a save.
     fs::write(desk.checkpoint(), before).unwrap();
     let batches = (place.api().records() - taken) / 25;
     assert_eq!(place.ran(&desk.arguments()).await.status, 0);
@@ -93,18 +93,18 @@ async fn what_a_killed_import_could_not_note_is_sent_again_and_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_the_api_still_works_on_is_waited_for() {
-    // Long enough for the second run to come too early.
+async fn a_resumed_import_waits_for_a_batch_that_the_api_still_works_on() {
+    // The API works so long that the second run sends a batch before the first request is finished.
     let place = Place::with(Duration::from_secs(60), Duration::from_millis(60)).await;
     let desk = Desk::new();
     let arguments = desk.arguments().replace("2000", "100");
     let killed = place.ran_until(&arguments, pending());
-    // Cut off with four requests at the API.
+    // The first run is cut off with four requests at the API.
     tokio::select! {
-        _ = killed => panic!("it is too early for the end"),
+        _ = killed => panic!("the import must not end before it is cut off"),
         () = place.taken(100) => {}
     }
-    // In a process that is not killed, its journal needs a moment to end.
+    // The process is not killed, so the journal of the first run needs a moment to end.
     let free = async {
         while desk.lock().try_lock().is_err() {
             sleep(Duration::from_millis(2)).await;
@@ -119,7 +119,7 @@ async fn a_batch_that_the_api_still_works_on_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejected_batch_is_neither_forgotten_nor_rejected_twice() {
+async fn a_rejected_batch_is_rejected_once_in_all_runs() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     let arguments = desk.arguments_with_rejects();
@@ -130,7 +130,7 @@ async fn a_rejected_batch_is_neither_forgotten_nor_rejected_twice() {
     let last = place.ran(&arguments).await;
     assert_eq!(
         last.status, RECORDS_LOST,
-        "they failed before, but they did"
+        "records that failed in an earlier run count"
     );
     assert_each_once(&place, RECORDS - 50);
     let rejects = format!("--strategy on-request --input {}", desk.rejects().display());
@@ -139,7 +139,7 @@ async fn a_rejected_batch_is_neither_forgotten_nor_rejected_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejects_that_were_written_and_not_noted_are_tried_again() {
+async fn rejects_that_the_checkpoint_does_not_count_are_sent_again() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     let arguments = desk.arguments_with_rejects();
@@ -159,7 +159,7 @@ async fn rejects_that_were_written_and_not_noted_are_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_file_for_rejects_the_next_run_tries_the_failed_batch_again() {
+async fn without_a_file_for_rejects_the_next_run_sends_a_failed_batch_again() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     place.api().answer_next(Answer::status(400));
@@ -171,7 +171,7 @@ async fn without_a_file_for_rejects_the_next_run_tries_the_failed_batch_again() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_complete_import_says_so_and_sends_nothing() {
+async fn a_complete_import_reports_that_and_sends_nothing() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     let arguments = desk.arguments_with_rejects();
@@ -194,11 +194,11 @@ async fn a_complete_import_says_so_and_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_checkpoint_of_another_import_is_refused_and_left_alone() {
+async fn the_checkpoint_of_another_import_is_refused_and_not_changed() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     let input = desk.directory.path().join("input.mrc");
-    let records: Vec<_> = generate::records(100).map(Result::unwrap).collect();
+    let records: Vec<_> = records::generated(100).map(Result::unwrap).collect();
     fs::write(&input, records.concat()).unwrap();
     let resume = format!("--resume {}", desk.checkpoint().display());
     let of_file = format!("--input {} --batch 10 {resume}", input.display());
@@ -229,7 +229,7 @@ async fn the_checkpoint_of_another_import_is_refused_and_left_alone() {
         assert_eq!(fs::read(desk.checkpoint()).unwrap(), checkpoint);
     }
 
-    // As long as before, and one byte another.
+    // The file has the same length and one other byte.
     let mut content = records.concat();
     let last = content.len() - 3;
     content[last] ^= 1;
@@ -240,7 +240,7 @@ async fn the_checkpoint_of_another_import_is_refused_and_left_alone() {
     let torn = &checkpoint[..checkpoint.len() / 2];
     for (content, name) in [(torn, "torn"), (b"", "empty"), (b"[\"other\"]", "foreign")] {
         fs::write(desk.checkpoint(), content).unwrap();
-        refused(&of_file, "no checkpoint of an import, or a damaged one").await;
+        refused(&of_file, "is not a checkpoint of an import, or is damaged").await;
         assert_eq!(fs::read(desk.checkpoint()).unwrap(), content, "{name}");
     }
     assert_eq!(place.api().calls(), calls);
@@ -251,7 +251,7 @@ async fn the_checkpoint_of_another_import_is_refused_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_with_rejects_goes_on_only_with_the_file_that_holds_them() {
+async fn an_import_with_rejects_is_resumed_only_with_its_file_of_rejects() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     place.api().answer_next(Answer::status(400));
@@ -266,7 +266,7 @@ async fn an_import_with_rejects_goes_on_only_with_the_file_that_holds_them() {
         assert_eq!(
             error.to_string(),
             format!(
-                "this import has rejected records: go on with `--rejects {}`",
+                "this import has rejected records: resume it with `--rejects {}`",
                 desk.rejects().display()
             )
         );
@@ -281,7 +281,7 @@ async fn an_import_with_rejects_goes_on_only_with_the_file_that_holds_them() {
 }
 
 #[tokio::test]
-async fn files_for_two_purposes_are_refused() {
+async fn a_file_for_two_options_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     fs::write(&path, "").unwrap();
@@ -295,13 +295,13 @@ async fn files_for_two_purposes_are_refused() {
         ("--input", "--resume"),
     ] {
         let error = journal::check_paths(&twice(a, b, &path)).unwrap_err();
-        assert!(error.to_string().contains("is named for two things"));
+        assert!(error.to_string().contains("is named for two options"));
     }
-    // Nor if it does not exist yet, whatever it is called.
+    // A file that does not exist yet is refused under two names too.
     let path = std::env::current_dir().unwrap().join("of-two-names");
     let arguments = format!("--rejects of-two-names --resume {}", path.display());
     let error = journal::check_paths(&parsed(&arguments)).unwrap_err();
-    assert!(error.to_string().contains("is named for two things"));
+    assert!(error.to_string().contains("is named for two options"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,9 +317,103 @@ async fn two_imports_cannot_run_with_one_checkpoint() {
     let checkpoint = desk.checkpoint();
     assert_eq!(
         second.err().unwrap().to_string(),
-        format!("another import is running with {}", checkpoint.display())
+        format!(
+            "another import is running with {}: wait for its end",
+            checkpoint.display()
+        )
     );
     assert_eq!(first.status, 0);
     assert_each_once(&place, RECORDS);
-    assert_eq!(place.ran(&arguments).await.status, 0, "it is over");
+    assert_eq!(
+        place.ran(&arguments).await.status,
+        0,
+        "the first import has ended"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_are_the_unchanged_records_and_can_be_imported() {
+    let place = Place::open(Duration::from_secs(60)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let rejects = directory.path().join("rejects.mrc");
+    for _ in 0..2 {
+        place.api().answer_next(Answer::status(400));
+    }
+    let path = rejects.display();
+    let ran = place
+        .ran(&format!("--records 210 --batch 20 --rejects {path}"))
+        .await;
+    assert_eq!(ran.status, RECORDS_LOST);
+    assert!(
+        ran.out
+            .contains(&format!("The records that failed are in {path}."))
+    );
+    let api = place.api();
+    assert_eq!((api.records(), api.distinct_records()), (170, 170));
+
+    let again = place
+        .ran(&format!("--input {path} --strategy on-request"))
+        .await;
+    assert_eq!(again.status, 0);
+    assert_eq!((api.records(), api.distinct_records()), (210, 210));
+    let generated = records::generated(210).map(Result::unwrap);
+    for record in generated {
+        assert_eq!(api.times_taken(&record), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_failure_no_file_of_rejects_is_created() {
+    let directory = tempfile::tempdir().unwrap();
+    let rejects = directory.path().join("rejects.mrc");
+    let place = Place::open(Duration::from_secs(60)).await;
+    let arguments = format!("--records 100 --rejects {}", rejects.display());
+    assert_eq!(place.ran(&arguments).await.status, 0);
+    assert!(!rejects.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_one_token_lost_can_be_imported_by_a_managed_strategy() {
+    let place = Place::open(Duration::from_millis(200)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let rejects = directory.path().join("rejects.mrc");
+    let path = rejects.display();
+    place
+        .ran(&format!(
+            "--strategy fixed --workers 2 --records 1000 --rejects {path}"
+        ))
+        .await;
+    let taken = place.api().records();
+    assert!((1..1_000).contains(&taken), "{taken}");
+    assert_eq!(
+        place
+            .ran(&format!("--strategy on-request --input {path}"))
+            .await
+            .status,
+        0
+    );
+    let api = place.api();
+    assert_eq!((api.records(), api.distinct_records()), (1_000, 1_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_rejects_that_cannot_be_written_or_holds_other_records_ends_the_import_at_once() {
+    let place = Place::open(Duration::from_secs(60)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let others = directory.path().join("others.mrc");
+    fs::write(&others, "of another import\x1D").unwrap();
+    let nowhere = directory.path().join("no/such/directory.mrc");
+    for (path, calls, problem) in [
+        (&others, 0, "already holds records"),
+        (&nowhere, 4, "cannot write"),
+    ] {
+        place.api().answer_next(Answer::status(400));
+        let before = place.api().calls();
+        let arguments = format!("--records 2000 --workers 4 --rejects {}", path.display());
+        let error = place.ran_until(&arguments, pending()).await.err().unwrap();
+        assert!(error.to_string().contains(problem), "{error:#}");
+        let calls_made = place.api().calls() - before;
+        assert!(calls_made <= calls, "{calls_made}");
+    }
+    assert_eq!(fs::read(&others).unwrap(), b"of another import\x1D");
 }

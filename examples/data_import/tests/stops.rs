@@ -1,4 +1,4 @@
-//! What does not pass by itself stops an import, and no record fails for it.
+//! Obstacles that do not pass by themselves stop an import: a wrong configuration, or the end of the session. No record fails.
 
 use std::fs;
 
@@ -7,11 +7,11 @@ use evertoken::testing::Fault;
 use super::configured::{Elsewhere, config, write};
 use super::*;
 
-/// Far more than it takes to see that a human is needed.
+/// Far longer than an import needs to find that it must stop.
 const SOON: Duration = Duration::from_secs(5);
 
 #[track_caller]
-fn assert_stopped(ran: &Ran, status: u8, kind: &str, said: &str) {
+fn assert_stopped(ran: &Ran, status: u8, kind: &str, cause: &str) {
     let line = &ran.lines()[0];
     let context = format!("{line} {}", ran.err);
     assert_eq!(ran.status, status, "{context}");
@@ -19,13 +19,13 @@ fn assert_stopped(ran: &Ran, status: u8, kind: &str, said: &str) {
     assert_eq!(line["complete"], false, "{context}");
     assert_eq!(line["stopped"]["kind"], kind, "{context}");
     let reason = line["stopped"]["reason"].as_str().unwrap();
-    assert!(reason.contains(said), "{context}");
+    assert!(reason.contains(cause), "{context}");
     assert!(ran.err.contains(reason), "{context}");
     assert_eq!(line["session_ended"], Value::Null, "{context}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_secret_stops_it_at_once_and_the_import_goes_on_with_the_right_one() {
+async fn a_wrong_secret_stops_the_import_at_once_and_the_right_one_resumes_it() {
     let servers = Elsewhere::new().await;
     let right = servers.configuration(&servers.api_url());
     let wrong = right.replace("client_secret = \"secret\"", "client_secret = \"mistyped\"");
@@ -44,7 +44,7 @@ async fn a_wrong_secret_stops_it_at_once_and_the_import_goes_on_with_the_right_o
     );
     assert!(
         stopped.err.starts_with(
-            "background-timer: the configuration has to be mended: the token could not be refreshed: "
+            "background-timer: the configuration is wrong: the token could not be refreshed: "
         ),
         "{}",
         stopped.err
@@ -64,7 +64,7 @@ async fn a_wrong_secret_stops_it_at_once_and_the_import_goes_on_with_the_right_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_url_of_the_token_endpoint_stops_it_at_once() {
+async fn a_wrong_url_of_the_token_endpoint_stops_the_import_at_once() {
     let servers = Elsewhere::new().await;
     let configuration = servers.configuration(&servers.api_url());
     let wrong = configuration.replace("/token\"", "/tokens\"");
@@ -79,7 +79,7 @@ async fn a_wrong_url_of_the_token_endpoint_stops_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_seed_that_conflicts_with_the_stored_session_stops_it_at_once() {
+async fn a_seed_that_conflicts_with_the_stored_session_stops_the_import_at_once() {
     let servers = Elsewhere::new().await;
     let file = servers.file(&servers.configuration(&servers.api_url()));
     let arguments = format!("--records 400 --json {}", config(&file));
@@ -97,9 +97,9 @@ async fn a_seed_that_conflicts_with_the_stored_session_stops_it_at_once() {
     );
 }
 
-/// A server that restarts may refuse its clients for a while, and one that has changed a secret does so for ever.
+/// A server that restarts may refuse its clients for a while; a server with a changed secret refuses them for ever.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_was_accepted_before_is_refused_three_times_until_it_stops() {
+async fn a_client_that_was_accepted_before_stops_after_three_refusals() {
     let servers = Elsewhere::new().await;
     let configuration = servers.configuration(&servers.api_url());
     let configuration = configuration
@@ -129,4 +129,150 @@ async fn a_client_that_was_accepted_before_is_refused_three_times_until_it_stops
         "{}",
         ran.err
     );
+}
+
+const WORKERS: u64 = 4;
+
+pub(super) const MANAGED: [&str; 3] = ["on-request", "background-timer", "optimistic-early"];
+
+/// I5: a logout everywhere ends a job after at most one more request of each worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_logout_everywhere_ends_the_job_within_one_request_per_worker() {
+    for strategy in MANAGED {
+        let place = Place::open(Duration::from_secs(60)).await;
+        let arguments =
+            format!("--records 1000000 --batch 25 --workers {WORKERS} --strategy {strategy}");
+        let logout = async {
+            place.taken(500).await;
+            place.server.revoke_all();
+            place.api().calls()
+        };
+        let both = async { tokio::join!(place.ran(&arguments), logout) };
+        let (ran, calls) = timeout(Duration::from_secs(10), both).await.unwrap();
+        let api = place.api();
+        let after = api.calls() - calls;
+        assert!(after <= WORKERS, "{strategy}: {after} calls");
+        let unauthorized = api.unauthorized();
+        assert!(
+            (1..=WORKERS).contains(&unauthorized),
+            "{strategy}: {unauthorized}"
+        );
+        let server = &place.server;
+        assert_eq!(
+            (server.exchanges(), server.sign_ins()),
+            (1, 0),
+            "{strategy}"
+        );
+
+        assert_eq!(ran.status, SESSION_ENDED);
+        assert_eq!(ran.verdict(strategy), "session ended");
+        let records = indicatif::HumanCount(api.records());
+        assert_eq!(
+            ran.err,
+            format!(
+                "{strategy}: the session has ended: the server rejected its refresh token: invalid_grant. \
+                 {records} of 1,000,000 records are done with. Sign in, then run it again; with \
+                 --resume FILE, it would go on from there.\n"
+            )
+        );
+        assert!(!ran.out.contains("lost"), "{}", ran.out);
+    }
+}
+
+/// I14: a job with a dead session ends in bounded time and reports how many records are done.
+#[tokio::test(flavor = "multi_thread")]
+async fn i14_a_job_whose_session_is_dead_ends_in_bounded_time_with_its_count() {
+    for strategy in MANAGED {
+        // The refresh token expires before the first rotation.
+        let arguments = format!(
+            "--records 1000000 --workers 2 --strategy {strategy} --access-ttl 500ms --refresh-ttl 20ms \
+             --json"
+        );
+        let ran = timeout(Duration::from_secs(10), ran(&arguments));
+        let ran = ran.await.unwrap();
+        let line = &ran.lines()[0];
+        assert_eq!(ran.status, SESSION_ENDED);
+        assert_eq!(number(line, "failed"), 0, "{line}");
+        assert!(number(line, "ok") > 0, "{line}");
+        assert!(number(line, "unauthorized") <= 2, "{line}");
+        assert!(number(line, "exchanges") <= 1, "{line}");
+        assert_eq!(line["complete"], false);
+        let done = format!("{} of", indicatif::HumanCount(number(line, "ok")));
+        assert!(ran.err.contains(&done), "{}", ran.err);
+        let reason = line["session_ended"].as_str().unwrap();
+        assert!(reason.starts_with("the session has ended: "), "{reason}");
+        assert_eq!(line["stopped"]["kind"], "session_ended");
+        assert_eq!(line["stopped"]["reason"], reason);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_new_sign_in_an_import_is_resumed_where_the_session_ended() {
+    let place = Place::open(Duration::from_secs(60)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = format!(
+        "--records 2000 --batch 25 --workers 4 --resume {}",
+        directory.path().join("checkpoint").display()
+    );
+    let logout = async {
+        place.taken(500).await;
+        place.server.revoke_all();
+    };
+    let (ran, ()) = tokio::join!(place.ran(&arguments), logout);
+    assert_eq!(ran.status, SESSION_ENDED);
+    assert!(
+        ran.err.contains("run it again with --resume "),
+        "{}",
+        ran.err
+    );
+    assert_eq!(place.ran(&arguments).await.status, 0);
+    let api = place.api();
+    assert_eq!((api.records(), api.distinct_records()), (2_000, 2_000));
+    assert_eq!((api.duplicates(), api.conflicts()), (0, 0));
+}
+
+/// I14: a job with a dead session also ends while its input is blocked.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn i14_a_job_whose_session_is_dead_does_not_wait_for_input() {
+    use std::fs::File;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use tokio::time::Instant;
+
+    let directory = tempfile::tempdir().unwrap();
+    let input = directory.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&input).status().unwrap();
+    assert!(made.success());
+    let place = Place::open(Duration::from_secs(60)).await;
+    let arguments = format!(
+        "--input {} --batch 25 --workers 2 --strategy on-request",
+        input.display()
+    );
+    let (go_on, logged_out) = mpsc::channel::<()>();
+    let (over, is_over) = mpsc::channel::<()>();
+    let writer = thread::spawn(move || {
+        let mut pipe = File::options().write(true).open(input).unwrap();
+        for (number, record) in crate::records::generated(50).enumerate() {
+            if number == 25 {
+                logged_out.recv().unwrap();
+            }
+            pipe.write_all(&record.unwrap()).unwrap();
+        }
+        // The pipe stays open without more records.
+        let _ = is_over.recv_timeout(Duration::from_secs(10));
+    });
+    let logout = async {
+        place.taken(25).await;
+        place.server.revoke_all();
+        go_on.send(()).unwrap();
+    };
+    let started = Instant::now();
+    let (ran, ()) = tokio::join!(place.ran(&arguments), logout);
+    assert!(started.elapsed() < Duration::from_secs(8));
+    assert_eq!(ran.status, SESSION_ENDED);
+    drop(over);
+    writer.join().unwrap();
 }

@@ -1,4 +1,4 @@
-//! A proxy on the loopback that counts round trips: how often it is the server's turn, on any connection.
+//! What a store on a server needs: a session that rotates again and again, and a proxy on the loopback that counts round trips.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -6,13 +6,63 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
+use evertoken::{TokenManager, TokenStore};
+
+use crate::shared::{float, warm};
+
+/// Rotations over which the cost is averaged.
+pub(super) const STRETCH: u32 = 200;
+
+/// Rotations before a stretch: afterwards statements are prepared and pages have been touched.
+pub(super) const WARM_UP: u32 = 50;
+
+/// Rotations after which a session counts as young, and as old.
+pub(super) const YOUNG: u32 = 10;
+pub(super) const OLD: u32 = 1_000;
+
+pub(super) struct Session {
+    tokens: TokenManager,
+    pub(super) rotated: u32,
+}
+
+impl Session {
+    pub(super) async fn new(store: impl TokenStore) -> Self {
+        let tokens = warm(|builder| builder.store(store)).await;
+        Self { tokens, rotated: 0 }
+    }
+
+    pub(super) async fn rotate(&mut self, times: u32) {
+        for _ in 0..times {
+            self.tokens.rotate().await.expect("it rotates");
+        }
+        self.rotated += times;
+    }
+
+    pub(super) async fn rotate_until(&mut self, age: u32) {
+        self.rotate(age.saturating_sub(self.rotated)).await;
+    }
+
+    /// Rotates for a stretch. Returns the numbers of these rotations, and the round trips of each that the proxy counted.
+    pub(super) async fn trips(&mut self, proxy: &Proxy) -> (String, String) {
+        let (from, before) = (self.rotated, proxy.trips());
+        self.rotate(STRETCH).await;
+        let trips = f64::from(proxy.trips() - before) / f64::from(STRETCH);
+        (format!("{from} to {}", self.rotated), format!("{trips:.2}"))
+    }
+}
+
+/// The bytes of a stretch for each of its rotations.
+pub(super) fn each(bytes: i64) -> String {
+    format!("{:.0}", float(bytes) / f64::from(STRETCH))
+}
+
 pub(super) struct Proxy {
     port: u16,
     trips: Arc<AtomicU32>,
 }
 
 impl Proxy {
-    /// Before the server at this port of the loopback. It lives as long as the process.
+    /// A proxy before the server at this port of the loopback. It lives as long as the process.
     pub(super) fn before(server: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -36,8 +86,8 @@ impl Proxy {
     }
 }
 
-/// Passes on what either says. What a client says while it is the server's turn begins no trip of its own, so that a
-/// command in several pieces, or several commands in one go, are one.
+/// Passes data on in both directions. Data of the client during the server's turn begins no new trip, so a command in several
+/// pieces, or several commands together, are one trip.
 fn pass(client: TcpStream, server: TcpStream, trips: &Arc<AtomicU32>) {
     let is_servers_turn = Arc::new(AtomicBool::new(false));
     for stream in [&client, &server] {
@@ -63,7 +113,7 @@ fn clone(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("a socket")
 }
 
-/// Says that something came before it passes it on.
+/// Copies data, and calls `came` before it passes the data on.
 fn copy(mut from: TcpStream, mut to: TcpStream, came: impl Fn()) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
@@ -72,7 +122,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, came: impl Fn()) {
             break;
         }
     }
-    // Either end may be gone already.
+    // Either side may have closed its connection.
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
 }

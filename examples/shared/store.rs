@@ -1,4 +1,4 @@
-//! The store that a location names.
+//! The store that `--store` names, for `instances` and `soak`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use evertoken::{FileStore, TokenStore};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
-/// Where a store is. The URL of a server may hold a password, so it is not printed.
+/// The place of a store. `Debug` does not print it, because the URL of a server may hold a password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Location {
     File(PathBuf),
@@ -16,6 +17,16 @@ pub(crate) enum Location {
 }
 
 impl Location {
+    /// The given place, or a new directory that lives as long as the returned handle.
+    pub(crate) fn or_scratch(given: Option<&Self>) -> anyhow::Result<(Self, Option<TempDir>)> {
+        if let Some(location) = given {
+            return Ok((location.clone(), None));
+        }
+        let directory = tempfile::tempdir()?;
+        let sessions = Self::File(directory.path().join("sessions"));
+        Ok((sessions, Some(directory)))
+    }
+
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
@@ -27,8 +38,17 @@ impl Location {
     pub(crate) async fn open(&self) -> anyhow::Result<Arc<dyn TokenStore>> {
         Ok(match self {
             Self::File(directory) => Arc::new(FileStore::new(directory)?),
-            Self::Redis(url) => redis(url).await?,
-            Self::Postgres(url) => postgres(url).await?,
+            #[cfg(feature = "redis")]
+            Self::Redis(url) => Arc::new(evertoken::RedisStore::connect(url).await?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => Arc::new(evertoken::PostgresStore::connect(url).await?),
+            #[cfg(not(all(feature = "redis", feature = "postgres")))]
+            _ => {
+                let kind = self.kind();
+                anyhow::bail!(
+                    "this store needs the feature `{kind}`: cargo run --features {kind} .."
+                )
+            }
         })
     }
 }
@@ -42,7 +62,7 @@ impl FromStr for Location {
             Some(("file", directory)) if !directory.is_empty() => Ok(Self::File(directory.into())),
             Some(("redis" | "rediss", _)) => Ok(Self::Redis(text)),
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text)),
-            _ => Err("`file:DIRECTORY`, `redis://..` or `postgres://..` is allowed".to_owned()),
+            _ => Err("must be `file:DIRECTORY`, `redis://..` or `postgres://..`".to_owned()),
         }
     }
 }
@@ -53,32 +73,12 @@ impl std::fmt::Debug for Location {
     }
 }
 
-#[cfg(feature = "redis")]
-async fn redis(url: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    Ok(Arc::new(evertoken::RedisStore::connect(url).await?))
-}
-
-#[cfg(not(feature = "redis"))]
-async fn redis(_: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    anyhow::bail!("a store in Redis takes the feature: cargo run --features redis ..")
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres(url: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    Ok(Arc::new(evertoken::PostgresStore::connect(url).await?))
-}
-
-#[cfg(not(feature = "postgres"))]
-async fn postgres(_: &str) -> anyhow::Result<Arc<dyn TokenStore>> {
-    anyhow::bail!("a store in PostgreSQL takes the feature: cargo run --features postgres ..")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_store_is_told_by_its_scheme() {
+    fn the_scheme_of_a_location_names_the_kind_of_store() {
         for (text, kind) in [
             ("file:session", "file"),
             ("file:/var/lib/session", "file"),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_printed() -> Result<(), String> {
+    fn the_debug_form_of_a_location_has_no_password() -> Result<(), String> {
         let at: Location = "redis://:sesame@127.0.0.1".parse()?;
         assert!(!format!("{at:?}").contains("sesame"));
         Ok(())
