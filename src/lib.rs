@@ -96,23 +96,23 @@ pub mod _guide {
         };
     }
 
-    #[doc = page!("guide/usage.md")]
+    #[doc = page!("../docs/usage.md")]
     pub mod usage {}
 
-    #[doc = page!("guide/failures.md")]
+    #[doc = page!("../docs/failures.md")]
     pub mod failures {}
 
-    #[doc = page!("guide/sharing.md")]
+    #[doc = page!("../docs/sharing.md")]
     pub mod sharing {}
 
     #[doc = page!("../docs/servers.md")]
     pub mod servers {}
 
-    #[doc = page!("guide/folio.md")]
+    #[doc = page!("../docs/folio.md")]
     #[cfg(feature = "folio")]
     pub mod folio {}
 
-    #[doc = page!("guide/reliability.md")]
+    #[doc = page!("../docs/reliability.md")]
     pub mod reliability {}
 
     #[doc = page!("../docs/architecture.md")]
