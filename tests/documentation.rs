@@ -136,7 +136,7 @@ fn every_file_that_a_page_names_exists() {
 /// The page on reliability names tests so that readers can search for them.
 #[test]
 fn every_test_that_the_page_on_reliability_names_exists() {
-    let page = read("src/guide/reliability.md");
+    let page = read("docs/reliability.md");
     let code: String = ["src", "tests"]
         .iter()
         .flat_map(|part| files(&root().join(part), "rs"))

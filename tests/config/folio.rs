@@ -139,7 +139,7 @@ sign_in = { username = "ada", password = "sesame" }
 
     #[tokio::test]
     async fn the_configuration_in_the_guide_is_one() {
-        let guide = include_str!("../../src/guide/folio.md");
+        let guide = include_str!("../../docs/folio.md");
         let shown = guide.split("```toml\n").nth(1).unwrap();
         let shown = shown.split("```").next().unwrap();
         // Its secret is somebody else's.
