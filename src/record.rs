@@ -266,7 +266,7 @@ mod testkit {
         Candidate {
             owner: Owner::from_bits(bits as u128),
             nonce: bits,
-            patience: Duration::ZERO,
+            lease_duration: Duration::ZERO,
         }
     }
 

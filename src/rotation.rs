@@ -47,13 +47,13 @@ use crate::record::Record;
 use crate::session::{Flight, Seen, Session, StoreClock, Wake};
 use crate::settings::Coordination;
 use crate::snapshot::Token;
-use crate::state::{Notice, Progress, Sent};
+use crate::state::{ClockReading, Notice, Progress};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::timer::{Seat, Sleeper};
 use crate::token::TokenFamily;
 
 /// The pause between two looks that found the same.
-const SAME_AGAIN: Duration = Duration::from_millis(20);
+const UNCHANGED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Who waits for a change looks at the clock so often before it reads a record that the store calls unchanged: a
 /// reading costs more than a look, and the store may be wrong.
@@ -70,14 +70,14 @@ pub(crate) fn start(flight: Flight) {
             attempt: None,
             observed: None,
             issued: 0,
-            woken: 0,
-            closed: 0,
-            off: 0,
+            suspended: 0,
+            missed: 0,
+            clock_jumps: 0,
             sent: None,
             has_worked: false,
             is_counted: false,
             has_paused: false,
-            told: None,
+            answered: None,
         };
         let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
         let outcome = run.unwrap_or_else(|_| {
@@ -87,7 +87,7 @@ pub(crate) fn start(flight: Flight) {
             };
             Err(rotation.fail(died, 0).error)
         });
-        rotation.let_go().await;
+        rotation.release_unclear().await;
         rotation.flight.finish(outcome);
     });
     runtime.spawn(task.instrument(span));
@@ -126,13 +126,13 @@ struct Rotation {
     /// How many pairs were issued to it.
     issued: u32,
     /// How often its time to send was over because the process did not run.
-    woken: u32,
+    suspended: u32,
     /// How often in a row its time to send was over because the store was slow.
-    closed: u32,
+    missed: u32,
     /// How often in a row the store's clock was another one when a lease was written.
-    off: u32,
+    clock_jumps: u32,
     /// When its token was sent last.
-    sent: Option<Sent>,
+    sent: Option<ClockReading>,
     /// Whether a pair was ever committed under this key.
     has_worked: bool,
     /// Whether the failure that it ends with was counted.
@@ -140,7 +140,7 @@ struct Rotation {
     /// Whether it has waited for the end of a pause since it looked last.
     has_paused: bool,
     /// What the store holds, as the answer to a swap said: it need not be loaded.
-    told: Option<Seen>,
+    answered: Option<Seen>,
 }
 
 /// Which grant is to be leased and exchanged.
@@ -172,7 +172,7 @@ impl Rotation {
                 return Err(failure.error);
             }
             // There is nothing to watch.
-            self.wait_out(failure, None).await?;
+            self.wait_for_pause_end(failure, None).await?;
         }
     }
 
@@ -183,21 +183,21 @@ impl Rotation {
             persist::store_next(self.session()).await?;
         }
         let mut before = None;
-        self.told = self.session().take_written();
+        self.answered = self.session().take_written();
         loop {
-            let seen = match self.told.take() {
+            let seen = match self.answered.take() {
                 Some(seen) => seen,
                 None => self.load().await.map_err(store_failed)?,
             };
             // A store that says "changed" or "lost" and shows the same record again, as a replica that
             // lags behind does, is not asked without pause.
             if before == Some(seen.revision()) && !std::mem::take(&mut self.has_paused) {
-                tokio::time::sleep(SAME_AGAIN).await;
+                tokio::time::sleep(UNCHANGED_PAUSE).await;
             }
             before = Some(seen.revision());
             match self.reconcile(&seen).await? {
                 Next::Done(token) => return Ok(token),
-                Next::Again => {}
+                Next::Reload => {}
                 Next::Lease(kind, record) => {
                     let Some(leased) = self.lease(&record, &seen, kind).await? else {
                         continue;
@@ -283,7 +283,7 @@ impl Sleeper for Session {
             Wake::Rotate(flight) => start(flight),
             Wake::Tell(notice) => {
                 let runtime = self.shared.runtime.clone();
-                runtime.spawn(tell(self, notice));
+                runtime.spawn(announce(self, notice));
             }
             Wake::Sleep => {}
         }
@@ -294,9 +294,9 @@ impl Sleeper for Session {
     }
 }
 
-async fn tell(session: Arc<Session>, notice: Notice) {
-    let telling = AssertUnwindSafe(reconcile_before(&session, notice)).catch_unwind();
-    if telling.await.is_err() {
+async fn announce(session: Arc<Session>, notice: Notice) {
+    let announced = AssertUnwindSafe(reconcile_before(&session, notice)).catch_unwind();
+    if announced.await.is_err() {
         tracing::error!("a session panicked before its end: this is a bug in evertoken");
         tokio::time::sleep(AFTER_PANIC).await;
     }

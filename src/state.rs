@@ -17,7 +17,7 @@ pub(crate) use self::cooldown::{Cause, Failure, Timer};
 use self::cooldown::{Pause, Rejections};
 pub(crate) use self::decision::{Decided, Decision, Notice};
 pub(crate) use self::held::{Committed, HeldAtLogout, HeldPair, LogoutStage};
-pub(crate) use self::ledger::{Over, Sent};
+pub(crate) use self::ledger::{ClockReading, UnclearRequest};
 pub(crate) use self::waiting::{Due as DeadlinePassed, Room, Waiter, Wakeups, timer as room_timer};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
@@ -54,13 +54,13 @@ pub(crate) enum Progress {
     /// It is over, and this is the answer for every waiter, unless the user has done something since this epoch.
     Done(Result<Token, Error>, u64),
     /// It is over, and everybody has to look for himself.
-    Again,
+    Retry,
 }
 
 impl Progress {
     /// Whether it is the last report of its rotation.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self, Self::Done(..) | Self::Again)
+        matches!(self, Self::Done(..) | Self::Retry)
     }
 }
 
@@ -103,9 +103,9 @@ pub(crate) struct State {
     /// Leases that were written, or may have been, and under which nothing was sent.
     unsent: Vec<Holder>,
     /// When the first of them was attempted.
-    attempted: Option<Sent>,
+    attempted: Option<ClockReading>,
     /// The lease whose request is over, and whose answer was unclear.
-    over: Option<Box<Over>>,
+    unclear: Option<Box<UnclearRequest>>,
     seed: Option<Box<(TokenPair, Timestamp)>>,
     /// Set by a logout of this manager, until another session takes the place of that one.
     logout_stage: Option<LogoutStage>,
@@ -142,7 +142,7 @@ impl State {
             sign_ins: 0,
             unsent: Vec::new(),
             attempted: None,
-            over: None,
+            unclear: None,
             seed: seed.map(Box::new),
             logout_stage: None,
             logged_out: Vec::new(),

@@ -22,10 +22,10 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// By this much the wall clock may run ahead of the clock before all sessions are asked again for their moments, which may
 /// be earlier by it.
-const AHEAD_AT_MOST: Duration = Duration::from_millis(100);
+const WALL_TOLERANCE: Duration = Duration::from_millis(100);
 
 /// How many sessions are woken in a row before other tasks get their turn.
-const IN_A_ROW: usize = 64;
+const BATCH: usize = 64;
 
 /// What is woken at the moment it has asked for.
 pub(crate) trait Sleeper: Send + Sync {
@@ -107,7 +107,7 @@ impl Timer {
 
     fn step(&self, ahead: &mut i128) -> Step {
         let ahead_now = ahead_of(&self.clock);
-        if ahead_now > ahead.saturating_add(nanos(AHEAD_AT_MOST)) {
+        if ahead_now > ahead.saturating_add(nanos(WALL_TOLERANCE)) {
             *ahead = ahead_now;
             self.all().into_iter().for_each(wake);
         }
@@ -116,7 +116,7 @@ impl Timer {
         let due = self.due(now);
         if !due.is_empty() {
             due.into_iter().for_each(wake);
-            return Step::Again;
+            return Step::Yield;
         }
         let mut agenda = self.agenda.lock();
         let Some(((at, _), _)) = agenda.entries.first_key_value() else {
@@ -137,7 +137,7 @@ impl Timer {
     fn due(&self, now: Timestamp) -> Vec<Arc<dyn Sleeper>> {
         let mut agenda = self.agenda.lock();
         let mut due = Vec::new();
-        while due.len() < IN_A_ROW
+        while due.len() < BATCH
             && let Some(first) = agenda.entries.first_entry()
             && first.key().0 <= now
         {
@@ -160,7 +160,7 @@ impl Timer {
 
 /// What the timer's task does next.
 enum Step {
-    Again,
+    Yield,
     Sleep(Duration),
     Idle,
 }
@@ -232,7 +232,7 @@ async fn run(mut running: Running) {
     let mut ahead = ahead_of(&timer.clock);
     loop {
         match timer.step(&mut ahead) {
-            Step::Again => tokio::task::yield_now().await,
+            Step::Yield => tokio::task::yield_now().await,
             Step::Sleep(left) => {
                 let _ = tokio::time::timeout(left, timer.sooner.notified()).await;
             }

@@ -231,7 +231,7 @@ impl Joined {
         let policy = session.settings().on_store_failure;
         match report {
             Progress::Done(outcome, epoch) => Some(session.unless_left(outcome, epoch)),
-            Progress::Again => Some(None),
+            Progress::Retry => Some(None),
             Progress::Unstored(error) if policy == OnStoreFailure::Fail => Some(Some(Err(error))),
             // What was issued is served before it is stored, also to one that asked for a newer token.
             Progress::Unstored(_) => wanted.issued(session).map(|token| Some(Ok(token))),

@@ -63,7 +63,7 @@ pub(crate) enum Seeding {
     Known,
     /// The store says so, and the record that was read does not. It is to be read again: either its token has left the
     /// record, or another instance has just stored it.
-    Left,
+    KnownToStore,
     /// This record is to be written: there was no session.
     Begins(Box<Record>),
     /// This record would be written over another session that goes on.

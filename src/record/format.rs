@@ -343,7 +343,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
             nonce: 0,
             digest,
             since: time,
-            patience: std::time::Duration::ZERO,
+            duration: std::time::Duration::ZERO,
             doubtful: None,
             by: None,
             before: None,

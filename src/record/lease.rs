@@ -73,7 +73,7 @@ pub struct Lease {
     /// For how long after that its candidate is left alone, in milliseconds when it is stored. An instance respects the
     /// longer of this and its own lease duration.
     #[serde(default, with = "crate::token::millis")]
-    pub patience: Duration,
+    pub duration: Duration,
     /// Since when the token may be spent, by this lease or one before it.
     #[serde(default)]
     pub doubtful: Option<StoreTime>,
@@ -110,8 +110,8 @@ impl Lease {
     }
 
     /// How long the holder is left alone by an instance of this `lease_duration`.
-    pub(crate) fn patience(&self, lease_duration: Duration) -> Duration {
-        self.patience.max(lease_duration)
+    pub(crate) fn duration_for(&self, lease_duration: Duration) -> Duration {
+        self.duration.max(lease_duration)
     }
 
     /// What may be done about the token, which may be spent, where the profile says `resend`.
@@ -180,8 +180,8 @@ pub(crate) struct Candidate {
     pub(crate) owner: Owner,
     /// Drawn for this lease.
     pub(crate) nonce: u64,
-    /// For how long others leave it alone.
-    pub(crate) patience: Duration,
+    /// The duration that the instance writes into its lease.
+    pub(crate) lease_duration: Duration,
 }
 
 impl Candidate {
@@ -226,7 +226,7 @@ pub(crate) struct Own<'a> {
     /// Leases that were attempted, and under which nothing was sent.
     pub(crate) unsent: &'a [Holder],
     /// The lease whose request is over, and whose answer was unclear.
-    pub(crate) over: Option<Holder>,
+    pub(crate) unclear: Option<Holder>,
 }
 
 /// What the record's lease means for an instance that wants to spend a token.
@@ -235,9 +235,9 @@ pub(crate) enum LeaseStatus {
     /// Nobody leases this token.
     Free,
     /// Our own lease, under which nothing was sent: its swap was ambiguous.
-    Ours,
+    Unsent,
     /// Our own lease, whose request is over: the token may be spent, and no other instance sends it meanwhile.
-    Over,
+    Unclear,
     /// Another instance is spending it; its lease goes stale after this time.
     Live { stale_in: Duration },
     /// Another instance may have spent it and has not said.
@@ -256,18 +256,20 @@ impl Record {
             return LeaseStatus::Free;
         };
         if own.unsent.contains(&lease.holder()) {
-            return LeaseStatus::Ours;
+            return LeaseStatus::Unsent;
         }
-        if own.over == Some(lease.holder()) && !lease.released {
-            return LeaseStatus::Over;
+        if own.unclear == Some(lease.holder()) && !lease.released {
+            return LeaseStatus::Unclear;
         }
-        let left = lease
-            .patience(lease_duration)
+        let remaining = lease
+            .duration_for(lease_duration)
             .saturating_sub(now.since(lease.since));
-        if lease.released || left.is_zero() {
+        if lease.released || remaining.is_zero() {
             return LeaseStatus::Stale;
         }
-        LeaseStatus::Live { stale_in: left }
+        LeaseStatus::Live {
+            stale_in: remaining,
+        }
     }
 
     /// Whether the token that is current, or a sign-in, is leased.
@@ -291,7 +293,7 @@ impl Record {
             nonce: by.nonce,
             digest,
             since: now,
-            patience: by.patience,
+            duration: by.lease_duration,
             doubtful: None,
             by: None,
             before: None,
@@ -335,7 +337,7 @@ impl Record {
         if let Some(lease) = next.lease.as_mut().filter(|lease| lease.is_of(holder)) {
             lease.doubt(by);
             lease.since = now;
-            lease.patience = lease_duration.saturating_add(pause.until.since(now));
+            lease.duration = lease_duration.saturating_add(pause.until.since(now));
             next.not_before = Some(pause);
         }
         next
@@ -381,7 +383,7 @@ impl Record {
             number: self.next_number,
             nonce: by.nonce,
             since: now,
-            patience: by.patience,
+            duration: by.lease_duration,
             released: false,
             ..change(old)
         })

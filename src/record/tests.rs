@@ -78,7 +78,9 @@ impl World {
                 let next = match before.lease_status(Own::default(), self.now, LEASE_DURATION) {
                     LeaseStatus::Free => before.leased(by, before.digest(), self.now),
                     LeaseStatus::Stale => before.resent(by, self.now),
-                    LeaseStatus::Ours | LeaseStatus::Over | LeaseStatus::Live { .. } => return,
+                    LeaseStatus::Unsent | LeaseStatus::Unclear | LeaseStatus::Live { .. } => {
+                        return;
+                    }
                 };
                 self.leases[usize::from(second)] = Some(self.fetched_under(&next));
                 self.record = next;

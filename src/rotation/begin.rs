@@ -28,9 +28,9 @@ impl Rotation {
                 session.lock().forget_seed();
                 return Ok(None);
             }
-            Seeding::Left => {
+            Seeding::KnownToStore => {
                 session.lock().forget_seed();
-                return Ok(Some(Next::Again));
+                return Ok(Some(Next::Reload));
             }
             Seeding::Begins(next) => next,
             Seeding::Displaces(next) => match session.settings().on_seed_conflict {
@@ -49,7 +49,7 @@ impl Rotation {
             let now = self.store_now(seen.clock);
             session.begin_seeded(&next, now, self.flight.epoch());
         }
-        Ok(Some(Next::Again))
+        Ok(Some(Next::Reload))
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn seeded(
         && !is_kept_out
         && was_ours(session, &digest).await.map_err(store_failed)?
     {
-        return Ok(Seeding::Left);
+        return Ok(Seeding::KnownToStore);
     }
     Ok(seeding)
 }
@@ -91,7 +91,7 @@ pub(super) fn displacing(session: &Session, seeding: Seeding) -> Option<Record> 
             let displaces = session.settings().on_seed_conflict == OnSeedConflict::Replace;
             displaces.then_some(*record)
         }
-        Seeding::Known | Seeding::Left => None,
+        Seeding::Known | Seeding::KnownToStore => None,
     }
 }
 
@@ -126,7 +126,7 @@ async fn write_over<'a>(
     }
     let is_written = matches!(swapped.map_err(store_failed)?, Swap::Swapped(_));
     if !is_written {
-        tokio::time::sleep(super::SAME_AGAIN).await;
+        tokio::time::sleep(super::UNCHANGED_PAUSE).await;
     }
     Ok(is_written)
 }
@@ -148,11 +148,11 @@ pub(crate) async fn replace(
     let digest = pair.digest(&session.key);
     // A logout that could not be stored yet is as good as one that was.
     let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);
-    let mut has_left = false;
+    let mut is_known_to_store = false;
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
         let now = store_now(session, seen.clock);
-        let is_known = |record: &&Record| has_left || record.knows(&digest);
+        let is_known = |record: &&Record| is_known_to_store || record.knows(&digest);
         if let Some(record) = seen.record().filter(is_known) {
             if record.digest() == digest && record.state == RecordState::Active {
                 let begun = session.begin(record, now, logouts, None);
@@ -160,10 +160,10 @@ pub(crate) async fn replace(
             }
             return Err(Error::AlreadyUsed);
         }
-        if seen.record().is_some() && !has_left {
+        if seen.record().is_some() && !is_known_to_store {
             let asked = patiently(|| was_ours(session, &digest)).await;
-            has_left = asked.map_err(store_failed)?;
-            if has_left {
+            is_known_to_store = asked.map_err(store_failed)?;
+            if is_known_to_store {
                 // Another instance may have stored the very pair since.
                 continue;
             }

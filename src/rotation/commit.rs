@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::lease::Leased;
 use super::persist::hand_over;
-use super::persist::{persist, save_elsewhere, settle};
+use super::persist::{apply_outcome, persist, save_elsewhere};
 use super::spend::Answer;
 use super::{Kind, Rotation, Seen};
 use crate::clock::Backoff;
@@ -30,7 +30,7 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many pairs one rotation asks for whose access tokens are over when they are there: the process may be stopped
 /// more than once.
-const ISSUED_AT_MOST: u32 = 3;
+const ISSUED_LIMIT: u32 = 3;
 
 /// No server answers a token again for longer after its first use.
 const LONGEST_GRACE: Duration = Duration::from_secs(300);
@@ -82,7 +82,7 @@ impl Rotation {
         // where a session ends by itself: to find this one expired would be to take it for idle.
         let is_slow = session.lock().stalls() > 0;
         self.issued += 1;
-        let is_enough = self.issued == ISSUED_AT_MOST;
+        let is_enough = self.issued == ISSUED_LIMIT;
         let is_last = is_enough || is_slow || held.schedule.on_expiry == OnExpiry::End;
         if held.served.is_some() {
             return self.store(&leased, held, is_last).await;
@@ -156,7 +156,7 @@ impl Rotation {
         let mut backoff = STORE_BACKOFF;
         loop {
             let error = match persist(&session, &mut unstored).await {
-                Ok(outcome) => return settle(&session, unstored, outcome).await,
+                Ok(outcome) => return apply_outcome(&session, unstored, outcome).await,
                 Err(error) => error,
             };
             tracing::warn!(key = %session.key, %error, "a new pair could not be stored; trying again");

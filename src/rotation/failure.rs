@@ -110,30 +110,30 @@ pub(super) fn class(error: &Error) -> Option<(Class, Option<String>)> {
 }
 
 /// The failure of another instance, as its record tells it.
-pub(super) fn told(pause: &NotBefore) -> Error {
+pub(super) fn recorded_failure(pause: &NotBefore) -> Error {
     let code = pause.code.clone().unwrap_or_default();
     let status = code.parse().unwrap_or_default();
     let answer = match pause.class {
-        Class::NotSent => EndpointError::not_sent(ToAnother),
+        Class::NotSent => EndpointError::not_sent(FoundElsewhere),
         Class::Later => EndpointError::later(None),
         Class::UserNeeded => EndpointError::user_needed(code),
         Class::Refused | Class::SignInRefused => EndpointError::refused(code),
         Class::Page => EndpointError::page(status),
         Class::Unavailable => EndpointError::unavailable(status, None),
-        Class::Unknown => EndpointError::unknown(ToAnother),
+        Class::Unknown => EndpointError::unknown(FoundElsewhere),
     };
     let kind = match pause.class {
         Class::SignInRefused => Kind::SignIn,
         _ => Kind::Refresh,
     };
-    let answer = answer.with_description(Some(ToAnother.to_string()));
+    let answer = answer.with_description(Some(FoundElsewhere.to_string()));
     endpoint_failed(answer, kind)
 }
 
 /// In place of the source of another instance's error, which is not stored.
 #[derive(Debug, thiserror::Error)]
 #[error("another instance of this client has found so")]
-struct ToAnother;
+struct FoundElsewhere;
 
 impl Rotation {
     /// Counts a failure and tells of it.
@@ -170,7 +170,7 @@ impl Rotation {
     }
 
     /// What forbids to send now: a failure of our own, or one of another instance that the record tells of.
-    pub(super) fn forbids(&self, seen: &Seen) -> Option<Failure> {
+    pub(super) fn current_pause(&self, seen: &Seen) -> Option<Failure> {
         let session = self.session();
         let now = session.now();
         let own = session.lock().pause(now);
@@ -198,7 +198,7 @@ impl Rotation {
             Some(own) => Some(own),
             None => {
                 let failure = Failure {
-                    error: told(pause).with_retry_after(left),
+                    error: recorded_failure(pause).with_retry_after(left),
                     pause: left,
                     until,
                     count: pause.failures,
@@ -214,7 +214,7 @@ impl Rotation {
 
     /// Waits for the end of the pause after a failure, or for a change of the record: the next step is a look. With a
     /// failure that does not pass by itself there is nothing to wait for.
-    pub(super) async fn wait_out(
+    pub(super) async fn wait_for_pause_end(
         &mut self,
         failure: Failure,
         watched: Option<Option<Revision>>,
@@ -223,7 +223,7 @@ impl Rotation {
             self.is_counted = true;
             return Err(failure.error);
         }
-        self.unless_left()?;
+        self.check_epoch()?;
         let progress = Progress::Pausing(failure.error.clone(), failure.until);
         self.flight.report(progress);
         let session = self.flight.session();
@@ -259,8 +259,8 @@ impl Rotation {
     }
 
     /// Waits for the end of the pause after a failure of the store, needed or not: what is to be stored is not forgotten.
-    pub(super) async fn sit_out(&mut self, error: StoreError) -> Result<(), Error> {
-        self.unless_left()?;
+    pub(super) async fn wait_for_store(&mut self, error: StoreError) -> Result<(), Error> {
+        self.check_epoch()?;
         let failure = self.fail(store_failed(error), 0);
         self.flight
             .report(Progress::Pausing(failure.error, failure.until));
@@ -274,7 +274,7 @@ impl Rotation {
     }
 
     /// [`Error::Pending`] once the user has done something with the session: nothing is waited for on its behalf any more.
-    fn unless_left(&self) -> Result<(), Error> {
+    fn check_epoch(&self) -> Result<(), Error> {
         let is_left = self.session().lock().epoch() != self.flight.epoch();
         if is_left { Err(Error::Pending) } else { Ok(()) }
     }

@@ -7,16 +7,16 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, LeaseStatus, Permit};
 use crate::record::{Record, RecordState};
-use crate::state::{Over, Sent};
+use crate::state::{ClockReading, UnclearRequest};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{TokenFamily, TokenPair};
 
 /// By so much the store's time may be off when a lease is written by a clock that was read before: a part of what lies
 /// between the end of the send window and the moment at which the lease goes stale.
-const OFF_AT_MOST: Duration = Duration::from_secs(1);
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// How often in a row that may be so, before it is the store's failure.
-const OFF_IN_A_ROW: u32 = 3;
+const CLOCK_JUMPS_LIMIT: u32 = 3;
 
 /// A token that may be sent, and the record that says so.
 #[derive(Debug, Clone)]
@@ -108,8 +108,9 @@ impl Rotation {
         kind: Kind,
     ) -> Result<Option<Leased>, Error> {
         // A pause forbids to send, and not to look.
-        if let Some(failure) = self.forbids(seen) {
-            self.wait_out(failure, Some(seen.revision())).await?;
+        if let Some(failure) = self.current_pause(seen) {
+            self.wait_for_pause_end(failure, Some(seen.revision()))
+                .await?;
             return Ok(None);
         }
         let session = self.session();
@@ -117,12 +118,12 @@ impl Rotation {
         let by = self.candidate()?;
         let now = self.store_now(seen.clock);
         // The store did not take, or has lost, what says that the token may be spent.
-        let over = session.lock().over();
-        if let Some(over) = over.filter(|over| over.digest == record.digest())
+        let unclear = session.lock().unclear();
+        if let Some(unclear) = unclear.filter(|unclear| unclear.digest == record.digest())
             && !record.is_leased()
             && kind == Kind::Refresh
         {
-            return self.lease_doubtful(record, over, by, seen).await;
+            return self.lease_doubtful(record, unclear, by, seen).await;
         }
         // Without coordination no instance leases a token before it sends it.
         if !self.uses_leases() && record.lease.is_none() {
@@ -141,7 +142,7 @@ impl Rotation {
         };
         let next = match (status, record.lease.as_ref()) {
             (LeaseStatus::Live { stale_in }, Some(lease)) => {
-                if !self.is_given_up(lease).await {
+                if !self.is_abandoned(lease).await {
                     let limit = stale_in.max(Duration::from_millis(1));
                     self.wait_for_change(seen.revision(), limit).await?;
                     return Ok(None);
@@ -151,17 +152,17 @@ impl Rotation {
                     None => return Ok(None),
                 }
             }
-            (LeaseStatus::Stale | LeaseStatus::Over, Some(lease)) if kind == Kind::Refresh => {
+            (LeaseStatus::Stale | LeaseStatus::Unclear, Some(lease)) if kind == Kind::Refresh => {
                 match self.take_over(record, lease, seen).await? {
                     Some(next) => next,
                     None => return Ok(None),
                 }
             }
             // Or it was attempted for another grant: since then its token has expired, say.
-            (LeaseStatus::Ours, Some(lease)) if lease.digest == digest => record.retaken(by, now),
+            (LeaseStatus::Unsent, Some(lease)) if lease.digest == digest => record.retaken(by, now),
             _ => record.leased(by, digest, now),
         };
-        self.write_lease(next, status == LeaseStatus::Ours, seen, kind)
+        self.write_lease(next, status == LeaseStatus::Unsent, seen, kind)
             .await
     }
 
@@ -169,19 +170,19 @@ impl Rotation {
     async fn lease_doubtful(
         &mut self,
         record: &Record,
-        over: Over,
+        unclear: UnclearRequest,
         by: Candidate,
         seen: &Seen,
     ) -> Result<Option<Leased>, Error> {
         let now = self.store_now(seen.clock);
-        let mut noted = record.leased(by, over.digest, now);
+        let mut noted = record.leased(by, unclear.digest, now);
         let Some(lease) = &mut noted.lease else {
             return Ok(None);
         };
-        lease.doubt(over.by);
+        lease.doubt(unclear.by);
         let lease = lease.clone();
         if self.permit(&lease) == Permit::Nothing {
-            self.pass_on(&noted, &lease, seen).await?;
+            self.share_doubt(&noted, &lease, seen).await?;
             return Ok(None);
         }
         match self.take_over(&noted, &lease, seen).await? {
@@ -198,13 +199,13 @@ impl Rotation {
         Ok(Candidate {
             owner: session.owner,
             nonce: nonce(random),
-            patience: session.settings().lease_duration,
+            lease_duration: session.settings().lease_duration,
         })
     }
 
     /// Whether the holder of a lease that seems live is proven dead, or has had all the time it is due
     /// by our own clock, whatever the store's says.
-    pub(super) async fn is_given_up(&mut self, lease: &Lease) -> bool {
+    pub(super) async fn is_abandoned(&mut self, lease: &Lease) -> bool {
         let session = self.flight.session();
         let now = session.now();
         let since = match &self.observed {
@@ -214,7 +215,7 @@ impl Rotation {
                 now
             }
         };
-        if now.since(since) >= lease.patience(session.settings().lease_duration) {
+        if now.since(since) >= lease.duration_for(session.settings().lease_duration) {
             return true;
         }
         let store = &session.shared.store;
@@ -231,15 +232,15 @@ impl Rotation {
     ) -> Result<Option<Record>, Error> {
         // The remark about the answer to our own request may not be stored.
         let mut noted = read.clone();
-        let over = self.session().lock().over();
-        if let (Some(lease), Some(over)) = (&mut noted.lease, over)
-            && lease.digest == over.digest
+        let unclear = self.session().lock().unclear();
+        if let (Some(lease), Some(unclear)) = (&mut noted.lease, unclear)
+            && lease.digest == unclear.digest
         {
-            let is_open = lease.is_of(over.holder) && lease.answer_is_open();
+            let is_open = lease.is_of(unclear.holder) && lease.answer_is_open();
             let is_worse =
-                over.by == DoubtfulBy::Silence && lease.by == Some(DoubtfulBy::Unavailable);
+                unclear.by == DoubtfulBy::Silence && lease.by == Some(DoubtfulBy::Unavailable);
             if is_open || is_worse {
-                lease.doubt(over.by);
+                lease.doubt(unclear.by);
             }
         }
         let record = &noted;
@@ -254,18 +255,18 @@ impl Rotation {
                 Ok(None)
             }
             Permit::Nothing if record.lease != read.lease => {
-                self.pass_on(record, lease, seen).await?;
+                self.share_doubt(record, lease, seen).await?;
                 Ok(None)
             }
             Permit::Nothing => {
-                self.outlive(record, seen).await?;
+                self.serve_until_expiry(record, seen).await?;
                 Ok(None)
             }
         }
     }
 
     /// Writes what this instance knows of the token and may not act on: the others have to know it, and need not wait for it.
-    async fn pass_on(&self, noted: &Record, lease: &Lease, seen: &Seen) -> Result<(), Error> {
+    async fn share_doubt(&self, noted: &Record, lease: &Lease, seen: &Seen) -> Result<(), Error> {
         if let Some(released) = noted.released(lease.holder(), None) {
             self.swap(seen.revision(), &released)
                 .await
@@ -324,7 +325,7 @@ impl Rotation {
             _ => now,
         };
         self.attempt = Some((number, since));
-        let attempt = Sent::new(session.now(), session.wall());
+        let attempt = ClockReading::new(session.now(), session.wall());
         session.lock().attempted(holder, attempt);
         match user_code::swap_timed(session, seen.revision(), &next).await {
             Ok((Swap::Swapped(revision), clock)) => {
@@ -336,22 +337,22 @@ impl Rotation {
                     entry: Some((next.clone(), revision)),
                     clock: clock.unwrap_or(seen.clock),
                 };
-                if ahead.max(behind) > OFF_AT_MOST {
+                if ahead.max(behind) > CLOCK_TOLERANCE {
                     // To the others it began at another time than it did. It is written again before anything is sent.
-                    self.told = Some(seen);
-                    self.off += 1;
+                    self.answered = Some(seen);
+                    self.clock_jumps += 1;
                     let jumps = "the store's clock is stepped again and again";
-                    return match self.off < OFF_IN_A_ROW {
+                    return match self.clock_jumps < CLOCK_JUMPS_LIMIT {
                         true => Ok(None),
                         false => Err(store_failed(StoreError::new(jumps))),
                     };
                 }
-                self.off = 0;
+                self.clock_jumps = 0;
                 Leased::new(next, seen, holder, kind, since.before(ahead)).map(Some)
             }
             Ok((Swap::Lost(entry), clock)) => {
-                session.lock().settle(holder);
-                self.told = clock.map(|clock| Seen { entry, clock });
+                session.lock().forget_lease(holder);
+                self.answered = clock.map(|clock| Seen { entry, clock });
                 Ok(None)
             }
             Err(error) => {

@@ -34,7 +34,7 @@ const BACKOFF: Backoff = Backoff::new(STORE_PAUSE, Duration::from_secs(5));
 pub(crate) async fn log_out(
     session: &Arc<Session>,
     had: HeldAtLogout,
-    told: watch::Sender<LogoutProgress>,
+    progress: watch::Sender<LogoutProgress>,
 ) {
     let mut stored = Err(StoreError::new("not tried"));
     for tried in 0..STORE_TRIES {
@@ -45,7 +45,7 @@ pub(crate) async fn log_out(
         tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
     }
     let is_stored = stored.as_ref().map(drop).map_err(Clone::clone);
-    told.send_modify(|progress| progress.stored = Some(is_stored));
+    progress.send_modify(|it| it.stored = Some(is_stored));
     let mut revoked = Ok(());
     let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
     let digest = kept.and_then(Seen::record).map(Record::digest);
@@ -59,8 +59,8 @@ pub(crate) async fn log_out(
         let to_revoke = ToRevoke::Record(Box::new(seen.clone()));
         revoked = revoked.and(revoke_now_or_later(session, to_revoke).await);
     }
-    told.send_modify(|progress| progress.revoked = Some(revoked));
-    drop(told);
+    progress.send_modify(|it| it.revoked = Some(revoked));
+    drop(progress);
     let mut backoff = BACKOFF;
     while let Err(error) = &stored
         && !session.is_closing()
@@ -117,7 +117,7 @@ async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen
                 seen.entry = Some((ended, revision));
                 return Ok(Some(seen));
             }
-            Swap::Lost(_) => tokio::time::sleep(super::SAME_AGAIN).await,
+            Swap::Lost(_) => tokio::time::sleep(super::UNCHANGED_PAUSE).await,
         }
     }
 }
@@ -197,7 +197,7 @@ pub(super) async fn clean_up(
 impl Rotation {
     /// After logouts of our own: no session of theirs is adopted, also where the store was set back and shows one as
     /// active. `None` if the record is another session, or says the same.
-    pub(super) async fn keep_out(&self, seen: &Seen) -> Result<Option<Next>, Error> {
+    pub(super) async fn enforce_logout(&self, seen: &Seen) -> Result<Option<Next>, Error> {
         let stage = self.session().lock().logout_stage();
         let Some(record) = seen.record().filter(|_| stage != Some(LogoutStage::Asked)) else {
             return match stage {
@@ -205,7 +205,7 @@ impl Rotation {
                 None => Ok(None),
             };
         };
-        let has_left = {
+        let is_logged_out = {
             let state = self.session().lock();
             // Where the user has signed in since, that session is written over it.
             let is_past = state
@@ -213,14 +213,14 @@ impl Rotation {
                 .is_some_and(|held| held.sign_ins > record.sign_ins);
             // Or the user had replaced it before he logged out.
             let is_older = stage.is_some() && record.sign_ins < state.sign_ins();
-            state.has_left(record.family) && !is_past || is_older
+            state.is_logged_out(record.family) && !is_past || is_older
         };
-        if !has_left || record.state == RecordState::LoggedOut {
+        if !is_logged_out || record.state == RecordState::LoggedOut {
             return Ok(None);
         }
         self.swap(seen.revision(), &record.ended(RecordState::LoggedOut))
             .await
             .map_err(super::store_failed)?;
-        Ok(Some(Next::Again))
+        Ok(Some(Next::Reload))
     }
 }

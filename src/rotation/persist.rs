@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::SAME_AGAIN;
+use super::UNCHANGED_PAUSE;
 use super::commit::{LONGEST_PAUSE, STORE_BACKOFF};
 use super::revoke::{revoke_in_background, shares_a_token};
 use super::user_code::{load, swap_timed};
@@ -91,7 +91,7 @@ pub(super) async fn persist(
         }
         // A store that answers from the past is not asked without pause.
         if newer.as_ref().map(|(_, revision)| *revision) == before {
-            tokio::time::sleep(SAME_AGAIN).await;
+            tokio::time::sleep(UNCHANGED_PAUSE).await;
         }
         unstored.seen = newer;
     }
@@ -105,7 +105,7 @@ pub(super) fn store_now(session: &Session, unstored: &Unstored) -> StoreTime {
 
 /// Makes the manager say what the store does; `None` to look again: another pair took this one's place, or it came
 /// too late.
-pub(super) async fn settle(
+pub(super) async fn apply_outcome(
     session: &Arc<Session>,
     unstored: Unstored,
     outcome: PersistOutcome,
@@ -272,7 +272,7 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
                 PersistOutcome::Superseded | PersistOutcome::Passed | PersistOutcome::Outrun
             );
             // Nobody waits for this; what there is to tell is told by event.
-            let _ = settle(session, unstored, outcome).await;
+            let _ = apply_outcome(session, unstored, outcome).await;
             if let Some((record, _)) = theirs.filter(|_| gave_way) {
                 session.adopt(&record, now, epoch, Duration::ZERO);
             }

@@ -12,7 +12,7 @@ use crate::store::Revision;
 /// What a look at the store leads to.
 pub(super) enum Next {
     Done(Token),
-    Again,
+    Reload,
     /// The token of this record, which is the store's unless ours is on its way there.
     Lease(Kind, Box<Record>),
 }
@@ -20,7 +20,7 @@ pub(super) enum Next {
 impl Rotation {
     /// Compares what was read with what is held, and brings the one that is behind up to date.
     pub(super) async fn reconcile(&mut self, seen: &Seen) -> Result<Next, Error> {
-        if let Some(next) = self.keep_out(seen).await? {
+        if let Some(next) = self.enforce_logout(seen).await? {
             return Ok(next);
         }
         if let Some(next) = self.seed(seen).await? {
@@ -46,7 +46,7 @@ impl Rotation {
                     return Ok(Next::Lease(Kind::SignIn, Box::new(vacant)));
                 }
                 self.swap(None, &vacant).await.map_err(store_failed)?;
-                Ok(Next::Again)
+                Ok(Next::Reload)
             }
             Reconciled::Vacant => Err(Error::NoSession),
             Reconciled::LoggedOut => {
@@ -76,25 +76,25 @@ impl Rotation {
                         .await
                         .map_err(store_failed)?;
                 }
-                Ok(Next::Again)
+                Ok(Next::Reload)
             }
             Reconciled::Adopt => match seen.record() {
                 Some(record) => {
                     let (epoch, took) = (self.flight.epoch(), self.flight.took());
                     let latest = user_code::latest_store_now(self.session(), seen.clock);
                     if !self.session().adopt(record, latest, epoch, took) {
-                        return Ok(Next::Again);
+                        return Ok(Next::Reload);
                     }
                     self.judge(record, seen).await
                 }
-                None => Ok(Next::Again),
+                None => Ok(Next::Reload),
             },
             Reconciled::Current => match seen.record() {
                 Some(record) => {
                     self.session().lock().saw(record);
                     self.judge(record, seen).await
                 }
-                None => Ok(Next::Again),
+                None => Ok(Next::Reload),
             },
         }
     }
@@ -109,7 +109,7 @@ impl Rotation {
                 return Ok(Next::Lease(Kind::SignIn, Box::new(record.clone())));
             }
             let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
-                return Ok(Next::Again);
+                return Ok(Next::Reload);
             };
             // Those who could go on with the token that is held do so; who asked for a newer one gets the error.
             return Err(error);
@@ -148,7 +148,7 @@ impl Rotation {
     fn ended(&self, reason: EndReason) -> Result<Next, Error> {
         match self.session().end_seen(reason, self.flight.epoch()) {
             Some(error) => Err(error),
-            None => Ok(Next::Again),
+            None => Ok(Next::Reload),
         }
     }
 
@@ -162,6 +162,6 @@ impl Rotation {
         self.swap(revision, &record.ended(state))
             .await
             .map_err(store_failed)?;
-        Ok(Next::Again)
+        Ok(Next::Reload)
     }
 }

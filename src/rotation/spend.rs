@@ -14,7 +14,7 @@ use crate::record::RecordState;
 use crate::record::cut;
 use crate::record::lease::{LeaseStatus, Own};
 use crate::snapshot::Token;
-use crate::state::{Failure, Sent};
+use crate::state::{ClockReading, Failure};
 use crate::store::{StoreError, Swap};
 use crate::token::RefreshToken;
 
@@ -23,10 +23,10 @@ const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
 
 /// How often a rotation leases its token anew because it was stopped before it could send it. On a busy machine a
 /// server that is not reached looks the same.
-const WOKEN_AT_MOST: u32 = 3;
+const SUSPENDED_LIMIT: u32 = 3;
 
 /// How often in a row the time to send may be over when a lease is written, before that is the store's failure.
-const CLOSED_AT_MOST: u32 = 3;
+const MISSED_LIMIT: u32 = 3;
 
 /// A pair as it was read, with the times of its request.
 #[derive(Debug)]
@@ -42,12 +42,12 @@ impl Rotation {
         let error = match self.send(&leased).await {
             None => {
                 self.release(&leased, None).await;
-                return self.closed();
+                return self.window_missed();
             }
             Some(Ok(answer)) => return self.commit(leased, answer).await,
             Some(Err(error)) => error,
         };
-        self.closed = 0;
+        self.missed = 0;
         tracing::debug!(key = %self.session().key, %error, "an exchange brought no pair");
         if matches!(error, EndpointError::Rejected { .. }) && leased.kind == Kind::Refresh {
             return self.refused(&leased, error).await;
@@ -63,12 +63,12 @@ impl Rotation {
     }
 
     /// The time to send was over, and nothing was sent.
-    fn closed(&mut self) -> Result<Option<Token>, Error> {
-        self.closed += 1;
-        if self.closed < CLOSED_AT_MOST {
+    fn window_missed(&mut self) -> Result<Option<Token>, Error> {
+        self.missed += 1;
+        if self.missed < MISSED_LIMIT {
             return Ok(None);
         }
-        self.closed = 0;
+        self.missed = 0;
         let slow =
             "the store is so slow that the time to send a token is over when its lease is written";
         Err(store_failed(StoreError::new(slow)))
@@ -95,15 +95,15 @@ impl Rotation {
         // From here on the lease is not one under which nothing was sent.
         session.lock().sending(&grant);
         let sent_at = session.now();
-        self.sent = Some(Sent::new(sent_at, session.wall()));
+        self.sent = Some(ClockReading::new(sent_at, session.wall()));
         let timeout = session.settings().endpoint_timeout;
         let limit = timeout + TIMEOUT_SLACK;
         let result = shared.endpoint.exchange(grant, limit).await;
         let took = session.now().since(sent_at);
         // It gave up when its time had been over for a while: the process, or the machine, did not run meanwhile.
-        let is_late = took >= timeout + LATE && self.woken < WOKEN_AT_MOST;
+        let is_late = took >= timeout + LATE && self.suspended < SUSPENDED_LIMIT;
         if is_late && matches!(result, Err(EndpointError::NotSent { .. })) {
-            self.woken += 1;
+            self.suspended += 1;
             return None;
         }
         Some(match result {
@@ -130,14 +130,14 @@ impl Rotation {
         if !self.uses_leases() {
             // To give up here would be to send the dead token again.
             while let Err(error) = store_next(self.session()).await {
-                self.sit_out(error).await?;
+                self.wait_for_store(error).await?;
             }
         }
         loop {
             let seen = match load_patiently(self.session()).await {
                 Ok(seen) => seen,
                 Err(error) => {
-                    self.sit_out(error).await?;
+                    self.wait_for_store(error).await?;
                     continue;
                 }
             };
@@ -156,7 +156,7 @@ impl Rotation {
                 let lease_duration = self.session().settings().lease_duration;
                 if let LeaseStatus::Live { stale_in } =
                     record.lease_status(Own::default(), now, lease_duration)
-                    && !self.is_given_up(&lease.clone()).await
+                    && !self.is_abandoned(&lease.clone()).await
                 {
                     self.wait_for_change(seen.revision(), stale_in).await?;
                     continue;
@@ -189,7 +189,7 @@ impl Rotation {
                     return ended.map_or(Ok(None), Err);
                 }
                 // The verdict is kept until it is stored: to look again would be to send again.
-                Err(error) => self.sit_out(error).await?,
+                Err(error) => self.wait_for_store(error).await?,
             }
         }
     }
@@ -206,12 +206,12 @@ impl Rotation {
         let mut revision = leased.seen.revision();
         for tried in 0..STORE_TRIES {
             let Some(next) = record.released(leased.holder, pause.clone()) else {
-                self.session().lock().settle(leased.holder);
+                self.session().lock().forget_lease(leased.holder);
                 return;
             };
             match self.swap(revision, &next).await {
                 Ok(Swap::Swapped(_)) => {
-                    self.session().lock().settle(leased.holder);
+                    self.session().lock().forget_lease(leased.holder);
                     return;
                 }
                 Ok(Swap::Lost(Some((newer, newest)))) => (record, revision) = (newer, Some(newest)),
@@ -221,7 +221,7 @@ impl Rotation {
         }
         // Nothing was sent under it, so the next rotation may find it ours.
         let session = self.session();
-        let attempt = Sent::new(session.now(), session.wall());
+        let attempt = ClockReading::new(session.now(), session.wall());
         session.lock().attempted(leased.holder, attempt);
         tracing::warn!(key = %self.session().key, "a lease could not be released");
     }

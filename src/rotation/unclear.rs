@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Permit, permits};
 use crate::record::{Record, RecordState};
 use crate::snapshot::Token;
-use crate::state::{Failure, Over, Timer};
+use crate::state::{Failure, Timer, UnclearRequest};
 use crate::store::Swap;
 
 /// In place of an end that is not known.
@@ -46,7 +46,7 @@ impl Rotation {
         self.is_over(&leased, by);
         let failed = endpoint_failed(error, leased.kind);
         if !self.uses_leases() {
-            let is_ours = self.lease_late(&mut leased, by).await;
+            let is_ours = self.lease_after_sending(&mut leased, by).await;
             if !matches!(is_ours, Ok(true)) {
                 self.fail(failed, leased.record.failures());
                 return is_ours.map(|_| None);
@@ -74,7 +74,7 @@ impl Rotation {
                         entry: Some((doubted.clone(), revision)),
                         clock: leased.seen.clock,
                     };
-                    self.at_once(&doubted, &seen).await?;
+                    self.apply_permit(&doubted, &seen).await?;
                     break;
                 }
                 // The token is as doubtful, whatever else the record says.
@@ -85,7 +85,7 @@ impl Rotation {
                 Err(error) => return Err(store_failed(error)),
             }
             // Without coordination another instance may have said at the same time what came of the token.
-            if self.uses_leases() || !self.lease_late(&mut leased, by).await? {
+            if self.uses_leases() || !self.lease_after_sending(&mut leased, by).await? {
                 break;
             }
             self.is_over(&leased, by);
@@ -96,7 +96,7 @@ impl Rotation {
     /// Remembers that the request under this lease is over.
     fn is_over(&self, leased: &Leased, by: DoubtfulBy) {
         let Some(sent) = self.sent else { return };
-        let over = Over {
+        let unclear = UnclearRequest {
             holder: leased.holder,
             digest: leased.record.digest(),
             by,
@@ -106,12 +106,12 @@ impl Rotation {
         let mut state = self.session().lock();
         // Else the memory is that of another session's rotation.
         if state.epoch() == self.flight.epoch() {
-            state.sent(over);
+            state.sent(unclear);
         }
     }
 
     /// What the profile asks for instead of sending the token again is done without a pause.
-    async fn at_once(&mut self, doubted: &Record, seen: &Seen) -> Result<(), Error> {
+    async fn apply_permit(&mut self, doubted: &Record, seen: &Seen) -> Result<(), Error> {
         let Some(lease) = &doubted.lease else {
             return Ok(());
         };
@@ -132,7 +132,11 @@ impl Rotation {
     }
 
     /// The token may be spent, and may not be sent again: the session lives for as long as its access token.
-    pub(super) async fn outlive(&mut self, record: &Record, seen: &Seen) -> Result<(), Error> {
+    pub(super) async fn serve_until_expiry(
+        &mut self,
+        record: &Record,
+        seen: &Seen,
+    ) -> Result<(), Error> {
         let session = self.session();
         let now = session.now();
         let until = {
@@ -163,13 +167,18 @@ impl Rotation {
             until: until.min(poll_at),
             ..failure
         };
-        self.wait_out(failure, Some(seen.revision())).await
+        self.wait_for_pause_end(failure, Some(seen.revision()))
+            .await
     }
 
     /// Without coordination no instance leases a token before it sends it; that the token may be spent is written all the
     /// same. Returns whether the lease that says so is ours: the record may hold another token, an end, or another instance's
     /// lease on this one.
-    async fn lease_late(&mut self, leased: &mut Leased, by: DoubtfulBy) -> Result<bool, Error> {
+    async fn lease_after_sending(
+        &mut self,
+        leased: &mut Leased,
+        by: DoubtfulBy,
+    ) -> Result<bool, Error> {
         // Nothing kept the record from changing meanwhile, be it to what was on its way there.
         store_next(self.session()).await?;
         for _ in 0..STORE_TRIES {
@@ -188,7 +197,7 @@ impl Rotation {
                 return Ok(true);
             }
             if !leased.record.is_leased() {
-                self.lease_since(leased);
+                self.lease_backdated(leased);
                 return Ok(true);
             }
             let digest = leased.record.digest();
@@ -207,7 +216,7 @@ impl Rotation {
     }
 
     /// Leases the token that was sent, which no instance leases.
-    fn lease_since(&self, leased: &mut Leased) {
+    fn lease_backdated(&self, leased: &mut Leased) {
         let session = self.session();
         let now = self.store_now(leased.seen.clock);
         // What it says of the token is true since it was sent.
@@ -215,7 +224,7 @@ impl Rotation {
         let by = Candidate {
             owner: leased.holder.owner,
             nonce: leased.holder.nonce,
-            patience: session.settings().lease_duration,
+            lease_duration: session.settings().lease_duration,
         };
         leased.record = leased.record.leased(by, leased.record.digest(), since);
         if let Some(lease) = &leased.record.lease {
@@ -224,14 +233,14 @@ impl Rotation {
     }
 
     /// Gives up the lease whose request is over, where nobody needs its token any more.
-    pub(super) async fn let_go(&self) {
+    pub(super) async fn release_unclear(&self) {
         let session = self.session();
-        let over = {
+        let unclear = {
             let state = session.lock();
-            let over = state.over().filter(|over| over.is_held);
-            over.filter(|_| state.epoch() == self.flight.epoch())
+            let unclear = state.unclear().filter(|unclear| unclear.is_held);
+            unclear.filter(|_| state.epoch() == self.flight.epoch())
         };
-        let Some(Over { holder, by, .. }) = over else {
+        let Some(UnclearRequest { holder, by, .. }) = unclear else {
             return;
         };
         let Ok(seen) = load_patiently(session).await else {

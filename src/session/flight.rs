@@ -161,8 +161,8 @@ impl Flight {
         session.republish(&current, moment);
         let is_unstored = self.room.peek(|at| matches!(at, Progress::Unstored(_)));
         self.room.report(match outcome {
-            _ if is_unstored => Progress::Again,
-            Err(Error::Pending) => Progress::Again,
+            _ if is_unstored => Progress::Retry,
+            Err(Error::Pending) => Progress::Retry,
             outcome => Progress::Done(outcome, self.epoch),
         })
     }

@@ -179,7 +179,7 @@ async fn one_that_is_gone_is_not_woken() {
 #[tokio::test(start_paused = true)]
 async fn more_than_are_woken_in_a_row_are_all_woken() {
     let world = World::new();
-    let probes: Vec<_> = (0..3 * IN_A_ROW).map(|_| world.probe()).collect();
+    let probes: Vec<_> = (0..3 * BATCH).map(|_| world.probe()).collect();
     probes
         .iter()
         .for_each(|probe| probe.plan(Some(world.at(10))));

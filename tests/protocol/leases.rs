@@ -281,7 +281,7 @@ async fn a_lease_that_its_holder_prolongs_is_watched_anew() {
             lease["since"] = now.into();
             lease["by"] = "unavailable".into();
             lease["before"] = "unavailable".into();
-            lease["patience"] = 62_000.into();
+            lease["duration"] = 62_000.into();
         })
         .await;
     cluster.clock.advance(seconds(61)).await;

@@ -169,7 +169,7 @@ async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_it_at_the_sec
 /// A copy of a machine that was made while the request was out takes its broken connection for the end of the request,
 /// which goes on elsewhere.
 #[tokio::test(start_paused = true)]
-async fn a_process_that_slept_after_sending_leaves_its_lease_alone_for_its_patience() {
+async fn a_process_that_slept_after_sending_leaves_its_lease_alone_for_its_duration() {
     for slept in [false, true] {
         let cluster = Cluster::strict();
         let node = cluster.patient_node().await;

@@ -5,7 +5,10 @@ use crate::record::testkit::{LEASE_DURATION, NOW, ONE, TWO, active};
 const LATER: StoreTime = StoreTime::from_millis(NOW.as_millis() + 60_000);
 
 fn unsent(unsent: &[Holder]) -> Own<'_> {
-    Own { unsent, over: None }
+    Own {
+        unsent,
+        unclear: None,
+    }
 }
 
 fn number(record: &Record) -> u64 {
@@ -35,7 +38,7 @@ fn a_lease_is_ours_only_if_owner_and_number_match() {
     let ours = number(&record);
     assert_eq!(
         record.lease_status(unsent(&[ONE.holder(ours)]), NOW, LEASE_DURATION),
-        LeaseStatus::Ours
+        LeaseStatus::Unsent
     );
     assert!(matches!(
         record.lease_status(unsent(&[TWO.holder(ours)]), NOW, LEASE_DURATION),
@@ -64,8 +67,11 @@ fn a_lease_of_a_clone_with_our_owner_and_number_is_not_ours() {
 fn a_lease_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_lease_duration()
 {
     let record = active();
-    let patience = 2 * LEASE_DURATION;
-    let patient = Candidate { patience, ..ONE };
+    let lease_duration = 2 * LEASE_DURATION;
+    let patient = Candidate {
+        lease_duration,
+        ..ONE
+    };
     let record = record.leased(patient, record.digest(), NOW);
     let stale_in = LEASE_DURATION;
     assert_eq!(
@@ -195,11 +201,11 @@ fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     ));
     let own = Own {
         unsent: &[],
-        over: Some(holder),
+        unclear: Some(holder),
     };
     assert_eq!(
         record.lease_status(own, last, LEASE_DURATION),
-        LeaseStatus::Over
+        LeaseStatus::Unclear
     );
     assert_eq!(record.failures(), 1);
     let stale = last.after(Duration::from_secs(1));
@@ -221,7 +227,7 @@ fn of_two_clones_one_sends_again_because_the_lease_gets_a_number_and_a_nonce_of_
     );
     let own = Own {
         unsent: &[],
-        over: Some(holder),
+        unclear: Some(holder),
     };
     assert!(matches!(
         renewed.lease_status(own, LATER, LEASE_DURATION),
@@ -235,7 +241,7 @@ fn a_lease_that_its_holder_released_is_not_its_own_any_more() {
     let released = record.released(holder, None).unwrap();
     let own = Own {
         unsent: &[],
-        over: Some(holder),
+        unclear: Some(holder),
     };
     assert_eq!(
         released.lease_status(own, LATER, LEASE_DURATION),

@@ -86,7 +86,7 @@ fn full() -> Record {
         nonce: u64::MAX,
         digest: record.digest(),
         since: NOW,
-        patience: LEASE_DURATION,
+        duration: LEASE_DURATION,
         doubtful: Some(NOW),
         by: Some(DoubtfulBy::Unavailable),
         before: Some(DoubtfulBy::Unavailable),

@@ -112,10 +112,10 @@ fn a_report_between_two_looks_is_not_lost() {
     assert!(poll(&mut waiter, &probe).is_ready());
     assert!(poll(&mut waiter, &probe).is_pending());
     drop(room.report(Progress::Waiting));
-    drop(room.report(Progress::Again));
+    drop(room.report(Progress::Retry));
     assert_eq!(probe.count(), 1, "one waker is called once");
     let heard = poll(&mut waiter, &probe);
-    assert!(matches!(heard, Poll::Ready(Ok(Progress::Again))));
+    assert!(matches!(heard, Poll::Ready(Ok(Progress::Retry))));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn the_waker_of_the_last_poll_is_the_one_that_is_called() {
     let mut waiter = Waiter::new(&room);
     assert!(poll(&mut waiter, &first).is_pending());
     assert!(poll(&mut waiter, &second).is_pending());
-    drop(room.report(Progress::Again));
+    drop(room.report(Progress::Retry));
     assert_eq!((first.count(), second.count()), (0, 1));
 }
 
@@ -175,7 +175,7 @@ fn one_that_leaves_leaves_nothing_behind_and_is_not_counted() {
         assert!(poll(waiter, &probe).is_pending());
     }
     assert_eq!(seats(&room), (100, 100, 0));
-    drop(room.report(Progress::Again));
+    drop(room.report(Progress::Retry));
     assert_eq!((probe.count(), seats(&room)), (200, (0, 0, 0)));
     waiters.clear();
     assert!(!room.has_callers());
@@ -188,7 +188,7 @@ fn a_waiter_that_is_not_counted_is_woken() {
     let mut uncounted = Waiter::uncounted(&room);
     assert!(poll(&mut uncounted, &probe).is_pending());
     assert!(!room.has_callers());
-    drop(room.report(Progress::Again));
+    drop(room.report(Progress::Retry));
     assert_eq!(probe.count(), 1);
 }
 
@@ -230,7 +230,7 @@ fn a_waker_may_drop_waiters_and_poll_others_inside() {
             waiters.lock().push(waiter);
         }
         drop(room.report(if last {
-            Progress::Again
+            Progress::Retry
         } else {
             Progress::Waiting
         }));
@@ -291,12 +291,12 @@ async fn the_timer_ends_with_the_room_and_with_the_last_that_waits() {
     let (waiter, other) = (wait(&room, 60 * SECOND), wait(&room, 40 * SECOND));
     settle().await;
     assert_eq!(tasks(), 3);
-    drop(room.report(Progress::Again));
+    drop(room.report(Progress::Retry));
     settle().await;
     assert_eq!(tasks(), 0);
     for waiter in [waiter, other] {
         let (report, took) = waiter.await.unwrap();
-        assert!(matches!(report, Ok(Progress::Again)) && took.is_zero());
+        assert!(matches!(report, Ok(Progress::Retry)) && took.is_zero());
     }
     assert_eq!(Arc::strong_count(&room), 1);
 }
@@ -355,7 +355,7 @@ async fn ten_thousand_come_and_go_on_four_threads_and_each_hears_the_last_report
         tokio::time::sleep(Duration::from_millis(1)).await;
         drop(room.report(Progress::Running));
     }
-    drop(room.report(Progress::Again));
+    drop(room.report(Progress::Retry));
     for waiter in waiters {
         assert!(waiter.await.unwrap());
     }
