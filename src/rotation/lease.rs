@@ -1,4 +1,8 @@
-//! Leases a token, or finds out what may be done about one that somebody else has leased.
+//! Leases a token before it is sent, or decides what may be done about a token that is already leased.
+//!
+//! A single-use refresh token that is sent twice can end the session, so no instance sends a token that another
+//! instance may be sending. Without leases (`Coordination::None`) nothing is leased before a token is sent; a token
+//! that may be spent is then leased afterwards, in [`unclear`](super::unclear).
 
 use std::time::Duration;
 
@@ -11,33 +15,33 @@ use crate::state::{ClockReading, UnclearRequest};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{TokenFamily, TokenPair};
 
-/// By so much the store's time may be off when a lease is written by a clock that was read before: a part of what lies
-/// between the end of the send window and the moment at which the lease goes stale.
+/// By how much the store's clock may differ from its expected time when a lease is written. This tolerance is a part
+/// of the time between the end of the send window and the moment at which the lease goes stale.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
-/// How often in a row that may be so, before it is the store's failure.
+/// How often in a row the store's clock may differ by more, before the rotation reports a failure of the store.
 const CLOCK_JUMPS_LIMIT: u32 = 3;
 
-/// A token that may be sent, and the record that says so.
+/// A token that this instance may send, and the record that says so.
 #[derive(Debug, Clone)]
 pub(super) struct Leased {
     pub(super) record: Record,
-    /// What the store has: the same, unless that is on its way there.
+    /// What the store holds: the same record, unless that record is still waiting to be stored.
     pub(super) seen: Seen,
-    /// Where there are no leases, the number one would have had.
+    /// The holder of the lease. Without leases: the holder that a lease would have named.
     pub(super) holder: Holder,
     pub(super) kind: Kind,
     /// The family that the new pair will belong to.
     pub(super) family: TokenFamily,
-    /// The send window counts from here.
+    /// When the lease was first attempted: the send window counts from here.
     pub(super) since: Timestamp,
 }
 
-/// A lease of somebody else's, and since when it has been seen, by our own clock.
+/// A lease of another instance, and since when this instance has seen it, by the session's own clock.
 #[derive(Debug)]
 pub(super) struct Observed {
     holder: Holder,
-    /// A store that lost writes may show one number twice.
+    /// When the lease was written: a store that lost writes may show one number twice.
     since: StoreTime,
     at: Timestamp,
 }
@@ -64,7 +68,7 @@ impl Leased {
         kind: Kind,
         since: Timestamp,
     ) -> Result<Self, Error> {
-        // Drawn before anything is sent, because it can fail.
+        // The family is drawn before the grant is sent, because drawing random bits can fail.
         let family = match kind {
             Kind::Refresh => record.family,
             Kind::SignIn => family()?,
@@ -79,7 +83,8 @@ impl Leased {
         })
     }
 
-    /// The count of sign-ins of the family that the new pair will belong to; `highest` is what this process has seen.
+    /// The count of sign-ins of the family that the new pair will belong to. `highest` is the highest count that this
+    /// process has seen.
     pub(super) fn sign_ins(&self, highest: u64) -> u64 {
         match self.kind {
             Kind::Refresh => self.record.sign_ins,
@@ -100,14 +105,15 @@ impl Leased {
 }
 
 impl Rotation {
-    /// Leases the token, or waits for whoever has; `None` to look again.
+    /// Leases the token, or waits for the instance that has leased it. Returns `None` if the record has to be loaded
+    /// again.
     pub(super) async fn lease(
         &mut self,
         record: &Record,
         seen: &Seen,
         kind: Kind,
     ) -> Result<Option<Leased>, Error> {
-        // A pause forbids to send, and not to look.
+        // A pause forbids sending, but not loading the record.
         if let Some(failure) = self.current_pause(seen) {
             self.wait_for_pause_end(failure, Some(seen.revision()))
                 .await?;
@@ -117,7 +123,8 @@ impl Rotation {
         let lease_duration = session.settings().lease_duration;
         let by = self.candidate()?;
         let now = self.store_now(seen.clock);
-        // The store did not take, or has lost, what says that the token may be spent.
+        // This instance knows that the token may be spent, and the record does not say so: the store refused that
+        // write, or lost it.
         let unclear = session.lock().unclear();
         if let Some(unclear) = unclear.filter(|unclear| unclear.digest == record.digest())
             && !record.is_leased()
@@ -125,7 +132,7 @@ impl Rotation {
         {
             return self.lease_doubtful(record, unclear, by, seen).await;
         }
-        // Without coordination no instance leases a token before it sends it.
+        // Without coordination, instances do not lease a token before they send it.
         if !self.uses_leases() && record.lease.is_none() {
             let holder = by.holder(record.next_number);
             return Leased::new(record.clone(), seen.clone(), holder, kind, session.now())
@@ -158,7 +165,8 @@ impl Rotation {
                     None => return Ok(None),
                 }
             }
-            // Or it was attempted for another grant: since then its token has expired, say.
+            // A lease that was attempted for the other grant is not written again: its token may have expired since,
+            // for example.
             (LeaseStatus::Unsent, Some(lease)) if lease.digest == digest => record.retaken(by, now),
             _ => record.leased(by, digest, now),
         };
@@ -166,7 +174,7 @@ impl Rotation {
             .await
     }
 
-    /// That the token may be spent is written with the lease for the next sending, as far as that is permitted.
+    /// Writes that the token may be spent. If the profile permits sending it again, the same swap leases it for that.
     async fn lease_doubtful(
         &mut self,
         record: &Record,
@@ -191,7 +199,7 @@ impl Rotation {
         }
     }
 
-    /// This instance, as it writes itself into its next lease.
+    /// What this instance writes of itself into its next lease.
     pub(super) fn candidate(&self) -> Result<Candidate, Error> {
         let session = self.session();
         let random = crate::token::random()
@@ -203,8 +211,8 @@ impl Rotation {
         })
     }
 
-    /// Whether the holder of a lease that seems live is proven dead, or has had all the time it is due
-    /// by our own clock, whatever the store's says.
+    /// Whether a lease that seems live by the store's clock may be taken over: its holder is proven dead, or the
+    /// lease has lasted its whole duration by the session's own clock.
     pub(super) async fn is_abandoned(&mut self, lease: &Lease) -> bool {
         let session = self.flight.session();
         let now = session.now();
@@ -222,15 +230,15 @@ impl Rotation {
         store.holder_is_dead(&session.key, lease).await
     }
 
-    /// The token may be spent. What the profile permits is prepared; `None` if that was to end the
-    /// session, or to wait.
+    /// The token may be spent. Prepares what the profile permits. Returns `None` if that was to end the session or to
+    /// wait.
     async fn take_over(
         &mut self,
         read: &Record,
         lease: &Lease,
         seen: &Seen,
     ) -> Result<Option<Record>, Error> {
-        // The remark about the answer to our own request may not be stored.
+        // If the answer to this instance's own request was unclear, the store may not have taken that doubt.
         let mut noted = read.clone();
         let unclear = self.session().lock().unclear();
         if let (Some(lease), Some(unclear)) = (&mut noted.lease, unclear)
@@ -265,7 +273,8 @@ impl Rotation {
         }
     }
 
-    /// Writes what this instance knows of the token and may not act on: the others have to know it, and need not wait for it.
+    /// Writes the doubt about a token that this instance may not send again, and gives the lease up: other instances
+    /// have to know the doubt, and need not wait for this one.
     async fn share_doubt(&self, noted: &Record, lease: &Lease, seen: &Seen) -> Result<(), Error> {
         if let Some(released) = noted.released(lease.holder(), None) {
             self.swap(seen.revision(), &released)
@@ -281,8 +290,8 @@ impl Rotation {
         lease.permits(session.settings().server.resend, can_sign_in)
     }
 
-    /// The store's time, as far as a lease is concerned that has been watched: a store whose clock was
-    /// stepped back does not make it younger than it was seen to be.
+    /// The store's time for judging a lease. A lease that this instance has watched does not become younger if the
+    /// store's clock is stepped back.
     fn store_now_for(&self, lease: &Lease, clock: StoreClock) -> StoreTime {
         let now = self.store_now(clock);
         match &self.observed {
@@ -304,8 +313,8 @@ impl Rotation {
             .map(|_: Next| ())
     }
 
-    /// Writes our lease. A swap without an answer may have been applied: its number is remembered, and a later look
-    /// that shows it finds the lease ours. One that was lost was not written.
+    /// Writes the lease of this instance. A swap without an answer may have been applied, so the holder is remembered
+    /// first: if a later load shows that lease, this instance knows it as its own. A lost swap was not applied.
     pub(super) async fn write_lease(
         &mut self,
         next: Record,
@@ -318,7 +327,7 @@ impl Rotation {
         };
         let number = holder.number;
         let session = self.flight.session();
-        // By the store's clock it is older by this than by ours, to those who wait for it to go stale.
+        // The other instances measure the age of the lease by the store's clock, which may be ahead by this lag.
         let now = session.now().before(seen.clock.lag());
         let since = match self.attempt {
             Some((attempted, since)) if continues || attempted == number => since,
@@ -338,10 +347,11 @@ impl Rotation {
                     clock: clock.unwrap_or(seen.clock),
                 };
                 if ahead.max(behind) > CLOCK_TOLERANCE {
-                    // To the others it began at another time than it did. It is written again before anything is sent.
+                    // For the other instances the lease began at another moment than for this one. The lease is
+                    // written again before anything is sent.
                     self.answered = Some(seen);
                     self.clock_jumps += 1;
-                    let jumps = "the store's clock is stepped again and again";
+                    let jumps = "the store's clock jumped by more than 1 s at each of the last 3 writes; check the clock of the store's server";
                     return match self.clock_jumps < CLOCK_JUMPS_LIMIT {
                         true => Ok(None),
                         false => Err(store_failed(StoreError::new(jumps))),
@@ -356,14 +366,14 @@ impl Rotation {
                 Ok(None)
             }
             Err(error) => {
-                tracing::warn!(key = %self.session().key, %error, "a lease may or may not be stored");
+                tracing::warn!(key = %self.session().key, %error, "the store did not answer the write of a lease, which may or may not be stored");
                 Err(store_failed(error))
             }
         }
     }
 }
 
-/// Half of the bits that were drawn.
+/// The lower half of the drawn bits.
 fn nonce(random: u128) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,

@@ -1,4 +1,7 @@
-//! Sends a token that was leased, and decides what an answer that is no pair means for it.
+//! Sends a leased token, and handles an answer that brings no pair.
+//!
+//! A token is never sent outside the send window of its lease: after the window, another instance may take the lease
+//! over and send the same token.
 
 use std::time::Duration;
 
@@ -18,17 +21,18 @@ use crate::state::{ClockReading, Failure};
 use crate::store::{StoreError, Swap};
 use crate::token::RefreshToken;
 
-/// What the endpoint may need beyond its own timeout until the future it was asked for resolves.
+/// The time that the endpoint may need beyond its own timeout until its future resolves.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
 
-/// How often a rotation leases its token anew because it was stopped before it could send it. On a busy machine a
-/// server that is not reached looks the same.
+/// How often a rotation leases its token again because its process was suspended before the token was sent. The
+/// number is limited because on a busy machine an unreachable server looks the same.
 const SUSPENDED_LIMIT: u32 = 3;
 
-/// How often in a row the time to send may be over when a lease is written, before that is the store's failure.
+/// How often in a row the send window may have passed when a lease is written, before the rotation reports a failure
+/// of the store.
 const MISSED_LIMIT: u32 = 3;
 
-/// A pair as it was read, with the times of its request.
+/// A pair as it was read from the server, with the times of its request.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) issued: Issued,
@@ -37,7 +41,7 @@ pub(super) struct Answer {
 }
 
 impl Rotation {
-    /// Sends what was leased, and acts on the answer; `None` to look again.
+    /// Sends the leased grant and acts on the answer. Returns `None` if the record has to be loaded again.
     pub(super) async fn exchange(&mut self, leased: Leased) -> Result<Option<Token>, Error> {
         let error = match self.send(&leased).await {
             None => {
@@ -48,7 +52,7 @@ impl Rotation {
             Some(Err(error)) => error,
         };
         self.missed = 0;
-        tracing::debug!(key = %self.session().key, %error, "an exchange brought no pair");
+        tracing::debug!(key = %self.session().key, %error, "a request for a new pair failed");
         if matches!(error, EndpointError::Rejected { .. }) && leased.kind == Kind::Refresh {
             return self.refused(&leased, error).await;
         }
@@ -58,29 +62,30 @@ impl Rotation {
         let failed = endpoint_failed(error, leased.kind);
         let failure = self.fail(failed, leased.record.failures());
         self.release(&leased, Some(&failure)).await;
-        // Whether it is waited for, and for how long, the next look says.
+        // `current_pause` decides after the next load whether the rotation waits, and for how long.
         Ok(None)
     }
 
-    /// The time to send was over, and nothing was sent.
+    /// The send window had passed and nothing was sent. A store that is this slow several times in a row is reported
+    /// as failed.
     fn window_missed(&mut self) -> Result<Option<Token>, Error> {
         self.missed += 1;
         if self.missed < MISSED_LIMIT {
             return Ok(None);
         }
         self.missed = 0;
-        let slow =
-            "the store is so slow that the time to send a token is over when its lease is written";
+        let slow = "the store is too slow: the time to send a token had passed when its lease was written, 3 times in a row; make the store faster, or raise the lease duration";
         Err(store_failed(StoreError::new(slow)))
     }
 
-    /// Sends the grant once; `None` to look again, if the lease's window has passed and nothing was sent.
+    /// Sends the grant once. Returns `None` if nothing was sent because the send window had passed or the session has
+    /// changed.
     async fn send(&mut self, leased: &Leased) -> Option<Result<Answer, EndpointError>> {
         let session = self.flight.session();
         let shared = &session.shared;
         let window_ends = leased.since + session.settings().send_window();
         let window = SendWindow::new(shared.clock.clone(), window_ends);
-        // Nothing is spent any more on a session that the user has left or replaced.
+        // After a logout or a sign-in, no token of the former session is spent.
         if !window.is_open() || session.lock().epoch() != self.flight.epoch() {
             return None;
         }
@@ -92,7 +97,7 @@ impl Rotation {
             },
             _ => Grant::SignIn { window: &window },
         };
-        // From here on the lease is not one under which nothing was sent.
+        // From here on the token may be sent, so the lease no longer counts as one without a request.
         session.lock().sending(&grant);
         let sent_at = session.now();
         self.sent = Some(ClockReading::new(sent_at, session.wall()));
@@ -100,7 +105,7 @@ impl Rotation {
         let limit = timeout + TIMEOUT_SLACK;
         let result = shared.endpoint.exchange(grant, limit).await;
         let took = session.now().since(sent_at);
-        // It gave up when its time had been over for a while: the process, or the machine, did not run meanwhile.
+        // The endpoint gave up long after its timeout: the process, or the machine, was suspended meanwhile.
         let is_late = took >= timeout + LATE && self.suspended < SUSPENDED_LIMIT;
         if is_late && matches!(result, Err(EndpointError::NotSent { .. })) {
             self.suspended += 1;
@@ -119,16 +124,18 @@ impl Rotation {
         })
     }
 
-    /// The server does not accept the token: nobody may spend it again, unless somebody has a newer one.
+    /// The server rejected the token. The session ends, unless the record has a newer token by now, another instance
+    /// is still sending this one, or an unused spare pair can take its place.
     async fn refused(
         &mut self,
         leased: &Leased,
         error: EndpointError,
     ) -> Result<Option<Token>, Error> {
         let ours = leased.record.digest();
-        // Or it would be taken for one that somebody has replaced.
+        // A pair that is still waiting to be stored is stored first. Otherwise the record would show an older token,
+        // and the rejected one would be taken for a token that another instance has replaced.
         if !self.uses_leases() {
-            // To give up here would be to send the dead token again.
+            // The rotation does not give up here: a new rotation would send the dead token again.
             while let Err(error) = store_next(self.session()).await {
                 self.wait_for_store(error).await?;
             }
@@ -166,7 +173,8 @@ impl Rotation {
                 return Ok(None);
             }
             if !self.uses_leases() && self.session().usable().is_some() {
-                // Others spend these tokens without telling us, so this says nothing of the session.
+                // Without coordination other instances spend these tokens too, so a rejection does not end the
+                // session while its access token is usable.
                 self.release(leased, None).await;
                 return Err(endpoint_failed(error, leased.kind));
             }
@@ -188,14 +196,15 @@ impl Rotation {
                     let ended = self.session().end_seen(reason, self.flight.epoch());
                     return ended.map_or(Ok(None), Err);
                 }
-                // The verdict is kept until it is stored: to look again would be to send again.
+                // The rotation keeps the verdict until it is stored: after a new load, the dead token would be sent
+                // again.
                 Err(error) => self.wait_for_store(error).await?,
             }
         }
     }
 
-    /// Gives a lease up whose token is known to be unspent, or that was doubtful before; after a failure until when no
-    /// instance sends.
+    /// Gives a lease up whose token was not spent under it; a doubt from before stays in the record. After a failure,
+    /// the record also says until when no instance sends.
     pub(super) async fn release(&self, leased: &Leased, failure: Option<&Failure>) {
         if leased.lease().is_none() {
             return;
@@ -219,7 +228,7 @@ impl Rotation {
                 Err(_) => tokio::time::sleep(STORE_PAUSE * (tried + 1)).await,
             }
         }
-        // Nothing was sent under it, so the next rotation may find it ours.
+        // Nothing was sent under this lease, so the next rotation of this instance may use it as its own.
         let session = self.session();
         let attempt = ClockReading::new(session.now(), session.wall());
         session.lock().attempted(leased.holder, attempt);
