@@ -1,3 +1,5 @@
+//! Why a session ended, in words for users, and the server's own words. Neither contains a token.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,11 +31,11 @@ impl EndReason {
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Expired => f.write_str("it expired"),
+            Self::Expired => f.write_str("both tokens have expired"),
             Self::Rejected(word) => write!(f, "the server rejected its refresh token{word}"),
             Self::OutcomeUnknown => f.write_str("the outcome of its last rotation is unknown"),
             Self::LoggedOut => f.write_str("the user logged out"),
-            Self::Idle => f.write_str("it was idle for too long"),
+            Self::Idle => f.write_str("no request came while its access token was valid"),
         }
     }
 }

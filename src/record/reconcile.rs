@@ -1,37 +1,40 @@
-//! Looks at a record with a pair in hand: which of the two is newer, and who has to move.
+//! Compares a record with the pair that an instance holds: which of the two is newer, and which side has to change.
+//!
+//! The comparison goes by the count of sign-ins and by the number of the lease, never by time: clocks differ, and a
+//! store may be set back to an older state.
 
 use std::cmp::Ordering;
 
 use super::{Record, RecordState, StoredPair};
 use crate::token::{Digest, Key, PairId};
 
-/// What somebody holds in memory, as far as a look needs it.
+/// What the comparison needs of the pair that an instance holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Summary {
     pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
-    /// The number of the lease under which it was committed.
+    /// The number of the lease under which the pair was committed.
     pub(crate) number: u64,
     /// The count of sign-ins of its family.
     pub(crate) sign_ins: u64,
 }
 
-/// What a record means to somebody who holds a pair, or none.
+/// What a record means to an instance, which holds a pair or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reconciled {
-    /// Neither the store nor we have anything.
+    /// Neither the store nor the instance holds a session.
     Vacant,
-    /// The record holds our pair.
+    /// The record holds the pair that the instance holds.
     Current,
-    /// The record holds a pair that is to replace ours.
+    /// The record holds a pair that replaces the held one.
     Adopt,
-    /// The store lost a write: ours is to be written again, see [`Record::forwarded`].
+    /// The store lost a write: the held pair is to be written again, see [`Record::forwarded`].
     Forward,
-    /// The user logged out. That is absolute: whatever we hold is to be revoked.
+    /// The user logged out. That overrides everything: the held pair is to be revoked.
     LoggedOut,
 }
 
-/// Compares what the store holds with what we do.
+/// Compares the record that the store holds with the held pair.
 pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Reconciled {
     let (record, held) = match (record, held) {
         (None, None) => return Reconciled::Vacant,
@@ -42,7 +45,7 @@ pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Recon
         (Some(_), None) => return Reconciled::Adopt,
         (Some(record), Some(held)) => (record, held),
     };
-    // The store lost everything, and somebody who can sign in has only begun to.
+    // The store lost everything, and an instance that can sign in has only begun to do so.
     if record.pair.is_none() && record.version == 0 {
         return Reconciled::Forward;
     }
@@ -53,7 +56,8 @@ pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Recon
             false => Reconciled::Adopt,
         };
     }
-    // The number of the lease decides, whatever the versions say: a store that was set back counts those anew.
+    // The number of the lease decides, whatever the versions say: a store that was set back counts versions again
+    // from an older one.
     match record.committed_number.cmp(&held.number) {
         Ordering::Less => Reconciled::Forward,
         Ordering::Greater => Reconciled::Adopt,
@@ -67,8 +71,8 @@ pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Recon
 }
 
 impl Record {
-    /// What we hold, written over a record that the store took from its past (or over none). The
-    /// lease of a peer stays, numbers never go back, and the token it held counts as used.
+    /// The held pair, written over a record that the store has lost or has set back. The lease of another instance
+    /// stays, numbers never go back, and the token that the record held counts as used.
     pub(crate) fn forwarded(
         record: Option<&Self>,
         key: &Key,
@@ -89,9 +93,9 @@ impl Record {
         let mut version = held.pair_id.version;
         if next.digest() != held.digest {
             next.retire_current();
-            // Of the pair that it held.
+            // The pause belonged to the pair that the record held.
             next.not_before = None;
-            // Two pairs of one session do not have one name.
+            // Two pairs of one session never share a pair id.
             if is_same_session {
                 version = version.max(next.version.saturating_add(1));
             }
@@ -99,7 +103,7 @@ impl Record {
         next.family = held.pair_id.family;
         next.version = version;
         next.pair = Some(pair);
-        // A server that echoes it may have refused the very token since.
+        // A server that returns its tokens unchanged may have rejected this very token since.
         if next.state.condemned() != Some(held.digest) {
             next.state = RecordState::Active;
         }

@@ -191,23 +191,23 @@ impl Rotation {
         let store_now = self.store_now(seen.clock);
         let recorded = seen
             .record()
-            .and_then(|record| record.pause_left(store_now, longest));
-        let Some((left, pause)) = recorded else {
+            .and_then(|record| record.remaining_pause(store_now, longest));
+        let Some((remaining, pause)) = recorded else {
             return own;
         };
-        let until = now + left;
+        let until = now + remaining;
         match own {
             // This is the same failure; by the store's clock its pause ends later.
             Some(own) if own.until < until => Some(Failure {
-                pause: left,
+                pause: remaining,
                 until,
                 ..own
             }),
             Some(own) => Some(own),
             None => {
                 let failure = Failure {
-                    error: recorded_failure(pause).with_retry_after(left),
-                    pause: left,
+                    error: recorded_failure(pause).with_retry_after(remaining),
+                    pause: remaining,
                     until,
                     count: pause.failures,
                     is_told: true,
@@ -247,15 +247,15 @@ impl Rotation {
         };
         let mut changed = std::pin::pin!(changed);
         let is_over = loop {
-            let left = failure.until.since(session.now());
-            if left.is_zero() {
+            let remaining = failure.until.since(session.now());
+            if remaining.is_zero() {
                 break true;
             }
             tokio::select! {
                 () = &mut changed => break false,
                 () = session.closing() => return Err(Error::ShutDown),
                 () = self.flight.superseded() => return Err(Error::Pending),
-                () = tokio::time::sleep(left.min(poll_interval)) => {}
+                () = tokio::time::sleep(remaining.min(poll_interval)) => {}
             }
         };
         if is_over && !self.is_needed() {
