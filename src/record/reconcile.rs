@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_older_than_ours_was_lost_and_is_written_forward() {
+    fn a_record_older_than_the_held_pair_is_written_forward() {
         let first = active();
         let second = rotated(&first, "r2");
         assert_eq!(
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_pair_is_adopted_though_the_store_lost_the_versions_before_it() {
+    fn a_later_pair_is_adopted_although_the_store_lost_earlier_versions() {
         let first = active();
         let second = rotated(&first, "r2");
         let third = rotated(&second, "r3");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_forward_keeps_a_peers_lease_and_the_numbers() {
+    fn writing_forward_keeps_the_lease_of_another_instance_and_the_numbers() {
         let first = active();
         let second = rotated(&first, "r2");
         let mut old = first.leased(TWO, first.digest(), NOW);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_of_an_earlier_lease_gives_way_however_high_its_version_is() {
+    fn a_pair_of_an_earlier_lease_is_replaced_whatever_its_version() {
         let first = active();
         let theirs = rotated(&rotated(&first, "r2-theirs"), "r3-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_does_not_get_the_version_of_a_sibling_that_it_is_written_over() {
+    fn a_forwarded_pair_gets_a_higher_version_than_the_pair_it_replaces() {
         let first = active();
         let theirs = rotated(&first, "r2-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_pairs_of_one_version_the_higher_number_wins_and_on_a_tie_the_record() {
+    fn of_two_pairs_of_one_version_the_higher_lease_number_wins_and_on_a_tie_the_record() {
         let first = active();
         let theirs = rotated(&first, "r2-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_never_had_a_pair_does_not_replace_ours() {
+    fn a_record_that_never_had_a_pair_does_not_replace_the_held_one() {
         let first = active();
         let vacant = Record::vacant(Key::new("issuer", KEY_CLIENT), TokenFamily::from_bits(99));
         assert_eq!(
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn logged_out_is_absolute() {
+    fn a_logged_out_record_overrides_every_held_pair() {
         let first = active();
         let second = rotated(&first, "r2");
         let mut out = first.clone();

@@ -103,7 +103,7 @@ fn full() -> Record {
 }
 
 #[test]
-fn a_record_with_all_that_it_may_keep_has_less_than_two_kilobytes_besides_the_pair() {
+fn a_full_record_takes_less_than_two_kilobytes_besides_the_pair() {
     let record = full();
     let besides = besides_the_pair(&record);
     println!("{besides} bytes besides the pair");
