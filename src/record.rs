@@ -1,18 +1,17 @@
-//! The record that a store holds for a key, and its transitions: the rotation protocol itself. It does
-//! no I/O, reads no clock and draws no random number.
+//! The record that a store holds for a key, and its transitions: the rotation protocol itself.
 //!
-//! Lock, lease, marker and recovery are all *transitions of one record* that is replaced by
-//! compare-and-swap. So there is one place where the protocol can be read, every store has it alike,
-//! and each rule is a function of what was read and what time it was.
+//! This module does no I/O, reads no clock and draws no random number. Lock, lease, marker and recovery are all
+//! *transitions of one record* that is replaced by compare-and-swap. So the protocol can be read in one place, is the
+//! same for every store, and each rule is a function of what was read and of the time.
 //!
-//! - [`lease`]: who may spend the token, and whether it may be spent already
-//! - [`reconcile`]: what a record means to somebody who holds a pair already
-//! - [`pause`]: when nobody sends after a failure, and why
-//! - [`commit`]: how a new pair gets in, and how a session ends
+//! - [`lease`]: which instance may spend the token, and whether the token may be spent already
+//! - [`reconcile`]: what a record means to an instance that holds a pair
+//! - [`pause`]: when no instance sends after a failure, and why
+//! - [`commit`]: how a new pair gets into the record, and how a session ends
 //! - [`end`]: why a session ended
-//! - [`past`]: the names of the tokens that were used
-//! - [`outline`]: what may be known of a record without its tokens
-//! - [`format`]: how a record is written out, with what later versions put into its parts, and what is wiped of it
+//! - [`past`]: the digests of the tokens that were used
+//! - [`outline`]: what a store may know of a record without its tokens
+//! - [`format`]: how a record is serialized, how fields of later versions are kept, and which values are wiped
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -36,51 +35,51 @@ use self::pause::NotBefore;
 use crate::clock::StoreTime;
 use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
 
-/// The number of the layout below; a reader refuses every other one. Versions 1 and 2 were never released.
+/// The number of this layout. A reader refuses every other one. Versions 1 and 2 were never released.
 pub(crate) const FORMAT: u32 = 3;
 
-/// The same layout with the pair sealed, as a codec writes it. A number of its own, so that whoever knows
-/// nothing of seals refuses the record; taken for a plain one, it would be a session without tokens.
+/// The number of the same layout with the pair sealed, as a codec writes it. A reader that does not know seals
+/// refuses the record by this number. It would otherwise take the record for a session without tokens.
 pub(crate) const SEALED_FORMAT: u32 = 4;
 
-/// Whether records of this layout were written by versions that were never released: they are not read, and not
-/// migrated either.
+/// Whether records of this layout were written only by versions that were never released. Such records are neither
+/// read nor migrated.
 pub(crate) fn is_unreleased(format: u32) -> bool {
     (1..FORMAT).contains(&format)
 }
 
-/// What a store holds for a key: the pair, who is spending it, and what became of earlier ones.
+/// What a store holds for a key: the pair, the lease of the instance that spends it, and the digests of past tokens.
 ///
-/// It is opaque to stores, which write and read it whole through its `serde` implementation. **The
+/// A record is opaque to stores, which write and read it as a whole through its `serde` implementation. **The
 /// serialized form contains the tokens**; its `Debug` form does not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     pub(crate) format: u32,
     pub(crate) key: Key,
     pub(crate) family: TokenFamily,
-    /// Counts up with each commit, across families too.
+    /// Counts up with each commit, also when the family changes.
     pub(crate) version: u64,
     pub(crate) pair: Option<StoredPair>,
     pub(crate) state: RecordState,
     pub(crate) lease: Option<Lease>,
-    /// The pause after a failed attempt; a commit clears it.
+    /// The pause after a failed attempt. A commit clears it.
     pub(crate) not_before: Option<NotBefore>,
-    /// Counts sign-ins, seeds and replacements: of two families the one with more is the newer, whatever a store that was
-    /// set back shows.
+    /// Counts sign-ins, seeds and replacements. Of two families, the one with the higher count is the newer one, also
+    /// in a store that was set back.
     pub(crate) sign_ins: u64,
-    /// The number the next lease gets. It never restarts within a key, or a candidate who slept
-    /// could take a later lease for its own.
+    /// The number of the next lease. It never restarts within a key: an instance that was suspended could otherwise
+    /// take a later lease for its own.
     pub(crate) next_number: u64,
     /// The number of the lease under which `pair` was committed.
     pub(crate) committed_number: u64,
     pub(crate) past: Past,
-    /// Fields beside these that a later version of this crate wrote, carried along.
+    /// Fields that a later version of this crate wrote beside these. They are written back unchanged.
     pub(crate) unknown: Fields,
-    /// The same inside these fields.
+    /// Fields that a later version of this crate wrote inside these. They are written back unchanged.
     pub(crate) carried: Carried,
 }
 
-/// A pair and the store time its request was sent at.
+/// A pair, and the time at which its request was sent, by the store's clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StoredPair {
     pub(crate) issued_at: StoreTime,
@@ -94,21 +93,21 @@ pub(crate) struct StoredPair {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Origin {
-    /// From the token endpoint, in exchange for another or for a sign-in.
+    /// The token endpoint issued it, in exchange for another token or for a sign-in.
     #[default]
     Endpoint,
-    /// It was given at start. It stands in a configuration, and is presented again at every restart.
+    /// A configuration gave it at start, and gives it again at every restart.
     Seed,
-    /// It was brought by a user who signed in anew, and may come back as a seed.
+    /// The user brought it with a new sign-in. It may come back as a seed.
     Replacement,
 }
 
-/// Whether the session goes on.
+/// Whether the session is active, and if not, why it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum RecordState {
     Active,
-    /// The server refused the token of this digest, in these words.
+    /// The server rejected the token of this digest, in these words.
     Rejected {
         digest: Digest,
         #[serde(default)]
@@ -116,7 +115,7 @@ pub(crate) enum RecordState {
         #[serde(default)]
         description: Option<String>,
     },
-    /// The token of this digest may be spent, and nothing more can be tried.
+    /// The token of this digest may be spent, and the server's profile permits no other attempt.
     OutcomeUnknown {
         digest: Digest,
     },
@@ -142,7 +141,7 @@ impl RecordState {
         }
     }
 
-    /// The token a verdict is bound to: another pair overrides it.
+    /// The token that the end refers to. Another pair overrides such an end.
     pub(crate) fn condemned(&self) -> Option<Digest> {
         match self {
             Self::Rejected { digest, .. } | Self::OutcomeUnknown { digest } => Some(*digest),
@@ -150,7 +149,7 @@ impl RecordState {
         }
     }
 
-    /// The refresh token that the server called dead.
+    /// The refresh token that the server rejected.
     pub(crate) fn refused(&self) -> Option<Digest> {
         match self {
             Self::Rejected { digest, .. } => Some(*digest),
@@ -170,7 +169,7 @@ impl Record {
         }
     }
 
-    /// A record without a pair, for the lease of a first sign-in.
+    /// A record without a pair, to lease a first sign-in.
     pub(crate) fn vacant(key: Key, family: TokenFamily) -> Self {
         Self {
             format: FORMAT,
@@ -196,7 +195,7 @@ impl Record {
         &self.key
     }
 
-    /// The digest of the current pair; of the key while there is none.
+    /// The digest of the current pair, or of the key while there is no pair.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.pair
@@ -211,13 +210,13 @@ impl Record {
         Some(Digest::of(access.expose()))
     }
 
-    /// The digests of the past refresh tokens that the record keeps: the last 8 of the token endpoint's, the last 16
-    /// that were given at start, and the last 16 that a new sign-in brought.
+    /// The digests of the past refresh tokens that the record keeps: the last 8 that the token endpoint issued, the
+    /// last 16 that were given at start, and the last 16 that a new sign-in brought.
     pub fn retired(&self) -> impl Iterator<Item = &Digest> {
         self.past.iter()
     }
 
-    /// Whether this is the digest of the current token or of a past one that the record keeps.
+    /// Whether this is the digest of the current token, or of a past token that the record keeps.
     #[must_use]
     pub fn knows(&self, digest: &Digest) -> bool {
         self.digest() == *digest
@@ -225,7 +224,7 @@ impl Record {
             || self.retired().any(|retired| retired == digest)
     }
 
-    /// Which pair of which sign-in it holds.
+    /// The family and the version of the current pair.
     #[must_use]
     pub fn pair_id(&self) -> PairId {
         PairId {
@@ -234,7 +233,7 @@ impl Record {
         }
     }
 
-    /// Notes the current token as past.
+    /// Adds the current token to the past ones.
     fn retire_current(&mut self) {
         let Some(stored) = &self.pair else { return };
         let until = stored.pair.lifetime.refresh.total();
@@ -246,7 +245,7 @@ impl Record {
     }
 }
 
-/// What the tests of the submodules start from.
+/// Fixtures for the tests of the submodules.
 #[cfg(test)]
 mod testkit {
     use std::time::Duration;
@@ -266,7 +265,7 @@ mod testkit {
         Candidate {
             owner: Owner::from_bits(bits as u128),
             nonce: bits,
-            patience: Duration::ZERO,
+            lease_duration: Duration::ZERO,
         }
     }
 
@@ -278,7 +277,7 @@ mod testkit {
         }
     }
 
-    /// The end of a session whose token of this digest was refused.
+    /// The end of a session whose token of this digest the server rejected.
     pub(super) fn rejected(digest: Digest) -> RecordState {
         RecordState::Rejected {
             digest,

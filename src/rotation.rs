@@ -1,20 +1,54 @@
-//! The only place where a pair is replaced. It never asks *when*: it is started for a pair that somebody
-//! wants renewed, and works in a task of its own, so that no caller can cancel it.
+//! The rotation: the only place where a token pair is replaced by a newer one.
 //!
-//! One rotation is a loop: **look** at the record (adopt what is newer, write forward what the store
-//! lost, respect an end), **lease** the token by compare-and-swap, **spend** it inside the lease's
-//! window, **commit** what was issued. Whenever another instance was faster, the loop starts over with
-//! what that one wrote. The rules themselves are in [`record`](crate::record); here is what awaits.
+//! A rotation never decides *when* a pair is replaced: [`state`](crate::state) decides that and starts a rotation. A
+//! rotation never runs in a caller's task: it has a task of its own, so that a caller that is cancelled does not
+//! cancel a request that may already have spent the refresh token. The rules of the protocol are pure functions in
+//! [`record`](crate::record); this module makes the calls to the store and to the endpoint between them.
 //!
-//! - [`reconcile`]: which of the record and what is held is newer, and what is to be done
-//! - [`lease`]: who may send a token
-//! - [`spend`]: sending it, and what to do about an answer that is no pair
-//! - [`unclear`]: an answer that does not say whether the token is spent
-//! - [`failure`]: what a failure means, and the pause after it
-//! - [`commit`], [`persist`]: storing and publishing what was issued, before callers have it or behind their backs
-//! - [`begin`], [`logout`]: seeds, pairs of a new sign-in, and logging out
-//! - [`revoke`]: pairs that are not used any more
-//! - [`user_code`]: the store and the endpoint, which may ask back
+//! # One rotation
+//!
+//! A rotation is a loop of four steps. Whenever another instance was faster, the loop starts over with the record
+//! that the other instance wrote.
+//!
+//! 1. **Reconcile**: load the record and compare it with the pair that this instance holds. Adopt what is newer,
+//!    write forward what the store lost, respect an end.
+//! 2. **Lease**: write into the record, by compare-and-swap, that this instance is going to spend the token.
+//! 3. **Spend**: send the token inside the send window of the lease.
+//! 4. **Commit**: store the pair that the server issued, and publish it to the callers.
+//!
+//! # Example: two instances, one token
+//!
+//! Instances A and B share a store. Both hold the pair with refresh token `r1`, and its access token nears its end.
+//!
+//! 1. A and B each start a rotation ([`start`]) and load the same record, at revision 7 ([`Rotation::attempt`]). For
+//!    both, `reconcile` finds that the record holds the held pair, and that the pair has to be refreshed:
+//!    `Next::Lease`.
+//! 2. Both swap a lease against revision 7 (`lease`, then `write_lease`). The swap of A becomes revision 8. The swap of
+//!    B is lost; its answer brings the record at revision 8, which B keeps in `answered` and need not load.
+//! 3. A sends `r1` (`exchange`, `send`). B reconciles revision 8, finds the live lease of A, and waits until the
+//!    record changes or the lease goes stale (`wait_for_change`). Callers of B whose access token is still valid do
+//!    not wait.
+//! 4. The server answers A with the pair of `r2`. A writes it over revision 8 (`commit`, then `persist::persist`):
+//!    the record holds `r2` as revision 9, without a lease, and remembers the digest of `r1` as past. A publishes the
+//!    pair and resolves the flight with the new token.
+//! 5. The store reports the change to B. B loads revision 9, adopts the pair of `r2` and resolves its own flight with
+//!    it. The server has seen `r1` once.
+//!
+//! If the answer to A is lost, A cannot tell whether `r1` is spent: [`unclear`] marks the lease as doubtful, and the
+//! profile of the server decides whether the token may be sent again. If A dies in step 3, its lease goes stale, and
+//! B decides by the same rule (`take_over`).
+//!
+//! # Modules
+//!
+//! - [`reconcile`]: compares the record with the held pair and decides the next step
+//! - [`lease`]: writes a lease, or decides what may be done about the lease of another instance
+//! - [`spend`]: sends the token, and handles answers that bring no pair
+//! - [`unclear`]: handles an answer that does not say whether the token is spent
+//! - [`failure`]: classifies a failure, and waits for the end of the pause after it
+//! - [`commit`], [`persist`]: store the issued pair and publish it, in the order that the settings ask for
+//! - [`begin`], [`logout`]: a seed, the pair of a new sign-in, and a logout
+//! - [`revoke`]: revokes pairs that are no longer used
+//! - [`user_code`]: the calls to the store and to the endpoint
 
 mod begin;
 mod commit;
@@ -47,19 +81,20 @@ use crate::record::Record;
 use crate::session::{Flight, Seen, Session, StoreClock, Wake};
 use crate::settings::Coordination;
 use crate::snapshot::Token;
-use crate::state::{Notice, Progress, Sent};
+use crate::state::{ClockReading, Notice, Progress};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::timer::{Seat, Sleeper};
 use crate::token::TokenFamily;
 
-/// The pause between two looks that found the same.
-const SAME_AGAIN: Duration = Duration::from_millis(20);
+/// The pause before the store is asked again after it showed the same record twice.
+const UNCHANGED_PAUSE: Duration = Duration::from_millis(20);
 
-/// Who waits for a change looks at the clock so often before it reads a record that the store calls unchanged: a
-/// reading costs more than a look, and the store may be wrong.
+/// While an instance waits for a change, it compares the clock this many times with its deadline before it reads a
+/// record that the store reports as unchanged. A read costs more than a comparison, but the report of the store may
+/// be wrong.
 const POLLS_WITHOUT_READ: u32 = 6;
 
-/// Runs the rotation on the manager's runtime.
+/// Runs a rotation as a task on the manager's runtime. A panic of the task becomes an error for the callers.
 pub(crate) fn start(flight: Flight) {
     let runtime = flight.session().shared.runtime.clone();
     let id = user_code::id(flight.session());
@@ -70,14 +105,14 @@ pub(crate) fn start(flight: Flight) {
             attempt: None,
             observed: None,
             issued: 0,
-            woken: 0,
-            closed: 0,
-            off: 0,
+            suspended: 0,
+            missed: 0,
+            clock_jumps: 0,
             sent: None,
             has_worked: false,
             is_counted: false,
             has_paused: false,
-            told: None,
+            answered: None,
         };
         let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
         let outcome = run.unwrap_or_else(|_| {
@@ -87,13 +122,14 @@ pub(crate) fn start(flight: Flight) {
             };
             Err(rotation.fail(died, 0).error)
         });
-        rotation.let_go().await;
+        rotation.release_unclear().await;
         rotation.flight.finish(outcome);
     });
     runtime.spawn(task.instrument(span));
 }
 
-/// Before a notice of the session's end: another instance may have prolonged it.
+/// Reads the record before subscribers get a notice that the session ends: another instance may have prolonged the
+/// session.
 pub(crate) async fn reconcile_before(session: &Session, notice: Notice) {
     let (held, epoch) = {
         let state = session.lock();
@@ -118,32 +154,33 @@ pub(crate) async fn reconcile_before(session: &Session, notice: Notice) {
 
 struct Rotation {
     flight: Flight,
-    /// The first attempt at the lease that is being made: its number, and when. The send window counts
-    /// from it, because a swap that timed out may have been applied then.
+    /// The number of the lease that is being written, and the moment of the first attempt to write it. The send
+    /// window counts from that moment, because a swap that timed out may have been applied then.
     attempt: Option<(u64, Timestamp)>,
-    /// The lease of somebody else that is being waited for.
+    /// The lease of another instance that this rotation waits for.
     observed: Option<Observed>,
-    /// How many pairs were issued to it.
+    /// How many pairs the server has issued to this rotation.
     issued: u32,
-    /// How often its time to send was over because the process did not run.
-    woken: u32,
-    /// How often in a row its time to send was over because the store was slow.
-    closed: u32,
-    /// How often in a row the store's clock was another one when a lease was written.
-    off: u32,
-    /// When its token was sent last.
-    sent: Option<Sent>,
-    /// Whether a pair was ever committed under this key.
+    /// How often the send window passed because the process was suspended.
+    suspended: u32,
+    /// How often in a row the send window had passed when the lease was written, because the store was slow.
+    missed: u32,
+    /// How often in a row the store's clock had jumped when a lease was written.
+    clock_jumps: u32,
+    /// When this rotation last sent a token.
+    sent: Option<ClockReading>,
+    /// Whether a pair was ever committed under this key. If not, a wrong configuration is the likeliest cause of a
+    /// refusal.
     has_worked: bool,
-    /// Whether the failure that it ends with was counted.
+    /// Whether the failure that ends this rotation is already counted.
     is_counted: bool,
-    /// Whether it has waited for the end of a pause since it looked last.
+    /// Whether this rotation has waited for the end of a pause since it last loaded the record.
     has_paused: bool,
-    /// What the store holds, as the answer to a swap said: it need not be loaded.
-    told: Option<Seen>,
+    /// What the store holds according to the answer to a swap. It saves the next load.
+    answered: Option<Seen>,
 }
 
-/// Which grant is to be leased and exchanged.
+/// The grant that is leased and exchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Refresh,
@@ -155,8 +192,9 @@ impl Rotation {
         self.flight.session()
     }
 
-    /// Goes on through failures that pass by themselves, as long as the token is needed. [`Error::Pending`] if that is over,
-    /// or if the user has done something: then each waiter decides anew.
+    /// Runs attempts until one succeeds, and retries failures of the store as long as a caller or the worker needs
+    /// the token. Returns [`Error::Pending`] when the token is no longer needed, or when the user has logged out or
+    /// signed in: each waiter then decides again.
     async fn run(&mut self) -> Result<Token, Error> {
         loop {
             let error = match self.attempt().await {
@@ -171,33 +209,34 @@ impl Rotation {
             if !is_of_store {
                 return Err(failure.error);
             }
-            // There is nothing to watch.
-            self.wait_out(failure, None).await?;
+            // While the store fails, there is no revision whose change could end the pause early.
+            self.wait_for_pause_end(failure, None).await?;
         }
     }
 
-    /// Until there is a newer pair, or until something fails.
+    /// One attempt: repeats the four steps until a newer pair is held, or until a step fails.
     async fn attempt(&mut self) -> Result<Token, Error> {
-        // What is leased next is what the store holds.
+        // A pair that still waits to be stored is stored first: the lease has to be on the token that the store
+        // holds.
         if self.uses_leases() {
             persist::store_next(self.session()).await?;
         }
         let mut before = None;
-        self.told = self.session().take_written();
+        self.answered = self.session().take_written();
         loop {
-            let seen = match self.told.take() {
+            let seen = match self.answered.take() {
                 Some(seen) => seen,
                 None => self.load().await.map_err(store_failed)?,
             };
-            // A store that says "changed" or "lost" and shows the same record again, as a replica that
-            // lags behind does, is not asked without pause.
+            // A replica that lags behind may report a change, or a lost swap, and still show the same record. The
+            // store is then not asked again without a pause.
             if before == Some(seen.revision()) && !std::mem::take(&mut self.has_paused) {
-                tokio::time::sleep(SAME_AGAIN).await;
+                tokio::time::sleep(UNCHANGED_PAUSE).await;
             }
             before = Some(seen.revision());
             match self.reconcile(&seen).await? {
                 Next::Done(token) => return Ok(token),
-                Next::Again => {}
+                Next::Reload => {}
                 Next::Lease(kind, record) => {
                     let Some(leased) = self.lease(&record, &seen, kind).await? else {
                         continue;
@@ -222,7 +261,8 @@ impl Rotation {
         user_code::store_now(self.session(), clock)
     }
 
-    /// Waits until the record may have changed, `limit` at most; callers with a valid token do not.
+    /// Waits until the record may have changed, for `limit` at most. Waiters whose callers hold a valid token are
+    /// released meanwhile.
     async fn wait_for_change(
         &self,
         revision: Option<Revision>,
@@ -237,7 +277,7 @@ impl Rotation {
             tokio::select! {
                 () = &mut changed => break,
                 () = session.closing() => break,
-                // The timer of `changed` stands still while a machine sleeps, and the clock does not.
+                // The timer inside `changed` stands still while a machine sleeps; the session's clock does not.
                 () = tokio::time::sleep(poll_interval) => {
                     if session.now().since(began) >= limit {
                         break;
@@ -269,11 +309,11 @@ fn family() -> Result<TokenFamily, Error> {
         .map_err(|error| store_failed(StoreError::with_source("no random numbers", error)))
 }
 
-/// The pause after a panic, which would mostly come again at once.
+/// The pause after a panic, because the cause would mostly make the next attempt panic at once.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 
-/// What a session does at the moments of its plan, whether a caller asks or not. A panic does not end that: a session whose
-/// timer is gone dies without a report.
+/// What a session does when its timer wakes it, whether or not a caller asks for a token. A panic does not stop the
+/// timer: a session without a timer would expire without a report.
 impl Sleeper for Session {
     fn wake_up(self: Arc<Self>) {
         if self.is_closing() {
@@ -283,7 +323,7 @@ impl Sleeper for Session {
             Wake::Rotate(flight) => start(flight),
             Wake::Tell(notice) => {
                 let runtime = self.shared.runtime.clone();
-                runtime.spawn(tell(self, notice));
+                runtime.spawn(announce(self, notice));
             }
             Wake::Sleep => {}
         }
@@ -294,10 +334,12 @@ impl Sleeper for Session {
     }
 }
 
-async fn tell(session: Arc<Session>, notice: Notice) {
-    let telling = AssertUnwindSafe(reconcile_before(&session, notice)).catch_unwind();
-    if telling.await.is_err() {
-        tracing::error!("a session panicked before its end: this is a bug in evertoken");
+async fn announce(session: Arc<Session>, notice: Notice) {
+    let announced = AssertUnwindSafe(reconcile_before(&session, notice)).catch_unwind();
+    if announced.await.is_err() {
+        tracing::error!(
+            "a session panicked before it could report its end: this is a bug in evertoken"
+        );
         tokio::time::sleep(AFTER_PANIC).await;
     }
     session.reported();

@@ -30,7 +30,7 @@ pub(crate) use self::cooldown::{Cause, Failure, Timer};
 use self::cooldown::{Pause, Rejections};
 pub(crate) use self::decision::{Decided, Decision, Notice};
 pub(crate) use self::held::{Committed, HeldAtLogout, HeldPair, LogoutStage};
-pub(crate) use self::ledger::{Over, Sent};
+pub(crate) use self::ledger::{ClockReading, UnclearRequest};
 pub(crate) use self::waiting::{Due as DeadlinePassed, Room, Waiter, Wakeups, timer as room_timer};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
@@ -67,7 +67,7 @@ pub(crate) enum Progress {
     /// The rotation is over, and this is the answer for each waiter, unless the user has logged out or signed in since this
     /// epoch.
     Done(Result<Token, Error>, u64),
-    /// The rotation is over without a result: each waiter decides again.
+    /// It is over, and everybody has to look for himself.
     Retry,
 }
 
@@ -117,10 +117,10 @@ pub(crate) struct State {
     sign_ins: u64,
     /// Leases that this manager wrote, or may have written, and under which it sent nothing.
     unsent: Vec<Holder>,
-    /// When this manager attempted the first of those leases.
-    attempted: Option<Sent>,
-    /// The lease under which a request ended with an unclear answer.
-    over: Option<Box<Over>>,
+    /// When the first of them was attempted.
+    attempted: Option<ClockReading>,
+    /// The lease whose request is over, and whose answer was unclear.
+    unclear: Option<Box<UnclearRequest>>,
     seed: Option<Box<(TokenPair, Timestamp)>>,
     /// How far a logout of this manager is, until another session takes the place of the one that was logged out of.
     logout_stage: Option<LogoutStage>,
@@ -157,7 +157,7 @@ impl State {
             sign_ins: 0,
             unsent: Vec::new(),
             attempted: None,
-            over: None,
+            unclear: None,
             seed: seed.map(Box::new),
             logout_stage: None,
             logged_out: Vec::new(),

@@ -1,7 +1,8 @@
-//! One timer for all sessions of a runtime: a session that waits for a moment has an entry here, and no task.
+//! One timer for all sessions of a runtime: a session that waits for a moment has an entry here, and not a task of its own,
+//! so that ten thousand idle sessions cost one task.
 //!
-//! The timer runs as long as an entry is left. It knows nothing of what a session does at its moment, and waits for nothing
-//! but time, so that one session does not hold another up.
+//! The timer's task runs as long as there is an entry. The timer does not know what a session does when it is woken, and
+//! never waits for anything but time, so that one session does not delay another.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,22 +18,23 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, Timestamp};
 use crate::user_code::UserClock;
 
-/// The pause after a panic, which would mostly come again at once.
+/// The pause after a panic, because the cause would mostly make the next wake-up panic at once.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 
-/// By this much the wall clock may run ahead of the clock before all sessions are asked again for their moments, which may
-/// be earlier by it.
-const AHEAD_AT_MOST: Duration = Duration::from_millis(100);
+/// How far the wall clock may run ahead of the monotonic clock before all sessions are asked for their moments again:
+/// a session's moment may then be earlier by as much.
+const WALL_TOLERANCE: Duration = Duration::from_millis(100);
 
-/// How many sessions are woken in a row before other tasks get their turn.
-const IN_A_ROW: usize = 64;
+/// How many sessions are woken in a row before the task yields to other tasks.
+const BATCH: usize = 64;
 
-/// What is woken at the moment it has asked for.
+/// A session as the timer sees it: the timer wakes it at the moment that it asked for.
 pub(crate) trait Sleeper: Send + Sync {
-    /// The moment has come, or the clocks have moved. It asks for its next moment before it returns, and does not block.
+    /// The moment has come, or the clocks have moved. The session asks for its next moment before this returns, and
+    /// does not block.
     fn wake_up(self: Arc<Self>);
 
-    /// Where its entry is noted, once it has had one.
+    /// Its place at the timer, once it has one.
     fn seat(&self) -> Option<&Seat>;
 }
 
@@ -41,32 +43,34 @@ pub(crate) trait Sleeper: Send + Sync {
 pub(crate) struct Seat {
     timer: Arc<Timer>,
     number: u64,
-    /// The moment of its entry, in nanoseconds; [`NEVER`] if it has none. It is written with the agenda locked.
+    /// The moment of its entry, in nanoseconds; [`NEVER`] if it has no entry. It is written only while the agenda is
+    /// locked.
     at: AtomicI64,
 }
 
 const NEVER: i64 = i64::MAX;
 
-/// Wakes the sessions of one runtime that go by one clock.
+/// Wakes the sessions of one runtime that share one clock.
 pub(crate) struct Timer {
     runtime: Handle,
     clock: Arc<UserClock>,
     seats: AtomicU64,
     agenda: Mutex<Agenda>,
-    /// An entry has come that is earlier than the others.
+    /// Notified when an entry is added that is earlier than all others.
     sooner: Notify,
 }
 
 #[derive(Default)]
 struct Agenda {
     entries: BTreeMap<(Timestamp, u64), Weak<dyn Sleeper>>,
-    /// The shortest that a session has asked for since there were none.
+    /// The shortest poll interval that a session has asked for since the agenda was last empty.
     poll_interval: Option<Duration>,
     is_running: bool,
 }
 
 impl Timer {
-    /// The timer of this runtime. Sessions on the system's clock share it; one on a clock of the user's has its own.
+    /// The timer of this runtime. Sessions on the system's clock share one; each session on a clock of the user's has
+    /// its own.
     pub(crate) fn of(runtime: &Handle, clock: &Arc<UserClock>) -> Arc<Self> {
         static SHARED: Mutex<Vec<(Id, Weak<Timer>)>> = Mutex::new(Vec::new());
         let new = || {
@@ -100,14 +104,15 @@ impl Timer {
             starts
         };
         if starts {
-            // Not with the agenda locked: a runtime that is shut down drops the task at once.
+            // The task is spawned with the agenda unlocked: a runtime that has shut down drops the task at once, and
+            // the drop locks the agenda.
             self.runtime.spawn(run(Running(Some(Arc::clone(self)))));
         }
     }
 
     fn step(&self, ahead: &mut i128) -> Step {
         let ahead_now = ahead_of(&self.clock);
-        if ahead_now > ahead.saturating_add(nanos(AHEAD_AT_MOST)) {
+        if ahead_now > ahead.saturating_add(nanos(WALL_TOLERANCE)) {
             *ahead = ahead_now;
             self.all().into_iter().for_each(wake);
         }
@@ -116,11 +121,12 @@ impl Timer {
         let due = self.due(now);
         if !due.is_empty() {
             due.into_iter().for_each(wake);
-            return Step::Again;
+            return Step::Yield;
         }
         let mut agenda = self.agenda.lock();
         let Some(((at, _), _)) = agenda.entries.first_key_value() else {
-            // In one step with the look: an entry that comes later starts the timer anew.
+            // The flag is cleared under the same lock as the check, so that an entry that comes later starts the task
+            // again.
             agenda.is_running = false;
             agenda.poll_interval = None;
             return Step::Idle;
@@ -133,11 +139,11 @@ impl Timer {
         )
     }
 
-    /// Takes out some of what is due by now.
+    /// Removes and returns entries that are due by now, at most [`BATCH`] of them.
     fn due(&self, now: Timestamp) -> Vec<Arc<dyn Sleeper>> {
         let mut agenda = self.agenda.lock();
         let mut due = Vec::new();
-        while due.len() < IN_A_ROW
+        while due.len() < BATCH
             && let Some(first) = agenda.entries.first_entry()
             && first.key().0 <= now
         {
@@ -151,7 +157,7 @@ impl Timer {
         due
     }
 
-    /// All that have an entry.
+    /// All sessions that have an entry.
     fn all(&self) -> Vec<Arc<dyn Sleeper>> {
         let agenda = self.agenda.lock();
         agenda.entries.values().filter_map(Weak::upgrade).collect()
@@ -160,7 +166,7 @@ impl Timer {
 
 /// What the timer's task does next.
 enum Step {
-    Again,
+    Yield,
     Sleep(Duration),
     Idle,
 }
@@ -175,15 +181,16 @@ impl Seat {
         }
     }
 
-    /// Notes the moment of the entry, with the agenda locked, and returns the one that was noted.
+    /// Notes the moment of the entry and returns the former one. The caller holds the lock of the agenda.
     fn store(&self, at: Option<Timestamp>) -> Option<Timestamp> {
         let at = at.map_or(NEVER, Timestamp::as_nanos);
         let before = self.at.swap(at, Ordering::Relaxed);
         (before != NEVER).then_some(Timestamp::from_nanos(before))
     }
 
-    /// Plans a wake-up of the `sleeper` whose seat this is, in place of the one that is planned; `None` for none. The clocks
-    /// are looked at every `poll_interval` until then: a timer of tokio's stands still while the machine sleeps.
+    /// Plans a wake-up of the `sleeper` at this place, instead of the planned one; `None` for no wake-up. Until then
+    /// the task compares the clocks every `poll_interval`, because a timer of tokio's stands still while the machine
+    /// sleeps.
     pub(crate) fn plan(
         &self,
         sleeper: impl FnOnce() -> Weak<dyn Sleeper>,
@@ -206,7 +213,7 @@ impl Seat {
         }
         let first = agenda.entries.first_key_value().map(|(key, _)| *key);
         drop(agenda);
-        // The timer's task sleeps for too long now, or for nothing.
+        // The task would now sleep for too long, or without an entry.
         if first.is_none_or(|first| Some(first) == at.map(|at| (at, self.number))) {
             self.timer.sooner.notify_one();
         }
@@ -214,7 +221,7 @@ impl Seat {
     }
 }
 
-/// Held by the timer's task, and dropped with it: by a runtime that shuts down, also before it has run.
+/// Held by the timer's task and dropped with it, also by a runtime that shuts down before the task has run.
 struct Running(Option<Arc<Timer>>);
 
 impl Drop for Running {
@@ -232,12 +239,12 @@ async fn run(mut running: Running) {
     let mut ahead = ahead_of(&timer.clock);
     loop {
         match timer.step(&mut ahead) {
-            Step::Again => tokio::task::yield_now().await,
+            Step::Yield => tokio::task::yield_now().await,
             Step::Sleep(left) => {
                 let _ = tokio::time::timeout(left, timer.sooner.notified()).await;
             }
             Step::Idle => {
-                // Another task may be running by now.
+                // Another task may already be running, so this drop must not clear the flag.
                 running.0 = None;
                 return;
             }
@@ -256,7 +263,7 @@ fn wake(sleeper: Arc<dyn Sleeper>) {
     }
 }
 
-/// By how much the wall clock is ahead of the clock, in nanoseconds; each counts from an origin of its own.
+/// By how much the wall clock is ahead of the monotonic clock, in nanoseconds. Each counts from its own origin.
 fn ahead_of(clock: &UserClock) -> i128 {
     nanos(clock.wall()).saturating_sub(clock.now().as_nanos().into())
 }

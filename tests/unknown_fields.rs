@@ -48,7 +48,7 @@ fn form() -> Value {
         "state": { "is": "active" },
         "lease": {
             "owner": "fedcba9876543210fedcba9876543210", "number": 7, "nonce": 9, "digest": Digest::of("refresh-sesame"),
-            "since": 1, "patience": 60_000, "doubtful": 2, "released": true, "by": "silence", "before": "unavailable", "sendings": 1,
+            "since": 1, "duration": 60_000, "doubtful": 2, "released": true, "by": "silence", "before": "unavailable", "sendings": 1,
         },
         "not_before": { "until": 9, "class": "page", "code": "404", "failures": 2 }, "sign_ins": 1,
         "next_number": 8, "committed_number": 6, "past": { "refreshed": two, "seeds": two, "replaced": two, "until": 5 },

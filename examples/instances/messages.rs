@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evertoken::clock::{Clock as _, SystemClock};
-use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::protocol::{Digest, Lease, Record};
-use evertoken::{EndpointError, Grant, Issued, Key, ServerProfile, StoreError, TokenEndpoint, TokenPair, TokenStore};
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::{
+    EndpointError, Grant, Issued, Key, ServerProfile, StoreError, TokenEndpoint, TokenPair,
+    TokenStore,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 

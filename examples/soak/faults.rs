@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use evertoken::protocol::{Digest, Lease, Record};
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{self, Answer, Front};
-use evertoken::protocol::{Digest, Lease, Record};
 use evertoken::{Key, StoreError, TokenStore};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

@@ -1,4 +1,7 @@
-//! How a new pair gets into a record, and how a session ends or begins anew.
+//! Decides how a new pair gets into a record, and how a session ends or begins again.
+//!
+//! A decision here never replaces a pair that may be newer, and never makes a token current that the record knows as
+//! used: such a token would be sent although it is spent.
 
 use super::lease::Holder;
 use super::past::REFRESHED_LIMIT;
@@ -9,15 +12,15 @@ use crate::token::{Digest, Key, PairId, TokenFamily};
 /// A pair that was read from the server and is to be stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Commit {
-    /// The lease it was fetched under.
+    /// The holder of the lease under which the pair was requested.
     pub(crate) holder: Holder,
-    /// What the record was when it was leased.
+    /// The pair id of the record when it was leased.
     pub(crate) base: PairId,
-    /// The token that was exchanged for it.
+    /// The token that was exchanged for the pair.
     pub(crate) predecessor: Digest,
-    /// Tokens that were exchanged before that one, and whose successors never got here.
+    /// Tokens that were exchanged before the predecessor, and whose pairs were never stored.
     pub(crate) passed: Vec<Digest>,
-    /// The family it belongs to: the base's, or a new one after a sign-in.
+    /// The family of the pair: the family of `base`, or a new one after a sign-in.
     pub(crate) family: TokenFamily,
     /// The count of sign-ins of that family.
     pub(crate) sign_ins: u64,
@@ -25,53 +28,54 @@ pub(crate) struct Commit {
     pub(crate) pair: StoredPair,
 }
 
-/// What becomes of a pair whose key has come to hold another sign-in's.
+/// What becomes of a pair if the record has come to hold the pair of another sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rival {
-    /// Theirs stays: the user signed in anew.
+    /// The stored pair stays, because the user signed in again.
     Wins,
-    /// Nobody coordinates sign-ins. Theirs stays as long as it is good.
+    /// Instances do not coordinate their sign-ins. The stored pair stays as long as it is good.
     WinsWhileGood,
-    /// The same, but ours is given out already: the later one stays.
+    /// Instances do not coordinate their sign-ins, and callers already have the new pair: the new pair stays.
     Loses,
 }
 
-/// What is to be done with it.
+/// What is to be done with a pair that is to be stored.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CommitDecision {
     /// This record is to be written.
     Write(Box<Record>),
-    /// It is there already: a swap that seemed to fail had been applied.
+    /// The record already holds the pair: a swap that seemed to fail had been applied.
     Committed,
-    /// The user logged out meanwhile: ours is to be revoked.
+    /// The user logged out meanwhile. The new pair is to be revoked.
     LoggedOut,
-    /// Theirs is another session: ours is to be revoked, theirs adopted.
+    /// The record holds another session. The new pair is to be revoked, the stored one adopted.
     Superseded,
-    /// It is there no more: it had been committed, and was rotated on. Or so many pairs were committed after it that the record would not
-    /// know of it any more.
+    /// The pair was committed before, and has been rotated since. The decision is the same if so many pairs were
+    /// committed since that the record would no longer know this one.
     Passed,
-    /// A later lease was committed first: theirs is adopted, ours kept until theirs has been accepted.
+    /// A pair of a later lease was committed first. The stored pair is adopted, and the new one is kept as a spare
+    /// until the server has accepted the stored one.
     Outrun,
-    /// The token we got is itself known to be dead: a server that echoes it.
+    /// The server returned a token that it had already rejected.
     Condemned,
 }
 
-/// What becomes of a pair that was given at start.
+/// What becomes of a seed, which is a pair that was given at start.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Seeding {
-    /// The record knows its token: what was rotated from it counts, or that it is over.
+    /// The record knows the seed's token, so the record's own pair or end counts.
     Known,
-    /// The store says so, and the record that was read does not. It is to be read again: either its token has left the
-    /// record, or another instance has just stored it.
-    Left,
-    /// This record is to be written: there was no session.
+    /// The store knows the seed's token, but the record that was read does not. The record is to be loaded again:
+    /// either the token has left the record, or another instance has just stored it.
+    KnownToStore,
+    /// This record is to be written, because there was no session.
     Begins(Box<Record>),
-    /// This record would be written over another session that goes on.
+    /// This record would be written over another session that is still active.
     Displaces(Box<Record>),
 }
 
 impl Commit {
-    /// Judges what the store holds now.
+    /// Decides what is to be done, given the `record` that the store holds now.
     pub(crate) fn judge(
         &self,
         record: Option<&Record>,
@@ -88,7 +92,7 @@ impl Commit {
         };
         let ours = self.pair.pair.digest(key);
         let same_number = record.committed_number == self.holder.number;
-        // First, because a logout may have followed on a commit that seemed to fail.
+        // This check comes first, because a logout may have followed a commit that seemed to fail.
         if record.state == RecordState::LoggedOut {
             return CommitDecision::LoggedOut;
         }
@@ -112,18 +116,18 @@ impl Commit {
                 Rival::Wins | Rival::WinsWhileGood => CommitDecision::Superseded,
             };
         }
-        // Written over what was rotated from it, it would be sent though it is spent. A sign-in may bring the access token
-        // of the one before it.
+        // Written over the pair that was rotated from it, this pair would be sent although it is spent. The family is
+        // compared because a sign-in may bring the access token of the session before it.
         let was_used = record.digest() != ours && record.retired().any(|past| *past == ours);
         if record.family == self.family && (was_used || self.is_long_ago(record)) {
             return CommitDecision::Passed;
         }
-        // The same number can only be somebody else's where instances do not coordinate.
+        // Another instance can have the same number only if instances do not coordinate.
         if record.committed_number > self.holder.number || same_number {
             if !began_here || record.family == self.family {
                 return CommitDecision::Outrun;
             }
-            // Of two sessions the later sign-in counts, here as in a look.
+            // Of two sessions the later sign-in counts, as in `reconcile`.
             let is_later = record.sign_ins < self.sign_ins;
             return match is_later && record.state.refused() != Some(ours) {
                 true => CommitDecision::Write(Box::new(self.instead_of(record, ours))),
@@ -136,9 +140,9 @@ impl Commit {
         CommitDecision::Write(Box::new(self.onto(record, ours)))
     }
 
-    /// Whether so many pairs were committed since that ours, if it was the one before them, has left the record. The server has
-    /// accepted theirs ever since, so not much is lost where ours was never committed. The number of a lease does not say how many
-    /// committed: each sending takes one.
+    /// Whether so many pairs were committed since that this pair, had it been committed before them, has left the
+    /// record. If it never was, little is lost: the server has accepted the stored pairs ever since. The number of a
+    /// lease does not show how many pairs were committed, because each sending takes a number.
     fn is_long_ago(&self, record: &Record) -> bool {
         let next = self.base.version.saturating_add(1);
         let rotations = record.version.saturating_sub(next);
@@ -152,7 +156,7 @@ impl Commit {
         }
         self.forbid_used(&mut next, ours);
         next.family = self.family;
-        // Not "ours + 1": the store may have lost writes, and a version must follow the record's.
+        // Not the version of `base`: the store may have lost writes, and a version must follow the record's.
         next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.pair = Some(self.pair.clone());
         next.state = RecordState::Active;
@@ -160,16 +164,16 @@ impl Commit {
         next.sign_ins = next.sign_ins.max(self.sign_ins);
         next.committed_number = self.holder.number;
         next.next_number = next.next_number.max(self.holder.number.saturating_add(1));
-        // A newer lease of somebody else stays: he has not found out yet.
+        // A newer lease of another instance stays, because that instance does not know of this pair yet.
         next.lease = next.lease.filter(|lease| !lease.is_of(self.holder));
         next
     }
 
-    /// Ours in place of the pair of another sign-in.
+    /// The record with this pair in place of the pair of another sign-in.
     fn instead_of(&self, record: &Record, ours: Digest) -> Record {
         let mut next = record.replaced(self.family, Some(self.pair.clone()), 0);
         next.sign_ins = record.sign_ins.max(self.sign_ins);
-        // A server may bring the same refresh token again.
+        // A server may issue the same refresh token again.
         next.past.forget(&ours);
         self.forbid_used(&mut next, ours);
         next.version = record.version.saturating_add(self.rotations(Some(record)));
@@ -178,14 +182,14 @@ impl Commit {
         next
     }
 
-    /// What was exchanged for it is used up, even if the record has moved on from that.
+    /// Notes the exchanged tokens as used, also if the record has moved on from them.
     fn forbid_used(&self, next: &mut Record, ours: Digest) {
         for used in self.passed.iter().chain([&self.predecessor]) {
             next.forbid(*used, ours);
         }
     }
 
-    /// How many rotations it brings: those that were passed over count as well, unless the record has them.
+    /// How many rotations this pair brings. Tokens in `passed` count as well, unless the record knows them.
     fn rotations(&self, record: Option<&Record>) -> u64 {
         let is_new =
             |used: &&Digest| record.is_none_or(|record| !record.retired().any(|it| it == *used));
@@ -194,8 +198,8 @@ impl Commit {
 }
 
 impl Record {
-    /// The session is over; the lease goes with it. The pair stays: its access token is served to its
-    /// end.
+    /// The record of an ended session, without a lease. The pair stays, because its access token is served until it
+    /// expires.
     #[must_use]
     pub(crate) fn ended(&self, state: RecordState) -> Self {
         Self {
@@ -206,7 +210,7 @@ impl Record {
         }
     }
 
-    /// Without the pair, which was revoked after a logout.
+    /// The record without its pair, which was revoked after a logout.
     #[must_use]
     pub(crate) fn cleared(&self) -> Self {
         let mut next = self.clone();
@@ -215,8 +219,8 @@ impl Record {
         next
     }
 
-    /// A first pair given at start. It counts only if the record never knew its token: after a
-    /// restart the stored pair wins, or the seed would spend a used token.
+    /// Decides what becomes of a seed. A seed counts only if the record never knew its token: after a restart the
+    /// stored pair wins, because the seed's token is used.
     pub(crate) fn seeded(
         record: Option<&Self>,
         key: &Key,
@@ -240,7 +244,7 @@ impl Record {
         }
     }
 
-    /// Whether the session goes on, as far as anybody knows: it has not ended, and one of its tokens may be good.
+    /// Whether the session is active as far as the record shows: it has not ended, and one of its tokens may be good.
     fn is_live(&self, now: StoreTime) -> bool {
         let Some(stored) = self
             .pair
@@ -254,8 +258,8 @@ impl Record {
             || stored.pair.refresh.is_some() && is_good(self.refresh_expires_at())
     }
 
-    /// The user signed in anew: another family, with the key's numbers. Without a pair, the next
-    /// rotation signs in. `sign_ins` is the highest count that the caller has seen.
+    /// The record after a new sign-in: another family, with the numbers of the key. Without a pair, the next rotation
+    /// signs in. `sign_ins` is the highest count that the caller has seen.
     #[must_use]
     pub(crate) fn replaced(
         &self,
@@ -275,7 +279,7 @@ impl Record {
         next
     }
 
-    /// Notes a digest as used, unless it is `current` or noted already.
+    /// Notes a digest as used, unless it is `current` or already noted.
     fn forbid(&mut self, digest: Digest, current: Digest) {
         if digest != current && digest != self.key.digest() && !self.past.knows(&digest) {
             self.past.note(digest, Origin::Endpoint, None);

@@ -1,20 +1,22 @@
+//! Why a session ended, in words for users, and the server's own words. Neither contains a token.
+
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a session cannot be prolonged any more.
+/// Why a session ended. An ended session cannot be prolonged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
     /// Both tokens have expired.
     Expired,
-    /// The server does not accept the refresh token: used before, revoked or expired.
+    /// The server rejected the refresh token: it was used before, revoked, or has expired.
     Rejected(ServerWord),
-    /// An exchange was sent and its answer never read; the token may be spent, and the server's
-    /// profile does not permit to send it again.
+    /// A refresh request was sent and its answer never read. The token may be spent, and the server's profile does
+    /// not permit sending it again.
     OutcomeUnknown,
     /// The user logged out.
     LoggedOut,
-    /// No request came within the access token's lifetime, and the strategy ends such sessions.
+    /// No request came within the lifetime of the access token, and the strategy ends such sessions.
     Idle,
 }
 
@@ -29,16 +31,16 @@ impl EndReason {
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Expired => f.write_str("it expired"),
+            Self::Expired => f.write_str("both tokens have expired"),
             Self::Rejected(word) => write!(f, "the server rejected its refresh token{word}"),
             Self::OutcomeUnknown => f.write_str("the outcome of its last rotation is unknown"),
             Self::LoggedOut => f.write_str("the user logged out"),
-            Self::Idle => f.write_str("it was idle for too long"),
+            Self::Idle => f.write_str("no request came while its access token was valid"),
         }
     }
 }
 
-/// What the server said when it rejected a token: without secrets, and not longer than 256 bytes.
+/// The words of the server when it rejected a token: without secrets, and each part at most 256 bytes long.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ServerWord(Option<Arc<Words>>);
 
@@ -48,7 +50,7 @@ struct Words {
     description: Option<String>,
 }
 
-/// What is kept of each part, in bytes.
+/// The longest part that is kept, in bytes.
 const LIMIT: usize = 256;
 
 impl ServerWord {
@@ -61,20 +63,20 @@ impl ServerWord {
         }))
     }
 
-    /// Its error code, `invalid_grant` mostly; `None` where an earlier version of this crate stored the end.
+    /// The server's error code, mostly `invalid_grant`; `None` if an earlier version of this crate stored the end.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.0.as_ref().map(|words| words.code.as_str())
     }
 
-    /// What it said besides.
+    /// The server's description of the error.
     #[must_use]
     pub fn description(&self) -> Option<&str> {
         self.0.as_ref()?.description.as_deref()
     }
 }
 
-/// As it follows on a sentence: ": invalid_grant: used before".
+/// Shows the words as they follow a sentence: ": invalid_grant: used before".
 impl fmt::Display for ServerWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in self.code().into_iter().chain(self.description()) {
@@ -84,7 +86,7 @@ impl fmt::Display for ServerWord {
     }
 }
 
-/// The beginning of `text`, of whole characters.
+/// The beginning of `text`, cut at a character boundary.
 pub(crate) fn cut(text: &str) -> &str {
     let mut end = text.len().min(LIMIT);
     while !text.is_char_boundary(end) {

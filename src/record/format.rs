@@ -1,10 +1,11 @@
-//! The serialized form of a record: which layouts are read, how the tokens of a pair are written out (here and nowhere
-//! else), and JSON values that are wiped when they are dropped, because they may be as secret as a token.
+//! The serialized form of a record: which layouts are read, how the tokens of a pair are serialized (here and in no
+//! other place), and JSON values that are wiped when they are dropped, because they may be as secret as a token.
 //!
-//! Fields that a later version of this crate wrote inside the parts of a record are kept beside the record when it is read,
-//! and put back into the part that they stood in when it is written, as long as that part is the same one. One description
-//! of what this version knows, [`KNOWN`], covers every level. A map of unknown fields in each type was refused: `Lifetime` is
-//! `Copy` and public, a `Key` is compared and hashed, and the next type would be forgotten.
+//! Fields that a later version of this crate wrote inside the parts of a record are kept beside the record when it is
+//! read. They are put back into their part when the record is written, as long as that part is the same. One
+//! description of what this version knows, [`KNOWN`], covers every level. The alternative, a map of unknown fields in
+//! each type, was rejected: `Lifetime` is `Copy` and public, a `Key` is compared and hashed, and a new type would
+//! easily be forgotten.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -21,28 +22,31 @@ use super::{FORMAT, Origin, Record, RecordState, StoredPair};
 use crate::clock::StoreTime;
 use crate::token::{Digest, Key, Lifetime, RefreshExpiry, TokenFamily, TokenPair, Validity};
 
-/// Refuses records of a layout that this version of the crate does not know: what it would write back
-/// might mean something else there.
+/// Refuses a record of a layout that this version of the crate does not know: what this version would write back
+/// might mean something else in that layout.
 pub(super) fn check(form: &Value) -> Result<(), String> {
-    let format = u32::deserialize(&form["format"])
-        .map_err(|_| "the record has no `format` that is a number".to_owned())?;
+    let format = u32::deserialize(&form["format"]).map_err(|_| {
+        "the record's `format` is missing or not a number; is it a record of this crate?".to_owned()
+    })?;
     if format == super::SEALED_FORMAT {
         return Err(
-            "the record is sealed: it is read by a `store::Codec` with its sealer".to_owned(),
+            "the record is sealed; give the store a `store::Codec` with the sealer that sealed it"
+                .to_owned(),
         );
     }
     if super::is_unreleased(format) {
         return Err(format!(
-            "the record has format {format}, the layout of an unreleased version; move it away and sign in anew"
+            "the record has format {format}, the layout of an unreleased version; move the record away and sign in again"
         ));
     }
-    // A codec numbers what it seals anew, so a number that no version writes would come back as another.
+    // A codec gives sealed records a number of its own, so a number that no version writes would come back as another
+    // one.
     if format == 0 {
-        return Err("the record has format 0, which no version writes".to_owned());
+        return Err("the record has format 0, which no version writes; restore the record, or move it away and sign in again".to_owned());
     }
     if format > super::FORMAT {
         return Err(format!(
-            "the record has format {format}, and this version reads up to {}",
+            "the record has format {format}, and this version reads only format {}; update evertoken",
             super::FORMAT
         ));
     }
@@ -52,7 +56,8 @@ pub(super) fn check(form: &Value) -> Result<(), String> {
 /// Fields that this version does not know.
 pub(crate) type Fields = Wiped<Map<String, Value>>;
 
-/// Its texts are wiped. The names of fields and the numbers are not: a token is a text.
+/// A JSON value whose texts are wiped when it is dropped. Field names and numbers are not wiped, because a token is a
+/// text.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Wiped<T: Wipe>(T);
@@ -110,7 +115,7 @@ impl<T: Wipe> fmt::Debug for Wiped<T> {
     }
 }
 
-/// A pair's fields, beside those of the record that holds it.
+/// The fields of a pair, which stand beside those of the stored pair.
 pub(super) mod pair {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -139,7 +144,7 @@ pub(super) mod pair {
         scope: Option<Scope>,
     }
 
-    /// The string moves into zeroizing memory at once, in which it is wiped also if a later field is no good.
+    /// Moves the string into zeroizing memory at once, where it is wiped even if a later field is invalid.
     fn token<'de, D: Deserializer<'de>, T: From<String>>(
         deserializer: D,
     ) -> Result<Option<T>, D::Error> {
@@ -174,11 +179,11 @@ pub(super) mod pair {
     }
 }
 
-/// What is carried along; most records have none of it.
+/// The unknown fields that are kept for the parts of a record. Most records have none.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Carried(Option<Box<Parts>>);
 
-/// The unknown fields of each part, and of what is inside it, with what tells the part from another.
+/// The unknown fields of each part and of the values inside it, with what identifies the part.
 #[derive(Clone, Default, PartialEq)]
 struct Parts {
     key: Fields,
@@ -190,7 +195,7 @@ struct Parts {
 }
 
 impl Carried {
-    /// Without those of the pair, which may be as secret as the pair.
+    /// The same fields without those of the pair, which may be as secret as the pair.
     pub(crate) fn without_pair(self) -> Self {
         let parts = self.0.map(|parts| Parts {
             pair: None,
@@ -233,7 +238,7 @@ impl Parts {
     }
 }
 
-/// Shows none of them: a later version may keep a secret there.
+/// Shows no field, because a later version may keep a secret in one.
 impl fmt::Debug for Carried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Carried").finish_non_exhaustive()
@@ -244,13 +249,14 @@ impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = Map::<String, Value>::deserialize(deserializer)?;
         let mut form = Wiped::from(Value::Object(form));
-        // Before anything that a later format may have changed.
+        // The format is checked first, before anything that a later format may have changed.
         check(&form).map_err(serde::de::Error::custom)?;
         let mut inside = |part: &str| take(&mut form[part], &KNOWN[part]);
         let parts = ["key", "pair", "state", "lease", "not_before", "past"];
         let [key, pair, state, lease, not_before, past] = parts.map(&mut inside);
         let unknown = take(&mut form, &KNOWN);
-        // Borrowed: what is taken over of it is copied, and the form is wiped whether it is a record or not.
+        // The record is built from a borrowed form: the record copies what it needs, and the form is wiped whether
+        // the record is valid or not.
         let mut record = Form::deserialize(&*form).map_err(serde::de::Error::custom)?;
         record.unknown = unknown;
         let some = |fields: Fields| (!fields.is_empty()).then_some(fields);
@@ -280,7 +286,7 @@ impl Serialize for Record {
     }
 }
 
-/// The fields of a [`Record`] and those beside them.
+/// The serialized fields of a [`Record`], with the unknown ones beside them.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Record")]
 struct Form {
@@ -343,7 +349,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
             nonce: 0,
             digest,
             since: time,
-            patience: std::time::Duration::ZERO,
+            duration: std::time::Duration::ZERO,
             doubtful: None,
             by: None,
             before: None,
@@ -371,7 +377,7 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
     serde_json::to_value(record).unwrap_or_default()
 });
 
-/// Moves out of `form` what `known` does not have, level by level.
+/// Moves out of `form`, level by level, what `known` does not have.
 fn take(form: &mut Value, known: &Value) -> Fields {
     let mut unknown = Fields::default();
     if let (Value::Object(form), Value::Object(known)) = (form, known) {
@@ -393,7 +399,7 @@ fn take(form: &mut Value, known: &Value) -> Fields {
     unknown
 }
 
-/// The other way round. What this version knows and has set stays.
+/// Puts unknown fields back into `form`. A field that this version knows and has set stays.
 fn put_back(unknown: &Map<String, Value>, form: &mut Value) {
     let Value::Object(form) = form else { return };
     for (name, value) in unknown {

@@ -1,5 +1,8 @@
-//! Leases: the mark "being spent by, since". A token is spent only under a lease that names its digest
-//! and was written against the very record that was read.
+//! Leases: a lease marks in the record which instance is spending the token, and since when.
+//!
+//! A token is spent only under a lease that names the token's digest and was written against the very record that was
+//! read, so that no two instances send one token at the same time. A lease is never a proof that its token is unspent
+//! once the token may have been sent: that doubt stays in the record until an instance finds out.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,8 +15,8 @@ use crate::clock::StoreTime;
 use crate::endpoint::Resend;
 use crate::token::Digest;
 
-/// Who leases: 128 random bits, drawn anew at each start of a process (and for each manager in it), so
-/// that nobody takes a lease of an earlier life for its own.
+/// An instance that leases: 128 random bits, drawn for each manager when it is built. An instance therefore never
+/// takes the lease of an earlier process for its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner(u128);
 
@@ -22,7 +25,7 @@ impl Owner {
         crate::token::random().map(Self)
     }
 
-    /// A given one.
+    /// An owner of these bits.
     pub(crate) const fn from_bits(bits: u128) -> Self {
         Self(bits)
     }
@@ -55,77 +58,80 @@ impl<'de> Deserialize<'de> for Owner {
     }
 }
 
-/// The mark that a token is being spent.
+/// The mark that an instance is spending a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Lease {
-    /// By whom.
+    /// The instance that holds the lease.
     pub owner: Owner,
-    /// Tells the leases on one key apart. A lease is a candidate's only if owner, number *and* nonce match.
+    /// Distinguishes the leases on one key. An instance holds a lease only if owner, number *and* nonce match.
     pub number: u64,
-    /// Drawn for each lease: the memory of a machine can be cloned, and its owner and its next number with it.
+    /// Drawn for each lease, because the memory of a machine can be copied together with its owner and its next
+    /// number.
     #[serde(default)]
     pub nonce: u64,
-    /// The refresh token, or the key if it is a sign-in.
+    /// The digest of the refresh token, or of the key for a sign-in.
     pub digest: Digest,
-    /// Since when, by the store's clock.
+    /// The beginning of the lease, by the store's clock.
     pub since: StoreTime,
-    /// For how long after that its candidate is left alone, in milliseconds when it is stored. An instance respects the
+    /// How long other instances leave the lease alone, in milliseconds when it is stored. An instance respects the
     /// longer of this and its own lease duration.
     #[serde(default, with = "crate::token::millis")]
-    pub patience: Duration,
-    /// Since when the token may be spent, by this lease or one before it.
+    pub duration: Duration,
+    /// Since when the token may be spent, under this lease or one before it.
     #[serde(default)]
     pub doubtful: Option<StoreTime>,
-    /// What left it doubtful; `None` of a lease whose holder did not say.
+    /// The kind of answer that left the token doubtful; `None` if the holder did not record one.
     #[serde(default)]
     pub by: Option<DoubtfulBy>,
-    /// What had left it doubtful before its holder leased it for another sending, which may not have come about.
+    /// The kind of answer that had left the token doubtful before its holder leased it for another sending, which may
+    /// not have happened.
     #[serde(default)]
     pub before: Option<DoubtfulBy>,
     /// How often the token was sent again after an unclear answer.
     #[serde(default)]
     pub sendings: u32,
-    /// Given up by its holder, who did not find out whether the token is spent.
+    /// Whether the holder gave the lease up without finding out whether the token is spent.
     #[serde(default)]
     pub released: bool,
 }
 
-/// What left a lease doubtful.
+/// The kind of answer that left a token doubtful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DoubtfulBy {
-    /// A page, or an answer of a gateway: the token is probably unspent.
+    /// A page, or the answer of a gateway: the token is probably unspent.
     Unavailable,
-    /// No answer that can be read: the token may well be spent. A word that this version does not know counts as it.
+    /// No answer that can be read: the token may well be spent. A value that this version does not know counts as
+    /// this one.
     #[serde(other)]
     Silence,
 }
 
 impl Lease {
-    /// From then on the token may have been sent.
+    /// Since when the token may have been sent.
     pub(crate) fn suspect_since(&self) -> StoreTime {
         self.doubtful.unwrap_or(self.since)
     }
 
-    /// How long the holder is left alone by an instance of this `lease_duration`.
-    pub(crate) fn patience(&self, lease_duration: Duration) -> Duration {
-        self.patience.max(lease_duration)
+    /// How long an instance with this `lease_duration` leaves the lease alone.
+    pub(crate) fn duration_for(&self, lease_duration: Duration) -> Duration {
+        self.duration.max(lease_duration)
     }
 
-    /// What may be done about the token, which may be spent, where the profile says `resend`.
+    /// What may be done about the token, which may be spent, if the profile says `resend`.
     pub(crate) fn permits(&self, resend: Resend, can_sign_in: bool) -> Permit {
         permits(self.by, resend, can_sign_in)
     }
 
-    /// Whether its holder has not said what came of the last sending.
+    /// Whether the holder has not recorded the answer to its last sending.
     pub(crate) fn answer_is_open(&self) -> bool {
         self.by.is_none() || self.by != self.before
     }
 
-    /// The answer to a sending beside this lease was unclear in this way. What the lease says of its holder's own request,
-    /// which may be under way, stays.
+    /// Records an unclear answer to a request that was sent beside this lease. What the lease says about its holder's
+    /// own request, which may be under way, stays.
     fn doubt_beside(&mut self, by: DoubtfulBy) {
         let is_open = self.answer_is_open();
         let by = self.worse_of(by);
@@ -136,7 +142,7 @@ impl Lease {
         }
     }
 
-    /// What leaves the token doubtful after this answer too: a silence stays one, whatever follows on it.
+    /// The kind of doubt after this answer. A silence stays a silence, whatever answer follows it.
     fn worse_of(&self, by: DoubtfulBy) -> DoubtfulBy {
         let was_silent = match self.before {
             Some(before) => before == DoubtfulBy::Silence,
@@ -145,7 +151,7 @@ impl Lease {
         if was_silent { DoubtfulBy::Silence } else { by }
     }
 
-    /// The answer to the last sending was unclear in this way.
+    /// Records an unclear answer to the last sending.
     pub(crate) fn doubt(&mut self, by: DoubtfulBy) {
         let by = self.worse_of(by);
         self.doubtful = Some(self.suspect_since());
@@ -166,7 +172,7 @@ impl Lease {
     }
 }
 
-/// Who holds one lease: owner, number and nonce together.
+/// The holder of one lease: owner, number and nonce together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) owner: Owner,
@@ -178,14 +184,14 @@ pub(crate) struct Holder {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
     pub(crate) owner: Owner,
-    /// Drawn for this lease.
+    /// The nonce, drawn for this lease.
     pub(crate) nonce: u64,
-    /// For how long others leave it alone.
-    pub(crate) patience: Duration,
+    /// The lease duration of the instance, which other instances respect.
+    pub(crate) lease_duration: Duration,
 }
 
 impl Candidate {
-    /// The holder of the lease of this number.
+    /// The holder of this instance's lease of this number.
     pub(crate) fn holder(self, number: u64) -> Holder {
         Holder {
             owner: self.owner,
@@ -198,17 +204,17 @@ impl Candidate {
 /// What may be done about a token that may be spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permit {
-    /// It may be sent again.
+    /// The token may be sent again.
     Send,
     SignIn,
-    /// Nothing: the outcome stays unknown.
+    /// Neither: the outcome stays unknown.
     Nothing,
 }
 
-/// What may be done about a token that was left doubtful `by` this, where the profile says `resend`.
+/// What may be done about a token that was left doubtful `by` this kind of answer, if the profile says `resend`.
 pub(crate) fn permits(by: Option<DoubtfulBy>, resend: Resend, can_sign_in: bool) -> Permit {
     let is_unavailable = by == Some(DoubtfulBy::Unavailable);
-    // After a page the same server would answer the sign-in.
+    // After a page, a sign-in would reach the same broken server, so resending is tried first.
     if can_sign_in && !is_unavailable {
         return Permit::SignIn;
     }
@@ -220,32 +226,33 @@ pub(crate) fn permits(by: Option<DoubtfulBy>, resend: Resend, can_sign_in: bool)
     }
 }
 
-/// What an instance remembers of its own leases on one key.
+/// What an instance remembers about its own leases on one key.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Own<'a> {
     /// Leases that were attempted, and under which nothing was sent.
     pub(crate) unsent: &'a [Holder],
     /// The lease whose request is over, and whose answer was unclear.
-    pub(crate) over: Option<Holder>,
+    pub(crate) unclear: Option<Holder>,
 }
 
-/// What the record's lease means for an instance that wants to spend a token.
+/// What the record's lease means for an instance that wants to spend the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaseStatus {
-    /// Nobody leases this token.
+    /// No instance leases this token.
     Free,
-    /// Our own lease, under which nothing was sent: its swap was ambiguous.
-    Ours,
-    /// Our own lease, whose request is over: the token may be spent, and no other instance sends it meanwhile.
-    Over,
-    /// Another instance is spending it; its lease goes stale after this time.
+    /// A lease of this instance, under which nothing was sent: the swap that wrote it had no answer.
+    Unsent,
+    /// A lease of this instance, whose request is over: the token may be spent, and no other instance sends it
+    /// meanwhile.
+    Unclear,
+    /// Another instance is spending the token; its lease goes stale after this time.
     Live { stale_in: Duration },
-    /// Another instance may have spent it and has not said.
+    /// Another instance may have spent the token and has not recorded the outcome.
     Stale,
 }
 
 impl Record {
-    /// Judges the lease for an instance of this `lease_duration`.
+    /// What the lease means for an instance with this `lease_duration`, which remembers its `own` leases.
     pub(crate) fn lease_status(
         &self,
         own: Own<'_>,
@@ -256,33 +263,35 @@ impl Record {
             return LeaseStatus::Free;
         };
         if own.unsent.contains(&lease.holder()) {
-            return LeaseStatus::Ours;
+            return LeaseStatus::Unsent;
         }
-        if own.over == Some(lease.holder()) && !lease.released {
-            return LeaseStatus::Over;
+        if own.unclear == Some(lease.holder()) && !lease.released {
+            return LeaseStatus::Unclear;
         }
-        let left = lease
-            .patience(lease_duration)
+        let remaining = lease
+            .duration_for(lease_duration)
             .saturating_sub(now.since(lease.since));
-        if lease.released || left.is_zero() {
+        if lease.released || remaining.is_zero() {
             return LeaseStatus::Stale;
         }
-        LeaseStatus::Live { stale_in: left }
+        LeaseStatus::Live {
+            stale_in: remaining,
+        }
     }
 
-    /// Whether the token that is current, or a sign-in, is leased.
+    /// Whether an instance leases the current token, or a sign-in.
     pub(crate) fn is_leased(&self) -> bool {
         self.lease
             .as_ref()
             .is_some_and(|lease| self.is_current(lease))
     }
 
-    /// Whether the lease names the token that is current, or a sign-in.
+    /// Whether the lease is on the current token, or on a sign-in.
     fn is_current(&self, lease: &Lease) -> bool {
         lease.digest == self.digest() || lease.digest == self.key.digest()
     }
 
-    /// A lease on a token that nobody leases. Its number is the record's `next_number`.
+    /// The record with a lease on a token that no instance leases. The lease gets the record's `next_number`.
     #[must_use]
     pub(crate) fn leased(&self, by: Candidate, digest: Digest, now: StoreTime) -> Self {
         self.with_lease(Lease {
@@ -291,7 +300,7 @@ impl Record {
             nonce: by.nonce,
             digest,
             since: now,
-            patience: by.patience,
+            duration: by.lease_duration,
             doubtful: None,
             by: None,
             before: None,
@@ -300,9 +309,10 @@ impl Record {
         })
     }
 
-    /// A lease under which the token may be spent becomes this candidate's, for sending the token once more: a stale lease of
-    /// another instance, or our own whose request is over. It has a number and a nonce of its own, so that of two clones of
-    /// one process one sends, and it is doubtful, so that no instance takes it for a plain one.
+    /// The record with its doubtful lease taken over by this instance, to send the token once more. The former lease
+    /// is a stale one of another instance, or one of this instance whose request is over. The new lease has its own
+    /// number and nonce, so that of two copies of one process only one sends. The new lease is doubtful, so that no
+    /// instance takes it for a plain one.
     #[must_use]
     pub(crate) fn resent(&self, by: Candidate, now: StoreTime) -> Self {
         self.leased_again(by, now, |old| Lease {
@@ -314,14 +324,16 @@ impl Record {
         })
     }
 
-    /// Our own lease after an ambiguous swap, written again. A doubt that it inherited stays.
+    /// The record with a lease of this instance written again, after a swap without an answer. A doubt that the lease
+    /// inherited stays.
     #[must_use]
     pub(crate) fn retaken(&self, by: Candidate, now: StoreTime) -> Self {
         self.leased_again(by, now, |old| old)
     }
 
-    /// Our lease, under which the token was sent and the answer was unclear. It is ours through the `pause` and the
-    /// `lease_duration` after it, so that it does not go stale before its holder sends again.
+    /// The record with the doubt about this instance's lease, under which the token was sent and the answer was
+    /// unclear. The lease lasts through the `pause` and the `lease_duration` after it, so that it does not go stale
+    /// before its holder sends again.
     #[must_use]
     pub(crate) fn doubted(
         &self,
@@ -335,14 +347,14 @@ impl Record {
         if let Some(lease) = next.lease.as_mut().filter(|lease| lease.is_of(holder)) {
             lease.doubt(by);
             lease.since = now;
-            lease.patience = lease_duration.saturating_add(pause.until.since(now));
+            lease.duration = lease_duration.saturating_add(pause.until.since(now));
             next.not_before = Some(pause);
         }
         next
     }
 
-    /// The token was sent beside the lease that another instance holds on it, and the answer was unclear in this way. The
-    /// lease stays that instance's.
+    /// The record with a doubt about another instance's lease, beside which the token was sent with an unclear
+    /// answer. The lease stays that instance's.
     #[must_use]
     pub(crate) fn noted(&self, by: DoubtfulBy) -> Self {
         let mut next = self.clone();
@@ -352,9 +364,9 @@ impl Record {
         next
     }
 
-    /// Gives our lease up under which nothing was sent, or after its last answer; `None` if it is not ours any more. "May be
-    /// spent" is never wiped by an instance that did not find out: a doubtful lease stays in place, stale at once. After a
-    /// failure no instance sends before the `pause` is over.
+    /// The record with this instance's lease given up; `None` if the lease is no longer this instance's. A doubt is
+    /// never wiped by an instance that did not find out: a doubtful lease stays in the record, stale at once. After a
+    /// failure no instance sends before the `pause` has ended.
     pub(crate) fn released(&self, holder: Holder, pause: Option<NotBefore>) -> Option<Self> {
         let lease = self.lease.as_ref().filter(|lease| lease.is_of(holder))?;
         let mut next = self.clone();
@@ -381,7 +393,7 @@ impl Record {
             number: self.next_number,
             nonce: by.nonce,
             since: now,
-            patience: by.patience,
+            duration: by.lease_duration,
             released: false,
             ..change(old)
         })

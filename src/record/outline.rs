@@ -1,4 +1,5 @@
-//! What may be known of a record without its tokens, for stores that keep columns, or let records expire.
+//! What a store may know of a record without its tokens. Stores that keep columns, or that let records expire, need
+//! it.
 
 use std::time::Duration;
 
@@ -7,26 +8,27 @@ use crate::clock::StoreTime;
 use crate::token::{AccessToken, jwt};
 
 impl Record {
-    /// Why the session is over, if it is.
+    /// Why the session ended; `None` while it is active.
     #[must_use]
     pub fn end(&self) -> Option<EndReason> {
         self.state.end()
     }
 
-    /// The name of the access token, where it is a JWT that has one (`jti`, RFC 7519 section 4.1.7).
+    /// The `jti` claim of the access token (RFC 7519 section 4.1.7), if the token is a JWT with that claim.
     #[must_use]
     pub fn jti(&self) -> Option<String> {
         let access = self.pair.as_ref()?.pair.access.as_ref();
         access.map(AccessToken::expose).and_then(jwt::jti)
     }
 
-    /// When the request for the current pair was sent.
+    /// When the request for the current pair was sent, by the store's clock.
     #[must_use]
     pub fn issued_at(&self) -> Option<StoreTime> {
         self.pair.as_ref().map(|stored| stored.issued_at)
     }
 
-    /// When the current access token expires; `None` if there is none, and if that is unknown or never.
+    /// When the current access token expires; `None` if there is no access token, if its expiry is unknown, or if it
+    /// never expires.
     #[must_use]
     pub fn access_expires_at(&self) -> Option<StoreTime> {
         let stored = self.pair.as_ref()?;
@@ -34,7 +36,8 @@ impl Record {
         Some(stored.issued_at.after(stored.pair.lifetime.access.total()?))
     }
 
-    /// When the current refresh token expires; `None` likewise.
+    /// When the current refresh token expires; `None` if there is no refresh token, if its expiry is unknown, or if
+    /// it never expires.
     #[must_use]
     pub fn refresh_expires_at(&self) -> Option<StoreTime> {
         let stored = self.pair.as_ref()?;
@@ -46,11 +49,11 @@ impl Record {
         )
     }
 
-    /// From when on nothing depends on the record any more, because every token that it holds or knows of has
-    /// expired; `None` if that is unknown, or never.
+    /// The moment from which nothing depends on the record, because every token that it holds or knows has expired;
+    /// `None` if that moment is unknown or never comes.
     ///
-    /// A store may drop it a good while after that. Dropped earlier, it would be a session that is lost, or a
-    /// seed that is spent again.
+    /// A store may drop the record a good while after that moment. A record that is dropped earlier means a lost
+    /// session, or a seed that is spent again.
     #[must_use]
     pub fn needed_until(&self) -> Option<StoreTime> {
         let mut until = StoreTime::from(Duration::ZERO);
@@ -63,7 +66,7 @@ impl Record {
             }
         }
         until = until.max(self.past.until()?);
-        // Nothing was ever known: a sign-in that is leased.
+        // The record has never known a token: a first sign-in is leased.
         (until != StoreTime::default()).then_some(until)
     }
 }
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_as_it_is_stored() {
+    fn a_record_reports_the_end_that_it_stores() {
         let record = active();
         assert_eq!(record.end(), None);
         let ended = record.ended(RecordState::LoggedOut);

@@ -1,4 +1,6 @@
-//! The past refresh tokens of a session, by name: none of them is ever sent again.
+//! The past refresh tokens of a session, by digest. None of them is ever sent again.
+//!
+//! The record keeps a limited number of digests, so that it does not grow with its age.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -9,32 +11,34 @@ use super::{Origin, Record};
 use crate::clock::StoreTime;
 use crate::token::Digest;
 
-/// Past refresh tokens of the token endpoint's kept by name. They answer an instance that is a few rotations behind; an
-/// older one leaves the record, and is kept outside it where the store has a place.
+/// How many past tokens of the token endpoint the record keeps. They answer an instance that is a few rotations
+/// behind. An older token leaves the record, and is kept outside it if the store has a place for that.
 pub(crate) const REFRESHED_LIMIT: usize = 8;
 
-/// Past seeds, and past pairs of new sign-ins, kept by name: with a new one each day these are two weeks.
+/// How many past seeds, and how many past tokens of new sign-ins, the record keeps: with one a day, 16 are two weeks.
 pub(crate) const BROUGHT_LIMIT: usize = 16;
 
-/// The names that a record keeps. A token is in one list at the most.
+/// The digests that a record keeps. A token is in at most one of the lists.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Past {
-    /// Tokens of the token endpoint's, the oldest first.
+    /// Tokens that the token endpoint issued, the oldest first.
     #[serde(default, skip_serializing_if = "Names::is_empty")]
     pub(crate) refreshed: Names,
-    /// Tokens that were given at start, likewise. They stand in a configuration, and come back.
+    /// Tokens that were given at start, the oldest first. They stand in a configuration and come back at each
+    /// restart.
     #[serde(default, skip_serializing_if = "Names::is_empty")]
     pub(crate) seeds: Names,
-    /// Tokens that a new sign-in brought, likewise.
+    /// Tokens that a new sign-in brought, the oldest first.
     #[serde(default, skip_serializing_if = "Names::is_empty")]
     pub(crate) replaced: Names,
-    /// When the last past token expires, whether it is still in a list or not; `None` once that was unknown of one.
+    /// When the last past token expires, whether that token is still in a list or not; `None` once the expiry of one
+    /// was unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<StoreTime>,
 }
 
 impl Record {
-    /// The past tokens that it keeps and `next`, which is written over it, does not.
+    /// The past tokens that this record keeps and the `next` one, which replaces it, does not.
     pub(crate) fn leaving(&self, next: &Self) -> Vec<Digest> {
         let left = self.retired().filter(|past| !next.knows(past));
         left.copied().collect()
@@ -51,7 +55,8 @@ impl Past {
         self.iter().any(|past| past == digest)
     }
 
-    /// When the last past token expires; the beginning of time where there was none, and `None` if that is unknown.
+    /// When the last past token expires; the beginning of time if there is no past token, `None` if an expiry is
+    /// unknown.
     pub(crate) fn until(&self) -> Option<StoreTime> {
         match self.iter().next() {
             None => Some(StoreTime::default()),
@@ -59,8 +64,8 @@ impl Past {
         }
     }
 
-    /// Notes a token that was current until now, or is known to have been exchanged. One that was brought once stays
-    /// among those: it may come back.
+    /// Notes a token that was current until now, or that is known to have been exchanged. A token that was once
+    /// brought by a configuration or a sign-in stays in that list, because it may come back.
     pub(crate) fn note(&mut self, digest: Digest, origin: Origin, until: Option<StoreTime>) {
         let before = self.until();
         self.until = before.zip(until).map(|(before, until)| before.max(until));
@@ -77,7 +82,7 @@ impl Past {
         }
     }
 
-    /// The token is current again.
+    /// Forgets a token, because it is current again.
     pub(crate) fn forget(&mut self, digest: &Digest) {
         for names in [&mut self.refreshed, &mut self.seeds, &mut self.replaced] {
             names.0.retain(|past| past != digest);
@@ -85,7 +90,7 @@ impl Past {
     }
 }
 
-/// Digests, written as one base64url text of all their bytes: a third of what they take as hexadecimal texts.
+/// Digests, serialized as one base64url text of all their bytes: a third of the size of hexadecimal texts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Names(pub(crate) Vec<Digest>);
 
@@ -115,12 +120,15 @@ impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text);
-        let bytes = bytes.map_err(|_| D::Error::custom("past tokens are not base64url"))?;
+        let bytes =
+            bytes.map_err(|_| D::Error::custom("past tokens: the text is not base64url"))?;
         match bytes.as_chunks() {
             (digests, []) => Ok(Self(
                 digests.iter().copied().map(Digest::from_bytes).collect(),
             )),
-            _ => Err(D::Error::custom("past tokens are not whole digests")),
+            _ => Err(D::Error::custom(
+                "past tokens: the text does not hold whole digests",
+            )),
         }
     }
 }
@@ -134,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_a_limit_of_its_own_and_the_oldest_goes_first() {
+    fn each_list_has_its_own_limit_and_drops_its_oldest_token_first() {
         let mut past = Past::default();
         for number in 0..100 {
             past.note(name(number), Origin::Endpoint, None);
@@ -150,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_in_one_list_and_one_that_was_brought_stays_among_those() {
+    fn a_token_is_in_one_list_and_a_seed_or_a_replacement_stays_in_its_list() {
         let mut past = Past::default();
         for origin in [Origin::Endpoint, Origin::Seed, Origin::Endpoint] {
             past.note(name(1), origin, None);
@@ -164,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_noted_again_is_the_newest_again() {
+    fn a_token_that_is_noted_again_becomes_the_newest() {
         let mut past = Past::default();
         for number in [1, 2, 1] {
             past.note(name(number), Origin::Endpoint, None);
@@ -173,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_expiry_counts_also_of_a_token_that_has_left() {
+    fn the_last_expiry_counts_also_for_a_token_that_left_the_list() {
         let at = StoreTime::from_millis;
         let mut past = Past::default();
         assert_eq!(past.until(), Some(StoreTime::default()), "none yet");
@@ -189,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_one_text_and_a_list_without_any_is_left_out() {
+    fn the_digests_are_one_text_and_an_empty_list_is_left_out() {
         let mut past = Past::default();
         assert_eq!(serde_json::to_string(&past).unwrap(), "{}");
         past.note(Digest::of("abc"), Origin::Seed, None);
@@ -207,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn half_a_name_and_what_is_no_name_are_refused() {
+    fn an_incomplete_digest_and_a_text_that_is_not_base64url_are_refused() {
         for text in ["47DEQpj8HBSa-_TImW-5", "47DEQpj8HBSa-_TImW-5JA==", "?"] {
             let form = serde_json::json!({ "refreshed": text });
             let error = serde_json::from_value::<Past>(form).unwrap_err();
-            assert!(error.to_string().starts_with("past tokens are not"));
+            assert!(error.to_string().starts_with("past tokens: the text "));
         }
         let empty: Past = serde_json::from_str(r#"{"seeds":""}"#).unwrap();
         assert_eq!(empty, Past::default());

@@ -1,5 +1,6 @@
-//! The pause after a failed attempt, which all instances keep: none of them sends before it is over, and their callers
-//! learn what they wait for.
+//! The pause after a failed attempt. All instances keep it: no instance sends before it has ended, and each
+//! instance's callers learn the failure that they wait for. Without it, each instance would repeat the failing
+//! request at once.
 
 use std::time::Duration;
 
@@ -8,15 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::Record;
 use crate::clock::StoreTime;
 
-/// Until when no instance sends, and why.
+/// The moment before which no instance sends, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NotBefore {
     pub(crate) until: StoreTime,
     pub(crate) class: Class,
-    /// The server's error code, or the HTTP status, where there is one.
+    /// The server's error code, or the HTTP status, if there is one.
     #[serde(default)]
     pub(crate) code: Option<String>,
-    /// How many attempts in a row have failed; the pause doubles with them.
+    /// How many attempts in a row have failed. The pause doubles with each.
     #[serde(default)]
     pub(crate) failures: u32,
 }
@@ -32,26 +33,26 @@ pub(crate) enum Class {
     SignInRefused,
     Page,
     Unavailable,
-    /// No answer that can be read, or a word that this version does not know.
+    /// No answer that can be read, or a value that this version does not know.
     #[serde(other)]
     Unknown,
 }
 
 impl Record {
-    /// How many attempts in a row have failed, as far as instances could store it.
+    /// How many attempts in a row have failed, as far as instances could store the failures.
     pub(crate) fn failures(&self) -> u32 {
         self.not_before.as_ref().map_or(0, |pause| pause.failures)
     }
 
-    /// What is left of the pause at `now`; `longest` at the most, because a store's clock may be set back.
-    pub(crate) fn pause_left(
+    /// The remaining pause at `now`, at most `longest`, because a store's clock may be set back.
+    pub(crate) fn remaining_pause(
         &self,
         now: StoreTime,
         longest: Duration,
     ) -> Option<(Duration, &NotBefore)> {
         let pause = self.not_before.as_ref()?;
-        let left = pause.until.since(now).min(longest);
-        (!left.is_zero()).then_some((left, pause))
+        let remaining = pause.until.since(now).min(longest);
+        (!remaining.is_zero()).then_some((remaining, pause))
     }
 }
 
@@ -61,10 +62,10 @@ mod tests {
     use crate::record::testkit::{NOW, active};
 
     #[test]
-    fn a_pause_is_kept_to_its_end_and_no_longer_than_any_pause_lasts() {
+    fn a_pause_lasts_until_its_end_but_not_longer_than_the_longest_pause() {
         let mut record = active();
         let hour = Duration::from_secs(3_600);
-        assert_eq!(record.pause_left(NOW, hour), None);
+        assert_eq!(record.remaining_pause(NOW, hour), None);
         record.not_before = Some(NotBefore {
             until: NOW.after(2 * hour),
             class: Class::Page,
@@ -72,12 +73,16 @@ mod tests {
             failures: 3,
         });
         assert_eq!(record.failures(), 3);
-        let left = |now| record.pause_left(now, hour).map(|(left, _)| left);
-        assert_eq!(left(NOW), Some(hour));
+        let remaining = |now| {
+            record
+                .remaining_pause(now, hour)
+                .map(|(remaining, _)| remaining)
+        };
+        assert_eq!(remaining(NOW), Some(hour));
         assert_eq!(
-            left(NOW.after(2 * hour - Duration::from_secs(1))),
+            remaining(NOW.after(2 * hour - Duration::from_secs(1))),
             Some(Duration::from_secs(1))
         );
-        assert_eq!(left(NOW.after(2 * hour)), None);
+        assert_eq!(remaining(NOW.after(2 * hour)), None);
     }
 }

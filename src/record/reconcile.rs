@@ -1,37 +1,40 @@
-//! Looks at a record with a pair in hand: which of the two is newer, and who has to move.
+//! Compares a record with the pair that an instance holds: which of the two is newer, and which side has to change.
+//!
+//! The comparison goes by the count of sign-ins and by the number of the lease, never by time: clocks differ, and a
+//! store may be set back to an older state.
 
 use std::cmp::Ordering;
 
 use super::{Record, RecordState, StoredPair};
 use crate::token::{Digest, Key, PairId};
 
-/// What somebody holds in memory, as far as a look needs it.
+/// What the comparison needs of the pair that an instance holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Summary {
     pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
-    /// The number of the lease under which it was committed.
+    /// The number of the lease under which the pair was committed.
     pub(crate) number: u64,
     /// The count of sign-ins of its family.
     pub(crate) sign_ins: u64,
 }
 
-/// What a record means to somebody who holds a pair, or none.
+/// What a record means to an instance, which holds a pair or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reconciled {
-    /// Neither the store nor we have anything.
+    /// Neither the store nor the instance holds a session.
     Vacant,
-    /// The record holds our pair.
+    /// The record holds the pair that the instance holds.
     Current,
-    /// The record holds a pair that is to replace ours.
+    /// The record holds a pair that replaces the held one.
     Adopt,
-    /// The store lost a write: ours is to be written again, see [`Record::forwarded`].
+    /// The store lost a write: the held pair is to be written again, see [`Record::forwarded`].
     Forward,
-    /// The user logged out. That is absolute: whatever we hold is to be revoked.
+    /// The user logged out. That overrides everything: the held pair is to be revoked.
     LoggedOut,
 }
 
-/// Compares what the store holds with what we do.
+/// Compares the record that the store holds with the held pair.
 pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Reconciled {
     let (record, held) = match (record, held) {
         (None, None) => return Reconciled::Vacant,
@@ -42,7 +45,7 @@ pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Recon
         (Some(_), None) => return Reconciled::Adopt,
         (Some(record), Some(held)) => (record, held),
     };
-    // The store lost everything, and somebody who can sign in has only begun to.
+    // The store lost everything, and an instance that can sign in has only begun to do so.
     if record.pair.is_none() && record.version == 0 {
         return Reconciled::Forward;
     }
@@ -53,7 +56,8 @@ pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Recon
             false => Reconciled::Adopt,
         };
     }
-    // The number of the lease decides, whatever the versions say: a store that was set back counts those anew.
+    // The number of the lease decides, whatever the versions say: a store that was set back counts versions again
+    // from an older one.
     match record.committed_number.cmp(&held.number) {
         Ordering::Less => Reconciled::Forward,
         Ordering::Greater => Reconciled::Adopt,
@@ -67,8 +71,8 @@ pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Recon
 }
 
 impl Record {
-    /// What we hold, written over a record that the store took from its past (or over none). The
-    /// lease of a peer stays, numbers never go back, and the token it held counts as used.
+    /// The held pair, written over a record that the store has lost or has set back. The lease of another instance
+    /// stays, numbers never go back, and the token that the record held counts as used.
     pub(crate) fn forwarded(
         record: Option<&Self>,
         key: &Key,
@@ -89,9 +93,9 @@ impl Record {
         let mut version = held.pair_id.version;
         if next.digest() != held.digest {
             next.retire_current();
-            // Of the pair that it held.
+            // The pause belonged to the pair that the record held.
             next.not_before = None;
-            // Two pairs of one session do not have one name.
+            // Two pairs of one session never share a pair id.
             if is_same_session {
                 version = version.max(next.version.saturating_add(1));
             }
@@ -99,7 +103,7 @@ impl Record {
         next.family = held.pair_id.family;
         next.version = version;
         next.pair = Some(pair);
-        // A server that echoes it may have refused the very token since.
+        // A server that returns its tokens unchanged may have rejected this very token since.
         if next.state.condemned() != Some(held.digest) {
             next.state = RecordState::Active;
         }
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_older_than_ours_was_lost_and_is_written_forward() {
+    fn a_record_older_than_the_held_pair_is_written_forward() {
         let first = active();
         let second = rotated(&first, "r2");
         assert_eq!(
@@ -177,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_pair_is_adopted_though_the_store_lost_the_versions_before_it() {
+    fn a_later_pair_is_adopted_although_the_store_lost_earlier_versions() {
         let first = active();
         let second = rotated(&first, "r2");
         let third = rotated(&second, "r3");
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_forward_keeps_a_peers_lease_and_the_numbers() {
+    fn writing_forward_keeps_the_lease_of_another_instance_and_the_numbers() {
         let first = active();
         let second = rotated(&first, "r2");
         let mut old = first.leased(TWO, first.digest(), NOW);
@@ -216,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_of_an_earlier_lease_gives_way_however_high_its_version_is() {
+    fn a_pair_of_an_earlier_lease_is_replaced_whatever_its_version() {
         let first = active();
         let theirs = rotated(&rotated(&first, "r2-theirs"), "r3-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_does_not_get_the_version_of_a_sibling_that_it_is_written_over() {
+    fn a_forwarded_pair_gets_a_higher_version_than_the_pair_it_replaces() {
         let first = active();
         let theirs = rotated(&first, "r2-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_pairs_of_one_version_the_higher_number_wins_and_on_a_tie_the_record() {
+    fn of_two_pairs_of_one_version_the_higher_lease_number_wins_and_on_a_tie_the_record() {
         let first = active();
         let theirs = rotated(&first, "r2-theirs");
         let mut ours = held(&rotated(&first, "r2-ours"));
@@ -252,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_never_had_a_pair_does_not_replace_ours() {
+    fn a_record_that_never_had_a_pair_does_not_replace_the_held_one() {
         let first = active();
         let vacant = Record::vacant(Key::new("issuer", KEY_CLIENT), TokenFamily::from_bits(99));
         assert_eq!(
@@ -263,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn logged_out_is_absolute() {
+    fn a_logged_out_record_overrides_every_held_pair() {
         let first = active();
         let second = rotated(&first, "r2");
         let mut out = first.clone();

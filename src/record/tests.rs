@@ -78,7 +78,9 @@ impl World {
                 let next = match before.lease_status(Own::default(), self.now, LEASE_DURATION) {
                     LeaseStatus::Free => before.leased(by, before.digest(), self.now),
                     LeaseStatus::Stale => before.resent(by, self.now),
-                    LeaseStatus::Ours | LeaseStatus::Over | LeaseStatus::Live { .. } => return,
+                    LeaseStatus::Unsent | LeaseStatus::Unclear | LeaseStatus::Live { .. } => {
+                        return;
+                    }
                 };
                 self.leases[usize::from(second)] = Some(self.fetched_under(&next));
                 self.record = next;
@@ -201,7 +203,7 @@ fn fields_of_later_versions_are_carried_along() {
 
 /// They say something of that pair and of that lease, and nothing of the next.
 #[test]
-fn fields_of_later_versions_go_with_what_they_stand_in() {
+fn fields_of_later_versions_are_dropped_with_the_part_that_holds_them() {
     let mut value = serde_json::to_value(active().leased(ONE, active().digest(), NOW)).unwrap();
     for part in ["key", "pair", "state", "lease"] {
         value[part]["colour"] = part.into();
@@ -221,7 +223,7 @@ fn fields_of_later_versions_go_with_what_they_stand_in() {
 }
 
 #[test]
-fn a_sealed_record_and_one_of_a_format_that_is_not_known_are_refused() {
+fn a_sealed_record_and_a_record_of_an_unknown_format_are_refused() {
     for (format, reason) in [
         (0, "the record has format 0"),
         (
@@ -243,7 +245,7 @@ fn a_sealed_record_and_one_of_a_format_that_is_not_known_are_refused() {
 }
 
 #[test]
-fn a_record_does_not_show_its_tokens() {
+fn the_debug_form_of_a_record_does_not_show_its_tokens() {
     let shown = format!("{:?}", active());
     assert!(
         !shown.contains("r1") && !shown.contains("access for"),
@@ -252,7 +254,7 @@ fn a_record_does_not_show_its_tokens() {
 }
 
 #[test]
-fn the_first_token_of_a_family_is_remembered_for_good() {
+fn the_seed_of_a_family_is_remembered_after_a_thousand_rotations() {
     let key = Key::new("issuer", KEY_CLIENT);
     let mut seed = pair("seed");
     seed.origin = Origin::Seed;
@@ -280,7 +282,7 @@ fn the_first_token_of_a_family_is_remembered_for_good() {
 }
 
 #[test]
-fn of_seeds_and_of_replacements_the_last_sixteen_are_remembered() {
+fn the_last_sixteen_seeds_and_the_last_sixteen_replacements_are_remembered() {
     let mut record = active();
     for round in 0..40 {
         for origin in [Origin::Seed, Origin::Replacement] {
@@ -301,7 +303,7 @@ fn of_seeds_and_of_replacements_the_last_sixteen_are_remembered() {
 
 /// A record as any process that can write to the store may have written it.
 #[test]
-fn numbers_at_their_end_do_not_overflow() {
+fn numbers_at_their_maximum_do_not_overflow() {
     let key = Key::new("issuer", KEY_CLIENT);
     let mut record = active();
     record.version = u64::MAX;

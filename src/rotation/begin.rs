@@ -1,4 +1,8 @@
-//! How a session begins: with the pair that was given at start, or with one of a new sign-in.
+//! Begins a session: from a seed, which is the pair that the configuration gives at start, or from the pair of a new
+//! sign-in.
+//!
+//! This module never begins a session with a token that the record, or the store, knows as used: such a token may be
+//! spent.
 
 use std::sync::Arc;
 
@@ -17,7 +21,7 @@ use crate::store::Swap;
 use crate::token::TokenPair;
 
 impl Rotation {
-    /// Writes the first pair that was given at start, if the store never knew it.
+    /// Writes the seed into the record, if the store has never known its token.
     pub(super) async fn seed(&mut self, seen: &Seen) -> Result<Option<Next>, Error> {
         let Some((pair, given_at)) = self.session().lock().seed().cloned() else {
             return Ok(None);
@@ -28,9 +32,9 @@ impl Rotation {
                 session.lock().forget_seed();
                 return Ok(None);
             }
-            Seeding::Left => {
+            Seeding::KnownToStore => {
                 session.lock().forget_seed();
-                return Ok(Some(Next::Again));
+                return Ok(Some(Next::Reload));
             }
             Seeding::Begins(next) => next,
             Seeding::Displaces(next) => match session.settings().on_seed_conflict {
@@ -45,16 +49,17 @@ impl Rotation {
             revoke_left_behind(session, seen.record(), false, new);
         }
         if let Swap::Swapped(_) = swapped.map_err(store_failed)? {
-            // Taken from the record as a pair of somebody else's would be, but no news to anybody.
+            // The pair is adopted from the record as another instance's pair would be, but without an event:
+            // subscribers know the seed.
             let now = self.store_now(seen.clock);
             session.begin_seeded(&next, now, self.flight.epoch());
         }
-        Ok(Some(Next::Again))
+        Ok(Some(Next::Reload))
     }
 }
 
-/// What becomes of a pair that was given at start. Where the record does not know it, the store is asked: it may be one
-/// that has left the record.
+/// Decides what becomes of a seed. If the record does not know the seed's token, the store is asked as well: past
+/// tokens leave a record in time, and the store may keep their digests.
 pub(super) async fn seeded(
     session: &Session,
     seen: &Seen,
@@ -78,12 +83,13 @@ pub(super) async fn seeded(
         && !is_kept_out
         && was_ours(session, &digest).await.map_err(store_failed)?
     {
-        return Ok(Seeding::Left);
+        return Ok(Seeding::KnownToStore);
     }
     Ok(seeding)
 }
 
-/// The record in which the seed is the session that is left or replaced; `None` if the record's is.
+/// The record that the seed would be written as, if the seed begins a session or displaces one; `None` if the
+/// record's own session stays.
 pub(super) fn displacing(session: &Session, seeding: Seeding) -> Option<Record> {
     match seeding {
         Seeding::Begins(record) => Some(*record),
@@ -91,12 +97,12 @@ pub(super) fn displacing(session: &Session, seeding: Seeding) -> Option<Record> 
             let displaces = session.settings().on_seed_conflict == OnSeedConflict::Replace;
             displaces.then_some(*record)
         }
-        Seeding::Known | Seeding::Left => None,
+        Seeding::Known | Seeding::KnownToStore => None,
     }
 }
 
-/// The record in which a seed that was not stored yet is the session that gives way, so that the seed does not count at the
-/// next start.
+/// The record that a seed not stored yet would be written as. A new sign-in is written over this record, which then
+/// notes the seed's token as past, so that the seed does not count at the next start.
 async fn displaced(
     session: &Session,
     seen: &Seen,
@@ -109,9 +115,9 @@ async fn displaced(
     Ok(displacing(session, seeding))
 }
 
-/// Writes a session over what was stored, and revokes the pairs of these `records`, which give way. They are revoked also
-/// where the answer of the store is lost: the write may have been applied. Returns `false` after a pause if another instance
-/// was faster; the record is to be read again then.
+/// Writes `next` over what the store holds, and revokes the pairs of `records`, which it replaces. The pairs are
+/// revoked even if the answer of the store is lost, because the write may have been applied. Returns `false`, after a
+/// pause, if another instance was faster; the caller then loads the record again.
 async fn write_over<'a>(
     session: &Arc<Session>,
     seen: &Seen,
@@ -126,13 +132,13 @@ async fn write_over<'a>(
     }
     let is_written = matches!(swapped.map_err(store_failed)?, Swap::Swapped(_));
     if !is_written {
-        tokio::time::sleep(super::SAME_AGAIN).await;
+        tokio::time::sleep(super::UNCHANGED_PAUSE).await;
     }
     Ok(is_written)
 }
 
-/// The user signed in anew, having logged out `logouts` times: the pair is stored, whatever was there
-/// before, and held. A logout that he asked for later wins.
+/// Stores and holds the `pair` of a new sign-in, whatever session the store had before. `logouts` is how often the
+/// user had logged out when the sign-in was given: a later logout wins.
 pub(crate) async fn replace(
     session: &Arc<Session>,
     pair: TokenPair,
@@ -146,13 +152,13 @@ pub(crate) async fn replace(
         return Err(logged_out());
     }
     let digest = pair.digest(&session.key);
-    // A logout that could not be stored yet is as good as one that was.
+    // A logout that is not stored yet counts like one that is.
     let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);
-    let mut has_left = false;
+    let mut is_known_to_store = false;
     loop {
         let seen = load_patiently(session).await.map_err(store_failed)?;
         let now = store_now(session, seen.clock);
-        let is_known = |record: &&Record| has_left || record.knows(&digest);
+        let is_known = |record: &&Record| is_known_to_store || record.knows(&digest);
         if let Some(record) = seen.record().filter(is_known) {
             if record.digest() == digest && record.state == RecordState::Active {
                 let begun = session.begin(record, now, logouts, None);
@@ -160,11 +166,11 @@ pub(crate) async fn replace(
             }
             return Err(Error::AlreadyUsed);
         }
-        if seen.record().is_some() && !has_left {
+        if seen.record().is_some() && !is_known_to_store {
             let asked = patiently(|| was_ours(session, &digest)).await;
-            has_left = asked.map_err(store_failed)?;
-            if has_left {
-                // Another instance may have stored the very pair since.
+            is_known_to_store = asked.map_err(store_failed)?;
+            if is_known_to_store {
+                // Another instance may have stored this very pair since the record was read.
                 continue;
             }
         }
@@ -187,16 +193,16 @@ pub(crate) async fn replace(
         let records = before.iter().chain(seen.record());
         if write_over(session, &seen, &next, records, is_logging_out).await? {
             let pair_id = next.pair_id();
-            // Storing it took its time.
+            // The swap took time, so the store's time is computed again.
             let now = store_now(session, seen.clock);
             let begun = session.begin(&next, now, logouts, Some(Event::Replaced { pair_id }));
-            // If not, a logout ends this record as soon as it is its turn.
+            // If the session did not begin, a logout came first: it ends this record as soon as its turn comes.
             return if begun { Ok(()) } else { Err(logged_out()) };
         }
     }
 }
 
-/// The session begins anew, without a pair: the next rotation signs in.
+/// Begins the session again without a pair, so that the next rotation signs in.
 pub(crate) async fn reopen(session: &Arc<Session>, logouts: u64) -> Result<(), Error> {
     let _turn = session.in_order().await;
     let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);

@@ -1,5 +1,7 @@
-//! Stores what was issued and publishes it. A pair that was read from the server is never dropped here:
-//! a store that fails is tried again until the manager's runtime or its last user is gone.
+//! Stores a pair that the server issued, and publishes it to the callers.
+//!
+//! A pair that was read from the server is never dropped here, because its predecessor is spent: a store that fails
+//! is tried again until the runtime has shut down, or until the manager is no longer used and the lease is stale.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +9,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::lease::Leased;
-use super::persist::hand_over;
-use super::persist::{persist, save_elsewhere, settle};
+use super::persist::{apply_outcome, call_on_rotated, persist, store_in_background};
 use super::spend::Answer;
 use super::{Kind, Rotation, Seen};
 use crate::clock::Backoff;
@@ -24,19 +25,20 @@ use crate::state::{Committed, HeldPair, Progress};
 use crate::strategy::OnExpiry;
 use crate::token::PairId;
 
-/// Between attempts to store a pair.
+/// The pauses between attempts to store a pair.
 pub(super) const STORE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), LONGEST_PAUSE);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How many pairs one rotation asks for whose access tokens are over when they are there: the process may be stopped
-/// more than once.
-const ISSUED_AT_MOST: u32 = 3;
+/// How many pairs one rotation requests if each access token has expired before it can be used: the process may be
+/// suspended more than once.
+const ISSUED_LIMIT: u32 = 3;
 
-/// No server answers a token again for longer after its first use.
+/// The longest grace period of a server, within which it answers the same refresh token again.
 const LONGEST_GRACE: Duration = Duration::from_secs(300);
 
 impl Rotation {
-    /// Commits what was issued; `None` to look again, where another pair took its place.
+    /// Commits an issued pair. Returns `None` if the record has to be loaded again, because another pair took its
+    /// place.
     pub(super) async fn commit(
         &mut self,
         leased: Leased,
@@ -59,8 +61,9 @@ impl Rotation {
             family: leased.family,
             version: leased.record.version.saturating_add(1),
         };
-        // A seed that the server echoes is still what stands in somebody's configuration. What a
-        // sign-in brings never does, and would be kept for good.
+        // A seed that the server returns unchanged still stands in a configuration, so it keeps its origin. A token
+        // of a new sign-in never stands in a configuration; with the origin of a seed, the record would keep its
+        // digest for good.
         let is_echo = pair.digest(&session.key) == leased.record.digest();
         let before = leased.record.pair.as_ref().filter(|_| is_echo);
         let origin = before.map_or(Origin::Endpoint, |stored| stored.origin);
@@ -78,23 +81,25 @@ impl Rotation {
             },
             answer.sent_at,
         );
-        // However slow everything is, it is not rotated without end; and not twice where that was of no use before. Nor
-        // where a session ends by itself: to find this one expired would be to take it for idle.
+        // A slow server or store does not make one rotation request pairs without end, and a rotation after one that
+        // already stalled requests one pair only. A session that ends by itself at expiry takes its pair as it is: to
+        // find that pair expired would be to take the session for idle.
         let is_slow = session.lock().stalls() > 0;
         self.issued += 1;
-        let is_enough = self.issued == ISSUED_AT_MOST;
+        let is_enough = self.issued == ISSUED_LIMIT;
         let is_last = is_enough || is_slow || held.schedule.on_expiry == OnExpiry::End;
         if held.served.is_some() {
             return self.store(&leased, held, is_last).await;
         }
-        // The refresh token is kept first; that there is no access token is judged second.
+        // The pair is stored even without an access token, because its refresh token is good. The missing access
+        // token is reported afterwards.
         self.store(&leased, held, true).await?;
         Err(Error::NoAccessToken {
             retry_after: Duration::ZERO,
         })
     }
 
-    /// How old the pair that was leased was when its token was sent.
+    /// How old the leased pair was when its token was sent.
     fn age_of_predecessor(&self, leased: &Leased, sent_at: Timestamp) -> Duration {
         let session = self.session();
         let held = {
@@ -105,15 +110,15 @@ impl Rotation {
         if let Some((_, since)) = held {
             return sent_at.since(since);
         }
-        // The user has begun another session meanwhile, so what the store says has to do.
+        // The user has begun another session meanwhile, so the record's own time is used.
         let issued_at = leased.record.pair.as_ref().map(|stored| stored.issued_at);
         let now = self.store_now(leased.seen.clock);
         let age = issued_at.map_or(Duration::ZERO, |issued_at| now.since(issued_at));
         age.saturating_sub(session.now().since(sent_at))
     }
 
-    /// When the pair may have been issued, if its token had been sent before: a server that answers a token again
-    /// repeats the pair of the first time, with the lifetimes it had then.
+    /// When the pair may have been issued, if its predecessor had been sent before. A server that answers the same
+    /// token again repeats its first answer, with the lifetimes of that moment.
     fn first_sent(&self, leased: &Leased, sent_at: Timestamp) -> Option<Timestamp> {
         let session = self.session();
         let (since, ends_itself) = {
@@ -121,7 +126,7 @@ impl Rotation {
             let on_expiry = state.held().map(|held| held.schedule.on_expiry);
             (leased.lease()?.doubtful?, on_expiry == Some(OnExpiry::End))
         };
-        // To find the pair expired would be to take the session for idle.
+        // In a session that ends by itself at expiry, an expired pair would count as idle.
         let is_repeat = leased.kind == Kind::Refresh && !ends_itself;
         let age = self.store_now(leased.seen.clock).since(since);
         let half = leased.pair().and_then(|pair| pair.lifetime.access.total());
@@ -131,8 +136,8 @@ impl Rotation {
     }
 
     /// Stores and publishes a pair, in the order that the server's profile, the policy for a failing store and the
-    /// persistence ask for; `None` to look again: another pair took its place, or its access token is over by
-    /// then and it is not the last that this rotation asks for.
+    /// persistence setting ask for. Returns `None` if the record has to be loaded again: another pair took the place
+    /// of this one, or its access token has expired by now and this rotation may request another.
     async fn store(
         &mut self,
         leased: &Leased,
@@ -142,30 +147,30 @@ impl Rotation {
         let session = Arc::clone(self.session());
         let mut unstored = self.unstored(leased, held, is_last);
         if let Some(room) = self.room_behind(&unstored.held) {
-            save_elsewhere(&session, &unstored.held, unstored.epoch).await;
+            call_on_rotated(&session, &unstored.held, unstored.epoch).await;
             if session.publish(unstored.held.clone(), unstored.epoch, is_last) {
                 let token = unstored.held.token().cloned();
                 unstored.is_published = true;
                 if unstored.rival == Rival::WinsWhileGood {
                     unstored.rival = Rival::Loses;
                 }
-                hand_over(&session, unstored, room);
+                store_in_background(&session, unstored, room);
                 return Ok(token);
             }
         }
         let mut backoff = STORE_BACKOFF;
         loop {
             let error = match persist(&session, &mut unstored).await {
-                Ok(outcome) => return settle(&session, unstored, outcome).await,
+                Ok(outcome) => return apply_outcome(&session, unstored, outcome).await,
                 Err(error) => error,
             };
-            tracing::warn!(key = %session.key, %error, "a new pair could not be stored; trying again");
+            tracing::warn!(key = %session.key, %error, "a new pair could not be stored; the manager tries again");
             if !unstored.is_told {
                 session.unpersisted(&error, unstored.epoch);
                 unstored.is_told = true;
             }
             if self.may_publish_unstored() && !unstored.is_published {
-                save_elsewhere(&session, &unstored.held, unstored.epoch).await;
+                call_on_rotated(&session, &unstored.held, unstored.epoch).await;
                 unstored.is_published =
                     session.publish(unstored.held.clone(), unstored.epoch, is_last);
             }
@@ -174,8 +179,8 @@ impl Rotation {
                 source: error.clone(),
                 retry_after: pause,
             }));
-            // Once the lease is stale, others treat the token as spent: then a manager that nobody
-            // uses any more may go.
+            // Once the lease is stale, other instances treat the token as spent. A manager that is no longer used may
+            // then stop.
             if session.is_closing()
                 && session.now().since(leased.since) >= session.settings().lease_duration
             {
@@ -183,7 +188,7 @@ impl Rotation {
                 return Err(error.into());
             }
             tokio::time::sleep(pause).await;
-            // Where it cannot even be read, the next attempt is made against what was read last.
+            // If the record cannot be read either, the next attempt goes against the record that was read last.
             if let Ok(newer) = self.load().await {
                 unstored.read = (newer.clock.read, newer.clock.at);
                 unstored.seen = newer.entry;
@@ -214,9 +219,9 @@ impl Rotation {
         }
     }
 
-    /// Room for a pair that is to be given out before it is stored.
+    /// A place among the pairs that are published before they are stored; `None` if this pair has to be stored first.
     fn room_behind(&self, held: &HeldPair) -> Option<OwnedSemaphorePermit> {
-        // Without an access token that can be used nobody waits for it.
+        // No caller waits for a pair without a usable access token.
         let now = self.session().now();
         let is_good = held.served.is_some() && held.schedule.expires_at.is_none_or(|end| now < end);
         let may = self.may_publish_unstored() && is_good;
@@ -229,8 +234,8 @@ impl Rotation {
             && settings.server.old_pair != OldPair::DiesAtFirstUse
     }
 
-    /// Another instance's pair turned out to be dead before it was accepted once: ours, which it outran,
-    /// takes its place. Returns whether there was one.
+    /// The pair of another instance, which had outrun a pair of this one, was rejected before the server ever
+    /// accepted it. The pair of this instance, kept as a spare, takes its place. Returns whether there was a spare.
     pub(super) async fn commit_spare(
         &mut self,
         leased: &Leased,
@@ -243,8 +248,8 @@ impl Rotation {
         };
         let session = self.session();
         let spare = session.take_spare(leased.record.family, self.flight.epoch());
-        // It may be the token that was refused, or one that was committed and rotated on since.
-        // Its name is forgotten once it has expired.
+        // The spare is not used if its token is the rejected one, or if it was committed and rotated since. An
+        // expired spare is not used either, because the record forgets the digests of expired tokens.
         let now = session.now();
         let is_good = |spare: &HeldPair| {
             spare

@@ -1,5 +1,8 @@
-//! What a failure is to callers, to the worker and to other instances: whether it passes by itself, how long the pause
-//! after it is, and what the record says of it. Pure, but for the number that is drawn.
+//! Classifies a failure for callers, for the worker and for other instances: whether it passes by itself, how long
+//! the pause after it is, and what the record says about it. A rotation also waits here for the end of a pause.
+//!
+//! The free functions are pure, except for the random jitter. A failure of this instance reaches the others only
+//! through the record, so that all instances keep one pause.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +16,11 @@ use crate::settings::Settings;
 use crate::state::{Cause, Failure, Progress, Timer};
 use crate::store::{Revision, StoreError, StoreTime};
 
-/// The only answers without a code that refuse a sign-in: whoever asks for credentials answers so.
+/// The only HTTP statuses that refuse a sign-in without an OAuth error code: a server that wants other credentials
+/// answers with one of them.
 const REFUSALS: [u16; 2] = [400, 401];
 
-/// An answer that is no pair, as an error for callers.
+/// Turns an answer that brought no pair into the error for callers.
 pub(super) fn endpoint_failed(source: EndpointError, kind: Kind) -> Error {
     let retry_after = Duration::ZERO;
     let refuses = match &source {
@@ -40,8 +44,9 @@ pub(super) fn endpoint_failed(source: EndpointError, kind: Kind) -> Error {
     }
 }
 
-/// Whether it passes by itself, so that callers wait for the next attempt. `has_worked` says whether this client has ever
-/// got a pair there: if not, its configuration is the likeliest cause of an answer that refuses it.
+/// Whether a failure passes by itself, so that callers wait for the next attempt. `has_worked` says whether a pair
+/// was ever committed under this key. If not, the client's configuration is the likeliest cause of an answer that
+/// refuses it.
 pub(super) fn passes(error: &Error, has_worked: bool) -> bool {
     match error {
         Error::Store { .. } => true,
@@ -57,7 +62,8 @@ pub(super) fn passes(error: &Error, has_worked: bool) -> bool {
     }
 }
 
-/// How long the pause after it is, besides what the failures before make of it. `recorded` is how many the record counts.
+/// What the length of the pause depends on, besides the failures before. `recorded` is the number of failures that
+/// the record counts.
 pub(super) fn cause(error: &Error, recorded: u32, settings: &Settings) -> Cause {
     let answer = error.endpoint();
     let is_refusal = matches!(error, Error::SignInRefused { .. });
@@ -89,7 +95,7 @@ pub(super) fn cause(error: &Error, recorded: u32, settings: &Settings) -> Cause 
     }
 }
 
-/// What the record says of it; `None` of what no other instance need know.
+/// What the record says about a failure; `None` if the failure does not concern other instances.
 pub(super) fn class(error: &Error) -> Option<(Class, Option<String>)> {
     let answer = error.endpoint()?;
     let status = || answer.status().map(|status| status.to_string());
@@ -109,34 +115,34 @@ pub(super) fn class(error: &Error) -> Option<(Class, Option<String>)> {
     }
 }
 
-/// The failure of another instance, as its record tells it.
-pub(super) fn told(pause: &NotBefore) -> Error {
+/// The failure of another instance, as the record describes it.
+pub(super) fn recorded_failure(pause: &NotBefore) -> Error {
     let code = pause.code.clone().unwrap_or_default();
     let status = code.parse().unwrap_or_default();
     let answer = match pause.class {
-        Class::NotSent => EndpointError::not_sent(ToAnother),
+        Class::NotSent => EndpointError::not_sent(FoundElsewhere),
         Class::Later => EndpointError::later(None),
         Class::UserNeeded => EndpointError::user_needed(code),
         Class::Refused | Class::SignInRefused => EndpointError::refused(code),
         Class::Page => EndpointError::page(status),
         Class::Unavailable => EndpointError::unavailable(status, None),
-        Class::Unknown => EndpointError::unknown(ToAnother),
+        Class::Unknown => EndpointError::unknown(FoundElsewhere),
     };
     let kind = match pause.class {
         Class::SignInRefused => Kind::SignIn,
         _ => Kind::Refresh,
     };
-    let answer = answer.with_description(Some(ToAnother.to_string()));
+    let answer = answer.with_description(Some(FoundElsewhere.to_string()));
     endpoint_failed(answer, kind)
 }
 
-/// In place of the source of another instance's error, which is not stored.
+/// Stands for the source of another instance's error, which the record does not keep.
 #[derive(Debug, thiserror::Error)]
-#[error("another instance of this client has found so")]
-struct ToAnother;
+#[error("another instance of this client got this answer")]
+struct FoundElsewhere;
 
 impl Rotation {
-    /// Counts a failure and tells of it.
+    /// Counts a failure, and reports it in the log and to the waiters.
     pub(super) fn fail(&mut self, error: Error, recorded: u32) -> Failure {
         let cause = cause(&error, recorded, self.session().settings());
         self.fail_with(error, cause)
@@ -148,15 +154,16 @@ impl Rotation {
             key = %self.session().key,
             error = %Causes(&failure.error),
             pause = ?failure.pause,
-            "an attempt to rotate has failed"
+            "an attempt to renew the token pair failed"
         );
         failure
     }
 
-    /// What the record says of a failure, until the end of the pause after it.
+    /// The pause that the record keeps for all instances; `None` if the failure does not concern other instances.
     pub(super) fn not_before(failure: &Failure, now: StoreTime) -> Option<NotBefore> {
         let (class, code) = class(&failure.error)?;
-        // Where this instance does not get through, another one may: it goes first.
+        // Another instance may reach the server where this one does not: for the others the pause is a tenth shorter,
+        // so that one of them tries first.
         let lead = match class {
             Class::NotSent => failure.pause / 10,
             _ => Duration::ZERO,
@@ -169,8 +176,9 @@ impl Rotation {
         })
     }
 
-    /// What forbids to send now: a failure of our own, or one of another instance that the record tells of.
-    pub(super) fn forbids(&self, seen: &Seen) -> Option<Failure> {
+    /// The pause in which nothing is sent now: after a failure of this instance, or after one of another instance
+    /// that the record describes.
+    pub(super) fn current_pause(&self, seen: &Seen) -> Option<Failure> {
         let session = self.session();
         let now = session.now();
         let own = session.lock().pause(now);
@@ -183,23 +191,23 @@ impl Rotation {
         let store_now = self.store_now(seen.clock);
         let recorded = seen
             .record()
-            .and_then(|record| record.pause_left(store_now, longest));
-        let Some((left, pause)) = recorded else {
+            .and_then(|record| record.remaining_pause(store_now, longest));
+        let Some((remaining, pause)) = recorded else {
             return own;
         };
-        let until = now + left;
+        let until = now + remaining;
         match own {
-            // The same failure, by the store's clock.
+            // This is the same failure; by the store's clock its pause ends later.
             Some(own) if own.until < until => Some(Failure {
-                pause: left,
+                pause: remaining,
                 until,
                 ..own
             }),
             Some(own) => Some(own),
             None => {
                 let failure = Failure {
-                    error: told(pause).with_retry_after(left),
-                    pause: left,
+                    error: recorded_failure(pause).with_retry_after(remaining),
+                    pause: remaining,
                     until,
                     count: pause.failures,
                     is_told: true,
@@ -212,9 +220,9 @@ impl Rotation {
         }
     }
 
-    /// Waits for the end of the pause after a failure, or for a change of the record: the next step is a look. With a
-    /// failure that does not pass by itself there is nothing to wait for.
-    pub(super) async fn wait_out(
+    /// Waits for the end of the pause after a failure, or for a change of the record; the next step loads the record.
+    /// Returns the error at once if the failure does not pass by itself.
+    pub(super) async fn wait_for_pause_end(
         &mut self,
         failure: Failure,
         watched: Option<Option<Revision>>,
@@ -223,7 +231,7 @@ impl Rotation {
             self.is_counted = true;
             return Err(failure.error);
         }
-        self.unless_left()?;
+        self.check_epoch()?;
         let progress = Progress::Pausing(failure.error.clone(), failure.until);
         self.flight.report(progress);
         let session = self.flight.session();
@@ -239,15 +247,15 @@ impl Rotation {
         };
         let mut changed = std::pin::pin!(changed);
         let is_over = loop {
-            let left = failure.until.since(session.now());
-            if left.is_zero() {
+            let remaining = failure.until.since(session.now());
+            if remaining.is_zero() {
                 break true;
             }
             tokio::select! {
                 () = &mut changed => break false,
                 () = session.closing() => return Err(Error::ShutDown),
                 () = self.flight.superseded() => return Err(Error::Pending),
-                () = tokio::time::sleep(left.min(poll_interval)) => {}
+                () = tokio::time::sleep(remaining.min(poll_interval)) => {}
             }
         };
         if is_over && !self.is_needed() {
@@ -258,9 +266,10 @@ impl Rotation {
         Ok(())
     }
 
-    /// Waits for the end of the pause after a failure of the store, needed or not: what is to be stored is not forgotten.
-    pub(super) async fn sit_out(&mut self, error: StoreError) -> Result<(), Error> {
-        self.unless_left()?;
+    /// Waits for the end of the pause after a failure of the store, even if no caller needs the token: the rotation
+    /// still has something to store.
+    pub(super) async fn wait_for_store(&mut self, error: StoreError) -> Result<(), Error> {
+        self.check_epoch()?;
         let failure = self.fail(store_failed(error), 0);
         self.flight
             .report(Progress::Pausing(failure.error, failure.until));
@@ -273,8 +282,9 @@ impl Rotation {
         Ok(())
     }
 
-    /// [`Error::Pending`] once the user has done something with the session: nothing is waited for on its behalf any more.
-    fn unless_left(&self) -> Result<(), Error> {
+    /// Returns [`Error::Pending`] once the user has logged out or signed in: the rotation no longer waits on behalf
+    /// of the former session.
+    fn check_epoch(&self) -> Result<(), Error> {
         let is_left = self.session().lock().epoch() != self.flight.epoch();
         if is_left { Err(Error::Pending) } else { Ok(()) }
     }

@@ -1,4 +1,8 @@
-//! Leases a token, or finds out what may be done about one that somebody else has leased.
+//! Leases a token before it is sent, or decides what may be done about a token that is already leased.
+//!
+//! A single-use refresh token that is sent twice can end the session, so no instance sends a token that another
+//! instance may be sending. Without leases (`Coordination::None`) nothing is leased before a token is sent; a token
+//! that may be spent is then leased afterwards, in [`unclear`](super::unclear).
 
 use std::time::Duration;
 
@@ -7,37 +11,37 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, LeaseStatus, Permit};
 use crate::record::{Record, RecordState};
-use crate::state::{Over, Sent};
+use crate::state::{ClockReading, UnclearRequest};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{TokenFamily, TokenPair};
 
-/// By so much the store's time may be off when a lease is written by a clock that was read before: a part of what lies
-/// between the end of the send window and the moment at which the lease goes stale.
-const OFF_AT_MOST: Duration = Duration::from_secs(1);
+/// By how much the store's clock may differ from its expected time when a lease is written. This tolerance is a part
+/// of the time between the end of the send window and the moment at which the lease goes stale.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
-/// How often in a row that may be so, before it is the store's failure.
-const OFF_IN_A_ROW: u32 = 3;
+/// How often in a row the store's clock may differ by more, before the rotation reports a failure of the store.
+const CLOCK_JUMPS_LIMIT: u32 = 3;
 
-/// A token that may be sent, and the record that says so.
+/// A token that this instance may send, and the record that says so.
 #[derive(Debug, Clone)]
 pub(super) struct Leased {
     pub(super) record: Record,
-    /// What the store has: the same, unless that is on its way there.
+    /// What the store holds: the same record, unless that record is still waiting to be stored.
     pub(super) seen: Seen,
-    /// Where there are no leases, the number one would have had.
+    /// The holder of the lease. Without leases: the holder that a lease would have named.
     pub(super) holder: Holder,
     pub(super) kind: Kind,
     /// The family that the new pair will belong to.
     pub(super) family: TokenFamily,
-    /// The send window counts from here.
+    /// When the lease was first attempted: the send window counts from here.
     pub(super) since: Timestamp,
 }
 
-/// A lease of somebody else's, and since when it has been seen, by our own clock.
+/// A lease of another instance, and since when this instance has seen it, by the session's own clock.
 #[derive(Debug)]
 pub(super) struct Observed {
     holder: Holder,
-    /// A store that lost writes may show one number twice.
+    /// When the lease was written: a store that lost writes may show one number twice.
     since: StoreTime,
     at: Timestamp,
 }
@@ -64,7 +68,7 @@ impl Leased {
         kind: Kind,
         since: Timestamp,
     ) -> Result<Self, Error> {
-        // Drawn before anything is sent, because it can fail.
+        // The family is drawn before the grant is sent, because drawing random bits can fail.
         let family = match kind {
             Kind::Refresh => record.family,
             Kind::SignIn => family()?,
@@ -79,7 +83,8 @@ impl Leased {
         })
     }
 
-    /// The count of sign-ins of the family that the new pair will belong to; `highest` is what this process has seen.
+    /// The count of sign-ins of the family that the new pair will belong to. `highest` is the highest count that this
+    /// process has seen.
     pub(super) fn sign_ins(&self, highest: u64) -> u64 {
         match self.kind {
             Kind::Refresh => self.record.sign_ins,
@@ -100,31 +105,34 @@ impl Leased {
 }
 
 impl Rotation {
-    /// Leases the token, or waits for whoever has; `None` to look again.
+    /// Leases the token, or waits for the instance that has leased it. Returns `None` if the record has to be loaded
+    /// again.
     pub(super) async fn lease(
         &mut self,
         record: &Record,
         seen: &Seen,
         kind: Kind,
     ) -> Result<Option<Leased>, Error> {
-        // A pause forbids to send, and not to look.
-        if let Some(failure) = self.forbids(seen) {
-            self.wait_out(failure, Some(seen.revision())).await?;
+        // A pause forbids sending, but not loading the record.
+        if let Some(failure) = self.current_pause(seen) {
+            self.wait_for_pause_end(failure, Some(seen.revision()))
+                .await?;
             return Ok(None);
         }
         let session = self.session();
         let lease_duration = session.settings().lease_duration;
         let by = self.candidate()?;
         let now = self.store_now(seen.clock);
-        // The store did not take, or has lost, what says that the token may be spent.
-        let over = session.lock().over();
-        if let Some(over) = over.filter(|over| over.digest == record.digest())
+        // This instance knows that the token may be spent, and the record does not say so: the store refused that
+        // write, or lost it.
+        let unclear = session.lock().unclear();
+        if let Some(unclear) = unclear.filter(|unclear| unclear.digest == record.digest())
             && !record.is_leased()
             && kind == Kind::Refresh
         {
-            return self.lease_doubtful(record, over, by, seen).await;
+            return self.lease_doubtful(record, unclear, by, seen).await;
         }
-        // Without coordination no instance leases a token before it sends it.
+        // Without coordination, instances do not lease a token before they send it.
         if !self.uses_leases() && record.lease.is_none() {
             let holder = by.holder(record.next_number);
             return Leased::new(record.clone(), seen.clone(), holder, kind, session.now())
@@ -141,7 +149,7 @@ impl Rotation {
         };
         let next = match (status, record.lease.as_ref()) {
             (LeaseStatus::Live { stale_in }, Some(lease)) => {
-                if !self.is_given_up(lease).await {
+                if !self.is_abandoned(lease).await {
                     let limit = stale_in.max(Duration::from_millis(1));
                     self.wait_for_change(seen.revision(), limit).await?;
                     return Ok(None);
@@ -151,37 +159,38 @@ impl Rotation {
                     None => return Ok(None),
                 }
             }
-            (LeaseStatus::Stale | LeaseStatus::Over, Some(lease)) if kind == Kind::Refresh => {
+            (LeaseStatus::Stale | LeaseStatus::Unclear, Some(lease)) if kind == Kind::Refresh => {
                 match self.take_over(record, lease, seen).await? {
                     Some(next) => next,
                     None => return Ok(None),
                 }
             }
-            // Or it was attempted for another grant: since then its token has expired, say.
-            (LeaseStatus::Ours, Some(lease)) if lease.digest == digest => record.retaken(by, now),
+            // A lease that was attempted for the other grant is not written again: its token may have expired since,
+            // for example.
+            (LeaseStatus::Unsent, Some(lease)) if lease.digest == digest => record.retaken(by, now),
             _ => record.leased(by, digest, now),
         };
-        self.write_lease(next, status == LeaseStatus::Ours, seen, kind)
+        self.write_lease(next, status == LeaseStatus::Unsent, seen, kind)
             .await
     }
 
-    /// That the token may be spent is written with the lease for the next sending, as far as that is permitted.
+    /// Writes that the token may be spent. If the profile permits sending it again, the same swap leases it for that.
     async fn lease_doubtful(
         &mut self,
         record: &Record,
-        over: Over,
+        unclear: UnclearRequest,
         by: Candidate,
         seen: &Seen,
     ) -> Result<Option<Leased>, Error> {
         let now = self.store_now(seen.clock);
-        let mut noted = record.leased(by, over.digest, now);
+        let mut noted = record.leased(by, unclear.digest, now);
         let Some(lease) = &mut noted.lease else {
             return Ok(None);
         };
-        lease.doubt(over.by);
+        lease.doubt(unclear.by);
         let lease = lease.clone();
         if self.permit(&lease) == Permit::Nothing {
-            self.pass_on(&noted, &lease, seen).await?;
+            self.share_doubt(&noted, &lease, seen).await?;
             return Ok(None);
         }
         match self.take_over(&noted, &lease, seen).await? {
@@ -190,7 +199,7 @@ impl Rotation {
         }
     }
 
-    /// This instance, as it writes itself into its next lease.
+    /// What this instance writes of itself into its next lease.
     pub(super) fn candidate(&self) -> Result<Candidate, Error> {
         let session = self.session();
         let random = crate::token::random()
@@ -198,13 +207,13 @@ impl Rotation {
         Ok(Candidate {
             owner: session.owner,
             nonce: nonce(random),
-            patience: session.settings().lease_duration,
+            lease_duration: session.settings().lease_duration,
         })
     }
 
-    /// Whether the holder of a lease that seems live is proven dead, or has had all the time it is due
-    /// by our own clock, whatever the store's says.
-    pub(super) async fn is_given_up(&mut self, lease: &Lease) -> bool {
+    /// Whether a lease that seems live by the store's clock may be taken over: its holder is proven dead, or the
+    /// lease has lasted its whole duration by the session's own clock.
+    pub(super) async fn is_abandoned(&mut self, lease: &Lease) -> bool {
         let session = self.flight.session();
         let now = session.now();
         let since = match &self.observed {
@@ -214,32 +223,32 @@ impl Rotation {
                 now
             }
         };
-        if now.since(since) >= lease.patience(session.settings().lease_duration) {
+        if now.since(since) >= lease.duration_for(session.settings().lease_duration) {
             return true;
         }
         let store = &session.shared.store;
         store.holder_is_dead(&session.key, lease).await
     }
 
-    /// The token may be spent. What the profile permits is prepared; `None` if that was to end the
-    /// session, or to wait.
+    /// The token may be spent. Prepares what the profile permits. Returns `None` if that was to end the session or to
+    /// wait.
     async fn take_over(
         &mut self,
         read: &Record,
         lease: &Lease,
         seen: &Seen,
     ) -> Result<Option<Record>, Error> {
-        // The remark about the answer to our own request may not be stored.
+        // If the answer to this instance's own request was unclear, the store may not have taken that doubt.
         let mut noted = read.clone();
-        let over = self.session().lock().over();
-        if let (Some(lease), Some(over)) = (&mut noted.lease, over)
-            && lease.digest == over.digest
+        let unclear = self.session().lock().unclear();
+        if let (Some(lease), Some(unclear)) = (&mut noted.lease, unclear)
+            && lease.digest == unclear.digest
         {
-            let is_open = lease.is_of(over.holder) && lease.answer_is_open();
+            let is_open = lease.is_of(unclear.holder) && lease.answer_is_open();
             let is_worse =
-                over.by == DoubtfulBy::Silence && lease.by == Some(DoubtfulBy::Unavailable);
+                unclear.by == DoubtfulBy::Silence && lease.by == Some(DoubtfulBy::Unavailable);
             if is_open || is_worse {
-                lease.doubt(over.by);
+                lease.doubt(unclear.by);
             }
         }
         let record = &noted;
@@ -254,18 +263,19 @@ impl Rotation {
                 Ok(None)
             }
             Permit::Nothing if record.lease != read.lease => {
-                self.pass_on(record, lease, seen).await?;
+                self.share_doubt(record, lease, seen).await?;
                 Ok(None)
             }
             Permit::Nothing => {
-                self.outlive(record, seen).await?;
+                self.serve_until_expiry(record, seen).await?;
                 Ok(None)
             }
         }
     }
 
-    /// Writes what this instance knows of the token and may not act on: the others have to know it, and need not wait for it.
-    async fn pass_on(&self, noted: &Record, lease: &Lease, seen: &Seen) -> Result<(), Error> {
+    /// Writes the doubt about a token that this instance may not send again, and gives the lease up: other instances
+    /// have to know the doubt, and need not wait for this one.
+    async fn share_doubt(&self, noted: &Record, lease: &Lease, seen: &Seen) -> Result<(), Error> {
         if let Some(released) = noted.released(lease.holder(), None) {
             self.swap(seen.revision(), &released)
                 .await
@@ -280,8 +290,8 @@ impl Rotation {
         lease.permits(session.settings().server.resend, can_sign_in)
     }
 
-    /// The store's time, as far as a lease is concerned that has been watched: a store whose clock was
-    /// stepped back does not make it younger than it was seen to be.
+    /// The store's time for judging a lease. A lease that this instance has watched does not become younger if the
+    /// store's clock is stepped back.
     fn store_now_for(&self, lease: &Lease, clock: StoreClock) -> StoreTime {
         let now = self.store_now(clock);
         match &self.observed {
@@ -303,8 +313,8 @@ impl Rotation {
             .map(|_: Next| ())
     }
 
-    /// Writes our lease. A swap without an answer may have been applied: its number is remembered, and a later look
-    /// that shows it finds the lease ours. One that was lost was not written.
+    /// Writes the lease of this instance. A swap without an answer may have been applied, so the holder is remembered
+    /// first: if a later load shows that lease, this instance knows it as its own. A lost swap was not applied.
     pub(super) async fn write_lease(
         &mut self,
         next: Record,
@@ -317,14 +327,14 @@ impl Rotation {
         };
         let number = holder.number;
         let session = self.flight.session();
-        // By the store's clock it is older by this than by ours, to those who wait for it to go stale.
+        // The other instances measure the age of the lease by the store's clock, which may be ahead by this lag.
         let now = session.now().before(seen.clock.lag());
         let since = match self.attempt {
             Some((attempted, since)) if continues || attempted == number => since,
             _ => now,
         };
         self.attempt = Some((number, since));
-        let attempt = Sent::new(session.now(), session.wall());
+        let attempt = ClockReading::new(session.now(), session.wall());
         session.lock().attempted(holder, attempt);
         match user_code::swap_timed(session, seen.revision(), &next).await {
             Ok((Swap::Swapped(revision), clock)) => {
@@ -336,33 +346,34 @@ impl Rotation {
                     entry: Some((next.clone(), revision)),
                     clock: clock.unwrap_or(seen.clock),
                 };
-                if ahead.max(behind) > OFF_AT_MOST {
-                    // To the others it began at another time than it did. It is written again before anything is sent.
-                    self.told = Some(seen);
-                    self.off += 1;
-                    let jumps = "the store's clock is stepped again and again";
-                    return match self.off < OFF_IN_A_ROW {
+                if ahead.max(behind) > CLOCK_TOLERANCE {
+                    // For the other instances the lease began at another moment than for this one. The lease is
+                    // written again before anything is sent.
+                    self.answered = Some(seen);
+                    self.clock_jumps += 1;
+                    let jumps = "the store's clock jumped by more than 1 s at each of the last 3 writes; check the clock of the store's server";
+                    return match self.clock_jumps < CLOCK_JUMPS_LIMIT {
                         true => Ok(None),
                         false => Err(store_failed(StoreError::new(jumps))),
                     };
                 }
-                self.off = 0;
+                self.clock_jumps = 0;
                 Leased::new(next, seen, holder, kind, since.before(ahead)).map(Some)
             }
             Ok((Swap::Lost(entry), clock)) => {
-                session.lock().settle(holder);
-                self.told = clock.map(|clock| Seen { entry, clock });
+                session.lock().forget_lease(holder);
+                self.answered = clock.map(|clock| Seen { entry, clock });
                 Ok(None)
             }
             Err(error) => {
-                tracing::warn!(key = %self.session().key, %error, "a lease may or may not be stored");
+                tracing::warn!(key = %self.session().key, %error, "the store did not answer the write of a lease, which may or may not be stored");
                 Err(store_failed(error))
             }
         }
     }
 }
 
-/// Half of the bits that were drawn.
+/// The lower half of the drawn bits.
 fn nonce(random: u128) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,

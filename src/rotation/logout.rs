@@ -1,6 +1,6 @@
-//! Logging out: the record is ended first, so that nobody rotates on, and what it held is revoked then.
+//! Logs out: first ends the record, so that no instance rotates on, then revokes the pairs of the session.
 //!
-//! It waits for no rotation. One that is committed later finds the record ended, and its pair is revoked and
+//! A logout never waits for a rotation. A rotation that commits later finds the record ended; its pair is revoked and
 //! never published.
 
 use std::sync::Arc;
@@ -26,15 +26,15 @@ use crate::status::LogoutProgress;
 use crate::store::{StoreError, Swap};
 use crate::token::TokenPair;
 
-/// Between attempts to store a logout.
+/// The pauses between attempts to store a logout.
 const BACKOFF: Backoff = Backoff::new(STORE_PAUSE, Duration::from_secs(5));
 
-/// Ends the session and says how that goes, until there is nothing more to tell; where it could not be
-/// stored, goes on trying as long as the manager lives.
+/// Ends the session and reports the `progress` until the first attempts at storing and revoking are over. A logout
+/// that is not stored by then is tried again as long as the manager lives.
 pub(crate) async fn log_out(
     session: &Arc<Session>,
     had: HeldAtLogout,
-    told: watch::Sender<LogoutProgress>,
+    progress: watch::Sender<LogoutProgress>,
 ) {
     let mut stored = Err(StoreError::new("not tried"));
     for tried in 0..STORE_TRIES {
@@ -45,7 +45,7 @@ pub(crate) async fn log_out(
         tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
     }
     let is_stored = stored.as_ref().map(drop).map_err(Clone::clone);
-    told.send_modify(|progress| progress.stored = Some(is_stored));
+    progress.send_modify(|it| it.stored = Some(is_stored));
     let mut revoked = Ok(());
     let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
     let digest = kept.and_then(Seen::record).map(Record::digest);
@@ -59,30 +59,30 @@ pub(crate) async fn log_out(
         let to_revoke = ToRevoke::Record(Box::new(seen.clone()));
         revoked = revoked.and(revoke_now_or_later(session, to_revoke).await);
     }
-    told.send_modify(|progress| progress.revoked = Some(revoked));
-    drop(told);
+    progress.send_modify(|it| it.revoked = Some(revoked));
+    drop(progress);
     let mut backoff = BACKOFF;
     while let Err(error) = &stored
         && !session.is_closing()
     {
-        tracing::warn!(key = %session.key, %error, "a logout could not be stored; trying again");
+        tracing::warn!(key = %session.key, %error, "a logout could not be stored; the manager tries again");
         tokio::select! {
             () = tokio::time::sleep(backoff.next_pause()) => {}
             () = session.closing() => {}
         }
         stored = write(session, &had).await;
         if let Ok(Some(seen)) = &stored {
-            // It was said already.
+            // The caller of the logout has its answer already.
             let _ = revoke_now_or_later(session, ToRevoke::Record(Box::new(seen.clone()))).await;
         }
     }
     if let Err(error) = stored {
-        tracing::error!(key = %session.key, %error, "a logout could not be stored");
+        tracing::error!(key = %session.key, %error, "a logout could not be stored; the manager gives up");
         session.gave_up(error);
     }
 }
 
-/// Ends the record; `None` if the user has signed in anew meanwhile.
+/// Writes the logout into the record. Returns `None` if the user has signed in again meanwhile.
 async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen>, StoreError> {
     let _turn = session.in_order().await;
     loop {
@@ -93,7 +93,7 @@ async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen
         if let Some((seed, given_at)) = &had.seed
             && conflicts(session, &seen, seed, *given_at).await?
         {
-            // The stored session is another's, and this manager never held it.
+            // The stored session belongs to another seed, and this manager never held it.
             revoke_in_background(session, seed.clone());
             session.lock().logout_stored(family().map_err(no_random)?);
             return Ok(None);
@@ -111,18 +111,18 @@ async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen
         let ended = last.ended(RecordState::LoggedOut);
         match swap(session, seen.revision(), &ended).await? {
             Swap::Swapped(revision) => {
-                // What a seed takes the place of is left as well.
+                // A session that the seed displaces is logged out as well.
                 revoke_left_behind(session, before.filter(|it| !is_same(it)), true, None);
                 session.logout_stored(Some(&ended));
                 seen.entry = Some((ended, revision));
                 return Ok(Some(seen));
             }
-            Swap::Lost(_) => tokio::time::sleep(super::SAME_AGAIN).await,
+            Swap::Lost(_) => tokio::time::sleep(super::UNCHANGED_PAUSE).await,
         }
     }
 }
 
-/// The store's own error, or the one about random numbers.
+/// The error of the store, or the one about random numbers.
 fn not_seeded(error: Error) -> StoreError {
     match error {
         Error::Store { source, .. } => source,
@@ -134,7 +134,7 @@ fn no_random(error: Error) -> StoreError {
     StoreError::with_source("no random numbers", error)
 }
 
-/// Whether the seed is refused for the sake of a stored session that goes on.
+/// Whether the settings refuse the seed because the stored session goes on.
 async fn conflicts(
     session: &Session,
     seen: &Seen,
@@ -148,8 +148,8 @@ async fn conflicts(
     Ok(is_refused && matches!(seeding, Seeding::Displaces(_)))
 }
 
-/// The record that is to be ended. Where the store has none, it is made up: it keeps a sign-in or a seed
-/// of the next start from undoing the logout.
+/// The record that the logout ends. If the store has none, a record is made up: it keeps a seed of the next start
+/// from undoing the logout.
 async fn last(session: &Session, had: &HeldAtLogout, seen: &Seen) -> Result<Record, StoreError> {
     let now = store_now(session, seen.clock);
     let family = family().map_err(no_random)?;
@@ -174,8 +174,8 @@ async fn last(session: &Session, had: &HeldAtLogout, seen: &Seen) -> Result<Reco
     })
 }
 
-/// Revokes what a logout left behind: pairs of ours that the record does not hold, and the record's own,
-/// if the one who logged out died before he could.
+/// Revokes what a logout left behind: held pairs that the record does not hold, and the record's own pair, if the
+/// instance that logged out stopped before revoking it.
 pub(super) async fn clean_up(
     session: &Arc<Session>,
     record: &Record,
@@ -190,14 +190,15 @@ pub(super) async fn clean_up(
             revoke_in_background(session, ours.pair.clone());
         }
     }
-    // It was said already. Whoever looks next tries again.
+    // The caller of the logout has its answer already. The instance that reads this record next tries again.
     let _ = clear(session, seen).await;
 }
 
 impl Rotation {
-    /// After logouts of our own: no session of theirs is adopted, also where the store was set back and shows one as
-    /// active. `None` if the record is another session, or says the same.
-    pub(super) async fn keep_out(&self, seen: &Seen) -> Result<Option<Next>, Error> {
+    /// After a logout in this process, no session that was logged out here is adopted, even if a store that was set
+    /// back shows it as active: the record is ended again. Returns `None` if the record is another session, or says
+    /// logged out itself.
+    pub(super) async fn enforce_logout(&self, seen: &Seen) -> Result<Option<Next>, Error> {
         let stage = self.session().lock().logout_stage();
         let Some(record) = seen.record().filter(|_| stage != Some(LogoutStage::Asked)) else {
             return match stage {
@@ -205,22 +206,22 @@ impl Rotation {
                 None => Ok(None),
             };
         };
-        let has_left = {
+        let is_logged_out = {
             let state = self.session().lock();
-            // Where the user has signed in since, that session is written over it.
+            // The user has signed in since: that session is written over this record.
             let is_past = state
                 .held()
                 .is_some_and(|held| held.sign_ins > record.sign_ins);
-            // Or the user had replaced it before he logged out.
+            // The user had replaced this session by another one before the logout.
             let is_older = stage.is_some() && record.sign_ins < state.sign_ins();
-            state.has_left(record.family) && !is_past || is_older
+            state.is_logged_out(record.family) && !is_past || is_older
         };
-        if !has_left || record.state == RecordState::LoggedOut {
+        if !is_logged_out || record.state == RecordState::LoggedOut {
             return Ok(None);
         }
         self.swap(seen.revision(), &record.ended(RecordState::LoggedOut))
             .await
             .map_err(super::store_failed)?;
-        Ok(Some(Next::Again))
+        Ok(Some(Next::Reload))
     }
 }

@@ -1,13 +1,14 @@
-//! One attempt to store a pair, against the record that the store has come to hold meanwhile; and what follows from the
-//! outcome. A pair that callers have already is stored in the background: one of a session at a time and in order, the latest
-//! in place of those that still wait.
+//! Stores a pair against the record that the store holds by now, and applies the outcome to the session.
+//!
+//! A pair that callers already have is stored in the background, so that callers do not wait for the store. One pair
+//! of a session is stored at a time and in order; a later pair replaces those that still wait.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::SAME_AGAIN;
+use super::UNCHANGED_PAUSE;
 use super::commit::{LONGEST_PAUSE, STORE_BACKOFF};
 use super::revoke::{revoke_in_background, shares_a_token};
 use super::user_code::{load, swap_timed};
@@ -20,30 +21,30 @@ use crate::state::HeldPair;
 use crate::store::{StoreError, StoreTime, Swap};
 use crate::token::PairId;
 
-/// How often a sign-in of ours is stored anew because others that do not coordinate were faster, and theirs
-/// is over already.
+/// How often a sign-in of this instance is stored again after instances that do not coordinate had stored others,
+/// whose pairs are no longer good.
 const RECOVERIES: u32 = 5;
 
-/// Where a pair got to.
+/// What became of a pair that was to be stored.
 #[derive(Debug)]
 pub(super) enum PersistOutcome {
-    /// The record holds it, under this pair id.
+    /// The record holds the pair, under this pair id.
     Committed(PairId),
     /// The user logged out meanwhile.
     LoggedOut,
-    /// The key has come to hold another sign-in's.
+    /// The record holds the session of another sign-in.
     Superseded,
-    /// The record held it once, and has gone on from it.
+    /// The record held the pair once, and another instance has rotated it since.
     Passed,
-    /// A later lease was committed first.
+    /// The pair of a later lease was committed first.
     Outrun,
-    /// The server echoed a token that is known to be dead.
+    /// The server returned a token that is known to be dead.
     Condemned,
-    /// The key came to hold others' again and again.
+    /// Other instances stored their own sign-ins again and again.
     Contended,
 }
 
-/// Stores the pair. After an error it may be stored all the same.
+/// Stores the pair. After an error the pair may be stored all the same.
 pub(super) async fn persist(
     session: &Session,
     unstored: &mut Unstored,
@@ -89,23 +90,24 @@ pub(super) async fn persist(
                 return Ok(PersistOutcome::Contended);
             }
         }
-        // A store that answers from the past is not asked without pause.
+        // A store that still shows the same record, as a replica that lags behind does, is not asked again without a
+        // pause.
         if newer.as_ref().map(|(_, revision)| *revision) == before {
-            tokio::time::sleep(SAME_AGAIN).await;
+            tokio::time::sleep(UNCHANGED_PAUSE).await;
         }
         unstored.seen = newer;
     }
 }
 
-/// The store's time, carried on by our own clock.
+/// The store's time, continued by the session's own clock.
 pub(super) fn store_now(session: &Session, unstored: &Unstored) -> StoreTime {
     let (read, at) = unstored.read;
     read.after(session.now().since(at))
 }
 
-/// Makes the manager say what the store does; `None` to look again: another pair took this one's place, or it came
-/// too late.
-pub(super) async fn settle(
+/// Brings the session to what the store holds now. Returns `None` if the record has to be loaded again: another pair
+/// took the place of this one, or its access token expired before it was stored.
+pub(super) async fn apply_outcome(
     session: &Arc<Session>,
     unstored: Unstored,
     outcome: PersistOutcome,
@@ -118,7 +120,7 @@ pub(super) async fn settle(
             let is_published = unstored.is_published;
             let token =
                 publish_committed(session, held, pair_id, epoch, is_published, is_last).await;
-            // The answer, or the store, took longer than its access token lives.
+            // The request and the swap took longer than the access token is valid.
             let is_over = !is_last && session.usable().is_none();
             Ok(token.filter(|_| !is_over))
         }
@@ -139,7 +141,7 @@ pub(super) async fn settle(
             session.keep_spare(held, epoch);
             Ok(None)
         }
-        // It is the record's own decision, which the next look finds.
+        // The record already says that the session ended; the next load finds that.
         PersistOutcome::Condemned => Ok(None),
         PersistOutcome::Contended => {
             revoke_in_background(session, held.pair);
@@ -150,7 +152,7 @@ pub(super) async fn settle(
     }
 }
 
-/// The record has it; now everybody may.
+/// Publishes a pair that the record holds.
 async fn publish_committed(
     session: &Arc<Session>,
     mut held: HeldPair,
@@ -160,7 +162,7 @@ async fn publish_committed(
     is_last: bool,
 ) -> Option<Token> {
     if !is_published {
-        save_elsewhere(session, &held, epoch).await;
+        call_on_rotated(session, &held, epoch).await;
     }
     if held.pair_id != pair_id {
         held = session.holding(held.pair.clone(), pair_id, held.committed(), held.sent_at);
@@ -170,17 +172,17 @@ async fn publish_committed(
     let is_passed = is_published
         && current.is_some_and(|it| it.family == pair_id.family && it.version > pair_id.version);
     let is_new = !is_published || current != Some(pair_id);
-    // A logout that came in between has ended the record, or will, and revokes its pair; a new
-    // sign-in has replaced it, or will.
+    // A logout or a new sign-in may have come in between. A logout ends the record, now or soon, and revokes its
+    // pair; a new sign-in replaces it.
     if is_new && !is_passed && !session.publish(held, epoch, is_last) {
         return None;
     }
     token
 }
 
-/// Gives the pair to a user who saves pairs too, before a caller uses it; not if the user has done something since its
-/// rotation began: what is saved then is another session's.
-pub(super) async fn save_elsewhere(session: &Session, held: &HeldPair, epoch: u64) {
+/// Calls the user's callback for new pairs before a caller uses the pair. The callback is not called if the user has
+/// logged out or signed in since the rotation began: it would save the pair of a former session.
+pub(super) async fn call_on_rotated(session: &Session, held: &HeldPair, epoch: u64) {
     if session.lock().epoch() != epoch {
         return;
     }
@@ -193,9 +195,13 @@ pub(super) async fn save_elsewhere(session: &Session, held: &HeldPair, epoch: u6
     }
 }
 
-/// Leaves a pair to be stored, which callers have.
-pub(super) fn hand_over(session: &Arc<Session>, unstored: Unstored, room: OwnedSemaphorePermit) {
-    // Somebody who sees to an earlier one of this session goes on with this one.
+/// Hands over a pair that callers already have, to be stored in the background.
+pub(super) fn store_in_background(
+    session: &Arc<Session>,
+    unstored: Unstored,
+    room: OwnedSemaphorePermit,
+) {
+    // The task that stores an earlier pair of this session goes on with this one.
     if !session.outbox.put(unstored, room) {
         return;
     }
@@ -203,13 +209,14 @@ pub(super) fn hand_over(session: &Arc<Session>, unstored: Unstored, room: OwnedS
     let session = Arc::clone(session);
     let chore = session.chore();
     runtime.spawn(async move {
-        write(&session).await;
+        store_all(&session).await;
         drop(chore);
     });
 }
 
-/// Until nothing is left; or until nobody is, and others treat the token as spent.
-async fn write(session: &Arc<Session>) {
+/// Stores pairs until none is left. Gives up once the manager is no longer used and other instances treat the token
+/// as spent.
+async fn store_all(session: &Arc<Session>) {
     let persistence = &session.settings().persistence;
     let mut failures = 0;
     loop {
@@ -228,7 +235,7 @@ async fn write(session: &Arc<Session>) {
         let was_closing = session.is_closing();
         let lease_duration = session.settings().lease_duration;
         if was_closing && session.outbox.give_up(session.now().before(lease_duration)) {
-            tracing::error!(key = %session.key, %error, "a pair that was given out could not be stored");
+            tracing::error!(key = %session.key, %error, "a pair that callers already use could not be stored; the manager gives up");
             session.gave_up(error);
             continue;
         }
@@ -239,13 +246,13 @@ async fn write(session: &Arc<Session>) {
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            // At once, when the manager is to be shut down.
+            // The pause ends early when the manager begins to shut down.
             () = session.closing(), if !was_closing => {}
         }
     }
 }
 
-/// Stores the pair that waits, if one does. Returns whether nothing is left then.
+/// Stores the pair that waits, if there is one. Returns whether no pair waits afterwards.
 pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreError> {
     let Some(_writing) = session.outbox.writing().await else {
         return Ok(true);
@@ -253,7 +260,7 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
     let Some(mut unstored) = session.outbox.take() else {
         return Ok(session.outbox.stored());
     };
-    // Where it cannot even be read, the attempt is made against what was read last.
+    // If the record cannot be read either, the attempt goes against the record that was read last.
     if unstored.is_told
         && let Ok(seen) = load(session).await
     {
@@ -261,9 +268,9 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
         unstored.seen = seen.entry;
     }
     let error = match persist(session, &mut unstored).await {
-        Ok(PersistOutcome::Contended) => {
-            StoreError::new("other sign-ins of this session were stored, again and again")
-        }
+        Ok(PersistOutcome::Contended) => StoreError::new(
+            "other instances stored their own sign-ins of this session again and again; coordinate the instances with leases",
+        ),
         Ok(outcome) => {
             let now = store_now(session, &unstored);
             let (epoch, theirs) = (unstored.epoch, unstored.seen.clone());
@@ -271,8 +278,8 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
                 outcome,
                 PersistOutcome::Superseded | PersistOutcome::Passed | PersistOutcome::Outrun
             );
-            // Nobody waits for this; what there is to tell is told by event.
-            let _ = settle(session, unstored, outcome).await;
+            // No caller waits for this outcome; events report it.
+            let _ = apply_outcome(session, unstored, outcome).await;
             if let Some((record, _)) = theirs.filter(|_| gave_way) {
                 session.adopt(&record, now, epoch, Duration::ZERO);
             }
@@ -280,7 +287,7 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
         }
         Err(error) => error,
     };
-    tracing::warn!(key = %session.key, %error, "a pair that was given out could not be stored; trying again");
+    tracing::warn!(key = %session.key, %error, "a pair that callers already use could not be stored; the manager tries again");
     if !unstored.is_told {
         unstored.is_told = true;
         session.unpersisted(&error, unstored.epoch);

@@ -1,5 +1,7 @@
-//! A look at the record: the one of the two that is behind, the store or the manager, is brought up to date, and the
-//! pair that is held then is judged.
+//! Compares a record that was read with the held pair, updates the one that is older, and decides the next step of
+//! the rotation.
+//!
+//! This step sends no token. The comparison itself is a pure function, [`reconcile`]; this module acts on its result.
 
 use super::{Kind, Rotation, Seen, family, logout, store_failed, user_code};
 use crate::error::{EndReason, Error};
@@ -9,18 +11,19 @@ use crate::schedule::Due;
 use crate::snapshot::Token;
 use crate::store::Revision;
 
-/// What a look at the store leads to.
+/// The next step after a record was read.
 pub(super) enum Next {
     Done(Token),
-    Again,
-    /// The token of this record, which is the store's unless ours is on its way there.
+    Reload,
+    /// The token of this record is to be leased. The record is the store's, unless the pair of this instance is still
+    /// waiting to be stored.
     Lease(Kind, Box<Record>),
 }
 
 impl Rotation {
-    /// Compares what was read with what is held, and brings the one that is behind up to date.
+    /// Compares the record with the held pair, and updates the one that is older.
     pub(super) async fn reconcile(&mut self, seen: &Seen) -> Result<Next, Error> {
-        if let Some(next) = self.keep_out(seen).await? {
+        if let Some(next) = self.enforce_logout(seen).await? {
             return Ok(next);
         }
         if let Some(next) = self.seed(seen).await? {
@@ -28,8 +31,8 @@ impl Rotation {
         }
         let held = {
             let state = self.session().lock();
-            // The user has done something since: whoever waits has to decide again, and what began
-            // meanwhile must not be judged by what was there before.
+            // The user has logged out or signed in since this rotation began. Each waiter decides again: a session
+            // that began meanwhile must not be judged by the pair of the former one.
             if state.epoch() != self.flight.epoch() {
                 return Err(Error::Pending);
             }
@@ -41,12 +44,12 @@ impl Rotation {
         match reconcile(seen.record(), held.as_ref().map(|held| held.summary())) {
             Reconciled::Vacant if self.session().shared.endpoint.can_sign_in() => {
                 let vacant = Record::vacant(self.session().key.clone(), family()?);
-                // There is nothing to be leased.
+                // Without leases, no record has to exist before the sign-in.
                 if !self.uses_leases() {
                     return Ok(Next::Lease(Kind::SignIn, Box::new(vacant)));
                 }
                 self.swap(None, &vacant).await.map_err(store_failed)?;
-                Ok(Next::Again)
+                Ok(Next::Reload)
             }
             Reconciled::Vacant => Err(Error::NoSession),
             Reconciled::LoggedOut => {
@@ -68,7 +71,7 @@ impl Rotation {
                         pair,
                         next_number,
                     );
-                    // It is on its way there already.
+                    // The held pair is already waiting to be stored.
                     if !self.uses_leases() && session.outbox.is_behind() {
                         return self.judge(&next, seen).await;
                     }
@@ -76,30 +79,31 @@ impl Rotation {
                         .await
                         .map_err(store_failed)?;
                 }
-                Ok(Next::Again)
+                Ok(Next::Reload)
             }
             Reconciled::Adopt => match seen.record() {
                 Some(record) => {
                     let (epoch, took) = (self.flight.epoch(), self.flight.took());
                     let latest = user_code::latest_store_now(self.session(), seen.clock);
                     if !self.session().adopt(record, latest, epoch, took) {
-                        return Ok(Next::Again);
+                        return Ok(Next::Reload);
                     }
                     self.judge(record, seen).await
                 }
-                None => Ok(Next::Again),
+                None => Ok(Next::Reload),
             },
             Reconciled::Current => match seen.record() {
                 Some(record) => {
                     self.session().lock().saw(record);
                     self.judge(record, seen).await
                 }
-                None => Ok(Next::Again),
+                None => Ok(Next::Reload),
             },
         }
     }
 
-    /// The pair held is the record's. Is it what was asked for, and if not, what brings a newer one?
+    /// The held pair is the record's. Decides whether it is the newer pair that was asked for, and if not, which
+    /// grant brings a newer one.
     async fn judge(&mut self, record: &Record, seen: &Seen) -> Result<Next, Error> {
         let session = self.session();
         let revision = seen.revision();
@@ -109,9 +113,10 @@ impl Rotation {
                 return Ok(Next::Lease(Kind::SignIn, Box::new(record.clone())));
             }
             let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
-                return Ok(Next::Again);
+                return Ok(Next::Reload);
             };
-            // Those who could go on with the token that is held do so; who asked for a newer one gets the error.
+            // Callers that can go on with the held token do not wait for this rotation; a caller that asked for a
+            // newer token gets the error.
             return Err(error);
         }
         if record.pair.is_none() {
@@ -144,15 +149,16 @@ impl Rotation {
         self.end(record, revision, RecordState::Expired).await
     }
 
-    /// The record says that the session is over; or that was before the user did something.
+    /// The record says that the session has ended. Reports that end, unless the user has logged out or signed in
+    /// since.
     fn ended(&self, reason: EndReason) -> Result<Next, Error> {
         match self.session().end_seen(reason, self.flight.epoch()) {
             Some(error) => Err(error),
-            None => Ok(Next::Again),
+            None => Ok(Next::Reload),
         }
     }
 
-    /// Writes an end into the record. The next look finds it, or finds that somebody was faster.
+    /// Writes an end into the record. The next load shows this end, or the record of an instance that was faster.
     pub(super) async fn end(
         &self,
         record: &Record,
@@ -162,6 +168,6 @@ impl Rotation {
         self.swap(revision, &record.ended(state))
             .await
             .map_err(store_failed)?;
-        Ok(Next::Again)
+        Ok(Next::Reload)
     }
 }

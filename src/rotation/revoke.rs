@@ -1,4 +1,6 @@
-//! Revokes pairs that nobody is to use any more. A server that cannot be told now is told later.
+//! Revokes pairs that are no longer used. A server that cannot be reached now is tried again later.
+//!
+//! Only a logout waits for a revocation, and only for its first attempt: no token of a session in use depends on one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +13,17 @@ use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::token::TokenPair;
 
-/// Between attempts to reach the server.
+/// The pauses between attempts to reach the server.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-/// After that a server is not told any more.
+/// How long a revocation is tried.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the server is to be told of.
+/// What is to be revoked.
 #[derive(Debug)]
 pub(super) enum ToRevoke {
     Pair(TokenPair),
-    /// The pair of a record that was ended, which is taken out of it then.
+    /// The pair of an ended record, which is removed from the record afterwards.
     Record(Box<Seen>),
 }
 
@@ -40,7 +42,8 @@ impl ToRevoke {
         }
     }
 
-    /// Whether somebody else sees to it, after another logout; or a sign-in has brought one of its tokens again.
+    /// Whether this revocation is no longer needed: a later logout revokes the record's pair, or a sign-in has
+    /// brought one of its tokens again.
     fn is_obsolete(&self, session: &Session, logouts: u64) -> bool {
         let state = session.lock();
         let is_held = |pair: &TokenPair| {
@@ -52,12 +55,13 @@ impl ToRevoke {
     }
 }
 
-/// Revokes a pair that gave way. Nobody waits for that but a shutdown, and that for one attempt.
+/// Revokes a pair that another one replaced. Only a shutdown waits for this task, and only for one attempt.
 pub(super) fn revoke_in_background(session: &Arc<Session>, pair: TokenPair) {
     in_background(session, ToRevoke::Pair(pair), None);
 }
 
-/// Revokes what a logout leaves, and reports how that went. If the server has not heard it, it is told later.
+/// Revokes what a logout leaves, and returns the result of the first attempt. A server that could not be reached is
+/// tried again in the background.
 pub(super) async fn revoke_now_or_later(
     session: &Arc<Session>,
     to_revoke: ToRevoke,
@@ -69,7 +73,7 @@ pub(super) async fn revoke_now_or_later(
     revoked
 }
 
-/// Goes on for as long as the manager lives, from what an attempt brought that was made already.
+/// Revokes for as long as the manager lives. `tried` is the result of an attempt that was already made.
 fn in_background(
     session: &Arc<Session>,
     to_revoke: ToRevoke,
@@ -103,7 +107,7 @@ fn in_background(
     });
 }
 
-/// Revokes the pair of a record that was ended, and takes it out.
+/// Revokes the pair of an ended record and removes it from the record.
 pub(super) async fn clear(session: &Session, seen: &Seen) -> Result<(), EndpointError> {
     let Some((record, revision)) = &seen.entry else {
         return Ok(());
@@ -112,18 +116,19 @@ pub(super) async fn clear(session: &Session, seen: &Seen) -> Result<(), Endpoint
         return Ok(());
     };
     let revoked = revoke(session, &stored.pair).await;
-    // Where the server cannot be told, to keep the pair helps nobody but a thief.
+    // The pair stays in the record while the revocation can be tried again. A server that refuses revocations is no
+    // reason to keep the pair: that would help only a thief.
     if is_unheard(&revoked) {
         return revoked;
     }
     let cleared = record.cleared();
     if let Err(error) = swap(session, Some(*revision), &cleared).await {
-        tracing::warn!(key = %session.key, %error, "a pair stays in the store after the logout");
+        tracing::warn!(key = %session.key, %error, "a revoked pair could not be removed from the store after the logout");
     }
     revoked
 }
 
-/// Whether the server may not know of it, and may be told later.
+/// Whether the server may not know of the revocation, so that another attempt makes sense.
 fn is_unheard(revoked: &Result<(), EndpointError>) -> bool {
     !matches!(
         revoked,
@@ -131,7 +136,7 @@ fn is_unheard(revoked: &Result<(), EndpointError>) -> bool {
     )
 }
 
-/// Revokes the pairs of sessions that the user has logged out of, which a `new` one takes out of the store unrevoked.
+/// Revokes the pairs of logged-out sessions that a `new` pair removes from the store.
 pub(super) fn revoke_left_behind<'a>(
     session: &Arc<Session>,
     records: impl IntoIterator<Item = &'a Record>,
@@ -149,7 +154,8 @@ pub(super) fn revoke_left_behind<'a>(
     }
 }
 
-/// Some servers answer two sign-ins with one token: to revoke it would end the other session too.
+/// Whether two pairs have a token in common. Some servers answer two sign-ins with one token: to revoke it would end
+/// the other session too.
 pub(super) fn shares_a_token(one: &TokenPair, other: &TokenPair) -> bool {
     one.access.is_some() && one.access == other.access
         || one.refresh.is_some() && one.refresh == other.refresh

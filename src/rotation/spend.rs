@@ -1,4 +1,7 @@
-//! Sends a token that was leased, and decides what an answer that is no pair means for it.
+//! Sends a leased token, and handles an answer that brings no pair.
+//!
+//! A token is never sent outside the send window of its lease: after the window, another instance may take the lease
+//! over and send the same token.
 
 use std::time::Duration;
 
@@ -14,21 +17,22 @@ use crate::record::RecordState;
 use crate::record::cut;
 use crate::record::lease::{LeaseStatus, Own};
 use crate::snapshot::Token;
-use crate::state::{Failure, Sent};
+use crate::state::{ClockReading, Failure};
 use crate::store::{StoreError, Swap};
 use crate::token::RefreshToken;
 
-/// What the endpoint may need beyond its own timeout until the future it was asked for resolves.
+/// The time that the endpoint may need beyond its own timeout until its future resolves.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
 
-/// How often a rotation leases its token anew because it was stopped before it could send it. On a busy machine a
-/// server that is not reached looks the same.
-const WOKEN_AT_MOST: u32 = 3;
+/// How often a rotation leases its token again because its process was suspended before the token was sent. The
+/// number is limited because on a busy machine an unreachable server looks the same.
+const SUSPENDED_LIMIT: u32 = 3;
 
-/// How often in a row the time to send may be over when a lease is written, before that is the store's failure.
-const CLOSED_AT_MOST: u32 = 3;
+/// How often in a row the send window may have passed when a lease is written, before the rotation reports a failure
+/// of the store.
+const MISSED_LIMIT: u32 = 3;
 
-/// A pair as it was read, with the times of its request.
+/// A pair as it was read from the server, with the times of its request.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) issued: Issued,
@@ -37,18 +41,18 @@ pub(super) struct Answer {
 }
 
 impl Rotation {
-    /// Sends what was leased, and acts on the answer; `None` to look again.
+    /// Sends the leased grant and acts on the answer. Returns `None` if the record has to be loaded again.
     pub(super) async fn exchange(&mut self, leased: Leased) -> Result<Option<Token>, Error> {
         let error = match self.send(&leased).await {
             None => {
                 self.release(&leased, None).await;
-                return self.closed();
+                return self.window_missed();
             }
             Some(Ok(answer)) => return self.commit(leased, answer).await,
             Some(Err(error)) => error,
         };
-        self.closed = 0;
-        tracing::debug!(key = %self.session().key, %error, "an exchange brought no pair");
+        self.missed = 0;
+        tracing::debug!(key = %self.session().key, %error, "a request for a new pair failed");
         if matches!(error, EndpointError::Rejected { .. }) && leased.kind == Kind::Refresh {
             return self.refused(&leased, error).await;
         }
@@ -58,29 +62,30 @@ impl Rotation {
         let failed = endpoint_failed(error, leased.kind);
         let failure = self.fail(failed, leased.record.failures());
         self.release(&leased, Some(&failure)).await;
-        // Whether it is waited for, and for how long, the next look says.
+        // `current_pause` decides after the next load whether the rotation waits, and for how long.
         Ok(None)
     }
 
-    /// The time to send was over, and nothing was sent.
-    fn closed(&mut self) -> Result<Option<Token>, Error> {
-        self.closed += 1;
-        if self.closed < CLOSED_AT_MOST {
+    /// The send window had passed and nothing was sent. A store that is this slow several times in a row is reported
+    /// as failed.
+    fn window_missed(&mut self) -> Result<Option<Token>, Error> {
+        self.missed += 1;
+        if self.missed < MISSED_LIMIT {
             return Ok(None);
         }
-        self.closed = 0;
-        let slow =
-            "the store is so slow that the time to send a token is over when its lease is written";
+        self.missed = 0;
+        let slow = "the store is too slow: the time to send a token had passed when its lease was written, 3 times in a row; make the store faster, or raise the lease duration";
         Err(store_failed(StoreError::new(slow)))
     }
 
-    /// Sends the grant once; `None` to look again, if the lease's window has passed and nothing was sent.
+    /// Sends the grant once. Returns `None` if nothing was sent because the send window had passed or the session has
+    /// changed.
     async fn send(&mut self, leased: &Leased) -> Option<Result<Answer, EndpointError>> {
         let session = self.flight.session();
         let shared = &session.shared;
         let window_ends = leased.since + session.settings().send_window();
         let window = SendWindow::new(shared.clock.clone(), window_ends);
-        // Nothing is spent any more on a session that the user has left or replaced.
+        // After a logout or a sign-in, no token of the former session is spent.
         if !window.is_open() || session.lock().epoch() != self.flight.epoch() {
             return None;
         }
@@ -92,18 +97,18 @@ impl Rotation {
             },
             _ => Grant::SignIn { window: &window },
         };
-        // From here on the lease is not one under which nothing was sent.
+        // From here on the token may be sent, so the lease no longer counts as one without a request.
         session.lock().sending(&grant);
         let sent_at = session.now();
-        self.sent = Some(Sent::new(sent_at, session.wall()));
+        self.sent = Some(ClockReading::new(sent_at, session.wall()));
         let timeout = session.settings().endpoint_timeout;
         let limit = timeout + TIMEOUT_SLACK;
         let result = shared.endpoint.exchange(grant, limit).await;
         let took = session.now().since(sent_at);
-        // It gave up when its time had been over for a while: the process, or the machine, did not run meanwhile.
-        let is_late = took >= timeout + LATE && self.woken < WOKEN_AT_MOST;
+        // The endpoint gave up long after its timeout: the process, or the machine, was suspended meanwhile.
+        let is_late = took >= timeout + LATE && self.suspended < SUSPENDED_LIMIT;
         if is_late && matches!(result, Err(EndpointError::NotSent { .. })) {
-            self.woken += 1;
+            self.suspended += 1;
             return None;
         }
         Some(match result {
@@ -119,25 +124,27 @@ impl Rotation {
         })
     }
 
-    /// The server does not accept the token: nobody may spend it again, unless somebody has a newer one.
+    /// The server rejected the token. The session ends, unless the record has a newer token by now, another instance
+    /// is still sending this one, or an unused spare pair can take its place.
     async fn refused(
         &mut self,
         leased: &Leased,
         error: EndpointError,
     ) -> Result<Option<Token>, Error> {
         let ours = leased.record.digest();
-        // Or it would be taken for one that somebody has replaced.
+        // A pair that is still waiting to be stored is stored first. Otherwise the record would show an older token,
+        // and the rejected one would be taken for a token that another instance has replaced.
         if !self.uses_leases() {
-            // To give up here would be to send the dead token again.
+            // The rotation does not give up here: a new rotation would send the dead token again.
             while let Err(error) = store_next(self.session()).await {
-                self.sit_out(error).await?;
+                self.wait_for_store(error).await?;
             }
         }
         loop {
             let seen = match load_patiently(self.session()).await {
                 Ok(seen) => seen,
                 Err(error) => {
-                    self.sit_out(error).await?;
+                    self.wait_for_store(error).await?;
                     continue;
                 }
             };
@@ -156,7 +163,7 @@ impl Rotation {
                 let lease_duration = self.session().settings().lease_duration;
                 if let LeaseStatus::Live { stale_in } =
                     record.lease_status(Own::default(), now, lease_duration)
-                    && !self.is_given_up(&lease.clone()).await
+                    && !self.is_abandoned(&lease.clone()).await
                 {
                     self.wait_for_change(seen.revision(), stale_in).await?;
                     continue;
@@ -166,7 +173,8 @@ impl Rotation {
                 return Ok(None);
             }
             if !self.uses_leases() && self.session().usable().is_some() {
-                // Others spend these tokens without telling us, so this says nothing of the session.
+                // Without coordination other instances spend these tokens too, so a rejection does not end the
+                // session while its access token is usable.
                 self.release(leased, None).await;
                 return Err(endpoint_failed(error, leased.kind));
             }
@@ -188,14 +196,15 @@ impl Rotation {
                     let ended = self.session().end_seen(reason, self.flight.epoch());
                     return ended.map_or(Ok(None), Err);
                 }
-                // The verdict is kept until it is stored: to look again would be to send again.
-                Err(error) => self.sit_out(error).await?,
+                // The rotation keeps the verdict until it is stored: after a new load, the dead token would be sent
+                // again.
+                Err(error) => self.wait_for_store(error).await?,
             }
         }
     }
 
-    /// Gives a lease up whose token is known to be unspent, or that was doubtful before; after a failure until when no
-    /// instance sends.
+    /// Gives a lease up whose token was not spent under it; a doubt from before stays in the record. After a failure,
+    /// the record also says until when no instance sends.
     pub(super) async fn release(&self, leased: &Leased, failure: Option<&Failure>) {
         if leased.lease().is_none() {
             return;
@@ -206,12 +215,12 @@ impl Rotation {
         let mut revision = leased.seen.revision();
         for tried in 0..STORE_TRIES {
             let Some(next) = record.released(leased.holder, pause.clone()) else {
-                self.session().lock().settle(leased.holder);
+                self.session().lock().forget_lease(leased.holder);
                 return;
             };
             match self.swap(revision, &next).await {
                 Ok(Swap::Swapped(_)) => {
-                    self.session().lock().settle(leased.holder);
+                    self.session().lock().forget_lease(leased.holder);
                     return;
                 }
                 Ok(Swap::Lost(Some((newer, newest)))) => (record, revision) = (newer, Some(newest)),
@@ -219,9 +228,9 @@ impl Rotation {
                 Err(_) => tokio::time::sleep(STORE_PAUSE * (tried + 1)).await,
             }
         }
-        // Nothing was sent under it, so the next rotation may find it ours.
+        // Nothing was sent under this lease, so the next rotation of this instance may use it as its own.
         let session = self.session();
-        let attempt = Sent::new(session.now(), session.wall());
+        let attempt = ClockReading::new(session.now(), session.wall());
         session.lock().attempted(leased.holder, attempt);
         tracing::warn!(key = %self.session().key, "a lease could not be released");
     }

@@ -1,6 +1,8 @@
-//! An answer that does not say whether the token is spent: a page, a gateway's, or none. The lease stays and becomes
-//! doubtful, and its holder sends the same token again after a pause, as far as the server's profile permits: only the
-//! server's own word ends a session.
+//! Handles an answer that does not say whether the token is spent: a page, an answer of a gateway, or none at all.
+//!
+//! The lease stays in the record and becomes doubtful. Its holder sends the same token again after a pause, as far as
+//! the server's profile permits that. This module never takes an unclear answer for a rejection: only the server's
+//! own word ends a session, and a session that was given up too early costs the user a new sign-in.
 
 use std::time::Duration;
 
@@ -14,14 +16,15 @@ use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Permit, permits};
 use crate::record::{Record, RecordState};
 use crate::snapshot::Token;
-use crate::state::{Failure, Over, Timer};
+use crate::state::{Failure, Timer, UnclearRequest};
 use crate::store::Swap;
 
-/// In place of an end that is not known.
+/// Stands for an expiry that is not known.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Rotation {
-    /// The lease says that its token may be spent, and no instance sends before the pause is over. The next step is a look.
+    /// Writes into the lease that its token may be spent, with a pause in which no instance sends. The next step
+    /// loads the record.
     pub(super) async fn unclear(
         &mut self,
         mut leased: Leased,
@@ -33,8 +36,9 @@ impl Rotation {
             }
             _ => DoubtfulBy::Silence,
         };
-        // A copy of a machine that was made while the request was out does not know how it ends: the lease is another's to it,
-        // and to one that merely slept. A page was read by the one that it was meant for.
+        // A machine may have been copied while the request was out; the copy reads a broken connection although the
+        // request goes on elsewhere. A process that was merely suspended cannot tell itself from such a copy, so both
+        // treat the lease as another instance's. A page, by contrast, was read by the process that it was meant for.
         let (now, wall) = (self.session().now(), self.session().wall());
         let was_awake = self.sent.is_none_or(|sent| sent.was_awake(now, wall));
         if by == DoubtfulBy::Silence && !was_awake && self.uses_leases() {
@@ -42,19 +46,20 @@ impl Rotation {
             self.fail(failed, leased.record.failures());
             return Ok(None);
         }
-        // First, because the store may fail, and the request is over all the same.
-        self.is_over(&leased, by);
+        // This instance remembers the unclear request first: the request is over even if the store fails.
+        self.remember_unclear(&leased, by);
         let failed = endpoint_failed(error, leased.kind);
         if !self.uses_leases() {
-            let is_ours = self.lease_late(&mut leased, by).await;
+            let is_ours = self.lease_after_sending(&mut leased, by).await;
             if !matches!(is_ours, Ok(true)) {
                 self.fail(failed, leased.record.failures());
                 return is_ours.map(|_| None);
             }
-            self.is_over(&leased, by);
+            self.remember_unclear(&leased, by);
         }
         let mut cause = cause(&failed, leased.record.failures(), self.session().settings());
-        // A sign-in does not depend on what became of the token.
+        // A sign-in, or the news that nothing more can be tried, does not depend on the fate of the token and needs
+        // no pause.
         let can_sign_in = self.session().shared.endpoint.can_sign_in();
         let resend = self.session().settings().server.resend;
         cause.has_no_pause = permits(Some(by), resend, can_sign_in) != Permit::Send;
@@ -74,29 +79,29 @@ impl Rotation {
                         entry: Some((doubted.clone(), revision)),
                         clock: leased.seen.clock,
                     };
-                    self.at_once(&doubted, &seen).await?;
+                    self.apply_permit(&doubted, &seen).await?;
                     break;
                 }
-                // The token is as doubtful, whatever else the record says.
+                // The lease is no longer this instance's, but the token is as doubtful as before.
                 Ok(Swap::Lost(_)) => self.session().lock().lost(leased.holder),
-                // The lease stands without the remark; an instance that finds it stale is as careful.
+                // The lease stays in the record without the doubt. An instance that finds it stale is as careful.
                 Err(_) if self.uses_leases() => break,
-                // There is none: to look again would be to send again.
+                // There is no lease in the record: to load the record again would be to send the token again.
                 Err(error) => return Err(store_failed(error)),
             }
-            // Without coordination another instance may have said at the same time what came of the token.
-            if self.uses_leases() || !self.lease_late(&mut leased, by).await? {
+            // Without coordination, another instance may have written at the same time what became of the token.
+            if self.uses_leases() || !self.lease_after_sending(&mut leased, by).await? {
                 break;
             }
-            self.is_over(&leased, by);
+            self.remember_unclear(&leased, by);
         }
         Ok(None)
     }
 
-    /// Remembers that the request under this lease is over.
-    fn is_over(&self, leased: &Leased, by: DoubtfulBy) {
+    /// Remembers that the request under this lease is over and its answer unclear.
+    fn remember_unclear(&self, leased: &Leased, by: DoubtfulBy) {
         let Some(sent) = self.sent else { return };
-        let over = Over {
+        let unclear = UnclearRequest {
             holder: leased.holder,
             digest: leased.record.digest(),
             by,
@@ -104,20 +109,20 @@ impl Rotation {
             is_held: true,
         };
         let mut state = self.session().lock();
-        // Else the memory is that of another session's rotation.
+        // After a logout or a sign-in, the state belongs to the rotations of another session.
         if state.epoch() == self.flight.epoch() {
-            state.sent(over);
+            state.sent(unclear);
         }
     }
 
-    /// What the profile asks for instead of sending the token again is done without a pause.
-    async fn at_once(&mut self, doubted: &Record, seen: &Seen) -> Result<(), Error> {
+    /// Does at once what the profile asks for instead of sending the token again.
+    async fn apply_permit(&mut self, doubted: &Record, seen: &Seen) -> Result<(), Error> {
         let Some(lease) = &doubted.lease else {
             return Ok(());
         };
         match self.permit(lease) {
             Permit::SignIn => self.end_unknown(doubted, seen.revision()).await,
-            // Other instances find out at once that nothing more can be tried.
+            // The lease is given up, so that other instances find out at once that nothing more can be tried.
             Permit::Nothing => {
                 if let Some(released) = doubted.released(lease.holder(), None) {
                     self.swap(seen.revision(), &released)
@@ -131,22 +136,26 @@ impl Rotation {
         }
     }
 
-    /// The token may be spent, and may not be sent again: the session lives for as long as its access token.
-    pub(super) async fn outlive(&mut self, record: &Record, seen: &Seen) -> Result<(), Error> {
+    /// The token may be spent and may not be sent again: the session lasts as long as its access token.
+    pub(super) async fn serve_until_expiry(
+        &mut self,
+        record: &Record,
+        seen: &Seen,
+    ) -> Result<(), Error> {
         let session = self.session();
         let now = session.now();
         let until = {
             let state = session.lock();
             let is_usable = state.usable(now).is_some();
             let held = state.held().filter(|_| is_usable);
-            // Without a known end, until an API rejects it.
+            // An access token without a known expiry is served until an API rejects it.
             held.map(|held| held.schedule.expires_at.unwrap_or(now + FAR))
         };
         let Some(until) = until else {
             return self.end_unknown(record, seen.revision()).await;
         };
         let unsure = EndpointError::unknown(
-            "the refresh token may be spent, and the server's profile does not permit to send it again",
+            "the refresh token may be spent, and the server's profile does not permit sending it again",
         );
         let failure = Failure {
             error: endpoint_failed(unsure, Kind::Refresh),
@@ -157,20 +166,25 @@ impl Rotation {
             is_final: true,
         };
         self.flight.learn_of_failure(&failure, Timer::AfterPause);
-        // Looked at now and then, because an API may reject the token.
+        // The rotation wakes at every poll interval, because an API may reject the token meanwhile.
         let poll_at = now + session.settings().poll_interval;
         let failure = Failure {
             until: until.min(poll_at),
             ..failure
         };
-        self.wait_out(failure, Some(seen.revision())).await
+        self.wait_for_pause_end(failure, Some(seen.revision()))
+            .await
     }
 
-    /// Without coordination no instance leases a token before it sends it; that the token may be spent is written all the
-    /// same. Returns whether the lease that says so is ours: the record may hold another token, an end, or another instance's
-    /// lease on this one.
-    async fn lease_late(&mut self, leased: &mut Leased, by: DoubtfulBy) -> Result<bool, Error> {
-        // Nothing kept the record from changing meanwhile, be it to what was on its way there.
+    /// Without coordination no instance leases a token before sending it; this instance still writes that the token
+    /// may be spent. Returns whether the lease that says so is this instance's. It is not if the record holds another
+    /// token, an end, or another instance's lease on this token.
+    async fn lease_after_sending(
+        &mut self,
+        leased: &mut Leased,
+        by: DoubtfulBy,
+    ) -> Result<bool, Error> {
+        // The record may have changed meanwhile, also by a pair that was waiting to be stored.
         store_next(self.session()).await?;
         for _ in 0..STORE_TRIES {
             leased.seen = load_patiently(self.session()).await?;
@@ -181,20 +195,20 @@ impl Rotation {
                 {
                     leased.record = record.clone();
                 }
-                // The session has ended, or holds another token.
+                // The session has ended, or the record holds another token.
                 _ => return Ok(false),
             }
             if leased.lease().is_some() {
                 return Ok(true);
             }
             if !leased.record.is_leased() {
-                self.lease_since(leased);
+                self.lease_backdated(leased);
                 return Ok(true);
             }
             let digest = leased.record.digest();
             let theirs = leased.record.lease.as_ref();
             if theirs.is_none_or(|lease| lease.digest != digest) {
-                // A sign-in is under way, and has to be left alone.
+                // Another instance is signing in under this lease, which stays as it is.
                 return Ok(false);
             }
             let noted = leased.record.noted(by);
@@ -206,16 +220,16 @@ impl Rotation {
         Ok(false)
     }
 
-    /// Leases the token that was sent, which no instance leases.
-    fn lease_since(&self, leased: &mut Leased) {
+    /// Leases a token that was sent without a lease.
+    fn lease_backdated(&self, leased: &mut Leased) {
         let session = self.session();
         let now = self.store_now(leased.seen.clock);
-        // What it says of the token is true since it was sent.
+        // The lease begins when the token was sent, because its doubt is true since then.
         let since = now.before(session.now().since(leased.since));
         let by = Candidate {
             owner: leased.holder.owner,
             nonce: leased.holder.nonce,
-            patience: session.settings().lease_duration,
+            lease_duration: session.settings().lease_duration,
         };
         leased.record = leased.record.leased(by, leased.record.digest(), since);
         if let Some(lease) = &leased.record.lease {
@@ -223,15 +237,16 @@ impl Rotation {
         }
     }
 
-    /// Gives up the lease whose request is over, where nobody needs its token any more.
-    pub(super) async fn let_go(&self) {
+    /// Gives up the lease of an unclear request when the rotation ends, so that another instance need not wait for it
+    /// to go stale.
+    pub(super) async fn release_unclear(&self) {
         let session = self.session();
-        let over = {
+        let unclear = {
             let state = session.lock();
-            let over = state.over().filter(|over| over.is_held);
-            over.filter(|_| state.epoch() == self.flight.epoch())
+            let unclear = state.unclear().filter(|unclear| unclear.is_held);
+            unclear.filter(|_| state.epoch() == self.flight.epoch())
         };
-        let Some(Over { holder, by, .. }) = over else {
+        let Some(UnclearRequest { holder, by, .. }) = unclear else {
             return;
         };
         let Ok(seen) = load_patiently(session).await else {
@@ -242,7 +257,7 @@ impl Rotation {
         let pause =
             pause.and_then(|failure| Self::not_before(&failure, self.store_now(seen.clock)));
         let next = seen.record().cloned().and_then(|mut record| {
-            // Where the remark could not be stored: the token may be spent all the same.
+            // The store may not have taken the doubt; the token may be spent all the same.
             if let Some(lease) = record.lease.as_mut().filter(|lease| lease.is_of(holder)) {
                 lease.doubt(by);
             }

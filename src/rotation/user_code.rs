@@ -1,7 +1,7 @@
-//! Calls into user code, which is the store and the endpoint, with the time at which each was made.
+//! Calls the store and the endpoint, which are user code, and notes when each call was made.
 //!
-//! User code may ask the manager that is rotating, which would wait for itself; [`is_inside`] tells that manager from
-//! another one.
+//! User code may ask a token manager for a token. The manager that is rotating would then wait for itself;
+//! [`is_inside`] tells that manager from another one.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::session::Session;
 use crate::store::{Revision, StoreError, StoreTime, Swap};
 use crate::token::{Digest, TokenPair};
 
-/// How often the store is asked again where much hangs on its answer, and the first pause in between.
+/// How often the store is asked again where one failure must not decide, and the first pause between the attempts.
 pub(super) const STORE_TRIES: u32 = 3;
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Reads the record. An answer that took longer than it can have been waited for comes from before the machine
-/// slept: a lease made by it would be too old to send under, so the store is asked once more.
+/// Loads the record. An answer that took longer than the store's timeout comes from before the machine was suspended.
+/// A lease that is based on it would be too old to send under, so the record is loaded once more.
 pub(super) async fn load(session: &Session) -> Result<Seen, StoreError> {
     let seen = load_once(session).await?;
     if seen.clock.lag() > session.settings().store_timeout {
@@ -42,13 +42,14 @@ async fn load_once(session: &Session) -> Result<Seen, StoreError> {
     })
 }
 
-/// The same, where one failure of the store should not decide.
+/// Loads the record, and tries again after a failure.
 pub(super) async fn load_patiently(session: &Session) -> Result<Seen, StoreError> {
     patiently(|| load(session)).await
 }
 
-/// Whether the store says that this token is the session's or was, although the record that was read does not know it:
-/// past tokens leave a record, and the store may keep their names. The record may have come to know it since, too.
+/// Whether the store knows this token as one of the session's, although the record that was read does not: past
+/// tokens leave a record in time, and the store may keep their digests. The record may also have come to know the
+/// token since it was read.
 pub(super) async fn was_ours(session: &Session, digest: &Digest) -> Result<bool, StoreError> {
     let found = session.shared.store.find(digest).await?;
     Ok(found.as_ref() == Some(&session.key))
@@ -79,7 +80,7 @@ pub(super) async fn swap(
     Ok(swap)
 }
 
-/// The same, with the store's clock where the store says what time it was.
+/// Swaps the record, and returns the store's clock if the store reports its time.
 pub(super) async fn swap_timed(
     session: &Session,
     seen: Option<Revision>,
@@ -90,17 +91,17 @@ pub(super) async fn swap_timed(
     let (swap, read) = swapping.await?;
     let at = session.now();
     let clock = read.map(|read| StoreClock { read, asked, at });
-    // As in `load`: it may be from before the machine slept.
+    // As in `load`, the answer may be from before the machine was suspended.
     let limit = session.settings().store_timeout;
     Ok((swap, clock.filter(|clock| clock.lag() <= limit)))
 }
 
-/// The store's time at the least: a lease is never taken for older than it is.
+/// The store's time at least: a lease is never taken for older than it is.
 pub(super) fn store_now(session: &Session, clock: StoreClock) -> StoreTime {
     clock.read.after(session.now().since(clock.at))
 }
 
-/// The store's time at the most: a token is never taken for younger than it is.
+/// The store's time at most: a token is never taken for younger than it is.
 pub(super) fn latest_store_now(session: &Session, clock: StoreClock) -> StoreTime {
     store_now(session, clock).after(clock.lag())
 }
@@ -109,13 +110,13 @@ pub(super) async fn revoke(session: &Session, pair: &TokenPair) -> Result<(), En
     let limit = session.settings().endpoint_timeout;
     let result = session.shared.endpoint.revoke(pair, limit).await;
     if let Err(error) = &result {
-        tracing::warn!(key = %session.key, %error, "a pair could not be revoked");
+        tracing::warn!(key = %session.key, %error, "the endpoint could not revoke a pair");
     }
     result
 }
 
 tokio::task_local! {
-    /// The session whose rotation this task is.
+    /// The session whose rotation runs in this task.
     pub(super) static INSIDE: usize;
 }
 
@@ -123,7 +124,7 @@ pub(super) fn id(session: &Arc<Session>) -> usize {
     Arc::as_ptr(session).addr()
 }
 
-/// Whether the caller is the session's own rotation, which would wait for itself.
+/// Whether the calling task is the session's own rotation, which would wait for itself.
 pub(crate) fn is_inside(session: &Arc<Session>) -> bool {
     INSIDE
         .try_with(|inside| *inside == id(session))

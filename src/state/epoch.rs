@@ -130,7 +130,7 @@ impl State {
     /// The user logs out or signs in: a rotation in flight has no waiters any more, because each of them decides again.
     fn next_epoch(&mut self) {
         self.epoch += 1;
-        self.over = None;
+        self.unclear = None;
         if let Some(flight) = self.flight.take() {
             drop(flight.room.report(Progress::Retry));
         }
@@ -144,7 +144,7 @@ impl State {
         self.spare
             .take_if(|spare| spare.pair_id.family != held.pair_id.family);
         // The token that may be spent is not needed any more, or the server issued the same token again, which is good then.
-        self.over = None;
+        self.unclear = None;
         self.held = Some(Box::new(held));
         self.end = None;
         self.logout_stage = None;
@@ -220,7 +220,7 @@ impl State {
         let families: Vec<TokenFamily> = held.map(|held| held.pair_id.family).collect();
         families
             .into_iter()
-            .for_each(|family| self.remember_left(family));
+            .for_each(|family| self.remember_logged_out(family));
         let had = HeldAtLogout {
             held: self.held.take().map(|held| *held),
             spare: self.spare.take().map(|spare| *spare),
@@ -231,12 +231,12 @@ impl State {
     }
 
     /// Whether the user has logged out of this family here.
-    pub(crate) fn has_left(&self, family: TokenFamily) -> bool {
+    pub(crate) fn is_logged_out(&self, family: TokenFamily) -> bool {
         self.logged_out.contains(&family)
     }
 
-    fn remember_left(&mut self, family: TokenFamily) {
-        if !self.has_left(family) {
+    fn remember_logged_out(&mut self, family: TokenFamily) {
+        if !self.is_logged_out(family) {
             let surplus = (self.logged_out.len() + 1).saturating_sub(LOGGED_OUT_LIMIT);
             self.logged_out.drain(..surplus);
             self.logged_out.push(family);
@@ -245,7 +245,7 @@ impl State {
 
     /// The logout of this family is stored.
     pub(crate) fn logout_stored(&mut self, family: TokenFamily) {
-        self.remember_left(family);
+        self.remember_logged_out(family);
         if self.logout_stage == Some(LogoutStage::Asked) {
             self.logout_stage = Some(LogoutStage::Written(family));
             self.seed = None;

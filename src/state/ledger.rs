@@ -15,12 +15,12 @@ use crate::token::Digest;
 /// A lease whose request is over. Its holder may send the token again soon, because the holder knows that none of its own
 /// requests is in flight.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Over {
+pub(crate) struct UnclearRequest {
     pub(crate) holder: Holder,
     /// The token that was sent.
     pub(crate) digest: Digest,
     pub(crate) by: DoubtfulBy,
-    pub(crate) sent: Sent,
+    pub(crate) sent: ClockReading,
     /// Whether the lease may still be in the record. The token is as doubtful without it, if a store that lost writes shows the
     /// token without any lease.
     pub(crate) is_held: bool,
@@ -28,7 +28,7 @@ pub(crate) struct Over {
 
 /// The moment at which a token was sent, or a lease attempted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sent {
+pub(crate) struct ClockReading {
     /// By the clock that counts the time in which the machine sleeps.
     at: Timestamp,
     wall: Duration,
@@ -36,7 +36,7 @@ pub(crate) struct Sent {
     awake: Instant,
 }
 
-impl Sent {
+impl ClockReading {
     pub(crate) fn new(at: Timestamp, wall: Duration) -> Self {
         Self {
             at,
@@ -59,19 +59,21 @@ const SLACK: Duration = Duration::from_secs(5).saturating_add(LATE);
 impl State {
     /// This manager's own leases, as the judgement of a record's lease needs them.
     pub(crate) fn own(&self, now: Timestamp, wall: Duration) -> Own<'_> {
-        let over = self.over().filter(|over| over.sent.was_awake(now, wall));
+        let unclear = self
+            .unclear()
+            .filter(|unclear| unclear.sent.was_awake(now, wall));
         // A copy of this machine that was made meanwhile remembers the same attempts.
         let is_one = self
             .attempted
             .is_some_and(|attempted| attempted.was_awake(now, wall));
         Own {
             unsent: if is_one { &self.unsent } else { &[] },
-            over: over.map(|over| over.holder),
+            unclear: unclear.map(|unclear| unclear.holder),
         }
     }
 
     /// Notes a lease that is about to be written, and that may be written even if the store's answer is lost.
-    pub(crate) fn attempted(&mut self, lease: Holder, at: Sent) {
+    pub(crate) fn attempted(&mut self, lease: Holder, at: ClockReading) {
         if self.unsent.is_empty() {
             self.attempted = Some(at);
         }
@@ -85,30 +87,34 @@ impl State {
     pub(crate) fn sending(&mut self, grant: &Grant<'_>) {
         self.unsent.clear();
         if matches!(grant, Grant::Refresh { .. }) {
-            self.over = None;
+            self.unclear = None;
         }
     }
 
     /// The request under a lease is over, and its answer was unclear.
-    pub(crate) fn sent(&mut self, over: Over) {
-        self.over = Some(Box::new(over));
+    pub(crate) fn sent(&mut self, unclear: UnclearRequest) {
+        self.unclear = Some(Box::new(unclear));
     }
 
     /// The lease whose request is over, if there is one.
-    pub(crate) fn over(&self) -> Option<Over> {
-        self.over.as_deref().copied()
+    pub(crate) fn unclear(&self) -> Option<UnclearRequest> {
+        self.unclear.as_deref().copied()
     }
 
     /// The lease whose request is over does not belong to this manager any more.
     pub(crate) fn lost(&mut self, lease: Holder) {
-        if let Some(over) = self.over.as_mut().filter(|over| over.holder == lease) {
-            over.is_held = false;
+        if let Some(unclear) = self
+            .unclear
+            .as_mut()
+            .filter(|unclear| unclear.holder == lease)
+        {
+            unclear.is_held = false;
         }
     }
 
     /// Forgets a lease that is known to be gone from the record.
-    pub(crate) fn settle(&mut self, lease: Holder) {
+    pub(crate) fn forget_lease(&mut self, lease: Holder) {
         self.unsent.retain(|attempted| *attempted != lease);
-        self.over.take_if(|over| over.holder == lease);
+        self.unclear.take_if(|unclear| unclear.holder == lease);
     }
 }

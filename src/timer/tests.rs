@@ -90,7 +90,7 @@ fn tasks() -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_is_woken_at_its_moment_and_the_task_ends_with_the_last_entry() {
+async fn each_session_is_woken_at_its_moment_and_the_task_ends_with_the_last_entry() {
     let world = World::new();
     let (one, two) = (world.probe(), world.probe());
     *one.probe.next.lock() = vec![world.at(40)];
@@ -108,7 +108,7 @@ async fn each_is_woken_at_its_moment_and_the_task_ends_with_the_last_entry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_moment_is_moved_earlier_and_later_and_taken_back() {
+async fn a_moment_can_be_moved_earlier_moved_later_and_removed() {
     let world = World::new();
     let (earlier, later, gone) = (world.probe(), world.probe(), world.probe());
     for probe in [&earlier, &later, &gone] {
@@ -128,7 +128,7 @@ async fn a_moment_is_moved_earlier_and_later_and_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_due_while_the_machine_slept_is_found_at_the_next_look() {
+async fn a_moment_that_passed_while_the_machine_slept_is_found_at_the_next_poll() {
     let world = World::new();
     let probe = world.probe();
     probe.plan(Some(world.at(3_600)));
@@ -139,7 +139,7 @@ async fn what_came_due_while_the_machine_slept_is_found_at_the_next_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_are_asked_again_when_the_wall_clock_runs_ahead_and_not_when_it_goes_back() {
+async fn all_sessions_are_woken_when_the_wall_clock_jumps_ahead_and_not_when_it_goes_back() {
     let world = World::new();
     let probe = world.probe();
     *probe.probe.next.lock() = vec![world.at(3_600)];
@@ -156,7 +156,7 @@ async fn all_are_asked_again_when_the_wall_clock_runs_ahead_and_not_when_it_goes
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_panics_is_woken_again_and_holds_no_other_up() {
+async fn a_session_that_panics_is_woken_again_and_does_not_delay_another() {
     let world = World::new();
     let (bad, good) = (world.probe(), world.probe());
     bad.probe.panics.store(true, Ordering::Relaxed);
@@ -167,7 +167,7 @@ async fn one_that_panics_is_woken_again_and_holds_no_other_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_gone_is_not_woken() {
+async fn a_dropped_session_is_not_woken() {
     let world = World::new();
     let probe = world.probe();
     probe.plan(Some(world.at(10)));
@@ -177,9 +177,9 @@ async fn one_that_is_gone_is_not_woken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_than_are_woken_in_a_row_are_all_woken() {
+async fn more_sessions_than_one_batch_are_all_woken() {
     let world = World::new();
-    let probes: Vec<_> = (0..3 * IN_A_ROW).map(|_| world.probe()).collect();
+    let probes: Vec<_> = (0..3 * BATCH).map(|_| world.probe()).collect();
     probes
         .iter()
         .for_each(|probe| probe.plan(Some(world.at(10))));
@@ -188,7 +188,7 @@ async fn more_than_are_woken_in_a_row_are_all_woken() {
 }
 
 #[test]
-fn a_runtime_that_was_shut_down_wakes_none_and_does_not_hang() {
+fn a_runtime_that_was_shut_down_wakes_no_session_and_does_not_hang() {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_time().build().unwrap()

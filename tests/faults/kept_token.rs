@@ -61,7 +61,7 @@ impl TokenEndpoint for Omits {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_token_that_the_server_omits_is_kept_whatever_the_store_cuts_off() {
+async fn a_refresh_token_that_the_server_omits_is_kept_although_the_store_rounds_its_lifetime() {
     let world = World::new(600 * SECOND);
     let endpoint = Omits::default();
     let store = Written(

@@ -6,7 +6,7 @@ use evertoken::{MemoryStore, OnRequest};
 use crate::support::{SECOND, World, loaded, settle};
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_with_a_shorter_lease_duration_leaves_a_lease_alone_for_as_long_as_it_says() {
+async fn an_instance_with_a_shorter_lease_duration_respects_the_duration_of_a_lease() {
     let world = World::new(600 * SECOND);
     let store = MemoryStore::with_clock(world.clock.clone());
     let slow = FaultyStore::new(store.clone());

@@ -152,7 +152,7 @@ async fn a_seed_that_has_left_the_record_is_no_conflict_and_is_not_spent() {
 
 /// Spent again, it would end whatever session the server takes it for.
 #[tokio::test(start_paused = true)]
-async fn a_seed_that_has_left_a_record_that_is_over_is_not_spent() {
+async fn a_seed_that_has_left_the_record_of_an_ended_session_is_not_spent() {
     let world = world();
     let store = Remembering::new(&world);
     let (tokens, old) = rotated(&world, &store).await;
@@ -206,7 +206,7 @@ async fn a_foreign_seed_is_a_conflict_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_search_fails_the_store_has_failed_and_nothing_is_spent() {
+async fn a_search_that_fails_is_a_failure_of_the_store_and_nothing_is_spent() {
     let world = world();
     let store = Remembering::new(&world);
     let (tokens, old) = rotated(&world, &store).await;
@@ -251,7 +251,7 @@ async fn a_seed_that_another_instance_stores_meanwhile_is_the_session_of_both() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_another_instance_stores_meanwhile_has_replaced_the_session_of_both() {
+async fn a_pair_that_another_instance_stores_meanwhile_replaces_the_session_of_both() {
     let world = world();
     let store = Remembering::new(&world);
     let (tokens, _) = rotated(&world, &store).await;

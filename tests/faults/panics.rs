@@ -17,7 +17,7 @@ use evertoken::{
 use crate::support::{HOUR, SECOND, World, loaded};
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_panics_when_it_is_asked_whether_it_can_sign_in_stops_no_timer() {
+async fn a_panic_in_can_sign_in_does_not_stop_the_timer() {
     let world = World::new(600 * SECOND);
     let endpoint = FaultyEndpoint::new(world.server.endpoint());
     let tokens = loaded(world.builder_at(endpoint.clone(), BackgroundTimer::default())).await;
@@ -58,7 +58,7 @@ impl TokenEndpoint for Poisoned {
 }
 
 #[test]
-fn an_endpoint_that_panics_in_every_method_is_an_error_and_the_process_lives_on() {
+fn an_endpoint_that_panics_in_every_method_is_an_error_and_does_not_end_the_process() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -128,7 +128,7 @@ impl Clock for Broken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_panics_stands_still_until_it_works_again() {
+async fn a_clock_that_panics_counts_as_stopped_until_it_works_again() {
     let world = World::new(600 * SECOND);
     let is_broken = Arc::new(AtomicBool::new(false));
     let clock = Broken(world.clock.clone(), Arc::clone(&is_broken));
@@ -145,7 +145,7 @@ async fn a_clock_that_panics_stands_still_until_it_works_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_with_a_rotation_under_way_leaves_an_answer_for_all_who_wait() {
+async fn a_panic_during_a_rotation_gives_every_waiter_an_answer() {
     let world = World::new(600 * SECOND);
     let endpoint = FaultyEndpoint::new(world.server.endpoint());
     let tokens = loaded(world.builder_at(endpoint.clone(), OnRequest::default())).await;

@@ -29,7 +29,7 @@ fn orphan() -> (TokenManager, AuthorizationServer) {
 }
 
 #[test]
-fn a_runtime_that_is_gone_is_an_error_of_its_own_that_is_not_worth_another_try() {
+fn a_runtime_that_has_shut_down_is_an_error_of_its_own_and_not_retryable() {
     let (tokens, server) = orphan();
     runtime().block_on(async {
         for _ in 0..3 {
@@ -50,7 +50,7 @@ fn a_runtime_that_is_gone_is_an_error_of_its_own_that_is_not_worth_another_try()
 }
 
 #[test]
-fn a_logout_without_a_runtime_does_not_say_that_it_took_too_long() {
+fn a_logout_without_a_runtime_does_not_report_a_timeout() {
     let (tokens, _server) = orphan();
     let logout = runtime().block_on(tokens.logout());
     let stored = logout.stored.unwrap_err();
@@ -63,7 +63,7 @@ fn a_logout_without_a_runtime_does_not_say_that_it_took_too_long() {
 }
 
 #[test]
-fn a_token_that_is_still_good_is_served_without_a_runtime() {
+fn a_valid_token_is_served_without_a_runtime() {
     let server = AuthorizationServer::builder().build();
     let first = runtime();
     let tokens = first.block_on(async {

@@ -28,7 +28,7 @@ fn world() -> (World, MemoryStore) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_seed_on_a_live_session_is_an_error_and_costs_neither_of_them() {
+async fn an_unknown_seed_on_a_live_session_is_an_error_and_ends_neither_session() {
     let (world, store) = world();
     let alice = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
     let bob = seeded(&world, &store, None);
@@ -48,7 +48,7 @@ async fn an_unknown_seed_on_a_live_session_is_an_error_and_costs_neither_of_them
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_is_used_once_the_stored_session_is_over() {
+async fn a_seed_is_used_once_the_stored_session_has_ended() {
     let (world, store) = world();
     drop(loaded(world.builder(OnRequest::default()).store(store.clone())).await);
     world.clock.advance(6_001 * SECOND).await;
@@ -58,7 +58,7 @@ async fn a_seed_is_used_once_the_stored_session_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_replaces_a_live_session_or_keeps_it_where_that_is_asked_for() {
+async fn a_seed_replaces_or_keeps_a_live_session_as_the_policy_says() {
     let (world, store) = world();
     let alice = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
     let token = alice.token().await.unwrap();
@@ -76,7 +76,7 @@ async fn a_seed_replaces_a_live_session_or_keeps_it_where_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_was_given_to_replace_is_known_after_any_number_of_rotations() {
+async fn a_pair_that_was_given_to_replace_is_known_after_256_rotations() {
     let (world, store) = world();
     let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
     let replacement = world.server.issue();
@@ -97,7 +97,7 @@ async fn a_pair_that_was_given_to_replace_is_known_after_any_number_of_rotations
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_in_a_long_pause_leaves_callers_the_token_they_have() {
+async fn a_rejection_in_a_long_pause_does_not_take_a_valid_token_away() {
     let world = World::new(3_600 * SECOND);
     let tokens = world.manager(OnRequest::default().at_fraction(0.5)).await;
     world.clock.advance(1_800 * SECOND).await;

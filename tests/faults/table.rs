@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 #[test]
-fn every_fault_names_a_test_and_a_mutation_that_are_there() {
+fn every_fault_names_tests_and_mutations_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("readable");
     let table: toml::Table = read("tests/faults/table.toml").parse().unwrap();

@@ -80,7 +80,7 @@ fn access(pair: &TokenPair) -> &str {
 /// Alice's pair is issued while her instance's store is down, and outrun by another instance. By the time the instance
 /// learns that, Bob has signed in there. Bob's refresh token is refused then.
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_was_outrun_is_not_served_in_the_session_of_another_user() {
+async fn an_outrun_pair_is_not_served_in_the_session_of_another_user() {
     let world = forgiving();
     let store = MemoryStore::with_clock(world.clock.clone());
     let (way, endpoint) = (
@@ -180,7 +180,7 @@ async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one
 
 /// The user signs in anew while a rotation of the session before is out. Its pair comes later.
 #[tokio::test(start_paused = true)]
-async fn a_pair_of_the_session_before_is_not_saved_elsewhere_as_the_new_ones() {
+async fn a_pair_of_the_former_session_is_not_given_to_the_callback_for_new_pairs() {
     let world = forgiving();
     let saved = Arc::<Mutex<Vec<String>>>::default();
     let saving = Arc::clone(&saved);

@@ -22,7 +22,7 @@ async fn spend_elsewhere(world: &World) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_has_ended_is_not_rotated_and_does_not_return_its_old_token_as_new() {
+async fn an_ended_session_is_not_rotated_and_does_not_return_its_old_token_as_new() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     spend_elsewhere(&world).await;
@@ -46,7 +46,7 @@ async fn a_session_that_has_ended_is_not_rotated_and_does_not_return_its_old_tok
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_is_woken_after_the_logout_is_not_given_its_token() {
+async fn a_waiter_that_is_woken_after_a_logout_does_not_get_the_former_token() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
@@ -78,7 +78,7 @@ async fn a_waiter_that_is_woken_after_another_user_signed_in_gets_that_users_tok
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_holds_callers_with_a_good_token_for_two_seconds_and_only_once() {
+async fn a_server_that_hangs_delays_callers_with_a_valid_token_by_two_seconds_and_only_once() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(BackgroundTimer::default()).await;
     world.clock.advance(479 * SECOND).await;
@@ -93,7 +93,7 @@ async fn a_server_that_hangs_holds_callers_with_a_good_token_for_two_seconds_and
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_without_a_session_have_the_store_read_once_in_a_pause() {
+async fn callers_without_a_session_cause_one_read_of_the_store_in_a_pause() {
     let world = World::new(HOUR);
     let memory = MemoryStore::with_clock(world.clock.clone());
     let store = FaultyStore::new(memory.clone());
@@ -145,7 +145,7 @@ impl Clock for Counted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_only_waits_for_requests_is_looked_at_a_few_times_in_an_hour() {
+async fn a_session_that_only_waits_for_requests_wakes_a_few_times_in_an_hour() {
     let month = 30 * 24 * HOUR;
     let world = World::with(|server| {
         let server = server.access_ttl(600 * SECOND).refresh_ttl(month);
@@ -166,7 +166,7 @@ async fn a_session_that_only_waits_for_requests_is_looked_at_a_few_times_in_an_h
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_error_that_is_worth_another_try_says_when() {
+async fn every_retryable_error_says_when_to_try_again() {
     let world = World::new(600 * SECOND);
     let later = CallFault::Error(|| EndpointError::later(None));
     let endpoint = FaultyEndpoint::new(world.server.endpoint());

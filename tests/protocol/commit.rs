@@ -31,7 +31,8 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm10_or_kept_and_served_once_it_is_stored() {
+async fn fm10_a_pair_that_cannot_be_stored_is_served_only_after_it_is_stored_if_the_policy_says_so()
+{
     for profile_says in [false, true] {
         let mut cluster = Cluster::strict();
         if profile_says {
@@ -103,7 +104,7 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_slower_than_tokens_live_does_not_make_it_rotate_without_end() {
+async fn a_store_that_is_slower_than_a_token_lifetime_does_not_cause_endless_rotations() {
     let cluster = Cluster::strict();
     let store = cluster.store.clone();
     let node = cluster
@@ -136,7 +137,7 @@ async fn a_store_that_is_slower_than_tokens_live_does_not_make_it_rotate_without
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_timed_out_but_committed_is_recognised() {
+async fn a_commit_that_timed_out_but_was_applied_is_recognised() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -179,7 +180,7 @@ async fn fm16_a_rotation_that_commits_after_the_logout_is_revoked_and_never_publ
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_that_commits_after_a_new_sign_in_gives_way_to_it() {
+async fn a_rotation_that_commits_after_a_new_sign_in_is_superseded() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -200,7 +201,7 @@ async fn a_rotation_that_commits_after_a_new_sign_in_gives_way_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waited_for_a_rotation_that_gave_way_does_not_wait_for_its_revocation() {
+async fn a_waiter_of_a_superseded_rotation_does_not_wait_for_the_revocation() {
     for logout in [false, true] {
         let cluster = Cluster::new(|server| server.latency(seconds(1)));
         let node = cluster.warm_node().await;
@@ -274,7 +275,7 @@ async fn fm29_a_new_refresh_token_without_an_access_token_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delayed_answer_inside_the_timeout_is_not_asked_for_twice() {
+async fn a_delayed_answer_inside_the_timeout_does_not_cause_a_second_request() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -330,7 +331,7 @@ async fn outrun(cluster: &Cluster) -> TokenManager {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm16_a_pair_that_was_outrun_is_revoked_when_another_instance_has_logged_out() {
+async fn fm16_an_outrun_pair_is_revoked_when_another_instance_has_logged_out() {
     let cluster = Cluster::strict();
     let node = outrun(&cluster).await;
     cluster
@@ -346,7 +347,7 @@ async fn fm16_a_pair_that_was_outrun_is_revoked_when_another_instance_has_logged
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_was_outrun_is_not_taken_up_in_a_session_that_took_the_place_of_its_own() {
+async fn an_outrun_pair_is_not_used_in_the_session_that_replaced_its_own() {
     let cluster = Cluster::strict();
     let node = outrun(&cluster).await;
     node.replace(cluster.server.issue()).await.unwrap();

@@ -6,7 +6,7 @@ use evertoken::{EndReason, EndpointError, Error, Event, Resend};
 use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, reason, seconds};
 
 #[tokio::test(start_paused = true)]
-async fn n1_machines_that_find_a_token_expired_spend_it_once() {
+async fn n1_instances_that_find_a_token_expired_spend_it_once() {
     let cluster = Cluster::strict();
     let nodes = [
         cluster.warm_node().await,
@@ -30,7 +30,7 @@ async fn n1_machines_that_find_a_token_expired_spend_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_finds_anothers_lease_waits_for_its_result() {
+async fn an_instance_that_finds_the_lease_of_another_waits_for_its_result() {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     cluster.expire().await;
@@ -48,7 +48,7 @@ async fn whoever_finds_anothers_lease_waits_for_its_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
+async fn a_valid_token_is_served_while_another_instance_rotates() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     // Inside the leeway a request waits for a rotation, but not for somebody else's lease duration.
@@ -92,7 +92,7 @@ async fn a_stale_lease_never_permits_a_plain_spend() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm5_a_lease_whose_swap_timed_out_but_committed_is_found_to_be_ours() {
+async fn fm5_a_lease_whose_swap_timed_out_but_was_applied_is_used_by_its_instance() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     let mut events = node.subscribe();
@@ -127,7 +127,7 @@ async fn a_lease_whose_swap_was_lost_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn our_own_lease_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket() {
+async fn a_lease_of_an_earlier_rotation_that_sent_does_not_permit_another_sending() {
     // The pair was rotated, its answer lost: the lease stands under our own name.
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
@@ -220,7 +220,7 @@ async fn n3_the_refresh_token_appears_in_no_key_and_no_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_attempted_before_the_token_was_sent_is_no_free_ticket_after_it() {
+async fn a_lease_attempted_before_the_token_was_sent_does_not_permit_another_sending() {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.patient_node().await;
@@ -247,7 +247,7 @@ async fn a_lease_attempted_before_the_token_was_sent_is_no_free_ticket_after_it(
 
 /// It may have been committed unnoticed, and by the time that it is found the refresh token has expired.
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in() {
+async fn a_lease_that_was_attempted_for_a_refresh_is_not_used_for_a_sign_in() {
     let cluster = Cluster::new(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));
     let node = cluster.begun_node().await;
     cluster.expire().await;
@@ -271,7 +271,7 @@ async fn a_lease_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in(
 
 /// Its holder is in the pause after a page, and says so in the same lease.
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_its_holder_prolongs_is_watched_anew() {
+async fn a_lease_that_its_holder_prolongs_is_respected_for_its_new_duration() {
     let cluster = Cluster::strict();
     let node = cluster.patient_node().await;
     cluster.expire().await;
@@ -287,7 +287,7 @@ async fn a_lease_that_its_holder_prolongs_is_watched_anew() {
             lease["since"] = now.into();
             lease["by"] = "unavailable".into();
             lease["before"] = "unavailable".into();
-            lease["patience"] = 62_000.into();
+            lease["duration"] = 62_000.into();
         })
         .await;
     cluster.clock.advance(seconds(61)).await;

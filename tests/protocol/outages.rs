@@ -64,7 +64,7 @@ async fn a_caller_without_a_token_waits_through_an_outage_of_20_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_first_success_an_outage_is_waited_through_too_unless_it_is_a_page() {
+async fn before_the_first_success_a_caller_waits_through_every_outage_except_a_page() {
     for outage in [
         Outage::Refused,
         Outage::Empty(503),
@@ -157,14 +157,14 @@ async fn an_outage_of_two_hours_costs_at_most_150_requests_of_all_instances() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_down_for_two_hours_is_waited_for_and_nothing_is_sent() {
+async fn an_instance_waits_for_a_store_that_is_down_for_two_hours_and_sends_nothing() {
     let cluster = Cluster::strict();
     assert_eq!(two_hours(&cluster, Outage::Store, 2).await, 0);
 }
 
 /// The whole time, as a job does that knows of no pause.
 #[tokio::test(start_paused = true)]
-async fn callers_in_a_long_outage_get_the_failure_when_the_next_attempt_is_behind_their_deadline() {
+async fn callers_in_a_long_outage_get_the_failure_when_the_next_attempt_is_after_their_deadline() {
     let cluster = Cluster::strict();
     let node = cluster.begun_node().await;
     cluster.expire().await;

@@ -45,7 +45,7 @@ impl TokenEndpoint for SleepsBeforeSending {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t13_what_was_not_sent_is_released_and_tried_again() {
+async fn t13_a_request_that_was_not_sent_releases_its_lease_and_is_tried_again() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -70,7 +70,7 @@ async fn t13_what_was_not_sent_is_released_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n16_a_misconfigured_client_ends_the_session_for_nobody() {
+async fn n16_a_misconfigured_client_does_not_end_the_session_of_other_instances() {
     let cluster = Cluster::new(|server| server.client("importer", "secret"));
     let wrong = cluster.endpoint().with_client("importer", "wrong");
     let wrong = cluster.builder(wrong).build().unwrap();
@@ -94,7 +94,7 @@ async fn n16_a_misconfigured_client_ends_the_session_for_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_ends_the_digest_at_once_and_serves_the_access_token_to_its_end() {
+async fn a_rejection_ends_the_session_at_once_and_its_access_token_is_served_until_it_expires() {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     let mut events = one.subscribe();
@@ -127,7 +127,7 @@ async fn a_rejection_ends_the_digest_at_once_and_serves_the_access_token_to_its_
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_reject_ends_the_service_of_an_ended_sessions_token() {
+async fn an_access_token_of_an_ended_session_is_served_until_it_is_rejected_once() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.server.revoke_all();
@@ -138,7 +138,7 @@ async fn the_first_reject_ends_the_service_of_an_ended_sessions_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
+async fn fm15_a_rejection_counts_only_after_the_record_was_loaded_again() {
     // The other instance's rotation is committed while ours is refused.
     let cluster = Cluster::new(|server| server.reuse(Reuse::Refuse));
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
@@ -157,7 +157,7 @@ async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm8_a_lost_answer_is_followed_by_the_same_token_after_a_pause_by_its_holder() {
+async fn fm8_after_a_lost_answer_the_holder_sends_the_same_token_again_after_a_pause() {
     let cluster = Cluster::strict();
     let nodes = [cluster.warm_node().await, cluster.warm_node().await];
     cluster.expire().await;
@@ -171,7 +171,7 @@ async fn fm8_a_lost_answer_is_followed_by_the_same_token_after_a_pause_by_its_ho
 }
 
 #[tokio::test(start_paused = true)]
-async fn t12_a_token_that_was_spent_is_lost_on_a_strict_server_and_says_so() {
+async fn t12_a_spent_token_ends_the_session_on_a_strict_server_and_the_error_says_so() {
     let cluster = Cluster::strict();
     let node = cluster.patient_node().await;
     let mut events = node.subscribe();
@@ -185,7 +185,7 @@ async fn t12_a_token_that_was_spent_is_lost_on_a_strict_server_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t12_a_server_with_a_grace_window_is_asked_again_inside_it() {
+async fn t12_a_token_is_sent_again_inside_the_grace_window_of_its_server() {
     let window = seconds(10);
     let answer = GraceAnswer::SamePair;
     let cluster = Cluster::new(|server| server.reuse(Reuse::Grace { window, answer }));
@@ -270,7 +270,7 @@ async fn n15_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n15_without_coordination_too_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
+async fn n15_without_coordination_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
     let ttl = LEASE_DURATION * 3;
     let grace = Reuse::Grace {
         window: LEASE_DURATION * 2,
@@ -321,7 +321,7 @@ async fn no_number_of_lost_answers_ends_a_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n11_pauses_double_to_a_minute_and_the_lease_stays_its_holders() {
+async fn n11_pauses_double_to_a_minute_and_the_holder_keeps_its_lease() {
     let cluster = Cluster::strict();
     let (node, other) = (cluster.patient_node().await, cluster.patient_node().await);
     cluster.expire().await;
@@ -346,7 +346,7 @@ async fn n11_pauses_double_to_a_minute_and_the_lease_stays_its_holders() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_endpoint_can_sign_in_a_lost_session_is_replaced() {
+async fn an_endpoint_that_can_sign_in_replaces_a_lost_session() {
     let cluster = Cluster::new(|server| server.sign_in(true));
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     let before = one.token().await.unwrap();
@@ -362,7 +362,7 @@ async fn where_the_endpoint_can_sign_in_a_lost_session_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n_machines_without_a_session_sign_in_once() {
+async fn several_instances_without_a_session_sign_in_once() {
     let cluster = Cluster::new(|server| server.sign_in(true).latency(seconds(1)));
     let builder = || {
         evertoken::TokenManager::builder(cluster.endpoint())
@@ -399,7 +399,7 @@ async fn a_valid_token_is_served_throughout_an_unknown_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_sending_again_is_not_permitted_a_lease_that_may_be_stored_does_not_permit_it() {
+async fn a_lease_that_may_be_stored_does_not_permit_resending_that_the_profile_forbids() {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.warm_node().await;

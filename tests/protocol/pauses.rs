@@ -303,6 +303,6 @@ async fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
     assert_eq!(lease["released"], false, "{lease}");
     // In milliseconds: the pause, and the lease duration after it.
-    assert_eq!(lease["patience"], 3 * 60_000);
+    assert_eq!(lease["duration"], 3 * 60_000);
     drop(waiting);
 }

@@ -57,7 +57,7 @@ async fn fm34_after_a_restart_the_stored_pair_wins_over_the_seed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_older_than_ours_is_written_forward_and_never_spent() {
+async fn a_record_older_than_the_held_pair_is_written_forward_and_never_spent() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_record_older_than_ours_is_written_forward_and_never_spent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_of_an_older_pair_does_not_end_ours() {
+async fn an_end_of_an_older_pair_does_not_end_the_held_one() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
@@ -94,7 +94,7 @@ async fn an_end_of_an_older_pair_does_not_end_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_finds_the_user_logged_out_revokes_what_was_left() {
+async fn an_instance_that_finds_a_logout_revokes_the_pair_that_is_left() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -122,7 +122,7 @@ async fn whoever_finds_the_user_logged_out_revokes_what_was_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ended_session_is_found_alive_again_after_a_new_sign_in_elsewhere() {
+async fn an_ended_session_is_served_again_after_a_sign_in_on_another_instance() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -144,7 +144,7 @@ async fn an_ended_session_is_found_alive_again_after_a_new_sign_in_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_that_is_a_jwt_expires_when_it_says() {
+async fn a_seed_that_is_a_jwt_expires_at_its_exp_claim() {
     let cluster = Cluster::strict();
     // {"exp":1}: long over, whatever the seed's age.
     let pair = TokenPair::new("e30.eyJleHAiOjF9.x");
@@ -182,7 +182,7 @@ async fn nothing_is_spent_after_the_shutdown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_logout_elsewhere_ends_the_access_token_too() {
+async fn a_logout_on_another_instance_ends_the_access_token_too() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster
@@ -198,7 +198,7 @@ async fn a_logout_elsewhere_ends_the_access_token_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_may_wait_for_ever() {
+async fn a_caller_can_wait_without_a_deadline() {
     let cluster = Cluster::strict();
     let node = cluster
         .builder(cluster.endpoint())

@@ -20,7 +20,8 @@ fn unclear() -> [(Fault, bool); 8] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_profile_permits_is_sent_again_and_else_the_session_ends_once_its_token_is_over() {
+async fn a_token_is_sent_again_if_the_profile_permits_and_else_the_session_ends_with_its_access_token()
+ {
     for resend in [Resend::Always, Resend::WhenUnavailable, Resend::Never] {
         for (fault, is_unavailable) in unclear() {
             let mut cluster = Cluster::strict();
@@ -61,7 +62,7 @@ async fn what_the_profile_permits_is_sent_again_and_else_the_session_ends_once_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_it_is_not_sent_again_the_access_token_is_served_to_its_end_and_ends_the_session() {
+async fn without_resending_the_access_token_is_served_until_it_expires_and_then_the_session_ends() {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
@@ -88,7 +89,7 @@ async fn where_it_is_not_sent_again_the_access_token_is_served_to_its_end_and_en
 
 /// The lease says what left it doubtful.
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_takes_over_sends_what_the_profile_permits_after_that_answer() {
+async fn an_instance_that_takes_a_lease_over_resends_only_as_the_profile_permits() {
     for (fault, is_permitted) in [(Fault::status(503), true), (Fault::DropBefore, false)] {
         let mut cluster = Cluster::strict();
         let one = cluster.begun_node().await;
@@ -141,7 +142,8 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_it_at_the_second_sending() {
+async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_the_session_at_the_second_sending()
+ {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
     let mut events = [one.subscribe(), two.subscribe()];
@@ -169,7 +171,7 @@ async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_it_at_the_sec
 /// A copy of a machine that was made while the request was out takes its broken connection for the end of the request,
 /// which goes on elsewhere.
 #[tokio::test(start_paused = true)]
-async fn a_process_that_slept_after_sending_leaves_its_lease_alone_for_its_patience() {
+async fn a_process_that_was_suspended_after_sending_leaves_its_lease_alone_for_its_duration() {
     for slept in [false, true] {
         let cluster = Cluster::strict();
         let node = cluster.patient_node().await;
@@ -198,7 +200,7 @@ async fn a_process_that_slept_after_sending_leaves_its_lease_alone_for_its_patie
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_was_taken_over_meanwhile_is_not_sent_under() {
+async fn nothing_is_sent_under_a_lease_that_was_taken_over_meanwhile() {
     let cluster = Cluster::strict();
     let (node, other) = (cluster.patient_node().await, cluster.patient_node().await);
     node.rotate().await.unwrap();

@@ -39,7 +39,7 @@ async fn t14_after_a_500_the_token_is_not_sent_again_before_the_pause_is_over() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn t14_where_the_token_was_not_consumed_the_second_sending_saves_the_session() {
+async fn t14_a_token_that_was_not_consumed_is_good_at_the_second_sending() {
     let [fault, _] = faults();
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
@@ -52,7 +52,7 @@ async fn t14_where_the_token_was_not_consumed_the_second_sending_saves_the_sessi
 }
 
 #[tokio::test(start_paused = true)]
-async fn t14_where_it_was_the_session_ends_once_and_typed() {
+async fn t14_a_token_that_was_consumed_ends_the_session_once_with_a_typed_reason() {
     let [_, fault] = faults();
     for (resend, code, counts) in [
         (Resend::Always, Some("invalid_grant"), (2, 1, 1)),
@@ -77,7 +77,7 @@ async fn t14_where_it_was_the_session_ends_once_and_typed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t14_a_server_with_a_grace_window_is_asked_again_inside_it() {
+async fn t14_a_token_is_sent_again_inside_the_grace_window_of_its_server() {
     for (fault, replays) in faults().into_iter().zip([0, 1]) {
         let window = seconds(10);
         let answer = GraceAnswer::SamePair;

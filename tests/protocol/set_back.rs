@@ -82,7 +82,7 @@ async fn ends_unsure(cluster: &Cluster, node: &TokenManager, old: &Record) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_outlives_the_lease_that_the_store_loses() {
+async fn a_doubt_remains_when_the_store_loses_its_lease() {
     let cluster = never_again();
     let node = cluster.begun_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_doubt_outlives_the_lease_that_the_store_loses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_is_remembered_beside_a_lease_on_the_token_before() {
+async fn a_doubt_remains_when_the_store_shows_a_lease_on_the_former_token() {
     let cluster = never_again();
     let node = cluster.begun_node().await;
     cluster.expire().await;
@@ -105,7 +105,7 @@ async fn a_doubt_is_remembered_beside_a_lease_on_the_token_before() {
 
 /// As where it is written over a sibling.
 #[tokio::test(start_paused = true)]
-async fn a_doubt_outlives_another_version_of_its_pair() {
+async fn a_doubt_remains_when_the_version_of_its_pair_changes() {
     let cluster = never_again();
     let node = cluster.begun_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_doubt_outlives_another_version_of_its_pair() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_that_the_store_loses_is_passed_on_to_the_other_instances() {
+async fn a_doubt_that_the_store_loses_is_written_again_for_the_other_instances() {
     let cluster = never_again();
     let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
     let old = cluster.store.record(&cluster.key()).await.unwrap();
@@ -143,7 +143,7 @@ async fn a_doubt_that_the_store_loses_is_passed_on_to_the_other_instances() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_outlives_a_sign_in_that_fails() {
+async fn a_doubt_remains_after_a_sign_in_that_fails() {
     let cluster = Cluster::new(|server| server.sign_in(true));
     let node = cluster.begun_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_doubt_does_not_undo_a_logout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t51_a_session_that_was_left_does_not_come_back() {
+async fn t51_a_session_that_was_logged_out_does_not_come_back() {
     for sessions in 1..=3 {
         let cluster = Cluster::strict();
         let node = cluster.begun_node().await;

@@ -14,7 +14,7 @@ fn timed() -> Cluster {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_after_a_rotation_loads_nothing_where_the_store_says_the_time() {
+async fn a_second_rotation_loads_nothing_if_the_store_reports_its_time() {
     for says_time in [true, false] {
         let cluster = Cluster::strict();
         cluster.store.set_swaps_timed(says_time);
@@ -48,7 +48,7 @@ async fn a_pair_that_another_instance_rotated_meanwhile_is_adopted_and_nothing_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_of_another_instance_is_waited_for() {
+async fn an_instance_waits_for_the_lease_of_another_instance() {
     let cluster = timed();
     let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
     cluster.expire().await;
@@ -74,7 +74,7 @@ async fn a_logout_on_another_instance_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_lost_the_record_or_the_last_write_is_found_out() {
+async fn a_record_or_a_write_that_the_store_lost_is_noticed() {
     let cluster = timed();
     let node = cluster.warm_node().await;
     let before = cluster.store.record(&cluster.key()).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_store_that_lost_the_record_or_the_last_write_is_found_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() {
+async fn a_lease_keeps_its_age_when_the_clock_of_the_store_jumps() {
     for ahead in [900_i64, 7_200_000, -900, -7_200_000] {
         let cluster = timed();
         let node = cluster.begun_node().await;
@@ -119,7 +119,7 @@ async fn a_lease_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_whose_answer_was_lost_is_looked_for() {
+async fn a_lease_whose_swap_had_no_answer_is_looked_up() {
     let cluster = timed();
     let node = cluster.begun_node().await;
     cluster.expire().await;

@@ -58,7 +58,7 @@ async fn a_page_at_the_first_call_is_an_error_at_once_that_quotes_it_and_ends_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_refused_after_a_first_success_waits_until_that_has_passed() {
+async fn a_client_that_is_refused_after_a_first_success_waits_until_it_is_accepted_again() {
     for code in ["invalid_client", "unauthorized_client", "invalid_request"] {
         let cluster = Cluster::strict();
         let node = cluster.begun_node().await;
@@ -124,7 +124,7 @@ async fn a_wrong_secret_at_the_first_call_is_an_error_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_asks_for_the_user_is_an_error_at_once_and_asked_again_once_a_minute() {
+async fn a_server_that_needs_the_user_is_an_error_at_once_and_is_asked_again_once_a_minute() {
     for code in ["interaction_required", "consent_required", "login_required"] {
         let cluster = Cluster::strict();
         let node = cluster.begun_node().await;

@@ -75,7 +75,7 @@ fn leased(number: u64) -> Record {
     let mut form = form(&key(), number);
     form["lease"] = json!({
         "owner": "fedcba9876543210fedcba9876543210", "number": number, "nonce": u64::MAX - number,
-        "digest": record(number).digest(), "since": ISSUED + number, "patience": 60_000,
+        "digest": record(number).digest(), "since": ISSUED + number, "duration": 60_000,
         "doubtful": null, "by": null, "before": null, "sendings": 0, "released": false,
     });
     form["next_number"] = (number + 1).into();

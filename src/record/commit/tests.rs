@@ -30,7 +30,7 @@ fn written(decision: CommitDecision) -> Record {
 }
 
 #[test]
-fn commit_writes_the_records_version_plus_one_and_takes_our_lease_out() {
+fn a_commit_writes_the_version_of_the_record_plus_one_and_removes_its_own_lease() {
     let (mut record, commit) = leased("r2");
     // The store lost a write while we were away.
     record.version = 40;
@@ -46,7 +46,7 @@ fn commit_writes_the_records_version_plus_one_and_takes_our_lease_out() {
 }
 
 #[test]
-fn commit_leaves_a_newer_live_lease_in_place() {
+fn a_commit_leaves_a_newer_live_lease_in_place() {
     let (record, commit) = leased("r2");
     let taken = record.resent(TWO, NOW);
     let committed = written(commit.judge(Some(&taken), &key(), NOW));
@@ -62,7 +62,7 @@ fn an_echoed_refresh_token_is_not_retired() {
 }
 
 #[test]
-fn a_swap_that_seemed_to_fail_had_committed() {
+fn a_commit_recognises_its_own_pair_after_a_swap_that_seemed_to_fail() {
     let (record, commit) = leased("r2");
     let committed = written(commit.judge(Some(&record), &key(), NOW));
     assert_eq!(
@@ -72,7 +72,7 @@ fn a_swap_that_seemed_to_fail_had_committed() {
 }
 
 #[test]
-fn a_pair_commit_after_the_logout_is_never_stored() {
+fn a_pair_that_is_committed_after_the_logout_is_never_stored() {
     let (record, commit) = leased("r2");
     let out = record.ended(RecordState::LoggedOut);
     assert_eq!(
@@ -82,7 +82,7 @@ fn a_pair_commit_after_the_logout_is_never_stored() {
 }
 
 #[test]
-fn another_family_supersedes_ours() {
+fn a_record_of_another_family_supersedes_the_commit() {
     let (record, commit) = leased("r2");
     let replaced = record.replaced(TokenFamily::from_bits(9), Some(pair("fresh")), 0);
     assert_eq!(
@@ -92,7 +92,7 @@ fn another_family_supersedes_ours() {
 }
 
 #[test]
-fn a_new_session_is_not_leased_by_a_sign_in_to_the_one_before() {
+fn a_replaced_session_does_not_keep_the_lease_of_an_earlier_sign_in() {
     let record = active().leased(ONE, key().digest(), NOW);
     let replaced = record.replaced(TokenFamily::from_bits(9), Some(pair("fresh")), 0);
     assert_eq!(replaced.lease, None);
@@ -114,7 +114,7 @@ fn rivals(rival: Rival) -> (Record, Commit) {
 }
 
 #[test]
-fn a_rival_that_is_good_wins_unless_ours_is_given_out() {
+fn a_good_rival_wins_unless_callers_already_have_the_new_pair() {
     let (theirs, ours) = rivals(Rival::WinsWhileGood);
     assert_eq!(
         ours.judge(Some(&theirs), &key(), NOW),
@@ -131,7 +131,7 @@ fn a_rival_that_is_good_wins_unless_ours_is_given_out() {
 }
 
 #[test]
-fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
+fn an_ended_rival_is_replaced_and_a_logged_out_one_is_not() {
     let (mut theirs, ours) = rivals(Rival::WinsWhileGood);
     for state in [RecordState::Expired, RecordState::Idle] {
         let committed = written(ours.judge(Some(&theirs.ended(state)), &key(), NOW));
@@ -160,7 +160,7 @@ fn a_rival_that_is_over_gives_way_and_one_that_logged_out_does_not() {
 }
 
 #[test]
-fn pairs_that_were_passed_over_count_and_are_retired() {
+fn pairs_that_were_never_stored_count_and_their_tokens_are_retired() {
     let (record, mut commit) = leased("r4");
     commit.passed = vec![commit.predecessor, Digest::of("r2")];
     commit.predecessor = Digest::of("r3");
@@ -184,7 +184,7 @@ fn outrun() -> (Record, Commit) {
 }
 
 #[test]
-fn a_later_lease_committed_first_outruns_ours() {
+fn a_commit_is_outrun_by_the_commit_of_a_later_lease() {
     let (committed, commit) = outrun();
     assert_eq!(
         commit.judge(Some(&committed), &key(), NOW),
@@ -207,7 +207,7 @@ fn a_sign_in_that_brings_the_token_of_an_earlier_session_is_committed() {
 }
 
 #[test]
-fn a_pair_that_is_among_the_past_ones_had_committed() {
+fn a_pair_whose_token_is_past_had_been_committed() {
     let (record, commit) = leased("ours");
     let committed = written(commit.judge(Some(&record), &key(), NOW));
     let theirs = Commit {
@@ -226,7 +226,7 @@ fn a_pair_that_is_among_the_past_ones_had_committed() {
 
 /// Kept as a spare, it would be sent though it may be spent: the record does not name it any more.
 #[test]
-fn a_pair_after_which_many_committed_is_no_spare_whether_it_had_committed_or_not() {
+fn a_pair_older_than_the_digests_of_the_record_is_not_a_spare() {
     let (record, commit) = leased("ours");
     for had_committed in [true, false] {
         let mut latest = match had_committed {
@@ -256,7 +256,7 @@ fn a_pair_after_which_many_committed_is_no_spare_whether_it_had_committed_or_not
 }
 
 #[test]
-fn a_sign_in_that_was_outrun_gives_way_for_good() {
+fn a_sign_in_that_was_outrun_is_superseded() {
     let (committed, commit) = outrun();
     let ours = Commit {
         family: TokenFamily::from_bits(3),
@@ -278,7 +278,7 @@ fn a_sign_in_that_was_outrun_gives_way_for_good() {
 }
 
 #[test]
-fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
+fn a_commit_overrides_the_rejection_of_its_predecessor_but_not_of_its_own_token() {
     let (record, commit) = leased("r2");
     for state in [
         rejected(commit.predecessor),
@@ -298,7 +298,7 @@ fn ours_overrides_a_verdict_on_its_predecessor_but_not_one_on_itself() {
 }
 
 #[test]
-fn a_record_that_vanished_is_written_anew_with_its_numbers() {
+fn a_record_that_the_store_lost_is_written_again_with_its_numbers() {
     let (record, commit) = leased("r2");
     let committed = written(commit.judge(None, &key(), NOW));
     assert_eq!(committed.version, record.version + 1);
@@ -398,7 +398,7 @@ fn a_token_whose_outcome_was_unknown_is_good_again_if_the_server_issues_it() {
 
 /// A sign-in after an end may bring the token of the session before, which the record has noted as used.
 #[test]
-fn a_refresh_token_that_is_current_was_not_rotated_on() {
+fn a_current_refresh_token_does_not_count_as_rotated() {
     let (record, commit) = leased("r1");
     let mut record = record;
     let current = record.digest();

@@ -5,7 +5,10 @@ use crate::record::testkit::{LEASE_DURATION, NOW, ONE, TWO, active};
 const LATER: StoreTime = StoreTime::from_millis(NOW.as_millis() + 60_000);
 
 fn unsent(unsent: &[Holder]) -> Own<'_> {
-    Own { unsent, over: None }
+    Own {
+        unsent,
+        unclear: None,
+    }
 }
 
 fn number(record: &Record) -> u64 {
@@ -29,13 +32,13 @@ fn a_lease_is_live_for_others_until_the_lease_duration_is_over() {
 }
 
 #[test]
-fn a_lease_is_ours_only_if_owner_and_number_match() {
+fn an_instance_knows_its_lease_only_if_owner_and_number_match() {
     let record = active();
     let record = record.leased(ONE, record.digest(), NOW);
     let ours = number(&record);
     assert_eq!(
         record.lease_status(unsent(&[ONE.holder(ours)]), NOW, LEASE_DURATION),
-        LeaseStatus::Ours
+        LeaseStatus::Unsent
     );
     assert!(matches!(
         record.lease_status(unsent(&[TWO.holder(ours)]), NOW, LEASE_DURATION),
@@ -48,7 +51,7 @@ fn a_lease_is_ours_only_if_owner_and_number_match() {
 }
 
 #[test]
-fn a_lease_of_a_clone_with_our_owner_and_number_is_not_ours() {
+fn a_lease_of_a_clone_with_the_same_owner_and_number_is_not_the_instances_own() {
     let record = active();
     let clone = Candidate { nonce: 99, ..ONE };
     let record = record.leased(clone, record.digest(), NOW);
@@ -61,11 +64,13 @@ fn a_lease_of_a_clone_with_our_owner_and_number_is_not_ours() {
 }
 
 #[test]
-fn a_lease_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_readers_lease_duration()
-{
+fn a_lease_lasts_for_its_own_duration_if_that_is_longer_than_the_readers_lease_duration() {
     let record = active();
-    let patience = 2 * LEASE_DURATION;
-    let patient = Candidate { patience, ..ONE };
+    let lease_duration = 2 * LEASE_DURATION;
+    let patient = Candidate {
+        lease_duration,
+        ..ONE
+    };
     let record = record.leased(patient, record.digest(), NOW);
     let stale_in = LEASE_DURATION;
     assert_eq!(
@@ -85,7 +90,7 @@ fn a_lease_is_left_alone_for_as_long_as_it_says_if_that_is_longer_than_the_reade
 }
 
 #[test]
-fn a_lease_on_a_token_that_is_no_longer_current_binds_nobody() {
+fn a_lease_on_a_past_token_leaves_the_current_token_free() {
     let record = active();
     let record = record.leased(ONE, Digest::of("an older token"), NOW);
     assert_eq!(
@@ -147,7 +152,7 @@ fn releasing_a_doubtful_lease_leaves_it_in_place_and_stale() {
 }
 
 #[test]
-fn nobody_releases_anothers_lease() {
+fn an_instance_cannot_release_the_lease_of_another() {
     let record = active();
     let leased = record.leased(ONE, record.digest(), NOW);
     let number = number(&leased);
@@ -156,7 +161,7 @@ fn nobody_releases_anothers_lease() {
 }
 
 #[test]
-fn a_lease_since_a_moment_the_store_has_not_reached_does_not_panic() {
+fn a_lease_that_begins_after_the_stores_time_does_not_panic() {
     let record = active();
     let record = record.leased(ONE, record.digest(), LATER);
     let stale_in = LEASE_DURATION;
@@ -195,11 +200,11 @@ fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     ));
     let own = Own {
         unsent: &[],
-        over: Some(holder),
+        unclear: Some(holder),
     };
     assert_eq!(
         record.lease_status(own, last, LEASE_DURATION),
-        LeaseStatus::Over
+        LeaseStatus::Unclear
     );
     assert_eq!(record.failures(), 1);
     let stale = last.after(Duration::from_secs(1));
@@ -210,7 +215,7 @@ fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
 }
 
 #[test]
-fn of_two_clones_one_sends_again_because_the_lease_gets_a_number_and_a_nonce_of_its_own() {
+fn a_lease_for_resending_has_its_own_number_and_nonce_so_that_one_of_two_clones_sends() {
     let (record, holder) = doubted(DoubtfulBy::Unavailable);
     let renewed = record.resent(Candidate { nonce: 7, ..ONE }, LATER);
     let lease = renewed.lease.as_ref().unwrap();
@@ -221,7 +226,7 @@ fn of_two_clones_one_sends_again_because_the_lease_gets_a_number_and_a_nonce_of_
     );
     let own = Own {
         unsent: &[],
-        over: Some(holder),
+        unclear: Some(holder),
     };
     assert!(matches!(
         renewed.lease_status(own, LATER, LEASE_DURATION),
@@ -230,12 +235,12 @@ fn of_two_clones_one_sends_again_because_the_lease_gets_a_number_and_a_nonce_of_
 }
 
 #[test]
-fn a_lease_that_its_holder_released_is_not_its_own_any_more() {
+fn a_released_lease_is_stale_also_for_its_holder() {
     let (record, holder) = doubted(DoubtfulBy::Silence);
     let released = record.released(holder, None).unwrap();
     let own = Own {
         unsent: &[],
-        over: Some(holder),
+        unclear: Some(holder),
     };
     assert_eq!(
         released.lease_status(own, LATER, LEASE_DURATION),
@@ -270,7 +275,7 @@ fn a_token_that_may_be_spent_is_sent_again_only_as_the_profile_permits() {
 }
 
 #[test]
-fn a_word_of_a_later_version_counts_as_silence() {
+fn an_unknown_kind_of_doubt_counts_as_silence() {
     let (record, _) = doubted(DoubtfulBy::Unavailable);
     let mut form = serde_json::to_value(record.lease.unwrap()).unwrap();
     assert_eq!(form["by"], "unavailable");
@@ -280,7 +285,7 @@ fn a_word_of_a_later_version_counts_as_silence() {
 }
 
 #[test]
-fn a_sending_that_did_not_come_about_leaves_the_doubt_as_it_was() {
+fn a_released_lease_under_which_nothing_was_sent_keeps_the_former_doubt() {
     for by in [DoubtfulBy::Unavailable, DoubtfulBy::Silence] {
         let (record, _) = doubted(by);
         let renewed = record.resent(TWO, LATER);
@@ -306,7 +311,7 @@ fn a_page_after_a_silence_does_not_make_the_token_unspent() {
 
 /// Without coordination a token is sent beside a lease, under which another request may be under way.
 #[test]
-fn what_is_noted_beside_a_request_under_way_does_not_say_how_that_ended() {
+fn a_doubt_noted_beside_a_lease_does_not_answer_the_request_of_its_holder() {
     use DoubtfulBy::{Silence, Unavailable};
     let (doubtful, holder) = doubted(Unavailable);
     let plain = active();

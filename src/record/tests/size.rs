@@ -86,7 +86,7 @@ fn full() -> Record {
         nonce: u64::MAX,
         digest: record.digest(),
         since: NOW,
-        patience: LEASE_DURATION,
+        duration: LEASE_DURATION,
         doubtful: Some(NOW),
         by: Some(DoubtfulBy::Unavailable),
         before: Some(DoubtfulBy::Unavailable),
@@ -103,7 +103,7 @@ fn full() -> Record {
 }
 
 #[test]
-fn a_record_with_all_that_it_may_keep_has_less_than_two_kilobytes_besides_the_pair() {
+fn a_full_record_takes_less_than_two_kilobytes_besides_the_pair() {
     let record = full();
     let besides = besides_the_pair(&record);
     println!("{besides} bytes besides the pair");

@@ -205,7 +205,7 @@ fn lease(digest: Digest) -> Lease {
         nonce: u64::MAX,
         digest,
         since: StoreTime::from_millis(1_700_000_001_000),
-        patience: Duration::from_secs(60),
+        duration: Duration::from_secs(60),
         doubtful: Some(StoreTime::from_millis(1_700_000_000_999)),
         by: Some(DoubtfulBy::Unavailable),
         before: Some(DoubtfulBy::Silence),

@@ -74,7 +74,7 @@ impl Turn<'_> {
             if self.outcome != Outcome::Good {
                 self.world.faults.store -= 1;
             }
-            return self.settle(unstored, &decision);
+            return self.apply_outcome(unstored, &decision);
         };
         let write = self.write(&next, unstored.fresh);
         match self.swap(write) {
@@ -96,7 +96,7 @@ impl Turn<'_> {
         }
     }
 
-    fn settle(&mut self, unstored: Unstored, decision: &CommitDecision) {
+    fn apply_outcome(&mut self, unstored: Unstored, decision: &CommitDecision) {
         let ours = unstored.held.token;
         match decision {
             CommitDecision::Committed => {

@@ -18,7 +18,7 @@ pub struct Instance {
     /// Whether it knows that it has slept since the first of these attempts: it is a copy, and they may be another's.
     pub slept: bool,
     /// The lease whose request is over, and whose answer was unclear.
-    pub over: Option<Over>,
+    pub unclear: Option<UnclearRequest>,
     /// For how many more ticks nothing is sent after a failure of its own.
     pub pause: u8,
     pub logout_stage: Option<LogoutStage>,
@@ -35,9 +35,9 @@ pub struct Instance {
     pub answered: u16,
 }
 
-/// As `state::Over`.
+/// As `state::UnclearRequest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Over {
+pub struct UnclearRequest {
     pub name: Name,
     pub by: By,
 }
@@ -119,7 +119,7 @@ pub enum Phase {
     Bring(Write),
     /// `wait_for_change`, for so many ticks at most.
     Wait { fresh: bool, left: u8 },
-    /// `wait_out`, for so many ticks at most.
+    /// `wait_for_pause_end`, for so many ticks at most.
     Pause { fresh: bool, left: u8 },
     /// `write_lease`.
     Lease { write: Write, age: u8 },
@@ -129,7 +129,7 @@ pub enum Phase {
     Sent(Leased, Option<Answer>),
     /// The swap of `unclear`.
     Doubt(Leased, Write),
-    /// The swap of `at_once`: nothing more can be tried under this lease.
+    /// The swap of `apply_permit`: nothing more can be tried under this lease.
     Yield(Name, Write),
     /// `refused`, up to its next load.
     Refused(Leased),
@@ -149,10 +149,10 @@ pub enum Phase {
         tried: bool,
         failed: bool,
     },
-    /// `let_go`, up to its load.
-    LetGo,
-    /// The swap of `let_go`.
-    LetGoSwap(Name, Write),
+    /// `release_unclear`, up to its load.
+    ReleaseUnclear,
+    /// The swap of `release_unclear`.
+    ReleaseUnclearSwap(Name, Write),
     /// `logout::clear`.
     Clear(Write),
 }
@@ -194,7 +194,7 @@ impl Instance {
             sign_ins: held.map_or(0, |held| held.sign_ins),
             unsent: Vec::new(),
             slept: false,
-            over: None,
+            unclear: None,
             pause: 0,
             logout_stage: None,
             rotations: Vec::new(),
@@ -216,7 +216,7 @@ impl Instance {
         for rotation in &mut self.rotations {
             rotation.orphan = true;
         }
-        self.over = None;
+        self.unclear = None;
     }
 
     /// `State::attempted`.
@@ -232,13 +232,13 @@ impl Instance {
     /// `State::sending`.
     pub fn sending(&mut self) {
         self.unsent.clear();
-        self.over = None;
+        self.unclear = None;
     }
 
-    /// `State::settle`.
-    pub fn settle(&mut self, lease: Name) {
+    /// `State::forget_lease`.
+    pub fn forget_lease(&mut self, lease: Name) {
         self.unsent.retain(|attempted| *attempted != lease);
-        self.over.take_if(|over| over.name == lease);
+        self.unclear.take_if(|unclear| unclear.name == lease);
     }
 
     /// `State::saw`.
@@ -301,7 +301,7 @@ impl Phase {
             Self::Bring(write)
             | Self::Lease { write, .. }
             | Self::Yield(_, write)
-            | Self::LetGoSwap(_, write)
+            | Self::ReleaseUnclearSwap(_, write)
             | Self::Clear(write) => write.fresh = false,
             Self::Wait { fresh, .. }
             | Self::Pause { fresh, .. }
@@ -314,7 +314,7 @@ impl Phase {
                 write.fresh = false;
             }
             Self::Commit(unstored) => unstored.fresh = false,
-            Self::Reconciled | Self::Refused(_) | Self::LetGo => {}
+            Self::Reconciled | Self::Refused(_) | Self::ReleaseUnclear => {}
         }
         self.forget();
     }
@@ -349,8 +349,8 @@ impl Phase {
             | Self::Bring(_)
             | Self::Yield(..)
             | Self::Commit(_)
-            | Self::LetGo
-            | Self::LetGoSwap(..)
+            | Self::ReleaseUnclear
+            | Self::ReleaseUnclearSwap(..)
             | Self::Clear(_) => {}
         }
     }

@@ -22,13 +22,13 @@ impl Turn<'_> {
     pub(crate) fn lease(&mut self, row: &Row) {
         let forbidden = self.forbidden(row);
         if forbidden > 0 {
-            return self.wait_out(forbidden);
+            return self.wait_for_pause_end(forbidden);
         }
         let record = row.record();
         let status = self.lease_status(row);
         let next = match (status, row.lease.as_ref()) {
             (LeaseStatus::Live { stale_in }, Some(mark)) => {
-                if !self.is_given_up(mark) {
+                if !self.is_abandoned(mark) {
                     return self.go(Phase::Wait {
                         fresh: true,
                         left: ticks(stale_in),
@@ -36,8 +36,8 @@ impl Turn<'_> {
                 }
                 self.take_over(&record)
             }
-            (LeaseStatus::Stale | LeaseStatus::Over, _) => self.take_over(&record),
-            (LeaseStatus::Ours, _) => {
+            (LeaseStatus::Stale | LeaseStatus::Unclear, _) => self.take_over(&record),
+            (LeaseStatus::Unsent, _) => {
                 let by = candidate(self.draw(), self.lease_duration());
                 Some(record.retaken(by, NOW))
             }
@@ -48,7 +48,7 @@ impl Turn<'_> {
             }
         };
         if let Some(next) = next {
-            self.write_lease(&next, status == LeaseStatus::Ours);
+            self.write_lease(&next, status == LeaseStatus::Unsent);
         }
     }
 
@@ -62,13 +62,13 @@ impl Turn<'_> {
         };
         let own = Own {
             unsent: &unsent,
-            over: me.over.map(|over| over.name.holder()),
+            unclear: me.unclear.map(|unclear| unclear.name.holder()),
         };
         row.record().lease_status(own, NOW, lease_duration)
     }
 
-    /// `is_given_up`, where the store's clock is everybody's.
-    pub(crate) fn is_given_up(&self, mark: &Mark) -> bool {
+    /// `is_abandoned`, where the store's clock is everybody's.
+    pub(crate) fn is_abandoned(&self, mark: &Mark) -> bool {
         let owner = mark.name.owner;
         let instance = &self.world.instances[usize::from(owner / LIVES)];
         let is_dead = instance.life.is_none() || self.world.dead & (1 << owner) != 0;
@@ -79,11 +79,11 @@ impl Turn<'_> {
     fn take_over(&mut self, record: &Record) -> Option<Record> {
         // Its own lease, where the remark about its answer could not be stored.
         let mut noted = record.clone();
-        if let (Some(lease), Some(over)) = (&mut noted.lease, self.me().over)
-            && lease.is_of(over.name.holder())
+        if let (Some(lease), Some(unclear)) = (&mut noted.lease, self.me().unclear)
+            && lease.is_of(unclear.name.holder())
             && (lease.by.is_none() || lease.before != lease.by)
         {
-            lease.doubt(over.by.real());
+            lease.doubt(unclear.by.real());
         }
         let record = &noted;
         match self.permit(record) {
@@ -103,7 +103,7 @@ impl Turn<'_> {
         lease.permits(self.config.resend, false)
     }
 
-    /// `end_unknown`, and `outlive` where no access token is held.
+    /// `end_unknown`, and `serve_until_expiry` where no access token is held.
     fn end_unknown(&mut self, record: &Record) {
         let digest = record.digest();
         let write = self.write(&record.ended(RecordState::OutcomeUnknown { digest }), true);
@@ -134,7 +134,7 @@ impl Turn<'_> {
                 age,
             })),
             Swap::Lost => {
-                self.me().settle(name);
+                self.me().forget_lease(name);
                 self.go(Phase::Reconciled);
             }
             Swap::Error => self.failed(),

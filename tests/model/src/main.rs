@@ -96,7 +96,7 @@ fn shown(world: &World) -> String {
                     lease.name.owner,
                     lease.token,
                     lease.age,
-                    lease.patience,
+                    lease.duration,
                     is(lease.doubtful, ", doubtful"),
                     is(lease.released, ", released"),
                 )

@@ -22,8 +22,8 @@ impl Turn<'_> {
         me.pause
     }
 
-    /// `wait_out`.
-    pub(crate) fn wait_out(&mut self, left: u8) {
+    /// `wait_for_pause_end`.
+    pub(crate) fn wait_for_pause_end(&mut self, left: u8) {
         self.go(Phase::Pause { fresh: true, left });
     }
 
@@ -33,7 +33,7 @@ impl Turn<'_> {
         if self.rotation().orphan {
             self.finish();
         } else if pause > 0 {
-            self.wait_out(pause);
+            self.wait_for_pause_end(pause);
         } else {
             self.go(Phase::Reconciled);
         }

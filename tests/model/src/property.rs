@@ -84,7 +84,7 @@ pub(crate) fn sent(world: &mut World, config: &Config, at: usize, leased: &Lease
         .filter(|(other, _)| *other != at);
     let is_alone = !others.any(|(_, it)| it.life.is_some() && it.rotations.iter().any(is_out));
     let is_anothers = |mark: &Mark| mark.name != leased.name && owner(mark.name) != at;
-    let is_live = |mark: &Mark| !mark.released && mark.age < mark.patience;
+    let is_live = |mark: &Mark| !mark.released && mark.age < mark.duration;
     let current = world.store.as_ref().and_then(Row::lease_on_current);
     let is_taken = world.token() == Some(token)
         && current.is_some_and(|mark| is_anothers(mark) && is_live(mark))
@@ -218,7 +218,7 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
     }
     let is_early = |old: &Mark, new: &Mark| {
         let is_anothers = owner(old.name) != owner(new.name) && old.token == new.token;
-        is_anothers && !old.released && old.age < old.patience
+        is_anothers && !old.released && old.age < old.duration
     };
     // Clones own each other's leases.
     if let (Some(old), Some(new)) = (&old.lease, &next.lease)
@@ -263,7 +263,7 @@ fn is_unknown(world: &World, config: &Config, old: &Row, token: Token) -> bool {
     match config.resend {
         Resend::Always => false,
         Resend::WhenUnavailable => {
-            let is_stale = !lease.released && lease.age >= lease.patience;
+            let is_stale = !lease.released && lease.age >= lease.duration;
             world.truths[usize::from(token)].silent || is_stale
         }
         Resend::Never => true,
@@ -430,7 +430,7 @@ impl Goal {
             Self::HolderAgain => Property::sometimes("a holder sends again", |_, world: &World| {
                 leases(world).any(|(old, _)| {
                     let is_its_own =
-                        |it: &Instance| it.over.is_some_and(|over| over.name == old.name);
+                        |it: &Instance| it.unclear.is_some_and(|unclear| unclear.name == old.name);
                     !old.released && world.instances.iter().any(is_its_own)
                 })
             }),
@@ -439,7 +439,7 @@ impl Goal {
                 |_, world: &World| {
                     let is_pausing = |it: &Rotation| matches!(it.phase, Phase::Pause { .. });
                     world.instances.iter().any(|instance| {
-                        instance.over.is_none() && instance.rotations.iter().any(is_pausing)
+                        instance.unclear.is_none() && instance.rotations.iter().any(is_pausing)
                     })
                 },
             ),

@@ -1,4 +1,4 @@
-//! Looking at the store: `Rotation::reconcile`, `judge` and `keep_out`.
+//! Looking at the store: `Rotation::reconcile`, `judge` and `enforce_logout`.
 
 use crate::instance::{LogoutStage, Phase, Write};
 use crate::record::reconcile::{Reconciled, reconcile};
@@ -79,7 +79,7 @@ impl Turn<'_> {
         self.lease(row);
     }
 
-    /// `logout::keep_out`: no session that this instance has logged out of comes back. Returns whether it said what is
+    /// `logout::enforce_logout`: no session that this instance has logged out of comes back. Returns whether it said what is
     /// next.
     fn keeps_out(&mut self, row: Option<Row>) -> bool {
         let stage = self.me().logout_stage;
@@ -92,8 +92,8 @@ impl Turn<'_> {
         let me = self.me();
         // Where the user has signed in since, that session is written over it.
         let is_past = me.held.is_some_and(|held| held.sign_ins > row.sign_ins);
-        let has_left = me.out & (1 << row.family) != 0 && !is_past;
-        if !has_left || row.state == Status::LoggedOut {
+        let is_logged_out = me.out & (1 << row.family) != 0 && !is_past;
+        if !is_logged_out || row.state == Status::LoggedOut {
             return false;
         }
         let write = self.write(&row.record().ended(RecordState::LoggedOut), true);

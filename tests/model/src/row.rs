@@ -4,12 +4,12 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::clock::StoreTime;
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, Owner};
 use crate::record::past::Past;
 use crate::record::pause::{Class, NotBefore};
 use crate::record::reconcile;
 use crate::record::{Origin, Record, RecordState, StoredPair};
-use crate::clock::StoreTime;
 use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
 
 /// Names a refresh token.
@@ -53,9 +53,9 @@ pub enum Status {
 pub struct Mark {
     pub name: Name,
     pub token: Token,
-    /// In ticks, as is the patience.
+    /// In ticks, as is the duration.
     pub age: u8,
-    pub patience: u8,
+    pub duration: u8,
     pub doubtful: bool,
     pub by: Option<By>,
     pub before: Option<By>,
@@ -145,11 +145,11 @@ pub(crate) fn stored(token: Token) -> StoredPair {
 }
 
 /// Who leases under this name, and how long it wants to be left alone.
-pub(crate) fn candidate(owner_name: u8, patience: Duration) -> Candidate {
+pub(crate) fn candidate(owner_name: u8, lease_duration: Duration) -> Candidate {
     Candidate {
         owner: owner(owner_name),
         nonce: owner_name.into(),
-        patience,
+        lease_duration,
     }
 }
 
@@ -230,7 +230,7 @@ impl Mark {
             nonce: owner.into(),
             digest: digest(self.token),
             since: NOW.before(TICK * self.age.into()),
-            patience: TICK * self.patience.into(),
+            duration: TICK * self.duration.into(),
             // Since when is told apart by lifetimes only, which the model has not.
             doubtful: self.doubtful.then_some(NOW),
             by: self.by.map(By::real),
@@ -251,7 +251,7 @@ impl Mark {
             name,
             token: place(&names.digests, &lease.digest),
             age: ticks(NOW.since(lease.since)),
-            patience: ticks(lease.patience),
+            duration: ticks(lease.duration),
             doubtful: lease.doubtful.is_some(),
             by: lease.by.map(By::of),
             before: lease.before.map(By::of),

@@ -54,7 +54,7 @@ impl Turn<'_> {
         if let Some(mark) = theirs
             && let LeaseStatus::Live { stale_in } =
                 record.lease_status(Own::default(), NOW, self.lease_duration())
-            && !self.is_given_up(&mark)
+            && !self.is_abandoned(&mark)
         {
             return self.go(Phase::RefusedWait {
                 leased,
@@ -113,13 +113,13 @@ impl Turn<'_> {
         let pause = failed.then(|| not_before(length));
         let record = leased.record.record();
         let Some(next) = record.released(holder, pause) else {
-            self.me().settle(name);
+            self.me().forget_lease(name);
             return self.go(Phase::Reconciled);
         };
         let write = self.write(&next, leased.fresh);
         match self.swap(write) {
             Swap::Swapped => {
-                self.me().settle(name);
+                self.me().forget_lease(name);
                 self.go(Phase::Reconciled);
             }
             Swap::Lost => match self.world.store {

@@ -62,7 +62,9 @@ impl World {
             instance.unsent.retain(|lease| shown.contains(lease));
             instance.unsent.sort_unstable();
             instance.slept &= !instance.unsent.is_empty();
-            instance.over.take_if(|over| !shown.contains(&over.name));
+            instance
+                .unclear
+                .take_if(|unclear| !shown.contains(&unclear.name));
         }
         let mut names = [None; 64];
         let mut taken = [0; 8];
@@ -121,7 +123,7 @@ impl Instance {
         self.each_row(&mut |row| row.each_name(change));
         self.unsent
             .iter_mut()
-            .chain(self.over.iter_mut().map(|over| &mut over.name))
+            .chain(self.unclear.iter_mut().map(|unclear| &mut unclear.name))
             .for_each(&mut *change);
         for rotation in &mut self.rotations {
             match &mut rotation.phase {
@@ -132,14 +134,14 @@ impl Instance {
                 | Phase::RefusedWait { leased, .. }
                 | Phase::Reject(leased, _)
                 | Phase::Release { leased, .. } => change(&mut leased.name),
-                Phase::Yield(name, _) | Phase::LetGoSwap(name, _) => change(name),
+                Phase::Yield(name, _) | Phase::ReleaseUnclearSwap(name, _) => change(name),
                 Phase::Commit(unstored) => change(&mut unstored.name),
                 Phase::Reconciled
                 | Phase::Bring(_)
                 | Phase::Wait { .. }
                 | Phase::Pause { .. }
                 | Phase::Lease { .. }
-                | Phase::LetGo
+                | Phase::ReleaseUnclear
                 | Phase::Clear(_) => {}
             }
         }
@@ -149,12 +151,15 @@ impl Instance {
     pub(crate) fn each_row(&mut self, change: &mut impl FnMut(&mut Row)) {
         for rotation in &mut self.rotations {
             match &mut rotation.phase {
-                Phase::Reconciled | Phase::Wait { .. } | Phase::Pause { .. } | Phase::LetGo => {}
+                Phase::Reconciled
+                | Phase::Wait { .. }
+                | Phase::Pause { .. }
+                | Phase::ReleaseUnclear => {}
                 Phase::Bring(write)
                 | Phase::Clear(write)
                 | Phase::Lease { write, .. }
                 | Phase::Yield(_, write)
-                | Phase::LetGoSwap(_, write) => change(&mut write.next),
+                | Phase::ReleaseUnclearSwap(_, write) => change(&mut write.next),
                 Phase::Send(leased)
                 | Phase::Sent(leased, _)
                 | Phase::Refused(leased)

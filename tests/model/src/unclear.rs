@@ -1,6 +1,6 @@
 //! Answers that do not say whether the token is spent: `rotation/unclear.rs`.
 
-use crate::instance::{Leased, Over, Phase, Write};
+use crate::instance::{Leased, Phase, UnclearRequest, Write};
 use crate::record::lease::{Permit, permits};
 use crate::row::{By, NOW, Name, not_before};
 use crate::world::{Swap, Turn};
@@ -11,7 +11,7 @@ impl Turn<'_> {
         let Phase::Sent(leased, _) = self.rotation().phase else {
             return;
         };
-        self.me().over = Some(Over {
+        self.me().unclear = Some(UnclearRequest {
             name: leased.name,
             by,
         });
@@ -34,7 +34,7 @@ impl Turn<'_> {
         self.go(Phase::Reconciled);
     }
 
-    /// The swap of `unclear`, and `at_once` up to its own.
+    /// The swap of `unclear`, and `apply_permit` up to its own.
     pub(crate) fn doubted(&mut self, leased: Leased, write: Write) {
         match self.swap(write) {
             Swap::Swapped => {
@@ -46,53 +46,53 @@ impl Turn<'_> {
                     return self.go(Phase::Yield(leased.name, write));
                 }
             }
-            Swap::Lost => self.me().settle(leased.name),
+            Swap::Lost => self.me().forget_lease(leased.name),
             Swap::Error => {}
         }
         self.go(Phase::Reconciled);
     }
 
-    /// The swap of `at_once`.
+    /// The swap of `apply_permit`.
     pub(crate) fn yielded(&mut self, lease: Name, write: Write) {
         if self.swap(write) == Swap::Error {
             return self.failed();
         }
-        self.me().settle(lease);
+        self.me().forget_lease(lease);
         self.go(Phase::Reconciled);
     }
 
-    /// `let_go`, up to its swap.
-    pub(crate) fn let_go(&mut self) {
-        let over = self.me().over;
-        let (Some(over), false) = (over, self.load_fails()) else {
+    /// `release_unclear`, up to its swap.
+    pub(crate) fn release_unclear(&mut self) {
+        let unclear = self.me().unclear;
+        let (Some(unclear), false) = (unclear, self.load_fails()) else {
             return self.gone();
         };
-        let lease = over.name;
+        let lease = unclear.name;
         let released = self.world.store.and_then(|row| {
             let mut record = row.record();
             let ours = record.lease.as_mut().filter(|it| it.is_of(lease.holder()));
             // Where the remark could not be stored: the token may be spent all the same.
             if let Some(ours) = ours {
-                ours.doubt(over.by.real());
+                ours.doubt(unclear.by.real());
             }
             record.released(lease.holder(), None)
         });
         match released {
             Some(released) => {
                 let write = self.write(&released, true);
-                self.go(Phase::LetGoSwap(lease, write));
+                self.go(Phase::ReleaseUnclearSwap(lease, write));
             }
             None => {
-                self.me().settle(lease);
+                self.me().forget_lease(lease);
                 self.gone();
             }
         }
     }
 
-    /// The swap of `let_go`.
-    pub(crate) fn let_go_swap(&mut self, lease: Name, write: Write) {
+    /// The swap of `release_unclear`.
+    pub(crate) fn release_unclear_swap(&mut self, lease: Name, write: Write) {
         if self.swap(write) == Swap::Swapped {
-            self.me().settle(lease);
+            self.me().forget_lease(lease);
         }
         self.gone();
     }

@@ -127,8 +127,8 @@ impl Turn<'_> {
 
     /// The rotation is over. A lease whose request is over is let go first.
     pub fn finish(&mut self) {
-        if self.me().over.is_some() {
-            self.go(Phase::LetGo);
+        if self.me().unclear.is_some() {
+            self.go(Phase::ReleaseUnclear);
         } else {
             self.gone();
         }
@@ -203,7 +203,7 @@ impl Turn<'_> {
 impl Config {
     pub fn canonical(&self, mut row: Row) -> Row {
         if let Some(lease) = &mut row.lease {
-            lease.age = lease.age.min(lease.patience.max(self.longest()));
+            lease.age = lease.age.min(lease.duration.max(self.longest()));
         }
         row
     }
@@ -440,11 +440,11 @@ impl World {
 fn outcomes(phase: &Phase) -> Option<usize> {
     let swap = |fresh: bool| Some(if fresh { 3 } else { 1 });
     match phase {
-        Phase::Reconciled | Phase::Refused(_) | Phase::LetGo => Some(1),
+        Phase::Reconciled | Phase::Refused(_) | Phase::ReleaseUnclear => Some(1),
         Phase::Bring(write)
         | Phase::Lease { write, .. }
         | Phase::Yield(_, write)
-        | Phase::LetGoSwap(_, write)
+        | Phase::ReleaseUnclearSwap(_, write)
         | Phase::Clear(write) => swap(write.fresh),
         Phase::Doubt(_, write) | Phase::Reject(_, write) => swap(write.fresh),
         Phase::Release { leased, .. } => swap(leased.fresh),
@@ -518,7 +518,7 @@ impl Model for Config {
                 }
                 let is_pausing = match rotation.phase {
                     Phase::Pause { .. } => true,
-                    Phase::Reconciled => instance.over.is_some(),
+                    Phase::Reconciled => instance.unclear.is_some(),
                     _ => false,
                 };
                 if faults.deadlines > 0 && is_pausing && !rotation.orphan {
@@ -724,8 +724,8 @@ impl Turn<'_> {
                 tried,
                 failed,
             } => self.release(leased, tried, failed),
-            Phase::LetGo => self.let_go(),
-            Phase::LetGoSwap(lease, write) => self.let_go_swap(lease, write),
+            Phase::ReleaseUnclear => self.release_unclear(),
+            Phase::ReleaseUnclearSwap(lease, write) => self.release_unclear_swap(lease, write),
             Phase::Clear(write) => {
                 self.swap(write);
                 self.finish();

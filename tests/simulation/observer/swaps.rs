@@ -229,10 +229,10 @@ impl Observer {
 
     /// Whether others may take it.
     fn is_stale(&self, lease: &Lease, by: NodeId, now: u64) -> bool {
-        let patience = lease
-            .patience
+        let duration = lease
+            .duration
             .max(self.scenario.lease_duration_of(by.node) * 1_000);
-        lease.released || now >= lease.since_ms(self) + patience
+        lease.released || now >= lease.since_ms(self) + duration
     }
 
     /// A lease on the same token in place of one `before`, or that one with a remark.
@@ -253,8 +253,8 @@ impl Observer {
             return problems;
         };
         let lease_duration = self.scenario.lease_duration_of(by.node) * 1_000;
-        if lease.patience < lease_duration {
-            problems.push("asks for less patience than it has".to_owned());
+        if lease.duration < lease_duration {
+            problems.push("has a shorter duration than its instance's lease_duration".to_owned());
         }
         let read = sent.and_then(|sent| sent.read).map(|(read, _)| read);
         let is_new = lease.number != before.number;
@@ -278,7 +278,7 @@ impl Observer {
             }
             let pause = new.not_before.as_ref().map_or(0, |pause| pause.until);
             let is_remark = lease.doubtful.is_some() && lease.since != before.since;
-            if is_remark && lease.since + lease.patience < pause + lease_duration {
+            if is_remark && lease.since + lease.duration < pause + lease_duration {
                 problems.push("lets its lease go stale in its own pause".to_owned());
             }
             if lease.sendings != before.sendings {

@@ -50,7 +50,7 @@ pub(crate) struct Lease {
     pub(crate) number: u64,
     pub(crate) digest: String,
     pub(crate) since: u64,
-    pub(crate) patience: u64,
+    pub(crate) duration: u64,
     pub(crate) doubtful: Option<u64>,
     pub(crate) by: Option<By>,
     pub(crate) sendings: u32,

@@ -75,7 +75,7 @@ fn leased(record: &Record) -> Record {
         nonce: 2,
         digest: record.digest(),
         since: StoreTime::from_millis(3),
-        patience: std::time::Duration::from_secs(60),
+        duration: std::time::Duration::from_secs(60),
         doubtful: None,
         by: None,
         before: None,
