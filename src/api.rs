@@ -29,7 +29,7 @@ use crate::origin::Origins;
 pub struct ApiProfile {
     reject_on: Vec<StatusCode>,
     by_text: Option<ByText>,
-    unavailable_is_the_gateways: bool,
+    pub(crate) unavailable_is_the_gateways: bool,
     /// Where a request carries the token, unless the builder names another place.
     channel: Channel,
     /// The other places that must not hold a token.
@@ -89,10 +89,6 @@ impl ApiProfile {
             }
             _ => (answer, false),
         }
-    }
-
-    pub(crate) fn unavailable_is_the_gateways(&self) -> bool {
-        self.unavailable_is_the_gateways
     }
 
     /// Puts the token into `channel`, and clears the other places where the API looks for a token.

@@ -8,13 +8,13 @@ use std::env;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
-use url::{Host, Origin, Url};
+use url::{Host, Url};
 
 use crate::error::BuildError;
 
 /// The origins that may get tokens.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Origins(Vec<(Origin, Url)>);
+pub(crate) struct Origins(Vec<Url>);
 
 impl Origins {
     pub(crate) fn is_empty(&self) -> bool {
@@ -32,11 +32,11 @@ impl Origins {
     /// Whether a request to this URL may carry a token.
     pub(crate) fn allow(&self, url: &Url) -> bool {
         let origin = url.origin();
-        self.0.iter().any(|(allowed, _)| *allowed == origin)
+        self.0.iter().any(|allowed| allowed.origin() == origin)
     }
 
     pub(crate) fn any(&self, test: fn(&Url) -> bool) -> bool {
-        self.0.iter().any(|(_, url)| test(url))
+        self.0.iter().any(test)
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn is_private(url: &Url) -> bool {
     }
 }
 
-fn origin(text: &str) -> Result<(Origin, Url), BuildError> {
+fn origin(text: &str) -> Result<Url, BuildError> {
     let not_bare =
         "must have no path, query, user name or password; write it as https://host[:port]";
     // This check comes first, because the messages of the others repeat the text.
@@ -74,7 +74,7 @@ fn origin(text: &str) -> Result<(Origin, Url), BuildError> {
     if !is_bare {
         return Err(BuildError::invalid("origin", not_bare));
     }
-    Ok((url.origin(), url))
+    Ok(url)
 }
 
 /// Parses a URL to which a token may be sent. The error never repeats the text, which may hold a password.

@@ -1,6 +1,7 @@
 //! Why an exchange failed.
 
 use std::error::Error as StdError;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -272,15 +273,10 @@ impl EndpointError {
 /// Whether TLS refused the certificate of the server. The user chooses the TLS library, so the type of its error is
 /// unknown here; the text has to do.
 fn is_about_a_certificate(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
+    iter::successors(Some(error), |error| StdError::source(*error)).any(|error| {
         let text = error.to_string().to_ascii_lowercase();
         // A wrong clock or a late renewal ends without an operator.
         let passes = ["expired", "not valid yet", "not yet valid"];
-        if text.contains("certificate") && !passes.iter().any(|it| text.contains(it)) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+        text.contains("certificate") && !passes.iter().any(|it| text.contains(it))
+    })
 }

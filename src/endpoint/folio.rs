@@ -29,7 +29,7 @@ use super::quote::Secrets;
 use super::reply::Reply;
 #[cfg(feature = "testing")]
 use super::transport::InProcess;
-use super::transport::{self, HttpSettings};
+use super::transport::{self, HttpSettings, Way};
 use super::{EndpointError, Grant, Issued, Resend, SendWindow, ServerProfile, TokenEndpoint};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::BuildError;
@@ -156,8 +156,8 @@ impl Folio {
         builder: reqwest::ClientBuilder,
     ) -> Result<Self, BuildError> {
         let site = Site::new(mode, url.as_ref(), tenant.into())?;
-        let http = HttpSettings::over_http(builder.http1_only(), site.url())?;
-        Ok(Self::by(site, http))
+        let way = Way::http(builder.http1_only(), site.url())?;
+        Ok(Self::by(site, way))
     }
 
     /// The login service of a server in this process.
@@ -169,11 +169,11 @@ impl Folio {
         server: impl InProcess + 'static,
     ) -> Result<Self, BuildError> {
         let site = Site::new(mode, url.as_ref(), tenant.into())?;
-        let http = HttpSettings::in_process(std::sync::Arc::new(server));
-        Ok(Self::by(site, http))
+        let way = Way::InProcess(std::sync::Arc::new(server));
+        Ok(Self::by(site, way))
     }
 
-    fn by(site: Site, http: HttpSettings) -> Self {
+    fn by(site: Site, way: Way) -> Self {
         Self {
             profile: match site.mode {
                 Mode::Okapi => ServerProfile::strict().resend(Resend::WhenUnavailable),
@@ -181,7 +181,7 @@ impl Folio {
             },
             site,
             sign_in: None,
-            http,
+            http: HttpSettings::new(way),
         }
     }
 
@@ -254,7 +254,7 @@ impl Folio {
     ///
     /// [`BuildError::Client`] if the client cannot be built.
     pub fn http(mut self, builder: reqwest::ClientBuilder) -> Result<Self, BuildError> {
-        self.http.rebuild(builder.http1_only(), self.site.url())?;
+        self.http.way = Way::http(builder.http1_only(), self.site.url())?;
         Ok(self)
     }
 

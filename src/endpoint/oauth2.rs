@@ -32,7 +32,7 @@ pub use self::request::ClientAuth;
 use self::request::{Client, SignIn};
 use super::quote::Secrets;
 use super::reply::Reply;
-use super::transport::{self, HttpSettings};
+use super::transport::{self, HttpSettings, Way};
 use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};
 use crate::error::BuildError;
 use crate::origin::private_url;
@@ -118,7 +118,7 @@ impl OAuth2 {
     ) -> Result<Self, BuildError> {
         let token_url = private_url("token_url", token_url.as_ref())?;
         Ok(Self {
-            http: HttpSettings::over_http(builder, &token_url)?,
+            http: HttpSettings::new(Way::http(builder, &token_url)?),
             token_url,
             revocation_url: None,
             client: Client::public(client_id.into()),
@@ -229,7 +229,7 @@ impl OAuth2 {
     ///
     /// [`BuildError::Client`] if the client cannot be built.
     pub fn http(mut self, builder: ClientBuilder) -> Result<Self, BuildError> {
-        self.http.rebuild(builder, &self.token_url)?;
+        self.http.way = Way::http(builder, &self.token_url)?;
         Ok(self)
     }
 

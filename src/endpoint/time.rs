@@ -75,7 +75,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duratio
         let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
         return Some(seconds.saturating_add(Duration::from_secs(more)));
     }
-    let date = date(text)?;
+    let date = http_date(text)?;
     let is_believed = |after: &Duration| !after.is_zero() && *after <= LONGEST;
     let by_the_server = server_time(headers).map(|now| date.saturating_sub(now));
     let after = by_the_server.filter(is_believed);
@@ -84,10 +84,11 @@ pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duratio
 
 /// The server's clock when it answered (RFC 9110 section 6.6.1), since the Unix epoch.
 pub(crate) fn server_time(headers: &HeaderMap) -> Option<Duration> {
-    date(headers.get(DATE)?.to_str().ok()?)
+    http_date(headers.get(DATE)?.to_str().ok()?)
 }
 
-fn date(text: &str) -> Option<Duration> {
+/// A date of HTTP (RFC 9110 section 5.6.7), since the Unix epoch.
+pub(super) fn http_date(text: &str) -> Option<Duration> {
     httpdate::parse_http_date(text)
         .ok()?
         .duration_since(UNIX_EPOCH)

@@ -4,7 +4,7 @@
 //! After a failure everything depends on one question: can any part of the request have left? A body is *waiting* until
 //! the connection takes it. Only then the send window is checked, after all the time that name resolution, connecting and
 //! TLS may have cost. A waiting body can be recalled; no connection takes a recalled body, not even a connection that
-//! outlives its request. A recalled body is proof that the token in it is unspent; the kind of an error is no proof.
+//! outlives its request. A recalled body is proof that the token in it is unspent; the kind of an error is not.
 //!
 //! This module never judges an answer: an answer that broke off is an answer, with the bytes that arrived.
 
@@ -44,7 +44,7 @@ pub(crate) fn http_builder() -> ClientBuilder {
 
 /// The settings of HTTP that every endpoint has.
 pub(super) struct HttpSettings {
-    way: Way,
+    pub(super) way: Way,
     /// The longest an exchange may take.
     pub(super) timeout: Duration,
     body_limit: usize,
@@ -53,37 +53,20 @@ pub(super) struct HttpSettings {
 }
 
 /// The way of a request to the server.
-enum Way {
+pub(super) enum Way {
     Http(Client),
     #[cfg(all(feature = "folio", feature = "testing"))]
     InProcess(Arc<dyn InProcess>),
 }
 
 impl HttpSettings {
-    fn new(way: Way) -> Self {
+    pub(super) fn new(way: Way) -> Self {
         Self {
             way,
             timeout: Duration::from_secs(30),
             body_limit: BODY_LIMITS.0,
             user_agent: None,
         }
-    }
-
-    /// Settings for a server at `url`, with a client from `builder`.
-    pub(super) fn over_http(builder: ClientBuilder, url: &Url) -> Result<Self, BuildError> {
-        Ok(Self::new(Way::Http(client(builder, url)?)))
-    }
-
-    /// Settings for a server in this process.
-    #[cfg(all(feature = "folio", feature = "testing"))]
-    pub(super) fn in_process(server: Arc<dyn InProcess>) -> Self {
-        Self::new(Way::InProcess(server))
-    }
-
-    /// Replaces the client by one from `builder`.
-    pub(super) fn rebuild(&mut self, builder: ClientBuilder, url: &Url) -> Result<(), BuildError> {
-        self.way = Way::Http(client(builder, url)?);
-        Ok(())
     }
 
     pub(super) fn body_limit(&self) -> usize {
@@ -146,33 +129,36 @@ impl HttpSettings {
     }
 }
 
-/// A client that sends a request exactly once, and to the URL of the request only.
-fn client(builder: ClientBuilder, url: &Url) -> Result<Client, BuildError> {
-    let mut builder = builder
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        // A server closes a kept connection without notice: the answer to the next request would be lost.
-        .pool_max_idle_per_host(0)
-        // A verbose connection logs the bytes.
-        .connection_verbose(false)
-        // Another crate may have enabled decompression. `Reply::read` decompresses a body that comes compressed.
-        .no_gzip()
-        .no_brotli()
-        .no_deflate()
-        .no_zstd()
-        // An odd header must not cost a token. These checks guard against one answer being taken for two, which cannot
-        // happen on a connection that is used once.
-        .http1_ignore_invalid_headers_in_responses(true)
-        .http1_allow_obsolete_multiline_headers_in_responses(true)
-        .http1_allow_spaces_after_header_name_in_responses(true);
-    if url.scheme() == "http" {
-        // The URL is on loopback. A proxy would carry the token over the network in the clear.
-        builder = builder.no_proxy();
+impl Way {
+    /// A client from `builder` that sends a request to `url` exactly once, and to no other URL.
+    pub(super) fn http(builder: ClientBuilder, url: &Url) -> Result<Self, BuildError> {
+        let mut builder = builder
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            // A server closes a kept connection without notice: the answer to the next request would be lost.
+            .pool_max_idle_per_host(0)
+            // A verbose connection logs the bytes.
+            .connection_verbose(false)
+            // Another crate may have enabled decompression. `Reply::read` decompresses a body that comes compressed.
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
+            // An odd header must not cost a token. These checks guard against one answer being taken for two, which cannot
+            // happen on a connection that is used once.
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true);
+        if url.scheme() == "http" {
+            // The URL is on loopback. A proxy would carry the token over the network in the clear.
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|error| BuildError::Client {
+            source: error.without_url().into(),
+        })?;
+        Ok(Self::Http(client))
     }
-    builder.build().map_err(|error| BuildError::Client {
-        source: error.without_url().into(),
-    })
 }
 
 /// Brings requests to a server in this process, without sockets: paused time advances while a task waits for a socket.

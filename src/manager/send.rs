@@ -345,7 +345,7 @@ impl TokenManager {
         if answer.status() != StatusCode::SERVICE_UNAVAILABLE || !matches!(route, Route::Straight) {
             return None;
         }
-        if !asked.method.is_idempotent() && !self.api().profile.unavailable_is_the_gateways() {
+        if !asked.method.is_idempotent() && !self.api().profile.unavailable_is_the_gateways {
             return None;
         }
         let session = &self.session;

@@ -1,4 +1,5 @@
-//! Bodies that are read once: what builds them anew repeats them, what was given them built gets the 401 back.
+//! Bodies that are read once: a way that builds the body anew repeats the call, and a way that got a built body returns the
+//! 401.
 
 use evertoken::TokenManager;
 use evertoken::testing::AccessCheck;
@@ -18,8 +19,8 @@ ways! {
 ways! {
     #[tokio::test(start_paused = true)]
     given ways:
-    a_form_that_was_given_gets_its_401_back_and_the_next_call_succeeds,
-    a_stream_that_was_given_gets_its_401_back_and_the_next_call_succeeds,
+    the_401_of_a_built_form_is_returned_and_the_next_call_succeeds,
+    the_401_of_a_built_stream_is_returned_and_the_next_call_succeeds,
 }
 
 const FILE: &str = "all of the file";
@@ -32,8 +33,8 @@ fn stream() -> Body {
     Body::Stream(&["all ", "of the", " file"])
 }
 
-/// An API that keeps each call whole and asks the server about its token, and a manager with a token that has expired
-/// there.
+/// An API that records each call and asks the server about its token, and a manager with a token that has expired at the
+/// server.
 async fn with_stale_token() -> (World, Recorder, TokenManager) {
     let world = World::new().await;
     let server = world.server.clone();
@@ -52,7 +53,7 @@ async fn with_stale_token() -> (World, Recorder, TokenManager) {
     (world, api, tokens)
 }
 
-/// Each call brought all of the file.
+/// Each call carried the whole file.
 fn assert_whole(api: &Recorder, calls: usize) {
     let seen = api.seen();
     assert_eq!(seen.len(), calls);
@@ -80,7 +81,7 @@ async fn returned<W: Way>(body: Body) {
     let answer = way.call(post(&api, body.clone())).await.unwrap();
     assert_eq!(answer.status, 401);
     assert_whole(&api, 1);
-    // Without being asked for, the next token is under way.
+    // The rotation starts although no caller asks for a token.
     timeout(SECOND, world.server.arrived(1)).await.unwrap();
     let answer = way.call(post(&api, body)).await.unwrap();
     assert_eq!(answer.status, 200);
@@ -96,10 +97,10 @@ async fn a_stream_that_is_built_anew_is_repeated_after_a_401<W: Way>() {
     repeated::<W>(stream()).await;
 }
 
-async fn a_form_that_was_given_gets_its_401_back_and_the_next_call_succeeds<W: Way>() {
+async fn the_401_of_a_built_form_is_returned_and_the_next_call_succeeds<W: Way>() {
     returned::<W>(form()).await;
 }
 
-async fn a_stream_that_was_given_gets_its_401_back_and_the_next_call_succeeds<W: Way>() {
+async fn the_401_of_a_built_stream_is_returned_and_the_next_call_succeeds<W: Way>() {
     returned::<W>(stream()).await;
 }

@@ -1,4 +1,4 @@
-//! What the builder takes, and in which runtime.
+//! What the builder accepts, and in which runtime.
 
 use evertoken::testing::{AuthorizationServer, TestClock};
 use evertoken::{BuildError, MemoryStore, OAuth2, TokenEndpoint, TokenManager, TokenStore};
@@ -6,7 +6,7 @@ use evertoken::{BuildError, MemoryStore, OAuth2, TokenEndpoint, TokenManager, To
 use crate::world::{ACCESS_TTL, World, builder};
 
 #[tokio::test(start_paused = true)]
-async fn a_boxed_store_and_a_boxed_endpoint_do_what_is_in_them() {
+async fn a_boxed_store_and_a_boxed_endpoint_behave_as_their_contents() {
     let clock = TestClock::new();
     let server = AuthorizationServer::builder()
         .clock(clock.clone())
@@ -34,9 +34,9 @@ async fn a_boxed_store_and_a_boxed_endpoint_do_what_is_in_them() {
     assert!(server.revocations() > 0);
 }
 
-/// All that an endpoint says of itself.
+/// Everything that an endpoint reports about itself.
 #[test]
-fn a_boxed_endpoint_says_of_itself_what_is_in_it() {
+fn a_boxed_endpoint_reports_what_its_content_reports() {
     let plain = || {
         OAuth2::new("https://id.example.org/token", "importer")
             .unwrap()
@@ -45,7 +45,7 @@ fn a_boxed_endpoint_says_of_itself_what_is_in_it() {
             .timeout(std::time::Duration::from_secs(7))
     };
     let boxed: Box<dyn TokenEndpoint> = Box::new(plain());
-    // What the trait says, and not what the box's contents say without it.
+    // The calls go through the trait, and not to the content of the box.
     fn said(endpoint: &impl TokenEndpoint) -> String {
         let key = endpoint.key();
         format!(

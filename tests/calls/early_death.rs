@@ -1,4 +1,4 @@
-//! Tokens that die long before the server said: each call succeeds all the same.
+//! Tokens that die long before their stated expiry: each call succeeds nevertheless.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::world::{SECOND, World};
 ways! {
     #[tokio::test(start_paused = true)]
     every way:
-    every_call_succeeds_though_tokens_die_long_before_the_server_said,
+    every_call_succeeds_though_tokens_die_long_before_their_expiry,
 }
 
 ways! {
     #[tokio::test(start_paused = true)]
     ways that follow redirects within origins:
-    every_call_behind_a_redirect_succeeds_though_tokens_die_long_before_the_server_said,
+    every_call_behind_a_redirect_succeeds_though_tokens_die_long_before_their_expiry,
 }
 
-/// Says of each token that it lives for an hour.
+/// An endpoint that reports a lifetime of one hour for each token.
 #[derive(Debug)]
 struct Overstating(InProcessEndpoint);
 
@@ -35,12 +35,12 @@ impl TokenEndpoint for Overstating {
     }
 }
 
-async fn every_call_succeeds_though_tokens_die_long_before_the_server_said<W: Way>() {
+async fn every_call_succeeds_though_tokens_die_long_before_their_expiry<W: Way>() {
     every_call_succeeds::<W>("/records").await;
 }
 
-/// On a client that does not tell of redirects as well.
-async fn every_call_behind_a_redirect_succeeds_though_tokens_die_long_before_the_server_said<
+/// The client does not report the redirects that it follows.
+async fn every_call_behind_a_redirect_succeeds_though_tokens_die_long_before_their_expiry<
     W: Way,
 >() {
     every_call_succeeds::<W>("/moved").await;
@@ -65,7 +65,7 @@ async fn every_call_succeeds<W: Way>(path: &str) {
         .unwrap();
     let way = W::new(&tokens);
     let url = format!("{}{path}", http.origin());
-    // Safe, so that it is repeated behind a redirect as well.
+    // A safe method is repeated after a redirect as well.
     let call = Call::new(Method::GET, url, Body::Text("record"));
     let mut succeeded = 0;
     for _ in 0..CALLS {
@@ -74,12 +74,12 @@ async fn every_call_succeeds<W: Way>(path: &str) {
         clock.advance(SECOND).await;
     }
     assert_eq!((succeeded, api.records()), (CALLS, CALLS));
-    // One for each three seconds; a 401 each, but for the first token, whose lifetime is known.
+    // One token for every three seconds, and one 401 for each token except the first, whose lifetime is known.
     assert_eq!((server.exchanges(), api.unauthorized()), (99, 98));
     assert_eq!(server.replays(), 0);
 }
 
-/// Why a loop of the user's own has to say what was accepted.
+/// A hand-written loop has to report each acceptance for this reason.
 #[tokio::test(start_paused = true)]
 async fn a_rejection_soon_after_another_counts_only_if_a_token_was_accepted_in_between() {
     for (is_accepted, expected) in [(true, Rejection::Rotating), (false, Rejection::TooSoon)] {
@@ -90,15 +90,15 @@ async fn a_rejection_soon_after_another_counts_only_if_a_token_was_accepted_in_b
         if is_accepted {
             world.tokens.accepted(&second);
         }
-        // Longer than between any two rotations, shorter than the pause after a rejection.
+        // Longer than the shortest interval between two rotations, and shorter than the pause after a rejection.
         world.clock.advance(SECOND * 3 / 2).await;
         assert_eq!(world.tokens.reject(&second), expected);
     }
 }
 
-/// What came of a token that is not held any more says nothing of the one that is.
+/// The acceptance of a replaced token says nothing about the current token.
 #[tokio::test(start_paused = true)]
-async fn an_old_token_that_is_accepted_late_does_not_make_the_next_rejection_count() {
+async fn the_late_acceptance_of_an_old_token_does_not_make_the_next_rejection_count() {
     let world = World::new().await;
     let first = world.tokens.token().await.unwrap();
     assert_eq!(world.tokens.reject(&first), Rejection::Rotating);

@@ -1,4 +1,4 @@
-//! `Event::Rotated` says how long it took, and tells a sign-in from a rotation.
+//! `Event::Rotated` holds the duration, and distinguishes a sign-in from a rotation.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use evertoken::{Builder, Event, Events, MemoryStore, TokenManager};
 
 use crate::world::{ACCESS_TTL, SECOND};
 
-/// Of the events so far, each rotation: how long it took, and whether it was a sign-in.
+/// The duration of each rotation so far, and whether it was a sign-in.
 fn rotated(events: &mut Events) -> Vec<(Duration, bool)> {
     std::iter::from_fn(|| events.try_recv())
         .filter_map(|event| match event {
@@ -19,7 +19,7 @@ fn rotated(events: &mut Events) -> Vec<(Duration, bool)> {
         .collect()
 }
 
-/// A server that takes 3 s for each exchange, and lets its client sign in by itself.
+/// A server that takes 3 s for each exchange, and whose client can sign in.
 fn slow_server() -> (TestClock, AuthorizationServer, Builder) {
     let clock = TestClock::new();
     let server = AuthorizationServer::builder()
@@ -33,7 +33,7 @@ fn slow_server() -> (TestClock, AuthorizationServer, Builder) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_in_and_a_rotation_are_told_apart_and_say_how_long_they_took() {
+async fn the_rotated_event_marks_a_sign_in_and_holds_the_duration() {
     let (clock, server, builder) = slow_server();
     let tokens = builder.build().unwrap();
     let mut events = tokens.subscribe();
@@ -42,16 +42,16 @@ async fn a_sign_in_and_a_rotation_are_told_apart_and_say_how_long_they_took() {
     clock.advance(ACCESS_TTL).await;
     tokens.token().await.unwrap();
     assert_eq!(rotated(&mut events), [(3 * SECOND, false)]);
-    // The session is gone, so that the next rotation is a sign-in again.
+    // The session has ended, so the next rotation is a sign-in.
     server.revoke_all();
     clock.advance(ACCESS_TTL).await;
     tokens.token().await.unwrap();
     assert_eq!(rotated(&mut events), [(3 * SECOND, true)]);
 }
 
-/// What is stored before the request is sent, the lease, is not in it.
+/// The duration does not include storing the lease before the request.
 #[tokio::test(start_paused = true)]
-async fn the_time_of_a_rotation_is_the_exchange_and_storing_what_it_brought() {
+async fn the_duration_of_a_rotation_covers_the_exchange_and_the_storing() {
     let (_, server, builder) = slow_server();
     let store = FaultyStore::new(MemoryStore::new());
     let slow = CallFault::DelayBefore(Duration::from_millis(400));

@@ -26,12 +26,12 @@ ways! {
     callers_on_many_threads_without_a_token_share_one_exchange,
 }
 
-/// What a new process has that was given no more.
+/// The pair of a new process that got only a refresh token.
 fn refresh_alone(server: &AuthorizationServer) -> TokenPair {
     TokenPair::from_refresh_token(server.issue().refresh.unwrap())
 }
 
-/// The statuses of as many calls at once.
+/// The statuses of many calls at once.
 async fn at_once<W: Way>(way: &W, url: &str) -> Vec<u16> {
     let start = Arc::new(Barrier::new(CALLERS));
     let mut callers = JoinSet::new();

@@ -1,4 +1,4 @@
-//! One rule for rejected tokens, whatever the client: each case here passes for every way to call an API.
+//! One rule for rejected tokens on every client: each case here passes for every way to call an API.
 
 #![allow(missing_docs)]
 #![expect(

@@ -1,4 +1,4 @@
-//! Who gets the token: the configured origins, and nothing else.
+//! Only the configured origins get the token.
 
 use evertoken::ApiProfile;
 use url::Url;
@@ -12,14 +12,14 @@ ways! {
     every way:
     a_url_outside_the_origins_gets_no_token_and_its_401_costs_nothing,
     every_configured_origin_gets_the_token,
-    a_path_without_tokens_gets_none,
+    a_tokenless_path_gets_no_token,
 }
 
 async fn a_url_outside_the_origins_gets_no_token_and_its_401_costs_nothing<W: Way>() {
     let elsewhere = Recorder::with("/401", || reply(401, &[])).await;
     let world = World::new().await;
     let way = W::new(&world.tokens);
-    // Expired, so that a look at the token would cost an exchange.
+    // The token is expired, so a request for it would cost an exchange.
     world.clock.advance(ACCESS_TTL).await;
     for (path, status) in [("/401", 401), ("/", 200)] {
         let answer = way.call(Call::post(elsewhere.url(path))).await.unwrap();
@@ -48,7 +48,7 @@ async fn every_configured_origin_gets_the_token<W: Way>() {
     assert_eq!(world.counts(), (1, 0, 0));
 }
 
-async fn a_path_without_tokens_gets_none<W: Way>() {
+async fn a_tokenless_path_gets_no_token<W: Way>() {
     let api = Recorder::with("/users/sign-in", || reply(401, &[])).await;
     let world = World::new().await;
     let tokens = builder(&world.server, &world.clock, &world.first)
@@ -64,7 +64,7 @@ async fn a_path_without_tokens_gets_none<W: Way>() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn allows_says_whether_a_request_would_get_the_token() {
+async fn allows_reports_whether_a_request_gets_the_token() {
     let world = World::new().await;
     let tokens = builder(&world.server, &world.clock, &world.first)
         .origin("https://api.example.org")

@@ -1,4 +1,4 @@
-//! `pair()`, for those who hand a pair on.
+//! `pair()`, for a program that passes its pair on.
 
 use evertoken::testing::AccessCheck;
 use evertoken::{Error, TokenManager};
@@ -6,7 +6,7 @@ use evertoken::{Error, TokenManager};
 use crate::world::{ACCESS_TTL, SECOND, World, access, builder};
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_is_handed_on_says_what_is_left_of_its_lifetimes() {
+async fn a_returned_pair_holds_its_remaining_lifetimes() {
     let world = World::new().await;
     let first = world.first.clone().refresh_expires_in(1_000 * SECOND);
     let tokens = builder(&world.server, &world.clock, &first)
@@ -21,13 +21,13 @@ async fn a_pair_that_is_handed_on_says_what_is_left_of_its_lifetimes() {
     );
     assert_eq!(pair.lifetime.access.total(), Some(400 * SECOND));
     assert_eq!(pair.lifetime.refresh.total(), Some(800 * SECOND));
-    // Asking changes nothing.
+    // The call changes nothing.
     assert_eq!(tokens.pair().await.unwrap(), pair);
     assert_eq!(world.server.exchanges(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_was_handed_on_is_rotated_when_its_token_has_expired() {
+async fn a_returned_pair_is_rotated_when_its_token_has_expired() {
     let world = World::new().await;
     world.tokens.token().await.unwrap();
     world.clock.advance(200 * SECOND).await;
@@ -43,7 +43,7 @@ async fn a_pair_that_was_handed_on_is_rotated_when_its_token_has_expired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_whose_token_has_expired_is_rotated_before_it_is_handed_on() {
+async fn a_pair_with_an_expired_token_is_rotated_before_it_is_returned() {
     let world = World::new().await;
     world.tokens.token().await.unwrap();
     world.clock.advance(ACCESS_TTL).await;
@@ -59,7 +59,7 @@ async fn a_pair_whose_token_has_expired_is_rotated_before_it_is_handed_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manager_without_a_session_hands_no_pair_on() {
+async fn a_manager_without_a_session_returns_no_pair() {
     let world = World::new().await;
     let tokens = TokenManager::builder(world.server.endpoint())
         .clock(world.clock.clone())

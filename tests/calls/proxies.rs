@@ -1,11 +1,11 @@
-//! A token for loopback goes there in the clear, so a client of the crate's own takes it through no proxy.
+//! A token for loopback travels in the clear, so the crate's own client sends it through no proxy.
 
 use reqwest::{Client, ClientBuilder, Proxy};
 
 use crate::recorder::{Recorder, reply};
 use crate::world::{World, access, builder};
 
-/// A proxy that lets nothing through, and a builder of clients that use it for everything.
+/// A proxy that passes nothing on, and a builder of clients that use the proxy for every request.
 async fn proxied() -> (Recorder, impl Fn() -> ClientBuilder) {
     let proxy = Recorder::start(|_| std::future::ready(reply(502, &[]))).await;
     let url = proxy.origin().to_owned();
@@ -15,10 +15,10 @@ async fn proxied() -> (Recorder, impl Fn() -> ClientBuilder) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_for_loopback_goes_through_no_proxy_on_our_client() {
+async fn our_client_sends_a_token_for_loopback_through_no_proxy() {
     let (proxy, proxied) = proxied().await;
     let world = World::new().await;
-    // Any other client goes through it, also to loopback.
+    // Any other client uses the proxy, also for loopback.
     let control = proxied().build().unwrap().get(world.http.url()).send();
     assert_eq!(control.await.unwrap().status(), 502);
     assert_eq!(proxy.seen().len(), 1);
@@ -31,7 +31,7 @@ async fn a_token_for_loopback_goes_through_no_proxy_on_our_client() {
         };
         let tokens = tokens.build().unwrap();
         let ours = tokens.client(&proxied).unwrap();
-        // Whichever client the request was built with.
+        // Any client may have built the request.
         for http in [ours.http().clone(), proxied().build().unwrap()] {
             let sent = ours.send(http.get(world.http.url())).await.unwrap();
             assert_eq!(sent.status(), 200);
@@ -43,9 +43,9 @@ async fn a_token_for_loopback_goes_through_no_proxy_on_our_client() {
     assert_eq!(world.counts(), (4, 0, 0));
 }
 
-/// What goes there is encrypted: the proxy sees where it leads, and no more.
+/// The traffic is encrypted: the proxy sees only its target.
 #[tokio::test(start_paused = true)]
-async fn a_call_of_an_https_origin_goes_through_the_proxy_that_the_user_has_set() {
+async fn a_call_of_an_https_origin_goes_through_the_configured_proxy() {
     let (proxy, proxied) = proxied().await;
     let world = World::new().await;
     let tokens = builder(&world.server, &world.clock, &world.first)

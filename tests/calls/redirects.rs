@@ -1,4 +1,4 @@
-//! Redirects: the token stays within the origins, and what answers without the token does not reject it.
+//! Redirects: the token stays within the origins, and an answer to a request without the token does not reject it.
 
 use evertoken::testing::Answer;
 use http::Method;
@@ -33,14 +33,14 @@ ways! {
 ways! {
     #[tokio::test(start_paused = true)]
     ways without redirects:
-    a_redirect_within_the_origin_is_returned_to_those_who_follow_none,
+    a_client_that_follows_no_redirect_gets_it_back,
 }
 
 fn to(status: u16, url: impl Into<String>) -> Answer {
     Answer::status(status).header("location", url)
 }
 
-/// Sends everything back to the API, to this path.
+/// A server that redirects every request back to the API, to this path.
 async fn boomerang(world: &World, path: &str) -> Recorder {
     let back = world.url(path);
     Recorder::start(move |_: Arrived| std::future::ready(reply(302, &[("location", &back)]))).await
@@ -67,7 +67,7 @@ async fn a_401_behind_a_redirect_within_the_origin_costs_one_refresh<W: Way>() {
     assert_eq!(world.counts(), (4, 1, 1));
 }
 
-/// The redirect proves that something was done.
+/// The redirect shows that the server may have acted on the request.
 async fn a_post_is_not_repeated_for_a_401_behind_a_redirect<W: Way>() {
     let world = World::with_stale_token().await;
     let way = W::new(&world.tokens);
@@ -75,7 +75,7 @@ async fn a_post_is_not_repeated_for_a_401_behind_a_redirect<W: Way>() {
     let answer = way.call(Call::post(world.url("/moved"))).await.unwrap();
     assert_eq!(answer.status, 401);
     assert_eq!((world.api.calls(), world.api.records()), (2, 0));
-    // The token is replaced all the same.
+    // The token is replaced nevertheless.
     timeout(SECOND, world.server.arrived(1)).await.unwrap();
     let answer = way.call(Call::post(world.url("/moved"))).await.unwrap();
     assert_eq!(answer.status, 200);
@@ -119,7 +119,7 @@ async fn a_redirect_to_another_host_is_returned_and_leads_nowhere<W: Way>() {
     assert_eq!(world.counts(), (10, 0, 0));
 }
 
-/// Calls that lead away and back, each followed by one that the API accepts.
+/// Calls with a redirect away and back, each followed by a call that the API accepts.
 async fn led_away_and_back<W: Way>(world: &World, way: &W, status: u16) {
     for _ in 0..20 {
         let answer = way.call(Call::get(world.url("/away"))).await.unwrap();
@@ -137,12 +137,12 @@ async fn a_redirect_away_and_back_costs_at_most_one_refresh_for_each_token_that_
     let elsewhere = boomerang(&world, "/records").await;
     let way = W::new(&world.tokens);
     world.api.answer_path("/away", to(302, elsewhere.url("/")));
-    // The client took the token off, so the API answers 401.
+    // The client has removed the token, so the API answers 401.
     led_away_and_back(&world, &way, 401).await;
     assert_eq!(world.server.exchanges(), 1);
     led_away_and_back(&world, &way, 401).await;
     assert_eq!(world.server.exchanges(), 1);
-    // The next token comes because its time has come, and costs one more.
+    // The next token comes from a regular rotation, and costs one more refresh.
     world.clock.advance(ACCESS_TTL).await;
     led_away_and_back(&world, &way, 401).await;
     assert_eq!(world.server.exchanges(), 3);
@@ -160,7 +160,7 @@ async fn a_redirect_away_and_back_costs_no_refresh<W: Way>() {
     assert_eq!(elsewhere.lines(), [""; 0]);
 }
 
-async fn a_redirect_within_the_origin_is_returned_to_those_who_follow_none<W: Way>() {
+async fn a_client_that_follows_no_redirect_gets_it_back<W: Way>() {
     let world = World::new().await;
     let way = W::new(&world.tokens);
     world.api.answer_path("/moved", to(307, "/records"));

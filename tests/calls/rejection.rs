@@ -1,4 +1,4 @@
-//! A rejected token: one refresh, one repetition, and no more for the rejections that come late.
+//! A rejected token costs one refresh and one repetition; late rejections of the same token cost nothing more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ ways! {
     a_token_that_works_again_is_replaced_at_once_when_it_is_rejected,
     late_401s_of_one_token_cost_one_refresh,
     a_session_that_has_ended_is_an_error_and_costs_no_further_call,
-    another_refusal_is_returned_and_costs_nothing,
+    any_other_refusal_is_returned_and_costs_no_exchange,
 }
 
 async fn a_401_costs_one_refresh_and_one_repetition<W: Way>() {
@@ -32,7 +32,7 @@ async fn a_401_costs_one_refresh_and_one_repetition<W: Way>() {
     assert_eq!((world.api.records(), world.api.anonymous()), (1, 0));
     let bodies: Vec<_> = world.api.seen().iter().map(|seen| seen.body).collect();
     assert_eq!(bodies, [6, 6]);
-    // The new token is the one from now on.
+    // The new token is the current token from now on.
     let answer = way.call(Call::post(world.http.url())).await.unwrap();
     assert_eq!(answer.status, 200);
     assert_eq!(world.counts(), (3, 1, 1));
@@ -50,12 +50,12 @@ async fn a_second_401_is_returned_and_causes_no_storm<W: Way>() {
         let answer = way.call(Call::post(world.http.url())).await.unwrap();
         assert_eq!(answer.status, 401);
     }
-    // Each was sent once, with the token that is there.
+    // Each call was sent once, with the current token.
     assert_eq!(world.counts(), (22, 22, 1));
     assert_eq!(world.api.anonymous(), 0);
 }
 
-/// What was accepted counts, so that the pause after a rejection does not last.
+/// An acceptance counts, so the pause after a rejection ends.
 async fn a_token_that_works_again_is_replaced_at_once_when_it_is_rejected<W: Way>() {
     let world = World::new().await;
     let way = W::new(&world.tokens);
@@ -64,7 +64,7 @@ async fn a_token_that_works_again_is_replaced_at_once_when_it_is_rejected<W: Way
         let answer = way.call(Call::post(world.http.url())).await.unwrap();
         assert_eq!(answer.status, 200);
         assert_eq!(world.server.exchanges(), refreshes);
-        // Longer than between any two rotations, shorter than the pause after a rejection.
+        // Longer than the shortest interval between two rotations, and shorter than the pause after a rejection.
         world.clock.advance(SECOND * 3 / 2).await;
     }
     assert_eq!(world.counts(), (10, 5, 5));
@@ -74,7 +74,7 @@ async fn late_401s_of_one_token_cost_one_refresh<W: Way>() {
     const CALLS: usize = 10;
     let world = World::new().await;
     let believed = world.server.issue().expires_in(100 * ACCESS_TTL);
-    // An API that judges the old token when it is let to, one call for each permit.
+    // An API that judges the old token only with a permit, one call for each permit.
     let permits = Arc::new(Semaphore::new(0));
     let (gate, server, old) = (permits.clone(), world.server.clone(), believed.clone());
     let api = Recorder::start(move |call: Arrived| {
@@ -99,8 +99,8 @@ async fn late_401s_of_one_token_cost_one_refresh<W: Way>() {
         let (way, call) = (way.clone(), Call::post(api.url("/")));
         callers.spawn(async move { way.call(call).await.unwrap().status });
     }
-    // All are there with the same token, which expires now. Each is judged when the one before has been through with
-    // the new token.
+    // All calls have arrived with the same token, which expires now. The API judges each call after the previous call has
+    // succeeded with the new token.
     timeout(SECOND, api.arrived(CALLS)).await.unwrap();
     world.clock.advance(ACCESS_TTL).await;
     for _ in 0..CALLS {
@@ -129,7 +129,7 @@ async fn a_session_that_has_ended_is_an_error_and_costs_no_further_call<W: Way>(
     }
 }
 
-async fn another_refusal_is_returned_and_costs_nothing<W: Way>() {
+async fn any_other_refusal_is_returned_and_costs_no_exchange<W: Way>() {
     let world = World::new().await;
     let way = W::new(&world.tokens);
     for status in [400, 403, 404, 429, 500, 502] {

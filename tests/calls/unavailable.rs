@@ -1,4 +1,4 @@
-//! A gateway's 503 with `Retry-After`: waited for once, and the call repeated, where that cannot do harm.
+//! A gateway's 503 with `Retry-After`: the manager waits once and repeats the call if that does no harm.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ ways! {
     ready ways:
     a_503_is_waited_for_and_the_call_is_repeated_once,
     a_second_503_is_returned,
-    a_post_that_met_a_503_is_repeated_only_where_it_is_the_gateways,
-    a_503_and_a_401_are_dealt_with_once_each,
+    a_post_is_repeated_after_a_503_of_the_gateway_only,
+    a_503_and_a_401_are_handled_once_each,
 }
 
 ways! {
     #[tokio::test(start_paused = true)]
     given ways:
-    a_stream_that_cannot_be_repeated_gets_its_503_back_at_once,
+    the_503_of_a_stream_that_cannot_be_repeated_is_returned_at_once,
 }
 
 fn busy() -> testing::Answer {
     testing::Answer::status(503).header("retry-after", "3")
 }
 
-/// What became of this call of `/records`: the answer, how long it took, the calls that arrived.
+/// The outcome of a call of `/records`: the answer, the duration, and the number of calls that arrived.
 async fn met<W: Way>(world: &World, method: Method, body: Body) -> (Answer, Duration, u64) {
     let way = W::new(&world.tokens);
     let call = Call::new(method, world.http.url(), body);
@@ -58,7 +58,7 @@ async fn a_second_503_is_returned<W: Way>() {
     assert_eq!(answer.headers["retry-after"], "3");
 }
 
-async fn a_post_that_met_a_503_is_repeated_only_where_it_is_the_gateways<W: Way>() {
+async fn a_post_is_repeated_after_a_503_of_the_gateway_only<W: Way>() {
     for (is_the_gateways, expected) in [
         (false, (503, Duration::ZERO, 1)),
         (true, (200, 3 * SECOND, 2)),
@@ -71,7 +71,7 @@ async fn a_post_that_met_a_503_is_repeated_only_where_it_is_the_gateways<W: Way>
     }
 }
 
-async fn a_503_and_a_401_are_dealt_with_once_each<W: Way>() {
+async fn a_503_and_a_401_are_handled_once_each<W: Way>() {
     let unauthorized = || testing::Answer::status(401);
     for (answers, status) in [
         ([busy(), unauthorized()].to_vec(), 200),
@@ -89,7 +89,7 @@ async fn a_503_and_a_401_are_dealt_with_once_each<W: Way>() {
     }
 }
 
-async fn a_stream_that_cannot_be_repeated_gets_its_503_back_at_once<W: Way>() {
+async fn the_503_of_a_stream_that_cannot_be_repeated_is_returned_at_once<W: Way>() {
     let world = World::new().await;
     world.api.answer_next(busy());
     let body = Body::Stream(&["one\x1D", "two\x1D"]);
@@ -97,10 +97,10 @@ async fn a_stream_that_cannot_be_repeated_gets_its_503_back_at_once<W: Way>() {
     assert_eq!((answer.status, took, calls), (503, Duration::ZERO, 1));
 }
 
-/// A loop of the user's own says nothing of a 503 to the manager, which costs no token, and the loop has the answer's
-/// `Retry-After` to wait by.
+/// A hand-written loop does not report a 503 to the manager, because a 503 costs no token. The loop waits by the
+/// `Retry-After` of the answer.
 #[tokio::test(start_paused = true)]
-async fn a_503_is_returned_at_once_to_a_loop_by_hand() {
+async fn a_hand_written_loop_gets_a_503_at_once() {
     let world = World::new().await;
     world.api.answer_next(busy());
     let (answer, took, calls) = met::<ByHand>(&world, Method::GET, Body::Empty).await;

@@ -30,20 +30,20 @@ pub(crate) trait Way: Clone + Send + Sync + 'static {
     /// A way that takes its tokens from this manager.
     fn new(tokens: &TokenManager) -> Self;
 
-    /// Sends the call with a token where its URL gets one, and returns the answer.
+    /// Sends the call, with a token if its URL gets one, and returns the answer.
     fn call(&self, call: Call) -> impl Future<Output = Result<Answer, Failure>> + Send;
 }
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What comes back.
+/// The answer to a call.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
 }
 
-/// What is sent.
+/// A call of an API.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) method: Method,
@@ -55,9 +55,9 @@ pub(crate) struct Call {
 pub(crate) enum Body {
     Empty,
     Text(&'static str),
-    /// These parts in a stream, which a client reads once.
+    /// A stream of these parts, which a client reads once.
     Stream(&'static [&'static str]),
-    /// This file in a multipart form.
+    /// A multipart form with this file.
     Form(&'static str),
 }
 
@@ -75,7 +75,7 @@ impl Call {
         Self { method, url, body }
     }
 
-    /// For reqwest.
+    /// The call as a request of reqwest.
     fn request(&self, http: &Client) -> RequestBuilder {
         let request = http.request(self.method.clone(), self.url.clone());
         match &self.body {
@@ -114,7 +114,7 @@ fn frame(part: &'static str) -> Result<http_body::Frame<Bytes>, Infallible> {
     Ok(http_body::Frame::data(Bytes::from_static(part.as_bytes())))
 }
 
-/// Makes tests of cases that are written for any way, `async fn case<W: Way>()`: one for each way that is named.
+/// Makes tests of cases for any way (`async fn case<W: Way>()`): one test for each way that is named.
 macro_rules! ways {
     (#[$test:meta] $case:ident: $($name:ident $way:ident),+) => {
         mod $case {
@@ -135,7 +135,7 @@ macro_rules! ways {
             }
         )+
     };
-    // In which the rule is the crate's.
+    // The crate applies the rule in these ways.
     (#[$test:meta] ready ways: $($case:ident),+ $(,)?) => {
         $(
             crate::ways::ways! {
@@ -145,7 +145,7 @@ macro_rules! ways {
             }
         )+
     };
-    // Whose requests are built anew for each attempt.
+    // These ways build the request anew for each attempt.
     (#[$test:meta] building ways: $($case:ident),+ $(,)?) => {
         $(
             crate::ways::ways! {
@@ -155,7 +155,7 @@ macro_rules! ways {
             }
         )+
     };
-    // Which are given a request that is built already.
+    // These ways get a request that is already built.
     (#[$test:meta] given ways: $($case:ident),+ $(,)?) => {
         $(
             crate::ways::ways! { #[$test] $case: by_send BySend, by_client ByClient }

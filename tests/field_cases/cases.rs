@@ -1,10 +1,10 @@
-//! The answers, as data.
+//! The answers of token endpoints, as data.
 
-/// An answer, and what it means.
+/// An answer and its meaning.
 pub(crate) struct Case {
-    /// Of the list of field cases; 0 for one that was found since.
+    /// The number in the list of field cases; 0 for a case that was found later.
     pub(crate) number: u32,
-    /// The server, and where its answer is from.
+    /// The server, and the source of the answer.
     pub(crate) source: &'static str,
     pub(crate) status: u16,
     pub(crate) headers: &'static str,
@@ -23,7 +23,7 @@ const fn case(number: u32, status: u16, body: &'static str, means: &'static str)
     }
 }
 
-/// One that was found in a provider's document, source or issue tracker.
+/// A case from a provider's document, source code or issue tracker.
 const fn found(source: &'static str, status: u16, body: &'static str, means: &'static str) -> Case {
     Case {
         source,
@@ -236,7 +236,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// What stands between a client and its server writes JSON as well, and pages hold tokens of others.
+/// Answers of gateways, which write JSON as well, and pages that hold unrelated tokens.
 pub(crate) const OTHERS: &[Case] = &[
     case(
         0,
@@ -300,7 +300,7 @@ pub(crate) const OTHERS: &[Case] = &[
         r#"<p>Notice</p>{"error":"invalid_grant"}"#,
         "unknown",
     ),
-    // Whole pairs in the wrong company.
+    // Complete pairs in documents that are not answers.
     case(
         0,
         200,

@@ -1,5 +1,5 @@
-//! What token endpoints of the field answer, byte by byte, and what each answer means. Where a row has a source, the answer
-//! is from there; its tokens are replaced.
+//! Answers of real token endpoints, byte by byte, and the meaning of each. The answer of a row with a source comes from that
+//! source, with other tokens.
 
 #![allow(
     clippy::expect_used,
@@ -102,7 +102,7 @@ fn told(outcome: &Result<Issued, EndpointError>) -> String {
 }
 
 #[tokio::test]
-async fn each_answer_of_the_field_means_what_its_server_says_with_it() {
+async fn each_answer_of_the_field_has_the_meaning_of_its_server() {
     for case in CASES {
         let outcome = outcome(case.answer(), Codes::default()).await;
         let Case {
@@ -112,7 +112,7 @@ async fn each_answer_of_the_field_means_what_its_server_says_with_it() {
             ..
         } = case;
         assert_eq!(told(&outcome), case.means, "{number} {source}: {body}");
-        // The user learns what the server or the page said.
+        // The error quotes the server or the page.
         if let Err(error) = outcome {
             assert_eq!(
                 error.status(),
@@ -124,16 +124,16 @@ async fn each_answer_of_the_field_means_what_its_server_says_with_it() {
 }
 
 #[tokio::test]
-async fn what_others_say_is_not_taken_for_the_servers_word() {
+async fn an_answer_of_a_gateway_or_a_page_is_not_the_servers_word() {
     for case in OTHERS {
         let outcome = outcome(case.answer(), Codes::default()).await;
         assert_eq!(told(&outcome), case.means, "{}", case.body);
     }
 }
 
-/// It looks like one after a gateway that cut its connection to the server.
+/// A gateway that cut its connection to the server leaves such an answer.
 #[tokio::test]
-async fn a_bare_400_that_does_not_say_where_it_ends_is_a_page() {
+async fn a_bare_400_without_a_length_is_a_page() {
     let codes = || Codes::default().bare_400(Bare400::Dead);
     let cut = "HTTP/1.1 400 x\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n";
     let outcome = outcome(Step::AnswerAndClose(cut.into()), codes()).await;
@@ -141,7 +141,7 @@ async fn a_bare_400_that_does_not_say_where_it_ends_is_a_page() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_told_with_its_target() {
+async fn a_redirect_is_quoted_with_its_target() {
     let headers = "Location: https://portal.example.org/login?back=/token\r\n";
     let error = outcome(answer(302, headers, b""), Codes::default())
         .await
@@ -153,7 +153,7 @@ async fn a_redirect_is_told_with_its_target() {
 }
 
 #[tokio::test]
-async fn what_only_this_server_means_is_added_to_the_table() {
+async fn added_codes_extend_the_table() {
     let dead = Codes::default().dead(["invalid_request", "invalid_token", "10010", "40030"]);
     let rows = [
         (
@@ -168,7 +168,7 @@ async fn what_only_this_server_means_is_added_to_the_table() {
             dead.clone(),
             "dead invalid_token",
         ),
-        // TikTok's first version, and WeChat.
+        // The first version of TikTok, and WeChat.
         (
             200,
             r#"{"data":{"description":"Refresh_token expired","error_code":10010},"message":"error"}"#,
@@ -221,7 +221,7 @@ async fn what_only_this_server_means_is_added_to_the_table() {
 }
 
 #[tokio::test]
-async fn a_pair_that_came_compressed_is_issued_though_it_was_not_asked_for() {
+async fn a_pair_in_a_compressed_answer_is_issued() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder
         .write_all(br#"{"access_token":"a2","refresh_token":"r2","expires_in":60}"#)
@@ -238,9 +238,9 @@ async fn a_pair_that_came_compressed_is_issued_though_it_was_not_asked_for() {
     assert!(matches!(error, EndpointError::Unknown { .. }), "{error}");
 }
 
-/// It ends where the connection does, and a connection that broke ends as well.
+/// Such an answer ends with the connection, and a broken connection looks the same.
 #[tokio::test]
-async fn half_a_token_of_an_answer_without_a_length_is_none() {
+async fn half_a_token_of_an_answer_without_a_length_counts_as_absent() {
     for (body, means) in [
         (
             "access_token=a2&refresh_token=r2&token_type=bear",
@@ -275,9 +275,9 @@ async fn half_a_token_of_an_answer_without_a_length_is_none() {
     }
 }
 
-/// Field case 11: {"exp":1767229260,"iat":1767229200}, and a header that is decades away.
+/// Field case 11: {"exp":1767229260,"iat":1767229200}, and a `Date` that is decades away.
 #[tokio::test]
-async fn a_date_that_contradicts_the_tokens_own_times_is_not_believed() {
+async fn a_date_that_contradicts_the_times_of_the_token_is_ignored() {
     let body = r#"{"access_token":"e30.eyJleHAiOjE3NjcyMjkyNjAsImlhdCI6MTc2NzIyOTIwMH0.x","refresh_token":"r2"}"#;
     for (date, lifetime) in [
         ("Date: Thu, 01 Jan 1970 00:10:00 GMT\r\n", 60),
@@ -296,7 +296,7 @@ async fn a_date_that_contradicts_the_tokens_own_times_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_user_who_is_needed_is_asked_for_and_nothing_is_stored() {
+async fn an_answer_that_asks_for_the_user_is_reported_and_not_stored() {
     let needed = r#"{"error":"interaction_required","error_description":"AADSTS50076: use multi-factor authentication"}"#;
     let pair = r#"{"access_token":"a2","refresh_token":"r2","expires_in":60}"#;
     let steps = [needed, pair].map(|body| {
@@ -318,7 +318,7 @@ async fn a_user_who_is_needed_is_asked_for_and_nothing_is_stored() {
     assert!(tokens.status().end.is_none());
 }
 
-/// An endpoint of a user's own, as the documentation has it.
+/// A custom endpoint, as in the documentation.
 #[derive(Debug)]
 struct Own {
     http: reqwest::Client,
@@ -342,7 +342,7 @@ impl TokenEndpoint for Own {
 }
 
 #[tokio::test]
-async fn an_endpoint_of_ones_own_judges_answers_as_the_built_in_one_does() {
+async fn a_custom_endpoint_judges_answers_as_the_built_in_one() {
     for case in CASES {
         let server = RawServer::start([case.answer()]).await;
         let own = Own {
@@ -369,8 +369,12 @@ async fn an_endpoint_of_ones_own_judges_answers_as_the_built_in_one_does() {
     };
     let refused = exchanged(&own).await.unwrap_err();
     assert_eq!(refused.code(), Some("invalid_request"));
-    assert_eq!(refused.description(), None, "it repeats the token");
-    // What was issued and dropped leaves the refresh token in doubt.
+    assert_eq!(
+        refused.description(),
+        None,
+        "the description repeats the token"
+    );
+    // A token that was issued and dropped leaves the refresh token in doubt.
     let dropped = exchanged(&own).await.unwrap_err();
     assert!(
         matches!(dropped, EndpointError::Unknown { .. }),

@@ -15,7 +15,7 @@ pub fn timed(folio: &FolioServer, clock: &TestClock) -> TokenManager {
     tokens.build().unwrap()
 }
 
-/// The status of a request that brings one record.
+/// The status of a request that imports one record.
 pub async fn import(folio: &FolioServer, token: &str) -> StatusCode {
     let record = request(Method::POST, "/records", Bytes::from_static(b"record\x1d"));
     send(folio, with(record, "x-okapi-token", token))
@@ -23,7 +23,7 @@ pub async fn import(folio: &FolioServer, token: &str) -> StatusCode {
         .status()
 }
 
-/// A FOLIO whose access tokens live so long.
+/// A FOLIO with access tokens of this lifetime, in seconds.
 fn okapi_of(clock: &TestClock, access: u64) -> FolioServer {
     let builder = FolioServer::okapi().clock(clock.clone());
     let tokens = builder.token_expiration(&format!("accessToken:{access}"));
@@ -36,7 +36,7 @@ fn eureka_of(clock: &TestClock, access: u64) -> FolioServer {
     tokens.unwrap().build()
 }
 
-/// A rotation every 48 s from the sign-in: the 75th would come at 3,600 s, with which the job is over.
+/// A rotation every 48 s from the sign-in. The 75th would be due at 3,600 s, when the job has ended.
 #[tokio::test(start_paused = true)]
 async fn i1_behind_okapi_3600_requests_with_tokens_of_60_s_are_74_rotations_and_no_failure() {
     let clock = TestClock::new();
@@ -56,7 +56,7 @@ async fn i1_behind_okapi_3600_requests_with_tokens_of_60_s_are_74_rotations_and_
     assert_eq!(counters.rotations, 74);
 }
 
-/// The spike's jobs, by tokens of 3,600 s: a rotation every 2,880 s.
+/// The jobs of the spike with tokens of 3,600 s: a rotation every 2,880 s.
 #[tokio::test(start_paused = true)]
 async fn i2_jobs_of_1h02_3h27_and_5h31_are_1_4_and_6_rotations() {
     for (minutes, rotations) in [(62, 1), (207, 4), (331, 6)] {
@@ -74,7 +74,7 @@ async fn i2_jobs_of_1h02_3h27_and_5h31_are_1_4_and_6_rotations() {
     }
 }
 
-/// A rotation every 144 s: the 25th would come with the hour, and the job is over by then.
+/// A rotation every 144 s. The 25th would be due after one hour, when the job has ended.
 #[tokio::test(start_paused = true)]
 async fn i3_in_eureka_a_fixed_token_fails_from_180_s_on_and_a_managed_one_never() {
     let clock = TestClock::new();
@@ -92,14 +92,14 @@ async fn i3_in_eureka_a_fixed_token_fails_from_180_s_on_and_a_managed_one_never(
             clock.advance(SECOND).await;
         }
     }
-    // At its `exp`, the first second in which it is not good any more; to Okapi that is the last in which it is.
+    // At its `exp`: the first second in which Eureka refuses the token, and the last in which Okapi accepts it.
     assert_eq!(failed_from, Some(180));
     assert_eq!(folio.counters().rotations, 24);
 }
 
-/// Okapi hands its modules tokens without an expiry, which is what the spike saw.
+/// Okapi gives its modules tokens without an expiry, as the spike observed.
 #[tokio::test(start_paused = true)]
-async fn i13_behind_okapi_what_a_module_was_handed_outlives_the_token_it_came_with() {
+async fn i13_behind_okapi_a_modules_token_outlives_the_token_of_the_request() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let fixed = Browser::signed_in(&folio).await;
@@ -109,9 +109,10 @@ async fn i13_behind_okapi_what_a_module_was_handed_outlives_the_token_it_came_wi
     assert_eq!(folio.check(&fixed.access), AccessCheck::Expired);
 }
 
-/// What the spike saw: 1h02, 3h27 and 5h31 with tokens of 3,600 s behind Okapi, and an end after 3 min in Eureka.
+/// The observation of the spike: jobs of 1h02, 3h27 and 5h31 with tokens of 3,600 s behind Okapi, and an end after 3 min in
+/// Eureka.
 #[tokio::test(start_paused = true)]
-async fn i13_the_spikes_jobs_pass_with_what_a_module_is_handed_in_okapi_and_end_in_eureka() {
+async fn i13_the_spikes_jobs_pass_with_a_modules_token_in_okapi_and_end_in_eureka() {
     for (minutes, access) in [(62, 3_600), (207, 3_600), (331, 3_600), (60, 60), (60, 180)] {
         let clock = TestClock::new();
         let [okapi, eureka] = [okapi_of(&clock, access), eureka_of(&clock, access)];
@@ -120,7 +121,7 @@ async fn i13_the_spikes_jobs_pass_with_what_a_module_is_handed_in_okapi_and_end_
             folio.handed_on(pair.access.unwrap().expose()).unwrap()
         });
         for minute in 0..minutes {
-            // Before the minute is over; the last second of a token is within it.
+            // The last second of the token is within the minute.
             clock.advance(30 * SECOND).await;
             assert_eq!(import(&okapi, &tokens[0]).await, 200, "{minute} min");
             let lives = minute * 60 + 30 < access;
@@ -134,14 +135,14 @@ async fn i13_the_spikes_jobs_pass_with_what_a_module_is_handed_in_okapi_and_end_
 }
 
 #[tokio::test(start_paused = true)]
-async fn i4_a_user_who_logs_out_in_the_middle_does_not_stop_an_import_of_its_own() {
+async fn i4_a_logout_of_the_user_does_not_stop_an_import_with_its_own_session() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
         let mut user = Browser::signed_in(&folio).await;
         let tokens = timed(&folio, &clock);
         for second in 0..1_200 {
             if second == 600 {
-                // The user interface gets itself an access token to log out with.
+                // The user interface requests an access token for the logout.
                 assert_eq!(user.refresh().await.status(), 201);
                 assert_eq!(user.log_out().await.status(), 204);
             }
@@ -155,7 +156,7 @@ async fn i4_a_user_who_logs_out_in_the_middle_does_not_stop_an_import_of_its_own
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_a_fixed_session_ends_by_itself_and_is_not_rotated_at_its_end() {
+async fn r5_an_absolute_session_ends_in_time_and_is_not_rotated_at_its_end() {
     let clock = TestClock::new();
     let builder_of = FolioServer::eureka().clock(clock.clone());
     let folio = builder_of.token_expiration("accessToken:600,refreshToken:1200");
@@ -177,6 +178,6 @@ async fn r5_a_fixed_session_ends_by_itself_and_is_not_rotated_at_its_end() {
     let rotations = folio.counters().rotations;
     clock.advance(HOUR).await;
     assert_eq!(folio.counters().rotations, rotations);
-    // At 480 s, at 960 s, and none for what is left of the session then.
+    // Rotations at 480 s and at 960 s, and none in the rest of the session.
     assert_eq!(rotations, 2);
 }

@@ -1,4 +1,4 @@
-//! A manager's logout in Eureka, which ends a session for one who shows an access token of it.
+//! A manager's logout in Eureka, which ends a session only for a request with an access token of that session.
 
 use evertoken::testing::{FolioServer, TestClock};
 use evertoken::{EndReason, EndpointError, OnRequest, TokenEndpoint, TokenManager, TokenPair};
@@ -12,7 +12,7 @@ fn seeded(folio: &FolioServer, pair: TokenPair, clock: &TestClock) -> TokenManag
     tokens.build().unwrap()
 }
 
-/// What each logout that arrived carried.
+/// The tokens of each logout that arrived.
 fn logouts(folio: &FolioServer) -> Vec<String> {
     let seen = folio.seen().into_iter();
     seen.filter(|seen| seen.path == "/authn/logout")
@@ -37,7 +37,7 @@ async fn t4_q10_in_eureka_a_logout_with_a_live_access_token_ends_the_session_and
 }
 
 #[tokio::test(start_paused = true)]
-async fn t4_behind_okapi_a_logout_is_the_cookie_alone() {
+async fn t4_behind_okapi_a_logout_carries_the_cookie_alone() {
     let clock = TestClock::new();
     let [folio, _] = both(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -48,9 +48,9 @@ async fn t4_behind_okapi_a_logout_is_the_cookie_alone() {
     assert!(!browser.is_live());
 }
 
-/// It neither waits nor refreshes, so that it is told what became of it.
+/// The logout neither waits nor refreshes, so the caller learns its outcome.
 #[tokio::test(start_paused = true)]
-async fn q10_in_eureka_a_logout_with_an_expired_access_token_ends_nothing_and_says_so() {
+async fn q10_in_eureka_a_logout_with_an_expired_access_token_fails_and_ends_no_session() {
     let clock = TestClock::new();
     for has_access in [true, false] {
         let folio = eureka(&clock);
@@ -72,7 +72,7 @@ async fn q10_in_eureka_a_logout_with_an_expired_access_token_ends_nothing_and_sa
         let expected = ["x-okapi-token folioRefreshToken", "folioRefreshToken"];
         let expected = &expected[usize::from(!has_access)..];
         assert_eq!(logouts(&folio), expected);
-        // For this manager it is over.
+        // The session has ended for this manager.
         let error = tokens.token().await.unwrap_err();
         assert_eq!(reason(error), EndReason::LoggedOut);
         assert!(browser.is_live());
@@ -81,9 +81,9 @@ async fn q10_in_eureka_a_logout_with_an_expired_access_token_ends_nothing_and_sa
     }
 }
 
-/// Which is what one does who wants to be sure, and not to wait for it in vain.
+/// A caller that must be sure requests a token first.
 #[tokio::test(start_paused = true)]
-async fn t4_in_eureka_a_token_that_is_asked_for_first_lets_a_late_logout_end_the_session() {
+async fn t4_in_eureka_a_late_logout_ends_the_session_after_a_token_was_requested() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -107,9 +107,9 @@ async fn t10_in_eureka_a_logout_with_a_used_token_ends_the_session_with_its_newe
     assert_eq!(folio.counters().sessions_revoked, 0);
 }
 
-/// The pair comes out of the store, not out of this manager's hands.
+/// The pair comes from the store and not from this manager.
 #[tokio::test(start_paused = true)]
-async fn t4_in_eureka_what_an_earlier_process_stored_is_revoked_with_its_access_token() {
+async fn t4_in_eureka_a_pair_stored_by_an_earlier_process_is_revoked_with_its_access_token() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let browser = Browser::signed_in(&folio).await;

@@ -1,4 +1,4 @@
-//! Answers that do not come, or are none.
+//! Answers that do not arrive, or that a gateway sends.
 
 use evertoken::clock::Clock as _;
 use evertoken::testing::{Fault, FolioServer, TestClock};
@@ -15,7 +15,7 @@ fn seeded(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenMan
         .unwrap()
 }
 
-/// Answered with this status, after the token was consumed.
+/// An answer with this status after the server consumed the token.
 fn consumed(status: u16) -> Fault {
     let body = r#"{"errors":[{"message":"Token refresh failed","type":"error","code":"token.refresh.failure"}]}"#;
     Fault::Body {
@@ -52,7 +52,7 @@ async fn t12_t14_behind_okapi_a_token_that_may_be_spent_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t12_t14_a_job_that_can_sign_in_does_and_harms_no_other_session() {
+async fn t12_t14_a_job_that_can_sign_in_does_so_and_harms_no_other_session() {
     for fault in [
         Fault::DropAfter,
         Fault::DropBefore,
@@ -76,7 +76,7 @@ async fn t12_t14_a_job_that_can_sign_in_does_and_harms_no_other_session() {
     }
 }
 
-/// In Eureka a second use ends this session at the most, which is lost otherwise.
+/// In Eureka a second use ends only this session, which would be lost anyway.
 #[tokio::test(start_paused = true)]
 async fn t14_in_eureka_a_token_that_may_be_spent_is_sent_once_more_after_a_pause() {
     for (fault, survives) in [
@@ -94,7 +94,7 @@ async fn t14_in_eureka_a_token_that_may_be_spent_is_sent_once_more_after_a_pause
         clock.advance(MINUTE).await;
         let begun = clock.now();
         let token = tokens.token().await;
-        // The store is looked at every 20 ms.
+        // The manager reads the store every 20 ms.
         let paused = clock.now().since(begun);
         assert_eq!(paused.as_secs(), 2, "{fault:?}");
         assert_eq!(token.is_ok(), survives, "{fault:?}");
@@ -108,15 +108,15 @@ async fn t14_in_eureka_a_token_that_may_be_spent_is_sent_once_more_after_a_pause
     }
 }
 
-/// What stands before the login service has not passed the token on, in all probability.
+/// A program in front of the login service has most probably not passed the token on.
 #[tokio::test(start_paused = true)]
-async fn t14_after_a_page_or_a_gateways_failure_a_token_is_sent_again_behind_okapi_too() {
+async fn t14_behind_okapi_too_a_token_is_sent_again_after_a_page_or_a_gateways_failure() {
     for status in [301, 400, 401, 403, 404, 408, 413, 502, 503, 504] {
         let clock = TestClock::new();
         for folio in both(&clock) {
             let browser = Browser::signed_in(&folio).await;
             let tokens = seeded(&folio, &browser, &clock);
-            // This client has worked here, so its configuration is not the cause.
+            // This client has got a pair here before, so its configuration is not the cause.
             tokens.rotate().await.unwrap();
             clock.advance(MINUTE).await;
             folio.fail_next(Fault::status(status));
@@ -147,7 +147,7 @@ async fn t13_a_refused_connection_is_tried_again_with_the_same_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i8_a_gateway_that_is_busy_is_asked_again_when_it_says() {
+async fn i8_a_busy_gateway_is_called_again_after_the_wait_it_asks_for() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -166,7 +166,7 @@ async fn i8_a_gateway_that_is_busy_is_asked_again_when_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r12_a_refresh_that_takes_15_s_is_one() {
+async fn r12_a_refresh_that_takes_15_s_is_sent_once() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;

@@ -1,4 +1,4 @@
-//! Sessions at a FOLIO that behaves: what a job survives, what it does not, and what it does to others.
+//! Sessions at a correct FOLIO: what a job survives, what ends it, and what it does to other sessions.
 
 #![allow(missing_docs, unreachable_pub)]
 #![allow(
@@ -27,7 +27,7 @@ pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
 
-/// The endpoint of a job that signs in for itself.
+/// The endpoint of a job with its own sign-in.
 pub fn own(folio: &FolioServer) -> Folio {
     let endpoint = folio.endpoint("diku").unwrap();
     endpoint.sign_in_with_password("diku_admin", "admin")
@@ -40,7 +40,7 @@ pub fn builder(endpoint: Folio, clock: &TestClock, strategy: impl RefreshStrateg
         .jitter(0.0)
 }
 
-/// The pair that a browser holds, with what the browser knows of it.
+/// The pair of a browser, with the lifetimes that the browser knows.
 pub fn copy(browser: &browser::Browser) -> TokenPair {
     TokenPair::new(browser.access.as_str())
         .refresh_token(browser.refresh.as_str())

@@ -1,4 +1,4 @@
-//! The same over HTTP: sign-in, an API behind the gateway, and each place that a token can be in.
+//! FOLIO over HTTP: sign-in, an API behind the gateway, and each place for a token.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn tenant() -> HeaderMap {
 }
 
 #[tokio::test]
-async fn a5_a_record_arrives_by_each_channel_and_each_carries_one_token() {
+async fn a5_a_request_through_each_channel_carries_one_token() {
     for is_eureka in [false, true] {
         let folio = match is_eureka {
             false => FolioServer::okapi().okapi_path("/okapi").build(),
@@ -53,7 +53,7 @@ async fn a5_a_record_arrives_by_each_channel_and_each_carries_one_token() {
             tokens.rotate().await.unwrap();
             assert_eq!(folio.seen().last().unwrap().carried, ["folioRefreshToken"]);
             assert!(tokens.logout().await.is_complete());
-            // Whatever the channel of the API is.
+            // The login service takes the cookie whatever the channel of the API.
             let carried = folio.seen().last().unwrap().carried.clone();
             let expected = ["x-okapi-token", "folioRefreshToken"];
             assert_eq!(carried, expected[usize::from(!is_eureka)..]);
@@ -65,10 +65,10 @@ async fn a5_a_record_arrives_by_each_channel_and_each_carries_one_token() {
 }
 
 #[tokio::test]
-async fn q6_a_token_that_went_missing_is_replaced_and_the_record_sent_once_more() {
+async fn q6_a_missing_token_is_replaced_and_the_record_is_sent_once_more() {
     let folio = FolioServer::okapi().build();
     let http = folio.listen().await.unwrap();
-    // Not one that was issued to the manager just now: to reject that would be too soon.
+    // The token is not fresh: the manager would ignore the rejection of a fresh token.
     let seed = folio.issue("diku", "diku_admin").unwrap();
     let tokens = TokenManager::builder(Folio::okapi(http.url(), "diku").unwrap())
         .seed(seed)
@@ -89,9 +89,9 @@ async fn q6_a_token_that_went_missing_is_replaced_and_the_record_sent_once_more(
     assert_eq!((counters.calls, counters.records), (2, 1));
 }
 
-/// With no session at hand and none to be had.
+/// The manager has no session and cannot get one.
 #[tokio::test]
-async fn q12_what_needs_no_session_is_called_without_one() {
+async fn q12_tokenless_paths_are_called_without_a_session() {
     let folio = FolioServer::okapi().build();
     let http = folio.listen().await.unwrap();
     let endpoint = Folio::okapi(http.url(), "diku").unwrap();
@@ -112,14 +112,14 @@ async fn q12_what_needs_no_session_is_called_without_one() {
 }
 
 #[tokio::test]
-async fn both_requests_of_a_logout_in_eureka_are_made_within_one_timeout() {
+async fn both_requests_of_a_logout_in_eureka_share_one_timeout() {
     let folio = FolioServer::eureka().build();
     let http = folio.listen().await.unwrap();
     let endpoint = Folio::eureka(http.url(), "diku").unwrap();
     let endpoint = endpoint.timeout(Duration::from_millis(600));
     let pair = folio.issue("diku", "diku_admin").unwrap();
     let pair = TokenPair::new("nobodys").refresh_token(pair.refresh.unwrap());
-    // Either would be in time.
+    // Each request alone would be in time.
     for _ in 0..2 {
         folio.fail_next(Fault::Delay(Duration::from_millis(400)));
     }
@@ -127,5 +127,5 @@ async fn both_requests_of_a_logout_in_eureka_are_made_within_one_timeout() {
     let EndpointError::Unknown { source, .. } = error else {
         panic!("{error}");
     };
-    assert!(source.to_string().contains("took longer"), "{source}");
+    assert!(source.to_string().contains("the timeout of"), "{source}");
 }

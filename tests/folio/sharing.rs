@@ -1,4 +1,4 @@
-//! Two who hold one session, or two of one user: what one of them does to the other.
+//! Two holders of one session, or two sessions of one user: the effect of one on the other.
 
 use evertoken::testing::{AccessCheck, FolioServer, TestClock};
 use evertoken::{EndReason, OnRequest, TokenEndpoint, TokenManager, TokenPair};
@@ -6,7 +6,7 @@ use evertoken::{EndReason, OnRequest, TokenEndpoint, TokenManager, TokenPair};
 use crate::browser::{Browser, both, eureka, okapi};
 use crate::{HOUR, MINUTE, SECOND, builder, copy, own, reason};
 
-/// A job that took the browser's pair over, and rotated it.
+/// A job with the browser's pair, which the job has rotated.
 async fn took_over(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenManager {
     let endpoint = folio.endpoint("diku").unwrap();
     let tokens = builder(endpoint, clock, OnRequest::default())
@@ -18,7 +18,7 @@ async fn took_over(folio: &FolioServer, browser: &Browser, clock: &TestClock) ->
     tokens
 }
 
-/// A job with a session of its own.
+/// A job with its own session.
 async fn signed_in(folio: &FolioServer, clock: &TestClock) -> TokenManager {
     let tokens = builder(own(folio), clock, OnRequest::default());
     let tokens = tokens.build().unwrap();
@@ -26,14 +26,14 @@ async fn signed_in(folio: &FolioServer, clock: &TestClock) -> TokenManager {
     tokens
 }
 
-/// Whether it is still good for a rotation.
+/// Whether the session can still be rotated.
 async fn goes_on(tokens: &TokenManager, clock: &TestClock) -> bool {
     clock.advance(2 * SECOND).await;
     tokens.rotate().await.is_ok()
 }
 
 #[tokio::test(start_paused = true)]
-async fn i12_a_pair_that_was_taken_over_is_the_jobs_own_from_its_first_request() {
+async fn i12_a_seeded_pair_belongs_to_the_job_from_its_first_request() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;
@@ -50,7 +50,7 @@ async fn i12_a_pair_that_was_taken_over_is_the_jobs_own_from_its_first_request()
 }
 
 #[tokio::test(start_paused = true)]
-async fn t3_a_replay_behind_okapi_is_told_as_the_end_of_the_session_and_not_fought() {
+async fn t3_a_replay_behind_okapi_is_reported_as_the_end_of_the_session() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -71,12 +71,12 @@ async fn t3_a_replay_behind_okapi_is_told_as_the_end_of_the_session_and_not_foug
 
 /// The hazard of sharing a session.
 #[tokio::test(start_paused = true)]
-async fn t7_a_browser_that_rotates_with_its_old_copy_kills_the_job_and_is_refused_itself() {
+async fn t7_a_browser_that_rotates_its_old_copy_ends_the_job_and_is_refused() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let mut browser = Browser::signed_in(&folio).await;
     let job = took_over(&folio, &browser, &clock).await;
-    // By its own timer.
+    // The browser refreshes by its own timer.
     clock.advance(48 * SECOND).await;
     assert_eq!(browser.refresh().await.status(), 422);
     assert!(!goes_on(&job, &clock).await);
@@ -84,12 +84,12 @@ async fn t7_a_browser_that_rotates_with_its_old_copy_kills_the_job_and_is_refuse
 }
 
 #[tokio::test(start_paused = true)]
-async fn t7_a_job_that_signed_in_for_itself_heals_what_a_browser_does() {
+async fn t7_a_job_with_its_own_sign_in_recovers_from_a_browsers_replay() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
     let job = signed_in(&folio, &clock).await;
-    // Somebody replays a token of the user's, and all his sessions end.
+    // A replay of one of the user's tokens ends all sessions of the user.
     let thief = browser.clone();
     let mut browser = browser;
     assert_eq!(browser.refresh().await.status(), 201);
@@ -99,7 +99,7 @@ async fn t7_a_job_that_signed_in_for_itself_heals_what_a_browser_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t5_behind_okapi_a_session_of_ones_own_survives_the_logout_of_another() {
+async fn t5_behind_okapi_a_jobs_own_session_survives_the_logout_of_another() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -117,24 +117,24 @@ async fn t5_behind_okapi_a_session_of_ones_own_survives_the_logout_of_another() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn t8_in_eureka_a_session_of_ones_own_survives_and_a_shared_one_dies_with_the_logout() {
+async fn t8_in_eureka_a_jobs_own_session_survives_a_logout_and_a_shared_one_ends() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let browser = Browser::signed_in(&folio).await;
     let by_login = signed_in(&folio, &clock).await;
     let by_refresh = took_over(&folio, &browser, &clock).await;
-    // The browser's refresh token is used up, and it is of that session all the same.
+    // The browser's refresh token is used, but it still belongs to that session.
     assert_eq!(browser.log_out().await.status(), 204);
     assert!(goes_on(&by_login, &clock).await);
     assert!(!goes_on(&by_refresh, &clock).await);
-    // It serves its access token to the end all the same, and then says so once and for all.
+    // The job serves its access token until the expiry, and then reports the end for good.
     clock.advance(MINUTE).await;
     let error = by_refresh.token().await.unwrap_err();
     assert!(reason(error).is_rejected());
 }
 
 #[tokio::test(start_paused = true)]
-async fn t9_in_eureka_a_replay_kills_the_session_and_no_other() {
+async fn t9_in_eureka_a_replay_ends_its_session_and_no_other() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -146,7 +146,7 @@ async fn t9_in_eureka_a_replay_kills_the_session_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t4_a_logout_ends_the_refresh_token_and_leaves_the_access_token_to_its_expiry() {
+async fn t4_after_a_logout_the_access_token_stays_valid_until_its_expiry() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;
@@ -168,7 +168,7 @@ async fn t4_a_logout_ends_the_refresh_token_and_leaves_the_access_token_to_its_e
 }
 
 #[tokio::test(start_paused = true)]
-async fn t6_no_session_of_a_users_ends_by_a_logout_but_the_one_that_is_meant() {
+async fn t6_a_logout_ends_only_its_own_session_of_the_user() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let bystander = Browser::signed_in(&folio).await;
@@ -189,7 +189,7 @@ async fn t6_no_session_of_a_users_ends_by_a_logout_but_the_one_that_is_meant() {
         signed_in(&folio, &clock).await.logout().await;
         assert!(bystander.is_live());
         assert_eq!(folio.counters().logout_alls, 0);
-        // Said in so many words, it ends them all.
+        // An explicit logout everywhere ends all sessions.
         let access = bystander.access.as_str().into();
         endpoint.logout_all(&access).await.unwrap();
         assert!(!bystander.is_live());
@@ -198,7 +198,7 @@ async fn t6_no_session_of_a_users_ends_by_a_logout_but_the_one_that_is_meant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t10_a_logout_with_a_used_token_harms_nobody_behind_okapi() {
+async fn t10_behind_okapi_a_logout_with_a_used_token_harms_no_session() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -209,13 +209,13 @@ async fn t10_a_logout_with_a_used_token_harms_nobody_behind_okapi() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t11_an_expired_refresh_token_is_an_end_that_harms_nobody_else() {
+async fn t11_an_expired_refresh_token_ends_its_own_session_only() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let stale = Browser::signed_in(&folio).await;
         clock.advance(HOUR + SECOND).await;
         let other = Browser::signed_in(&folio).await;
-        // Nobody told the job when it ends.
+        // The job does not know the expiry of the refresh token.
         let seed = TokenPair::from_refresh_token(stale.refresh.as_str());
         let tokens = builder(
             folio.endpoint("diku").unwrap(),
@@ -231,7 +231,7 @@ async fn t11_an_expired_refresh_token_is_an_end_that_harms_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q3_both_tokens_expired_costs_no_call() {
+async fn q3_two_expired_tokens_cost_no_call() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;

@@ -1,4 +1,4 @@
-//! How a session begins.
+//! The beginning of a session.
 
 use evertoken::testing::{AccessCheck, FolioServer, TestClock};
 use evertoken::{BackgroundTimer, EndReason, EndpointError, Error, Event, OnRequest};
@@ -7,7 +7,7 @@ use crate::browser::{both, eureka};
 use crate::{HOUR, SECOND, builder, own, reason};
 
 #[tokio::test(start_paused = true)]
-async fn a1_a_sign_in_of_ones_own_holds_both_tokens_and_their_ends() {
+async fn a1_a_sign_in_brings_both_tokens_and_both_lifetimes() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let tokens = builder(own(&folio), &clock, OnRequest::default());
@@ -15,16 +15,16 @@ async fn a1_a_sign_in_of_ones_own_holds_both_tokens_and_their_ends() {
         let token = tokens.token().await.unwrap();
         assert_eq!(folio.check(token.expose()), AccessCheck::Live);
         let status = tokens.status();
-        // Its last second is not served.
+        // The manager does not serve a token in its last second.
         let access = status.access_expires_in.unwrap().as_secs();
         assert_eq!((access, status.refresh_expires_in), (59, Some(HOUR)));
         assert_eq!(folio.counters().logins, 1);
     }
 }
 
-/// With the path of `X-Okapi-Url` before each of its own.
+/// The path of `X-Okapi-Url` precedes the path of each interface.
 #[tokio::test(start_paused = true)]
-async fn a4_below_a_path_too_the_refresh_token_goes_to_one_place() {
+async fn a4_the_refresh_token_goes_to_one_place_below_a_path_too() {
     let clock = TestClock::new();
     let folio = FolioServer::okapi()
         .clock(clock.clone())
@@ -53,7 +53,7 @@ async fn a4_below_a_path_too_the_refresh_token_goes_to_one_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a7_in_a_legacy_tenant_a_token_never_expires_and_nothing_is_timed() {
+async fn a7_a_token_of_a_legacy_tenant_never_expires_and_starts_no_timer() {
     let clock = TestClock::new();
     let folio = FolioServer::okapi()
         .clock(clock.clone())
@@ -73,7 +73,7 @@ async fn a7_in_a_legacy_tenant_a_token_never_expires_and_nothing_is_timed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_password_is_told_and_not_tried_again_by_itself() {
+async fn a_wrong_password_is_reported_and_not_retried() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let endpoint = folio.endpoint("diku").unwrap();
@@ -95,7 +95,7 @@ async fn a_wrong_password_is_told_and_not_tried_again_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_code_from_the_sign_in_page_begins_a_session_that_goes_on_by_itself() {
+async fn a_code_from_the_sign_in_page_begins_a_session_that_rotates() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let uri = "https://folio.example.org/oidc-landing";
@@ -112,9 +112,9 @@ async fn a_code_from_the_sign_in_page_begins_a_session_that_goes_on_by_itself() 
     assert_eq!((counters.logins, counters.refreshes), (1, 9));
 }
 
-/// Once its code is used, nothing can take the session's place, and it is told like any other that ends.
+/// A used code cannot replace the session, so its end is reported like any other end.
 #[tokio::test(start_paused = true)]
-async fn r5_a_session_from_a_code_is_warned_of_and_told_when_it_ends() {
+async fn r5_the_end_of_a_session_from_a_code_is_announced_and_reported() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let uri = "https://folio.example.org/oidc-landing";
@@ -145,9 +145,9 @@ async fn r5_a_session_from_a_code_is_warned_of_and_told_when_it_ends() {
     assert_eq!((counters.logins, counters.refreshes), (1, 0));
 }
 
-/// Its password can, so there is no end to tell.
+/// A password can replace the session, so no end is reported.
 #[tokio::test(start_paused = true)]
-async fn r5_a_session_that_a_password_can_replace_is_not_told_to_end() {
+async fn r5_no_end_is_reported_for_a_session_that_a_password_replaces() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let tokens = builder(own(&folio), &clock, OnRequest::default());

@@ -1,4 +1,4 @@
-//! A job of several workers whose user is logged out everywhere in the middle of it.
+//! A job of several workers. A logout everywhere ends the sessions of its user in the middle of the job.
 
 use evertoken::testing::{FolioServer, TestClock};
 use evertoken::{BackgroundTimer, Error, Event, Events, TokenManager};
@@ -7,7 +7,7 @@ use crate::browser::{eureka, okapi};
 use crate::imports::{import, timed};
 use crate::{SECOND, builder, reason};
 
-/// What a worker did until it stopped.
+/// The work of a worker until it stopped.
 struct Worked {
     done: u64,
     /// Requests that were refused.
@@ -15,7 +15,7 @@ struct Worked {
     why: Option<Error>,
 }
 
-/// Imports a record a second, for so long.
+/// Imports one record each second for `seconds`.
 async fn work(folio: FolioServer, tokens: TokenManager, seconds: u64) -> Worked {
     let (mut done, mut refused) = (0, 0);
     for _ in 0..seconds {
@@ -59,7 +59,7 @@ fn ends(events: &mut Events) -> usize {
         .count()
 }
 
-/// With a pair that the user handed over, so that nobody can replace it.
+/// A manager with a seeded pair and without a sign-in, so that no session replaces an ended one.
 fn taken_over(folio: &FolioServer, clock: &TestClock) -> TokenManager {
     let seed = folio.issue("diku", "diku_admin").unwrap();
     let endpoint = folio.endpoint("diku").unwrap();
@@ -68,7 +68,7 @@ fn taken_over(folio: &FolioServer, clock: &TestClock) -> TokenManager {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_they_know_what_is_done() {
+async fn i5_a_logout_everywhere_stops_every_worker_within_one_request() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
         let tokens = taken_over(&folio, &clock);
@@ -86,16 +86,16 @@ async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_they_kno
         let counters = folio.counters();
         assert_eq!(counters.records, done);
         assert!(counters.unauthorized <= WORKERS);
-        // At 0, 48 and 96 s, and the one that is refused; its token is good to its end.
+        // The rotations at 0, 48 and 96 s, and the refused one. The access token stays valid until its expiry.
         assert_eq!((counters.rotations, counters.refreshes), (3, 4));
         assert_eq!(done, WORKERS * 156);
         assert_eq!((counters.logins, counters.replays), (0, 0));
     }
 }
 
-/// The API takes no token of the session any more either.
+/// The API refuses every token of the session as well.
 #[tokio::test(start_paused = true)]
-async fn i5_where_every_request_is_refused_there_is_no_storm() {
+async fn i5_refused_requests_cause_no_storm() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
         let tokens = taken_over(&folio, &clock);
@@ -120,7 +120,7 @@ async fn i5_where_every_request_is_refused_there_is_no_storm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i5_with_a_password_a_job_signs_in_anew_and_loses_nothing() {
+async fn i5_a_job_with_a_password_signs_in_anew_and_loses_no_record() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
         let tokens = timed(&folio, &clock);
@@ -137,7 +137,7 @@ async fn i5_with_a_password_a_job_signs_in_anew_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i5_a_logout_everywhere_is_one_clear_end_and_no_storm() {
+async fn i5_a_logout_everywhere_ends_the_session_once_without_a_storm() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
         let tokens = taken_over(&folio, &clock);
@@ -161,7 +161,7 @@ async fn i5_a_logout_everywhere_is_one_clear_end_and_no_storm() {
         }
         let counters = folio.counters();
         assert_eq!(counters.records, done);
-        // Asked once, at 48 s; the access token was good to its end.
+        // One request at 48 s. The access token stays valid until its expiry.
         assert_eq!((counters.refreshes, counters.logins), (1, 0));
         assert_eq!(done, 50);
     }

@@ -1,4 +1,4 @@
-//! What an answer is worth.
+//! What an answer means for a token.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::raw_server::{RawServer, Step};
 use crate::{JWT, REFUSED, UNPROCESSABLE, answer, class, eureka, okapi, pair, refresh, sign_in};
 
 #[tokio::test]
-async fn a1_a_login_brings_both_tokens_and_both_ends() {
+async fn a1_a_login_issues_both_tokens_and_both_lifetimes() {
     let server = RawServer::start([pair("a1", "r1"), pair("a2", "r2")]).await;
     let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
     for (issued, number) in [
@@ -72,7 +72,7 @@ async fn tokens_count_whatever_else_is_odd() {
 }
 
 #[tokio::test]
-async fn t14_a_500_leaves_it_unknown_and_a_gateways_failure_does_not_count_for_one() {
+async fn t14_a_500_is_unknown_and_a_gateways_failure_is_not() {
     let failure = r#"{"errors":[{"message":"x","type":"error","code":"token.refresh.failure"}]}"#;
     for (status, expected) in [
         (500, "unknown"),
@@ -89,7 +89,7 @@ async fn t14_a_500_leaves_it_unknown_and_a_gateways_failure_does_not_count_for_o
 }
 
 #[tokio::test]
-async fn a_refusal_is_folios_with_a_code_and_a_page_without() {
+async fn a_4xx_is_a_refusal_with_a_code_and_a_page_without_one() {
     let text = ["Content-Type: text/plain"];
     let kong = r#"{"message":"no Route matched with those values"}"#;
     for status in [400, 401, 403, 404] {
@@ -118,7 +118,7 @@ async fn a_refusal_is_folios_with_a_code_and_a_page_without() {
 }
 
 #[tokio::test]
-async fn q9_a_422_carries_message_and_code_and_an_empty_one_is_an_error_too() {
+async fn q9_a_422_carries_message_and_code_and_an_empty_one_is_an_error() {
     let server = RawServer::start([
         answer(422, &[], UNPROCESSABLE),
         answer(422, &[], ""),
@@ -141,7 +141,7 @@ async fn q9_a_422_carries_message_and_code_and_an_empty_one_is_an_error_too() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_in_the_servers_words() {
+async fn a_wrong_password_is_quoted_from_the_server() {
     let wrong = r#"{"errors":[{"message":"Password does not match","type":"error","code":"wrong.username.or.wrong.password.or.account.blocked"}]}"#;
     let server = RawServer::start([answer(422, &[], wrong)]).await;
     let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
@@ -155,7 +155,7 @@ async fn a_wrong_password_is_told_in_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a7_a_tenant_without_expiries_gives_a_token_that_never_expires() {
+async fn a7_a_tenant_without_expiries_issues_a_token_that_never_expires() {
     let server = RawServer::start([
         answer(404, &["Content-Type: text/plain"], "Not found"),
         answer(
@@ -180,7 +180,7 @@ async fn a7_a_tenant_without_expiries_gives_a_token_that_never_expires() {
 }
 
 #[tokio::test]
-async fn a7_nothing_but_a_404_of_okapis_falls_back() {
+async fn a7_only_a_404_of_okapi_falls_back() {
     let server = RawServer::start([answer(404, &[], "")]).await;
     let endpoint = eureka(&server).sign_in_with_password("ada", "sesame");
     assert_eq!(class(sign_in(&endpoint).await), "page");
@@ -194,11 +194,11 @@ async fn a7_nothing_but_a_404_of_okapis_falls_back() {
 }
 
 #[tokio::test]
-async fn what_is_known_of_each_server() {
+async fn each_mode_has_its_profile_and_its_key() {
     let server = RawServer::start([]).await;
     let (okapi, eureka) = (okapi(&server), eureka(&server));
     let profiles = [&okapi, &eureka].map(TokenEndpoint::profile);
-    // Behind Okapi a second use of a token that was spent would end every session of the user.
+    // Behind Okapi, a second use of a spent token ends every session of the user.
     assert_eq!(
         profiles.map(|profile| profile.resend),
         [Resend::WhenUnavailable, Resend::Always]

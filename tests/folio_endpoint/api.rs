@@ -1,4 +1,4 @@
-//! FOLIO's interfaces as an API: what is a rejection, what waits for no token.
+//! FOLIO's interfaces as an API: which answers reject a token, and which requests wait for no token.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn text(status: u16, kind: &str, body: &'static str) -> Reply {
     Some(response.body(Bytes::from_static(body.as_bytes())).unwrap())
 }
 
-/// Answers the token `stale` with this, and any other with a 200.
+/// A server that answers the token `stale` with this answer, and any other token with a 200.
 async fn rejecting(stale: &str, status: u16, kind: &'static str, body: &'static str) -> Recorder {
     let stale = stale.to_owned();
     Recorder::start(move |request: Arrived| {
@@ -100,7 +100,7 @@ async fn q6_a_missing_token_and_a_401_cost_one_refresh_and_one_replay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q7_any_other_400_is_returned_as_it_was() {
+async fn q7_any_other_400_is_returned_unchanged() {
     for (status, kind, body) in [
         (400, "application/json", MISSING),
         (400, "text/html", MISSING),
@@ -138,7 +138,7 @@ async fn q7_any_other_400_is_returned_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q8_a_token_that_is_missing_again_is_the_callers_to_see() {
+async fn q8_a_second_token_missing_is_returned() {
     let world = World::new();
     let api = Recorder::start(|_| std::future::ready(text(400, "text/plain", MISSING))).await;
     let tokens = world.tokens(api.origin(), ApiProfile::okapi());
@@ -152,15 +152,15 @@ async fn q8_a_token_that_is_missing_again_is_the_callers_to_see() {
     assert_eq!((api.seen().len(), world.server.exchanges()), (2, 1));
 }
 
-/// The text comes in as many pieces as it likes, or not to its end.
+/// The text may arrive in any number of pieces, or incomplete.
 #[tokio::test]
-async fn q6_a_text_is_read_as_far_as_it_has_to_be() {
+async fn q6_a_body_is_read_only_as_far_as_the_comparison_needs() {
     let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n";
     let pieces =
         format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nTok\r\n1\r\ne\r\n9\r\nn missing\r\n");
     let cut = format!("{head}Content-Length: 80\r\n\r\nToken mis");
     let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
-    // The rest never comes, and nobody waits for it.
+    // The rest never arrives, and the client does not wait for it.
     let api = RawServer::start([Step::Stall(pieces.into()), Step::Answer(ok)]).await;
     let world = World::new();
     let tokens = world.tokens(&api.url(""), ApiProfile::okapi());
@@ -187,7 +187,7 @@ async fn q6_a_text_is_read_as_far_as_it_has_to_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_text_rejects_nothing_where_the_profile_does_not_say_so() {
+async fn without_the_profile_a_text_is_not_a_rejection() {
     let world = World::new();
     let api = Recorder::start(|_| std::future::ready(text(400, "text/plain", MISSING))).await;
     let tokens = world.tokens(api.origin(), ApiProfile::default());
@@ -225,13 +225,13 @@ const OPEN_IN_EUREKA: [&str; 5] = [
     "/users-keycloak/password-reset",
 ];
 
-/// Calls each of the paths with an expired token: nobody is asked for a new one, and nothing is put in.
+/// Calls each path with an expired token: the manager requests no new token, and the request carries none.
 async fn called_as_they_are(profile: ApiProfile, paths: impl IntoIterator<Item = &str>) {
     let world = World::new();
     let api = Recorder::start(|_| std::future::ready(reply(401, &[]))).await;
     let tokens = world.tokens(api.origin(), profile);
     world.clock.advance(TTL).await;
-    // Also on a client that follows redirects anywhere: there is no token to follow them.
+    // A client that follows redirects anywhere may send this request, because it carries no token.
     let client = Client::new();
     for path in paths {
         let request = client.post(api.url(path)).body("{}");
@@ -247,18 +247,18 @@ async fn called_as_they_are(profile: ApiProfile, paths: impl IntoIterator<Item =
 }
 
 #[tokio::test(start_paused = true)]
-async fn q12_what_needs_no_session_is_called_with_an_expired_token_and_as_it_is() {
+async fn q12_tokenless_paths_are_called_unchanged_while_the_token_is_expired() {
     called_as_they_are(ApiProfile::okapi(), OPEN).await;
     called_as_they_are(ApiProfile::eureka(), OPEN).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn q12_in_eureka_its_own_paths_for_who_forgot_a_password_are_too() {
+async fn q12_eurekas_own_paths_are_tokenless_too() {
     called_as_they_are(ApiProfile::eureka(), OPEN_IN_EUREKA).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn q12_more_paths_can_be_named() {
+async fn q12_the_profile_takes_more_tokenless_paths() {
     let profile = ApiProfile::default()
         .tokenless("/users/sign-in")
         .tokenless("heartbeat/")
@@ -277,7 +277,7 @@ async fn q12_more_paths_can_be_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q12_and_nothing_else_is() {
+async fn q12_no_other_path_is_tokenless() {
     let world = World::new();
     let api = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
     let tokens = world.tokens(api.origin(), ApiProfile::eureka());
@@ -302,7 +302,7 @@ async fn q12_and_nothing_else_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i8_a_503_with_retry_after_is_eurekas_gateways_for_any_method() {
+async fn i8_in_eureka_a_503_with_retry_after_is_waited_for_with_any_method() {
     for (profile, calls) in [(ApiProfile::okapi(), 1), (ApiProfile::eureka(), 2)] {
         let world = World::new();
         let busy = || reply(503, &[("retry-after", "1")]);
@@ -316,7 +316,7 @@ async fn i8_a_503_with_retry_after_is_eurekas_gateways_for_any_method() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_in_a_header_of_its_own_takes_a_client_that_keeps_it_in() {
+async fn a_token_in_its_own_header_needs_a_client_that_keeps_it_in() {
     let world = World::new();
     let api = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
     let tokens = world.tokens(api.origin(), ApiProfile::okapi());

@@ -1,4 +1,4 @@
-//! A request carries one token, in one place.
+//! A request carries one token in one place.
 
 use evertoken::testing::AuthorizationServer;
 use evertoken::{ApiProfile, BuildError, Builder, TokenManager, TokenPair};
@@ -15,7 +15,7 @@ fn builder(origin: &str) -> Builder {
         .origin(origin)
 }
 
-/// A request that brings tokens in every place, and what has nothing to do with them.
+/// A request with a token in every place, and with unrelated headers and cookies.
 fn crowded(request: RequestBuilder) -> RequestBuilder {
     request
         .header(AUTHORIZATION, "Bearer old")
@@ -25,7 +25,7 @@ fn crowded(request: RequestBuilder) -> RequestBuilder {
         .header("x-okapi-tenant", "diku")
 }
 
-/// What arrives of such a request, sent by a manager that was changed so.
+/// The request as it arrives, from a manager with this change.
 async fn arrived(change: impl FnOnce(Builder) -> Builder) -> Arrived {
     let api = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
     let tokens = change(builder(api.origin())).build().unwrap();
@@ -47,13 +47,13 @@ fn places(arrived: &Arrived) -> [Vec<&str>; 3] {
 }
 
 #[tokio::test]
-async fn a5_with_its_own_header_there_is_no_other_token() {
+async fn a5_a_request_with_x_okapi_token_carries_no_other_token() {
     let arrived = arrived(|builder| builder.api(ApiProfile::okapi())).await;
     assert_eq!(places(&arrived), [vec![], vec!["new"], vec!["a=1; b=2"]]);
 }
 
 #[tokio::test]
-async fn a5_with_authorization_there_is_no_other_token() {
+async fn a5_a_request_with_authorization_carries_no_other_token() {
     let arrived = arrived(|it| it.header(AUTHORIZATION).api(ApiProfile::eureka())).await;
     assert_eq!(
         places(&arrived),
@@ -62,15 +62,15 @@ async fn a5_with_authorization_there_is_no_other_token() {
 }
 
 #[tokio::test]
-async fn a5_with_a_cookie_there_is_no_other_token() {
+async fn a5_a_request_with_a_cookie_carries_no_other_token() {
     let arrived = arrived(|it| it.api(ApiProfile::okapi()).cookie("folioAccessToken")).await;
     let cookies = vec!["a=1; b=2; folioAccessToken=new"];
     assert_eq!(places(&arrived), [vec![], vec![], cookies]);
 }
 
-/// Of an API that nobody described, only the token's own place is touched.
+/// Without a profile of the API, only the token's own place changes.
 #[tokio::test]
-async fn elsewhere_the_other_places_are_the_callers() {
+async fn without_a_profile_only_the_tokens_own_place_changes() {
     let arrived_bearer = arrived(|builder| builder).await;
     let [authorization, header, cookies] = places(&arrived_bearer);
     assert_eq!((authorization, header), (vec!["Bearer new"], vec!["older"]));
@@ -86,9 +86,9 @@ async fn elsewhere_the_other_places_are_the_callers() {
     assert_eq!(cookies, [others]);
 }
 
-/// As an `Authorization`, reqwest takes it off along a redirect to another host.
+/// reqwest removes a cookie at a redirect to another host, as it removes `Authorization`.
 #[tokio::test]
-async fn a_cookie_may_be_sent_by_any_client_and_leaves_with_no_redirect() {
+async fn any_client_may_send_a_cookie_and_no_redirect_carries_it_away() {
     let elsewhere = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
     let location = elsewhere.url("/taken");
     let api = Recorder::start(move |_| {
@@ -107,7 +107,7 @@ async fn a_cookie_may_be_sent_by_any_client_and_leaves_with_no_redirect() {
 }
 
 #[tokio::test]
-async fn what_is_no_name_of_a_cookie_is_refused() {
+async fn an_invalid_name_of_a_cookie_is_refused() {
     let error = builder("https://api.example.org").cookie("a=b").build();
     let Err(BuildError::Invalid { name, .. }) = error else {
         panic!("{error:?}");

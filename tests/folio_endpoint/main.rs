@@ -1,5 +1,5 @@
-//! FOLIO's login service as an endpoint, against servers that answer byte by byte as told, and FOLIO's interfaces as an
-//! API.
+//! FOLIO's login service as an endpoint, against servers whose answers the tests set byte by byte; and FOLIO's interfaces
+//! as an API.
 #![allow(missing_docs)]
 #![allow(
     clippy::expect_used,
@@ -33,10 +33,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// {"sub":"diku_admin","exp":1729780408,"iat":1729780348}
 const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkaWt1X2FkbWluIiwiZXhwIjoxNzI5NzgwNDA4LCJpYXQiOjE3Mjk3ODAzNDh9.sig-na_ture";
 
-/// What the login service answers when it will not rotate.
+/// The answer of the login service that refuses a rotation.
 const UNPROCESSABLE: &str = r#"{"errors":[{"message":"Authorization server unable to process token refresh request","type":"error","code":"token.refresh.unprocessable"}]}"#;
 
-/// What the login service answers when it finds no cookie, and what Eureka's sidecar answers in the same form.
+/// The answers of the login service without a cookie, and of Eureka's sidecar, which have the same form.
 const REFUSED: &str =
     r#"{"errors":[{"message":"Bad request","type":"error","code":"token.parse.failure"}]}"#;
 
@@ -61,7 +61,7 @@ fn eureka(server: &RawServer) -> Folio {
     Folio::eureka(server.url(""), "diku").unwrap()
 }
 
-/// An answer with these headers, a line each, and this body.
+/// An answer with these headers, one on each line, and this body.
 fn answer(status: u16, headers: &[&str], body: &str) -> Step {
     let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.len();
@@ -69,7 +69,7 @@ fn answer(status: u16, headers: &[&str], body: &str) -> Step {
     Step::Answer(answer.into())
 }
 
-/// A pair as mod-login gives it, good for 600 s and a week, by a server's clock that is a year behind.
+/// A pair as mod-login issues it, valid for 600 s and for a week, by a server's clock that is a year behind.
 fn pair(access: &str, refresh: &str) -> Step {
     let access = format!(
         "Set-Cookie: folioAccessToken={access}; Max-Age=600; Expires=Fri, 17 Nov 2023 10:49:15 GMT; Path=/okapi/; Secure; HTTPOnly; SameSite=Lax"

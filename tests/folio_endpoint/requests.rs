@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::raw_server::{RawServer, Request, Step};
 use crate::{REFUSED, answer, class, eureka, okapi, pair, refresh, sign_in, window};
 
-/// What a request names as its client.
+/// The `User-Agent` of a request.
 const AGENT: &str = concat!("evertoken/", env!("CARGO_PKG_VERSION"));
 
 fn only(requests: &[Request]) -> &Request {
@@ -19,7 +19,7 @@ fn only(requests: &[Request]) -> &Request {
 }
 
 #[tokio::test]
-async fn a4_a_refresh_is_the_refresh_tokens_cookie_and_nothing_else_that_proves_who_asks() {
+async fn a4_a_refresh_carries_only_the_refresh_tokens_cookie() {
     let server = RawServer::start([pair("a2", "r2")]).await;
     let endpoint = okapi(&server);
     refresh(&endpoint, "e.r.1-_").await.unwrap();
@@ -46,9 +46,9 @@ async fn a4_a_refresh_is_the_refresh_tokens_cookie_and_nothing_else_that_proves_
     }
 }
 
-/// The cookies are for https and for another path, if a browser had them.
+/// A browser would send these cookies only over https and to another path.
 #[tokio::test]
-async fn a4_cookies_that_no_browser_would_send_back_are_used_for_the_next_refresh() {
+async fn a4_the_next_refresh_uses_cookies_that_a_browser_would_not_send_back() {
     let server = RawServer::start([pair("a2", "r2"), pair("a3", "r3")]).await;
     let endpoint = eureka(&server);
     let issued = refresh(&endpoint, "r1").await.unwrap();
@@ -103,7 +103,7 @@ async fn a_code_is_exchanged_once() {
 }
 
 #[tokio::test]
-async fn a_code_that_was_not_sent_is_still_good() {
+async fn a_code_that_was_not_sent_stays_usable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -114,7 +114,7 @@ async fn a_code_that_was_not_sent_is_still_good() {
     let late = endpoint.exchange(Grant::sign_in(&closed)).await;
     assert_eq!(class(late), "not sent");
     assert!(endpoint.can_sign_in());
-    // So is one that the server did nothing with.
+    // A code that the server did not use stays usable as well.
     let busy = |status| answer(status, &["Retry-After: 1"], "");
     let page = answer(404, &[], "<html>");
     let server = RawServer::start([busy(429), busy(503), page, pair("a1", "r1")]).await;
@@ -124,7 +124,7 @@ async fn a_code_that_was_not_sent_is_still_good() {
         assert!(endpoint.can_sign_in());
     }
     assert_eq!(class(sign_in(&endpoint).await), "issued");
-    // One that may have been used is not.
+    // A code that the server may have used does not stay usable.
     let server = RawServer::start([Step::Close]).await;
     let endpoint = eureka(&server).sign_in_with_code("c1", "https://folio.example.org");
     assert_eq!(class(sign_in(&endpoint).await), "unknown");
@@ -139,18 +139,18 @@ async fn okapi_exchanges_no_codes() {
     for _ in 0..2 {
         let error = sign_in(&endpoint).await.unwrap_err();
         assert!(error.to_string().ends_with("and this is Okapi"), "{error}");
-        assert!(endpoint.can_sign_in(), "it is not used up");
+        assert!(endpoint.can_sign_in(), "the code is not used up");
     }
     assert!(server.requests().await.is_empty());
 }
 
 #[tokio::test]
-async fn t6_a_logout_has_the_cookie_of_its_session_or_is_not_made() {
+async fn t6_no_logout_is_sent_without_the_cookie_of_its_session() {
     let server = RawServer::start([answer(204, &[], "")]).await;
     let endpoint = okapi(&server);
     let pair = TokenPair::new("a1").refresh_token("r1");
     endpoint.revoke(&pair).await.unwrap();
-    // What has none, or one that no cookie can hold.
+    // This pair has no refresh token, or one that a cookie cannot hold.
     for (odd, expected) in [
         (TokenPair::new("a1"), "refused"),
         (TokenPair::new("a1").refresh_token(""), "refused"),
@@ -167,7 +167,7 @@ async fn t6_a_logout_has_the_cookie_of_its_session_or_is_not_made() {
     assert_eq!(request.header("x-okapi-token"), None);
 }
 
-/// What each request carried: its cookie and its access token.
+/// The cookie and the access token of each request.
 fn carried(requests: &[Request]) -> Vec<(Option<&str>, Option<&str>)> {
     let logouts = requests.iter();
     logouts
@@ -179,12 +179,12 @@ fn carried(requests: &[Request]) -> Vec<(Option<&str>, Option<&str>)> {
 const COOKIE: Option<&str> = Some("folioRefreshToken=r1");
 
 #[tokio::test]
-async fn t4_in_eureka_a_logout_has_the_cookie_and_the_access_token_of_its_session() {
+async fn t4_in_eureka_a_logout_carries_the_cookie_and_the_access_token_of_its_session() {
     let server = RawServer::start([answer(204, &[], ""), answer(204, &[], "")]).await;
     let endpoint = eureka(&server);
     let pair = TokenPair::new("a1").refresh_token("r1");
     endpoint.revoke(&pair).await.unwrap();
-    // One that no header can hold is left out.
+    // An access token that a header cannot hold is left out.
     let odd = TokenPair::new("a\n1").refresh_token("r1");
     endpoint.revoke(&odd).await.unwrap();
     let requests = server.requests().await;
@@ -192,7 +192,7 @@ async fn t4_in_eureka_a_logout_has_the_cookie_and_the_access_token_of_its_sessio
 }
 
 #[tokio::test]
-async fn t6_in_eureka_no_logout_is_made_without_the_cookie() {
+async fn t6_in_eureka_no_logout_is_sent_without_the_cookie() {
     let server = RawServer::start([]).await;
     let endpoint = eureka(&server);
     for odd in ["", "r 1", "r1;x=y"] {
@@ -205,14 +205,14 @@ async fn t6_in_eureka_no_logout_is_made_without_the_cookie() {
 }
 
 #[tokio::test]
-async fn t4_in_eureka_a_logout_whose_access_token_is_refused_is_made_by_the_cookie_alone() {
+async fn t4_in_eureka_a_logout_with_a_refused_access_token_is_repeated_with_the_cookie_alone() {
     let pair = TokenPair::new("a1").refresh_token("r1");
     let both = [(COOKIE, Some("a1")), (COOKIE, None)];
     for (first, second, expected, sent) in [
         (401, 204, "issued", &both[..]),
         (401, 422, "unknown", &both),
         (401, 401, "page", &both),
-        // No other answer is about the access token.
+        // No other answer concerns the access token.
         (422, 204, "unknown", &both[..1]),
         (403, 204, "page", &both[..1]),
         (500, 204, "unknown", &both[..1]),
@@ -223,7 +223,7 @@ async fn t4_in_eureka_a_logout_whose_access_token_is_refused_is_made_by_the_cook
         let requests = server.requests().await;
         assert_eq!(carried(&requests), sent, "{first} {second}");
     }
-    // By that alone from the start, there is nothing else to try.
+    // A logout that began with the cookie alone is not repeated.
     let server = RawServer::start([answer(401, &[], REFUSED)]).await;
     let alone = TokenPair::from_refresh_token("r1");
     let outcome = class(eureka(&server).revoke(&alone).await);
@@ -232,7 +232,7 @@ async fn t4_in_eureka_a_logout_whose_access_token_is_refused_is_made_by_the_cook
 }
 
 #[tokio::test]
-async fn t6_logging_out_everywhere_is_a_call_of_its_own() {
+async fn t6_logging_out_everywhere_is_a_separate_call() {
     let server = RawServer::start([answer(204, &[], ""), answer(401, &[], "Invalid token")]).await;
     let endpoint = eureka(&server);
     let access = AccessToken::new("a1");
@@ -248,9 +248,9 @@ async fn t6_logging_out_everywhere_is_a_call_of_its_own() {
     assert_eq!(requests[0].header("cookie"), None);
 }
 
-/// The token is in the head of the request, which must not leave before the window was looked at.
+/// The token is in the head of the request, which must not leave before the window is checked.
 #[tokio::test]
-async fn nothing_of_a_refresh_leaves_when_its_window_has_closed() {
+async fn no_part_of_a_refresh_leaves_after_its_window_closed() {
     let server = RawServer::start([pair("a2", "r2")]).await;
     let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
     let (token, closed) = (RefreshToken::new("r1"), window(Duration::ZERO));
@@ -270,7 +270,7 @@ async fn t13_a_refused_connection_spends_nothing() {
 }
 
 #[tokio::test]
-async fn t12_an_answer_that_does_not_come_leaves_it_unknown_and_is_asked_for_once() {
+async fn t12_a_missing_answer_is_unknown_and_the_request_is_sent_once() {
     for step in [Step::Close, Step::Stall(Vec::new())] {
         let server = RawServer::start([step, pair("a2", "r2")]).await;
         let endpoint = okapi(&server).timeout(Duration::from_millis(500));

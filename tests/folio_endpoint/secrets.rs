@@ -1,4 +1,4 @@
-//! No token, password or code in what is shown.
+//! No output shows a token, a password or a code.
 
 use std::error::Error as _;
 
@@ -43,7 +43,7 @@ async fn fm40_no_secret_in_any_debug_or_error() {
                     refresh(&endpoint, TOKEN).await.err(),
                     endpoint.revoke(&pair).await.err(),
                     endpoint.revoke(&pair).await.err(),
-                    // Which knows of no token.
+                    // This request knows no token.
                     match echo == own {
                         true => sign_in(&endpoint).await.err(),
                         false => None,
@@ -61,14 +61,14 @@ async fn fm40_no_secret_in_any_debug_or_error() {
 }
 
 #[tokio::test]
-async fn a_url_with_a_password_is_refused_without_it() {
+async fn a_url_with_a_password_is_refused_without_quoting_it() {
     let error = Folio::okapi("https://u:S3same@folio.example.org", "diku").unwrap_err();
     assert!(!format!("{error} {error:?}").contains("S3same"));
 }
 
-/// A logout in Eureka has two tokens, and both are known to be secrets in each of its requests.
+/// A logout in Eureka carries two tokens. Each of its requests treats both as secrets.
 #[tokio::test]
-async fn fm40_an_access_token_that_a_logout_brought_is_not_quoted_either() {
+async fn fm40_the_access_token_of_a_logout_is_not_quoted() {
     let echo = "who is at-0f.Its-0wn_w0rds?";
     for first in [400, 401, 422, 500] {
         let server = RawServer::start([first, 422].map(|status| answer(status, &[], echo))).await;

@@ -1,4 +1,4 @@
-//! Managers of FOLIO's sessions: what is spent, what ends, and what is never sent again.
+//! Managers of FOLIO sessions: which tokens are spent, when a session ends, and what is never sent again.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn reason(error: Error) -> EndReason {
 }
 
 #[tokio::test]
-async fn i12_a_pair_that_was_handed_over_is_rotated_at_once_and_on_from_there() {
+async fn i12_a_seeded_pair_is_rotated_at_once_and_from_then_on() {
     let server = RawServer::start([pair("a2", "r2"), pair("a3", "r3")]).await;
     let tokens = builder(okapi(&server)).seed(first()).build().unwrap();
     assert_eq!(tokens.rotate().await.unwrap().expose(), "a2");
@@ -48,7 +48,7 @@ async fn i12_a_pair_that_was_handed_over_is_rotated_at_once_and_on_from_there() 
 }
 
 #[tokio::test]
-async fn t11_a_422_is_one_clear_end_and_nothing_is_sent_again() {
+async fn t11_a_422_ends_the_session_once_and_no_token_is_sent_again() {
     let server = RawServer::start([answer(422, &[], UNPROCESSABLE)]).await;
     let seed = TokenPair::from_refresh_token("r1");
     let tokens = builder(okapi(&server)).seed(seed).build().unwrap();
@@ -68,7 +68,7 @@ async fn t11_a_422_is_one_clear_end_and_nothing_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_422_does_not_take_away_a_token_that_is_valid() {
+async fn a_422_leaves_a_valid_access_token_usable() {
     let server = RawServer::start([answer(422, &[], UNPROCESSABLE)]).await;
     let tokens = builder(eureka(&server)).seed(first()).build().unwrap();
     assert!(tokens.rotate().await.is_err());
@@ -77,7 +77,7 @@ async fn a_422_does_not_take_away_a_token_that_is_valid() {
 }
 
 #[tokio::test]
-async fn a_422_is_healed_by_a_sign_in_of_the_jobs_own() {
+async fn a_sign_in_replaces_a_session_after_a_422() {
     let server = RawServer::start([answer(422, &[], UNPROCESSABLE), pair("a2", "r2")]).await;
     let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
     let seed = TokenPair::from_refresh_token("r1");
@@ -101,7 +101,7 @@ async fn t14_behind_okapi_a_token_that_may_be_spent_is_never_sent_again() {
 }
 
 #[tokio::test]
-async fn t12_a_lost_answer_is_healed_by_a_sign_in_and_not_by_the_token() {
+async fn t12_after_a_lost_answer_the_job_signs_in_and_sends_no_token_again() {
     let server = RawServer::start([Step::Close, pair("a2", "r2")]).await;
     let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
     let seed = TokenPair::from_refresh_token("r1");
@@ -110,10 +110,10 @@ async fn t12_a_lost_answer_is_healed_by_a_sign_in_and_not_by_the_token() {
     assert_eq!(cookies(server).await, ["folioRefreshToken=r1", "none"]);
 }
 
-/// Each refresh consumes its token, so one that brings no other must not leave the old one to be sent again: that would
-/// be a replay.
+/// Each refresh consumes its token. After an answer without a new refresh token, the old token must not be sent again:
+/// that would be a replay.
 #[tokio::test]
-async fn an_answer_without_a_refresh_token_does_not_have_the_old_one_sent_again() {
+async fn after_an_answer_without_a_refresh_token_the_old_one_is_not_sent_again() {
     let access = "Set-Cookie: folioAccessToken=a2; Max-Age=600";
     let server = RawServer::start([answer(201, &[access], ""), pair("a3", "r3")]).await;
     let seed = TokenPair::from_refresh_token("r1");
@@ -141,13 +141,13 @@ async fn t6_a_logout_of_a_session_without_a_refresh_token_sends_nothing() {
 }
 
 #[tokio::test]
-async fn q10_a_logout_sends_its_cookie_and_its_failure_fails_nobody() {
+async fn q10_a_logout_sends_its_cookie_and_its_failure_fails_no_caller() {
     let refused = || answer(401, &[], "");
     for (steps, requests, is_revoked) in [
         ([answer(204, &[], ""), refused()], 1, true),
         ([answer(422, &[], ""), refused()], 1, false),
         ([Step::Close, refused()], 1, false),
-        // The access token had expired.
+        // The access token has expired.
         ([refused(), answer(204, &[], "")], 2, true),
         ([refused(), answer(422, &[], "")], 2, false),
     ] {

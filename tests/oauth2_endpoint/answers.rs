@@ -1,4 +1,4 @@
-//! What is made of an answer: a pair, or an error with the words of the server.
+//! The outcome of an answer: a pair, or an error that quotes the server.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::raw_server::{RawServer, Step, ok};
 use crate::{SOON, answered, chain, class, exchange, exchanges, public, refresh, refresh_token};
 
 #[tokio::test]
-async fn what_was_issued_comes_with_the_servers_time() {
+async fn an_issued_pair_comes_with_the_servers_time() {
     let answer = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 64\r\n\r\n\
         {\"access_token\":\"a2\",\"expires_in\":\"60\",\"refresh_token\":\"r2\"    }";
     let issued = exchange(Step::Answer(answer.into())).await.unwrap();
@@ -60,7 +60,7 @@ async fn fm29_a_refresh_token_is_kept_whatever_else_is_odd() {
 }
 
 #[tokio::test]
-async fn fm29_a_refresh_token_is_kept_behind_odd_headers() {
+async fn fm29_a_refresh_token_is_kept_despite_odd_headers() {
     let heads = [
         "HTTP/1.1 203 Whatever\r\nX: a\r\n folded\r\nContent-Length: 22",
         "HTTP/1.1 200 OK\r\nBad Header: x\r\nContent-Length: 22",
@@ -90,7 +90,7 @@ async fn fm29_a_refresh_token_is_kept_behind_odd_headers() {
 }
 
 #[tokio::test]
-async fn fm29_a_refresh_token_is_kept_of_an_answer_that_breaks_off() {
+async fn fm29_a_refresh_token_of_an_answer_that_breaks_off_is_kept() {
     let breaks = [
         "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"refresh_token\":\"r2\",\"acc",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -125,7 +125,7 @@ async fn a_chunked_body_is_read_whole() {
 }
 
 #[tokio::test]
-async fn a_body_is_read_up_to_64_kib_and_no_more() {
+async fn a_body_is_read_up_to_64_kib() {
     let padding = "x".repeat(64 * 1024);
     let mut whole = format!("padding={padding}");
     let last = "&refresh_token=r2";
@@ -134,7 +134,7 @@ async fn a_body_is_read_up_to_64_kib_and_no_more() {
     assert_eq!(refresh_token(outcome).as_deref(), Some("r2"));
     let bodies = [
         format!("{{\"padding\":\"{padding}\",\"refresh_token\":\"r2\"}}"),
-        // Whole, but not as far as it is read.
+        // The body is complete, but longer than the part that is read.
         format!("padding={}&refresh_token=r2345", &padding[26..]),
     ];
     for (body, outcome) in bodies
@@ -217,7 +217,7 @@ async fn fm40_no_token_in_any_debug_or_error() {
 }
 
 #[tokio::test]
-async fn q9_a_refusal_carries_code_and_message_and_an_unreadable_one_is_an_error_all_the_same() {
+async fn q9_a_refusal_carries_code_and_message_and_an_unreadable_one_is_an_error() {
     let answer = |body: &str| {
         let length = body.len();
         Step::AnswerAndClose(
@@ -256,7 +256,7 @@ async fn q9_a_refusal_carries_code_and_message_and_an_unreadable_one_is_an_error
 }
 
 #[tokio::test]
-async fn only_the_servers_own_word_is_a_verdict() {
+async fn only_an_explicit_answer_decides_about_a_token() {
     let html = "Content-Type: text/html\r\n";
     let json = "Content-Type: application/json\r\n";
     let table = [
@@ -333,7 +333,7 @@ async fn only_the_servers_own_word_is_a_verdict() {
 }
 
 #[tokio::test]
-async fn a_page_is_told_by_its_status_its_type_and_its_first_words() {
+async fn a_page_is_quoted_by_status_type_and_first_words() {
     let body = "<!DOCTYPE html>\n<html>\n <title>Blocked</title>";
     let headers = "Content-Type: text/html; charset=utf-8\r\n";
     let error = exchange(answered("403 Forbidden", headers, body)).await;
@@ -345,7 +345,7 @@ async fn a_page_is_told_by_its_status_its_type_and_its_first_words() {
 }
 
 #[tokio::test]
-async fn what_a_server_means_by_its_own_codes_can_be_said() {
+async fn added_codes_set_the_meaning_of_a_servers_own_codes() {
     let refusal = |code: &str| {
         let body = format!(r#"{{"error":"{code}"}}"#);
         answered("400 Bad Request", "", &body)
@@ -367,7 +367,7 @@ async fn what_a_server_means_by_its_own_codes_can_be_said() {
 }
 
 #[tokio::test]
-async fn a_date_to_retry_after_is_by_the_servers_clock() {
+async fn a_retry_after_date_is_measured_by_the_servers_clock() {
     let answer = "HTTP/1.1 503 Busy\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
         Retry-After: Sun, 06 Nov 1994 08:49:44 GMT\r\nContent-Length: 0\r\n\r\n";
     let error = exchange(Step::Answer(answer.into())).await.unwrap_err();

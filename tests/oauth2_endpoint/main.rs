@@ -1,4 +1,4 @@
-//! The OAuth2 endpoint against servers that answer byte by byte as told.
+//! The OAuth2 endpoint against servers whose answers the tests set byte by byte.
 
 #![allow(
     clippy::expect_used,
@@ -28,10 +28,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Long enough for a loopback exchange on a busy machine, short enough to wait for.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What a request names as its client, unless the user says otherwise.
+/// The `User-Agent` of a request, unless the user sets another.
 const AGENT: &str = concat!("evertoken/", env!("CARGO_PKG_VERSION"));
 
-/// Well before an exchange with the default timeout is over.
+/// Well before the default timeout of an exchange.
 const SOON: Duration = Duration::from_secs(15);
 
 fn window(open_for: Duration) -> SendWindow {
@@ -47,7 +47,7 @@ fn public(server: &RawServer) -> OAuth2 {
     OAuth2::new(server.url("/token"), "importer").unwrap()
 }
 
-/// What each exchange comes to if the server answers so, each over a connection of its own.
+/// The outcome of each exchange with these answers of the server. Each exchange has its own connection.
 async fn exchanges(
     steps: impl IntoIterator<Item = Step>,
 ) -> impl Iterator<Item = Result<Issued, EndpointError>> {
@@ -87,7 +87,7 @@ fn class(outcome: Result<Issued, EndpointError>) -> &'static str {
     }
 }
 
-/// Everything an error and its sources can be made to say.
+/// The texts of an error and of all its sources.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut printed = String::new();
     let mut next = Some(error);
@@ -98,7 +98,7 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     printed
 }
 
-/// An answer of this status, with headers and a body.
+/// An answer with this status, these headers and this body.
 fn answered(status: &str, headers: &str, body: &str) -> Step {
     let length = body.len();
     let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n");

@@ -1,4 +1,4 @@
-//! What goes over the wire, how often, and what does not.
+//! What goes over the wire, how often, and what never does.
 
 use evertoken::{
     BuildError, ClientAuth, EndpointError, Grant, Issued, OAuth2, TokenEndpoint, TokenPair,
@@ -59,7 +59,7 @@ async fn a_refresh_is_one_form_and_names_the_client_once() {
 }
 
 #[tokio::test]
-async fn a_client_names_itself_as_the_user_says() {
+async fn the_user_agent_can_be_set() {
     let set = |endpoint: OAuth2| endpoint.user_agent("importer/7").unwrap();
     let built = |endpoint: OAuth2| {
         let builder = reqwest::Client::builder().user_agent("built/1");
@@ -92,7 +92,7 @@ async fn fm9_a_lost_answer_is_not_sent_again() {
     assert_eq!(class(refresh(&public(&server), "r1").await), "unknown");
     assert_eq!(server.connections().await, [1]);
 
-    // A kept connection that the server closes is what clients resend a request for.
+    // HTTP clients send a request again if the server closes a kept connection.
     let body = r#"{"access_token":"a2","refresh_token":"r2"}"#;
     let server = RawServer::start([Step::Answer(ok(body)), Step::Close]).await;
     let endpoint = public(&server);
@@ -116,7 +116,7 @@ async fn fm39_client_authentication_is_never_probed() {
 }
 
 #[tokio::test]
-async fn fm40_a_credential_in_the_token_urls_query_is_in_no_key() {
+async fn fm40_no_key_holds_a_credential_of_the_token_urls_query() {
     let key = |url: &str| TokenEndpoint::key(&OAuth2::new(url, "importer").unwrap());
     let with = key("https://id.example.org/token?key=sesame");
     assert!(!format!("{with} {with:?}").contains("sesame"));
@@ -190,7 +190,7 @@ async fn a_revocation_names_the_refresh_token_or_else_the_access_token() {
 }
 
 #[tokio::test]
-async fn a_revocation_that_failed_says_so() {
+async fn a_failed_revocation_is_an_error() {
     let pair = TokenPair::new("a1").refresh_token("r1");
     let without = OAuth2::new("http://localhost/token", "importer").unwrap();
     assert_eq!(

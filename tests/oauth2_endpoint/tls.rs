@@ -1,4 +1,4 @@
-//! A server by TLS with a certificate of its own, for `localhost` and until 2120.
+//! A TLS server with its own certificate, for `localhost` and until 2120.
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ const CERTIFICATE: &str = "\
     b2NhbGhvc3QwDAYDVR0TAQH/BAIwADAdBgNVHQ4EFgQUF5FDN/CqGGhDwaBrtaPTS0wuvGMwCgYIKoZIzj0EAwIDSAAwRQIhANKF\
     2sfnQ+hwi1og+d5sTVtc7wUQTJI/gSZRjVYjXdnhAiBQmVfs0ty4H8i8m+GjwFvpMvnQfCTurigXfXEnvo69vA==";
 
-/// Of this test alone.
+/// A key that only this test uses.
 const KEY: &str = "\
     MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg2XTgRQR8/RcAn4XIYOI1w+Px3vFMlfl6A0cOFHtOcCShRANCAAT5\
     3dp9IYZCg4pR2BmjGjichQb6kY6oiBRtAN9wcZIFprfQos0IyjAaPl2OLKNAlKk+WWVA5ZIEL6JBznV5k80Q";
@@ -28,7 +28,7 @@ pub(crate) fn certificate() -> Vec<u8> {
     BASE64_STANDARD.decode(CERTIFICATE).unwrap()
 }
 
-/// Answers one request with a pair, and returns whether any came.
+/// Answers one request with a pair. Returns whether a request arrived.
 pub(crate) fn start() -> (SocketAddr, JoinHandle<bool>) {
     let key = BASE64_STANDARD.decode(KEY).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
@@ -57,7 +57,7 @@ pub(crate) fn start() -> (SocketAddr, JoinHandle<bool>) {
         let answer = ok(r#"{"access_token":"a2","refresh_token":"r2"}"#);
         stream.write_all(&answer).unwrap();
         stream.flush().unwrap();
-        // Until the client has read it.
+        // The connection stays open until the client has read the answer.
         let _ = stream.read(&mut byte);
         true
     });

@@ -1,4 +1,4 @@
-//! Whether a request has left: connections, certificates, time-outs and the send window.
+//! Whether a request has left: connections, certificates, timeouts and the send window.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::tls;
 use crate::{SHORT, SOON, chain, class, public, refresh, refresh_token, window};
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_in_time_is_unknown() {
+async fn a_missing_answer_is_unknown_after_the_timeout() {
     for silence in [
         Step::Stall("".into()),
         Step::Stall("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"refresh_token\":\"r".into()),
@@ -31,9 +31,9 @@ async fn an_answer_that_does_not_come_in_time_is_unknown() {
     assert_eq!(refresh_token(outcome).as_deref(), Some("r2"));
 }
 
-/// As by Ctrl-Z, or on a machine that does something else: nothing in here runs, and time goes by.
+/// The process is stopped, as by Ctrl-Z or on a busy machine: the process does not run, and time passes.
 #[tokio::test]
-async fn fm8_an_answer_that_came_while_the_process_was_stopped_is_read() {
+async fn fm8_an_answer_that_arrived_while_the_process_was_stopped_is_read() {
     let answer = ok(r#"{"access_token":"a2","refresh_token":"r2"}"#);
     for before in [0, answer.len() / 2] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -54,7 +54,7 @@ async fn fm8_an_answer_that_came_while_the_process_was_stopped_is_read() {
             asked.send(()).unwrap();
             was_stopped.recv().unwrap();
             stream.write_all(&rest).unwrap();
-            // Until the client has read it.
+            // The connection stays open until the client has read the answer.
             let _ = stream.read(&mut [0]);
         });
         let stop = async {
@@ -79,7 +79,7 @@ async fn without_a_connection_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn what_may_pass_by_itself_is_not_lasting() {
+async fn a_failure_that_may_end_without_an_operator_is_not_lasting() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
     drop(listener);
@@ -89,7 +89,7 @@ async fn what_may_pass_by_itself_is_not_lasting() {
     assert_eq!(is_lasting(refresh(&unresolved, "r1").await), Some(false));
 }
 
-/// Of a request that was not sent.
+/// Whether the failure of a request that was not sent is lasting.
 fn is_lasting(outcome: Result<Issued, EndpointError>) -> Option<bool> {
     match outcome {
         Err(EndpointError::NotSent { is_lasting, .. }) => Some(is_lasting),
@@ -134,14 +134,14 @@ async fn a_handshake_that_does_not_end_in_time_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_closed_window_lets_no_token_out() {
+async fn no_token_is_sent_after_the_window_closed() {
     let server = RawServer::start([Step::Answer(ok(r#"{"refresh_token":"r2"}"#))]).await;
     let endpoint = public(&server);
     let token = RefreshToken::new("r1");
     let closed = window(Duration::ZERO);
     let outcome = endpoint.exchange(Grant::refresh(&token, &closed)).await;
     let said = chain(outcome.as_ref().unwrap_err());
-    assert!(said.contains("was over before"), "{said}");
+    assert!(said.contains("the send window closed"), "{said}");
     assert_eq!(class(outcome), "not sent");
     for request in server.requests().await {
         assert_eq!(request.body(), "");

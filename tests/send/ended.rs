@@ -1,4 +1,4 @@
-//! i5: a session that died in the middle. One clear error for each worker, and no call with a dead token.
+//! i5: a session that ends in the middle of a job. Each worker gets one clear error, and no call carries a dead token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::world::{ACCESS_TTL, SECOND, World, builder};
 const WORKERS: u64 = 8;
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_session_is_told_once_and_costs_no_further_call() {
+async fn a_dead_session_is_reported_once_and_costs_no_further_call() {
     let world = World::new().await;
     let mut events = world.tokens.subscribe();
     assert_eq!(
@@ -70,7 +70,7 @@ async fn i5_every_worker_stops_within_one_request_of_the_end() {
     world.server.revoke_all();
     let reports = workers.join_all().await;
     assert_eq!(reports, [(11, true); 8]);
-    // The first finds out; the others, a millisecond later each, do not even ask.
+    // The first worker meets the end. The others, each a millisecond later, send no request.
     assert_eq!(world.counts(), (11 * WORKERS + 1, 1, 1));
     assert_eq!(world.api.records(), 11 * WORKERS);
 }
@@ -110,10 +110,10 @@ async fn i5_workers_that_find_out_together_send_one_request_each_at_most() {
     }
 }
 
-/// The refresh token is dead, the access token is not: it serves to its end, and only then is there
-/// an error.
+/// The refresh token is dead, but the access token is valid. The manager serves the access token until its expiry, and
+/// reports the error after that.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_still_valid_serves_to_its_end() {
+async fn a_valid_token_of_a_dead_session_is_served_until_its_expiry() {
     let world = World::with(|builder| builder.strategy(OptimisticEarly::default())).await;
     world.tokens.token().await.unwrap();
     world.clock.advance(550 * SECOND).await;
@@ -136,7 +136,7 @@ async fn a_token_that_is_still_valid_serves_to_its_end() {
     assert_eq!(world.counts(), (49, 0, 1));
 }
 
-/// A session that has ended and whose token is then rejected: not once more.
+/// A session has ended, and the API then rejects its token. The manager does not send that token again.
 #[tokio::test(start_paused = true)]
 async fn a_token_of_an_ended_session_is_not_sent_again_once_it_was_rejected() {
     let world = World::with(|builder| builder.strategy(OptimisticEarly::default())).await;

@@ -1,4 +1,4 @@
-//! Many requests at once, on their way while the token changes: one rotation, and each gets through.
+//! Many requests in flight while the token changes: one rotation, and each request succeeds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::world::{ACCESS_TTL, SECOND, World, access};
 
 const WORKERS: usize = 64;
 
-/// The default: this long before its expiry a token is not sent any more.
+/// The default leeway: the time before its expiry in which a token is no longer sent.
 const LEEWAY: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
@@ -24,7 +24,7 @@ async fn i10_workers_that_cross_the_expiry_share_one_refresh() {
     for worker in 0..WORKERS as u64 {
         let tokens = world.tokens.clone();
         let request = world.record();
-        // From 32 ms before the moment on which requests wait for a new token, to 31 ms after it.
+        // The requests start from 32 ms before to 31 ms after the moment at which requests begin to wait for a new token.
         let delay = ACCESS_TTL - LEEWAY - Duration::from_millis(32);
         workers.spawn(async move {
             tokio::time::sleep(delay + Duration::from_millis(worker)).await;
@@ -37,7 +37,7 @@ async fn i10_workers_that_cross_the_expiry_share_one_refresh() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn i10_workers_on_many_threads_that_find_it_expired_share_one_refresh() {
+async fn i10_workers_on_many_threads_with_an_expired_token_share_one_refresh() {
     let server = AuthorizationServer::builder()
         .latency(Duration::from_millis(20))
         .build();
@@ -64,7 +64,7 @@ async fn i10_workers_on_many_threads_that_find_it_expired_share_one_refresh() {
     assert_eq!((server.exchanges(), server.rotations()), (1, 1));
 }
 
-/// An API that judges requests with the `old` token only when it is let to, one for each permit.
+/// An API that judges requests with the `old` token only with a permit, one request for each permit.
 async fn slow_api(server: &AuthorizationServer, old: &TokenPair) -> (Recorder, Arc<Semaphore>) {
     let judged = Arc::new(Semaphore::new(0));
     let (gate, server, old) = (judged.clone(), server.clone(), old.clone());
@@ -97,8 +97,8 @@ async fn fm13_staggered_401s_of_one_token_rotate_once() {
         let (tokens, request) = (tokens.clone(), world.client.post(api.url("/")));
         workers.spawn(async move { tokens.send(request.body("record")).await.unwrap().status() });
     }
-    // All are there, with the same token, which expires now. Then they are judged one by one, each
-    // when the one before has been through with the new token.
+    // All requests have arrived with the same token, which expires now. The API judges each request after the previous
+    // request has succeeded with the new token.
     api.arrived(REQUESTS).await;
     world.clock.advance(ACCESS_TTL).await;
     for _ in 0..REQUESTS {
@@ -168,7 +168,7 @@ async fn fm24_requests_whose_token_dies_at_a_rotation_are_replayed_without_anoth
             workers.spawn(async move { tokens.send(request.body("record")).await.unwrap() });
         }
         api.arrived(REQUESTS).await;
-        // Another request starts the early rotation, and the token of those ten dies with it.
+        // Another request starts the early rotation, at which the token of these ten requests dies.
         clock.advance(480 * SECOND).await;
         tokens.token().await.unwrap();
         clock.advance(Duration::ZERO).await;
@@ -181,7 +181,7 @@ async fn fm24_requests_whose_token_dies_at_a_rotation_are_replayed_without_anoth
     }
 }
 
-/// A caller who gives up takes neither the rotation nor the token along.
+/// A caller that gives up cancels neither the rotation nor the new token.
 #[tokio::test(start_paused = true)]
 async fn a_send_that_is_dropped_while_rotating_leaves_the_new_token_to_the_next() {
     let world = World::with_stale_token().await;

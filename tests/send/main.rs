@@ -1,4 +1,5 @@
-//! `send()` over real HTTP on the loopback: what is replayed, what is waited for, who sees the token.
+//! `send()` over real HTTP on loopback: which requests are replayed, what the manager waits for, and which hosts get the
+//! token.
 
 #![allow(missing_docs)]
 #![expect(

@@ -1,4 +1,4 @@
-//! What is sent once and no more: what was not rejected, and what cannot be cloned.
+//! Requests that are sent once: a request that was not rejected, and a request that cannot be cloned.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use reqwest::{Body, RequestBuilder};
 use super::recorder::{Arrived, Recorder, Reply, reply};
 use super::world::{World, builder};
 
-/// A body that is there once.
+/// A request with a body that can be read once.
 fn streamed(request: RequestBuilder) -> RequestBuilder {
     let parts = ["one\x1D", "two\x1D", "three\x1D"].map(Ok::<_, std::io::Error>);
     request.body(Body::wrap_stream(stream::iter(parts)))
 }
 
 #[tokio::test(start_paused = true)]
-async fn i6_a_streamed_body_gets_its_401_back_and_the_next_request_works() {
+async fn i6_the_401_of_a_streamed_body_is_returned_and_the_next_request_works() {
     let world = World::with_stale_token().await;
     let request = streamed(world.client.post(world.http.url()));
     let response = world.tokens.send(request).await.unwrap();
@@ -31,7 +31,7 @@ async fn i6_a_streamed_body_gets_its_401_back_and_the_next_request_works() {
     assert_eq!(world.api.records(), 3);
 }
 
-/// Nobody has to ask for it: a job that streams all it has must not meet a 401 each time.
+/// The rotation needs no further request: a job that only streams must not meet a 401 each time.
 #[tokio::test(start_paused = true)]
 async fn i6_the_token_is_replaced_although_no_request_follows() {
     let world = World::with_stale_token().await;
@@ -44,7 +44,7 @@ async fn i6_the_token_is_replaced_although_no_request_follows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i6_a_streamed_body_gets_its_401_back_although_the_token_cannot_be_replaced() {
+async fn i6_the_401_of_a_streamed_body_is_returned_although_the_token_cannot_be_replaced() {
     let world = World::with_stale_token().await;
     world.server.set_reachable(false);
     let request = streamed(world.client.post(world.http.url()));
@@ -98,7 +98,7 @@ async fn i7_a_post_that_met_a_server_error_is_not_repeated() {
 async fn i7_a_post_whose_connection_was_dropped_is_not_repeated() {
     let api = Recorder::with("/records", || None).await;
     let (world, tokens) = manager_of(&api).await;
-    // Over a connection of its own, and over one that had been used before.
+    // The request uses a new connection first, and then a kept one.
     for path in ["/first", "/second"] {
         let before = api.seen().len();
         let post = world.client.post(api.url("/records")).body("record");
@@ -134,7 +134,7 @@ async fn i7_a_post_that_was_redirected_is_not_repeated_for_a_401_behind_it() {
         let post = world.client.post(api.url("/records")).body("record");
         assert_eq!(tokens.send(post).await.unwrap().status(), 401);
         assert_eq!(api.lines(), ["POST /records", second]);
-        // The token was rejected all the same, so it is replaced.
+        // The token was rejected nevertheless, so it is replaced.
         world.server.arrived(1).await;
         assert_eq!(world.server.exchanges(), 1);
     }

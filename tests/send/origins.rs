@@ -1,4 +1,4 @@
-//! q11: who sees the token. A URL outside the configured origins is left untouched.
+//! q11: only the configured origins get the token. A request to any other URL is sent unchanged.
 
 use evertoken::{BuildError, TokenManager};
 
@@ -9,7 +9,7 @@ use super::world::{ACCESS_TTL, World, access, builder};
 async fn q11_a_url_outside_the_origins_is_left_untouched() {
     let elsewhere = Recorder::with("/401", || reply(401, &[])).await;
     let world = World::new().await;
-    // Expired, so that a look at the token would cost an exchange.
+    // The token is expired, so a request for it would cost an exchange.
     world.clock.advance(ACCESS_TTL).await;
     let get = world.client.get(elsewhere.url("/401"));
     assert_eq!(world.tokens.send(get).await.unwrap().status(), 401);
@@ -26,7 +26,7 @@ async fn q11_a_url_outside_the_origins_is_left_untouched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn q11_without_an_origin_no_one_gets_the_token() {
+async fn q11_without_an_origin_no_url_gets_the_token() {
     let world = World::new().await;
     let tokens = builder(&world.server, &world.clock, &world.first)
         .build()
@@ -35,7 +35,7 @@ async fn q11_without_an_origin_no_one_gets_the_token() {
     assert_eq!((world.counts(), world.api.anonymous()), ((1, 1, 0), 1));
 }
 
-/// Each of several origins gets it, and a 401 from any counts.
+/// Each of several origins gets the token, and a 401 from any of them counts.
 #[tokio::test(start_paused = true)]
 async fn every_configured_origin_gets_the_token() {
     let other = Recorder::with("/none", || None).await;
@@ -47,9 +47,9 @@ async fn every_configured_origin_gets_the_token() {
     assert_eq!(world.counts(), (1, 0, 0));
 }
 
-/// What decides is where a URL leads, not how it is spelled.
+/// The target of a URL decides, and not its spelling.
 #[tokio::test(start_paused = true)]
-async fn odd_urls_are_judged_by_where_they_lead() {
+async fn odd_urls_are_judged_by_their_target() {
     let world = World::new().await;
     let port = world.http.addr().port();
     for url in [
@@ -84,7 +84,7 @@ async fn odd_urls_are_judged_by_where_they_lead() {
     assert!(seen.iter().all(|seen| seen.token().is_none()));
 }
 
-/// The same host by another name is another origin.
+/// Another name of the same host is another origin.
 #[tokio::test]
 async fn a_name_of_the_host_that_was_not_configured_gets_no_token() {
     let world = World::new().await;
@@ -95,7 +95,7 @@ async fn a_name_of_the_host_that_was_not_configured_gets_no_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_the_request_had_in_the_tokens_header_is_replaced() {
+async fn the_token_replaces_any_value_in_its_header() {
     let api = Recorder::with("/none", || None).await;
     let world = World::new().await;
     let tokens = builder(&world.server, &world.clock, &world.first)
@@ -112,7 +112,7 @@ async fn whatever_the_request_had_in_the_tokens_header_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_origin_is_refused_when_building() {
+async fn an_invalid_origin_is_refused_by_the_builder() {
     let world = World::new().await;
     for origin in [
         "http://api.example.org",

@@ -1,5 +1,5 @@
-//! A server that keeps every request whole and answers as a test wants, or hangs up. What it knows of
-//! tokens is what it was sent.
+//! A server that records every request, and answers or hangs up as a test decides. The server knows only the tokens that
+//! it receives.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Arrived {
     }
 }
 
-/// What goes back: nothing means that the connection is closed.
+/// The answer; `None` closes the connection.
 pub(crate) type Reply = Option<Response<Bytes>>;
 
 /// An answer with these headers and no body.
@@ -59,7 +59,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Answers every request with `answer`, once its body is there.
+    /// Answers every request with `answer` after its body has arrived.
     pub(crate) async fn start<A, F>(answer: A) -> Self
     where
         A: Fn(Arrived) -> F + Clone + Send + Sync + 'static,
@@ -123,7 +123,7 @@ impl Recorder {
         self.seen.lock().clone()
     }
 
-    /// `METHOD /path` of everything seen, oldest first.
+    /// `METHOD /path` of each request, oldest first.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.seen
             .lock()
@@ -132,7 +132,7 @@ impl Recorder {
             .collect()
     }
 
-    /// Waits until so many requests have arrived in all.
+    /// Waits until `least` requests have arrived.
     pub(crate) async fn arrived(&self, least: usize) {
         let mut count = self.count.subscribe();
         count.wait_for(|count| *count >= least).await.unwrap();

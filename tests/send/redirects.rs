@@ -1,4 +1,4 @@
-//! Redirects: inside the origins the token stays, elsewhere it never comes.
+//! Redirects: the token stays within the origins and never reaches another host.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ fn to(status: u16, url: impl Into<String>) -> Answer {
     Answer::status(status).header("location", url)
 }
 
-/// A manager that sends its token in a header of its own.
+/// A manager that sends its token in its own header.
 fn with_own_header(world: &World) -> TokenManager {
     builder(&world.server, &world.clock, &world.first)
         .origin(world.http.origin())
@@ -26,7 +26,7 @@ fn with_own_header(world: &World) -> TokenManager {
 }
 
 #[tokio::test(start_paused = true)]
-async fn within_the_origin_the_token_is_kept() {
+async fn a_redirect_within_the_origin_keeps_the_token_of_send() {
     let world = World::new().await;
     for status in [301, 302, 303, 307, 308] {
         world.api.answer_path("/moved", to(status, "/records"));
@@ -43,7 +43,7 @@ async fn within_the_origin_the_token_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn elsewhere_it_is_not_sent_and_a_401_from_there_rejects_nothing() {
+async fn a_redirect_to_another_host_carries_no_token_and_its_401_rejects_none() {
     let elsewhere = Recorder::with("/401", || reply(401, &[])).await;
     let world = World::new().await;
     for status in [301, 302, 303, 307, 308] {
@@ -63,9 +63,9 @@ async fn elsewhere_it_is_not_sent_and_a_401_from_there_rejects_nothing() {
     assert_eq!(token.expose(), access(&world.first));
 }
 
-/// Its 200 says as little of our token as its 401: it must not reset the pause after rejections.
+/// A 200 of another host says nothing about the token, and must not reset the pause after rejections.
 #[tokio::test(start_paused = true)]
-async fn an_answer_from_elsewhere_does_not_count_as_an_acceptance() {
+async fn an_answer_of_another_host_does_not_count_as_an_acceptance() {
     let elsewhere = Recorder::with("/none", || None).await;
     let world = World::new().await;
     world.api.answer_path("/broken", Answer::status(401));
@@ -77,14 +77,14 @@ async fn an_answer_from_elsewhere_does_not_count_as_an_acceptance() {
         assert_eq!(world.tokens.send(broken).await.unwrap().status(), 401);
         let moved = world.client.get(world.url("/moved"));
         assert_eq!(world.tokens.send(moved).await.unwrap().status(), 200);
-        // Longer than between any two rotations, shorter than the pause after a rejection.
+        // Longer than the shortest interval between two rotations, and shorter than the pause after a rejection.
         world.clock.advance(SECOND * 3 / 2).await;
     }
     assert_eq!(world.server.exchanges(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_header_of_its_own_goes_through_no_foreign_client() {
+async fn a_token_in_its_own_header_is_not_sent_by_a_foreign_client() {
     let world = World::new().await;
     let tokens = with_own_header(&world);
     world.clock.advance(ACCESS_TTL).await;
@@ -92,7 +92,7 @@ async fn a_header_of_its_own_goes_through_no_foreign_client() {
     assert!(matches!(error, Error::ForeignClient), "{error}");
     assert!(!error.needs_sign_in() && !error.is_retryable());
     assert_eq!(world.counts(), (0, 0, 0));
-    // Where no token is due, any client will do.
+    // Any client may send a request without a token.
     let elsewhere = Recorder::with("/none", || None).await;
     let get = world.client.get(elsewhere.url("/"));
     assert_eq!(tokens.send(get).await.unwrap().status(), 200);
@@ -100,14 +100,14 @@ async fn a_header_of_its_own_goes_through_no_foreign_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn our_own_client_sends_it_bare_and_replays_it() {
+async fn our_own_client_sends_a_token_in_its_own_header_and_replays_it() {
     let world = World::new().await;
     let tokens = with_own_header(&world);
     let ours = tokens.client(Client::builder).unwrap();
     let post = ours.http().post(world.http.url()).body("record");
     assert_eq!(ours.send(post).await.unwrap().status(), 200);
     world.api.answer_next(Answer::status(401));
-    // Built with another client, sent with ours.
+    // Another client built the request, and our client sends it.
     assert_eq!(ours.send(world.record()).await.unwrap().status(), 200);
     assert_eq!(world.counts(), (3, 1, 1));
     assert_eq!(world.api.anonymous(), 0);
@@ -141,9 +141,9 @@ async fn our_own_client_returns_a_redirect_that_leads_elsewhere() {
     assert_eq!(world.server.exchanges(), 0);
 }
 
-/// The user's own policy cannot open it again.
+/// The redirect policy of the user's builder has no effect.
 #[tokio::test(start_paused = true)]
-async fn our_own_client_has_its_own_policy_whatever_the_builder_said() {
+async fn our_own_client_has_its_own_redirect_policy_whatever_the_builder_sets() {
     let elsewhere = Recorder::with("/none", || None).await;
     let world = World::new().await;
     let tokens = with_own_header(&world);
@@ -156,7 +156,7 @@ async fn our_own_client_has_its_own_policy_whatever_the_builder_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn our_own_client_keeps_it_within_the_origin() {
+async fn our_own_client_keeps_a_token_within_the_origin() {
     let world = World::new().await;
     let ours = with_own_header(&world).client(Client::builder).unwrap();
     world.api.answer_path("/moved", to(307, "/records"));
@@ -165,8 +165,8 @@ async fn our_own_client_keeps_it_within_the_origin() {
     assert_eq!((world.api.calls(), world.api.anonymous()), (2, 0));
 }
 
-/// A header of one's own travels along a redirect from one configured origin to another, so a
-/// rejection counts from there as well.
+/// A redirect from one configured origin to another carries a header other than `Authorization`, so a rejection by the
+/// second origin counts as well.
 #[tokio::test(start_paused = true)]
 async fn a_401_from_another_configured_origin_that_got_the_token_replaces_it() {
     let first = Arc::new(parking_lot::Mutex::new(String::new()));
@@ -205,7 +205,7 @@ async fn a_redirect_loop_ends_with_an_error() {
     assert_eq!(world.counts(), (22, 0, 0));
 }
 
-/// Post, redirect, get - all at one URL: the rejected request is the GET, and the POST was acted upon.
+/// Post, redirect, get at one URL: the API rejected the GET, and acted on the POST.
 #[tokio::test(start_paused = true)]
 async fn i7_our_own_client_repeats_no_post_that_was_answered_by_a_redirect_to_its_own_url() {
     let world = World::new().await;
@@ -223,7 +223,7 @@ async fn i7_our_own_client_repeats_no_post_that_was_answered_by_a_redirect_to_it
     assert_eq!(methods, ["POST", "GET"]);
 }
 
-/// The token never comes to a host that redirects within itself, where another client would bring it.
+/// The token never reaches a host that redirects within itself; another client would send it there.
 #[tokio::test(start_paused = true)]
 async fn our_own_client_brings_no_token_to_the_second_page_of_a_foreign_host() {
     let elsewhere = Recorder::with("/x", || reply(302, &[("location", "/y")])).await;

@@ -15,12 +15,12 @@ async fn q6_a_401_costs_one_refresh_and_one_replay() {
     let world = World::with_stale_token().await;
     let response = world.tokens.send(world.record()).await.unwrap();
     assert_eq!(response.status(), 200);
-    // Three calls in all: two of the API, one exchange.
+    // Three calls in all: two of the API and one exchange.
     assert_eq!(world.counts(), (2, 1, 1));
     assert_eq!((world.api.records(), world.api.anonymous()), (1, 0));
     let bodies: Vec<_> = world.api.seen().iter().map(|seen| seen.body).collect();
     assert_eq!(bodies, [6, 6]);
-    // And the new token is the one from now on.
+    // The new token is the current token from now on.
     world.tokens.send(world.record()).await.unwrap();
     assert_eq!(world.counts(), (3, 1, 1));
     assert_eq!(world.server.replays(), 0);
@@ -52,7 +52,7 @@ async fn q7_any_other_refusal_is_returned_untouched() {
         assert_eq!(world.api.calls(), calls + 1, "{status}");
     }
     assert_eq!(world.server.exchanges(), 0);
-    // The token was not touched either.
+    // The token is unchanged as well.
     let token = world.tokens.token().await.unwrap();
     assert_eq!(token.expose(), access(&world.first));
 }
@@ -69,7 +69,7 @@ async fn q8_a_second_401_is_returned_and_causes_no_storm() {
         let response = world.tokens.send(world.record()).await.unwrap();
         assert_eq!(response.status(), 401);
     }
-    // Each was sent once, with the token that is there.
+    // Each request was sent once, with the current token.
     assert_eq!(world.counts(), (22, 22, 1));
     assert_eq!(world.api.anonymous(), 0);
 }
@@ -105,8 +105,7 @@ async fn q8_many_at_once_cause_no_storm_either() {
     assert_eq!(world.counts(), (40, 40, 1));
 }
 
-/// An API may reject any token on one path and accept it on another: the acceptance must not make
-/// every rejection count.
+/// An API may reject every token on one path and accept it on another. The acceptance must not make every rejection count.
 #[tokio::test(start_paused = true)]
 async fn q8_a_path_that_rejects_every_token_causes_no_storm_beside_one_that_does_not() {
     let world = World::new().await;
@@ -116,14 +115,14 @@ async fn q8_a_path_that_rejects_every_token_causes_no_storm_beside_one_that_does
         assert_eq!(world.tokens.send(broken).await.unwrap().status(), 401);
         let works = world.tokens.send(world.record()).await.unwrap();
         assert_eq!(works.status(), 200);
-        // A second lies between two rotations; then a rejection counts again.
+        // The shortest interval between two rotations is one second. After that a rejection counts again.
         assert_eq!(world.server.exchanges(), 1 + round / 25);
         world.clock.advance(Duration::from_millis(40)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn i9_a_403_rotates_only_where_the_profile_says_so() {
+async fn i9_a_403_rotates_only_if_the_profile_lists_it() {
     let world = World::new().await;
     world.api.answer_next(Answer::status(403));
     let response = world.tokens.send(world.record()).await.unwrap();
@@ -153,7 +152,7 @@ async fn i9_a_403_rotates_only_where_the_profile_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i11_a_token_without_expiry_and_successor_gets_its_401_back() {
+async fn i11_the_401_of_a_token_without_expiry_and_successor_is_returned() {
     let world = World::new().await;
     let fixed = TokenPair::new(access(&world.first)).never_expires();
     let tokens = TokenManager::builder(world.server.endpoint())
@@ -170,10 +169,10 @@ async fn i11_a_token_without_expiry_and_successor_gets_its_401_back() {
     assert_eq!(world.counts(), (6, 5, 0));
 }
 
-/// The observation that started it all: Okapi hands its modules a token without an expiry, so an
-/// import with a fixed token goes on; Eureka judges every call.
+/// The observation behind this crate: Okapi gives its modules a token without an expiry, so an import with a fixed token
+/// goes on; Eureka judges the token of every call.
 #[tokio::test(start_paused = true)]
-async fn i13_a_fixed_token_outlives_itself_at_okapi_and_not_at_eureka() {
+async fn i13_a_fixed_token_works_after_its_expiry_in_okapi_and_not_in_eureka() {
     for (gateway, failures) in [(Gateway::Okapi, 0), (Gateway::Eureka, 60)] {
         let clock = TestClock::new();
         let server = AuthorizationServer::builder()
@@ -191,7 +190,7 @@ async fn i13_a_fixed_token_outlives_itself_at_okapi_and_not_at_eureka() {
         }
         assert_eq!((api.calls(), api.unauthorized()), (120, failures));
 
-        // The managed one fails at neither.
+        // The managed import fails in neither.
         let tokens = builder(&server, &clock, &server.issue())
             .origin(http.origin())
             .build()
@@ -205,7 +204,7 @@ async fn i13_a_fixed_token_outlives_itself_at_okapi_and_not_at_eureka() {
     }
 }
 
-/// Not even an API so slow that its second 401 comes when a rejection counts again.
+/// The second 401 of a slow API arrives when a rejection counts again, and still causes no second replay.
 #[tokio::test(start_paused = true)]
 async fn q8_a_request_is_replayed_once_however_late_the_second_401_comes() {
     let api = Recorder::start(|_| async {

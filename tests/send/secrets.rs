@@ -1,4 +1,4 @@
-//! fm40: no token in anything that can be printed.
+//! fm40: no printable value shows a token.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use reqwest::Client;
 
 use super::world::{ACCESS_TTL, World, access, builder};
 
-/// Everything printed in a test, and what must not be in it.
+/// Everything that a test prints, to be searched for secrets.
 #[derive(Default)]
 struct Printed(String);
 
@@ -18,7 +18,7 @@ impl Printed {
         let _ = writeln!(self.0, "{shown:?}\n{shown:#?}");
     }
 
-    /// With all its sources.
+    /// Adds an error with all its sources.
     fn error(&mut self, error: &Error) {
         self.add(error);
         let mut cause: Option<&dyn std::error::Error> = Some(error);
@@ -34,7 +34,7 @@ impl Printed {
             assert!(secret.len() > 8);
             assert!(!self.0.contains(secret), "{}", self.0);
         }
-        // Whatever the test server minted.
+        // The prefix of every token of the test server.
         assert!(
             !self.0.contains("at-") && !self.0.contains("rt-"),
             "{}",
@@ -117,7 +117,7 @@ async fn fm40_no_token_in_errors_and_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm40_no_token_in_what_a_failed_request_says() {
+async fn fm40_no_token_in_the_error_of_a_failed_request() {
     let world = World::new().await;
     let mut printed = Printed::default();
     world

@@ -1,4 +1,4 @@
-//! i8: a 503 with `Retry-After` is waited for, once, where that cannot do harm.
+//! i8: after a 503 with `Retry-After`, the manager waits once and sends the request again if that does no harm.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn busy(after: &str) -> Answer {
         .body("busy")
 }
 
-/// What became of one request that met these 503s: its status, how long it took, the calls.
+/// The outcome of one request that met these 503s: its status, the duration, and the number of calls.
 async fn met(method: Method, profile: ApiProfile, after: &[&str]) -> (u16, Duration, u64) {
     let world = World::with(|builder| builder.api(profile)).await;
     for after in after {
@@ -47,7 +47,7 @@ async fn i8_idempotent_methods_wait_and_are_sent_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i8_other_methods_are_not() {
+async fn i8_other_methods_are_not_sent_again_after_a_503() {
     for method in [Method::POST, Method::PATCH] {
         let outcome = met(method, ApiProfile::default(), &["1"]).await;
         assert_eq!(outcome, (503, Duration::ZERO, 1));
@@ -55,7 +55,7 @@ async fn i8_other_methods_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i8_they_are_where_the_503_is_the_gateways() {
+async fn i8_any_method_is_sent_again_after_a_503_of_the_gateway() {
     let profile = ApiProfile::default().gateway_unavailable(true);
     for method in [Method::POST, Method::PATCH, Method::GET] {
         let outcome = met(method, profile.clone(), &["1"]).await;
@@ -70,7 +70,7 @@ async fn i8_a_second_503_is_returned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i8_what_outlasts_the_callers_deadline_or_says_nothing_is_returned_at_once() {
+async fn i8_a_503_with_a_wait_beyond_the_deadline_or_without_one_is_returned_at_once() {
     for after in ["36", "3600", "99999999999", "soon", "-1", ""] {
         let outcome = met(Method::GET, ApiProfile::default(), &[after]).await;
         assert_eq!(outcome, (503, Duration::ZERO, 1), "{after}");
@@ -79,7 +79,7 @@ async fn i8_what_outlasts_the_callers_deadline_or_says_nothing_is_returned_at_on
     assert_eq!(outcome, (200, 35 * SECOND, 2));
     let outcome = met(Method::GET, ApiProfile::default(), &["0"]).await;
     assert_eq!(outcome, (200, Duration::ZERO, 2));
-    // A date: the clock says 22:13:20, and so does the answer's `Date`.
+    // The wait is a date. The clock reads 22:13:20, and so does the `Date` of the answer.
     let outcome = met(
         Method::GET,
         ApiProfile::default(),
@@ -90,7 +90,7 @@ async fn i8_what_outlasts_the_callers_deadline_or_says_nothing_is_returned_at_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn i8_without_retry_after_it_is_returned_at_once() {
+async fn i8_a_503_without_retry_after_is_returned_at_once() {
     let world = World::new().await;
     world.api.answer_next(Answer::status(503));
     let get = world.client.get(world.http.url());
@@ -118,7 +118,7 @@ async fn i8_the_second_request_is_the_first_unchanged() {
 
 /// A token that expires during the wait is not sent.
 #[tokio::test(start_paused = true)]
-async fn i8_a_token_that_expires_meanwhile_is_refreshed() {
+async fn i8_a_token_that_expires_during_the_wait_is_refreshed() {
     let world = World::new().await;
     world.tokens.token().await.unwrap();
     world.clock.advance(580 * SECOND).await;
@@ -128,9 +128,9 @@ async fn i8_a_token_that_expires_meanwhile_is_refreshed() {
     assert_eq!(world.counts(), (2, 0, 1));
 }
 
-/// One wait and one replay, whichever comes first; then the answer is the caller's.
+/// One wait and one replay, in either order; then the caller gets the answer.
 #[tokio::test(start_paused = true)]
-async fn i8_a_503_and_a_401_are_dealt_with_once_each() {
+async fn i8_a_503_and_a_401_are_handled_once_each() {
     for (answers, calls, status) in [
         (vec![busy("1"), Answer::status(401)], 3, 200),
         (vec![Answer::status(401), busy("1")], 3, 200),

@@ -1,4 +1,4 @@
-//! What users do, rightly and wrongly.
+//! Correct and wrong uses.
 
 use evertoken::{Error, TokenPair};
 use reqwest::{Client, Method};
@@ -34,10 +34,9 @@ async fn a_request_without_a_body_is_replayed() {
     assert_eq!(world.counts(), (2, 1, 1));
 }
 
-/// A fragment and odd characters never reach the server, or come back otherwise than they went: that
-/// must not look like a redirect.
+/// A fragment never reaches the server, and odd characters come back in another spelling. Neither may look like a redirect.
 #[tokio::test(start_paused = true)]
-async fn urls_that_change_their_looks_on_the_way_are_replayed_too() {
+async fn requests_to_urls_with_odd_spellings_are_replayed_too() {
     for path in [
         "/records#part",
         "/records?#",
@@ -83,11 +82,11 @@ async fn a_request_that_cannot_be_built_is_an_error_and_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_connection_is_the_callers_and_does_not_touch_the_token() {
+async fn a_refused_connection_is_returned_and_leaves_the_token_alone() {
     let world = World::new().await;
     let url = world.http.url().to_owned();
     drop(world.http);
-    // The address is free from the moment on that the server's task is gone.
+    // The address is free as soon as the server's task has ended.
     world.clock.advance(SECOND).await;
     let error = world.tokens.send(Client::new().get(url)).await.unwrap_err();
     assert!(matches!(&error, Error::Request { source, .. } if source.is_connect()));
@@ -111,7 +110,7 @@ async fn the_requests_own_timeout_does_not_count_the_wait_for_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_does_not_come_is_an_error_at_the_callers_deadline() {
+async fn a_missing_token_is_an_error_at_the_callers_deadline() {
     let world = World::new().await;
     let tokens = builder(&world.server, &world.clock, &world.first)
         .origin(world.http.origin())
@@ -152,7 +151,7 @@ async fn a_token_that_no_header_may_carry_is_a_typed_error() {
     assert_eq!(world.api.calls(), 0);
 }
 
-/// Forms, JSON and headers of the client's own arrive both times.
+/// Forms, JSON and the client's own headers arrive both times.
 #[tokio::test(start_paused = true)]
 async fn a_replay_is_the_same_request_with_another_token() {
     let first = Recorder::start(|request: super::recorder::Arrived| {

@@ -8,7 +8,7 @@ use reqwest::Client;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// How long access tokens live, as the server has it.
+/// The lifetime of access tokens at the server.
 pub(crate) const ACCESS_TTL: Duration = Duration::from_secs(600);
 
 pub(crate) struct World {
@@ -17,7 +17,7 @@ pub(crate) struct World {
     pub(crate) api: ImportApi,
     pub(crate) http: HttpServer,
     pub(crate) client: Client,
-    /// The pair that the manager was seeded with.
+    /// The seed of the manager.
     pub(crate) first: TokenPair,
     pub(crate) tokens: TokenManager,
 }
@@ -27,7 +27,7 @@ impl World {
         Self::with(|builder| builder).await
     }
 
-    /// With this change to the manager.
+    /// A world with this change to the manager.
     pub(crate) async fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
         let clock = TestClock::new();
         let server = AuthorizationServer::builder()
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// With a token that the client takes for valid long after the server does not.
+    /// A world with a token that has expired at the server, and that the client considers valid.
     pub(crate) async fn with_stale_token() -> Self {
         let mut world = Self::new().await;
         world.first = world.server.issue().expires_in(100 * ACCESS_TTL);
@@ -70,14 +70,14 @@ impl World {
         self.client.post(self.http.url()).body("record")
     }
 
-    /// What arrived: calls of the API, and of them unauthorized ones; exchanges at the server.
+    /// The numbers of calls of the API, of unauthorized calls among them, and of exchanges at the server.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let api = &self.api;
         (api.calls(), api.unauthorized(), self.server.exchanges())
     }
 }
 
-/// A manager of this server's tokens, rotating exactly when it has to.
+/// A manager of this server's tokens that rotates at the last moment.
 pub(crate) fn builder(
     server: &AuthorizationServer,
     clock: &TestClock,

@@ -4,7 +4,7 @@
 //! cookies of FOLIO's tokens are read. Path, domain and `Secure` direct a browser; this crate sends the refresh token only
 //! to the service from which the cookie came, so those attributes are ignored, and there is no cookie jar.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::SET_COOKIE;
@@ -150,8 +150,7 @@ fn parse<'a>(header: &'a str, name: &str) -> Option<Cookie<'a>> {
             let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
             cookie.max_age = seconds.map(Duration::from_secs);
         } else if attribute.eq_ignore_ascii_case("expires") {
-            let at = httpdate::parse_http_date(text).ok();
-            cookie.expires = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            cookie.expires = time::http_date(text);
         }
     }
     Some(cookie)

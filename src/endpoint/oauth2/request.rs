@@ -75,15 +75,11 @@ impl Client {
     /// `fields` and the client's own fields, form-encoded.
     pub(super) fn form(&self, fields: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
         let mut fields = fields.to_vec();
-        match self.auth() {
-            ClientAuth::Basic => {}
-            ClientAuth::None => fields.push(("client_id", &self.id)),
-            ClientAuth::Post => {
-                fields.push(("client_id", &self.id));
-                if self.secret.is_some() {
-                    fields.push(("client_secret", self.secret()));
-                }
-            }
+        if self.auth() != ClientAuth::Basic {
+            fields.push(("client_id", &self.id));
+        }
+        if self.auth() == ClientAuth::Post && self.secret.is_some() {
+            fields.push(("client_secret", self.secret()));
         }
         let room = fields
             .iter()

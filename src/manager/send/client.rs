@@ -15,18 +15,9 @@ use crate::manager::TokenManager;
 use crate::origin::is_plain;
 
 tokio::task_local! {
-    /// The redirects that a [`TokenClient`] followed for the request that this task executes.
-    static FOLLOWED: Cell<Followed>;
-}
-
-#[derive(Clone, Copy)]
-enum Followed {
-    None,
-    /// The last redirect kept the scheme, the host and the port, or not. If not, reqwest has removed `Authorization` and
-    /// cookies.
-    Last {
-        is_same_host: bool,
-    },
+    /// Whether the last redirect of the request that this task executes kept the scheme, the host and the port; `None`
+    /// before the first redirect. At a redirect to another host, reqwest has removed `Authorization` and cookies.
+    static KEPT_HOST: Cell<Option<bool>>;
 }
 
 /// The number of redirects that reqwest follows by default.
@@ -102,11 +93,9 @@ impl TokenManager {
             if !origins.allow(attempt.url()) || (is_plain(attempt.url()) && !takes_plain) {
                 return attempt.stop();
             }
-            let last = Followed::Last {
-                is_same_host: is_same_host(&attempt),
-            };
+            let is_same_host = Some(is_same_host(&attempt));
             // Fails for a request that the caller sends without this crate, which needs no record.
-            let _ = FOLLOWED.try_with(|followed| followed.set(last));
+            let _ = KEPT_HOST.try_with(|kept| kept.set(is_same_host));
             attempt.follow()
         });
         Ok(builder.redirect(policy).build()?)
@@ -209,15 +198,13 @@ impl TokenClient {
     pub(super) async fn watched<T>(&self, sending: impl Future<Output = T>) -> (T, Option<Route>) {
         let watched = async {
             let sent = sending.await;
-            (sent, FOLLOWED.with(Cell::get))
+            (sent, KEPT_HOST.with(Cell::get))
         };
-        let (sent, followed) = FOLLOWED.scope(Cell::new(Followed::None), watched).await;
-        let route = match followed {
-            Followed::None => Route::Straight,
-            Followed::Last { is_same_host } => Route::Redirected {
-                carried: Some(is_same_host || !self.tokens.api().channel.is_taken_off()),
-            },
-        };
+        let (sent, kept_host) = KEPT_HOST.scope(Cell::new(None), watched).await;
+        let is_removable = self.tokens.api().channel.is_taken_off();
+        let route = kept_host.map_or(Route::Straight, |kept_host| Route::Redirected {
+            carried: Some(kept_host || !is_removable),
+        });
         (sent, Some(route))
     }
 

@@ -1,4 +1,4 @@
-//! `tokens.call(..)` over reqwest, as its documentation has it.
+//! `tokens.call(..)` over reqwest, as in its documentation.
 
 use evertoken::TokenManager;
 use reqwest::Client;

@@ -1,4 +1,4 @@
-//! `tokens.call(..)` over a client that follows redirects to anywhere, and says which URL answered.
+//! `tokens.call(..)` over a client that follows redirects to any host, and reports which URL answered.
 
 use std::io;
 
@@ -17,7 +17,7 @@ pub(crate) struct ByFollowingDriver {
     http: Hyper,
 }
 
-/// An answer, and where it came from.
+/// An answer, and the URL that answered.
 struct Landed {
     response: Response<Incoming>,
     url: Url,
@@ -55,8 +55,8 @@ impl Way for ByFollowingDriver {
     }
 }
 
-/// As clients do (RFC 9110 section 15.4): the first redirect to another origin takes the token off, and no later one puts
-/// it on again.
+/// Follows redirects as clients do (RFC 9110 section 15.4): the first redirect to another origin removes the token, and no
+/// later redirect restores it.
 async fn follow(http: &Hyper, mut call: Call, credential: Credential) -> io::Result<Landed> {
     let mut carries = true;
     for _ in 0..10 {

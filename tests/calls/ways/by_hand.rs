@@ -1,7 +1,7 @@
-//! A loop of the user's own, by `allows()`, `token()`, `accepted()` and `reject()`.
+//! A hand-written loop with `allows()`, `token()`, `accepted()` and `reject()`.
 //!
-//! Its client follows no redirects: a loop sees no more of one than its last answer, so that it cannot know whether the
-//! token came to what rejected it.
+//! The client follows no redirects: a loop sees only the last answer of a redirect, so the loop cannot know whether the
+//! token reached the server that rejected it.
 
 use evertoken::TokenManager;
 use http::StatusCode;
@@ -47,7 +47,7 @@ impl Way for ByHand {
                 return Ok(response.into());
             }
             let next = tokens.token().await?;
-            // The one that was rejected is served on where another would be of no use.
+            // The manager serves the rejected token on if another token would not help.
             if next.pair_id() == token.pair_id() {
                 return Ok(response.into());
             }

@@ -1,4 +1,4 @@
-//! `tokens.send(..)`, with a client of the user's own.
+//! `tokens.send(..)` with the user's own client.
 
 use evertoken::TokenManager;
 use reqwest::Client;

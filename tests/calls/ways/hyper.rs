@@ -27,10 +27,10 @@ impl Hyper {
     }
 }
 
-/// What separates the parts of a form.
+/// The boundary between the parts of a form.
 const BOUNDARY: &str = "calls-boundary";
 
-/// The call as a request of hyper's, without a token.
+/// The call as a request of hyper, without a token.
 pub(super) fn request(call: &Call) -> Request<Sent> {
     let request = Request::builder()
         .method(call.method.clone())
