@@ -269,8 +269,11 @@ pub(super) fn set<B, T>(builder: B, value: Option<T>, setter: impl FnOnce(B, T) 
     }
 }
 
+/// A duration, if it is configured, and its setter.
+type SpanSetting<B> = (Option<Span>, fn(B, Duration) -> B);
+
 /// Sets every duration that is configured.
-fn set_spans<B, const N: usize>(builder: B, spans: [(Option<Span>, fn(B, Duration) -> B); N]) -> B {
+fn set_spans<B, const N: usize>(builder: B, spans: [SpanSetting<B>; N]) -> B {
     spans.into_iter().fold(builder, |builder, (span, setter)| {
         set(builder, span.map(|span| span.0), setter)
     })
