@@ -1,5 +1,5 @@
-//! Points at which a test can step in: before and after every call of the store and of the endpoint. The
-//! store fails on request, and the endpoint notes what was issued and what was revoked.
+//! Points at which a test can step in: before and after every call of the store and of the endpoint. The store fails on
+//! request, and the endpoint records which tokens were issued and which were revoked.
 #![allow(dead_code, unreachable_pub)]
 
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::testing::{InProcessEndpoint, TestClock};
+use evertoken::testing::{FaultyStore, InProcessEndpoint, TestClock};
 use evertoken::{
     EndpointError, Grant, Issued, Key, MemoryStore, RefreshToken, ServerProfile, StoreError,
     TokenEndpoint, TokenPair, TokenStore, async_trait,
@@ -81,46 +81,28 @@ impl Probe {
     }
 }
 
-/// A memory store that fails while it is down.
+/// A memory store with a point before and after each load and swap. It fails as the test scripts it.
 #[derive(Clone)]
 pub struct ProbedStore {
-    pub inner: MemoryStore,
+    inner: FaultyStore,
     probe: Probe,
-    down: Arc<AtomicBool>,
 }
 
 impl ProbedStore {
     pub fn new(clock: &TestClock, probe: &Probe) -> Self {
         Self {
-            inner: MemoryStore::with_clock(clock.clone()),
+            inner: FaultyStore::new(MemoryStore::with_clock(clock.clone())),
             probe: probe.clone(),
-            down: Arc::default(),
         }
     }
 
     pub fn set_down(&self, down: bool) {
-        self.down.store(down, Ordering::SeqCst);
+        self.inner.set_down(down);
     }
 
     /// The record as it is serialized; null without one.
     pub async fn json(&self, key: &Key) -> serde_json::Value {
-        let loaded = self.inner.load(key).await.unwrap();
-        let record = loaded.entry.map(|(record, _)| record);
-        serde_json::to_value(record).unwrap()
-    }
-
-    /// The store forgets everything it was told.
-    pub async fn restore(&self, key: &Key, record: &Record) {
-        let loaded = self.inner.load(key).await.unwrap();
-        let seen = loaded.entry.map(|(_, revision)| revision);
-        self.inner.swap(key, seen, record).await.unwrap();
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(StoreError::new("the store is down"));
-        }
-        Ok(())
+        serde_json::to_value(self.inner.record(key).await.unwrap()).unwrap()
     }
 }
 
@@ -134,10 +116,9 @@ impl fmt::Debug for ProbedStore {
 impl TokenStore for ProbedStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         self.probe.pass().await;
-        self.check()?;
-        let loaded = self.inner.load(key).await;
+        let loaded = self.inner.load(key).await?;
         self.probe.pass().await;
-        loaded
+        Ok(loaded)
     }
 
     async fn swap(
@@ -147,10 +128,9 @@ impl TokenStore for ProbedStore {
         next: &Record,
     ) -> Result<Swap, StoreError> {
         self.probe.pass().await;
-        self.check()?;
-        let swapped = self.inner.swap(key, seen, next).await;
+        let swapped = self.inner.swap(key, seen, next).await?;
         self.probe.pass().await;
-        swapped
+        Ok(swapped)
     }
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {

@@ -2,18 +2,14 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod changes;
-mod contention;
 mod contents;
 mod dropped;
 mod flaw;
-mod keys;
 #[path = "../store_file/seal.rs"]
 mod seal;
 mod seals;
 mod search;
-mod secrecy;
 mod swaps;
-mod time;
 
 use std::sync::Arc;
 

@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::browser::*;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
@@ -208,4 +210,137 @@ async fn records_take_their_time() {
     let call = request(Method::POST, "/records", "one\x1dtwo\x1dthree\x1d");
     send(&folio, with(call, "x-okapi-token", &browser.access)).await;
     assert_eq!(start.elapsed(), Duration::from_millis(60));
+}
+
+fn with_cache(clock: &TestClock, cache: Duration) -> FolioServer {
+    let builder = FolioServer::okapi().clock(clock.clone());
+    let builder = builder.token_expiration("accessToken:60").unwrap();
+    builder.authorization_cache(cache).build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn okapi_admits_a_token_without_a_check_for_3_min() {
+    let clock = TestClock::new();
+    let folio = okapi(&clock);
+    let browser = Browser::signed_in(&folio).await;
+    assert_eq!(browser.call().await, 200);
+    clock.advance(179 * SECOND).await;
+    assert_eq!(browser.call().await, 200, "the token expired 2 min ago");
+    assert_eq!(browser.call_of("/others").await.status(), 401);
+    clock.advance(SECOND).await;
+    assert_eq!(
+        browser.call().await,
+        401,
+        "the calls did not prolong the pass"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn okapi_without_the_cache_checks_a_token_at_every_call() {
+    let clock = TestClock::new();
+    let folio = with_cache(&clock, Duration::ZERO);
+    let browser = Browser::signed_in(&folio).await;
+    assert_eq!(browser.call().await, 200);
+    clock.advance(60 * SECOND).await;
+    assert_eq!(
+        browser.call().await,
+        200,
+        "Okapi accepts a token in its last second"
+    );
+    clock.advance(SECOND).await;
+    assert_eq!(browser.call().await, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_not_cached() {
+    let clock = TestClock::new();
+    let folio = with_cache(&clock, 180 * SECOND);
+    let browser = Browser::signed_in(&folio).await;
+    folio.set_active("diku", "diku_admin", false);
+    assert_eq!(browser.call().await, 401);
+    folio.set_active("diku", "diku_admin", true);
+    clock.advance(61 * SECOND).await;
+    assert_eq!(browser.call().await, 401);
+}
+
+/// A call with these headers that brings a record.
+async fn call_with(
+    folio: &FolioServer,
+    headers: &[(&'static str, String)],
+) -> http::Response<bytes::Bytes> {
+    let call = request(Method::POST, "/records", "record");
+    let call = headers
+        .iter()
+        .fold(call, |call, (name, value)| with(call, name, value));
+    send(folio, call).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a5_a_call_carries_its_token_in_one_of_three_ways() {
+    for folio in both(&TestClock::new()) {
+        let token = Browser::signed_in(&folio).await.access;
+        let ways = [
+            ("x-okapi-token", token.clone()),
+            ("authorization", format!("Bearer {token}")),
+            ("cookie", format!("a=b; {}", cookie(ACCESS, &token))),
+        ];
+        for way in ways.clone() {
+            assert_eq!(call_with(&folio, &[way]).await.status(), 200);
+        }
+        assert_eq!(
+            call_with(&folio, &ways).await.status(),
+            200,
+            "the same token"
+        );
+        let carried: Vec<_> = folio.seen().into_iter().map(|seen| seen.carried).collect();
+        assert_eq!(
+            carried[1..],
+            [
+                vec!["x-okapi-token"],
+                vec!["authorization"],
+                vec!["a", ACCESS],
+                vec!["x-okapi-token", "authorization", "a", ACCESS],
+            ]
+        );
+        let last = folio.seen().pop().unwrap();
+        assert_eq!(
+            (last.method, last.path.as_str()),
+            (Method::POST, "/records")
+        );
+        assert_eq!(last.tenant.as_deref(), Some("diku"));
+        assert_eq!(last.status, Some(http::StatusCode::OK));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a5_two_different_tokens_are_a_bad_request() {
+    let clock = TestClock::new();
+    for folio in both(&clock) {
+        let one = folio.issue("diku", "diku_admin").unwrap().access.unwrap();
+        clock.advance(std::time::Duration::from_secs(1)).await;
+        let other = folio.issue("diku", "diku_admin").unwrap().access.unwrap();
+        let (one, other) = (one.expose().to_owned(), other.expose().to_owned());
+        let header = ("x-okapi-token", one.clone());
+        let same_cookies = format!("{}; {}", cookie(ACCESS, &one), cookie(ACCESS, &one));
+        for (headers, message) in [
+            (
+                [header.clone(), ("authorization", format!("Bearer {other}"))],
+                "X-Okapi-Token is not equal to Authorization token",
+            ),
+            (
+                [header.clone(), ("cookie", cookie(ACCESS, &other))],
+                "X-Okapi-Token conflicts with Cookie",
+            ),
+            (
+                [header, ("cookie", same_cookies)],
+                "Multiple folioAccessToken cookie names",
+            ),
+        ] {
+            let response = call_with(&folio, &headers).await;
+            assert_eq!(response.status(), 400);
+            let body = std::str::from_utf8(response.body()).unwrap();
+            assert!(body.contains(message), "{body}");
+        }
+        assert_eq!(folio.counters().records, 0);
+    }
 }

@@ -108,7 +108,7 @@ async fn a_replay_that_meets_a_fault_is_counted() {
         assert!(old.refreshed().await.is_err());
     }
     assert_eq!(folio.counters().replays, 2);
-    assert!(!browser.is_live(), "the second was acted upon");
+    assert!(!browser.is_live(), "the second request was processed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ async fn t4_a_logout_takes_the_refresh_token_and_clears_both_cookies() {
             assert!(attributes.contains("SameSite=None"));
         }
         assert!(!browser.is_live() && other.is_live());
-        assert_eq!(browser.call().await, 200, "its access token lives on");
+        assert_eq!(browser.call().await, 200, "the access token stays live");
         let counters = folio.counters();
         assert_eq!((counters.logouts, counters.logout_alls), (1, 0));
         assert_eq!(counters.sessions_revoked, 0);

@@ -10,8 +10,6 @@ mod api;
 mod browser;
 mod faults;
 mod logging_out;
-mod okapis_cache;
 mod over_http;
 mod refreshing;
 mod signing_in;
-mod tokens_sent;

@@ -22,7 +22,7 @@ async fn a_refresh_by_cookie_rotates_both_tokens() {
         assert!(times["refreshTokenExpiration"].is_string());
         assert_ne!(browser.access, old.access);
         assert!(browser.is_live() && !old.is_live());
-        assert_eq!(old.call().await, 200, "the old access token lives on");
+        assert_eq!(old.call().await, 200, "the old access token stays live");
         let counters = folio.counters();
         assert_eq!((counters.refreshes, counters.rotations), (1, 1));
     }
@@ -38,7 +38,7 @@ async fn t3_a_replay_is_unprocessable_and_ends_sessions() {
         assert_eq!(error_of(&old.refresh().await), unprocessable());
         assert_eq!(error_of(&browser.refresh().await), unprocessable());
         assert_eq!(other.is_live(), others_live);
-        assert_eq!(browser.call().await, 200, "access tokens live on");
+        assert_eq!(browser.call().await, 200, "access tokens stay live");
         let counters = folio.counters();
         assert_eq!((counters.refreshes, counters.rotations), (3, 1));
         assert_eq!(counters.replays, 1);

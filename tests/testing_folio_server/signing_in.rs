@@ -84,7 +84,7 @@ async fn a_failed_login_reports_its_reason() {
     assert_eq!(
         eureka.counters().unauthorized,
         0,
-        "that is of access tokens"
+        "this message is for access tokens"
     );
 }
 
