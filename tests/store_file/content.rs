@@ -23,7 +23,7 @@ async fn fm11_a_file_cut_off_anywhere_is_left_and_named_by_the_error() {
     for end in 0..whole.len() - 1 {
         std::fs::write(&path, &whole[..end]).unwrap();
         let error = refused(&store, directory.path(), &key()).await;
-        assert!(error.contains("no whole record"), "{error}");
+        assert!(error.contains("not a whole record"), "{error}");
         assert!(error.contains("restore it from a backup"), "{error}");
     }
     std::fs::write(&path, &whole).unwrap();
@@ -43,33 +43,33 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
         form.to_string()
     };
     let foreign = [
-        (String::from("refresh-sesame-1"), "no whole record"),
-        ("\"refresh-sesame-1\"".to_owned(), "no whole record"),
-        ("[1, [2]]".to_owned(), "no whole record"),
+        (String::from("refresh-sesame-1"), "not a whole record"),
+        ("\"refresh-sesame-1\"".to_owned(), "not a whole record"),
+        ("[1, [2]]".to_owned(), "not a whole record"),
         (
             "{\"revision\":1,\"record\":[2]}".to_owned(),
-            "no whole record",
+            "not a whole record",
         ),
-        (format!("{whole}{whole}"), "no whole record"),
-        (format!("{whole}\0\0\0"), "no whole record"),
-        ("\0".repeat(whole.len()), "no whole record"),
-        ("[".repeat(100_000), "no whole record"),
-        (with(&|form| form["later"] = 1.into()), "no whole record"),
+        (format!("{whole}{whole}"), "not a whole record"),
+        (format!("{whole}\0\0\0"), "not a whole record"),
+        ("\0".repeat(whole.len()), "not a whole record"),
+        ("[".repeat(100_000), "not a whole record"),
+        (with(&|form| form["later"] = 1.into()), "not a whole record"),
         (
             with(&|form| form["revision"] = (-1).into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["pair"] = "refresh-sesame-1".into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["version"] = "refresh-sesame-1".into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["state"] = "refresh-sesame-1".into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["format"] = 5.into()),
@@ -77,11 +77,11 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
         ),
         (
             with(&|form| form["record"]["format"] = 4.into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["format"] = 0.into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["key"] = json!(key().label("another"))),
@@ -283,7 +283,7 @@ async fn a_search_finds_readable_records_and_never_guesses() {
     private(&path(&directory, &key().label("torn")));
     assert_eq!(store.find(&there.digest()).await.unwrap(), Some(key()));
     let error = told(&store.find(&absent).await.unwrap_err());
-    assert!(error.contains("no whole record"), "{error}");
+    assert!(error.contains("not a whole record"), "{error}");
 }
 
 #[cfg(unix)]

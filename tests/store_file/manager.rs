@@ -49,7 +49,8 @@ impl Disk {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fm34_a_restarted_instance_continues_with_the_rotated_pair_although_the_first_is_given_again() {
+async fn fm34_a_restarted_instance_continues_with_the_rotated_pair_although_the_first_is_given_again()
+ {
     let disk = Disk::new();
     let first_run = disk.start(disk.store()).await;
     disk.expire().await;

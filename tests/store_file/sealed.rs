@@ -251,7 +251,7 @@ async fn a_sealer_that_panics_is_an_error_and_changes_nothing() {
         .swap(&key(), Some(revision), &record(&key(), 2))
         .await;
     for error in [broken.load(&key()).await.unwrap_err(), swap.unwrap_err()] {
-        assert_eq!(told(&error), "the file store's work panicked");
+        assert_eq!(told(&error), "the store or its sealer panicked");
     }
     put(&sealed(&directory), Some(revision), &first).await;
 }

@@ -117,7 +117,7 @@ async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and
 /// Where it is not the default, it is asked for: a lease that is lost is a token that two may spend.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledged_swap_survives_a_power_cut_although_the_default_does_not_wait_for_the_disk()
- {
+{
     let settings = ["fsync=on", "synchronous_commit=off", "wal_writer_delay=10s"];
     let mut server = Postgres::start_with(&settings).unwrap();
     let store = PostgresStore::connect(&server.url()).await.unwrap();

@@ -87,16 +87,16 @@ async fn a_missing_server_is_an_error_at_once() {
 #[tokio::test]
 async fn a_wrong_url_is_refused_and_not_repeated() {
     for (url, reason) in [
-        ("sesame", "is none; it is postgres://"),
-        ("", "is none; it is postgres://"),
+        ("sesame", "is not a URL; write postgres://"),
+        ("", "is not a URL; write postgres://"),
         (
             "postgres://importer:sesame@host:sesame/tokens",
-            "is none; it is postgres://",
+            "is not a URL; write postgres://",
         ),
         ("redis://:sesame@127.0.0.1/", "must begin with postgres://"),
         (
             "postgres://127.0.0.1/tokens?pasword=sesame",
-            "has a parameter that is none; there are sslmode, ",
+            "has an unknown parameter; the parameters are sslmode, ",
         ),
         (
             "postgres://127.0.0.1/tokens?statement-cache-capacity=sesame",
@@ -116,7 +116,7 @@ async fn a_wrong_url_is_refused_and_not_repeated() {
         ),
         (
             "postgres://importer:sesame%FF@127.0.0.1/tokens",
-            "no UTF-8 behind a `%`",
+            "that are not UTF-8",
         ),
     ] {
         let error = told(&PostgresStore::connect(url).await.unwrap_err());

@@ -87,7 +87,8 @@ async fn n2_instances_that_share_a_database_spend_a_token_once_and_adopt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fm34_a_restarted_instance_continues_with_the_rotated_pair_although_the_first_is_given_again() {
+async fn fm34_a_restarted_instance_continues_with_the_rotated_pair_although_the_first_is_given_again()
+ {
     let world = World::new();
     let first_run = world.instance().await;
     let rotated = first_run.rotate().await.unwrap();

@@ -81,8 +81,8 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
     let whole = database.rows(columns);
     let whole: Vec<_> = whole[0].split('|').collect();
     for (sql, reason) in [
-        ("record = substr(record, 1, 200)", "no whole record"),
-        ("record = ''", "no whole record"),
+        ("record = substr(record, 1, 200)", "not a whole record"),
+        ("record = ''", "not a whole record"),
         (
             "record = (SELECT record FROM evertoken_pair WHERE version = 2)",
             "the record of another session",
@@ -96,7 +96,7 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
             "the layout of an unreleased version",
         ),
         ("pair = NULL", "not of one record"),
-        ("pair = substr(pair, 1, 50)", "no whole record"),
+        ("pair = substr(pair, 1, 50)", "not a whole record"),
         (
             "pair = (SELECT pair FROM evertoken_pair WHERE version = 2)",
             "not of one record",

@@ -154,7 +154,7 @@ async fn a_row_with_the_key_of_another_session_is_not_found() {
         for number in 1..=2 {
             let found = store.find(&digest(number)).await;
             match key_of_it {
-                "'1'" => assert!(told(&found.unwrap_err()).contains("it has no key")),
+                "'1'" => assert!(told(&found.unwrap_err()).contains("its key cannot be read")),
                 _ => assert_eq!(found.unwrap(), None),
             }
         }

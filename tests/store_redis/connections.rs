@@ -212,7 +212,7 @@ async fn tls_is_used_and_an_unknown_certificate_is_refused() {
             .await
             .unwrap_err(),
     );
-    assert!(error.contains("if it wants TLS"), "{error}");
+    assert!(error.contains("the server may want TLS"), "{error}");
 
     let known = TlsCertificates {
         client_tls: None,

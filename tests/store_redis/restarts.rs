@@ -95,7 +95,7 @@ async fn a_missing_server_is_reported_and_waited_for() {
     };
     assert!(error.is_retryable(), "{error:?}");
     assert!(
-        format!("{error:?}").contains("nothing listens there"),
+        format!("{error:?}").contains("nothing listens at this address"),
         "{error:?}"
     );
     assert!(!caller.is_finished());

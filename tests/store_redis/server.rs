@@ -57,7 +57,7 @@ async fn every_policy_that_evicts_is_refused() {
             .await;
         let error = refused(&server.url()).await;
         assert!(
-            error.contains(&format!("by its policy {policy}")),
+            error.contains(&format!("because its `maxmemory-policy` is {policy}")),
             "{error}"
         );
         assert!(error.contains("`maxmemory-policy noeviction`"), "{error}");
@@ -172,7 +172,7 @@ async fn a_server_that_is_not_a_redis_is_reported() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let error = refused(&at(port)).await;
-    assert!(error.contains("nothing listens there"), "{error}");
+    assert!(error.contains("nothing listens at this address"), "{error}");
 }
 
 #[tokio::test]
@@ -320,7 +320,7 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
     }
     let of_version_1 = r#"{"format": 1, "sesame": 1}"#;
     for (record, reason) in [
-        (r#"{"sesame": 1}"#, "no whole record"),
+        (r#"{"sesame": 1}"#, "not a whole record"),
         (of_version_1, "the layout of an unreleased version"),
     ] {
         let () = other
