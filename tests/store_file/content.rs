@@ -1,4 +1,4 @@
-//! What is in a file, and what is refused because it is not.
+//! The content of a file, and the files that are refused.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn fm11_a_file_cut_off_anywhere_is_left_and_named_by_the_error() {
     put(&store, None, &record(&key(), 1)).await;
     let path = path(&directory, &key());
     let whole = std::fs::read(&path).unwrap();
-    // The last byte ends the line.
+    // The last byte only ends the line.
     for end in 0..whole.len() - 1 {
         std::fs::write(&path, &whole[..end]).unwrap();
         let error = refused(&store, directory.path(), &key()).await;
@@ -96,7 +96,7 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
     }
 }
 
-/// In every way in which a record is read, and under the name that it had there.
+/// The file is refused by every call that reads it, and at the path that the unreleased version gave it.
 #[tokio::test]
 async fn a_file_of_an_unreleased_version_is_an_error_that_names_the_file_and_its_layout() {
     for (format, pair) in [
@@ -130,7 +130,7 @@ async fn a_file_of_an_unreleased_version_is_an_error_that_names_the_file_and_its
             let error = told(&store.purge().await.unwrap_err());
             assert!(error.contains(&reason), "{error}");
         }
-        // All of the SHA-256 of `evertoken key 1` and the key's parts.
+        // The whole SHA-256 of `evertoken key 1` and the parts of the key.
         let whole = "5f5ef1b6f3febaa65068ba182548cd54f424b5f70fcfb2a39f3e0909fd9c6eff";
         let before = now.with_file_name(format!("{whole}.json"));
         std::fs::rename(&now, &before).unwrap();
@@ -249,7 +249,7 @@ async fn revisions_do_not_repeat_after_the_file_was_removed_or_the_clock_stepped
     let store = open(&directory).with_clock(clock.clone());
     let mut last = put(&store, None, &record(&key(), 1)).await;
     for number in 2..5 {
-        // Time stands still.
+        // The clock stands still.
         let next = put(&store, Some(last), &record(&key(), number)).await;
         assert!(next.number() > last.number());
         last = next;

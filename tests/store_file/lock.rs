@@ -37,9 +37,9 @@ async fn a_lock_whose_holder_is_stopped_is_named_and_one_whose_holder_is_dead_is
             "{error}"
         );
     }
-    // All of them waited at the same time, although only one of them looked.
+    // All swaps waited at the same time, although only one of them tried the lock.
     assert!(SystemClock.now().since(start) < Duration::from_secs(12));
-    // Readers need no lock.
+    // Readers do not need the lock.
     assert_eq!(entry(&store, &key()).await, Some((first, revision)));
 
     holder.kill();

@@ -1,4 +1,4 @@
-//! What is stored although it is odd, and what is refused.
+//! Odd values that are stored, and rows that are refused.
 
 use evertoken::{Key, TokenStore};
 use serde_json::json;
@@ -57,7 +57,7 @@ async fn a_revision_never_repeats_even_after_a_deletion() {
         given.is_sorted_by(|before, after| before.number() < after.number()),
         "{given:?}"
     );
-    // The clock was stepped back: still one more than before.
+    // The clock was stepped back: the revision is still one more than before.
     put(&store, None, &record(&key(), 1)).await;
     database.sql(&format!(
         "UPDATE evertoken_pair SET revision = {}",
@@ -121,7 +121,7 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
             whole[0], whole[1], whole[2]
         ));
     }
-    // A row under the key of another is nobody's.
+    // A row under the key of another session does not belong to a session.
     database
         .sql("UPDATE evertoken_pair SET key_digest = substr(sha256('x'), 1, 16) WHERE version = 1");
     assert_eq!(
