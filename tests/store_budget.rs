@@ -1,4 +1,4 @@
-//! A store knows how long its manager waits, and reports what is in the way before that.
+//! A store knows how long its manager waits, and reports the reason of a failure before that.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 use std::error::Error;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A store around another one, which passes nothing on.
+/// A store around another one, which does not pass anything on.
 #[derive(Debug, Default)]
 struct Around {
     memory: MemoryStore,

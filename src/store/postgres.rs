@@ -66,7 +66,7 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// # }
 /// ```
 ///
-/// # The tables, and who may use them
+/// # The tables, and the rights on them
 ///
 /// The tables are created on the first connection, in the schema that is first in the search path. Any number of instances
 /// may do that at once. A user who may not create tables can use existing ones: let another user run

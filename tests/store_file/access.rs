@@ -72,14 +72,14 @@ async fn fm38_a_directory_that_others_can_write_to_is_refused_at_every_call() {
             assert!(error.contains(&chmod), "{error}");
         }
     }
-    // One that was made by hand: its names are no secret.
+    // A directory that was made by hand: its names are not secret.
     for right in [0o700, 0o755] {
         set_mode(&inner, right);
         assert_eq!(entry(&open(&inner), &key()).await.unwrap().1, revision);
     }
 }
 
-/// As Kubernetes leaves a volume that it mounted for a pod with an `fsGroup`.
+/// Kubernetes leaves a volume like this for a pod with an `fsGroup`.
 #[tokio::test]
 async fn fm38_a_volume_that_a_platform_opened_to_the_group_is_used_where_that_is_permitted() {
     let directory = directory();
@@ -113,7 +113,7 @@ async fn a_file_of_another_user_is_refused() {
     let directory = directory();
     let store = open(&directory);
     put(&store, None, &record(&key(), 1)).await;
-    // Only the superuser can give a file away.
+    // Only root can give a file to another user.
     if chown(path(&directory, &key()), Some(1), None).is_err() {
         return;
     }

@@ -27,7 +27,7 @@ fn a_swap_whose_caller_gave_up_does_not_wait_for_the_lock() {
         let swap = store.swap(&key, None, &next);
         timeout(Duration::from_millis(50), swap).await.unwrap_err();
     });
-    // Waits for the threads.
+    // Waits until the threads are free.
     drop(runtime);
     assert!(SystemClock.now().since(start) < Duration::from_secs(2));
 

@@ -1,4 +1,4 @@
-//! What is in a file, and what is refused because it is not.
+//! The content of a file, and the files that are refused.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ async fn fm11_a_file_cut_off_anywhere_is_left_and_named_by_the_error() {
     put(&store, None, &record(&key(), 1)).await;
     let path = path(&directory, &key());
     let whole = std::fs::read(&path).unwrap();
-    // The last byte ends the line.
+    // The last byte only ends the line.
     for end in 0..whole.len() - 1 {
         std::fs::write(&path, &whole[..end]).unwrap();
         let error = refused(&store, directory.path(), &key()).await;
-        assert!(error.contains("no whole record"), "{error}");
+        assert!(error.contains("not a whole record"), "{error}");
         assert!(error.contains("restore it from a backup"), "{error}");
     }
     std::fs::write(&path, &whole).unwrap();
@@ -43,33 +43,33 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
         form.to_string()
     };
     let foreign = [
-        (String::from("refresh-sesame-1"), "no whole record"),
-        ("\"refresh-sesame-1\"".to_owned(), "no whole record"),
-        ("[1, [2]]".to_owned(), "no whole record"),
+        (String::from("refresh-sesame-1"), "not a whole record"),
+        ("\"refresh-sesame-1\"".to_owned(), "not a whole record"),
+        ("[1, [2]]".to_owned(), "not a whole record"),
         (
             "{\"revision\":1,\"record\":[2]}".to_owned(),
-            "no whole record",
+            "not a whole record",
         ),
-        (format!("{whole}{whole}"), "no whole record"),
-        (format!("{whole}\0\0\0"), "no whole record"),
-        ("\0".repeat(whole.len()), "no whole record"),
-        ("[".repeat(100_000), "no whole record"),
-        (with(&|form| form["later"] = 1.into()), "no whole record"),
+        (format!("{whole}{whole}"), "not a whole record"),
+        (format!("{whole}\0\0\0"), "not a whole record"),
+        ("\0".repeat(whole.len()), "not a whole record"),
+        ("[".repeat(100_000), "not a whole record"),
+        (with(&|form| form["later"] = 1.into()), "not a whole record"),
         (
             with(&|form| form["revision"] = (-1).into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["pair"] = "refresh-sesame-1".into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["version"] = "refresh-sesame-1".into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["state"] = "refresh-sesame-1".into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["format"] = 5.into()),
@@ -77,11 +77,11 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
         ),
         (
             with(&|form| form["record"]["format"] = 4.into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["format"] = 0.into()),
-            "no whole record",
+            "not a whole record",
         ),
         (
             with(&|form| form["record"]["key"] = json!(key().label("another"))),
@@ -96,7 +96,7 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
     }
 }
 
-/// In every way in which a record is read, and under the name that it had there.
+/// The file is refused by every call that reads it, and at the path that the unreleased version gave it.
 #[tokio::test]
 async fn a_file_of_an_unreleased_version_is_an_error_that_names_the_file_and_its_layout() {
     for (format, pair) in [
@@ -130,7 +130,7 @@ async fn a_file_of_an_unreleased_version_is_an_error_that_names_the_file_and_its
             let error = told(&store.purge().await.unwrap_err());
             assert!(error.contains(&reason), "{error}");
         }
-        // All of the SHA-256 of `evertoken key 1` and the key's parts.
+        // The whole SHA-256 of `evertoken key 1` and the parts of the key.
         let whole = "5f5ef1b6f3febaa65068ba182548cd54f424b5f70fcfb2a39f3e0909fd9c6eff";
         let before = now.with_file_name(format!("{whole}.json"));
         std::fs::rename(&now, &before).unwrap();
@@ -249,7 +249,7 @@ async fn revisions_do_not_repeat_after_the_file_was_removed_or_the_clock_stepped
     let store = open(&directory).with_clock(clock.clone());
     let mut last = put(&store, None, &record(&key(), 1)).await;
     for number in 2..5 {
-        // Time stands still.
+        // The clock stands still.
         let next = put(&store, Some(last), &record(&key(), number)).await;
         assert!(next.number() > last.number());
         last = next;
@@ -283,7 +283,7 @@ async fn a_search_finds_readable_records_and_never_guesses() {
     private(&path(&directory, &key().label("torn")));
     assert_eq!(store.find(&there.digest()).await.unwrap(), Some(key()));
     let error = told(&store.find(&absent).await.unwrap_err());
-    assert!(error.contains("no whole record"), "{error}");
+    assert!(error.contains("not a whole record"), "{error}");
 }
 
 #[cfg(unix)]

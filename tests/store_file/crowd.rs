@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 
 use crate::scene::{directory, entry, key, lock_path, open, put, record};
 
-/// Others need the threads, too.
+/// Other work needs the threads, too.
 const THREADS: usize = 2;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -48,7 +48,7 @@ fn swaps_that_wait_for_another_process_occupy_no_thread() {
     let store = open(&directory);
     runtime().block_on(async {
         let seen = put(&store, None, &record(&key(), 0)).await;
-        // A lock of another description is another's, whoever has it.
+        // A lock through another file description counts as another process's lock.
         let lock = File::open(lock_path(&directory, &key())).unwrap();
         lock.lock().unwrap();
         let swaps: Vec<_> = (1..=100)

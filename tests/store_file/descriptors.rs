@@ -1,4 +1,4 @@
-//! A process that has too few descriptors for what its sessions do at once.
+//! A process with too few descriptors for the simultaneous work of its sessions.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::scene::{directory, files, open};
 
 const SESSIONS: usize = 600;
 
-/// So many requests are under way at once: each has a lease, and a proof that its holder is alive.
+/// The number of simultaneous requests. Each has a lease, and a proof that its holder is alive.
 const UNDER_WAY: u64 = 100;
 
-/// For each step, and for a session to rotate again; a process that is stuck needs for ever.
+/// The limit of each step, and of a session's next rotation. A process that is stuck would need forever.
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn a_process_that_ran_out_of_descriptors_recovers_by_itself() {
     assert_eq!(files(&directory, "alive").len(), 0);
 }
 
-/// In the process of its own: every session rotates at the same time as the others, and once more by itself.
+/// In a separate process: all sessions rotate at the same time, and each once more by itself.
 pub(crate) async fn run_out(directory: &Path) {
     let server = AuthorizationServer::builder().build();
     let pause = Duration::from_millis(10);
@@ -60,7 +60,7 @@ pub(crate) async fn run_out(directory: &Path) {
     drop(hold);
     let ended = async {
         for rotation in rotating {
-            // Some fail while there are too few descriptors.
+            // Some rotations fail while there are too few descriptors.
             let _ = rotation.await.unwrap();
         }
     };

@@ -1,8 +1,8 @@
 use crate::process::Process;
 use crate::scene::{directory, entry, key, number, open};
 
-/// A limit for the length of a file stands in for the disk's; with its signal ignored, a write beyond it is
-/// an error as on a full disk.
+/// A limit of the file length stands in for a full disk. Its signal is ignored, so a write beyond the limit is an
+/// error as on a full disk.
 #[tokio::test]
 async fn fm11_a_disk_that_fills_up_leaves_the_old_record_and_no_temporary_file() {
     let directory = directory();

@@ -17,10 +17,10 @@ use crate::scene::{directory, entry, open};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What a started process finds beside the store's directory.
+/// The files that a started process finds beside the store's directory.
 const ENDPOINT: &str = "endpoint";
 
-/// A server, and a directory whose session several processes share.
+/// A server, and a directory with a session that several processes share.
 pub(crate) struct Shared {
     pub(crate) server: AuthorizationServer,
     pub(crate) http: HttpServer,
@@ -60,7 +60,7 @@ impl Shared {
         endpoint(self.http.url())
     }
 
-    /// A manager of this process. Whoever waits for the lease duration waits for an hour.
+    /// A manager of this process. It waits an hour for a lease, so a shorter wait has another reason.
     pub(crate) fn manager(&self, endpoint: OAuth2, profile: ServerProfile) -> Builder {
         TokenManager::builder(endpoint.profile(profile))
             .store(self.store())
@@ -68,7 +68,7 @@ impl Shared {
             .lease_duration(HOUR)
     }
 
-    /// A process that fails before it asks the server never arrives.
+    /// Returns when a request has arrived. A process that fails before its request never arrives.
     pub(crate) async fn arrived(&self, count: u64) {
         let arrived = timeout(PATIENCE, self.server.arrived(count)).await;
         arrived.expect("the holder asks the server");
@@ -131,7 +131,7 @@ pub(crate) async fn lease(store: &FileStore, key: &Key) -> Option<Lease> {
     serde_json::from_value(form["lease"].clone()).unwrap()
 }
 
-/// In the process of its own: rotates, and tells the access token's digest in a file.
+/// In a separate process: rotates, and writes the access token's digest to a file.
 pub(crate) async fn rotate(directory: &Path) {
     let tokens = manager(directory);
     let token = tokens.token().await.unwrap();
@@ -143,7 +143,7 @@ pub(crate) async fn rotate(directory: &Path) {
     .unwrap();
 }
 
-/// In the process of its own: returns as soon as its lease stands.
+/// In a separate process: returns as soon as its lease is stored.
 pub(crate) async fn leave(directory: &Path) {
     let tokens = manager(directory);
     let store = open(directory.join("session"));
@@ -155,7 +155,7 @@ pub(crate) async fn leave(directory: &Path) {
     }
 }
 
-/// In the process of its own.
+/// In a separate process.
 pub(crate) async fn sign_in(directory: &Path) {
     let (url, _) = told(directory);
     let builder = TokenManager::builder(endpoint(&url).sign_in_as_client());

@@ -1,4 +1,4 @@
-//! What managers of several processes do about a lease: they wait for it, and once its holder has died they do
+//! Managers of several processes and a lease: they wait for the lease, and after the death of its holder they do
 //! what the server permits about a token that may be spent, and nothing else.
 
 use std::time::Duration;
@@ -62,7 +62,7 @@ async fn n4_the_token_of_a_killed_process_is_sent_again_at_once() {
             tokio::spawn(async move { tokens.token().await.unwrap().expose().to_owned() })
         })
         .collect();
-    // They wait for an hour, unless they learn something.
+    // The managers wait an hour, unless they learn of the death.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
     assert_eq!(shared.server.exchanges(), 1);
@@ -145,7 +145,7 @@ async fn on_a_strict_server_a_token_that_a_killed_process_spent_ends_the_session
         server.families_revoked(),
     );
     assert_eq!(counts, (2, 1, 1));
-    // It was woken by the death, instead of asking again and again.
+    // The death woke the manager once; it did not ask again and again.
     let loads = store.calls(StoreCall::Load);
     assert!(loads < 10, "{loads} loads");
 }

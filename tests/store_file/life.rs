@@ -1,4 +1,4 @@
-//! What is known of the holder of a lease: that it is dead, or nothing.
+//! What is known of the holder of a lease: its death, or nothing.
 
 use std::fs::{self, Permissions};
 use std::future::poll_fn;
@@ -31,7 +31,7 @@ async fn a_holder_is_dead_once_its_process_is_killed_and_not_before() {
         holder.process.assert_running();
         assert!(!holder.is_dead(&store).await);
     }
-    // Two who ask at once are not in each other's way.
+    // Two simultaneous questions do not disturb each other.
     let other = shared.store();
     holder.process.kill();
     let lease = holder.lease;
@@ -47,7 +47,7 @@ async fn a_holder_is_dead_once_its_process_is_killed_and_not_before() {
     );
 }
 
-/// Each look is over when what was given to the only thread after it is.
+/// A poll is over when the work that the only thread got after it is over.
 #[test]
 fn a_waiter_learns_of_the_holders_death_once() {
     let serving = tokio::runtime::Runtime::new().unwrap();
@@ -99,7 +99,7 @@ async fn a_holder_that_has_committed_leaves_no_proof_of_life() {
     holder.process.succeeds();
     assert_eq!(lease(&store, &holder.key).await, None);
     assert_eq!(shared.lives(), <[&Path; 0]>::default());
-    // Of a lease that is gone nothing is known.
+    // Nothing is known of a lease that is gone.
     assert!(!store.holder_is_dead(&holder.key, &holder.lease).await);
 }
 
@@ -114,7 +114,7 @@ async fn a_process_that_exits_normally_with_a_lease_is_dead() {
     assert!(store.holder_is_dead(&holder.key, &holder.lease).await);
 }
 
-/// What it has sent may be answered yet, and what it has begun to write be written.
+/// A stopped holder is alive: its request may still be answered, and its write may still finish.
 #[test]
 fn a_holder_lives_as_long_as_its_process_although_stores_are_dropped() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
@@ -133,7 +133,7 @@ fn a_holder_lives_as_long_as_its_process_although_stores_are_dropped() {
     outer.block_on(async {
         shared.arrived(1).await;
         let lease = lease(&store, &key).await.unwrap();
-        // It asks about itself, too.
+        // The process asks about its own lease, too.
         assert!(!store.holder_is_dead(&key, &lease).await);
         inner.shutdown_background();
         drop(hold);
@@ -178,7 +178,7 @@ async fn a_file_that_the_holder_did_not_make_proves_nothing() {
     let (key, lease, store) = (holder.key, holder.lease, shared.store());
     let file = shared.lives().remove(0);
     let away = shared.directory.path().join("away");
-    // The holder lives on, and its file is gone.
+    // The holder is alive, and its file is gone.
     fs::rename(&file, &away).unwrap();
     assert!(!store.holder_is_dead(&key, &lease).await);
     let set_mode = |mode| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
@@ -193,7 +193,7 @@ async fn a_file_that_the_holder_did_not_make_proves_nothing() {
         fs::remove_file(&file).unwrap();
     }
     holder.process.kill();
-    // A pipe would be waited for.
+    // Opening a pipe would block.
     let made = Command::new("mkfifo").arg(&file).status().unwrap();
     assert!(made.success());
     assert!(!store.holder_is_dead(&key, &lease).await);
@@ -222,7 +222,7 @@ async fn fm38_a_proof_of_life_is_private_and_contains_nothing_of_the_session() {
     assert!(fs::metadata(&file).unwrap().len() < 100);
 }
 
-/// Whoever swaps a record that has a lease in it is not the holder of the lease for that.
+/// An instance that swaps a record with a lease does not become the holder of that lease.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_that_another_instance_writes_again_is_still_its_holders() {
     let shared = strict().await;
@@ -243,7 +243,7 @@ async fn a_lease_that_another_instance_writes_again_is_still_its_holders() {
     assert!(!elsewhere.holder_is_dead(&key, &lease).await);
 }
 
-/// Another session's swap, by a store that was opened anew, tidies up.
+/// The swap of another session, by a store that was opened anew, cleans up.
 async fn tidy(shared: &Shared, key: &Key, number: u64) -> FileStore {
     let store = shared.store();
     let other = key.clone().label(format!("tidy {number}"));
@@ -265,7 +265,7 @@ async fn fm11_a_proof_of_death_stays_as_long_as_its_lease() {
     tidy(&shared, &key, 1).await;
     assert!(store.holder_is_dead(&key, &lease).await, "the lease stands");
 
-    // Whoever takes the lease out of the record removes it.
+    // The instance that removes the lease from the record removes the proof.
     let (found, revision) = entry(&store, &key).await.unwrap();
     let mut form = serde_json::to_value(found).unwrap();
     form["lease"] = ().into();
@@ -278,7 +278,7 @@ async fn fm11_a_proof_of_death_stays_as_long_as_its_lease() {
     .await;
     assert!(!dead.exists());
 
-    // Or it is found later.
+    // A proof that was not removed is removed later.
     fs::write(&dead, kept).unwrap();
     fs::set_permissions(&dead, Permissions::from_mode(0o600)).unwrap();
     tidy(&shared, &key, 2).await;

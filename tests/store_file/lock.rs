@@ -32,11 +32,14 @@ async fn a_lock_whose_holder_is_stopped_is_named_and_one_whose_holder_is_dead_is
     for answer in futures_util::future::join_all(swaps).await {
         let error = told(&answer.unwrap_err());
         assert!(error.contains(&lock.display().to_string()), "{error}");
-        assert!(error.contains("is it stopped?"), "{error}");
+        assert!(
+            error.contains("check whether that process is stopped"),
+            "{error}"
+        );
     }
-    // All of them waited at the same time, although only one of them looked.
+    // All swaps waited at the same time, although only one of them tried the lock.
     assert!(SystemClock.now().since(start) < Duration::from_secs(12));
-    // Readers need no lock.
+    // Readers do not need the lock.
     assert_eq!(entry(&store, &key()).await, Some((first, revision)));
 
     holder.kill();

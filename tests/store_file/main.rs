@@ -1,4 +1,4 @@
-//! Records in files: what is on the disk, who may read it, and who may replace it.
+//! Records in files: what is on the disk, which users may read it, and which process may replace it.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! Managers whose pair lives in a file.
+//! Managers with a pair in a file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::scene::{directory, entry, json_in, open, path};
 use crate::seal::FakeSealer;
 use crate::support::{MINUTE, SECOND, World, loaded, settle};
 
-/// A world whose pair is kept in a directory.
+/// A world whose pair is in a directory.
 struct Disk {
     world: World,
     directory: TempDir,
@@ -31,7 +31,7 @@ impl Disk {
         open(&self.directory).with_clock(self.world.clock.clone())
     }
 
-    /// A program that was started: it knows the first pair and the directory.
+    /// A program that was started, with the first pair and the directory.
     async fn start(&self, store: impl TokenStore) -> TokenManager {
         loaded(self.world.builder(OnRequest::default()).store(store)).await
     }
@@ -197,7 +197,7 @@ async fn n2_managers_that_share_a_directory_spend_a_token_once_and_adopt() {
     }
 }
 
-/// Counts loads, and notes what was stored when. A swap lets everybody run who can, before.
+/// Counts loads, and notes the time of each swap. Before a swap, all other tasks run.
 #[derive(Debug, Clone)]
 struct Watched {
     inner: FileStore,

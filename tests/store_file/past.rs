@@ -1,5 +1,5 @@
-//! The past tokens that have left a record are found too, as far as the file beside it goes; and a fault of
-//! that file stops no rotation.
+//! The past tokens that have left a record are found by the file beside it; a problem of that file does not stop a
+//! rotation.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,17 +14,17 @@ use tempfile::TempDir;
 use crate::scene::{directory, entry, files, key, open, path, put, record};
 use crate::seal::FakeSealer;
 
-/// How many past tokens of the token endpoint's stay in a record.
+/// How many past tokens of the token endpoint stay in a record.
 const INSIDE: u64 = 8;
 
-/// How many that have left it are found.
+/// How many past tokens that have left the record are found.
 const OUTSIDE: u64 = 256;
 
 fn digest(number: u64) -> Digest {
     record(&key(), number).digest()
 }
 
-/// The record of a session after so many rotations.
+/// The record of a session after this number of rotations.
 fn rotated(key: &Key, number: u64) -> Record {
     let past = number.saturating_sub(INSIDE).max(1)..number;
     let names: Vec<u8> = past.flat_map(|it| *digest(it).as_bytes()).collect();
@@ -33,7 +33,7 @@ fn rotated(key: &Key, number: u64) -> Record {
     serde_json::from_value(form).unwrap()
 }
 
-/// From one number to another.
+/// Rotates from one number to the other.
 async fn rotate(store: &FileStore, seen: Option<Revision>, numbers: (u64, u64)) -> Revision {
     let mut seen = seen;
     for number in numbers.0..=numbers.1 {
@@ -61,7 +61,7 @@ async fn the_last_tokens_that_have_left_a_record_are_found_by_every_store() {
     let last = INSIDE + 2 * OUTSIDE + 20;
     for number in 1..=last {
         seen = Some(put(&writer, seen, &rotated(&key(), number)).await);
-        // Both have read the directory by then.
+        // Both stores have read the directory before.
         if number == INSIDE || number == OUTSIDE {
             assert!(is_found(&writer, 1).await && is_found(&reader, 1).await);
         }
@@ -194,7 +194,7 @@ async fn the_past_tokens_of_a_copy_under_another_name_are_not_found() {
     for store in [&store, &open(&directory)] {
         assert!(!is_found(store, 20).await && !is_found(store, 5).await);
     }
-    // Nor for the session of that name.
+    // The copy does not hide the session of that name either.
     fs::remove_file(path(&directory, &copy)).unwrap();
     put(&store, None, &rotated(&copy, 30)).await;
     let found = open(&directory).find(&digest(5)).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_purge_and_the_next_process_remove_past_tokens_with_their_session() {
     assert_eq!(files(&directory, "past").len(), 2);
     assert_eq!(store.purge().await.unwrap(), 1);
     assert_eq!(files(&directory, "past"), [beside(&directory, &kept)]);
-    // As a purge leaves it that is killed, or an operator who moves a record away.
+    // A killed purge leaves such a file, and so does an operator who moves a record away.
     fs::copy(beside(&directory, &kept), beside(&directory, &gone)).unwrap();
     let (_, seen) = entry(&store, &kept).await.unwrap();
     put(&open(&directory), Some(seen), &rotated(&kept, 21)).await;
@@ -249,7 +249,7 @@ async fn a_current_access_token_leads_to_its_session_plain_and_sealed() {
             assert_eq!(store.find_by_access(&access(1)).await.unwrap(), None);
             let found = store.find_by_access(&access(2)).await.unwrap();
             assert_eq!(found, Some(key()));
-            // Each kind has its own call.
+            // Each kind of token has its own call.
             assert_eq!(store.find(&access(2)).await.unwrap(), None);
             assert_eq!(store.find_by_access(&digest(2)).await.unwrap(), None);
         }

@@ -1,4 +1,4 @@
-//! Processes of their own: this test binary, started once more in a role.
+//! Separate processes: this test binary, started again in a role.
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -21,16 +21,16 @@ pub(crate) const COUNTS: u64 = 200;
 /// How often an answering process answers.
 pub(crate) const ANSWERS: u64 = 50;
 
-/// No process takes nearly as long on a busy machine; one that does hangs.
+/// A process that takes longer than this hangs: none takes nearly as long on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Killed when dropped.
+/// A process that is killed when this is dropped.
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// `shell` is run before, in the same process.
+    /// Runs `shell` first, in the same process.
     pub(crate) fn start(role: &str, shell: &str, directory: &Path) -> Self {
         let this = std::env::current_exe().unwrap();
         let this_test = [
@@ -56,7 +56,7 @@ impl Process {
         self.0.id()
     }
 
-    /// For loops that wait for what the process does.
+    /// The pause of a loop that waits for the process.
     #[track_caller]
     pub(crate) fn assert_running(&mut self) {
         assert_eq!(self.0.try_wait().unwrap(), None);
@@ -163,7 +163,7 @@ async fn write_for_ever(store: &FileStore) {
     let entry = store.load(&key()).await.unwrap().entry;
     let mut seen = entry.as_ref().map(|(_, revision)| *revision);
     for number in 1.. {
-        // Of many lengths, so that one written over another shows.
+        // The lengths differ, so that one record written over another shows.
         let filler = usize::try_from(number % 7).unwrap() * 3_000;
         seen = match swap(store, seen, &long_record(&key(), number, filler)).await {
             Swap::Swapped(revision) => Some(revision),
@@ -185,7 +185,7 @@ fn lock_for_ever(path: &Path) {
     }
 }
 
-/// Under a limit for the length of files that the second record breaks.
+/// Writes under a limit of the file length that the second record exceeds.
 async fn fill_the_disk(store: &FileStore, directory: &Path) {
     let small = record(&key(), 1);
     let Swap::Swapped(revision) = swap(store, None, &small).await else {

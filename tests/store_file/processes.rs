@@ -17,8 +17,8 @@ async fn two_processes_that_count_in_one_record_lose_no_swap() {
     assert_eq!(number(&record), 2 * COUNTS);
 }
 
-/// Each of two processes waits for what the other writes. How soon they notice is printed: the half of a round
-/// trip, with a write that is synced to the disk.
+/// Each of two processes waits for the other's writes. The delay is printed: half of a round trip, including a write
+/// that is synced to the disk.
 #[tokio::test]
 async fn a_process_notices_each_change_that_another_makes() {
     let directory = directory();
@@ -50,7 +50,7 @@ async fn fm11_a_killed_writer_leaves_a_whole_record_and_the_next_writer_continue
         let (_, before) = entry(&store, &key()).await.unwrap();
         let mut writer = Process::start("write", "", directory.path());
         let mut seen = BTreeSet::new();
-        // Read without pause: `number` finds out a record that is not whole.
+        // Reads without a pause: `number` detects a record that is not whole.
         while seen.len() < 3 + round {
             writer.assert_running();
             let (record, revision) = entry(&store, &key()).await.unwrap();
@@ -62,14 +62,14 @@ async fn fm11_a_killed_writer_leaves_a_whole_record_and_the_next_writer_continue
         writer.kill();
         let (record, revision) = entry(&store, &key()).await.unwrap();
         number(&record);
-        // A store of its own, as after a restart, tidies up.
+        // A new store, as after a restart, cleans up.
         put(&open(&directory), Some(revision), &record).await;
         assert_eq!(files(&directory, "tmp").len(), 0);
         assert_eq!(files(&directory, "json").len(), 1);
     }
 }
 
-/// Written before anything else is, so that the file is seen while it grows.
+/// A long record, so that the file is seen while it grows.
 #[cfg(unix)]
 #[tokio::test]
 async fn fm38_the_temporary_file_is_private_from_its_creation_on() {

@@ -1,4 +1,4 @@
-//! Which sessions a purge removes.
+//! The sessions that a purge removes.
 
 use std::fs::File;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::scene::{directory, entry, files, key, lock_path, open, path, put, rec
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// Of tokens that were issued when a [`TestClock`] starts: an hour for the access token, and so long for the other.
+/// Tokens that were issued when a [`TestClock`] starts: the access token lives an hour, the refresh token this long.
 fn lasting(key: &Key, refresh: Option<Duration>) -> Record {
     let mut form = serde_json::to_value(record(key, 1)).unwrap();
     let known = |total: Duration| json!({ "known": { "total": 1_000 * total.as_secs() } });
@@ -54,7 +54,7 @@ async fn a_session_is_removed_when_its_last_token_expired_thirty_days_ago() {
     expected.sort();
     assert_eq!(left, expected);
     assert!(!lock_path(&directory, &keys[0]).exists());
-    // The session can begin anew.
+    // The session can begin again.
     put(&store, None, &lasting(&keys[0], None)).await;
     let at_once = store.clone().retention(Duration::ZERO);
     assert_eq!(at_once.purge().await.unwrap(), 0);
@@ -109,7 +109,7 @@ async fn an_unreadable_file_is_an_error_and_the_other_sessions_are_purged() {
     assert_eq!(files(&directory, "json"), [broken]);
 }
 
-/// Each writer goes on with what it finds: its record, or none.
+/// Each writer continues with the record that it finds, or begins anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writing_and_purging_at_once_lose_no_swap() {
     let directory = directory();
@@ -118,7 +118,7 @@ async fn writing_and_purging_at_once_lose_no_swap() {
     let store = store(&directory, &clock).retention(Duration::ZERO);
     let (purger, is_over) = (store.clone(), Arc::new(AtomicBool::new(false)));
     let ends = is_over.clone();
-    // It is not aborted: an aborted purge goes on for a while, and holds a lock.
+    // The purge is not aborted: an aborted purge would continue for a while, and hold a lock.
     let purging = tokio::spawn(async move {
         while !ends.load(Ordering::Relaxed) {
             purger.purge().await.unwrap();

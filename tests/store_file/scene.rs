@@ -1,4 +1,4 @@
-//! A directory, a key, and records to put there.
+//! A directory, a key, and records for it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 pub(crate) const LATER_FIELD: &str = "of_a_later_version";
 
-/// A private one, whatever the umask.
+/// A private directory, whatever the umask.
 pub(crate) fn directory() -> TempDir {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -26,7 +26,7 @@ pub(crate) fn key() -> Key {
     Key::new("https://id.example.org/token", "importer").tenant("diku")
 }
 
-/// The record of a key, whose tokens name the number, and with a field of a later version that holds it.
+/// A record of a key. Its tokens contain the number, and so does a field of a later version.
 pub(crate) fn record(key: &Key, number: u64) -> Record {
     let form = json!({
         "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
@@ -42,14 +42,14 @@ pub(crate) fn record(key: &Key, number: u64) -> Record {
     serde_json::from_value(form).unwrap()
 }
 
-/// The same with so many bytes more.
+/// The same record with this number of additional bytes.
 pub(crate) fn long_record(key: &Key, number: u64, filler: usize) -> Record {
     let mut form = serde_json::to_value(record(key, number)).unwrap();
     form[LATER_FIELD]["filler"] = "x".repeat(filler).into();
     serde_json::from_value(form).unwrap()
 }
 
-/// The number a record was made with; it is whole, or it is not made of these.
+/// The number of a record. Panics if the record is not whole.
 pub(crate) fn number(record: &Record) -> u64 {
     let form = serde_json::to_value(record).unwrap();
     let number = form[LATER_FIELD]["number"].as_u64().unwrap();
@@ -66,14 +66,14 @@ pub(crate) fn lock_path(directory: impl AsRef<Path>, key: &Key) -> PathBuf {
     path(directory, key).with_extension("lock")
 }
 
-/// What the file holds, without the envelope.
+/// The record in the file, without the envelope.
 pub(crate) fn json_in(directory: impl AsRef<Path>, key: &Key) -> Value {
     let text = std::fs::read_to_string(path(directory, key)).unwrap();
     let mut form: Value = serde_json::from_str(&text).unwrap();
     form["record"].take()
 }
 
-/// The files there, by ending.
+/// The files with this ending.
 pub(crate) fn files(directory: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap();
     let paths = entries.flatten().map(|entry| entry.path());
@@ -86,7 +86,7 @@ pub(crate) async fn entry(store: &FileStore, key: &Key) -> Option<(Record, Revis
     store.load(key).await.unwrap().entry
 }
 
-/// A swap that has to win.
+/// A swap that must not be lost.
 pub(crate) async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
     match store.swap(next.key(), seen, next).await.unwrap() {
         Swap::Swapped(revision) => revision,
@@ -94,7 +94,7 @@ pub(crate) async fn put(store: &FileStore, seen: Option<Revision>, next: &Record
     }
 }
 
-/// The error with all its causes, as a program would print it.
+/// The error with all its causes, as a program prints it.
 pub(crate) fn told(error: &StoreError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -106,7 +106,7 @@ pub(crate) fn told(error: &StoreError) -> String {
     text
 }
 
-/// The file cannot be loaded, nor written over, and stays as it is. Returns what is said about it.
+/// Asserts that the file cannot be loaded or overwritten, and stays as it is. Returns the error.
 pub(crate) async fn refused(store: &FileStore, directory: &Path, key: &Key) -> String {
     let path = path(directory, key);
     let before = std::fs::read(&path).unwrap();

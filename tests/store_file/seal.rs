@@ -1,4 +1,4 @@
-//! A sealer that behaves: it hides, it binds, and it notices every change. Only its cipher is homemade.
+//! A sealer that hides, binds the key, and detects every change. Its cipher is homemade.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +20,7 @@ impl FakeSealer {
     }
 
     fn stream(&self, nonce: u64, length: usize) -> Vec<u8> {
-        // One block for all: records of megabytes are sealed in tests that are not about ciphers.
+        // One block for all bytes: tests that are not about ciphers seal records of megabytes.
         let block = Digest::of(format!("stream {} {nonce}", self.secret));
         block
             .as_bytes()

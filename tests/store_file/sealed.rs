@@ -14,7 +14,7 @@ fn sealed(directory: &tempfile::TempDir) -> FileStore {
     open(directory).sealed(FakeSealer::new("secret"))
 }
 
-/// Rewrites what stands in the file as a record.
+/// Rewrites the record in the file.
 fn edit(directory: &tempfile::TempDir, key: &Key, change: impl FnOnce(&mut Value)) {
     let path = path(directory, key);
     let mut form: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -78,7 +78,7 @@ async fn w13_a_record_that_cannot_be_opened_is_refused_and_left() {
     let names = BASE64_URL_SAFE_NO_PAD.encode(other.as_bytes());
     let changes: [&dyn Fn(&mut Value); 9] = [
         &|form| form["pair"]["sealed"] = old_pair["sealed"].clone(),
-        // An older pair, digest and all, under the newer version.
+        // An older pair with its digest, under the newer version.
         &|form| form["pair"] = old_pair.clone(),
         &|form| form["version"] = 9.into(),
         &|form| form["state"] = json!({ "is": "logged_out" }),
@@ -121,7 +121,7 @@ async fn w13_a_seal_is_valid_for_its_session_only() {
     assert!(error.contains(&SealError::Refused.to_string()), "{error}");
 }
 
-/// In place of a sealed one: with tokens of its writer's choice, or as the end of the session.
+/// A plain record in place of a sealed one: with tokens of the writer's choice, or as the end of the session.
 #[tokio::test]
 async fn w13_a_seal_cannot_be_taken_off() {
     let directory = directory();
@@ -145,7 +145,7 @@ async fn w13_a_seal_cannot_be_taken_off() {
 async fn w13_a_plain_record_that_is_permitted_is_sealed_when_it_is_written_next() {
     let directory = directory();
     let revision = put(&open(&directory), None, &record(&key(), 1)).await;
-    // In either order.
+    // The order of the settings does not matter.
     let store = open(&directory)
         .accept_plain(true)
         .sealed(FakeSealer::new("secret"));
@@ -162,7 +162,7 @@ async fn w13_a_plain_record_that_is_permitted_is_sealed_when_it_is_written_next(
     );
 }
 
-/// One that takes no notice of the key that it is given.
+/// A sealer that ignores the key.
 struct Unbound(FakeSealer);
 
 impl Sealer for Unbound {
@@ -210,7 +210,7 @@ fn a_reader_that_does_not_know_seals_refuses_a_sealed_record() {
         form["pair"] = Value::Null;
         serde_json::from_value::<Record>(form).unwrap()
     };
-    // Nothing in it is secret, and all of it is what a writer without the secret must not write.
+    // Nothing of it is secret, and a writer without the secret must not be able to change any of it.
     let bytes = codec.encode(&without_pair).unwrap();
     serde_json::from_slice::<Record>(&bytes).unwrap_err();
     assert_eq!(codec.decode(&key(), &bytes).unwrap(), without_pair);
@@ -252,7 +252,7 @@ async fn a_sealer_that_panics_is_an_error_and_changes_nothing() {
         .swap(&key(), Some(revision), &record(&key(), 2))
         .await;
     for error in [broken.load(&key()).await.unwrap_err(), swap.unwrap_err()] {
-        assert_eq!(told(&error), "the file store's work panicked");
+        assert_eq!(told(&error), "the store or its sealer panicked");
     }
     put(&sealed(&directory), Some(revision), &first).await;
 }

@@ -1,4 +1,4 @@
-//! An answer of a search is what the files say, whatever was read before.
+//! A search answers by the current files, whatever was read before.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ async fn a_search_follows_what_other_stores_write_replace_and_remove() {
     assert_eq!(found(&store, 2).await, None);
 }
 
-/// Written into the file by another program, so that its directory looks the same.
+/// Another program writes into the file, so the directory's time does not change.
 #[tokio::test]
 async fn a_file_that_was_changed_in_place_is_read_again() {
     let directory = directory();
@@ -57,7 +57,7 @@ async fn a_copy_under_another_name_does_not_belong_to_a_session() {
     assert_eq!(found(&store, 1).await, None);
     fs::rename(&copy, &file).unwrap();
     assert_eq!(found(&store, 1).await, Some(key()));
-    // Nor does a backup beside the record hide it.
+    // A backup beside the record does not hide it.
     let backup = file.with_extension("bak.json");
     fs::copy(&file, &backup).unwrap();
     let (_, revision) = entry(&store, &key()).await.unwrap();

@@ -1,4 +1,4 @@
-//! A rotation is one transaction: whatever dies between its two writes, the old pair and its lease are left.
+//! A rotation is one transaction: if anything dies between its two writes, the old pair and its lease remain.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use evertoken::{PostgresStore, TokenStore};
 use crate::scene::{Database, digest, entry, key, leased, put, record, told};
 use crate::services::Postgres;
 
-/// What happens once the old row has given way, before the new one comes.
+/// SQL that runs after the old row was retired, and before the new one is inserted.
 pub(crate) fn between(what: &str) -> String {
     format!(
         "CREATE FUNCTION stumble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {what}; RETURN NEW; END $$; \
@@ -22,7 +22,7 @@ pub(crate) const NOTHING: &str = "DROP TRIGGER stumble ON evertoken_pair; DROP F
 
 const SLEEPERS: &str = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
 
-/// A pair that is leased, as it is while the next one is fetched.
+/// A leased pair, as it is while the next pair is fetched.
 async fn leased_pair(store: &PostgresStore) -> (Record, Revision) {
     let first = record(&key(), 1);
     let revision = put(store, None, &first).await;
@@ -115,7 +115,7 @@ async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and
     );
 }
 
-/// Where it is not the default, it is asked for: a lease that is lost is a token that two may spend.
+/// The store asks for it where it is not the default: a lost lease lets two instances spend one token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledged_swap_survives_a_power_cut_although_the_default_does_not_wait_for_the_disk()
 {

@@ -1,4 +1,4 @@
-//! A database that does not answer, under a manager that does not wait for long.
+//! A database that does not answer, and a manager with a short time-out.
 
 use std::error::Error;
 use std::time::Duration;

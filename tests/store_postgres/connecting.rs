@@ -1,4 +1,4 @@
-//! Getting in, and being refused without a word of the URL.
+//! Connecting, and refusals that do not repeat the URL.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,16 +87,16 @@ async fn a_missing_server_is_an_error_at_once() {
 #[tokio::test]
 async fn a_wrong_url_is_refused_and_not_repeated() {
     for (url, reason) in [
-        ("sesame", "is none; it is postgres://"),
-        ("", "is none; it is postgres://"),
+        ("sesame", "is not a URL; write postgres://"),
+        ("", "is not a URL; write postgres://"),
         (
             "postgres://importer:sesame@host:sesame/tokens",
-            "is none; it is postgres://",
+            "is not a URL; write postgres://",
         ),
         ("redis://:sesame@127.0.0.1/", "must begin with postgres://"),
         (
             "postgres://127.0.0.1/tokens?pasword=sesame",
-            "has a parameter that is none; there are sslmode, ",
+            "has an unknown parameter; the parameters are sslmode, ",
         ),
         (
             "postgres://127.0.0.1/tokens?statement-cache-capacity=sesame",
@@ -116,7 +116,7 @@ async fn a_wrong_url_is_refused_and_not_repeated() {
         ),
         (
             "postgres://importer:sesame%FF@127.0.0.1/tokens",
-            "no UTF-8 behind a `%`",
+            "that are not UTF-8",
         ),
     ] {
         let error = told(&PostgresStore::connect(url).await.unwrap_err());
@@ -179,7 +179,7 @@ async fn tls_is_used_and_certificates_are_verified() {
             .unwrap();
         let label = key().label(mode);
         let seen = put(&store, None, &record(&label, 1)).await;
-        // The connection that listens is no other.
+        // The connection that listens has the same options.
         let waiting = {
             let (store, label) = (store.clone(), label.clone());
             tokio::spawn(async move { store.changed(&label, Some(seen)).await })
@@ -214,7 +214,7 @@ async fn tls_is_used_and_certificates_are_verified() {
 async fn a_given_pool_is_used_as_it_is() {
     let database = Database::new();
     database.sql("CREATE SCHEMA tenant");
-    // What is set when a connection is made holds for the store, too.
+    // A setting of the pool's connections holds for the store, too.
     let pool = sqlx::postgres::PgPoolOptions::new()
         .max_connections(1)
         .after_connect(|connection, _| {
@@ -231,11 +231,11 @@ async fn a_given_pool_is_used_as_it_is() {
         database.sql("SELECT count(*) FROM tenant.evertoken_pair"),
         "1"
     );
-    // Later on it may be another, where connections are shared with others.
+    // Later the search path may be another, where connections are shared.
     let elsewhere = sqlx::query("SET search_path = pg_catalog");
     elsewhere.execute(&pool).await.unwrap();
     let seen = put(&store, Some(seen), &record(&key(), 1)).await;
-    // One connection is enough for all: the one that listens is not the pool's.
+    // One connection is enough for all calls: the one that listens is not the pool's.
     let waiting = {
         let store = store.clone();
         tokio::spawn(async move { store.changed(&key(), Some(seen)).await })
@@ -244,7 +244,7 @@ async fn a_given_pool_is_used_as_it_is() {
     waiting.await.unwrap();
     assert!(entry(&store, &key()).await.is_some());
 
-    // All of it is in use.
+    // All connections are in use.
     let taken = pool.acquire().await.unwrap();
     let error = told(&store.load(&key()).await.unwrap_err());
     assert!(error.contains("all of the pool's are in use"), "{error}");
@@ -255,7 +255,7 @@ async fn a_given_pool_is_used_as_it_is() {
     assert!(error.contains("closed pool"), "{error}");
 }
 
-/// The rows that sequential scans of the table have read so far. A connection's reads are counted when it has ended.
+/// The rows that sequential scans of the table have read. The reads of a connection count when it has ended.
 async fn rows_scanned(database: &Database) -> u64 {
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evertoken' \
                        AND datname = current_database()";
@@ -287,7 +287,7 @@ async fn connecting_reads_no_row_of_the_table_however_many_there_are() {
         drop(store);
         assert_eq!(rows_scanned(&database).await, before, "{parameters}");
     }
-    // A purge reads them, so the statistics do count.
+    // A purge reads the rows, so the statistics do count.
     let before = rows_scanned(&database).await;
     assert_eq!(database.open().await.purge().await.unwrap(), 0);
     assert!(rows_scanned(&database).await >= before + ROWS);

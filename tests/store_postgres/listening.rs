@@ -1,4 +1,4 @@
-//! Hearing of changes, and finding them where nothing is heard.
+//! Notifications of changes, and polling where none arrive.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::logs::Logs;
 use crate::proxy::Proxy;
 use crate::scene::{Database, entry, key, leased, put, record};
 
-/// A store that hears looks every second only, so this is by notification, or luck.
+/// A store that hears polls every second only, so a faster answer is by a notification.
 const BY_NOTIFICATION: Duration = Duration::from_millis(500);
 
-/// How often it is looked for what has to come.
+/// How often a condition is checked.
 const PATIENCE: u32 = 500;
 
 const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' \
@@ -36,7 +36,7 @@ async fn until(database: &Database, sql: &str, answer: &str) {
     panic!("not {answer}: {sql}");
 }
 
-/// Changes until the waiting store is told of one: then it hears.
+/// Writes changes until the waiting store is notified of three in a row.
 async fn until_heard(waiting: &PostgresStore, writing: &PostgresStore) -> Revision {
     let (_, mut seen) = entry(writing, &key()).await.unwrap();
     let mut in_a_row = 0;
@@ -45,7 +45,7 @@ async fn until_heard(waiting: &PostgresStore, writing: &PostgresStore) -> Revisi
             return seen;
         }
         let waiter = wait(waiting, seen);
-        // Not by the look at the start, nor by those of a deaf one.
+        // Longer than the read at the start takes, and than a poll without notifications.
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!waiter.is_finished());
         seen = put(writing, Some(seen), &record(&key(), 1)).await;
@@ -111,7 +111,7 @@ async fn a_store_polls_while_its_listener_is_cut_off_and_listens_again() {
     database.sql(&LISTENING.replace("count(*)", "pg_terminate_backend(pid)"));
     let seen = put(&other, Some(seen), &record(&key(), 2)).await;
     waiter.await.unwrap();
-    // It can be found out only by a look that nobody told to.
+    // Only a poll without a notification can find this change.
     database.sql(&LISTENING.replace("count(*)", "pg_terminate_backend(pid)"));
     let waiter = wait(&one, seen);
     database.sql("UPDATE evertoken_pair SET revision = revision + 1 WHERE record IS NOT NULL");
@@ -130,7 +130,7 @@ async fn waiters_poll_where_notifications_do_not_arrive() {
     let other = database.open().await;
     let mut seen = put(&other, None, &record(&key(), 1)).await;
     let waiter = wait(&one, seen);
-    // Its own notification was sent and kept back, so it knows.
+    // The store's own notification was kept back, so the store knows that none arrive.
     proxy.kept_back(1).await;
     seen = put(&other, Some(seen), &record(&key(), 2)).await;
     waiter.await.unwrap();
@@ -138,7 +138,7 @@ async fn waiters_poll_where_notifications_do_not_arrive() {
         let waiter = wait(&one, seen);
         tokio::time::sleep(Duration::from_millis(100)).await;
         seen = put(&other, Some(seen), &record(&key(), number)).await;
-        // One that took itself for hearing would look every second.
+        // A store that believed in notifications would poll every second.
         let found = tokio::time::timeout(BY_NOTIFICATION, waiter).await;
         found.expect("it was looked for").unwrap();
     }
@@ -210,7 +210,7 @@ async fn a_waiter_is_not_woken_by_the_revision_that_it_has_seen() {
     put(&one, None, &record(&key(), 1)).await;
     let mut seen = until_heard(&one, &other).await;
     for number in 2..22 {
-        // His own notification may still be on its way.
+        // The notification of the own swap may still be on its way.
         seen = put(&one, Some(seen), &record(&key(), number)).await;
         let waiter = wait(&one, seen);
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -220,7 +220,7 @@ async fn a_waiter_is_not_woken_by_the_revision_that_it_has_seen() {
     }
 }
 
-/// Its connections and its task were the first runtime's.
+/// The connections and the task belonged to the first runtime.
 #[test]
 fn a_store_outlives_the_runtime_it_was_made_on() {
     let database = Database::new();
@@ -241,15 +241,15 @@ fn a_store_outlives_the_runtime_it_was_made_on() {
     drop(first);
     let second = runtime();
     second.block_on(async {
-        // The connections that were idle go with their runtime. A read that meets one is repeated; a write is not,
-        // because it may have happened.
+        // The idle connections end with their runtime. A read on one of them is repeated; a write is not, because it
+        // may have been carried out.
         for _ in 0..10 {
             assert!(entry(&one, &key()).await.is_some());
             assert!(entry(&other, &key()).await.is_some());
         }
         until_heard(&one, &other).await;
     });
-    // The other way round: nobody is left who could close anything.
+    // The stores are dropped after the runtime, so nothing can close their connections.
     drop(second);
     drop((one, other));
 }

@@ -1,4 +1,4 @@
-//! What is logged on this thread.
+//! The log of this thread.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tracing::subscriber::DefaultGuard;
 pub(crate) struct Logs(Arc<Mutex<Vec<u8>>>);
 
 impl Logs {
-    /// Of this level and above, until the guard is dropped.
+    /// The log of this level and above, until the guard is dropped.
     pub(crate) fn of(level: tracing::Level) -> (Self, DefaultGuard) {
         let logs = Self::default();
         let written = logs.clone();

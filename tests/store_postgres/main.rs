@@ -1,4 +1,4 @@
-//! Records in PostgreSQL: what its rows show, what a rotation leaves there whatever dies, and who hears of it.
+//! Records in PostgreSQL: the rows, what a rotation leaves when anything dies, and notifications.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod atomic;

@@ -1,4 +1,4 @@
-//! Managers whose pair lives in PostgreSQL.
+//! Managers with a pair in PostgreSQL.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl World {
         }
     }
 
-    /// An instance, with connections of its own.
+    /// An instance with its own connections.
     async fn builder(&self) -> Builder {
         TokenManager::builder(self.server.endpoint())
             .strategy(OnRequest::default())
@@ -42,7 +42,7 @@ impl World {
         tokens
     }
 
-    /// Of the row that is active.
+    /// The columns of the active row.
     fn stored(&self) -> String {
         self.database.sql(STORED)
     }

@@ -1,4 +1,4 @@
-//! How the tables get there, and who may use them.
+//! How the tables are created, and which users may use them.
 
 use evertoken::{PostgresStore, TokenStore};
 
@@ -13,7 +13,7 @@ fn as_user(database: &Database, user: &str) -> String {
     database.url.replace("postgres@", &format!("{user}@"))
 }
 
-/// Of this test alone: users are the server's, and that is shared.
+/// A user for this test alone: the server, and with it the users, are shared.
 fn user(database: &Database, what: &str) -> String {
     let user = format!("{what}_{}", database.url.rsplit('_').next().unwrap());
     database.sql(&format!("CREATE USER {user}"));
@@ -45,7 +45,7 @@ async fn a_user_without_the_right_to_create_tables_uses_existing_ones() {
     let database = Database::new();
     let user = user(&database, "poor");
     let url = as_user(&database, &user);
-    // As version 15 has it from the start.
+    // PostgreSQL 15 and later begin like this.
     database.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
     let error = refusal(&url).await;
     assert!(
@@ -62,7 +62,7 @@ async fn a_user_without_the_right_to_create_tables_uses_existing_ones() {
     let error = refusal(&url).await;
     assert!(
         error.contains(
-            "lacks rights on the table public.evertoken_pair: SELECT, INSERT, UPDATE, DELETE"
+            "lacks rights on the table public.evertoken_pair; grant SELECT, INSERT, UPDATE, DELETE"
         ),
         "{error}"
     );
@@ -70,7 +70,7 @@ async fn a_user_without_the_right_to_create_tables_uses_existing_ones() {
         "GRANT SELECT, INSERT, UPDATE ON evertoken_pair TO {user}"
     ));
     let error = refusal(&url).await;
-    assert!(error.ends_with(": DELETE"), "{error}");
+    assert!(error.ends_with("; grant DELETE"), "{error}");
     database.sql(&format!("GRANT DELETE ON evertoken_pair TO {user}"));
     let store = PostgresStore::connect(&url).await.unwrap();
     rotate(&store, &key(), 3).await;
@@ -104,7 +104,7 @@ async fn tables_of_the_unreleased_version_are_refused_and_left() {
         "{error}"
     );
     assert_eq!(database.sql("SELECT mine FROM evertoken_pair"), "is here");
-    // What the error says.
+    // The way out that the error names.
     database.sql("DROP TABLE evertoken_pair, evertoken_schema");
     put(&database.open().await, None, &record(&key(), 1)).await;
 }
@@ -138,7 +138,7 @@ async fn two_schemas_are_two_stores() {
         let (found, revision) = entry(store, &key()).await.unwrap();
         assert_eq!(found, record(&key(), number));
         put(store, Some(revision), &record(&key(), number + 1)).await;
-        // Known there as a past token or not at all.
+        // The other store has the token as a past one or not at all.
         let found = store.find(&digest(number + 1)).await.unwrap();
         assert_eq!(found, Some(key()));
         assert_eq!(store.find(&digest(9)).await.unwrap(), None);

@@ -1,4 +1,4 @@
-//! What is stored although it is odd, and what is refused.
+//! Odd values that are stored, and rows that are refused.
 
 use evertoken::{Key, TokenStore};
 use serde_json::json;
@@ -57,7 +57,7 @@ async fn a_revision_never_repeats_even_after_a_deletion() {
         given.is_sorted_by(|before, after| before.number() < after.number()),
         "{given:?}"
     );
-    // The clock was stepped back: still one more than before.
+    // The clock was stepped back: the revision is still one more than before.
     put(&store, None, &record(&key(), 1)).await;
     database.sql(&format!(
         "UPDATE evertoken_pair SET revision = {}",
@@ -81,8 +81,8 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
     let whole = database.rows(columns);
     let whole: Vec<_> = whole[0].split('|').collect();
     for (sql, reason) in [
-        ("record = substr(record, 1, 200)", "no whole record"),
-        ("record = ''", "no whole record"),
+        ("record = substr(record, 1, 200)", "not a whole record"),
+        ("record = ''", "not a whole record"),
         (
             "record = (SELECT record FROM evertoken_pair WHERE version = 2)",
             "the record of another session",
@@ -96,7 +96,7 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
             "the layout of an unreleased version",
         ),
         ("pair = NULL", "not of one record"),
-        ("pair = substr(pair, 1, 50)", "no whole record"),
+        ("pair = substr(pair, 1, 50)", "not a whole record"),
         (
             "pair = (SELECT pair FROM evertoken_pair WHERE version = 2)",
             "not of one record",
@@ -121,7 +121,7 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
             whole[0], whole[1], whole[2]
         ));
     }
-    // A row under the key of another is nobody's.
+    // A row under the key of another session does not belong to a session.
     database
         .sql("UPDATE evertoken_pair SET key_digest = substr(sha256('x'), 1, 16) WHERE version = 1");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A server that stops, dies or hangs under managers that go on.
+//! A server that stops, dies or hangs, while managers continue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ enum Outage {
     Kill,
 }
 
-/// Instances that rotate every second, of ten for which a token lives, and ask for it all the time.
+/// Instances that rotate every second of a token's life of ten, and ask for tokens all the time.
 async fn survives(outage: Outage) {
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -108,7 +108,7 @@ async fn a_killed_server_loses_no_pair_and_valid_tokens_are_served_throughout() 
     survives(Outage::Kill).await;
 }
 
-/// Every connection of the pool died while nobody looked.
+/// Every connection of the pool died while it was idle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_died_while_idle_are_not_an_error() {
     let database = Database::new();
@@ -138,12 +138,12 @@ async fn connections_that_died_while_idle_are_not_an_error() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_does_not_answer_fails_one_call_and_is_closed() {
     let database = Database::new();
-    // It could keep the only one.
+    // Otherwise the call could keep the only connection.
     let pool = PgPoolOptions::new().max_connections(1);
     let pool = pool.connect_lazy(&database.url).unwrap();
     let store = PostgresStore::from_pool(pool).await.unwrap();
     let seen = put(&store, None, &record(&key(), 1)).await;
-    // Whoever holds the row lets nobody replace it.
+    // A transaction that holds the row blocks every swap.
     let mut holder = sqlx::PgPool::connect(&database.url)
         .await
         .unwrap()
@@ -157,7 +157,7 @@ async fn a_connection_that_does_not_answer_fails_one_call_and_is_closed() {
     assert!(error.contains("there was no answer within 4 s"), "{error}");
     assert!(entry(&store, &key()).await.is_some(), "reading goes on");
     holder.rollback().await.unwrap();
-    // It may have been committed, as after every failed swap.
+    // The swap may have been committed, as after every failed swap.
     let (held, seen) = entry(&store, &key()).await.unwrap();
     let next = record(&key(), held.pair_id().version + 1);
     assert!(store.swap(&key(), Some(seen), &next).await.is_ok());

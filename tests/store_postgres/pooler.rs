@@ -13,7 +13,7 @@ fn pooler(database: &Database, mode: PoolMode) -> PgBouncer {
     PgBouncer::start(&database.server, mode).unwrap_or_else(|missing| panic!("{missing}"))
 }
 
-/// Several swap at once, and one of them wins each time.
+/// Several instances swap at once, and one of them wins each time.
 async fn crowd(store: &PostgresStore, key: &Key) {
     let mut seen = put(store, None, &record(key, 1)).await;
     for number in 2..20 {
@@ -44,7 +44,7 @@ async fn a_pooler_that_mixes_up_prepared_statements_is_refused_at_the_start() {
             "{attempt}: {error}"
         );
     }
-    // With a connection that is no other's.
+    // The listening connection has a server connection to itself.
     let options: PgConnectOptions = url.parse().unwrap();
     let pool = PgPoolOptions::new()
         .max_connections(1)
@@ -94,7 +94,7 @@ async fn a_pooler_in_session_mode_is_used_as_a_server() {
     is_used_as_a_server(PoolMode::Session).await;
 }
 
-/// What the documentation advises for a pooler in transaction mode. Debian 12 has an older PgBouncer.
+/// The setting that the documentation advises for a pooler in transaction mode. Debian 12 has an older PgBouncer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pooler_that_keeps_names_apart_is_used_as_a_server() {
     match PgBouncer::knows_names().unwrap_or_else(|missing| panic!("{missing}")) {
@@ -118,7 +118,7 @@ async fn is_used_as_a_server(mode: PoolMode) {
     assert_eq!(store.find(&digest(19)).await.unwrap(), Some(crowded));
 }
 
-/// One that listens there spoils a connection that others are given.
+/// A listener there would spoil a connection that other clients get.
 #[tokio::test]
 async fn a_store_does_not_listen_behind_a_pooler_in_transaction_mode() {
     let (logs, _guard) = Logs::of(tracing::Level::WARN);
@@ -190,7 +190,7 @@ async fn statements_have_names_unless_the_url_forbids_it() {
     }
 }
 
-/// The tables are of the right version, the rights are there, and one statement fails all the same.
+/// The tables have the right version, the rights are there, and one statement fails all the same.
 #[tokio::test]
 async fn a_statement_that_cannot_be_carried_out_fails_at_the_start() {
     let database = Database::new();

@@ -1,5 +1,4 @@
-//! A way to the server on which statements are counted, and that notifications do not pass, as with a pooler in
-//! transaction mode.
+//! A proxy that counts statements and keeps notifications back, as a pooler in transaction mode does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +37,7 @@ impl Proxy {
         Self { port, counts }
     }
 
-    /// The URL of a database, by this way, and without TLS.
+    /// The URL of a database through this proxy, without TLS.
     pub(crate) fn url(&self, url: &str) -> String {
         let (scheme, rest) = url.split_once("@127.0.0.1:").unwrap();
         let (_, database) = rest.split_once('/').unwrap();
@@ -48,7 +47,7 @@ impl Proxy {
         )
     }
 
-    /// How many statements were answered.
+    /// The number of statements that were answered.
     pub(crate) fn statements(&self) -> u64 {
         self.counts.statements.load(Ordering::SeqCst)
     }
@@ -60,7 +59,7 @@ impl Proxy {
     }
 }
 
-/// Message by message: a letter, the length of what follows, and that.
+/// One message after the other: a letter, the length of the rest, and the rest.
 async fn answers(
     mut server: OwnedReadHalf,
     mut client: OwnedWriteHalf,

@@ -1,4 +1,4 @@
-//! Who wins when several replace one record at once.
+//! Several instances that replace one record at once.
 
 use evertoken::store::{Revision, Swap};
 use evertoken::{PostgresStore, TokenStore};
@@ -8,7 +8,7 @@ use crate::scene::{Database, entry, key, leased, put, record};
 
 const RACERS: u64 = 16;
 
-/// Everybody swaps against the same revision; returns what was written by whom.
+/// All instances swap against the same revision. Returns what each instance wrote.
 async fn race(
     database: &Database,
     seen: Option<Revision>,
@@ -63,7 +63,7 @@ async fn of_many_first_records_leases_and_rotations_one_wins() {
     }
 }
 
-/// Everybody counts until all have counted so often. None is lost, and none counts twice.
+/// All instances count up to a number. No count is lost, and none counts twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_simultaneous_swaps_lose_no_write() {
     const COUNTS: u64 = 15;

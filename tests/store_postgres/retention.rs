@@ -43,7 +43,7 @@ async fn a_rotation_deletes_old_rows_of_its_session() {
             "a few at a time: {before}, then {count}"
         );
     }
-    // Of 29 pairs those before the 21st are gone; the other session's are not.
+    // Of 29 pairs those before the 21st are deleted; the other session's are not.
     assert_eq!(database.sql(ROWS), "12|2");
     assert_eq!(store.find(&digest(25)).await.unwrap(), Some(key()));
 }
@@ -53,7 +53,7 @@ async fn a_row_stays_while_the_record_knows_its_token() {
     let database = Database::new();
     let store = database.open().await.retention(Duration::ZERO);
     let revision = rotate(&store, &key(), 20).await;
-    // The last eight, and the one that is current.
+    // The last eight pairs, and the current one.
     let versions: Vec<_> = (12..=20).map(|version: u64| version.to_string()).collect();
     assert_eq!(database.rows("version"), versions);
     for number in 12..=20 {
@@ -89,7 +89,7 @@ async fn a_purge_deletes_every_old_row_and_every_expired_session() {
     for key in &keys[..2] {
         rotate(&store, key, 5).await;
     }
-    // Of the third every token has run out, of the fourth it is not known.
+    // Every token of the third session has expired; the expiry of the fourth session is unknown.
     let mut over = form(&keys[2], 1);
     over["past"] = json!({});
     put(

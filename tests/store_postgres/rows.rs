@@ -1,4 +1,4 @@
-//! What the rows say of a session, and what they do not.
+//! What the rows show of a session, and what they do not show.
 
 use std::process::Command;
 
@@ -65,7 +65,7 @@ async fn w3_inactive_rows_keep_digest_jti_and_times_and_not_the_token() {
     }
 }
 
-/// All of it, as a backup has it.
+/// The whole database, as a backup has it.
 fn dumped(database: &Database) -> String {
     let dump = Command::new(database.server.program("pg_dump"));
     let dump = { dump }.args(["-d", &database.url]).output().unwrap();
@@ -124,7 +124,7 @@ async fn the_state_of_a_row_shows_how_its_session_ended() {
         let revision = put(&store, Some(revision), &over).await;
         assert_eq!(entry(&store, &key).await, Some((over, revision)));
         assert_eq!(database.rows("state").last().unwrap(), column, "{state}");
-        // The user signs in anew: what ended stays ended.
+        // The user signs in again: the ended rows stay ended.
         let mut anew = form(&key, 2);
         anew["family"] = "11111111111111111111111111111111".into();
         put(&store, Some(revision), &made_of(&anew)).await;
@@ -192,7 +192,7 @@ async fn w9_one_row_of_a_session_is_active() {
         "the order of scopes does not matter"
     );
 
-    // Whoever writes past the store cannot make it two.
+    // SQL that bypasses the store cannot make a second row active.
     let copy = |what: &str| {
         format!(
             "INSERT INTO evertoken_pair (key_digest, key, state, changed_at, revision, record, past) \

@@ -1,4 +1,4 @@
-//! A database, a key, and records to put there.
+//! A database, a key, and records for it.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::services::Postgres;
 
-/// When the pairs of these records were issued: in 2023, so that whatever expires has expired.
+/// The time at which the pairs were issued: in 2023, so that everything that expires has expired.
 pub(crate) const ISSUED: u64 = 1_700_000_000_000;
 
 pub(crate) const HOUR: u64 = 3_600_000;
-/// Until then no test runs.
+/// A test does not run longer than until then.
 pub(crate) const LONG: u64 = 1_000_000 * HOUR;
 
-/// One of its own, on a server that the tests of this process share.
+/// A database for one test, on a server that the tests of this process share.
 pub(crate) struct Database {
     pub(crate) server: Arc<Postgres>,
     pub(crate) url: String,
@@ -35,17 +35,17 @@ impl Database {
         PostgresStore::connect(&self.url).await.unwrap()
     }
 
-    /// Asks as an administrator. Columns are separated by `|`.
+    /// Runs SQL as an administrator. Columns are separated by `|`.
     pub(crate) fn sql(&self, sql: &str) -> String {
         self.server.sql_in(&self.url, sql)
     }
 
-    /// What is said against a statement that has to fail.
+    /// The error of SQL that has to fail.
     pub(crate) fn refused(&self, sql: &str) -> String {
         self.server.try_sql(&self.url, sql).expect_err(sql)
     }
 
-    /// Of every row, the oldest first.
+    /// These columns of every row, the oldest first.
     pub(crate) fn rows(&self, columns: &str) -> Vec<String> {
         let rows = self.sql(&format!("SELECT {columns} FROM evertoken_pair ORDER BY id"));
         rows.lines().map(str::to_owned).collect()
@@ -71,15 +71,15 @@ pub(crate) fn digest(number: u64) -> Digest {
     Digest::of(refresh_token(number))
 }
 
-/// A list of past tokens, as a record has it.
+/// A list of past tokens, in the form of a record.
 pub(crate) fn names(digests: impl IntoIterator<Item = Digest>) -> String {
     let digests = digests.into_iter();
     let bytes: Vec<_> = digests.flat_map(|digest| *digest.as_bytes()).collect();
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The serialized record of a key after so many rotations; its tokens live an hour and a day,
-/// and it remembers the last eight.
+/// The serialized record of a key after this number of rotations. Its tokens live an hour and a day, and the record
+/// has the last eight past tokens.
 pub(crate) fn form(key: &Key, number: u64) -> Value {
     let past = names((number.saturating_sub(8).max(1)..number).map(digest));
     json!({
@@ -97,7 +97,7 @@ pub(crate) fn form(key: &Key, number: u64) -> Value {
     })
 }
 
-/// The same whose tokens live on.
+/// The same record with tokens that do not expire soon.
 pub(crate) fn valid_form(key: &Key, number: u64) -> Value {
     let mut form = form(key, number);
     for token in ["access", "refresh"] {
@@ -125,7 +125,7 @@ pub(crate) fn leased(record: &Record) -> Record {
     made_of(&form)
 }
 
-/// The record, ended.
+/// The record of an ended session.
 pub(crate) fn ended(record: &Record, state: &Value) -> Record {
     let mut form = serde_json::to_value(record).unwrap();
     form["state"] = state.clone();
@@ -139,7 +139,7 @@ pub(crate) async fn entry(store: &PostgresStore, key: &Key) -> Option<(Record, R
 /// The access token of the session's current pair, as it is stored.
 pub(crate) const STORED: &str = "SELECT convert_from(pair, 'UTF8')::json->>'access_token' FROM evertoken_pair WHERE state = 'ACTIVE'";
 
-/// A swap that has to win.
+/// A swap that must not be lost.
 pub(crate) async fn put(store: &PostgresStore, seen: Option<Revision>, next: &Record) -> Revision {
     match store.swap(next.key(), seen, next).await.unwrap() {
         Swap::Swapped(revision) => revision,
@@ -147,7 +147,7 @@ pub(crate) async fn put(store: &PostgresStore, seen: Option<Revision>, next: &Re
     }
 }
 
-/// So many pairs, each committed under a lease of its own. Returns the last revision.
+/// Rotates this number of times, each under a lease. Returns the last revision.
 pub(crate) async fn rotate(store: &PostgresStore, key: &Key, pairs: u64) -> Revision {
     let mut revision = put(store, None, &record(key, 1)).await;
     for number in 2..=pairs {
@@ -157,7 +157,7 @@ pub(crate) async fn rotate(store: &PostgresStore, key: &Key, pairs: u64) -> Revi
     revision
 }
 
-/// The error with all its causes, as a program would print it.
+/// The error with all its causes, as a program prints it.
 pub(crate) fn told(error: &StoreError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

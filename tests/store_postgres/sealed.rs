@@ -12,7 +12,7 @@ async fn sealed(database: &Database, secret: &str) -> PostgresStore {
     database.open().await.sealed(FakeSealer::new(secret))
 }
 
-/// What the record of the session is in the database, and its pair.
+/// The columns `record` and `pair` of the session.
 fn stored(database: &Database) -> String {
     database.sql(
         "SELECT convert_from(record, 'UTF8'), encode(pair, 'escape') FROM evertoken_pair \

@@ -1,4 +1,4 @@
-//! Whose a token is, and that it is looked for by an index.
+//! The search for the session of a token, by an index.
 
 use evertoken::TokenStore;
 use evertoken::protocol::Digest;
@@ -18,7 +18,7 @@ fn access_digest(number: u64) -> Digest {
 async fn past_tokens_without_a_row_of_their_own_are_found_too() {
     let database = Database::new();
     let store = database.open().await;
-    // Written by another store, or after the rows were lost: of its four past tokens none is here.
+    // A record that another store wrote, or whose rows were lost: none of its four past tokens has a row.
     put(&store, None, &record(&key(), 5)).await;
     for number in 1..=5 {
         assert_eq!(
@@ -43,7 +43,7 @@ async fn pairs_that_were_never_stored_are_found_as_past_ones() {
     let database = Database::new();
     let store = database.open().await;
     let revision = put(&store, None, &record(&key(), 1)).await;
-    // Written behind: of those in between nobody heard.
+    // Written behind: the pairs in between were never stored.
     put(&store, Some(revision), &record(&key(), 8)).await;
     for number in 1..=8 {
         let found = store.find(&digest(number)).await.unwrap();
@@ -53,7 +53,7 @@ async fn pairs_that_were_never_stored_are_found_as_past_ones() {
     assert_eq!(database.sql(count), "8|8|2");
 }
 
-/// How large the table is must not matter to a session.
+/// The size of the table does not matter to a session.
 #[tokio::test]
 async fn no_call_reads_the_whole_table() {
     let database = Database::new();
@@ -78,7 +78,7 @@ async fn no_call_reads_the_whole_table() {
         assert!(entry(&store, &key()).await.is_some());
     }
     drop(store);
-    // A connection tells what it did at its end, if not before.
+    // A connection reports its statistics at its end at the latest.
     let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evertoken' \
                 AND datname = current_database()";
     while database.sql(ours) != "0" {
@@ -124,7 +124,7 @@ async fn an_access_token_is_found_unless_its_swap_was_lost() {
         let found = store.find_by_access(&access_digest(number)).await;
         assert_eq!(found.unwrap(), owner, "{number}");
     }
-    // By the name of one kind, none of the other kind is found.
+    // A digest of one kind of token does not find the other kind.
     assert_eq!(store.find(&access_digest(3)).await.unwrap(), None);
     assert_eq!(store.find_by_access(&digest(3)).await.unwrap(), None);
     for seen in [None, Some(Revision::new(1))] {
@@ -144,7 +144,7 @@ async fn an_access_token_is_found_unless_its_swap_was_lost() {
     assert_eq!(database.rows("access_digest IS NULL").last().unwrap(), "t");
 }
 
-/// A row that was copied under another key is of no session.
+/// A row that was copied under another key does not belong to a session.
 #[tokio::test]
 async fn a_row_with_the_key_of_another_session_is_not_found() {
     let database = Database::new();
@@ -155,7 +155,7 @@ async fn a_row_with_the_key_of_another_session_is_not_found() {
         for number in 1..=2 {
             let found = store.find(&digest(number)).await;
             match key_of_it {
-                "'1'" => assert!(told(&found.unwrap_err()).contains("it has no key")),
+                "'1'" => assert!(told(&found.unwrap_err()).contains("its key cannot be read")),
                 _ => assert_eq!(found.unwrap(), None),
             }
         }

@@ -1,4 +1,4 @@
-//! What every store must do, this one does.
+//! The conformance suite on this store.
 
 use evertoken::testing::conformance;
 

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use crate::scene::{ISSUED, LONG, entry, key, made_of, names, put};
 use crate::services::Postgres;
 
-/// Characters of a token that is a JWT of ordinary length, and of one that is opaque.
+/// The lengths of a token that is a JWT of ordinary length, and of an opaque one.
 const ACCESS: usize = 1_024;
 const REFRESH: usize = 200;
 
-/// What a rotation may add to the log: a lease and a commit.
+/// The most bytes that a rotation, a lease and a commit, may add to the log.
 const MOST: u64 = 6 * 1_024;
 
-/// Of digits that do not repeat.
+/// A text of digits that do not repeat.
 fn token(kind: &str, number: u64, length: usize) -> String {
     let digests = (0..).map(|part| Digest::of(format!("{kind} {number} {part}")).to_string());
     let mut token = digests.take(length / 32 + 1).collect::<String>();
@@ -25,7 +25,7 @@ fn token(kind: &str, number: u64, length: usize) -> String {
     token
 }
 
-/// As a manager writes it: it began with a seed.
+/// A record as a manager writes it, that began with a seed.
 fn form(key: &Key, number: u64) -> Value {
     let refresh = |number| Digest::of(token("refresh", number, REFRESH));
     let past = names((number.saturating_sub(8).max(2)..number).map(refresh));
@@ -80,7 +80,7 @@ fn log_written(server: &Postgres) -> u64 {
     bytes.parse().unwrap()
 }
 
-/// Which values lie outside of their rows.
+/// The values that are stored outside of their rows.
 fn outside(server: &Postgres) -> String {
     let relation = "SELECT reltoastrelid::regclass FROM pg_class WHERE relname = 'evertoken_pair'";
     let relation = server.sql(relation);
@@ -112,10 +112,10 @@ async fn each_rotation_adds_at_most_six_kibibytes_to_the_log() {
     assert_eq!(entry(&store, &key()).await, Some((record(number), seen)));
 }
 
-/// Updates so far, and those of them that touched no index.
+/// The number of updates, and the number of those that touched no index.
 async fn updates(server: &Postgres) -> [u64; 2] {
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evertoken'";
-    // A connection reports what it did at its end, if not before.
+    // A connection reports its statistics at its end at the latest.
     while server.sql(connections) != "0" {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -165,7 +165,7 @@ async fn a_lease_touches_no_index_and_does_not_write_the_pair_again() {
     assert_eq!(entry(&store, &key()).await, Some((record(21), committed)));
 }
 
-/// A pair that differs is written, whatever its number says.
+/// A pair that differs is written, although its version is the same.
 #[tokio::test]
 async fn another_pair_with_the_same_version_is_written() {
     let database = crate::scene::Database::new();

@@ -1,4 +1,4 @@
-//! Whoever waits for a change hears of it, by a message or by looking.
+//! A waiter notices a change by a message, or by polling.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn waiter(store: &RedisStore, seen: Option<Revision>) -> JoinHandle<Instant> {
     })
 }
 
-/// How many listen for the session.
+/// The number of subscribers to the session's channel.
 async fn listeners(other: &mut Other) -> i64 {
     let channel = crate::scene::name(&key());
     let (_, count): (String, i64) = other.does(&["PUBSUB", "NUMSUB", &channel]).await;
@@ -32,7 +32,7 @@ pub(crate) async fn until_listeners(server: &Redis, expected: i64) {
     until(&what, async || listeners(&mut other).await == expected).await;
 }
 
-/// How long it took in all until a waiter had heard of each change.
+/// The total time in which a waiter noticed the changes.
 async fn heard_after(store: &RedisStore, server: &Redis, changes: u64, listens: bool) -> Duration {
     let writer = open(server).await;
     let mut seen = None;
@@ -42,7 +42,7 @@ async fn heard_after(store: &RedisStore, server: &Redis, changes: u64, listens: 
         if listens {
             until_listeners(server, 1).await;
         }
-        // By then it has looked.
+        // The waiter has read the record by then.
         tokio::time::sleep(Duration::from_millis(30)).await;
         seen = Some(put(&writer, seen, &record(&key(), number)).await);
         let written = Instant::now();
@@ -51,7 +51,7 @@ async fn heard_after(store: &RedisStore, server: &Redis, changes: u64, listens: 
     took
 }
 
-/// Were it found out by looking once a second, it would take half of that on average.
+/// Changes are notified: polling once a second would take half a second on average.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_is_notified_at_once() {
     let server = server();
@@ -59,7 +59,7 @@ async fn a_change_is_notified_at_once() {
     assert!(took < Duration::from_secs(5), "{took:?} for 40 changes");
 }
 
-/// Without the right to listen, everything is found out by looking often.
+/// Without the right to subscribe, every change is noticed by frequent polling.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_without_the_right_to_subscribe_polls() {
     let server = server();
@@ -72,7 +72,7 @@ async fn a_user_without_the_right_to_subscribe_polls() {
     assert!(took < Duration::from_secs(10), "{took:?} for 20 changes");
 }
 
-/// He was told, and is not any more: a second would be long then.
+/// A waiter whose notifications end polls often: it must not wait a second for the next poll.
 #[tokio::test]
 async fn a_user_who_loses_the_right_to_subscribe_polls_more_often() {
     let server = server();
@@ -89,7 +89,7 @@ async fn a_user_who_loses_the_right_to_subscribe_polls_more_often() {
     for number in 0..5 {
         let waiter = waiter(&store, seen);
         until_listeners(&server, 1).await;
-        // By then, what is told from now on has made him look.
+        // The waiter has read the record after the subscription by then.
         tokio::time::sleep(Duration::from_millis(50)).await;
         permit("resetchannels").await;
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -111,14 +111,14 @@ async fn a_waiter_notices_changes_although_the_connection_is_cut() {
     for number in 0..20 {
         let waiter = waiter(&store, seen);
         until_listeners(&server, 1).await;
-        // In between, nobody listens.
+        // In between, there is no subscriber.
         let _: i64 = other.does(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         seen = Some(put(&store, seen, &record(&key(), number)).await);
         let written = Instant::now();
         took += waiter.await.unwrap().saturating_duration_since(written);
     }
     assert!(took < Duration::from_secs(5), "{took:?} for 20 changes");
-    // Once somebody waits long enough, he listens again.
+    // The listener subscribes again while a caller waits.
     let waiter = waiter(&store, seen);
     until_listeners(&server, 1).await;
     put(&store, seen, &record(&key(), 99)).await;
@@ -144,7 +144,7 @@ async fn a_channel_without_waiters_is_unsubscribed_from() {
     until_listeners(&server, 0).await;
 }
 
-/// The tasks end with the last clone, and with them the connections.
+/// The tasks and the connections end with the last clone.
 #[tokio::test]
 async fn no_connection_outlives_the_store() {
     let server = server();
@@ -194,8 +194,8 @@ async fn no_connection_outlives_the_store() {
     until("no task", async || metrics.num_alive_tasks() == tasks).await;
 }
 
-/// A peer that is gone without a word closes nothing. Whoever asks finds out by the time it takes, and the next
-/// one has another connection.
+/// A peer that vanishes does not close its connections. The first call notices by a time-out, and the next call has
+/// another connection.
 #[tokio::test]
 async fn a_silent_connection_is_replaced() {
     let server = server();
@@ -218,7 +218,7 @@ async fn a_listener_on_a_silent_connection_listens_anew() {
     let waiter = waiter(&store, seen);
     until_listeners(&server, 1).await;
     proxy.silence();
-    // The server knows nothing of it, and has two for a while.
+    // The server does not notice, and has two subscribers for a while.
     until_listeners(&server, 2).await;
     put(&open(&server).await, seen, &record(&key(), 2)).await;
     waiter.await.unwrap();

@@ -12,7 +12,7 @@ use crate::proxy::Proxy;
 use crate::scene::{Other, entry, key, open, put, record, server, told, until, with};
 use crate::services::Redis;
 
-/// As servers and what lies on the way do with those that were idle for long: whoever reads first does not notice.
+/// Servers and proxies close idle connections. The caller of the first read does not notice.
 #[tokio::test]
 async fn an_idle_connection_that_was_closed_is_not_an_error() {
     let server = server();
@@ -27,7 +27,7 @@ async fn an_idle_connection_that_was_closed_is_not_an_error() {
         let found = store.find(&record(&key(), number).digest()).await.unwrap();
         assert_eq!(found, Some(key()));
     }
-    // Those that wait for replicas have a connection of their own, which is as idle.
+    // Swaps that wait for replicas have their own connection, which was idle as well.
     let patient = store.replicas(1, Duration::from_millis(1));
     for number in 10..20 {
         proxy.cut();
@@ -43,7 +43,7 @@ async fn an_idle_connection_that_was_closed_is_not_an_error() {
     }
 }
 
-/// A swap whose answer was lost is not sent again: it would be lost to itself.
+/// A swap whose answer was lost is not sent again: the second one would lose to the first.
 #[tokio::test]
 async fn a_swap_is_sent_once() {
     let server = server();
@@ -116,14 +116,14 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-/// Who listens, as the server numbers it.
+/// The number of the subscribed connection.
 async fn listener(server: &Redis) -> Option<String> {
     let mut other = Other::at(server).await;
     let listeners: String = other.does(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
     listeners.split_ascii_whitespace().next().map(str::to_owned)
 }
 
-/// Each has connections of its own, or shares those of one that has ended since.
+/// Each clone has its own connections, or shares those of a runtime that has ended since.
 #[test]
 fn clones_work_in_several_runtimes_and_outlive_their_own() {
     let server = server();
@@ -134,7 +134,7 @@ fn clones_work_in_several_runtimes_and_outlive_their_own() {
         let store = store.clone();
         runtime.spawn(async move { store.changed(&key(), Some(seen)).await })
     };
-    // The first listens for the others.
+    // The first runtime listens for the others.
     let waiter = waiting(&first, seen);
     first.block_on(until_listeners(&server, 1));
     let waiters = [waiter, waiting(&second, seen), waiting(&third, seen)];
@@ -146,26 +146,26 @@ fn clones_work_in_several_runtimes_and_outlive_their_own() {
     second.block_on(until_listeners(&server, 1));
     let first_listener = second.block_on(listener(&server));
     first.shutdown_timeout(Duration::from_secs(60));
-    // Somebody else listens.
+    // Another runtime listens.
     second.block_on(until("another listener", async || {
         let now = listener(&server).await;
         now.is_some() && now != first_listener
     }));
-    // As managers do before they write.
+    // A read first, as managers do.
     assert_eq!(second.block_on(entry(&store, &key())).unwrap().1, seen);
     let seen = third.block_on(put(&store, Some(seen), &record(&key(), 3)));
     for waiter in waiters {
         second.block_on(waiter).unwrap();
     }
     second.shutdown_timeout(Duration::from_secs(60));
-    // As managers do before they write.
+    // A read first, as managers do.
     assert_eq!(third.block_on(entry(&store, &key())).unwrap().1, seen);
     let waiter = waiting(&third, seen);
     third.block_on(put(&store, Some(seen), &record(&key(), 4)));
     third.block_on(waiter).unwrap();
 }
 
-/// One for this test, by a certificate that nobody knows.
+/// A certificate for this test that no machine trusts.
 fn certified(directory: &std::path::Path) -> Vec<u8> {
     let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
                      -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
@@ -212,7 +212,7 @@ async fn tls_is_used_and_an_unknown_certificate_is_refused() {
             .await
             .unwrap_err(),
     );
-    assert!(error.contains("if it wants TLS"), "{error}");
+    assert!(error.contains("the server may want TLS"), "{error}");
 
     let known = TlsCertificates {
         client_tls: None,

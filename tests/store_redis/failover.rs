@@ -1,4 +1,4 @@
-//! A primary that dies, and a replica in its place that knows less: what is lost without `WAIT`, and is not with it.
+//! A primary that dies, and a replica that takes over with less: what is lost without `WAIT`, and not with it.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::world::{MILLI, World};
 
 const TTL: Duration = Duration::from_secs(3);
 
-/// A primary, its replica, and the way to whichever of them is the primary.
+/// A primary, its replica, and a proxy that leads to the current primary.
 struct Pair {
     primary: Redis,
     replica: Redis,
     proxy: Proxy,
 }
 
-/// One that does not wait for further replicas before it tells one everything.
+/// A server that sends everything to a replica at once, without waiting for further replicas.
 fn replicated() -> Redis {
     with(&["--save", "", "--repl-diskless-sync-delay", "0"])
 }
@@ -36,7 +36,7 @@ impl Pair {
         pair
     }
 
-    /// Makes one the replica of the other, and waits until it knows all that the other does.
+    /// Makes one server the replica of the other, and waits until the replica has everything.
     async fn follow(&self, one: &Redis, other: &Redis) {
         let mut one = Other::at(one).await;
         let () = one
@@ -59,7 +59,7 @@ impl Pair {
         RedisStore::connect(&self.proxy.url()).await.unwrap()
     }
 
-    /// From now on the replica is told nothing: what it knows is what it will know.
+    /// Cuts the replica off: it receives nothing from now on.
     async fn part(&self) {
         let () = Other::at(&self.replica)
             .await
@@ -73,7 +73,7 @@ impl Pair {
         .await;
     }
 
-    /// The primary dies, and the replica takes its place.
+    /// The primary dies, and the replica takes over.
     async fn fail_over(&mut self) {
         self.primary.kill();
         let () = Other::at(&self.replica)
@@ -84,7 +84,7 @@ impl Pair {
         std::mem::swap(&mut self.primary, &mut self.replica);
     }
 
-    /// The one that died comes back as a replica.
+    /// The dead server comes back as a replica.
     async fn restore(&mut self) {
         self.replica.restart().unwrap();
         self.follow(&self.replica, &self.primary).await;
@@ -105,7 +105,7 @@ async fn a_swap_that_too_few_replicas_acknowledge_is_an_error_and_written() {
     );
     let (held, second) = entry(&store, &key()).await.unwrap();
     assert_eq!(held, record(&key(), 2));
-    // A lost race is an answer: nothing was written that anybody had to acknowledge.
+    // A lost swap is an answer: nothing was written that a replica had to acknowledge.
     let lost = store
         .swap(&key(), Some(first), &record(&key(), 3))
         .await
@@ -115,7 +115,7 @@ async fn a_swap_that_too_few_replicas_acknowledge_is_an_error_and_written() {
     put(&store, Some(second), &record(&key(), 3)).await;
 }
 
-/// What waits for replicas is not in the way of what reads.
+/// Swaps that wait for replicas do not block reads.
 #[tokio::test]
 async fn other_calls_do_not_wait_for_the_replicas() {
     let server = server();
@@ -159,7 +159,7 @@ async fn fm5_a_lease_without_an_acknowledgement_spends_no_token_and_is_recognise
     world.assert_unharmed();
 }
 
-/// Without `WAIT`: the pair was stored, and the replica had not heard of it. Whoever holds it writes it there.
+/// Without `WAIT`, a stored pair may be missing on the replica. The instance that holds the pair writes it there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_holder_of_a_pair_that_a_failover_lost_writes_it_again() {
     let mut pair = Pair::start().await;
@@ -182,7 +182,7 @@ async fn the_holder_of_a_pair_that_a_failover_lost_writes_it_again() {
     assert_eq!(world.server.exchanges(), world.server.rotations());
 }
 
-/// Whoever has sent a token under a lease that the failover lost, and whoever finds no lease.
+/// One instance has sent a token under a lease that the failover lost, and another instance finds no lease.
 async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
     let mut pair = Pair::start().await;
     let world = World::new(TTL);
@@ -218,7 +218,7 @@ async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
         String::from_utf8(record).unwrap().contains("\"number\":1")
     };
     until("one leases", leased).await;
-    // Time to send.
+    // Time enough to send.
     tokio::time::sleep(300 * MILLI).await;
     pair.fail_over().await;
     pair.restore().await;
@@ -233,7 +233,7 @@ async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
     world
 }
 
-/// The documented behaviour, which nothing but `WAIT` narrows: a lost lease lets two spend.
+/// The documented behaviour without `WAIT`: a lost lease lets two instances spend one token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_wait_a_failover_that_loses_a_lease_lets_two_spend() {
     let world = two_who_may_spend(|store| store).await;
@@ -247,7 +247,7 @@ async fn with_wait_a_failover_loses_no_lease_under_which_a_token_was_spent() {
     world.assert_unharmed();
 }
 
-/// In mid-run, with everything going on: a failover to a replica in step, and back.
+/// A failover to a replica in step and back, while instances rotate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_wait_instances_continue_through_failovers() {
     let mut pair = Pair::start().await;

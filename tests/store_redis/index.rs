@@ -1,4 +1,4 @@
-//! Whose a token is: which entries lead to a session, for how long, and which of them are believed.
+//! The index: which entries lead to a session, for how long, and which of them are believed without the record.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn access(number: u64) -> String {
     format!("evertoken:access:{}", access_digest(number))
 }
 
-/// Each pair takes the place of the one before, which the record notes as past, under a lease.
+/// Each pair replaces the one before under a lease, and the record notes the old token as past.
 async fn rotate(store: &RedisStore, pairs: u64) -> Revision {
     let mut seen = put(store, None, &record(&key(), 1)).await;
     for number in 2..=pairs {
@@ -50,7 +50,7 @@ async fn entries_of_the_index_expire_with_their_tokens() {
         );
     };
 
-    // For how long is not known.
+    // The expiry of this token is unknown.
     let mut seen = put(&store, None, &record(&key(), 1)).await;
     is_for(index(1), 365 * DAY).await;
     is_for(access(1), 30 * DAY).await;
@@ -59,8 +59,8 @@ async fn entries_of_the_index_expire_with_their_tokens() {
     is_for(index(2), 8 * DAY).await;
     is_for(access(2), DAY + HOUR).await;
 
-    // One that leaves the record: two days at most, 256 lifetimes (of ten minutes: 42 hours and 40 minutes), an hour
-    // at least.
+    // A token that leaves the record: at most two days, 256 lifetimes (of ten minutes: 42 hours and 40 minutes), at
+    // least an hour.
     let leaves = |next: &Record, first| with_past(next, "refreshed", first..first + 8);
     let in_ten_minutes = Some(now.after(Duration::from_secs(600)));
     for (next, first, expected) in [
@@ -98,7 +98,7 @@ async fn a_token_that_has_left_the_record_is_found_as_long_as_there_is_a_record(
     }
 }
 
-/// No swap that was won had it, however it got into the index.
+/// The tokens of a lost swap are not found, although the swap has entered them.
 #[tokio::test]
 async fn the_tokens_of_a_lost_swap_are_not_found() {
     let server = server();
@@ -129,7 +129,7 @@ async fn the_tokens_of_a_lost_swap_are_not_found() {
     assert_eq!(entry(&store, &key()).await, Some((current, seen)));
 }
 
-/// An instance that is late writes over the entry of the token that it holds, and what it holds was used.
+/// A late instance overwrites the entry of the token that it holds, and that token was used before.
 #[tokio::test]
 async fn a_late_swap_does_not_unmark_a_past_token() {
     let server = server();
@@ -152,7 +152,7 @@ async fn a_late_swap_does_not_unmark_a_past_token() {
     assert_eq!(store.find(&digest(2)).await.unwrap(), Some(key()));
 }
 
-/// A seed and a token that a sign-in brought are in the record itself, and found as long as they are.
+/// A seed and a token of a new sign-in are in the record itself, and are found as long as they are there.
 #[tokio::test]
 async fn seeds_and_tokens_of_new_sign_ins_are_confirmed_by_the_record() {
     let server = server();
@@ -168,7 +168,7 @@ async fn seeds_and_tokens_of_new_sign_ins_are_confirmed_by_the_record() {
         None,
         "it was forgotten"
     );
-    // An entry that has expired comes back.
+    // An entry that has expired is written again.
     let () = Other::at(&server).await.does(&["DEL", &index(2)]).await;
     let next = with_past(&record(&key(), 4), "replaced", [2]);
     put(&store, Some(seen), &next).await;
@@ -205,7 +205,7 @@ async fn an_entry_of_the_index_needs_the_records_confirmation() {
         let () = other.does(&["SET", &entry, &right]).await;
         assert_eq!(found(is_access).await.unwrap(), Some(key()));
 
-        // A copy under another name is of no session, nor is what leads nowhere.
+        // A copy under another name does not belong to a session, and an entry without a record does not lead to one.
         for mark in ["", "past:"] {
             let () = other.does(&["DEL", &name(&elsewhere)]).await;
             let () = other
@@ -218,7 +218,7 @@ async fn an_entry_of_the_index_needs_the_records_confirmation() {
             assert_eq!(found(is_access).await.unwrap(), None);
         }
 
-        // That it is of none would be a guess.
+        // "Not found" would be a guess.
         for (value, what) in [
             (session.as_str(), name(&elsewhere)),
             ("foreign", entry.clone()),

@@ -1,4 +1,4 @@
-//! What is in the server: which keys, for how long, and what is told on channels.
+//! The keys of the server, their expiry, and the messages on channels.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ pub(crate) async fn keys(server: &Redis) -> Vec<String> {
     keys
 }
 
-/// In milliseconds from now; negative: for good.
+/// The expiry in milliseconds from now; negative: none.
 pub(crate) async fn expires_in(server: &Redis, name: &str) -> i64 {
     Other::at(server).await.does(&["PTTL", name]).await
 }
 
-/// Everything the server is told by anybody, from now on.
+/// All commands that the server receives from now on.
 pub(crate) async fn monitored(server: &Redis) -> JoinHandle<String> {
     let client = Client::open(server.url()).unwrap();
     let monitor = client.get_async_monitor().await.unwrap();
@@ -45,14 +45,14 @@ pub(crate) async fn monitored(server: &Redis) -> JoinHandle<String> {
     })
 }
 
-/// What the monitor has seen.
+/// The commands that the monitor has seen.
 pub(crate) async fn told_until_now(server: &Redis, monitor: JoinHandle<String>) -> String {
     let mut other = Other::at(server).await;
     let () = other.does(&["PUBLISH", "end", "the-end"]).await;
     monitor.await.unwrap()
 }
 
-/// Everything that is published from now on, with its channel.
+/// All messages that are published from now on, with their channels.
 async fn published(server: &Redis) -> JoinHandle<String> {
     let client = Client::open(server.url()).unwrap();
     let mut listener = client.get_async_pubsub().await.unwrap();
@@ -71,7 +71,7 @@ async fn published(server: &Redis) -> JoinHandle<String> {
     })
 }
 
-/// A record's life, with everything that is ever asked of a store.
+/// The life of a record, with every call of a store.
 async fn lives(store: &RedisStore, key: &Key) {
     let mut seen: Option<Revision> = None;
     for number in 1..5 {
@@ -105,7 +105,7 @@ async fn n3_keys_channels_and_messages_contain_no_token() {
     assert!(keys.contains(&name(&key())), "{keys}");
     assert!(published.contains(&name(&key())), "{published}");
     assert!(!keys.contains("sesame") && !published.contains("sesame"));
-    // The value of a plain record has them, of course.
+    // The value of a plain record contains the tokens.
     for line in monitored.lines().filter(|line| line.contains("sesame")) {
         assert!(
             line.contains(r#""EVAL"#) || line.contains(r#""HSET""#),
@@ -125,7 +125,7 @@ async fn n3_with_a_sealer_the_server_receives_no_token() {
     }
 }
 
-/// Each key begins with the prefix, and what belongs to a session has its digest in braces.
+/// Each key begins with the prefix, and the keys of a session have its digest in braces.
 #[tokio::test]
 async fn two_prefixes_are_two_stores() {
     let server = server();
@@ -168,11 +168,11 @@ async fn a_record_expires_a_week_after_its_tokens_or_never_if_that_is_unknown() 
     assert_eq!(expires_in(&server, &name).await, -1);
     seen = put(&store, Some(seen), &lasting(&key(), 3, Some(in_an_hour))).await;
     is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
-    // An instance writes it: it is of use to that one still, whatever it says.
+    // An instance writes the record, so the record is in use, whatever its expiry.
     let long_ago = StoreTime::from_millis(1_600_000_000_000);
     seen = put(&store, Some(seen), &lasting(&key(), 4, Some(long_ago))).await;
     is_about(expires_in(&server, &name).await, 7 * DAY);
-    // A lease leaves it, and it is made good again where it was lost.
+    // A lease leaves the expiry as it is, and restores it where it was lost.
     let left = expires_in(&server, &name).await;
     seen = put(
         &store,
@@ -188,7 +188,7 @@ async fn a_record_expires_a_week_after_its_tokens_or_never_if_that_is_unknown() 
     assert_eq!(entry(&store, &key()).await.unwrap().1, seen);
 }
 
-/// Whoever holds a revision from before must not win against what came after.
+/// An instance with a revision from before the deletion must not win against a later record.
 #[tokio::test]
 async fn a_revision_does_not_repeat_after_a_deletion() {
     let server = server();
@@ -202,7 +202,7 @@ async fn a_revision_does_not_repeat_after_a_deletion() {
     }
 }
 
-/// A replica that was promoted may be behind, and its clock too.
+/// A promoted replica may be behind, and its clock too.
 #[tokio::test]
 async fn a_revision_follows_one_that_is_ahead_of_the_clock() {
     let server = server();

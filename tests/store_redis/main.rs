@@ -1,4 +1,4 @@
-//! Records in Redis: what the server holds and is told, and what becomes of it when servers and connections go.
+//! Records in Redis: what the server stores and receives, and what happens when servers and connections fail.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod changes;

@@ -1,4 +1,4 @@
-//! Something between a store and its server, as networks are: it can be led elsewhere, cut, and fall silent.
+//! A proxy between a store and its server: it can lead elsewhere, cut connections, and fall silent.
 
 use std::io;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 pub(crate) struct Proxy {
     port: u16,
     target: Arc<Mutex<u16>>,
-    /// Counted up, what was connected before is cut.
+    /// A higher number cuts the connections that were made before.
     era: watch::Sender<u64>,
-    /// Counted up, what was connected before hears nothing any more.
+    /// A higher number silences the connections that were made before.
     silences: watch::Sender<u64>,
     requests: Arc<AtomicU64>,
     task: JoinHandle<()>,
@@ -56,7 +56,7 @@ impl Proxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// How often a client said something after an answer.
+    /// How often a client sent something after an answer.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::SeqCst)
     }
@@ -66,13 +66,13 @@ impl Proxy {
         self.era.send_modify(|era| *era += 1);
     }
 
-    /// As a name that follows the primary does.
+    /// Leads to another server, as a name that follows the primary does.
     pub(crate) fn lead_to(&self, server: u16) {
         *self.target.lock() = server;
         self.cut();
     }
 
-    /// What is connected hears nothing any more, and is not closed either. What comes later is not concerned.
+    /// Silences the open connections without closing them. Later connections work.
     pub(crate) fn silence(&self) {
         self.silences.send_modify(|silences| *silences += 1);
     }

@@ -1,4 +1,4 @@
-//! A server that is killed and comes back, under managers that go on.
+//! A server that is killed and comes back, while managers continue.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::world::{MILLI, World, told};
 
 const TTL: Duration = Duration::from_secs(3);
 
-/// Kills the server in the middle of it all, and lets it be gone for a while.
+/// Kills the server during the work, and keeps it away for a while.
 async fn kills(server: &mut Redis, world: &World, times: u64) {
     for kill in 0..times {
         // At another moment of a rotation each time.
@@ -47,7 +47,7 @@ async fn a_killed_durable_server_loses_nothing_and_valid_tokens_are_served_throu
         let (ended, _) = told(events);
         assert!(!ended, "the session goes on");
     }
-    // What was rotated last is what is there, and what everybody comes to have.
+    // The server has the last rotated pair, and all instances get it.
     world.assert_unharmed();
     assert_eq!(world.server.exchanges(), world.server.rotations());
     let store = open(&server).await;
@@ -60,7 +60,7 @@ async fn a_killed_durable_server_loses_nothing_and_valid_tokens_are_served_throu
     .await;
 }
 
-/// It comes back empty. The one who holds the pair writes it there.
+/// The server comes back empty. The instance that holds the pair writes it there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_instance_that_holds_the_pair_restores_it_on_a_server_that_lost_everything() {
     let mut server = server();
@@ -77,7 +77,7 @@ async fn the_instance_that_holds_the_pair_restores_it_on_a_server_that_lost_ever
     assert!(record.pair_id().version >= world.server.rotations());
 }
 
-/// A manager that is built while the server is away says so at once, and its callers wait for the server.
+/// A manager that is built while the server is away reports that at once, and its callers wait for the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_server_is_reported_and_waited_for() {
     let mut server = with(&["--save", ""]);
@@ -95,7 +95,7 @@ async fn a_missing_server_is_reported_and_waited_for() {
     };
     assert!(error.is_retryable(), "{error:?}");
     assert!(
-        format!("{error:?}").contains("nothing listens there"),
+        format!("{error:?}").contains("nothing listens at this address"),
         "{error:?}"
     );
     assert!(!caller.is_finished());

@@ -1,4 +1,4 @@
-//! A server, a key, and records to put there.
+//! A server, a key, and records for it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::services::Redis;
 
-/// A server of this test's own, or a failure that says how to get one.
+/// A server for this test alone, or a failure that names what to install.
 pub(crate) fn server() -> Redis {
     with(&["--save", "", "--appendonly", "no"])
 }
@@ -30,12 +30,12 @@ pub(crate) fn key() -> Key {
     Key::new("https://id.example.org/token", "importer").tenant("diku")
 }
 
-/// The record of a key, whose tokens name the number.
+/// A record of a key. Its tokens contain the number.
 pub(crate) fn record(key: &Key, number: u64) -> Record {
     lasting(key, number, None)
 }
 
-/// The same, whose tokens expire then.
+/// The same record, with this expiry of its tokens.
 pub(crate) fn lasting(key: &Key, number: u64, until: Option<StoreTime>) -> Record {
     let issued = until.unwrap_or_default().before(Duration::from_secs(600));
     let known = json!({ "known": { "total": 600_000 } });
@@ -67,7 +67,7 @@ pub(crate) fn leased(record: &Record) -> Record {
     serde_json::from_value(form).unwrap()
 }
 
-/// The record with these past tokens in this list of it, by the numbers of their records.
+/// The record with these past tokens in this list, by the numbers of their records.
 pub(crate) fn with_past(
     record: &Record,
     list: &str,
@@ -80,12 +80,12 @@ pub(crate) fn with_past(
     serde_json::from_value(form).unwrap()
 }
 
-/// Of the refresh token of the record of this number.
+/// The digest of the refresh token of the record with this number.
 pub(crate) fn digest(number: u64) -> Digest {
     Digest::of(format!("refresh-sesame-{number}"))
 }
 
-/// Of its access token.
+/// The digest of its access token.
 pub(crate) fn access_digest(number: u64) -> Digest {
     Digest::of(format!("access-sesame-{number}"))
 }
@@ -99,7 +99,7 @@ pub(crate) async fn entry(store: &RedisStore, key: &Key) -> Option<(Record, Revi
     store.load(key).await.unwrap().entry
 }
 
-/// A swap that has to win.
+/// A swap that must not be lost.
 pub(crate) async fn put(store: &RedisStore, seen: Option<Revision>, next: &Record) -> Revision {
     match store.swap(next.key(), seen, next).await.unwrap() {
         Swap::Swapped(revision) => revision,
@@ -107,7 +107,7 @@ pub(crate) async fn put(store: &RedisStore, seen: Option<Revision>, next: &Recor
     }
 }
 
-/// The error with all its causes, as a program would print it.
+/// The error with all its causes, as a program prints it.
 pub(crate) fn told(error: &StoreError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -119,7 +119,7 @@ pub(crate) fn told(error: &StoreError) -> String {
     text
 }
 
-/// Somebody else who knows the server.
+/// Another client of the server.
 pub(crate) struct Other(MultiplexedConnection);
 
 impl Other {
@@ -136,7 +136,7 @@ impl Other {
     }
 }
 
-/// Waits for something to become true.
+/// Waits until the condition is true.
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !condition().await {

@@ -1,4 +1,4 @@
-//! Which servers are refused, and how that is told.
+//! The servers that are refused, and the errors.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use crate::proxy::Proxy;
 use crate::scene::{Other, entry, key, name, open, put, record, server, told, with};
 
-/// What connecting is refused with.
+/// The error of connecting.
 async fn refused(url: &str) -> String {
     told(&RedisStore::connect(url).await.expect_err("it is refused"))
 }
 
-/// Somebody who answers whatever he is told first with the first of these, and so on.
+/// A server that answers its first command with the first of these answers, and so on.
 async fn answering(answers: &'static [&'static str]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -57,7 +57,7 @@ async fn every_policy_that_evicts_is_refused() {
             .await;
         let error = refused(&server.url()).await;
         assert!(
-            error.contains(&format!("by its policy {policy}")),
+            error.contains(&format!("because its `maxmemory-policy` is {policy}")),
             "{error}"
         );
         assert!(error.contains("`maxmemory-policy noeviction`"), "{error}");
@@ -68,7 +68,7 @@ async fn every_policy_that_evicts_is_refused() {
     open(&server).await;
 }
 
-/// What was let in once may be another server after a failover.
+/// After a failover, another server may have the address.
 #[tokio::test]
 async fn a_server_is_checked_at_every_connection() {
     let server = server();
@@ -100,7 +100,7 @@ async fn a_replica_is_refused_and_a_demoted_primary_is_disconnected_from() {
     let swap = store.swap(&key(), Some(revision), &record(&key(), 2)).await;
     let error = told(&swap.unwrap_err());
     assert!(error.contains("is a replica"), "{error}");
-    // The connection that it was found out on is not used again.
+    // The connection with that error is not used again.
     let error = told(&store.load(&key()).await.unwrap_err());
     assert!(error.contains("is a replica"), "{error}");
     let () = other.does(&["REPLICAOF", "NO", "ONE"]).await;
@@ -127,7 +127,7 @@ async fn a_missing_or_wrong_password_is_reported_and_never_shown() {
     put(&store, None, &record(&key(), 1)).await;
 }
 
-/// As servers do with commands they do not know.
+/// Servers quote commands that they do not know.
 #[tokio::test]
 async fn the_password_in_a_servers_error_is_not_repeated() {
     let quoting = "-ERR unknown command 'AUTH', with args beginning with: 'open-sesame'\r\n";
@@ -172,7 +172,7 @@ async fn a_server_that_is_not_a_redis_is_reported() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let error = refused(&at(port)).await;
-    assert!(error.contains("nothing listens there"), "{error}");
+    assert!(error.contains("nothing listens at this address"), "{error}");
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn connecting_to_a_silent_server_takes_no_longer_than_the_managers_timeout
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
-/// Also where it gives less than by default: the reason comes first.
+/// The reason comes before the manager's time-out, even if that is shorter than the default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manager_gets_the_reason_of_a_failure_however_short_its_timeout() {
     let server = server();
@@ -216,7 +216,7 @@ async fn a_manager_gets_the_reason_of_a_failure_however_short_its_timeout() {
     }
 }
 
-/// One tries to connect, and fails for all who came meanwhile: one after the other, they would wait for minutes.
+/// One call connects, and fails for all calls that came meanwhile: one after the other, they would wait for minutes.
 #[tokio::test]
 async fn many_calls_to_a_silent_server_wait_no_longer_than_one() {
     let server = server();
@@ -271,7 +271,7 @@ async fn a_user_needs_few_rights_and_a_missing_right_is_reported() {
         "{error}"
     );
 
-    // Without the right to publish, it is written all the same.
+    // Without the right to publish, the record is written all the same.
     let () = other
         .does(&["ACL", "SETUSER", "app", "+info", "-publish"])
         .await;
@@ -320,7 +320,7 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
     }
     let of_version_1 = r#"{"format": 1, "sesame": 1}"#;
     for (record, reason) in [
-        (r#"{"sesame": 1}"#, "no whole record"),
+        (r#"{"sesame": 1}"#, "not a whole record"),
         (of_version_1, "the layout of an unreleased version"),
     ] {
         let () = other

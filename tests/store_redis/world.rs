@@ -29,7 +29,7 @@ impl World {
         }
     }
 
-    /// A machine that rotates from a fifth of a token's life on, and tries again soon.
+    /// An instance that rotates from a fifth of a token's life on, and retries soon.
     pub(crate) fn builder(&self, store: &RedisStore) -> Builder {
         let soon = CoolDown::default().early(100 * MILLI).expired(50 * MILLI);
         TokenManager::builder(self.server.endpoint())
@@ -40,7 +40,7 @@ impl World {
             .jitter(0.0)
     }
 
-    /// A machine that has loaded the session.
+    /// An instance that has loaded the session.
     pub(crate) async fn node(&self, store: &RedisStore) -> TokenManager {
         let node = self.builder(store).build().unwrap();
         node.token().await.unwrap();
@@ -53,7 +53,7 @@ impl World {
         assert_eq!(self.server.families_revoked(), 0, "families revoked");
     }
 
-    /// Somebody who asks for a token all the time, and looks at what he gets.
+    /// A caller that asks for a token all the time, and checks it.
     pub(crate) fn caller(&self, node: &TokenManager) -> Caller {
         let (server, node) = (self.server.clone(), node.clone());
         let done = Arc::<AtomicBool>::default();
@@ -80,7 +80,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// How many live tokens he got, and nothing else.
+    /// The number of live tokens that the caller got. Any other answer panics.
     pub(crate) async fn served(self) -> u64 {
         self.done.store(true, Ordering::SeqCst);
         let served = self.task.await.expect("no panic");
@@ -88,7 +88,7 @@ impl Caller {
     }
 }
 
-/// Whether the session was told to have ended, and why pairs were not stored or rotated.
+/// Whether the session was reported as ended, and why pairs were not stored or rotated.
 pub(crate) fn told(events: &mut Events) -> (bool, Vec<Error>) {
     let (mut ended, mut failures) = (false, Vec::new());
     while let Some(event) = events.try_recv() {

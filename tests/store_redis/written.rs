@@ -14,21 +14,21 @@ use crate::proxy::Proxy;
 use crate::scene::{Other, entry, key, name, open, put, server, with};
 use crate::services::Redis;
 
-/// Characters of a token that is a JWT of ordinary length, and of one that is opaque.
+/// The lengths of a token that is a JWT of ordinary length, and of an opaque one.
 const ACCESS: usize = 1_024;
 const REFRESH: usize = 200;
 
-/// What a rotation may add to the server's file: a lease and a commit.
+/// The most bytes that a rotation, a lease and a commit, may add to the server's file.
 const MOST: u64 = 4 * 1_024;
 
-/// What a session may take of the server's memory.
+/// The most memory that a session may take in the server.
 const MOST_KEPT: u64 = 4 * 1_024;
 
-/// When the pairs were issued, and for how long their access tokens live.
+/// The time at which the pairs were issued, and the lifetime of their access tokens.
 const ISSUED: u64 = 1_700_000_000_000;
 const LONG: u64 = 3_600_000_000_000;
 
-/// Of digits that do not repeat.
+/// A text of digits that do not repeat.
 fn token(kind: &str, number: u64, length: usize) -> String {
     let digests = (0..).map(|part| Digest::of(format!("{kind} {number} {part}")).to_string());
     let mut token = digests.take(length / 32 + 1).collect::<String>();
@@ -46,7 +46,7 @@ fn names(digests: impl IntoIterator<Item = Digest>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// As a manager writes it: it began with a seed.
+/// A record as a manager writes it, that began with a seed.
 fn form(key: &Key, number: u64) -> Value {
     let past = names((number.saturating_sub(8).max(2)..number).map(refresh));
     let seeds = names((number > 1).then(|| refresh(1)));
@@ -82,7 +82,7 @@ fn leased(number: u64) -> Record {
     serde_json::from_value(form).unwrap()
 }
 
-/// A lease and a commit each.
+/// Rotations, each with a lease and a commit.
 async fn rotate_to(store: &RedisStore, mut seen: Revision, from: u64, to: u64) -> Revision {
     for number in from..to {
         seen = put(store, Some(seen), &leased(number)).await;
@@ -171,18 +171,18 @@ async fn a_lease_writes_only_its_part_and_a_commit_writes_the_pair() {
     for part in ["\"record\" ", "\"lease\" ", "\"past\" ", "\"pair\" "] {
         assert!(hash.unwrap().contains(part), "{part}: {hash:?}");
     }
-    // The names of both tokens; those that are there already are not written again.
+    // The digests of both tokens. Entries that are there are not written again.
     assert_eq!(entries(&written), [2, 3], "{written:#?}");
 
     let seen = rotate_to(&store, committed, 6, 20).await;
     let monitor = monitored(&server).await;
     put(&store, Some(seen), &record(21)).await;
     let written = writes(&told_until_now(&server, monitor).await);
-    // And those of the two that leave the record next.
+    // The digests of the two tokens that leave the record next.
     assert_eq!(entries(&written), [4, 3], "{written:#?}");
 }
 
-/// How many are written whatever is there, and how many unless they are there.
+/// The number of entries that are always written, and of those that are written only if they are missing.
 fn entries(written: &[String]) -> [usize; 2] {
     let entries = written.iter().filter(|line| line.contains("\"SET\""));
     let (unless, always): (Vec<_>, Vec<_>) = entries.partition(|line| line.contains("\"NX\""));
@@ -199,7 +199,7 @@ async fn another_pair_with_the_same_version_is_written() {
     let other: Record = serde_json::from_value(other).unwrap();
     let seen = put(&store, Some(seen), &other).await;
     assert_eq!(entry(&store, &key()).await, Some((other.clone(), seen)));
-    // And one that is gone is gone.
+    // A pair that was removed is gone from the server.
     let mut form = serde_json::to_value(&other).unwrap();
     form["pair"] = Value::Null;
     form["past"] = json!({});

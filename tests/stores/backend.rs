@@ -1,4 +1,4 @@
-//! The stores, and where they keep what.
+//! The stores, and their storages.
 
 mod file;
 mod memory;
@@ -14,10 +14,10 @@ use evertoken::{Key, TokenStore, async_trait};
 
 use crate::services::Missing;
 
-/// One storage, as several machines see it.
+/// One storage, as several instances see it.
 #[async_trait]
 pub(crate) trait Storage: Send + Sync {
-    /// Another machine's way to it: a connection of its own.
+    /// The way of another instance to it, with its own connection.
     async fn open(&self) -> Arc<dyn TokenStore>;
 
     /// The digests of the pairs that are ACTIVE.
@@ -28,13 +28,13 @@ pub(crate) trait Storage: Send + Sync {
         active.iter().map(Record::digest).collect()
     }
 
-    /// The digests of those that were.
+    /// The digests of the pairs that were active before.
     async fn inactive(&self, key: &Key) -> Vec<Digest> {
         let record = self.record(key).await;
         record.iter().flat_map(Record::retired).copied().collect()
     }
 
-    /// The digests of those that had run out when another took their place, where they are told apart.
+    /// The digests of pairs that had expired when another pair replaced them, in a storage that marks them.
     async fn expired(&self, key: &Key) -> Option<Vec<Digest>> {
         let _ = key;
         None
@@ -45,14 +45,14 @@ pub(crate) trait Storage: Send + Sync {
         loaded.entry.map(|(record, _)| record)
     }
 
-    /// All that can be seen of it by somebody who may not see pairs: names of files, keys and channels, what
-    /// was sent along them, and columns.
+    /// All that a user without the right to see pairs can see: names of files, keys and channels, messages, and
+    /// columns.
     async fn in_the_open(&self) -> String;
 }
 
 type Make = Box<dyn Fn() -> Result<Arc<dyn Storage>, Missing> + Send + Sync>;
 
-/// A kind of storage. Its server, if it takes one, starts with the first test and ends with this.
+/// A kind of storage. If it needs a server, that starts with the first test and ends with this value.
 pub(crate) struct Backend {
     name: &'static str,
     make: Result<Make, Missing>,
@@ -85,13 +85,13 @@ impl Backend {
         self.name
     }
 
-    /// Why it cannot be had, if it cannot.
+    /// The reason if this storage is not available.
     pub(crate) fn missing(self: &Arc<Self>) -> Option<String> {
         let missing = self.make.as_ref().err()?;
         Some(format!("{}, because {}", self.name, missing.0))
     }
 
-    /// One that nobody uses.
+    /// A storage that no other test uses.
     pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>, Missing> {
         match &self.make {
             Ok(make) => make(),

@@ -1,4 +1,4 @@
-//! The tests. Each gets a storage and asks no further whose it is.
+//! The tests. Each gets a storage, and does not depend on its kind.
 
 mod behind;
 mod collisions;
@@ -23,11 +23,11 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) run: fn(Arc<dyn Storage>) -> Running,
-    /// Whether it takes all that the machine has, so that no other runs beside it.
+    /// Whether the test needs the whole machine, so that no other test runs beside it.
     pub(crate) is_heavy: bool,
 }
 
-/// Lists tests by name. One that is not listed is not used, which the compiler tells.
+/// Lists tests by name. The compiler reports a test that is not listed as unused.
 macro_rules! cases {
     (heavy: $($name:ident),* $(,)?) => { crate::cases::cases!(@ true, $($name),*); };
     (@ $is_heavy:literal, $($name:ident),*) => {

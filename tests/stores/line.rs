@@ -1,4 +1,4 @@
-//! One machine's line to a storage. It can be slow, be cut, lose answers, and set the storage's clock ahead.
+//! The connection of one instance to a storage. It can be slow, be cut, lose answers, and set the clock ahead.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,35 +14,35 @@ use tokio::sync::watch;
 
 use crate::scene::PATIENCE;
 
-/// What becomes of a swap.
+/// The fate of a swap.
 #[derive(Debug)]
 pub(crate) enum Fate {
-    /// As usual.
+    /// The swap and its answer arrive.
     Works,
-    /// It is applied, and the answer lost.
+    /// The swap is applied, and the answer is lost.
     AppliedUnanswered,
-    /// It never arrives.
+    /// The swap never arrives.
     Lost,
-    /// Somebody else writes this record just before.
+    /// Another instance writes this record just before.
     BeatenBy(Box<Record>),
-    /// Somebody else's record was there, and is gone by the time of the answer.
+    /// The record of another instance was there, and is gone by the time of the answer.
     BeatenByWhatVanished,
 }
 
-/// How far the storage's clock was set ahead: the same on every line to it.
+/// How far the storage's clock was set ahead: the same on every connection to it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ahead(Arc<Mutex<Asked>>);
 
 #[derive(Debug, Default)]
 struct Asked {
     ahead: Duration,
-    /// Those who have asked for a record, and not heard yet.
+    /// The requests for a record that were not answered yet.
     waiting: usize,
 }
 
 impl Ahead {
-    /// Sets it on, and has the machines `sleep` meanwhile, at a moment at which nobody waits for an answer: a
-    /// machine that slept over one does not know from when it is.
+    /// Sets the clock ahead, and lets the instances `sleep` meanwhile, at a moment without an open request: an
+    /// instance that slept during a request does not know from when the answer is.
     pub(crate) async fn pass(&self, span: Duration, sleep: impl Fn()) {
         let pass = async {
             while !self.pass_unless_asked(span, &sleep) {
@@ -116,12 +116,12 @@ impl Line {
         self.state.fates.lock().extend(fates);
     }
 
-    /// Whether nothing gets through.
+    /// Whether the connection is cut.
     pub(crate) fn cut(&self, is_cut: bool) {
         self.state.is_cut.store(is_cut, Ordering::SeqCst);
     }
 
-    /// Swaps wait before they get to the storage, until the guard is dropped.
+    /// Swaps wait before they reach the storage, until the guard is dropped.
     pub(crate) fn stop_swaps(&self) -> Shut {
         Shut::new(self, |state| &state.there)
     }
@@ -131,22 +131,22 @@ impl Line {
         Shut::new(self, |state| &state.back)
     }
 
-    /// How often a record was read.
+    /// How often a record was loaded.
     pub(crate) fn loads(&self) -> u64 {
         *self.state.loads.borrow()
     }
 
-    /// How often one was to be replaced.
+    /// How often a record was to be replaced.
     pub(crate) fn swaps(&self) -> u64 {
         *self.state.swaps.borrow()
     }
 
-    /// Returns once a change was waited for so often in all.
+    /// Returns when this number of waits for a change has begun in all.
     pub(crate) async fn waited(&self, times: u64) {
         reached(&self.state.waits, times).await;
     }
 
-    /// Returns once it was looked so many times more, and waited again.
+    /// Returns after this number of further loads, when the instance waits again.
     pub(crate) async fn looked(&self, times: u64) {
         let before = *self.state.waits.borrow();
         reached(&self.state.waits, before + times).await;
@@ -198,7 +198,7 @@ impl TokenStore for Line {
             return Err(StoreError::new("the request was lost"));
         }
         self.state.there.pass().await;
-        // It may have been cut meanwhile.
+        // The connection may have been cut meanwhile.
         self.check()?;
         match &fate {
             Fate::BeatenBy(record) => self.write(key, record).await?,
@@ -244,7 +244,7 @@ impl Door {
     }
 }
 
-/// A door that is opened when this is dropped.
+/// A door that opens when this is dropped.
 pub(crate) struct Shut {
     state: Arc<State>,
     door: fn(&State) -> &Door,
@@ -263,7 +263,7 @@ impl Shut {
         }
     }
 
-    /// Returns once somebody stands before it.
+    /// Returns when a request waits at the door.
     pub(crate) async fn reached(&self) {
         reached(&(self.door)(&self.state).arrived, self.before + 1).await;
     }

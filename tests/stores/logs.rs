@@ -1,4 +1,4 @@
-//! Everything that is logged, by anybody, at any level.
+//! All log lines, of all threads, at all levels.
 
 use std::io;
 use std::sync::Mutex;
@@ -7,7 +7,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// From here on it is kept.
+/// Keeps the log lines from now on.
 pub(crate) fn collect() {
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)

@@ -1,7 +1,7 @@
-//! What holds on every store, by name: `memory::n2_..`, `file::n2_..`, `redis::n2_..`, `postgres::n2_..`.
+//! Facts that hold on every store, by name: `memory::n2_..`, `file::n2_..`, `redis::n2_..`, `postgres::n2_..`.
 //!
-//! A store whose server is not installed, or whose feature is off, has its tests ignored, which is told. With
-//! `EVERTOKEN_SERVICES=required` in the environment that is a failure.
+//! The tests of a store whose server is not installed, or whose feature is off, are ignored, and reported as skipped.
+//! With `EVERTOKEN_SERVICES=required` in the environment, a missing store is a failure.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -28,10 +28,10 @@ use parking_lot::RwLock;
 use self::backend::Backend;
 use self::cases::Case;
 
-/// No test takes nearly as long on a busy machine; one that does hangs.
+/// A test that takes longer than this hangs: none takes nearly as long on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// They wait for servers and clocks rather than for processors.
+/// The tests wait for servers and clocks rather than for processors.
 const THREADS: usize = 4;
 
 fn main() -> ExitCode {

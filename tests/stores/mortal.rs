@@ -1,4 +1,4 @@
-//! A machine that can die.
+//! An instance that can die.
 
 use evertoken::Builder;
 use evertoken::testing::Fault;
@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 
 use crate::scene::{Caller, HOUR, Node, PATIENCE, Scene, until};
 
-/// A machine whose tasks all run on a runtime of its own.
+/// An instance whose tasks all run on a runtime of its own.
 pub(crate) struct Mortal {
     runtime: Runtime,
     pub(crate) node: Node,
@@ -33,7 +33,7 @@ impl Mortal {
         self.runtime.spawn(async move { tokens.token().await })
     }
 
-    /// Its tasks are gone when this returns, whatever they were at, and so is all that it held.
+    /// Ends all its tasks, whatever they do, and drops all that it holds.
     pub(crate) async fn die(self) {
         let Self { runtime, node } = self;
         let dying = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE));
@@ -41,7 +41,7 @@ impl Mortal {
         drop(node);
     }
 
-    /// It leases, sends, and dies without having read the answer.
+    /// Leases, sends, and dies before it reads the answer.
     pub(crate) async fn die_sending(self, scene: &Scene, fault: Fault) {
         scene.server.fail_next(fault);
         let arrived = scene.server.exchanges();
@@ -55,12 +55,12 @@ impl Mortal {
     }
 }
 
-/// Arrived, and never decided.
+/// The request arrives, and is never decided.
 pub(crate) fn never() -> Fault {
     Fault::DelayBefore(HOUR)
 }
 
-/// Spent, and never answered.
+/// The token is spent, and the answer never sent.
 pub(crate) fn unanswered() -> Fault {
     Fault::Delay(HOUR)
 }

@@ -1,5 +1,5 @@
-//! A session, its server, and machines that share it by one storage, in real time. Hours pass all the same:
-//! the machines and the storage sleep through them.
+//! A session, its server, and instances that share it by one storage, in real time. Hours pass all the same:
+//! the instances and the storage sleep through them.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ pub(crate) const TTL: Duration = Duration::from_secs(600);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(60);
 
-/// The longest that the lease duration leaves time for.
+/// The longest time that the lease duration permits.
 const STORE_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// A pause that callers wait through, and that does not end while a test looks on.
+/// A pause that callers wait through, and that does not end during a test.
 pub(crate) const PAUSE: Duration = Duration::from_secs(20);
 
-/// Longer than anything that is waited for takes on a busy machine.
+/// A limit for every wait: longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) type Caller = JoinHandle<Result<Token, Error>>;
@@ -60,7 +60,7 @@ impl Scene {
         Self::new(storage, |server| server)
     }
 
-    /// A session that no other scene has.
+    /// A session that no other test has.
     pub(crate) fn new(
         storage: &Arc<dyn Storage>,
         rules: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
@@ -85,12 +85,12 @@ impl Scene {
         self.server.endpoint().with_profile(self.profile)
     }
 
-    /// Another machine's line to the storage.
+    /// The connection of another instance to the storage.
     pub(crate) async fn line(&self) -> Line {
         Line::new(self.storage.open().await, self.ahead.clone())
     }
 
-    /// That of a machine whose tasks run elsewhere.
+    /// The connection of an instance whose tasks run elsewhere.
     pub(crate) async fn line_on(&self, runtime: &tokio::runtime::Handle) -> Line {
         let storage = Arc::clone(&self.storage);
         let open = runtime.spawn(async move { storage.open().await });
@@ -104,9 +104,9 @@ impl Scene {
             .store(line.clone())
             .key(self.key.clone())
             .jitter(0.0)
-            // Nothing is waited for longer than it takes.
+            // No limit ends a wait before its event comes.
             .poll_interval(millis(20))
-            // What is stopped on purpose is not given up soon, nor served for that.
+            // An instance that the test stops is neither given up soon, nor served because of that.
             .store_timeout(STORE_TIMEOUT)
     }
 
@@ -114,7 +114,7 @@ impl Scene {
         self.bare(self.endpoint(), line).seed(self.first.clone())
     }
 
-    /// A machine that has loaded the session.
+    /// An instance that has loaded the session.
     pub(crate) async fn node(&self) -> Node {
         self.node_with(|builder| builder).await
     }
@@ -132,7 +132,7 @@ impl Scene {
         nodes
     }
 
-    /// A caller who waits for a rotation that has arrived at the server, which decides once the guard is
+    /// A caller that waits for a rotation. The request has arrived at the server, which decides when the guard is
     /// dropped.
     pub(crate) async fn call_in_flight(&self, node: &Node) -> (Hold, Caller) {
         let hold = self.server.hold();
@@ -148,22 +148,22 @@ impl Scene {
         caller
     }
 
-    /// Machines and storage sleep.
+    /// The instances and the storage sleep.
     pub(crate) async fn pass(&self, span: Duration) {
         self.ahead.pass(span, || self.clock.suspend(span)).await;
     }
 
-    /// Past the access token's expiry.
+    /// Sleeps past the access token's expiry.
     pub(crate) async fn expire(&self) {
         self.pass(TTL + seconds(1)).await;
     }
 
-    /// Until a lease that was made so far is stale.
+    /// Sleeps until every lease that was made so far is stale.
     pub(crate) async fn outlast_leases(&self) {
         self.pass(LEASE_DURATION + seconds(1)).await;
     }
 
-    /// What the server counted: exchanges, replays, families revoked.
+    /// The server's counts: exchanges, replays, revoked families.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         (
             self.server.exchanges(),
@@ -207,13 +207,13 @@ impl Scene {
         );
     }
 
-    /// The store forgets everything since this record: a failover that lost writes.
+    /// Sets the store back to this record, as a failover that lost writes does.
     pub(crate) async fn fall_back_to(&self, record: &Record) {
         self.put(&serde_json::to_value(record).expect("serializes"))
             .await;
     }
 
-    /// A lease on the current token by somebody who is not there any more.
+    /// Makes a lease on the current token by an instance that does not exist any more.
     pub(crate) async fn plant_lease(&self) {
         let loaded = self.line().await.load(&self.key).await.expect("readable");
         let mut record = self.json().await;
@@ -235,13 +235,13 @@ impl Scene {
         (stored == token.expose()).then(|| record.digest())
     }
 
-    /// A token, whatever pauses lie before it. They are slept through.
+    /// A token, after all pauses before it. The instances sleep through the pauses.
     pub(crate) async fn token_at_last(&self, node: &Node) -> Token {
         let mut last = None;
         for _ in 0..20 {
             match node.token().await {
                 Ok(token) => return token,
-                // An ended session is looked at again behind the caller's back.
+                // An ended session is read again in the background.
                 Err(Error::Ended { .. }) => {
                     self.pass(seconds(2)).await;
                     tokio::time::sleep(millis(20)).await;
@@ -257,7 +257,7 @@ impl Scene {
     }
 }
 
-/// A machine.
+/// An instance.
 pub(crate) struct Node {
     pub(crate) tokens: TokenManager,
     pub(crate) line: Line,
@@ -288,7 +288,7 @@ pub(crate) async fn answer(caller: Caller) -> Result<Token, Error> {
     caller.await.expect("no panic")
 }
 
-/// The one token that everybody got.
+/// The one token that all callers got.
 pub(crate) async fn common_token(callers: impl IntoIterator<Item = Caller>) -> Token {
     let mut common: Option<Token> = None;
     for caller in callers {
@@ -314,7 +314,7 @@ pub(crate) fn pausing(pause: Duration) -> impl FnOnce(Builder) -> Builder {
     move |builder| builder.cool_down(CoolDown::default().expired(pause))
 }
 
-/// How many pairs were rotated and adopted, by what was told so far.
+/// The numbers of rotated and of adopted pairs, by the events so far.
 pub(crate) fn rotated_and_adopted(events: &mut Events) -> (usize, usize) {
     let (mut rotated, mut adopted) = (0, 0);
     while let Some(event) = events.try_recv() {
@@ -327,7 +327,7 @@ pub(crate) fn rotated_and_adopted(events: &mut Events) -> (usize, usize) {
     (rotated, adopted)
 }
 
-/// Waits for something to become true.
+/// Waits until the condition is true.
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !condition().await {

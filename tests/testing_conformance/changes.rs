@@ -1,10 +1,10 @@
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, StoreTime, Swap};
 use evertoken::testing::conformance::store;
 use evertoken::{Key, StoreError, TokenStore, async_trait};
-use evertoken::protocol::Record;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 

@@ -1,10 +1,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::conformance::store;
 use evertoken::{Key, StoreError, TokenStore, async_trait};
-use evertoken::protocol::Record;
 use parking_lot::Mutex;
 use tokio::task::yield_now;
 

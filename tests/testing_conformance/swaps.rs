@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::conformance::store;
 use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
-use evertoken::protocol::Record;
 use tokio::task::yield_now;
 
 use crate::flaw::{Flaw, Handle, flawed};

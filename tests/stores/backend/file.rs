@@ -23,7 +23,7 @@ impl Storage for Directory {
         Arc::new(FileStore::new(self.0.path().join("sessions")).expect("a directory of ours"))
     }
 
-    /// The files' names, and what is in those that hold no record.
+    /// The names of the files, and the content of those without a record.
     async fn in_the_open(&self) -> String {
         let mut seen = String::new();
         for entry in std::fs::read_dir(self.0.path().join("sessions")).expect("readable") {

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::{Backend, Storage};
 use crate::services::{Missing, Postgres};
 
-/// Several machines with a database between them. Each test has one of its own, of one server.
+/// Several machines and one server. Each test has its own database.
 pub(super) fn backend() -> Backend {
     if let Err(missing) = Postgres::installed() {
         return Backend::missing_server("postgres", missing);
@@ -33,7 +33,7 @@ struct Database {
     listener: OnceCell<Mutex<Heard>>,
 }
 
-/// What was sent on the channel since the first machine connected.
+/// The messages on the channel since the first machine connected.
 struct Heard {
     listener: PgListener,
     payloads: String,
@@ -97,8 +97,8 @@ impl Storage for Database {
         Some(self.digests(key, "EXPIRED"))
     }
 
-    /// Every column but the one that is secret as long as its row is current, statements, and what was sent on
-    /// the channel.
+    /// Every column but the one that is secret while its row is current, the statements, and the messages
+    /// on the channel.
     async fn in_the_open(&self) -> String {
         let heard = &mut *self.listen().await.lock().await;
         self.server

@@ -11,7 +11,7 @@ use tokio::sync::{OnceCell, watch};
 use super::{Backend, Storage};
 use crate::services::{Missing, Redis};
 
-/// Several machines with a server between them. Each test has a prefix of its own.
+/// Several machines and one server. Each test has its own prefix.
 pub(super) fn backend() -> Backend {
     if let Err(missing) = Redis::installed() {
         return Backend::missing_server("redis", missing);
@@ -32,7 +32,7 @@ pub(super) fn backend() -> Backend {
 struct Prefix {
     server: Arc<Redis>,
     prefix: String,
-    /// The channels and what was sent along them, since the first machine connected.
+    /// The channels and their messages since the first machine connected.
     heard: OnceCell<watch::Receiver<String>>,
 }
 
@@ -52,7 +52,7 @@ impl Prefix {
         sink.psubscribe("*").await.expect("it subscribes");
         let (notes, heard) = watch::channel(String::new());
         tokio::spawn(async move {
-            // Dropped, it would end the subscription.
+            // Dropping this would end the subscription.
             let _sink = sink;
             while let Some(message) = messages.next().await {
                 let payload = String::from_utf8_lossy(message.get_payload_bytes()).into_owned();
@@ -78,7 +78,7 @@ impl Storage for Prefix {
         Arc::new(store.expect("it connects").prefix(&self.prefix))
     }
 
-    /// The keys, what is in them but the pair, and what was sent along which channel.
+    /// The keys, their content without the pair, and the messages by channel.
     async fn in_the_open(&self) -> String {
         let mut redis = self.connection().await;
         let keys: Vec<String> = redis.keys("*").await.expect("it lists them");

@@ -22,7 +22,7 @@ fn behind(workers: usize) -> impl FnOnce(Builder) -> Builder {
     move |builder| builder.persistence(Persistence::write_behind(workers))
 }
 
-/// A token that was given out, and whose pair the node cannot store before the guard is dropped.
+/// A token that was given out, and whose pair the instance cannot store before the guard is dropped.
 async fn given_out(scene: &Scene, node: &Node) -> (crate::line::Shut, evertoken::Token) {
     let (hold, caller) = scene.call_in_flight(node).await;
     let shut = node.line.stop_swaps();
@@ -78,7 +78,7 @@ async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
         scene.active().await,
         [scene.digest_of(&token).await.unwrap()]
     );
-    // The next process goes on with it.
+    // The next process continues with the pair.
     let next = scene.node().await;
     assert_eq!(next.token().await.unwrap().expose(), token.expose());
     assert_eq!(scene.counts(), (1, 0, 0));
@@ -176,13 +176,13 @@ async fn w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active(
         for _ in 0..9 {
             scene.expire().await;
             given.push(node.token().await.unwrap());
-            // The first is on its way, and the others wait behind it.
+            // The first swap is on its way, and the others wait behind it.
             shut.reached().await;
         }
         assert_eq!(node.line.swaps() - before, 1);
         drop(shut);
         until("all is stored", async || !node.status().is_unpersisted).await;
-        // The first, one that finds the first has come, and one for all the others.
+        // The first swap, one that finds the first has arrived, and one for all the others.
         assert_eq!(node.line.swaps() - before, 3);
         let last = scene.digest_of(&given[8]).await.expect("it is the last");
         assert_eq!(scene.active().await, [last]);

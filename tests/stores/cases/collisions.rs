@@ -1,4 +1,4 @@
-//! Machines that do not coordinate sign in at once: one key, several sessions.
+//! Instances without coordination sign in at once: one key, several sessions.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl Site {
         caller
     }
 
-    /// A record of this session, as another sign-in left it an hour ago.
+    /// A record of this session that another sign-in left an hour ago.
     async fn expired(&self, number: u64) -> Record {
         let scene = &self.0;
         let line = scene.line().await;
@@ -102,7 +102,7 @@ async fn w5_written_behind_both_return_at_once_and_the_later_one_is_active(
     let second = site.arriving_call(&later).await;
     let shut = [earlier.line.stop_swaps(), later.line.stop_swaps()];
     drop(hold);
-    // Neither of them is stored.
+    // Neither pair is stored.
     let (first, second) = (answer(first).await.unwrap(), answer(second).await.unwrap());
     assert_ne!(first.expose(), second.expose());
     assert_eq!(scene.active().await, []);
@@ -122,10 +122,10 @@ async fn w5_written_behind_both_return_at_once_and_the_later_one_is_active(
     let digest = scene.record().await.digest();
     assert_eq!(scene.active().await, [digest]);
     assert_eq!(scene.inactive().await, superseded);
-    // Both were given out, so both are good.
+    // Both tokens were given out, so both are valid.
     assert!(scene.is_live(&first) && scene.is_live(&second));
     assert_eq!(earlier.token().await.unwrap().expose(), first.expose());
-    // The next look.
+    // The next load.
     assert_eq!(earlier.rotate().await.unwrap().expose(), second.expose());
     assert_eq!(later.token().await.unwrap().expose(), second.expose());
     assert_eq!(
@@ -208,7 +208,7 @@ async fn w8_the_sixth_is_an_error_and_nothing_is_half_written(storage: Arc<dyn S
     );
     until("ours is revoked", async || scene.server.revocations() == 1).await;
     assert_eq!(node.status().pair_id, None);
-    // The pause over, it works.
+    // After the pause, the sign-in works.
     let token = scene.token_at_last(&node).await;
     assert!(scene.is_live(&token));
     assert_eq!(
@@ -217,7 +217,7 @@ async fn w8_the_sixth_is_an_error_and_nothing_is_half_written(storage: Arc<dyn S
     );
 }
 
-/// A node that so many others will be faster than, whose pairs have expired.
+/// An instance that loses to this number of other instances, whose pairs have expired.
 async fn crowded(site: &Site, others: u64) -> (Node, Vec<Record>) {
     let mut theirs = Vec::new();
     for number in 0..others {

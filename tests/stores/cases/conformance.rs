@@ -1,4 +1,4 @@
-//! The suites that are shipped for stores of one's own.
+//! The suites that the crate has for stores of other authors.
 
 use std::sync::Arc;
 

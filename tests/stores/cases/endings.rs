@@ -1,4 +1,4 @@
-//! Answers that say the session is over, or seem to.
+//! Answers that end the session, or seem to.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ async fn fm8_where_the_server_answers_again_the_pair_is_recovered_after_a_pause(
     scene.expire().await;
     scene.server.fail_next(Fault::DropAfter);
     let first = scene.arriving_call(&node).await;
-    // The other one leaves it to the holder, and does not wait for a lease duration.
+    // The other instance leaves the end to the holder, and does not wait for a lease duration.
     let token = common_token([first, other.call()]).await;
     assert_eq!(scene.counts(), (2, 1, 0));
     assert_eq!(
@@ -59,14 +59,14 @@ async fn fm8_where_the_server_answers_again_the_pair_is_recovered_after_a_pause(
     assert!(scene.json().await["lease"].is_null());
 }
 
-/// Two machines at the server with one token: one that holds a stale lease, and one that has taken it over.
+/// Two instances at the server with one token: one with a stale lease, and one that has taken the lease over.
 async fn fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed(storage: Arc<dyn Storage>) {
     let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
     let (slow, other) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let (hold, first) = scene.call_in_flight(&slow).await;
     scene.outlast_leases().await;
-    // Decided when the other one is through.
+    // The request is decided when the other instance has finished.
     let shut = other.line.stop_answers();
     let second = other.call();
     shut.reached().await;
@@ -117,7 +117,7 @@ async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(storage: Ar
     drop(hold);
     let mut served = 0;
     for caller in callers {
-        // The one that is refused before the other's pair is stored cannot know better yet.
+        // An instance that is refused before the other's pair is stored cannot know better yet.
         served += usize::from(answer(caller).await.is_ok());
     }
     assert!(served >= 1);
@@ -170,7 +170,7 @@ async fn fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_an
         let second = scene.arriving_call(&loser).await;
         drop(hold);
         let token = answer(first).await.unwrap();
-        // It may be told of the failure, but not that the session is over for good.
+        // The caller may get the failure, but not the report that the session is over.
         let _ = answer(second).await;
         assert_eq!(
             scene.token_at_last(&loser).await.expose(),

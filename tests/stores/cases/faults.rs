@@ -1,4 +1,4 @@
-//! Lines that lose requests and answers, at random and again and again.
+//! Connections that lose requests and answers, at random, again and again.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ super::cases![
 
 const ROUNDS: u64 = 12;
 
-/// The same at every run: xorshift.
+/// The same numbers at every run: xorshift.
 struct Dice(u64);
 
 impl Dice {

@@ -1,4 +1,4 @@
-//! Holders of a lease that die, or are slower than it.
+//! Holders of a lease that die, or take longer than the lease.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc
     assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
     assert_eq!(scene.counts(), (2, 1, 1), "it was sent once more");
     assert_eq!(scene.active().await, []);
-    // It is over for everybody, without another call.
+    // The session is over for all instances, without another request.
     let third = scene.line().await;
     let third = scene.builder(&third).build().unwrap();
     let error = third.token().await.unwrap_err();
@@ -108,7 +108,7 @@ async fn n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_o
     })
     .await;
     scene.server.set_reachable(true);
-    // The other one reads of the failure in the record.
+    // The other instance reads the failure in the record.
     let second = other.call();
     until("it waits for the end of the pause", async || {
         other.status().failure.is_some()
@@ -130,7 +130,7 @@ async fn n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refre
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let waiter = next.call();
     next.line.waited(1).await;
-    // Cut off, it sees nothing of what the holder does next.
+    // This instance is cut off, and does not see what the holder does next.
     next.line.cut(true);
     drop(hold);
     let token = answer(caller).await.unwrap();
@@ -154,7 +154,7 @@ async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: 
     scene.outlast_leases().await;
     let shut = next.line.stop_swaps();
     let waiter = next.call();
-    // It has found the lease stale.
+    // This instance has found the lease stale.
     shut.reached().await;
     drop(hold);
     let token = answer(caller).await.unwrap();
@@ -166,7 +166,7 @@ async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: 
 async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
     storage: Arc<dyn Storage>,
 ) {
-    // Every second use is answered with another pair, and all of them live.
+    // Every second use is answered with another pair, and all pairs are valid.
     let window = seconds(300);
     let reuse = Reuse::Grace {
         window,
@@ -178,7 +178,7 @@ async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
     let (hold, caller) = scene.call_in_flight(&slow).await;
     let shut = slow.line.stop_swaps();
     drop(hold);
-    // It has its pair, and cannot commit it.
+    // The holder has its pair, and cannot commit it.
     shut.reached().await;
     scene.outlast_leases().await;
     let newer = next.token().await.unwrap();

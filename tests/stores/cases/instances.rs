@@ -1,4 +1,4 @@
-//! Machines that find the same token due.
+//! Instances that find the same token due.
 
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_
     let scene = Scene::strict(&storage);
     let (holder, waiter) = (scene.node().await, scene.node().await);
     let before = waiter.token().await.unwrap();
-    // Inside the leeway, in which a request waits for a rotation.
+    // Within the leeway, in which a request waits for a rotation.
     scene.pass(TTL - seconds(5)).await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let served = waiter.token().await.unwrap();
@@ -136,7 +136,7 @@ async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
     other.line.waited(1).await;
     drop(hold);
     let token = common_token(callers).await;
-    // Nor does one who comes when it is over.
+    // An instance that comes after the rotation does not spend a token either.
     for node in [&one, &other] {
         assert_eq!(node.token().await.unwrap().pair_id(), token.pair_id());
         assert!(!node.status().is_rotating);
@@ -152,13 +152,13 @@ async fn n14_fm2_delayed_between_look_and_lease_an_instance_reads_the_new_pair_i
     scene.expire().await;
     let shut = delayed.line.stop_swaps();
     let late = delayed.call();
-    // It has seen the old pair, and nobody's lease.
+    // The instance has seen the old pair, and no lease.
     shut.reached().await;
     let token = other.token().await.unwrap();
     drop(shut);
     assert_eq!(common_token([late]).await.expose(), token.expose());
     assert_eq!(scene.counts(), (1, 0, 0));
-    // It has what it needs to be the next.
+    // The instance can be the next holder.
     scene.expire().await;
     delayed.token().await.unwrap();
     assert_eq!(scene.counts(), (2, 0, 0));
@@ -192,7 +192,7 @@ async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the
     }
     for round in 1..=3 {
         let before: Vec<_> = nodes.iter().map(|node| node.line.swaps()).collect();
-        // All timers go off, and nobody asks for a token.
+        // All timers fire, and no caller asks for a token.
         scene.pass(seconds(481)).await;
         until("every instance has the new pair", async || {
             let version = |node: &crate::scene::Node| node.status().pair_id.unwrap().version;
@@ -204,7 +204,7 @@ async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the
             .iter()
             .zip(before)
             .map(|(node, before)| node.line.swaps() - before);
-        // A lease that comes too late, or one that does not and a commit.
+        // One lease that comes too late, or one lease in time and a commit.
         let swaps: Vec<_> = swaps.collect();
         assert!(swaps.iter().all(|swaps| *swaps <= 2), "{swaps:?}");
         assert!(swaps.iter().sum::<u64>() <= 9, "{swaps:?}");

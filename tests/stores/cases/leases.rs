@@ -56,7 +56,7 @@ async fn fm3_nothing_is_sent_under_a_lease_that_went_stale_before_it(storage: Ar
     scene.expire().await;
     let shut = slow.line.stop_answers();
     let caller = slow.call();
-    // Its lease is stored, and it does not know yet.
+    // The lease is stored, and its holder does not know that yet.
     shut.reached().await;
     scene.outlast_leases().await;
     let token = other.token().await.unwrap();
@@ -77,7 +77,7 @@ async fn fm4_giving_up_a_lease_leaves_the_next_holders_in_place(storage: Arc<dyn
     let (hold, taken) = scene.call_in_flight(&next).await;
     let second = scene.json().await["lease"].clone();
     assert_ne!(first["owner"], second["owner"]);
-    // It gives its lease up unsent, and waits for the other's then.
+    // The instance gives its lease up before sending, and waits for the other lease.
     drop(shut);
     slow.line.waited(1).await;
     assert_eq!(scene.json().await["lease"], second);
@@ -107,7 +107,7 @@ async fn is_leased_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
     let caller = node.call();
     store_failed(&node).await;
     assert_eq!(scene.counts(), (0, 0, 0));
-    // An instance does not wait for its own lease to go stale.
+    // An instance does not wait until its own lease is stale.
     const { assert!(SHORT.as_secs() < LEASE_DURATION.as_secs() / 2) };
     scene.pass(SHORT).await;
     let token = answer(caller).await.unwrap();
@@ -115,7 +115,7 @@ async fn is_leased_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-/// Returns when the node is in the pause after a failure of its store.
+/// Returns when the instance is in the pause after a failure of its store.
 async fn store_failed(node: &Node) {
     until("the store has failed", async || {
         matches!(node.status().failure, Some(Error::Store { .. }))
@@ -150,10 +150,10 @@ async fn fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
-    // Longer than a caller waits, who is told at once then.
+    // Longer than a caller waits: callers get the error at once then.
     let node = scene.node_with(pausing(2 * PAUSE)).await;
     node.line.cut(true);
-    // Due, and not yet over.
+    // The token is due, and not expired yet.
     scene.pass(seconds(595)).await;
     node.token().await.unwrap();
     scene.pass(seconds(60)).await;

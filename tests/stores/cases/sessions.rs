@@ -1,4 +1,4 @@
-//! Several sessions in one store, and a session that begins anew.
+//! Several sessions in one store, and a session that begins again.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ async fn what_the_store_lost_is_written_forward_and_nothing_is_spent_or_adopted_
         scene.expire().await;
         let before = scene.record().await;
         let held = node.token().await.unwrap();
-        // One write is lost, or all of them.
+        // One swap is lost, or all of them.
         let lost = if round == 2 { &first } else { &before };
         scene.fall_back_to(lost).await;
         scene.expire().await;
@@ -55,7 +55,7 @@ async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
     scene.expire().await;
     let hold = scene.server.hold();
     let callers: Vec<_> = nodes.iter().map(Node::call).collect();
-    // None of them is answered before all are there.
+    // No request is answered before all have arrived.
     scene.server.arrived(16).await;
     drop(hold);
     for caller in callers {
@@ -126,7 +126,7 @@ async fn fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached(
     let cached = here.token().await.unwrap();
     there.replace(scene.server.issue()).await.unwrap();
     let newer = there.token().await.unwrap();
-    // What is due, expired or rejected is looked for in the store first.
+    // A token that is due, expired or rejected makes the manager read the store first.
     here.reject(&cached);
     let found = here.token().await.unwrap();
     assert_eq!(found.expose(), newer.expose());
@@ -135,7 +135,7 @@ async fn fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached(
     there.replace(scene.server.issue()).await.unwrap();
     let newer = there.token().await.unwrap();
     scene.pass(seconds(595)).await;
-    // Theirs is as old by now, so one of them is exchanged, and it is not the one that is cached here.
+    // The other session's token is as old by now, so that token is exchanged, and not the one that is cached here.
     common_token([here.call()]).await;
     until("both have its successor", async || {
         let (here, there) = (here.token().await.unwrap(), there.token().await.unwrap());
@@ -165,7 +165,7 @@ async fn fm28_a_newer_pair_that_is_given_at_start_takes_the_place_of_what_is_sto
     scene.expire().await;
     common_token([old.call(), started.call()]).await;
     assert_eq!(scene.counts(), (1, 0, 0));
-    // The first one again, as an old configuration has it, is not.
+    // The first seed, as an old configuration has it, does not begin again.
     scene.node().await;
     assert!(
         !scene

@@ -111,7 +111,7 @@ async fn w9_another_scope_or_subject_is_another_session_and_the_order_of_scopes_
         assert_eq!(stored["pair"]["access_token"], token.as_str());
         assert_eq!(storage.active(key).await, [record.digest()]);
     }
-    // Named the other way round it is the same session.
+    // The same key with its parts in another order is the same session.
     let line = scene.line().await;
     let turned = scene
         .bare(scene.endpoint(), &line)
