@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use allocation_counter::measure;
+use allocation_counter::{AllocationInfo, measure};
 use evertoken::{
     BackgroundTimer, Events, MemoryStore, OnRequest, TokenEndpoint as _, TokenManager,
     TokenStore as _,
@@ -137,16 +137,11 @@ impl Fleet {
     /// A second thread takes the header of each manager.
     fn read_elsewhere(&mut self) {
         let managers = &self.managers;
-        let counted = thread::scope(|scope| {
-            let other = scope.spawn(|| {
-                measure(|| {
-                    for tokens in managers {
-                        let header = tokens.authorization().now_or_never();
-                        assert!(header.is_some_and(|header| header.is_ok()), "it is warm");
-                    }
-                })
-            });
-            other.join().expect("no panic")
+        let counted = measured_elsewhere(|| {
+            for tokens in managers {
+                let header = tokens.authorization().now_or_never();
+                assert!(header.is_some_and(|header| header.is_ok()), "it is warm");
+            }
         });
         self.bytes += counted.bytes_current;
     }
@@ -217,6 +212,14 @@ pub(crate) fn run() {
     );
 }
 
+/// Measures the work on a second thread.
+fn measured_elsewhere(work: impl FnOnce() + Send) -> AllocationInfo {
+    thread::scope(|scope| {
+        let other = scope.spawn(|| measure(work));
+        other.join().expect("no panic")
+    })
+}
+
 fn row_by_hand() -> Vec<String> {
     let runtime = here();
     let mut sessions = Vec::new();
@@ -228,11 +231,12 @@ fn row_by_hand() -> Vec<String> {
             sessions.push(by_hand::Session::new(&access, refresh));
         }
     });
-    let used = measure(|| {
+    let read = || {
         for session in &sessions {
             assert!(session.authorization().is_some(), "it is fresh");
         }
-    });
+    };
+    let used = measure(read);
     let rotated = measure(|| {
         runtime.block_on(async {
             for session in &sessions {
@@ -241,16 +245,7 @@ fn row_by_hand() -> Vec<String> {
             }
         });
     });
-    let read = thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            measure(|| {
-                for session in &sessions {
-                    assert!(session.authorization().is_some(), "it is fresh");
-                }
-            })
-        });
-        other.join().expect("no panic")
-    });
+    let read = measured_elsewhere(read);
     let dropped = measure(|| sessions = Vec::new());
     let mut row = vec!["by hand: pointer, header, lock".to_owned()];
     let mut bytes = -tokens;

@@ -18,7 +18,7 @@ use crate::journal::{Books, Journal};
 use crate::patience::Stopped;
 use crate::progress::Progress;
 use crate::site::{Counters, Site};
-use crate::tally::{Failure, Tally, Timeline};
+use crate::tally::{Counts, Tally};
 use crate::worker::{Access, Job, Notices};
 
 /// A batch takes less time.
@@ -34,17 +34,14 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) strategy: Strategy,
-    pub(crate) ok: u64,
-    pub(crate) failed: u64,
-    pub(crate) first_failure: Option<Failure>,
+    /// The counts, with all rotations of this import's manager.
+    pub(crate) counts: Counts,
     /// Records that an earlier run imported or rejected.
     pub(crate) done_before: u64,
     /// Records that an earlier run rejected.
     pub(crate) rejected_before: u64,
     /// Why the import stopped itself before its end.
     pub(crate) stopped: Option<Stopped>,
-    /// Rotations of this import's manager.
-    pub(crate) rotations: u64,
     /// What the servers counted during the import, if they report it.
     pub(crate) counters: Option<Counters>,
     pub(crate) elapsed: Duration,
@@ -53,23 +50,22 @@ pub(crate) struct Outcome {
     /// The error that ended the input early.
     pub(crate) broken_input: Option<anyhow::Error>,
     pub(crate) interrupted: bool,
-    pub(crate) timeline: Timeline,
 }
 
 impl Outcome {
     /// Records that this run imported or that failed in this run.
     pub(crate) fn records(&self) -> u64 {
-        self.ok + self.failed
+        self.counts.ok + self.counts.failed
     }
 
     /// Records that failed in this run or in an earlier one.
     pub(crate) fn lost(&self) -> u64 {
-        self.failed + self.rejected_before
+        self.counts.failed + self.rejected_before
     }
 
     pub(crate) fn is_complete(&self) -> bool {
         let to_the_end = self.broken_input.is_none() && self.stopped.is_none();
-        to_the_end && !self.interrupted && self.failed == 0
+        to_the_end && !self.interrupted && self.counts.failed == 0
     }
 }
 
@@ -184,20 +180,19 @@ pub(crate) async fn run(
     let after = site.counters().await.unwrap_or_default();
     Ok(Outcome {
         strategy,
-        ok: tally.ok(),
-        failed: tally.failed(),
-        first_failure: tally.first_failure().cloned(),
+        counts: Counts {
+            rotations,
+            ..tally.counts().clone()
+        },
         done_before,
         rejected_before,
         stopped: stop.why().cloned(),
-        rotations,
         counters: before.zip(after).map(|(before, after)| after.since(before)),
         elapsed,
         wait_p50: tally.wait(0.5),
         wait_p99: tally.wait(0.99),
         broken_input: read.err(),
         interrupted,
-        timeline: tally.timeline(),
     })
 }
 

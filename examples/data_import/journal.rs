@@ -219,10 +219,10 @@ impl Pen {
 
     /// Returns when the records of the batch are on disk, if there is a file for rejects.
     pub(crate) async fn rejected(&self, batch: Batch) -> Result<(), Closed> {
-        let (told, kept) = oneshot::channel();
-        let sent = self.entries.send(Entry::Rejected(batch, told));
+        let (written, is_written) = oneshot::channel();
+        let sent = self.entries.send(Entry::Rejected(batch, written));
         sent.map_err(|_| Closed)?;
-        kept.await.map_err(|_| Closed)
+        is_written.await.map_err(|_| Closed)
     }
 }
 
@@ -240,10 +240,10 @@ fn keep(mut books: Books, entries: &Receiver<Entry>) -> anyhow::Result<Books> {
                 books.imported(&entry);
                 due.get_or_insert_with(|| Instant::now() + SAVE_EVERY);
             }
-            Ok(Entry::Rejected(batch, told)) => {
+            Ok(Entry::Rejected(batch, written)) => {
                 books.rejected(&batch)?;
                 // A cancelled worker does not listen any more.
-                let _ = told.send(());
+                let _ = written.send(());
             }
             Err(RecvTimeoutError::Timeout) => {
                 books.save()?;

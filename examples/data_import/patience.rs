@@ -148,7 +148,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The least pause before the manager is asked again.
 const SHORTEST_TOKEN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why no token is available: a cause that passes by itself, or one that needs a human.
+/// Why no token is available: a cause that passes by itself, or one that the user must remove.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
     /// The manager is asked again after this pause.

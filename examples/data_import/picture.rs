@@ -73,7 +73,7 @@ fn picture(arguments: &Arguments, outcomes: &[Outcome]) -> Document {
             axis,
             rows: &ROWS,
             top,
-            timeline: &outcome.timeline,
+            timeline: &outcome.counts.timeline,
             elapsed: outcome.elapsed,
         };
         let points: Vec<_> = rates.iter().map(|(x, rate)| (*x, rate / fastest)).collect();
@@ -126,18 +126,18 @@ const OUTAGE: Entry = ("token endpoint out of order", 190.0, |x, y| {
 });
 
 fn names(lane: &Lane<'_>, group: Group, outcome: &Outcome) -> Group {
-    let second = match outcome.failed {
+    let second = match outcome.counts.failed {
         0 => {
-            let rate = per_second(outcome.ok, outcome.elapsed);
+            let rate = per_second(outcome.counts.ok, outcome.elapsed);
             ("label", format!("{rate} a second"))
         }
         failed => ("label bad", format!("{} failed", HumanCount(failed))),
     };
     let third = match outcome.strategy {
         Strategy::Fixed => "one token, no rotation".to_owned(),
-        _ => format!("{} rotations", HumanCount(outcome.rotations)),
+        _ => format!("{} rotations", HumanCount(outcome.counts.rotations)),
     };
-    let first = format!("{} imported", HumanCount(outcome.ok));
+    let first = format!("{} imported", HumanCount(outcome.counts.ok));
     let lines = vec![("label", first), second, ("label", third)];
     lane.names(group, outcome.strategy.to_string(), lines)
 }
@@ -177,7 +177,7 @@ fn tokens(lane: &Lane<'_>, group: Group, access_ttl: Duration) -> Group {
 
 fn verdict(outcome: &Outcome) -> (&'static str, String) {
     let after = |what: &str| format!("{what} after {}", brief(outcome.elapsed));
-    match (&outcome.stopped, &outcome.first_failure) {
+    match (&outcome.stopped, &outcome.counts.first_failure) {
         _ if outcome.interrupted => ("end", after("interrupted")),
         (Some(stopped), _) => ("end bad", after(stopped.kind.verdict())),
         (None, None) => ("end", after("complete")),
@@ -218,7 +218,7 @@ fn rate(outcome: &Outcome, at: Duration, window: Duration) -> Option<f64> {
     for number in 0..WINDOWS {
         let end = (at + window * number / (WINDOWS - 1)).min(outcome.elapsed);
         let start = end.saturating_sub(window);
-        records += outcome.timeline.imported.between(start, end);
+        records += outcome.counts.timeline.imported.between(start, end);
         seconds += (end - start).as_secs_f64();
     }
     (seconds > 0.0).then_some(records / seconds)
@@ -247,8 +247,8 @@ mod tests {
     use super::shared::{MARGIN, WIDTH};
     use super::*;
     use crate::command::Strategy;
-    use crate::tally::Failure;
     use crate::tally::Timeline;
+    use crate::tally::{Counts, Failure};
 
     fn outcome(strategy: Strategy, failed: u64, rotations: &[u64]) -> Outcome {
         let mut timeline = Timeline::default();
@@ -265,23 +265,26 @@ mod tests {
         }
         Outcome {
             strategy,
-            ok: 20_000,
-            failed,
-            first_failure: (failed > 0).then(|| Failure {
-                after: Duration::from_secs(3),
-                why: "the API <answered> 401".to_owned(),
-            }),
+            counts: Counts {
+                ok: 20_000,
+                failed,
+                first_failure: (failed > 0).then(|| Failure {
+                    after: Duration::from_secs(3),
+                    why: "the API <answered> 401".to_owned(),
+                }),
+                rotations: rotations.len() as u64,
+                unauthorized: 0,
+                timeline,
+            },
             done_before: 0,
             rejected_before: 0,
             stopped: None,
-            rotations: rotations.len() as u64,
             counters: None,
             elapsed: Duration::from_secs(8),
             wait_p50: Duration::ZERO,
             wait_p99: Duration::ZERO,
             broken_input: None,
             interrupted: false,
-            timeline,
         }
     }
 
@@ -326,11 +329,13 @@ mod tests {
     fn each_outage_is_a_band_with_its_name() {
         let mut outcome = outcome(Strategy::OnRequest, 0, &[2, 6]);
         outcome
+            .counts
             .timeline
             .outage_begins("404", Duration::from_secs(2));
-        outcome.timeline.outage_ends(Duration::from_secs(4));
+        outcome.counts.timeline.outage_ends(Duration::from_secs(4));
         // The second outage lasts beyond the end of the import.
         outcome
+            .counts
             .timeline
             .outage_begins("reset", Duration::from_secs(6));
         let svg = drawn(&[outcome]);
@@ -356,7 +361,7 @@ mod tests {
     fn a_picture_without_imports_or_without_time_is_valid() {
         let mut empty = outcome(Strategy::OptimisticEarly, 0, &[]);
         empty.elapsed = Duration::ZERO;
-        empty.timeline = Timeline::default();
+        empty.counts.timeline = Timeline::default();
         for svg in [drawn(&[]), drawn(&[empty])] {
             assert!(svg.starts_with("<svg") && svg.ends_with("</svg>"));
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");

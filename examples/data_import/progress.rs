@@ -82,13 +82,15 @@ impl Bar {
 
     /// Counts a batch that was imported or has failed.
     pub(crate) fn advance(&self, records: u64, bytes: u64, tally: &Tally) {
+        let counts = tally.counts();
         self.bar.set_message(format!(
             "ok {}  failed {}  rotations {}  401s {}",
-            HumanCount(tally.ok()),
-            HumanCount(tally.failed()),
-            tally.rotations(),
-            tally.unauthorized_so_far(),
+            HumanCount(counts.ok),
+            HumanCount(counts.failed),
+            counts.rotations,
+            counts.unauthorized,
         ));
+        drop(counts);
         self.bar.inc(match self.unit {
             Unit::Records => records,
             Unit::Bytes => bytes,

@@ -64,17 +64,17 @@ pub(crate) fn table(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()
     writeln!(out, "\n{table}")?;
     for outcome in outcomes {
         let strategy = outcome.strategy;
-        if let Some(failure) = &outcome.first_failure {
+        if let Some(failure) = &outcome.counts.first_failure {
             writeln!(
                 out,
                 "{strategy} lost {} of {} records, from {:.1} s on: {}",
-                count(outcome.failed),
+                count(outcome.counts.failed),
                 count(outcome.records()),
                 failure.after.as_secs_f64(),
                 failure.why,
             )?;
         }
-        let outages = outcome.timeline.outages.len();
+        let outages = outcome.counts.timeline.outages.len();
         if outages > 0 {
             writeln!(
                 out,
@@ -102,7 +102,7 @@ fn row(outcome: &Outcome) -> [String; 10] {
         Strategy::Fixed => "-".to_owned(),
         _ => brief(span),
     };
-    let verdict = match (outcome.failed, &outcome.stopped) {
+    let verdict = match (outcome.counts.failed, &outcome.stopped) {
         _ if outcome.interrupted => "interrupted",
         (_, Some(stopped)) => stopped.kind.verdict(),
         (0, None) if outcome.broken_input.is_some() => "broken input",
@@ -111,12 +111,12 @@ fn row(outcome: &Outcome) -> [String; 10] {
     };
     [
         outcome.strategy.to_string(),
-        count(outcome.ok),
-        count(outcome.failed),
-        count(outcome.rotations),
+        count(outcome.counts.ok),
+        count(outcome.counts.failed),
+        count(outcome.counts.rotations),
         seen(|counters| counters.exchanges),
         seen(|counters| counters.unauthorized),
-        per_second(outcome.ok, outcome.elapsed),
+        per_second(outcome.counts.ok, outcome.elapsed),
         wait(outcome.wait_p50),
         wait(outcome.wait_p99),
         verdict.to_owned(),
@@ -167,9 +167,9 @@ pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<(
     let line = Line {
         strategy: outcome.strategy.name(),
         records: outcome.records(),
-        ok: outcome.ok,
-        failed: outcome.failed,
-        rotations: outcome.rotations,
+        ok: outcome.counts.ok,
+        failed: outcome.counts.failed,
+        rotations: outcome.counts.rotations,
         exchanges: counters.map(|counters| counters.exchanges),
         replays: counters.map(|counters| counters.replays),
         families_revoked: counters.map(|counters| counters.families_revoked),
@@ -182,7 +182,7 @@ pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<(
             .filter(|stopped| stopped.kind == Kind::SessionEnded)
             .map(|stopped| stopped.reason.as_str()),
         stopped,
-        outages: outcome.timeline.outages.len(),
+        outages: outcome.counts.timeline.outages.len(),
         complete: outcome.is_complete(),
     };
     command::json_line(out, &line)
@@ -253,8 +253,11 @@ pub(crate) fn stopped(
             None if outcome.interrupted => ("interrupted".to_owned(), "Run it again".to_owned()),
             None => continue,
         };
-        let rejected = arguments.rejects.as_ref().map_or(0, |_| outcome.failed);
-        let done = count(outcome.done_before + outcome.ok + rejected);
+        let rejected = arguments
+            .rejects
+            .as_ref()
+            .map_or(0, |_| outcome.counts.failed);
+        let done = count(outcome.done_before + outcome.counts.ok + rejected);
         let total = arguments
             .count()
             .map(|total| format!(" of {}", count(total)));
@@ -287,7 +290,7 @@ pub(crate) fn broken_input(out: &mut impl Write, outcomes: &[Outcome]) -> io::Re
             "{}: of the {} records before it, {} were imported",
             outcome.strategy,
             count(outcome.records()),
-            count(outcome.ok),
+            count(outcome.counts.ok),
         )?;
     }
     Ok(())

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use crate::arguments::{Arguments, Mode, Session};
 use crate::batches::{self, Batch, Batches, Done, Stop};
 use crate::site::Site;
-use crate::tally::{Failure, Tally, Timeline};
+use crate::tally::{Counts, Tally};
 use crate::ui::{self, Life};
 
 /// The result of an import. Times are simulated, and count from the start of the import.
@@ -27,23 +27,18 @@ pub(crate) struct Outcome {
     pub(crate) mode: Mode,
     pub(crate) session: Session,
     pub(crate) total: u64,
-    pub(crate) ok: u64,
-    pub(crate) failed: u64,
-    pub(crate) first_failure: Option<Failure>,
+    pub(crate) counts: Counts,
     /// Why the import stopped before its end.
     pub(crate) session_ended: Option<evertoken::Error>,
-    /// Rotations of the import, without those of the browser.
-    pub(crate) rotations: u64,
     /// What FOLIO counted, for the import and the browser.
     pub(crate) counters: FolioCounters,
     pub(crate) elapsed: Duration,
-    pub(crate) timeline: Timeline,
     pub(crate) user: Life,
 }
 
 impl Outcome {
     pub(crate) fn is_complete(&self) -> bool {
-        self.ok == self.total
+        self.counts.ok == self.total
     }
 }
 
@@ -64,33 +59,21 @@ pub(crate) async fn run(
         imported
     };
     let user = ui::run(&site, arguments, pair.clone(), is_over);
-    let (imported, user) = tokio::try_join!(job, user)?;
-    let Imported {
-        tally,
-        stop,
-        elapsed,
-    } = imported;
+    let ((counts, session_ended, elapsed), user) = tokio::try_join!(job, user)?;
     Ok(Outcome {
         mode,
         session,
         total,
-        ok: tally.ok(),
-        failed: tally.failed(),
-        first_failure: tally.first_failure().cloned(),
-        session_ended: stop.why().cloned(),
-        rotations: tally.rotations(),
+        counts,
+        session_ended,
         counters: site.folio.counters(),
         elapsed,
-        timeline: tally.timeline(),
         user,
     })
 }
 
-struct Imported {
-    tally: Arc<Tally>,
-    stop: Arc<Stop<evertoken::Error>>,
-    elapsed: Duration,
-}
+/// What the import counted, why its session ended, and how long the import took.
+type Imported = (Counts, Option<evertoken::Error>, Duration);
 
 async fn import(
     session: Session,
@@ -148,11 +131,8 @@ async fn import(
     reader
         .join()
         .map_err(|_| anyhow!("the reader panicked"))??;
-    Ok(Imported {
-        tally,
-        stop,
-        elapsed,
-    })
+    let counts = tally.counts().clone();
+    Ok((counts, stop.why().cloned(), elapsed))
 }
 
 /// The manager of the session; `None` for a fixed token.
@@ -252,8 +232,8 @@ impl Worker {
     async fn judge(&self, batch: &Batch, response: Response) -> anyhow::Result<()> {
         let status = response.status();
         if status == StatusCode::UNAUTHORIZED {
-            self.tally
-                .unauthorized(self.tally.unauthorized_so_far() + 1);
+            let count = self.tally.counts().unauthorized + 1;
+            self.tally.unauthorized(count);
         }
         if !status.is_success() {
             return Err(anyhow!("the API answered {status}"));

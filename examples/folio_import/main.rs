@@ -112,7 +112,7 @@ fn status(outcomes: &[Outcome]) -> u8 {
     let any = |test: fn(&Outcome) -> bool| outcomes.iter().filter(counts).any(test);
     if any(|outcome| outcome.session_ended.is_some()) {
         SESSION_ENDED
-    } else if any(|outcome| outcome.failed > 0) {
+    } else if any(|outcome| outcome.counts.failed > 0) {
         RECORDS_LOST
     } else {
         0

@@ -74,7 +74,7 @@ fn picture(arguments: &Arguments, outcomes: &[Outcome]) -> Document {
             axis,
             rows: &ROWS,
             top,
-            timeline: &outcome.timeline,
+            timeline: &outcome.counts.timeline,
             elapsed: outcome.elapsed,
         };
         let group = names(&lane, Group::new().add(lane.separator()), outcome);
@@ -114,12 +114,15 @@ fn names(lane: &Lane<'_>, group: Group, outcome: &Outcome) -> Group {
         Session::Fixed => "fixed token",
     };
     let title = format!("{}, {of}", name(outcome.mode));
-    let mut lines = vec![("label", format!("{} imported", HumanCount(outcome.ok)))];
-    if outcome.failed > 0 {
-        let failed = format!("{} failed", HumanCount(outcome.failed));
+    let mut lines = vec![(
+        "label",
+        format!("{} imported", HumanCount(outcome.counts.ok)),
+    )];
+    if outcome.counts.failed > 0 {
+        let failed = format!("{} failed", HumanCount(outcome.counts.failed));
         lines.push(("label bad", failed));
     } else if outcome.session != Session::Fixed {
-        let rotations = format!("{} rotations", HumanCount(outcome.rotations));
+        let rotations = format!("{} rotations", HumanCount(outcome.counts.rotations));
         lines.push(("label", rotations));
     }
     lane.names(group, title, lines)
@@ -131,7 +134,7 @@ fn progress(outcome: &Outcome, axis: &Axis) -> Vec<(f64, f64)> {
     let mut x = axis.left;
     while x < last + SAMPLE {
         let at = axis.at(x.min(last));
-        let done = outcome.timeline.imported.between(Duration::ZERO, at);
+        let done = outcome.counts.timeline.imported.between(Duration::ZERO, at);
         points.push((x.min(last), done / outcome.total as f64));
         x += SAMPLE;
     }

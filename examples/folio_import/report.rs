@@ -50,15 +50,15 @@ pub(crate) fn table(
             writeln!(
                 out,
                 "{import}: {error}. {} of {} records are done with. Sign in, then import the others.",
-                count(outcome.ok + outcome.failed),
+                count(outcome.counts.ok + outcome.counts.failed),
                 count(outcome.total),
             )?;
         }
-        if let Some(failure) = &outcome.first_failure {
+        if let Some(failure) = &outcome.counts.first_failure {
             writeln!(
                 out,
                 "{import}: {} of {} records failed, from {} on: {}.",
-                count(outcome.failed),
+                count(outcome.counts.failed),
                 count(outcome.total),
                 spelled(failure.after),
                 failure.why,
@@ -72,9 +72,9 @@ fn row(outcome: &Outcome, arguments: &Arguments) -> [String; 10] {
     [
         name(outcome.mode),
         name(outcome.session),
-        count(outcome.ok),
-        count(outcome.failed),
-        count(outcome.rotations),
+        count(outcome.counts.ok),
+        count(outcome.counts.failed),
+        count(outcome.counts.rotations),
         count(outcome.counters.logins),
         count(outcome.counters.unauthorized),
         count(outcome.counters.replays),
@@ -93,7 +93,7 @@ fn browser(outcome: &Outcome, arguments: &Arguments) -> String {
 
 pub(crate) fn verdict(outcome: &Outcome) -> String {
     let after = spelled(outcome.elapsed);
-    match &outcome.first_failure {
+    match &outcome.counts.first_failure {
         _ if outcome.session_ended.is_some() => format!("session ended after {after}"),
         Some(failure) => format!("FAILED from {} on", spelled(failure.after)),
         None => format!("complete after {after}"),
@@ -138,15 +138,15 @@ pub(crate) fn json_lines(
 ) -> io::Result<()> {
     for outcome in outcomes {
         let Outcome { counters, user, .. } = outcome;
-        let failure = outcome.first_failure.as_ref();
+        let failure = outcome.counts.first_failure.as_ref();
         let line = Line {
             mode: name(outcome.mode),
             session: name(outcome.session),
             ui: arguments.ui.to_string(),
             records: outcome.total,
-            ok: outcome.ok,
-            failed: outcome.failed,
-            rotations: outcome.rotations,
+            ok: outcome.counts.ok,
+            failed: outcome.counts.failed,
+            rotations: outcome.counts.rotations,
             sign_ins: counters.logins,
             refreshes: counters.refreshes,
             replays: counters.replays,

@@ -147,11 +147,11 @@ async fn the_table_and_the_picture_show_each_import() {
     let arguments = Arguments::try_parse_from(words.split(' ')).unwrap();
     let mut out = Vec::new();
     assert_eq!(run(&arguments, &mut out).await.unwrap(), 0);
-    let said = String::from_utf8(out).unwrap();
+    let report = String::from_utf8(out).unwrap();
     let drawn = std::fs::read_to_string(path.path()).unwrap();
     for (mode, failing) in [("okapi", 1), ("eureka", 2)] {
-        let lines = said.lines().filter(|line| line.contains(mode));
-        assert_eq!(lines.count(), 3 + failing, "{said}");
+        let lines = report.lines().filter(|line| line.contains(mode));
+        assert_eq!(lines.count(), 3 + failing, "{report}");
         for session in ["own session", "shared session", "fixed token"] {
             assert!(drawn.contains(&format!("{mode}, {session}")));
         }
@@ -162,7 +162,7 @@ async fn the_table_and_the_picture_show_each_import() {
         ("session ended after", 2),
         ("401 Unauthorized", 1),
     ] {
-        assert_eq!(said.matches(part).count(), expected, "{said}");
+        assert_eq!(report.matches(part).count(), expected, "{report}");
     }
     assert_eq!(drawn.matches("class=\"separator\"").count(), 6);
 }

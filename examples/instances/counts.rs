@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use evertoken::Digest;
 
-use crate::telling::Micros;
+use crate::messages::Micros;
 
 #[derive(Debug)]
 struct Adoption {

@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::instance::{STOP, Setup};
+use crate::messages::Message;
 use crate::run::Run;
 use crate::site::{Answers, start_child};
-use crate::telling::Message;
 
 /// The longest time that an instance needs to end: a task may wait for a token for 35 s.
 const PATIENCE: Duration = Duration::from_secs(45);

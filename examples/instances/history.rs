@@ -6,7 +6,7 @@ use std::fmt;
 use evertoken::{Digest, EndReason, Lease, Record, TokenFamily};
 use serde::Deserialize;
 
-use crate::telling::brief;
+use crate::messages::brief;
 
 /// A record without its tokens.
 #[derive(Debug, Clone, PartialEq)]

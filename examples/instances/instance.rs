@@ -17,15 +17,15 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::arguments::profile;
+use crate::messages::{News, Reporter, ReportingEndpoint, ReportingStore, Requests, micros, now};
 use crate::site::{CLIENT_SECRET, ReuseChoice};
 use crate::store::Location;
-use crate::telling::{News, Requests, TellingEndpoint, TellingStore, Voice, micros, now};
 
 /// The order to an instance to end cleanly.
 pub(crate) const STOP: &str = "stop";
 
 /// How often an instance reports its requests. Requests that a killed instance has not reported are not counted.
-const SAY_EVERY: Duration = Duration::from_millis(50);
+const REPORT_EVERY: Duration = Duration::from_millis(50);
 
 pub(crate) fn main() -> anyhow::Result<()> {
     // Before this call, a stopped instance could outlive the process that started it.
@@ -39,16 +39,16 @@ async fn run() -> anyhow::Result<()> {
     io::stdin().read_line(&mut line)?;
     let setup: Setup = serde_json::from_str(&line)
         .context("standard input has no setup: only `instances` itself starts an instance")?;
-    let voice = Voice::new(setup.in_detail);
+    let reporter = Reporter::new(setup.in_detail);
     if setup.in_detail {
-        trace_into(voice.clone());
+        trace_into(reporter.clone());
     }
-    let tokens = setup.manager(&voice).await?;
-    listen(tokens.subscribe(), voice.clone());
+    let tokens = setup.manager(&reporter).await?;
+    listen(tokens.subscribe(), reporter.clone());
     let stop = listen_for_stop();
 
     let requests = Arc::<Mutex<Requests>>::default();
-    let saying = tokio::spawn(say(Arc::clone(&requests), voice.clone()));
+    let reporting = tokio::spawn(report(Arc::clone(&requests), reporter.clone()));
     let http = Client::new();
     let tasks: Vec<_> = (0..setup.tasks)
         .map(|number| {
@@ -68,8 +68,8 @@ async fn run() -> anyhow::Result<()> {
         task.await?;
     }
     tokens.shutdown().await?;
-    saying.abort();
-    voice.say(News::Requests(std::mem::take(&mut *requests.lock())));
+    reporting.abort();
+    reporter.report(News::Requests(std::mem::take(&mut *requests.lock())));
     Ok(())
 }
 
@@ -122,38 +122,38 @@ impl Task {
     }
 }
 
-async fn say(requests: Arc<Mutex<Requests>>, voice: Voice) {
-    let mut ticks = interval(SAY_EVERY);
+async fn report(requests: Arc<Mutex<Requests>>, reporter: Reporter) {
+    let mut ticks = interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let requests = std::mem::take(&mut *requests.lock());
         if requests.ok + requests.failed + requests.told > 0 {
-            voice.say(News::Requests(requests));
+            reporter.report(News::Requests(requests));
         }
     }
 }
 
 /// Reports what happens to the session, from its own thread, so that the times are right while a hundred tasks keep the other
 /// threads busy.
-fn listen(mut events: Events, voice: Voice) {
+fn listen(mut events: Events, reporter: Reporter) {
     let runtime = Handle::current();
     std::thread::spawn(move || {
         while let Some(event) = runtime.block_on(events.recv()) {
             match event {
-                Event::Rotated { pair_id, .. } => voice.say(News::Rotated {
+                Event::Rotated { pair_id, .. } => reporter.report(News::Rotated {
                     version: pair_id.version,
                 }),
                 Event::Adopted {
                     pair_id, waited, ..
-                } => voice.say(News::Adopted {
+                } => reporter.report(News::Adopted {
                     version: pair_id.version,
                     waited: micros(waited),
                 }),
-                Event::Ended { reason, .. } => voice.say(News::Ended {
+                Event::Ended { reason, .. } => reporter.report(News::Ended {
                     reason: reason.to_string(),
                 }),
-                event => voice.detail(|| format!("{event:?}")),
+                event => reporter.detail(|| format!("{event:?}")),
             }
         }
     });
@@ -184,11 +184,11 @@ fn end_with_parent() -> anyhow::Result<()> {
 }
 
 /// Reports the log of the library as details.
-fn trace_into(voice: Voice) {
+fn trace_into(reporter: Reporter) {
     let lines = tracing_subscriber::fmt::layer()
         .without_time()
         .with_ansi(false)
-        .with_writer(move || Lines(voice.clone()));
+        .with_writer(move || Lines(reporter.clone()));
     let evertoken = Targets::new().with_target("evertoken", LevelFilter::DEBUG);
     tracing_subscriber::registry()
         .with(evertoken)
@@ -196,7 +196,7 @@ fn trace_into(voice: Voice) {
         .init();
 }
 
-struct Lines(Voice);
+struct Lines(Reporter);
 
 /// The layer writes a whole line in one call.
 impl io::Write for Lines {
@@ -239,9 +239,15 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// The manager of an instance, with a store and an endpoint that report their calls.
-    pub(crate) async fn manager(&self, voice: &Voice) -> anyhow::Result<TokenManager> {
-        let store = TellingStore::new(self.store.open().await?, voice.clone());
-        let endpoint = TellingEndpoint::new(self.endpoint()?, voice.clone());
+    pub(crate) async fn manager(&self, reporter: &Reporter) -> anyhow::Result<TokenManager> {
+        let store = ReportingStore {
+            store: self.store.open().await?,
+            reporter: reporter.clone(),
+        };
+        let endpoint = ReportingEndpoint {
+            endpoint: Arc::new(self.endpoint()?),
+            reporter: reporter.clone(),
+        };
         let builder = TokenManager::builder(endpoint).store(store);
         Ok(self.described(builder).build()?)
     }

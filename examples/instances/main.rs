@@ -13,10 +13,10 @@ mod counts;
 mod fleet;
 mod history;
 mod instance;
+mod messages;
 mod report;
 mod run;
 mod strikes;
-mod telling;
 mod watcher;
 
 #[allow(dead_code)]

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::command::{count, json_line, plain_table};
 use crate::counts::quantile;
+use crate::messages::Micros;
 use crate::run::Tally;
 use crate::site::{ReuseChoice, Servers};
-use crate::telling::Micros;
 
 /// The result of a run.
 pub(crate) struct Outcome {

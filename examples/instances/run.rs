@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use evertoken::EndReason;
 use evertoken::testing::{AuthorizationServer, ImportApi};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -17,11 +17,11 @@ use crate::counts::{Adoptions, Sendings};
 use crate::fleet::Fleet;
 use crate::history::{Finding, History, View};
 use crate::instance::{CLIENT_ID, Setup};
+use crate::messages::{Message, Micros, News, now};
 use crate::report::Outcome;
 use crate::site::{CLIENT_SECRET, Servers, WEEK};
 use crate::store::Location;
 use crate::strikes::Striker;
-use crate::telling::{Message, Micros, News, now};
 use crate::watcher::{Trace, Watcher};
 
 /// The time after the last kill or pause within which each instance must be served again: longer than two successive lease
@@ -144,17 +144,18 @@ impl Run {
     }
 
     pub(crate) fn killed(&self, instance: u64) {
-        self.trace.note(instance, "is killed");
-        let mut tally = self.tally.lock();
-        tally.kills += 1;
-        tally.excuse(instance);
+        self.struck(instance, "is killed").kills += 1;
     }
 
     pub(crate) fn paused(&self, instance: u64) {
-        self.trace.note(instance, "is stopped");
+        self.struck(instance, "is stopped").pauses += 1;
+    }
+
+    fn struck(&self, instance: u64, how: &str) -> MutexGuard<'_, Tally> {
+        self.trace.note(instance, how);
         let mut tally = self.tally.lock();
-        tally.pauses += 1;
         tally.excuse(instance);
+        tally
     }
 
     pub(crate) fn resumed(&self, instance: u64) {

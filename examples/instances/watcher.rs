@@ -14,9 +14,9 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::history::{Finding, View};
+use crate::messages::{Micros, now};
 use crate::run::Run;
 use crate::site::Servers;
-use crate::telling::{Micros, now};
 
 /// The time between two looks at the record. An exchange takes longer, so no lease is missed.
 const LOOK: Duration = Duration::from_millis(5);
@@ -55,26 +55,19 @@ impl Watcher {
 
     /// Reads the record once.
     pub(crate) async fn look(&self) {
-        match self.store.load(self.tokens.key()).await {
-            Ok(loaded) => {
-                let view = loaded.entry.map(|(record, _)| View::of(&record));
-                if self
-                    .run
-                    .saw(view)
-                    .iter()
-                    .any(|finding| matches!(finding, Finding::Ended(_)))
-                {
-                    tokio::spawn(sign_in(
-                        Arc::clone(&self.run),
-                        Arc::clone(&self.site),
-                        self.tokens.clone(),
-                    ));
-                }
+        let loaded = match self.store.load(self.tokens.key()).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let error = anyhow::anyhow!(error);
+                return self.run.trace.note("watcher", format!("{error:#}"));
             }
-            Err(error) => self
-                .run
-                .trace
-                .note("watcher", format!("{:#}", anyhow::anyhow!(error))),
+        };
+        let view = loaded.entry.map(|(record, _)| View::of(&record));
+        let findings = self.run.saw(view);
+        let is_end = |finding: &Finding| matches!(finding, Finding::Ended(_));
+        if findings.iter().any(is_end) {
+            let (run, site) = (Arc::clone(&self.run), Arc::clone(&self.site));
+            tokio::spawn(sign_in(run, site, self.tokens.clone()));
         }
     }
 }
@@ -89,9 +82,8 @@ async fn sign_in(run: Arc<Run>, site: Arc<Servers>, tokens: TokenManager) {
             // The pair may be stored all the same; then the instances find it.
             Err(Error::Store { .. }) => sleep(SIGN_IN).await,
             Err(error) => {
-                return run
-                    .trace
-                    .note("user", format!("{:#}", anyhow::anyhow!(error)));
+                let error = anyhow::anyhow!(error);
+                return run.trace.note("user", format!("{error:#}"));
             }
         }
     }
@@ -119,13 +111,13 @@ impl Trace {
         self.file.is_some()
     }
 
-    pub(crate) fn note(&self, who: impl Display, what: impl Display) {
-        self.note_at(now(), who, what);
+    pub(crate) fn note(&self, actor: impl Display, what: impl Display) {
+        self.note_at(now(), actor, what);
     }
 
-    pub(crate) fn note_at(&self, at: Micros, who: impl Display, what: impl Display) {
+    pub(crate) fn note_at(&self, at: Micros, actor: impl Display, what: impl Display) {
         let Some(file) = &self.file else { return };
-        let line = json!({ "at": at, "who": who.to_string(), "what": what.to_string() });
+        let line = json!({ "at": at, "who": actor.to_string(), "what": what.to_string() });
         // A trace that cannot be written does not stop the run.
         let _ = writeln!(file.lock(), "{line}");
     }

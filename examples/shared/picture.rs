@@ -170,7 +170,7 @@ impl Lane<'_> {
         })
     }
 
-    /// Whether so many tokens cannot be told apart.
+    /// Whether the tokens are too narrow to be drawn one by one.
     pub(crate) fn is_crowded(&self) -> bool {
         let width = self.axis.x(self.elapsed) - self.axis.left;
         width / ((self.timeline.rotations.len() + 1) as f64) < NARROWEST_TOKEN

@@ -1,13 +1,12 @@
 //! What an import counts while it runs, and when. Workers add; the progress bar, the report and the picture read. The memory
 //! that this takes does not grow with the length of an import.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::{Event, Events};
 use hdrhistogram::Histogram;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// Waits are shorter: a manager has a deadline.
@@ -16,14 +15,23 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 #[derive(Debug)]
 pub(crate) struct Tally {
     started: Instant,
-    ok: AtomicU64,
-    failed: AtomicU64,
-    rotations: AtomicU64,
-    unauthorized: AtomicU64,
-    first_failure: OnceLock<Failure>,
+    counts: Mutex<Counts>,
     /// The waits of workers for a token, in nanoseconds.
     waits: Mutex<Histogram<u64>>,
-    timeline: Mutex<Timeline>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    /// Records that were imported.
+    pub(crate) ok: u64,
+    /// Records that failed.
+    pub(crate) failed: u64,
+    pub(crate) first_failure: Option<Failure>,
+    /// Rotations that [`Tally::follow`] counted: a slow follower misses some.
+    pub(crate) rotations: u64,
+    /// Calls that the API answered with 401.
+    pub(crate) unauthorized: u64,
+    pub(crate) timeline: Timeline,
 }
 
 /// The first failure of an import.
@@ -39,25 +47,25 @@ impl Tally {
     pub(crate) fn start() -> anyhow::Result<Self> {
         Ok(Self {
             started: Instant::now(),
-            ok: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            rotations: AtomicU64::new(0),
-            unauthorized: AtomicU64::new(0),
-            first_failure: OnceLock::new(),
+            counts: Mutex::default(),
             waits: Mutex::new(Histogram::new_with_max(nanos(LONGEST_WAIT), 3)?),
-            timeline: Mutex::default(),
         })
     }
 
+    pub(crate) fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock()
+    }
+
     pub(crate) fn imported(&self, records: u64) {
-        self.ok.fetch_add(records, Ordering::Relaxed);
-        let at = self.elapsed();
-        self.timeline.lock().imported.add(at, records);
+        let mut counts = self.counts();
+        counts.ok += records;
+        counts.timeline.imported.add(self.elapsed(), records);
     }
 
     pub(crate) fn lost(&self, records: u64, error: &anyhow::Error) {
-        self.failed.fetch_add(records, Ordering::Relaxed);
-        self.first_failure.get_or_init(|| Failure {
+        let mut counts = self.counts();
+        counts.failed += records;
+        counts.first_failure.get_or_insert_with(|| Failure {
             after: self.elapsed(),
             why: format!("{error:#}"),
         });
@@ -67,9 +75,9 @@ impl Tally {
     pub(crate) async fn follow(self: Arc<Self>, mut events: Events) {
         while let Some(event) = events.recv().await {
             if let Event::Rotated { .. } = event {
-                self.rotations.fetch_add(1, Ordering::Relaxed);
-                let at = self.elapsed();
-                self.timeline.lock().rotated(at);
+                let mut counts = self.counts();
+                counts.rotations += 1;
+                counts.timeline.rotated(self.elapsed());
             }
         }
     }
@@ -77,20 +85,20 @@ impl Tally {
     /// An outage of the token endpoint begins.
     pub(crate) fn outage_begins(&self, name: &'static str) {
         let at = self.elapsed();
-        self.timeline.lock().outage_begins(name, at);
+        self.counts().timeline.outage_begins(name, at);
     }
 
     pub(crate) fn outage_ends(&self) {
         let at = self.elapsed();
-        self.timeline.lock().outage_ends(at);
+        self.counts().timeline.outage_ends(at);
     }
 
-    /// The API has answered with 401 so many times so far.
+    /// The API has answered so many calls with 401 so far.
     pub(crate) fn unauthorized(&self, count: u64) {
-        let before = self.unauthorized.fetch_max(count, Ordering::Relaxed);
-        if let Some(more @ 1..) = count.checked_sub(before) {
-            let at = self.elapsed();
-            self.timeline.lock().unauthorized.add(at, more);
+        let mut counts = self.counts();
+        if let Some(more @ 1..) = count.checked_sub(counts.unauthorized) {
+            counts.unauthorized = count;
+            counts.timeline.unauthorized.add(self.elapsed(), more);
         }
     }
 
@@ -101,31 +109,6 @@ impl Tally {
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    pub(crate) fn ok(&self) -> u64 {
-        self.ok.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Rotations that [`Tally::follow`] counted: a slow follower misses some.
-    pub(crate) fn rotations(&self) -> u64 {
-        self.rotations.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn unauthorized_so_far(&self) -> u64 {
-        self.unauthorized.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn timeline(&self) -> Timeline {
-        self.timeline.lock().clone()
-    }
-
-    pub(crate) fn first_failure(&self) -> Option<&Failure> {
-        self.first_failure.get()
     }
 
     /// The wait that this share of all waits does not exceed; zero if no worker waited for a token.

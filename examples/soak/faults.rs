@@ -168,18 +168,11 @@ pub(crate) enum Trouble {
 /// A store that fails or hangs during an outage.
 #[derive(Debug)]
 pub(crate) struct ShakyStore {
-    store: Arc<dyn TokenStore>,
-    trouble: watch::Receiver<Option<Trouble>>,
+    pub(crate) store: Arc<dyn TokenStore>,
+    pub(crate) trouble: watch::Receiver<Option<Trouble>>,
 }
 
 impl ShakyStore {
-    pub(crate) fn new(
-        store: Arc<dyn TokenStore>,
-        trouble: watch::Receiver<Option<Trouble>>,
-    ) -> Self {
-        Self { store, trouble }
-    }
-
     async fn check(&self) -> Result<(), StoreError> {
         let trouble = *self.trouble.borrow();
         match trouble {
@@ -243,7 +236,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_fails_or_hangs_during_an_outage_and_answers_afterwards() {
         let faults = watch::Sender::new(Some(Trouble::Fails));
-        let store = ShakyStore::new(Arc::new(MemoryStore::new()), faults.subscribe());
+        let store = ShakyStore {
+            store: Arc::new(MemoryStore::new()),
+            trouble: faults.subscribe(),
+        };
         let key = Key::new("issuer", "client");
         assert!(store.load(&key).await.is_err());
         faults.send_replace(Some(Trouble::Hangs));

@@ -151,7 +151,10 @@ pub(crate) fn summary(out: &mut impl Write, summary: &Summary, json: bool) -> io
     }
     match &summary.judgement {
         Some(judgement) => writeln!(out, "\n{}", table(judgement))?,
-        None => writeln!(out, "\nThe run was too short to say whether anything grew.")?,
+        None => writeln!(
+            out,
+            "\nThe run was too short to judge whether anything grew."
+        )?,
     }
     let last = &summary.last;
     writeln!(
@@ -256,9 +259,9 @@ mod tests {
             descriptors: Some(41),
         };
         let elapsed = Duration::from_millis(60_004);
-        let said = Line::of(elapsed, &counts, Counters::default(), sample);
+        let shown = Line::of(elapsed, &counts, Counters::default(), sample);
         let mut out = Vec::new();
-        line(&mut out, &said, false)?;
+        line(&mut out, &shown, false)?;
         let text = String::from_utf8(out)?;
         let words: Vec<_> = text.split_whitespace().collect();
         let numbers = [
@@ -267,7 +270,7 @@ mod tests {
         assert_eq!(words[..numbers.len()], numbers);
         assert!(text.ends_with("first failure: on-request, at 5s, no outage: no\n"));
         let mut out = Vec::new();
-        line(&mut out, &said, true)?;
+        line(&mut out, &shown, true)?;
         let object: serde_json::Value = serde_json::from_slice(&out)?;
         assert_eq!(object["elapsed_s"], 60);
         assert!(object["resident_bytes"].is_null());

@@ -75,7 +75,10 @@ impl Setup {
     async fn manager(&self, strategy: Strategy, endpoint: OAuth2) -> anyhow::Result<TokenManager> {
         let label = format!("{} {strategy}", self.run);
         let key = Key::new(&self.addresses.token_url, CLIENT_ID).label(label);
-        let store = ShakyStore::new(self.store.open().await?, self.trouble.clone());
+        let store = ShakyStore {
+            store: self.store.open().await?,
+            trouble: self.trouble.clone(),
+        };
         let builder = TokenManager::builder(endpoint)
             .key(key)
             .store(store)

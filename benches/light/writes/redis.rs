@@ -62,8 +62,8 @@ impl Admin {
     }
 
     async fn log(&mut self) -> i64 {
-        let told: String = self.ask(&["INFO", "persistence"]).await;
-        let size = told
+        let info: String = self.ask(&["INFO", "persistence"]).await;
+        let size = info
             .lines()
             .find_map(|line| line.strip_prefix("aof_current_size:"));
         size.and_then(|size| size.trim().parse().ok())

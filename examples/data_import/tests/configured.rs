@@ -260,7 +260,7 @@ async fn the_configuration_in_the_readme_is_valid() {
 fn an_error_in_a_configuration_names_the_file_the_line_and_the_allowed_values() {
     let endpoint = "[http]\norigins = [\"https://api.example.org\"]\n[endpoint]\n\
                     token_url = \"https://id.example.org/token\"\nclient_id = \"a\"\n";
-    for (content, told) in [
+    for (content, expected) in [
         (
             "[import]\napi_urll = \"https://api.example.org\"\n".to_owned(),
             "2: unknown field `api_urll`, expected `api_url` or `counters_url`",
@@ -300,7 +300,7 @@ fn an_error_in_a_configuration_names_the_file_the_line_and_the_allowed_values() 
         ),
     ] {
         let problem = problem(&content);
-        assert!(problem.starts_with(told), "{problem}\n{told}");
+        assert!(problem.starts_with(expected), "{problem}\n{expected}");
     }
     let error = Configuration::read("/nowhere/import.toml").unwrap_err();
     assert!(format!("{error:#}").starts_with("cannot read /nowhere/import.toml: "));
@@ -326,8 +326,11 @@ async fn options_for_embedded_servers_are_refused_with_servers_of_a_configuratio
     let config = config(&file);
     let both = ["data_import", "--config", file.to_str().unwrap()];
     let error = Arguments::try_parse_from([&both[..], &["--strategy", "on-request"]].concat());
-    let told = error.unwrap_err().to_string();
-    assert!(told.contains("cannot be used with '--strategy"), "{told}");
+    let expected = error.unwrap_err().to_string();
+    assert!(
+        expected.contains("cannot be used with '--strategy"),
+        "{expected}"
+    );
     for flag in [
         "--access-ttl 3s",
         "--refresh-ttl 3s",

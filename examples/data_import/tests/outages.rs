@@ -28,14 +28,14 @@ const ANSWERS: [(u16, &str, &str); 5] = [
 async fn no_record_fails_for_an_answer_that_is_not_of_the_authorization_server() {
     let mut imports = Vec::new();
     for strategy in MANAGED {
-        for (status, body, said) in ANSWERS {
+        for (status, body, cause) in ANSWERS {
             imports.push(async move {
                 let fault = Fault::Status {
                     status,
                     body: body.to_owned(),
                     retry_after: None,
                 };
-                goes_through(strategy, fault, said).await;
+                assert_survived(strategy, fault, cause).await;
             });
         }
     }
@@ -44,7 +44,7 @@ async fn no_record_fails_for_an_answer_that_is_not_of_the_authorization_server()
 
 /// The fault begins after the first rotation and ends after two attempts: the first attempt may be early, and then no request
 /// waits for it.
-async fn goes_through(strategy: &str, fault: Fault, said: &str) {
+async fn assert_survived(strategy: &str, fault: Fault, cause: &str) {
     let place = Place::open(Duration::from_millis(500)).await;
     let server = &place.server;
     let ends = async {
@@ -60,14 +60,14 @@ async fn goes_through(strategy: &str, fault: Fault, said: &str) {
         format!("--records 1000000 --batch 25 --workers 2 --strategy {strategy} --json");
     let ran = place.ran_until(&arguments, ends).await.unwrap();
     let line = &ran.lines()[0];
-    let context = format!("{said}: {line} {}", ran.err);
+    let context = format!("{cause}: {line} {}", ran.err);
     assert_eq!((ran.status, number(line, "failed")), (INTERRUPTED, 0));
     assert_eq!(line["stopped"], Value::Null, "{context}");
     let failed = number(line, "exchanges") - number(line, "rotations");
     assert!((1..=3).contains(&failed), "{context}");
     let notice = format!("{strategy}: waits for a token: the token could not be refreshed: ");
     assert!(ran.err.starts_with(&notice), "{context}");
-    assert!(ran.err.contains(said), "{context}");
+    assert!(ran.err.contains(cause), "{context}");
     let api = place.api();
     assert!(api.records() > 0 && api.distinct_records() == api.records());
 }
@@ -194,12 +194,12 @@ async fn an_api_that_stays_unavailable_stops_the_import_and_no_record_fails() {
     assert_eq!(ran.status, API_UNAVAILABLE, "{line} {}", ran.err);
     assert_eq!((number(line, "ok"), number(line, "failed")), (0, 0));
     assert_eq!(line["stopped"]["kind"], "api_unavailable", "{line}");
-    let told = format!(
+    let report = format!(
         "optimistic-early: the API is not available: the API answered 503 Service Unavailable. 0 of 400 records \
          are done with. Wait until it is available, then run it again with --resume {}.\n",
         checkpoint.display()
     );
-    assert!(ran.err.ends_with(&told), "{}", ran.err);
+    assert!(ran.err.ends_with(&report), "{}", ran.err);
     assert_eq!(place.ran(&arguments).await.status, 0);
     assert_eq!(place.api().distinct_records(), 400);
 }

@@ -7,11 +7,11 @@ use evertoken::testing::Fault;
 use super::configured::{Elsewhere, config, write};
 use super::*;
 
-/// Far longer than an import needs to see that a human is needed.
+/// Far longer than an import needs to find that it must stop.
 const SOON: Duration = Duration::from_secs(5);
 
 #[track_caller]
-fn assert_stopped(ran: &Ran, status: u8, kind: &str, said: &str) {
+fn assert_stopped(ran: &Ran, status: u8, kind: &str, cause: &str) {
     let line = &ran.lines()[0];
     let context = format!("{line} {}", ran.err);
     assert_eq!(ran.status, status, "{context}");
@@ -19,7 +19,7 @@ fn assert_stopped(ran: &Ran, status: u8, kind: &str, said: &str) {
     assert_eq!(line["complete"], false, "{context}");
     assert_eq!(line["stopped"]["kind"], kind, "{context}");
     let reason = line["stopped"]["reason"].as_str().unwrap();
-    assert!(reason.contains(said), "{context}");
+    assert!(reason.contains(cause), "{context}");
     assert!(ran.err.contains(reason), "{context}");
     assert_eq!(line["session_ended"], Value::Null, "{context}");
 }
@@ -251,13 +251,13 @@ async fn i14_a_job_whose_session_is_dead_does_not_wait_for_input() {
         "--input {} --batch 25 --workers 2 --strategy on-request",
         input.display()
     );
-    let (go_on, told) = mpsc::channel::<()>();
+    let (go_on, logged_out) = mpsc::channel::<()>();
     let (over, is_over) = mpsc::channel::<()>();
     let writer = thread::spawn(move || {
         let mut pipe = File::options().write(true).open(input).unwrap();
         for (number, record) in crate::records::generated(50).enumerate() {
             if number == 25 {
-                told.recv().unwrap();
+                logged_out.recv().unwrap();
             }
             pipe.write_all(&record.unwrap()).unwrap();
         }

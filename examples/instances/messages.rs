@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::history::View;
 
 /// The connection to the parent process. A message is in the pipe when the call returns, so a kill does not lose it.
-#[derive(Debug, Clone)]
-pub(crate) struct Voice {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reporter {
     in_detail: bool,
     /// The last lease of this instance.
     lease: Arc<Mutex<Option<Lease>>>,
@@ -28,16 +28,15 @@ pub(crate) struct Voice {
     turn: Arc<Mutex<()>>,
 }
 
-impl Voice {
+impl Reporter {
     pub(crate) fn new(in_detail: bool) -> Self {
         Self {
             in_detail,
-            lease: Arc::default(),
-            turn: Arc::default(),
+            ..Self::default()
         }
     }
 
-    pub(crate) fn say(&self, news: News) {
+    pub(crate) fn report(&self, news: News) {
         let message = Message { at: now(), news };
         let Ok(mut line) = serde_json::to_string(&message) else {
             return;
@@ -60,7 +59,7 @@ impl Voice {
 
     pub(crate) fn detail(&self, text: impl FnOnce() -> String) {
         if self.in_detail {
-            self.say(News::Detail { text: text() });
+            self.report(News::Detail { text: text() });
         }
     }
 }
@@ -72,19 +71,13 @@ pub(crate) fn brief(digest: &Digest) -> String {
 
 /// A store that reports the leases that were written to it.
 #[derive(Debug)]
-pub(crate) struct TellingStore {
-    store: Arc<dyn TokenStore>,
-    voice: Voice,
-}
-
-impl TellingStore {
-    pub(crate) fn new(store: Arc<dyn TokenStore>, voice: Voice) -> Self {
-        Self { store, voice }
-    }
+pub(crate) struct ReportingStore {
+    pub(crate) store: Arc<dyn TokenStore>,
+    pub(crate) reporter: Reporter,
 }
 
 #[async_trait]
-impl TokenStore for TellingStore {
+impl TokenStore for ReportingStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         self.store.load(key).await
     }
@@ -96,7 +89,7 @@ impl TokenStore for TellingStore {
         next: &Record,
     ) -> Result<Swap, StoreError> {
         let swapped = self.store.swap(key, seen, next).await;
-        self.voice.detail(|| {
+        self.reporter.detail(|| {
             let how = match &swapped {
                 Ok(Swap::Swapped(_)) => "swapped in".to_owned(),
                 Ok(Swap::Lost(_)) => "lost".to_owned(),
@@ -107,8 +100,8 @@ impl TokenStore for TellingStore {
         if let Ok(Swap::Swapped(_)) = &swapped
             && let Some(lease) = View::of(next).lease
         {
-            *self.voice.lease.lock() = Some(lease.clone());
-            self.voice.say(News::Leased { lease });
+            *self.reporter.lease.lock() = Some(lease.clone());
+            self.reporter.report(News::Leased { lease });
         }
         swapped
     }
@@ -124,7 +117,7 @@ impl TokenStore for TellingStore {
     async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
         let is_dead = self.store.holder_is_dead(key, lease).await;
         if is_dead {
-            self.voice
+            self.reporter
                 .detail(|| format!("the holder of lease {} is dead", lease.number));
         }
         is_dead
@@ -133,37 +126,30 @@ impl TokenStore for TellingStore {
 
 /// An endpoint that reports, by digests, the tokens that it sends and the answers.
 #[derive(Debug)]
-pub(crate) struct TellingEndpoint {
-    endpoint: Arc<dyn TokenEndpoint>,
-    voice: Voice,
-}
-
-impl TellingEndpoint {
-    pub(crate) fn new(endpoint: impl TokenEndpoint, voice: Voice) -> Self {
-        let endpoint = Arc::new(endpoint);
-        Self { endpoint, voice }
-    }
+pub(crate) struct ReportingEndpoint {
+    pub(crate) endpoint: Arc<dyn TokenEndpoint>,
+    pub(crate) reporter: Reporter,
 }
 
 #[async_trait]
-impl TokenEndpoint for TellingEndpoint {
+impl TokenEndpoint for ReportingEndpoint {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         let token = match grant {
             Grant::Refresh { token, .. } => Some(Digest::of(token.expose())),
             _ => None,
         };
         let name = token.as_ref().map_or("a sign-in".to_owned(), brief);
-        self.voice.detail(|| format!("sends {name}"));
+        self.reporter.detail(|| format!("sends {name}"));
         if let Some(token) = token {
-            let is_second = self.voice.is_second(token);
-            self.voice.say(News::Sends { token, is_second });
+            let is_second = self.reporter.is_second(token);
+            self.reporter.report(News::Sends { token, is_second });
         }
         let answer = self.endpoint.exchange(grant).await;
         let is_clear = matches!(answer, Ok(_) | Err(EndpointError::Rejected { .. }));
         if let Some(token) = token.filter(|_| is_clear) {
-            self.voice.say(News::Answered { token });
+            self.reporter.report(News::Answered { token });
         }
-        self.voice.detail(|| match &answer {
+        self.reporter.detail(|| match &answer {
             Ok(_) => format!("{name} brought a pair"),
             Err(error) => format!("{name} brought none: {:#}", anyhow::anyhow!(error.clone())),
         });
@@ -175,7 +161,7 @@ impl TokenEndpoint for TellingEndpoint {
     }
 
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
-        self.voice.detail(|| "revokes a pair".to_owned());
+        self.reporter.detail(|| "revokes a pair".to_owned());
         self.endpoint.revoke(pair).await
     }
 
