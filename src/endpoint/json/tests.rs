@@ -63,7 +63,7 @@ fn a_repeated_name_is_handed_out_each_time_in_valid_and_in_broken_json() {
 #[test]
 fn invalid_bytes_cost_only_their_own_member() {
     let members = Members::of(b"{\"a\":\"\xff\",\"\xfe\":1,\"b\":\xff,\"c\":\"y\"}").unwrap();
-    let named: Vec<_> = members.into_iter().collect();
+    let named: Vec<_> = members.iter().collect();
     let is_text = |value: &Value<'_>| matches!(value, Value::Text(text) if **text == "y");
     let names: Vec<_> = named.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["a", "", "b", "c"]);
@@ -85,10 +85,10 @@ const LEVELS: usize = 3;
 fn walk(value: Value<'_>, levels: usize) {
     match value {
         Value::Array(elements) if levels > 0 => {
-            elements.into_iter().for_each(|it| walk(it, levels - 1));
+            elements.iter().for_each(|it| walk(it, levels - 1));
         }
         Value::Object(members) if levels > 0 => {
-            members.into_iter().for_each(|(_, it)| walk(it, levels - 1));
+            members.iter().for_each(|(_, it)| walk(it, levels - 1));
         }
         _ => {}
     }

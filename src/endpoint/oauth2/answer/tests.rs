@@ -317,7 +317,7 @@ proptest! {
                     found += 1;
                 }
             }
-            prop_assert!(answer.fields.expires_in.is_none_or(|span| span.as_secs() == 3600));
+            prop_assert!(answer.fields.expiry.lifetime(None, Duration::ZERO).is_none_or(|span| span.as_secs() == 3600));
         }
         prop_assert!(found >= 2);
     }
