@@ -1,4 +1,4 @@
-//! Instances that are set up unlike one another do not send one token twice.
+//! Instances with different settings do not send one token twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use evertoken::{Key, MemoryStore, OnRequest, Record, StoreError, TokenStore, asy
 
 use crate::support::{SECOND, World, loaded, settle};
 
-/// The answer to the next swap takes 70 s.
+/// A store whose answer to the next swap takes 70 s.
 #[derive(Debug, Clone)]
 struct Slow(MemoryStore, Arc<AtomicBool>);
 

@@ -1,4 +1,4 @@
-//! A store that fails on request, and that can be looked into and tampered with.
+//! A store that fails on request, and whose records a test can read and change.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-/// What becomes of a swap.
+/// The fate of a swap.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fate {
-    /// As usual.
+    /// The swap works as usual.
     Works,
-    /// It is applied, and the answer lost.
+    /// The swap is applied, and its answer is lost.
     AppliedUnanswered,
-    /// It never arrives.
+    /// The swap never arrives at the store.
     Lost,
 }
 
@@ -30,9 +30,9 @@ pub(crate) struct FaultStore {
 struct Faults {
     swaps: VecDeque<Fate>,
     down: bool,
-    /// Whether a swap is answered with the store's time.
+    /// Whether the answer to a swap reports the store's time.
     says_time: bool,
-    /// By how many milliseconds its clock was stepped forwards.
+    /// By how many milliseconds the store's clock was stepped forwards.
     ahead: i64,
     loads: u32,
 }
@@ -51,7 +51,7 @@ impl FaultStore {
         }
     }
 
-    /// The next swaps meet these fates.
+    /// Sets the fates of the next swaps.
     pub(crate) fn swaps(&self, fates: impl IntoIterator<Item = Fate>) {
         self.faults.lock().swaps.extend(fates);
     }
@@ -60,17 +60,17 @@ impl FaultStore {
         self.faults.lock().down = down;
     }
 
-    /// Answers swaps with its time from now on.
+    /// From now on, answers to swaps report the store's time.
     pub(crate) fn say_time(&self) {
         self.faults.lock().says_time = true;
     }
 
-    /// Its clock is stepped forwards by so many milliseconds, or back.
+    /// Steps the store's clock forwards by so many milliseconds; back if the number is negative.
     pub(crate) fn step(&self, ahead: i64) {
         self.faults.lock().ahead += ahead;
     }
 
-    /// How often it was loaded.
+    /// How often a record was loaded.
     pub(crate) fn loads(&self) -> u32 {
         self.faults.lock().loads
     }
@@ -80,13 +80,13 @@ impl FaultStore {
         loaded.entry.map(|(record, _)| record)
     }
 
-    /// The record as it is serialized.
+    /// The record in its serialized form.
     pub(crate) async fn json(&self, key: &Key) -> Value {
         let record = self.record(key).await.expect("a record");
         serde_json::to_value(record).expect("serializes")
     }
 
-    /// Writes a record over whatever is there: a failover that lost writes, or another instance.
+    /// Writes a record over the stored one, as a failover that lost writes does, or another instance.
     pub(crate) async fn put(&self, key: &Key, record: &Record) {
         let seen = self
             .inner
@@ -99,7 +99,7 @@ impl FaultStore {
         assert!(matches!(swapped, Swap::Swapped(_)));
     }
 
-    /// Changes the record as another instance would.
+    /// Changes the record, as another instance does.
     pub(crate) async fn edit(&self, key: &Key, change: impl FnOnce(&mut Value)) {
         let mut json = self.json(key).await;
         change(&mut json);
