@@ -152,6 +152,7 @@ pub(crate) async fn reconcile_before(session: &Session, notice: Notice) {
     session.tell(notice, held, epoch);
 }
 
+/// One rotation under way, with what its steps have to remember from one attempt to the next.
 struct Rotation {
     flight: Flight,
     /// The number of the lease that is being written, and the moment of the first attempt to write it. The send
@@ -305,8 +306,12 @@ fn store_failed(source: StoreError) -> Error {
 }
 
 fn family() -> Result<TokenFamily, Error> {
-    TokenFamily::random()
-        .map_err(|error| store_failed(StoreError::with_source("no random numbers", error)))
+    TokenFamily::random().map_err(no_random)
+}
+
+fn no_random(source: getrandom::Error) -> Error {
+    let gave_none = "the operating system gave no random numbers";
+    store_failed(StoreError::with_source(gave_none, source))
 }
 
 /// The pause after a panic, because the cause would mostly make the next attempt panic at once.

@@ -239,7 +239,7 @@ mod tests {
         let key = Key::new("issuer", KEY_CLIENT);
         let forwarded = Record::forwarded(Some(&theirs), &key, ours, pair("r2-ours"), 0);
         assert_eq!(forwarded.version, theirs.version + 1);
-        // The instance that wrote it takes the version from the record.
+        // The instance that wrote the record takes the version from it.
         assert_eq!(reconcile(Some(&forwarded), Some(ours)), Reconciled::Adopt);
     }
 

@@ -1,6 +1,6 @@
-//! Properties that hold for every sequence of transitions, and of the serialized form.
+//! Properties of every sequence of transitions, and of the serialized form.
 //!
-//! - [`size`]: what a record takes besides its tokens
+//! - [`size`]: how large a record is besides its tokens
 
 mod size;
 
@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Two owners act on one record as the rotation would, each remembering the lease it got.
+/// Two instances act on one record as the rotation does. Each remembers the lease that it got.
 struct World {
     record: Record,
     now: StoreTime,
@@ -168,7 +168,7 @@ proptest! {
                 let is_new = after.digest() != before.digest() || after.family != before.family;
                 prop_assert!(is_new || after.state != RecordState::Active, "a pause is forgotten");
             }
-            // A doubt about the current token goes only with that token, or with an end.
+            // A doubt about the current token goes only with that token, or with an end of the session.
             if let Some(lease) = &before.lease
                 && lease.doubtful.is_some()
                 && lease.digest == after.digest()
@@ -201,7 +201,7 @@ fn fields_of_later_versions_are_carried_along() {
     assert_eq!(written["colour"], "blue");
 }
 
-/// They say something of that pair and of that lease, and nothing of the next.
+/// An unknown field describes the part that holds it, and not the part that replaces it.
 #[test]
 fn fields_of_later_versions_are_dropped_with_the_part_that_holds_them() {
     let mut value = serde_json::to_value(active().leased(ONE, active().digest(), NOW)).unwrap();
@@ -301,7 +301,7 @@ fn the_last_sixteen_seeds_and_the_last_sixteen_replacements_are_remembered() {
     assert!(record.knows(&Digest::of("r1")));
 }
 
-/// A record as any process that can write to the store may have written it.
+/// A process that can write to the store can write any record.
 #[test]
 fn numbers_at_their_maximum_do_not_overflow() {
     let key = Key::new("issuer", KEY_CLIENT);

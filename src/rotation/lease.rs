@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Kind, Next, Rotation, Seen, StoreClock, family, store_failed, user_code};
+use super::{Kind, Next, Rotation, Seen, StoreClock, family, no_random, store_failed, user_code};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, LeaseStatus, Permit};
@@ -202,8 +202,7 @@ impl Rotation {
     /// What this instance writes of itself into its next lease.
     pub(super) fn candidate(&self) -> Result<Candidate, Error> {
         let session = self.session();
-        let random = crate::token::random()
-            .map_err(|error| store_failed(StoreError::with_source("no random numbers", error)))?;
+        let random = crate::token::random().map_err(no_random)?;
         Ok(Candidate {
             owner: session.owner,
             nonce: nonce(random),

@@ -95,7 +95,7 @@ async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen
         {
             // The stored session belongs to another seed, and this manager never held it.
             revoke_in_background(session, seed.clone());
-            session.lock().logout_stored(family().map_err(no_random)?);
+            session.lock().logout_stored(family().map_err(store_error)?);
             return Ok(None);
         }
         let last = last(session, had, &seen).await?;
@@ -122,16 +122,12 @@ async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen
     }
 }
 
-/// The error of the store, or the one about random numbers.
-fn not_seeded(error: Error) -> StoreError {
+/// The error as one of the store. Seeds and families fail only with errors of the store.
+fn store_error(error: Error) -> StoreError {
     match error {
         Error::Store { source, .. } => source,
-        error => no_random(error),
+        error => StoreError::with_source("the logout could not be prepared", error),
     }
-}
-
-fn no_random(error: Error) -> StoreError {
-    StoreError::with_source("no random numbers", error)
 }
 
 /// Whether the settings refuse the seed because the stored session goes on.
@@ -143,7 +139,7 @@ async fn conflicts(
 ) -> Result<bool, StoreError> {
     let seeding = seeded(session, seen, seed.clone(), given_at)
         .await
-        .map_err(not_seeded)?;
+        .map_err(store_error)?;
     let is_refused = session.settings().on_seed_conflict == OnSeedConflict::Error;
     Ok(is_refused && matches!(seeding, Seeding::Displaces(_)))
 }
@@ -152,11 +148,11 @@ async fn conflicts(
 /// from undoing the logout.
 async fn last(session: &Session, had: &HeldAtLogout, seen: &Seen) -> Result<Record, StoreError> {
     let now = store_now(session, seen.clock);
-    let family = family().map_err(no_random)?;
+    let family = family().map_err(store_error)?;
     if let Some((pair, given_at)) = &had.seed {
         let seeding = seeded(session, seen, pair.clone(), *given_at)
             .await
-            .map_err(not_seeded)?;
+            .map_err(store_error)?;
         if let Some(record) = displacing(session, seeding) {
             return Ok(record);
         }

@@ -5,9 +5,9 @@ use super::*;
 use crate::testing::TestClock;
 
 const SECOND: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_secs(5);
 
-/// Notes when it is woken, and asks for its next moment from a list.
+/// Notes each wake-up, and takes its next moment from a list.
 #[derive(Default)]
 struct Probe {
     seat: OnceLock<Seat>,
@@ -16,7 +16,7 @@ struct Probe {
     panics: AtomicBool,
 }
 
-/// A timer on a clock of the test's, and when the test began.
+/// A timer on a test clock, and the beginning of the test.
 struct World {
     clock: TestClock,
     timer: Arc<Timer>,
@@ -59,7 +59,7 @@ impl Sitting {
     fn plan(self: &Arc<Self>, at: Option<Timestamp>) {
         let this = Arc::downgrade(self);
         let seat = self.probe.seat.get().unwrap();
-        seat.plan(|| this, at, LOOK);
+        seat.plan(|| this, at, POLL);
     }
 
     fn woken(&self) -> Vec<u64> {
@@ -98,13 +98,13 @@ async fn each_session_is_woken_at_its_moment_and_the_task_ends_with_the_last_ent
     one.plan(Some(world.at(10)));
     two.plan(Some(world.at(20)));
     world.clock.advance(SECOND).await;
-    assert_eq!(tasks(), 1, "one for both");
+    assert_eq!(tasks(), 1, "one task for both sessions");
     world.clock.advance(60 * SECOND).await;
     assert_eq!((one.woken(), two.woken()), (vec![10, 40], vec![20]));
     assert_eq!(tasks(), 0);
     two.plan(Some(world.at(70)));
     world.clock.advance(60 * SECOND).await;
-    assert_eq!(two.woken(), [20, 70], "it starts anew");
+    assert_eq!(two.woken(), [20, 70], "the task starts again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,7 +122,7 @@ async fn a_moment_can_be_moved_earlier_moved_later_and_removed() {
     assert_eq!((earlier.woken(), later.woken()), (vec![10], vec![]));
     later.plan(None);
     world.clock.advance(Duration::from_millis(1)).await;
-    assert_eq!(tasks(), 0, "nothing is left to wait for");
+    assert_eq!(tasks(), 0, "the last entry is gone");
     world.clock.advance(150 * SECOND).await;
     assert!(later.woken().is_empty() && gone.woken().is_empty());
 }
@@ -134,7 +134,7 @@ async fn a_moment_that_passed_while_the_machine_slept_is_found_at_the_next_poll(
     probe.plan(Some(world.at(3_600)));
     world.clock.advance(SECOND).await;
     world.clock.suspend(3_600 * SECOND);
-    world.clock.advance(LOOK).await;
+    world.clock.advance(POLL).await;
     assert_eq!(probe.woken().len(), 1);
 }
 
@@ -150,7 +150,11 @@ async fn all_sessions_are_woken_when_the_wall_clock_jumps_ahead_and_not_when_it_
     assert!(probe.woken().is_empty());
     world.clock.step_wall(7_200 * SECOND);
     world.clock.advance(10 * SECOND).await;
-    assert_eq!(probe.woken().len(), 1, "its moment may be earlier now");
+    assert_eq!(
+        probe.woken().len(),
+        1,
+        "the session's moment may be earlier now"
+    );
     world.clock.advance(100 * SECOND).await;
     assert_eq!(probe.woken().len(), 1, "once");
 }

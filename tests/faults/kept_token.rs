@@ -1,4 +1,5 @@
-//! A refresh token that the server omits from its answer is kept, also where the store keeps its lifetime in milliseconds.
+//! A refresh token that the server omits from its answer is kept, also by a store that keeps its lifetime in
+//! milliseconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::support::{SECOND, World};
 
-/// Writes and reads each record as a store on disk does.
+/// A store that serializes and reads each record, as a store on disk does.
 #[derive(Debug)]
 struct Written(MemoryStore, Codec);
 
@@ -44,7 +45,7 @@ impl TokenStore for Written {
     }
 }
 
-/// Issues access tokens alone, and notes which refresh token each was for.
+/// An endpoint that issues only access tokens, and notes the refresh token of each request.
 #[derive(Debug, Clone, Default)]
 struct Omits(Arc<Mutex<Vec<String>>>);
 
@@ -79,7 +80,7 @@ async fn a_refresh_token_that_the_server_omits_is_kept_although_the_store_rounds
         .unwrap();
     for _ in 0..4 {
         tokens.token().await.unwrap();
-        // No whole number of milliseconds.
+        // The remaining lifetime is not a whole number of milliseconds.
         world
             .clock
             .advance(Duration::from_nanos(61_000_500_001))

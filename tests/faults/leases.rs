@@ -1,4 +1,4 @@
-//! Instances that are set up unlike one another do not send one token twice.
+//! Instances with different settings do not send one token twice.
 
 use evertoken::testing::{CallFault, FaultyStore, StoreCall};
 use evertoken::{MemoryStore, OnRequest};

@@ -1,4 +1,5 @@
-//! A token that has left its record is not new because of that: where the record does not know it, the store is asked.
+//! A token that has left its record does not count as new: the store is asked about a token that the record does not
+//! know.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -17,14 +18,14 @@ use crate::support::{SECOND, World, loaded};
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A store that remembers every token of the only key in it, also when it has left the record.
+/// A store that remembers every token of its only key, also after the token has left the record.
 #[derive(Clone)]
 struct Remembering {
     inner: MemoryStore,
     left: Arc<Mutex<HashSet<Digest>>>,
     searches: Arc<AtomicUsize>,
     fails: Arc<AtomicBool>,
-    /// Done within the next search, before it is answered.
+    /// Runs during the next search, before the search is answered.
     meanwhile: Arc<Mutex<Option<Work>>>,
 }
 
@@ -110,7 +111,7 @@ async fn record(store: &Remembering) -> Record {
     store.inner.load(&key()).await.unwrap().entry.unwrap().0
 }
 
-/// A session after twenty rotations, and the token of the first one, which the record does not know any more.
+/// A session after twenty rotations, and the token of the first one, which the record no longer knows.
 async fn rotated(world: &World, store: &Remembering) -> (TokenManager, TokenPair) {
     let tokens = loaded(builder(world, store)).await;
     tokens.rotate().await.unwrap();
@@ -150,7 +151,7 @@ async fn a_seed_that_has_left_the_record_is_no_conflict_and_is_not_spent() {
     }
 }
 
-/// Spent again, it would end whatever session the server takes it for.
+/// If the token were spent again, the server would end the session that it belongs to.
 #[tokio::test(start_paused = true)]
 async fn a_seed_that_has_left_the_record_of_an_ended_session_is_not_spent() {
     let world = world();
@@ -187,7 +188,7 @@ async fn a_pair_that_has_left_the_record_cannot_replace_it() {
     let error = tokens.replace(old).await.unwrap_err();
     assert!(matches!(error, Error::AlreadyUsed), "{error:?}");
     assert_eq!(record(&store).await, before);
-    // Another one can.
+    // A pair that the store does not know can replace the session.
     tokens.replace(world.server.issue()).await.unwrap();
     world.assert_exchanges(21);
 }
@@ -230,7 +231,7 @@ async fn a_search_that_fails_is_a_failure_of_the_store_and_nothing_is_spent() {
     world.assert_exchanges(21);
 }
 
-/// The search comes after the reading of the record: what it says may be younger.
+/// The search comes after the record was loaded, so its result may be newer than the record.
 #[tokio::test(start_paused = true)]
 async fn a_seed_that_another_instance_stores_meanwhile_is_the_session_of_both() {
     let world = world();

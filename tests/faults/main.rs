@@ -1,5 +1,5 @@
-//! Faults that were found by attacking the crate, each with the test that fails where it comes back. `table.toml` names
-//! them all, those too whose tests are elsewhere.
+//! Faults that were found by attacking the crate, each with a test that fails if the fault comes back. `table.toml`
+//! lists all of them, including those whose tests are in other folders.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 #[path = "../support/mod.rs"]

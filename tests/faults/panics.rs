@@ -1,4 +1,4 @@
-//! User code that panics ends no process, no timer and no rotation, wherever it is called from.
+//! A panic in user code does not end the process, a timer or a rotation, whichever task it happens in.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -29,8 +29,9 @@ async fn a_panic_in_can_sign_in_does_not_stop_the_timer() {
     assert!(world.is_live(&token));
 }
 
-/// Its first call panics with a lock held, so that every later one panics too: a rotation that tears down a task asks
-/// it whether it can sign in, and a second panic there would abort the process.
+/// An endpoint whose first call panics with a lock held, so that every later call panics too. A rotation that is
+/// dropped with its runtime asks the endpoint whether it can sign in, and a second panic there would abort the
+/// process.
 #[derive(Debug)]
 struct Poisoned {
     inner: InProcessEndpoint,
@@ -43,7 +44,7 @@ impl TokenEndpoint for Poisoned {
         {
             let mut calls = self.calls.lock().unwrap();
             *calls += 1;
-            assert_ne!(*calls, 1, "a bug of the user's, with a lock held");
+            assert_ne!(*calls, 1, "a bug in user code, with a lock held");
         }
         self.inner.exchange(grant).await
     }
@@ -74,7 +75,7 @@ fn an_endpoint_that_panics_in_every_method_is_an_error_and_does_not_end_the_proc
         let builder = TokenManager::builder(endpoint).seed(seed);
         let tokens = builder.build().unwrap();
         let asking = tokio::spawn(async move { tokens.rotate().await });
-        // The rotation goes with its runtime, in the middle of its wait.
+        // The rotation is dropped with its runtime, while it waits.
         tokio::time::timeout(SECOND, asking).await
     });
     assert!(error.is_err(), "{error:?}");
@@ -106,7 +107,7 @@ struct Broken(TestClock, Arc<AtomicBool>);
 
 impl Broken {
     fn check(&self) {
-        assert!(!self.1.load(Ordering::SeqCst), "a bug of the user's");
+        assert!(!self.1.load(Ordering::SeqCst), "a bug in user code");
     }
 }
 

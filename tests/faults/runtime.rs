@@ -1,4 +1,4 @@
-//! A manager whose runtime is gone says so, and what to do.
+//! A manager whose runtime has shut down reports that, and what to do about it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-/// A manager that has no access token, on a runtime that has shut down.
+/// A manager without an access token, on a runtime that has shut down.
 fn orphan() -> (TokenManager, AuthorizationServer) {
     let server = AuthorizationServer::builder().build();
     let first = server.issue().refresh.unwrap();

@@ -1,4 +1,4 @@
-//! A seed that the store does not know displaces a live session only where that is asked for.
+//! A seed that the store does not know displaces a live session only if the policy says so.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use evertoken::{Error, MemoryStore, OnRequest, OnSeedConflict, TokenManager};
 
 use crate::support::{SECOND, World, loaded};
 
-/// A manager on this store whose seed the server issued in a sign-in of its own.
+/// A manager on this store, whose seed comes from a sign-in of its own.
 fn seeded(world: &World, store: &MemoryStore, policy: Option<OnSeedConflict>) -> TokenManager {
     let mut builder = world
         .builder(OnRequest::default())
@@ -40,7 +40,7 @@ async fn an_unknown_seed_on_a_live_session_is_an_error_and_ends_neither_session(
         world.clock.advance(700 * SECOND).await;
         assert!(world.is_live(&alice.token().await.unwrap()));
     }
-    // A logout there leaves the session of the other user alone.
+    // A logout on this manager does not end the session of the other user.
     bob.logout().await;
     world.clock.advance(700 * SECOND).await;
     assert!(world.is_live(&alice.token().await.unwrap()));
@@ -68,7 +68,7 @@ async fn a_seed_replaces_or_keeps_a_live_session_as_the_policy_says() {
     let replaced = replacing.token().await.unwrap();
     assert_ne!(replaced.expose(), token.expose());
     world.clock.advance(600 * SECOND).await;
-    // Everybody has the new one.
+    // All instances serve the new session.
     let newer = alice.token().await.unwrap();
     assert_eq!(newer.pair_id().family, replaced.pair_id().family);
     assert_eq!(keeping.token().await.unwrap().expose(), newer.expose());
@@ -76,7 +76,7 @@ async fn a_seed_replaces_or_keeps_a_live_session_as_the_policy_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_was_given_to_replace_is_known_after_256_rotations() {
+async fn a_pair_that_was_given_to_replace_is_known_after_300_rotations() {
     let (world, store) = world();
     let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
     let replacement = world.server.issue();

@@ -1,4 +1,4 @@
-//! The table of faults says the truth: each test that it names is there, and so is each mutation.
+//! The table of faults is true: each test and each mutation that it names exists.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,19 +20,22 @@ fn every_fault_names_tests_and_mutations_that_exist() {
     for fault in entries(&table, "fault") {
         let what = fault["what"].as_str().unwrap();
         let tests = fault["tests"].as_array().unwrap();
-        assert!(!tests.is_empty(), "no test: {what}");
+        assert!(!tests.is_empty(), "the table names no test: {what}");
         for test in tests {
             let name = test.as_str().unwrap();
-            assert!(functions.contains(name), "{what}: no test {name}");
+            assert!(functions.contains(name), "{what}: there is no test {name}");
         }
         let named = fault.get("mutations").and_then(|names| names.as_array());
         for mutation in named.into_iter().flatten() {
             let name = mutation.as_str().unwrap();
-            assert!(mutations.contains(name), "{what}: no mutation {name}");
+            assert!(
+                mutations.contains(name),
+                "{what}: there is no mutation {name}"
+            );
         }
         count += 1;
     }
-    assert!(count >= 30, "{count} faults only");
+    assert!(count >= 30, "only {count} faults");
 }
 
 fn entries<'a>(table: &'a toml::Table, name: &str) -> impl Iterator<Item = &'a toml::Table> {
@@ -40,7 +43,7 @@ fn entries<'a>(table: &'a toml::Table, name: &str) -> impl Iterator<Item = &'a t
     entries.iter().map(|entry| entry.as_table().unwrap())
 }
 
-/// The names of all functions below a folder.
+/// Collects the names of all functions in a folder.
 fn collect(folder: &PathBuf, functions: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

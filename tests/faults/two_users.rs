@@ -1,4 +1,4 @@
-//! What one user's rotation leaves behind is never served in the session of another.
+//! A pair of one user's rotation is never served in the session of another user.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::support::{HOUR, SECOND, World, loaded, settle};
 
-/// The server's endpoint, which notes what was issued, and refuses once the test says so.
+/// The server's endpoint, which notes the issued pairs, and rejects tokens once the test says so.
 #[derive(Debug, Clone)]
 struct Watched {
     inner: InProcessEndpoint,
@@ -54,7 +54,7 @@ impl TokenEndpoint for Watched {
     }
 }
 
-/// Any refresh token may be used again for an hour, and brings a pair of its own.
+/// A server at which each refresh token may be used again for an hour, and brings a pair of its own each time.
 fn forgiving() -> World {
     World::with(|server| {
         server.access_ttl(600 * SECOND).reuse(Reuse::Grace {
@@ -77,8 +77,8 @@ fn access(pair: &TokenPair) -> &str {
     pair.access.as_ref().unwrap().expose()
 }
 
-/// Alice's pair is issued while her instance's store is down, and outrun by another instance. By the time the instance
-/// learns that, Bob has signed in there. Bob's refresh token is refused then.
+/// Alice's pair is issued while the store of her instance is down, and is outrun by another instance. By the time her
+/// instance learns that, Bob has signed in there. The server then rejects Bob's refresh token.
 #[tokio::test(start_paused = true)]
 async fn an_outrun_pair_is_not_served_in_the_session_of_another_user() {
     let world = forgiving();
@@ -119,13 +119,13 @@ async fn an_outrun_pair_is_not_served_in_the_session_of_another_user() {
         matches!(&error, Error::Ended { reason, .. } if reason.is_rejected()),
         "{error}"
     );
-    // It is served to its end, and it is Bob's.
+    // Bob's access token is served until it expires.
     assert_eq!(here.token().await.unwrap().expose(), access(&bob));
     assert_eq!(endpoint.issued.lock().len(), 1, "Alice's alone");
 }
 
-/// The store applies the commit, loses the answer and goes down. Another instance rotates the pair on meanwhile, and
-/// its pair is refused once.
+/// The store applies the commit, loses the answer and goes down. Another instance rotates the pair meanwhile, and the
+/// server rejects that instance's pair once.
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one() {
     let world = forgiving();
@@ -172,13 +172,14 @@ async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one
 
     endpoint.refuse();
     here.rotate().await.unwrap_err();
-    // What the store holds is the newer one still.
+    // The store still holds the newer pair.
     let record = store.load(here.key()).await.unwrap().entry.unwrap().0;
     let json = serde_json::to_value(&record).unwrap();
     assert_eq!(json["pair"]["access_token"], second.expose());
 }
 
-/// The user signs in anew while a rotation of the session before is out. Its pair comes later.
+/// The user signs in again while a rotation of the former session is under way. The pair of that rotation comes
+/// later.
 #[tokio::test(start_paused = true)]
 async fn a_pair_of_the_former_session_is_not_given_to_the_callback_for_new_pairs() {
     let world = forgiving();
@@ -204,7 +205,7 @@ async fn a_pair_of_the_former_session_is_not_given_to_the_callback_for_new_pairs
     assert_eq!(*saved.lock(), [""; 0]);
 }
 
-/// A caller gets the failure of the store at once, and is told when to try again.
+/// A caller gets the failure of the store at once, with the time after which to try again.
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_cannot_be_stored_is_an_error_with_a_pause() {
     let world = forgiving();

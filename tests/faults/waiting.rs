@@ -1,4 +1,4 @@
-//! What callers wait for, and what they get.
+//! How long callers wait, and what they get.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 
 use crate::support::{HOUR, SECOND, World, loaded, settle};
 
-/// Another client uses the refresh token up.
+/// Another client spends the refresh token.
 async fn spend_elsewhere(world: &World) {
     let other = world.manager(OnRequest::default()).await;
     other.rotate().await.unwrap();
@@ -26,7 +26,7 @@ async fn an_ended_session_is_not_rotated_and_does_not_return_its_old_token_as_ne
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     spend_elsewhere(&world).await;
-    // During the pauses after a failure, and between them.
+    // The calls are made during the pauses after a failure, and between them.
     for pause in [1, 1, 3, 5, 10, 60] {
         world.clock.advance(pause * SECOND).await;
         for asked in [
@@ -39,7 +39,7 @@ async fn an_ended_session_is_not_rotated_and_does_not_return_its_old_token_as_ne
                 "{error}"
             );
         }
-        // Who has no need of a newer one is served the old one to its end.
+        // A caller that does not need a newer token gets the old one until it expires.
         tokens.token().await.unwrap();
     }
     assert_eq!(world.server.exchanges(), 2);
@@ -52,7 +52,7 @@ async fn a_waiter_that_is_woken_after_a_logout_does_not_get_the_former_token() {
     world.clock.advance(600 * SECOND).await;
     let mut waiter = Box::pin(tokens.token());
     assert!(waiter.as_mut().now_or_never().is_none());
-    // The rotation is over before the waiter looks.
+    // The rotation ends before the waiter runs.
     world.clock.advance(SECOND).await;
     assert_eq!(world.server.exchanges(), 1);
     assert!(tokens.logout().await.is_complete());
@@ -111,7 +111,7 @@ async fn callers_without_a_session_cause_one_read_of_the_store_in_a_pause() {
     };
     ask().await;
     assert_eq!(store.calls(StoreCall::Load), 1);
-    // The pause is the same after each look: a user may sign in elsewhere any moment.
+    // The pause does not grow with each read, because a user may sign in on another instance at any moment.
     for looks in 2..=5 {
         world.clock.advance(2 * SECOND).await;
         ask().await;
@@ -125,7 +125,7 @@ async fn callers_without_a_session_cause_one_read_of_the_store_in_a_pause() {
     );
 }
 
-/// Counts what reads it.
+/// A clock that counts how often it is read.
 #[derive(Debug, Clone)]
 struct Counted(TestClock, Arc<AtomicU64>);
 
@@ -159,7 +159,7 @@ async fn a_session_that_only_waits_for_requests_wakes_a_few_times_in_an_hour() {
     world.clock.advance(HOUR).await;
     let idle = readings.load(Ordering::SeqCst);
     assert!(idle <= 12, "{idle} readings of the clock in an idle hour");
-    // The end is told in time for all that.
+    // The end of the session is still reported in time.
     let mut events = tokens.subscribe();
     world.clock.advance(month).await;
     assert!(crate::support::ended(&crate::support::drain(&mut events)) == 1);

@@ -1,4 +1,4 @@
-//! Managers that share a store and a server, each with a memory of its own.
+//! Several token managers that share one store and one server. Each stands for an instance on a machine of its own.
 
 use std::time::Duration;
 
@@ -71,19 +71,19 @@ impl Cluster {
             .jitter(0.0)
     }
 
-    /// A machine.
+    /// An instance.
     pub(crate) fn node(&self) -> TokenManager {
         self.builder(self.endpoint()).build().expect("builds")
     }
 
-    /// A machine that has loaded the session.
+    /// An instance that has loaded the session.
     pub(crate) async fn warm_node(&self) -> TokenManager {
         let node = self.node();
         node.token().await.expect("is seeded");
         node
     }
 
-    /// A machine that has loaded the session, and whose callers have time.
+    /// An instance that has loaded the session and whose callers wait for up to 3000 s.
     pub(crate) async fn patient_node(&self) -> TokenManager {
         let node = self
             .builder(self.endpoint())
@@ -94,15 +94,15 @@ impl Cluster {
         node
     }
 
-    /// A machine that has rotated, so that its client is known to work here.
+    /// An instance that has rotated once, so that its client is known to work at this server.
     pub(crate) async fn begun_node(&self) -> TokenManager {
         let node = self.warm_node().await;
         node.rotate().await.expect("is rotated");
         node
     }
 
-    /// A caller who waits for a rotation that has arrived at the server, which decides once the guard is
-    /// dropped.
+    /// A caller that waits for a rotation whose request has arrived at the server. The server answers once the guard
+    /// is dropped.
     pub(crate) async fn call_in_flight(&self, node: &TokenManager) -> (Hold, Caller) {
         let hold = self.server.hold();
         let arrived = self.server.exchanges();
@@ -112,12 +112,12 @@ impl Cluster {
         (hold, caller)
     }
 
-    /// Past the access token's expiry.
+    /// Advances the clock past the expiry of the access token.
     pub(crate) async fn expire(&self) {
         self.clock.advance(TTL + seconds(1)).await;
     }
 
-    /// What the server counted: exchanges, replays, families revoked.
+    /// The counters of the server: exchanges, replays, revoked families.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         (
             self.server.exchanges(),
@@ -126,13 +126,13 @@ impl Cluster {
         )
     }
 
-    /// The store's time, as a record has it.
+    /// The store's time in milliseconds, as a record stores it.
     pub(crate) fn store_now(&self) -> u64 {
         use evertoken::clock::Clock;
         u64::try_from(self.clock.wall().as_millis()).expect("fits")
     }
 
-    /// A lease on the current token by somebody who is not there any more.
+    /// Writes a lease on the current token by an instance that no longer runs.
     pub(crate) async fn plant_lease(&self) {
         let now = serde_json::to_value(self.store_now()).expect("a number");
         let key = self.key();
@@ -156,7 +156,7 @@ impl Cluster {
     }
 }
 
-/// So many callers at once.
+/// Starts `count` callers at once.
 pub(crate) fn callers(node: &TokenManager, count: usize) -> Vec<Caller> {
     (0..count)
         .map(|_| {
@@ -166,7 +166,7 @@ pub(crate) fn callers(node: &TokenManager, count: usize) -> Vec<Caller> {
         .collect()
 }
 
-/// What something between the client and the server answers.
+/// The answer of a gateway between the client and the server.
 pub(crate) fn page(status: u16) -> Fault {
     Fault::Status {
         status,
@@ -175,7 +175,7 @@ pub(crate) fn page(status: u16) -> Fault {
     }
 }
 
-/// What the server itself answers, with nothing rotated.
+/// A refusal by the server itself, which has rotated nothing.
 pub(crate) fn refusal(status: u16, code: &str) -> Fault {
     Fault::Status {
         status,
@@ -191,7 +191,7 @@ pub(crate) fn reason(error: &Error) -> Option<EndReason> {
     }
 }
 
-/// The ends among the events so far.
+/// The reasons of the `Ended` events so far.
 pub(crate) fn ends(events: &mut Events) -> Vec<EndReason> {
     std::iter::from_fn(|| events.try_recv())
         .inspect(|event| assert_eq!(reasons::lacking_in_event(event), None))

@@ -1,4 +1,4 @@
-//! What was read from the server is kept.
+//! A pair that was read from the server is always kept: stored, published, or revoked.
 
 use evertoken::clock::Clock;
 use evertoken::testing::{AccessCheck, CallFault, Fault, StoreCall};
@@ -11,7 +11,7 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    // The lease works, the commit does not.
+    // The swap of the lease works; the swap of the commit does not arrive.
     let (hold, waiter) = cluster.call_in_flight(&node).await;
     cluster.store.set_down(true);
     drop(hold);
@@ -115,7 +115,7 @@ async fn a_store_that_is_slower_than_a_token_lifetime_does_not_cause_endless_rot
         .unwrap();
     node.token().await.unwrap();
     cluster.expire().await;
-    // Each commit is tried until the token is over.
+    // Each commit fails until the access token has expired.
     let outages = tokio::spawn({
         let server = cluster.server.clone();
         let clock = cluster.clock.clone();
@@ -185,7 +185,7 @@ async fn a_rotation_that_commits_after_a_new_sign_in_is_superseded() {
     let node = cluster.warm_node().await;
     cluster.expire().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
-    // Another machine is started with a first pair of its own: the user signed in anew.
+    // Another instance starts with a seed of its own: the user has signed in again.
     let fresh = cluster.server.issue();
     let other = cluster
         .builder(cluster.endpoint())
@@ -196,7 +196,11 @@ async fn a_rotation_that_commits_after_a_new_sign_in_is_superseded() {
     let newer = other.token().await.unwrap();
     drop(hold);
     assert_eq!(waiter.await.unwrap().unwrap().pair_id(), newer.pair_id());
-    assert_eq!(cluster.server.revocations(), 1, "ours is revoked");
+    assert_eq!(
+        cluster.server.revocations(),
+        1,
+        "the superseded pair is revoked"
+    );
     assert_eq!(cluster.counts(), (1, 0, 0));
 }
 
@@ -226,7 +230,7 @@ async fn a_waiter_of_a_superseded_rotation_does_not_wait_for_the_revocation() {
         } else {
             assert_eq!(answer.unwrap().pair_id(), newer.pair_id());
         }
-        // What was left of the exchange.
+        // The waiter waited only for the rest of the exchange.
         assert!(cluster.clock.now().since(start) <= seconds(1), "{logout}");
         node.shutdown().await.unwrap();
         assert_eq!(cluster.server.revocations(), 1 + u64::from(logout));
@@ -239,7 +243,7 @@ async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
     let node = cluster.warm_node().await;
     cluster.expire().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
-    // Its machine slept; another found the lease stale and ended the digest.
+    // The machine of the holder slept; another instance found the lease stale and ended the session.
     let digest = cluster.first.digest(&cluster.key()).to_string();
     cluster
         .store
@@ -291,7 +295,7 @@ async fn a_pair_that_expired_before_its_answer_was_read_is_rotated_on_and_not_se
     let node = cluster.warm_node().await;
     for round in 1..=3 {
         cluster.clock.advance(ttl).await;
-        // The process is stopped in the middle of the exchange, and of the next.
+        // The process is suspended in the middle of this exchange and of the next one.
         for _ in 0..2 {
             cluster.server.fail_next(Fault::Delay(ttl + seconds(2)));
         }
@@ -301,8 +305,8 @@ async fn a_pair_that_expired_before_its_answer_was_read_is_rotated_on_and_not_se
     }
 }
 
-/// A machine whose pair was outrun: another had taken its lease over and committed first. It holds
-/// the other's pair, and keeps its own until that has been accepted.
+/// An instance whose pair was outrun: another instance had taken its lease over and committed first. The instance
+/// holds the other pair, and keeps its own as a spare until the server has accepted the other one.
 async fn outrun(cluster: &Cluster) -> TokenManager {
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -342,7 +346,7 @@ async fn fm16_an_outrun_pair_is_revoked_when_another_instance_has_logged_out() {
         .await;
     let error = node.rotate().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::LoggedOut));
-    // The record's and ours.
+    // Two pairs are revoked: the record's and the outrun one.
     assert_eq!(cluster.server.revocations(), 2);
 }
 
@@ -354,6 +358,6 @@ async fn an_outrun_pair_is_not_used_in_the_session_that_replaced_its_own() {
     cluster.server.revoke_all();
     let error = node.rotate().await.unwrap_err();
     assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
-    // The one that was outrun, and the new one.
+    // Two pairs are revoked: the outrun one and the new one.
     assert_eq!(cluster.server.exchanges(), 2);
 }

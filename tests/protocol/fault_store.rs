@@ -32,7 +32,7 @@ impl FaultStore {
         self.0.record(key).await.expect("memory")
     }
 
-    /// The record as it is serialized.
+    /// The record in its serialized form.
     pub(crate) async fn json(&self, key: &Key) -> Value {
         let record = self.record(key).await.expect("a record");
         serde_json::to_value(record).expect("serializes")

@@ -1,4 +1,4 @@
-//! Lease, then look, then spend.
+//! A token is spent only under a lease: the instance leases it first and sends it afterwards.
 
 use evertoken::testing::{CallFault, StoreCall};
 use evertoken::{EndReason, EndpointError, Error, Event, Resend};
@@ -51,7 +51,8 @@ async fn an_instance_that_finds_the_lease_of_another_waits_for_its_result() {
 async fn a_valid_token_is_served_while_another_instance_rotates() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
-    // Inside the leeway a request waits for a rotation, but not for somebody else's lease duration.
+    // Inside the leeway a caller waits for a rotation of its own instance, but not for the lease duration of another
+    // instance.
     cluster.clock.advance(TTL - seconds(5)).await;
     cluster.plant_lease().await;
     let before = tokio::time::Instant::now();
@@ -73,7 +74,7 @@ async fn n4_a_stale_lease_is_taken_over_and_its_token_sent_only_after_the_lease(
         waited >= LEASE_DURATION && waited < LEASE_DURATION + seconds(6),
         "{waited:?}"
     );
-    // The token had not been spent, so sending it does no harm.
+    // The token had not been spent, so sending it again does no harm.
     assert_eq!(cluster.counts(), (1, 0, 0));
     assert!(cluster.store.json(&cluster.key()).await["lease"].is_null());
 }
@@ -128,7 +129,7 @@ async fn a_lease_whose_swap_was_lost_is_made_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_of_an_earlier_rotation_that_sent_does_not_permit_another_sending() {
-    // The pair was rotated, its answer lost: the lease stands under our own name.
+    // The server rotated the pair and the answer was lost: the lease names this very instance.
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.warm_node().await;
@@ -152,7 +153,7 @@ async fn releasing_a_doubtful_lease_leaves_it_in_place() {
     let node = cluster.warm_node().await;
     cluster.plant_lease().await;
     cluster.expire().await;
-    // The lease is stale and taken over, but the token does not get out: nothing was found out.
+    // The lease is stale and taken over, but the request is not sent: the doubt about the token stays.
     cluster.server.set_reachable(false);
     let error = node.token().await.unwrap_err();
     assert!(
@@ -165,7 +166,7 @@ async fn releasing_a_doubtful_lease_leaves_it_in_place() {
     assert!(lease["doubtful"].is_u64(), "{lease}");
     let sendings = lease["sendings"].as_u64().unwrap();
     assert!(sendings > 1, "{lease}");
-    // Another instance may send it at once when the pause is over, and the count goes on.
+    // Another instance may send the token as soon as the pause has ended, and the count of sendings goes on.
     cluster.server.set_reachable(true);
     let other = cluster
         .builder(cluster.endpoint())
@@ -182,7 +183,7 @@ async fn releasing_a_doubtful_lease_leaves_it_in_place() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_once_the_send_window_has_passed() {
-    // The machine sleeps between lease and send: the lease is stale when it wakes.
+    // The machine sleeps between the lease and the request: the lease is stale when the machine wakes.
     let cluster = Cluster::strict();
     let endpoint = crate::outcomes::SleepsBeforeSending::new(&cluster, seconds(7_200));
     let node = cluster
@@ -194,7 +195,7 @@ async fn nothing_is_sent_once_the_send_window_has_passed() {
     cluster.expire().await;
     node.token().await.unwrap();
     assert_eq!(cluster.counts(), (1, 0, 0));
-    // Under a lease that was made afterwards; and nobody was told of the one before.
+    // The token was sent under the second lease, and the first one was released.
     let record = cluster
         .store
         .json(&evertoken::TokenEndpoint::key(&endpoint))
@@ -233,7 +234,8 @@ async fn a_lease_attempted_before_the_token_was_sent_does_not_permit_another_sen
     cluster.clock.advance(seconds(1)).await;
     let attempted = cluster.store.record(&cluster.key()).await.unwrap();
     assert!(cluster.store.json(&cluster.key()).await["lease"].is_object());
-    // Retaken and sent; the answer is lost, and the store falls back to the first attempt.
+    // The lease is written again and the token sent; the answer is lost, and the store falls back to the first
+    // attempt.
     cluster
         .server
         .fail_next(evertoken::testing::Fault::DropAfter);
@@ -245,7 +247,8 @@ async fn a_lease_attempted_before_the_token_was_sent_does_not_permit_another_sen
     assert_eq!(cluster.counts(), (1, 0, 0));
 }
 
-/// It may have been committed unnoticed, and by the time that it is found the refresh token has expired.
+/// The swap of the lease may have been applied without an answer. By the time the instance finds the lease, the
+/// refresh token has expired.
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_attempted_for_a_refresh_is_not_used_for_a_sign_in() {
     let cluster = Cluster::new(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));
@@ -269,7 +272,7 @@ async fn a_lease_that_was_attempted_for_a_refresh_is_not_used_for_a_sign_in() {
     assert_eq!(cluster.server.sign_ins(), 1);
 }
 
-/// Its holder is in the pause after a page, and says so in the same lease.
+/// The holder is in the pause after a page, and prolongs its own lease for that pause.
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_its_holder_prolongs_is_respected_for_its_new_duration() {
     let cluster = Cluster::strict();

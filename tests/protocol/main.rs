@@ -1,5 +1,5 @@
-//! The rotation protocol, rule by rule: several managers on one store, as if they were machines, a strict
-//! server, and a store that fails on request. Time is simulated.
+//! The rotation protocol, rule by rule. Several managers on one store stand for instances on different machines, with
+//! a strict server and a store that fails on request. Time is simulated.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

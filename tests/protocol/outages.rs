@@ -1,4 +1,4 @@
-//! What passes by itself is waited through, however long it lasts.
+//! Callers wait through a failure that passes by itself, however long it lasts.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use evertoken::{EndpointError, Error, TokenManager};
 
 use crate::cluster::{Cluster, callers, ends, page, seconds};
 
-/// Why no token is to be had for a while.
+/// The cause of an outage.
 #[derive(Debug, Clone, Copy)]
 enum Outage {
     Refused,
-    /// With an empty body.
+    /// An answer of this status with an empty body.
     Empty(u16),
     Page(u16),
     Store,
@@ -89,7 +89,7 @@ async fn a_valid_token_is_served_at_once_in_an_outage() {
     for outage in outages.chain([Outage::Store]) {
         let cluster = Cluster::strict();
         let node = cluster.begun_node().await;
-        // Due, and valid for 5 s more.
+        // The token is due, and valid for 5 s more.
         cluster.clock.advance(seconds(595)).await;
         outage.set(&cluster, true);
         let start = tokio::time::Instant::now();
@@ -100,7 +100,7 @@ async fn a_valid_token_is_served_at_once_in_an_outage() {
     }
 }
 
-/// Two hours in which callers of all instances ask every second. Returns how many requests there were.
+/// Two hours in which callers of all instances ask every second. Returns the number of requests.
 async fn two_hours(cluster: &Cluster, outage: Outage, instances: usize) -> u64 {
     let endpoint = FaultyEndpoint::new(cluster.endpoint());
     let requests = || endpoint.calls(EndpointCall::Refresh);
@@ -146,7 +146,7 @@ async fn an_outage_of_two_hours_costs_at_most_150_requests_of_all_instances() {
             let day = seconds(24 * 60 * 60);
             let cluster = Cluster::new(|server| server.refresh_ttl(day));
             let sent = two_hours(&cluster, outage, instances).await;
-            // 2, 4, 8, 16 and 32 s, and then a minute each.
+            // The pauses are 2, 4, 8, 16 and 32 s, then a minute each.
             assert!(
                 (100..=150).contains(&sent),
                 "{outage:?} {instances}: {sent}"
@@ -162,7 +162,7 @@ async fn an_instance_waits_for_a_store_that_is_down_for_two_hours_and_sends_noth
     assert_eq!(two_hours(&cluster, Outage::Store, 2).await, 0);
 }
 
-/// The whole time, as a job does that knows of no pause.
+/// A caller asks again and again, as a job does that ignores the pauses.
 #[tokio::test(start_paused = true)]
 async fn callers_in_a_long_outage_get_the_failure_when_the_next_attempt_is_after_their_deadline() {
     let cluster = Cluster::strict();
@@ -180,14 +180,14 @@ async fn callers_in_a_long_outage_get_the_failure_when_the_next_attempt_is_after
         error.retry_after().unwrap().as_secs()
     };
     // The attempts are made at 0, 2, 6, 14 and 30 s; the next one comes at 62 s, and the deadline is at 35 s.
-    let left = failed(node.token().await.unwrap_err());
-    assert_eq!((start.elapsed().as_secs(), left), (30, 32));
-    // For a caller with a later deadline that one is near enough.
+    let retry_after = failed(node.token().await.unwrap_err());
+    assert_eq!((start.elapsed().as_secs(), retry_after), (30, 32));
+    // The next attempt is before the deadline of a caller that comes 1 s later.
     cluster.clock.advance(seconds(1)).await;
-    let left = failed(node.token().await.unwrap_err());
-    assert_eq!((start.elapsed().as_secs(), left), (62, 60));
-    // And then for none.
-    let left = failed(node.token().await.unwrap_err());
-    assert_eq!((start.elapsed().as_secs(), left), (62, 60));
+    let retry_after = failed(node.token().await.unwrap_err());
+    assert_eq!((start.elapsed().as_secs(), retry_after), (62, 60));
+    // After that attempt, the next one is after every deadline.
+    let retry_after = failed(node.token().await.unwrap_err());
+    assert_eq!((start.elapsed().as_secs(), retry_after), (62, 60));
     assert_eq!(failed(node.try_token().unwrap_err()), 60);
 }

@@ -1,4 +1,4 @@
-//! What an answer that is no pair means for the token.
+//! What an answer without a pair means for the token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,8 @@ use evertoken::{
 
 use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, ends, reason, seconds};
 
-/// The machine sleeps once, after the manager looked at the window and before the bytes leave.
+/// An endpoint whose machine sleeps once, after the manager has checked the send window and before the request is
+/// sent.
 #[derive(Debug, Clone)]
 pub(crate) struct SleepsBeforeSending {
     inner: InProcessEndpoint,
@@ -83,12 +84,12 @@ async fn n16_a_misconfigured_client_does_not_end_the_session_of_other_instances(
         "{error:?}"
     );
     assert!(!error.is_retryable() && !error.needs_sign_in());
-    // The other keeps the pause, and its callers wait: its own configuration may be right.
+    // The other instance keeps the pause and its callers wait, because its own configuration may be right.
     let start = tokio::time::Instant::now();
     let token = right.token().await.unwrap();
     assert!(start.elapsed() >= error.retry_after().unwrap());
     assert_eq!(cluster.counts(), (2, 0, 0));
-    // The one that is misconfigured goes on with what the other rotated.
+    // The misconfigured instance adopts the pair that the other one rotated.
     assert_eq!(wrong.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(cluster.counts(), (2, 0, 0));
 }
@@ -98,7 +99,7 @@ async fn a_rejection_ends_the_session_at_once_and_its_access_token_is_served_unt
     let cluster = Cluster::strict();
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     let mut events = one.subscribe();
-    // Somebody else spends the token behind our back.
+    // Another client spends the token without the store.
     cluster.server.revoke_all();
     let error = one.rotate().await.unwrap_err();
     assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
@@ -121,7 +122,7 @@ async fn a_rejection_ends_the_session_at_once_and_its_access_token_is_served_unt
     assert_eq!(
         cluster.server.exchanges(),
         1,
-        "nobody asks the server again"
+        "no caller causes another request"
     );
     assert!(matches!(ends(&mut events)[..], [EndReason::Rejected(_)]));
 }
@@ -139,7 +140,7 @@ async fn an_access_token_of_an_ended_session_is_served_until_it_is_rejected_once
 
 #[tokio::test(start_paused = true)]
 async fn fm15_a_rejection_counts_only_after_the_record_was_loaded_again() {
-    // The other instance's rotation is committed while ours is refused.
+    // The other instance commits its rotation while the token of this one is rejected.
     let cluster = Cluster::new(|server| server.reuse(Reuse::Refuse));
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     let mut events = one.subscribe();
@@ -147,7 +148,7 @@ async fn fm15_a_rejection_counts_only_after_the_record_was_loaded_again() {
     cluster.expire().await;
     let newer = two.token().await.unwrap();
     let record = cluster.store.record(&cluster.key()).await.unwrap();
-    // A failover loses the commit, and it is found again while one asks.
+    // A failover loses the commit, and the commit is visible again while this instance sends its request.
     cluster.store.put(&cluster.key(), &old).await;
     let (hold, waiter) = cluster.call_in_flight(&one).await;
     cluster.store.put(&cluster.key(), &record).await;
@@ -178,7 +179,7 @@ async fn t12_a_spent_token_ends_the_session_on_a_strict_server_and_the_error_say
     cluster.expire().await;
     cluster.server.fail_next(Fault::DropAfter);
     let error = node.token().await.unwrap_err();
-    // The second sending was refused: the family was lost with the answer.
+    // The server rejected the second sending: the family was lost together with the answer.
     assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
     assert_eq!(cluster.counts(), (2, 1, 1));
     assert!(matches!(ends(&mut events)[..], [EndReason::Rejected(_)]));
@@ -199,8 +200,9 @@ async fn t12_a_token_is_sent_again_inside_the_grace_window_of_its_server() {
     assert!(cluster.store.json(&cluster.key()).await["lease"].is_null());
 }
 
-/// A server that answers a token again, whose access tokens live for `ttl`; an instance that has spent the token and
-/// died with its lease; and one that sends it again after the lease has expired, and serves this token.
+/// A server that answers a used token again and whose access tokens live for `ttl`; an instance that has spent the
+/// token and died with its lease; and an instance that sends the token again after the lease has expired, and serves
+/// this access token.
 async fn answered_again(
     ttl: Duration,
     answer: GraceAnswer,
@@ -229,8 +231,8 @@ async fn answered_again(
     (cluster, node, token)
 }
 
-/// No server repeats an answer for longer than five minutes, so a lifetime is shortened by half at the most, and a
-/// token that is repeated later than that is found dead by an API.
+/// No server repeats an answer for longer than five minutes, so a repeated pair is taken for older by at most half
+/// its lifetime. If a pair is repeated later than that, an API finds its access token dead.
 #[tokio::test(start_paused = true)]
 async fn n15_a_pair_that_is_repeated_after_its_access_token_expired_is_rotated_once_it_is_rejected()
 {
@@ -282,7 +284,7 @@ async fn n15_without_coordination_a_pair_that_is_repeated_is_as_old_as_its_first
     let node = builder.build().unwrap();
     node.token().await.unwrap();
     cluster.clock.advance(ttl).await;
-    // The pair is issued now, and its answer comes too late. What is noted of that is half a minute younger.
+    // The server issues the pair now, and its answer comes too late. The record notes a moment half a minute later.
     cluster.server.fail_next(Fault::Delay(seconds(3_600)));
     let waiting = callers(&node, 1);
     cluster.clock.advance(seconds(40)).await;
@@ -310,7 +312,7 @@ async fn no_number_of_lost_answers_ends_a_session() {
         let node = node.clone();
         async move { node.token().await }
     });
-    // 2, 4, 8, 16 and 32 s, and then a minute each.
+    // The pauses are 2, 4, 8, 16 and 32 s, then a minute each.
     cluster.clock.advance(seconds(62 + 19 * 60 + 1)).await;
     assert_eq!(cluster.counts(), (25, 24, 0));
     assert!(!waiter.is_finished());
@@ -392,7 +394,7 @@ async fn a_valid_token_is_served_throughout_an_unknown_outcome() {
     let served = node.token().await.unwrap();
     assert!(before.elapsed() < seconds(1));
     assert_eq!(served.pair_id().version, 1);
-    // The next request after the pause finds the rotation where it was left.
+    // The first request after the pause goes on with the rotation.
     cluster.clock.advance(seconds(5)).await;
     assert_eq!(node.token().await.unwrap().pair_id().version, 2);
     assert_eq!(cluster.counts(), (2, 0, 0));
@@ -404,7 +406,8 @@ async fn a_lease_that_may_be_stored_does_not_permit_resending_that_the_profile_f
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    // Sent, and the answer lost; that the lease is doubtful may or may not be stored.
+    // The token was sent and the answer lost. The store applies the swap that makes the lease doubtful, but does not
+    // answer it.
     cluster.server.fail_next(Fault::DropAfter);
     cluster.store.work_next(StoreCall::Swap, 1);
     cluster

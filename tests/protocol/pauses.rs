@@ -1,4 +1,5 @@
-//! A pause after a failure holds for all callers of all instances: nothing is sent in it, and the store is read.
+//! A pause after a failure holds for all callers of all instances: nothing is sent meanwhile, and the record is still
+//! read.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ async fn there_is_never_more_than_one_exchange_in_a_pause_for_20_callers_of_2_in
         cluster.server.fail_always(Some(fault.clone()));
         let start = tokio::time::Instant::now();
         let mut waiting: Vec<_> = nodes.iter().flat_map(|node| callers(node, 20)).collect();
-        // The first one was the rotation that had succeeded.
+        // The first request was the rotation that succeeded before the outage.
         for (exchanges, until) in [(2, 2), (3, 6), (4, 14)] {
             cluster.server.arrived(exchanges).await;
             while start.elapsed() < seconds(until) - Duration::from_millis(200) {
@@ -46,7 +47,7 @@ async fn there_is_never_more_than_one_exchange_in_a_pause_for_20_callers_of_2_in
             assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 3);
         }
         assert_eq!(cluster.counts(), (5, 0, 0), "{fault:?}");
-        // One event for each failure of its own.
+        // Each failure of an instance is one event.
         let seen: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
         let failed = seen
             .iter()
@@ -67,7 +68,7 @@ async fn a_pause_of_one_instance_is_kept_by_another_whose_callers_learn_the_reas
     one.try_token().unwrap_err();
     cluster.server.arrived(2).await;
     cluster.clock.advance(Duration::from_millis(100)).await;
-    // The first instance goes, so that it is the other one that makes the next attempt, and it gets no answer.
+    // The first instance stops, so that the other one makes the next attempt, which gets no answer.
     one.shutdown().await.unwrap();
     let hold = cluster.server.hold();
     let waiting = callers(&two, 20);
@@ -104,7 +105,8 @@ async fn a_pause_of_one_instance_is_kept_by_another_whose_callers_learn_the_reas
 async fn a_caller_with_a_valid_token_does_not_wait_for_the_next_attempt() {
     let cluster = Cluster::strict();
     let node = cluster.begun_node().await;
-    // The rest is so short that a caller waits for the rotation, and gets what is there if it fails.
+    // The remaining lifetime is so short that a caller waits for the rotation, and gets the held token if the
+    // rotation fails.
     cluster.clock.advance(TTL - seconds(8)).await;
     cluster.server.fail_always(Some(Fault::status(503)));
     let start = tokio::time::Instant::now();
@@ -125,7 +127,7 @@ async fn the_pause_of_the_next_instance_is_twice_that_of_the_one_before() {
     cluster.server.arrived(2).await;
     cluster.clock.advance(Duration::from_millis(100)).await;
     one.shutdown().await.unwrap();
-    // That pause is over by then, and the record says that there was one.
+    // By then that pause has ended, and the record still counts it.
     cluster.clock.advance(seconds(3)).await;
     let waiting = callers(&two, 1);
     for (after, exchanges) in [(100, 3), (3_500, 3), (1_000, 4), (7_000, 4), (1_500, 5)] {
@@ -162,7 +164,7 @@ async fn a_caller_whose_deadline_is_before_the_next_attempt_of_another_instance_
     }
     assert!(start.elapsed() < Duration::from_millis(100));
     assert_eq!(cluster.server.exchanges(), 2);
-    // With the end of the pause near, callers wait for it.
+    // When the end of the pause is near, callers wait for it.
     cluster.clock.advance(seconds(90)).await;
     let (one, two) = tokio::join!(one.token(), two.token());
     assert_eq!(one.unwrap().pair_id(), two.unwrap().pair_id());
@@ -175,7 +177,7 @@ async fn t02_a_pair_that_another_instance_stored_is_adopted_in_a_long_pause() {
     for fault in [
         put_off(429, seconds(1_800)),
         put_off(503, seconds(1_800)),
-        // A human has to act: the pause is the longest, and no caller waits for its end.
+        // A user has to act: the pause is the longest one, and no caller waits for its end.
         refusal(400, "interaction_required"),
     ] {
         let cluster = Cluster::strict();
@@ -183,10 +185,10 @@ async fn t02_a_pair_that_another_instance_stored_is_adopted_in_a_long_pause() {
         cluster.expire().await;
         cluster.server.fail_next(fault.clone());
         one.token().await.unwrap_err();
-        // The user signs in anew elsewhere.
+        // The user signs in again on the other instance.
         two.replace(cluster.server.issue()).await.unwrap();
         let stored = two.token().await.unwrap();
-        // What looks for it at most is one reading of the store in 5 s.
+        // In the pause, the store is read at most once in 5 s.
         let mut waited = 0;
         let token = loop {
             match one.token().await {
@@ -282,7 +284,7 @@ async fn a_pause_that_no_caller_and_no_timer_waits_for_ends_with_its_lease_relea
     let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
     assert_eq!(lease["released"], true);
     assert_eq!(cluster.server.exchanges(), 2);
-    // Whichever instance needs the token sends it without a lease duration.
+    // An instance that needs the token sends it without waiting for a lease duration.
     let start = tokio::time::Instant::now();
     cluster.warm_node().await;
     assert!(start.elapsed() < seconds(1));
@@ -294,7 +296,7 @@ async fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.begun_node().await, cluster.patient_node().await);
     cluster.expire().await;
-    // Twice as long as the lease duration.
+    // The pause is twice as long as the lease duration.
     cluster.server.fail_next(put_off(503, LEASE_DURATION * 2));
     one.token().await.unwrap_err();
     let waiting = callers(&two, 1).remove(0);
@@ -302,7 +304,7 @@ async fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     assert_eq!(cluster.server.exchanges(), 2);
     let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
     assert_eq!(lease["released"], false, "{lease}");
-    // In milliseconds: the pause, and the lease duration after it.
+    // The duration of the lease, in milliseconds, is the pause plus the lease duration after it.
     assert_eq!(lease["duration"], 3 * 60_000);
     drop(waiting);
 }

@@ -1,4 +1,4 @@
-//! What a record means to somebody who holds a pair already.
+//! What a record means to an instance that holds a pair.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use evertoken::{
 
 use crate::cluster::{Cluster, reason, seconds};
 
-/// A server that forgets the access token, once.
+/// An endpoint whose server omits the access token once.
 #[derive(Debug)]
 pub(crate) struct ForgetsAccess {
     inner: InProcessEndpoint,
@@ -98,7 +98,7 @@ async fn an_instance_that_finds_a_logout_revokes_the_pair_that_is_left() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    // The one who logged out died before he could revoke.
+    // The instance that logged out died before it revoked the pair.
     cluster
         .store
         .edit(&cluster.key(), |record| {
@@ -111,7 +111,8 @@ async fn an_instance_that_finds_a_logout_revokes_the_pair_that_is_left() {
     );
     assert_eq!(cluster.server.revocations(), 1);
     assert!(cluster.store.json(&cluster.key()).await["pair"].is_null());
-    // Found once more, it is not revoked once more; and the old seed does not revive it.
+    // A second instance that finds the logout does not revoke the pair again, and the old seed does not revive the
+    // session.
     let restarted = cluster.node();
     assert_eq!(
         reason(&restarted.token().await.unwrap_err()),
@@ -136,7 +137,7 @@ async fn an_ended_session_is_served_again_after_a_sign_in_on_another_instance() 
         .build()
         .unwrap();
     let newer = other.token().await.unwrap();
-    // It fails fast while it looks, and not for ever.
+    // While the instance reads the store in the background, a call fails at once; afterwards a call succeeds.
     cluster.clock.advance(seconds(5)).await;
     let _ = node.token().await;
     cluster.clock.advance(seconds(1)).await;
@@ -146,7 +147,7 @@ async fn an_ended_session_is_served_again_after_a_sign_in_on_another_instance() 
 #[tokio::test(start_paused = true)]
 async fn a_seed_that_is_a_jwt_expires_at_its_exp_claim() {
     let cluster = Cluster::strict();
-    // {"exp":1}: long over, whatever the seed's age.
+    // The claims are {"exp":1}: the token expired long ago, whatever the age of the seed.
     let pair = TokenPair::new("e30.eyJleHAiOjF9.x");
     let refresh = cluster.first.refresh.clone().unwrap();
     let node = cluster

@@ -1,11 +1,12 @@
-//! After an unclear answer its holder sends the same token again, as far as the server's profile permits.
+//! After an unclear answer, the holder of the lease sends the same token again, as far as the server's profile
+//! permits.
 
 use evertoken::testing::Fault;
 use evertoken::{Coordination, EndReason, EndpointError, Error, Resend};
 
 use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, ends, page, reason, seconds};
 
-/// Unclear answers, and whether the token is probably unspent behind them.
+/// Unclear answers, and for each whether the token is probably unspent.
 fn unclear() -> [(Fault, bool); 8] {
     [
         (page(404), true),
@@ -45,7 +46,7 @@ async fn a_token_is_sent_again_if_the_profile_permits_and_else_the_session_ends_
             } else {
                 let error = one.token().await.unwrap_err();
                 assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
-                // What left it unknown is where the user looks for it.
+                // The error names the answer that left the outcome unknown.
                 let Error::Ended { source, .. } = &error else {
                     panic!("{error:?}");
                 };
@@ -87,7 +88,7 @@ async fn without_resending_the_access_token_is_served_until_it_expires_and_then_
     assert_eq!(cluster.counts(), (2, 0, 0));
 }
 
-/// The lease says what left it doubtful.
+/// The lease records the kind of answer that left the token doubtful.
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_takes_a_lease_over_resends_only_as_the_profile_permits() {
     for (fault, is_permitted) in [(Fault::status(503), true), (Fault::DropBefore, false)] {
@@ -125,7 +126,7 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
     };
     let (one, two) = (uncoordinated().await, uncoordinated().await);
     cluster.expire().await;
-    // The first request gets no answer in time, and the second a page, as do those that follow on it.
+    // The first request gets no answer in time. The second gets a page, and so do the following ones.
     cluster.server.fail_next(Fault::DelayBefore(seconds(3_600)));
     let first = callers(&one, 1);
     cluster.server.arrived(1).await;
@@ -168,8 +169,8 @@ async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_the_session_a
     }
 }
 
-/// A copy of a machine that was made while the request was out takes its broken connection for the end of the request,
-/// which goes on elsewhere.
+/// A machine may have been copied while the request was out. The copy takes its broken connection for the end of the
+/// request, although the request goes on from the original.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_was_suspended_after_sending_leaves_its_lease_alone_for_its_duration() {
     for slept in [false, true] {
@@ -208,7 +209,7 @@ async fn nothing_is_sent_under_a_lease_that_was_taken_over_meanwhile() {
     cluster.server.fail_next(Fault::DropBefore);
     let waiter = callers(&node, 1).remove(0);
     cluster.clock.advance(seconds(1)).await;
-    // Another instance takes it over, with a request of its own that takes a while.
+    // Another instance takes the lease over, with a request of its own that takes a while.
     cluster
         .store
         .edit(&cluster.key(), |record| {

@@ -1,4 +1,4 @@
-//! A 500 from the token endpoint says nothing sure of the token: it is taken for an answer that was lost.
+//! A 500 from the token endpoint does not say what became of the token: the client treats it like a lost answer.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use evertoken::{EndReason, EndpointError, Resend};
 
 use crate::cluster::{Cluster, ends, reason, seconds};
 
-/// The server failed before it rotated, or after.
+/// The server failed before it rotated the token, or afterwards.
 fn faults() -> [Fault; 2] {
     let body = r#"{"error":"server_error"}"#.to_owned();
     [
@@ -108,6 +108,6 @@ async fn t14_a_valid_token_is_served_throughout() {
         assert!(node.token().await.is_ok());
         cluster.clock.advance(seconds(1)).await;
     }
-    // The pair is not due, and no caller waits for another.
+    // The pair is not due, so that no caller waits for another one.
     assert_eq!(cluster.counts(), (1, 0, 0));
 }

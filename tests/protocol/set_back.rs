@@ -1,4 +1,4 @@
-//! A store that was set back shows sessions that the user has replaced or left. None of them comes back.
+//! A store that was set back shows sessions that the user has replaced or logged out of. None of them comes back.
 
 use evertoken::protocol::Record;
 use evertoken::testing::Fault;
@@ -27,14 +27,14 @@ async fn t03_a_session_that_was_replaced_does_not_come_back() {
         }
         let held = pair_id(&node).await;
         assert_ne!(held.family, before.family);
-        // The store loses what was written in the last moments.
+        // The store loses its latest writes.
         cluster.store.put(&cluster.key(), &old).await;
         cluster.clock.advance(seconds(300)).await;
         let rotated = node.rotate().await.unwrap();
         assert_eq!(rotated.pair_id().family, held.family);
         let record = cluster.store.record(&cluster.key()).await.unwrap();
         assert_eq!(record.pair_id(), rotated.pair_id());
-        // The instance that has seen nothing of it all adopts it.
+        // An instance that has not seen those writes adopts the former session.
         cluster.expire().await;
         assert_eq!(pair_id(&node).await, pair_id(&other).await);
         assert_eq!(pair_id(&other).await.family, held.family);
@@ -61,16 +61,16 @@ async fn t03_a_pair_that_is_issued_while_the_store_is_set_back_is_stored() {
     assert_eq!(cluster.server.revocations(), 0);
 }
 
-/// A server that permits no second sending.
-fn never_again() -> Cluster {
+/// A cluster whose server profile forbids sending a token again.
+fn without_resending() -> Cluster {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     cluster
 }
 
-/// A rotation gets no answer, and the store falls back meanwhile: its lease is lost before the remark that its token may be
-/// spent. The token is not sent again.
-async fn ends_unsure(cluster: &Cluster, node: &TokenManager, old: &Record) {
+/// A rotation gets no answer, and the store is set back meanwhile: the lease is lost before the doubt about its token
+/// is stored. The token is not sent again.
+async fn ends_with_unknown_outcome(cluster: &Cluster, node: &TokenManager, old: &Record) {
     cluster.server.fail_next(Fault::DropBefore);
     let (hold, waiter) = cluster.call_in_flight(node).await;
     let sent = cluster.server.exchanges();
@@ -83,16 +83,16 @@ async fn ends_unsure(cluster: &Cluster, node: &TokenManager, old: &Record) {
 
 #[tokio::test(start_paused = true)]
 async fn a_doubt_remains_when_the_store_loses_its_lease() {
-    let cluster = never_again();
+    let cluster = without_resending();
     let node = cluster.begun_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
     cluster.expire().await;
-    ends_unsure(&cluster, &node, &old).await;
+    ends_with_unknown_outcome(&cluster, &node, &old).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_doubt_remains_when_the_store_shows_a_lease_on_the_former_token() {
-    let cluster = never_again();
+    let cluster = without_resending();
     let node = cluster.begun_node().await;
     cluster.expire().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
@@ -100,13 +100,13 @@ async fn a_doubt_remains_when_the_store_shows_a_lease_on_the_former_token() {
     drop(hold);
     waiter.await.unwrap().unwrap();
     cluster.expire().await;
-    ends_unsure(&cluster, &node, &old).await;
+    ends_with_unknown_outcome(&cluster, &node, &old).await;
 }
 
-/// As where it is written over a sibling.
+/// The version changes when a pair is written over another pair of its session.
 #[tokio::test(start_paused = true)]
 async fn a_doubt_remains_when_the_version_of_its_pair_changes() {
-    let cluster = never_again();
+    let cluster = without_resending();
     let node = cluster.begun_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
     cluster
@@ -118,12 +118,12 @@ async fn a_doubt_remains_when_the_version_of_its_pair_changes() {
     let renamed = cluster.store.record(&cluster.key()).await.unwrap();
     cluster.store.put(&cluster.key(), &old).await;
     cluster.expire().await;
-    ends_unsure(&cluster, &node, &renamed).await;
+    ends_with_unknown_outcome(&cluster, &node, &renamed).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_doubt_that_the_store_loses_is_written_again_for_the_other_instances() {
-    let cluster = never_again();
+    let cluster = without_resending();
     let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
     let old = cluster.store.record(&cluster.key()).await.unwrap();
     cluster.server.fail_next(Fault::DropBefore);
@@ -136,7 +136,7 @@ async fn a_doubt_that_the_store_loses_is_written_again_for_the_other_instances()
     cluster.store.put(&cluster.key(), &old).await;
     drop(hold);
     cluster.clock.advance(seconds(5)).await;
-    // The access token is good for minutes, and the other instance wants a new one.
+    // The access token is valid for minutes, and the other instance wants a new one.
     assert!(other.rotate().await.is_err());
     assert!(rotation.await.unwrap().is_err());
     assert_eq!(cluster.server.exchanges(), 2);
@@ -160,7 +160,7 @@ async fn a_doubt_remains_after_a_sign_in_that_fails() {
     assert!(token.pair_id().version > 2);
 }
 
-/// Without coordination a doubt is noted after the answer, in whatever the record is by then.
+/// Without coordination a doubt is stored after the answer, in whatever record the store holds by then.
 #[tokio::test(start_paused = true)]
 async fn a_doubt_does_not_undo_a_logout() {
     let cluster = Cluster::new(|server| server.sign_in(true));
@@ -201,7 +201,7 @@ async fn t51_a_session_that_was_logged_out_does_not_come_back() {
         for _ in 0..2 {
             cluster.store.put(&cluster.key(), &old).await;
             cluster.clock.advance(seconds(120)).await;
-            // It says at once that the session is over, and looks whether there is another.
+            // A call fails at once, and the instance reads the store to see whether there is another session.
             for _ in 0..3 {
                 let error = node.token().await.unwrap_err();
                 assert_eq!(reason(&error), Some(EndReason::LoggedOut));
@@ -211,7 +211,7 @@ async fn t51_a_session_that_was_logged_out_does_not_come_back() {
             assert_eq!(record["state"]["is"], "logged_out", "{sessions}");
         }
         assert_eq!(cluster.counts(), (1, 0, 0));
-        // The user may sign in anew.
+        // The user may sign in again.
         node.replace(cluster.server.issue()).await.unwrap();
         node.token().await.unwrap();
         assert_eq!(
@@ -226,7 +226,8 @@ async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back
     let cluster = Cluster::strict();
     let node = cluster.begun_node().await;
     let held = pair_id(&node).await;
-    // As many commits again, of which this instance has seen none: the number of the lease tells.
+    // The record seems to have had as many commits, none of which this instance has seen. The number of the lease
+    // decides.
     cluster
         .store
         .edit(&cluster.key(), |record| {

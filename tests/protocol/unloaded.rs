@@ -1,4 +1,4 @@
-//! Leases that are written against the record that the manager wrote last, without loading it.
+//! A lease is written against the record that the manager wrote last, without loading it first.
 
 use std::time::Duration;
 
@@ -55,7 +55,11 @@ async fn an_instance_waits_for_the_lease_of_another_instance() {
     let (hold, theirs) = cluster.call_in_flight(&two).await;
     let ours = tokio::spawn(async move { one.token().await });
     cluster.clock.advance(seconds(5)).await;
-    assert_eq!(cluster.server.exchanges(), 2, "one has not sent it too");
+    assert_eq!(
+        cluster.server.exchanges(),
+        2,
+        "the first instance has not sent the token as well"
+    );
     drop(hold);
     let theirs = theirs.await.unwrap().unwrap();
     assert_eq!(ours.await.unwrap().unwrap().pair_id(), theirs.pair_id());
@@ -111,7 +115,7 @@ async fn a_lease_keeps_its_age_when_the_clock_of_the_store_jumps() {
             (-1_000..=1_000).contains(&age),
             "{age} ms old as it is sent"
         );
-        // No instance may take it for stale while its request is under way.
+        // No other instance may take the lease for stale while its request is under way.
         drop(hold);
         caller.await.unwrap().unwrap();
         assert_eq!(cluster.counts(), (2, 0, 0));

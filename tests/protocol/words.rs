@@ -76,7 +76,7 @@ async fn a_client_that_is_refused_after_a_first_success_waits_until_it_is_accept
         for caller in waiting {
             caller.await.unwrap().unwrap();
         }
-        // At 0, 2, 6, 14 and 30 s.
+        // The requests are sent at 0, 2, 6, 14 and 30 s.
         assert_eq!(cluster.counts(), (6, 0, 0));
         assert_eq!(ends(&mut events), []);
     }
@@ -140,7 +140,7 @@ async fn a_server_that_needs_the_user_is_an_error_at_once_and_is_asked_again_onc
             cluster.clock.advance(seconds(1)).await;
         }
         assert_eq!(cluster.server.exchanges(), 1 + 10);
-        // The session is there for the user who answers.
+        // The session stays active for the user who answers.
         cluster.server.fail_always(None);
         cluster.clock.advance(seconds(60)).await;
         node.token().await.unwrap();

@@ -5,7 +5,7 @@ fn key() -> Key {
     Key::new("issuer", KEY_CLIENT)
 }
 
-/// A record leased by ONE, and the commit of what ONE was issued.
+/// A record that ONE leases, and the commit of the pair that ONE was issued.
 fn leased(token: &str) -> (Record, Commit) {
     let record = active();
     let leased = record.leased(ONE, record.digest(), NOW);
@@ -32,7 +32,7 @@ fn written(decision: CommitDecision) -> Record {
 #[test]
 fn a_commit_writes_the_version_of_the_record_plus_one_and_removes_its_own_lease() {
     let (mut record, commit) = leased("r2");
-    // The store lost a write while we were away.
+    // The store's version is not the one of the lease: the store lost a write.
     record.version = 40;
     let committed = written(commit.judge(Some(&record), &key(), NOW));
     assert_eq!(committed.version, 41);
@@ -98,7 +98,7 @@ fn a_replaced_session_does_not_keep_the_lease_of_an_earlier_sign_in() {
     assert_eq!(replaced.lease, None);
 }
 
-/// A sign-in of ours, into a key that has come to hold another's.
+/// A sign-in, committed into a record that has come to hold another sign-in.
 fn rivals(rival: Rival) -> (Record, Commit) {
     let (_, commit) = leased("ours");
     let vacant = Record::vacant(key(), TokenFamily::from_bits(1));
@@ -170,7 +170,7 @@ fn pairs_that_were_never_stored_count_and_their_tokens_are_retired() {
     assert_eq!(retired, ["r1", "r2", "r3"].map(Digest::of));
 }
 
-/// A record into which TWO has committed under a later lease, and the commit of what ONE was issued.
+/// A record into which TWO has committed under a later lease, and the commit of the pair that ONE was issued.
 fn outrun() -> (Record, Commit) {
     let (record, commit) = leased("ours");
     let taken = record.resent(TWO, NOW);
@@ -192,8 +192,8 @@ fn a_commit_is_outrun_by_the_commit_of_a_later_lease() {
     );
 }
 
-/// An issuer that repeats its access token until that expires, without a refresh token: the pair is known by the access
-/// token's digest, which an earlier session has left among the past ones.
+/// Some issuers repeat an access token until it expires, without a refresh token. The pair is known by the digest of
+/// the access token, which an earlier session has left among the past ones.
 #[test]
 fn a_sign_in_that_brings_the_token_of_an_earlier_session_is_committed() {
     let (mut record, commit) = leased("ours");
@@ -224,7 +224,7 @@ fn a_pair_whose_token_is_past_had_been_committed() {
     );
 }
 
-/// Kept as a spare, it would be sent though it may be spent: the record does not name it any more.
+/// Such a pair, kept as a spare, would be sent although it may be spent: the record no longer knows its digest.
 #[test]
 fn a_pair_older_than_the_digests_of_the_record_is_not_a_spare() {
     let (record, commit) = leased("ours");
@@ -243,7 +243,7 @@ fn a_pair_older_than_the_digests_of_the_record_is_not_a_spare() {
                 ..commit.clone()
             };
             latest = written(theirs.judge(Some(&leased), &key(), NOW));
-            // One more where ours was one of them.
+            // The number is one higher if the pair itself was one of those committed.
             let is_spare = !had_committed && round <= REFRESHED_LIMIT + 1;
             let expected = match is_spare {
                 true => CommitDecision::Outrun,
@@ -266,7 +266,7 @@ fn a_sign_in_that_was_outrun_is_superseded() {
         ours.judge(Some(&committed), &key(), NOW),
         CommitDecision::Superseded
     );
-    // Ours had been committed, and somebody has rotated it since.
+    // The pair had been committed, and another instance has rotated it since.
     let rotated = Record {
         family: ours.family,
         ..committed
@@ -329,7 +329,7 @@ fn a_seed_counts_only_if_the_store_never_knew_its_token() {
     assert!(matches!(begun, Seeding::Begins(_)));
 }
 
-/// A sign-in of ours, and a rotation of the session before that was committed meanwhile.
+/// A sign-in is committed after a rotation of the session before it.
 #[test]
 fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
     let before = active();
@@ -350,7 +350,7 @@ fn a_sign_in_is_written_over_a_rotation_of_the_session_before_it() {
         (ours.family, Digest::of("ours"))
     );
     assert!(committed.retired().any(|digest| *digest == theirs.digest()));
-    // A later sign-in than ours stays.
+    // A later sign-in stays.
     let mut later = theirs;
     later.sign_ins = ours.sign_ins + 1;
     assert_eq!(
@@ -376,7 +376,7 @@ fn a_refresh_token_that_a_sign_in_brings_again_is_not_retired() {
         (ours.family, theirs.digest())
     );
     assert!(committed.retired().all(|digest| *digest != theirs.digest()));
-    // A token that the server called dead is not active again.
+    // A token that the server rejected does not become active again.
     let state = rejected(theirs.digest());
     let dead = Record { state, ..theirs };
     assert_eq!(
@@ -396,7 +396,7 @@ fn a_token_whose_outcome_was_unknown_is_good_again_if_the_server_issues_it() {
     assert_eq!(committed.state, RecordState::Active);
 }
 
-/// A sign-in after an end may bring the token of the session before, which the record has noted as used.
+/// A sign-in after an end may bring the token of the former session, which the record has noted as used.
 #[test]
 fn a_current_refresh_token_does_not_count_as_rotated() {
     let (record, commit) = leased("r1");

@@ -82,7 +82,7 @@ fn a_lease_lasts_for_its_own_duration_if_that_is_longer_than_the_readers_lease_d
         record.lease_status(Own::default(), much_later, LEASE_DURATION),
         LeaseStatus::Stale
     );
-    // A reader that waits longer of its own accord does so.
+    // A reader with a longer lease duration of its own respects the lease for longer.
     assert!(matches!(
         record.lease_status(Own::default(), much_later, 3 * LEASE_DURATION),
         LeaseStatus::Live { .. }
@@ -108,7 +108,7 @@ fn taking_over_a_stale_lease_makes_it_doubtful_since_the_first_lease() {
         (lease.owner, lease.doubtful, lease.since),
         (TWO.owner, Some(NOW), LATER)
     );
-    // A second take-over does not move the doubt.
+    // A second takeover does not move the beginning of the doubt.
     let again = record.resent(ONE, LATER.after(LEASE_DURATION));
     assert_eq!(again.lease.unwrap().doubtful, Some(NOW));
 }
@@ -171,7 +171,7 @@ fn a_lease_that_begins_after_the_stores_time_does_not_panic() {
     );
 }
 
-/// Leased by ONE at NOW, and left doubtful at LATER, for a pause of four seconds.
+/// A record that ONE leases at NOW and whose token is left doubtful at LATER, with a pause of four seconds.
 fn doubted(by: DoubtfulBy) -> (Record, Holder) {
     let record = active();
     let record = record.leased(ONE, record.digest(), NOW);
@@ -317,10 +317,10 @@ fn a_doubt_noted_beside_a_lease_does_not_answer_the_request_of_its_holder() {
     let plain = active();
     let plain = plain.leased(ONE, plain.digest(), NOW);
     let again = doubtful.resent(TWO, LATER);
-    // Its first holder did not say what came of it.
+    // The first holder did not record the answer to its request.
     let taken_over = plain.resent(TWO, LATER);
     for (record, by, before, noted) in [
-        // Nothing is under way.
+        // No request is under way.
         (&doubtful, Some(Silence), Some(Silence), Silence),
         (&doubtful, Some(Unavailable), Some(Unavailable), Unavailable),
         // A first or a second sending is under way, which may spend the token.
@@ -336,7 +336,7 @@ fn a_doubt_noted_beside_a_lease_does_not_answer_the_request_of_its_holder() {
         assert_eq!(lease.holder(), record.lease.as_ref().unwrap().holder());
     }
     assert_eq!(doubtful.lease.unwrap().holder(), holder);
-    // A silence that was noted stays one, and its holder does not wipe it.
+    // A noted silence stays a silence, and the holder does not wipe it.
     let noted = plain.noted(Silence);
     let holder = noted.lease.as_ref().unwrap().holder();
     let released = noted.released(holder, None).unwrap();

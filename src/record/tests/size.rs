@@ -1,9 +1,9 @@
-//! What a record takes besides its tokens.
+//! The size of a record without its tokens.
 
 use super::*;
 use crate::token::TokenPair;
 
-/// Of the whole record, in bytes.
+/// The largest size of a record besides its pair, in bytes.
 const LIMIT: usize = 2_048;
 
 fn key() -> Key {
@@ -53,7 +53,7 @@ fn rotated(record: &Record, round: u64) -> Record {
     }
 }
 
-/// After this many rotations in a row, with a lease.
+/// A record after this many rotations in a row, with a lease.
 fn after(rotations: u64) -> Record {
     let seed = stored("seed", Origin::Seed);
     let mut record = Record::first(key(), TokenFamily::from_bits(u128::MAX), seed, 1);
@@ -63,7 +63,7 @@ fn after(rotations: u64) -> Record {
     record.leased(ONE, record.digest(), NOW)
 }
 
-/// Everything that it can have, and more past tokens of each kind than it keeps.
+/// A record with every part, and with more past tokens of each kind than it keeps.
 fn full() -> Record {
     let mut record = after(20);
     for round in 0..20 {
