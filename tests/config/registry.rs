@@ -9,13 +9,13 @@ use std::time::Duration;
 use evertoken::config::{Secret, duration, path};
 use evertoken::testing::AuthorizationServer;
 use evertoken::{
-    BuildError, Builder, Config, ConfigError, EndpointError, Grant, Issued, Lifetime, MemoryStore,
-    Plan, RefreshStrategy, Registry, ServerProfile, StoreError, TokenEndpoint, async_trait,
+    BuildError, Config, ConfigError, EndpointError, Grant, Issued, Lifetime, MemoryStore, Plan,
+    RefreshStrategy, Registry, ServerProfile, StoreError, TokenEndpoint, async_trait,
 };
 use serde::Deserialize;
 
 use crate::raw_server::{RawServer, Step, ok};
-use crate::{LEAST, directory, file, told};
+use crate::{LEAST, cases, directory, file};
 
 #[derive(Debug, Deserialize)]
 struct Every {
@@ -84,10 +84,6 @@ fn registry() -> Registry {
         .store("shelf", shelf)
 }
 
-async fn build(text: &str) -> Result<Builder, ConfigError> {
-    Config::from_toml(text)?.builder(&registry()).await
-}
-
 #[tokio::test]
 async fn what_a_user_registered_is_made_of_its_own_table() {
     let directory = directory("what_a_user_registered");
@@ -123,57 +119,9 @@ async fn what_a_user_registered_is_made_of_its_own_table() {
 }
 
 #[tokio::test]
-async fn what_a_users_own_refuses_is_told_with_its_path() {
-    for (text, message) in [
-        (
-            r#"refresh.strategy = { kind = "every" }"#,
-            "line 1, column 9: refresh.strategy.age: is missing",
-        ),
-        (
-            r#"refresh.strategy = { kind = "every", age = "5m", horus = [1] }"#,
-            "line 1, column 50: refresh.strategy.horus: is not a key of `every`; \
-             allowed here: `age`, `hours`, `kind`",
-        ),
-        (
-            r#"refresh.strategy = { kind = "every", age = "5m", hours = [1, 300] }"#,
-            "line 1, column 62: refresh.strategy.hours[1]: must be an integer from 0 to 255",
-        ),
-        (
-            r#"refresh.strategy = { kind = "every", age = "0s" }"#,
-            "line 1, column 9: refresh.strategy: cannot parse integer from empty string",
-        ),
-        (
-            r#"refresh.strategy = "evry""#,
-            "line 1, column 9: refresh.strategy: `evry` is no strategy; known here: \
-             `background-timer`, `every`, `on-request`, `optimistic-early`",
-        ),
-        (
-            r#"store = { kind = "shelf", number = 0 }"#,
-            "line 1, column 1: store: there is no shelf 0",
-        ),
-        (
-            r#"store = { kind = "shelf", number = "1" }"#,
-            "line 1, column 27: store.number: is a string, but must be an integer from 0 to 255",
-        ),
-        (
-            r#"store = { kind = "shelf", number = 1, path = "." }"#,
-            "line 1, column 39: store.path: is not a key of `shelf`; \
-             allowed here: `number`, `kind`, `timeout`",
-        ),
-    ] {
-        let error = build(&format!("{text}\n{LEAST}")).await.unwrap_err();
-        assert_eq!(told(&error), message, "{text}");
-    }
-    let text =
-        "[endpoint]\nkind = \"vault\"\nsocket = \"s\"\nkey = { env = \"EVERTOKEN_NOT_SET\" }";
-    assert_eq!(
-        told(&build(text).await.unwrap_err()),
-        "line 1, column 2: endpoint: the environment variable `EVERTOKEN_NOT_SET` is not set"
-    );
-    assert_eq!(
-        told(&build("[endpoint]\nkind = \"volt\"").await.unwrap_err()),
-        "line 2, column 1: endpoint.kind: `volt` is no endpoint; known here: `folio`, `oauth2`, `static`, `vault`"
-    );
+async fn what_a_registered_type_refuses_is_reported_with_its_path() {
+    cases::check("registered", &registry()).await;
+    cases::check("registered_endpoint", &registry()).await;
 }
 
 #[tokio::test]
