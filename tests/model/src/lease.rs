@@ -7,7 +7,7 @@ use crate::record::lease::{Holder, LeaseStatus, Own, Permit};
 use crate::record::{Record, RecordState};
 use crate::row::{Mark, NOW, Name, Row, TICK, candidate, digest, ticks};
 use crate::symmetry::LIVES;
-use crate::world::{Swap, Turn};
+use crate::turn::{Swap, Turn};
 
 impl Turn<'_> {
     pub(crate) fn lease_duration(&self) -> Duration {

@@ -22,10 +22,10 @@ fn main() {
     let (small, large) = (worlds::small(), worlds::large());
     let small = small
         .into_iter()
-        .filter(|world| names.is_empty() || is_named(world.name));
+        .filter(|world| names.is_empty() || is_named(&world.name));
     let large = large
         .into_iter()
-        .filter(|world| is_named("large") || is_named(world.name));
+        .filter(|world| is_named("large") || is_named(&world.name));
     let mut holds = true;
     for world in small.chain(large) {
         holds &= explore(world, limit);
@@ -42,6 +42,7 @@ fn explore(world: Config, limit: Option<Duration>) -> bool {
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = world
+        .clone()
         .checker()
         .threads(threads)
         .finish_when(HasDiscoveries::AnyFailures);

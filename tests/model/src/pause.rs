@@ -2,7 +2,7 @@
 
 use crate::instance::Phase;
 use crate::row::Row;
-use crate::world::Turn;
+use crate::turn::Turn;
 
 impl Turn<'_> {
     /// `Rotation::fail`: for how many ticks nothing is sent. A rotation that goes on for nobody counts no failure.

@@ -5,7 +5,7 @@ use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, RecordState};
 use crate::row::{Held, Row, Status, key, stored};
 use crate::server::revoke;
-use crate::world::{Swap, Turn};
+use crate::turn::{Swap, Turn};
 
 impl Turn<'_> {
     /// One turn of the loop in `Rotation::run`, up to the next call.
