@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::{
-    BackgroundTimer, Builder, Config, Lifetime, MemoryStore, OnRequest, OptimisticEarly, Plan,
-    RefreshStrategy, Registry,
+    BackgroundTimer, Builder, Config, Lifetime, OnRequest, OptimisticEarly, Plan, RefreshStrategy,
+    Registry,
 };
 use serde::Deserialize;
 use support::{
@@ -109,8 +109,7 @@ async fn two_instances_and_a_moody_server(given: impl Given) {
             .access_ttl(MINUTE)
             .latency(Duration::from_millis(200))
     });
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = async || given.builder(&world).await.store(store.clone());
+    let build = async || given.builder(&world).await.store(world.store.clone());
     let (one, two) = (loaded(build().await).await, loaded(build().await).await);
     let events = [one.subscribe(), two.subscribe()].map(record);
     let mut faults = 0;
@@ -139,16 +138,15 @@ async fn two_instances_and_a_moody_server(given: impl Given) {
 /// A process that ends and comes back, with its first pair in its configuration.
 async fn restarts(given: impl Given) {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
     for run in 0..5_u64 {
-        let tokens = loaded(given.builder(&world).await.store(store.clone())).await;
+        let tokens = loaded(given.builder(&world).await.store(world.store.clone())).await;
         assert!(world.is_live(&tokens.token().await.unwrap()));
         settle().await;
         let before = world.server.exchanges();
         let second = tokens.rotate().await.unwrap();
         assert_eq!(world.server.exchanges(), before + 1, "in run {run}");
         tokens.shutdown().await.unwrap();
-        let again = loaded(given.builder(&world).await.store(store.clone())).await;
+        let again = loaded(given.builder(&world).await.store(world.store.clone())).await;
         assert_eq!(text(&again.token().await), second.expose());
         drop(again);
         settle().await;

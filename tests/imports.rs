@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::AccessCheck;
-use evertoken::{BackgroundTimer, MemoryStore, OnRequest};
+use evertoken::{BackgroundTimer, OnRequest};
 use support::{
-    HOUR, MINUTE, SECOND, SlowStore, World, drain, ended, failed, loaded, rotated, text,
+    HOUR, MINUTE, SECOND, SlowStore, World, call, drain, ended, failed, loaded, rotated, text,
 };
 use tokio::sync::Semaphore;
 
@@ -104,9 +104,8 @@ async fn i3_on_request_the_same_import_has_no_failures_either() {
 #[tokio::test(start_paused = true)]
 async fn n14_a_task_that_is_delayed_between_look_and_lease_finds_the_newer_pair() {
     let world = World::new(600 * SECOND);
-    let shared = MemoryStore::with_clock(world.clock.clone());
     let gate = Arc::new(Semaphore::new(100));
-    let delayed = SlowStore::new(shared.clone()).after_load({
+    let delayed = SlowStore::new(world.store.clone()).after_load({
         let gate = gate.clone();
         move || {
             let gate = gate.clone();
@@ -114,15 +113,12 @@ async fn n14_a_task_that_is_delayed_between_look_and_lease_finds_the_newer_pair(
         }
     });
     let slow = loaded(world.builder(OnRequest::default()).store(delayed)).await;
-    let fast = loaded(world.builder(OnRequest::default()).store(shared)).await;
+    let fast = loaded(world.shared(OnRequest::default())).await;
     world.clock.advance(600 * SECOND).await;
     gate.forget_permits(100);
 
     // It has read the old pair, without a lease on it, and is held up.
-    let late = tokio::spawn({
-        let slow = slow.clone();
-        async move { slow.token().await }
-    });
+    let late = call(&slow);
     world.clock.advance(SECOND).await;
     let second = fast.token().await.unwrap();
     world.assert_exchanges(1);
@@ -137,9 +133,8 @@ async fn n14_a_task_that_is_delayed_between_look_and_lease_finds_the_newer_pair(
 #[tokio::test(start_paused = true)]
 async fn n14_delayed_while_the_other_one_is_still_at_it_the_task_waits_for_its_pair() {
     let world = World::new(600 * SECOND);
-    let shared = MemoryStore::with_clock(world.clock.clone());
     let gate = Arc::new(Semaphore::new(100));
-    let delayed = SlowStore::new(shared.clone()).before_swap({
+    let delayed = SlowStore::new(world.store.clone()).before_swap({
         let gate = gate.clone();
         move || {
             let gate = gate.clone();
@@ -147,17 +142,13 @@ async fn n14_delayed_while_the_other_one_is_still_at_it_the_task_waits_for_its_p
         }
     });
     let slow = loaded(world.builder(OnRequest::default()).store(delayed)).await;
-    let fast = loaded(world.builder(OnRequest::default()).store(shared)).await;
+    let fast = loaded(world.shared(OnRequest::default())).await;
     world.clock.advance(600 * SECOND).await;
     gate.forget_permits(100);
     let hold = world.server.hold();
-    let ask = |tokens: &evertoken::TokenManager| {
-        let tokens = tokens.clone();
-        tokio::spawn(async move { tokens.token().await })
-    };
-    let late = ask(&slow);
+    let late = call(&slow);
     world.clock.advance(SECOND).await;
-    let early = ask(&fast);
+    let early = call(&fast);
     world.server.arrived(1).await;
     gate.add_permits(100);
     world.clock.advance(SECOND).await;

@@ -15,8 +15,8 @@ use evertoken::{
 };
 use parking_lot::Mutex;
 use support::{
-    Greedy, HOUR, HalfLife, Hooked, MINUTE, SECOND, World, drain, ended, later, loaded, rotated,
-    settle, text,
+    Greedy, HOUR, HalfLife, Hooked, MINUTE, SECOND, World, call, drain, ended, later, loaded,
+    rotated, settle, text,
 };
 use tokio::runtime::Handle;
 
@@ -362,14 +362,10 @@ async fn fm31_a_subscriber_that_stays_keeps_nothing_alive_and_hears_the_end_of_i
 #[tokio::test(start_paused = true)]
 async fn shutdown_finishes_the_rotation_under_way_and_fails_later_calls() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
-    let store = evertoken::MemoryStore::with_clock(world.clock.clone());
-    let builder = world.builder(OnRequest::default()).store(store.clone());
+    let builder = world.shared(OnRequest::default());
     let tokens = loaded(builder).await;
     world.clock.advance(600 * SECOND).await;
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
+    let caller = call(&tokens);
     world.clock.advance(SECOND).await;
     let start = world.clock.now();
     tokens.shutdown().await.unwrap();
@@ -382,7 +378,7 @@ async fn shutdown_finishes_the_rotation_under_way_and_fails_later_calls() {
     ] {
         assert!(matches!(answer, Err(Error::ShutDown)), "{answer:?}");
     }
-    let again = loaded(world.builder(OnRequest::default()).store(store)).await;
+    let again = loaded(world.shared(OnRequest::default())).await;
     assert!(world.is_live(&again.token().await.unwrap()));
     world.assert_exchanges(1);
 }
@@ -491,8 +487,7 @@ async fn a_refresh_token_that_is_omitted_empty_or_echoed_is_kept_and_used_again(
                     .refresh_tokens(refresh_tokens)
             });
             let shown = format!("{refresh_tokens:?} {strategy:?}");
-            let store = evertoken::MemoryStore::with_clock(world.clock.clone());
-            let builder = world.builder(strategy).store(store.clone());
+            let builder = world.shared(strategy);
             let tokens = loaded(builder).await;
             for _ in 0..19 {
                 world.clock.advance(100 * SECOND).await;
@@ -507,7 +502,7 @@ async fn a_refresh_token_that_is_omitted_empty_or_echoed_is_kept_and_used_again(
             drop(tokens);
             // It is what a restart finds as well.
             world.clock.advance(600 * SECOND).await;
-            let again = loaded(world.builder(OnRequest::default()).store(store)).await;
+            let again = loaded(world.shared(OnRequest::default())).await;
             assert!(world.is_live(&again.token().await.unwrap()), "{shown}");
             assert_eq!(world.server.exchanges(), exchanges + 1, "{shown}");
         }

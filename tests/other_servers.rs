@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use evertoken::testing::{
     AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, InProcessEndpoint, Reuse,
-    TestClock,
 };
 use evertoken::{
     CoolDown, EndReason, EndpointError, Error, Key, MemoryStore, OAuth2, OnRequest, Token,
@@ -20,13 +19,7 @@ use support::{HOUR, MINUTE, SECOND, World};
 const WINDOW: Duration = MINUTE;
 
 fn world(server: AuthorizationServerBuilder) -> World {
-    let clock = TestClock::new();
-    let server = server.clock(clock.clone()).build();
-    World {
-        first: server.issue(),
-        clock,
-        server,
-    }
+    World::of(server)
 }
 
 /// A machine of its own with the first pair, that takes the server for one that answers nothing twice.
@@ -36,8 +29,7 @@ fn machine(world: &World) -> TokenManager {
 
 fn machine_at(world: &World, endpoint: InProcessEndpoint) -> TokenManager {
     let builder = world.builder_at(endpoint, OnRequest::default());
-    let store = MemoryStore::with_clock(world.clock.clone());
-    builder.store(store).build().unwrap()
+    builder.build().unwrap()
 }
 
 fn reason(rotated: Result<Token, Error>) -> EndReason {
@@ -84,11 +76,10 @@ async fn n16_light_oauth2_burns_what_another_client_presents_and_its_answer_is_n
         .client("importer", "secret")
         .another_client("other", "secret");
     let world = world(server);
-    let store = MemoryStore::with_clock(world.clock.clone());
     let node = |id: &str, secret: &str| {
         let endpoint = world.server.endpoint().with_client(id, secret);
         let builder = world.builder_at(endpoint, OnRequest::default());
-        builder.store(store.clone()).build().unwrap()
+        builder.store(world.store.clone()).build().unwrap()
     };
     let (unknown, other, right) = (
         node("importer", "typo"),

@@ -13,26 +13,14 @@ use evertoken::store::{Loaded, Revision, Swap};
 use evertoken::testing::{Fault, InProcessEndpoint};
 use evertoken::{
     BackgroundTimer, Coordination, EndpointError, Error, Grant, Issued, Key, MemoryStore, OldPair,
-    OnRequest, OptimisticEarly, Record, Rejection, ServerProfile, StoreError, Token, TokenEndpoint,
+    OnRequest, OptimisticEarly, Record, Rejection, ServerProfile, StoreError, TokenEndpoint,
     TokenManager, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 use support::{
-    HOUR, Hooked, MINUTE, SECOND, SlowStore, World, drain, ended, failed, later, loaded, rotated,
-    settle, text,
+    HOUR, Hooked, MINUTE, SECOND, SlowStore, World, call, callers, drain, ended, failed, later,
+    loaded, rotate, rotated, settle, text,
 };
-use tokio::task::JoinHandle;
-
-type Caller = JoinHandle<Result<Token, Error>>;
-
-fn call(tokens: &TokenManager) -> Caller {
-    let tokens = tokens.clone();
-    tokio::spawn(async move { tokens.token().await })
-}
-
-fn callers(tokens: &TokenManager, count: usize) -> Vec<Caller> {
-    (0..count).map(|_| call(tokens)).collect()
-}
 
 async fn expired(world: &World) -> TokenManager {
     let tokens = world.manager(OnRequest::default()).await;
@@ -96,8 +84,7 @@ async fn n12_callers_that_queue_during_a_rotation_do_not_start_another() {
         waiting.extend(callers(&tokens, 10));
         world.clock.advance(SECOND).await;
         // These ask for a rotation outright, and join it.
-        let tokens = tokens.clone();
-        waiting.push(tokio::spawn(async move { tokens.rotate().await }));
+        waiting.push(rotate(&tokens));
     }
     settle().await;
     drop(hold);
@@ -149,7 +136,7 @@ fn slow(world: &World, delays: &Arc<AtomicBool>) -> SlowStore {
             }
         }
     };
-    SlowStore::new(MemoryStore::with_clock(world.clock.clone()))
+    SlowStore::new(world.store.clone())
         .after_load(pause())
         .before_swap(pause())
 }
@@ -255,13 +242,10 @@ async fn fm12_a_caller_that_stops_polling_at_any_moment_takes_nothing_along() {
 #[tokio::test(start_paused = true)]
 async fn fm12_the_last_handle_goes_in_mid_rotation_and_the_pair_is_stored() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = || world.builder(OnRequest::default()).store(store.clone());
+    let build = || world.shared(OnRequest::default());
     let tokens = loaded(build()).await;
     world.clock.advance(600 * SECOND).await;
-    let hold = world.server.hold();
-    let caller = call(&tokens);
-    world.server.arrived(1).await;
+    let (hold, caller) = world.call_in_flight(&tokens).await;
     caller.abort();
     drop((caller, tokens));
     settle().await;
@@ -519,7 +503,7 @@ async fn t1_no_reader_on_any_thread_sees_a_new_access_token_with_an_old_refresh_
         world.first.refresh.as_ref(),
     );
     let store = Inspected {
-        inner: MemoryStore::with_clock(world.clock.clone()),
+        inner: world.store.clone(),
         issues: issues.clone(),
     };
     let endpoint = Noting {
@@ -584,12 +568,7 @@ async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_i
         let endpoint = Hooked::new(world.server.endpoint());
         let builder = world.builder_at(endpoint.clone(), OnRequest::default());
         let tokens = loaded(builder.coordination(coordination)).await;
-        let at_once: Vec<_> = (0..100)
-            .map(|_| {
-                let tokens = tokens.clone();
-                tokio::spawn(async move { tokens.rotate().await })
-            })
-            .collect();
+        let at_once: Vec<_> = (0..100).map(|_| rotate(&tokens)).collect();
         for caller in at_once {
             assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
         }
@@ -617,13 +596,10 @@ async fn one_instance_without_leases_makes_one_exchange_for_all_its_callers() {
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_jumps_in_mid_rotation_lets_nobody_else_spend_the_token() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = || world.builder(OnRequest::default()).store(store.clone());
+    let build = || world.shared(OnRequest::default());
     let (one, two) = (loaded(build()).await, loaded(build()).await);
     world.clock.advance(600 * SECOND).await;
-    let hold = world.server.hold();
-    let one = call(&one);
-    world.server.arrived(1).await;
+    let (hold, one) = world.call_in_flight(&one).await;
     world.clock.step_wall(Duration::from_secs(300));
     let two = call(&two);
     world.clock.advance(SECOND).await;

@@ -10,7 +10,8 @@ use evertoken::clock::Clock;
 use evertoken::testing::Fault;
 use evertoken::{BackgroundTimer, EndReason, Error, OnRequest, RefreshExpiry};
 use support::{
-    HOUR, MINUTE, SECOND, World, drain, ended, failed, later, loaded, rotated, settle, text,
+    HOUR, MINUTE, SECOND, World, call, callers, drain, ended, failed, later, loaded, rotated,
+    settle, text,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -88,10 +89,7 @@ async fn r2_a_request_during_a_rotation_waits_and_carries_the_new_token() {
     let hold = world.server.hold();
     world.clock.advance(481 * SECOND).await;
     world.assert_exchanges(1);
-    let waiting = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
+    let waiting = call(&tokens);
     world.clock.advance(SECOND / 2).await;
     assert!(!waiting.is_finished());
     drop(hold);
@@ -167,12 +165,7 @@ async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_furthe
     world.clock.suspend(700 * SECOND);
     world.clock.advance(5 * SECOND).await;
     world.assert_exchanges(1);
-    let waiters: Vec<_> = (0..100)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.token().await })
-        })
-        .collect();
+    let waiters = callers(&tokens, 100);
     settle().await;
     drop(hold);
     for waiter in waiters {
@@ -282,14 +275,8 @@ async fn r8_all_waiters_wake_after_success_and_see_the_new_state() {
 #[tokio::test(start_paused = true)]
 async fn r9_a_rotation_of_another_instance_is_adopted_and_the_timer_follows_its_times() {
     let world = World::new(600 * SECOND);
-    let store = evertoken::MemoryStore::with_clock(world.clock.clone());
-    let timer = loaded(
-        world
-            .builder(BackgroundTimer::default())
-            .store(store.clone()),
-    )
-    .await;
-    let other = loaded(world.builder(OnRequest::default()).store(store)).await;
+    let timer = loaded(world.shared(BackgroundTimer::default())).await;
+    let other = loaded(world.shared(OnRequest::default())).await;
     world.clock.advance(400 * SECOND).await;
     let second = other.rotate().await.unwrap();
     // At 480 s the timer finds a pair that is 80 s old: the next rotation is due at 400 + 480 s.
@@ -385,8 +372,7 @@ async fn r12_a_refresh_that_takes_15_s_happens_once() {
     world.clock.advance(480 * SECOND).await;
     let mut callers = Vec::new();
     for _ in 0..15 {
-        let tokens = tokens.clone();
-        callers.push(tokio::spawn(async move { tokens.token().await }));
+        callers.push(call(&tokens));
         world.clock.advance(SECOND).await;
     }
     for caller in callers {

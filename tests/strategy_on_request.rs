@@ -5,7 +5,7 @@ mod support;
 
 use evertoken::clock::Clock;
 use evertoken::{EndReason, Error, Event, OnRequest};
-use support::{HOUR, MINUTE, SECOND, World, drain, ended, rotated, settle};
+use support::{HOUR, MINUTE, SECOND, World, callers, drain, ended, rotated, settle};
 
 #[tokio::test(start_paused = true)]
 async fn q1_a_valid_token_is_sent_without_a_refresh_or_any_waiting() {
@@ -108,12 +108,7 @@ async fn q3_waiters_that_come_together_get_the_same_end_and_one_event() {
     let tokens = world.manager(OnRequest::default()).await;
     let mut events = tokens.subscribe();
     world.clock.advance(HOUR).await;
-    let callers: Vec<_> = (0..50)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.token().await })
-        })
-        .collect();
+    let callers = callers(&tokens, 50);
     for caller in callers {
         assert!(caller.await.unwrap().unwrap_err().needs_sign_in());
     }

@@ -8,10 +8,12 @@ use std::time::Duration;
 use evertoken::clock::Clock;
 use evertoken::testing::{AuthorizationServer, Reuse, TestClock};
 use evertoken::{
-    Coordination, EndReason, Error, Event, MemoryStore, OnExpiry, OnRequest, OnSeedConflict,
-    OptimisticEarly, TokenManager,
+    Coordination, EndReason, Error, Event, OnExpiry, OnRequest, OnSeedConflict, OptimisticEarly,
+    TokenManager,
 };
-use support::{HOUR, MINUTE, SECOND, World, drain, ended, failed, later, loaded, settle, text};
+use support::{
+    HOUR, MINUTE, SECOND, World, call, drain, ended, failed, later, loaded, settle, text,
+};
 
 fn early() -> OptimisticEarly {
     OptimisticEarly::default().window(MINUTE)
@@ -36,13 +38,7 @@ async fn stranger(world: &World) -> TokenManager {
 #[tokio::test(start_paused = true)]
 async fn n7_two_instances_without_leases_spend_at_once_and_neither_caller_notices() {
     let world = lenient();
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = || {
-        world
-            .builder(early())
-            .store(store.clone())
-            .coordination(Coordination::None)
-    };
+    let build = || world.shared(early()).coordination(Coordination::None);
     let (one, two) = (loaded(build()).await, loaded(build()).await);
     let (mut events_of_one, mut events_of_two) = (one.subscribe(), two.subscribe());
     let first = one.token().await.unwrap();
@@ -74,13 +70,7 @@ async fn n7_two_instances_without_leases_spend_at_once_and_neither_caller_notice
 #[tokio::test(start_paused = true)]
 async fn n7_refused_because_another_client_spent_it_the_caller_goes_on_with_its_token() {
     let world = lenient();
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = || {
-        world
-            .builder(early())
-            .store(store.clone())
-            .coordination(Coordination::None)
-    };
+    let build = || world.shared(early()).coordination(Coordination::None);
     let tokens = loaded(build()).await;
     let mut events = tokens.subscribe();
     let first = tokens.token().await.unwrap();
@@ -117,8 +107,7 @@ async fn n7_refused_because_another_client_spent_it_the_caller_goes_on_with_its_
 #[tokio::test(start_paused = true)]
 async fn n7_with_leases_two_instances_never_send_the_same_token() {
     let world = lenient();
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = || world.builder(early()).store(store.clone());
+    let build = || world.shared(early());
     let (one, two) = (loaded(build()).await, loaded(build()).await);
     world.clock.advance(541 * SECOND).await;
     let hold = world.server.hold();
@@ -235,8 +224,7 @@ async fn exchanges_at(
     let mut seen = server.exchanges();
     let mut at = Vec::new();
     while clock.now().since(start) <= span {
-        let caller = tokens.clone();
-        tokio::spawn(async move { caller.token().await });
+        call(&tokens);
         settle().await;
         for _ in seen..server.exchanges() {
             at.push(clock.now().since(start).as_secs_f64());

@@ -13,21 +13,13 @@ use std::time::Duration;
 use evertoken::clock::Clock;
 use evertoken::testing::{GraceAnswer, InProcessEndpoint, Reuse};
 use evertoken::{
-    BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, Lifetime, MemoryStore,
-    OnRequest, Plan, RefreshStrategy, Resend, ServerProfile, Token, TokenEndpoint, TokenManager,
+    BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, Lifetime, OnRequest,
+    Plan, RefreshStrategy, Resend, ServerProfile, TokenEndpoint, TokenManager,
 };
 use parking_lot::Mutex;
-use support::{Hooked, MINUTE, SECOND, SlowStore, World, drain, ended, loaded, settle, text};
-use tokio::task::JoinHandle;
-
-fn callers(tokens: &TokenManager, count: usize) -> Vec<JoinHandle<Result<Token, Error>>> {
-    (0..count)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.token().await })
-        })
-        .collect()
-}
+use support::{
+    Hooked, MINUTE, SECOND, SlowStore, World, callers, drain, ended, loaded, settle, text,
+};
 
 async fn expired(world: &World, endpoint: impl TokenEndpoint) -> TokenManager {
     let tokens = loaded(world.builder_at(endpoint, OnRequest::default())).await;
@@ -289,7 +281,7 @@ async fn a_store_that_asks_its_own_manager_gets_an_error_and_goes_on() {
             }
         }
     };
-    let store = SlowStore::new(MemoryStore::with_clock(world.clock.clone()))
+    let store = SlowStore::new(world.store.clone())
         .after_load(ask())
         .before_swap(ask());
     let tokens = loaded(world.builder(OnRequest::default()).store(store)).await;
@@ -366,7 +358,7 @@ fn troubled(world: &World, trouble: &Arc<AtomicBool>, hangs: bool, at_swap: bool
             }
         }
     };
-    let store = SlowStore::new(MemoryStore::with_clock(world.clock.clone()));
+    let store = SlowStore::new(world.store.clone());
     if at_swap {
         store.before_swap(pause)
     } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evertoken::{BackgroundTimer, MemoryStore, OnRequest, TokenManager, TokenPair};
+use evertoken::{BackgroundTimer, OnRequest, TokenManager, TokenPair};
 
 use crate::support::{SECOND, World, later, loaded};
 
@@ -64,14 +64,8 @@ async fn w16_the_same_of_a_token_that_is_adopted_from_the_store() {
     for (total, last) in TABLE {
         for late in [false, true] {
             let world = World::new(600 * SECOND);
-            let store = MemoryStore::with_clock(world.clock.clone());
             let pair = alone(&world, total * MS);
-            let builder = || {
-                world
-                    .builder(BackgroundTimer::default())
-                    .store(store.clone())
-                    .seed(pair.clone())
-            };
+            let builder = || world.shared(BackgroundTimer::default()).seed(pair.clone());
             loaded(builder()).await;
             world.clock.advance((total - last) * MS).await;
             if late {
@@ -86,8 +80,7 @@ async fn w16_the_same_of_a_token_that_is_adopted_from_the_store() {
 #[tokio::test(start_paused = true)]
 async fn w16_an_adopted_token_in_its_last_moment_is_rotated_first() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     loaded(builder()).await;
     world.clock.advance(599 * SECOND + MS).await;
     let other = builder().build().unwrap();

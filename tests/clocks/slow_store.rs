@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evertoken::testing::AccessCheck;
-use evertoken::{MemoryStore, OnRequest, TokenManager};
+use evertoken::{OnRequest, TokenManager};
 
 use crate::support::{MINUTE, SECOND, SlowStore, World};
 
@@ -28,10 +28,9 @@ async fn assert_served_to_its_end(world: &World, tokens: &TokenManager, age: Dur
 #[tokio::test(start_paused = true)]
 async fn an_adopted_token_is_not_taken_for_younger_than_it_is() {
     let world = World::new(MINUTE);
-    let memory = MemoryStore::with_clock(world.clock.clone());
-    let one = manager(&world, SlowStore::new(memory.clone()));
+    let one = manager(&world, SlowStore::new(world.store.clone()));
     one.token().await.unwrap();
-    let slow = SlowStore::new(memory).after_load(|| tokio::time::sleep(ANSWER));
+    let slow = SlowStore::new(world.store.clone()).after_load(|| tokio::time::sleep(ANSWER));
     let other = manager(&world, slow);
     other.token().await.unwrap();
     assert_served_to_its_end(&world, &other, ANSWER).await;
@@ -40,8 +39,7 @@ async fn an_adopted_token_is_not_taken_for_younger_than_it_is() {
 #[tokio::test(start_paused = true)]
 async fn a_seed_ages_while_it_is_stored() {
     let world = World::new(MINUTE);
-    let memory = MemoryStore::with_clock(world.clock.clone());
-    let slow = SlowStore::new(memory).before_swap(|| tokio::time::sleep(ANSWER));
+    let slow = SlowStore::new(world.store.clone()).before_swap(|| tokio::time::sleep(ANSWER));
     let tokens = manager(&world, slow);
     tokens.token().await.unwrap();
     assert_served_to_its_end(&world, &tokens, ANSWER).await;
@@ -50,8 +48,7 @@ async fn a_seed_ages_while_it_is_stored() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_of_a_new_sign_in_ages_while_it_is_stored() {
     let world = World::new(MINUTE);
-    let memory = MemoryStore::with_clock(world.clock.clone());
-    let slow = SlowStore::new(memory).before_swap(|| tokio::time::sleep(ANSWER));
+    let slow = SlowStore::new(world.store.clone()).before_swap(|| tokio::time::sleep(ANSWER));
     let tokens = manager(&world, slow);
     tokens.replace(world.first.clone()).await.unwrap();
     assert_served_to_its_end(&world, &tokens, ANSWER).await;
@@ -61,9 +58,8 @@ async fn a_pair_of_a_new_sign_in_ages_while_it_is_stored() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_expired_while_it_was_stored_is_rotated_and_not_served() {
     let world = World::new(3 * SECOND);
-    let memory = MemoryStore::with_clock(world.clock.clone());
     let (server, was_slow) = (world.server.clone(), AtomicBool::new(false));
-    let store = SlowStore::new(memory).before_swap(move || {
+    let store = SlowStore::new(world.store.clone()).before_swap(move || {
         let is_first = server.exchanges() == 1 && !was_slow.swap(true, Ordering::SeqCst);
         async move {
             if is_first {

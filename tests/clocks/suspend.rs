@@ -4,19 +4,17 @@ use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::{
-    BackgroundTimer, EndReason, Error, MemoryStore, OnRequest, OptimisticEarly, RefreshStrategy,
-    TokenManager,
+    BackgroundTimer, EndReason, Error, OnRequest, OptimisticEarly, RefreshStrategy, TokenManager,
 };
 
-use crate::support::{HOUR, SECOND, World, drain, ended, loaded, settle};
+use crate::support::{HOUR, SECOND, World, callers, drain, ended, loaded, settle};
 
 const TWO_DAYS: Duration = Duration::from_secs(2 * 24 * 3_600);
 
 async fn five(world: &World, strategy: impl RefreshStrategy + Clone) -> Vec<TokenManager> {
-    let store = MemoryStore::with_clock(world.clock.clone());
     let mut nodes = Vec::new();
     for _ in 0..5 {
-        nodes.push(loaded(world.builder(strategy.clone()).store(store.clone())).await);
+        nodes.push(loaded(world.shared(strategy.clone())).await);
     }
     nodes
 }
@@ -28,15 +26,7 @@ async fn wakes_with_callers(strategy: impl RefreshStrategy + Clone) {
     world.clock.advance(100 * SECOND).await;
     world.clock.suspend(TWO_DAYS);
     let woken = world.clock.now();
-    let callers: Vec<_> = nodes
-        .iter()
-        .flat_map(|node| {
-            (0..64).map(|_| {
-                let node = node.clone();
-                tokio::spawn(async move { node.token().await })
-            })
-        })
-        .collect();
+    let callers: Vec<_> = nodes.iter().flat_map(|node| callers(node, 64)).collect();
     for caller in callers {
         let token = caller.await.unwrap().unwrap();
         assert!(world.is_live(&token));
@@ -105,12 +95,7 @@ async fn fm19_a_caller_who_waits_while_the_machine_sleeps_is_answered_within_his
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.call_in_flight(&tokens).await;
     world.clock.advance(10 * SECOND).await;
     world.clock.suspend(TWO_DAYS);
     let woken = world.clock.now();
@@ -125,12 +110,7 @@ async fn fm19_an_answer_that_was_on_its_way_is_kept_after_the_sleep() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.call_in_flight(&tokens).await;
     world.clock.suspend(TWO_DAYS);
     drop(hold);
     // Its time counts from when it was asked for, two days ago: another is fetched with it.

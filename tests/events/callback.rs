@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::probe::{Probe, ProbedEndpoint, ProbedStore};
-use crate::support::{SECOND, World, loaded, settle, text};
+use crate::support::{SECOND, World, call, loaded, rotate, settle, text};
 
 fn refresh(pair: &TokenPair) -> String {
     pair.refresh
@@ -26,11 +26,6 @@ fn noting(builder: Builder) -> (Builder, Arc<Mutex<Vec<String>>>) {
         async move { notes.lock().push(refresh(&pair)) }
     });
     (builder, seen)
-}
-
-fn call(tokens: &TokenManager) -> tokio::task::JoinHandle<Result<evertoken::Token, Error>> {
-    let tokens = tokens.clone();
-    tokio::spawn(async move { tokens.token().await })
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,10 +79,7 @@ async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() 
     .await;
     let old = tokens.token().await.unwrap();
     // Early, so that there is a token to be served meanwhile.
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.rotate().await }
-    });
+    let caller = rotate(&tokens);
     begun.notified().await;
     let pair = saved.lock().clone().unwrap();
     let record = store.json(tokens.key()).await;

@@ -1,7 +1,7 @@
 //! The warning and the end of a session, before they come.
 
 use evertoken::{
-    BackgroundTimer, EndReason, MemoryStore, OnExpiry, OnRequest, OptimisticEarly, RefreshExpiry,
+    BackgroundTimer, EndReason, OnExpiry, OnRequest, OptimisticEarly, RefreshExpiry,
     RefreshStrategy, TokenManager, TokenPair,
 };
 
@@ -178,9 +178,8 @@ async fn a_session_that_is_kept_alive_is_never_warned_of() {
 
 /// Two managers on one store; the strategy ends idle sessions.
 async fn two(world: &World) -> (TokenManager, TokenManager) {
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let here = loaded(world.builder(idle_ends()).store(store.clone())).await;
-    let there = loaded(world.builder(idle_ends()).store(store)).await;
+    let here = loaded(world.shared(idle_ends())).await;
+    let there = loaded(world.shared(idle_ends())).await;
     (here, there)
 }
 
@@ -225,10 +224,9 @@ async fn r5_what_another_instance_rotated_after_the_warning_is_adopted_in_place_
 #[tokio::test(start_paused = true)]
 async fn r5_a_final_session_that_was_replaced_elsewhere_does_not_end_here() {
     let world = fixed(600);
-    let store = MemoryStore::with_clock(world.clock.clone());
     let strategy = BackgroundTimer::default;
-    let here = loaded(world.builder(strategy()).store(store.clone())).await;
-    let there = loaded(world.builder(strategy()).store(store)).await;
+    let here = loaded(world.shared(strategy())).await;
+    let there = loaded(world.shared(strategy())).await;
     let timeline = Timeline::of(&here, &world.clock);
     world.clock.advance(570 * SECOND).await;
     there.replace(world.server.issue()).await.unwrap();

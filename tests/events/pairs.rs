@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use evertoken::{BackgroundTimer, Event, MemoryStore, OnRequest, OnStoreFailure, TokenManager};
+use evertoken::{BackgroundTimer, Event, OnRequest, OnStoreFailure};
 
 use crate::probe::{Probe, ProbedStore};
-use crate::support::{SECOND, World, drain, loaded, settle};
+use crate::support::{SECOND, World, call, drain, loaded, settle};
 
 #[tokio::test(start_paused = true)]
 async fn a_seed_is_no_news_and_what_an_earlier_process_stored_is_adopted() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     let first = builder().build().unwrap();
     let mut events = first.subscribe();
     first.token().await.unwrap();
@@ -31,8 +30,7 @@ async fn a_seed_is_no_news_and_what_an_earlier_process_stored_is_adopted() {
 #[tokio::test(start_paused = true)]
 async fn what_another_instance_rotated_is_adopted_and_not_rotated() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     let (here, there) = (loaded(builder()).await, loaded(builder()).await);
     let (mut at_here, mut at_there) = (here.subscribe(), there.subscribe());
     world.clock.advance(600 * SECOND).await;
@@ -51,17 +49,12 @@ async fn what_another_instance_rotated_is_adopted_and_not_rotated() {
 #[tokio::test(start_paused = true)]
 async fn who_adopts_a_pair_is_told_how_long_it_was_waited_for() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     let (here, there) = (loaded(builder()).await, loaded(builder()).await);
     let late = loaded(builder()).await;
     let (mut at_there, mut at_late) = (there.subscribe(), late.subscribe());
     world.clock.advance(600 * SECOND).await;
     let hold = world.server.hold();
-    let call = |tokens: &TokenManager| {
-        let tokens = tokens.clone();
-        tokio::spawn(async move { tokens.token().await })
-    };
     let callers = [call(&here), {
         world.server.arrived(1).await;
         call(&there)
@@ -90,10 +83,7 @@ async fn a_pair_that_cannot_be_stored_is_told_of_once_however_often_it_is_tried(
         let mut events = tokens.subscribe();
         let hold = world.server.hold();
         world.clock.advance(600 * SECOND).await;
-        let caller = tokio::spawn({
-            let tokens = tokens.clone();
-            async move { tokens.token().await }
-        });
+        let caller = call(&tokens);
         world.server.arrived(1).await;
         store.set_down(true);
         drop(hold);

@@ -70,12 +70,7 @@ async fn a_rotation_under_way_is_told_until_it_is_over() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     let old = tokens.status().pair_id;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.rotate().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.rotate_in_flight(&tokens).await;
     let status = tokens.status();
     assert!(status.is_rotating);
     assert_eq!(status.pair_id, old);

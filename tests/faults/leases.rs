@@ -39,8 +39,7 @@ impl TokenStore for Slow {
 #[tokio::test(start_paused = true)]
 async fn an_instance_with_a_shorter_lease_duration_leaves_a_lease_alone_for_as_long_as_it_says() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let slow = Slow(store.clone(), Arc::default());
+    let slow = Slow(world.store.clone(), Arc::default());
     let is_slow = Arc::clone(&slow.1);
     let patient = world
         .builder(OnRequest::default())
@@ -49,8 +48,7 @@ async fn an_instance_with_a_shorter_lease_duration_leaves_a_lease_alone_for_as_l
         .store_timeout(75 * SECOND)
         .wait(300 * SECOND);
     let hasty = world
-        .builder(OnRequest::default())
-        .store(store)
+        .shared(OnRequest::default())
         .lease_duration(60 * SECOND)
         .wait(300 * SECOND);
     let (patient, hasty) = (loaded(patient).await, loaded(hasty).await);

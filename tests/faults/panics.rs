@@ -12,7 +12,7 @@ use evertoken::{
     TokenEndpoint, TokenManager, TokenPair, async_trait,
 };
 
-use crate::support::{HOUR, SECOND, World, loaded};
+use crate::support::{HOUR, SECOND, World, callers, loaded};
 
 /// Panics in the method that the test names.
 #[derive(Debug, Clone)]
@@ -202,12 +202,7 @@ async fn a_panic_with_a_rotation_under_way_leaves_an_answer_for_all_who_wait() {
     let tokens = loaded(world.builder_at(endpoint, OnRequest::default())).await;
     world.clock.advance(600 * SECOND).await;
     panics.store(true, Ordering::SeqCst);
-    let callers: Vec<_> = (0..10)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.token().await })
-        })
-        .collect();
+    let callers = callers(&tokens, 10);
     for caller in callers {
         assert!(world.is_live(&caller.await.unwrap().unwrap()));
     }

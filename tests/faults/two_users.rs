@@ -12,7 +12,7 @@ use evertoken::{
 };
 use parking_lot::Mutex;
 
-use crate::support::{HOUR, SECOND, World, loaded, settle};
+use crate::support::{HOUR, SECOND, World, call, loaded, settle};
 
 /// One instance's way to a store that others share.
 #[derive(Debug, Clone)]
@@ -153,18 +153,17 @@ fn access(pair: &TokenPair) -> &str {
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_was_outrun_is_not_served_in_the_session_of_another_user() {
     let world = forgiving();
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let (way, endpoint) = (Way::new(&store), Watched::new(world.server.endpoint()));
+    let (way, endpoint) = (
+        Way::new(&world.store),
+        Watched::new(world.server.endpoint()),
+    );
     let here = instance(&world, &endpoint, &way).await;
     let elsewhere = Watched::new(world.server.endpoint());
-    let there = instance(&world, &elsewhere, &Way::new(&store)).await;
+    let there = instance(&world, &elsewhere, &Way::new(&world.store)).await;
     world.clock.advance(600 * SECOND).await;
 
     world.server.fail_next(Fault::Delay(SECOND));
-    let caller = tokio::spawn({
-        let here = here.clone();
-        async move { here.token().await }
-    });
+    let caller = call(&here);
     settle().await;
     world.clock.advance(SECOND / 2).await;
     way.is_down.store(true, Ordering::SeqCst);
@@ -198,22 +197,21 @@ async fn a_pair_that_was_outrun_is_not_served_in_the_session_of_another_user() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one() {
     let world = forgiving();
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let (way, endpoint) = (Way::new(&store), Watched::new(world.server.endpoint()));
+    let (way, endpoint) = (
+        Way::new(&world.store),
+        Watched::new(world.server.endpoint()),
+    );
     let here = instance(&world, &endpoint, &way).await;
     let there = instance(
         &world,
         &Watched::new(world.server.endpoint()),
-        &Way::new(&store),
+        &Way::new(&world.store),
     )
     .await;
     world.clock.advance(600 * SECOND).await;
 
     way.loses_next_answer.store(true, Ordering::SeqCst);
-    let caller = tokio::spawn({
-        let here = here.clone();
-        async move { here.token().await }
-    });
+    let caller = call(&here);
     settle().await;
     assert!(way.is_down.load(Ordering::SeqCst));
     let first = there.rotate().await.unwrap();
@@ -230,7 +228,7 @@ async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one
     endpoint.refuse();
     here.rotate().await.unwrap_err();
     // What the store holds is the newer one still.
-    let record = store.load(here.key()).await.unwrap().entry.unwrap().0;
+    let record = world.store.load(here.key()).await.unwrap().entry.unwrap().0;
     let json = serde_json::to_value(&record).unwrap();
     assert_eq!(json["pair"]["access_token"], second.expose());
 }
@@ -247,12 +245,7 @@ async fn a_pair_of_the_session_before_is_not_saved_elsewhere_as_the_new_ones() {
     });
     let tokens = loaded(builder.persistence(Persistence::write_behind(1))).await;
     world.clock.advance(600 * SECOND).await;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.call_in_flight(&tokens).await;
     let bob = world.server.issue();
     tokens.replace(bob.clone()).await.unwrap();
     drop(hold);
@@ -265,15 +258,14 @@ async fn a_pair_of_the_session_before_is_not_saved_elsewhere_as_the_new_ones() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_cannot_be_stored_is_an_error_with_a_pause() {
     let world = forgiving();
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let (way, endpoint) = (Way::new(&store), Watched::new(world.server.endpoint()));
+    let (way, endpoint) = (
+        Way::new(&world.store),
+        Watched::new(world.server.endpoint()),
+    );
     let tokens = instance(&world, &endpoint, &way).await;
     world.clock.advance(600 * SECOND).await;
     world.server.fail_next(Fault::Delay(SECOND));
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
+    let caller = call(&tokens);
     settle().await;
     way.is_down.store(true, Ordering::SeqCst);
     world.clock.advance(2 * SECOND).await;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use evertoken::clock::{Clock, Coarse, Timestamp};
 use evertoken::testing::{Fault, InProcessEndpoint, TestClock};
 use evertoken::{
-    BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest,
-    TokenEndpoint, TokenManager, TokenPair, async_trait,
+    BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, OnRequest, TokenEndpoint,
+    TokenManager, TokenPair, async_trait,
 };
 use futures_util::FutureExt;
 
@@ -93,10 +93,9 @@ async fn a_server_that_hangs_holds_callers_with_a_good_token_for_two_seconds_and
 #[tokio::test(start_paused = true)]
 async fn callers_without_a_session_have_the_store_read_once_in_a_pause() {
     let world = World::new(HOUR);
-    let memory = MemoryStore::with_clock(world.clock.clone());
     let loads = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&loads);
-    let store = SlowStore::new(memory.clone()).after_load(move || {
+    let store = SlowStore::new(world.store.clone()).after_load(move || {
         counted.fetch_add(1, Ordering::SeqCst);
         std::future::ready(())
     });
@@ -120,7 +119,7 @@ async fn callers_without_a_session_have_the_store_read_once_in_a_pause() {
         ask().await;
         assert_eq!(loads.load(Ordering::SeqCst), looks);
     }
-    let elsewhere = loaded(world.builder(OnRequest::default()).store(memory)).await;
+    let elsewhere = loaded(world.shared(OnRequest::default())).await;
     world.clock.advance(2 * SECOND).await;
     assert_eq!(
         tokens.token().await.unwrap().expose(),

@@ -2,19 +2,12 @@
 
 use std::sync::Arc;
 
+use evertoken::Event;
 use evertoken::clock::Clock;
-use evertoken::{Event, TokenManager};
 use parking_lot::Mutex;
-use tokio::task::JoinHandle;
 
-use crate::support::{SECOND, drain, settle};
+use crate::support::{SECOND, call, drain, settle};
 use crate::world::{Site, assert_logged_out, is_logged_out};
-
-/// A caller who needs the rotation, and asks in a task of its own.
-fn call(tokens: &TokenManager) -> JoinHandle<Result<evertoken::Token, evertoken::Error>> {
-    let tokens = tokens.clone();
-    tokio::spawn(async move { tokens.token().await })
-}
 
 /// After the end of the session, nothing of it is news.
 #[track_caller]
@@ -112,9 +105,7 @@ async fn fm16_while_the_new_pair_cannot_be_stored() {
     let tokens = site.manager().await;
     let mut events = tokens.subscribe();
     site.expire().await;
-    let hold = site.world.server.hold();
-    let caller = call(&tokens);
-    site.world.server.arrived(1).await;
+    let (hold, caller) = site.world.call_in_flight(&tokens).await;
     site.store.set_down(true);
     drop(hold);
     let published = caller.await.unwrap().unwrap();
@@ -185,9 +176,7 @@ async fn fm16_a_rotation_of_another_instance_is_revoked_when_it_commits() {
     let (here, there) = (site.manager().await, site.manager().await);
     let mut events = there.subscribe();
     site.expire().await;
-    let hold = site.world.server.hold();
-    let caller = call(&there);
-    site.world.server.arrived(1).await;
+    let (hold, caller) = site.world.call_in_flight(&there).await;
     assert!(here.logout().await.is_complete());
     drop(hold);
     assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));

@@ -44,12 +44,7 @@ async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_commits() 
     let site = Site::new();
     let tokens = site.manager().await;
     site.expire().await;
-    let hold = site.world.server.hold();
-    let caller = {
-        let tokens = tokens.clone();
-        tokio::spawn(async move { tokens.token().await })
-    };
-    site.world.server.arrived(1).await;
+    let (hold, caller) = site.world.call_in_flight(&tokens).await;
     tokens.logout().await;
     let second = site.world.server.issue();
     tokens.replace(second.clone()).await.unwrap();

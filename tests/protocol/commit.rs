@@ -6,6 +6,7 @@ use evertoken::{EndReason, Error, OldPair, OnSeedConflict, OnStoreFailure, Token
 
 use crate::cluster::{Cluster, TTL, reason, seconds};
 use crate::fault_store::Fate;
+use crate::support::call;
 
 #[tokio::test(start_paused = true)]
 async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
@@ -28,7 +29,7 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
         cluster.warm_node().await.token().await.unwrap().pair_id(),
         token.pair_id()
     );
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +45,7 @@ async fn fm10_or_kept_and_served_once_it_is_stored() {
             OnStoreFailure::Fail
         };
         let node = cluster
-            .builder(cluster.endpoint())
+            .node_builder()
             .on_store_failure(policy)
             .build()
             .unwrap();
@@ -61,7 +62,7 @@ async fn fm10_or_kept_and_served_once_it_is_stored() {
         cluster.store.set_down(false);
         cluster.clock.advance(seconds(6)).await;
         assert_eq!(node.token().await.unwrap().pair_id().version, 2);
-        assert_eq!(cluster.counts(), (1, 0, 0));
+        cluster.assert_exchanges(1);
     }
 }
 
@@ -78,7 +79,7 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
     ] {
         let mut cluster = Cluster::strict();
         cluster.profile = profile;
-        let builder = cluster.builder(cluster.endpoint());
+        let builder = cluster.node_builder();
         let node = builder.on_store_failure(policy).build().unwrap();
         node.token().await.unwrap();
         cluster.expire().await;
@@ -87,10 +88,7 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
         drop(hold);
         let _ = waiter.await.unwrap();
         cluster.expire().await;
-        let late = tokio::spawn({
-            let node = node.clone();
-            async move { node.token().await }
-        });
+        let late = call(&node);
         cluster.store.set_down(false);
         cluster.clock.advance(seconds(6)).await;
         if let Ok(token) = late.await.unwrap() {
@@ -99,7 +97,7 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
         let token = node.token().await.unwrap();
         assert_eq!(token.pair_id().version, 3, "{policy:?}");
         assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
-        assert_eq!(cluster.counts(), (2, 0, 0));
+        cluster.assert_exchanges(2);
     }
 }
 
@@ -108,7 +106,7 @@ async fn a_store_that_is_slower_than_tokens_live_does_not_make_it_rotate_without
     let cluster = Cluster::strict();
     let store = cluster.store.clone();
     let node = cluster
-        .builder(cluster.endpoint())
+        .node_builder()
         .on_store_failure(OnStoreFailure::Fail)
         .wait(10 * TTL)
         .build()
@@ -132,7 +130,7 @@ async fn a_store_that_is_slower_than_tokens_live_does_not_make_it_rotate_without
     });
     let _ = node.token().await;
     cluster.clock.advance(7 * TTL).await;
-    assert_eq!(cluster.counts(), (3, 0, 0));
+    cluster.assert_exchanges(3);
     outages.abort();
 }
 
@@ -149,7 +147,7 @@ async fn a_commit_that_timed_out_but_committed_is_recognised() {
     assert_eq!(json["pair"]["access_token"], token.expose());
     cluster.expire().await;
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +183,7 @@ async fn a_rotation_that_commits_after_a_new_sign_in_gives_way_to_it() {
     // Another machine is started with a first pair of its own: the user signed in anew.
     let fresh = cluster.server.issue();
     let other = cluster
-        .builder(cluster.endpoint())
+        .node_builder()
         .seed(fresh)
         .on_seed_conflict(OnSeedConflict::Replace)
         .build()
@@ -194,19 +192,19 @@ async fn a_rotation_that_commits_after_a_new_sign_in_gives_way_to_it() {
     drop(hold);
     assert_eq!(waiter.await.unwrap().unwrap().pair_id(), newer.pair_id());
     assert_eq!(cluster.server.revocations(), 1, "ours is revoked");
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_waited_for_a_rotation_that_gave_way_does_not_wait_for_its_revocation() {
     for logout in [false, true] {
-        let cluster = Cluster::new(|server| server.latency(seconds(1)));
+        let cluster = Cluster::ruled(|server| server.latency(seconds(1)));
         let node = cluster.warm_node().await;
         cluster.expire().await;
         let (hold, waiter) = cluster.call_in_flight(&node).await;
         let fresh = cluster.server.issue();
         let other = cluster
-            .builder(cluster.endpoint())
+            .node_builder()
             .seed(fresh)
             .on_seed_conflict(OnSeedConflict::Replace)
             .build();
@@ -261,14 +259,14 @@ async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
 async fn fm29_a_new_refresh_token_without_an_access_token_is_kept() {
     let cluster = Cluster::strict();
     let endpoint = crate::reconcile::ForgetsAccess::new(&cluster);
-    let node = cluster.builder(endpoint).build().unwrap();
+    let node = cluster.node_builder_at(endpoint).build().unwrap();
     node.token().await.unwrap();
     cluster.expire().await;
     let error = node.token().await.unwrap_err();
     assert!(matches!(error, Error::NoAccessToken { .. }), "{error:?}");
     tokio::time::sleep(error.retry_after().unwrap()).await;
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,13 +276,13 @@ async fn a_delayed_answer_inside_the_timeout_is_not_asked_for_twice() {
     cluster.expire().await;
     cluster.server.fail_next(Fault::Delay(seconds(15)));
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_expired_before_its_answer_was_read_is_rotated_on_and_not_served() {
     let ttl = seconds(10);
-    let cluster = Cluster::new(|server| server.access_ttl(ttl));
+    let cluster = Cluster::ruled(|server| server.access_ttl(ttl));
     let node = cluster.warm_node().await;
     for round in 1..=3 {
         cluster.clock.advance(ttl).await;
@@ -294,7 +292,7 @@ async fn a_pair_that_expired_before_its_answer_was_read_is_rotated_on_and_not_se
         }
         let token = node.token().await.unwrap();
         assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
-        assert_eq!(cluster.counts(), (3 * round, 0, 0));
+        cluster.assert_exchanges(3 * round);
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use evertoken::store::{Loaded, Revision, StoreTime, Swap};
-use evertoken::testing::TestClock;
 use evertoken::{Key, MemoryStore, Record, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -44,9 +43,9 @@ impl Faults {
 }
 
 impl FaultStore {
-    pub(crate) fn new(clock: TestClock) -> Self {
+    pub(crate) fn new(inner: MemoryStore) -> Self {
         Self {
-            inner: MemoryStore::with_clock(clock),
+            inner,
             faults: Arc::default(),
         }
     }

@@ -26,7 +26,7 @@ async fn n1_machines_that_find_a_token_expired_spend_it_once() {
             .iter()
             .all(|token| token.expose() == tokens[0].expose())
     );
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +44,7 @@ async fn whoever_finds_anothers_lease_waits_for_its_result() {
         second.await.unwrap().unwrap(),
     );
     assert_eq!(first.pair_id(), second.pair_id());
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +74,7 @@ async fn n4_a_stale_lease_is_taken_over_and_its_token_sent_only_after_the_lease(
         "{waited:?}"
     );
     // The token had not been spent, so sending it does no harm.
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
     assert!(cluster.store.json(&cluster.key()).await["lease"].is_null());
 }
 
@@ -104,7 +104,7 @@ async fn fm5_a_lease_whose_swap_timed_out_but_committed_is_found_to_be_ours() {
         before.elapsed() < seconds(5),
         "no lease duration for our own lease"
     );
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
     let Some(Event::Failed { error, .. }) = events.try_recv() else {
         panic!("the failure of the store is not reported");
     };
@@ -121,7 +121,7 @@ async fn a_lease_whose_swap_was_lost_is_made_again() {
     cluster.expire().await;
     cluster.store.swaps([Fate::Lost]);
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +141,7 @@ async fn our_own_lease_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket()
         reason(&node.token().await.unwrap_err()),
         Some(EndReason::OutcomeUnknown)
     );
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,17 +165,13 @@ async fn releasing_a_doubtful_lease_leaves_it_in_place() {
     assert!(sendings > 1, "{lease}");
     // Another instance may send it at once when the pause is over, and the count goes on.
     cluster.server.set_reachable(true);
-    let other = cluster
-        .builder(cluster.endpoint())
-        .wait(seconds(300))
-        .build()
-        .unwrap();
+    let other = cluster.node_builder().wait(seconds(300)).build().unwrap();
     let (hold, waiter) = cluster.call_in_flight(&other).await;
     let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
     assert_eq!(lease["sendings"].as_u64(), Some(sendings + 1));
     drop(hold);
     waiter.await.unwrap().unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,14 +180,14 @@ async fn nothing_is_sent_once_the_send_window_has_passed() {
     let cluster = Cluster::strict();
     let endpoint = crate::outcomes::SleepsBeforeSending::new(&cluster, seconds(7_200));
     let node = cluster
-        .builder(endpoint.clone())
+        .node_builder_at(endpoint.clone())
         .wait(seconds(300))
         .build()
         .unwrap();
     node.token().await.unwrap();
     cluster.expire().await;
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
     // Under a lease that was made afterwards; and nobody was told of the one before.
     let record = cluster
         .store
@@ -238,13 +234,13 @@ async fn a_lease_attempted_before_the_token_was_sent_is_no_free_ticket_after_it(
     drop(hold);
     let error = waiter.await.unwrap().unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 /// It may have been committed unnoticed, and by the time that it is found the refresh token has expired.
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in() {
-    let cluster = Cluster::new(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));
+    let cluster = Cluster::ruled(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));
     let node = cluster.begun_node().await;
     cluster.expire().await;
     cluster.store.swaps([Fate::AppliedUnanswered]);

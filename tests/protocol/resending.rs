@@ -3,7 +3,7 @@
 use evertoken::testing::Fault;
 use evertoken::{Coordination, EndReason, EndpointError, Error, Resend};
 
-use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, ends, page, reason, seconds};
+use crate::cluster::{Cluster, Counts, LEASE_DURATION, TTL, callers, ends, page, reason, seconds};
 
 /// Unclear answers, and whether the token is probably unspent behind them.
 fn unclear() -> [(Fault, bool); 8] {
@@ -40,7 +40,11 @@ async fn what_the_profile_permits_is_sent_again_and_else_the_session_ends_once_i
                 assert_eq!(start.elapsed().as_secs(), 2, "{resend:?} {fault:?}");
                 assert_eq!(two.token().await.unwrap().pair_id().version, 3);
                 assert_eq!(ends(&mut events), []);
-                assert_eq!(cluster.counts(), (3, 0, 0), "{resend:?} {fault:?}");
+                assert_eq!(
+                    cluster.counts(),
+                    Counts::exchanges(3),
+                    "{resend:?} {fault:?}"
+                );
             } else {
                 let error = one.token().await.unwrap_err();
                 assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
@@ -54,7 +58,11 @@ async fn what_the_profile_permits_is_sent_again_and_else_the_session_ends_once_i
                 assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
                 assert!(start.elapsed() < seconds(1));
                 assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
-                assert_eq!(cluster.counts(), (2, 0, 0), "{resend:?} {fault:?}");
+                assert_eq!(
+                    cluster.counts(),
+                    Counts::exchanges(2),
+                    "{resend:?} {fault:?}"
+                );
             }
         }
     }
@@ -83,7 +91,7 @@ async fn where_it_is_not_sent_again_the_access_token_is_served_to_its_end_and_en
         assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     }
     assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 /// The lease says what left it doubtful.
@@ -116,7 +124,7 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::WhenUnavailable);
     let uncoordinated = async || {
-        let builder = cluster.builder(cluster.endpoint());
+        let builder = cluster.node_builder();
         let builder = builder.coordination(Coordination::None);
         let node = builder.wait(seconds(300)).build().unwrap();
         node.token().await.unwrap();
@@ -160,7 +168,10 @@ async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_it_at_the_sec
     assert_eq!(start.elapsed().as_secs(), 2);
     cluster.clock.advance(LEASE_DURATION * 10).await;
     assert!(one.token().await.is_err() && two.token().await.is_err());
-    assert_eq!(cluster.counts(), (3, 1, 1));
+    assert_eq!(
+        cluster.counts(),
+        Counts::exchanges(3).replays(1).families_revoked(1)
+    );
     for events in &mut events {
         assert!(matches!(ends(events)[..], [EndReason::Rejected(_)]));
     }
@@ -193,7 +204,7 @@ async fn a_process_that_slept_after_sending_leaves_its_lease_alone_for_its_patie
             waited >= expected && waited < expected + seconds(6),
             "{slept}: {waited:?}"
         );
-        assert_eq!(cluster.counts(), (3, 0, 0));
+        cluster.assert_exchanges(3);
     }
 }
 
@@ -222,5 +233,5 @@ async fn a_lease_that_was_taken_over_meanwhile_is_not_sent_under() {
     assert!(!waiter.is_finished());
     let (token, other) = (waiter.await.unwrap().unwrap(), other.token().await.unwrap());
     assert_eq!(token.pair_id(), other.pair_id());
-    assert_eq!(cluster.counts(), (3, 0, 0));
+    cluster.assert_exchanges(3);
 }

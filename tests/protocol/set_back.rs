@@ -37,7 +37,10 @@ async fn t03_a_session_that_was_replaced_does_not_come_back() {
         cluster.expire().await;
         assert_eq!(pair_id(&node).await, pair_id(&other).await);
         assert_eq!(pair_id(&other).await.family, held.family);
-        assert_eq!((cluster.counts().1, cluster.counts().2), (0, 0));
+        assert_eq!(
+            (cluster.server.replays(), cluster.server.families_revoked()),
+            (0, 0)
+        );
     }
 }
 
@@ -126,12 +129,7 @@ async fn a_doubt_that_the_store_loses_is_passed_on_to_the_other_instances() {
     let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
     let old = cluster.store.record(&cluster.key()).await.unwrap();
     cluster.server.fail_next(Fault::DropBefore);
-    let hold = cluster.server.hold();
-    let rotation = tokio::spawn({
-        let node = node.clone();
-        async move { node.rotate().await }
-    });
-    cluster.server.arrived(2).await;
+    let (hold, rotation) = cluster.rotate_in_flight(&node).await;
     cluster.store.put(&cluster.key(), &old).await;
     drop(hold);
     cluster.clock.advance(seconds(5)).await;
@@ -143,7 +141,7 @@ async fn a_doubt_that_the_store_loses_is_passed_on_to_the_other_instances() {
 
 #[tokio::test(start_paused = true)]
 async fn a_doubt_outlives_a_sign_in_that_fails() {
-    let cluster = Cluster::new(|server| server.sign_in(true));
+    let cluster = Cluster::ruled(|server| server.sign_in(true));
     let node = cluster.begun_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
     cluster.expire().await;
@@ -162,9 +160,9 @@ async fn a_doubt_outlives_a_sign_in_that_fails() {
 /// Without coordination a doubt is noted after the answer, in whatever the record is by then.
 #[tokio::test(start_paused = true)]
 async fn a_doubt_does_not_undo_a_logout() {
-    let cluster = Cluster::new(|server| server.sign_in(true));
+    let cluster = Cluster::ruled(|server| server.sign_in(true));
     let uncoordinated = async || {
-        let builder = cluster.builder(cluster.endpoint());
+        let builder = cluster.node_builder();
         let node = builder.coordination(Coordination::None).build().unwrap();
         node.token().await.unwrap();
         node
@@ -209,7 +207,7 @@ async fn t51_a_session_that_was_left_does_not_come_back() {
             let record = cluster.store.json(&cluster.key()).await;
             assert_eq!(record["state"]["is"], "logged_out", "{sessions}");
         }
-        assert_eq!(cluster.counts(), (1, 0, 0));
+        cluster.assert_exchanges(1);
         // The user may sign in anew.
         node.replace(cluster.server.issue()).await.unwrap();
         node.token().await.unwrap();
@@ -236,5 +234,5 @@ async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back
     cluster.expire().await;
     let token = node.token().await.unwrap();
     assert_eq!(token.pair_id().family, held.family);
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }

@@ -2,7 +2,7 @@
 
 use evertoken::EndReason;
 
-use crate::cluster::{Cluster, TTL, reason, seconds};
+use crate::cluster::{Cluster, Counts, TTL, reason, seconds};
 use crate::fault_store::Fate;
 
 fn timed() -> Cluster {
@@ -26,7 +26,7 @@ async fn a_rotation_after_a_rotation_loads_nothing_where_the_store_says_the_time
         }
         let expected = if says_time { 0 } else { 3 };
         assert_eq!(cluster.store.loads() - loads, expected);
-        assert_eq!(cluster.counts(), (4, 0, 0));
+        cluster.assert_exchanges(4);
     }
 }
 
@@ -44,7 +44,7 @@ async fn a_pair_that_another_instance_rotated_meanwhile_is_adopted_and_nothing_i
         loads,
         "the swap that was lost brought it"
     );
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,7 +59,7 @@ async fn a_lease_of_another_instance_is_waited_for() {
     drop(hold);
     let theirs = theirs.await.unwrap().unwrap();
     assert_eq!(ours.await.unwrap().unwrap().pair_id(), theirs.pair_id());
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,7 +70,7 @@ async fn a_logout_on_another_instance_is_seen() {
     cluster.expire().await;
     let error = one.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::LoggedOut));
-    assert_eq!(cluster.counts().0, 1);
+    assert_eq!(cluster.server.exchanges(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +85,7 @@ async fn a_store_that_lost_the_record_or_the_last_write_is_found_out() {
     assert_eq!(second.pair_id().version, first.pair_id().version + 1);
     assert_eq!(
         cluster.counts(),
-        (2, 0, 0),
+        Counts::exchanges(2),
         "the token before it is not sent again"
     );
 }
@@ -109,7 +109,7 @@ async fn a_lease_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() 
         // No instance may take it for stale while its request is under way.
         drop(hold);
         caller.await.unwrap().unwrap();
-        assert_eq!(cluster.counts(), (2, 0, 0));
+        cluster.assert_exchanges(2);
     }
 }
 
@@ -120,5 +120,5 @@ async fn a_lease_whose_answer_was_lost_is_looked_for() {
     cluster.expire().await;
     cluster.store.swaps([Fate::AppliedUnanswered]);
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }

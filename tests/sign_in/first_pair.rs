@@ -1,9 +1,9 @@
 //! "Take this pair and rotate at once": a job's pair is its own from the first request on.
 
 use evertoken::testing::AccessCheck;
-use evertoken::{MemoryStore, OnRequest, RefreshToken, TokenPair};
+use evertoken::{OnRequest, RefreshToken, TokenPair};
 
-use crate::support::{SECOND, World};
+use crate::support::{SECOND, World, rotate};
 
 fn refresh_alone(pair: &TokenPair) -> TokenPair {
     TokenPair::from_refresh_token(pair.refresh.clone().unwrap())
@@ -48,12 +48,7 @@ async fn i12_many_who_ask_for_it_at_once_share_the_one_exchange() {
             .seed(seed)
             .build()
             .unwrap();
-        let callers: Vec<_> = (0..64)
-            .map(|_| {
-                let tokens = tokens.clone();
-                tokio::spawn(async move { tokens.rotate().await })
-            })
-            .collect();
+        let callers: Vec<_> = (0..64).map(|_| rotate(&tokens)).collect();
         for caller in callers {
             assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
         }
@@ -65,7 +60,6 @@ async fn i12_many_who_ask_for_it_at_once_share_the_one_exchange() {
 async fn i12_a_restart_on_a_store_that_survives_rotates_what_is_there_once() {
     for alone in [false, true] {
         let world = World::new(600 * SECOND);
-        let store = MemoryStore::with_clock(world.clock.clone());
         let mut versions = Vec::new();
         for start in 1..=4 {
             let seed = if alone {
@@ -74,8 +68,7 @@ async fn i12_a_restart_on_a_store_that_survives_rotates_what_is_there_once() {
                 world.first.clone()
             };
             let tokens = world
-                .builder(OnRequest::default())
-                .store(store.clone())
+                .shared(OnRequest::default())
                 .seed(seed)
                 .build()
                 .unwrap();

@@ -2,8 +2,8 @@
 
 use evertoken::clock::Clock;
 use evertoken::{
-    BackgroundTimer, EndReason, Error, Event, MemoryStore, OnRequest, OptimisticEarly,
-    RefreshStrategy, TokenManager, TokenPair,
+    BackgroundTimer, EndReason, Error, Event, OnRequest, OptimisticEarly, RefreshStrategy,
+    TokenManager, TokenPair,
 };
 
 use crate::probe::{Probe, ProbedStore};
@@ -16,12 +16,7 @@ fn access(pair: &TokenPair) -> &str {
 async fn r4_with(strategy: impl RefreshStrategy) {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(strategy).await;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.rotate().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.rotate_in_flight(&tokens).await;
     let second = world.server.issue();
     let start = world.clock.now();
     tokens.replace(second.clone()).await.unwrap();
@@ -183,8 +178,7 @@ async fn dropping_the_future_stores_the_pair_all_the_same_and_the_timer_knows_it
 #[tokio::test(start_paused = true)]
 async fn other_instances_adopt_it_at_their_next_look() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     let (here, there) = (loaded(builder()).await, loaded(builder()).await);
     world.server.revoke_all();
     world.clock.advance(600 * SECOND).await;
