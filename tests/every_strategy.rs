@@ -179,21 +179,25 @@ macro_rules! suite {
         mod $name {
             use super::*;
 
+            /// Eight tasks import for an hour without a failed request.
             #[tokio::test(start_paused = true)]
             async fn n17_8_tasks_import_for_an_hour_without_a_failure() {
                 imports_for_an_hour($strategy, $exchanges).await;
             }
 
+            /// Two instances share a session at a server that fails at random.
             #[tokio::test(start_paused = true)]
             async fn n17_two_instances_share_a_session_at_a_moody_server() {
                 two_instances_and_a_moody_server($strategy).await;
             }
 
+            /// The stored pair wins over the seed after every restart.
             #[tokio::test(start_paused = true)]
             async fn n17_the_stored_pair_wins_over_the_seed_after_every_restart() {
                 restarts($strategy).await;
             }
 
+            /// A session that the server ended is reported once, after one call.
             #[tokio::test(start_paused = true)]
             async fn n17_a_dead_session_ends_once_and_makes_one_call() {
                 ends_once($strategy).await;

@@ -92,6 +92,7 @@ fn seed() -> TokenPair {
     TokenPair::new("at-0").refresh_token("rt-0")
 }
 
+/// No leeway and no window makes a manager rotate more often than the shortest interval permits.
 #[tokio::test(start_paused = true)]
 async fn fm17_no_margin_is_wide_enough_to_rotate_without_end() {
     // The shortest interval is 1 s, or a tenth of the lifetime if that is less.
@@ -120,16 +121,18 @@ async fn fm17_no_margin_is_wide_enough_to_rotate_without_end() {
     }
 }
 
+/// A user's strategy that asks for a rotation at every moment gets one a second.
 #[tokio::test(start_paused = true)]
-async fn fm17_a_greedy_strategy_of_ones_own_gets_exactly_one_rotation_a_second() {
+async fn fm17_a_greedy_user_strategy_gets_exactly_one_rotation_a_second() {
     let world = World::new(600 * SECOND);
     let _tokens = world.manager(Greedy).await;
     world.clock.advance(100 * SECOND).await;
     world.assert_exchanges(100);
 }
 
+/// A window wider than the lifetime is cut to half of the lifetime.
 #[tokio::test(start_paused = true)]
-async fn fm17_a_window_wider_than_the_lifetime_is_half_of_it() {
+async fn fm17_a_window_wider_than_the_lifetime_is_cut_to_half_of_the_lifetime() {
     let world = World::new(60 * SECOND);
     let tokens = world
         .manager(OptimisticEarly::default().window(10 * MINUTE))
@@ -183,6 +186,7 @@ async fn expires_in_0_is_served_and_asked_for_again_after_a_pause_that_doubles()
     assert_eq!(at, [0, 4, 12, 28, 60]);
 }
 
+/// An issuer that returns one token until the token expires is not stormed.
 #[tokio::test(start_paused = true)]
 async fn fm22_fm37_an_issuer_that_returns_the_same_token_until_it_expires_is_not_stormed() {
     // Like a metadata server: one token for 600 s, whoever asks, and a fresh one at its end.
@@ -218,8 +222,9 @@ async fn fm22_fm37_an_issuer_that_returns_the_same_token_until_it_expires_is_not
     }
 }
 
+/// A token that is always near its expiry is served, and the calls for the next one become less frequent.
 #[tokio::test(start_paused = true)]
-async fn fm37_a_token_near_its_expiry_again_and_again_backs_off_and_is_served() {
+async fn fm37_an_issuer_of_tokens_near_their_expiry_is_called_ever_less_often() {
     // The same bytes with 30 s left, whenever it is asked; a timer of 24 s and callers besides.
     let clock = TestClock::new();
     let endpoint = Scripted::new(&clock, |_| Issued::new("at-0").expires_in(30 * SECOND));
@@ -236,6 +241,7 @@ async fn fm37_a_token_near_its_expiry_again_and_again_backs_off_and_is_served() 
     assert!((60..=150).contains(&calls), "{calls} calls");
 }
 
+/// The timer goes on after every transient error.
 #[tokio::test(start_paused = true)]
 async fn fm30_the_loop_survives_every_transient_error() {
     let faults = [
@@ -269,8 +275,9 @@ async fn fm30_the_loop_survives_every_transient_error() {
     }
 }
 
+/// A refused client is reported, and the session goes on without a restart once the client is known.
 #[tokio::test(start_paused = true)]
-async fn fm30_a_misconfiguration_is_told_and_mended_without_a_restart() {
+async fn fm30_a_misconfiguration_is_reported_and_mended_without_a_restart() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).client("importer", "secret"));
     // The right client, and a server that does not know it for a while.
     let tokens = loaded(world.builder(BackgroundTimer::default())).await;
@@ -297,6 +304,7 @@ async fn fm30_a_misconfiguration_is_told_and_mended_without_a_restart() {
     world.assert_unharmed();
 }
 
+/// The worker ends with the last handle.
 #[tokio::test(start_paused = true)]
 async fn fm31_the_last_handle_takes_the_worker_along() {
     let world = World::new(600 * SECOND);
@@ -318,8 +326,9 @@ async fn fm31_the_last_handle_takes_the_worker_along() {
     world.assert_exchanges(0);
 }
 
+/// A rotation that is between two exchanges ends with the last handle.
 #[tokio::test(start_paused = true)]
-async fn fm31_the_last_handle_takes_a_rotation_along_that_is_over_its_exchange() {
+async fn fm31_a_rotation_between_two_exchanges_ends_with_the_last_handle() {
     let faults = [
         // It waits: for the end of a pause, for the answer, or for the next attempt.
         Fault::status(500),
@@ -347,8 +356,9 @@ async fn fm31_the_last_handle_takes_a_rotation_along_that_is_over_its_exchange()
     }
 }
 
+/// A subscriber keeps no worker alive, and its stream ends with the last handle.
 #[tokio::test(start_paused = true)]
-async fn fm31_a_subscriber_that_stays_keeps_nothing_alive_and_hears_the_end_of_it() {
+async fn fm31_a_subscriber_keeps_no_worker_alive_and_its_stream_ends() {
     let world = World::new(600 * SECOND);
     let before = Handle::current().metrics().num_alive_tasks();
     let tokens = world.manager(BackgroundTimer::default()).await;
@@ -383,6 +393,7 @@ async fn shutdown_finishes_the_rotation_under_way_and_fails_later_calls() {
     world.assert_exchanges(1);
 }
 
+/// A wall clock that steps back costs no rotation and no token.
 #[tokio::test(start_paused = true)]
 async fn fm35_a_wall_clock_that_steps_back_costs_nothing() {
     let strategies: [Arc<dyn RefreshStrategy>; 3] = [
@@ -548,7 +559,7 @@ async fn refresh_in_from_the_server_wins_over_the_strategys_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn token_valid_for_rotates_once_if_it_has_to_and_never_for_what_cannot_be() {
+async fn token_valid_for_rotates_once_if_needed_and_never_for_the_impossible() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     let first = tokens.token().await.unwrap();
@@ -582,7 +593,7 @@ async fn token_valid_for_rotates_once_if_it_has_to_and_never_for_what_cannot_be(
 }
 
 #[tokio::test(start_paused = true)]
-async fn rotate_rotates_whatever_the_strategy_says_and_respects_the_cool_down() {
+async fn rotate_ignores_the_strategy_and_respects_the_cool_down() {
     let world = World::new(600 * SECOND);
     let tokens = world.builder(OnRequest::default()).build().unwrap();
     // Also as the first thing of all.
@@ -696,7 +707,7 @@ async fn a_rejection_names_the_token_by_pair_id_and_not_by_its_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_a_life_is_a_strategy_of_three_lines() {
+async fn a_user_strategy_of_half_a_lifetime_takes_three_lines() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(HalfLife).await;
     world.clock.advance(299 * SECOND).await;

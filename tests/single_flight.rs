@@ -28,6 +28,7 @@ async fn expired(world: &World) -> TokenManager {
     tokens
 }
 
+/// Two tasks with one expired pair make one call, and both get pair 2.
 #[tokio::test(start_paused = true)]
 async fn n1_two_tasks_with_one_expired_pair_make_one_call_and_both_get_pair_2() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
@@ -72,6 +73,7 @@ async fn ten_thousand_tasks_on_several_threads_make_one_exchange_and_all_wake() 
     world.assert_exchanges(1);
 }
 
+/// Callers that come during a rotation do not start another.
 #[tokio::test(start_paused = true)]
 async fn n12_callers_that_queue_during_a_rotation_do_not_start_another() {
     let world = World::new(600 * SECOND);
@@ -98,6 +100,7 @@ async fn n12_callers_that_queue_during_a_rotation_do_not_start_another() {
     assert_eq!(rotated(&drain(&mut events)), 1);
 }
 
+/// 64 workers that cross the expiry cause one refresh, without a failure.
 #[tokio::test(start_paused = true)]
 async fn i10_64_workers_that_cross_the_expiry_cause_one_refresh_and_have_no_failure() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(3 * SECOND));
@@ -141,6 +144,7 @@ fn slow(world: &World, delays: &Arc<AtomicBool>) -> SlowStore {
         .before_swap(pause())
 }
 
+/// A waiter whose deadline passes gets a typed error, and the rotation goes on.
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
@@ -168,6 +172,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
     world.assert_exchanges(1);
 }
 
+/// A waiter whose deadline passes gets the token that is still valid.
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
@@ -195,8 +200,9 @@ async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() 
     world.assert_exchanges(1);
 }
 
+/// A rotation commits although the caller that began it and all others have gone.
 #[tokio::test(start_paused = true)]
-async fn fm12_the_leader_and_every_caller_go_away_and_the_rotation_commits() {
+async fn fm12_a_rotation_commits_although_every_caller_has_gone() {
     let world = World::new(600 * SECOND);
     let tokens = expired(&world).await;
     let hold = world.server.hold();
@@ -218,8 +224,9 @@ async fn fm12_the_leader_and_every_caller_go_away_and_the_rotation_commits() {
     world.assert_exchanges(1);
 }
 
+/// A caller that leaves at any moment of a rotation does not stop the rotation.
 #[tokio::test(start_paused = true)]
-async fn fm12_a_caller_that_stops_polling_at_any_moment_takes_nothing_along() {
+async fn fm12_a_caller_that_leaves_at_any_moment_does_not_stop_the_rotation() {
     // Each step of the rotation takes a moment of its own; the caller leaves in each of them.
     for leaves_at in 0..12 {
         let world = World::with(|server| server.access_ttl(600 * SECOND).latency(4 * SECOND));
@@ -239,8 +246,9 @@ async fn fm12_a_caller_that_stops_polling_at_any_moment_takes_nothing_along() {
     }
 }
 
+/// A pair is stored although the last handle is dropped during the rotation.
 #[tokio::test(start_paused = true)]
-async fn fm12_the_last_handle_goes_in_mid_rotation_and_the_pair_is_stored() {
+async fn fm12_a_pair_is_stored_although_the_last_handle_goes_during_the_rotation() {
     let world = World::new(600 * SECOND);
     let build = || world.shared(OnRequest::default());
     let tokens = loaded(build()).await;
@@ -268,6 +276,7 @@ fn client_refused() -> Fault {
     }
 }
 
+/// One failed call is the answer for 100 callers, and for all that come during the pause.
 #[tokio::test(start_paused = true)]
 async fn fm25_one_failed_call_is_the_answer_for_100_callers_and_all_later_ones_in_the_pause() {
     let world = World::new(600 * SECOND);
@@ -303,6 +312,7 @@ async fn fm25_one_failed_call_is_the_answer_for_100_callers_and_all_later_ones_i
     assert_eq!(ended(&drain(&mut events)), 0);
 }
 
+/// Callers wait through a failure that passes; one call is made for all of them per pause.
 #[tokio::test(start_paused = true)]
 async fn fm25_callers_wait_through_a_failure_that_passes_and_one_call_a_pause_is_made_for_all() {
     for fault in [later(None), client_refused()] {
@@ -338,6 +348,7 @@ async fn fm25_callers_wait_through_a_failure_that_passes_and_one_call_a_pause_is
     }
 }
 
+/// Rejections of one token that come one after the other cost one rotation.
 #[tokio::test(start_paused = true)]
 async fn fm13_fm33_staggered_rejections_of_one_token_cost_one_rotation() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
@@ -361,6 +372,7 @@ async fn fm13_fm33_staggered_rejections_of_one_token_cost_one_rotation() {
     world.assert_exchanges(1);
 }
 
+/// A rejected token is not served again, and every caller waits for the next.
 #[tokio::test(start_paused = true)]
 async fn fm13_a_rejected_token_is_not_served_again_and_every_caller_waits_for_the_next() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
@@ -374,8 +386,9 @@ async fn fm13_a_rejected_token_is_not_served_again_and_every_caller_waits_for_th
     world.assert_exchanges(1);
 }
 
+/// A valid token is served to its end, whichever failure an early rotation meets.
 #[tokio::test(start_paused = true)]
-async fn fm14_whatever_fails_early_a_valid_token_is_served_to_its_end() {
+async fn fm14_a_valid_token_is_served_to_its_end_whatever_an_early_rotation_meets() {
     let faults = [
         Some(later(None)),
         Some(Fault::status(500)),
@@ -492,6 +505,7 @@ impl TokenStore for Inspected {
     }
 }
 
+/// No reader on any thread sees a new access token with an old refresh token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn t1_no_reader_on_any_thread_sees_a_new_access_token_with_an_old_refresh_token() {
     const ROTATIONS: u64 = 200;
@@ -594,7 +608,7 @@ async fn one_instance_without_leases_makes_one_exchange_for_all_its_callers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_jumps_in_mid_rotation_lets_nobody_else_spend_the_token() {
+async fn a_wall_clock_that_jumps_during_a_rotation_lets_no_other_instance_spend_the_token() {
     let world = World::new(600 * SECOND);
     let build = || world.shared(OnRequest::default());
     let (one, two) = (loaded(build()).await, loaded(build()).await);
@@ -609,8 +623,9 @@ async fn a_wall_clock_that_jumps_in_mid_rotation_lets_nobody_else_spend_the_toke
     world.assert_exchanges(1);
 }
 
+/// A caller that comes while the token is valid gets that token when the rotation takes longer.
 #[tokio::test(start_paused = true)]
-async fn n6_whoever_comes_with_a_valid_token_does_not_leave_without_one() {
+async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slow() {
     // In the leeway, and the endpoint hangs: the token is valid for 8 s more, the rotation takes 20.
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;

@@ -157,7 +157,7 @@ impl TokenEndpoint for PanicsAtOnce {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_panics_without_a_future_answers_everybody_and_loses_nothing() {
+async fn an_endpoint_that_panics_without_a_future_answers_every_caller_and_loses_nothing() {
     let world = World::new(600 * SECOND);
     let endpoint = PanicsAtOnce {
         inner: world.server.endpoint(),

@@ -38,6 +38,7 @@ async fn wakes_with_callers(strategy: impl RefreshStrategy + Clone) {
     world.assert_exchanges(1);
 }
 
+/// Five instances that wake from a sleep of two days make one exchange for all of their callers.
 #[tokio::test(start_paused = true)]
 async fn fm19_instances_that_wake_together_make_one_exchange_for_all_their_callers() {
     wakes_with_callers(OnRequest::default()).await;
@@ -45,6 +46,7 @@ async fn fm19_instances_that_wake_together_make_one_exchange_for_all_their_calle
     wakes_with_callers(OptimisticEarly::default()).await;
 }
 
+/// After a sleep the timers of five instances rotate once within seconds, and then on schedule.
 #[tokio::test(start_paused = true)]
 async fn fm19_timers_are_not_late_and_do_not_stampede() {
     let world = World::new(600 * SECOND);
@@ -62,6 +64,7 @@ async fn fm19_timers_are_not_late_and_do_not_stampede() {
     world.assert_exchanges(8);
 }
 
+/// A sleep longer than the session ends the session once, without a call.
 #[tokio::test(start_paused = true)]
 async fn fm19_a_sleep_longer_than_the_session_ends_it_once_and_without_a_call() {
     for busy in [false, true] {
@@ -89,9 +92,9 @@ async fn fm19_a_sleep_longer_than_the_session_ends_it_once_and_without_a_call() 
     }
 }
 
+/// The deadline of a caller counts time awake: the caller is answered within it after the sleep.
 #[tokio::test(start_paused = true)]
-async fn fm19_a_caller_who_waits_while_the_machine_sleeps_is_answered_within_his_deadline_after_it()
-{
+async fn fm19_a_caller_that_waits_while_the_machine_sleeps_is_answered_within_its_deadline() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
@@ -105,6 +108,7 @@ async fn fm19_a_caller_who_waits_while_the_machine_sleeps_is_answered_within_his
     drop(hold);
 }
 
+/// An answer that was under way when the machine fell asleep is kept.
 #[tokio::test(start_paused = true)]
 async fn fm19_an_answer_that_was_on_its_way_is_kept_after_the_sleep() {
     let world = World::new(600 * SECOND);

@@ -13,6 +13,7 @@ async fn manager(world: &World, text: &str) -> TokenManager {
     loaded(builder.seed(world.first.clone())).await
 }
 
+/// `retry_after_limit` bounds how long a `Retry-After` counts.
 #[tokio::test(start_paused = true)]
 async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
     let world = World::new(600 * SECOND);

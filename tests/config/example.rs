@@ -18,14 +18,14 @@ fn commented(line: &str) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn the_example_says_what_is_the_default_anyway() {
+async fn the_example_states_the_defaults() {
     let example = builder(EXAMPLE).await.unwrap();
     let least = builder(LEAST).await.unwrap();
     assert_eq!(format!("{example:#?}"), format!("{least:#?}"));
 }
 
 #[tokio::test]
-async fn what_the_example_has_commented_out_can_be_switched_on() {
+async fn each_setting_that_the_example_has_commented_out_can_be_switched_on() {
     let mut switched_on = 0;
     for line in EXAMPLE.lines() {
         let Some(setting) = commented(line) else {

@@ -85,7 +85,7 @@ fn registry() -> Registry {
 }
 
 #[tokio::test]
-async fn what_a_user_registered_is_made_of_its_own_table() {
+async fn a_registered_type_is_built_from_its_own_table() {
     let directory = directory("what_a_user_registered");
     file(&directory, "key", "sesame\n", 0o600);
     let text = r#"
@@ -125,7 +125,7 @@ async fn what_a_registered_type_refuses_is_reported_with_its_path() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_there_already_means_the_users_own() {
+async fn a_registered_name_takes_precedence_over_a_builtin_one() {
     let registry = Registry::builtin().strategy("on-request", |()| {
         Ok::<_, Infallible>(Every {
             age: Duration::from_secs(7),
@@ -183,7 +183,7 @@ async fn the_http_client_is_built_from_what_the_program_gives() {
 }
 
 #[tokio::test]
-async fn the_builders_own_refusals_are_told_with_their_path() {
+async fn a_refusal_of_the_builder_is_reported_with_its_path() {
     let registry =
         Registry::builtin().endpoint("own", |vault: Vault| match vault.socket.to_str() {
             Some("s") => Err(OAuthLess::unfit().into()),

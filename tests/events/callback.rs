@@ -28,6 +28,7 @@ fn noting(builder: Builder) -> (Builder, Arc<Mutex<Vec<String>>>) {
     (builder, seen)
 }
 
+/// The callback gets every new pair once and in order, and no other pair.
 #[tokio::test(start_paused = true)]
 async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
     let world = World::new(600 * SECOND);
@@ -58,6 +59,7 @@ async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
     assert_eq!(adopted.lock().len(), 0);
 }
 
+/// A pair is stored before the callback gets the pair, and served after the callback returns.
 #[tokio::test(start_paused = true)]
 async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() {
     let world = World::new(600 * SECOND);
@@ -93,6 +95,7 @@ async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() 
     assert_eq!(text(&token), pair.access.unwrap().expose());
 }
 
+/// A panic of the callback changes nothing for callers and the store.
 #[tokio::test(start_paused = true)]
 async fn fm23_a_callback_that_panics_changes_nothing() {
     // Before it returns a future, and in it.
@@ -114,6 +117,7 @@ async fn fm23_a_callback_that_panics_changes_nothing() {
     }
 }
 
+/// A callback that hangs delays the pair by the timeout of the store at most.
 #[tokio::test(start_paused = true)]
 async fn fm23_a_callback_that_hangs_is_waited_for_up_to_the_stores_timeout() {
     let world = World::new(600 * SECOND);
@@ -133,6 +137,7 @@ async fn fm23_a_callback_that_hangs_is_waited_for_up_to_the_stores_timeout() {
     world.assert_exchanges(1);
 }
 
+/// A callback that asks its own manager for a token gets an error at once, and no deadlock.
 #[tokio::test(start_paused = true)]
 async fn fm23_a_callback_that_asks_its_own_manager_gets_an_error_at_once() {
     let world = World::new(600 * SECOND);
@@ -168,8 +173,9 @@ async fn fm23_a_callback_that_asks_its_own_manager_gets_an_error_at_once() {
     }
 }
 
+/// The callback gets a pair that cannot be stored, and gets that pair once.
 #[tokio::test(start_paused = true)]
-async fn fm23_a_pair_that_cannot_be_stored_is_given_to_the_callback_once_too() {
+async fn fm23_the_callback_gets_a_pair_that_cannot_be_stored_once() {
     for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
         let world = World::new(600 * SECOND);
         let store = ProbedStore::new(&world.clock, &Probe::default());
@@ -197,8 +203,9 @@ async fn fm23_a_pair_that_cannot_be_stored_is_given_to_the_callback_once_too() {
     }
 }
 
+/// The callback gets the pair of a sign-in.
 #[tokio::test(start_paused = true)]
-async fn fm23_a_pair_of_a_sign_in_is_given_to_the_callback_too() {
+async fn fm23_the_callback_gets_the_pair_of_a_sign_in() {
     let world = World::with(|server| server.sign_in(true));
     let builder = TokenManager::builder(world.server.endpoint()).clock(world.clock.clone());
     let (builder, seen) = noting(builder);

@@ -205,7 +205,7 @@ async fn a_foreign_seed_is_a_conflict_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_search_fails_the_store_has_failed_and_nothing_is_spent() {
+async fn a_failed_search_is_a_failure_of_the_store_and_spends_nothing() {
     let world = world();
     let store = Remembering::new(&world);
     let (tokens, old) = rotated(&world, &store).await;

@@ -195,7 +195,7 @@ async fn a_clock_that_panics_stands_still_until_it_works_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_with_a_rotation_under_way_leaves_an_answer_for_all_who_wait() {
+async fn a_panic_during_a_rotation_leaves_an_answer_for_every_waiter() {
     let world = World::new(600 * SECOND);
     let endpoint = Panicking::new(world.server.endpoint(), "");
     let panics = Arc::clone(&endpoint.can_sign_in);

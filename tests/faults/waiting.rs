@@ -183,7 +183,7 @@ impl TokenEndpoint for Unused {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_error_that_is_worth_another_try_says_when() {
+async fn every_retryable_error_says_when_to_retry() {
     let world = World::new(600 * SECOND);
     let unused = Unused(world.server.endpoint());
     let seed = TokenPair::from_refresh_token(world.first.refresh.clone().unwrap());

@@ -133,8 +133,9 @@ async fn i13_the_spikes_jobs_pass_with_what_a_module_is_handed_in_okapi_and_end_
     }
 }
 
+/// A logout of the user does not stop an import with a session of its own.
 #[tokio::test(start_paused = true)]
-async fn i4_a_user_who_logs_out_in_the_middle_does_not_stop_an_import_of_its_own() {
+async fn i4_a_logout_of_the_user_does_not_stop_an_import_with_a_session_of_its_own() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
         let mut user = Browser::signed_in(&folio).await;
@@ -154,6 +155,7 @@ async fn i4_a_user_who_logs_out_in_the_middle_does_not_stop_an_import_of_its_own
     }
 }
 
+/// A fixed FOLIO session is not rotated at its end.
 #[tokio::test(start_paused = true)]
 async fn r5_a_fixed_session_ends_by_itself_and_is_not_rotated_at_its_end() {
     let clock = TestClock::new();

@@ -20,6 +20,7 @@ fn logouts(folio: &FolioServer) -> Vec<String> {
         .collect()
 }
 
+/// In Eureka a logout with a live access token ends that session and no other.
 #[tokio::test(start_paused = true)]
 async fn t4_q10_in_eureka_a_logout_with_a_live_access_token_ends_the_session_and_no_other() {
     let clock = TestClock::new();
@@ -36,6 +37,7 @@ async fn t4_q10_in_eureka_a_logout_with_a_live_access_token_ends_the_session_and
     assert_eq!((counters.logouts, counters.logout_alls), (1, 0));
 }
 
+/// Behind Okapi a logout sends the refresh cookie alone.
 #[tokio::test(start_paused = true)]
 async fn t4_behind_okapi_a_logout_is_the_cookie_alone() {
     let clock = TestClock::new();
@@ -94,6 +96,7 @@ async fn t4_in_eureka_a_token_that_is_asked_for_first_lets_a_late_logout_end_the
     assert_eq!(folio.counters().logouts, 1);
 }
 
+/// In Eureka a logout with a used refresh token ends the session, the newest pair with it.
 #[tokio::test(start_paused = true)]
 async fn t10_in_eureka_a_logout_with_a_used_token_ends_the_session_with_its_newest_pair() {
     let clock = TestClock::new();

@@ -32,6 +32,7 @@ async fn goes_on(tokens: &TokenManager, clock: &TestClock) -> bool {
     tokens.rotate().await.is_ok()
 }
 
+/// A pair that a job takes over from a browser is the job's own from the first request.
 #[tokio::test(start_paused = true)]
 async fn i12_a_pair_that_was_taken_over_is_the_jobs_own_from_its_first_request() {
     let clock = TestClock::new();
@@ -49,8 +50,9 @@ async fn i12_a_pair_that_was_taken_over_is_the_jobs_own_from_its_first_request()
     }
 }
 
+/// Behind Okapi a replay ends the session, and the manager makes no further call.
 #[tokio::test(start_paused = true)]
-async fn t3_a_replay_behind_okapi_is_told_as_the_end_of_the_session_and_not_fought() {
+async fn t3_a_replay_behind_okapi_is_reported_as_the_end_of_the_session_without_further_calls() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -83,8 +85,9 @@ async fn t7_a_browser_that_rotates_with_its_old_copy_kills_the_job_and_is_refuse
     assert_eq!(folio.counters().replays, 1);
 }
 
+/// A job that signs in for itself recovers when a browser replays a token.
 #[tokio::test(start_paused = true)]
-async fn t7_a_job_that_signed_in_for_itself_heals_what_a_browser_does() {
+async fn t7_a_job_that_signs_in_for_itself_recovers_from_a_browsers_replay() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -98,8 +101,9 @@ async fn t7_a_job_that_signed_in_for_itself_heals_what_a_browser_does() {
     assert_eq!(folio.counters().logins, 3);
 }
 
+/// Behind Okapi a separate session survives the logout of another session.
 #[tokio::test(start_paused = true)]
-async fn t5_behind_okapi_a_session_of_ones_own_survives_the_logout_of_another() {
+async fn t5_behind_okapi_a_separate_session_survives_the_logout_of_another() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -116,8 +120,9 @@ async fn t5_behind_okapi_a_session_of_ones_own_survives_the_logout_of_another() 
     assert_eq!(folio.counters().logins, 3);
 }
 
+/// In Eureka a logout ends the shared session and leaves a separate one alone.
 #[tokio::test(start_paused = true)]
-async fn t8_in_eureka_a_session_of_ones_own_survives_and_a_shared_one_dies_with_the_logout() {
+async fn t8_in_eureka_a_separate_session_survives_a_logout_and_a_shared_one_dies() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -133,8 +138,9 @@ async fn t8_in_eureka_a_session_of_ones_own_survives_and_a_shared_one_dies_with_
     assert!(reason(error).is_rejected());
 }
 
+/// In Eureka a replay ends that session and no other.
 #[tokio::test(start_paused = true)]
-async fn t9_in_eureka_a_replay_kills_the_session_and_no_other() {
+async fn t9_in_eureka_a_replay_ends_that_session_and_no_other() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -145,6 +151,7 @@ async fn t9_in_eureka_a_replay_kills_the_session_and_no_other() {
     assert!(goes_on(&other, &clock).await);
 }
 
+/// After a logout the refresh token is dead, and the access token works until its expiry.
 #[tokio::test(start_paused = true)]
 async fn t4_a_logout_ends_the_refresh_token_and_leaves_the_access_token_to_its_expiry() {
     let clock = TestClock::new();
@@ -167,8 +174,9 @@ async fn t4_a_logout_ends_the_refresh_token_and_leaves_the_access_token_to_its_e
     }
 }
 
+/// A logout ends none of the user's other sessions.
 #[tokio::test(start_paused = true)]
-async fn t6_no_session_of_a_users_ends_by_a_logout_but_the_one_that_is_meant() {
+async fn t6_a_logout_ends_none_of_the_users_other_sessions() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let bystander = Browser::signed_in(&folio).await;
@@ -197,8 +205,9 @@ async fn t6_no_session_of_a_users_ends_by_a_logout_but_the_one_that_is_meant() {
     }
 }
 
+/// Behind Okapi a logout with a used token harms no session.
 #[tokio::test(start_paused = true)]
-async fn t10_a_logout_with_a_used_token_harms_nobody_behind_okapi() {
+async fn t10_behind_okapi_a_logout_with_a_used_token_harms_no_session() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -208,8 +217,9 @@ async fn t10_a_logout_with_a_used_token_harms_nobody_behind_okapi() {
     assert!(goes_on(&job, &clock).await);
 }
 
+/// An expired refresh token ends its session and no other.
 #[tokio::test(start_paused = true)]
-async fn t11_an_expired_refresh_token_is_an_end_that_harms_nobody_else() {
+async fn t11_an_expired_refresh_token_ends_its_session_and_no_other() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let stale = Browser::signed_in(&folio).await;
@@ -230,6 +240,7 @@ async fn t11_an_expired_refresh_token_is_an_end_that_harms_nobody_else() {
     }
 }
 
+/// A session whose tokens have both expired ends without a call.
 #[tokio::test(start_paused = true)]
 async fn q3_both_tokens_expired_costs_no_call() {
     let clock = TestClock::new();

@@ -6,8 +6,9 @@ use evertoken::{BackgroundTimer, EndReason, EndpointError, Error, Event, OnReque
 use crate::browser::{both, eureka};
 use crate::{HOUR, SECOND, builder, own, reason};
 
+/// A sign-in yields both tokens and the expiry of each.
 #[tokio::test(start_paused = true)]
-async fn a1_a_sign_in_of_ones_own_holds_both_tokens_and_their_ends() {
+async fn a1_a_sign_in_yields_both_tokens_and_their_expiries() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let tokens = builder(own(&folio), &clock, OnRequest::default());
@@ -52,6 +53,7 @@ async fn a4_below_a_path_too_the_refresh_token_goes_to_one_place() {
     );
 }
 
+/// In a legacy tenant a token never expires, and no timer runs.
 #[tokio::test(start_paused = true)]
 async fn a7_in_a_legacy_tenant_a_token_never_expires_and_nothing_is_timed() {
     let clock = TestClock::new();
@@ -73,7 +75,7 @@ async fn a7_in_a_legacy_tenant_a_token_never_expires_and_nothing_is_timed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_password_is_told_and_not_tried_again_by_itself() {
+async fn a_wrong_password_is_reported_and_not_tried_again() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let endpoint = folio.endpoint("diku").unwrap();
@@ -114,7 +116,7 @@ async fn a_code_from_the_sign_in_page_begins_a_session_that_goes_on_by_itself() 
 
 /// Once its code is used, nothing can take the session's place, and it is told like any other that ends.
 #[tokio::test(start_paused = true)]
-async fn r5_a_session_from_a_code_is_warned_of_and_told_when_it_ends() {
+async fn r5_a_session_from_a_code_is_reported_as_expiring_and_as_ended() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let uri = "https://folio.example.org/oidc-landing";

@@ -67,8 +67,9 @@ fn taken_over(folio: &FolioServer, clock: &TestClock) -> TokenManager {
     tokens.seed(seed).build().unwrap()
 }
 
+/// A logout everywhere stops each worker within one request, and each worker knows which records are done.
 #[tokio::test(start_paused = true)]
-async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_they_know_what_is_done() {
+async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_each_knows_its_progress() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
         let tokens = taken_over(&folio, &clock);
@@ -119,8 +120,9 @@ async fn i5_where_every_request_is_refused_there_is_no_storm() {
     }
 }
 
+/// A job with a password signs in anew after a logout everywhere, and no record is lost.
 #[tokio::test(start_paused = true)]
-async fn i5_with_a_password_a_job_signs_in_anew_and_loses_nothing() {
+async fn i5_a_job_with_a_password_signs_in_anew_and_loses_no_record() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
         let tokens = timed(&folio, &clock);
@@ -136,6 +138,7 @@ async fn i5_with_a_password_a_job_signs_in_anew_and_loses_nothing() {
     }
 }
 
+/// A logout everywhere is reported as one end, without a storm of requests.
 #[tokio::test(start_paused = true)]
 async fn i5_a_logout_everywhere_is_one_clear_end_and_no_storm() {
     let clock = TestClock::new();

@@ -46,6 +46,7 @@ fn high_water_mark(id: u32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Ten times the records take no more memory.
 #[tokio::test]
 async fn i15_ten_times_the_records_run_in_the_same_memory() {
     let directory = tempfile::tempdir().unwrap();

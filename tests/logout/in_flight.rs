@@ -63,19 +63,22 @@ async fn at_every_point(restart: bool) -> usize {
     0
 }
 
+/// A logout at any point of a rotation revokes the pair of the rotation.
 #[tokio::test(start_paused = true)]
-async fn fm16_a_rotation_is_revoked_whichever_point_it_is_at() {
+async fn fm16_a_logout_at_any_point_of_a_rotation_revokes_its_pair() {
     // A load and a swap to lease, the exchange, and the swap that is committed: two points each.
     assert_eq!(at_every_point(false).await, 8);
 }
 
+/// A restarted process finds the session logged out, whichever point the rotation was at.
 #[tokio::test(start_paused = true)]
-async fn fm16_a_restart_finds_it_over_whichever_point_it_was_at() {
+async fn fm16_a_restart_finds_the_logout_whichever_point_a_rotation_was_at() {
     assert_eq!(at_every_point(true).await, 8);
 }
 
+/// A logout does not wait for a rotation, whether the server has committed or not.
 #[tokio::test(start_paused = true)]
-async fn fm16_before_the_servers_commit_and_after_it() {
+async fn fm16_a_logout_does_not_wait_for_a_rotation_before_or_after_the_servers_commit() {
     for committed in [false, true] {
         let site = Site::with(|server| server.latency(SECOND));
         let tokens = site.manager().await;
@@ -99,8 +102,9 @@ async fn fm16_before_the_servers_commit_and_after_it() {
     }
 }
 
+/// A logout revokes a new pair that only this manager knows because the store is down.
 #[tokio::test(start_paused = true)]
-async fn fm16_while_the_new_pair_cannot_be_stored() {
+async fn fm16_a_logout_revokes_a_new_pair_that_cannot_be_stored() {
     let site = Site::new();
     let tokens = site.manager().await;
     let mut events = tokens.subscribe();
@@ -124,8 +128,9 @@ async fn fm16_while_the_new_pair_cannot_be_stored() {
     assert_last_is_the_end(&drain(&mut events));
 }
 
+/// A logout answers the waiters of a rotation at once, and without a token.
 #[tokio::test(start_paused = true)]
-async fn fm16_callers_who_wait_for_the_rotation_wait_no_longer_and_are_not_given_its_token() {
+async fn fm16_a_logout_answers_the_waiters_of_a_rotation_at_once_and_without_a_token() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.expire().await;
@@ -143,8 +148,9 @@ async fn fm16_callers_who_wait_for_the_rotation_wait_no_longer_and_are_not_given
     site.assert_revoked();
 }
 
+/// A logout holds for 400 draws of how long each call of the store and the endpoint takes.
 #[tokio::test(start_paused = true)]
-async fn fm16_whatever_takes_how_long() {
+async fn fm16_a_logout_holds_for_400_draws_of_how_long_each_call_takes() {
     for seed in 0..400 {
         let site = Site::new();
         let (here, there) = (site.manager().await, site.manager().await);
@@ -170,6 +176,7 @@ async fn fm16_whatever_takes_how_long() {
     }
 }
 
+/// A rotation of another instance is revoked when it commits after the logout.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_rotation_of_another_instance_is_revoked_when_it_commits() {
     let site = Site::new();

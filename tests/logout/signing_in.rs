@@ -39,6 +39,7 @@ async fn assert_gone(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
     assert_logged_out(&site.builder().build().unwrap()).await;
 }
 
+/// A sign-in after a logout holds while an old rotation commits.
 #[tokio::test(start_paused = true)]
 async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_commits() {
     let site = Site::new();
@@ -57,8 +58,9 @@ async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_commits() 
     assert_holds(&site, &tokens, &second).await;
 }
 
+/// A logout at any point of a sign-in holds.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_that_follows_on_a_sign_in_holds_whichever_point_that_is_at() {
+async fn q10_a_logout_at_any_point_of_a_sign_in_holds() {
     // A load and a swap: two points each.
     for point in 0..4 {
         let site = Site::new();
@@ -81,8 +83,9 @@ async fn q10_a_logout_that_follows_on_a_sign_in_holds_whichever_point_that_is_at
     }
 }
 
+/// A logout holds although the current pair is given again meanwhile.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_holds_that_comes_while_the_pair_that_is_current_is_given_again() {
+async fn q10_a_logout_holds_while_the_current_pair_is_given_again() {
     // A load: two points.
     for point in 0..2 {
         let site = Site::new();
@@ -120,8 +123,9 @@ impl RefreshStrategy for LogsOut {
     }
 }
 
+/// A logout between the last swap of a sign-in and the publication of its pair holds.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_holds_that_comes_between_a_sign_ins_last_swap_and_its_pair() {
+async fn q10_a_logout_between_the_last_swap_of_a_sign_in_and_its_pair_holds() {
     let site = Site::new();
     let strategy = LogsOut::default();
     let tokens = site.builder().strategy(strategy.clone()).build().unwrap();
@@ -255,8 +259,9 @@ async fn replaced_at_every_point(expire: bool, load: bool) -> usize {
     0
 }
 
+/// A sign-in at any point of a rotation replaces the pair.
 #[tokio::test(start_paused = true)]
-async fn r4_a_sign_in_takes_the_place_of_the_pair_whichever_point_a_rotation_is_at() {
+async fn r4_a_sign_in_at_any_point_of_a_rotation_replaces_the_pair() {
     assert_eq!(replaced_at_every_point(true, true).await, 8);
 }
 
@@ -291,7 +296,7 @@ async fn a_sign_in_while_the_logout_of_another_instance_is_found_ends_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_logout_that_is_still_to_be_stored_is_one_for_the_endpoints_own_sign_in_too() {
+async fn a_logout_that_is_not_stored_yet_stops_the_endpoints_own_sign_in() {
     let site = Site::with(|server| server.sign_in(true));
     let tokens = site.manager().await;
     site.store.set_down(true);

@@ -44,7 +44,7 @@ async fn a_dead_session_ends_with_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_at_the_first_call_is_told_with_the_servers_words() {
+async fn a_wrong_secret_at_the_first_call_is_reported_with_the_servers_words() {
     let world = World::new().await;
     let tokens = TokenManager::builder(world.endpoint("wrong")).seed(first(&world.server));
     let error = failing(&tokens.build().expect("it holds")).await;
@@ -57,7 +57,7 @@ async fn a_wrong_secret_at_the_first_call_is_told_with_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a_wrong_path_at_the_first_call_is_told_with_status_and_first_words() {
+async fn a_wrong_path_at_the_first_call_is_reported_with_status_and_first_words() {
     let world = World::new().await;
     let url = format!("{}/tokens", world.front.origin());
     let tokens = TokenManager::builder(endpoint(&url, "secret")).seed(first(&world.server));
@@ -74,7 +74,7 @@ async fn a_wrong_path_at_the_first_call_is_told_with_status_and_first_words() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_known_is_told_of_at_once_and_waited_for() {
+async fn an_unknown_host_name_is_reported_at_once_and_waited_for() {
     let server = AuthorizationServer::builder().build();
     let wait = Duration::from_secs(5);
     // Reserved for this (RFC 6761 section 6.4).

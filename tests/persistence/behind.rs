@@ -88,6 +88,7 @@ async fn a_pair_is_given_out_before_it_is_stored_and_its_lease_stays_until_it_is
     scene.world.assert_exchanges(1);
 }
 
+/// Shutdown stores the pairs that are not stored yet.
 #[tokio::test(start_paused = true)]
 async fn w11_shutdown_stores_what_is_not_stored_yet() {
     let scene = Scene::new();
@@ -106,8 +107,9 @@ async fn w11_shutdown_stores_what_is_not_stored_yet() {
     assert_eq!(stored["pair"]["access_token"], token.expose());
 }
 
+/// Shutdown reports a pair that could not be stored.
 #[tokio::test(start_paused = true)]
-async fn w11_shutdown_tells_of_a_pair_that_could_not_be_stored() {
+async fn w11_shutdown_reports_a_pair_that_could_not_be_stored() {
     for workers in [0, 2] {
         let scene = Scene {
             persistence: Persistence::write_behind(workers),
@@ -123,8 +125,9 @@ async fn w11_shutdown_tells_of_a_pair_that_could_not_be_stored() {
     }
 }
 
+/// A failure of the store is reported once, counted, and retried.
 #[tokio::test(start_paused = true)]
-async fn w11_a_store_that_fails_is_told_once_counted_and_tried_on() {
+async fn w11_a_failure_of_the_store_is_reported_once_counted_and_retried() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     let mut events = tokens.subscribe();
@@ -190,8 +193,9 @@ async fn the_next_rotation_stores_the_pair_before_it_leases() {
     scene.world.assert_exchanges(2);
 }
 
+/// Without coordination only the latest of the pairs that wait is stored.
 #[tokio::test(start_paused = true)]
-async fn w12_without_coordination_pairs_that_wait_are_stored_as_one_the_latest() {
+async fn w12_without_coordination_only_the_latest_of_the_waiting_pairs_is_stored() {
     let mut scene = Scene::new();
     scene.persistence = Persistence::write_behind(8);
     let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
@@ -219,7 +223,7 @@ async fn w12_without_coordination_pairs_that_wait_are_stored_as_one_the_latest()
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_there_is_no_room_a_rotation_waits_for_its_pair_to_be_stored() {
+async fn a_rotation_waits_for_its_pair_to_be_stored_when_the_queue_is_full() {
     let mut scene = Scene::new();
     scene.persistence = Persistence::write_behind(8).queue(1);
     let one = scene.manager().await;
@@ -242,7 +246,7 @@ async fn where_there_is_no_room_a_rotation_waits_for_its_pair_to_be_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_old_pair_dies_at_first_use_a_pair_is_stored_first() {
+async fn a_pair_is_stored_first_when_the_old_pair_dies_at_first_use() {
     let scene = Scene::new();
     let profile = ServerProfile::strict().old_pair(OldPair::DiesAtFirstUse);
     let endpoint = scene.world.server.endpoint().with_profile(profile);
@@ -259,6 +263,7 @@ async fn where_the_old_pair_dies_at_first_use_a_pair_is_stored_first() {
     assert_eq!(stored["pair"]["access_token"], token.expose());
 }
 
+/// Shutdown tries to store at once, and does not wait for the next attempt.
 #[tokio::test(start_paused = true)]
 async fn w11_shutdown_does_not_wait_for_the_next_attempt() {
     let scene = Scene::new();
@@ -354,7 +359,7 @@ async fn a_logout_revokes_a_pair_that_was_not_stored_yet() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manager_that_nobody_uses_any_more_stores_its_pair_all_the_same() {
+async fn a_manager_without_a_handle_stores_its_pair_all_the_same() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     let key = tokens.key().clone();
@@ -369,7 +374,7 @@ async fn a_manager_that_nobody_uses_any_more_stores_its_pair_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_hold_is_refused() {
+async fn write_behind_with_the_policy_fail_or_without_a_queue_is_refused() {
     let scene = Scene::new();
     let refused = |builder: evertoken::Builder| builder.build().unwrap_err().to_string();
     let fail = scene.builder().on_store_failure(OnStoreFailure::Fail);

@@ -56,8 +56,9 @@ impl Site {
     }
 }
 
+/// With write-through the second of two sign-ins adopts the first pair and revokes its own.
 #[tokio::test(start_paused = true)]
-async fn w4_who_comes_second_adopts_and_has_his_own_revoked() {
+async fn w4_the_second_of_two_sign_ins_adopts_the_first_pair_and_revokes_its_own() {
     let site = site();
     let [(a, one), (b, two)] = site.both(Persistence::write_through()).await;
     assert_eq!(one.expose(), two.expose());
@@ -67,8 +68,9 @@ async fn w4_who_comes_second_adopts_and_has_his_own_revoked() {
     assert!(site.is_live(&one));
 }
 
+/// With write-behind both of two sign-ins return at once, and the pair stored later supersedes the earlier one.
 #[tokio::test(start_paused = true)]
-async fn w5_both_return_at_once_and_the_later_supersedes_the_earlier() {
+async fn w5_both_of_two_sign_ins_return_at_once_and_the_later_supersedes_the_earlier() {
     let site = site();
     let [(a, one), (b, two)] = site.both(Persistence::write_behind(2)).await;
     assert_ne!(one.expose(), two.expose());
@@ -86,8 +88,9 @@ async fn w5_both_return_at_once_and_the_later_supersedes_the_earlier() {
     assert!(site.is_live(&earlier.1), "it was given out");
 }
 
+/// The instance that holds the superseded pair adopts the later one at its next load.
 #[tokio::test(start_paused = true)]
-async fn w5_who_held_the_earlier_adopts_the_later_at_its_next_look() {
+async fn w5_the_instance_with_the_superseded_pair_adopts_the_later_one_at_its_next_load() {
     let site = site();
     let nodes = site.both(Persistence::write_behind(2)).await;
     site.clock.advance(SECOND).await;
@@ -103,8 +106,9 @@ async fn w5_who_held_the_earlier_adopts_the_later_at_its_next_look() {
     site.assert_unharmed();
 }
 
+/// A session that has rotated before its first pair is stored supersedes the stored one.
 #[tokio::test(start_paused = true)]
-async fn w5_a_session_that_has_rotated_since_it_began_supersedes_as_well() {
+async fn w5_a_session_that_has_rotated_before_it_is_stored_supersedes_the_stored_one() {
     let site = site();
     let theirs = site.of_another_node().await;
     site.store.set_down(true);
@@ -156,7 +160,7 @@ impl TokenEndpoint for SamePair {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_the_other_has_as_well_is_not_revoked() {
+async fn a_pair_that_another_instance_holds_is_not_revoked() {
     let (endpoint, store) = (SamePair::default(), MemoryStore::new());
     let node = || {
         let tokens = TokenManager::builder(endpoint.clone())
@@ -174,8 +178,9 @@ async fn a_pair_that_the_other_has_as_well_is_not_revoked() {
     assert_eq!(endpoint.revocations.load(Ordering::SeqCst), 0);
 }
 
+/// A pair is inserted when the record that it collided with has vanished.
 #[tokio::test(start_paused = true)]
-async fn w6_where_the_other_record_vanished_ours_is_inserted() {
+async fn w6_a_pair_is_inserted_when_the_colliding_record_has_vanished() {
     let site = site();
     site.store.rival(|_| None);
     let node = site.node(Persistence::write_through());
@@ -186,8 +191,9 @@ async fn w6_where_the_other_record_vanished_ours_is_inserted() {
     assert_eq!(site.server.sign_ins(), 1);
 }
 
+/// A pair replaces a colliding pair that has expired.
 #[tokio::test(start_paused = true)]
-async fn w7_where_the_other_pair_has_expired_ours_takes_its_place() {
+async fn w7_a_pair_replaces_a_colliding_pair_that_has_expired() {
     let site = site();
     let expired = site.expired().await;
     let theirs = expired.digest();
@@ -202,6 +208,7 @@ async fn w7_where_the_other_pair_has_expired_ours_takes_its_place() {
     assert_eq!(site.server.revocations(), 0);
 }
 
+/// Five collisions in a row are recovered from; the sixth is an error.
 #[tokio::test(start_paused = true)]
 async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
     for (collisions, recovers) in [(5, true), (6, false)] {

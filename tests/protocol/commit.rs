@@ -8,6 +8,7 @@ use crate::cluster::{Cluster, TTL, reason, seconds};
 use crate::fault_store::Fate;
 use crate::support::call;
 
+/// A pair that cannot be stored is served, and stored when the store is back.
 #[tokio::test(start_paused = true)]
 async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     let cluster = Cluster::strict();
@@ -32,8 +33,9 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     cluster.assert_exchanges(1);
 }
 
+/// Where the policy or the profile forbids to serve an unstored pair, the pair is kept and served once it is stored.
 #[tokio::test(start_paused = true)]
-async fn fm10_or_kept_and_served_once_it_is_stored() {
+async fn fm10_a_pair_that_must_not_be_served_unstored_is_kept_and_served_once_it_is_stored() {
     for profile_says in [false, true] {
         let mut cluster = Cluster::strict();
         if profile_says {
@@ -150,6 +152,7 @@ async fn a_commit_that_timed_out_but_committed_is_recognised() {
     cluster.assert_exchanges(2);
 }
 
+/// A rotation that commits after the logout is revoked and never published.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_rotation_that_commits_after_the_logout_is_revoked_and_never_published() {
     let cluster = Cluster::strict();
@@ -196,7 +199,7 @@ async fn a_rotation_that_commits_after_a_new_sign_in_gives_way_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waited_for_a_rotation_that_gave_way_does_not_wait_for_its_revocation() {
+async fn a_waiter_of_a_rotation_that_gave_way_does_not_wait_for_its_revocation() {
     for logout in [false, true] {
         let cluster = Cluster::ruled(|server| server.latency(seconds(1)));
         let node = cluster.warm_node().await;
@@ -228,6 +231,7 @@ async fn whoever_waited_for_a_rotation_that_gave_way_does_not_wait_for_its_revoc
     }
 }
 
+/// An instance whose lease went stale can still commit its pair.
 #[tokio::test(start_paused = true)]
 async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
     let cluster = Cluster::strict();
@@ -255,6 +259,7 @@ async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
     );
 }
 
+/// A new refresh token that comes without an access token is kept.
 #[tokio::test(start_paused = true)]
 async fn fm29_a_new_refresh_token_without_an_access_token_is_kept() {
     let cluster = Cluster::strict();
@@ -325,6 +330,7 @@ async fn outrun(cluster: &Cluster) -> TokenManager {
     node
 }
 
+/// A pair that was outrun is revoked when another instance has logged out.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_pair_that_was_outrun_is_revoked_when_another_instance_has_logged_out() {
     let cluster = Cluster::strict();

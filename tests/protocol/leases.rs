@@ -5,6 +5,7 @@ use evertoken::{EndReason, EndpointError, Error, Event, Resend};
 use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, reason, seconds};
 use crate::fault_store::Fate;
 
+/// Machines that find a token expired spend its refresh token once.
 #[tokio::test(start_paused = true)]
 async fn n1_machines_that_find_a_token_expired_spend_it_once() {
     let cluster = Cluster::strict();
@@ -30,7 +31,7 @@ async fn n1_machines_that_find_a_token_expired_spend_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_finds_anothers_lease_waits_for_its_result() {
+async fn an_instance_that_finds_the_lease_of_another_waits_for_its_result() {
     let cluster = Cluster::strict();
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     cluster.expire().await;
@@ -60,6 +61,7 @@ async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
     assert_eq!(cluster.server.exchanges(), 0);
 }
 
+/// A stale lease is taken over, and its token is sent only once the new lease is stored.
 #[tokio::test(start_paused = true)]
 async fn n4_a_stale_lease_is_taken_over_and_its_token_sent_only_after_the_lease() {
     let cluster = Cluster::strict();
@@ -91,8 +93,9 @@ async fn a_stale_lease_never_permits_a_plain_spend() {
     assert_eq!(cluster.server.exchanges(), 0);
 }
 
+/// An instance recognises its own lease when the swap timed out but was applied.
 #[tokio::test(start_paused = true)]
-async fn fm5_a_lease_whose_swap_timed_out_but_committed_is_found_to_be_ours() {
+async fn fm5_a_lease_whose_swap_timed_out_but_committed_is_recognised_as_ours() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     let mut events = node.subscribe();
@@ -125,7 +128,7 @@ async fn a_lease_whose_swap_was_lost_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn our_own_lease_of_an_earlier_rotation_that_sent_is_nobodys_free_ticket() {
+async fn an_own_lease_of_an_earlier_rotation_that_sent_permits_no_new_sending() {
     // The pair was rotated, its answer lost: the lease stands under our own name.
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
@@ -196,6 +199,7 @@ async fn nothing_is_sent_once_the_send_window_has_passed() {
     assert_eq!(record["committed_number"], 2);
 }
 
+/// The refresh token appears in no key and no lease.
 #[tokio::test(start_paused = true)]
 async fn n3_the_refresh_token_appears_in_no_key_and_no_lease() {
     let cluster = Cluster::strict();

@@ -44,8 +44,9 @@ impl TokenEndpoint for SleepsBeforeSending {
     }
 }
 
+/// A token that was not sent is released and tried again.
 #[tokio::test(start_paused = true)]
-async fn t13_what_was_not_sent_is_released_and_tried_again() {
+async fn t13_a_token_that_was_not_sent_is_released_and_tried_again() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -66,8 +67,9 @@ async fn t13_what_was_not_sent_is_released_and_tried_again() {
     assert!(record["not_before"].is_null(), "{record}");
 }
 
+/// A client that the server refuses ends the session for no instance.
 #[tokio::test(start_paused = true)]
-async fn n16_a_misconfigured_client_ends_the_session_for_nobody() {
+async fn n16_a_misconfigured_client_ends_the_session_for_no_instance() {
     let cluster = Cluster::ruled(|server| server.client("importer", "secret"));
     let wrong = cluster.endpoint().with_client("importer", "wrong");
     let wrong = cluster.node_builder_at(wrong).build().unwrap();
@@ -134,6 +136,7 @@ async fn the_first_reject_ends_the_service_of_an_ended_sessions_token() {
     assert!(reason(&node.token().await.unwrap_err()).is_some_and(|reason| reason.is_rejected()));
 }
 
+/// A refusal counts only after the store was read once more.
 #[tokio::test(start_paused = true)]
 async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
     // The other instance's rotation is committed while ours is refused.
@@ -153,8 +156,9 @@ async fn fm15_a_refusal_counts_only_after_the_store_was_read_once_more() {
     assert_eq!(ends(&mut events), []);
 }
 
+/// After a lost answer the holder of the lease pauses, and sends the same token again.
 #[tokio::test(start_paused = true)]
-async fn fm8_a_lost_answer_is_followed_by_the_same_token_after_a_pause_by_its_holder() {
+async fn fm8_after_a_lost_answer_the_holder_of_the_lease_sends_the_same_token_again() {
     let cluster = Cluster::strict();
     let nodes = [cluster.warm_node().await, cluster.warm_node().await];
     cluster.expire().await;
@@ -167,8 +171,9 @@ async fn fm8_a_lost_answer_is_followed_by_the_same_token_after_a_pause_by_its_ho
     cluster.assert_exchanges(2);
 }
 
+/// On a strict server a spent token ends the session, and the end is reported.
 #[tokio::test(start_paused = true)]
-async fn t12_a_token_that_was_spent_is_lost_on_a_strict_server_and_says_so() {
+async fn t12_a_spent_token_ends_the_session_on_a_strict_server_and_the_end_is_reported() {
     let cluster = Cluster::strict();
     let node = cluster.patient_node().await;
     let mut events = node.subscribe();
@@ -184,6 +189,7 @@ async fn t12_a_token_that_was_spent_is_lost_on_a_strict_server_and_says_so() {
     assert!(matches!(ends(&mut events)[..], [EndReason::Rejected(_)]));
 }
 
+/// After a lost answer a server with a grace window is asked again inside the window.
 #[tokio::test(start_paused = true)]
 async fn t12_a_server_with_a_grace_window_is_asked_again_inside_it() {
     let window = seconds(10);
@@ -260,6 +266,7 @@ async fn n15_a_pair_that_is_repeated_after_its_access_token_expired_is_rotated_o
     }
 }
 
+/// A pair that the server repeats is as old as the first request for the pair.
 #[tokio::test(start_paused = true)]
 async fn n15_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
     let ttl = LEASE_DURATION * 3;
@@ -272,8 +279,9 @@ async fn n15_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
     assert_eq!(cluster.server.check(next.expose()), AccessCheck::Live);
 }
 
+/// Without coordination, too, a repeated pair is as old as the first request for the pair.
 #[tokio::test(start_paused = true)]
-async fn n15_without_coordination_too_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
+async fn n15_without_coordination_a_pair_that_is_repeated_is_as_old_as_its_first_request() {
     let ttl = LEASE_DURATION * 3;
     let grace = Reuse::Grace {
         window: LEASE_DURATION * 2,
@@ -320,6 +328,7 @@ async fn no_number_of_lost_answers_ends_a_session() {
     assert_eq!(ends(&mut events), []);
 }
 
+/// Pauses double up to a minute, and the lease stays with its holder.
 #[tokio::test(start_paused = true)]
 async fn n11_pauses_double_to_a_minute_and_the_lease_stays_its_holders() {
     let cluster = Cluster::strict();
@@ -346,7 +355,7 @@ async fn n11_pauses_double_to_a_minute_and_the_lease_stays_its_holders() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_endpoint_can_sign_in_a_lost_session_is_replaced() {
+async fn a_lost_session_is_replaced_when_the_endpoint_can_sign_in() {
     let cluster = Cluster::ruled(|server| server.sign_in(true));
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     let before = one.token().await.unwrap();
@@ -397,7 +406,7 @@ async fn a_valid_token_is_served_throughout_an_unknown_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_sending_again_is_not_permitted_a_lease_that_may_be_stored_does_not_permit_it() {
+async fn a_lease_that_may_be_stored_permits_no_second_sending_that_the_profile_forbids() {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let node = cluster.warm_node().await;

@@ -172,6 +172,7 @@ async fn a_caller_whose_deadline_is_before_the_next_attempt_of_another_instance_
     cluster.assert_exchanges(3);
 }
 
+/// A pair that another instance stored is adopted during a long pause.
 #[tokio::test(start_paused = true)]
 async fn t02_a_pair_that_another_instance_stored_is_adopted_in_a_long_pause() {
     for fault in [

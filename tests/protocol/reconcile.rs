@@ -41,6 +41,7 @@ impl TokenEndpoint for ForgetsAccess {
     }
 }
 
+/// After a restart the stored pair wins over the seed.
 #[tokio::test(start_paused = true)]
 async fn fm34_after_a_restart_the_stored_pair_wins_over_the_seed() {
     let cluster = Cluster::strict();
@@ -94,7 +95,7 @@ async fn an_end_of_an_older_pair_does_not_end_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_finds_the_user_logged_out_revokes_what_was_left() {
+async fn an_instance_that_finds_the_user_logged_out_revokes_the_pair_it_holds() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
@@ -144,7 +145,7 @@ async fn an_ended_session_is_found_alive_again_after_a_new_sign_in_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_that_is_a_jwt_expires_when_it_says() {
+async fn a_seed_that_is_a_jwt_expires_at_its_exp() {
     let cluster = Cluster::strict();
     // {"exp":1}: long over, whatever the seed's age.
     let pair = TokenPair::new("e30.eyJleHAiOjF9.x");

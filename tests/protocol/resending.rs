@@ -20,7 +20,8 @@ fn unclear() -> [(Fault, bool); 8] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_profile_permits_is_sent_again_and_else_the_session_ends_once_its_token_is_over() {
+async fn a_token_is_sent_again_where_the_profile_permits_and_otherwise_the_session_ends_with_its_access_token()
+ {
     for resend in [Resend::Always, Resend::WhenUnavailable, Resend::Never] {
         for (fault, is_unavailable) in unclear() {
             let mut cluster = Cluster::strict();
@@ -69,7 +70,7 @@ async fn what_the_profile_permits_is_sent_again_and_else_the_session_ends_once_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_it_is_not_sent_again_the_access_token_is_served_to_its_end_and_ends_the_session() {
+async fn the_access_token_is_served_to_its_end_when_the_refresh_token_is_not_sent_again() {
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::Never);
     let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);

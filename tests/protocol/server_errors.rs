@@ -20,6 +20,7 @@ fn faults() -> [Fault; 2] {
     ]
 }
 
+/// After a 500 the token is not sent again before the pause is over.
 #[tokio::test(start_paused = true)]
 async fn t14_after_a_500_the_token_is_not_sent_again_before_the_pause_is_over() {
     for fault in faults() {
@@ -38,8 +39,9 @@ async fn t14_after_a_500_the_token_is_not_sent_again_before_the_pause_is_over() 
     }
 }
 
+/// A token that the failing server did not consume is sent again, which saves the session.
 #[tokio::test(start_paused = true)]
-async fn t14_where_the_token_was_not_consumed_the_second_sending_saves_the_session() {
+async fn t14_a_token_that_a_failing_server_did_not_consume_is_sent_again_and_saves_the_session() {
     let [fault, _] = faults();
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
@@ -51,8 +53,9 @@ async fn t14_where_the_token_was_not_consumed_the_second_sending_saves_the_sessi
     assert_eq!(ends(&mut events), []);
 }
 
+/// A token that the failing server consumed ends the session once, with a typed reason.
 #[tokio::test(start_paused = true)]
-async fn t14_where_it_was_the_session_ends_once_and_typed() {
+async fn t14_a_token_that_a_failing_server_consumed_ends_the_session_once_and_typed() {
     let [_, fault] = faults();
     let replayed = Counts::exchanges(2).replays(1).families_revoked(1);
     for (resend, code, counts) in [
@@ -77,6 +80,7 @@ async fn t14_where_it_was_the_session_ends_once_and_typed() {
     }
 }
 
+/// After a server error a server with a grace window is asked again inside the window.
 #[tokio::test(start_paused = true)]
 async fn t14_a_server_with_a_grace_window_is_asked_again_inside_it() {
     for (fault, replays) in faults().into_iter().zip([0, 1]) {
@@ -94,8 +98,9 @@ async fn t14_a_server_with_a_grace_window_is_asked_again_inside_it() {
     }
 }
 
+/// A valid token is served throughout server errors.
 #[tokio::test(start_paused = true)]
-async fn t14_a_valid_token_is_served_throughout() {
+async fn t14_a_valid_token_is_served_throughout_server_errors() {
     let [fault, _] = faults();
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;

@@ -9,6 +9,7 @@ async fn pair_id(node: &TokenManager) -> PairId {
     node.token().await.unwrap().pair_id()
 }
 
+/// A session that was replaced does not come back when the store is set back.
 #[tokio::test(start_paused = true)]
 async fn t03_a_session_that_was_replaced_does_not_come_back() {
     for (has_left, has_rotated) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -44,6 +45,7 @@ async fn t03_a_session_that_was_replaced_does_not_come_back() {
     }
 }
 
+/// A pair that is issued while the store is set back is stored.
 #[tokio::test(start_paused = true)]
 async fn t03_a_pair_that_is_issued_while_the_store_is_set_back_is_stored() {
     let cluster = Cluster::strict();
@@ -183,8 +185,9 @@ async fn a_doubt_does_not_undo_a_logout() {
     assert_eq!(cluster.server.sign_ins(), 0);
 }
 
+/// A session that was logged out does not come back when the store is set back.
 #[tokio::test(start_paused = true)]
-async fn t51_a_session_that_was_left_does_not_come_back() {
+async fn t51_a_session_that_was_logged_out_does_not_come_back() {
     for sessions in 1..=3 {
         let cluster = Cluster::strict();
         let node = cluster.begun_node().await;

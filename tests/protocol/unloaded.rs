@@ -91,7 +91,7 @@ async fn a_store_that_lost_the_record_or_the_last_write_is_found_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_is_as_old_as_it_is_though_the_clock_of_the_store_was_stepped() {
+async fn the_age_of_a_lease_is_right_although_the_clock_of_the_store_was_stepped() {
     for ahead in [900, 7_200_000, -900, -7_200_000] {
         let cluster = timed();
         let node = cluster.begun_node().await;

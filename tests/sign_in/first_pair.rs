@@ -9,6 +9,7 @@ fn refresh_alone(pair: &TokenPair) -> TokenPair {
     TokenPair::from_refresh_token(pair.refresh.clone().unwrap())
 }
 
+/// A pair that a job rotates at once is the job's own after one exchange.
 #[tokio::test(start_paused = true)]
 async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange() {
     for alone in [false, true] {
@@ -34,8 +35,9 @@ async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange()
     }
 }
 
+/// Many callers that rotate the first pair at once share one exchange.
 #[tokio::test(start_paused = true)]
-async fn i12_many_who_ask_for_it_at_once_share_the_one_exchange() {
+async fn i12_many_callers_that_rotate_the_first_pair_share_one_exchange() {
     for alone in [false, true] {
         let world = World::with(|server| server.latency(SECOND));
         let seed = if alone {
@@ -56,8 +58,9 @@ async fn i12_many_who_ask_for_it_at_once_share_the_one_exchange() {
     }
 }
 
+/// A restarted process rotates the stored pair once, and not the seed.
 #[tokio::test(start_paused = true)]
-async fn i12_a_restart_on_a_store_that_survives_rotates_what_is_there_once() {
+async fn i12_a_restart_rotates_the_stored_pair_once() {
     for alone in [false, true] {
         let world = World::new(600 * SECOND);
         let mut versions = Vec::new();
@@ -82,8 +85,9 @@ async fn i12_a_restart_on_a_store_that_survives_rotates_what_is_there_once() {
     }
 }
 
+/// A client that presents the other copy of a used token ends the session, and gets that as an error.
 #[tokio::test(start_paused = true)]
-async fn i12_whoever_presents_the_other_copy_ends_the_session_and_is_told() {
+async fn i12_a_client_that_presents_the_other_copy_ends_the_session_and_gets_that_error() {
     let world = World::new(600 * SECOND);
     let job = world.builder(OnRequest::default()).build().unwrap();
     let own = job.rotate().await.unwrap();

@@ -31,7 +31,7 @@ async fn many_instances_on_one_store_sign_in_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_instances_that_are_told_to_sign_in_after_a_logout_do_it_once_between_them() {
+async fn many_instances_sign_in_once_after_a_logout() {
     let world = world();
     let nodes: Vec<_> = (0..5)
         .map(|_| world.unseeded(OnRequest::default()).build().unwrap())
@@ -94,7 +94,7 @@ async fn a_refused_sign_in_in_place_of_a_session_that_ended_is_not_repeated_by_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_the_user_left_is_not_replaced_before_he_signs_in() {
+async fn a_session_that_was_logged_out_is_not_replaced_before_a_sign_in() {
     let world = world();
     let (here, there) = (
         loaded(world.unseeded(BackgroundTimer::default())).await,
@@ -118,6 +118,7 @@ async fn a_session_that_the_user_left_is_not_replaced_before_he_signs_in() {
     assert_eq!(world.server.sign_ins(), 2);
 }
 
+/// A sign-in does not wait for a rotation that a logout left behind.
 #[tokio::test(start_paused = true)]
 async fn r4_a_sign_in_does_not_wait_for_a_rotation_that_the_logout_left_behind() {
     let world = world();
@@ -177,8 +178,9 @@ async fn a_sign_in_whose_answer_was_lost_is_reported_and_done_again_after_a_paus
     );
 }
 
+/// No session is created while an active pair is in memory or in the store.
 #[tokio::test(start_paused = true)]
-async fn w2_with_an_active_pair_in_memory_or_in_the_store_nothing_is_created() {
+async fn w2_no_session_is_created_beside_an_active_pair_in_memory_or_in_the_store() {
     let world = world();
     let tokens = loaded(world.unseeded(OnRequest::default())).await;
     for _ in 0..100 {
@@ -191,6 +193,7 @@ async fn w2_with_an_active_pair_in_memory_or_in_the_store_nothing_is_created() {
     world.assert_exchanges(0);
 }
 
+/// A job that signs in for itself survives the logout of the user.
 #[tokio::test(start_paused = true)]
 async fn fm27_a_job_with_a_sign_in_of_its_own_survives_the_logout_of_the_user() {
     let world = world();
@@ -219,6 +222,7 @@ async fn fm27_a_job_with_a_sign_in_of_its_own_survives_the_logout_of_the_user() 
     assert_eq!(user.status().end, Some(EndReason::LoggedOut));
 }
 
+/// An access token without a refresh token is replaced by a new sign-in.
 #[tokio::test(start_paused = true)]
 async fn fm27_a_one_shot_access_token_is_replaced_by_signing_in_anew() {
     let world = world();

@@ -34,6 +34,7 @@ async fn r4_with(strategy: impl RefreshStrategy) {
     world.assert_exchanges(1);
 }
 
+/// A new sign-in does not wait for a rotation in flight, whatever the strategy.
 #[tokio::test(start_paused = true)]
 async fn r4_a_new_sign_in_does_not_wait_for_a_rotation_in_flight() {
     r4_with(BackgroundTimer::default()).await;
@@ -41,6 +42,7 @@ async fn r4_a_new_sign_in_does_not_wait_for_a_rotation_in_flight() {
     r4_with(OptimisticEarly::default()).await;
 }
 
+/// The timer follows the new pair while an old rotation hangs.
 #[tokio::test(start_paused = true)]
 async fn r4_the_timer_goes_on_with_the_new_pair_while_an_old_rotation_hangs() {
     let world = World::new(600 * SECOND);
@@ -58,6 +60,7 @@ async fn r4_the_timer_goes_on_with_the_new_pair_while_an_old_rotation_hangs() {
     world.assert_unharmed();
 }
 
+/// Shutdown waits for the rotation that was replaced, and its pair is revoked.
 #[tokio::test(start_paused = true)]
 async fn r4_shutdown_waits_for_the_rotation_that_was_replaced() {
     let world = World::with(|server| server.latency(4 * SECOND));
@@ -139,7 +142,7 @@ async fn a_pair_that_could_not_be_stored_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn its_times_count_from_the_call_and_a_jwt_says_its_own() {
+async fn the_times_of_a_replacement_count_from_the_call_and_those_of_a_jwt_from_its_claims() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(5 * HOUR).await;
@@ -193,7 +196,7 @@ async fn other_instances_adopt_it_at_their_next_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_cannot_sign_in_says_so_and_changes_nothing() {
+async fn sign_in_at_an_endpoint_that_cannot_sign_in_is_an_error_and_changes_nothing() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     let error = tokens.sign_in().await.unwrap_err();
