@@ -6,7 +6,7 @@ use evertoken::testing::Fault;
 use evertoken::{EndReason, Error, Event, OnRequest, RefreshExpiry, Status};
 
 use crate::probe::{Probe, ProbedStore};
-use crate::support::{SECOND, World, later, loaded};
+use crate::support::{SECOND, World, later, loaded, refusal};
 
 /// Nothing is the matter.
 #[track_caller]
@@ -106,11 +106,7 @@ async fn the_status_shows_a_failure_until_a_rotation_succeeds() {
 async fn the_status_shows_an_end_and_what_is_left_of_the_access_token() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
-    world.server.fail_next(Fault::Status {
-        status: 400,
-        body: r#"{"error":"invalid_grant"}"#.to_owned(),
-        retry_after: None,
-    });
+    world.server.fail_next(refusal(400, "invalid_grant"));
     assert!(tokens.rotate().await.is_err());
     let status = tokens.status();
     assert!(status.end.is_some_and(|end| end.is_rejected()));

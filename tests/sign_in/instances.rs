@@ -7,7 +7,7 @@ use evertoken::{
     TokenManager, TokenPair,
 };
 
-use crate::support::{HOUR, SECOND, World, callers, drain, ended, failed, loaded, settle};
+use crate::support::{HOUR, SECOND, World, callers, drain, ended, failed, loaded, refusal, settle};
 
 /// The endpoint signs in, and the server takes a second.
 fn world() -> World {
@@ -76,11 +76,9 @@ async fn a_refused_sign_in_in_place_of_a_session_that_ended_is_not_repeated_by_a
     let tokens = loaded(world.unseeded(BackgroundTimer::default())).await;
     let mut events = tokens.subscribe();
     world.server.revoke_all();
-    world.server.fail_always(Some(Fault::Status {
-        status: 400,
-        body: r#"{"error":"invalid_grant"}"#.to_owned(),
-        retry_after: None,
-    }));
+    world
+        .server
+        .fail_always(Some(refusal(400, "invalid_grant")));
     // For hours: the account would be locked.
     for _ in 0..4 * 60 {
         world.clock.advance(60 * SECOND).await;

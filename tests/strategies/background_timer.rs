@@ -1,15 +1,12 @@
-//! `BackgroundTimer`: the session stays alive by itself, and a request waits only for a rotation that
-//! is under way.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! `BackgroundTimer`: the session stays alive by itself, and a request waits only for a rotation that is under way.
 
 use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::Fault;
 use evertoken::{BackgroundTimer, EndReason, Error, OnRequest, RefreshExpiry};
-use support::{
+
+use crate::support::{
     HOUR, MINUTE, SECOND, World, call, callers, drain, ended, failed, later, loaded, rotated,
     settle, text,
 };

@@ -1,7 +1,4 @@
-//! `OptimisticEarly`: nobody waits while the token is valid, and a refusal inside the window is no news.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! `OptimisticEarly`: no caller waits while the token is valid, and a refusal inside the window ends nothing.
 
 use std::time::Duration;
 
@@ -11,7 +8,8 @@ use evertoken::{
     Coordination, EndReason, Error, Event, OnExpiry, OnRequest, OnSeedConflict, OptimisticEarly,
     TokenManager,
 };
-use support::{
+
+use crate::support::{
     HOUR, MINUTE, SECOND, World, call, drain, ended, failed, later, loaded, settle, text,
 };
 

@@ -1,8 +1,5 @@
-//! What holds whatever the strategy: one suite, run for the three that come with the crate and for one of
-//! a user's own, made in the program and named in a configuration.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! What holds for every strategy: one suite for the three strategies of the crate and for a strategy of the user,
+//! which is made in the program and named in a configuration.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,7 +11,8 @@ use evertoken::{
     Registry,
 };
 use serde::Deserialize;
-use support::{
+
+use crate::support::{
     Greedy, HOUR, HalfLife, MINUTE, SECOND, World, drain, ended, failed, later, loaded, record,
     rotated, settle, text,
 };

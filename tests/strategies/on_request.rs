@@ -1,11 +1,9 @@
-//! `OnRequest`: nothing happens unless somebody asks, and then no more than has to.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! `OnRequest`: the manager does nothing without a request, and no more than the request needs.
 
 use evertoken::clock::Clock;
 use evertoken::{EndReason, Error, Event, OnRequest};
-use support::{HOUR, MINUTE, SECOND, World, callers, drain, ended, rotated, settle};
+
+use crate::support::{HOUR, MINUTE, SECOND, World, callers, drain, ended, rotated, settle};
 
 /// A valid token is served without a refresh and without waiting.
 #[tokio::test(start_paused = true)]
