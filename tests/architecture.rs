@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Each may use those in the groups above it, and those beside it only where named. Two rooms of one group
+/// A module may use the modules of the groups before its own. Two modules of one group
 /// do not know each other.
 const GROUPS: [&[&str]; 13] = [
     &["token", "clock"],
@@ -23,14 +23,14 @@ const GROUPS: [&[&str]; 13] = [
     &["fuzzing"],
 ];
 
-/// Uses that go against the order, each for a reason.
+/// Uses against the order, each with its reason.
 const KNOWN: [(&str, &str, &str); 6] = [
-    ("record", "store", "times in a record are the store's"),
+    ("record", "store", "times in a record are the store's times"),
     ("store", "record", "a store reads and writes it whole"),
     (
         "record",
         "error",
-        "why a session ended is told as it is stored",
+        "the reason of an end is reported as it is stored",
     ),
     (
         "endpoint",
@@ -52,7 +52,7 @@ fn modules_use_only_what_comes_before_them() {
     let mut seen = BTreeSet::new();
     for file in rust_files(&source) {
         let module = room(file.strip_prefix(&source).expect("inside"));
-        // Unit tests may look around.
+        // Unit tests may use every module.
         let is_test = file.file_stem().is_some_and(|stem| stem == "tests");
         if module == "lib" || is_test {
             continue;
@@ -100,7 +100,7 @@ fn group(module: &str) -> usize {
         .unwrap_or_else(|| panic!("`{module}` has no place in the order"))
 }
 
-/// `session.rs` and `session/x.rs` are one room.
+/// `session.rs` and `session/x.rs` are one module.
 fn room(path: &Path) -> String {
     let first = path.iter().next().expect("a file").to_string_lossy();
     first.trim_end_matches(".rs").to_owned()

@@ -128,7 +128,7 @@ fn a_blocking_call_inside_a_runtime_is_refused_even_with_a_valid_token() {
         .is_ok()
     );
     assert!(refused(runtime.block_on(async { tokens.blocking_token() })));
-    // Nor on another runtime, nor on a thread that the runtime keeps for blocking.
+    // The same on another runtime, and on a thread that the runtime keeps for blocking.
     let other = RuntimeBuilder::new_current_thread().build().unwrap();
     assert!(refused(other.block_on(async { tokens.blocking_token() })));
     let clone = tokens.clone();

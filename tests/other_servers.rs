@@ -1,5 +1,5 @@
 //! Servers that answer a used refresh token in ways of their own: light-oauth2, what it was asked for, and
-//! WSO2. Machines without a common store tell what each of them does.
+//! WSO2. Machines without a common store show what each server does.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -53,7 +53,7 @@ async fn n15_a_linked_token_brings_the_same_pair_inside_the_window_and_is_refuse
     assert_eq!((world.server.rotations(), world.server.replays()), (1, 1));
     world.clock.advance(SECOND).await;
     assert!(reason(late.rotate().await).is_rejected());
-    // Whoever holds the pair goes on.
+    // The machine that holds the pair goes on.
     assert!(one.rotate().await.is_ok());
     assert_eq!(world.server.families_revoked(), 0);
 }

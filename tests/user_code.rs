@@ -1,5 +1,5 @@
 //! An endpoint, a store or a strategy of the user's that panics, hangs or asks its own manager: an error
-//! for everybody, never a deadlock, and no token lost that could be kept.
+//! for every caller, never a deadlock, and no token lost that could be kept.
 #![allow(clippy::unwrap_used)]
 
 mod support;

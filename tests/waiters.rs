@@ -1,4 +1,4 @@
-//! Callers that wait, on several threads, while the rotation says how far it is.
+//! Callers wait on several threads while the rotation reports its progress.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
@@ -22,7 +22,7 @@ impl TokenEndpoint for Unused {
     }
 }
 
-/// Says "changed" at once, whether anything did or not.
+/// Reports a change at once, whether the record changed or not.
 #[derive(Debug, Clone)]
 struct Restless(MemoryStore, Arc<AtomicU64>);
 
@@ -47,7 +47,7 @@ impl TokenStore for Restless {
     }
 }
 
-/// A waiter that looks at the token that is held, while the rotation tells how far it is, must not
+/// A waiter that reads the held token while the rotation reports its progress must not
 /// have either wait for the other.
 #[test]
 fn waiters_and_the_rotation_do_not_lock_each_other_out() {

@@ -65,7 +65,7 @@ async fn hour_of(told: Told, skew: i64) -> Hour {
     let tokens = TokenManager::builder(issuer.clone())
         .clock(clock.clone())
         .strategy(OnRequest::default())
-        // It would tell of the skew as well.
+        // A `Date` would show the skew as well.
         .seed(evertoken::TokenPair::from_refresh_token("r"))
         .build()
         .unwrap();
@@ -111,7 +111,7 @@ async fn fm18_a_jwt_read_by_a_skewed_clock_causes_no_storm() {
         rejected: 0,
     };
     assert_eq!(hour_of(Told::Nothing, 0).await, right);
-    // Behind: tokens look good for 4,200 s, and the API says otherwise at 600, 1200, ..., 3000 s. Ahead:
+    // Behind: tokens look valid for 4,200 s, and the API rejects them at 600, 1200, ..., 3000 s. Ahead:
     // they look expired when they come, which says that our clock is wrong, and not when they expire.
     for skew in [-3_600, 3_600] {
         let told = Hour {

@@ -33,7 +33,7 @@ async fn wakes_with_callers(strategy: impl RefreshStrategy + Clone) {
         assert_eq!(token.pair_id().version, 2);
     }
     let waited = world.clock.now().since(woken);
-    // The exchange, and another instance's look at its result.
+    // The exchange, and the load of its result by another instance.
     assert!(waited <= 3 * SECOND, "{waited:?}");
     world.assert_exchanges(1);
 }
@@ -59,7 +59,7 @@ async fn fm19_timers_are_not_late_and_do_not_stampede() {
     for node in &nodes {
         assert!(world.is_live(&node.try_token().unwrap()));
     }
-    // And from then on as if nothing had been: every 480 s.
+    // From then on every 480 s, as without the sleep.
     world.clock.advance(HOUR).await;
     world.assert_exchanges(8);
 }

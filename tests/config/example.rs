@@ -1,4 +1,4 @@
-//! The example has every key and every default, and tells the truth about both.
+//! The example has every key and every default, and both are right.
 
 use evertoken::Config;
 use evertoken::config::Registry;
@@ -146,7 +146,7 @@ async fn the_configuration_in_the_readme_is_one() {
         .find(|block| block.starts_with("[refresh]"))
         .and_then(|block| block.split("```").next())
         .unwrap();
-    // Its secrets are somebody else's.
+    // The variables of the secrets are not set here.
     let text = shown
         .replacen("IMPORTER_SECRET", "CARGO_PKG_NAME", 1)
         .replacen("file = \"first-token\"", "env = \"CARGO_PKG_NAME\"", 1);

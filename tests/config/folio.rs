@@ -142,7 +142,7 @@ sign_in = { username = "ada", password = "sesame" }
         let guide = include_str!("../../src/guide/folio.md");
         let shown = guide.split("```toml\n").nth(1).unwrap();
         let shown = shown.split("```").next().unwrap();
-        // Its secret is somebody else's.
+        // The variable of the secret is not set here.
         let text = shown.replacen("IMPORTER_PASSWORD", "CARGO_PKG_NAME", 1);
         let builder = format!("{:?}", builder(&text).await.unwrap());
         assert!(

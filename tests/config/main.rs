@@ -70,7 +70,7 @@ pub fn directory(test: &str) -> PathBuf {
     directory
 }
 
-/// A file that only its owner may read, if `mode` says so.
+/// A file with this mode.
 pub fn file(directory: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
     let path = directory.join(name);
     fs::write(&path, content).unwrap();

@@ -189,7 +189,7 @@ async fn fm23_the_callback_gets_a_pair_that_cannot_be_stored_once() {
         store.set_down(true);
         drop(hold);
         let served = caller.await.unwrap().is_ok();
-        // Whoever is served a pair finds it saved.
+        // A pair is saved before a caller is served.
         assert_eq!(served, policy == OnStoreFailure::Serve);
         assert_eq!(seen.lock().len(), usize::from(served));
         world.clock.advance(30 * SECOND).await;

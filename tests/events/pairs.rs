@@ -1,4 +1,4 @@
-//! What is told of pairs: rotated, adopted, not stored; to whoever reads, however slowly.
+//! Events of pairs: rotated, adopted, not stored. A slow subscriber delays nothing.
 
 use std::time::Duration;
 

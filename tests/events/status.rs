@@ -203,7 +203,7 @@ async fn no_event_and_no_status_holds_a_token() {
     while let Some(event) = events.try_recv() {
         told += &format!("{event:?}");
     }
-    // What the server issues is told apart by these.
+    // Tokens of the server begin with these.
     assert!(!told.contains("at-") && !told.contains("rt-"), "{told}");
     for pair in secrets {
         assert!(!told.contains(pair.access.unwrap().expose()));

@@ -1,4 +1,4 @@
-//! A manager whose runtime is gone says so, and what to do.
+//! A manager whose runtime is gone reports that, and what to do.
 
 use std::time::Duration;
 

@@ -86,7 +86,7 @@ impl HasCommitted for Record {
     }
 }
 
-/// The server's endpoint, which notes what was issued, and refuses once the test says so.
+/// The server's endpoint, which notes what was issued, and refuses once the test asks for that.
 #[derive(Debug, Clone)]
 struct Watched {
     inner: InProcessEndpoint,
@@ -254,7 +254,7 @@ async fn a_pair_of_the_session_before_is_not_saved_elsewhere_as_the_new_ones() {
     assert_eq!(*saved.lock(), [""; 0]);
 }
 
-/// A caller gets the failure of the store at once, and is told when to try again.
+/// A caller gets the failure of the store at once, and when to retry.
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_cannot_be_stored_is_an_error_with_a_pause() {
     let world = forgiving();

@@ -37,7 +37,7 @@ async fn a_session_that_has_ended_is_not_rotated_and_does_not_return_its_old_tok
                 "{error}"
             );
         }
-        // Who has no need of a newer one is served the old one to its end.
+        // A caller that needs no newer token is served the old one to its end.
         tokens.token().await.unwrap();
     }
     assert_eq!(world.server.exchanges(), 2);
@@ -50,7 +50,7 @@ async fn a_waiter_that_is_woken_after_the_logout_is_not_given_its_token() {
     world.clock.advance(600 * SECOND).await;
     let mut waiter = Box::pin(tokens.token());
     assert!(waiter.as_mut().now_or_never().is_none());
-    // The rotation is over before the waiter looks.
+    // The rotation is over before the waiter is polled.
     world.clock.advance(SECOND).await;
     assert_eq!(world.server.exchanges(), 1);
     assert!(tokens.logout().await.is_complete());
@@ -113,7 +113,7 @@ async fn callers_without_a_session_have_the_store_read_once_in_a_pause() {
     };
     ask().await;
     assert_eq!(loads.load(Ordering::SeqCst), 1);
-    // The pause is the same after each look: a user may sign in elsewhere any moment.
+    // The pause is the same after each load: a user may sign in elsewhere at any moment.
     for looks in 2..=5 {
         world.clock.advance(2 * SECOND).await;
         ask().await;
@@ -161,7 +161,7 @@ async fn a_session_that_only_waits_for_requests_is_looked_at_a_few_times_in_an_h
     world.clock.advance(HOUR).await;
     let idle = readings.load(Ordering::SeqCst);
     assert!(idle <= 12, "{idle} readings of the clock in an idle hour");
-    // The end is told in time for all that.
+    // The end is reported in time nevertheless.
     let mut events = tokens.subscribe();
     world.clock.advance(month).await;
     assert!(crate::support::ended(&crate::support::drain(&mut events)) == 1);

@@ -50,7 +50,7 @@ async fn t4_behind_okapi_a_logout_is_the_cookie_alone() {
     assert!(!browser.is_live());
 }
 
-/// It neither waits nor refreshes, so that it is told what became of it.
+/// The logout neither waits nor refreshes, and reports what became of it.
 #[tokio::test(start_paused = true)]
 async fn q10_in_eureka_a_logout_with_an_expired_access_token_ends_nothing_and_says_so() {
     let clock = TestClock::new();

@@ -92,7 +92,7 @@ async fn t7_a_job_that_signs_in_for_itself_recovers_from_a_browsers_replay() {
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
     let job = signed_in(&folio, &clock).await;
-    // Somebody replays a token of the user's, and all his sessions end.
+    // A token of the user's is replayed, and all sessions of the user end.
     let thief = browser.clone();
     let mut browser = browser;
     assert_eq!(browser.refresh().await.status(), 201);
@@ -132,7 +132,7 @@ async fn t8_in_eureka_a_separate_session_survives_a_logout_and_a_shared_one_dies
     assert_eq!(browser.log_out().await.status(), 204);
     assert!(goes_on(&by_login, &clock).await);
     assert!(!goes_on(&by_refresh, &clock).await);
-    // It serves its access token to the end all the same, and then says so once and for all.
+    // The job serves its access token to the end, and then reports the end of the session.
     clock.advance(MINUTE).await;
     let error = by_refresh.token().await.unwrap_err();
     assert!(reason(error).is_rejected());
@@ -225,7 +225,7 @@ async fn t11_an_expired_refresh_token_ends_its_session_and_no_other() {
         let stale = Browser::signed_in(&folio).await;
         clock.advance(HOUR + SECOND).await;
         let other = Browser::signed_in(&folio).await;
-        // Nobody told the job when it ends.
+        // The job does not know when it ends.
         let seed = TokenPair::from_refresh_token(stale.refresh.as_str());
         let tokens = builder(
             folio.endpoint("diku").unwrap(),

@@ -114,7 +114,7 @@ async fn a_code_from_the_sign_in_page_begins_a_session_that_goes_on_by_itself() 
     assert_eq!((counters.logins, counters.refreshes), (1, 9));
 }
 
-/// Once its code is used, nothing can take the session's place, and it is told like any other that ends.
+/// Once its code is used nothing can replace the session, so its end is reported like any other.
 #[tokio::test(start_paused = true)]
 async fn r5_a_session_from_a_code_is_reported_as_expiring_and_as_ended() {
     let clock = TestClock::new();
@@ -147,7 +147,7 @@ async fn r5_a_session_from_a_code_is_reported_as_expiring_and_as_ended() {
     assert_eq!((counters.logins, counters.refreshes), (1, 0));
 }
 
-/// Its password can, so there is no end to tell.
+/// A password can replace the session, so no end is reported.
 #[tokio::test(start_paused = true)]
 async fn r5_a_session_that_a_password_can_replace_is_not_told_to_end() {
     let clock = TestClock::new();

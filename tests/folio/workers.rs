@@ -59,7 +59,7 @@ fn ends(events: &mut Events) -> usize {
         .count()
 }
 
-/// With a pair that the user handed over, so that nobody can replace it.
+/// With a pair of the user's, which the job cannot replace.
 fn taken_over(folio: &FolioServer, clock: &TestClock) -> TokenManager {
     let seed = folio.issue("diku", "diku_admin").unwrap();
     let endpoint = folio.endpoint("diku").unwrap();

@@ -1,16 +1,16 @@
-//! Nobody is killed.
+//! Runs in which no process is killed.
 
 use crate::run::{Counts, command, ran};
 use crate::stores;
 
-/// Each pair was fetched once, and everybody had it.
+/// Each pair was fetched once, and every process had it.
 #[track_caller]
 fn assert_once(counts: &Counts, instances: u64) {
     let said = counts.says();
     assert_eq!(counts.of("instances"), instances);
     assert!(counts.of("rotations") >= 3, "{said}");
     assert_eq!(counts.of("exchanges"), counts.of("rotations"), "{said}");
-    // Everybody adopts the pairs that he did not fetch himself, unless he starts late or is behind.
+    // A process adopts the pairs that it did not fetch itself, unless it starts late or is behind.
     assert!(counts.of("adoptions") >= counts.of("rotations"), "{said}");
     assert!(counts.of("ok") > 0, "{said}");
     assert!(!counts.is_null("adopt_p50_ms") && !counts.is_null("adopt_p99_ms"));

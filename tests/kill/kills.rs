@@ -23,7 +23,7 @@ const RECORDS_PER_KILL: u32 = 700;
 /// For the last run, which is not killed.
 const RECORDS_LEFT: u32 = 1_000;
 
-/// Between two looks at what happened: a small part of a rotation.
+/// Between two polls of what happened: a small part of a rotation.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Longer than a lease duration and an import of what is left take together.

@@ -185,7 +185,7 @@ async fn expires_in_0_is_served_and_asked_for_again_after_a_pause_that_doubles()
 /// An issuer that returns one token until the token expires is not stormed.
 #[tokio::test(start_paused = true)]
 async fn fm22_fm37_an_issuer_that_returns_the_same_token_until_it_expires_is_not_stormed() {
-    // Like a metadata server: one token for 600 s, whoever asks, and a fresh one at its end.
+    // Like a metadata server: one token for 600 s for every client, and a fresh one at its end.
     for strategy in strategies() {
         let clock = TestClock::new();
         let start = clock.now();

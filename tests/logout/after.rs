@@ -59,7 +59,7 @@ async fn q10_another_instance_and_a_restarted_one_find_the_logout_in_the_store()
     let site = Site::new();
     let (here, there) = (site.manager().await, site.manager().await);
     here.logout().await;
-    // It is not told, so it goes on with its token until it has to look.
+    // The other instance gets no notice: it serves its token until its next load.
     assert!(there.token().await.is_ok());
     site.expire().await;
     assert_logged_out(&there).await;
@@ -190,7 +190,7 @@ async fn t4_a_logout_revokes_the_refresh_token_and_the_access_token_by_the_serve
             AccessCheck::Revoked,
             "{reuse:?}"
         );
-        // Whoever kept the first refresh token gets nothing for it either.
+        // The first refresh token is worth nothing any more.
         let thief = world.builder(OnRequest::default()).build().unwrap();
         assert!(thief.rotate().await.unwrap_err().needs_sign_in());
     }

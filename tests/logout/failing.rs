@@ -58,7 +58,7 @@ async fn q10_a_refused_revocation_fails_no_logout() {
         Err(EndpointError::Rejected { .. })
     ));
     assert_logged_out(&tokens).await;
-    // Nothing can be done with the pair any more, so nobody keeps it.
+    // The pair is of no use any more, so the record drops it.
     Site::assert_over(&site.record().await);
     assert_eq!(site.endpoint.revoked(), [refresh(&site.world.first)]);
 }
@@ -112,7 +112,7 @@ async fn q10_a_pair_that_the_record_does_not_hold_is_revoked_later() {
     Site::assert_over(&site.record().await);
 }
 
-/// The user logs out and in again while the server is not reached: the session that he left is over as soon as it is.
+/// The user logs out and in again while the server is not reached. The old session is revoked once the server is reached.
 async fn begun_anew(of_another: bool, signs_in: bool) {
     let site = Site::with(|server| server.sign_in(signs_in));
     let tokens = site.manager().await;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::support::{SECOND, call, drain, settle};
 use crate::world::{Site, assert_logged_out, is_logged_out};
 
-/// After the end of the session, nothing of it is news.
+/// No event follows the end of the session.
 #[track_caller]
 fn assert_last_is_the_end(events: &[Event]) {
     let end = events
@@ -116,7 +116,7 @@ async fn fm16_a_logout_revokes_a_new_pair_that_cannot_be_stored() {
     assert!(tokens.status().is_unpersisted);
     let logout = tokens.logout().await;
     assert!(logout.stored.is_err());
-    // The server is told all the same, of the pair that only this manager knows.
+    // The server gets the revocation of the pair that only this manager holds.
     assert!(logout.revoked.is_ok(), "{logout:?}");
     assert!(!site.world.is_live(&published));
     site.assert_revoked();

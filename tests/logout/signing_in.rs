@@ -21,7 +21,7 @@ fn leave(tokens: &TokenManager) -> JoinHandle<evertoken::Logout> {
     tokio::spawn(async move { tokens.logout().await })
 }
 
-/// The pair is the one that everybody gets, here and after a restart.
+/// Every caller gets this pair, here and after a restart.
 async fn assert_holds(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
     let access = pair.access.as_ref().unwrap().expose();
     assert_eq!(text(&tokens.token().await), access);
@@ -51,7 +51,7 @@ async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_commits() 
     tokens.replace(second.clone()).await.unwrap();
     assert_holds(&site, &tokens, &second).await;
     drop(hold);
-    // He asked before the logout: the new session's token is his as well as an error.
+    // The caller asked before the logout: both the new session's token and an error are right.
     let _ = caller.await.unwrap();
     site.world.clock.advance(SECOND).await;
     site.assert_revoked();
@@ -273,7 +273,7 @@ async fn a_sign_in_takes_the_place_of_the_pair_whichever_point_the_first_load_is
 
 #[tokio::test(start_paused = true)]
 async fn a_sign_in_while_the_logout_of_another_instance_is_found_ends_nothing() {
-    // A load. What is revoked afterwards is revoked while nobody waits.
+    // A load. The revocation that follows has no waiter.
     for point in 0..2 {
         let site = Site::new();
         let (here, there) = (site.manager().await, site.manager().await);
@@ -307,7 +307,7 @@ async fn a_logout_that_is_not_stored_yet_stops_the_endpoints_own_sign_in() {
     site.world.clock.advance(30 * SECOND).await;
     assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(site.world.server.sign_ins(), 1);
-    // The store held it still, so the server may be told of it twice.
+    // The store still held the pair, so the server may get its revocation twice.
     let revoked = site.endpoint.revoked();
     assert!(revoked.iter().all(|it| it == refresh(&site.world.first)));
     site.world.assert_exchanges(0);

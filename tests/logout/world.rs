@@ -53,7 +53,7 @@ impl Site {
         self.store.json(&self.endpoint.key()).await
     }
 
-    /// The store says so, and holds no pair any more.
+    /// The record is logged out, and holds no pair.
     #[track_caller]
     pub(crate) fn assert_over(record: &serde_json::Value) {
         assert_eq!(record["state"]["is"], "logged_out");
@@ -92,7 +92,7 @@ pub(crate) fn is_logged_out(error: &Error) -> bool {
     )
 }
 
-/// Every way to ask says so.
+/// Each way to ask for a token reports the logout.
 pub(crate) async fn assert_logged_out(tokens: &TokenManager) {
     assert!(is_logged_out(&tokens.token().await.unwrap_err()));
     assert!(is_logged_out(&tokens.authorization().await.unwrap_err()));

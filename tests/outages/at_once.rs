@@ -1,4 +1,4 @@
-//! What does not pass by itself is told at once, in the server's words: callers do not wait for it.
+//! A failure that does not pass by itself is reported at once, in the server's words: callers do not wait.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::import::{Strategy, World, endpoint};
 use crate::reasons::chain;
 
-/// Within this an error counts as told at once.
+/// Within this time an error counts as reported at once.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 async fn failing(tokens: &TokenManager) -> Error {

@@ -118,7 +118,7 @@ async fn w11_shutdown_reports_a_pair_that_could_not_be_stored() {
         let tokens = scene.manager().await;
         scene.expire().await;
         closes_after_the_lease(&scene, &tokens).await;
-        // From then on others treat its token as spent, and nobody tries any more.
+        // From then on other instances treat its token as spent, and no instance tries any more.
         scene.world.clock.advance(2 * MINUTE).await;
         let error = tokens.shutdown().await.unwrap_err();
         assert!(matches!(error, Error::Store { .. }), "{error}");

@@ -40,7 +40,7 @@ impl Site {
         [(a, x), (b, y)]
     }
 
-    /// A record of somebody else who signed in.
+    /// A record of another sign-in.
     async fn of_another_node(&self) -> evertoken::Record {
         let other = site();
         let node = other.node(Persistence::write_through());
@@ -241,7 +241,7 @@ async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
     }
 }
 
-/// Another instance may write at any moment where nobody leases.
+/// Without leases another instance may write at any moment.
 #[tokio::test(start_paused = true)]
 async fn a_token_whose_answer_was_lost_is_marked_although_the_record_has_changed_meanwhile() {
     let world = World::new(10 * MINUTE).with_store(Gate::new);

@@ -1,4 +1,4 @@
-//! Lease, then look, then spend.
+//! A token is leased, the record is loaded, and then the token is spent.
 
 use evertoken::{EndReason, EndpointError, Error, Event, Resend};
 
@@ -52,7 +52,7 @@ async fn an_instance_that_finds_the_lease_of_another_waits_for_its_result() {
 async fn a_valid_token_is_served_while_another_instance_is_waited_for() {
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
-    // Inside the leeway a request waits for a rotation, but not for somebody else's lease duration.
+    // Inside the leeway a request waits for a rotation, but not for the lease duration of another instance.
     cluster.clock.advance(TTL - seconds(5)).await;
     cluster.plant_lease().await;
     let before = tokio::time::Instant::now();
@@ -191,7 +191,7 @@ async fn nothing_is_sent_once_the_send_window_has_passed() {
     cluster.expire().await;
     node.token().await.unwrap();
     cluster.assert_exchanges(1);
-    // Under a lease that was made afterwards; and nobody was told of the one before.
+    // The token is sent under a later lease; the lease before is reported to no caller.
     let record = cluster
         .store
         .json(&evertoken::TokenEndpoint::key(&endpoint))
@@ -263,7 +263,7 @@ async fn a_lease_that_was_attempted_for_a_refresh_is_not_taken_up_for_a_sign_in(
     assert_eq!(cluster.server.sign_ins(), 1);
 }
 
-/// Its holder is in the pause after a page, and says so in the same lease.
+/// The holder of the lease is in the pause after a page, and notes that in the same lease.
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_its_holder_prolongs_is_watched_anew() {
     let cluster = Cluster::strict();

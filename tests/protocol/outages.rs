@@ -225,7 +225,7 @@ async fn callers_in_a_long_outage_get_the_failure_when_the_next_attempt_is_behin
     cluster.clock.advance(seconds(1)).await;
     let left = failed(node.token().await.unwrap_err());
     assert_eq!((start.elapsed().as_secs(), left), (62, 60));
-    // And then for none.
+    // Then no caller waits.
     let left = failed(node.token().await.unwrap_err());
     assert_eq!((start.elapsed().as_secs(), left), (62, 60));
     assert_eq!(failed(node.try_token().unwrap_err()), 60);

@@ -97,7 +97,7 @@ async fn a_rejection_ends_the_digest_at_once_and_serves_the_access_token_to_its_
     let cluster = Cluster::strict();
     let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
     let mut events = one.subscribe();
-    // Somebody else spends the token behind our back.
+    // Another client spends the token.
     cluster.server.revoke_all();
     let error = one.rotate().await.unwrap_err();
     assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
@@ -120,7 +120,7 @@ async fn a_rejection_ends_the_digest_at_once_and_serves_the_access_token_to_its_
     assert_eq!(
         cluster.server.exchanges(),
         1,
-        "nobody asks the server again"
+        "no instance asks the server again"
     );
     assert!(matches!(ends(&mut events)[..], [EndReason::Rejected(_)]));
 }

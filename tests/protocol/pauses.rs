@@ -189,7 +189,7 @@ async fn t02_a_pair_that_another_instance_stored_is_adopted_in_a_long_pause() {
         // The user signs in anew elsewhere.
         two.replace(cluster.server.issue()).await.unwrap();
         let stored = two.token().await.unwrap();
-        // What looks for it at most is one reading of the store in 5 s.
+        // The store is read once in 5 s at most.
         let mut waited = 0;
         let token = loop {
             match one.token().await {

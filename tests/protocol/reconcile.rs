@@ -1,4 +1,4 @@
-//! What a record means to somebody who holds a pair already.
+//! What a record means to an instance that holds a pair.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,7 +99,7 @@ async fn an_instance_that_finds_the_user_logged_out_revokes_the_pair_it_holds() 
     let cluster = Cluster::strict();
     let node = cluster.warm_node().await;
     cluster.expire().await;
-    // The one who logged out died before he could revoke.
+    // The instance that logged out died before the revocation.
     cluster
         .store
         .edit(&cluster.key(), |record| {
@@ -137,7 +137,7 @@ async fn an_ended_session_is_found_alive_again_after_a_new_sign_in_elsewhere() {
         .build()
         .unwrap();
     let newer = other.token().await.unwrap();
-    // It fails fast while it looks, and not for ever.
+    // Calls fail fast during the load, and not for ever.
     cluster.clock.advance(seconds(5)).await;
     let _ = node.token().await;
     cluster.clock.advance(seconds(1)).await;

@@ -49,7 +49,7 @@ async fn a_token_is_sent_again_where_the_profile_permits_and_otherwise_the_sessi
             } else {
                 let error = one.token().await.unwrap_err();
                 assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
-                // What left it unknown is where the user looks for it.
+                // The failure that left the outcome unknown is the source of the error.
                 let Error::Ended { source, .. } = &error else {
                     panic!("{error:?}");
                 };

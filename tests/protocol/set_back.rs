@@ -201,7 +201,7 @@ async fn t51_a_session_that_was_logged_out_does_not_come_back() {
         for _ in 0..2 {
             cluster.store.put(&cluster.key(), &old).await;
             cluster.clock.advance(seconds(120)).await;
-            // It says at once that the session is over, and looks whether there is another.
+            // The instance reports at once that the session is over, and loads the store for another.
             for _ in 0..3 {
                 let error = node.token().await.unwrap_err();
                 assert_eq!(reason(&error), Some(EndReason::LoggedOut));
@@ -226,7 +226,7 @@ async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back
     let cluster = Cluster::strict();
     let node = cluster.begun_node().await;
     let held = pair_id(&node).await;
-    // As many commits again, of which this instance has seen none: the number of the lease tells.
+    // As many commits again, of which this instance has seen none: the number of the lease shows that.
     cluster
         .store
         .edit(&cluster.key(), |record| {

@@ -27,7 +27,7 @@ async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange()
         let own = tokens.rotate().await.unwrap();
         assert_ne!(own.expose(), world.first.access.as_ref().unwrap().expose());
         assert!(world.is_live(&own));
-        // The copy that somebody else holds is used up.
+        // The copy that the other client holds is spent.
         let copy = world.first.refresh.as_ref().map(RefreshToken::expose);
         assert!(!world.server.is_live_refresh(copy.unwrap()));
         assert_eq!(tokens.token().await.unwrap().pair_id(), own.pair_id());

@@ -1,4 +1,4 @@
-//! The grants of RFC 6749 that need nobody at a browser, over HTTP.
+//! The grants of RFC 6749 that need no browser, over HTTP.
 
 use evertoken::testing::AuthorizationServer;
 use evertoken::{EndpointError, Error, Event, MemoryStore, OAuth2, TokenManager};

@@ -20,9 +20,9 @@ async fn r4_with(strategy: impl RefreshStrategy) {
     let second = world.server.issue();
     let start = world.clock.now();
     tokens.replace(second.clone()).await.unwrap();
-    // Nor does anybody who comes after it.
+    // A caller that comes after it does not wait.
     assert_eq!(text(&tokens.token().await), access(&second));
-    // And those who waited for the rotation wait no longer.
+    // The callers that waited for the rotation wait no longer.
     assert_eq!(text(&caller.await.unwrap()), access(&second));
     assert_eq!(world.clock.now(), start);
     drop(hold);

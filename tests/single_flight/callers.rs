@@ -9,7 +9,6 @@ use evertoken::clock::Clock;
 use evertoken::testing::Fault;
 use evertoken::{
     BackgroundTimer, Coordination, Error, OldPair, OnRequest, ServerProfile, TokenManager,
-    TokenStore,
 };
 
 use crate::support::{
@@ -161,7 +160,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
     assert_eq!(world.clock.now().since(start), 31 * SECOND);
     assert!(matches!(error, Error::TimedOut { after, .. } if after == 31 * SECOND));
     assert!(error.is_retryable() && !error.needs_sign_in());
-    // Whoever came later has a deadline of his own.
+    // A caller that came later has a deadline of its own.
     assert!(world.is_live(&second.await.unwrap().unwrap()));
     assert_eq!(world.clock.now().since(start), 37 * SECOND);
     world.assert_exchanges(1);
@@ -325,7 +324,7 @@ async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slo
     // It is served for 7 s more.
     let half = asked.elapsed().as_millis();
     assert_eq!(half, 3_500, "half of what was left");
-    // Who comes without one waits for the rotation to its end.
+    // A caller that comes after the expiry waits for the rotation to its end.
     world.clock.advance(5 * SECOND).await;
     assert_ne!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     assert_eq!((world.server.exchanges(), world.server.replays()), (1, 0));

@@ -167,7 +167,7 @@ async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_furthe
     let mut events = tokens.subscribe();
     world.server.revoke_all();
     let hold = world.server.hold();
-    // Asleep past expiry, so that nobody has a token to go on with.
+    // The machine sleeps past the expiry, so that no caller has a valid token.
     world.clock.suspend(700 * SECOND);
     world.clock.advance(5 * SECOND).await;
     world.assert_exchanges(1);
@@ -266,7 +266,7 @@ async fn r8_all_waiters_wake_after_success_and_see_the_new_state() {
             let tokens = tokens.clone();
             tokio::spawn(async move {
                 let woken = tokens.token().await;
-                // Nobody wakes before everybody can see the new pair.
+                // A waiter wakes only once every caller can see the new pair.
                 assert_eq!(text(&tokens.try_token()), text(&woken));
                 woken
             })
@@ -323,7 +323,7 @@ async fn r11_a_machine_that_slept_past_expiry_rotates_within_5_s_of_waking() {
     let start = world.clock.now();
     assert!(world.is_live(&tokens.token().await.unwrap()));
     assert_eq!(world.clock.now(), start);
-    // And not once more when the old timer would have fired.
+    // The old timer does not fire once more.
     world.clock.advance(470 * SECOND).await;
     world.assert_exchanges(1);
 }
@@ -381,7 +381,7 @@ async fn r11_a_wrong_jump_and_a_failed_rotation_leave_the_valid_token_served() {
     world.assert_exchanges(0);
 }
 
-/// A refresh that takes 15 s is one exchange, whoever asks meanwhile.
+/// A refresh that takes 15 s is one exchange, whatever callers ask meanwhile.
 #[tokio::test(start_paused = true)]
 async fn r12_a_refresh_that_takes_15_s_happens_once() {
     let world = World::new(600 * SECOND);

@@ -60,7 +60,7 @@ async fn n7_two_instances_without_leases_spend_at_once_and_neither_caller_notice
         let events = drain(events);
         assert_eq!((ended(&events), failed(&events)), (0, 0), "{events:?}");
     }
-    // And it stays at that.
+    // No further exchange follows.
     world.clock.advance(500 * SECOND).await;
     assert_eq!(text(&two.token().await), second.expose());
     assert_eq!(world.server.exchanges(), 2);
@@ -89,7 +89,7 @@ async fn n7_a_caller_keeps_its_valid_token_when_another_client_spent_the_refresh
     let seen = drain(&mut events);
     assert_eq!((ended(&seen), failed(&seen)), (0, 0), "{seen:?}");
 
-    // Somebody who knows the newer pair puts it into the store, as a gateway's next request does.
+    // An instance that knows the newer pair stores it, as a gateway's next request does.
     let newer = world.server.issue();
     let bringing = build().on_seed_conflict(OnSeedConflict::Replace);
     let brought = loaded(bringing.seed(newer.clone())).await;
@@ -166,7 +166,7 @@ async fn n9_a_session_that_is_idle_past_the_lifetime_ends_without_a_late_refresh
     }
     world.assert_exchanges(0);
     let events = drain(&mut events);
-    // A user interface is told in time, and without a request.
+    // A user interface gets the event in time, and without a request.
     assert!(
         matches!(
             events[..],

@@ -34,7 +34,7 @@ pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
 
-/// How long an access token lives unless the world is told otherwise.
+/// How long an access token lives by default.
 pub const TTL: Duration = Duration::from_secs(600);
 
 /// A user's strategy: as early and as often as the manager permits.
@@ -368,7 +368,7 @@ impl SlowStore {
         }
     }
 
-    /// What happens once a record was read, before anybody is told.
+    /// What happens after a record was read and before the load returns.
     pub fn after_load<F: Future<Output = ()> + Send + 'static>(
         mut self,
         pause: impl Fn() -> F + Send + Sync + 'static,
@@ -435,7 +435,7 @@ impl Hooked {
         }
     }
 
-    /// Runs before a call, which is told its number from 1.
+    /// Runs before a call, with the number of the call from 1.
     pub fn before<F: Future<Output = ()> + Send + 'static>(
         mut self,
         code: impl Fn(u64) -> F + Send + Sync + 'static,

@@ -32,7 +32,7 @@ struct Points {
 }
 
 impl Probe {
-    /// Runs `action` when the `point`-th point from now on is reached (from 0); whoever reached it waits.
+    /// Runs `action` when the `point`-th point from now on is reached (from 0); the call that reaches the point waits.
     pub fn at<F: Future<Output = ()> + Send + 'static>(
         &self,
         point: usize,
@@ -108,7 +108,7 @@ impl ProbedStore {
         serde_json::to_value(record).unwrap()
     }
 
-    /// The store forgets everything it was told.
+    /// The store takes an old record back.
     pub async fn restore(&self, key: &Key, record: &Record) {
         let loaded = self.inner.load(key).await.unwrap();
         let seen = loaded.entry.map(|(_, revision)| revision);

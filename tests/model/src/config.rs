@@ -12,7 +12,7 @@ use crate::server::Server;
 pub struct Faults {
     /// A process dies. It may be started again.
     pub crashes: u8,
-    /// The server answers, and nobody reads it.
+    /// The server answers, and the answer is lost.
     pub unread: u8,
     /// The request never gets to the server, and the client cannot know.
     pub undelivered: u8,
@@ -28,7 +28,7 @@ pub struct Faults {
     pub pages: u8,
     /// No caller needs the token any more while its rotation pauses.
     pub deadlines: u8,
-    /// A tick passes while somebody could go on. Two in a row make a lease stale.
+    /// A tick passes while an instance could go on. Two in a row make a lease stale.
     pub pauses: u8,
 }
 

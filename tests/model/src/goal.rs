@@ -1,4 +1,4 @@
-//! What must be possible in a world, lest a property hold because nothing happens.
+//! What must be possible in a world. Without these a property could hold because nothing happens.
 
 use serde::Deserialize;
 use stateright::Property;
@@ -10,7 +10,7 @@ use crate::notes::Cause;
 use crate::row::{Mark, Status};
 use crate::world::World;
 
-/// What must be possible in a world, lest it be so small that nothing is shown.
+/// What must be possible in a world: a world without it is too small to show anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Goal {

@@ -67,7 +67,7 @@ impl Turn<'_> {
         row.record().lease_status(own, NOW, lease_duration)
     }
 
-    /// `is_given_up`, where the store's clock is everybody's.
+    /// `is_given_up`, where all instances use the store's clock.
     pub(crate) fn is_given_up(&self, mark: &Mark) -> bool {
         let owner = mark.name.owner;
         let instance = &self.world.instances[usize::from(owner / LIVES)];

@@ -1,4 +1,4 @@
-//! Explores one world after the other, and tells what holds.
+//! Explores one world after the other, and reports what holds.
 //!
 //!     cargo run --release                     the small worlds
 //!     cargo run --release -- large            the large ones
@@ -36,7 +36,7 @@ fn main() {
 /// Returns whether everything holds.
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long it took is told, and nothing depends on it"
+    reason = "how long it took is printed, and nothing depends on it"
 )]
 fn explore(world: Config, limit: Option<Duration>) -> bool {
     let begun = Instant::now();

@@ -41,7 +41,7 @@ pub enum Flaw {
 /// Why a session may be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The server's answer was read by nobody, or not stored by who did.
+    /// No instance read the server's answer, or the one that read it did not store it.
     Unread,
     /// A token was sent again that was spent.
     Again,

@@ -9,7 +9,7 @@ use crate::row::{Row, Status};
 use crate::server::{Life, Reuse, descends};
 use crate::world::World;
 
-/// The properties, in the order in which they are told.
+/// The properties, in the order in which they are reported.
 pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
     let mut all = vec![
         Property::<Config>::always("no token is spent twice", |_, world: &World| {
@@ -22,7 +22,7 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::always("one instance at a time sends it", |_, world: &World| {
             !world.has(Flaw::AtATime)
         }),
-        Property::<Config>::always("nobody sends it after its answer", |_, world: &World| {
+        Property::<Config>::always("no token is sent after its answer", |_, world: &World| {
             !world.has(Flaw::Answered)
         }),
         Property::<Config>::always("no newer pair is overwritten", |_, world: &World| {
@@ -37,9 +37,10 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::always("a doubt is never wiped", |_, world: &World| {
             !world.has(Flaw::DoubtWiped)
         }),
-        Property::<Config>::always("nobody goes back to an older pair", |_, world: &World| {
-            !world.has(Flaw::Backwards)
-        }),
+        Property::<Config>::always(
+            "no instance goes back to an older pair",
+            |_, world: &World| !world.has(Flaw::Backwards),
+        ),
         Property::<Config>::always("no newer sign-in gives way", |_, world: &World| {
             !world.has(Flaw::RevokedNewer)
         }),
@@ -49,7 +50,7 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::always("no session is lost without cause", |_, world: &World| {
             !world.has(Flaw::LostWithoutCause)
         }),
-        Property::<Config>::always("nobody waits for good", |config, world| {
+        Property::<Config>::always("no instance waits for good", |config, world| {
             !config.is_stuck(world)
         }),
         Property::<Config>::always(
@@ -88,7 +89,7 @@ fn is_good(world: &World, row: &Row) -> bool {
         (Status::Active, Some(token)) => {
             is_live(&world.truths, token) || row.lease_on_current().is_some()
         }
-        // Nobody has what came after it.
+        // No instance has what came after it.
         (Status::Rejected(token) | Status::OutcomeUnknown(token), _) => {
             let mut live = (0..)
                 .zip(&world.truths)

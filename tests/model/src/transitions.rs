@@ -13,7 +13,7 @@ use crate::{notes, property};
 /// A transition of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Somebody needs a newer pair.
+    /// A caller needs a newer pair.
     Demand(usize),
     /// The rotation of an instance makes its next call.
     Step(usize, usize, Outcome),
@@ -21,9 +21,9 @@ pub enum Action {
     Deliver(usize, usize),
     /// The answer is read.
     Read(usize, usize),
-    /// Nobody reads it.
+    /// The answer is lost.
     Unread(usize, usize),
-    /// The request is lost, and nobody knows.
+    /// The request is lost, and no instance knows.
     Undelivered(usize, usize),
     /// The request is known not to have spent the token.
     NotSent(usize, usize),
@@ -55,7 +55,7 @@ pub enum Action {
 }
 
 impl World {
-    /// What goes on by itself: whoever is not stopped does these sooner or later.
+    /// What goes on by itself: an instance that is not stopped does these sooner or later.
     pub(crate) fn progress(&self, actions: &mut Vec<Action>) {
         for (at, instance) in self.instances.iter().enumerate() {
             if instance.life.is_none() {

@@ -16,7 +16,7 @@ pub enum Outcome {
     Failed,
     /// It does not answer, and has written.
     Ambiguous,
-    /// It does not answer, and is going to write unless somebody else does before.
+    /// The store does not answer, and is going to write unless another swap comes before.
     Late,
 }
 
@@ -60,7 +60,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Whoever waited has an answer.
+    /// The waiters have an answer.
     pub fn gone(&mut self) {
         let rotation = self.rotation;
         self.me().rotations.remove(rotation);

@@ -13,7 +13,7 @@ pub struct World {
     pub store: Option<Row>,
     /// What a failover may bring back, oldest first.
     pub past: Vec<Row>,
-    /// Swaps that nobody waits for any more and that the store has yet to make.
+    /// Swaps that no instance waits for any more and that the store has yet to make.
     pub late: Vec<Row>,
     pub truths: Truths,
     /// The tokens of requests that no instance waits for and that the server may yet handle.
@@ -55,7 +55,7 @@ impl Config {
         (!is_under_way && next != *world).then_some(next)
     }
 
-    /// Somebody waits for a time that does not come.
+    /// An instance waits for a time that does not come.
     pub fn is_stuck(&self, world: &World) -> bool {
         let mut actions = Vec::new();
         world.progress(&mut actions);
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// Nobody waits for the requests of this instance any more, and the server may yet handle them.
+    /// No instance waits for the requests of this one any more, and the server may yet handle them.
     pub(crate) fn leave_pending(&mut self, at: usize) {
         let sent =
             self.instances[at]
@@ -215,7 +215,7 @@ impl World {
         })
     }
 
-    /// Nothing goes on unless somebody asks for something, or something goes wrong.
+    /// Nothing goes on unless a caller asks or a fault comes.
     pub fn is_quiet(&self) -> bool {
         let mut actions = Vec::new();
         self.progress(&mut actions);

@@ -67,7 +67,7 @@ async fn a_revoked_token_ends_the_session_and_its_access_token_is_served_until_t
             .await
     );
     assert_rejected(tokens.rotate().await);
-    // The manager cannot know that the access token is dead too, until an API says so.
+    // The manager cannot know that the access token is dead, too, until an API rejects it.
     assert_eq!(tokens.token().await.unwrap().expose(), first.expose());
     tokens.reject(&first);
     assert_rejected(tokens.token().await);
