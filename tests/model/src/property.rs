@@ -9,47 +9,30 @@ use crate::row::{Row, Status};
 use crate::server::{Life, Reuse, descends};
 use crate::world::World;
 
+/// The properties that no state breaks, each with the flaw that would show it.
+macro_rules! never {
+    ($($name:literal: $flaw:ident,)*) => {
+        vec![$(Property::<Config>::always($name, |_, world: &World| !world.has(Flaw::$flaw))),*]
+    };
+}
+
 /// The properties, in the order in which they are reported.
 pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
-    let mut all = vec![
-        Property::<Config>::always("no token is spent twice", |_, world: &World| {
-            !world.has(Flaw::DoubleSpend)
-        }),
-        Property::<Config>::always(
-            "sent again only as the profile permits",
-            |_, world: &World| !world.has(Flaw::Unpermitted),
-        ),
-        Property::<Config>::always("one instance at a time sends it", |_, world: &World| {
-            !world.has(Flaw::AtATime)
-        }),
-        Property::<Config>::always("no token is sent after its answer", |_, world: &World| {
-            !world.has(Flaw::Answered)
-        }),
-        Property::<Config>::always("no newer pair is overwritten", |_, world: &World| {
-            !world.has(Flaw::Overwritten)
-        }),
-        Property::<Config>::always("a logout is not undone", |_, world: &World| {
-            !world.has(Flaw::LogoutUndone)
-        }),
-        Property::<Config>::always("lease numbers never restart", |_, world: &World| {
-            !world.has(Flaw::NumberRestarted)
-        }),
-        Property::<Config>::always("a doubt is never wiped", |_, world: &World| {
-            !world.has(Flaw::DoubtWiped)
-        }),
-        Property::<Config>::always(
-            "no instance goes back to an older pair",
-            |_, world: &World| !world.has(Flaw::Backwards),
-        ),
-        Property::<Config>::always("no newer sign-in gives way", |_, world: &World| {
-            !world.has(Flaw::RevokedNewer)
-        }),
-        Property::<Config>::always("what was left is not taken again", |_, world: &World| {
-            !world.has(Flaw::LeftAdopted)
-        }),
-        Property::<Config>::always("no session is lost without cause", |_, world: &World| {
-            !world.has(Flaw::LostWithoutCause)
-        }),
+    let mut all = never![
+        "no token is spent twice": DoubleSpend,
+        "sent again only as the profile permits": Unpermitted,
+        "one instance at a time sends it": AtATime,
+        "no token is sent after its answer": Answered,
+        "no newer pair is overwritten": Overwritten,
+        "a logout is not undone": LogoutUndone,
+        "lease numbers never restart": NumberRestarted,
+        "a doubt is never wiped": DoubtWiped,
+        "no instance goes back to an older pair": Backwards,
+        "no newer sign-in gives way": RevokedNewer,
+        "what was left is not taken again": LeftAdopted,
+        "no session is lost without cause": LostWithoutCause,
+    ];
+    all.extend([
         Property::<Config>::always("no instance waits for good", |config, world| {
             !config.is_stuck(world)
         }),
@@ -76,7 +59,7 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::sometimes("a pair is committed", |_, world: &World| {
             world.store.is_some_and(|row| row.token > Some(0))
         }),
-    ];
+    ]);
     for goal in &config.goals {
         all.push(goal.property());
     }
