@@ -1,16 +1,10 @@
 //! A manager's logout in Eureka, which ends a session for one who shows an access token of it.
 
 use evertoken::testing::{FolioServer, TestClock};
-use evertoken::{EndReason, EndpointError, OnRequest, TokenEndpoint, TokenManager, TokenPair};
+use evertoken::{EndReason, EndpointError, OnRequest, TokenEndpoint, TokenPair};
 
 use crate::browser::{Browser, both, eureka};
-use crate::{MINUTE, SECOND, builder, copy, reason};
-
-fn seeded(folio: &FolioServer, pair: TokenPair, clock: &TestClock) -> TokenManager {
-    let endpoint = folio.endpoint("diku").unwrap();
-    let tokens = builder(endpoint, clock, OnRequest::default()).seed(pair);
-    tokens.build().unwrap()
-}
+use crate::{MINUTE, SECOND, builder, copy, reason, seeded};
 
 /// What each logout that arrived carried.
 fn logouts(folio: &FolioServer) -> Vec<String> {

@@ -4,15 +4,11 @@ use evertoken::testing::{AccessCheck, FolioServer, TestClock};
 use evertoken::{EndReason, OnRequest, TokenEndpoint, TokenManager, TokenPair};
 
 use crate::browser::{Browser, both, eureka, okapi};
-use crate::{HOUR, MINUTE, SECOND, builder, copy, own, reason};
+use crate::{HOUR, MINUTE, SECOND, builder, copy, own, reason, seeded};
 
 /// A job that took the browser's pair over, and rotated it.
 async fn took_over(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenManager {
-    let endpoint = folio.endpoint("diku").unwrap();
-    let tokens = builder(endpoint, clock, OnRequest::default())
-        .seed(copy(browser))
-        .build()
-        .unwrap();
+    let tokens = seeded(folio, copy(browser), clock);
     let token = tokens.rotate().await.unwrap();
     assert_eq!(folio.check(token.expose()), AccessCheck::Live);
     tokens
@@ -157,12 +153,7 @@ async fn t4_a_logout_ends_the_refresh_token_and_leaves_the_access_token_to_its_e
     let clock = TestClock::new();
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;
-        let tokens = builder(
-            folio.endpoint("diku").unwrap(),
-            &clock,
-            OnRequest::default(),
-        );
-        let tokens = tokens.seed(copy(&browser)).build().unwrap();
+        let tokens = seeded(&folio, copy(&browser), &clock);
         let token = tokens.token().await.unwrap();
         assert!(tokens.logout().await.is_complete());
         assert!(!browser.is_live());
@@ -185,12 +176,7 @@ async fn t6_a_logout_ends_none_of_the_users_other_sessions() {
             TokenPair::new(bystander.access.as_str()),
             TokenPair::default(),
         ] {
-            let tokens = builder(
-                folio.endpoint("diku").unwrap(),
-                &clock,
-                OnRequest::default(),
-            );
-            let tokens = tokens.seed(pair.clone()).build().unwrap();
+            let tokens = seeded(&folio, pair.clone(), &clock);
             tokens.logout().await;
             let _ = endpoint.revoke(&pair).await;
         }
@@ -227,12 +213,7 @@ async fn t11_an_expired_refresh_token_ends_its_session_and_no_other() {
         let other = Browser::signed_in(&folio).await;
         // The job does not know when it ends.
         let seed = TokenPair::from_refresh_token(stale.refresh.as_str());
-        let tokens = builder(
-            folio.endpoint("diku").unwrap(),
-            &clock,
-            OnRequest::default(),
-        );
-        let tokens = tokens.seed(seed).build().unwrap();
+        let tokens = seeded(&folio, seed, &clock);
         let error = tokens.token().await.unwrap_err();
         assert!(reason(error).is_rejected());
         assert!(other.is_live());
@@ -246,12 +227,7 @@ async fn q3_both_tokens_expired_costs_no_call() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;
-        let tokens = builder(
-            folio.endpoint("diku").unwrap(),
-            &clock,
-            OnRequest::default(),
-        );
-        let tokens = tokens.seed(copy(&browser)).build().unwrap();
+        let tokens = seeded(&folio, copy(&browser), &clock);
         clock.advance(HOUR + SECOND).await;
         let error = tokens.token().await.unwrap_err();
         assert_eq!(reason(error), EndReason::Expired);

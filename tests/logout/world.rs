@@ -45,7 +45,7 @@ impl Site {
 
     /// Past the access token's expiry.
     pub(crate) async fn expire(&self) {
-        self.world.clock.advance(601 * SECOND).await;
+        self.world.expire().await;
     }
 
     pub(crate) async fn record(&self) -> serde_json::Value {
@@ -83,13 +83,7 @@ pub(crate) fn refresh(pair: &TokenPair) -> &str {
 }
 
 pub(crate) fn is_logged_out(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Ended {
-            reason: EndReason::LoggedOut,
-            ..
-        }
-    )
+    support::reason(error) == Some(EndReason::LoggedOut)
 }
 
 /// Each way to ask for a token reports the logout.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::Fault;
-use evertoken::{BackgroundTimer, EndReason, Error, OnRequest, RefreshExpiry};
+use evertoken::{BackgroundTimer, OnRequest, RefreshExpiry};
 
 use crate::support::{
-    HOUR, MINUTE, SECOND, World, call, callers, drain, ended, failed, later, loaded, rotated,
-    settle, text,
+    HOUR, MINUTE, SECOND, World, call, callers, drain, ended, failed, later, loaded, reason,
+    rotated, settle, text,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -177,13 +177,7 @@ async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_furthe
     for waiter in waiters {
         let error = waiter.await.unwrap().unwrap_err();
         assert!(error.needs_sign_in(), "{error}");
-        assert!(matches!(
-            error,
-            Error::Ended {
-                reason: EndReason::Rejected(_),
-                ..
-            }
-        ));
+        assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
     }
     world.clock.advance(DAY).await;
     world.assert_exchanges(1);

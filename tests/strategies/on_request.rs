@@ -1,9 +1,9 @@
 //! `OnRequest`: the manager does nothing without a request, and no more than the request needs.
 
 use evertoken::clock::Clock;
-use evertoken::{EndReason, Error, Event, OnRequest};
+use evertoken::{EndReason, Event, OnRequest};
 
-use crate::support::{HOUR, MINUTE, SECOND, World, callers, drain, ended, rotated, settle};
+use crate::support::{HOUR, MINUTE, SECOND, World, callers, drain, ended, reason, rotated, settle};
 
 /// A valid token is served without a refresh and without waiting.
 #[tokio::test(start_paused = true)]
@@ -69,13 +69,7 @@ async fn q3_a_session_whose_tokens_have_both_expired_ends_once_and_typed_without
     let error = tokens.token().await.unwrap_err();
     assert!(error.needs_sign_in());
     assert!(!error.is_retryable());
-    assert!(matches!(
-        error,
-        Error::Ended {
-            reason: EndReason::Expired,
-            ..
-        }
-    ));
+    assert_eq!(reason(&error), Some(EndReason::Expired));
     // Later calls fail at once, in the cool-down and after it, whichever way they ask.
     for pause in [0, 1, 2, 60, 3_600] {
         world.clock.advance(pause * SECOND).await;

@@ -10,7 +10,7 @@ use evertoken::{
 };
 
 use crate::support::{
-    HOUR, MINUTE, SECOND, World, call, drain, ended, failed, later, loaded, settle, text,
+    HOUR, MINUTE, SECOND, World, call, drain, ended, failed, later, loaded, reason, settle, text,
 };
 
 fn early() -> OptimisticEarly {
@@ -156,13 +156,7 @@ async fn n9_a_session_that_is_idle_past_the_lifetime_ends_without_a_late_refresh
         world.clock.advance(pause * SECOND).await;
         let error = tokens.token().await.unwrap_err();
         assert!(error.needs_sign_in());
-        assert!(matches!(
-            error,
-            Error::Ended {
-                reason: EndReason::Idle,
-                ..
-            }
-        ));
+        assert_eq!(reason(&error), Some(EndReason::Idle));
     }
     world.assert_exchanges(0);
     let events = drain(&mut events);
