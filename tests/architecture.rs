@@ -47,7 +47,7 @@ fn modules_use_only_what_comes_before_them() {
     let mut unused: BTreeSet<_> = EXCEPTIONS.iter().map(|(a, b, _)| (*a, *b)).collect();
     for file in rust_files(&source) {
         let module = room(file.strip_prefix(&source).expect("inside"));
-        // Unit tests may look around.
+        // Unit tests may use every module.
         let is_test = file.file_stem().is_some_and(|stem| stem == "tests");
         if module == "lib" || is_test {
             continue;
@@ -100,7 +100,7 @@ fn group(module: &str) -> usize {
         .unwrap_or_else(|| panic!("`{module}` has no place in the order"))
 }
 
-/// `session.rs` and `session/x.rs` are one room.
+/// `session.rs` and `session/x.rs` are one module.
 fn room(path: &Path) -> String {
     let first = path.iter().next().expect("a file").to_string_lossy();
     first.trim_end_matches(".rs").to_owned()

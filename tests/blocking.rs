@@ -42,7 +42,7 @@ fn outside<T: Send + 'static>(code: impl FnOnce() -> T + Send + 'static) -> T {
 }
 
 #[test]
-fn a_thread_gets_a_token_at_once_if_it_is_quiet_and_waits_for_a_rotation_if_not() {
+fn a_thread_gets_a_quiet_token_at_once_and_waits_for_a_rotation() {
     let server = AuthorizationServer::builder()
         .latency(Duration::from_millis(50))
         .build();
@@ -110,7 +110,7 @@ fn a_pool_of_threads_imports_across_many_expiries_without_a_failure() {
 }
 
 #[test]
-fn inside_a_runtime_it_is_refused_even_if_the_token_is_there() {
+fn a_blocking_call_inside_a_runtime_is_refused_even_with_a_valid_token() {
     let runtime = many_threads();
     let tokens = {
         let _guard = runtime.enter();
@@ -128,7 +128,7 @@ fn inside_a_runtime_it_is_refused_even_if_the_token_is_there() {
         .is_ok()
     );
     assert!(refused(runtime.block_on(async { tokens.blocking_token() })));
-    // Nor on another runtime, nor on a thread that the runtime keeps for blocking.
+    // The same on another runtime, and on a thread that the runtime keeps for blocking.
     let other = RuntimeBuilder::new_current_thread().build().unwrap();
     assert!(refused(other.block_on(async { tokens.blocking_token() })));
     let clone = tokens.clone();
@@ -168,7 +168,7 @@ fn on_a_runtime_of_one_thread_it_works_while_that_is_driven() {
 }
 
 #[test]
-fn on_a_runtime_that_nobody_drives_the_deadline_holds() {
+fn the_deadline_of_a_blocking_call_holds_on_a_runtime_that_is_not_driven() {
     let server = AuthorizationServer::builder().build();
     let runtime = RuntimeBuilder::new_current_thread()
         .enable_all()
@@ -222,7 +222,7 @@ fn a_server_that_hangs_keeps_a_thread_no_longer_than_its_deadline() {
 }
 
 #[test]
-fn once_the_runtime_is_gone_it_says_so_at_once() {
+fn a_blocking_call_reports_at_once_that_the_runtime_is_gone() {
     let server = AuthorizationServer::builder().build();
     let runtime = many_threads();
     let tokens = unused(&runtime, &server);
@@ -246,7 +246,7 @@ fn a_runtime_that_goes_while_a_thread_waits_wakes_it() {
 }
 
 #[test]
-fn a_manager_that_was_shut_down_or_left_says_so() {
+fn a_blocking_call_reports_a_shutdown_and_a_logout() {
     let server = AuthorizationServer::builder().build();
     let runtime = many_threads();
     let tokens = unused(&runtime, &server);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::{AccessCheck, CallFault, FaultyStore, StoreCall};
-use evertoken::{BackgroundTimer, MemoryStore, OnRequest};
-use support::{HOUR, MINUTE, SECOND, World, drain, ended, failed, loaded, rotated, text};
+use evertoken::{BackgroundTimer, OnRequest};
+use support::{HOUR, MINUTE, SECOND, World, call, drain, ended, failed, loaded, rotated, text};
 
 /// Sends one request a second, from 0 s on and the end excluded; returns how many the API refused.
 async fn import(world: &World, tokens: &evertoken::TokenManager, seconds: u64) -> u64 {
@@ -21,6 +21,7 @@ async fn import(world: &World, tokens: &evertoken::TokenManager, seconds: u64) -
     refused
 }
 
+/// An import of an hour runs on access tokens of a minute.
 #[tokio::test(start_paused = true)]
 async fn i1_a_token_of_a_minute_carries_an_import_of_an_hour() {
     let world = World::with(|server| server.access_ttl(MINUTE).refresh_ttl(HOUR));
@@ -40,8 +41,9 @@ async fn i1_a_token_of_a_minute_carries_an_import_of_an_hour() {
     );
 }
 
+/// Without a manager an import of an hour fails once the first token of 60 s is over.
 #[tokio::test(start_paused = true)]
-async fn i1_without_a_manager_the_same_import_fails_from_60_s_on() {
+async fn i1_an_import_of_an_hour_without_a_manager_fails_from_60_s_on() {
     let world = World::with(|server| server.access_ttl(MINUTE).refresh_ttl(HOUR));
     let fixed = world.first.access.clone().unwrap();
     for second in 0..3_600 {
@@ -55,6 +57,7 @@ async fn i1_without_a_manager_the_same_import_fails_from_60_s_on() {
     }
 }
 
+/// Jobs of 1 h 02, 3 h 27 and 5 h 31 take one, four and six rotations.
 #[tokio::test(start_paused = true)]
 async fn i2_jobs_of_1h02_3h27_and_5h31_take_1_4_and_6_rotations() {
     for (minutes, rotations) in [(62, 1), (3 * 60 + 27, 4), (5 * 60 + 31, 6)] {
@@ -65,6 +68,7 @@ async fn i2_jobs_of_1h02_3h27_and_5h31_take_1_4_and_6_rotations() {
     }
 }
 
+/// A fixed token of 180 s fails from 180 s on; a managed one never fails.
 #[tokio::test(start_paused = true)]
 async fn i3_a_fixed_token_of_180_s_fails_from_180_s_on_and_a_managed_one_never_does() {
     let world = World::new(180 * SECOND);
@@ -84,8 +88,9 @@ async fn i3_a_fixed_token_of_180_s_fails_from_180_s_on_and_a_managed_one_never_d
     world.assert_exchanges(25);
 }
 
+/// An import with `OnRequest` has no failures.
 #[tokio::test(start_paused = true)]
-async fn i3_on_request_the_same_import_has_no_failures_either() {
+async fn i3_an_import_on_request_has_no_failures() {
     let world = World::with(|server| {
         server
             .access_ttl(180 * SECOND)
@@ -97,21 +102,18 @@ async fn i3_on_request_the_same_import_has_no_failures_either() {
     world.assert_exchanges(21);
 }
 
+/// A task that is delayed between the load and the lease finds the newer pair.
 #[tokio::test(start_paused = true)]
 async fn n14_a_task_that_is_delayed_between_look_and_lease_finds_the_newer_pair() {
     let world = World::new(600 * SECOND);
-    let shared = MemoryStore::with_clock(world.clock.clone());
-    let delayed = FaultyStore::new(shared.clone());
+    let delayed = FaultyStore::new(world.store.clone());
     let slow = loaded(world.builder(OnRequest::default()).store(delayed.clone())).await;
-    let fast = loaded(world.builder(OnRequest::default()).store(shared)).await;
+    let fast = loaded(world.shared(OnRequest::default())).await;
     world.clock.advance(600 * SECOND).await;
     delayed.fail_always(StoreCall::Load, Some(CallFault::HangAfter));
 
     // It has read the old pair, without a lease on it, and is held up.
-    let late = tokio::spawn({
-        let slow = slow.clone();
-        async move { slow.token().await }
-    });
+    let late = call(&slow);
     world.clock.advance(SECOND).await;
     let second = fast.token().await.unwrap();
     world.assert_exchanges(1);
@@ -124,23 +126,19 @@ async fn n14_a_task_that_is_delayed_between_look_and_lease_finds_the_newer_pair(
     world.assert_exchanges(1);
 }
 
+/// A task that is delayed while another instance rotates waits for that instance's pair.
 #[tokio::test(start_paused = true)]
-async fn n14_delayed_while_the_other_one_is_still_at_it_the_task_waits_for_its_pair() {
+async fn n14_a_task_that_is_delayed_while_another_rotates_waits_for_that_pair() {
     let world = World::new(600 * SECOND);
-    let shared = MemoryStore::with_clock(world.clock.clone());
-    let delayed = FaultyStore::new(shared.clone());
+    let delayed = FaultyStore::new(world.store.clone());
     let slow = loaded(world.builder(OnRequest::default()).store(delayed.clone())).await;
-    let fast = loaded(world.builder(OnRequest::default()).store(shared)).await;
+    let fast = loaded(world.shared(OnRequest::default())).await;
     world.clock.advance(600 * SECOND).await;
     delayed.fail_always(StoreCall::Swap, Some(CallFault::HangBefore));
     let hold = world.server.hold();
-    let ask = |tokens: &evertoken::TokenManager| {
-        let tokens = tokens.clone();
-        tokio::spawn(async move { tokens.token().await })
-    };
-    let late = ask(&slow);
+    let late = call(&slow);
     world.clock.advance(SECOND).await;
-    let early = ask(&fast);
+    let early = call(&fast);
     world.server.arrived(1).await;
     delayed.fail_always(StoreCall::Swap, None);
     delayed.release();

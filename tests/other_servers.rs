@@ -1,5 +1,5 @@
 //! Servers that answer a used refresh token in ways of their own: light-oauth2, what it was asked for, and
-//! WSO2. Machines without a common store tell what each of them does.
+//! WSO2. Machines without a common store show what each server does.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use evertoken::testing::{
     AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, InProcessEndpoint, Reuse,
-    TestClock,
 };
 use evertoken::{
     CoolDown, EndReason, EndpointError, Error, Key, MemoryStore, OAuth2, OnRequest, Token,
@@ -20,13 +19,7 @@ use support::{HOUR, MINUTE, SECOND, World};
 const WINDOW: Duration = MINUTE;
 
 fn world(server: AuthorizationServerBuilder) -> World {
-    let clock = TestClock::new();
-    let server = server.clock(clock.clone()).build();
-    World {
-        first: server.issue(),
-        clock,
-        server,
-    }
+    World::of(server)
 }
 
 /// A machine of its own with the first pair, that takes the server for one that answers nothing twice.
@@ -36,8 +29,7 @@ fn machine(world: &World) -> TokenManager {
 
 fn machine_at(world: &World, endpoint: InProcessEndpoint) -> TokenManager {
     let builder = world.builder_at(endpoint, OnRequest::default());
-    let store = MemoryStore::with_clock(world.clock.clone());
-    builder.store(store).build().unwrap()
+    builder.build().unwrap()
 }
 
 fn reason(rotated: Result<Token, Error>) -> EndReason {
@@ -47,6 +39,8 @@ fn reason(rotated: Result<Token, Error>) -> EndReason {
     }
 }
 
+/// light-oauth2 with linked tokens answers a used token with the same pair inside the window, and refuses the token
+/// after.
 #[tokio::test(start_paused = true)]
 async fn n15_a_linked_token_brings_the_same_pair_inside_the_window_and_is_refused_after_it() {
     let linked = Reuse::Linked { window: WINDOW };
@@ -59,11 +53,12 @@ async fn n15_a_linked_token_brings_the_same_pair_inside_the_window_and_is_refuse
     assert_eq!((world.server.rotations(), world.server.replays()), (1, 1));
     world.clock.advance(SECOND).await;
     assert!(reason(late.rotate().await).is_rejected());
-    // Whoever holds the pair goes on.
+    // The machine that holds the pair goes on.
     assert!(one.rotate().await.is_ok());
     assert_eq!(world.server.families_revoked(), 0);
 }
 
+/// A linked token two generations old is refused even inside the window.
 #[tokio::test(start_paused = true)]
 async fn n15_a_linked_token_two_generations_old_is_refused_inside_the_window() {
     let linked = Reuse::Linked { window: WINDOW };
@@ -78,17 +73,17 @@ async fn n15_a_linked_token_two_generations_old_is_refused_inside_the_window() {
     assert_eq!(world.server.check(token.expose()), AccessCheck::Live);
 }
 
+/// light-oauth2 burns a token that another client presents; the refusal does not end the session here.
 #[tokio::test(start_paused = true)]
-async fn n16_light_oauth2_burns_what_another_client_presents_and_its_answer_is_no_verdict() {
+async fn n16_light_oauth2_burns_a_token_of_another_client_and_its_refusal_ends_no_session() {
     let server = AuthorizationServer::light_oauth2()
         .client("importer", "secret")
         .another_client("other", "secret");
     let world = world(server);
-    let store = MemoryStore::with_clock(world.clock.clone());
     let node = |id: &str, secret: &str| {
         let endpoint = world.server.endpoint().with_client(id, secret);
         let builder = world.builder_at(endpoint, OnRequest::default());
-        builder.store(store.clone()).build().unwrap()
+        builder.store(world.store.clone()).build().unwrap()
     };
     let (unknown, other, right) = (
         node("importer", "typo"),
@@ -110,14 +105,16 @@ async fn n16_light_oauth2_burns_what_another_client_presents_and_its_answer_is_n
     assert_eq!((world.server.exchanges(), world.server.replays()), (3, 0));
 }
 
+/// light-oauth2 burns no token for a client whose secret is wrong.
 #[tokio::test(start_paused = true)]
-async fn n16_light_oauth2_burns_nothing_for_a_client_that_it_does_not_know() {
+async fn n16_light_oauth2_burns_no_token_for_an_unknown_client() {
     let world = world(AuthorizationServer::light_oauth2().client("importer", "secret"));
     let wrong = world.server.endpoint().with_client("importer", "typo");
     assert!(machine_at(&world, wrong).rotate().await.is_err());
     assert!(machine(&world).rotate().await.is_ok());
 }
 
+/// Over HTTP the error codes of light-oauth2 are understood.
 #[tokio::test]
 async fn n16_over_http_light_oauth2s_own_words_are_understood() {
     let server = AuthorizationServer::light_oauth2()
@@ -217,6 +214,7 @@ async fn light_oauth2_refuses_a_used_token_and_revokes_nothing() {
     assert_eq!(world.server.families_revoked(), 0);
 }
 
+/// WSO2 answers a used token inside its grace with a new pair, and the first successor is dead.
 #[tokio::test(start_paused = true)]
 async fn w15_reuse_inside_the_grace_brings_a_new_pair_and_the_first_successor_is_dead() {
     let world = world(AuthorizationServer::wso2());
@@ -233,8 +231,9 @@ async fn w15_reuse_inside_the_grace_brings_a_new_pair_and_the_first_successor_is
     assert!(two.rotate().await.is_ok());
 }
 
+/// WSO2 refuses a used token over the limit or after the grace, and the last pair lives on.
 #[tokio::test(start_paused = true)]
-async fn w15_over_the_limit_or_late_it_is_refused_and_the_last_pair_lives_on() {
+async fn w15_a_reuse_over_the_limit_or_late_is_refused_and_the_last_pair_lives_on() {
     let renew = |times| Reuse::Renew {
         window: 30 * SECOND,
         times,
@@ -265,6 +264,7 @@ async fn w15_over_the_limit_or_late_it_is_refused_and_the_last_pair_lives_on() {
     }
 }
 
+/// At WSO2 the use of the successor ends the grace.
 #[tokio::test(start_paused = true)]
 async fn w15_using_the_successor_ends_the_grace() {
     let world = world(AuthorizationServer::wso2());
@@ -275,8 +275,9 @@ async fn w15_using_the_successor_ends_the_grace() {
     assert!(reason(two.rotate().await).is_rejected());
 }
 
+/// A lost answer of WSO2 is recovered inside the grace.
 #[tokio::test(start_paused = true)]
-async fn w15_a_lost_answer_is_made_up_for_inside_the_grace() {
+async fn w15_a_lost_answer_is_recovered_inside_the_grace() {
     let world = world(AuthorizationServer::wso2());
     let node = machine(&world);
     node.token().await.unwrap();

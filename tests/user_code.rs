@@ -1,5 +1,5 @@
 //! An endpoint, a store or a strategy of the user's that panics, hangs or asks its own manager: an error
-//! for everybody, never a deadlock, and no token lost that could be kept.
+//! for every caller, never a deadlock, and no token lost that could be kept.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -19,21 +19,11 @@ use evertoken::testing::{
 };
 use evertoken::{
     BackgroundTimer, EndReason, EndpointError, Error, Grant, Issued, Key, Lifetime, MemoryStore,
-    OnRequest, Plan, RefreshStrategy, Resend, ServerProfile, StoreError, Token, TokenEndpoint,
+    OnRequest, Plan, RefreshStrategy, Resend, ServerProfile, StoreError, TokenEndpoint,
     TokenManager, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
-use support::{MINUTE, SECOND, World, drain, ended, loaded, settle, text};
-use tokio::task::JoinHandle;
-
-fn callers(tokens: &TokenManager, count: usize) -> Vec<JoinHandle<Result<Token, Error>>> {
-    (0..count)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.token().await })
-        })
-        .collect()
-}
+use support::{MINUTE, SECOND, World, callers, drain, ended, loaded, settle, text};
 
 async fn expired(world: &World, endpoint: impl TokenEndpoint) -> TokenManager {
     let tokens = loaded(world.builder_at(endpoint, OnRequest::default())).await;
@@ -155,7 +145,7 @@ impl TokenEndpoint for PanicsAtOnce {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_panics_without_a_future_answers_everybody_and_loses_nothing() {
+async fn an_endpoint_that_panics_without_a_future_answers_every_caller_and_loses_nothing() {
     let world = World::new(600 * SECOND);
     let endpoint = PanicsAtOnce {
         inner: world.server.endpoint(),

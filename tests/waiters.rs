@@ -1,4 +1,4 @@
-//! Callers that wait, on several threads, while the rotation says how far it is.
+//! Callers wait on several threads while the rotation reports its progress.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use evertoken::testing::{
 };
 use evertoken::{EndpointError, MemoryStore, TokenManager, TokenPair, TokenStore};
 
-/// A waiter that looks at the token that is held, while the rotation tells how far it is, must not
+/// A waiter that reads the held token while the rotation reports its progress must not
 /// have either wait for the other.
 #[test]
 fn waiters_and_the_rotation_do_not_lock_each_other_out() {

@@ -112,7 +112,7 @@ fn what_a_record_holds_is_wiped_when_its_last_clone_is_dropped() {
 }
 
 #[test]
-fn what_is_no_record_is_wiped() {
+fn bytes_that_are_not_a_record_are_wiped() {
     let _alone = ALONE.lock();
     for (version, lifetime) in [(r#""none""#, "{}"), ("1", "5")] {
         let secret = Secret::new();

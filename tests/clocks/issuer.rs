@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 pub(crate) const TTL: Duration = Duration::from_secs(600);
 
-/// What besides `exp` tells the server's own time.
+/// What besides `exp` shows the server's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     Date,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evertoken::{BackgroundTimer, MemoryStore, OnRequest, TokenManager, TokenPair};
+use evertoken::{BackgroundTimer, OnRequest, TokenManager, TokenPair};
 
 use crate::support::{SECOND, World, later, loaded};
 
@@ -24,8 +24,9 @@ fn alone(world: &World, total: Duration) -> TokenPair {
     TokenPair::new(world.first.access.clone().unwrap()).expires_in(total)
 }
 
+/// A token is served until the last second of its lifetime, or the last tenth of a shorter one.
 #[tokio::test(start_paused = true)]
-async fn w16_it_is_served_with_exactly_so_much_left_and_not_a_millisecond_later() {
+async fn w16_a_token_is_served_until_its_last_moment_and_not_a_millisecond_later() {
     for (total, last) in TABLE {
         let world = World::new(600 * SECOND);
         let pair = alone(&world, total * MS);
@@ -39,8 +40,9 @@ async fn w16_it_is_served_with_exactly_so_much_left_and_not_a_millisecond_later(
     }
 }
 
+/// A token in its last moment is not served, even while the server fails.
 #[tokio::test(start_paused = true)]
-async fn w16_it_is_rotated_when_that_is_reached_and_not_served_while_the_server_fails() {
+async fn w16_a_token_in_its_last_moment_is_rotated_and_not_served_while_the_server_fails() {
     for (total, last) in [(600_000, 1_000), (5_000, 500)] {
         let world = World::new(total * MS);
         let tokens = world.manager(OnRequest::default()).await;
@@ -59,19 +61,14 @@ async fn w16_it_is_rotated_when_that_is_reached_and_not_served_while_the_server_
     }
 }
 
+/// The last moment of a token is the same for an instance that adopted the token from the store.
 #[tokio::test(start_paused = true)]
-async fn w16_the_same_of_a_token_that_is_adopted_from_the_store() {
+async fn w16_a_token_adopted_from_the_store_is_served_until_its_last_moment() {
     for (total, last) in TABLE {
         for late in [false, true] {
             let world = World::new(600 * SECOND);
-            let store = MemoryStore::with_clock(world.clock.clone());
             let pair = alone(&world, total * MS);
-            let builder = || {
-                world
-                    .builder(BackgroundTimer::default())
-                    .store(store.clone())
-                    .seed(pair.clone())
-            };
+            let builder = || world.shared(BackgroundTimer::default()).seed(pair.clone());
             loaded(builder()).await;
             world.clock.advance((total - last) * MS).await;
             if late {
@@ -83,11 +80,11 @@ async fn w16_the_same_of_a_token_that_is_adopted_from_the_store() {
     }
 }
 
+/// An instance that finds a token in its last moment in the store rotates before it serves one.
 #[tokio::test(start_paused = true)]
 async fn w16_an_adopted_token_in_its_last_moment_is_rotated_first() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     loaded(builder()).await;
     world.clock.advance(599 * SECOND + MS).await;
     let other = builder().build().unwrap();

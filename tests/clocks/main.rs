@@ -1,4 +1,4 @@
-//! Clocks that lie: skewed, stepped, standing still. And the last moment of a token. Time is simulated.
+//! Clocks that are wrong: skewed, stepped, standing still; and the last moment of a token. Time is simulated.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

@@ -49,6 +49,7 @@ async fn exchanges_with(strategy: impl RefreshStrategy, skew: i64) -> u64 {
     world.server.exchanges()
 }
 
+/// Where the server sends `expires_in`, a skewed clock changes nothing.
 #[tokio::test(start_paused = true)]
 async fn fm18_with_expires_in_a_skew_changes_nothing() {
     for skew in SKEWS {
@@ -74,7 +75,7 @@ async fn hour_of(told: Told, skew: i64) -> Hour {
     let tokens = TokenManager::builder(issuer.clone())
         .clock(clock.clone())
         .strategy(OnRequest::default())
-        // It would tell of the skew as well.
+        // A `Date` would show the skew as well.
         .seed(evertoken::TokenPair::from_refresh_token("r"))
         .build()
         .unwrap();
@@ -95,6 +96,7 @@ async fn hour_of(told: Told, skew: i64) -> Hour {
     }
 }
 
+/// Without `expires_in`, the `exp` of a JWT is read by the server's clock, known from `Date` or `iat`.
 #[tokio::test(start_paused = true)]
 async fn fm18_a_jwt_alone_is_read_by_the_servers_clock_where_that_is_known() {
     for told in [Told::Date, Told::IssuedAt] {
@@ -109,15 +111,17 @@ async fn fm18_a_jwt_alone_is_read_by_the_servers_clock_where_that_is_known() {
     }
 }
 
+/// Where the server's clock is unknown, a skewed clock costs rejections of the API, and neither the API nor the issuer
+/// is stormed.
 #[tokio::test(start_paused = true)]
-async fn fm18_where_it_is_not_known_an_api_tells_and_nobody_is_stormed() {
+async fn fm18_a_jwt_read_by_a_skewed_clock_causes_no_storm() {
     // Ours is right.
     let right = Hour {
         calls: 7,
         rejected: 0,
     };
     assert_eq!(hour_of(Told::Nothing, 0).await, right);
-    // Behind: tokens look good for 4,200 s, and the API says otherwise at 600, 1200, ..., 3000 s. Ahead:
+    // Behind: tokens look valid for 4,200 s, and the API rejects them at 600, 1200, ..., 3000 s. Ahead:
     // they look expired when they come, which says that our clock is wrong, and not when they expire.
     for skew in [-3_600, 3_600] {
         let told = Hour {
@@ -128,6 +132,7 @@ async fn fm18_where_it_is_not_known_an_api_tells_and_nobody_is_stormed() {
     }
 }
 
+/// A seed that is a JWT costs at most one needless rotation, whatever the skew.
 #[tokio::test(start_paused = true)]
 async fn fm18_a_seed_that_is_a_jwt_costs_one_needless_rotation_at_most() {
     for told in [Told::Date, Told::IssuedAt, Told::Nothing] {
@@ -150,6 +155,7 @@ async fn fm18_a_seed_that_is_a_jwt_costs_one_needless_rotation_at_most() {
     assert_eq!(TTL, 600 * SECOND);
 }
 
+/// Times in a record are the store's, so the skew of the store changes nothing.
 #[tokio::test(start_paused = true)]
 async fn fm18_times_in_a_store_are_the_stores_and_its_skew_changes_nothing() {
     for skew in SKEWS {
@@ -183,6 +189,7 @@ async fn fm18_times_in_a_store_are_the_stores_and_its_skew_changes_nothing() {
     }
 }
 
+/// A step of the store's clock costs at most one needless rotation.
 #[tokio::test(start_paused = true)]
 async fn fm18_a_store_whose_clock_is_stepped_costs_one_needless_rotation_at_most() {
     for (forward, needless) in [(true, 1), (false, 0)] {
@@ -204,6 +211,7 @@ async fn fm18_a_store_whose_clock_is_stepped_costs_one_needless_rotation_at_most
     }
 }
 
+/// A wall clock at the epoch or centuries away causes no panic.
 #[tokio::test(start_paused = true)]
 async fn fm18_a_wall_clock_at_the_epoch_or_far_away_panics_nowhere() {
     for skew in [-1_800_000_000, 3_000_000_000] {

@@ -14,7 +14,7 @@ fn manager(world: &World, store: FaultyStore) -> TokenManager {
     builder.build().unwrap()
 }
 
-/// A second after the first pair's token has expired: whoever is asked then does not serve it.
+/// A second after the first pair's token has expired, when no manager may serve that token.
 async fn assert_served_to_its_end(world: &World, tokens: &TokenManager, age: Duration) {
     world.clock.advance(MINUTE + SECOND - age).await;
     let first = world.first.access.as_ref().unwrap();

@@ -17,8 +17,9 @@ async fn run(strategy: impl RefreshStrategy, seconds: u32, step: impl Fn(&World,
     world.server.exchanges()
 }
 
+/// A wall clock that steps back by an hour changes no rotation.
 #[tokio::test(start_paused = true)]
-async fn fm18_a_step_back_costs_nothing() {
+async fn fm18_a_wall_clock_that_steps_back_costs_nothing() {
     let back = |world: &World, second| {
         if second == 100 {
             world.clock.step_wall_back(HOUR);
@@ -30,8 +31,9 @@ async fn fm18_a_step_back_costs_nothing() {
     assert_eq!(run(OptimisticEarly::default(), 1_200, back).await, 2);
 }
 
+/// A wall clock that steps ahead by an hour costs one rotation; the times count from there.
 #[tokio::test(start_paused = true)]
-async fn fm18_a_step_ahead_costs_one_needless_rotation() {
+async fn fm18_a_wall_clock_that_steps_ahead_costs_one_needless_rotation() {
     let ahead = |world: &World, second| {
         if second == 100 {
             world.clock.step_wall(HOUR);
@@ -46,8 +48,9 @@ async fn fm18_a_step_ahead_costs_one_needless_rotation() {
     assert_eq!(run(OptimisticEarly::default(), 641, ahead).await, 2);
 }
 
+/// A wall clock that swings by an hour costs a rotation where a step leads beyond the latest time seen.
 #[tokio::test(start_paused = true)]
-async fn fm18_a_clock_that_swings_costs_a_rotation_where_it_swings_beyond_what_it_was() {
+async fn fm18_a_wall_clock_that_swings_costs_a_rotation_for_each_step_ahead_of_its_maximum() {
     let swing = |world: &World, second| match second % 120 {
         30 => world.clock.step_wall(HOUR),
         90 => world.clock.step_wall_back(HOUR),
@@ -59,8 +62,9 @@ async fn fm18_a_clock_that_swings_costs_a_rotation_where_it_swings_beyond_what_i
     assert_eq!(run(BackgroundTimer::default(), 1_200, swing).await, 5);
 }
 
+/// Corrections of a tenth of a second, back and forth, change no rotation.
 #[tokio::test(start_paused = true)]
-async fn fm18_a_clock_that_is_disciplined_all_the_time_costs_nothing() {
+async fn fm18_a_wall_clock_under_constant_correction_costs_nothing() {
     let nudge = |world: &World, second| {
         let span = SECOND / 10;
         if second % 2 == 0 {
@@ -73,6 +77,7 @@ async fn fm18_a_clock_that_is_disciplined_all_the_time_costs_nothing() {
     assert_eq!(run(BackgroundTimer::default(), 1_200, nudge).await, 2);
 }
 
+/// A step ahead does not prolong the access token of a session that has ended.
 #[tokio::test(start_paused = true)]
 async fn fm18_a_step_ahead_prolongs_no_token_of_a_session_that_has_ended() {
     let world = World::new(MINUTE);

@@ -4,19 +4,17 @@ use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::{
-    BackgroundTimer, EndReason, Error, MemoryStore, OnRequest, OptimisticEarly, RefreshStrategy,
-    TokenManager,
+    BackgroundTimer, EndReason, Error, OnRequest, OptimisticEarly, RefreshStrategy, TokenManager,
 };
 
-use crate::support::{HOUR, SECOND, World, drain, ended, loaded, settle};
+use crate::support::{HOUR, SECOND, World, callers, drain, ended, loaded, reason, settle};
 
 const TWO_DAYS: Duration = Duration::from_secs(2 * 24 * 3_600);
 
 async fn five(world: &World, strategy: impl RefreshStrategy + Clone) -> Vec<TokenManager> {
-    let store = MemoryStore::with_clock(world.clock.clone());
     let mut nodes = Vec::new();
     for _ in 0..5 {
-        nodes.push(loaded(world.builder(strategy.clone()).store(store.clone())).await);
+        nodes.push(loaded(world.shared(strategy.clone())).await);
     }
     nodes
 }
@@ -28,26 +26,19 @@ async fn wakes_with_callers(strategy: impl RefreshStrategy + Clone) {
     world.clock.advance(100 * SECOND).await;
     world.clock.suspend(TWO_DAYS);
     let woken = world.clock.now();
-    let callers: Vec<_> = nodes
-        .iter()
-        .flat_map(|node| {
-            (0..64).map(|_| {
-                let node = node.clone();
-                tokio::spawn(async move { node.token().await })
-            })
-        })
-        .collect();
+    let callers: Vec<_> = nodes.iter().flat_map(|node| callers(node, 64)).collect();
     for caller in callers {
         let token = caller.await.unwrap().unwrap();
         assert!(world.is_live(&token));
         assert_eq!(token.pair_id().version, 2);
     }
     let waited = world.clock.now().since(woken);
-    // The exchange, and another instance's look at its result.
+    // The exchange, and the load of its result by another instance.
     assert!(waited <= 3 * SECOND, "{waited:?}");
     world.assert_exchanges(1);
 }
 
+/// Five instances that wake from a sleep of two days make one exchange for all of their callers.
 #[tokio::test(start_paused = true)]
 async fn fm19_instances_that_wake_together_make_one_exchange_for_all_their_callers() {
     wakes_with_callers(OnRequest::default()).await;
@@ -55,6 +46,7 @@ async fn fm19_instances_that_wake_together_make_one_exchange_for_all_their_calle
     wakes_with_callers(OptimisticEarly::default()).await;
 }
 
+/// After a sleep the timers of five instances rotate once within seconds, and then on schedule.
 #[tokio::test(start_paused = true)]
 async fn fm19_timers_are_not_late_and_do_not_stampede() {
     let world = World::new(600 * SECOND);
@@ -67,11 +59,12 @@ async fn fm19_timers_are_not_late_and_do_not_stampede() {
     for node in &nodes {
         assert!(world.is_live(&node.try_token().unwrap()));
     }
-    // And from then on as if nothing had been: every 480 s.
+    // From then on every 480 s, as without the sleep.
     world.clock.advance(HOUR).await;
     world.assert_exchanges(8);
 }
 
+/// A sleep longer than the session ends the session once, without a call.
 #[tokio::test(start_paused = true)]
 async fn fm19_a_sleep_longer_than_the_session_ends_it_once_and_without_a_call() {
     for busy in [false, true] {
@@ -82,13 +75,7 @@ async fn fm19_a_sleep_longer_than_the_session_ends_it_once_and_without_a_call() 
         world.clock.suspend(TWO_DAYS);
         for node in nodes.iter().filter(|_| busy) {
             let error = node.token().await.unwrap_err();
-            assert!(matches!(
-                error,
-                Error::Ended {
-                    reason: EndReason::Expired,
-                    ..
-                }
-            ));
+            assert_eq!(reason(&error), Some(EndReason::Expired));
         }
         world.clock.advance(10 * SECOND).await;
         for (node, events) in nodes.iter().zip(&mut events) {
@@ -99,18 +86,13 @@ async fn fm19_a_sleep_longer_than_the_session_ends_it_once_and_without_a_call() 
     }
 }
 
+/// The deadline of a caller counts time awake: the caller is answered within it after the sleep.
 #[tokio::test(start_paused = true)]
-async fn fm19_a_caller_who_waits_while_the_machine_sleeps_is_answered_within_his_deadline_after_it()
-{
+async fn fm19_a_caller_that_waits_while_the_machine_sleeps_is_answered_within_its_deadline() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.call_in_flight(&tokens).await;
     world.clock.advance(10 * SECOND).await;
     world.clock.suspend(TWO_DAYS);
     let woken = world.clock.now();
@@ -120,17 +102,13 @@ async fn fm19_a_caller_who_waits_while_the_machine_sleeps_is_answered_within_his
     drop(hold);
 }
 
+/// An answer that was under way when the machine fell asleep is kept.
 #[tokio::test(start_paused = true)]
 async fn fm19_an_answer_that_was_on_its_way_is_kept_after_the_sleep() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.call_in_flight(&tokens).await;
     world.clock.suspend(TWO_DAYS);
     drop(hold);
     // Its time counts from when it was asked for, two days ago: another is fetched with it.

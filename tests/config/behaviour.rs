@@ -1,4 +1,4 @@
-//! What was configured is what happens.
+//! The manager does what the configuration says.
 
 use evertoken::clock::Clock as _;
 use evertoken::{Config, Registry, TokenManager};
@@ -13,6 +13,7 @@ async fn manager(world: &World, text: &str) -> TokenManager {
     loaded(builder.seed(world.first.clone())).await
 }
 
+/// `retry_after_limit` bounds how long a `Retry-After` counts.
 #[tokio::test(start_paused = true)]
 async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
     let world = World::new(600 * SECOND);
@@ -51,7 +52,7 @@ async fn a_pause_after_a_failure_is_as_long_as_is_configured_and_doubles_to_the_
     world.assert_exchanges(4);
 }
 
-/// A machine that sleeps for an hour: its timers stand still, and then it looks.
+/// A machine sleeps for an hour: its timers stand still, and after the sleep the clock is polled.
 #[tokio::test(start_paused = true)]
 async fn the_clock_is_looked_at_as_often_as_is_configured() {
     let world = World::new(HOUR);

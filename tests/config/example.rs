@@ -1,4 +1,4 @@
-//! The example has every key and every default, and tells the truth about both.
+//! The example has every key and every default, and both are right.
 
 use evertoken::Config;
 use evertoken::config::Registry;
@@ -18,14 +18,14 @@ fn commented(line: &str) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn the_example_says_what_is_the_default_anyway() {
+async fn the_example_states_the_defaults() {
     let example = builder(EXAMPLE).await.unwrap();
     let least = builder(LEAST).await.unwrap();
     assert_eq!(format!("{example:#?}"), format!("{least:#?}"));
 }
 
 #[tokio::test]
-async fn what_the_example_has_commented_out_can_be_switched_on() {
+async fn each_setting_that_the_example_has_commented_out_can_be_switched_on() {
     let mut switched_on = 0;
     for line in EXAMPLE.lines() {
         let Some(setting) = commented(line) else {
@@ -146,7 +146,7 @@ async fn the_configuration_in_the_readme_is_one() {
         .find(|block| block.starts_with("[refresh]"))
         .and_then(|block| block.split("```").next())
         .unwrap();
-    // Its secrets are somebody else's.
+    // The variables of the secrets are not set here.
     let text = shown
         .replacen("IMPORTER_SECRET", "CARGO_PKG_NAME", 1)
         .replacen("file = \"first-token\"", "env = \"CARGO_PKG_NAME\"", 1);

@@ -73,7 +73,7 @@ async fn every_error_of_a_file_names_it() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_with_the_cause() {
+fn a_file_that_cannot_be_read_is_reported_with_the_cause() {
     let path = directory("a_file_that_cannot_be_read").join("missing.toml");
     let error = Config::from_file(&path).unwrap_err();
     let message = "cannot be read: No such file or directory (os error 2)";
@@ -111,6 +111,7 @@ async fn paths_in_a_file_start_at_its_directory_or_where_the_program_says() {
     );
 }
 
+/// A restart goes on with the pair in the file store, and not with the seed.
 #[tokio::test]
 async fn fm34_a_file_store_beside_the_configuration_survives_a_restart() {
     let directory = directory("a_file_store_beside_the_configuration");
@@ -140,7 +141,7 @@ async fn fm34_a_file_store_beside_the_configuration_survives_a_restart() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_directory_that_others_may_write_to_is_told_with_its_path() {
+async fn a_directory_that_others_may_write_to_is_reported_with_its_path() {
     let directory = directory("a_directory_that_others_may_write_to");
     std::fs::create_dir(directory.join("session")).unwrap();
     use std::os::unix::fs::PermissionsExt;
@@ -158,7 +159,7 @@ async fn a_directory_that_others_may_write_to_is_told_with_its_path() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_path_that_cannot_be_told_is_refused_and_not_looked_for_elsewhere() {
+async fn a_path_below_a_directory_that_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt;
 
     let config = Config::from_toml("[seed]\nrefresh_token = { file = \"first-token\" }").unwrap();

@@ -11,7 +11,7 @@ tenant = "diku"
 "#;
 
 #[tokio::test]
-async fn its_keys_are_told() {
+async fn wrong_and_missing_keys_of_folio_are_reported_with_their_place() {
     assert_eq!(
         refusal(&format!("{LEAST}token_url = 1")).await,
         "line 7, column 1: endpoint.token_url: is not a key of `folio`; allowed here: `mode`, `url`, `tenant`, \
@@ -45,7 +45,7 @@ async fn its_keys_are_told() {
 }
 
 #[tokio::test]
-async fn a_token_goes_to_one_place() {
+async fn a_token_cannot_be_sent_as_header_and_cookie() {
     let both = "[http]\nheader = \"X-Okapi-Token\"\ncookie = \"folioAccessToken\"\n";
     let error = refusal(&format!("{both}{}", crate::LEAST)).await;
     assert!(
@@ -69,7 +69,7 @@ async fn a_token_goes_to_one_place() {
 
 #[cfg(not(feature = "folio"))]
 #[tokio::test]
-async fn without_the_feature_it_is_told_which_one_is_missing() {
+async fn without_the_feature_folio_the_missing_feature_is_named() {
     let missing = "requires evertoken's feature `folio`; build the program with it";
     let error = refusal(LEAST).await;
     assert!(
@@ -142,7 +142,7 @@ sign_in = { username = "ada", password = "sesame" }
         let guide = include_str!("../../docs/folio.md");
         let shown = guide.split("```toml\n").nth(1).unwrap();
         let shown = shown.split("```").next().unwrap();
-        // Its secret is somebody else's.
+        // The variable of the secret is not set here.
         let text = shown.replacen("IMPORTER_PASSWORD", "CARGO_PKG_NAME", 1);
         let builder = format!("{:?}", builder(&text).await.unwrap());
         assert!(
@@ -165,7 +165,7 @@ sign_in = { username = "ada", password = "sesame" }
     }
 
     #[tokio::test]
-    async fn what_the_endpoint_refuses_is_told_with_its_key() {
+    async fn a_refusal_of_the_endpoint_is_reported_with_its_key() {
         for (text, told) in [
             (
                 LEAST.replace("https", "http"),

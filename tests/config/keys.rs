@@ -183,7 +183,7 @@ async fn every_key_makes_a_difference() {
 }
 
 #[tokio::test]
-async fn every_format_says_the_same() {
+async fn every_format_gives_the_same_builder() {
     let full = shown(FULL).await;
     let table: toml::Table = toml::from_str(FULL).unwrap();
     let json = serde_json::to_string_pretty(&table).unwrap();
@@ -200,7 +200,7 @@ async fn every_format_says_the_same() {
 }
 
 #[tokio::test]
-async fn a_null_is_as_good_as_nothing() {
+async fn a_null_counts_as_an_absent_key() {
     let json = r#"{
         "refresh": {"strategy": null, "wait": null, "jitter": null},
         "http": {"header": null},

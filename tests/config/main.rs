@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod behaviour;
-mod endpoint_refusals;
+mod cases;
 mod example;
 mod files;
 mod folio;
@@ -10,8 +10,8 @@ mod keys;
 #[path = "../support/raw_server.rs"]
 #[allow(dead_code)]
 mod raw_server;
+#[cfg(feature = "redis")]
 mod redis;
-mod refusals;
 mod registry;
 mod secrets;
 #[cfg(feature = "redis")]
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use evertoken::{Builder, Config, ConfigError, Registry};
 
-/// The least that is a configuration.
+/// The shortest configuration.
 pub const LEAST: &str = r#"
 [endpoint]
 token_url = "https://id.example.org/token"
@@ -40,9 +40,16 @@ pub async fn builder(text: &str) -> Result<Builder, ConfigError> {
 
 /// What a configuration is refused with, cause by cause.
 pub async fn refusal(text: &str) -> String {
-    told(&builder(text).await.map(|_| ()).expect_err(text))
+    refusal_by(text, &Registry::builtin()).await
 }
 
+/// What a configuration is refused with by a program with this registry.
+pub async fn refusal_by(text: &str, registry: &Registry) -> String {
+    let built = async { Config::from_toml(text)?.builder(registry).await };
+    told(&built.await.map(|_| ()).expect_err(text))
+}
+
+/// The error and its causes, in one line.
 pub fn told(error: &ConfigError) -> String {
     let mut told = error.to_string();
     let mut source = error.source();
@@ -63,7 +70,7 @@ pub fn directory(test: &str) -> PathBuf {
     directory
 }
 
-/// A file that only its owner may read, if `mode` says so.
+/// A file with this mode.
 pub fn file(directory: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
     let path = directory.join(name);
     fs::write(&path, content).unwrap();

@@ -9,13 +9,13 @@ use std::time::Duration;
 use evertoken::config::{Secret, duration, path};
 use evertoken::testing::AuthorizationServer;
 use evertoken::{
-    BuildError, Builder, Config, ConfigError, EndpointError, Grant, Issued, Lifetime, MemoryStore,
-    Plan, RefreshStrategy, Registry, ServerProfile, StoreError, TokenEndpoint, async_trait,
+    BuildError, Config, ConfigError, EndpointError, Grant, Issued, Lifetime, MemoryStore, Plan,
+    RefreshStrategy, Registry, ServerProfile, StoreError, TokenEndpoint, async_trait,
 };
 use serde::Deserialize;
 
 use crate::raw_server::{RawServer, Step, ok};
-use crate::{LEAST, directory, file, told};
+use crate::{LEAST, cases, directory, file};
 
 #[derive(Debug, Deserialize)]
 struct Every {
@@ -84,12 +84,8 @@ fn registry() -> Registry {
         .store("shelf", shelf)
 }
 
-async fn build(text: &str) -> Result<Builder, ConfigError> {
-    Config::from_toml(text)?.builder(&registry()).await
-}
-
 #[tokio::test]
-async fn what_a_user_registered_is_made_of_its_own_table() {
+async fn a_registered_type_is_built_from_its_own_table() {
     let directory = directory("what_a_user_registered");
     file(&directory, "key", "sesame\n", 0o600);
     let text = r#"
@@ -123,61 +119,13 @@ async fn what_a_user_registered_is_made_of_its_own_table() {
 }
 
 #[tokio::test]
-async fn what_a_users_own_refuses_is_told_with_its_path() {
-    for (text, message) in [
-        (
-            r#"refresh.strategy = { kind = "every" }"#,
-            "line 1, column 9: refresh.strategy.age: is missing",
-        ),
-        (
-            r#"refresh.strategy = { kind = "every", age = "5m", horus = [1] }"#,
-            "line 1, column 50: refresh.strategy.horus: is not a key of `every`; \
-             allowed here: `age`, `hours`, `kind`",
-        ),
-        (
-            r#"refresh.strategy = { kind = "every", age = "5m", hours = [1, 300] }"#,
-            "line 1, column 62: refresh.strategy.hours[1]: must be an integer from 0 to 255",
-        ),
-        (
-            r#"refresh.strategy = { kind = "every", age = "0s" }"#,
-            "line 1, column 9: refresh.strategy: cannot parse integer from empty string",
-        ),
-        (
-            r#"refresh.strategy = "evry""#,
-            "line 1, column 9: refresh.strategy: `evry` is not a known strategy; choose one of \
-             `background-timer`, `every`, `on-request`, `optimistic-early`",
-        ),
-        (
-            r#"store = { kind = "shelf", number = 0 }"#,
-            "line 1, column 1: store: there is no shelf 0",
-        ),
-        (
-            r#"store = { kind = "shelf", number = "1" }"#,
-            "line 1, column 27: store.number: is a string, but must be an integer from 0 to 255",
-        ),
-        (
-            r#"store = { kind = "shelf", number = 1, path = "." }"#,
-            "line 1, column 39: store.path: is not a key of `shelf`; \
-             allowed here: `number`, `kind`, `timeout`",
-        ),
-    ] {
-        let error = build(&format!("{text}\n{LEAST}")).await.unwrap_err();
-        assert_eq!(told(&error), message, "{text}");
-    }
-    let text =
-        "[endpoint]\nkind = \"vault\"\nsocket = \"s\"\nkey = { env = \"EVERTOKEN_NOT_SET\" }";
-    assert_eq!(
-        told(&build(text).await.unwrap_err()),
-        "line 1, column 2: endpoint: the environment variable `EVERTOKEN_NOT_SET` is not set"
-    );
-    assert_eq!(
-        told(&build("[endpoint]\nkind = \"volt\"").await.unwrap_err()),
-        "line 2, column 1: endpoint.kind: `volt` is not a known endpoint; choose one of `folio`, `oauth2`, `static`, `vault`"
-    );
+async fn what_a_registered_type_refuses_is_reported_with_its_path() {
+    cases::check("registered", &registry()).await;
+    cases::check("registered_endpoint", &registry()).await;
 }
 
 #[tokio::test]
-async fn a_name_that_is_there_already_means_the_users_own() {
+async fn a_registered_name_takes_precedence_over_a_builtin_one() {
     let registry = Registry::builtin().strategy("on-request", |()| {
         Ok::<_, Infallible>(Every {
             age: Duration::from_secs(7),
@@ -235,7 +183,7 @@ async fn the_http_client_is_built_from_what_the_program_gives() {
 }
 
 #[tokio::test]
-async fn the_builders_own_refusals_are_told_with_their_path() {
+async fn a_refusal_of_the_builder_is_reported_with_its_path() {
     let registry =
         Registry::builtin().endpoint("own", |vault: Vault| match vault.socket.to_str() {
             Some("s") => Err(OAuthLess::unfit().into()),

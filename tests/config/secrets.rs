@@ -108,7 +108,7 @@ async fn secrets_come_from_variables_and_files_and_reach_the_server() {
 }
 
 #[tokio::test]
-async fn a_password_signs_in_and_a_revocation_url_is_told_of_a_logout() {
+async fn a_password_signs_in_and_a_logout_calls_the_revocation_url() {
     let steps = [ok(r#"{"access_token":"a1","refresh_token":"r1"}"#), ok("")];
     let server = RawServer::start(steps.map(Step::AnswerAndClose)).await;
     let text = format!(

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::probe::{Probe, ProbedEndpoint, ProbedStore};
-use crate::support::{SECOND, World, loaded, settle, text};
+use crate::support::{SECOND, World, call, loaded, rotate, settle, text};
 
 fn refresh(pair: &TokenPair) -> String {
     pair.refresh
@@ -28,11 +28,7 @@ fn noting(builder: Builder) -> (Builder, Arc<Mutex<Vec<String>>>) {
     (builder, seen)
 }
 
-fn call(tokens: &TokenManager) -> tokio::task::JoinHandle<Result<evertoken::Token, Error>> {
-    let tokens = tokens.clone();
-    tokio::spawn(async move { tokens.token().await })
-}
-
+/// The callback gets every new pair once and in order, and no other pair.
 #[tokio::test(start_paused = true)]
 async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
     let world = World::new(600 * SECOND);
@@ -63,6 +59,7 @@ async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
     assert_eq!(adopted.lock().len(), 0);
 }
 
+/// A pair is stored before the callback gets the pair, and served after the callback returns.
 #[tokio::test(start_paused = true)]
 async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() {
     let world = World::new(600 * SECOND);
@@ -84,10 +81,7 @@ async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() 
     .await;
     let old = tokens.token().await.unwrap();
     // Early, so that there is a token to be served meanwhile.
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.rotate().await }
-    });
+    let caller = rotate(&tokens);
     begun.notified().await;
     let pair = saved.lock().clone().unwrap();
     let record = store.json(tokens.key()).await;
@@ -101,6 +95,7 @@ async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() 
     assert_eq!(text(&token), pair.access.unwrap().expose());
 }
 
+/// A panic of the callback changes nothing for callers and the store.
 #[tokio::test(start_paused = true)]
 async fn fm23_a_callback_that_panics_changes_nothing() {
     // Before it returns a future, and in it.
@@ -122,6 +117,7 @@ async fn fm23_a_callback_that_panics_changes_nothing() {
     }
 }
 
+/// A callback that hangs delays the pair by the timeout of the store at most.
 #[tokio::test(start_paused = true)]
 async fn fm23_a_callback_that_hangs_is_waited_for_up_to_the_stores_timeout() {
     let world = World::new(600 * SECOND);
@@ -141,6 +137,7 @@ async fn fm23_a_callback_that_hangs_is_waited_for_up_to_the_stores_timeout() {
     world.assert_exchanges(1);
 }
 
+/// A callback that asks its own manager for a token gets an error at once, and no deadlock.
 #[tokio::test(start_paused = true)]
 async fn fm23_a_callback_that_asks_its_own_manager_gets_an_error_at_once() {
     let world = World::new(600 * SECOND);
@@ -176,8 +173,9 @@ async fn fm23_a_callback_that_asks_its_own_manager_gets_an_error_at_once() {
     }
 }
 
+/// The callback gets a pair that cannot be stored, and gets that pair once.
 #[tokio::test(start_paused = true)]
-async fn fm23_a_pair_that_cannot_be_stored_is_given_to_the_callback_once_too() {
+async fn fm23_the_callback_gets_a_pair_that_cannot_be_stored_once() {
     for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
         let world = World::new(600 * SECOND);
         let store = ProbedStore::new(&world.clock, &Probe::default());
@@ -191,7 +189,7 @@ async fn fm23_a_pair_that_cannot_be_stored_is_given_to_the_callback_once_too() {
         store.set_down(true);
         drop(hold);
         let served = caller.await.unwrap().is_ok();
-        // Whoever is served a pair finds it saved.
+        // A pair is saved before a caller is served.
         assert_eq!(served, policy == OnStoreFailure::Serve);
         assert_eq!(seen.lock().len(), usize::from(served));
         world.clock.advance(30 * SECOND).await;
@@ -205,8 +203,9 @@ async fn fm23_a_pair_that_cannot_be_stored_is_given_to_the_callback_once_too() {
     }
 }
 
+/// The callback gets the pair of a sign-in.
 #[tokio::test(start_paused = true)]
-async fn fm23_a_pair_of_a_sign_in_is_given_to_the_callback_too() {
+async fn fm23_the_callback_gets_the_pair_of_a_sign_in() {
     let world = World::with(|server| server.sign_in(true));
     let builder = TokenManager::builder(world.server.endpoint()).clock(world.clock.clone());
     let (builder, seen) = noting(builder);

@@ -1,7 +1,7 @@
 //! The warning and the end of a session, before they come.
 
 use evertoken::{
-    BackgroundTimer, EndReason, MemoryStore, OnExpiry, OnRequest, OptimisticEarly, RefreshExpiry,
+    BackgroundTimer, EndReason, OnExpiry, OnRequest, OptimisticEarly, RefreshExpiry,
     RefreshStrategy, TokenManager, TokenPair,
 };
 
@@ -31,6 +31,7 @@ async fn idle(world: &World, strategy: impl RefreshStrategy) -> Timeline {
     timeline
 }
 
+/// Every strategy reports the end of a fixed session 60 s before, and ends the session 200 ms before.
 #[tokio::test(start_paused = true)]
 async fn r5_a_fixed_session_is_warned_of_60_s_and_ended_200_ms_before_its_end_by_every_strategy() {
     for strategy in 0..4 {
@@ -56,6 +57,7 @@ async fn r5_a_fixed_session_is_warned_of_60_s_and_ended_200_ms_before_its_end_by
     }
 }
 
+/// The timer does not rotate the last token of a fixed session, and serves that token to its end.
 #[tokio::test(start_paused = true)]
 async fn r5_the_timer_serves_the_last_token_to_its_end_and_rotates_nothing() {
     let world = fixed(600);
@@ -79,8 +81,9 @@ async fn r5_the_timer_serves_the_last_token_to_its_end_and_rotates_nothing() {
     world.assert_exchanges(0);
 }
 
+/// A session shorter than the warning is reported as expiring at half of its length.
 #[tokio::test(start_paused = true)]
-async fn r5_a_short_session_is_not_warned_of_before_half_of_it_is_over() {
+async fn r5_a_short_session_is_reported_as_expiring_no_earlier_than_at_half_of_it() {
     for (ttl, warned) in [(100, 50), (120, 60), (121, 61)] {
         let world = fixed(ttl);
         let timeline = idle(&world, BackgroundTimer::default()).await;
@@ -95,6 +98,7 @@ async fn r5_a_short_session_is_not_warned_of_before_half_of_it_is_over() {
     }
 }
 
+/// A session without a refresh token ends with its access token.
 #[tokio::test(start_paused = true)]
 async fn r5_a_pair_without_a_refresh_token_ends_with_its_access_token() {
     let world = World::new(600 * SECOND);
@@ -113,6 +117,7 @@ async fn r5_a_pair_without_a_refresh_token_ends_with_its_access_token() {
     world.assert_exchanges(0);
 }
 
+/// An idle session that a request would prolong ends with its refresh token.
 #[tokio::test(start_paused = true)]
 async fn r5_an_idle_session_that_a_request_would_prolong_ends_with_its_refresh_token() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
@@ -127,8 +132,9 @@ async fn r5_an_idle_session_that_a_request_would_prolong_ends_with_its_refresh_t
     world.assert_exchanges(0);
 }
 
+/// An idle session is reported as expiring once, and as ended once.
 #[tokio::test(start_paused = true)]
-async fn n9_an_idle_session_is_warned_of_and_ended_once_each() {
+async fn n9_an_idle_session_is_reported_as_expiring_once_and_ended_once() {
     let world = World::new(600 * SECOND);
     let timeline = idle(&world, idle_ends()).await;
     assert_eq!(
@@ -141,8 +147,9 @@ async fn n9_an_idle_session_is_warned_of_and_ended_once_each() {
     world.assert_exchanges(0);
 }
 
+/// A request inside the window postpones the end, and the next pair is reported as expiring again.
 #[tokio::test(start_paused = true)]
-async fn n9_a_request_inside_the_window_puts_the_end_off_and_the_next_pair_is_warned_of_again() {
+async fn n9_a_request_inside_the_window_postpones_the_end_and_the_next_pair_is_reported_again() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(idle_ends()).await;
     let timeline = Timeline::of(&tokens, &world.clock);
@@ -178,14 +185,14 @@ async fn a_session_that_is_kept_alive_is_never_warned_of() {
 
 /// Two managers on one store; the strategy ends idle sessions.
 async fn two(world: &World) -> (TokenManager, TokenManager) {
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let here = loaded(world.builder(idle_ends()).store(store.clone())).await;
-    let there = loaded(world.builder(idle_ends()).store(store)).await;
+    let here = loaded(world.shared(idle_ends())).await;
+    let there = loaded(world.shared(idle_ends())).await;
     (here, there)
 }
 
+/// A pair that another instance stored before the warning is adopted in place of the warning.
 #[tokio::test(start_paused = true)]
-async fn r5_what_another_instance_rotated_before_is_adopted_in_place_of_a_warning() {
+async fn r5_a_pair_of_another_instance_is_adopted_in_place_of_a_warning() {
     let world = World::new(600 * SECOND);
     let (here, there) = two(&world).await;
     let timeline = Timeline::of(&here, &world.clock);
@@ -203,8 +210,9 @@ async fn r5_what_another_instance_rotated_before_is_adopted_in_place_of_a_warnin
     world.assert_exchanges(1);
 }
 
+/// A pair that another instance stored after the warning is adopted in place of the end.
 #[tokio::test(start_paused = true)]
-async fn r5_what_another_instance_rotated_after_the_warning_is_adopted_in_place_of_the_end() {
+async fn r5_a_pair_of_another_instance_is_adopted_in_place_of_the_end() {
     let world = World::new(600 * SECOND);
     let (here, there) = two(&world).await;
     let timeline = Timeline::of(&here, &world.clock);
@@ -222,13 +230,13 @@ async fn r5_what_another_instance_rotated_after_the_warning_is_adopted_in_place_
     world.assert_exchanges(1);
 }
 
+/// A fixed session that another instance replaced does not end here.
 #[tokio::test(start_paused = true)]
 async fn r5_a_final_session_that_was_replaced_elsewhere_does_not_end_here() {
     let world = fixed(600);
-    let store = MemoryStore::with_clock(world.clock.clone());
     let strategy = BackgroundTimer::default;
-    let here = loaded(world.builder(strategy()).store(store.clone())).await;
-    let there = loaded(world.builder(strategy()).store(store)).await;
+    let here = loaded(world.shared(strategy())).await;
+    let there = loaded(world.shared(strategy())).await;
     let timeline = Timeline::of(&here, &world.clock);
     world.clock.advance(570 * SECOND).await;
     there.replace(world.server.issue()).await.unwrap();
@@ -283,8 +291,9 @@ async fn what_happens_while_the_store_is_asked_before_a_warning_makes_it_needles
     }
 }
 
+/// An end is reported once the store, which was down, has confirmed the end.
 #[tokio::test(start_paused = true)]
-async fn n9_an_end_that_the_store_could_not_confirm_is_told_once_it_can() {
+async fn n9_an_end_that_the_store_could_not_confirm_is_reported_once_the_store_is_back() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
     let store = ProbedStore::new(&world.clock, &Probe::default());
     let builder = world.builder(OnRequest::default()).store(store.clone());

@@ -1,4 +1,4 @@
-//! What a subscriber, the callback for new pairs and `status()` tell of a session. Time is simulated.
+//! What a subscriber, the callback for new pairs and `status()` report of a session. Time is simulated.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

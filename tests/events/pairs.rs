@@ -1,17 +1,16 @@
-//! What is told of pairs: rotated, adopted, not stored; to whoever reads, however slowly.
+//! Events of pairs: rotated, adopted, not stored. A slow subscriber delays nothing.
 
 use std::time::Duration;
 
-use evertoken::{BackgroundTimer, Event, MemoryStore, OnRequest, OnStoreFailure, TokenManager};
+use evertoken::{BackgroundTimer, Event, OnRequest, OnStoreFailure};
 
 use crate::probe::{Probe, ProbedStore};
-use crate::support::{SECOND, World, drain, loaded, settle};
+use crate::support::{SECOND, World, call, drain, loaded, settle};
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_is_no_news_and_what_an_earlier_process_stored_is_adopted() {
+async fn a_seed_causes_no_event_and_a_stored_pair_is_adopted() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     let first = builder().build().unwrap();
     let mut events = first.subscribe();
     first.token().await.unwrap();
@@ -29,10 +28,9 @@ async fn a_seed_is_no_news_and_what_an_earlier_process_stored_is_adopted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_instance_rotated_is_adopted_and_not_rotated() {
+async fn a_pair_of_another_instance_is_reported_as_adopted_and_not_as_rotated() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     let (here, there) = (loaded(builder()).await, loaded(builder()).await);
     let (mut at_here, mut at_there) = (here.subscribe(), there.subscribe());
     world.clock.advance(600 * SECOND).await;
@@ -49,19 +47,14 @@ async fn what_another_instance_rotated_is_adopted_and_not_rotated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_adopts_a_pair_is_told_how_long_it_was_waited_for() {
+async fn an_adopted_pair_is_reported_with_how_long_the_caller_waited() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     let (here, there) = (loaded(builder()).await, loaded(builder()).await);
     let late = loaded(builder()).await;
     let (mut at_there, mut at_late) = (there.subscribe(), late.subscribe());
     world.clock.advance(600 * SECOND).await;
     let hold = world.server.hold();
-    let call = |tokens: &TokenManager| {
-        let tokens = tokens.clone();
-        tokio::spawn(async move { tokens.token().await })
-    };
     let callers = [call(&here), {
         world.server.arrived(1).await;
         call(&there)
@@ -81,7 +74,7 @@ async fn who_adopts_a_pair_is_told_how_long_it_was_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_cannot_be_stored_is_told_of_once_however_often_it_is_tried() {
+async fn a_pair_that_cannot_be_stored_is_reported_once_however_often_it_is_tried() {
     for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
         let world = World::new(600 * SECOND);
         let store = ProbedStore::new(&world.clock, &Probe::default());
@@ -90,10 +83,7 @@ async fn a_pair_that_cannot_be_stored_is_told_of_once_however_often_it_is_tried(
         let mut events = tokens.subscribe();
         let hold = world.server.hold();
         world.clock.advance(600 * SECOND).await;
-        let caller = tokio::spawn({
-            let tokens = tokens.clone();
-            async move { tokens.token().await }
-        });
+        let caller = call(&tokens);
         world.server.arrived(1).await;
         store.set_down(true);
         drop(hold);
@@ -118,7 +108,7 @@ async fn a_pair_that_cannot_be_stored_is_told_of_once_however_often_it_is_tried(
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_who_does_not_read_holds_a_rotation_up_and_he_is_told_what_he_missed() {
+async fn a_subscriber_that_does_not_read_delays_no_rotation_and_learns_what_it_missed() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(BackgroundTimer::default()).await;
     let mut silent = tokens.subscribe();
@@ -144,7 +134,7 @@ async fn nobody_who_does_not_read_holds_a_rotation_up_and_he_is_told_what_he_mis
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_subscriber_is_told_and_only_of_what_comes_after_he_subscribed() {
+async fn every_subscriber_gets_the_events_since_its_subscription() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     let mut first = tokens.subscribe();

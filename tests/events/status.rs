@@ -6,7 +6,7 @@ use evertoken::testing::Fault;
 use evertoken::{EndReason, Error, Event, OnRequest, RefreshExpiry, Status};
 
 use crate::probe::{Probe, ProbedStore};
-use crate::support::{SECOND, World, later, loaded};
+use crate::support::{SECOND, World, later, loaded, refusal};
 
 /// Nothing is the matter.
 #[track_caller]
@@ -32,7 +32,7 @@ async fn before_the_first_use_nothing_is_known_and_asking_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_session_says_what_is_left() {
+async fn the_status_of_a_quiet_session_shows_what_is_left() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(3_600 * SECOND));
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(100 * SECOND).await;
@@ -66,16 +66,11 @@ async fn an_unknown_expiry_and_none_at_all_are_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_under_way_is_told_until_it_is_over() {
+async fn the_status_shows_a_rotation_until_it_is_over() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     let old = tokens.status().pair_id;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.rotate().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.rotate_in_flight(&tokens).await;
     let status = tokens.status();
     assert!(status.is_rotating);
     assert_eq!(status.pair_id, old);
@@ -87,7 +82,7 @@ async fn a_rotation_under_way_is_told_until_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_until_a_rotation_succeeds() {
+async fn the_status_shows_a_failure_until_a_rotation_succeeds() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     world.server.fail_next(later(None));
@@ -108,14 +103,10 @@ async fn a_failure_is_told_until_a_rotation_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_told_with_what_is_left_of_the_access_token() {
+async fn the_status_shows_an_end_and_what_is_left_of_the_access_token() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
-    world.server.fail_next(Fault::Status {
-        status: 400,
-        body: r#"{"error":"invalid_grant"}"#.to_owned(),
-        retry_after: None,
-    });
+    world.server.fail_next(refusal(400, "invalid_grant"));
     assert!(tokens.rotate().await.is_err());
     let status = tokens.status();
     assert!(status.end.is_some_and(|end| end.is_rejected()));
@@ -129,7 +120,7 @@ async fn an_end_is_told_with_what_is_left_of_the_access_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_final_session_says_that_it_has_ended_though_nobody_asked() {
+async fn the_status_shows_the_end_of_a_fixed_session_without_a_caller() {
     let world = World::with(|server| {
         server
             .access_ttl(600 * SECOND)
@@ -144,7 +135,7 @@ async fn a_final_session_says_that_it_has_ended_though_nobody_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_sign_in_clears_what_was_told_of_the_old_session() {
+async fn a_new_sign_in_clears_the_status_of_the_old_session() {
     let world = World::new(600 * SECOND);
     let store = ProbedStore::new(&world.clock, &Probe::default());
     let tokens = loaded(world.builder(OnRequest::default()).store(store)).await;
@@ -188,7 +179,7 @@ async fn rotations_are_counted_by_the_manager_that_made_them_and_also_those_that
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_that_is_told_holds_a_token() {
+async fn no_event_and_no_status_holds_a_token() {
     let world = World::new(600 * SECOND);
     let store = ProbedStore::new(&world.clock, &Probe::default());
     let builder = world.builder(OnRequest::default()).store(store.clone());
@@ -212,7 +203,7 @@ async fn nothing_that_is_told_holds_a_token() {
     while let Some(event) = events.try_recv() {
         told += &format!("{event:?}");
     }
-    // What the server issues is told apart by these.
+    // Tokens of the server begin with these.
     assert!(!told.contains("at-") && !told.contains("rt-"), "{told}");
     for pair in secrets {
         assert!(!told.contains(pair.access.unwrap().expose()));

@@ -65,10 +65,7 @@ impl TokenEndpoint for Omits {
 async fn a_refresh_token_that_the_server_omits_is_kept_although_the_store_rounds_its_lifetime() {
     let world = World::new(600 * SECOND);
     let endpoint = Omits::default();
-    let store = Written(
-        MemoryStore::with_clock(world.clock.clone()),
-        Codec::default(),
-    );
+    let store = Written(world.store.clone(), Codec::default());
     let seed = TokenPair::from_refresh_token("r1").refresh_expires_in(86_400 * SECOND);
     let tokens = TokenManager::builder(endpoint.clone())
         .clock(world.clock.clone())

@@ -1,15 +1,14 @@
 //! Instances with different settings do not send one token twice.
 
+use evertoken::OnRequest;
 use evertoken::testing::{CallFault, FaultyStore, StoreCall};
-use evertoken::{MemoryStore, OnRequest};
 
 use crate::support::{SECOND, World, loaded, settle};
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_with_a_shorter_lease_duration_respects_the_duration_of_a_lease() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let slow = FaultyStore::new(store.clone());
+    let slow = FaultyStore::new(world.store.clone());
     let patient = world
         .builder(OnRequest::default())
         .store(slow.clone())
@@ -17,8 +16,7 @@ async fn an_instance_with_a_shorter_lease_duration_respects_the_duration_of_a_le
         .store_timeout(75 * SECOND)
         .wait(300 * SECOND);
     let hasty = world
-        .builder(OnRequest::default())
-        .store(store)
+        .shared(OnRequest::default())
         .lease_duration(60 * SECOND)
         .wait(300 * SECOND);
     let (patient, hasty) = (loaded(patient).await, loaded(hasty).await);

@@ -38,7 +38,7 @@ impl std::fmt::Debug for Remembering {
 impl Remembering {
     fn new(world: &World) -> Self {
         Self {
-            inner: MemoryStore::with_clock(world.clock.clone()),
+            inner: world.store.clone(),
             left: Arc::default(),
             searches: Arc::default(),
             fails: Arc::default(),

@@ -14,7 +14,7 @@ use evertoken::{
     TokenManager, TokenPair, async_trait,
 };
 
-use crate::support::{HOUR, SECOND, World, loaded};
+use crate::support::{HOUR, SECOND, World, callers, loaded};
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_can_sign_in_does_not_stop_the_timer() {
@@ -152,12 +152,7 @@ async fn a_panic_during_a_rotation_gives_every_waiter_an_answer() {
     let tokens = loaded(world.builder_at(endpoint.clone(), OnRequest::default())).await;
     world.clock.advance(600 * SECOND).await;
     endpoint.fail_always(EndpointCall::CanSignIn, Some(CallFault::PanicBefore));
-    let callers: Vec<_> = (0..10)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.token().await })
-        })
-        .collect();
+    let callers = callers(&tokens, 10);
     for caller in callers {
         assert!(world.is_live(&caller.await.unwrap().unwrap()));
     }

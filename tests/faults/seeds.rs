@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use evertoken::{Error, MemoryStore, OnRequest, OnSeedConflict, TokenManager};
+use evertoken::{Error, OnRequest, OnSeedConflict, TokenManager};
 
 use crate::support::{SECOND, World, loaded};
 
 /// A manager on this store, whose seed comes from a sign-in of its own.
-fn seeded(world: &World, store: &MemoryStore, policy: Option<OnSeedConflict>) -> TokenManager {
+fn seeded(world: &World, policy: Option<OnSeedConflict>) -> TokenManager {
     let mut builder = world
-        .builder(OnRequest::default())
-        .store(store.clone())
+        .shared(OnRequest::default())
         .seed(world.server.issue());
     if let Some(policy) = policy {
         builder = builder.on_seed_conflict(policy);
@@ -18,20 +17,18 @@ fn seeded(world: &World, store: &MemoryStore, policy: Option<OnSeedConflict>) ->
     builder.build().unwrap()
 }
 
-fn world() -> (World, MemoryStore) {
-    let world = World::with(|server| {
+fn world() -> World {
+    World::with(|server| {
         let server = server.access_ttl(600 * SECOND).refresh_ttl(6_000 * SECOND);
         server.issue_refresh_expires_in(true)
-    });
-    let store = MemoryStore::with_clock(world.clock.clone());
-    (world, store)
+    })
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_seed_on_a_live_session_is_an_error_and_ends_neither_session() {
-    let (world, store) = world();
-    let alice = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
-    let bob = seeded(&world, &store, None);
+    let world = world();
+    let alice = loaded(world.shared(OnRequest::default())).await;
+    let bob = seeded(&world, None);
     for _ in 0..3 {
         let error = bob.token().await.unwrap_err();
         assert!(matches!(error, Error::SeedConflict), "{error}");
@@ -49,22 +46,22 @@ async fn an_unknown_seed_on_a_live_session_is_an_error_and_ends_neither_session(
 
 #[tokio::test(start_paused = true)]
 async fn a_seed_is_used_once_the_stored_session_has_ended() {
-    let (world, store) = world();
-    drop(loaded(world.builder(OnRequest::default()).store(store.clone())).await);
+    let world = world();
+    drop(loaded(world.shared(OnRequest::default())).await);
     world.clock.advance(6_001 * SECOND).await;
-    let bob = seeded(&world, &store, None);
+    let bob = seeded(&world, None);
     assert!(world.is_live(&bob.token().await.unwrap()));
     world.assert_exchanges(0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_seed_replaces_or_keeps_a_live_session_as_the_policy_says() {
-    let (world, store) = world();
-    let alice = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
+    let world = world();
+    let alice = loaded(world.shared(OnRequest::default())).await;
     let token = alice.token().await.unwrap();
-    let keeping = seeded(&world, &store, Some(OnSeedConflict::Keep));
+    let keeping = seeded(&world, Some(OnSeedConflict::Keep));
     assert_eq!(keeping.token().await.unwrap().expose(), token.expose());
-    let replacing = seeded(&world, &store, Some(OnSeedConflict::Replace));
+    let replacing = seeded(&world, Some(OnSeedConflict::Replace));
     let replaced = replacing.token().await.unwrap();
     assert_ne!(replaced.expose(), token.expose());
     world.clock.advance(600 * SECOND).await;
@@ -77,8 +74,8 @@ async fn a_seed_replaces_or_keeps_a_live_session_as_the_policy_says() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_was_given_to_replace_is_known_after_300_rotations() {
-    let (world, store) = world();
-    let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
+    let world = world();
+    let tokens = loaded(world.shared(OnRequest::default())).await;
     let replacement = world.server.issue();
     tokens.replace(replacement.clone()).await.unwrap();
     for _ in 0..300 {
@@ -86,8 +83,7 @@ async fn a_pair_that_was_given_to_replace_is_known_after_300_rotations() {
         world.clock.advance(Duration::from_secs(2)).await;
     }
     let restarted = world
-        .builder(OnRequest::default())
-        .store(store)
+        .shared(OnRequest::default())
         .seed(replacement)
         .build()
         .unwrap();

@@ -8,12 +8,12 @@ use evertoken::testing::{
     CallFault, Fault, FaultyStore, GraceAnswer, InProcessEndpoint, Reuse, StoreCall,
 };
 use evertoken::{
-    EndpointError, Error, Grant, Issued, Key, MemoryStore, OnRequest, OnStoreFailure, Persistence,
+    EndpointError, Error, Grant, Issued, Key, OnRequest, OnStoreFailure, Persistence,
     TokenEndpoint, TokenManager, TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 
-use crate::support::{HOUR, SECOND, World, loaded, settle};
+use crate::support::{HOUR, SECOND, World, call, loaded, settle};
 
 /// The server's endpoint, which notes the issued pairs, and rejects tokens once the test says so.
 #[derive(Debug, Clone)]
@@ -82,21 +82,17 @@ fn access(pair: &TokenPair) -> &str {
 #[tokio::test(start_paused = true)]
 async fn an_outrun_pair_is_not_served_in_the_session_of_another_user() {
     let world = forgiving();
-    let store = MemoryStore::with_clock(world.clock.clone());
     let (way, endpoint) = (
-        FaultyStore::new(store.clone()),
+        FaultyStore::new(world.store.clone()),
         Watched::new(world.server.endpoint()),
     );
     let here = instance(&world, &endpoint, &way).await;
     let elsewhere = Watched::new(world.server.endpoint());
-    let there = instance(&world, &elsewhere, &FaultyStore::new(store.clone())).await;
+    let there = instance(&world, &elsewhere, &FaultyStore::new(world.store.clone())).await;
     world.clock.advance(600 * SECOND).await;
 
     world.server.fail_next(Fault::Delay(SECOND));
-    let caller = tokio::spawn({
-        let here = here.clone();
-        async move { here.token().await }
-    });
+    let caller = call(&here);
     settle().await;
     world.clock.advance(SECOND / 2).await;
     way.set_down(true);
@@ -129,16 +125,15 @@ async fn an_outrun_pair_is_not_served_in_the_session_of_another_user() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one() {
     let world = forgiving();
-    let store = MemoryStore::with_clock(world.clock.clone());
     let (way, endpoint) = (
-        FaultyStore::new(store.clone()),
+        FaultyStore::new(world.store.clone()),
         Watched::new(world.server.endpoint()),
     );
     let here = instance(&world, &endpoint, &way).await;
     let there = instance(
         &world,
         &Watched::new(world.server.endpoint()),
-        &FaultyStore::new(store.clone()),
+        &FaultyStore::new(world.store.clone()),
     )
     .await;
     world.clock.advance(600 * SECOND).await;
@@ -151,10 +146,7 @@ async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one
         way.fail_always(call, Some(CallFault::Fail));
     }
     let swaps = way.calls(StoreCall::Swap);
-    let caller = tokio::spawn({
-        let here = here.clone();
-        async move { here.token().await }
-    });
+    let caller = call(&here);
     settle().await;
     assert!(way.calls(StoreCall::Swap) >= swaps + 2);
     let first = there.rotate().await.unwrap();
@@ -173,7 +165,7 @@ async fn a_pair_that_was_stored_and_rotated_on_is_not_written_over_the_newer_one
     endpoint.refuse();
     here.rotate().await.unwrap_err();
     // The store still holds the newer pair.
-    let record = store.load(here.key()).await.unwrap().entry.unwrap().0;
+    let record = world.store.load(here.key()).await.unwrap().entry.unwrap().0;
     let json = serde_json::to_value(&record).unwrap();
     assert_eq!(json["pair"]["access_token"], second.expose());
 }
@@ -191,12 +183,7 @@ async fn a_pair_of_the_former_session_is_not_given_to_the_callback_for_new_pairs
     });
     let tokens = loaded(builder.persistence(Persistence::write_behind(1))).await;
     world.clock.advance(600 * SECOND).await;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.call_in_flight(&tokens).await;
     let bob = world.server.issue();
     tokens.replace(bob.clone()).await.unwrap();
     drop(hold);
@@ -209,18 +196,14 @@ async fn a_pair_of_the_former_session_is_not_given_to_the_callback_for_new_pairs
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_cannot_be_stored_is_an_error_with_a_pause() {
     let world = forgiving();
-    let store = MemoryStore::with_clock(world.clock.clone());
     let (way, endpoint) = (
-        FaultyStore::new(store.clone()),
+        FaultyStore::new(world.store.clone()),
         Watched::new(world.server.endpoint()),
     );
     let tokens = instance(&world, &endpoint, &way).await;
     world.clock.advance(600 * SECOND).await;
     world.server.fail_next(Fault::Delay(SECOND));
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
+    let caller = call(&tokens);
     settle().await;
     way.set_down(true);
     world.clock.advance(2 * SECOND).await;

@@ -8,8 +8,7 @@ use evertoken::testing::{
     CallFault, EndpointCall, Fault, FaultyEndpoint, FaultyStore, StoreCall, TestClock,
 };
 use evertoken::{
-    BackgroundTimer, EndReason, EndpointError, Error, MemoryStore, OnRequest, TokenManager,
-    TokenPair,
+    BackgroundTimer, EndReason, EndpointError, Error, OnRequest, TokenManager, TokenPair,
 };
 use futures_util::FutureExt;
 
@@ -95,8 +94,7 @@ async fn a_server_that_hangs_delays_callers_with_a_valid_token_by_two_seconds_an
 #[tokio::test(start_paused = true)]
 async fn callers_without_a_session_cause_one_read_of_the_store_in_a_pause() {
     let world = World::new(HOUR);
-    let memory = MemoryStore::with_clock(world.clock.clone());
-    let store = FaultyStore::new(memory.clone());
+    let store = FaultyStore::new(world.store.clone());
     let tokens = TokenManager::builder(world.server.endpoint())
         .clock(world.clock.clone())
         .store(store.clone())
@@ -117,7 +115,7 @@ async fn callers_without_a_session_cause_one_read_of_the_store_in_a_pause() {
         ask().await;
         assert_eq!(store.calls(StoreCall::Load), looks);
     }
-    let elsewhere = loaded(world.builder(OnRequest::default()).store(memory)).await;
+    let elsewhere = loaded(world.shared(OnRequest::default())).await;
     world.clock.advance(2 * SECOND).await;
     assert_eq!(
         tokens.token().await.unwrap().expose(),

@@ -134,6 +134,7 @@ async fn i13_the_spikes_jobs_pass_with_a_modules_token_in_okapi_and_end_in_eurek
     }
 }
 
+/// A logout of the user does not stop an import with a session of its own.
 #[tokio::test(start_paused = true)]
 async fn i4_a_logout_of_the_user_does_not_stop_an_import_with_its_own_session() {
     let clock = TestClock::new();
@@ -155,6 +156,7 @@ async fn i4_a_logout_of_the_user_does_not_stop_an_import_with_its_own_session() 
     }
 }
 
+/// A fixed FOLIO session is not rotated at its end.
 #[tokio::test(start_paused = true)]
 async fn r5_an_absolute_session_ends_in_time_and_is_not_rotated_at_its_end() {
     let clock = TestClock::new();

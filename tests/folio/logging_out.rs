@@ -1,16 +1,10 @@
 //! A manager's logout in Eureka, which ends a session only for a request with an access token of that session.
 
 use evertoken::testing::{FolioServer, TestClock};
-use evertoken::{EndReason, EndpointError, OnRequest, TokenEndpoint, TokenManager, TokenPair};
+use evertoken::{EndReason, EndpointError, OnRequest, TokenEndpoint, TokenPair};
 
 use crate::browser::{Browser, both, eureka};
-use crate::{MINUTE, SECOND, builder, copy, reason};
-
-fn seeded(folio: &FolioServer, pair: TokenPair, clock: &TestClock) -> TokenManager {
-    let endpoint = folio.endpoint("diku").unwrap();
-    let tokens = builder(endpoint, clock, OnRequest::default()).seed(pair);
-    tokens.build().unwrap()
-}
+use crate::{MINUTE, SECOND, builder, copy, reason, seeded};
 
 /// The tokens of each logout that arrived.
 fn logouts(folio: &FolioServer) -> Vec<String> {
@@ -20,6 +14,7 @@ fn logouts(folio: &FolioServer) -> Vec<String> {
         .collect()
 }
 
+/// In Eureka a logout with a live access token ends that session and no other.
 #[tokio::test(start_paused = true)]
 async fn t4_q10_in_eureka_a_logout_with_a_live_access_token_ends_the_session_and_no_other() {
     let clock = TestClock::new();
@@ -36,6 +31,7 @@ async fn t4_q10_in_eureka_a_logout_with_a_live_access_token_ends_the_session_and
     assert_eq!((counters.logouts, counters.logout_alls), (1, 0));
 }
 
+/// Behind Okapi a logout sends the refresh cookie alone.
 #[tokio::test(start_paused = true)]
 async fn t4_behind_okapi_a_logout_carries_the_cookie_alone() {
     let clock = TestClock::new();
@@ -94,6 +90,7 @@ async fn t4_in_eureka_a_late_logout_ends_the_session_after_a_token_was_requested
     assert_eq!(folio.counters().logouts, 1);
 }
 
+/// In Eureka a logout with a used refresh token ends the session, the newest pair with it.
 #[tokio::test(start_paused = true)]
 async fn t10_in_eureka_a_logout_with_a_used_token_ends_the_session_with_its_newest_pair() {
     let clock = TestClock::new();

@@ -24,6 +24,7 @@ fn consumed(status: u16) -> Fault {
     }
 }
 
+/// Behind Okapi a refresh token that may be spent is not sent again.
 #[tokio::test(start_paused = true)]
 async fn t12_t14_behind_okapi_a_token_that_may_be_spent_is_not_sent_again() {
     for fault in [
@@ -51,8 +52,9 @@ async fn t12_t14_behind_okapi_a_token_that_may_be_spent_is_not_sent_again() {
     }
 }
 
+/// A job that can sign in replaces its lost session, and no other session is harmed.
 #[tokio::test(start_paused = true)]
-async fn t12_t14_a_job_that_can_sign_in_does_so_and_harms_no_other_session() {
+async fn t12_t14_a_job_that_can_sign_in_replaces_its_lost_session_and_harms_no_other() {
     for fault in [
         Fault::DropAfter,
         Fault::DropBefore,
@@ -127,6 +129,7 @@ async fn t14_behind_okapi_too_a_token_is_sent_again_after_a_page_or_a_gateways_f
     }
 }
 
+/// After a refused connection the same token is sent again.
 #[tokio::test(start_paused = true)]
 async fn t13_a_refused_connection_is_tried_again_with_the_same_token() {
     let clock = TestClock::new();
@@ -146,8 +149,9 @@ async fn t13_a_refused_connection_is_tried_again_with_the_same_token() {
     }
 }
 
+/// A busy gateway is asked again after its `Retry-After`.
 #[tokio::test(start_paused = true)]
-async fn i8_a_busy_gateway_is_called_again_after_the_wait_it_asks_for() {
+async fn i8_a_busy_gateway_is_asked_again_after_its_retry_after() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -165,6 +169,7 @@ async fn i8_a_busy_gateway_is_called_again_after_the_wait_it_asks_for() {
     assert_eq!((counters.refreshes, counters.replays), (2, 0));
 }
 
+/// A refresh that takes 15 s is one exchange.
 #[tokio::test(start_paused = true)]
 async fn r12_a_refresh_that_takes_15_s_is_sent_once() {
     let clock = TestClock::new();

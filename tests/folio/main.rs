@@ -21,7 +21,9 @@ mod workers;
 use std::time::Duration;
 
 use evertoken::testing::{FolioServer, TestClock};
-use evertoken::{Builder, EndReason, Error, Folio, RefreshStrategy, TokenManager, TokenPair};
+use evertoken::{
+    Builder, EndReason, Error, Folio, OnRequest, RefreshStrategy, TokenManager, TokenPair,
+};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -38,6 +40,13 @@ pub fn builder(endpoint: Folio, clock: &TestClock, strategy: impl RefreshStrateg
         .clock(clock.clone())
         .strategy(strategy)
         .jitter(0.0)
+}
+
+/// A job with this pair.
+pub fn seeded(folio: &FolioServer, pair: TokenPair, clock: &TestClock) -> TokenManager {
+    let endpoint = folio.endpoint("diku").unwrap();
+    let tokens = builder(endpoint, clock, OnRequest::default()).seed(pair);
+    tokens.build().unwrap()
 }
 
 /// The pair of a browser, with the lifetimes that the browser knows.

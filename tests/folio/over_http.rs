@@ -26,6 +26,7 @@ fn tenant() -> HeaderMap {
     headers
 }
 
+/// A record arrives over each channel, and each request carries one token in one place.
 #[tokio::test]
 async fn a5_a_request_through_each_channel_carries_one_token() {
     for is_eureka in [false, true] {
@@ -64,6 +65,7 @@ async fn a5_a_request_through_each_channel_carries_one_token() {
     }
 }
 
+/// A token that the gateway reports as missing is replaced, and the record sent once more.
 #[tokio::test]
 async fn q6_a_missing_token_is_replaced_and_the_record_is_sent_once_more() {
     let folio = FolioServer::okapi().build();

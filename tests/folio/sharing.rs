@@ -4,15 +4,11 @@ use evertoken::testing::{AccessCheck, FolioServer, TestClock};
 use evertoken::{EndReason, OnRequest, TokenEndpoint, TokenManager, TokenPair};
 
 use crate::browser::{Browser, both, eureka, okapi};
-use crate::{HOUR, MINUTE, SECOND, builder, copy, own, reason};
+use crate::{HOUR, MINUTE, SECOND, builder, copy, own, reason, seeded};
 
 /// A job with the browser's pair, which the job has rotated.
 async fn took_over(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenManager {
-    let endpoint = folio.endpoint("diku").unwrap();
-    let tokens = builder(endpoint, clock, OnRequest::default())
-        .seed(copy(browser))
-        .build()
-        .unwrap();
+    let tokens = seeded(folio, copy(browser), clock);
     let token = tokens.rotate().await.unwrap();
     assert_eq!(folio.check(token.expose()), AccessCheck::Live);
     tokens
@@ -32,6 +28,7 @@ async fn goes_on(tokens: &TokenManager, clock: &TestClock) -> bool {
     tokens.rotate().await.is_ok()
 }
 
+/// A pair that a job takes over from a browser is the job's own from the first request.
 #[tokio::test(start_paused = true)]
 async fn i12_a_seeded_pair_belongs_to_the_job_from_its_first_request() {
     let clock = TestClock::new();
@@ -49,8 +46,9 @@ async fn i12_a_seeded_pair_belongs_to_the_job_from_its_first_request() {
     }
 }
 
+/// Behind Okapi a replay ends the session, and the manager makes no further call.
 #[tokio::test(start_paused = true)]
-async fn t3_a_replay_behind_okapi_is_reported_as_the_end_of_the_session() {
+async fn t3_a_replay_behind_okapi_is_reported_as_the_end_of_the_session_without_further_calls() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -83,8 +81,9 @@ async fn t7_a_browser_that_rotates_its_old_copy_ends_the_job_and_is_refused() {
     assert_eq!(folio.counters().replays, 1);
 }
 
+/// A job that signs in for itself recovers when a browser replays a token.
 #[tokio::test(start_paused = true)]
-async fn t7_a_job_with_its_own_sign_in_recovers_from_a_browsers_replay() {
+async fn t7_a_job_that_signs_in_for_itself_recovers_from_a_browsers_replay() {
     let clock = TestClock::new();
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
@@ -98,6 +97,7 @@ async fn t7_a_job_with_its_own_sign_in_recovers_from_a_browsers_replay() {
     assert_eq!(folio.counters().logins, 3);
 }
 
+/// Behind Okapi a separate session survives the logout of another session.
 #[tokio::test(start_paused = true)]
 async fn t5_behind_okapi_a_jobs_own_session_survives_the_logout_of_another() {
     let clock = TestClock::new();
@@ -116,6 +116,7 @@ async fn t5_behind_okapi_a_jobs_own_session_survives_the_logout_of_another() {
     assert_eq!(folio.counters().logins, 3);
 }
 
+/// In Eureka a logout ends the shared session and leaves a separate one alone.
 #[tokio::test(start_paused = true)]
 async fn t8_in_eureka_a_jobs_own_session_survives_a_logout_and_a_shared_one_ends() {
     let clock = TestClock::new();
@@ -133,6 +134,7 @@ async fn t8_in_eureka_a_jobs_own_session_survives_a_logout_and_a_shared_one_ends
     assert!(reason(error).is_rejected());
 }
 
+/// In Eureka a replay ends that session and no other.
 #[tokio::test(start_paused = true)]
 async fn t9_in_eureka_a_replay_ends_its_session_and_no_other() {
     let clock = TestClock::new();
@@ -145,17 +147,13 @@ async fn t9_in_eureka_a_replay_ends_its_session_and_no_other() {
     assert!(goes_on(&other, &clock).await);
 }
 
+/// After a logout the refresh token is dead, and the access token works until its expiry.
 #[tokio::test(start_paused = true)]
 async fn t4_after_a_logout_the_access_token_stays_valid_until_its_expiry() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;
-        let tokens = builder(
-            folio.endpoint("diku").unwrap(),
-            &clock,
-            OnRequest::default(),
-        );
-        let tokens = tokens.seed(copy(&browser)).build().unwrap();
+        let tokens = seeded(&folio, copy(&browser), &clock);
         let token = tokens.token().await.unwrap();
         assert!(tokens.logout().await.is_complete());
         assert!(!browser.is_live());
@@ -167,8 +165,9 @@ async fn t4_after_a_logout_the_access_token_stays_valid_until_its_expiry() {
     }
 }
 
+/// A logout ends none of the user's other sessions.
 #[tokio::test(start_paused = true)]
-async fn t6_a_logout_ends_only_its_own_session_of_the_user() {
+async fn t6_a_logout_ends_none_of_the_users_other_sessions() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let bystander = Browser::signed_in(&folio).await;
@@ -177,12 +176,7 @@ async fn t6_a_logout_ends_only_its_own_session_of_the_user() {
             TokenPair::new(bystander.access.as_str()),
             TokenPair::default(),
         ] {
-            let tokens = builder(
-                folio.endpoint("diku").unwrap(),
-                &clock,
-                OnRequest::default(),
-            );
-            let tokens = tokens.seed(pair.clone()).build().unwrap();
+            let tokens = seeded(&folio, pair.clone(), &clock);
             tokens.logout().await;
             let _ = endpoint.revoke(&pair).await;
         }
@@ -197,6 +191,7 @@ async fn t6_a_logout_ends_only_its_own_session_of_the_user() {
     }
 }
 
+/// Behind Okapi a logout with a used token harms no session.
 #[tokio::test(start_paused = true)]
 async fn t10_behind_okapi_a_logout_with_a_used_token_harms_no_session() {
     let clock = TestClock::new();
@@ -208,8 +203,9 @@ async fn t10_behind_okapi_a_logout_with_a_used_token_harms_no_session() {
     assert!(goes_on(&job, &clock).await);
 }
 
+/// An expired refresh token ends its session and no other.
 #[tokio::test(start_paused = true)]
-async fn t11_an_expired_refresh_token_ends_its_own_session_only() {
+async fn t11_an_expired_refresh_token_ends_its_session_and_no_other() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let stale = Browser::signed_in(&folio).await;
@@ -217,12 +213,7 @@ async fn t11_an_expired_refresh_token_ends_its_own_session_only() {
         let other = Browser::signed_in(&folio).await;
         // The job does not know the expiry of the refresh token.
         let seed = TokenPair::from_refresh_token(stale.refresh.as_str());
-        let tokens = builder(
-            folio.endpoint("diku").unwrap(),
-            &clock,
-            OnRequest::default(),
-        );
-        let tokens = tokens.seed(seed).build().unwrap();
+        let tokens = seeded(&folio, seed, &clock);
         let error = tokens.token().await.unwrap_err();
         assert!(reason(error).is_rejected());
         assert!(other.is_live());
@@ -230,17 +221,13 @@ async fn t11_an_expired_refresh_token_ends_its_own_session_only() {
     }
 }
 
+/// A session whose tokens have both expired ends without a call.
 #[tokio::test(start_paused = true)]
 async fn q3_two_expired_tokens_cost_no_call() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let browser = Browser::signed_in(&folio).await;
-        let tokens = builder(
-            folio.endpoint("diku").unwrap(),
-            &clock,
-            OnRequest::default(),
-        );
-        let tokens = tokens.seed(copy(&browser)).build().unwrap();
+        let tokens = seeded(&folio, copy(&browser), &clock);
         clock.advance(HOUR + SECOND).await;
         let error = tokens.token().await.unwrap_err();
         assert_eq!(reason(error), EndReason::Expired);

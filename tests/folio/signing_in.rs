@@ -6,8 +6,9 @@ use evertoken::{BackgroundTimer, EndReason, EndpointError, Error, Event, OnReque
 use crate::browser::{both, eureka};
 use crate::{HOUR, SECOND, builder, own, reason};
 
+/// A sign-in yields both tokens and the expiry of each.
 #[tokio::test(start_paused = true)]
-async fn a1_a_sign_in_brings_both_tokens_and_both_lifetimes() {
+async fn a1_a_sign_in_yields_both_tokens_and_their_expiries() {
     let clock = TestClock::new();
     for folio in both(&clock) {
         let tokens = builder(own(&folio), &clock, OnRequest::default());
@@ -52,6 +53,7 @@ async fn a4_the_refresh_token_goes_to_one_place_below_a_path_too() {
     );
 }
 
+/// In a legacy tenant a token never expires, and no timer runs.
 #[tokio::test(start_paused = true)]
 async fn a7_a_token_of_a_legacy_tenant_never_expires_and_starts_no_timer() {
     let clock = TestClock::new();
@@ -114,7 +116,7 @@ async fn a_code_from_the_sign_in_page_begins_a_session_that_rotates() {
 
 /// A used code cannot replace the session, so its end is reported like any other end.
 #[tokio::test(start_paused = true)]
-async fn r5_the_end_of_a_session_from_a_code_is_announced_and_reported() {
+async fn r5_a_session_from_a_code_is_reported_as_expiring_and_as_ended() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
     let uri = "https://folio.example.org/oidc-landing";

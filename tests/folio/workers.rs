@@ -67,8 +67,9 @@ fn taken_over(folio: &FolioServer, clock: &TestClock) -> TokenManager {
     tokens.seed(seed).build().unwrap()
 }
 
+/// A logout everywhere stops each worker within one request, and each worker knows which records are done.
 #[tokio::test(start_paused = true)]
-async fn i5_a_logout_everywhere_stops_every_worker_within_one_request() {
+async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_each_knows_its_progress() {
     let clock = TestClock::new();
     for folio in [okapi(&clock), eureka(&clock)] {
         let tokens = taken_over(&folio, &clock);
@@ -119,6 +120,7 @@ async fn i5_refused_requests_cause_no_storm() {
     }
 }
 
+/// A job with a password signs in anew after a logout everywhere, and no record is lost.
 #[tokio::test(start_paused = true)]
 async fn i5_a_job_with_a_password_signs_in_anew_and_loses_no_record() {
     let clock = TestClock::new();
@@ -136,6 +138,7 @@ async fn i5_a_job_with_a_password_signs_in_anew_and_loses_no_record() {
     }
 }
 
+/// A logout everywhere is reported as one end, without a storm of requests.
 #[tokio::test(start_paused = true)]
 async fn i5_a_logout_everywhere_ends_the_session_once_without_a_storm() {
     let clock = TestClock::new();

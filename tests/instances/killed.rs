@@ -41,8 +41,9 @@ fn killed(server: &str, aim: &[&str]) -> Counts {
     counts
 }
 
+/// On a strict server a killed process loses the session only with a pair that no process received.
 #[test]
-fn n4_on_a_strict_server_a_session_is_lost_only_with_a_pair_that_nobody_got() {
+fn n4_on_a_strict_server_a_session_is_lost_only_with_a_pair_that_no_process_received() {
     for aim in [&[][..], &["--aim"]] {
         let counts = killed("strict", aim);
         let said = counts.says();
@@ -54,8 +55,9 @@ fn n4_on_a_strict_server_a_session_is_lost_only_with_a_pair_that_nobody_got() {
     }
 }
 
+/// On a server that answers a used token again no kill loses the session.
 #[test]
-fn n15_where_the_server_answers_a_token_again_nothing_is_lost() {
+fn n15_on_a_server_that_answers_a_token_again_no_kill_loses_the_session() {
     for server in ["grace", "fork", "last-wins"] {
         let counts = killed(server, &["--aim"]);
         let said = counts.says();

@@ -41,7 +41,7 @@ fn state(id: u32) -> Option<char> {
 }
 
 fn is_over(id: u32) -> bool {
-    // A zombie waits for whoever inherited it.
+    // A zombie waits for the process that inherited it.
     matches!(state(id), None | Some('Z' | 'X'))
 }
 

@@ -1,16 +1,16 @@
-//! Nobody is killed.
+//! Runs in which no process is killed.
 
 use crate::run::{Counts, command, ran};
 use crate::stores;
 
-/// Each pair was fetched once, and everybody had it.
+/// Each pair was fetched once, and every process had it.
 #[track_caller]
 fn assert_once(counts: &Counts, instances: u64) {
     let said = counts.says();
     assert_eq!(counts.of("instances"), instances);
     assert!(counts.of("rotations") >= 3, "{said}");
     assert_eq!(counts.of("exchanges"), counts.of("rotations"), "{said}");
-    // Everybody adopts the pairs that he did not fetch himself, unless he starts late or is behind.
+    // A process adopts the pairs that it did not fetch itself, unless it starts late or is behind.
     assert!(counts.of("adoptions") >= counts.of("rotations"), "{said}");
     assert!(counts.of("ok") > 0, "{said}");
     assert!(!counts.is_null("adopt_p50_ms") && !counts.is_null("adopt_p99_ms"));
@@ -30,6 +30,7 @@ fn assert_once(counts: &Counts, instances: u64) {
     }
 }
 
+/// Processes that share a store spend each token once, and all of them get the pair.
 #[test]
 fn n2_processes_that_share_a_store_spend_each_token_once_and_all_have_the_pair() {
     for store in stores::all() {
@@ -44,7 +45,7 @@ fn n2_processes_that_share_a_store_spend_each_token_once_and_all_have_the_pair()
 }
 
 #[test]
-fn one_instance_alone_has_nobody_to_adopt_from() {
+fn one_instance_alone_adopts_nothing() {
     let arguments = ["--instances", "1", "--tasks", "3", "--seconds", "1"];
     let counts = ran(&[&arguments[..], &["--access-ttl", "300ms"]].concat());
     assert!(counts.of("rotations") > 0);
@@ -66,7 +67,7 @@ fn people_get_a_table() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_the_reason() {
+fn arguments_that_make_no_sense_are_refused_with_the_reason() {
     for (arguments, reason) in [
         (["--store", "session"], "`file:DIRECTORY`"),
         (["--store", "file:/dev/null"], "/dev/null"),
@@ -81,7 +82,7 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
 
 #[cfg(not(all(feature = "redis", feature = "postgres")))]
 #[test]
-fn a_store_that_it_was_built_without_names_the_feature() {
+fn a_store_that_was_not_built_in_names_its_feature() {
     for (feature, is_there) in [
         ("redis", cfg!(feature = "redis")),
         ("postgres", cfg!(feature = "postgres")),

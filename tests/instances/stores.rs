@@ -43,7 +43,7 @@ fn postgres() -> Option<Store> {
     })
 }
 
-/// What cannot be had is told, and left out unless it is required.
+/// A store that is missing is reported, and left out unless it is required.
 #[cfg(any(feature = "redis", feature = "postgres"))]
 fn there<T>(server: Result<T, crate::services::Missing>) -> Option<T> {
     match server {

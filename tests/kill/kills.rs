@@ -23,7 +23,7 @@ const RECORDS_PER_KILL: u32 = 700;
 /// For the last run, which is not killed.
 const RECORDS_LEFT: u32 = 1_000;
 
-/// Between two looks at what happened: a small part of a rotation.
+/// Between two polls of what happened: a small part of a rotation.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Longer than a lease duration and an import of what is left take together.
@@ -293,15 +293,17 @@ async fn killed(arguments: &[&str]) -> (Seen, Value) {
     (seen, counters)
 }
 
+/// A killed import loses its session only with a pair that it did not receive.
 #[tokio::test(flavor = "multi_thread")]
-async fn fm8_a_killed_import_loses_its_session_only_to_a_pair_that_nobody_got() {
+async fn fm8_a_killed_import_loses_its_session_only_with_a_pair_that_it_did_not_receive() {
     let (seen, counters) = killed(&["--reuse", "strict"]).await;
     let ends: u32 = seen.ends.values().sum();
     assert!(count(&counters, "families_revoked") <= u64::from(ends));
 }
 
+/// On a server that answers a used token again a killed import loses nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn fm8_where_the_server_answers_a_token_again_a_killed_import_loses_nothing() {
+async fn fm8_on_a_server_that_answers_a_token_again_a_killed_import_loses_nothing() {
     let (seen, counters) = killed(&["--reuse", "grace", "--grace", "60s"]).await;
     assert_eq!(seen.ends, BTreeMap::new());
     assert_eq!(count(&counters, "families_revoked"), 0);

@@ -46,10 +46,11 @@ fn high_water_mark(id: u32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Ten times the records take no more memory.
 #[tokio::test]
 async fn i15_ten_times_the_records_run_in_the_same_memory() {
     let directory = tempfile::tempdir().unwrap();
-    // So slow that whoever reads ahead has read everything before the API has taken half of it.
+    // The API is so slow that an import that reads ahead has read everything before the API has taken half of it.
     let servers = Servers::start(directory.path(), &["--time-per-record", "1ms"]);
     let mut sent = 0;
     for action in ["create", "update"] {

@@ -89,7 +89,7 @@ pub(crate) struct Urls {
 }
 
 impl Servers {
-    /// With its files in a directory, and what else it is told.
+    /// With its files in a directory, and further arguments.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         let (config, seed_file) = (directory.join("import.toml"), directory.join("import.seed"));
         let mut command = Command::new(example("servers"));

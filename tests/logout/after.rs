@@ -7,6 +7,7 @@ use evertoken::{Event, OnRequest};
 use crate::support::{SECOND, World, drain, settle};
 use crate::world::{Site, assert_logged_out, refresh};
 
+/// A logout neither waits nor refreshes, even with an expired access token.
 #[tokio::test(start_paused = true)]
 async fn q10_logout_neither_waits_nor_refreshes_even_with_an_expired_token() {
     for expired in [false, true] {
@@ -36,8 +37,9 @@ async fn q10_logout_neither_waits_nor_refreshes_even_with_an_expired_token() {
     }
 }
 
+/// No caller gets a token from the moment of the logout on.
 #[tokio::test(start_paused = true)]
-async fn q10_nobody_gets_a_token_from_the_moment_of_the_logout_on() {
+async fn q10_no_caller_gets_a_token_from_the_moment_of_the_logout_on() {
     let site = Site::new();
     let tokens = site.manager().await;
     let (others, world) = (tokens.clone(), site.world.clock.clone());
@@ -51,12 +53,13 @@ async fn q10_nobody_gets_a_token_from_the_moment_of_the_logout_on() {
     assert!(!site.probe.is_pending());
 }
 
+/// Another instance finds the logout at its next load, and a restarted one at its first.
 #[tokio::test(start_paused = true)]
-async fn q10_another_instance_learns_it_at_its_next_look_and_a_restart_too() {
+async fn q10_another_instance_and_a_restarted_one_find_the_logout_in_the_store() {
     let site = Site::new();
     let (here, there) = (site.manager().await, site.manager().await);
     here.logout().await;
-    // It is not told, so it goes on with its token until it has to look.
+    // The other instance gets no notice: it serves its token until its next load.
     assert!(there.token().await.is_ok());
     site.expire().await;
     assert_logged_out(&there).await;
@@ -73,8 +76,9 @@ async fn q10_another_instance_learns_it_at_its_next_look_and_a_restart_too() {
     assert_eq!(site.world.server.revocations(), 2);
 }
 
+/// A logout before the first use covers the seed.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_before_the_first_use_holds_for_the_seed_too() {
+async fn q10_a_logout_before_the_first_use_covers_the_seed() {
     let site = Site::new();
     let tokens = site.builder().build().unwrap();
     let logout = tokens.logout().await;
@@ -86,6 +90,7 @@ async fn q10_a_logout_before_the_first_use_holds_for_the_seed_too() {
     site.world.assert_exchanges(0);
 }
 
+/// A logout before the first use revokes the pair that an earlier process stored.
 #[tokio::test(start_paused = true)]
 async fn q10_a_logout_before_the_first_use_revokes_what_an_earlier_process_stored() {
     let site = Site::new();
@@ -100,8 +105,9 @@ async fn q10_a_logout_before_the_first_use_revokes_what_an_earlier_process_store
     site.world.assert_exchanges(1);
 }
 
+/// A second logout, and one of another instance, change nothing.
 #[tokio::test(start_paused = true)]
-async fn q10_a_second_logout_and_one_elsewhere_change_nothing() {
+async fn q10_a_second_logout_and_one_of_another_instance_change_nothing() {
     let site = Site::new();
     let (here, there) = (site.manager().await, site.manager().await);
     let mut events = here.subscribe();
@@ -116,6 +122,7 @@ async fn q10_a_second_logout_and_one_elsewhere_change_nothing() {
     Site::assert_over(&site.record().await);
 }
 
+/// A logout goes on when its future is dropped.
 #[tokio::test(start_paused = true)]
 async fn q10_dropping_the_future_does_not_stop_the_logout() {
     // At each of its points: two of a load, two of a swap, two of the revocation, two of the clearing.
@@ -143,8 +150,9 @@ async fn q10_dropping_the_future_does_not_stop_the_logout() {
     }
 }
 
+/// A logout under way goes on when the last handle is dropped.
 #[tokio::test(start_paused = true)]
-async fn q10_the_last_handle_may_go_while_a_logout_is_under_way() {
+async fn q10_a_logout_goes_on_when_the_last_handle_is_dropped() {
     for point in 0..8 {
         let site = Site::new();
         let tokens = site.manager().await;
@@ -163,8 +171,9 @@ async fn q10_the_last_handle_may_go_while_a_logout_is_under_way() {
     }
 }
 
+/// A logout revokes the refresh token, and the access token where the server does so.
 #[tokio::test(start_paused = true)]
-async fn t4_a_logout_kills_the_refresh_token_and_the_access_token_as_the_server_says() {
+async fn t4_a_logout_revokes_the_refresh_token_and_the_access_token_by_the_servers_rule() {
     let grace = Reuse::Grace {
         window: 60 * SECOND,
         answer: GraceAnswer::SamePair,
@@ -181,12 +190,13 @@ async fn t4_a_logout_kills_the_refresh_token_and_the_access_token_as_the_server_
             AccessCheck::Revoked,
             "{reuse:?}"
         );
-        // Whoever kept the first refresh token gets nothing for it either.
+        // The first refresh token is worth nothing any more.
         let thief = world.builder(OnRequest::default()).build().unwrap();
         assert!(thief.rotate().await.unwrap_err().needs_sign_in());
     }
 }
 
+/// An import with a session of its own goes on when the user logs out.
 #[tokio::test(start_paused = true)]
 async fn i4_an_import_with_its_own_session_goes_on_when_the_user_logs_out() {
     let site = Site::new();

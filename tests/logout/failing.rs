@@ -7,8 +7,9 @@ use evertoken::{EndpointError, Error, OnSeedConflict};
 use crate::support::{HOUR, MINUTE, SECOND, loaded, settle};
 use crate::world::{Site, assert_logged_out, refresh};
 
+/// A logout holds while the store is down, and is stored when the store is back.
 #[tokio::test(start_paused = true)]
-async fn q10_a_store_that_is_down_fails_nobody_and_is_told_when_it_is_back() {
+async fn q10_a_store_that_is_down_fails_no_logout_and_gets_the_logout_when_it_is_back() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.store.set_down(true);
@@ -29,6 +30,7 @@ async fn q10_a_store_that_is_down_fails_nobody_and_is_told_when_it_is_back() {
     site.world.assert_exchanges(0);
 }
 
+/// A logout before the first use is stored when the store is back.
 #[tokio::test(start_paused = true)]
 async fn q10_a_logout_before_the_first_use_reaches_a_store_that_comes_back() {
     let site = Site::new();
@@ -43,8 +45,9 @@ async fn q10_a_logout_before_the_first_use_reaches_a_store_that_comes_back() {
     assert_logged_out(&site.builder().build().unwrap()).await;
 }
 
+/// A logout holds although the server refuses the revocation.
 #[tokio::test(start_paused = true)]
-async fn q10_a_revocation_that_is_refused_fails_nobody() {
+async fn q10_a_refused_revocation_fails_no_logout() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.endpoint.fail_revocations();
@@ -55,14 +58,14 @@ async fn q10_a_revocation_that_is_refused_fails_nobody() {
         Err(EndpointError::Rejected { .. })
     ));
     assert_logged_out(&tokens).await;
-    // Nothing can be done with the pair any more, so nobody keeps it.
+    // The pair is of no use any more, so the record drops it.
     Site::assert_over(&site.record().await);
     assert_eq!(site.endpoint.revoked(), [refresh(&site.world.first)]);
 }
 
+/// A pair that could not be revoked is revoked by an instance that finds the logout in the store.
 #[tokio::test(start_paused = true)]
-async fn q10_an_endpoint_that_is_not_reached_fails_nobody_and_is_told_by_whoever_finds_the_record()
-{
+async fn q10_an_instance_that_finds_a_logout_revokes_what_could_not_be_revoked() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.world.server.set_reachable(false);
@@ -78,8 +81,9 @@ async fn q10_an_endpoint_that_is_not_reached_fails_nobody_and_is_told_by_whoever
     site.world.assert_exchanges(0);
 }
 
+/// The instance that logged out revokes the pair once the endpoint is reached again.
 #[tokio::test(start_paused = true)]
-async fn q10_an_endpoint_that_is_reached_again_is_told_by_the_one_who_logged_out() {
+async fn q10_the_instance_that_logged_out_revokes_once_the_endpoint_is_reached_again() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.world.server.set_reachable(false);
@@ -91,8 +95,9 @@ async fn q10_an_endpoint_that_is_reached_again_is_told_by_the_one_who_logged_out
     Site::assert_over(&site.record().await);
 }
 
+/// A pair that only this instance holds is revoked once the endpoint is reached again.
 #[tokio::test(start_paused = true)]
-async fn q10_what_the_record_does_not_hold_is_revoked_later_too() {
+async fn q10_a_pair_that_the_record_does_not_hold_is_revoked_later() {
     let site = Site::new();
     let here = site.manager().await;
     let there = site.manager().await;
@@ -107,7 +112,7 @@ async fn q10_what_the_record_does_not_hold_is_revoked_later_too() {
     Site::assert_over(&site.record().await);
 }
 
-/// The user logs out and in again while the server is not reached: the session that he left is over as soon as it is.
+/// The user logs out and in again while the server is not reached. The old session is revoked once the server is reached.
 async fn begun_anew(of_another: bool, signs_in: bool) {
     let site = Site::with(|server| server.sign_in(signs_in));
     let tokens = site.manager().await;
@@ -137,6 +142,7 @@ async fn begun_anew(of_another: bool, signs_in: bool) {
     assert!(site.world.is_live(&token));
 }
 
+/// A session that was logged out is revoked although a new session took its place.
 #[tokio::test(start_paused = true)]
 async fn q10_the_session_that_was_left_is_revoked_although_a_new_one_took_its_place() {
     for (of_another, signs_in) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -144,6 +150,7 @@ async fn q10_the_session_that_was_left_is_revoked_although_a_new_one_took_its_pl
     }
 }
 
+/// A second logout covers the seed that the first one could not store.
 #[tokio::test(start_paused = true)]
 async fn q10_a_second_logout_knows_the_seed_that_the_first_could_not_store() {
     let site = Site::new();
@@ -157,8 +164,9 @@ async fn q10_a_second_logout_knows_the_seed_that_the_first_could_not_store() {
     site.assert_revoked();
 }
 
+/// A new sign-in does not restore a seed that was logged out before the seed was stored.
 #[tokio::test(start_paused = true)]
-async fn q10_a_new_sign_in_does_not_bring_a_seed_back_that_was_left_before_it_was_stored() {
+async fn q10_a_new_sign_in_does_not_restore_a_seed_that_was_logged_out_unstored() {
     let site = Site::with(|server| server.sign_in(true));
     let tokens = site.builder().build().unwrap();
     site.store.set_down(true);
@@ -171,6 +179,7 @@ async fn q10_a_new_sign_in_does_not_bring_a_seed_back_that_was_left_before_it_wa
     assert_eq!(site.endpoint.revoked(), [refresh(&site.world.first)]);
 }
 
+/// A logout covers a seed that is given after an earlier one.
 #[tokio::test(start_paused = true)]
 async fn q10_a_logout_holds_for_a_seed_that_is_given_after_an_earlier_one() {
     let site = Site::new();
@@ -183,8 +192,9 @@ async fn q10_a_logout_holds_for_a_seed_that_is_given_after_an_earlier_one() {
     assert!(!site.world.server.is_live_refresh(refresh(&seed)));
 }
 
+/// A logout before the first use revokes the stored pair that its seed replaces.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_before_the_first_use_revokes_what_its_seed_takes_the_place_of_too() {
+async fn q10_a_logout_before_the_first_use_revokes_the_pair_that_its_seed_replaces() {
     let site = Site::new();
     site.manager().await;
     let seed = site.world.server.issue();
@@ -210,8 +220,9 @@ async fn shutdown_revokes_what_a_logout_stores_at_the_last_moment() {
     Site::assert_over(&site.record().await);
 }
 
+/// An endpoint that hangs delays a logout by its deadline at most.
 #[tokio::test(start_paused = true)]
-async fn q10_an_endpoint_that_hangs_keeps_nobody_longer_than_his_deadline() {
+async fn q10_a_hanging_endpoint_delays_a_logout_by_its_deadline_at_most() {
     let site = Site::with(|server| server.latency(HOUR));
     let tokens = site.manager().await;
     // 5 s for the store, and then 30 s for the endpoint.
@@ -223,8 +234,9 @@ async fn q10_an_endpoint_that_hangs_keeps_nobody_longer_than_his_deadline() {
     assert_logged_out(&tokens).await;
 }
 
+/// A logout reports that the store has the end while the endpoint hangs.
 #[tokio::test(start_paused = true)]
-async fn q10_what_is_stored_is_told_while_the_endpoint_hangs() {
+async fn q10_a_logout_reports_what_is_stored_while_the_endpoint_hangs() {
     let site = Site::with(|server| server.latency(SECOND));
     let wait = 30 * SECOND + SECOND / 2;
     let here = loaded(site.builder().wait(wait)).await;
@@ -240,8 +252,9 @@ async fn q10_what_is_stored_is_told_while_the_endpoint_hangs() {
     assert_logged_out(&here).await;
 }
 
+/// A store that hangs delays a logout by its deadline at most.
 #[tokio::test(start_paused = true)]
-async fn q10_a_store_that_hangs_keeps_nobody_longer_than_his_deadline() {
+async fn q10_a_hanging_store_delays_a_logout_by_its_deadline_at_most() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.probe.at(0, std::future::pending::<()>);

@@ -2,21 +2,14 @@
 
 use std::sync::Arc;
 
+use evertoken::Event;
 use evertoken::clock::Clock;
-use evertoken::{Event, TokenManager};
 use parking_lot::Mutex;
-use tokio::task::JoinHandle;
 
-use crate::support::{SECOND, drain, settle};
+use crate::support::{SECOND, call, drain, settle};
 use crate::world::{Site, assert_logged_out, is_logged_out};
 
-/// A caller who needs the rotation, and asks in a task of its own.
-fn call(tokens: &TokenManager) -> JoinHandle<Result<evertoken::Token, evertoken::Error>> {
-    let tokens = tokens.clone();
-    tokio::spawn(async move { tokens.token().await })
-}
-
-/// After the end of the session, nothing of it is news.
+/// No event follows the end of the session.
 #[track_caller]
 fn assert_last_is_the_end(events: &[Event]) {
     let end = events
@@ -70,19 +63,22 @@ async fn at_every_point(restart: bool) -> usize {
     0
 }
 
+/// A logout at any point of a rotation revokes the pair of the rotation.
 #[tokio::test(start_paused = true)]
-async fn fm16_a_rotation_is_revoked_whichever_point_it_is_at() {
+async fn fm16_a_logout_at_any_point_of_a_rotation_revokes_its_pair() {
     // A load and a swap to lease, the exchange, and the swap that is committed: two points each.
     assert_eq!(at_every_point(false).await, 8);
 }
 
+/// A restarted process finds the session logged out, whichever point the rotation was at.
 #[tokio::test(start_paused = true)]
-async fn fm16_a_restart_finds_it_over_whichever_point_it_was_at() {
+async fn fm16_a_restart_finds_the_logout_whichever_point_a_rotation_was_at() {
     assert_eq!(at_every_point(true).await, 8);
 }
 
+/// A logout does not wait for a rotation, whether the server has committed or not.
 #[tokio::test(start_paused = true)]
-async fn fm16_before_the_servers_commit_and_after_it() {
+async fn fm16_a_logout_does_not_wait_for_a_rotation_before_or_after_the_servers_commit() {
     for committed in [false, true] {
         let site = Site::with(|server| server.latency(SECOND));
         let tokens = site.manager().await;
@@ -106,22 +102,21 @@ async fn fm16_before_the_servers_commit_and_after_it() {
     }
 }
 
+/// A logout revokes a new pair that only this manager knows because the store is down.
 #[tokio::test(start_paused = true)]
-async fn fm16_while_the_new_pair_cannot_be_stored() {
+async fn fm16_a_logout_revokes_a_new_pair_that_cannot_be_stored() {
     let site = Site::new();
     let tokens = site.manager().await;
     let mut events = tokens.subscribe();
     site.expire().await;
-    let hold = site.world.server.hold();
-    let caller = call(&tokens);
-    site.world.server.arrived(1).await;
+    let (hold, caller) = site.world.call_in_flight(&tokens).await;
     site.store.set_down(true);
     drop(hold);
     let published = caller.await.unwrap().unwrap();
     assert!(tokens.status().is_unpersisted);
     let logout = tokens.logout().await;
     assert!(logout.stored.is_err());
-    // The server is told all the same, of the pair that only this manager knows.
+    // The server gets the revocation of the pair that only this manager holds.
     assert!(logout.revoked.is_ok(), "{logout:?}");
     assert!(!site.world.is_live(&published));
     site.assert_revoked();
@@ -133,8 +128,9 @@ async fn fm16_while_the_new_pair_cannot_be_stored() {
     assert_last_is_the_end(&drain(&mut events));
 }
 
+/// A logout answers the waiters of a rotation at once, and without a token.
 #[tokio::test(start_paused = true)]
-async fn fm16_callers_who_wait_for_the_rotation_wait_no_longer_and_are_not_given_its_token() {
+async fn fm16_a_logout_answers_the_waiters_of_a_rotation_at_once_and_without_a_token() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.expire().await;
@@ -152,8 +148,9 @@ async fn fm16_callers_who_wait_for_the_rotation_wait_no_longer_and_are_not_given
     site.assert_revoked();
 }
 
+/// A logout holds for 400 draws of how long each call of the store and the endpoint takes.
 #[tokio::test(start_paused = true)]
-async fn fm16_whatever_takes_how_long() {
+async fn fm16_a_logout_holds_for_400_draws_of_how_long_each_call_takes() {
     for seed in 0..400 {
         let site = Site::new();
         let (here, there) = (site.manager().await, site.manager().await);
@@ -179,15 +176,14 @@ async fn fm16_whatever_takes_how_long() {
     }
 }
 
+/// A rotation of another instance is revoked when it commits after the logout.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_rotation_of_another_instance_is_revoked_when_it_commits() {
     let site = Site::new();
     let (here, there) = (site.manager().await, site.manager().await);
     let mut events = there.subscribe();
     site.expire().await;
-    let hold = site.world.server.hold();
-    let caller = call(&there);
-    site.world.server.arrived(1).await;
+    let (hold, caller) = site.world.call_in_flight(&there).await;
     assert!(here.logout().await.is_complete());
     drop(hold);
     assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));

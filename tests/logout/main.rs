@@ -1,4 +1,4 @@
-//! Logging out: nobody gets a token afterwards, whatever was under way, whatever fails, and nothing of the
+//! Logging out: no caller gets a token afterwards, whatever was under way, whatever fails, and nothing of the
 //! session is left at the server or in the store. Time is simulated.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]

@@ -21,7 +21,7 @@ fn leave(tokens: &TokenManager) -> JoinHandle<evertoken::Logout> {
     tokio::spawn(async move { tokens.logout().await })
 }
 
-/// The pair is the one that everybody gets, here and after a restart.
+/// Every caller gets this pair, here and after a restart.
 async fn assert_holds(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
     let access = pair.access.as_ref().unwrap().expose();
     assert_eq!(text(&tokens.token().await), access);
@@ -39,31 +39,28 @@ async fn assert_gone(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
     assert_logged_out(&site.builder().build().unwrap()).await;
 }
 
+/// A sign-in after a logout holds while an old rotation commits.
 #[tokio::test(start_paused = true)]
 async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_commits() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.expire().await;
-    let hold = site.world.server.hold();
-    let caller = {
-        let tokens = tokens.clone();
-        tokio::spawn(async move { tokens.token().await })
-    };
-    site.world.server.arrived(1).await;
+    let (hold, caller) = site.world.call_in_flight(&tokens).await;
     tokens.logout().await;
     let second = site.world.server.issue();
     tokens.replace(second.clone()).await.unwrap();
     assert_holds(&site, &tokens, &second).await;
     drop(hold);
-    // He asked before the logout: the new session's token is his as well as an error.
+    // The caller asked before the logout: both the new session's token and an error are right.
     let _ = caller.await.unwrap();
     site.world.clock.advance(SECOND).await;
     site.assert_revoked();
     assert_holds(&site, &tokens, &second).await;
 }
 
+/// A logout at any point of a sign-in holds.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_that_follows_on_a_sign_in_holds_whichever_point_that_is_at() {
+async fn q10_a_logout_at_any_point_of_a_sign_in_holds() {
     // A load and a swap: two points each.
     for point in 0..4 {
         let site = Site::new();
@@ -86,8 +83,9 @@ async fn q10_a_logout_that_follows_on_a_sign_in_holds_whichever_point_that_is_at
     }
 }
 
+/// A logout holds although the current pair is given again meanwhile.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_holds_that_comes_while_the_pair_that_is_current_is_given_again() {
+async fn q10_a_logout_holds_while_the_current_pair_is_given_again() {
     // A load: two points.
     for point in 0..2 {
         let site = Site::new();
@@ -125,8 +123,9 @@ impl RefreshStrategy for LogsOut {
     }
 }
 
+/// A logout between the last swap of a sign-in and the publication of its pair holds.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_holds_that_comes_between_a_sign_ins_last_swap_and_its_pair() {
+async fn q10_a_logout_between_the_last_swap_of_a_sign_in_and_its_pair_holds() {
     let site = Site::new();
     let strategy = LogsOut::default();
     let tokens = site.builder().strategy(strategy.clone()).build().unwrap();
@@ -260,8 +259,9 @@ async fn replaced_at_every_point(expire: bool, load: bool) -> usize {
     0
 }
 
+/// A sign-in at any point of a rotation replaces the pair.
 #[tokio::test(start_paused = true)]
-async fn r4_a_sign_in_takes_the_place_of_the_pair_whichever_point_a_rotation_is_at() {
+async fn r4_a_sign_in_at_any_point_of_a_rotation_replaces_the_pair() {
     assert_eq!(replaced_at_every_point(true, true).await, 8);
 }
 
@@ -273,7 +273,7 @@ async fn a_sign_in_takes_the_place_of_the_pair_whichever_point_the_first_load_is
 
 #[tokio::test(start_paused = true)]
 async fn a_sign_in_while_the_logout_of_another_instance_is_found_ends_nothing() {
-    // A load. What is revoked afterwards is revoked while nobody waits.
+    // A load. The revocation that follows has no waiter.
     for point in 0..2 {
         let site = Site::new();
         let (here, there) = (site.manager().await, site.manager().await);
@@ -296,7 +296,7 @@ async fn a_sign_in_while_the_logout_of_another_instance_is_found_ends_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_logout_that_is_still_to_be_stored_is_one_for_the_endpoints_own_sign_in_too() {
+async fn a_logout_that_is_not_stored_yet_stops_the_endpoints_own_sign_in() {
     let site = Site::with(|server| server.sign_in(true));
     let tokens = site.manager().await;
     site.store.set_down(true);
@@ -307,7 +307,7 @@ async fn a_logout_that_is_still_to_be_stored_is_one_for_the_endpoints_own_sign_i
     site.world.clock.advance(30 * SECOND).await;
     assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(site.world.server.sign_ins(), 1);
-    // The store held it still, so the server may be told of it twice.
+    // The store still held the pair, so the server may get its revocation twice.
     let revoked = site.endpoint.revoked();
     assert!(revoked.iter().all(|it| it == refresh(&site.world.first)));
     site.world.assert_exchanges(0);

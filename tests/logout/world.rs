@@ -45,7 +45,7 @@ impl Site {
 
     /// Past the access token's expiry.
     pub(crate) async fn expire(&self) {
-        self.world.clock.advance(601 * SECOND).await;
+        self.world.expire().await;
     }
 
     pub(crate) async fn record(&self) -> serde_json::Value {
@@ -53,7 +53,7 @@ impl Site {
         self.store.json(&self.endpoint.key()).await
     }
 
-    /// The store says so, and holds no pair any more.
+    /// The record is logged out, and holds no pair.
     #[track_caller]
     pub(crate) fn assert_over(record: &serde_json::Value) {
         assert_eq!(record["state"]["is"], "logged_out");
@@ -83,16 +83,10 @@ pub(crate) fn refresh(pair: &TokenPair) -> &str {
 }
 
 pub(crate) fn is_logged_out(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Ended {
-            reason: EndReason::LoggedOut,
-            ..
-        }
-    )
+    support::reason(error) == Some(EndReason::LoggedOut)
 }
 
-/// Every way to ask says so.
+/// Each way to ask for a token reports the logout.
 pub(crate) async fn assert_logged_out(tokens: &TokenManager) {
     assert!(is_logged_out(&tokens.token().await.unwrap_err()));
     assert!(is_logged_out(&tokens.authorization().await.unwrap_err()));

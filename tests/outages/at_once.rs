@@ -1,4 +1,4 @@
-//! What does not pass by itself is told at once, in the server's words: callers do not wait for it.
+//! A failure that does not pass by itself is reported at once, in the server's words: callers do not wait.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::import::{Strategy, World, endpoint};
 use crate::reasons::chain;
 
-/// Within this an error counts as told at once.
+/// Within this time an error counts as reported at once.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 async fn failing(tokens: &TokenManager) -> Error {
@@ -44,7 +44,7 @@ async fn a_dead_session_ends_with_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_at_the_first_call_is_told_with_the_servers_words() {
+async fn a_wrong_secret_at_the_first_call_is_reported_with_the_servers_words() {
     let world = World::new().await;
     let tokens = TokenManager::builder(world.endpoint("wrong")).seed(first(&world.server));
     let error = failing(&tokens.build().expect("it holds")).await;
@@ -57,7 +57,7 @@ async fn a_wrong_secret_at_the_first_call_is_told_with_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a_wrong_path_at_the_first_call_is_told_with_status_and_first_words() {
+async fn a_wrong_path_at_the_first_call_is_reported_with_status_and_first_words() {
     let world = World::new().await;
     let url = format!("{}/tokens", world.front.origin());
     let tokens = TokenManager::builder(endpoint(&url, "secret")).seed(first(&world.server));
@@ -74,7 +74,7 @@ async fn a_wrong_path_at_the_first_call_is_told_with_status_and_first_words() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_known_is_told_of_at_once_and_waited_for() {
+async fn an_unknown_host_name_is_reported_at_once_and_waited_for() {
     let server = AuthorizationServer::builder().build();
     let wait = Duration::from_secs(5);
     // Reserved for this (RFC 6761 section 6.4).

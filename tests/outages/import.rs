@@ -79,7 +79,7 @@ pub(crate) async fn rotated(server: &AuthorizationServer, times: u64) {
     }
 }
 
-/// Sends batches until it is told to stop, and counts them.
+/// Sends batches until the test stops it, and counts them.
 pub(crate) async fn import(
     tokens: TokenManager,
     url: String,

@@ -95,10 +95,10 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     let attempts = world.front.answered();
     let checks = [
         (attempts <= ATTEMPTS, "too many attempts"),
-        (failures > 0, "nothing was told of the outage"),
+        (failures > 0, "the outage was not reported"),
         (
             out == Out::Refused || failures == attempts,
-            "a failure is not told once",
+            "a failure is not reported once",
         ),
         (shutdown.is_ok(), "it does not shut down"),
     ];
@@ -112,7 +112,7 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     Ok(())
 }
 
-/// How many failures are told until the manager is gone.
+/// How many failures are reported until the manager is gone.
 pub(crate) fn counted_failures(tokens: &TokenManager) -> tokio::task::JoinHandle<u64> {
     let mut events = tokens.subscribe();
     tokio::spawn(async move {

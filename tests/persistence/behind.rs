@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use evertoken::{
-    Coordination, Error, Event, MemoryStore, OldPair, OnRequest, OnStoreFailure, Persistence,
-    ServerProfile, TokenManager,
+    Coordination, Error, Event, OldPair, OnRequest, OnStoreFailure, Persistence, ServerProfile,
+    TokenManager,
 };
 
 use crate::gate::Gate;
-use crate::support::{MINUTE, SECOND, World, drain, loaded, settle};
+use crate::support::{Caller, MINUTE, SECOND, World, drain, loaded, rotate, settle};
 
 /// How many past tokens a record names: digests of 16 bytes, in base64.
 fn past(stored: &serde_json::Value) -> usize {
@@ -18,27 +18,21 @@ fn past(stored: &serde_json::Value) -> usize {
 }
 
 struct Scene {
-    world: World,
-    store: Gate,
+    world: World<Gate>,
     persistence: Persistence,
 }
 
 impl Scene {
     fn new() -> Self {
-        let world = World::new(10 * MINUTE);
-        let store = Gate::new(MemoryStore::with_clock(world.clock.clone()));
         Self {
-            world,
-            store,
+            world: World::new(10 * MINUTE).with_store(Gate::new),
             persistence: Persistence::write_behind(2),
         }
     }
 
     fn builder(&self) -> evertoken::Builder {
-        self.world
-            .builder(OnRequest::default())
-            .store(self.store.clone())
-            .persistence(self.persistence.clone())
+        let builder = self.world.shared(OnRequest::default());
+        builder.persistence(self.persistence.clone())
     }
 
     async fn manager(&self) -> TokenManager {
@@ -46,15 +40,13 @@ impl Scene {
     }
 
     async fn expire(&self) {
-        self.world.clock.advance(10 * MINUTE + SECOND).await;
+        self.world.expire().await;
     }
 
     async fn stored(&self, tokens: &TokenManager) -> serde_json::Value {
-        serde_json::to_value(self.store.record(tokens.key()).await.unwrap()).unwrap()
+        serde_json::to_value(self.world.store.record(tokens.key()).await.unwrap()).unwrap()
     }
 }
-
-type Caller = tokio::task::JoinHandle<Result<evertoken::Token, Error>>;
 
 /// A caller whose exchange has arrived and whose lease is stored; what is to be stored after it meets this.
 async fn after_the_lease(
@@ -62,12 +54,8 @@ async fn after_the_lease(
     tokens: &TokenManager,
     meets: impl FnOnce(&Gate),
 ) -> Caller {
-    let hold = scene.world.server.hold();
-    let exchanges = scene.world.server.exchanges();
-    let tokens = tokens.clone();
-    let caller = tokio::spawn(async move { tokens.rotate().await });
-    scene.world.server.arrived(exchanges + 1).await;
-    meets(&scene.store);
+    let (hold, caller) = scene.world.rotate_in_flight(tokens).await;
+    meets(&scene.world.store);
     drop(hold);
     settle().await;
     caller
@@ -90,7 +78,7 @@ async fn a_pair_is_given_out_before_it_is_stored_and_its_lease_stays_until_it_is
     assert_ne!(before["pair"]["access_token"], token.expose());
     assert!(before["lease"].is_object(), "the lease stays");
     assert!(tokens.status().is_unpersisted);
-    scene.store.set_open(true);
+    scene.world.store.set_open(true);
     settle().await;
     let after = scene.stored(&tokens).await;
     assert_eq!(after["pair"]["access_token"], token.expose());
@@ -100,6 +88,7 @@ async fn a_pair_is_given_out_before_it_is_stored_and_its_lease_stays_until_it_is
     scene.world.assert_exchanges(1);
 }
 
+/// Shutdown stores the pairs that are not stored yet.
 #[tokio::test(start_paused = true)]
 async fn w11_shutdown_stores_what_is_not_stored_yet() {
     let scene = Scene::new();
@@ -112,14 +101,15 @@ async fn w11_shutdown_stores_what_is_not_stored_yet() {
     });
     scene.world.clock.advance(SECOND).await;
     assert!(!shutdown.is_finished());
-    scene.store.set_open(true);
+    scene.world.store.set_open(true);
     shutdown.await.unwrap().unwrap();
     let stored = scene.stored(&tokens).await;
     assert_eq!(stored["pair"]["access_token"], token.expose());
 }
 
+/// Shutdown reports a pair that could not be stored.
 #[tokio::test(start_paused = true)]
-async fn w11_shutdown_tells_of_a_pair_that_could_not_be_stored() {
+async fn w11_shutdown_reports_a_pair_that_could_not_be_stored() {
     for workers in [0, 2] {
         let scene = Scene {
             persistence: Persistence::write_behind(workers),
@@ -128,22 +118,23 @@ async fn w11_shutdown_tells_of_a_pair_that_could_not_be_stored() {
         let tokens = scene.manager().await;
         scene.expire().await;
         closes_after_the_lease(&scene, &tokens).await;
-        // From then on others treat its token as spent, and nobody tries any more.
+        // From then on other instances treat its token as spent, and no instance tries any more.
         scene.world.clock.advance(2 * MINUTE).await;
         let error = tokens.shutdown().await.unwrap_err();
         assert!(matches!(error, Error::Store { .. }), "{error}");
     }
 }
 
+/// A failure of the store is reported once, counted, and retried.
 #[tokio::test(start_paused = true)]
-async fn w11_a_store_that_fails_is_told_once_counted_and_tried_on() {
+async fn w11_a_failure_of_the_store_is_reported_once_counted_and_retried() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     let mut events = tokens.subscribe();
     scene.expire().await;
     let token = closes_after_the_lease(&scene, &tokens).await;
-    scene.store.set_down(true);
-    scene.store.set_open(true);
+    scene.world.store.set_down(true);
+    scene.world.store.set_open(true);
     // After 50, 100, 200, 400 and 800 ms, and then every 5 s.
     for (millis, failures) in [
         (0, 1),
@@ -172,7 +163,7 @@ async fn w11_a_store_that_fails_is_told_once_counted_and_tried_on() {
         .filter(|event| matches!(event, Event::Unpersisted { .. }));
     assert_eq!(told.count(), 1);
     assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
-    scene.store.set_down(false);
+    scene.world.store.set_down(false);
     scene.world.clock.advance(5 * SECOND).await;
     let stored = scene.stored(&tokens).await;
     assert_eq!(stored["pair"]["access_token"], token.expose());
@@ -186,13 +177,13 @@ async fn the_next_rotation_stores_the_pair_before_it_leases() {
     let tokens = scene.manager().await;
     scene.expire().await;
     closes_after_the_lease(&scene, &tokens).await;
-    scene.store.set_down(true);
-    scene.store.set_open(true);
+    scene.world.store.set_down(true);
+    scene.world.store.set_open(true);
     scene.expire().await;
     let error = tokens.token().await.unwrap_err();
     assert!(matches!(error, Error::Store { .. }), "{error:?}");
     scene.world.assert_exchanges(1);
-    scene.store.set_down(false);
+    scene.world.store.set_down(false);
     tokio::time::sleep(error.retry_after().unwrap()).await;
     let token = tokens.token().await.unwrap();
     assert!(scene.world.is_live(&token));
@@ -202,27 +193,28 @@ async fn the_next_rotation_stores_the_pair_before_it_leases() {
     scene.world.assert_exchanges(2);
 }
 
+/// Without coordination only the latest of the pairs that wait is stored.
 #[tokio::test(start_paused = true)]
-async fn w12_without_coordination_pairs_that_wait_are_stored_as_one_the_latest() {
+async fn w12_without_coordination_only_the_latest_of_the_waiting_pairs_is_stored() {
     let mut scene = Scene::new();
     scene.persistence = Persistence::write_behind(8);
     let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
-    scene.store.set_open(false);
-    let before = scene.store.swaps();
+    scene.world.store.set_open(false);
+    let before = scene.world.store.swaps();
     let mut given = Vec::new();
     for _ in 0..4 {
         scene.expire().await;
         given.push(tokens.token().await.unwrap());
     }
     // The first was being stored, and failed by then; the others wait behind it.
-    scene.store.set_open(true);
+    scene.world.store.set_open(true);
     scene.world.clock.advance(10 * SECOND).await;
     let stored = scene.stored(&tokens).await;
     assert_eq!(stored["pair"]["access_token"], given[3].expose());
     assert_eq!(stored["version"], 5);
     assert_eq!(past(&stored), 4);
     assert_eq!(tokens.status().pair_id, Some(given[3].pair_id()));
-    let swaps = scene.store.swaps() - before;
+    let swaps = scene.world.store.swaps() - before;
     assert!(!tokens.status().is_unpersisted);
     println!("{swaps} swaps");
     scene.expire().await;
@@ -231,7 +223,7 @@ async fn w12_without_coordination_pairs_that_wait_are_stored_as_one_the_latest()
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_there_is_no_room_a_rotation_waits_for_its_pair_to_be_stored() {
+async fn a_rotation_waits_for_its_pair_to_be_stored_when_the_queue_is_full() {
     let mut scene = Scene::new();
     scene.persistence = Persistence::write_behind(8).queue(1);
     let one = scene.manager().await;
@@ -242,35 +234,36 @@ async fn where_there_is_no_room_a_rotation_waits_for_its_pair_to_be_stored() {
     assert!(scene.world.is_live(&given.await.unwrap().unwrap()));
     let waits = after_the_lease(&scene, &other, Gate::hold_next).await;
     assert!(!waits.is_finished());
-    scene.store.let_go();
-    scene.store.let_go();
+    scene.world.store.let_go();
+    scene.world.store.let_go();
     assert!(scene.world.is_live(&waits.await.unwrap().unwrap()));
     settle().await;
     // There is room again.
     let given = after_the_lease(&scene, &other, Gate::hold_next).await;
     assert!(given.is_finished());
-    scene.store.let_go();
+    scene.world.store.let_go();
     scene.world.assert_unharmed();
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_old_pair_dies_at_first_use_a_pair_is_stored_first() {
+async fn a_pair_is_stored_first_when_the_old_pair_dies_at_first_use() {
     let scene = Scene::new();
     let profile = ServerProfile::strict().old_pair(OldPair::DiesAtFirstUse);
     let endpoint = scene.world.server.endpoint().with_profile(profile);
     let tokens = scene.world.builder_at(endpoint, OnRequest::default());
     let tokens = tokens
-        .store(scene.store.clone())
+        .store(scene.world.store.clone())
         .persistence(scene.persistence.clone());
     let tokens = loaded(tokens).await;
     let waits = after_the_lease(&scene, &tokens, Gate::hold_next).await;
     assert!(!waits.is_finished());
-    scene.store.let_go();
+    scene.world.store.let_go();
     let token = waits.await.unwrap().unwrap();
     let stored = scene.stored(&tokens).await;
     assert_eq!(stored["pair"]["access_token"], token.expose());
 }
 
+/// Shutdown tries to store at once, and does not wait for the next attempt.
 #[tokio::test(start_paused = true)]
 async fn w11_shutdown_does_not_wait_for_the_next_attempt() {
     let scene = Scene::new();
@@ -279,7 +272,7 @@ async fn w11_shutdown_does_not_wait_for_the_next_attempt() {
     let token = given.await.unwrap().unwrap();
     // Later than all that come soon.
     scene.world.clock.advance(2 * SECOND).await;
-    scene.store.set_down(false);
+    scene.world.store.set_down(false);
     let started = tokio::time::Instant::now();
     tokens.shutdown().await.unwrap();
     assert!(started.elapsed() < SECOND);
@@ -298,7 +291,7 @@ async fn a_pair_that_is_stored_late_does_not_take_the_place_of_a_later_one() {
         .unwrap()
         .unwrap();
     let later = tokens.rotate().await.unwrap();
-    scene.store.let_go();
+    scene.world.store.let_go();
     settle().await;
     assert_eq!(tokens.token().await.unwrap().pair_id(), later.pair_id());
     let told = drain(&mut events);
@@ -317,7 +310,7 @@ async fn a_pair_that_gave_way_to_a_new_sign_in_is_not_served_on() {
     let given = after_the_lease(&scene, &here, Gate::hold_next).await;
     let ours = given.await.unwrap().unwrap();
     there.replace(scene.world.server.issue()).await.unwrap();
-    scene.store.let_go();
+    scene.world.store.let_go();
     settle().await;
     let token = here.token().await.unwrap();
     assert_eq!(token.pair_id(), there.token().await.unwrap().pair_id());
@@ -338,7 +331,7 @@ async fn without_coordination_a_refused_token_that_waits_to_be_stored_is_sent_on
     let error = tokens.token().await.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
     assert_eq!(scene.world.server.exchanges(), 2);
-    scene.store.set_down(false);
+    scene.world.store.set_down(false);
     scene.world.clock.advance(MINUTE).await;
     assert!(tokens.token().await.unwrap_err().needs_sign_in());
     assert_eq!(scene.world.server.exchanges(), 2);
@@ -356,7 +349,7 @@ async fn a_logout_revokes_a_pair_that_was_not_stored_yet() {
     });
     settle().await;
     assert!(tokens.token().await.unwrap_err().needs_sign_in());
-    scene.store.set_open(true);
+    scene.world.store.set_open(true);
     assert!(logout.await.unwrap().is_complete());
     tokens.shutdown().await.unwrap();
     assert!(!scene.world.is_live(&token));
@@ -366,7 +359,7 @@ async fn a_logout_revokes_a_pair_that_was_not_stored_yet() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manager_that_nobody_uses_any_more_stores_its_pair_all_the_same() {
+async fn a_manager_without_a_handle_stores_its_pair_all_the_same() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     let key = tokens.key().clone();
@@ -374,14 +367,14 @@ async fn a_manager_that_nobody_uses_any_more_stores_its_pair_all_the_same() {
     let token = closes_after_the_lease(&scene, &tokens).await;
     drop(tokens);
     scene.world.clock.advance(20 * SECOND).await;
-    scene.store.set_open(true);
+    scene.world.store.set_open(true);
     scene.world.clock.advance(10 * SECOND).await;
-    let stored = serde_json::to_value(scene.store.record(&key).await.unwrap()).unwrap();
+    let stored = serde_json::to_value(scene.world.store.record(&key).await.unwrap()).unwrap();
     assert_eq!(stored["pair"]["access_token"], token.expose());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_hold_is_refused() {
+async fn write_behind_with_the_policy_fail_or_without_a_queue_is_refused() {
     let scene = Scene::new();
     let refused = |builder: evertoken::Builder| builder.build().unwrap_err().to_string();
     let fail = scene.builder().on_store_failure(OnStoreFailure::Fail);
@@ -398,13 +391,10 @@ async fn a_pair_that_is_being_stored_is_waited_for_and_is_no_spare_that_could_be
     let tokens = scene.manager().await;
     let given = after_the_lease(&scene, &tokens, Gate::hold_next).await;
     given.await.unwrap().unwrap();
-    let next = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.rotate().await }
-    });
+    let next = rotate(&tokens);
     settle().await;
     assert!(!next.is_finished());
-    scene.store.let_go();
+    scene.world.store.let_go();
     next.await.unwrap().unwrap();
     scene.world.assert_exchanges(2);
     scene.world.server.revoke_all();

@@ -6,58 +6,43 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use evertoken::store::Swap;
 use evertoken::testing::{Fault, TestClock};
 use evertoken::{
-    Builder, Coordination, EndpointError, Error, Grant, Issued, MemoryStore, OnRequest,
-    Persistence, TokenEndpoint, TokenManager, TokenPair, TokenStore as _, async_trait,
+    Coordination, EndpointError, Error, Grant, Issued, MemoryStore, OnRequest, Persistence,
+    TokenEndpoint, TokenManager, TokenPair, TokenStore as _, async_trait,
 };
 
 use crate::gate::Gate;
-use crate::support::{MINUTE, SECOND, World, settle};
+use crate::support::{MINUTE, SECOND, World, call, settle};
 
-struct Site {
-    world: World,
-    store: Gate,
+type Site = World<Gate>;
+
+/// The endpoint signs in.
+fn site() -> Site {
+    World::with(|server| server.sign_in(true)).with_store(Gate::new)
 }
 
 impl Site {
-    fn new() -> Self {
-        let world = World::with(|server| server.sign_in(true).access_ttl(10 * MINUTE));
-        let store = Gate::new(MemoryStore::with_clock(world.clock.clone()));
-        Self { world, store }
-    }
-
     fn node(&self, persistence: Persistence) -> TokenManager {
-        self.builder(persistence).build().unwrap()
-    }
-
-    fn builder(&self, persistence: Persistence) -> Builder {
-        TokenManager::builder(self.world.server.endpoint())
-            .clock(self.world.clock.clone())
-            .strategy(OnRequest::default())
-            .store(self.store.clone())
-            .coordination(Coordination::None)
-            .persistence(persistence)
-            .jitter(0.0)
+        let builder = self.unseeded(OnRequest::default()).persistence(persistence);
+        let builder = builder.coordination(Coordination::None);
+        builder.build().unwrap()
     }
 
     /// Two nodes that sign in at the same time.
     async fn both(&self, persistence: Persistence) -> [(TokenManager, evertoken::Token); 2] {
         let nodes = [self.node(persistence.clone()), self.node(persistence)];
-        let hold = self.world.server.hold();
-        let callers = nodes
-            .clone()
-            .map(|node| tokio::spawn(async move { node.token().await }));
+        let hold = self.server.hold();
+        let [one, two] = nodes.each_ref().map(call);
         settle().await;
         drop(hold);
-        let [one, two] = callers;
         let tokens = [one.await.unwrap().unwrap(), two.await.unwrap().unwrap()];
         let [a, b] = nodes;
         let [x, y] = tokens;
         [(a, x), (b, y)]
     }
 
-    /// A record of somebody else who signed in.
+    /// A record of another sign-in.
     async fn of_another_node(&self) -> evertoken::protocol::Record {
-        let other = Self::new();
+        let other = site();
         let node = other.node(Persistence::write_through());
         node.token().await.unwrap();
         other.store.record(node.key()).await.unwrap()
@@ -66,28 +51,30 @@ impl Site {
     /// The same, with an access token that has expired by now.
     async fn expired(&self) -> evertoken::protocol::Record {
         let record = self.of_another_node().await;
-        self.world.clock.advance(10 * MINUTE + SECOND).await;
+        self.clock.advance(10 * MINUTE + SECOND).await;
         record
     }
 }
 
+/// With write-through the second of two sign-ins adopts the first pair and revokes its own.
 #[tokio::test(start_paused = true)]
-async fn w4_who_comes_second_adopts_and_has_his_own_revoked() {
-    let site = Site::new();
+async fn w4_the_second_of_two_sign_ins_adopts_the_first_pair_and_revokes_its_own() {
+    let site = site();
     let [(a, one), (b, two)] = site.both(Persistence::write_through()).await;
     assert_eq!(one.expose(), two.expose());
     assert_eq!(a.status().pair_id, b.status().pair_id);
-    assert_eq!(site.world.server.sign_ins(), 2);
-    assert_eq!(site.world.server.revocations(), 1);
-    assert!(site.world.is_live(&one));
+    assert_eq!(site.server.sign_ins(), 2);
+    assert_eq!(site.server.revocations(), 1);
+    assert!(site.is_live(&one));
 }
 
+/// With write-behind both of two sign-ins return at once, and the pair stored later supersedes the earlier one.
 #[tokio::test(start_paused = true)]
-async fn w5_both_return_at_once_and_the_later_supersedes_the_earlier() {
-    let site = Site::new();
+async fn w5_both_of_two_sign_ins_return_at_once_and_the_later_supersedes_the_earlier() {
+    let site = site();
     let [(a, one), (b, two)] = site.both(Persistence::write_behind(2)).await;
     assert_ne!(one.expose(), two.expose());
-    assert_eq!(site.world.server.revocations(), 0);
+    assert_eq!(site.server.revocations(), 0);
     a.shutdown().await.unwrap();
     let record = site.store.record(a.key()).await.unwrap();
     let stored = serde_json::to_value(&record).unwrap();
@@ -98,14 +85,15 @@ async fn w5_both_return_at_once_and_the_later_supersedes_the_earlier() {
     };
     assert_eq!(stored["pair"]["access_token"], later.expose());
     assert_eq!(record.retired().count(), 1);
-    assert!(site.world.is_live(&earlier.1), "it was given out");
+    assert!(site.is_live(&earlier.1), "it was given out");
 }
 
+/// The instance that holds the superseded pair adopts the later one at its next load.
 #[tokio::test(start_paused = true)]
-async fn w5_who_held_the_earlier_adopts_the_later_at_its_next_look() {
-    let site = Site::new();
+async fn w5_the_instance_with_the_superseded_pair_adopts_the_later_one_at_its_next_load() {
+    let site = site();
     let nodes = site.both(Persistence::write_behind(2)).await;
-    site.world.clock.advance(SECOND).await;
+    site.clock.advance(SECOND).await;
     let record = site.store.record(nodes[0].0.key()).await.unwrap();
     let family = record.pair_id().family;
     let earlier = nodes
@@ -114,34 +102,35 @@ async fn w5_who_held_the_earlier_adopts_the_later_at_its_next_look() {
     let (node, _) = earlier.unwrap();
     node.rotate().await.unwrap();
     assert_eq!(node.status().pair_id.unwrap().family, family);
-    assert_eq!(site.world.server.sign_ins(), 2);
-    site.world.assert_unharmed();
+    assert_eq!(site.server.sign_ins(), 2);
+    site.assert_unharmed();
 }
 
+/// A session that has rotated before its first pair is stored supersedes the stored one.
 #[tokio::test(start_paused = true)]
-async fn w5_a_session_that_has_rotated_since_it_began_supersedes_as_well() {
-    let site = Site::new();
+async fn w5_a_session_that_has_rotated_before_it_is_stored_supersedes_the_stored_one() {
+    let site = site();
     let theirs = site.of_another_node().await;
     site.store.set_down(true);
     let node = site.node(Persistence::write_behind(2));
     node.token().await.unwrap();
     // It is not stored yet, and goes on.
     let token = node.rotate().await.unwrap();
-    site.world.assert_exchanges(1);
+    site.assert_exchanges(1);
     let digest = theirs.digest();
     site.store.rival(move |_| Some(theirs));
     site.store.set_down(false);
-    site.world.clock.advance(10 * SECOND).await;
+    site.clock.advance(10 * SECOND).await;
     let stored = site.store.record(node.key()).await.unwrap();
     assert_eq!(stored.pair_id().family, token.pair_id().family);
     assert_eq!(node.status().pair_id, Some(stored.pair_id()));
     assert_eq!(stored.retired().filter(|it| **it == digest).count(), 1);
     assert_eq!(stored.retired().count(), 2, "theirs and our own first");
-    assert_eq!(site.world.server.revocations(), 0);
+    assert_eq!(site.server.revocations(), 0);
     assert!(!node.status().is_unpersisted);
-    site.world.clock.advance(10 * MINUTE).await;
-    assert!(site.world.is_live(&node.token().await.unwrap()));
-    site.world.assert_unharmed();
+    site.clock.advance(10 * MINUTE).await;
+    assert!(site.is_live(&node.token().await.unwrap()));
+    site.assert_unharmed();
 }
 
 /// Answers each sign-in with one and the same pair, as long as that is good.
@@ -171,7 +160,7 @@ impl TokenEndpoint for SamePair {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_the_other_has_as_well_is_not_revoked() {
+async fn a_pair_that_another_instance_holds_is_not_revoked() {
     let (endpoint, store) = (SamePair::default(), MemoryStore::new());
     let node = || {
         let tokens = TokenManager::builder(endpoint.clone())
@@ -189,38 +178,41 @@ async fn a_pair_that_the_other_has_as_well_is_not_revoked() {
     assert_eq!(endpoint.revocations.load(Ordering::SeqCst), 0);
 }
 
+/// A pair is inserted when the record that it collided with has vanished.
 #[tokio::test(start_paused = true)]
-async fn w6_where_the_other_record_vanished_ours_is_inserted() {
-    let site = Site::new();
+async fn w6_a_pair_is_inserted_when_the_colliding_record_has_vanished() {
+    let site = site();
     site.store.rival(|_| None);
     let node = site.node(Persistence::write_through());
     let token = node.token().await.unwrap();
     let stored = site.store.record(node.key()).await.unwrap();
     assert_eq!(stored.pair_id(), token.pair_id());
     assert_eq!(site.store.swaps(), 2);
-    assert_eq!(site.world.server.sign_ins(), 1);
+    assert_eq!(site.server.sign_ins(), 1);
 }
 
+/// A pair replaces a colliding pair that has expired.
 #[tokio::test(start_paused = true)]
-async fn w7_where_the_other_pair_has_expired_ours_takes_its_place() {
-    let site = Site::new();
+async fn w7_a_pair_replaces_a_colliding_pair_that_has_expired() {
+    let site = site();
     let expired = site.expired().await;
     let theirs = expired.digest();
     site.store.rival(move |_| Some(expired));
     let node = site.node(Persistence::write_through());
     let token = node.token().await.unwrap();
-    assert!(site.world.is_live(&token));
+    assert!(site.is_live(&token));
     let stored = site.store.record(node.key()).await.unwrap();
     assert_eq!(stored.pair_id(), token.pair_id());
     assert!(stored.retired().any(|digest| *digest == theirs));
-    assert_eq!(site.world.server.sign_ins(), 1);
-    assert_eq!(site.world.server.revocations(), 0);
+    assert_eq!(site.server.sign_ins(), 1);
+    assert_eq!(site.server.revocations(), 0);
 }
 
+/// Five collisions in a row are recovered from; the sixth is an error.
 #[tokio::test(start_paused = true)]
 async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
     for (collisions, recovers) in [(5, true), (6, false)] {
-        let site = Site::new();
+        let site = site();
         let mut theirs = Vec::new();
         for _ in 0..collisions {
             let expired = site.expired().await;
@@ -231,7 +223,7 @@ async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
         let answer = node.token().await;
         let stored = site.store.record(node.key()).await.unwrap();
         assert_eq!(site.store.swaps(), 6);
-        assert_eq!(site.world.server.sign_ins(), 1);
+        assert_eq!(site.server.sign_ins(), 1);
         if recovers {
             assert_eq!(stored.pair_id(), answer.unwrap().pair_id());
             continue;
@@ -245,25 +237,20 @@ async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
             "nothing of ours is in the store"
         );
         node.shutdown().await.unwrap();
-        assert_eq!(site.world.server.revocations(), 1);
+        assert_eq!(site.server.revocations(), 1);
     }
 }
 
-/// Another instance may write at any moment where nobody leases.
+/// Without leases another instance may write at any moment.
 #[tokio::test(start_paused = true)]
 async fn a_token_whose_answer_was_lost_is_marked_although_the_record_has_changed_meanwhile() {
-    let world = World::new(10 * MINUTE);
-    let store = Gate::new(MemoryStore::with_clock(world.clock.clone()));
-    let tokens = world.builder(OnRequest::default()).store(store.clone());
+    let world = World::new(10 * MINUTE).with_store(Gate::new);
+    let store = &world.store;
+    let tokens = world.shared(OnRequest::default());
     let tokens = tokens.coordination(Coordination::None).build().unwrap();
     tokens.token().await.unwrap();
     world.server.fail_next(Fault::DropAfter);
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.rotate().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.rotate_in_flight(&tokens).await;
     let (record, revision) = store.inner.load(tokens.key()).await.unwrap().entry.unwrap();
     let written = store
         .inner

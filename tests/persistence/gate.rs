@@ -1,4 +1,4 @@
-//! A store whose swaps can be kept waiting, made to fail, and answered by somebody else.
+//! A store whose swaps can be kept waiting, made to fail, and outrun by another instance.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Gate {
         self.state.swaps.load(Ordering::SeqCst)
     }
 
-    /// Before the next swap is carried out, somebody else writes this record (or, for `None`, drops it, as far as
+    /// Before the next swap is carried out, another instance writes this record (or, for `None`, drops it, as far as
     /// the next answer is concerned).
     pub(crate) fn rival(
         &self,

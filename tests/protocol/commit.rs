@@ -5,7 +5,9 @@ use evertoken::testing::{AccessCheck, CallFault, Fault, StoreCall};
 use evertoken::{EndReason, Error, OldPair, OnSeedConflict, OnStoreFailure, TokenManager};
 
 use crate::cluster::{Cluster, TTL, reason, seconds};
+use crate::support::call;
 
+/// A pair that cannot be stored is served, and stored when the store is back.
 #[tokio::test(start_paused = true)]
 async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     let cluster = Cluster::strict();
@@ -27,12 +29,12 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
         cluster.warm_node().await.token().await.unwrap().pair_id(),
         token.pair_id()
     );
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
+/// Where the policy or the profile forbids to serve an unstored pair, the pair is kept and served once it is stored.
 #[tokio::test(start_paused = true)]
-async fn fm10_a_pair_that_cannot_be_stored_is_served_only_after_it_is_stored_if_the_policy_says_so()
-{
+async fn fm10_a_pair_that_must_not_be_served_unstored_is_kept_and_served_once_it_is_stored() {
     for profile_says in [false, true] {
         let mut cluster = Cluster::strict();
         if profile_says {
@@ -44,7 +46,7 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_only_after_it_is_stored_if_
             OnStoreFailure::Fail
         };
         let node = cluster
-            .builder(cluster.endpoint())
+            .node_builder()
             .on_store_failure(policy)
             .build()
             .unwrap();
@@ -61,7 +63,7 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_only_after_it_is_stored_if_
         cluster.store.set_down(false);
         cluster.clock.advance(seconds(6)).await;
         assert_eq!(node.token().await.unwrap().pair_id().version, 2);
-        assert_eq!(cluster.counts(), (1, 0, 0));
+        cluster.assert_exchanges(1);
     }
 }
 
@@ -78,7 +80,7 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
     ] {
         let mut cluster = Cluster::strict();
         cluster.profile = profile;
-        let builder = cluster.builder(cluster.endpoint());
+        let builder = cluster.node_builder();
         let node = builder.on_store_failure(policy).build().unwrap();
         node.token().await.unwrap();
         cluster.expire().await;
@@ -87,10 +89,7 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
         drop(hold);
         let _ = waiter.await.unwrap();
         cluster.expire().await;
-        let late = tokio::spawn({
-            let node = node.clone();
-            async move { node.token().await }
-        });
+        let late = call(&node);
         cluster.store.set_down(false);
         cluster.clock.advance(seconds(6)).await;
         if let Ok(token) = late.await.unwrap() {
@@ -99,7 +98,7 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
         let token = node.token().await.unwrap();
         assert_eq!(token.pair_id().version, 3, "{policy:?}");
         assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
-        assert_eq!(cluster.counts(), (2, 0, 0));
+        cluster.assert_exchanges(2);
     }
 }
 
@@ -108,7 +107,7 @@ async fn a_store_that_is_slower_than_a_token_lifetime_does_not_cause_endless_rot
     let cluster = Cluster::strict();
     let store = cluster.store.clone();
     let node = cluster
-        .builder(cluster.endpoint())
+        .node_builder()
         .on_store_failure(OnStoreFailure::Fail)
         .wait(10 * TTL)
         .build()
@@ -132,7 +131,7 @@ async fn a_store_that_is_slower_than_a_token_lifetime_does_not_cause_endless_rot
     });
     let _ = node.token().await;
     cluster.clock.advance(7 * TTL).await;
-    assert_eq!(cluster.counts(), (3, 0, 0));
+    cluster.assert_exchanges(3);
     outages.abort();
 }
 
@@ -152,9 +151,10 @@ async fn a_commit_that_timed_out_but_was_applied_is_recognised() {
     assert_eq!(json["pair"]["access_token"], token.expose());
     cluster.expire().await;
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
+/// A rotation that commits after the logout is revoked and never published.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_rotation_that_commits_after_the_logout_is_revoked_and_never_published() {
     let cluster = Cluster::strict();
@@ -188,7 +188,7 @@ async fn a_rotation_that_commits_after_a_new_sign_in_is_superseded() {
     // Another instance starts with a seed of its own: the user has signed in again.
     let fresh = cluster.server.issue();
     let other = cluster
-        .builder(cluster.endpoint())
+        .node_builder()
         .seed(fresh)
         .on_seed_conflict(OnSeedConflict::Replace)
         .build()
@@ -201,19 +201,19 @@ async fn a_rotation_that_commits_after_a_new_sign_in_is_superseded() {
         1,
         "the superseded pair is revoked"
     );
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_of_a_superseded_rotation_does_not_wait_for_the_revocation() {
     for logout in [false, true] {
-        let cluster = Cluster::new(|server| server.latency(seconds(1)));
+        let cluster = Cluster::ruled(|server| server.latency(seconds(1)));
         let node = cluster.warm_node().await;
         cluster.expire().await;
         let (hold, waiter) = cluster.call_in_flight(&node).await;
         let fresh = cluster.server.issue();
         let other = cluster
-            .builder(cluster.endpoint())
+            .node_builder()
             .seed(fresh)
             .on_seed_conflict(OnSeedConflict::Replace)
             .build();
@@ -237,6 +237,7 @@ async fn a_waiter_of_a_superseded_rotation_does_not_wait_for_the_revocation() {
     }
 }
 
+/// An instance whose lease went stale can still commit its pair.
 #[tokio::test(start_paused = true)]
 async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
     let cluster = Cluster::strict();
@@ -264,18 +265,19 @@ async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
     );
 }
 
+/// A new refresh token that comes without an access token is kept.
 #[tokio::test(start_paused = true)]
 async fn fm29_a_new_refresh_token_without_an_access_token_is_kept() {
     let cluster = Cluster::strict();
     let endpoint = crate::reconcile::ForgetsAccess::new(&cluster);
-    let node = cluster.builder(endpoint).build().unwrap();
+    let node = cluster.node_builder_at(endpoint).build().unwrap();
     node.token().await.unwrap();
     cluster.expire().await;
     let error = node.token().await.unwrap_err();
     assert!(matches!(error, Error::NoAccessToken { .. }), "{error:?}");
     tokio::time::sleep(error.retry_after().unwrap()).await;
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,13 +287,13 @@ async fn a_delayed_answer_inside_the_timeout_does_not_cause_a_second_request() {
     cluster.expire().await;
     cluster.server.fail_next(Fault::Delay(seconds(15)));
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_expired_before_its_answer_was_read_is_rotated_on_and_not_served() {
     let ttl = seconds(10);
-    let cluster = Cluster::new(|server| server.access_ttl(ttl));
+    let cluster = Cluster::ruled(|server| server.access_ttl(ttl));
     let node = cluster.warm_node().await;
     for round in 1..=3 {
         cluster.clock.advance(ttl).await;
@@ -301,7 +303,7 @@ async fn a_pair_that_expired_before_its_answer_was_read_is_rotated_on_and_not_se
         }
         let token = node.token().await.unwrap();
         assert_eq!(cluster.server.check(token.expose()), AccessCheck::Live);
-        assert_eq!(cluster.counts(), (3 * round, 0, 0));
+        cluster.assert_exchanges(3 * round);
     }
 }
 
@@ -334,6 +336,7 @@ async fn outrun(cluster: &Cluster) -> TokenManager {
     node
 }
 
+/// A pair that was outrun is revoked when another instance has logged out.
 #[tokio::test(start_paused = true)]
 async fn fm16_an_outrun_pair_is_revoked_when_another_instance_has_logged_out() {
     let cluster = Cluster::strict();

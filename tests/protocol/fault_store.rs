@@ -2,9 +2,11 @@
 
 use std::ops::Deref;
 
-use evertoken::protocol::Record;
-use evertoken::testing::{FaultyStore, TestClock};
-use evertoken::{Key, MemoryStore};
+use evertoken::clock::StoreTime;
+use evertoken::protocol::{Digest, Lease, Record};
+use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::testing::FaultyStore;
+use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
 use serde_json::Value;
 
 #[derive(Debug, Clone)]
@@ -19,8 +21,8 @@ impl Deref for FaultStore {
 }
 
 impl FaultStore {
-    pub(crate) fn new(clock: TestClock) -> Self {
-        Self(FaultyStore::new(MemoryStore::with_clock(clock)))
+    pub(crate) fn new(inner: MemoryStore) -> Self {
+        Self(FaultyStore::new(inner))
     }
 
     /// The store as a manager takes it.
@@ -49,5 +51,46 @@ impl FaultStore {
         change(&mut json);
         let record = serde_json::from_value(json).expect("a record");
         self.put(key, &record).await;
+    }
+}
+
+#[async_trait]
+impl TokenStore for FaultStore {
+    async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        self.0.load(key).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<Swap, StoreError> {
+        self.0.swap(key, seen, next).await
+    }
+
+    async fn swap_timed(
+        &self,
+        key: &Key,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreTime>), StoreError> {
+        self.0.swap_timed(key, seen, next).await
+    }
+
+    async fn changed(&self, key: &Key, seen: Option<Revision>) {
+        self.0.changed(key, seen).await;
+    }
+
+    async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        self.0.find(digest).await
+    }
+
+    async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        self.0.find_by_access(digest).await
+    }
+
+    async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
+        self.0.holder_is_dead(key, lease).await
     }
 }

@@ -5,6 +5,7 @@ use evertoken::{EndReason, EndpointError, Error, Event, Resend};
 
 use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, reason, seconds};
 
+/// Machines that find a token expired spend its refresh token once.
 #[tokio::test(start_paused = true)]
 async fn n1_instances_that_find_a_token_expired_spend_it_once() {
     let cluster = Cluster::strict();
@@ -26,7 +27,7 @@ async fn n1_instances_that_find_a_token_expired_spend_it_once() {
             .iter()
             .all(|token| token.expose() == tokens[0].expose())
     );
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +45,7 @@ async fn an_instance_that_finds_the_lease_of_another_waits_for_its_result() {
         second.await.unwrap().unwrap(),
     );
     assert_eq!(first.pair_id(), second.pair_id());
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,6 +62,7 @@ async fn a_valid_token_is_served_while_another_instance_rotates() {
     assert_eq!(cluster.server.exchanges(), 0);
 }
 
+/// A stale lease is taken over, and its token is sent only once the new lease is stored.
 #[tokio::test(start_paused = true)]
 async fn n4_a_stale_lease_is_taken_over_and_its_token_sent_only_after_the_lease() {
     let cluster = Cluster::strict();
@@ -75,7 +77,7 @@ async fn n4_a_stale_lease_is_taken_over_and_its_token_sent_only_after_the_lease(
         "{waited:?}"
     );
     // The token had not been spent, so sending it again does no harm.
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
     assert!(cluster.store.json(&cluster.key()).await["lease"].is_null());
 }
 
@@ -92,6 +94,7 @@ async fn a_stale_lease_never_permits_a_plain_spend() {
     assert_eq!(cluster.server.exchanges(), 0);
 }
 
+/// An instance recognises its own lease when the swap timed out but was applied.
 #[tokio::test(start_paused = true)]
 async fn fm5_a_lease_whose_swap_timed_out_but_was_applied_is_used_by_its_instance() {
     let cluster = Cluster::strict();
@@ -107,7 +110,7 @@ async fn fm5_a_lease_whose_swap_timed_out_but_was_applied_is_used_by_its_instanc
         before.elapsed() < seconds(5),
         "no lease duration for our own lease"
     );
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
     let Some(Event::Failed { error, .. }) = events.try_recv() else {
         panic!("the failure of the store is not reported");
     };
@@ -124,7 +127,7 @@ async fn a_lease_whose_swap_was_lost_is_made_again() {
     cluster.expire().await;
     cluster.store.fail_next(StoreCall::Swap, 1, CallFault::Fail);
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +147,7 @@ async fn a_lease_of_an_earlier_rotation_that_sent_does_not_permit_another_sendin
         reason(&node.token().await.unwrap_err()),
         Some(EndReason::OutcomeUnknown)
     );
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,17 +171,13 @@ async fn releasing_a_doubtful_lease_leaves_it_in_place() {
     assert!(sendings > 1, "{lease}");
     // Another instance may send the token as soon as the pause has ended, and the count of sendings goes on.
     cluster.server.set_reachable(true);
-    let other = cluster
-        .builder(cluster.endpoint())
-        .wait(seconds(300))
-        .build()
-        .unwrap();
+    let other = cluster.node_builder().wait(seconds(300)).build().unwrap();
     let (hold, waiter) = cluster.call_in_flight(&other).await;
     let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
     assert_eq!(lease["sendings"].as_u64(), Some(sendings + 1));
     drop(hold);
     waiter.await.unwrap().unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,14 +186,14 @@ async fn nothing_is_sent_once_the_send_window_has_passed() {
     let cluster = Cluster::strict();
     let endpoint = crate::outcomes::SleepsBeforeSending::new(&cluster, seconds(7_200));
     let node = cluster
-        .builder(endpoint.clone())
+        .node_builder_at(endpoint.clone())
         .wait(seconds(300))
         .build()
         .unwrap();
     node.token().await.unwrap();
     cluster.expire().await;
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
     // The token was sent under the second lease, and the first one was released.
     let record = cluster
         .store
@@ -203,6 +202,7 @@ async fn nothing_is_sent_once_the_send_window_has_passed() {
     assert_eq!(record["committed_number"], 2);
 }
 
+/// The refresh token appears in no key and no lease.
 #[tokio::test(start_paused = true)]
 async fn n3_the_refresh_token_appears_in_no_key_and_no_lease() {
     let cluster = Cluster::strict();
@@ -244,14 +244,14 @@ async fn a_lease_attempted_before_the_token_was_sent_does_not_permit_another_sen
     drop(hold);
     let error = waiter.await.unwrap().unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 /// The swap of the lease may have been applied without an answer. By the time the instance finds the lease, the
 /// refresh token has expired.
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_attempted_for_a_refresh_is_not_used_for_a_sign_in() {
-    let cluster = Cluster::new(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));
+    let cluster = Cluster::ruled(|server| server.sign_in(true).refresh_ttl(TTL + seconds(2)));
     let node = cluster.begun_node().await;
     cluster.expire().await;
     cluster

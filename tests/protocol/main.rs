@@ -10,12 +10,11 @@ mod leases;
 mod outages;
 mod outcomes;
 mod pauses;
-#[path = "../support/reasons.rs"]
-#[allow(dead_code, reason = "other tests need the rest")]
-mod reasons;
 mod reconcile;
 mod resending;
 mod server_errors;
 mod set_back;
+#[path = "../support/mod.rs"]
+mod support;
 mod unloaded;
 mod words;

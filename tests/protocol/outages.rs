@@ -1,7 +1,5 @@
 //! Callers wait through a failure that passes by itself, however long it lasts.
 
-use std::time::Duration;
-
 use evertoken::testing::{EndpointCall, Fault, FaultyEndpoint};
 use evertoken::{EndpointError, Error, TokenManager};
 
@@ -55,7 +53,7 @@ async fn a_caller_without_a_token_waits_through_an_outage_of_20_s() {
             assert_eq!(token.pair_id().version, 3, "{outage:?}");
         }
         assert_eq!(
-            (cluster.counts().1, cluster.counts().2),
+            (cluster.server.replays(), cluster.server.families_revoked()),
             (0, 0),
             "{outage:?}"
         );
@@ -104,7 +102,7 @@ async fn a_valid_token_is_served_at_once_in_an_outage() {
 async fn two_hours(cluster: &Cluster, outage: Outage, instances: usize) -> u64 {
     let endpoint = FaultyEndpoint::new(cluster.endpoint());
     let requests = || endpoint.calls(EndpointCall::Refresh);
-    let node = || cluster.builder(endpoint.clone()).build().unwrap();
+    let node = || cluster.node_builder_at(endpoint.clone()).build().unwrap();
     let nodes: Vec<TokenManager> = (0..instances).map(|_| node()).collect();
     for node in &nodes {
         node.token().await.unwrap();
@@ -144,14 +142,17 @@ async fn an_outage_of_two_hours_costs_at_most_150_requests_of_all_instances() {
     for outage in Outage::OF_THE_SERVER {
         for instances in [1, 2, 4] {
             let day = seconds(24 * 60 * 60);
-            let cluster = Cluster::new(|server| server.refresh_ttl(day));
+            let cluster = Cluster::ruled(|server| server.refresh_ttl(day));
             let sent = two_hours(&cluster, outage, instances).await;
             // The pauses are 2, 4, 8, 16 and 32 s, then a minute each.
             assert!(
                 (100..=150).contains(&sent),
                 "{outage:?} {instances}: {sent}"
             );
-            assert_eq!((cluster.counts().1, cluster.counts().2), (0, 0));
+            assert_eq!(
+                (cluster.server.replays(), cluster.server.families_revoked()),
+                (0, 0)
+            );
         }
     }
 }

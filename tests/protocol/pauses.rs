@@ -6,7 +6,9 @@ use std::time::Duration;
 use evertoken::testing::Fault;
 use evertoken::{EndReason, EndpointError, Error, Event};
 
-use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, ends, page, reason, refusal, seconds};
+use crate::cluster::{
+    Cluster, Counts, LEASE_DURATION, TTL, callers, ends, page, reason, refusal, seconds,
+};
 
 fn put_off(status: u16, after: Duration) -> Fault {
     Fault::Status {
@@ -46,7 +48,7 @@ async fn there_is_never_more_than_one_exchange_in_a_pause_for_20_callers_of_2_in
         for caller in waiting {
             assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 3);
         }
-        assert_eq!(cluster.counts(), (5, 0, 0), "{fault:?}");
+        assert_eq!(cluster.counts(), Counts::exchanges(5), "{fault:?}");
         // Each failure of an instance is one event.
         let seen: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
         let failed = seen
@@ -61,7 +63,7 @@ async fn a_pause_of_one_instance_is_kept_by_another_whose_callers_learn_the_reas
     let cluster = Cluster::strict();
     let one = cluster.begun_node().await;
     let endpoint = cluster.endpoint().with_timeout(seconds(34));
-    let two = cluster.builder(endpoint).build().unwrap();
+    let two = cluster.node_builder_at(endpoint).build().unwrap();
     two.token().await.unwrap();
     cluster.expire().await;
     cluster.server.fail_next(page(404));
@@ -169,9 +171,10 @@ async fn a_caller_whose_deadline_is_before_the_next_attempt_of_another_instance_
     let (one, two) = tokio::join!(one.token(), two.token());
     assert_eq!(one.unwrap().pair_id(), two.unwrap().pair_id());
     assert!(start.elapsed() < seconds(121));
-    assert_eq!(cluster.counts(), (3, 0, 0));
+    cluster.assert_exchanges(3);
 }
 
+/// A pair that another instance stored is adopted during a long pause.
 #[tokio::test(start_paused = true)]
 async fn t02_a_pair_that_another_instance_stored_is_adopted_in_a_long_pause() {
     for fault in [
@@ -223,7 +226,7 @@ async fn a_logout_in_a_pause_ends_it_at_once_and_nothing_is_sent() {
             }
             assert!(start.elapsed() < Duration::from_millis(100));
             cluster.clock.advance(seconds(7_200)).await;
-            assert_eq!(cluster.counts(), (2, 0, 0));
+            cluster.assert_exchanges(2);
             assert_eq!(ends(&mut events), [EndReason::LoggedOut]);
             let record = cluster.store.json(&cluster.key()).await;
             assert!(
@@ -262,7 +265,7 @@ async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_lease() {
             waited >= Duration::from_millis(900) && waited < seconds(2),
             "{waited:?}"
         );
-        assert_eq!(cluster.counts(), (3, 0, 0));
+        cluster.assert_exchanges(3);
     }
 }
 
@@ -288,7 +291,7 @@ async fn a_pause_that_no_caller_and_no_timer_waits_for_ends_with_its_lease_relea
     let start = tokio::time::Instant::now();
     cluster.warm_node().await;
     assert!(start.elapsed() < seconds(1));
-    assert_eq!(cluster.counts(), (3, 0, 0));
+    cluster.assert_exchanges(3);
 }
 
 #[tokio::test(start_paused = true)]

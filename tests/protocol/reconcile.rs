@@ -41,6 +41,7 @@ impl TokenEndpoint for ForgetsAccess {
     }
 }
 
+/// After a restart the stored pair wins over the seed.
 #[tokio::test(start_paused = true)]
 async fn fm34_after_a_restart_the_stored_pair_wins_over_the_seed() {
     let cluster = Cluster::strict();
@@ -53,7 +54,7 @@ async fn fm34_after_a_restart_the_stored_pair_wins_over_the_seed() {
     assert_eq!(after.token().await.unwrap().pair_id(), rotated.pair_id());
     cluster.expire().await;
     after.token().await.unwrap();
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +69,7 @@ async fn a_record_older_than_the_held_pair_is_written_forward_and_never_spent() 
     cluster.expire().await;
     let next = node.token().await.unwrap();
     assert_eq!(next.pair_id().version, rotated.pair_id().version + 1);
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
     let fresh = cluster.node();
     assert_eq!(fresh.token().await.unwrap().pair_id(), next.pair_id());
 }
@@ -90,7 +91,7 @@ async fn an_end_of_an_older_pair_does_not_end_the_held_one() {
         .await;
     cluster.expire().await;
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +119,7 @@ async fn an_instance_that_finds_a_logout_revokes_the_pair_that_is_left() {
         reason(&restarted.token().await.unwrap_err()),
         Some(EndReason::LoggedOut)
     );
-    assert_eq!(cluster.counts(), (0, 0, 0));
+    cluster.assert_exchanges(0);
     assert_eq!(cluster.server.revocations(), 1);
 }
 
@@ -131,7 +132,7 @@ async fn an_ended_session_is_served_again_after_a_sign_in_on_another_instance() 
     assert!(reason(&node.token().await.unwrap_err()).is_some_and(|reason| reason.is_rejected()));
     let fresh = cluster.server.issue();
     let other = cluster
-        .builder(cluster.endpoint())
+        .node_builder()
         .seed(fresh)
         .on_seed_conflict(OnSeedConflict::Replace)
         .build()
@@ -151,18 +152,18 @@ async fn a_seed_that_is_a_jwt_expires_at_its_exp_claim() {
     let pair = TokenPair::new("e30.eyJleHAiOjF9.x");
     let refresh = cluster.first.refresh.clone().unwrap();
     let node = cluster
-        .builder(cluster.endpoint())
+        .node_builder()
         .seed(pair.refresh_token(refresh))
         .on_seed_conflict(OnSeedConflict::Replace)
         .build()
         .unwrap();
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_seed_that_the_server_echoed_is_remembered_for_good() {
-    let cluster = Cluster::new(|server| server.refresh_tokens(RefreshTokens::Omitted));
+    let cluster = Cluster::ruled(|server| server.refresh_tokens(RefreshTokens::Omitted));
     let node = cluster.warm_node().await;
     cluster.expire().await;
     node.token().await.unwrap();
@@ -179,7 +180,7 @@ async fn nothing_is_spent_after_the_shutdown() {
     node.shutdown().await.unwrap();
     node.reject(&token);
     cluster.clock.advance(seconds(5)).await;
-    assert_eq!(cluster.counts(), (0, 0, 0));
+    cluster.assert_exchanges(0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,7 +203,7 @@ async fn a_logout_on_another_instance_ends_the_access_token_too() {
 async fn a_caller_can_wait_without_a_deadline() {
     let cluster = Cluster::strict();
     let node = cluster
-        .builder(cluster.endpoint())
+        .node_builder()
         .wait(std::time::Duration::MAX)
         .build()
         .unwrap();

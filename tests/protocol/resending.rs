@@ -4,7 +4,7 @@
 use evertoken::testing::Fault;
 use evertoken::{Coordination, EndReason, EndpointError, Error, Resend};
 
-use crate::cluster::{Cluster, LEASE_DURATION, TTL, callers, ends, page, reason, seconds};
+use crate::cluster::{Cluster, Counts, LEASE_DURATION, TTL, callers, ends, page, reason, seconds};
 
 /// Unclear answers, and for each whether the token is probably unspent.
 fn unclear() -> [(Fault, bool); 8] {
@@ -42,7 +42,11 @@ async fn a_token_is_sent_again_if_the_profile_permits_and_else_the_session_ends_
                 assert_eq!(start.elapsed().as_secs(), 2, "{resend:?} {fault:?}");
                 assert_eq!(two.token().await.unwrap().pair_id().version, 3);
                 assert_eq!(ends(&mut events), []);
-                assert_eq!(cluster.counts(), (3, 0, 0), "{resend:?} {fault:?}");
+                assert_eq!(
+                    cluster.counts(),
+                    Counts::exchanges(3),
+                    "{resend:?} {fault:?}"
+                );
             } else {
                 let error = one.token().await.unwrap_err();
                 assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
@@ -56,7 +60,11 @@ async fn a_token_is_sent_again_if_the_profile_permits_and_else_the_session_ends_
                 assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
                 assert!(start.elapsed() < seconds(1));
                 assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
-                assert_eq!(cluster.counts(), (2, 0, 0), "{resend:?} {fault:?}");
+                assert_eq!(
+                    cluster.counts(),
+                    Counts::exchanges(2),
+                    "{resend:?} {fault:?}"
+                );
             }
         }
     }
@@ -85,7 +93,7 @@ async fn without_resending_the_access_token_is_served_until_it_expires_and_then_
         assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
     }
     assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 /// The lease records the kind of answer that left the token doubtful.
@@ -118,7 +126,7 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
     let mut cluster = Cluster::strict();
     cluster.profile = cluster.profile.resend(Resend::WhenUnavailable);
     let uncoordinated = async || {
-        let builder = cluster.builder(cluster.endpoint());
+        let builder = cluster.node_builder();
         let builder = builder.coordination(Coordination::None);
         let node = builder.wait(seconds(300)).build().unwrap();
         node.token().await.unwrap();
@@ -163,7 +171,10 @@ async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_the_session_a
     assert_eq!(start.elapsed().as_secs(), 2);
     cluster.clock.advance(LEASE_DURATION * 10).await;
     assert!(one.token().await.is_err() && two.token().await.is_err());
-    assert_eq!(cluster.counts(), (3, 1, 1));
+    assert_eq!(
+        cluster.counts(),
+        Counts::exchanges(3).replays(1).families_revoked(1)
+    );
     for events in &mut events {
         assert!(matches!(ends(events)[..], [EndReason::Rejected(_)]));
     }
@@ -196,7 +207,7 @@ async fn a_process_that_was_suspended_after_sending_leaves_its_lease_alone_for_i
             waited >= expected && waited < expected + seconds(6),
             "{slept}: {waited:?}"
         );
-        assert_eq!(cluster.counts(), (3, 0, 0));
+        cluster.assert_exchanges(3);
     }
 }
 
@@ -225,5 +236,5 @@ async fn nothing_is_sent_under_a_lease_that_was_taken_over_meanwhile() {
     assert!(!waiter.is_finished());
     let (token, other) = (waiter.await.unwrap().unwrap(), other.token().await.unwrap());
     assert_eq!(token.pair_id(), other.pair_id());
-    assert_eq!(cluster.counts(), (3, 0, 0));
+    cluster.assert_exchanges(3);
 }

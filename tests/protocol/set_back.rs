@@ -10,6 +10,7 @@ async fn pair_id(node: &TokenManager) -> PairId {
     node.token().await.unwrap().pair_id()
 }
 
+/// A session that was replaced does not come back when the store is set back.
 #[tokio::test(start_paused = true)]
 async fn t03_a_session_that_was_replaced_does_not_come_back() {
     for (has_left, has_rotated) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -38,10 +39,14 @@ async fn t03_a_session_that_was_replaced_does_not_come_back() {
         cluster.expire().await;
         assert_eq!(pair_id(&node).await, pair_id(&other).await);
         assert_eq!(pair_id(&other).await.family, held.family);
-        assert_eq!((cluster.counts().1, cluster.counts().2), (0, 0));
+        assert_eq!(
+            (cluster.server.replays(), cluster.server.families_revoked()),
+            (0, 0)
+        );
     }
 }
 
+/// A pair that is issued while the store is set back is stored.
 #[tokio::test(start_paused = true)]
 async fn t03_a_pair_that_is_issued_while_the_store_is_set_back_is_stored() {
     let cluster = Cluster::strict();
@@ -127,12 +132,7 @@ async fn a_doubt_that_the_store_loses_is_written_again_for_the_other_instances()
     let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
     let old = cluster.store.record(&cluster.key()).await.unwrap();
     cluster.server.fail_next(Fault::DropBefore);
-    let hold = cluster.server.hold();
-    let rotation = tokio::spawn({
-        let node = node.clone();
-        async move { node.rotate().await }
-    });
-    cluster.server.arrived(2).await;
+    let (hold, rotation) = cluster.rotate_in_flight(&node).await;
     cluster.store.put(&cluster.key(), &old).await;
     drop(hold);
     cluster.clock.advance(seconds(5)).await;
@@ -144,7 +144,7 @@ async fn a_doubt_that_the_store_loses_is_written_again_for_the_other_instances()
 
 #[tokio::test(start_paused = true)]
 async fn a_doubt_remains_after_a_sign_in_that_fails() {
-    let cluster = Cluster::new(|server| server.sign_in(true));
+    let cluster = Cluster::ruled(|server| server.sign_in(true));
     let node = cluster.begun_node().await;
     let old = cluster.store.record(&cluster.key()).await.unwrap();
     cluster.expire().await;
@@ -163,9 +163,9 @@ async fn a_doubt_remains_after_a_sign_in_that_fails() {
 /// Without coordination a doubt is stored after the answer, in whatever record the store holds by then.
 #[tokio::test(start_paused = true)]
 async fn a_doubt_does_not_undo_a_logout() {
-    let cluster = Cluster::new(|server| server.sign_in(true));
+    let cluster = Cluster::ruled(|server| server.sign_in(true));
     let uncoordinated = async || {
-        let builder = cluster.builder(cluster.endpoint());
+        let builder = cluster.node_builder();
         let node = builder.coordination(Coordination::None).build().unwrap();
         node.token().await.unwrap();
         node
@@ -186,6 +186,7 @@ async fn a_doubt_does_not_undo_a_logout() {
     assert_eq!(cluster.server.sign_ins(), 0);
 }
 
+/// A session that was logged out does not come back when the store is set back.
 #[tokio::test(start_paused = true)]
 async fn t51_a_session_that_was_logged_out_does_not_come_back() {
     for sessions in 1..=3 {
@@ -210,7 +211,7 @@ async fn t51_a_session_that_was_logged_out_does_not_come_back() {
             let record = cluster.store.json(&cluster.key()).await;
             assert_eq!(record["state"]["is"], "logged_out", "{sessions}");
         }
-        assert_eq!(cluster.counts(), (1, 0, 0));
+        cluster.assert_exchanges(1);
         // The user may sign in again.
         node.replace(cluster.server.issue()).await.unwrap();
         node.token().await.unwrap();
@@ -238,5 +239,5 @@ async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back
     cluster.expire().await;
     let token = node.token().await.unwrap();
     assert_eq!(token.pair_id().family, held.family);
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }

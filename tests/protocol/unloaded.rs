@@ -5,7 +5,7 @@ use std::time::Duration;
 use evertoken::EndReason;
 use evertoken::testing::{CallFault, StoreCall};
 
-use crate::cluster::{Cluster, TTL, reason, seconds};
+use crate::cluster::{Cluster, Counts, TTL, reason, seconds};
 
 fn timed() -> Cluster {
     let cluster = Cluster::strict();
@@ -26,7 +26,7 @@ async fn a_second_rotation_loads_nothing_if_the_store_reports_its_time() {
         }
         let expected = if says_time { 0 } else { 3 };
         assert_eq!(cluster.store.calls(StoreCall::Load) - loads, expected);
-        assert_eq!(cluster.counts(), (4, 0, 0));
+        cluster.assert_exchanges(4);
     }
 }
 
@@ -44,7 +44,7 @@ async fn a_pair_that_another_instance_rotated_meanwhile_is_adopted_and_nothing_i
         loads,
         "the swap that was lost brought it"
     );
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +63,7 @@ async fn an_instance_waits_for_the_lease_of_another_instance() {
     drop(hold);
     let theirs = theirs.await.unwrap().unwrap();
     assert_eq!(ours.await.unwrap().unwrap().pair_id(), theirs.pair_id());
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +74,7 @@ async fn a_logout_on_another_instance_is_seen() {
     cluster.expire().await;
     let error = one.token().await.unwrap_err();
     assert_eq!(reason(&error), Some(EndReason::LoggedOut));
-    assert_eq!(cluster.counts().0, 1);
+    assert_eq!(cluster.server.exchanges(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +89,7 @@ async fn a_record_or_a_write_that_the_store_lost_is_noticed() {
     assert_eq!(second.pair_id().version, first.pair_id().version + 1);
     assert_eq!(
         cluster.counts(),
-        (2, 0, 0),
+        Counts::exchanges(2),
         "the token before it is not sent again"
     );
 }
@@ -118,7 +118,7 @@ async fn a_lease_keeps_its_age_when_the_clock_of_the_store_jumps() {
         // No other instance may take the lease for stale while its request is under way.
         drop(hold);
         caller.await.unwrap().unwrap();
-        assert_eq!(cluster.counts(), (2, 0, 0));
+        cluster.assert_exchanges(2);
     }
 }
 
@@ -131,5 +131,5 @@ async fn a_lease_whose_swap_had_no_answer_is_looked_up() {
         .store
         .fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
 }

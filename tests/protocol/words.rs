@@ -3,7 +3,7 @@
 use evertoken::testing::Fault;
 use evertoken::{EndReason, EndpointError, Error};
 
-use crate::cluster::{Cluster, callers, ends, page, reason, refusal, seconds};
+use crate::cluster::{Cluster, Counts, callers, ends, page, reason, refusal, seconds};
 
 #[tokio::test(start_paused = true)]
 async fn a_page_with_any_status_ends_nothing() {
@@ -27,7 +27,7 @@ async fn a_page_with_any_status_ends_nothing() {
             let token = caller.await.unwrap();
             assert!(token.is_ok(), "{fault:?}: {token:?}");
         }
-        assert_eq!(cluster.counts(), (3, 0, 0), "{fault:?}");
+        assert_eq!(cluster.counts(), Counts::exchanges(3), "{fault:?}");
         let record = cluster.store.json(&cluster.key()).await;
         assert_eq!(record["state"]["is"], "active");
         assert!(events.iter_mut().all(|events| ends(events).is_empty()));
@@ -53,7 +53,7 @@ async fn a_page_at_the_first_call_is_an_error_at_once_that_quotes_it_and_ends_no
     assert!(!error.needs_sign_in() && error.is_retryable());
     cluster.clock.advance(error.retry_after().unwrap()).await;
     node.token().await.unwrap();
-    assert_eq!(cluster.counts(), (2, 0, 0));
+    cluster.assert_exchanges(2);
     assert_eq!(ends(&mut events), []);
 }
 
@@ -77,7 +77,7 @@ async fn a_client_that_is_refused_after_a_first_success_waits_until_it_is_accept
             caller.await.unwrap().unwrap();
         }
         // The requests are sent at 0, 2, 6, 14 and 30 s.
-        assert_eq!(cluster.counts(), (6, 0, 0));
+        cluster.assert_exchanges(6);
         assert_eq!(ends(&mut events), []);
     }
 }
@@ -102,9 +102,9 @@ async fn a_client_that_stays_refused_is_an_error_with_the_servers_words_at_the_d
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_secret_at_the_first_call_is_an_error_at_once() {
-    let cluster = Cluster::new(|server| server.client("importer", "secret"));
+    let cluster = Cluster::ruled(|server| server.client("importer", "secret"));
     let wrong = cluster.endpoint().with_client("importer", "wrong");
-    let node = cluster.builder(wrong).build().unwrap();
+    let node = cluster.node_builder_at(wrong).build().unwrap();
     node.token().await.unwrap();
     cluster.expire().await;
     let start = tokio::time::Instant::now();
@@ -118,7 +118,7 @@ async fn a_wrong_secret_at_the_first_call_is_an_error_at_once() {
         assert!(!error.is_retryable() && !error.needs_sign_in());
     }
     assert_eq!(start.elapsed(), seconds(0));
-    assert_eq!(cluster.counts(), (1, 0, 0));
+    cluster.assert_exchanges(1);
     let refresh = cluster.first.refresh.as_ref().unwrap();
     assert!(cluster.server.is_live_refresh(refresh.expose()));
 }

@@ -61,6 +61,7 @@ fn the_net_catches_a_secret_in_every_place_and_form() {
     is_caught("a panic");
 }
 
+/// No secret is in any text that a user or an operator can read.
 #[test]
 fn fm40_no_secret_is_seen_in_anything_that_can_be_read() {
     net::cast();

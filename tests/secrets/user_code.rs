@@ -106,7 +106,7 @@ fn seed() -> TokenPair {
     TokenPair::new(SEED_ACCESS).refresh_token(SEED_REFRESH)
 }
 
-/// Does all that a user can do, and looks at what comes of it.
+/// Calls everything that a user can call, and collects the results.
 async fn use_up(tokens: TokenManager) {
     let mut events = tokens.subscribe();
     net::outcome(tokens.token().await);

@@ -1,4 +1,4 @@
-//! What goes over the wire in a scene, and which of the secrets reached somebody.
+//! What goes over the wire in a scene, and which of the secrets reached a peer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -99,6 +99,15 @@ pub(crate) async fn without_a_token(tokens: &TokenManager) -> Result<Token, Erro
     tokens.token().await
 }
 
+/// The server's refusal ended the session.
+#[track_caller]
+pub(crate) fn assert_rejected(answer: Result<Token, Error>) {
+    let error = answer.expect_err("the server refuses");
+    let is_rejected = matches!(&error, Error::Ended { reason, .. } if reason.is_rejected());
+    let is_final = error.needs_sign_in() && !error.is_retryable();
+    assert!(is_rejected && is_final, "{error:?}");
+}
+
 /// How often this manager rotated, of what has happened so far.
 pub(crate) fn rotated(events: &mut Events) -> u64 {
     let events = std::iter::from_fn(|| events.try_recv());

@@ -1,14 +1,15 @@
 //! "Take this pair and rotate at once": a job's pair is its own from the first request on.
 
 use evertoken::testing::AccessCheck;
-use evertoken::{MemoryStore, OnRequest, RefreshToken, TokenPair};
+use evertoken::{OnRequest, RefreshToken, TokenPair};
 
-use crate::support::{SECOND, World};
+use crate::support::{SECOND, World, rotate};
 
 fn refresh_alone(pair: &TokenPair) -> TokenPair {
     TokenPair::from_refresh_token(pair.refresh.clone().unwrap())
 }
 
+/// A pair that a job rotates at once is the job's own after one exchange.
 #[tokio::test(start_paused = true)]
 async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange() {
     for alone in [false, true] {
@@ -26,7 +27,7 @@ async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange()
         let own = tokens.rotate().await.unwrap();
         assert_ne!(own.expose(), world.first.access.as_ref().unwrap().expose());
         assert!(world.is_live(&own));
-        // The copy that somebody else holds is used up.
+        // The copy that the other client holds is spent.
         let copy = world.first.refresh.as_ref().map(RefreshToken::expose);
         assert!(!world.server.is_live_refresh(copy.unwrap()));
         assert_eq!(tokens.token().await.unwrap().pair_id(), own.pair_id());
@@ -34,8 +35,9 @@ async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange()
     }
 }
 
+/// Many callers that rotate the first pair at once share one exchange.
 #[tokio::test(start_paused = true)]
-async fn i12_many_who_ask_for_it_at_once_share_the_one_exchange() {
+async fn i12_many_callers_that_rotate_the_first_pair_share_one_exchange() {
     for alone in [false, true] {
         let world = World::with(|server| server.latency(SECOND));
         let seed = if alone {
@@ -48,12 +50,7 @@ async fn i12_many_who_ask_for_it_at_once_share_the_one_exchange() {
             .seed(seed)
             .build()
             .unwrap();
-        let callers: Vec<_> = (0..64)
-            .map(|_| {
-                let tokens = tokens.clone();
-                tokio::spawn(async move { tokens.rotate().await })
-            })
-            .collect();
+        let callers: Vec<_> = (0..64).map(|_| rotate(&tokens)).collect();
         for caller in callers {
             assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
         }
@@ -61,11 +58,11 @@ async fn i12_many_who_ask_for_it_at_once_share_the_one_exchange() {
     }
 }
 
+/// A restarted process rotates the stored pair once, and not the seed.
 #[tokio::test(start_paused = true)]
-async fn i12_a_restart_on_a_store_that_survives_rotates_what_is_there_once() {
+async fn i12_a_restart_rotates_the_stored_pair_once() {
     for alone in [false, true] {
         let world = World::new(600 * SECOND);
-        let store = MemoryStore::with_clock(world.clock.clone());
         let mut versions = Vec::new();
         for start in 1..=4 {
             let seed = if alone {
@@ -74,8 +71,7 @@ async fn i12_a_restart_on_a_store_that_survives_rotates_what_is_there_once() {
                 world.first.clone()
             };
             let tokens = world
-                .builder(OnRequest::default())
-                .store(store.clone())
+                .shared(OnRequest::default())
                 .seed(seed)
                 .build()
                 .unwrap();
@@ -89,8 +85,9 @@ async fn i12_a_restart_on_a_store_that_survives_rotates_what_is_there_once() {
     }
 }
 
+/// A client that presents the other copy of a used token ends the session, and gets that as an error.
 #[tokio::test(start_paused = true)]
-async fn i12_whoever_presents_the_other_copy_ends_the_session_and_is_told() {
+async fn i12_a_client_that_presents_the_other_copy_ends_the_session_and_gets_that_error() {
     let world = World::new(600 * SECOND);
     let job = world.builder(OnRequest::default()).build().unwrap();
     let own = job.rotate().await.unwrap();

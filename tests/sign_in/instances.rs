@@ -1,91 +1,65 @@
 //! The endpoint signs in by itself; several instances share the store.
 
 use evertoken::clock::Clock;
-use evertoken::testing::{Fault, TestClock};
+use evertoken::testing::Fault;
 use evertoken::{
-    BackgroundTimer, Builder, EndReason, Error, Event, MemoryStore, OnRequest, OptimisticEarly,
-    RefreshStrategy, TokenManager, TokenPair,
+    BackgroundTimer, EndReason, Error, Event, OnRequest, OptimisticEarly, RefreshStrategy,
+    TokenManager, TokenPair,
 };
 
-use crate::support::{HOUR, SECOND, World, drain, ended, failed, loaded, settle};
+use crate::support::{HOUR, SECOND, World, callers, drain, ended, failed, loaded, refusal, settle};
 
-struct Site {
-    world: World,
-    store: MemoryStore,
-}
-
-impl Site {
-    fn new() -> Self {
-        let world = World::with(|server| server.sign_in(true).latency(SECOND));
-        let clock: TestClock = world.clock.clone();
-        let store = MemoryStore::with_clock(clock);
-        Self { world, store }
-    }
-
-    /// Without a first pair.
-    fn builder(&self, strategy: impl RefreshStrategy) -> Builder {
-        TokenManager::builder(self.world.server.endpoint())
-            .clock(self.world.clock.clone())
-            .strategy(strategy)
-            .store(self.store.clone())
-            .jitter(0.0)
-    }
+/// The endpoint signs in, and the server takes a second.
+fn world() -> World {
+    World::with(|server| server.sign_in(true).latency(SECOND))
 }
 
 #[tokio::test(start_paused = true)]
 async fn many_instances_on_one_store_sign_in_once() {
-    let site = Site::new();
+    let world = world();
     let nodes: Vec<_> = (0..20)
-        .map(|_| site.builder(OnRequest::default()).build().unwrap())
+        .map(|_| world.unseeded(OnRequest::default()).build().unwrap())
         .collect();
-    let callers: Vec<_> = nodes
-        .iter()
-        .flat_map(|node| {
-            (0..5).map(|_| {
-                let node = node.clone();
-                tokio::spawn(async move { node.token().await })
-            })
-        })
-        .collect();
+    let callers: Vec<_> = nodes.iter().flat_map(|node| callers(node, 5)).collect();
     let mut pair_ids = Vec::new();
     for caller in callers {
         pair_ids.push(caller.await.unwrap().unwrap().pair_id());
     }
     pair_ids.dedup();
     assert_eq!(pair_ids.len(), 1);
-    assert_eq!(site.world.server.sign_ins(), 1);
+    assert_eq!(world.server.sign_ins(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_instances_that_are_told_to_sign_in_after_a_logout_do_it_once_between_them() {
-    let site = Site::new();
+async fn many_instances_sign_in_once_after_a_logout() {
+    let world = world();
     let nodes: Vec<_> = (0..5)
-        .map(|_| site.builder(OnRequest::default()).build().unwrap())
+        .map(|_| world.unseeded(OnRequest::default()).build().unwrap())
         .collect();
     for node in &nodes {
         node.token().await.unwrap();
     }
     nodes[0].logout().await;
     let token = nodes[0].sign_in().await.unwrap();
-    assert_eq!(site.world.server.sign_ins(), 2);
-    site.world.clock.advance(HOUR).await;
+    assert_eq!(world.server.sign_ins(), 2);
+    world.clock.advance(HOUR).await;
     for node in &nodes {
         let adopted = node.token().await.unwrap();
         assert_eq!(adopted.pair_id().family, token.pair_id().family);
-        assert!(site.world.is_live(&adopted));
+        assert!(world.is_live(&adopted));
     }
-    assert_eq!(site.world.server.sign_ins(), 2);
-    site.world.assert_exchanges(1);
+    assert_eq!(world.server.sign_ins(), 2);
+    world.assert_exchanges(1);
 }
 
 async fn is_replaced(strategy: impl RefreshStrategy + Clone) {
-    let site = Site::new();
-    let tokens = loaded(site.builder(strategy)).await;
+    let world = world();
+    let tokens = loaded(world.unseeded(strategy)).await;
     let mut events = tokens.subscribe();
-    site.world.server.revoke_all();
-    site.world.clock.advance(HOUR).await;
-    assert!(site.world.is_live(&tokens.token().await.unwrap()));
-    assert_eq!(site.world.server.sign_ins(), 2);
+    world.server.revoke_all();
+    world.clock.advance(HOUR).await;
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    assert_eq!(world.server.sign_ins(), 2);
     assert_eq!(ended(&drain(&mut events)), 0);
 }
 
@@ -98,106 +72,100 @@ async fn a_session_that_the_server_ended_is_replaced_whatever_the_strategy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_sign_in_in_place_of_a_session_that_ended_is_not_repeated_by_a_timer() {
-    let site = Site::new();
-    let tokens = loaded(site.builder(BackgroundTimer::default())).await;
+    let world = world();
+    let tokens = loaded(world.unseeded(BackgroundTimer::default())).await;
     let mut events = tokens.subscribe();
-    site.world.server.revoke_all();
-    site.world.server.fail_always(Some(Fault::Status {
-        status: 400,
-        body: r#"{"error":"invalid_grant"}"#.to_owned(),
-        retry_after: None,
-    }));
+    world.server.revoke_all();
+    world
+        .server
+        .fail_always(Some(refusal(400, "invalid_grant")));
     // For hours: the account would be locked.
     for _ in 0..4 * 60 {
-        site.world.clock.advance(60 * SECOND).await;
+        world.clock.advance(60 * SECOND).await;
     }
     assert_eq!(failed(&drain(&mut events)), 1);
-    assert_eq!(site.world.server.sign_ins(), 2);
+    assert_eq!(world.server.sign_ins(), 2);
     // A caller may have the sign-in tried again, and it works by then.
-    site.world.server.fail_always(None);
-    assert!(site.world.is_live(&tokens.token().await.unwrap()));
-    assert_eq!(site.world.server.sign_ins(), 3);
+    world.server.fail_always(None);
+    assert!(world.is_live(&tokens.token().await.unwrap()));
+    assert_eq!(world.server.sign_ins(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_the_user_left_is_not_replaced_before_he_signs_in() {
-    let site = Site::new();
+async fn a_session_that_was_logged_out_is_not_replaced_before_a_sign_in() {
+    let world = world();
     let (here, there) = (
-        loaded(site.builder(BackgroundTimer::default())).await,
-        loaded(site.builder(BackgroundTimer::default())).await,
+        loaded(world.unseeded(BackgroundTimer::default())).await,
+        loaded(world.unseeded(BackgroundTimer::default())).await,
     );
     here.logout().await;
     for _ in 0..100 {
-        site.world.clock.advance(60 * SECOND).await;
+        world.clock.advance(60 * SECOND).await;
         assert!(here.token().await.unwrap_err().needs_sign_in());
-        if site.world.clock.wall().as_secs() > 1_700_000_000 + 600 {
+        if world.clock.wall().as_secs() > 1_700_000_000 + 600 {
             assert!(there.token().await.unwrap_err().needs_sign_in());
         }
     }
-    let next = site.builder(BackgroundTimer::default()).build().unwrap();
+    let next = world.unseeded(BackgroundTimer::default()).build().unwrap();
     assert!(next.token().await.unwrap_err().needs_sign_in());
-    assert_eq!(site.world.server.sign_ins(), 1);
-    site.world.assert_exchanges(0);
+    assert_eq!(world.server.sign_ins(), 1);
+    world.assert_exchanges(0);
     let token = here.sign_in().await.unwrap();
-    assert!(site.world.is_live(&token));
+    assert!(world.is_live(&token));
     assert_eq!(here.status().end, None);
-    assert_eq!(site.world.server.sign_ins(), 2);
+    assert_eq!(world.server.sign_ins(), 2);
 }
 
+/// A sign-in does not wait for a rotation that a logout left behind.
 #[tokio::test(start_paused = true)]
 async fn r4_a_sign_in_does_not_wait_for_a_rotation_that_the_logout_left_behind() {
-    let site = Site::new();
-    let tokens = loaded(site.builder(OnRequest::default())).await;
-    site.world.clock.advance(600 * SECOND).await;
+    let world = world();
+    let tokens = loaded(world.unseeded(OnRequest::default())).await;
+    world.clock.advance(600 * SECOND).await;
     // Its answer takes 20 s more.
-    site.world.server.fail_next(Fault::Delay(20 * SECOND));
+    world.server.fail_next(Fault::Delay(20 * SECOND));
     let _ = tokens.try_token();
-    site.world.server.arrived(1).await;
+    world.server.arrived(1).await;
     tokens.logout().await;
-    let start = site.world.clock.now();
+    let start = world.clock.now();
     let token = tokens.sign_in().await.unwrap();
-    assert_eq!(site.world.clock.now().since(start), SECOND);
-    site.world.clock.advance(60 * SECOND).await;
-    assert!(site.world.is_live(&token));
+    assert_eq!(world.clock.now().since(start), SECOND);
+    world.clock.advance(60 * SECOND).await;
+    assert!(world.is_live(&token));
     assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
-    assert_eq!(site.world.server.sign_ins(), 2);
-    site.world.assert_exchanges(1);
+    assert_eq!(world.server.sign_ins(), 2);
+    world.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_active_session_is_rotated_by_a_sign_in() {
-    let site = Site::new();
-    let tokens = loaded(site.builder(OnRequest::default())).await;
+    let world = world();
+    let tokens = loaded(world.unseeded(OnRequest::default())).await;
     let before = tokens.token().await.unwrap();
     let token = tokens.sign_in().await.unwrap();
     assert_eq!(token.pair_id().family, before.pair_id().family);
     assert_eq!(token.pair_id().version, before.pair_id().version + 1);
-    assert_eq!(site.world.server.sign_ins(), 1);
+    assert_eq!(world.server.sign_ins(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sign_in_whose_answer_was_lost_is_reported_and_done_again_after_a_pause() {
-    let site = Site::new();
-    let tokens = site.builder(OnRequest::default()).build().unwrap();
+    let world = world();
+    let tokens = world.unseeded(OnRequest::default()).build().unwrap();
     let mut events = tokens.subscribe();
-    site.world.server.fail_next(Fault::DropAfter);
-    let callers: Vec<_> = (0..50)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.token().await })
-        })
-        .collect();
+    world.server.fail_next(Fault::DropAfter);
+    let callers = callers(&tokens, 50);
     // Not at once, however many ask.
-    site.world.clock.advance(2 * SECOND).await;
-    assert_eq!(site.world.server.sign_ins(), 1);
+    world.clock.advance(2 * SECOND).await;
+    assert_eq!(world.server.sign_ins(), 1);
     let error = tokens.try_token().unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
     assert!(!error.needs_sign_in());
     assert_eq!(error.to_string(), "the sign-in failed");
     for caller in callers {
-        assert!(site.world.is_live(&caller.await.unwrap().unwrap()));
+        assert!(world.is_live(&caller.await.unwrap().unwrap()));
     }
-    assert_eq!(site.world.server.sign_ins(), 2);
+    assert_eq!(world.server.sign_ins(), 2);
     let events = drain(&mut events);
     assert!(
         matches!(
@@ -208,77 +176,81 @@ async fn a_sign_in_whose_answer_was_lost_is_reported_and_done_again_after_a_paus
     );
 }
 
+/// No session is created while an active pair is in memory or in the store.
 #[tokio::test(start_paused = true)]
-async fn w2_with_an_active_pair_in_memory_or_in_the_store_nothing_is_created() {
-    let site = Site::new();
-    let tokens = loaded(site.builder(OnRequest::default())).await;
+async fn w2_no_session_is_created_beside_an_active_pair_in_memory_or_in_the_store() {
+    let world = world();
+    let tokens = loaded(world.unseeded(OnRequest::default())).await;
     for _ in 0..100 {
         tokens.token().await.unwrap();
     }
     for _ in 0..10 {
-        loaded(site.builder(OnRequest::default())).await;
+        loaded(world.unseeded(OnRequest::default())).await;
     }
-    assert_eq!(site.world.server.sign_ins(), 1);
-    site.world.assert_exchanges(0);
+    assert_eq!(world.server.sign_ins(), 1);
+    world.assert_exchanges(0);
 }
 
+/// A job that signs in for itself survives the logout of the user.
 #[tokio::test(start_paused = true)]
 async fn fm27_a_job_with_a_sign_in_of_its_own_survives_the_logout_of_the_user() {
-    let site = Site::new();
-    let key = site.builder(OnRequest::default()).build().unwrap();
+    let world = world();
+    let key = world.unseeded(OnRequest::default()).build().unwrap();
     let key = key.key().clone();
     let user = loaded(
-        site.builder(OnRequest::default())
-            .seed(site.world.first.clone()),
+        world
+            .unseeded(OnRequest::default())
+            .seed(world.first.clone()),
     )
     .await;
-    let job = loaded(site.builder(OnRequest::default()).key(key.label("job"))).await;
+    let job = loaded(world.unseeded(OnRequest::default()).key(key.label("job"))).await;
     let mut failures = 0;
     for minute in 0..120 {
         if minute == 30 {
             assert!(user.logout().await.is_complete());
         }
         match job.token().await {
-            Ok(token) if site.world.is_live(&token) => {}
+            Ok(token) if world.is_live(&token) => {}
             _ => failures += 1,
         }
-        site.world.clock.advance(60 * SECOND).await;
+        world.clock.advance(60 * SECOND).await;
     }
     assert_eq!(failures, 0);
-    assert_eq!(site.world.server.sign_ins(), 1);
+    assert_eq!(world.server.sign_ins(), 1);
     assert_eq!(user.status().end, Some(EndReason::LoggedOut));
 }
 
+/// An access token without a refresh token is replaced by a new sign-in.
 #[tokio::test(start_paused = true)]
 async fn fm27_a_one_shot_access_token_is_replaced_by_signing_in_anew() {
-    let site = Site::new();
+    let world = world();
     // Issued once, and nothing to refresh it with.
-    let access = site.world.first.access.clone().unwrap();
+    let access = world.first.access.clone().unwrap();
     let one_shot = TokenPair::new(access).expires_in(600 * SECOND);
-    let tokens = loaded(site.builder(OnRequest::default()).seed(one_shot)).await;
-    assert_eq!(site.world.server.sign_ins(), 0);
+    let tokens = loaded(world.unseeded(OnRequest::default()).seed(one_shot)).await;
+    assert_eq!(world.server.sign_ins(), 0);
     for _ in 0..60 {
-        assert!(site.world.is_live(&tokens.token().await.unwrap()));
-        site.world.clock.advance(60 * SECOND).await;
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        world.clock.advance(60 * SECOND).await;
     }
-    assert_eq!(site.world.server.sign_ins(), 1);
+    assert_eq!(world.server.sign_ins(), 1);
     // The sign-in brought a refresh token, which is used from then on.
-    assert_eq!(site.world.server.exchanges(), 4);
+    assert_eq!(world.server.exchanges(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_of_another_instance_wins_over_a_session_believed_lost() {
-    let site = Site::new();
+    let world = world();
     let (here, there) = (
-        loaded(site.builder(OnRequest::default())).await,
-        loaded(site.builder(OnRequest::default())).await,
+        loaded(world.unseeded(OnRequest::default())).await,
+        loaded(world.unseeded(OnRequest::default())).await,
     );
-    site.world.clock.advance(600 * SECOND).await;
+    world.clock.advance(600 * SECOND).await;
     let token = here.token().await.unwrap();
     assert_eq!(there.token().await.unwrap().pair_id(), token.pair_id());
     settle().await;
-    assert_eq!(site.world.server.sign_ins(), 1);
-    site.world.assert_exchanges(1);
+    assert_eq!(world.server.sign_ins(), 1);
+    world.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The grants of RFC 6749 that need nobody at a browser, over HTTP.
+//! The grants of RFC 6749 that need no browser, over HTTP.
 
 use evertoken::testing::AuthorizationServer;
 use evertoken::{EndpointError, Error, Event, MemoryStore, OAuth2, TokenManager};
@@ -122,7 +122,7 @@ async fn a_wrong_password_is_reported_and_not_tried_again_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_password_is_not_hammered_by_those_who_ask() {
+async fn callers_do_not_hammer_the_server_with_a_wrong_password() {
     let world = World::new(600 * SECOND);
     let body = r#"{"error":"invalid_grant"}"#;
     let server =
@@ -171,7 +171,7 @@ async fn a_sign_in_over_http_is_the_servers_own_and_is_revoked_at_a_logout() {
 }
 
 #[tokio::test]
-async fn without_a_revocation_url_a_logout_is_a_local_one_and_says_so() {
+async fn a_logout_without_a_revocation_url_is_local_and_reports_that() {
     let server = AuthorizationServer::builder().sign_in(true).build();
     let http = server.listen().await.unwrap();
     let endpoint = OAuth2::new(http.url(), "importer")

@@ -2,8 +2,8 @@
 
 use evertoken::clock::Clock;
 use evertoken::{
-    BackgroundTimer, EndReason, Error, Event, MemoryStore, OnRequest, OptimisticEarly,
-    RefreshStrategy, TokenManager, TokenPair,
+    BackgroundTimer, EndReason, Error, Event, OnRequest, OptimisticEarly, RefreshStrategy,
+    TokenManager, TokenPair,
 };
 
 use crate::probe::{Probe, ProbedStore};
@@ -16,18 +16,13 @@ fn access(pair: &TokenPair) -> &str {
 async fn r4_with(strategy: impl RefreshStrategy) {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(strategy).await;
-    let hold = world.server.hold();
-    let caller = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.rotate().await }
-    });
-    world.server.arrived(1).await;
+    let (hold, caller) = world.rotate_in_flight(&tokens).await;
     let second = world.server.issue();
     let start = world.clock.now();
     tokens.replace(second.clone()).await.unwrap();
-    // Nor does anybody who comes after it.
+    // A caller that comes after it does not wait.
     assert_eq!(text(&tokens.token().await), access(&second));
-    // And those who waited for the rotation wait no longer.
+    // The callers that waited for the rotation wait no longer.
     assert_eq!(text(&caller.await.unwrap()), access(&second));
     assert_eq!(world.clock.now(), start);
     drop(hold);
@@ -39,6 +34,7 @@ async fn r4_with(strategy: impl RefreshStrategy) {
     world.assert_exchanges(1);
 }
 
+/// A new sign-in does not wait for a rotation in flight, whatever the strategy.
 #[tokio::test(start_paused = true)]
 async fn r4_a_new_sign_in_does_not_wait_for_a_rotation_in_flight() {
     r4_with(BackgroundTimer::default()).await;
@@ -46,6 +42,7 @@ async fn r4_a_new_sign_in_does_not_wait_for_a_rotation_in_flight() {
     r4_with(OptimisticEarly::default()).await;
 }
 
+/// The timer follows the new pair while an old rotation hangs.
 #[tokio::test(start_paused = true)]
 async fn r4_the_timer_goes_on_with_the_new_pair_while_an_old_rotation_hangs() {
     let world = World::new(600 * SECOND);
@@ -63,6 +60,7 @@ async fn r4_the_timer_goes_on_with_the_new_pair_while_an_old_rotation_hangs() {
     world.assert_unharmed();
 }
 
+/// Shutdown waits for the rotation that was replaced, and its pair is revoked.
 #[tokio::test(start_paused = true)]
 async fn r4_shutdown_waits_for_the_rotation_that_was_replaced() {
     let world = World::with(|server| server.latency(4 * SECOND));
@@ -144,7 +142,7 @@ async fn a_pair_that_could_not_be_stored_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn its_times_count_from_the_call_and_a_jwt_says_its_own() {
+async fn the_times_of_a_replacement_count_from_the_call_and_those_of_a_jwt_from_its_claims() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(5 * HOUR).await;
@@ -183,8 +181,7 @@ async fn dropping_the_future_stores_the_pair_all_the_same_and_the_timer_knows_it
 #[tokio::test(start_paused = true)]
 async fn other_instances_adopt_it_at_their_next_look() {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let builder = || world.builder(OnRequest::default()).store(store.clone());
+    let builder = || world.shared(OnRequest::default());
     let (here, there) = (loaded(builder()).await, loaded(builder()).await);
     world.server.revoke_all();
     world.clock.advance(600 * SECOND).await;
@@ -199,7 +196,7 @@ async fn other_instances_adopt_it_at_their_next_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_cannot_sign_in_says_so_and_changes_nothing() {
+async fn sign_in_at_an_endpoint_that_cannot_sign_in_is_an_error_and_changes_nothing() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     let error = tokens.sign_in().await.unwrap_err();

@@ -16,6 +16,7 @@ fn manager(token: &str, clock: &TestClock) -> TokenManager {
         .unwrap()
 }
 
+/// A static token has no timer and no rotation.
 #[tokio::test(start_paused = true)]
 async fn i11_a_token_that_never_changes_has_no_timer_and_no_rotation() {
     let clock = TestClock::new();
@@ -35,8 +36,9 @@ async fn i11_a_token_that_never_changes_has_no_timer_and_no_rotation() {
     assert!(told.len() <= 1, "only that it cannot be rotated: {told:?}");
 }
 
+/// A 401 for a static token is returned each time, and rotates nothing.
 #[tokio::test(start_paused = true)]
-async fn i11_its_401_is_returned_as_it_is_each_time_and_rotates_nothing() {
+async fn i11_a_401_for_a_static_token_is_returned_each_time_and_rotates_nothing() {
     let clock = TestClock::new();
     let server = AuthorizationServer::builder().clock(clock.clone()).build();
     let api = ImportApi::builder(&server).build();
@@ -58,8 +60,9 @@ async fn i11_its_401_is_returned_as_it_is_each_time_and_rotates_nothing() {
     assert_eq!(server.exchanges(), 0);
 }
 
+/// A static JWT is served to its `exp`; after that the error asks for a sign-in.
 #[tokio::test(start_paused = true)]
-async fn i11_a_jwt_is_served_to_its_end_and_then_somebody_has_to_act() {
+async fn i11_a_static_jwt_is_served_to_its_end_and_then_a_sign_in_is_needed() {
     let clock = TestClock::new();
     // {"exp":1700000600,"iat":1700000000}: 600 s from the start of the clock.
     let jwt = "e30.eyJleHAiOjE3MDAwMDA2MDAsImlhdCI6MTcwMDAwMDAwMH0.x";
@@ -115,7 +118,7 @@ async fn a_logout_of_a_token_that_never_changes_is_a_local_one_and_holds() {
 }
 
 #[test]
-fn its_debug_holds_no_secret() {
+fn the_debug_output_of_a_static_token_holds_no_secret() {
     let text = format!("{:?}", StaticToken::new("sesame"));
     assert!(!text.contains("sesame"), "{text}");
     assert_eq!(Validity::default(), Validity::Unknown);

@@ -35,7 +35,7 @@ pub(crate) async fn run(world: Arc<World>, caller: Caller) {
     }
 }
 
-/// What a caller could have had, or could know, when he came.
+/// What a caller could have had, or could know, when it came.
 struct Before {
     pair_id: Option<PairId>,
     left: Option<Duration>,
@@ -219,7 +219,7 @@ fn reject(world: &World, node: &Node, token: &Token) {
     }
 }
 
-/// Nobody is given an expired token, nor one that is nobody's.
+/// No caller is given an expired token, or a token that was not issued.
 pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     let id = node.id;
     // One that arrives too late is served for a while, or the server would be asked without end.
@@ -245,7 +245,7 @@ pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     }
 }
 
-/// Nobody is refused who could have been given a valid token.
+/// No caller is refused that could have been given a valid token.
 fn refused(world: &World, node: &Node, error: &Error) {
     let status = node.manager.status();
     let rejected = *node.rejected.lock();

@@ -78,7 +78,7 @@ mod tests {
 
     /// A field that came later and has no default, or is written though it has it, fails here.
     #[test]
-    fn a_stored_scenario_is_written_as_it_was_read_and_says_what_it_found() {
+    fn a_stored_scenario_is_written_as_it_was_read_and_states_what_it_found() {
         let all = stored();
         assert!(all.len() >= 27);
         for stored in all {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_an_error() {
+    fn an_unknown_key_of_a_scenario_is_an_error() {
         let text = written("a seed", &drawn(0));
         for (known, unknown) in [
             ("lease_duration", "lease_duration_of_old"),

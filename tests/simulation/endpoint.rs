@@ -43,7 +43,7 @@ impl fmt::Debug for SimEndpoint {
     }
 }
 
-/// Notes that nobody waits for the answer any more, unless it was read.
+/// Notes that no instance waits for the answer any more, unless the answer was read.
 struct Waiting<'a>(&'a Gate, SendId);
 
 impl Drop for Waiting<'_> {
@@ -159,7 +159,7 @@ impl TokenEndpoint for SimEndpoint {
 }
 
 impl SimEndpoint {
-    /// The request to the server and its answer back, whether or not anybody waits for that.
+    /// The request to the server and its answer back, whether or not an instance waits for the answer.
     async fn carried(
         &self,
         grant: Grant<'_>,

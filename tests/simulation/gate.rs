@@ -67,7 +67,7 @@ impl Gate {
         if self.panics.swap(false, Ordering::Relaxed) {
             self.observer
                 .note(|| format!("{}'s {what} panics", self.id));
-            // Not `panic!`: nobody has to read of this one.
+            // Not `panic!`: this one is not to be printed.
             std::panic::resume_unwind(Box::new(what));
         }
     }

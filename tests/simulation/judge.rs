@@ -14,7 +14,7 @@ use crate::world::{Node, World};
 /// Enough for the longest pause, and for leases that go stale one after another.
 const ROUNDS: usize = 40;
 
-/// Whoever was told an end does not look again before.
+/// An instance that knows of an end does not load again before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What an instance says in the end.
@@ -52,10 +52,10 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
             last.push((node, said));
         }
         let is_final = |(_, said): &(Node, Last)| !matches!(said, Last::Else(_));
-        // Whoever knows better says so at his next look.
+        // An instance that knows better reports that at its next load.
         let agree = last.windows(2).all(|two| two[0].1 == two[1].1);
         let agree = agree || !world.scenario.coordinated && round > 1;
-        // Whoever is refused is told the end that is known, and has the store looked at meanwhile.
+        // A caller that is refused gets the end that is known, and the store is loaded meanwhile.
         let waited = seconds(world.scenario.longest_lease()) * u32::try_from(round).unwrap();
         let is_sure =
             waited > 2 * LONGEST_PAUSE || last.iter().all(|(_, said)| *said == Last::Served);

@@ -1,5 +1,5 @@
 //! Every interleaving we can think of, from one number: the real code, under faults at every point at which it
-//! awaits anything, watched by somebody who sees what the server and the store really did.
+//! awaits anything, watched by an observer that sees what the server and the store did.
 //!
 //! `EVERTOKEN_SEEDS=n` runs more seeds than usual, `EVERTOKEN_FROM=k` others, and `EVERTOKEN_SEED=k` one, with its
 //! history; `EVERTOKEN_SCENARIO=path` does the same with a scenario from a file. With `EVERTOKEN_STOP=1` the first seed

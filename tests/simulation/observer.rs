@@ -62,7 +62,7 @@ pub(crate) struct Log {
     accesses: HashMap<String, u64>,
     /// Since when each of them was served.
     served: HashMap<String, u64>,
-    /// Access tokens that the server issued a second time to somebody who did not take it for that.
+    /// Access tokens that the server issued a second time to an instance that did not recognise that.
     repeated: HashSet<String>,
     record: Option<View>,
     owners: HashMap<String, NodeId>,
@@ -88,7 +88,7 @@ pub(crate) struct Log {
     written_sign_ins: HashMap<NodeId, u64>,
     /// Instances that were logged out, and how often the session had been begun anew then.
     out: HashMap<NodeId, u32>,
-    /// The user has signed in anew, or somebody may have done it for him.
+    /// The user has signed in anew, or an instance may have done so.
     pub(crate) begins: u32,
     /// One of these may still be going on.
     pub(crate) is_stray: bool,
@@ -382,7 +382,7 @@ impl Log {
         name.is_some_and(|name| self.tokens[*name].was_refused)
     }
 
-    /// Whether somebody has revoked it.
+    /// Whether it has been revoked.
     pub(crate) fn is_revoked(&self, refresh: &str) -> bool {
         let name = self.texts.get(refresh);
         name.is_some_and(|name| self.tokens[*name].was_revoked)

@@ -27,7 +27,7 @@ pub(crate) fn seconds(n: u64) -> Duration {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Server {
     Strict,
-    /// A replay is refused and harms nobody.
+    /// A replay is refused and harms no session.
     NoFamily,
     GraceSamePair,
     Fork,
@@ -64,7 +64,7 @@ pub(crate) enum Strategy {
     OnRequest,
     BackgroundTimer,
     OptimisticEarly,
-    /// The same, and a session that nobody uses ends.
+    /// The same, and an idle session ends.
     EndsIdle,
     Greedy,
 }

@@ -149,6 +149,6 @@ fn begin(world: &World) {
 fn begun(world: &World, result: &Result<(), Error>) {
     let mut log = world.observer.log();
     log.begins += 1;
-    // It goes on, and nobody knows how long.
+    // The suspension goes on for an unknown time.
     log.is_stray |= matches!(result, Err(Error::TimedOut { .. }));
 }

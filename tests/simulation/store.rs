@@ -107,7 +107,7 @@ impl fmt::Debug for SimStore {
     }
 }
 
-/// Notes that a call has failed, or that nobody waits for its answer any more, unless it was read.
+/// Notes that a call has failed, or that no instance waits for its answer any more, unless the answer was read.
 struct Waiting<'a> {
     gate: &'a Gate,
     is_answered: bool,
@@ -258,7 +258,7 @@ impl TokenStore for SimStore {
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
         self.called().await;
-        // Nobody to be told: it is waited for all the same.
+        // No instance gets the result: the wait happens all the same.
         if self.gate.pass(Point::BeforeChanged).await.is_err() {
             return;
         }

@@ -188,7 +188,7 @@ impl World {
             builder = builder.on_store_failure(OnStoreFailure::Fail);
         }
         if let Some(first) = &self.first {
-            // What stands in somebody's configuration: how long the access token lives, nobody knows later.
+            // As in a configuration: how long the access token lives is unknown later.
             let refresh = first.refresh.clone().filter(|_| gate.id.life > 0);
             let later = refresh.map(TokenPair::from_refresh_token);
             builder = builder.seed(later.unwrap_or_else(|| first.clone()));
@@ -304,7 +304,7 @@ impl World {
         }
     }
 
-    /// Nobody uses any instance any more.
+    /// No caller uses an instance any more.
     pub(crate) fn close(&self) {
         *self.is_closed.lock() = true;
         for slot in &self.slots {

@@ -1,23 +1,38 @@
-//! A strict server, a clock and a manager between them: what the acceptance tests start from.
+//! What the acceptance tests start from: a strict server, a clock, a store, and managers between them.
+//!
+//! ```ignore
+//! let world = World::new(600 * SECOND);
+//! let tokens = world.manager(OnRequest::default()).await;
+//! world.expire().await;
+//! assert!(world.is_live(&tokens.token().await.unwrap()));
+//! world.assert_exchanges(1);
+//! ```
 #![allow(dead_code, unreachable_pub)]
+
+pub mod reasons;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::testing::{
-    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, TestClock,
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, Hold, InProcessEndpoint,
+    TestClock,
 };
 use evertoken::{
-    Builder, Error, Event, Events, Lifetime, Plan, RefreshStrategy, Token, TokenEndpoint,
-    TokenManager, TokenPair,
+    Builder, EndReason, Error, Event, Events, Key, Lifetime, MemoryStore, Plan, RefreshStrategy,
+    ServerProfile, Token, TokenEndpoint, TokenManager, TokenPair, TokenStore,
 };
 use parking_lot::Mutex;
+use tokio::task::JoinHandle;
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A strategy of one's own: as early and as often as the manager lets it.
+/// How long an access token lives by default.
+pub const TTL: Duration = Duration::from_secs(600);
+
+/// A user's strategy: as early and as often as the manager permits.
 #[derive(Debug, Clone, Copy)]
 pub struct Greedy;
 
@@ -27,7 +42,7 @@ impl RefreshStrategy for Greedy {
     }
 }
 
-/// A strategy of one's own that is reasonable.
+/// A user's strategy: from half of the lifetime on.
 #[derive(Debug, Clone, Copy)]
 pub struct HalfLife;
 
@@ -37,12 +52,46 @@ impl RefreshStrategy for HalfLife {
     }
 }
 
-/// One server and one clock. The first pair is issued when the world is made.
+/// What the server counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub exchanges: u64,
+    pub replays: u64,
+    pub families_revoked: u64,
+}
+
+impl Counts {
+    /// This number of exchanges, none of a token that was used before.
+    pub fn exchanges(exchanges: u64) -> Self {
+        Self {
+            exchanges,
+            replays: 0,
+            families_revoked: 0,
+        }
+    }
+
+    pub fn replays(self, replays: u64) -> Self {
+        Self { replays, ..self }
+    }
+
+    pub fn families_revoked(self, families_revoked: u64) -> Self {
+        Self {
+            families_revoked,
+            ..self
+        }
+    }
+}
+
+/// One server, one clock and one store. The first pair is issued when the world is made.
 #[derive(Debug)]
-pub struct World {
+pub struct World<S = MemoryStore> {
     pub clock: TestClock,
     pub server: AuthorizationServer,
     pub first: TokenPair,
+    /// The store of the managers that share a session.
+    pub store: S,
+    /// What managers know of the server.
+    pub profile: ServerProfile,
 }
 
 impl World {
@@ -54,22 +103,49 @@ impl World {
     pub fn with(
         describe: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
     ) -> Self {
+        Self::of(describe(AuthorizationServer::builder().access_ttl(TTL)))
+    }
+
+    /// A server of another kind.
+    pub fn of(server: AuthorizationServerBuilder) -> Self {
         let clock = TestClock::new();
-        let server = describe(AuthorizationServer::builder().clock(clock.clone())).build();
-        let first = server.issue();
+        let server = server.clock(clock.clone()).build();
         Self {
+            store: MemoryStore::with_clock(clock.clone()),
+            first: server.issue(),
             clock,
             server,
-            first,
+            profile: ServerProfile::strict(),
         }
     }
 
-    /// A manager that holds the first pair once it is used.
-    pub fn builder(&self, strategy: impl RefreshStrategy) -> Builder {
-        self.builder_at(self.server.endpoint(), strategy)
+    /// The same with a store around the memory store.
+    pub fn with_store<S>(self, wrap: impl FnOnce(MemoryStore) -> S) -> World<S> {
+        World {
+            store: wrap(self.store),
+            clock: self.clock,
+            server: self.server,
+            first: self.first,
+            profile: self.profile,
+        }
+    }
+}
+
+impl<S: TokenStore + Clone> World<S> {
+    pub fn endpoint(&self) -> InProcessEndpoint {
+        self.server.endpoint().with_profile(self.profile)
     }
 
-    /// The same with another way to the server.
+    pub fn key(&self) -> Key {
+        self.endpoint().key()
+    }
+
+    /// A manager with a store of its own, which holds the first pair once it is used.
+    pub fn builder(&self, strategy: impl RefreshStrategy) -> Builder {
+        self.builder_at(self.endpoint(), strategy)
+    }
+
+    /// The same with another endpoint.
     pub fn builder_at(
         &self,
         endpoint: impl TokenEndpoint,
@@ -82,50 +158,112 @@ impl World {
             .seed(self.first.clone())
     }
 
-    /// The same, built and used once.
+    /// A manager on the store that is shared.
+    pub fn shared(&self, strategy: impl RefreshStrategy) -> Builder {
+        self.builder(strategy).store(self.store.clone())
+    }
+
+    /// A manager on the store that is shared, without a first pair.
+    pub fn unseeded(&self, strategy: impl RefreshStrategy) -> Builder {
+        TokenManager::builder(self.endpoint())
+            .clock(self.clock.clone())
+            .strategy(strategy)
+            .jitter(0.0)
+            .store(self.store.clone())
+    }
+
+    /// A manager with a store of its own, built and used once.
     pub async fn manager(&self, strategy: impl RefreshStrategy) -> TokenManager {
         loaded(self.builder(strategy)).await
+    }
+
+    /// Past the expiry of an access token that lives for 600 s.
+    pub async fn expire(&self) {
+        self.clock.advance(TTL + SECOND).await;
+    }
+
+    /// A caller whose exchange has arrived at the server, which answers once the guard is dropped.
+    pub async fn call_in_flight(&self, tokens: &TokenManager) -> (Hold, Caller) {
+        self.in_flight(|| call(tokens)).await
+    }
+
+    /// A rotation whose exchange has arrived at the server, which answers once the guard is dropped.
+    pub async fn rotate_in_flight(&self, tokens: &TokenManager) -> (Hold, Caller) {
+        self.in_flight(|| rotate(tokens)).await
+    }
+
+    async fn in_flight(&self, begin: impl FnOnce() -> Caller) -> (Hold, Caller) {
+        let hold = self.server.hold();
+        let arrived = self.server.exchanges();
+        let caller = begin();
+        self.server.arrived(arrived + 1).await;
+        (hold, caller)
     }
 
     pub fn is_live(&self, token: &Token) -> bool {
         self.server.check(token.expose()) == AccessCheck::Live
     }
 
-    /// Nothing was spent twice, and no family died of it.
-    #[track_caller]
-    pub fn assert_unharmed(&self) {
-        assert_eq!(self.server.replays(), 0, "replays");
-        assert_eq!(self.server.families_revoked(), 0, "families revoked");
+    pub fn counts(&self) -> Counts {
+        Counts {
+            exchanges: self.server.exchanges(),
+            replays: self.server.replays(),
+            families_revoked: self.server.families_revoked(),
+        }
     }
 
-    /// So many refresh tokens were sent, each of them once.
+    /// No refresh token was used twice, and no family was revoked for it.
+    #[track_caller]
+    pub fn assert_unharmed(&self) {
+        assert_eq!(self.counts(), Counts::exchanges(self.server.exchanges()));
+    }
+
+    /// This number of refresh tokens was sent, each of them once.
     #[track_caller]
     pub fn assert_exchanges(&self, exchanges: u64) {
-        assert_eq!(self.server.exchanges(), exchanges, "exchanges");
-        self.assert_unharmed();
+        assert_eq!(self.counts(), Counts::exchanges(exchanges));
     }
 }
 
-/// A manager that was used once, so that its pair is in its store and its worker runs.
+pub type Caller = JoinHandle<Result<Token, Error>>;
+
+/// A task that asks for a token.
+pub fn call(tokens: &TokenManager) -> Caller {
+    let tokens = tokens.clone();
+    tokio::spawn(async move { tokens.token().await })
+}
+
+/// This number of tasks, each of which asks for a token.
+pub fn callers(tokens: &TokenManager, count: usize) -> Vec<Caller> {
+    (0..count).map(|_| call(tokens)).collect()
+}
+
+/// A task that asks for a rotation.
+pub fn rotate(tokens: &TokenManager) -> Caller {
+    let tokens = tokens.clone();
+    tokio::spawn(async move { tokens.rotate().await })
+}
+
+/// A manager that was used once: its store holds its pair, and its worker runs.
 pub async fn loaded(builder: Builder) -> TokenManager {
     let tokens = builder.build().unwrap();
     tokens.token().await.unwrap();
     tokens
 }
 
-/// Lets every task run that can, without any time passing.
+/// Lets every task run that is ready. No time passes.
 pub async fn settle() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Everything that happened so far.
+/// The events so far.
 pub fn drain(events: &mut Events) -> Vec<Event> {
     std::iter::from_fn(|| events.try_recv()).collect()
 }
 
-/// Notes everything that happens from now on, however much it is.
+/// Collects every event from now on; none is lost to lagging.
 pub fn record(mut events: Events) -> Arc<Mutex<Vec<Event>>> {
     let seen = Arc::<Mutex<Vec<Event>>>::default();
     let notes = seen.clone();
@@ -157,7 +295,45 @@ pub fn text(token: &Result<Token, Error>) -> &str {
     token.as_ref().unwrap().expose()
 }
 
-/// Answered "later", with nothing rotated: a failure that counts as an exchange.
+/// The reasons of the ends so far. Each failure must say why.
+pub fn ends(events: &mut Events) -> Vec<EndReason> {
+    let reason = |event: Event| {
+        assert_eq!(reasons::lacking_in_event(&event), None);
+        match event {
+            Event::Ended { reason, .. } => Some(reason),
+            _ => None,
+        }
+    };
+    drain(events).into_iter().filter_map(reason).collect()
+}
+
+/// Why the session ended, if that is what the error reports.
+pub fn reason(error: &Error) -> Option<EndReason> {
+    match error {
+        Error::Ended { reason, .. } => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+/// The server answers with this error code, and rotates nothing.
+pub fn refusal(status: u16, code: &str) -> Fault {
+    Fault::Status {
+        status,
+        body: format!(r#"{{"error":"{code}"}}"#),
+        retry_after: None,
+    }
+}
+
+/// Something between the client and the server answers with a page.
+pub fn page(status: u16) -> Fault {
+    Fault::Status {
+        status,
+        body: "<html><body>This is not the page that you are looking for</body></html>".to_owned(),
+        retry_after: None,
+    }
+}
+
+/// The server asks the client to come later, and rotates nothing: a failure that counts as an exchange.
 pub fn later(after: Option<Duration>) -> Fault {
     Fault::Status {
         status: 429,

@@ -33,7 +33,7 @@ struct Points {
 }
 
 impl Probe {
-    /// Runs `action` when the `point`-th point from now on is reached (from 0); whoever reached it waits.
+    /// Runs `action` when the `point`-th point from now on is reached (from 0); the call that reaches the point waits.
     pub fn at<F: Future<Output = ()> + Send + 'static>(
         &self,
         point: usize,
@@ -103,6 +103,13 @@ impl ProbedStore {
     /// The record as it is serialized; null without one.
     pub async fn json(&self, key: &Key) -> serde_json::Value {
         serde_json::to_value(self.inner.record(key).await.unwrap()).unwrap()
+    }
+
+    /// The store takes an old record back.
+    pub async fn restore(&self, key: &Key, record: &Record) {
+        let loaded = self.inner.load(key).await.unwrap();
+        let seen = loaded.entry.map(|(_, revision)| revision);
+        self.inner.swap(key, seen, record).await.unwrap();
     }
 }
 

@@ -118,7 +118,7 @@ async fn serve(mut stream: TcpStream, steps: &mut impl Iterator<Item = Step>) ->
         if is_end || !is_whole {
             break;
         }
-        // The client may be gone, which is for it to tell.
+        // The client may be gone; the test of the client reports that.
         match steps.next().unwrap_or(Step::Close) {
             Step::Answer(bytes) => _ = stream.write_all(&bytes).await,
             Step::AnswerAndClose(bytes) => {

@@ -1,12 +1,12 @@
 //! Storing and publishing what was issued: `rotation/commit.rs` and `rotation/persist.rs`.
 
 use crate::instance::{Leased, Phase, Unstored};
-use crate::property;
+use crate::notes;
 use crate::record::commit::{Commit, CommitDecision, Rival};
 use crate::row::{Held, NOW, Row, digest, family, key, stored};
 use crate::server::{Truths, revoke};
 use crate::token::PairId;
-use crate::world::{Outcome, Swap, Turn};
+use crate::turn::{Outcome, Swap, Turn};
 
 impl Turn<'_> {
     /// `Rotation::commit`, up to the first attempt to store.
@@ -52,7 +52,7 @@ impl Turn<'_> {
         }));
     }
 
-    /// One attempt of `persist`, and `settle` or the next turn of the loop in `store`.
+    /// One attempt of `persist`, and `apply_outcome` or the next turn of the loop in `store`.
     pub(crate) fn persist(&mut self, mut unstored: Unstored) {
         let commit = Commit {
             holder: unstored.name.holder(),
@@ -112,7 +112,7 @@ impl Turn<'_> {
                 self.finish();
             }
             CommitDecision::Superseded => {
-                property::superseded(self.world, unstored.seen, unstored.held);
+                notes::superseded(self.world, unstored.seen, unstored.held);
                 revoke(&mut self.world.truths, ours);
                 self.go(Phase::Reconciled);
             }

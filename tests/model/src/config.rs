@@ -1,15 +1,18 @@
 //! How large a world is, and what may go wrong in it.
 
+use serde::Deserialize;
+
 pub use crate::endpoint::Resend;
-use crate::property::Goal;
-use crate::server::{Reuse, Server};
+use crate::goal::Goal;
+use crate::server::Server;
 
 /// How often each fault may come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Faults {
     /// A process dies. It may be started again.
     pub crashes: u8,
-    /// The server answers, and nobody reads it.
+    /// The server answers, and the answer is lost.
     pub unread: u8,
     /// The request never gets to the server, and the client cannot know.
     pub undelivered: u8,
@@ -25,14 +28,15 @@ pub struct Faults {
     pub pages: u8,
     /// No caller needs the token any more while its rotation pauses.
     pub deadlines: u8,
-    /// A tick passes while somebody could go on. Two in a row make a lease stale.
+    /// A tick passes while an instance could go on. Two in a row make a lease stale.
     pub pauses: u8,
 }
 
 /// A world to be explored.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
-    pub name: &'static str,
+    pub name: String,
     pub instances: u8,
     /// How often each instance is asked for a new pair.
     pub rotations: u8,
@@ -43,6 +47,7 @@ pub struct Config {
     /// lease duration is what a request may take.
     pub send_windows: [u8; 3],
     /// What the clients are told of the server.
+    #[serde(with = "ResendName")]
     pub resend: Resend,
     /// For so many ticks after a failed attempt no instance sends. With none, a pause is any time, as every step of an
     /// instance is; but the others do not keep it.
@@ -61,42 +66,43 @@ pub struct Config {
     /// changes then.
     pub symmetric: bool,
     /// What has to be possible in it.
-    pub goals: &'static [Goal],
+    pub goals: Vec<Goal>,
 }
 
-impl Config {
-    pub const fn new(name: &'static str, reuse: Reuse) -> Self {
+/// How `worlds.toml` names the rules of sending again.
+#[derive(Deserialize)]
+#[serde(remote = "Resend", rename_all = "kebab-case")]
+enum ResendName {
+    Always,
+    WhenUnavailable,
+    Never,
+}
+
+impl Default for Config {
+    /// Two instances, one rotation each, a strict server, and no fault.
+    fn default() -> Self {
         Self {
-            name,
+            name: String::new(),
             instances: 2,
             rotations: 1,
-            server: Server { reuse, grace: 0 },
+            server: Server::default(),
             lease_durations: [2; 3],
             send_windows: [1; 3],
             resend: Resend::Always,
             pause: 0,
             clones: false,
-            faults: Faults {
-                crashes: 0,
-                unread: 0,
-                undelivered: 0,
-                not_sent: 0,
-                store: 0,
-                failovers: 0,
-                late: 0,
-                pages: 0,
-                deadlines: 0,
-                pauses: 0,
-            },
+            faults: Faults::default(),
             logouts: 0,
             sign_ins: 0,
             death_shows: false,
             serves_unstored: true,
             symmetric: true,
-            goals: &[],
+            goals: Vec::new(),
         }
     }
+}
 
+impl Config {
     /// The longest lease duration of an instance.
     pub(crate) fn longest(&self) -> u8 {
         self.lease_durations.into_iter().max().unwrap_or(0)

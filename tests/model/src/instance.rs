@@ -22,7 +22,7 @@ pub struct Instance {
     /// For how many more ticks nothing is sent after a failure of its own.
     pub pause: u8,
     pub logout_stage: Option<LogoutStage>,
-    /// The one that callers wait for, and those that go on for nobody.
+    /// The rotation that callers wait for, and those without a waiter.
     pub rotations: Vec<Rotation>,
     /// What the user asked for, in order.
     pub chores: Vec<Chore>,
@@ -56,7 +56,7 @@ pub struct Rotation {
     /// expired.
     pub seen: Option<(u8, u8)>,
     pub fresh_start: bool,
-    /// The user has done something since: it goes on for nobody.
+    /// The user has done something since: the rotation goes on without a waiter.
     pub orphan: bool,
     /// The number of the lease that is being made, and the ticks since the first attempt.
     pub attempt: Option<(u8, u8)>,
@@ -206,7 +206,7 @@ impl Instance {
         }
     }
 
-    /// Whether somebody waits for a rotation.
+    /// Whether a caller waits for a rotation.
     pub fn waits(&self) -> bool {
         self.rotations.iter().any(|rotation| !rotation.orphan)
     }

@@ -7,7 +7,7 @@ use crate::record::lease::{Holder, LeaseStatus, Own, Permit};
 use crate::record::{Record, RecordState};
 use crate::row::{Mark, NOW, Name, Row, TICK, candidate, digest, ticks};
 use crate::symmetry::LIVES;
-use crate::world::{Swap, Turn};
+use crate::turn::{Swap, Turn};
 
 impl Turn<'_> {
     pub(crate) fn lease_duration(&self) -> Duration {
@@ -67,7 +67,7 @@ impl Turn<'_> {
         row.record().lease_status(own, NOW, lease_duration)
     }
 
-    /// `is_abandoned`, where the store's clock is everybody's.
+    /// `is_abandoned`, where all instances use the store's clock.
     pub(crate) fn is_abandoned(&self, mark: &Mark) -> bool {
         let owner = mark.name.owner;
         let instance = &self.world.instances[usize::from(owner / LIVES)];

@@ -6,15 +6,18 @@
 //! - [`server`]: the authorization server and the truth about every token
 //! - [`instance`]: one process
 //! - [`reconcile`], [`pause`], [`lease`], [`spend`], [`unclear`], [`commit`], [`user`]: its steps, as in `src/rotation/`
-//! - [`world`]: everything at once, and what can happen next
-//! - [`property`]: what must hold
+//! - [`world`]: everything at once
+//! - [`turn`], [`transitions`]: one call of one instance; what can happen next, and what comes of it
+//! - [`notes`], [`property`], [`goal`]: what is noted as it happens; what must hold; what must be possible
 //! - [`symmetry`]: which worlds are one
 //! - [`worlds`]: what is explored
 
 mod commit;
 pub mod config;
+pub mod goal;
 pub mod instance;
 mod lease;
+pub mod notes;
 mod pause;
 pub mod property;
 mod reconcile;
@@ -22,6 +25,8 @@ pub mod row;
 pub mod server;
 mod spend;
 pub mod symmetry;
+pub mod transitions;
+pub mod turn;
 mod unclear;
 mod user;
 pub mod world;

@@ -1,4 +1,4 @@
-//! Explores one world after the other, and tells what holds.
+//! Explores one world after the other, and reports what holds.
 //!
 //!     cargo run --release                     the small worlds
 //!     cargo run --release -- large            the large ones
@@ -22,10 +22,10 @@ fn main() {
     let (small, large) = (worlds::small(), worlds::large());
     let small = small
         .into_iter()
-        .filter(|world| names.is_empty() || is_named(world.name));
+        .filter(|world| names.is_empty() || is_named(&world.name));
     let large = large
         .into_iter()
-        .filter(|world| is_named("large") || is_named(world.name));
+        .filter(|world| is_named("large") || is_named(&world.name));
     let mut holds = true;
     for world in small.chain(large) {
         holds &= explore(world, limit);
@@ -36,12 +36,13 @@ fn main() {
 /// Returns whether everything holds.
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long it took is told, and nothing depends on it"
+    reason = "how long it took is printed, and nothing depends on it"
 )]
 fn explore(world: Config, limit: Option<Duration>) -> bool {
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = world
+        .clone()
         .checker()
         .threads(threads)
         .finish_when(HasDiscoveries::AnyFailures);

@@ -2,10 +2,10 @@
 
 use crate::instance::Phase;
 use crate::row::Row;
-use crate::world::Turn;
+use crate::turn::Turn;
 
 impl Turn<'_> {
-    /// `Rotation::fail`: for how many ticks nothing is sent. A rotation that goes on for nobody counts no failure.
+    /// `Rotation::fail`: for how many ticks nothing is sent. A rotation without a waiter counts no failure.
     pub(crate) fn fail(&mut self) -> u8 {
         if self.rotation().orphan {
             return 0;

@@ -5,7 +5,7 @@ use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, RecordState};
 use crate::row::{Held, Row, Status, key, stored};
 use crate::server::revoke;
-use crate::world::{Swap, Turn};
+use crate::turn::{Swap, Turn};
 
 impl Turn<'_> {
     /// One turn of the loop in `Rotation::run`, up to the next call.
@@ -62,7 +62,7 @@ impl Turn<'_> {
         self.hold(held)
     }
 
-    /// `Rotation::judge`. Access tokens are not modelled: whoever asks for a newer pair has none.
+    /// `Rotation::judge`. Access tokens are not modelled: a caller that asks for a newer pair has none.
     fn judge(&mut self, row: &Row) {
         if row.state != Status::Active || row.token.is_none() {
             return self.finish();
@@ -120,7 +120,7 @@ impl Turn<'_> {
         self.go(Phase::Clear(write));
     }
 
-    /// A swap after which the store is looked at again, whoever made it.
+    /// A swap of any instance, after which the store is loaded again.
     pub(crate) fn bring(&mut self, write: Write) {
         match self.swap(write) {
             Swap::Swapped | Swap::Lost => self.go(Phase::Reconciled),

@@ -144,7 +144,7 @@ pub(crate) fn stored(token: Token) -> StoredPair {
     }
 }
 
-/// Who leases under this name, and how long it wants to be left alone.
+/// The owner that leases under this name, and how long the lease is left alone.
 pub(crate) fn candidate(owner_name: u8, lease_duration: Duration) -> Candidate {
     Candidate {
         owner: owner(owner_name),

@@ -1,11 +1,15 @@
 //! The authorization server, and the truth about every token that it issued.
 
+use serde::Deserialize;
+
 use crate::row::Token;
 
 /// What a server makes of a refresh token that it has seen before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reuse {
     /// Revokes the whole family (RFC 9700 section 4.14.2).
+    #[default]
     KillsFamily,
     /// Refuses it, and leaves the family alone.
     IsRefused,
@@ -16,7 +20,8 @@ pub enum Reuse {
 }
 
 /// A server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Server {
     pub reuse: Reuse,
     /// For so many ticks after its first use it answers a token again, with a sibling that lives.

@@ -1,11 +1,11 @@
 //! Sending a token, and answers that are no pair: `rotation/spend.rs`.
 
 use crate::instance::{Leased, Phase, Write};
-use crate::property;
+use crate::notes;
 use crate::record::RecordState;
 use crate::record::lease::{LeaseStatus, Own};
 use crate::row::{NOW, Row, Status, digest, not_before, ticks};
-use crate::world::{Swap, Turn};
+use crate::turn::{Swap, Turn};
 
 impl Turn<'_> {
     /// `send`: the token goes out, or the window has passed.
@@ -18,14 +18,14 @@ impl Turn<'_> {
             });
         }
         self.me().sending();
-        property::sent(self.world, self.config, self.instance, &leased);
+        notes::sent(self.world, self.config, self.instance, &leased);
         self.go(Phase::Sent(leased, None));
     }
 
     /// The request did not get to the server, or the server says that it has not spent the token.
     pub(crate) fn not_sent(&mut self) {
         if let Phase::Sent(leased, None) = self.rotation().phase {
-            property::not_sent(self.world, leased.token(), leased.lease());
+            notes::not_sent(self.world, leased.token(), leased.lease());
             self.fail();
             self.go(Phase::Release {
                 leased,

@@ -3,7 +3,7 @@
 use crate::instance::{Leased, Phase, UnclearRequest, Write};
 use crate::record::lease::{Permit, permits};
 use crate::row::{By, NOW, Name, not_before};
-use crate::world::{Swap, Turn};
+use crate::turn::{Swap, Turn};
 
 impl Turn<'_> {
     /// `unclear`, up to its swap.

@@ -4,7 +4,7 @@ use crate::instance::{Chore, Instance, LogoutStage, Write};
 use crate::record::{Record, RecordState};
 use crate::row::{Held, Status, Token, family, key, stored};
 use crate::server::revoke;
-use crate::world::{Swap, Turn};
+use crate::turn::{Swap, Turn};
 
 /// The family of a logout that found no session.
 const NOBODYS: u8 = 15;

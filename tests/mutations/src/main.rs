@@ -16,7 +16,7 @@ use crate::suites::{SUITES, Verdict};
 use crate::tree::Tree;
 
 #[derive(Debug, Parser)]
-#[command(about = "Breaks evertoken on purpose, and tells which tests notice")]
+#[command(about = "Breaks evertoken on purpose, and reports which tests notice")]
 struct Arguments {
     /// Only mutations whose name holds this.
     #[arg(default_value = "")]

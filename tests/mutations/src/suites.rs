@@ -12,7 +12,7 @@ pub struct Suite {
     tests: &'static [&'static str],
 }
 
-/// Everything that looks at the rotation, and needs no server.
+/// Every suite that checks the rotation and needs no server.
 pub const SUITES: [Suite; 2] = [
     Suite {
         name: "simulation",

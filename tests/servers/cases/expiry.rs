@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evertoken::{EndReason, Error, OnRequest, TokenManager, TokenPair};
+use evertoken::{OnRequest, TokenManager, TokenPair};
 
 use super::cases;
 use crate::judge::{Judge, Reuse, Rules};
-use crate::world::World;
+use crate::world::{World, assert_rejected};
 
 cases![an_expired_refresh_token_ends_the_session];
 
@@ -30,15 +30,7 @@ async fn an_expired_refresh_token_ends_the_session(judge: Arc<Judge>) {
     let builder = TokenManager::builder(world.endpoint()).strategy(OnRequest::default());
     let seed = TokenPair::from_refresh_token(token.as_str());
     let tokens = builder.seed(seed).build().unwrap();
-    let error = tokens.token().await.unwrap_err();
-    let is_rejected = matches!(
-        &error,
-        Error::Ended {
-            reason: EndReason::Rejected(_),
-            ..
-        }
-    );
-    assert!(is_rejected, "{error:?}");
+    assert_rejected(tokens.token().await);
     let seen = world.relay.seen();
     assert_eq!((seen.exchanges, seen.issued), (1, 0));
 }

@@ -40,13 +40,8 @@ async fn a_logout_revokes_the_pair_at_the_server(judge: Arc<Judge>) {
     // A later process learns it from the store, and sends nothing.
     for tokens in [one, start()] {
         let error = tokens.token().await.unwrap_err();
-        let is_logged_out = matches!(
-            &error,
-            Error::Ended {
-                reason: EndReason::LoggedOut,
-                ..
-            }
-        );
+        let is_logged_out =
+            matches!(&error, Error::Ended { reason, .. } if *reason == EndReason::LoggedOut);
         assert!(is_logged_out, "{error:?}");
     }
     assert_eq!(world.relay.seen().exchanges, 1);

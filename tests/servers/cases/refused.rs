@@ -2,33 +2,17 @@
 
 use std::sync::Arc;
 
-use evertoken::{EndReason, Error, FileStore, OnRequest, TokenManager, TokenPair};
+use evertoken::{FileStore, OnRequest, TokenManager, TokenPair};
 
 use super::cases;
 use crate::judge::{Judge, OTHER_CLIENT, Rules};
-use crate::world::World;
+use crate::world::{World, assert_rejected};
 
 cases![
     an_unknown_token_ends_the_session_for_all_instances,
     a_revoked_token_ends_the_session_and_its_access_token_is_served_until_then,
     the_token_of_another_client_is_refused_and_not_burnt,
 ];
-
-#[track_caller]
-fn assert_rejected(answer: Result<evertoken::Token, Error>) {
-    let error = answer.expect_err("the server refuses");
-    let is_rejected = matches!(
-        &error,
-        Error::Ended {
-            reason: EndReason::Rejected(_),
-            ..
-        }
-    );
-    assert!(
-        is_rejected && error.needs_sign_in() && !error.is_retryable(),
-        "{error:?}"
-    );
-}
 
 async fn an_unknown_token_ends_the_session_for_all_instances(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
@@ -67,7 +51,7 @@ async fn a_revoked_token_ends_the_session_and_its_access_token_is_served_until_t
             .await
     );
     assert_rejected(tokens.rotate().await);
-    // The manager cannot know that the access token is dead too, until an API says so.
+    // The manager cannot know that the access token is dead, too, until an API rejects it.
     assert_eq!(tokens.token().await.unwrap().expose(), first.expose());
     tokens.reject(&first);
     assert_rejected(tokens.token().await);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use evertoken::{EndReason, Error, OnRequest, TokenManager, TokenPair};
+use evertoken::{OnRequest, TokenManager, TokenPair};
 
 use super::cases;
 use crate::judge::{Answer, Judge, Kind, Reuse, Rules};
-use crate::world::World;
+use crate::world::{World, assert_rejected};
 
 cases![
     a_second_use_revokes_the_family,
@@ -46,7 +46,7 @@ async fn a_second_use_revokes_the_family(judge: Arc<Judge>) {
     let pair = TokenPair::new(access).refresh_token(refresh);
     let builder = TokenManager::builder(world.endpoint()).strategy(OnRequest::default());
     let tokens = builder.seed(pair).build().unwrap();
-    assert_ended(tokens.rotate().await);
+    assert_rejected(tokens.rotate().await);
     let seen = world.relay.seen();
     assert_eq!((seen.exchanges, seen.issued), (1, 0));
 }
@@ -92,18 +92,4 @@ async fn many_uses_at_once_bring_anything(judge: Arc<Judge>) {
         assert!(known.contains(&answer.outcome()), "{:?}", answer.outcome());
     }
     assert!(answers.iter().any(|answer| answer.status == 200));
-}
-
-#[track_caller]
-fn assert_ended(answer: Result<evertoken::Token, Error>) {
-    let error = answer.expect_err("the family is dead");
-    assert!(error.needs_sign_in(), "{error:?}");
-    let is_rejected = matches!(
-        &error,
-        Error::Ended {
-            reason: EndReason::Rejected(_),
-            ..
-        }
-    );
-    assert!(is_rejected, "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! What callers are told: the server's own words where it ends a session or refuses a client, and an error at once where
+//! What callers get: the server's own words where it ends a session or refuses a client, and an error at once where
 //! nothing has ever worked.
 
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn first_call(world: &World, secret: Option<&str>) -> TokenManager {
 
 async fn failed_at_once(tokens: &TokenManager) -> Error {
     let answer = tokio::time::timeout(AT_ONCE, tokens.token()).await;
-    answer.expect("it is told at once").unwrap_err()
+    answer.expect("the error comes at once").unwrap_err()
 }
 
 /// A pair was never committed here, so the URL is probably wrong.

@@ -1,4 +1,4 @@
-//! Who may send a token, and who may send it again.
+//! Which instance may send a token, and which may send it again.
 
 use super::spends::{Read, Send};
 use super::{Log, NodeId, Observer};
@@ -96,7 +96,7 @@ impl Observer {
         log.failed_over_since(leased_from)
     }
 
-    /// Nobody can tell an exchange from one that is over whose machine has slept since.
+    /// An instance whose machine has slept cannot tell an exchange under way from a finished one.
     pub(super) fn was_slept_through(&self, log: &Log, send: &Send) -> bool {
         let is_over = self.now() - send.at >= (self.scenario.timeout + 5) * 1_000;
         is_over && log.slept_since(send.at)

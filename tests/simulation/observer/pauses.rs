@@ -30,7 +30,7 @@ pub(super) struct Failed {
 const SLACK: u64 = 50;
 
 impl Observer {
-    /// Whether the user has logged out of this instance, and nobody has signed in anew since.
+    /// Whether the user has logged out of this instance without a new sign-in since.
     pub(crate) fn is_out(&self, by: NodeId) -> bool {
         let log = self.log();
         // Another instance, which signs in by itself, never learned of a logout that the store lost.
@@ -86,7 +86,7 @@ impl Observer {
         }
         let asked = log.asked.get(&by.node).copied().unwrap_or(0);
         if token.is_none() && is_same && failed.refuses_sign_in && asked < failed.at {
-            return Some("signs in again though it was refused and nobody asked".to_owned());
+            return Some("signs in again although it was refused and no caller asked".to_owned());
         }
         None
     }

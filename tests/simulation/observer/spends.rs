@@ -26,7 +26,7 @@ pub(super) struct Send {
     /// What its instance made of the answer, and when.
     pub(super) read: Option<(Read, u64)>,
     pub(super) is_unspent: bool,
-    /// The server committed, and nobody has read it yet.
+    /// The server committed, and no instance has read the answer yet.
     committed: bool,
     was_committed: bool,
 }
@@ -233,7 +233,7 @@ impl Observer {
         }
     }
 
-    /// How often the server committed what nobody alive has read.
+    /// How often the server committed an answer that no living instance has read.
     pub(crate) fn count_unread(&self) {
         let mut log = self.log();
         let unread = log.sends.all.iter().filter(|send| send.committed).count();

@@ -129,7 +129,7 @@ impl Observer {
         let is_commit = self
             .current(log, new)
             .is_some_and(|name| !log.tokens[name].was_stored);
-        // Nor is it gone on with by an end of it, which is why only an active record counts. Where instances do not
+        // An end does not continue it either, which is why only an active record counts. Where instances do not
         // coordinate, a remark does not say that the token is to be sent.
         let is_remark = !self.scenario.coordinated && new.digest == old.digest;
         let is_excused = is_commit || is_remark;
@@ -205,7 +205,7 @@ impl Observer {
             if !self.is_stale(before, by, now) && !log.failed_over_since(before.since_ms(self)) {
                 problems.push(format!("takes the live lease of {holder:?}"));
             }
-            // Nobody is harmed by a second sign-in.
+            // A second sign-in harms no session.
             let is_refresh = before.digest == old.digest && old.pair.is_some();
             if written.is_some_and(|it| it.doubtful.is_none()) && is_refresh {
                 problems.push("takes a stale lease for a free one".to_owned());

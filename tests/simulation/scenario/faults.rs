@@ -58,7 +58,7 @@ pub(crate) enum Answer {
     NotSent,
     /// The server never sees it.
     LostBefore,
-    /// The server commits, and nobody is told.
+    /// The server commits, and the answer is lost.
     LostAfter,
     /// It reaches the server so many seconds late.
     SlowBefore(u64),
@@ -89,7 +89,7 @@ pub(crate) enum Write {
     Unanswered,
     /// It never arrives.
     Lost,
-    /// It arrives so many seconds later, whether or not anybody still waits.
+    /// The request arrives this many seconds later, whether or not an instance still waits.
     Late(u64),
 }
 

@@ -1,12 +1,11 @@
-//! `OnRequest`: nothing happens unless somebody asks, and then no more than has to.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! `OnRequest`: the manager does nothing without a request, and no more than the request needs.
 
 use evertoken::clock::Clock;
-use evertoken::{EndReason, Error, Event, OnRequest};
-use support::{HOUR, MINUTE, SECOND, World, drain, ended, rotated, settle};
+use evertoken::{EndReason, Event, OnRequest};
 
+use crate::support::{HOUR, MINUTE, SECOND, World, callers, drain, ended, reason, rotated, settle};
+
+/// A valid token is served without a refresh and without waiting.
 #[tokio::test(start_paused = true)]
 async fn q1_a_valid_token_is_sent_without_a_refresh_or_any_waiting() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
@@ -25,6 +24,7 @@ async fn q1_a_valid_token_is_sent_without_a_refresh_or_any_waiting() {
     world.assert_exchanges(0);
 }
 
+/// An expired token takes exactly one refresh, and then the new token is served.
 #[tokio::test(start_paused = true)]
 async fn q2_an_expired_token_takes_exactly_one_refresh_and_then_the_new_token_is_sent() {
     let world = World::new(600 * SECOND);
@@ -45,6 +45,7 @@ async fn q2_an_expired_token_takes_exactly_one_refresh_and_then_the_new_token_is
     assert_eq!(rotated(&drain(&mut events)), 1);
 }
 
+/// Inside the leeway a request waits, and carries the new token.
 #[tokio::test(start_paused = true)]
 async fn q2_inside_the_leeway_a_request_waits_and_carries_the_new_token() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(4 * SECOND));
@@ -58,8 +59,9 @@ async fn q2_inside_the_leeway_a_request_waits_and_carries_the_new_token() {
     world.assert_exchanges(1);
 }
 
+/// A session whose tokens have both expired ends once, with a typed reason, without a call.
 #[tokio::test(start_paused = true)]
-async fn q3_both_expired_makes_no_call_and_ends_once_and_typed() {
+async fn q3_a_session_whose_tokens_have_both_expired_ends_once_and_typed_without_a_call() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
     let tokens = world.manager(OnRequest::default()).await;
     let mut events = tokens.subscribe();
@@ -67,13 +69,7 @@ async fn q3_both_expired_makes_no_call_and_ends_once_and_typed() {
     let error = tokens.token().await.unwrap_err();
     assert!(error.needs_sign_in());
     assert!(!error.is_retryable());
-    assert!(matches!(
-        error,
-        Error::Ended {
-            reason: EndReason::Expired,
-            ..
-        }
-    ));
+    assert_eq!(reason(&error), Some(EndReason::Expired));
     // Later calls fail at once, in the cool-down and after it, whichever way they ask.
     for pause in [0, 1, 2, 60, 3_600] {
         world.clock.advance(pause * SECOND).await;
@@ -102,18 +98,14 @@ async fn q3_both_expired_makes_no_call_and_ends_once_and_typed() {
     );
 }
 
+/// Callers that find the session over together get the same error, and one event is sent.
 #[tokio::test(start_paused = true)]
 async fn q3_waiters_that_come_together_get_the_same_end_and_one_event() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
     let tokens = world.manager(OnRequest::default()).await;
     let mut events = tokens.subscribe();
     world.clock.advance(HOUR).await;
-    let callers: Vec<_> = (0..50)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.token().await })
-        })
-        .collect();
+    let callers = callers(&tokens, 50);
     for caller in callers {
         assert!(caller.await.unwrap().unwrap_err().needs_sign_in());
     }
@@ -121,6 +113,7 @@ async fn q3_waiters_that_come_together_get_the_same_end_and_one_event() {
     assert_eq!(ended(&drain(&mut events)), 1);
 }
 
+/// Ten idle lifetimes cost no exchange, and the next request costs one.
 #[tokio::test(start_paused = true)]
 async fn q4_ten_idle_lifetimes_cost_nothing_and_the_next_request_costs_one() {
     let world = World::new(600 * SECOND);
@@ -131,6 +124,7 @@ async fn q4_ten_idle_lifetimes_cost_nothing_and_the_next_request_costs_one() {
     world.assert_exchanges(1);
 }
 
+/// At a fraction of 0.8 a request at 480 s renews a token of 600 s without waiting.
 #[tokio::test(start_paused = true)]
 async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_waiting() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
@@ -164,8 +158,9 @@ async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_wa
     world.assert_exchanges(2);
 }
 
+/// A fraction without a request causes no exchange.
 #[tokio::test(start_paused = true)]
-async fn q5_without_a_request_the_fraction_does_nothing() {
+async fn q5_a_fraction_without_a_request_does_nothing() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default().at_fraction(0.8)).await;
     world.clock.advance(10 * HOUR).await;

@@ -1,17 +1,17 @@
-//! `OptimisticEarly`: nobody waits while the token is valid, and a refusal inside the window is no news.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! `OptimisticEarly`: no caller waits while the token is valid, and a refusal inside the window ends nothing.
 
 use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::{AuthorizationServer, Reuse, TestClock};
 use evertoken::{
-    Coordination, EndReason, Error, Event, MemoryStore, OnExpiry, OnRequest, OnSeedConflict,
-    OptimisticEarly, TokenManager,
+    Coordination, EndReason, Error, Event, OnExpiry, OnRequest, OnSeedConflict, OptimisticEarly,
+    TokenManager,
 };
-use support::{HOUR, MINUTE, SECOND, World, drain, ended, failed, later, loaded, settle, text};
+
+use crate::support::{
+    HOUR, MINUTE, SECOND, World, call, drain, ended, failed, later, loaded, reason, settle, text,
+};
 
 fn early() -> OptimisticEarly {
     OptimisticEarly::default().window(MINUTE)
@@ -33,16 +33,11 @@ async fn stranger(world: &World) -> TokenManager {
     loaded(world.builder(OnRequest::default())).await
 }
 
+/// Without leases two instances send the same token at once, and neither caller notices.
 #[tokio::test(start_paused = true)]
 async fn n7_two_instances_without_leases_spend_at_once_and_neither_caller_notices() {
     let world = lenient();
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = || {
-        world
-            .builder(early())
-            .store(store.clone())
-            .coordination(Coordination::None)
-    };
+    let build = || world.shared(early()).coordination(Coordination::None);
     let (one, two) = (loaded(build()).await, loaded(build()).await);
     let (mut events_of_one, mut events_of_two) = (one.subscribe(), two.subscribe());
     let first = one.token().await.unwrap();
@@ -65,22 +60,17 @@ async fn n7_two_instances_without_leases_spend_at_once_and_neither_caller_notice
         let events = drain(events);
         assert_eq!((ended(&events), failed(&events)), (0, 0), "{events:?}");
     }
-    // And it stays at that.
+    // No further exchange follows.
     world.clock.advance(500 * SECOND).await;
     assert_eq!(text(&two.token().await), second.expose());
     assert_eq!(world.server.exchanges(), 2);
 }
 
+/// A caller goes on with its valid token when another client has spent the refresh token.
 #[tokio::test(start_paused = true)]
-async fn n7_refused_because_another_client_spent_it_the_caller_goes_on_with_its_token() {
+async fn n7_a_caller_keeps_its_valid_token_when_another_client_spent_the_refresh_token() {
     let world = lenient();
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = || {
-        world
-            .builder(early())
-            .store(store.clone())
-            .coordination(Coordination::None)
-    };
+    let build = || world.shared(early()).coordination(Coordination::None);
     let tokens = loaded(build()).await;
     let mut events = tokens.subscribe();
     let first = tokens.token().await.unwrap();
@@ -99,7 +89,7 @@ async fn n7_refused_because_another_client_spent_it_the_caller_goes_on_with_its_
     let seen = drain(&mut events);
     assert_eq!((ended(&seen), failed(&seen)), (0, 0), "{seen:?}");
 
-    // Somebody who knows the newer pair puts it into the store, as a gateway's next request does.
+    // An instance that knows the newer pair stores it, as a gateway's next request does.
     let newer = world.server.issue();
     let bringing = build().on_seed_conflict(OnSeedConflict::Replace);
     let brought = loaded(bringing.seed(newer.clone())).await;
@@ -114,11 +104,11 @@ async fn n7_refused_because_another_client_spent_it_the_caller_goes_on_with_its_
     assert_eq!(world.server.families_revoked(), 0);
 }
 
+/// With leases two instances never send the same token.
 #[tokio::test(start_paused = true)]
 async fn n7_with_leases_two_instances_never_send_the_same_token() {
     let world = lenient();
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = || world.builder(early()).store(store.clone());
+    let build = || world.shared(early());
     let (one, two) = (loaded(build()).await, loaded(build()).await);
     world.clock.advance(541 * SECOND).await;
     let hold = world.server.hold();
@@ -131,8 +121,9 @@ async fn n7_with_leases_two_instances_never_send_the_same_token() {
     world.assert_exchanges(1);
 }
 
+/// A failed early renewal is not an error until the token expires.
 #[tokio::test(start_paused = true)]
-async fn n8_an_early_failure_is_no_error_until_the_token_expires() {
+async fn n8_an_early_failure_is_not_an_error_until_the_token_expires() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(early()).await;
     let first = tokens.token().await.unwrap();
@@ -154,8 +145,9 @@ async fn n8_an_early_failure_is_no_error_until_the_token_expires() {
     world.assert_exchanges(1);
 }
 
+/// With `OnExpiry::End` a session that is idle past the lifetime ends without a late refresh.
 #[tokio::test(start_paused = true)]
-async fn n9_idle_past_the_lifetime_is_a_logout_and_no_late_refresh() {
+async fn n9_a_session_that_is_idle_past_the_lifetime_ends_without_a_late_refresh() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(early().on_expiry(OnExpiry::End)).await;
     let mut events = tokens.subscribe();
@@ -164,17 +156,11 @@ async fn n9_idle_past_the_lifetime_is_a_logout_and_no_late_refresh() {
         world.clock.advance(pause * SECOND).await;
         let error = tokens.token().await.unwrap_err();
         assert!(error.needs_sign_in());
-        assert!(matches!(
-            error,
-            Error::Ended {
-                reason: EndReason::Idle,
-                ..
-            }
-        ));
+        assert_eq!(reason(&error), Some(EndReason::Idle));
     }
     world.assert_exchanges(0);
     let events = drain(&mut events);
-    // A user interface is told in time, and without a request.
+    // A user interface gets the event in time, and without a request.
     assert!(
         matches!(
             events[..],
@@ -190,6 +176,7 @@ async fn n9_idle_past_the_lifetime_is_a_logout_and_no_late_refresh() {
     );
 }
 
+/// A request inside the window keeps the session.
 #[tokio::test(start_paused = true)]
 async fn n9_a_request_inside_the_window_keeps_the_session() {
     let world = World::new(600 * SECOND);
@@ -202,8 +189,9 @@ async fn n9_a_request_inside_the_window_keeps_the_session() {
     world.assert_exchanges(20);
 }
 
+/// An early rotation adds nothing to the latency of a caller.
 #[tokio::test(start_paused = true)]
-async fn n10_an_early_rotation_adds_nothing_to_anybodys_latency() {
+async fn n10_an_early_rotation_adds_nothing_to_the_latency_of_a_caller() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
     let tokens = world.manager(early()).await;
     let first = tokens.token().await.unwrap();
@@ -235,8 +223,7 @@ async fn exchanges_at(
     let mut seen = server.exchanges();
     let mut at = Vec::new();
     while clock.now().since(start) <= span {
-        let caller = tokens.clone();
-        tokio::spawn(async move { caller.token().await });
+        call(&tokens);
         settle().await;
         for _ in seen..server.exchanges() {
             at.push(clock.now().since(start).as_secs_f64());
@@ -247,6 +234,7 @@ async fn exchanges_at(
     at
 }
 
+/// A failed early renewal is tried again after 4 s, then 8 s, then 16 s.
 #[tokio::test(start_paused = true)]
 async fn n11_a_failed_early_renewal_is_tried_again_after_4_s_then_8_then_16() {
     let world = World::new(600 * SECOND);
@@ -261,6 +249,7 @@ async fn n11_a_failed_early_renewal_is_tried_again_after_4_s_then_8_then_16() {
     world.assert_unharmed();
 }
 
+/// A failed renewal of an expired token is tried again after 2 s, doubling to 60 s.
 #[tokio::test(start_paused = true)]
 async fn n11_a_failed_renewal_of_an_expired_token_is_tried_again_after_2_s_and_doubling_to_60() {
     let world = World::new(600 * SECOND);
@@ -272,6 +261,7 @@ async fn n11_a_failed_renewal_of_an_expired_token_is_tried_again_after_2_s_and_d
     world.assert_unharmed();
 }
 
+/// A caller whose deadline is before the next attempt gets the failure and how long to wait.
 #[tokio::test(start_paused = true)]
 async fn n11_a_caller_whose_deadline_is_before_the_next_attempt_gets_the_failure_and_how_long_to_wait()
  {
@@ -292,6 +282,7 @@ async fn n11_a_caller_whose_deadline_is_before_the_next_attempt_gets_the_failure
     world.assert_exchanges(2);
 }
 
+/// `Retry-After` is honoured while the token is valid and after its expiry.
 #[tokio::test(start_paused = true)]
 async fn n11_retry_after_is_honoured_while_the_token_is_valid_and_after() {
     for (begin, after) in [(540, 30), (540, 300), (600, 30), (600, 300)] {
@@ -306,6 +297,7 @@ async fn n11_retry_after_is_honoured_while_the_token_is_valid_and_after() {
     }
 }
 
+/// A `Retry-After` of a day counts as an hour.
 #[tokio::test(start_paused = true)]
 async fn n11_a_retry_after_of_a_day_counts_as_an_hour() {
     let world = World::new(600 * SECOND);

@@ -1,16 +1,14 @@
-//! `BackgroundTimer`: the session stays alive by itself, and a request waits only for a rotation that
-//! is under way.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! `BackgroundTimer`: the session stays alive by itself, and a request waits only for a rotation that is under way.
 
 use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::Fault;
-use evertoken::{BackgroundTimer, EndReason, Error, OnRequest, RefreshExpiry};
-use support::{
-    HOUR, MINUTE, SECOND, World, drain, ended, failed, later, loaded, rotated, settle, text,
+use evertoken::{BackgroundTimer, OnRequest, RefreshExpiry};
+
+use crate::support::{
+    HOUR, MINUTE, SECOND, World, call, callers, drain, ended, failed, later, loaded, reason,
+    rotated, settle, text,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -30,8 +28,9 @@ async fn rotations_within(world: &World, span: Duration) -> Vec<u64> {
     at
 }
 
+/// Tokens of 600 s are renewed every 480 s without a request.
 #[tokio::test(start_paused = true)]
-async fn r1_600_s_are_renewed_at_480_s_and_then_every_480_s_without_any_request() {
+async fn r1_tokens_of_600_s_are_renewed_every_480_s_without_any_request() {
     let world = World::new(600 * SECOND);
     let _tokens = world.manager(BackgroundTimer::default()).await;
     let at = rotations_within(&world, 2_000 * SECOND).await;
@@ -39,8 +38,9 @@ async fn r1_600_s_are_renewed_at_480_s_and_then_every_480_s_without_any_request(
     world.assert_exchanges(4);
 }
 
+/// Tokens of 60 s are renewed at 48 s, and not a millisecond before.
 #[tokio::test(start_paused = true)]
-async fn r1_60_s_are_renewed_at_48_s_and_not_a_moment_before() {
+async fn r1_tokens_of_60_s_are_renewed_at_48_s_and_not_a_moment_before() {
     let world = World::new(60 * SECOND);
     let _tokens = world.manager(BackgroundTimer::default()).await;
     world.clock.advance(Duration::from_millis(47_999)).await;
@@ -53,6 +53,7 @@ async fn r1_60_s_are_renewed_at_48_s_and_not_a_moment_before() {
     world.assert_exchanges(2);
 }
 
+/// The last token of a fixed session is not rotated.
 #[tokio::test(start_paused = true)]
 async fn r5_the_last_token_of_a_fixed_session_is_not_rotated() {
     // 700 s in all: the second token has the 220 s that are left, as much as its refresh token.
@@ -67,6 +68,7 @@ async fn r5_the_last_token_of_a_fixed_session_is_not_rotated() {
     world.assert_unharmed();
 }
 
+/// Jitter moves a rotation earlier by its share at most, and never later.
 #[tokio::test(start_paused = true)]
 async fn r1_jitter_moves_a_rotation_earlier_by_its_share_at_most_and_never_later() {
     for _ in 0..20 {
@@ -80,6 +82,7 @@ async fn r1_jitter_moves_a_rotation_earlier_by_its_share_at_most_and_never_later
     }
 }
 
+/// A request during a rotation waits, and carries the new token.
 #[tokio::test(start_paused = true)]
 async fn r2_a_request_during_a_rotation_waits_and_carries_the_new_token() {
     let world = World::new(600 * SECOND);
@@ -88,10 +91,7 @@ async fn r2_a_request_during_a_rotation_waits_and_carries_the_new_token() {
     let hold = world.server.hold();
     world.clock.advance(481 * SECOND).await;
     world.assert_exchanges(1);
-    let waiting = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
+    let waiting = call(&tokens);
     world.clock.advance(SECOND / 2).await;
     assert!(!waiting.is_finished());
     drop(hold);
@@ -101,8 +101,9 @@ async fn r2_a_request_during_a_rotation_waits_and_carries_the_new_token() {
     world.assert_exchanges(1);
 }
 
+/// A request without a rotation in flight is sent at once.
 #[tokio::test(start_paused = true)]
-async fn r3_with_no_rotation_in_flight_a_request_is_sent_at_once() {
+async fn r3_a_request_without_a_rotation_in_flight_is_sent_at_once() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(SECOND));
     let tokens = world.manager(BackgroundTimer::default()).await;
     let begin = world.clock.now();
@@ -123,6 +124,7 @@ async fn r3_with_no_rotation_in_flight_a_request_is_sent_at_once() {
     world.assert_exchanges(4);
 }
 
+/// A fixed session that ends with its access token is not rotated.
 #[tokio::test(start_paused = true)]
 async fn r5_a_fixed_session_that_ends_with_its_access_token_is_not_rotated() {
     for refresh_ttl in [300, 600] {
@@ -142,8 +144,9 @@ async fn r5_a_fixed_session_that_ends_with_its_access_token_is_not_rotated() {
     }
 }
 
+/// A sliding session is rotated where a fixed one of the same lifetimes is not.
 #[tokio::test(start_paused = true)]
-async fn r5_a_sliding_session_of_the_same_lifetimes_is_rotated() {
+async fn r5_a_sliding_session_whose_tokens_end_together_is_rotated() {
     let world = World::with(|server| {
         server
             .access_ttl(600 * SECOND)
@@ -156,6 +159,7 @@ async fn r5_a_sliding_session_of_the_same_lifetimes_is_rotated() {
     world.assert_unharmed();
 }
 
+/// A final refusal is one event, an error for every waiter, and the end of the timer.
 #[tokio::test(start_paused = true)]
 async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_further_timer() {
     let world = World::new(600 * SECOND);
@@ -163,28 +167,17 @@ async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_furthe
     let mut events = tokens.subscribe();
     world.server.revoke_all();
     let hold = world.server.hold();
-    // Asleep past expiry, so that nobody has a token to go on with.
+    // The machine sleeps past the expiry, so that no caller has a valid token.
     world.clock.suspend(700 * SECOND);
     world.clock.advance(5 * SECOND).await;
     world.assert_exchanges(1);
-    let waiters: Vec<_> = (0..100)
-        .map(|_| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { tokens.token().await })
-        })
-        .collect();
+    let waiters = callers(&tokens, 100);
     settle().await;
     drop(hold);
     for waiter in waiters {
         let error = waiter.await.unwrap().unwrap_err();
         assert!(error.needs_sign_in(), "{error}");
-        assert!(matches!(
-            error,
-            Error::Ended {
-                reason: EndReason::Rejected(_),
-                ..
-            }
-        ));
+        assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
     }
     world.clock.advance(DAY).await;
     world.assert_exchanges(1);
@@ -192,6 +185,7 @@ async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_furthe
     assert_eq!((events.len(), ended(&events)), (1, 1), "{events:?}");
 }
 
+/// After a final refusal a valid access token is served to its end.
 #[tokio::test(start_paused = true)]
 async fn r7_after_a_final_verdict_a_valid_token_is_served_to_its_end() {
     let world = World::new(600 * SECOND);
@@ -210,6 +204,7 @@ async fn r7_after_a_final_verdict_a_valid_token_is_served_to_its_end() {
     assert_eq!(ended(&drain(&mut events)), 1);
 }
 
+/// After a transient failure the timer backs off and goes on.
 #[tokio::test(start_paused = true)]
 async fn r7_a_transient_failure_backs_off_and_the_chain_goes_on() {
     let world = World::new(600 * SECOND);
@@ -230,6 +225,7 @@ async fn r7_a_transient_failure_backs_off_and_the_chain_goes_on() {
     assert_eq!(ended(&events), 0);
 }
 
+/// A server that is unreachable for hours does not end the timer.
 #[tokio::test(start_paused = true)]
 async fn r7_a_server_that_cannot_be_reached_for_hours_does_not_end_the_chain() {
     let world = World::new(600 * SECOND);
@@ -250,6 +246,7 @@ async fn r7_a_server_that_cannot_be_reached_for_hours_does_not_end_the_chain() {
     assert_eq!(ended(&drain(&mut events)), 0);
 }
 
+/// All waiters wake after a rotation and see the new token.
 #[tokio::test(start_paused = true)]
 async fn r8_all_waiters_wake_after_success_and_see_the_new_state() {
     let world = World::new(600 * SECOND);
@@ -263,7 +260,7 @@ async fn r8_all_waiters_wake_after_success_and_see_the_new_state() {
             let tokens = tokens.clone();
             tokio::spawn(async move {
                 let woken = tokens.token().await;
-                // Nobody wakes before everybody can see the new pair.
+                // A waiter wakes only once every caller can see the new pair.
                 assert_eq!(text(&tokens.try_token()), text(&woken));
                 woken
             })
@@ -279,17 +276,12 @@ async fn r8_all_waiters_wake_after_success_and_see_the_new_state() {
     world.assert_exchanges(1);
 }
 
+/// A pair of another instance is adopted, and the timer follows its times.
 #[tokio::test(start_paused = true)]
 async fn r9_a_rotation_of_another_instance_is_adopted_and_the_timer_follows_its_times() {
     let world = World::new(600 * SECOND);
-    let store = evertoken::MemoryStore::with_clock(world.clock.clone());
-    let timer = loaded(
-        world
-            .builder(BackgroundTimer::default())
-            .store(store.clone()),
-    )
-    .await;
-    let other = loaded(world.builder(OnRequest::default()).store(store)).await;
+    let timer = loaded(world.shared(BackgroundTimer::default())).await;
+    let other = loaded(world.shared(OnRequest::default())).await;
     world.clock.advance(400 * SECOND).await;
     let second = other.rotate().await.unwrap();
     // At 480 s the timer finds a pair that is 80 s old: the next rotation is due at 400 + 480 s.
@@ -300,8 +292,9 @@ async fn r9_a_rotation_of_another_instance_is_adopted_and_the_timer_follows_its_
     world.assert_exchanges(2);
 }
 
+/// The timer keeps a session alive that is idle for hours.
 #[tokio::test(start_paused = true)]
-async fn r10_idle_for_hours_the_session_is_alive() {
+async fn r10_a_session_that_is_idle_for_hours_stays_alive() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(1_200 * SECOND));
     let tokens = world.manager(BackgroundTimer::default()).await;
     world.clock.advance(12 * HOUR).await;
@@ -312,6 +305,7 @@ async fn r10_idle_for_hours_the_session_is_alive() {
     assert_eq!(world.clock.now(), start);
 }
 
+/// A machine that slept past the expiry rotates within 5 s of waking.
 #[tokio::test(start_paused = true)]
 async fn r11_a_machine_that_slept_past_expiry_rotates_within_5_s_of_waking() {
     let world = World::new(600 * SECOND);
@@ -323,11 +317,12 @@ async fn r11_a_machine_that_slept_past_expiry_rotates_within_5_s_of_waking() {
     let start = world.clock.now();
     assert!(world.is_live(&tokens.token().await.unwrap()));
     assert_eq!(world.clock.now(), start);
-    // And not once more when the old timer would have fired.
+    // The old timer does not fire once more.
     world.clock.advance(470 * SECOND).await;
     world.assert_exchanges(1);
 }
 
+/// A request right after the sleep does not get the expired token.
 #[tokio::test(start_paused = true)]
 async fn r11_a_request_right_after_the_sleep_does_not_get_the_expired_token() {
     let world = World::new(600 * SECOND);
@@ -338,6 +333,7 @@ async fn r11_a_request_right_after_the_sleep_does_not_get_the_expired_token() {
     world.assert_exchanges(1);
 }
 
+/// A sleep that ends before the expiry counts as time that passed.
 #[tokio::test(start_paused = true)]
 async fn r11_a_sleep_that_ends_before_expiry_counts_as_time_that_passed() {
     let world = World::new(600 * SECOND);
@@ -349,6 +345,7 @@ async fn r11_a_sleep_that_ends_before_expiry_counts_as_time_that_passed() {
     world.assert_exchanges(1);
 }
 
+/// A jump of the wall clock past the expiry causes a rotation within 5 s.
 #[tokio::test(start_paused = true)]
 async fn r11_a_wall_clock_that_jumps_past_expiry_rotates_within_5_s() {
     let world = World::new(600 * SECOND);
@@ -362,8 +359,9 @@ async fn r11_a_wall_clock_that_jumps_past_expiry_rotates_within_5_s() {
     world.assert_exchanges(1);
 }
 
+/// When the jump of the wall clock was wrong and the rotation fails, the valid token is served.
 #[tokio::test(start_paused = true)]
-async fn r11_where_the_jump_was_an_error_and_the_rotation_fails_the_valid_token_is_served() {
+async fn r11_a_wrong_jump_and_a_failed_rotation_leave_the_valid_token_served() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(BackgroundTimer::default()).await;
     let first = tokens.token().await.unwrap();
@@ -377,6 +375,7 @@ async fn r11_where_the_jump_was_an_error_and_the_rotation_fails_the_valid_token_
     world.assert_exchanges(0);
 }
 
+/// A refresh that takes 15 s is one exchange, whatever callers ask meanwhile.
 #[tokio::test(start_paused = true)]
 async fn r12_a_refresh_that_takes_15_s_happens_once() {
     let world = World::new(600 * SECOND);
@@ -385,8 +384,7 @@ async fn r12_a_refresh_that_takes_15_s_happens_once() {
     world.clock.advance(480 * SECOND).await;
     let mut callers = Vec::new();
     for _ in 0..15 {
-        let tokens = tokens.clone();
-        callers.push(tokio::spawn(async move { tokens.token().await }));
+        callers.push(call(&tokens));
         world.clock.advance(SECOND).await;
     }
     for caller in callers {

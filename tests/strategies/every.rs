@@ -1,8 +1,5 @@
-//! What holds whatever the strategy: one suite, run for the three that come with the crate and for one of
-//! a user's own, made in the program and named in a configuration.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! What holds for every strategy: one suite for the three strategies of the crate and for a strategy of the user,
+//! which is made in the program and named in a configuration.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,11 +7,12 @@ use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::{
-    BackgroundTimer, Builder, Config, Lifetime, MemoryStore, OnRequest, OptimisticEarly, Plan,
-    RefreshStrategy, Registry,
+    BackgroundTimer, Builder, Config, Lifetime, OnRequest, OptimisticEarly, Plan, RefreshStrategy,
+    Registry,
 };
 use serde::Deserialize;
-use support::{
+
+use crate::support::{
     Greedy, HOUR, HalfLife, MINUTE, SECOND, World, drain, ended, failed, later, loaded, record,
     rotated, settle, text,
 };
@@ -109,8 +107,7 @@ async fn two_instances_and_a_moody_server(given: impl Given) {
             .access_ttl(MINUTE)
             .latency(Duration::from_millis(200))
     });
-    let store = MemoryStore::with_clock(world.clock.clone());
-    let build = async || given.builder(&world).await.store(store.clone());
+    let build = async || given.builder(&world).await.store(world.store.clone());
     let (one, two) = (loaded(build().await).await, loaded(build().await).await);
     let events = [one.subscribe(), two.subscribe()].map(record);
     let mut faults = 0;
@@ -139,16 +136,15 @@ async fn two_instances_and_a_moody_server(given: impl Given) {
 /// A process that ends and comes back, with its first pair in its configuration.
 async fn restarts(given: impl Given) {
     let world = World::new(600 * SECOND);
-    let store = MemoryStore::with_clock(world.clock.clone());
     for run in 0..5_u64 {
-        let tokens = loaded(given.builder(&world).await.store(store.clone())).await;
+        let tokens = loaded(given.builder(&world).await.store(world.store.clone())).await;
         assert!(world.is_live(&tokens.token().await.unwrap()));
         settle().await;
         let before = world.server.exchanges();
         let second = tokens.rotate().await.unwrap();
         assert_eq!(world.server.exchanges(), before + 1, "in run {run}");
         tokens.shutdown().await.unwrap();
-        let again = loaded(given.builder(&world).await.store(store.clone())).await;
+        let again = loaded(given.builder(&world).await.store(world.store.clone())).await;
         assert_eq!(text(&again.token().await), second.expose());
         drop(again);
         settle().await;
@@ -181,21 +177,25 @@ macro_rules! suite {
         mod $name {
             use super::*;
 
+            /// Eight tasks import for an hour without a failed request.
             #[tokio::test(start_paused = true)]
             async fn n17_8_tasks_import_for_an_hour_without_a_failure() {
                 imports_for_an_hour($strategy, $exchanges).await;
             }
 
+            /// Two instances share a session at a server that fails at random.
             #[tokio::test(start_paused = true)]
             async fn n17_two_instances_share_a_session_at_a_moody_server() {
                 two_instances_and_a_moody_server($strategy).await;
             }
 
+            /// The stored pair wins over the seed after every restart.
             #[tokio::test(start_paused = true)]
             async fn n17_the_stored_pair_wins_over_the_seed_after_every_restart() {
                 restarts($strategy).await;
             }
 
+            /// A session that the server ended is reported once, after one call.
             #[tokio::test(start_paused = true)]
             async fn n17_a_dead_session_ends_once_and_makes_one_call() {
                 ends_once($strategy).await;

@@ -1,0 +1,90 @@
+//! Documents that are refused, and what the message says. The cases are in `cases/*.toml`.
+
+use std::path::Path;
+
+use evertoken::Registry;
+use serde::Deserialize;
+
+use crate::refusal_by;
+
+/// A file of cases.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    /// What stands before each document.
+    #[serde(default)]
+    before: String,
+    /// What stands after each document.
+    #[serde(default)]
+    after: String,
+    case: Vec<Case>,
+}
+
+/// A document, and either its whole `message` or the place that the message names, `at`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    document: String,
+    message: Option<String>,
+    at: Option<String>,
+    /// The feature that the case needs.
+    needs: Option<String>,
+    /// The feature that must be absent.
+    without: Option<String>,
+}
+
+impl Case {
+    fn applies(&self) -> bool {
+        let is_on = |feature: &str| match feature {
+            "postgres" => cfg!(feature = "postgres"),
+            "redis" => cfg!(feature = "redis"),
+            other => panic!("{}: unknown feature `{other}`", self.name),
+        };
+        self.needs.as_deref().is_none_or(is_on) && !self.without.as_deref().is_some_and(is_on)
+    }
+}
+
+/// Every case of `cases/{file}.toml` is refused as the case says.
+pub(crate) async fn check(file: &str, registry: &Registry) {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/config/cases/{file}.toml"));
+    let text = std::fs::read_to_string(&path).expect(file);
+    let cases: Cases = toml::from_str(&text).expect(file);
+    let mut wrong = String::new();
+    for case in cases.case.iter().filter(|case| case.applies()) {
+        let document = format!("{}{}\n{}", cases.before, case.document, cases.after);
+        let found = refusal_by(&document, registry).await;
+        let expected = match (&case.message, &case.at) {
+            (Some(message), None) if found != *message => message,
+            (None, Some(at)) if !found.contains(&format!("{at}: ")) => at,
+            (Some(_), None) | (None, Some(_)) => continue,
+            _ => panic!(
+                "{file}: {}: has neither or both of `message` and `at`",
+                case.name
+            ),
+        };
+        wrong += &format!(
+            "{file}: {}:\n  expected: {expected}\n  found: {found}\n",
+            case.name
+        );
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_used_is_refused_with_the_place_and_the_reason() {
+    for file in [
+        "endpoint",
+        "oauth2",
+        "out_of_range",
+        "redis",
+        "seed",
+        "syntax",
+        "unknown_keys",
+        "unknown_names",
+        "wrong_types",
+    ] {
+        check(file, &Registry::builtin()).await;
+    }
+}

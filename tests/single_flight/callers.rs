@@ -1,0 +1,316 @@
+//! Many callers share one exchange, and a caller that leaves does not stop the exchange.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::clock::Clock;
+use evertoken::testing::{CallFault, EndpointCall, Fault, FaultyEndpoint, FaultyStore, StoreCall};
+use evertoken::{
+    BackgroundTimer, Coordination, Error, OldPair, OnRequest, ServerProfile, TokenManager,
+};
+
+use crate::support::{
+    HOUR, SECOND, World, call, callers, drain, loaded, rotate, rotated, settle, text,
+};
+
+pub(crate) async fn expired(world: &World) -> TokenManager {
+    let tokens = world.manager(OnRequest::default()).await;
+    world.clock.advance(600 * SECOND).await;
+    tokens
+}
+
+/// Two tasks with one expired pair make one call, and both get pair 2.
+#[tokio::test(start_paused = true)]
+async fn n1_two_tasks_with_one_expired_pair_make_one_call_and_both_get_pair_2() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let tokens = expired(&world).await;
+    let (one, two) = tokio::join!(tokens.token(), tokens.token());
+    assert_eq!(text(&one), text(&two));
+    assert!(world.is_live(&one.unwrap()));
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_tasks_on_an_expired_token_make_one_exchange_and_all_wake() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let tokens = expired(&world).await;
+    let callers = callers(&tokens, 10_000);
+    let start = world.clock.now();
+    let mut texts = HashMap::new();
+    for caller in callers {
+        let token = caller.await.unwrap();
+        *texts.entry(text(&token).to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(texts.into_values().collect::<Vec<_>>(), [10_000]);
+    assert_eq!(world.clock.now().since(start), 2 * SECOND);
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_thousand_tasks_on_several_threads_make_one_exchange_and_all_wake() {
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    let hold = world.server.hold();
+    world.clock.suspend(HOUR);
+    let callers = callers(&tokens, 10_000);
+    world.server.arrived(1).await;
+    drop(hold);
+    let mut texts = HashMap::new();
+    for caller in callers {
+        let token = caller.await.unwrap();
+        *texts.entry(text(&token).to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(texts.into_values().collect::<Vec<_>>(), [10_000]);
+    world.assert_exchanges(1);
+}
+
+/// Callers that come during a rotation do not start another.
+#[tokio::test(start_paused = true)]
+async fn n12_callers_that_queue_during_a_rotation_do_not_start_another() {
+    let world = World::new(600 * SECOND);
+    let tokens = expired(&world).await;
+    let mut events = tokens.subscribe();
+    let hold = world.server.hold();
+    let mut waiting = callers(&tokens, 1);
+    world.server.arrived(1).await;
+    for _ in 0..20 {
+        waiting.extend(callers(&tokens, 10));
+        world.clock.advance(SECOND).await;
+        // These ask for a rotation outright, and join it.
+        waiting.push(rotate(&tokens));
+    }
+    settle().await;
+    drop(hold);
+    let mut versions = Vec::new();
+    for caller in waiting {
+        versions.push(caller.await.unwrap().unwrap().pair_id().version);
+    }
+    versions.dedup();
+    assert_eq!(versions, [2]);
+    world.assert_exchanges(1);
+    assert_eq!(rotated(&drain(&mut events)), 1);
+}
+
+/// 64 workers that cross the expiry cause one refresh, without a failure.
+#[tokio::test(start_paused = true)]
+async fn i10_64_workers_that_cross_the_expiry_cause_one_refresh_and_have_no_failure() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(3 * SECOND));
+    let tokens = Arc::new(world.manager(OnRequest::default()).await);
+    let world = Arc::new(world);
+    world.clock.advance(580 * SECOND).await;
+    let workers: Vec<_> = (0..64_u32)
+        .map(|worker| {
+            let (world, tokens) = (world.clone(), tokens.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(worker * SECOND / 64).await;
+                for _ in 0..40 {
+                    let token = tokens.token().await.unwrap();
+                    assert!(world.is_live(&token));
+                    tokio::time::sleep(SECOND).await;
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    world.assert_exchanges(1);
+}
+
+/// A store whose calls take 4 s each once they are delayed. With 25 s for the server, a rotation takes 37 s.
+fn slow(world: &World) -> FaultyStore {
+    FaultyStore::new(world.store.clone())
+}
+
+fn delay(store: &FaultyStore) {
+    store.fail_always(StoreCall::Load, Some(CallFault::DelayAfter(4 * SECOND)));
+    store.fail_always(StoreCall::Swap, Some(CallFault::DelayBefore(4 * SECOND)));
+}
+
+/// A waiter whose deadline passes gets a typed error, and the rotation goes on.
+#[tokio::test(start_paused = true)]
+async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
+    let store = slow(&world);
+    let tokens = loaded(
+        world
+            .builder(OnRequest::default())
+            .store(store.clone())
+            .wait(31 * SECOND),
+    )
+    .await;
+    delay(&store);
+    world.clock.advance(600 * SECOND).await;
+    let start = world.clock.now();
+    let leader = call(&tokens);
+    world.clock.advance(20 * SECOND).await;
+    let second = call(&tokens);
+    let error = leader.await.unwrap().unwrap_err();
+    assert_eq!(world.clock.now().since(start), 31 * SECOND);
+    assert!(matches!(error, Error::TimedOut { after, .. } if after == 31 * SECOND));
+    assert!(error.is_retryable() && !error.needs_sign_in());
+    // A caller that came later has a deadline of its own.
+    assert!(world.is_live(&second.await.unwrap().unwrap()));
+    assert_eq!(world.clock.now().since(start), 37 * SECOND);
+    world.assert_exchanges(1);
+}
+
+/// A waiter whose deadline passes gets the token that is still valid.
+#[tokio::test(start_paused = true)]
+async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
+    let store = slow(&world);
+    // The old token is said to die with the rotation, so a newer one is waited for as long as there is time.
+    let profile = ServerProfile::strict().old_pair(OldPair::AccessDiesAtRotation);
+    let endpoint = world.server.endpoint().with_profile(profile);
+    let tokens = loaded(
+        world
+            .builder_at(endpoint, BackgroundTimer::default())
+            .store(store.clone())
+            .wait(31 * SECOND),
+    )
+    .await;
+    let first = tokens.token().await.unwrap();
+    delay(&store);
+    world.clock.advance(480 * SECOND).await;
+    let start = world.clock.now();
+    let answer = tokens.token().await;
+    assert_eq!(world.clock.now().since(start), 31 * SECOND);
+    assert_eq!(text(&answer), first.expose());
+    assert!(world.is_live(&answer.unwrap()));
+    world.clock.advance(6 * SECOND).await;
+    assert_ne!(text(&tokens.token().await), first.expose());
+    world.assert_exchanges(1);
+}
+
+/// A rotation commits although the caller that began it and all others have gone.
+#[tokio::test(start_paused = true)]
+async fn fm12_a_rotation_commits_although_every_caller_has_gone() {
+    let world = World::new(600 * SECOND);
+    let tokens = expired(&world).await;
+    let hold = world.server.hold();
+    let callers = callers(&tokens, 20);
+    world.server.arrived(1).await;
+    for caller in &callers {
+        caller.abort();
+    }
+    for caller in callers {
+        assert!(caller.await.unwrap_err().is_cancelled());
+    }
+    drop(hold);
+    settle().await;
+    let start = world.clock.now();
+    let second = tokens.token().await.unwrap();
+    assert_eq!(world.clock.now(), start);
+    assert_eq!(second.pair_id().version, 2);
+    assert!(world.is_live(&second));
+    world.assert_exchanges(1);
+}
+
+/// A caller that leaves at any moment of a rotation does not stop the rotation.
+#[tokio::test(start_paused = true)]
+async fn fm12_a_caller_that_leaves_at_any_moment_does_not_stop_the_rotation() {
+    // Each step of the rotation takes a moment of its own; the caller leaves in each of them.
+    for leaves_at in 0..12 {
+        let world = World::with(|server| server.access_ttl(600 * SECOND).latency(4 * SECOND));
+        let store = slow(&world);
+        let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
+        delay(&store);
+        world.clock.advance(600 * SECOND).await;
+        let answer = tokio::time::timeout(leaves_at * SECOND, tokens.token()).await;
+        assert!(answer.is_err());
+        assert!(world.is_live(&tokens.token().await.unwrap()));
+        world.assert_exchanges(1);
+    }
+}
+
+/// A pair is stored although the last handle is dropped during the rotation.
+#[tokio::test(start_paused = true)]
+async fn fm12_a_pair_is_stored_although_the_last_handle_goes_during_the_rotation() {
+    let world = World::new(600 * SECOND);
+    let build = || world.shared(OnRequest::default());
+    let tokens = loaded(build()).await;
+    world.clock.advance(600 * SECOND).await;
+    let (hold, caller) = world.call_in_flight(&tokens).await;
+    caller.abort();
+    drop((caller, tokens));
+    settle().await;
+    drop(hold);
+    settle().await;
+    // A process that starts anew finds pair 2.
+    let tokens = build().build().unwrap();
+    let token = tokens.token().await.unwrap();
+    assert!(world.is_live(&token));
+    assert_eq!(token.pair_id().version, 2);
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_is_one_each() {
+    // Without leases, nothing but the flight itself keeps them together.
+    for coordination in [Coordination::Lease, Coordination::None] {
+        let world = World::new(600 * SECOND);
+        let endpoint = FaultyEndpoint::new(world.server.endpoint());
+        let builder = world.builder_at(endpoint.clone(), OnRequest::default());
+        let tokens = loaded(builder.coordination(coordination)).await;
+        let at_once: Vec<_> = (0..100).map(|_| rotate(&tokens)).collect();
+        for caller in at_once {
+            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
+        }
+        world.assert_exchanges(1);
+        for version in 3..6 {
+            assert_eq!(tokens.rotate().await.unwrap().pair_id().version, version);
+        }
+        world.assert_exchanges(4);
+        assert_eq!(endpoint.calls(EndpointCall::Refresh), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_instance_without_leases_makes_one_exchange_for_all_its_callers() {
+    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let builder = world.builder(OnRequest::default());
+    let tokens = loaded(builder.coordination(Coordination::None)).await;
+    world.clock.advance(600 * SECOND).await;
+    for caller in callers(&tokens, 1_000) {
+        assert!(world.is_live(&caller.await.unwrap().unwrap()));
+    }
+    world.assert_exchanges(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_during_a_rotation_lets_no_other_instance_spend_the_token() {
+    let world = World::new(600 * SECOND);
+    let build = || world.shared(OnRequest::default());
+    let (one, two) = (loaded(build()).await, loaded(build()).await);
+    world.clock.advance(600 * SECOND).await;
+    let (hold, one) = world.call_in_flight(&one).await;
+    world.clock.step_wall(Duration::from_secs(300));
+    let two = call(&two);
+    world.clock.advance(SECOND).await;
+    world.assert_exchanges(1);
+    drop(hold);
+    assert_eq!(text(&one.await.unwrap()), text(&two.await.unwrap()));
+    world.assert_exchanges(1);
+}
+
+/// A caller that comes while the token is valid gets that token when the rotation takes longer.
+#[tokio::test(start_paused = true)]
+async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slow() {
+    // In the leeway, and the endpoint hangs: the token is valid for 8 s more, the rotation takes 20.
+    let world = World::new(600 * SECOND);
+    let tokens = world.manager(OnRequest::default()).await;
+    let first = tokens.token().await.unwrap();
+    world.server.fail_next(Fault::Delay(20 * SECOND));
+    world.clock.advance(592 * SECOND).await;
+    let asked = tokio::time::Instant::now();
+    assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
+    // It is served for 7 s more.
+    let half = asked.elapsed().as_millis();
+    assert_eq!(half, 3_500, "half of what was left");
+    // A caller that comes after the expiry waits for the rotation to its end.
+    world.clock.advance(5 * SECOND).await;
+    assert_ne!(tokens.token().await.unwrap().pair_id(), first.pair_id());
+    assert_eq!((world.server.exchanges(), world.server.replays()), (1, 0));
+}
