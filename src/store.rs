@@ -6,10 +6,10 @@
 //! store has its own clock: all times in a record are by the clock of the store that holds it, so instances never trust
 //! the clocks of each other's machines.
 //!
-//! - [`call`]: how long a call may take, and where its work may block
-//! - [`codec`]: a record as bytes and in parts, sealed or plain
-//! - [`notify`]: waiting for changes
-//! - [`memory`], [`file`], `postgres`, `redis`: the stores
+//! - `call`: how long a call may take, and where its work may block
+//! - `codec`: a record as bytes and in parts, sealed or plain
+//! - `notify`: waiting for changes
+//! - `memory`, `file`, `postgres`, `redis`: the stores
 
 mod call;
 mod codec;

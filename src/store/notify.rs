@@ -220,19 +220,22 @@ impl Topic {
 impl Board {
     fn enter<'a>(&'a self, topic: &'a str) -> Waiter<'a> {
         let mut state = self.state.lock();
-        if !state.topics.contains_key(topic) {
-            let entered = Topic::default();
-            entered.set_heard(state.hears_all);
-            state.topics.insert(topic.to_owned(), entered);
+        let is_heard = state.hears_all;
+        let entered = state.topics.entry(topic.to_owned()).or_default();
+        entered.waiters += 1;
+        let is_first = entered.waiters == 1;
+        if is_first {
+            entered.set_heard(is_heard);
+        }
+        let news = entered.news.subscribe();
+        if is_first {
             state.make_due(topic);
             self.stirred.notify_one();
         }
-        let entered = state.topics.entry(topic.to_owned()).or_default();
-        entered.waiters += 1;
         Waiter {
             board: self,
             topic,
-            news: entered.news.subscribe(),
+            news,
         }
     }
 

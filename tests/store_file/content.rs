@@ -73,7 +73,7 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
         ),
         (
             with(&|form| form["record"]["format"] = 5.into()),
-            "format 5 and this version reads up to 4",
+            "format 5 and this version of evertoken reads up to 4",
         ),
         (
             with(&|form| form["record"]["format"] = 4.into()),
