@@ -52,7 +52,7 @@ impl Turn<'_> {
         }));
     }
 
-    /// One attempt of `persist`, and `settle` or the next turn of the loop in `store`.
+    /// One attempt of `persist`, and `apply_outcome` or the next turn of the loop in `store`.
     pub(crate) fn persist(&mut self, mut unstored: Unstored) {
         let commit = Commit {
             holder: unstored.name.holder(),
