@@ -227,7 +227,7 @@ impl Rotation {
         loop {
             let seen = match self.answered.take() {
                 Some(seen) => seen,
-                None => self.load().await.map_err(store_failed)?,
+                None => self.load().await?,
             };
             // A replica that lags behind may report a change, or a lost swap, and still show the same record. The
             // store is then not asked again without a pause.
@@ -302,6 +302,12 @@ fn store_failed(source: StoreError) -> Error {
     Error::Store {
         source,
         retry_after: Duration::ZERO,
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        store_failed(error)
     }
 }
 

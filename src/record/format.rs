@@ -42,7 +42,11 @@ pub(super) fn check(form: &Value) -> Result<(), String> {
     // A codec gives sealed records a number of its own, so a number that no version writes would come back as another
     // one.
     if format == 0 {
-        return Err("the record has format 0, which no version writes; restore the record, or move it away and sign in again".to_owned());
+        return Err(
+            "the record has format 0, which no version writes; restore the record, or move it away and sign in \
+             again"
+                .to_owned(),
+        );
     }
     if format > super::FORMAT {
         return Err(format!(

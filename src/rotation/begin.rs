@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::revoke::{revoke_in_background, revoke_left_behind};
 use super::user_code::{load_patiently, patiently, store_now, swap, was_ours};
-use super::{Next, Rotation, Seen, family, store_failed};
+use super::{Next, Rotation, Seen, family};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::event::Event;
@@ -48,7 +48,7 @@ impl Rotation {
             let new = next.pair.as_ref().map(|stored| &stored.pair);
             revoke_left_behind(session, seen.record(), false, new);
         }
-        if let Swap::Swapped(_) = swapped.map_err(store_failed)? {
+        if let Swap::Swapped(_) = swapped? {
             // The pair is adopted from the record as another instance's pair would be, but without an event:
             // subscribers know the seed.
             let now = self.store_now(seen.clock);
@@ -81,7 +81,7 @@ pub(super) async fn seeded(
     if seen.record().is_some()
         && !matches!(seeding, Seeding::Known)
         && !is_kept_out
-        && was_ours(session, &digest).await.map_err(store_failed)?
+        && was_ours(session, &digest).await?
     {
         return Ok(Seeding::KnownToStore);
     }
@@ -130,7 +130,7 @@ async fn write_over<'a>(
         let new = next.pair.as_ref().map(|stored| &stored.pair);
         revoke_left_behind(session, records, is_logging_out, new);
     }
-    let is_written = matches!(swapped.map_err(store_failed)?, Swap::Swapped(_));
+    let is_written = matches!(swapped?, Swap::Swapped(_));
     if !is_written {
         tokio::time::sleep(super::UNCHANGED_PAUSE).await;
     }
@@ -156,7 +156,7 @@ pub(crate) async fn replace(
     let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);
     let mut is_known_to_store = false;
     loop {
-        let seen = load_patiently(session).await.map_err(store_failed)?;
+        let seen = load_patiently(session).await?;
         let now = store_now(session, seen.clock);
         let is_known = |record: &&Record| is_known_to_store || record.knows(&digest);
         if let Some(record) = seen.record().filter(is_known) {
@@ -168,7 +168,7 @@ pub(crate) async fn replace(
         }
         if seen.record().is_some() && !is_known_to_store {
             let asked = patiently(|| was_ours(session, &digest)).await;
-            is_known_to_store = asked.map_err(store_failed)?;
+            is_known_to_store = asked?;
             if is_known_to_store {
                 // Another instance may have stored this very pair since the record was read.
                 continue;
@@ -207,7 +207,7 @@ pub(crate) async fn reopen(session: &Arc<Session>, logouts: u64) -> Result<(), E
     let _turn = session.in_order().await;
     let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);
     loop {
-        let seen = load_patiently(session).await.map_err(store_failed)?;
+        let seen = load_patiently(session).await?;
         let seed = session.lock().seed().cloned().filter(|_| is_logging_out);
         let before = displaced(session, &seen, seed).await?;
         if let Some(record) = before

@@ -276,9 +276,7 @@ impl Rotation {
     /// have to know the doubt, and need not wait for this one.
     async fn share_doubt(&self, noted: &Record, lease: &Lease, seen: &Seen) -> Result<(), Error> {
         if let Some(released) = noted.released(lease.holder(), None) {
-            self.swap(seen.revision(), &released)
-                .await
-                .map_err(store_failed)?;
+            self.swap(seen.revision(), &released).await?;
         }
         Ok(())
     }
@@ -350,7 +348,8 @@ impl Rotation {
                     // written again before anything is sent.
                     self.answered = Some(seen);
                     self.clock_jumps += 1;
-                    let jumps = "the store's clock jumped by more than 1 s at each of the last 3 writes; check the clock of the store's server";
+                    let jumps = "the store's clock jumped by more than 1 s at each of the last 3 writes; \
+                         check the clock of the store's server";
                     return match self.clock_jumps < CLOCK_JUMPS_LIMIT {
                         true => Ok(None),
                         false => Err(store_failed(StoreError::new(jumps))),

@@ -216,8 +216,7 @@ impl Rotation {
             return Ok(None);
         }
         self.swap(seen.revision(), &record.ended(RecordState::LoggedOut))
-            .await
-            .map_err(super::store_failed)?;
+            .await?;
         Ok(Some(Next::Reload))
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! This step sends no token. The comparison itself is a pure function, [`reconcile`]; this module acts on its result.
 
-use super::{Kind, Rotation, Seen, family, logout, store_failed, user_code};
+use super::{Kind, Rotation, Seen, family, logout, user_code};
 use crate::error::{EndReason, Error};
 use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, RecordState};
@@ -48,7 +48,7 @@ impl Rotation {
                 if !self.uses_leases() {
                     return Ok(Next::Lease(Kind::SignIn, Box::new(vacant)));
                 }
-                self.swap(None, &vacant).await.map_err(store_failed)?;
+                self.swap(None, &vacant).await?;
                 Ok(Next::Reload)
             }
             Reconciled::Vacant => Err(Error::NoSession),
@@ -75,9 +75,7 @@ impl Rotation {
                     if !self.uses_leases() && session.outbox.is_behind() {
                         return self.judge(&next, seen).await;
                     }
-                    self.swap(seen.revision(), &next)
-                        .await
-                        .map_err(store_failed)?;
+                    self.swap(seen.revision(), &next).await?;
                 }
                 Ok(Next::Reload)
             }
@@ -165,9 +163,7 @@ impl Rotation {
         revision: Option<Revision>,
         state: RecordState,
     ) -> Result<Next, Error> {
-        self.swap(revision, &record.ended(state))
-            .await
-            .map_err(store_failed)?;
+        self.swap(revision, &record.ended(state)).await?;
         Ok(Next::Reload)
     }
 }

@@ -74,7 +74,8 @@ impl Rotation {
             return Ok(None);
         }
         self.missed = 0;
-        let slow = "the store is too slow: the time to send a token had passed when its lease was written, 3 times in a row; make the store faster, or raise the lease duration";
+        let slow = "the store is too slow: the time to send a token had passed when its lease was written, 3 times in a \
+             row; make the store faster, or raise the lease duration";
         Err(store_failed(StoreError::new(slow)))
     }
 
@@ -233,11 +234,5 @@ impl Rotation {
         let attempt = ClockReading::new(session.now(), session.wall());
         session.lock().attempted(leased.holder, attempt);
         tracing::warn!(key = %self.session().key, "a lease could not be released");
-    }
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        store_failed(error)
     }
 }

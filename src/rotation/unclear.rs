@@ -125,9 +125,7 @@ impl Rotation {
             // The lease is given up, so that other instances find out at once that nothing more can be tried.
             Permit::Nothing => {
                 if let Some(released) = doubted.released(lease.holder(), None) {
-                    self.swap(seen.revision(), &released)
-                        .await
-                        .map_err(store_failed)?;
+                    self.swap(seen.revision(), &released).await?;
                     self.session().lock().lost(lease.holder());
                 }
                 Ok(())
@@ -213,7 +211,7 @@ impl Rotation {
             }
             let noted = leased.record.noted(by);
             let swap = self.swap(leased.seen.revision(), &noted).await;
-            if let Swap::Swapped(_) = swap.map_err(store_failed)? {
+            if let Swap::Swapped(_) = swap? {
                 break;
             }
         }

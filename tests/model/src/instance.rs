@@ -113,7 +113,7 @@ pub struct Unstored {
 /// The call that is to be made next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// `Rotation::load`, then `look`, `judge` and `lease`.
+    /// `Rotation::load`, then `reconcile`, `judge` and `lease`.
     Reconciled,
     /// A swap after which the store is looked at again: a forward, an end.
     Bring(Write),
