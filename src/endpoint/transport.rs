@@ -85,18 +85,31 @@ impl HttpSettings {
     /// connection attempt proves that nothing was sent.
     pub(super) async fn send(
         &self,
+        request: Request,
+        content: Zeroizing<Vec<u8>>,
+        window: Option<&SendWindow>,
+        timeout: Duration,
+    ) -> Result<Reply, EndpointError> {
+        match &self.way {
+            Way::Http(client) => {
+                self.send_by(client, request, content, window, timeout)
+                    .await
+            }
+            #[cfg(all(feature = "folio", feature = "testing"))]
+            Way::InProcess(server) => {
+                carried(server.as_ref(), request, content, window, timeout).await
+            }
+        }
+    }
+
+    async fn send_by(
+        &self,
+        client: &Client,
         mut request: Request,
         content: Zeroizing<Vec<u8>>,
         window: Option<&SendWindow>,
         timeout: Duration,
     ) -> Result<Reply, EndpointError> {
-        let client = match &self.way {
-            Way::Http(client) => client,
-            #[cfg(all(feature = "folio", feature = "testing"))]
-            Way::InProcess(server) => {
-                return carried(server.as_ref(), request, content, window, timeout).await;
-            }
-        };
         let is_gated = !content.is_empty();
         if !is_gated && window.is_some_and(|window| !window.is_open()) {
             return Err(EndpointError::not_sent(TooLate));
