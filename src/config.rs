@@ -67,8 +67,8 @@ use self::scalar::Span;
 pub use self::scalar::{duration, path};
 pub use self::secret::Secret;
 use self::value::{Source, Value, json};
+use crate::build_error::BuildError;
 use crate::endpoint::TokenEndpoint;
-use crate::error::BuildError;
 use crate::manager::{Builder, TokenManager};
 use crate::origin::Origins;
 

@@ -120,6 +120,7 @@ pub mod _guide {
 }
 
 mod api;
+mod build_error;
 pub mod clock;
 #[cfg(feature = "config")]
 pub mod config;
@@ -191,8 +192,9 @@ pub use self::store::RedisStore;
 pub use self::store::{FileStore, MemoryStore};
 
 // Events and errors.
+pub use self::build_error::BuildError;
 pub use self::endpoint::{EndpointError, Quote};
-pub use self::error::{BuildError, EndReason, Error, ServerWord};
+pub use self::error::{EndReason, Error, ServerWord};
 pub use self::event::{Event, Events};
 pub use self::status::{Logout, Status};
 pub use self::store::StoreError;

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use url::{Host, Url};
 
-use crate::error::BuildError;
+use crate::build_error::BuildError;
 
 /// The origins that may get tokens.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::de::{self, Unexpected};
 
-use crate::error::BuildError;
+use crate::build_error::BuildError;
 
 /// A problem of a configuration: the place, what is wrong there, and what is allowed. The error repeats no
 /// value that could be a secret.

@@ -31,8 +31,8 @@ use super::reply::Reply;
 use super::transport::InProcess;
 use super::transport::{self, HttpSettings, Way};
 use super::{EndpointError, Grant, Issued, Resend, SendWindow, ServerProfile, TokenEndpoint};
+use crate::build_error::BuildError;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::error::BuildError;
 use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
 
 /// FOLIO's login service for one tenant.

@@ -34,7 +34,7 @@ use super::quote::Secrets;
 use super::reply::Reply;
 use super::transport::{self, HttpSettings, Way};
 use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};
-use crate::error::BuildError;
+use crate::build_error::BuildError;
 use crate::origin::private_url;
 use crate::token::{Digest, Key, Scope, TokenPair};
 

@@ -24,8 +24,8 @@ use zeroize::Zeroizing;
 
 use super::reply::{Reply, TimedOut};
 use super::{EndpointError, SendWindow};
+use crate::build_error::BuildError;
 use crate::clock::Patience;
-use crate::error::BuildError;
 
 /// The limits of the number of bytes that are read of a body: from room for a few tokens as long as the headers of a
 /// server may be, to 16 MiB, which are allocated beforehand.

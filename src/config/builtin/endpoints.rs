@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 
+use crate::build_error::BuildError;
 use crate::config::document::set;
 use crate::config::error::ConfigError;
 use crate::config::scalar::{Scopes, Span};
@@ -16,7 +17,6 @@ use crate::endpoint::{
     Bare400, ClientAuth, Codes, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile,
     StaticToken,
 };
-use crate::error::BuildError;
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 

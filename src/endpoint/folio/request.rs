@@ -12,9 +12,9 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
+use crate::build_error::BuildError;
 use crate::endpoint::EndpointError;
 use crate::endpoint::transport::sensitive_header;
-use crate::error::BuildError;
 use crate::origin::private_url;
 use crate::token::{AccessToken, RefreshToken};
 

@@ -10,7 +10,8 @@ use url::Url;
 
 use super::{Asked, Attempt, CallError, Closure, Route};
 use crate::api::Credential;
-use crate::error::{BuildError, Error};
+use crate::build_error::BuildError;
+use crate::error::Error;
 use crate::manager::TokenManager;
 use crate::origin::is_plain;
 

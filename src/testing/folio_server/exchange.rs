@@ -20,8 +20,8 @@ use super::authn::{self, Outcome, is_authn, no_module};
 use super::builder::System;
 use super::gateway::Call;
 use super::{FolioServer, Inner, answer};
+use crate::build_error::BuildError;
 use crate::endpoint::{EndpointError, Folio, FolioMode, InProcessFolio};
-use crate::error::BuildError;
 
 impl FolioServer {
     /// Answers a request to any path.
