@@ -90,7 +90,7 @@ impl fmt::Display for ServerWord {
 pub(crate) fn cut(text: &str) -> &str {
     let mut end = text.len().min(LIMIT);
     while !text.is_char_boundary(end) {
-        end -= 1;
+        end = end.saturating_sub(1);
     }
     &text[..end]
 }

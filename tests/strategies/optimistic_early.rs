@@ -223,7 +223,7 @@ async fn exchanges_at(
     let mut seen = server.exchanges();
     let mut at = Vec::new();
     while clock.now().since(start) <= span {
-        call(&tokens);
+        call(tokens);
         settle().await;
         for _ in seen..server.exchanges() {
             at.push(clock.now().since(start).as_secs_f64());
