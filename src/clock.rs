@@ -7,7 +7,7 @@
 //! everything else is measured by [`Clock::now`], which counts suspend.
 
 mod backoff;
-mod patience;
+mod deadline;
 mod store_time;
 
 use std::fmt::Debug;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::backoff::Backoff;
-pub(crate) use self::patience::{LATE, Patience};
+pub(crate) use self::deadline::{Deadline, LATE};
 pub use self::store_time::StoreTime;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 pub(crate) use self::store_time::whole_millis;

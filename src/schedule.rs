@@ -145,7 +145,7 @@ impl Schedule {
 
     /// The longest wait of a caller with a valid token for a newer one: until the newer token is needed, and after
     /// that, half of the remaining lifetime. A caller that came with a valid token always leaves with one.
-    pub(crate) fn patience(&self, now: Timestamp) -> Duration {
+    pub(crate) fn longest_wait(&self, now: Timestamp) -> Duration {
         match (self.mandatory_from, self.expires_at) {
             (Some(need), _) if now < need => need.since(now),
             (_, Some(end)) => end.since(now) / 2,

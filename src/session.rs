@@ -258,8 +258,8 @@ impl Session {
     }
 
     fn join(&self, state: &State, moment: Moment, waiter: Waiter) -> Answer {
-        let patience = state.patience(self.settings(), moment.now, moment.wall);
-        Answer::Join(waiter, patience)
+        let longest_wait = state.longest_wait(self.settings(), moment.now, moment.wall);
+        Answer::Join(waiter, longest_wait)
     }
 
     /// What the session has to do at a planned moment that has come.

@@ -67,7 +67,7 @@ pub(crate) enum Progress {
     /// The rotation is over, and this is the answer for each waiter, unless the user has logged out or signed in since this
     /// epoch.
     Done(Result<Token, Error>, u64),
-    /// It is over, and everybody has to look for himself.
+    /// The rotation is over without a result: each waiter decides again.
     Retry,
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 pub(crate) use self::clock::{Moment, UserClock};
-use crate::clock::Patience;
+use crate::clock::Deadline;
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint};
 use crate::record::{Lease, Record};
 use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore, with_budget};
@@ -55,15 +55,15 @@ pub(crate) async fn guarded<T>(
     code: impl Future<Output = T>,
 ) -> Result<T, UserCodeError> {
     let mut code = Dropped(Some(Box::pin(AssertUnwindSafe(code).catch_unwind())));
-    let mut patience = Patience::new(limit);
+    let mut deadline = Deadline::new(limit);
     loop {
         let Some(running) = &mut code.0 else {
             return Err(UserCodeError::Panicked);
         };
-        match patience.wait_for(running).await {
+        match deadline.wait_for(running).await {
             Some(Ok(value)) => return Ok(value),
             Some(Err(_)) => return Err(UserCodeError::Panicked),
-            None if patience.renew() => {}
+            None if deadline.renew() => {}
             None => return Err(UserCodeError::TookLonger { than: limit }),
         }
     }

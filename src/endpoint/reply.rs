@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::EndpointError;
 use super::quote::{Quote, Secrets};
 use super::time::{retry_after, server_time};
-use crate::clock::{Clock, Patience, SystemClock};
+use crate::clock::{Clock, Deadline, SystemClock};
 
 /// The number of bytes of a content type that an error holds.
 const CONTENT_TYPE_LIMIT: usize = 100;
@@ -101,10 +101,10 @@ impl Reply {
         }
     }
 
-    /// Reads up to `limit` bytes of an answer whose head has arrived, within what is left of `patience`.
+    /// Reads up to `limit` bytes of an answer whose head has arrived, within what is left of `deadline`.
     pub(super) async fn read(
         mut response: Response,
-        mut patience: Patience,
+        mut deadline: Deadline,
         timeout: Duration,
         limit: usize,
     ) -> Self {
@@ -116,7 +116,7 @@ impl Reply {
         let mut body = Zeroizing::new(Vec::with_capacity(limit));
         let broken = loop {
             // Cancelling this future loses no bytes.
-            match patience.wait_for(response.chunk()).await {
+            match deadline.wait_for(response.chunk()).await {
                 Some(Ok(Some(chunk))) => {
                     let room = limit - body.len();
                     body.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -126,7 +126,7 @@ impl Reply {
                 }
                 Some(Ok(None)) => break None,
                 Some(Err(error)) => break Some(Broken::Cut(error.without_url())),
-                None if patience.renew() => {}
+                None if deadline.renew() => {}
                 None => break Some(Broken::Late(TimedOut(timeout))),
             }
         };

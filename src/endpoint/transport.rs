@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use super::reply::{Reply, TimedOut};
 use super::{EndpointError, SendWindow};
 use crate::build_error::BuildError;
-use crate::clock::Patience;
+use crate::clock::Deadline;
 
 /// The limits of the number of bytes that are read of a body: from room for a few tokens as long as the headers of a
 /// server may be, to 16 MiB, which are allocated beforehand.
@@ -123,19 +123,19 @@ impl HttpSettings {
         let (body, receipt) = SendOnce::new(content, window.cloned());
         *request.body_mut() = Some(reqwest::Body::wrap(body));
         *request.timeout_mut() = Some(NEVER);
-        let mut patience = Patience::new(timeout);
+        let mut deadline = Deadline::new(timeout);
         let mut executing = pin!(client.execute(request));
         loop {
-            match patience.wait_for(&mut executing).await {
+            match deadline.wait_for(&mut executing).await {
                 Some(Ok(response)) => {
-                    return Ok(Reply::read(response, patience, timeout, self.body_limit).await);
+                    return Ok(Reply::read(response, deadline, timeout, self.body_limit).await);
                 }
                 Some(Err(error)) if receipt.recall() => return Err(EndpointError::unsent(error)),
                 Some(Err(error)) if !is_gated => return Err(EndpointError::from_reqwest(error)),
                 Some(Err(error)) => return Err(EndpointError::unknown(error.without_url())),
                 None if receipt.recall() => return Err(EndpointError::not_sent(TimedOut(timeout))),
                 // The answer may have arrived while the process was suspended.
-                None if patience.renew() => {}
+                None if deadline.renew() => {}
                 None => return Err(EndpointError::unknown(TimedOut(timeout))),
             }
         }

@@ -63,8 +63,8 @@ impl Deciding {
             *self = match tokens.decide() {
                 Answer::Serve(token) => return Poll::Ready(Ok(token)),
                 Answer::Fail(error) => return Poll::Ready(Err(error)),
-                Answer::Join(waiter, patience) => {
-                    match Joined::new(tokens, waiter, deadline, patience) {
+                Answer::Join(waiter, longest_wait) => {
+                    match Joined::new(tokens, waiter, deadline, longest_wait) {
                         Ok(joined) => Self::Waiting(joined),
                         Err(error) => return Poll::Ready(or_valid(error)),
                     }
@@ -148,12 +148,12 @@ pub(super) struct Joined {
 }
 
 impl Joined {
-    /// A caller that waits for `patience` at first, and until `deadline` at most, or for as long as the settings say.
+    /// A caller that waits for `longest_wait` at first, and until `deadline` at most, or for as long as the settings say.
     pub(super) fn new(
         tokens: &TokenManager,
         waiter: Waiter,
         deadline: Option<Instant>,
-        patience: Option<Duration>,
+        longest_wait: Option<Duration>,
     ) -> Result<Self, Error> {
         let session = &tokens.session;
         if rotation::is_inside(session) {
@@ -165,7 +165,7 @@ impl Joined {
         // An executor that is not tokio's has no clock either.
         let _entered = here.is_err().then(|| home.enter());
         let deadline = deadline.unwrap_or_else(|| tokens.deadline());
-        let limit = patience.and_then(|patience| Instant::now().checked_add(patience));
+        let limit = longest_wait.and_then(|longest_wait| Instant::now().checked_add(longest_wait));
         let limit = limit.map_or(deadline, |limit| limit.min(deadline));
         Ok(Self {
             waiter,

@@ -356,13 +356,13 @@ impl Rejections {
         if was_accepted || (age >= cool_down.longest && !self.too_soon) {
             self.in_a_row = 0;
         }
-        let patience = match self.in_a_row {
+        let served_on = match self.in_a_row {
             0 => Duration::ZERO,
             count => cool_down.after(count, false),
         };
         let just_issued = self.issued_at.map(|at| now.since(at));
         let too_early = just_issued.is_some_and(|since| since < schedule.shortest_interval);
-        if (age < patience || too_early) && !is_in_flight {
+        if (age < served_on || too_early) && !is_in_flight {
             self.too_soon = true;
             return Rejection::TooSoon;
         }

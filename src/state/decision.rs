@@ -130,7 +130,7 @@ impl State {
     }
 
     /// How long a caller waits for a newer token, if it could go on with the one that is held.
-    pub(crate) fn patience(
+    pub(crate) fn longest_wait(
         &self,
         settings: &Settings,
         now: Timestamp,
@@ -138,12 +138,12 @@ impl State {
     ) -> Option<Duration> {
         self.usable(now)?;
         let schedule = &self.held.as_ref()?.schedule;
-        let patience = schedule.patience(now);
+        let longest_wait = schedule.longest_wait(now);
         if needs_newer(settings, schedule.due(now, wall)) {
-            return Some(patience);
+            return Some(longest_wait);
         }
         let began = self.flight.as_ref().map_or(now, |flight| flight.began);
-        Some(patience.min((began + settings.join_limit).since(now)))
+        Some(longest_wait.min((began + settings.join_limit).since(now)))
     }
 
     /// For how long from now the decision for every caller stays "serve, and begin nothing"; `None` if it is another one now.

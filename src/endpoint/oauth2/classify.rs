@@ -12,14 +12,14 @@ use reqwest::Response;
 
 use super::answer::Answer;
 use super::codes::{Codes, Meaning};
-use crate::clock::Patience;
+use crate::clock::Deadline;
 use crate::endpoint::quote::{Quote, Secrets};
 use crate::endpoint::reply::Reply;
 use crate::endpoint::transport::BODY_LIMITS;
 use crate::endpoint::{EndpointError, Issued};
 
 /// The time for reading a body, in addition to the time of the request itself.
-const PATIENCE: Duration = Duration::from_secs(30);
+const READ_LIMIT: Duration = Duration::from_secs(30);
 
 impl Codes {
     /// Reads up to 64 KiB of a token endpoint's answer. Returns what the server issued, or what the answer means for the
@@ -34,7 +34,13 @@ impl Codes {
         response: Response,
         secrets: &[&str],
     ) -> Result<Issued, EndpointError> {
-        let reply = Reply::read(response, Patience::new(PATIENCE), PATIENCE, BODY_LIMITS.0).await;
+        let reply = Reply::read(
+            response,
+            Deadline::new(READ_LIMIT),
+            READ_LIMIT,
+            BODY_LIMITS.0,
+        )
+        .await;
         exchange(reply, self, Secrets::of(secrets))
     }
 }

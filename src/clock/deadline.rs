@@ -1,30 +1,31 @@
-//! Waiting for something, but not for ever; and not less than that because nobody was there to wait.
+//! Deadlines of waits. A process that was stopped past its deadline gets a moment more, because the answer may have arrived
+//! meanwhile.
 
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// A timer that is so late was due while the process did not run. A busy machine may have timers that are as
-/// late: then a little longer is waited than was asked for.
+/// A timer that fires so late was due while the process did not run. A busy machine may have timers that are as late: then the
+/// wait is a little longer than asked for.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
 
-/// What is waited then: whatever came meanwhile is read in milliseconds.
+/// How much longer the wait is then: an answer that arrived meanwhile is read in milliseconds.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// The time that something may take.
+/// The deadline of one wait.
 ///
-/// A process that was stopped and goes on finds its timers due, and what it waited for there as well. The timers come
-/// first: an answer that arrived in time would be given up unread, and with it a session, if it was that of
-/// a token endpoint.
+/// A process that was stopped and goes on finds its timers due, and the answer that it waits for as well. The timers come
+/// first: without this type an answer that arrived in time would be given up unread, and with the answer of a token endpoint
+/// the session.
 #[derive(Debug)]
-pub(crate) struct Patience {
-    /// `None` if that is too far away to be told.
+pub(crate) struct Deadline {
+    /// `None` if the deadline is too far away to be expressed.
     until: Option<Instant>,
     is_renewed: bool,
 }
 
-impl Patience {
+impl Deadline {
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             until: Instant::now().checked_add(limit),
@@ -32,7 +33,7 @@ impl Patience {
         }
     }
 
-    /// Awaits `work` while there is time; `None` when that is over.
+    /// Awaits `work` until the deadline; `None` when the deadline has passed.
     pub(crate) async fn wait_for<F: Future>(&self, work: F) -> Option<F::Output> {
         match self.until {
             Some(until) => timeout_at(until, work).await.ok(),
@@ -40,8 +41,8 @@ impl Patience {
         }
     }
 
-    /// A moment more, once, if the end of the time was noticed only when it had long been there. Returns whether there
-    /// is one.
+    /// Moves the deadline by a moment, once, if the process noticed the deadline long after it had passed. Returns whether the
+    /// deadline was moved.
     pub(crate) fn renew(&mut self) -> bool {
         let is_late = self.until.is_some_and(|until| until.elapsed() >= LATE);
         if self.is_renewed || !is_late {
@@ -62,8 +63,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(20);
 
-    /// What becomes of work that takes this long and then some turns of other tasks, as reading from a socket does,
-    /// if the process does not run for as long as that after it began.
+    /// The answer of work that takes this long and then some turns of other tasks, as reading from a socket does, if the process
+    /// is stopped for so long after it began.
     async fn outcome(work: Duration, stopped: Duration) -> Option<u32> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
@@ -74,38 +75,38 @@ mod tests {
             let _ = sender.send(7);
         });
         let mut receiver = pin!(receiver);
-        let mut patience = Patience::new(LIMIT);
+        let mut deadline = Deadline::new(LIMIT);
         tokio::task::yield_now().await;
         std::thread::sleep(stopped);
         loop {
-            match patience.wait_for(&mut receiver).await {
+            match deadline.wait_for(&mut receiver).await {
                 Some(answer) => return answer.ok(),
-                None if patience.renew() => {}
+                None if deadline.renew() => {}
                 None => return None,
             }
         }
     }
 
     #[tokio::test]
-    async fn what_came_while_the_process_was_stopped_is_read() {
+    async fn an_answer_that_arrived_while_the_process_was_stopped_is_read() {
         assert_eq!(outcome(LIMIT / 2, 10 * LIMIT).await, Some(7));
     }
 
     #[tokio::test]
-    async fn what_does_not_come_is_not_waited_for_without_end() {
+    async fn a_wait_ends_although_the_answer_does_not_come() {
         let started = Instant::now();
         assert_eq!(outcome(Duration::from_secs(60), 10 * LIMIT).await, None);
         assert!(started.elapsed() < 10 * MOMENT);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_process_that_runs_waits_no_longer_than_it_was_told() {
+    async fn a_running_process_waits_until_its_deadline_and_not_longer() {
         let started = Instant::now();
-        let mut patience = Patience::new(LIMIT);
-        assert_eq!(patience.wait_for(std::future::pending::<()>()).await, None);
-        assert!(!patience.renew());
+        let mut deadline = Deadline::new(LIMIT);
+        assert_eq!(deadline.wait_for(std::future::pending::<()>()).await, None);
+        assert!(!deadline.renew());
         assert_eq!(started.elapsed(), LIMIT);
-        let endless = Patience::new(Duration::MAX);
+        let endless = Deadline::new(Duration::MAX);
         assert_eq!(endless.wait_for(std::future::ready(1)).await, Some(1));
     }
 }
