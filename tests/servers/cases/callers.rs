@@ -1,4 +1,4 @@
-//! Many callers share one exchange, also where they are spread over instances.
+//! Many callers share one exchange, also when they use several instances.
 
 use std::collections::HashSet;
 use std::sync::Arc;

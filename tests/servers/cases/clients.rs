@@ -1,4 +1,4 @@
-//! A client that the server does not accept: an error of the configuration, which costs no session.
+//! A client that the server does not accept is a configuration error, and does not end the session.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ async fn a_wrong_secret_is_an_error_and_the_right_one_goes_on(judge: Arc<Judge>)
         matches!(wrong.token().await, Ok(served) if served.expose() == world.first.access_token)
     );
 
-    // No instance sends before the pause is over, and none ends the session.
+    // No instance sends a request before the pause ends, and no instance ends the session.
     tokio::time::sleep(error.retry_after().unwrap()).await;
     let right = start(CLIENT.secret);
     let next = right.rotate().await.unwrap();
@@ -80,7 +80,7 @@ async fn requests_that_make_no_sense_are_refused_in_the_servers_words(judge: Arc
             assert_eq!(without_grant.outcome(), (400, "unsupported_grant_type"));
             assert_eq!(without_client.outcome(), (401, "invalid_client"));
         }
-        // One of the two, where they disagree.
+        // The error is one of these two where the servers disagree.
         (true, _) => {
             assert_eq!(without_grant.outcome(), (400, "invalid_request"));
             assert_eq!(without_client.outcome(), (401, "invalid_client"));

@@ -1,4 +1,5 @@
-//! What a second use of a refresh token costs: where one is refused, the pair that the first use brought is dead.
+//! The cost of a second use of a refresh token. A server that refuses the second use also revokes the pair of the first
+//! use.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ cases![
     many_uses_at_once_bring_anything if is_django,
 ];
 
-/// oidc-provider always revokes.
+/// oidc-provider always revokes the family.
 fn can_refuse(judge: &Judge) -> bool {
     judge.kind == Kind::Django
 }
@@ -81,9 +82,9 @@ async fn of_many_uses_at_once_one_wins_and_its_pair_is_dead(judge: Arc<Judge>) {
     assert!(!world.server.is_live_refresh(refresh).await);
 }
 
-/// django-oauth-toolkit judges a token before it locks it: it repeats the pair although it has no grace window,
-/// issues another one to a use that it judged before a refusal revoked the family, and answers 500 to one whose pair
-/// was revoked before it was sent.
+/// django-oauth-toolkit checks a token before it locks the token. The server therefore repeats a pair although it has
+/// no grace window. It issues another pair to a request that it checked before a refusal revoked the family. It answers
+/// 500 to a request whose pair was revoked before the answer was sent.
 async fn many_uses_at_once_bring_anything(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let answers = many_at_once(&world).await;
