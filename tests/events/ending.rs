@@ -169,7 +169,7 @@ async fn n9_a_request_inside_the_window_postpones_the_end_and_the_next_pair_is_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_kept_alive_is_never_warned_of() {
+async fn a_session_that_is_kept_alive_causes_no_warning() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
     let tokens = world.manager(BackgroundTimer::default()).await;
     let timeline = Timeline::of(&tokens, &world.clock);
@@ -252,7 +252,7 @@ async fn r5_a_final_session_that_was_replaced_elsewhere_does_not_end_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_happens_while_the_store_is_asked_before_a_warning_makes_it_needless() {
+async fn a_warning_is_dropped_when_the_session_changes_while_the_store_is_read() {
     // Before the record is read, and after.
     for point in 0..2 {
         for sign_in in [false, true] {

@@ -17,7 +17,7 @@ fn assert_calm(status: &Status) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_the_first_use_nothing_is_known_and_asking_starts_nothing() {
+async fn the_status_before_the_first_use_is_empty_and_reading_it_starts_nothing() {
     let world = World::new(600 * SECOND);
     let tokens = world.builder(OnRequest::default()).build().unwrap();
     for _ in 0..10 {
@@ -49,7 +49,7 @@ async fn the_status_of_a_quiet_session_shows_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_expiry_and_none_at_all_are_none() {
+async fn the_status_has_no_time_for_an_unknown_expiry_and_for_a_token_without_one() {
     let world = World::new(600 * SECOND);
     for never in [false, true] {
         let mut pair = evertoken::TokenPair::new("opaque");
@@ -148,8 +148,7 @@ async fn a_new_sign_in_clears_the_status_of_the_old_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rotations_are_counted_by_the_manager_that_made_them_and_also_those_that_no_subscriber_read()
- {
+async fn each_manager_counts_its_own_rotations_also_without_a_reading_subscriber() {
     let world = World::new(600 * SECOND);
     let store = ProbedStore::new(&world.clock, &Probe::default());
     let first = loaded(world.builder(OnRequest::default()).store(store.clone())).await;

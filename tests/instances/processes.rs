@@ -60,7 +60,7 @@ fn signal(id: u32, name: &str) {
 }
 
 #[test]
-fn no_instance_outlives_a_killed_parent_not_even_one_that_is_stopped() {
+fn no_instance_outlives_a_killed_parent_even_if_the_instance_is_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("trace");
     let mut parent = command(&["--instances", "3", "--tasks", "2", "--seconds", "600"]);

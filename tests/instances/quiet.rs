@@ -45,7 +45,7 @@ fn n2_processes_that_share_a_store_spend_each_token_once_and_all_have_the_pair()
 }
 
 #[test]
-fn one_instance_alone_adopts_nothing() {
+fn a_single_instance_adopts_no_pair() {
     let arguments = ["--instances", "1", "--tasks", "3", "--seconds", "1"];
     let counts = ran(&[&arguments[..], &["--access-ttl", "300ms"]].concat());
     assert!(counts.of("rotations") > 0);
@@ -55,7 +55,7 @@ fn one_instance_alone_adopts_nothing() {
 }
 
 #[test]
-fn people_get_a_table() {
+fn the_default_output_is_a_table() {
     let output = command(&["--instances", "2", "--tasks", "2", "--seconds", "1"])
         .output()
         .unwrap();
@@ -67,7 +67,7 @@ fn people_get_a_table() {
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_refused_with_the_reason() {
+fn invalid_arguments_are_refused_with_the_reason() {
     for (arguments, reason) in [
         (["--store", "session"], "`file:DIRECTORY`"),
         (["--store", "file:/dev/null"], "/dev/null"),

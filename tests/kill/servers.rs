@@ -26,7 +26,7 @@ fn mode(path: &Path) -> u32 {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn the_servers_serve_report_what_they_saw_sign_in_and_end_when_asked() {
+async fn the_servers_program_serves_counts_signs_in_and_ends_on_request() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = [
         "--remember-records",

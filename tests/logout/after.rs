@@ -92,7 +92,7 @@ async fn q10_a_logout_before_the_first_use_covers_the_seed() {
 
 /// A logout before the first use revokes the pair that an earlier process stored.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_before_the_first_use_revokes_what_an_earlier_process_stored() {
+async fn q10_a_logout_before_the_first_use_revokes_the_pair_of_an_earlier_process() {
     let site = Site::new();
     let before = site.manager().await;
     before.rotate().await.unwrap();

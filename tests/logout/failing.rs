@@ -65,7 +65,7 @@ async fn q10_a_refused_revocation_fails_no_logout() {
 
 /// A pair that could not be revoked is revoked by an instance that finds the logout in the store.
 #[tokio::test(start_paused = true)]
-async fn q10_an_instance_that_finds_a_logout_revokes_what_could_not_be_revoked() {
+async fn q10_an_instance_that_finds_a_logout_revokes_the_pair_that_is_not_revoked_yet() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.world.server.set_reachable(false);
@@ -209,7 +209,7 @@ async fn q10_a_logout_before_the_first_use_revokes_the_pair_that_its_seed_replac
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_revokes_what_a_logout_stores_at_the_last_moment() {
+async fn shutdown_revokes_the_pair_of_a_logout_that_is_stored_at_the_last_moment() {
     let site = Site::new();
     let tokens = site.builder().build().unwrap();
     site.store.set_down(true);
@@ -236,7 +236,7 @@ async fn q10_a_hanging_endpoint_delays_a_logout_by_its_deadline_at_most() {
 
 /// A logout reports that the store has the end while the endpoint hangs.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_reports_what_is_stored_while_the_endpoint_hangs() {
+async fn q10_a_logout_reports_the_stored_end_while_the_endpoint_hangs() {
     let site = Site::with(|server| server.latency(SECOND));
     let wait = 30 * SECOND + SECOND / 2;
     let here = loaded(site.builder().wait(wait)).await;

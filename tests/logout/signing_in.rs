@@ -139,7 +139,7 @@ async fn q10_a_logout_between_the_last_swap_of_a_sign_in_and_its_pair_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_in_that_follows_on_a_logout_holds_whichever_point_that_is_at() {
+async fn a_sign_in_at_any_point_of_a_logout_holds() {
     // A load, a swap, a revocation and a swap: two points each.
     for point in 0..8 {
         let site = Site::new();
@@ -161,7 +161,7 @@ async fn a_sign_in_that_follows_on_a_logout_holds_whichever_point_that_is_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whichever_of_sign_in_and_logout_was_asked_for_last_holds() {
+async fn the_later_of_a_sign_in_and_a_logout_holds() {
     for seed in 0..400 {
         let site = Site::new();
         let tokens = site.manager().await;
@@ -266,13 +266,13 @@ async fn r4_a_sign_in_at_any_point_of_a_rotation_replaces_the_pair() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_in_takes_the_place_of_the_pair_whichever_point_the_first_load_is_at() {
+async fn a_sign_in_at_any_point_of_the_first_load_replaces_the_pair() {
     // A load, the swap of the seed, and a load.
     assert_eq!(replaced_at_every_point(false, false).await, 6);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_in_while_the_logout_of_another_instance_is_found_ends_nothing() {
+async fn a_sign_in_holds_while_the_logout_of_another_instance_is_loaded() {
     // A load. The revocation that follows has no waiter.
     for point in 0..2 {
         let site = Site::new();

@@ -68,7 +68,7 @@ async fn closes_after_the_lease(scene: &Scene, tokens: &TokenManager) -> evertok
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_is_given_out_before_it_is_stored_and_its_lease_stays_until_it_is() {
+async fn a_pair_is_returned_before_it_is_stored_and_its_lease_stays_until_the_pair_is_stored() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
@@ -359,7 +359,7 @@ async fn a_logout_revokes_a_pair_that_was_not_stored_yet() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manager_without_a_handle_stores_its_pair_all_the_same() {
+async fn a_manager_whose_last_handle_is_dropped_stores_its_pair() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     let key = tokens.key().clone();
@@ -386,7 +386,7 @@ async fn write_behind_with_the_policy_fail_or_without_a_queue_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_is_being_stored_is_waited_for_and_is_no_spare_that_could_be_spent_again() {
+async fn a_pair_that_is_being_stored_is_waited_for_and_its_token_is_not_spent_again() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     let given = after_the_lease(&scene, &tokens, Gate::hold_next).await;

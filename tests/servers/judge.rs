@@ -7,7 +7,7 @@ mod server;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-pub(crate) use self::installed::what_cannot_be_loaded_is_missing;
+pub(crate) use self::installed::a_server_that_cannot_be_loaded_is_missing;
 use self::program::Program;
 pub(crate) use self::server::{Answer, First, Server};
 use crate::services::Missing;

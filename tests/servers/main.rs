@@ -51,8 +51,8 @@ fn main() -> ExitCode {
         let judges = judges.iter().filter(|judge| (case.applies)(judge));
         judges.map(|judge| trial(judge, case)).collect::<Vec<_>>()
     });
-    let missed = Trial::test("what_cannot_be_loaded_is_missing", || {
-        judge::what_cannot_be_loaded_is_missing();
+    let missed = Trial::test("a_server_that_cannot_be_loaded_is_missing", || {
+        judge::a_server_that_cannot_be_loaded_is_missing();
         Ok(())
     });
     let conclusion = libtest_mimic::run(&arguments, trials.chain([missed]).collect());
@@ -80,5 +80,10 @@ fn run(judge: Arc<Judge>, case: &Case) -> Result<(), Failed> {
         .build()?;
     let done = runtime.block_on(async { tokio::time::timeout(LIMIT, (case.run)(judge)).await });
     runtime.shutdown_background();
-    done.map_err(|_| Failed::from(format!("the test hangs: not finished after {} s", LIMIT.as_secs())))
+    done.map_err(|_| {
+        Failed::from(format!(
+            "the test hangs: not finished after {} s",
+            LIMIT.as_secs()
+        ))
+    })
 }

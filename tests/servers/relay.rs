@@ -141,7 +141,9 @@ impl Relay {
         }
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_reuseaddr(true).expect("a socket of ours");
-        socket.bind(self.address).expect("the port of the relay is free");
+        socket
+            .bind(self.address)
+            .expect("the port of the relay is free");
         *self.open.lock() = Open::No(socket);
     }
 
@@ -238,7 +240,10 @@ impl Shared {
                 .expect("the server answers");
             let status = answered.status().as_u16();
             let headers = answered.headers().clone();
-            let body = answered.bytes().await.expect("the server's answer is complete");
+            let body = answered
+                .bytes()
+                .await
+                .expect("the server's answer is complete");
             let kept = [
                 "content-type",
                 "cache-control",

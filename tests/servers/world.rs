@@ -68,7 +68,10 @@ impl World {
         let tokens = self.builder(OnRequest::default()).jitter(0.0);
         let tokens = tokens.shortest_interval(SHORTEST_INTERVAL);
         let tokens = tokens.build().expect("the settings are valid");
-        tokens.rotate().await.expect("the relay passes the first rotation");
+        tokens
+            .rotate()
+            .await
+            .expect("the relay passes the first rotation");
         tokens
     }
 

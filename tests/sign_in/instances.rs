@@ -254,7 +254,7 @@ async fn a_rotation_of_another_instance_wins_over_a_session_believed_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_credentials_a_missing_session_is_typed_and_asks_for_nothing() {
+async fn a_missing_session_without_credentials_is_a_typed_error_and_sends_nothing() {
     let world = World::new(600 * SECOND);
     let tokens = TokenManager::builder(world.server.endpoint())
         .clock(world.clock.clone())

@@ -74,7 +74,7 @@ async fn r4_shutdown_waits_for_the_rotation_that_was_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_replaces_whatever_ended_and_clears_the_pause() {
+async fn a_new_pair_replaces_an_ended_session_and_clears_the_pause() {
     for logout in [false, true] {
         let world = World::new(600 * SECOND);
         let tokens = world.manager(OnRequest::default()).await;
@@ -115,7 +115,7 @@ async fn a_pair_that_was_spent_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pair_that_is_current_already_may_be_given_again() {
+async fn the_current_pair_may_be_given_again() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     let before = tokens.token().await.unwrap();
@@ -156,7 +156,7 @@ async fn the_times_of_a_replacement_count_from_the_call_and_those_of_a_jwt_from_
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_the_future_stores_the_pair_all_the_same_and_the_timer_knows_it() {
+async fn a_new_pair_is_stored_and_rotated_by_the_timer_when_the_future_is_dropped() {
     for point in 0..4 {
         let world = World::new(600 * SECOND);
         let probe = Probe::default();
@@ -179,7 +179,7 @@ async fn dropping_the_future_stores_the_pair_all_the_same_and_the_timer_knows_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_instances_adopt_it_at_their_next_look() {
+async fn other_instances_adopt_a_new_sign_in_at_their_next_load() {
     let world = World::new(600 * SECOND);
     let builder = || world.shared(OnRequest::default());
     let (here, there) = (loaded(builder()).await, loaded(builder()).await);
@@ -209,7 +209,7 @@ async fn sign_in_at_an_endpoint_that_cannot_sign_in_is_an_error_and_changes_noth
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_shutdown_there_is_no_sign_in() {
+async fn a_sign_in_after_a_shutdown_is_refused() {
     let world = World::with(|server| server.sign_in(true));
     let tokens: TokenManager = world.manager(OnRequest::default()).await;
     tokens.shutdown().await.unwrap();

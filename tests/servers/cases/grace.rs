@@ -14,7 +14,7 @@ cases![
     inside_the_window_a_second_use_is_answered,
     after_the_window_a_second_use_revokes_the_family,
     a_token_two_generations_old_revokes_the_family_or_forks_it,
-    an_answer_that_is_lost_inside_the_window_costs_nothing,
+    an_answer_that_is_lost_inside_the_window_does_not_end_the_session,
 ];
 
 /// A grace window that is longer than any test, also on a busy machine.
@@ -65,7 +65,7 @@ async fn a_token_two_generations_old_revokes_the_family_or_forks_it(judge: Arc<J
     }
 }
 
-async fn an_answer_that_is_lost_inside_the_window_costs_nothing(judge: Arc<Judge>) {
+async fn an_answer_that_is_lost_inside_the_window_does_not_end_the_session(judge: Arc<Judge>) {
     let world = World::new(&judge, LONG).await;
     let tokens = world.builder(OnRequest::default()).build().unwrap();
     tokens.token().await.unwrap();

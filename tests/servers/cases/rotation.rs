@@ -71,7 +71,10 @@ async fn an_hour_of_rotations_spends_each_token_once(judge: Arc<Judge>) {
     for _ in 0..60 {
         let token = tokio::time::timeout(Duration::from_secs(20), tokens.rotate()).await;
         let token = token.unwrap().unwrap();
-        assert!(seen.insert(token.expose().to_owned()), "the server issued the same token twice");
+        assert!(
+            seen.insert(token.expose().to_owned()),
+            "the server issued the same token twice"
+        );
         assert!(world.server.is_live_access(token.expose()).await);
     }
     world.assert_rotations(60);

@@ -12,7 +12,7 @@ use crate::relay::{Page, Step};
 use crate::world::{World, without_a_token};
 
 cases![
-    an_end_has_the_servers_words,
+    an_ended_session_has_the_servers_words,
     a_page_at_the_first_call_is_an_error_at_once,
     a_wrong_secret_at_the_first_call_is_an_error_at_once,
     a_client_that_is_refused_once_in_mid_session_waits_and_goes_on,
@@ -32,7 +32,7 @@ pub(super) fn assert_rejected(answer: Result<Token, Error>) {
     }
 }
 
-async fn an_end_has_the_servers_words(judge: Arc<Judge>) {
+async fn an_ended_session_has_the_servers_words(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let tokens = world.begun().await;
     let pair = tokens.token().await.unwrap();

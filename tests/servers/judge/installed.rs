@@ -96,7 +96,7 @@ fn check_in(installed: &Path, kind: Kind) -> Result<(), Missing> {
 }
 
 /// This test is not run against a server.
-pub(crate) fn what_cannot_be_loaded_is_missing() {
+pub(crate) fn a_server_that_cannot_be_loaded_is_missing() {
     for kind in [Kind::OidcProvider, Kind::Django] {
         let directory = tempfile::tempdir().unwrap();
         let missing = || check_in(directory.path(), kind).unwrap_err().0;

@@ -207,9 +207,19 @@ impl Server {
 }
 
 fn first(pair: &TokenPair) -> First {
-    let access = pair.access.as_ref().expect("the server issues an access token");
-    let refresh = pair.refresh.as_ref().expect("the server issues a refresh token");
-    let expires_in = pair.lifetime.access.total().expect("the answer has a lifetime");
+    let access = pair
+        .access
+        .as_ref()
+        .expect("the server issues an access token");
+    let refresh = pair
+        .refresh
+        .as_ref()
+        .expect("the server issues a refresh token");
+    let expires_in = pair
+        .lifetime
+        .access
+        .total()
+        .expect("the answer has a lifetime");
     First {
         access_token: access.expose().to_owned(),
         refresh_token: refresh.expose().to_owned(),
