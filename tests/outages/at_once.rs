@@ -1,4 +1,4 @@
-//! A failure that does not pass by itself is reported at once, in the server's words: callers do not wait.
+//! A failure that does not pass by itself is reported at once, in the server's words. Callers do not wait.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use crate::import::{Strategy, World, endpoint};
 use crate::reasons::chain;
 
-/// Within this time an error counts as reported at once.
+/// An error within this time counts as reported at once.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 async fn failing(tokens: &TokenManager) -> Error {
     let began = Instant::now();
-    let error = tokens.token().await.expect_err("there is no token");
+    let error = tokens.token().await.expect_err("a token is returned");
     let took = began.elapsed();
     assert!(took < AT_ONCE, "{took:?}: {}", chain(&error));
     error
@@ -77,7 +77,7 @@ async fn a_wrong_path_at_the_first_call_is_reported_with_status_and_first_words(
 async fn an_unknown_host_name_is_reported_at_once_and_waited_for() {
     let server = AuthorizationServer::builder().build();
     let wait = Duration::from_secs(5);
-    // Reserved for this (RFC 6761 section 6.4).
+    // The name is reserved for this purpose (RFC 6761 section 6.4).
     let endpoint =
         endpoint("https://nowhere.invalid/token", "secret").timeout(Duration::from_secs(3));
     let tokens = TokenManager::builder(endpoint)
@@ -96,7 +96,10 @@ async fn an_unknown_host_name_is_reported_at_once_and_waited_for() {
         matches!(event, Ok(Some(evertoken::Event::Failed { .. }))),
         "{event:?}"
     );
-    let error = waiting.await.expect("it does not panic").expect_err("none");
+    let error = waiting
+        .await
+        .expect("the caller does not panic")
+        .expect_err("a token is returned");
     assert!(began.elapsed() < wait + AT_ONCE);
     assert!(
         matches!(error.endpoint(), Some(EndpointError::NotSent { .. })),
