@@ -103,8 +103,8 @@ async fn fm23_a_callback_that_panics_changes_nothing() {
         let world = World::new(600 * SECOND);
         let builder = world.builder(OnRequest::default());
         let tokens = loaded(builder.on_rotated(move |_| {
-            assert!(late, "a panic of the callback's");
-            async move { panic!("a panic of the callback's") }
+            assert!(late, "a panic of the callback");
+            async move { panic!("a panic of the callback") }
         }))
         .await;
         for version in 2..5 {

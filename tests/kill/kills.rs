@@ -260,7 +260,7 @@ impl Import {
                 count(&counters, "distinct_records")
             ),
             (records, records),
-            "each record once"
+            "the API does not have each record exactly once"
         );
         (self.seen, counters)
     }
@@ -277,7 +277,10 @@ async fn until(run: &mut Process, is_so: impl AsyncFn() -> bool) -> Option<ExitS
         if let Some(status) = run.ended() {
             return Some(status);
         }
-        assert!(started.elapsed() <= PATIENCE, "it hangs");
+        assert!(
+            started.elapsed() <= PATIENCE,
+            "the condition does not become true in time"
+        );
         sleep(LOOK).await;
     }
     None

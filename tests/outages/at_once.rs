@@ -21,7 +21,10 @@ async fn failing(tokens: &TokenManager) -> Error {
 }
 
 fn first(server: &AuthorizationServer) -> TokenPair {
-    let refresh = server.issue().refresh.expect("one");
+    let refresh = server
+        .issue()
+        .refresh
+        .expect("the pair has a refresh token");
     TokenPair::from_refresh_token(refresh)
 }
 
@@ -29,7 +32,10 @@ fn first(server: &AuthorizationServer) -> TokenPair {
 async fn a_dead_session_ends_with_the_servers_words() {
     let world = World::new().await;
     let tokens = world.builder(Strategy::OnRequest);
-    let tokens = tokens.seed(first(&world.server)).build().expect("it holds");
+    let tokens = tokens
+        .seed(first(&world.server))
+        .build()
+        .expect("the settings are valid");
     world.server.revoke_all();
     let error = failing(&tokens).await;
     let Error::Ended {
@@ -47,7 +53,7 @@ async fn a_dead_session_ends_with_the_servers_words() {
 async fn a_wrong_secret_at_the_first_call_is_reported_with_the_servers_words() {
     let world = World::new().await;
     let tokens = TokenManager::builder(world.endpoint("wrong")).seed(first(&world.server));
-    let error = failing(&tokens.build().expect("it holds")).await;
+    let error = failing(&tokens.build().expect("the settings are valid")).await;
     assert!(
         matches!(error.endpoint(), Some(EndpointError::Refused { quote, .. }) if quote.code.as_deref() == Some("invalid_client")),
         "{}",
@@ -61,7 +67,7 @@ async fn a_wrong_path_at_the_first_call_is_reported_with_status_and_first_words(
     let world = World::new().await;
     let url = format!("{}/tokens", world.front.origin());
     let tokens = TokenManager::builder(endpoint(&url, "secret")).seed(first(&world.server));
-    let error = failing(&tokens.build().expect("it holds")).await;
+    let error = failing(&tokens.build().expect("the settings are valid")).await;
     assert!(
         matches!(
             error.endpoint(),
@@ -84,7 +90,7 @@ async fn an_unknown_host_name_is_reported_at_once_and_waited_for() {
         .seed(first(&server))
         .wait(wait)
         .build()
-        .expect("it holds");
+        .expect("the settings are valid");
     let mut events = tokens.subscribe();
     let began = Instant::now();
     let waiting = tokio::spawn({

@@ -68,7 +68,9 @@ async fn outlives(window: u64, answer: GraceAnswer, lost: Lost, number: usize) -
     let builder = TokenManager::builder(endpoint)
         .clock(clock.clone())
         .seed(server.issue());
-    let tokens = strategy(builder, number).build().expect("it holds");
+    let tokens = strategy(builder, number)
+        .build()
+        .expect("the settings are valid");
     tokens.token().await.expect("the session has a seed");
     let mut step = 0;
     while server.rotations() < 4 {

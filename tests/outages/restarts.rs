@@ -77,7 +77,7 @@ async fn no_call_fails<S: Server>() {
         imports.spawn(async move {
             let world = World::new().await;
             let builder = world.builder(strategy).store(store);
-            let tokens = builder.build().expect("it holds");
+            let tokens = builder.build().expect("the settings are valid");
             let away = sleep_until(begin + OUTAGE);
             let imported = through(&world, &tokens, OUTAGE, away).await;
             let shutdown = tokens.shutdown().await.map_err(|error| error.to_string());

@@ -72,7 +72,7 @@ async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
         Strategy::BackgroundTimer => builder.strategy(BackgroundTimer::default()),
         Strategy::OptimisticEarly => builder.strategy(OptimisticEarly::default()),
     };
-    let tokens = builder.build().expect("it holds");
+    let tokens = builder.build().expect("the settings are valid");
     let failures = counted_failures(&tokens);
     let importing = tokio::spawn({
         let (tokens, api) = (tokens.clone(), api.clone());
@@ -111,7 +111,7 @@ async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
     assert!(server.rotations() > rotated + 20, "{about}");
     assert_eq!(server.families_revoked(), 0, "{about}");
     assert_eq!(api.records(), api.calls() - api.unauthorized(), "{about}");
-    tokens.shutdown().await.expect("it ends");
+    tokens.shutdown().await.expect("the shutdown succeeds");
     drop(tokens);
     assert!(failures.await.expect("no panic") > 0, "{about}");
 }

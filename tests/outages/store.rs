@@ -28,7 +28,7 @@ async fn goes_through(strategy: Strategy, out: CallFault<StoreError>) -> Result<
         FileStore::new(directory.path().join("session")).expect("the directory can be used");
     let store = FaultyStore::new(inner);
     let builder = world.builder(strategy).store(store.clone());
-    let tokens = builder.build().expect("it holds");
+    let tokens = builder.build().expect("the settings are valid");
     through(&world, &tokens, OUTAGE, async {
         for fault in [Some(out), None] {
             store.fail_always(StoreCall::Load, fault);

@@ -80,7 +80,10 @@ async fn no_call_fails_through_any_outage_of_the_token_endpoint() {
 
 async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     let world = World::new().await;
-    let tokens = world.builder(strategy).build().expect("it holds");
+    let tokens = world
+        .builder(strategy)
+        .build()
+        .expect("the settings are valid");
     let failures = counted_failures(&tokens);
     let batches = through(&world, &tokens, IMPORT, async {
         let begun = world.front.begin(out.outage()).await;
@@ -130,12 +133,15 @@ async fn many_callers_and_instances_make_one_attempt_in_each_pause() {
     let world = World::new().await;
     let directory = tempfile::tempdir().expect("a directory");
     let seed = world.server.issue();
-    let open = || evertoken::FileStore::new(directory.path().join("session")).expect("ours");
+    let open = || {
+        evertoken::FileStore::new(directory.path().join("session"))
+            .expect("the directory can be used")
+    };
     let build = || {
         let builder =
             TokenManager::builder(world.endpoint("secret")).origin(world.records.origin());
         let builder = builder.seed(seed.clone()).store(open());
-        builder.build().expect("it holds")
+        builder.build().expect("the settings are valid")
     };
     let instances = [build(), build()];
     let stop = Arc::new(AtomicBool::new(false));

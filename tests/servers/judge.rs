@@ -136,7 +136,7 @@ impl Judge {
         }
         let judge = Arc::clone(self);
         let started = tokio::task::spawn_blocking(move || judge.program(rules)).await;
-        Server::real(started.expect("it starts"))
+        Server::real(started.expect("the server starts"))
     }
 
     fn program(&self, rules: Rules) -> Arc<Program> {

@@ -140,7 +140,9 @@ impl Relay {
             let _ = task.await;
         }
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_reuseaddr(true).expect("a socket of ours");
+        socket
+            .set_reuseaddr(true)
+            .expect("the socket option can be set");
         socket
             .bind(self.address)
             .expect("the port of the relay is free");

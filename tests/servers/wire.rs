@@ -79,7 +79,9 @@ impl Connection {
 
     /// Ends the connection at once. Bytes that the client has not read are lost.
     pub(crate) fn reset(self) {
-        self.stream.set_zero_linger().expect("a socket of ours");
+        self.stream
+            .set_zero_linger()
+            .expect("the socket option can be set");
     }
 }
 

@@ -37,7 +37,7 @@ impl Mortal {
     pub(crate) async fn die(self) {
         let Self { runtime, node } = self;
         let dying = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE));
-        dying.await.expect("it ends");
+        dying.await.expect("the runtime ends");
         drop(node);
     }
 

@@ -288,7 +288,7 @@ pub(crate) async fn answer(caller: Caller) -> Result<Token, Error> {
     caller.await.expect("no panic")
 }
 
-/// Returns the token that all callers got, which is the same one.
+/// Asserts that all callers got the same token, and returns that token.
 pub(crate) async fn common_token(callers: impl IntoIterator<Item = Caller>) -> Token {
     let mut common: Option<Token> = None;
     for caller in callers {
@@ -299,7 +299,7 @@ pub(crate) async fn common_token(callers: impl IntoIterator<Item = Caller>) -> T
         }
         common = Some(token);
     }
-    common.expect("somebody called")
+    common.expect("there is a caller")
 }
 
 pub(crate) fn reason(error: &Error) -> Option<EndReason> {

@@ -66,7 +66,10 @@ impl Database {
 impl Heard {
     async fn from_now_on(url: String) -> Mutex<Self> {
         let mut listener = PgListener::connect(&url).await.expect("a connection");
-        listener.listen("evertoken").await.expect("it listens");
+        listener
+            .listen("evertoken")
+            .await
+            .expect("the channel can be listened to");
         Mutex::new(Self {
             listener,
             payloads: String::new(),
@@ -81,7 +84,7 @@ impl Storage for Database {
         Arc::new(
             PostgresStore::connect(&self.url)
                 .await
-                .expect("it connects"),
+                .expect("the connection succeeds"),
         )
     }
 

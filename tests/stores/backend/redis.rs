@@ -47,9 +47,11 @@ impl Prefix {
         let (mut sink, mut messages) = client
             .get_async_pubsub()
             .await
-            .expect("it connects")
+            .expect("the connection succeeds")
             .split();
-        sink.psubscribe("*").await.expect("it subscribes");
+        sink.psubscribe("*")
+            .await
+            .expect("the subscription succeeds");
         let (notes, heard) = watch::channel(String::new());
         tokio::spawn(async move {
             // Dropping the sink ends the subscription.
@@ -66,7 +68,7 @@ impl Prefix {
     async fn connection(&self) -> MultiplexedConnection {
         let client = Client::open(self.server.url()).expect("a URL");
         let connection = client.get_multiplexed_async_connection().await;
-        connection.expect("it connects")
+        connection.expect("the connection succeeds")
     }
 }
 
@@ -75,7 +77,7 @@ impl Storage for Prefix {
     async fn open(&self) -> Arc<dyn TokenStore> {
         self.heard().await;
         let store = RedisStore::connect(&self.server.url()).await;
-        Arc::new(store.expect("it connects").prefix(&self.prefix))
+        Arc::new(store.expect("the connection succeeds").prefix(&self.prefix))
     }
 
     /// The keys, their content without the pair, and the messages by channel.

@@ -73,7 +73,7 @@ async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_to
             assert!(!record.to_string().contains(secret), "{record}");
         }
     }
-    assert!(logs::hold(&scene.key.label), "logs are read");
+    assert!(logs::hold(&scene.key.label), "the log is not collected");
 }
 
 async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on(
