@@ -33,6 +33,7 @@ async fn given_out(scene: &Scene, node: &Node) -> (crate::line::Shut, evertoken:
     (shut, token)
 }
 
+/// A pair is stored before a caller gets the token, unless workers store the pair behind the caller.
 async fn w10_a_pair_is_stored_before_it_is_returned_only_without_workers(
     storage: Arc<dyn Storage>,
 ) {
@@ -64,6 +65,7 @@ async fn w10_a_pair_is_stored_before_it_is_returned_only_without_workers(
     );
 }
 
+/// Shutdown stores the pairs that are not stored yet, and the next process continues with them.
 async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let node = scene.node_with(behind(1)).await;
@@ -88,6 +90,7 @@ async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A store error of a worker is reported once and counted, and the worker stores the pair when the store works.
 async fn w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_stored_later(
     storage: Arc<dyn Storage>,
 ) {
@@ -127,6 +130,7 @@ async fn w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_s
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A token is not spent again when the process that spent it died before the new pair was stored.
 async fn w11_a_token_that_a_dead_process_has_spent_is_not_spent_again(storage: Arc<dyn Storage>) {
     let mut scene = Scene::strict(&storage);
     scene.profile = scene.profile.resend(Resend::Never);
@@ -148,6 +152,7 @@ async fn w11_a_token_that_a_dead_process_has_spent_is_not_spent_again(storage: A
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// With write-behind the other instances wait until the pair of a rotation is stored.
 async fn n2_with_write_behind_other_instances_wait_until_the_pair_is_stored(
     storage: Arc<dyn Storage>,
 ) {
@@ -172,6 +177,7 @@ async fn n2_with_write_behind_other_instances_wait_until_the_pair_is_stored(
     assert_eq!(scene.counts(), (4, 0, 0));
 }
 
+/// The pairs that wait for a worker are stored in one swap, and the last issued pair is active.
 async fn w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active(
     storage: Arc<dyn Storage>,
 ) {
@@ -211,6 +217,7 @@ async fn w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active(
     }
 }
 
+/// Sessions share the workers, and the pairs of each session are stored in order.
 async fn w12_sessions_share_workers_and_each_is_stored_in_order(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let persistence = Persistence::write_behind(2);

@@ -69,6 +69,7 @@ impl Site {
     }
 }
 
+/// With write-through the loser of a collision adopts the stored pair and revokes its own.
 async fn w4_with_write_through_the_loser_adopts_the_stored_pair_and_revokes_its_own(
     storage: Arc<dyn Storage>,
 ) {
@@ -100,6 +101,7 @@ async fn w4_with_write_through_the_loser_adopts_the_stored_pair_and_revokes_its_
     assert!(scene.is_live(&one));
 }
 
+/// With write-behind both instances of a collision return at once, and the pair stored later is active.
 async fn w5_with_write_behind_both_instances_return_at_once_and_the_later_pair_is_active(
     storage: Arc<dyn Storage>,
 ) {
@@ -145,6 +147,7 @@ async fn w5_with_write_behind_both_instances_return_at_once_and_the_later_pair_i
     assert_eq!(scene.counts(), (0, 0, 0));
 }
 
+/// A pair is inserted when the record that it collided with has vanished.
 async fn w6_a_pair_is_inserted_where_the_other_record_has_vanished(storage: Arc<dyn Storage>) {
     for persistence in [Persistence::write_through(), Persistence::write_behind(1)] {
         let site = Site::new(&storage);
@@ -163,6 +166,7 @@ async fn w6_a_pair_is_inserted_where_the_other_record_has_vanished(storage: Arc<
     }
 }
 
+/// An expired pair of another instance is marked as expired, and a new pair replaces it.
 async fn w7_an_expired_pair_of_another_instance_is_marked_as_expired_and_replaced(
     storage: Arc<dyn Storage>,
 ) {
@@ -183,6 +187,7 @@ async fn w7_an_expired_pair_of_another_instance_is_marked_as_expired_and_replace
     assert_eq!(scene.server.revocations(), 0);
 }
 
+/// An instance recovers from five collisions in a row.
 async fn w8_five_collisions_are_recovered(storage: Arc<dyn Storage>) {
     let site = Site::new(&storage);
     let (node, theirs) = crowded(&site, 5).await;
@@ -197,6 +202,7 @@ async fn w8_five_collisions_are_recovered(storage: Arc<dyn Storage>) {
     assert_eq!(scene.server.revocations(), 0);
 }
 
+/// A sixth collision in a row is an error, and leaves no partial record.
 async fn w8_a_sixth_collision_is_an_error_and_leaves_no_partial_record(storage: Arc<dyn Storage>) {
     let site = Site::new(&storage);
     let (node, theirs) = crowded(&site, 6).await;

@@ -18,6 +18,7 @@ super::cases![
     fm26_the_winners_pair_is_kept_and_found_whatever_the_server_answers_to_the_loser,
 ];
 
+/// A token whose answer was lost is not sent again by any instance where the profile forbids that.
 async fn fm8_a_token_whose_answer_was_lost_is_not_sent_again_where_the_profile_forbids_it(
     storage: Arc<dyn Storage>,
 ) {
@@ -36,6 +37,7 @@ async fn fm8_a_token_whose_answer_was_lost_is_not_sent_again_where_the_profile_f
     }
 }
 
+/// A pair whose answer was lost is recovered after a pause where the server answers the token again.
 async fn fm8_a_lost_pair_is_recovered_after_a_pause_where_the_server_answers_again(
     storage: Arc<dyn Storage>,
 ) {
@@ -59,7 +61,8 @@ async fn fm8_a_lost_pair_is_recovered_after_a_pause_where_the_server_answers_aga
     assert!(scene.json().await["lease"].is_null());
 }
 
-/// Two instances send the same token: one with a stale lease, and one that has taken the lease over.
+/// A refusal does not end a session that another instance has renewed. Two instances send the same token: one with a
+/// stale lease, and one that has taken the lease over.
 async fn fm15_a_refusal_does_not_end_a_session_that_another_instance_has_renewed(
     storage: Arc<dyn Storage>,
 ) {
@@ -68,7 +71,8 @@ async fn fm15_a_refusal_does_not_end_a_session_that_another_instance_has_renewed
     scene.expire().await;
     let (hold, first) = scene.call_in_flight(&slow).await;
     scene.outlast_leases().await;
-    // The server decides the request after the other instance has finished.
+    // The second instance gets the answer to its lease only after the first one has committed its pair. The second
+    // request therefore comes later.
     let shut = other.line.stop_answers();
     let second = other.call();
     shut.reached().await;
@@ -82,6 +86,7 @@ async fn fm15_a_refusal_does_not_end_a_session_that_another_instance_has_renewed
     assert_eq!(other.status().end, None);
 }
 
+/// A new pair overrides the refusal of its old token, also when the refusal is stored first.
 async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(
     storage: Arc<dyn Storage>,
 ) {
@@ -103,6 +108,7 @@ async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
+/// Without leases the instance whose token is refused continues with the winner's pair.
 async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(storage: Arc<dyn Storage>) {
     let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
     let mut nodes = Vec::new();
@@ -130,6 +136,7 @@ async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(storage: Ar
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
+/// An access token that died with the rotation of another instance is replaced without another rotation.
 async fn fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_without_another_rotation(
     storage: Arc<dyn Storage>,
 ) {
@@ -148,6 +155,7 @@ async fn fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_withou
     }
 }
 
+/// The winner's pair is kept, and the loser finds it, whatever the server answers to the loser.
 async fn fm26_the_winners_pair_is_kept_and_found_whatever_the_server_answers_to_the_loser(
     storage: Arc<dyn Storage>,
 ) {

@@ -31,12 +31,14 @@ impl Dice {
     }
 }
 
+/// A token is spent once, and every instance gets the pair, whichever requests and answers of the store are lost.
 async fn fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost(
     storage: Arc<dyn Storage>,
 ) {
     survives(&storage, Persistence::write_through()).await;
 }
 
+/// With write-behind a token is spent once, and every instance gets the pair, whatever the store loses.
 async fn fm5_with_write_behind_a_token_is_spent_once_and_every_instance_gets_the_pair(
     storage: Arc<dyn Storage>,
 ) {

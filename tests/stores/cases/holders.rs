@@ -23,6 +23,7 @@ super::cases![
     fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped,
 ];
 
+/// Another instance spends the unspent token of a dead holder after the lease, and not before.
 async fn n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before(
     storage: Arc<dyn Storage>,
 ) {
@@ -39,6 +40,7 @@ async fn n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before
     assert_eq!(scene.counts(), (2, 0, 0));
 }
 
+/// A token that a dead holder has spent ends the session as rejected on a strict server.
 async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
@@ -61,6 +63,7 @@ async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc
     assert_eq!(scene.counts(), (2, 1, 1));
 }
 
+/// The token of a dead holder is not sent again where the profile forbids that.
 async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
     storage: Arc<dyn Storage>,
 ) {
@@ -76,6 +79,7 @@ async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
     assert_eq!(scene.active().await, []);
 }
 
+/// The pair of a dead holder is recovered where the server answers the token again.
 async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
     storage: Arc<dyn Storage>,
 ) {
@@ -96,6 +100,7 @@ async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
     assert_eq!(scene.inactive().await, [scene.first.digest(&scene.key)]);
 }
 
+/// A second request that did not reach the server is repeated after a pause, by one of the instances.
 async fn n4_a_second_request_that_failed_is_repeated_after_a_pause_by_one_instance(
     storage: Arc<dyn Storage>,
 ) {
@@ -126,6 +131,7 @@ async fn n4_a_second_request_that_failed_is_repeated_after_a_pause_by_one_instan
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// An instance reads the record after the lease of a holder, and does not refresh a new pair.
 async fn n4_an_instance_reads_the_record_after_the_lease_and_does_not_refresh_a_new_pair(
     storage: Arc<dyn Storage>,
 ) {
@@ -153,6 +159,7 @@ async fn n4_an_instance_reads_the_record_after_the_lease_and_does_not_refresh_a_
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A holder that commits at the last moment keeps its rotation: another instance adopts the pair.
 async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (holder, next) = (scene.node().await, scene.node().await);
@@ -170,6 +177,7 @@ async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: 
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A holder that is slower than its lease does not overwrite a newer pair.
 async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
     storage: Arc<dyn Storage>,
 ) {
@@ -199,6 +207,7 @@ async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
+/// A slow holder commits its pair if no newer pair is stored, and leaves the lease of the next holder.
 async fn n5_a_slow_holder_commits_its_pair_and_leaves_the_lease_of_the_next_holder(
     storage: Arc<dyn Storage>,
 ) {
@@ -228,6 +237,7 @@ async fn n5_a_slow_holder_commits_its_pair_and_leaves_the_lease_of_the_next_hold
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
+/// A slow holder does not overwrite the pair of a new sign-in, and revokes its own pair.
 async fn n5_a_slow_holder_does_not_overwrite_the_pair_of_a_new_sign_in(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, next) = (scene.node().await, scene.node().await);
@@ -250,6 +260,7 @@ async fn n5_a_slow_holder_does_not_overwrite_the_pair_of_a_new_sign_in(storage: 
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A rotation continues under its lease when its caller and its manager are dropped.
 async fn fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped(
     storage: Arc<dyn Storage>,
 ) {

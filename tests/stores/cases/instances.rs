@@ -19,6 +19,7 @@ super::cases![
     fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the_store,
 ];
 
+/// One of many instances spends the token, and the others read its pair from the store.
 async fn n2_fm1_one_of_many_instances_spends_the_token_and_the_others_read_its_pair(
     storage: Arc<dyn Storage>,
 ) {
@@ -44,6 +45,7 @@ async fn n2_fm1_one_of_many_instances_spends_the_token_and_the_others_read_its_p
     assert_eq!((rotated, adopted), (5, 5 * 3));
 }
 
+/// A lease is named by the digest of its token, and names, channels and logs do not hold a token.
 async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token(
     storage: Arc<dyn Storage>,
 ) {
@@ -76,6 +78,7 @@ async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_to
     assert!(logs::hold(&scene.key.label), "the log is not collected");
 }
 
+/// A waiter whose deadline passes gets a typed error, and the rotation continues.
 async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on(
     storage: Arc<dyn Storage>,
 ) {
@@ -109,6 +112,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A waiter with a valid token gets that token, and does not wait for the rotation of another instance.
 async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_instance(
     storage: Arc<dyn Storage>,
 ) {
@@ -130,6 +134,7 @@ async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// Waiters at any instance do not start another rotation.
 async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
     storage: Arc<dyn Storage>,
 ) {
@@ -150,6 +155,7 @@ async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// An instance that is delayed between its load and its lease reads the new pair and sends nothing.
 async fn n14_fm2_an_instance_delayed_between_load_and_lease_reads_the_new_pair(
     storage: Arc<dyn Storage>,
 ) {
@@ -170,6 +176,7 @@ async fn n14_fm2_an_instance_delayed_between_load_and_lease_reads_the_new_pair(
     assert_eq!(scene.counts(), (2, 0, 0));
 }
 
+/// An instance that is delayed before its lease waits for the pair of the current holder.
 async fn n14_an_instance_delayed_before_its_lease_waits_for_the_pair_of_the_holder(
     storage: Arc<dyn Storage>,
 ) {
@@ -187,6 +194,7 @@ async fn n14_an_instance_delayed_before_its_lease_waits_for_the_pair_of_the_hold
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// Instances that fall due together send one request, and each makes at most two swaps.
 async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the_store(
     storage: Arc<dyn Storage>,
 ) {

@@ -25,10 +25,11 @@ super::cases![
     fm5_an_instance_recognizes_its_lease_that_timed_out_and_was_stored_later,
     fm6_without_the_store_a_refresh_token_is_not_spent_and_a_valid_token_is_served,
     fm6_a_pair_that_cannot_be_stored_is_served_only_if_configured,
-    fm7_an_orphaned_lease_ends_with_the_lease,
+    fm7_an_orphaned_lease_ends_after_the_lease_duration,
     fm7_an_endpoint_that_asks_its_own_manager_gets_an_error_at_once,
 ];
 
+/// A refresh that outlives its lease is not repeated where the profile forbids that, and its pair is committed.
 async fn fm3_a_refresh_that_outlives_its_lease_is_not_repeated_and_commits(
     storage: Arc<dyn Storage>,
 ) {
@@ -50,6 +51,7 @@ async fn fm3_a_refresh_that_outlives_its_lease_is_not_repeated_and_commits(
     assert!(scene.json().await["lease"].is_null());
 }
 
+/// A token is not sent under a lease that is stale when its holder learns of it.
 async fn fm3_a_token_is_not_sent_under_a_lease_that_is_already_stale(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, other) = (scene.node().await, scene.node().await);
@@ -65,6 +67,7 @@ async fn fm3_a_token_is_not_sent_under_a_lease_that_is_already_stale(storage: Ar
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A holder that gives up its lease leaves the lease of the next holder in place.
 async fn fm4_giving_up_a_lease_leaves_the_lease_of_the_next_holder(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, next) = (scene.node().await, scene.node().await);
@@ -86,10 +89,12 @@ async fn fm4_giving_up_a_lease_leaves_the_lease_of_the_next_holder(storage: Arc<
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// An instance recognizes its own lease when the store's answer to the lease was lost.
 async fn fm5_an_instance_recognizes_its_lease_when_the_answer_was_lost(storage: Arc<dyn Storage>) {
     is_leased_after_all(&storage, Fate::AppliedUnanswered).await;
 }
 
+/// A lease that did not reach the store is made again.
 async fn fm5_a_lease_that_did_not_reach_the_store_is_made_again(storage: Arc<dyn Storage>) {
     is_leased_after_all(&storage, Fate::Lost).await;
 }
@@ -123,6 +128,7 @@ async fn store_failed(node: &Node) {
     .await;
 }
 
+/// An instance recognizes its own lease when the request timed out and the store applied it.
 async fn fm5_an_instance_recognizes_its_lease_that_timed_out_and_was_stored_later(
     storage: Arc<dyn Storage>,
 ) {
@@ -146,6 +152,7 @@ async fn fm5_an_instance_recognizes_its_lease_that_timed_out_and_was_stored_late
     assert!(scene.json().await["lease"].is_null());
 }
 
+/// Without the store a refresh token is not spent, and a valid access token is served.
 async fn fm6_without_the_store_a_refresh_token_is_not_spent_and_a_valid_token_is_served(
     storage: Arc<dyn Storage>,
 ) {
@@ -171,6 +178,7 @@ async fn fm6_without_the_store_a_refresh_token_is_not_spent_and_a_valid_token_is
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A pair that cannot be stored is served only if the policy for store failures says so.
 async fn fm6_a_pair_that_cannot_be_stored_is_served_only_if_configured(storage: Arc<dyn Storage>) {
     for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
         let scene = Scene::strict(&storage);
@@ -199,7 +207,8 @@ async fn fm6_a_pair_that_cannot_be_stored_is_served_only_if_configured(storage: 
     }
 }
 
-async fn fm7_an_orphaned_lease_ends_with_the_lease(storage: Arc<dyn Storage>) {
+/// An orphaned lease ends after the lease duration, and one instance then spends the token.
+async fn fm7_an_orphaned_lease_ends_after_the_lease_duration(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let nodes = scene.nodes(3).await;
     scene.expire().await;
@@ -238,6 +247,7 @@ impl TokenEndpoint for Curious {
     }
 }
 
+/// An endpoint that asks its own manager for a token gets an error at once, and no deadlock.
 async fn fm7_an_endpoint_that_asks_its_own_manager_gets_an_error_at_once(
     storage: Arc<dyn Storage>,
 ) {

@@ -45,6 +45,7 @@ async fn a_session_continues_from_its_newest_pair_when_the_store_loses_writes(
     }
 }
 
+/// Different sessions rotate in parallel.
 async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let mut nodes = Vec::new();
@@ -64,6 +65,7 @@ async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
     assert_eq!(scene.counts(), (16, 0, 0));
 }
 
+/// Sessions whose keys differ in any part are not mixed.
 async fn fm20_sessions_with_different_keys_are_not_mixed(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let base = scene.key.clone();
@@ -101,6 +103,7 @@ async fn fm20_sessions_with_different_keys_are_not_mixed(storage: Arc<dyn Storag
     assert_eq!(scene.counts(), (6, 0, 0));
 }
 
+/// The order, spacing and repetition of scopes do not split a session.
 async fn fm20_a_session_is_not_split_by_the_spelling_of_its_scopes(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let mut nodes = Vec::new();
@@ -118,6 +121,7 @@ async fn fm20_a_session_is_not_split_by_the_spelling_of_its_scopes(storage: Arc<
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A newer sign-in of another instance replaces the cached pair.
 async fn fm28_a_newer_sign_in_elsewhere_replaces_the_cached_pair(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (here, there) = (scene.node().await, scene.node().await);
@@ -145,6 +149,7 @@ async fn fm28_a_newer_sign_in_elsewhere_replaces_the_cached_pair(storage: Arc<dy
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A newer pair that is given at the start replaces the stored pair.
 async fn fm28_a_newer_seed_replaces_the_stored_pair(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let old = scene.node().await;

@@ -15,6 +15,7 @@ super::cases![
     w9_any_number_of_pairs_is_inactive_and_one_is_active,
 ];
 
+/// A rotated pair is in the store before a caller gets the token.
 async fn w1_a_rotated_pair_is_in_the_store_before_it_is_returned(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let node = scene.node().await;
@@ -37,6 +38,7 @@ async fn w1_a_rotated_pair_is_in_the_store_before_it_is_returned(storage: Arc<dy
     }
 }
 
+/// The pair of a sign-in is in the store before a caller gets the token.
 async fn w1_a_pair_of_a_sign_in_is_in_the_store_before_it_is_returned(storage: Arc<dyn Storage>) {
     let scene = Scene::new(&storage, |server| server.sign_in(true));
     let line = scene.line().await;
@@ -60,6 +62,7 @@ async fn w1_a_pair_of_a_sign_in_is_in_the_store_before_it_is_returned(storage: A
     assert_eq!(scene.server.sign_ins(), 1);
 }
 
+/// An active pair is returned from memory or from the store, and a session is not created.
 async fn w2_an_active_pair_is_returned_from_memory_or_the_store_and_no_session_is_created(
     storage: Arc<dyn Storage>,
 ) {
@@ -86,6 +89,7 @@ async fn w2_an_active_pair_is_returned_from_memory_or_the_store_and_no_session_i
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// Another scope or subject is another session; another order of the scopes is the same session.
 async fn w9_another_scope_or_subject_is_another_session_and_another_order_of_scopes_is_not(
     storage: Arc<dyn Storage>,
 ) {
@@ -124,6 +128,7 @@ async fn w9_another_scope_or_subject_is_another_session_and_another_order_of_sco
     assert_eq!(scene.server.sign_ins(), 6);
 }
 
+/// Any number of pairs of a session is inactive, and one pair is active.
 async fn w9_any_number_of_pairs_is_inactive_and_one_is_active(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let nodes = scene.nodes(2).await;
